@@ -1,0 +1,1 @@
+"""The ground floor: columns, schemas, ids, errors and protocols every room shares."""

@@ -1,0 +1,71 @@
+"""Every error Chronotope raises on purpose.
+
+ChronotopeError
+├── ConfigError            a parameter or a YAML file is wrong
+├── DataError              what was read cannot be used
+│   ├── SourceError        the source cannot be opened or parsed at all
+│   ├── SchemaError        columns are missing or have the wrong type
+│   ├── ValidationFailed   a critical expectation failed; nothing was written
+│   └── NotEnoughData      too few events, users or items for the step
+├── StoreError             the lake or the registry refused
+│   └── PromotionConflict  somebody else promoted first
+└── ArtifactError          a model bundle is incomplete, corrupt or not blessed
+
+A message says what is wrong, what was received, and the way out.
+"""
+
+
+class ChronotopeError(Exception):
+    """Root of the tree: catch this to catch every deliberate error."""
+
+    def __init__(self, what: str, *, received: object = None, way_out: str = "") -> None:
+        """Compose the message.
+
+        Args:
+            what: What is wrong, one sentence without a full stop.
+            received: The offending value, shown shortened; left out when None.
+            way_out: What the user can do about it.
+        """
+        parts = [what]
+        if received is not None:
+            text = str(received)
+            parts.append(f"Received: {text if len(text) <= 300 else text[:297] + '...'}")
+        if way_out:
+            parts.append(way_out)
+        super().__init__(". ".join(part.rstrip(". ") for part in parts) + ".")
+
+
+class ConfigError(ChronotopeError):
+    """A parameter or a YAML file is wrong."""
+
+
+class DataError(ChronotopeError):
+    """What was read cannot be used."""
+
+
+class SourceError(DataError):
+    """The source cannot be opened or parsed at all."""
+
+
+class SchemaError(DataError):
+    """Columns are missing or have the wrong type."""
+
+
+class ValidationFailed(DataError):  # noqa: N818 - the field says "validation failed"
+    """A critical expectation failed; nothing was written."""
+
+
+class NotEnoughData(DataError):  # noqa: N818 - reads as the condition it names
+    """Too few events, users or items for the step."""
+
+
+class StoreError(ChronotopeError):
+    """The lake or the registry refused."""
+
+
+class PromotionConflict(StoreError):  # noqa: N818 - reads as the condition it names
+    """Somebody else promoted first."""
+
+
+class ArtifactError(ChronotopeError):
+    """A model bundle is incomplete, corrupt or not blessed."""

@@ -1,0 +1,170 @@
+"""The numeric form of a log: what splitting, metrics, models and training see."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chronotope.contracts.errors import DataError
+from chronotope.contracts.ids import IdMap
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    """Events of all users, ordered by (user_idx, occurred_s, event order).
+
+    Every array has shape (n_events,). Index 0 is the unknown user, item, place or
+    session (see ``IdMap``).
+
+    Attributes:
+        user_idx: Who.
+        item_idx: What.
+        occurred_s: When, whole UTC seconds since 1970.
+        utc_offset_min: Minutes to add to UTC for the user's local clock; 0 if unknown.
+        place_idx: Where; equal to ``item_idx`` in a log of check-ins.
+        session_idx: Visit, basket or trajectory; 0 if the log has none.
+        value: Amount, rating or dwell time; NaN if unknown.
+        context: Further numeric columns by name, known at the event's time.
+    """
+
+    user_idx: Int32
+    item_idx: Int32
+    occurred_s: Int64
+    utc_offset_min: Int32
+    place_idx: Int32
+    session_idx: Int32
+    value: Float32
+    context: dict[str, Float32] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse arrays of unequal length or rows out of order."""
+        n = len(self.user_idx)
+        for name, array in self._arrays().items():
+            if array.shape != (n,):
+                raise DataError(
+                    f"Column {name!r} of an event log must have shape ({n},)",
+                    received=array.shape,
+                )
+        step_user = np.diff(self.user_idx)
+        if (step_user < 0).any() or ((step_user == 0) & (np.diff(self.occurred_s) < 0)).any():
+            raise DataError(
+                "Events must be ordered by (user_idx, occurred_s)",
+                way_out="Build the log with EventLog.sorted(...)",
+            )
+
+    @classmethod
+    def sorted(
+        cls,
+        *,
+        user_idx: npt.ArrayLike,
+        item_idx: npt.ArrayLike,
+        occurred_s: npt.ArrayLike,
+        utc_offset_min: npt.ArrayLike | None = None,
+        place_idx: npt.ArrayLike | None = None,
+        session_idx: npt.ArrayLike | None = None,
+        value: npt.ArrayLike | None = None,
+        context: dict[str, npt.ArrayLike] | None = None,
+    ) -> Self:
+        """Order rows by user and time (stable) and fill absent columns."""
+        user = np.asarray(user_idx, dtype=np.int32)
+        when = np.asarray(occurred_s, dtype=np.int64)
+        order = np.lexsort((when, user))
+        zeros = np.zeros(len(user), dtype=np.int32)
+
+        def ints(column: npt.ArrayLike | None) -> Int32:
+            return zeros if column is None else np.asarray(column, dtype=np.int32)[order]
+
+        nan = np.full(len(user), np.nan, dtype=np.float32)
+        return cls(
+            user_idx=user[order],
+            item_idx=np.asarray(item_idx, dtype=np.int32)[order],
+            occurred_s=when[order],
+            utc_offset_min=ints(utc_offset_min),
+            place_idx=ints(place_idx),
+            session_idx=ints(session_idx),
+            value=nan if value is None else np.asarray(value, dtype=np.float32)[order],
+            context={k: np.asarray(v, dtype=np.float32)[order] for k, v in (context or {}).items()},
+        )
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.user_idx)
+
+    def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "context"}
+        return plain | {f"context.{name}": column for name, column in self.context.items()}
+
+    def user_start(self) -> Int64:
+        """Position of each event's user's first event, shape (n_events,)."""
+        return _run_starts(self.user_idx[1:] != self.user_idx[:-1])
+
+    def basket_start(self) -> Int64:
+        """Position of the first event of each event's basket, shape (n_events,).
+
+        A basket is what one user did at one instant: its events are predicted from
+        what came before the basket, never from each other.
+        """
+        same_user = self.user_idx[1:] == self.user_idx[:-1]
+        same_instant = self.occurred_s[1:] == self.occurred_s[:-1]
+        return _run_starts(~(same_user & same_instant))
+
+    def take(self, rows: npt.NDArray[np.bool_] | Int64) -> Self:
+        """The chosen rows, a mask or increasing positions, in the same order."""
+        columns = {
+            f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "context"
+        }
+        return replace(self, **columns, context={k: v[rows] for k, v in self.context.items()})
+
+    def before(self, instant_s: int) -> Self:
+        """Events strictly before an instant (UTC seconds)."""
+        return self.take(self.occurred_s < instant_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What is known of items, places and users apart from the events.
+
+    Attributes:
+        users, items, places, categories: Id maps; index 0 is unknown.
+        item_category: Category index of each item, shape (n_items,); 0 if unknown.
+        item_lat, item_lon: Degrees WGS 84, shape (n_items,); NaN if unknown.
+        place_lat, place_lon: Degrees WGS 84, shape (n_places,); NaN if unknown.
+        items_are_places: True in a log of check-ins, where the item is the place.
+        item_title: What to show a person, shape (n_items,); "" if unknown.
+    """
+
+    users: IdMap
+    items: IdMap
+    places: IdMap
+    categories: IdMap
+    item_category: Int32
+    item_lat: Float64
+    item_lon: Float64
+    place_lat: Float64
+    place_lon: Float64
+    items_are_places: bool = False
+    item_title: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
+
+    @property
+    def n_items(self) -> int:
+        """Number of item indices, the unknown included."""
+        return self.items.size
+
+    @property
+    def n_places(self) -> int:
+        """Number of place indices, the unknown included."""
+        return self.places.size
+
+
+def _run_starts(is_new: npt.NDArray[np.bool_]) -> Int64:
+    """Start position of the run each element belongs to; ``is_new`` has shape (n - 1,)."""
+    n = len(is_new) + 1
+    starts = np.zeros(n, dtype=np.int64)
+    starts[1:] = np.where(is_new, np.arange(1, n), 0)
+    return np.maximum.accumulate(starts)

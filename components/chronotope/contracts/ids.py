@@ -1,0 +1,130 @@
+"""External ids are strings, internal indices are integers; this is the only bridge."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+UNKNOWN: Final = 0
+"""Index of everything an ``IdMap`` has not seen. It is also the padding index."""
+
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX_A: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_B: Final = np.uint64(0x94D049BB133111EB)
+_HEX: Final = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class IdMap:
+    """A dictionary from string ids to dense indices 1..n; 0 stands for unknown.
+
+    Attributes:
+        ids: The known ids in index order, without the unknown, shape (n,).
+
+    Example:
+        >>> songs = IdMap.of(["b", "a", "b"])
+        >>> songs.index(["a", "z"]).tolist(), songs.size
+        ([1, 0], 3)
+    """
+
+    ids: pa.StringArray
+
+    @classmethod
+    def of(cls, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> "IdMap":
+        """Build a map of the distinct non-null values, in lexicographic order."""
+        array = _as_strings(values)
+        distinct = pc.unique(array).drop_null()
+        return cls(distinct.take(pc.sort_indices(distinct)))
+
+    @property
+    def size(self) -> int:
+        """Number of indices, the unknown included."""
+        return len(self.ids) + 1
+
+    def index(self, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
+        """Map ids to indices, shape (len(values),); unseen or null ids give 0."""
+        found = pc.index_in(_as_strings(values), value_set=self.ids)
+        filled = pc.add(pc.fill_null(found, -1), 1)
+        return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.int32)
+
+    def name(self, index: int) -> str | None:
+        """The id at an index, or None for the unknown."""
+        return None if index == UNKNOWN else str(self.ids[index - 1].as_py())
+
+    def extended(self, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> "IdMap":
+        """A map that keeps every index and appends the ids not yet known."""
+        distinct = pc.unique(_as_strings(values)).drop_null()
+        new = distinct.filter(pc.invert(pc.is_in(distinct, value_set=self.ids)))
+        return IdMap(pa.concat_arrays([self.ids, new.take(pc.sort_indices(new))]))
+
+
+def event_ids(identity: Sequence[pa.Array | pa.ChunkedArray]) -> pa.StringArray:
+    """Digest the identifying columns of each row to 32 hexadecimal digits.
+
+    Distinct values are hashed once (BLAKE2b), then mixed per row (splitmix64, two
+    lanes), so the cost is a few passes over the rows. The same row always has the
+    same id, on every machine and in every version.
+
+    Args:
+        identity: Equally long columns; order matters.
+
+    Returns:
+        Event ids, shape (n_rows,).
+    """
+    n_rows = len(identity[0])
+    lanes = np.zeros((2, n_rows), dtype=np.uint64)
+    for position, column in enumerate(identity):
+        words = _value_words(column)
+        for lane in (0, 1):
+            salt = np.uint64(2 * position + lane + 1)
+            with np.errstate(over="ignore"):
+                lanes[lane] = _splitmix(lanes[lane] * _MIX_A + words[lane] + salt * _GOLDEN)
+    return _hex_strings(lanes)
+
+
+def _value_words(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """Two 64-bit words a row, equal for equal values; shape (2, n)."""
+    if pa.types.is_timestamp(column.type) or pa.types.is_integer(column.type):
+        plain = column.cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
+        number = np.asarray(plain.to_numpy(zero_copy_only=False)).view(np.uint64)
+        return np.stack([number, ~number])
+    encoded = _as_strings(column).dictionary_encode()
+    digests = [
+        hashlib.blake2b(value.encode(), digest_size=16).digest()
+        for value in encoded.dictionary.to_pylist()
+    ]
+    table = np.frombuffer(b"".join([*digests, b"\0" * 16]), dtype="<u8").reshape(-1, 2)
+    missing = len(digests)
+    codes = encoded.indices.fill_null(missing).to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(table[codes].T)
+
+
+def _splitmix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * _MIX_A
+        x = (x ^ (x >> np.uint64(27))) * _MIX_B
+        return x ^ (x >> np.uint64(31))
+
+
+def _hex_strings(lanes: npt.NDArray[np.uint64]) -> pa.StringArray:
+    raw = np.ascontiguousarray(lanes.T).astype(">u8").view(np.uint8)  # (n, 16)
+    digits = np.empty((raw.shape[0], 32), dtype=np.uint8)
+    digits[:, 0::2] = _HEX[raw >> 4]
+    digits[:, 1::2] = _HEX[raw & 15]
+    offsets = np.arange(0, 32 * (raw.shape[0] + 1), 32, dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        raw.shape[0], pa.py_buffer(offsets), pa.py_buffer(digits.tobytes())
+    )
+
+
+def _as_strings(values: Sequence[str] | pa.Array | pa.ChunkedArray) -> pa.Array:
+    array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    return array.cast(pa.string())

@@ -1,0 +1,95 @@
+"""A query is one moment at which somebody asks: what next, when and where."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chronotope.contracts.eventlog import EventLog, Int32, Int64
+from chronotope.contracts.ids import UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """A batch of B questions, each with a history of at most H events.
+
+    Histories are right-aligned: column H - 1 is the latest event; padding is on the
+    left and has ``item_idx == 0``.
+
+    Attributes:
+        user_idx: Who asks, shape (B,); 0 for a stranger.
+        item_idx: History, shape (B, H).
+        occurred_s: UTC seconds of the history, shape (B, H); 0 in padding.
+        utc_offset_min: Minutes, shape (B, H).
+        place_idx: Places of the history, shape (B, H).
+        request_s: UTC seconds of the moment asked about, shape (B,). When the time
+            is hidden this is the instant of the last event.
+        request_offset_min: Minutes, shape (B,).
+        request_place_idx: Where the user asks from, shape (B,); 0 if unknown.
+        time_given: Whether ``request_s`` is the true moment, shape (B,).
+    """
+
+    user_idx: Int32
+    item_idx: Int32
+    occurred_s: Int64
+    utc_offset_min: Int32
+    place_idx: Int32
+    request_s: Int64
+    request_offset_min: Int32
+    request_place_idx: Int32
+    time_given: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Number of questions."""
+        return len(self.user_idx)
+
+
+def queries_at(
+    log: EventLog,
+    positions: Int64,
+    *,
+    history_len: int | None,
+    time_given: bool,
+    place_given: bool = False,
+) -> Queries:
+    """Ask, for chosen events of a log, what was knowable just before each of them.
+
+    Args:
+        log: The whole log; only events before the target's basket enter a history.
+        positions: Positions of the target events in ``log``, shape (B,).
+        history_len: Longest history H; None keeps every event (H is then the
+            longest history among the targets, at least 1).
+        time_given: Tell the moment of the request; otherwise only the moment of the
+            last event is known.
+        place_given: Tell the place of the request.
+
+    Returns:
+        B queries; nothing in them is later than the target.
+    """
+    positions = np.asarray(positions, dtype=np.int64)
+    first = log.user_start()[positions]
+    end = log.basket_start()[positions]  # exclusive
+    longest = int((end - first).max(initial=1))
+    width = max(1, longest if history_len is None else min(longest, history_len))
+    at = end[:, None] - width + np.arange(width)  # (B, H)
+    valid = at >= first[:, None]
+    at = np.where(valid, at, 0)
+
+    def gather(column: Int32) -> Int32:
+        return np.where(valid, column[at], np.int32(UNKNOWN))
+
+    has_past = end > first
+    last = np.where(has_past, end - 1, positions)
+    anchor = positions if time_given else last
+    places = log.place_idx[positions] if place_given else np.zeros_like(log.place_idx[positions])
+    return Queries(
+        user_idx=log.user_idx[positions],
+        item_idx=gather(log.item_idx),
+        occurred_s=np.where(valid, log.occurred_s[at], np.int64(0)),
+        utc_offset_min=gather(log.utc_offset_min),
+        place_idx=gather(log.place_idx),
+        request_s=log.occurred_s[anchor],
+        request_offset_min=log.utc_offset_min[anchor],
+        request_place_idx=places,
+        time_given=np.full(len(positions), time_given),
+    )

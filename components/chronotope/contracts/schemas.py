@@ -1,0 +1,58 @@
+"""Arrow schemas of the lake's tables.
+
+A table may carry further columns (context, attributes); the ones named here keep
+these types. Columns listed in ``REQUIRED`` are never null.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+from chronotope.contracts import columns as c
+
+INSTANT: Final = pa.timestamp("us", tz="UTC")
+
+EVENTS: Final = pa.schema(
+    [
+        pa.field(c.EVENT_ID, pa.string(), nullable=False),
+        pa.field(c.USER_ID, pa.string(), nullable=False),
+        pa.field(c.ITEM_ID, pa.string(), nullable=False),
+        pa.field(c.EVENT_TYPE, pa.string(), nullable=False),
+        pa.field(c.OCCURRED_AT, INSTANT, nullable=False),
+        pa.field(c.UTC_OFFSET_MIN, pa.int32()),
+        pa.field(c.PLACE_ID, pa.string()),
+        pa.field(c.LAT, pa.float64()),
+        pa.field(c.LON, pa.float64()),
+        pa.field(c.VALUE, pa.float64()),
+        pa.field(c.SESSION_ID, pa.string()),
+    ]
+)
+
+ITEMS: Final = pa.schema(
+    [
+        pa.field(c.ITEM_ID, pa.string(), nullable=False),
+        pa.field(c.CATEGORY, pa.string()),
+        pa.field(c.TITLE, pa.string()),
+        pa.field(c.TEXT, pa.string()),
+        pa.field(c.IMAGE_PATH, pa.string()),
+        pa.field(c.LAT, pa.float64()),
+        pa.field(c.LON, pa.float64()),
+    ]
+)
+
+USERS: Final = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
+
+QUARANTINE: Final = pa.schema(
+    [
+        pa.field(c.EVENT_ID, pa.string()),
+        pa.field(c.SOURCE, pa.string(), nullable=False),
+        pa.field(c.REASONS, pa.list_(pa.string()), nullable=False),
+        pa.field(c.SUITE, pa.string(), nullable=False),
+        pa.field(c.RUN_ID, pa.string(), nullable=False),
+        pa.field(c.QUARANTINED_AT, INSTANT, nullable=False),
+        pa.field(c.PAYLOAD, pa.string(), nullable=False),
+    ]
+)
+"""One row a refused row; ``payload`` is the row as it was read, as JSON, for replay."""
+
+REQUIRED: Final = tuple(field.name for field in EVENTS if not field.nullable)

@@ -1,0 +1,36 @@
+"""Where things lie on disk: one root, one folder a kind."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Folders of one Chronotope installation.
+
+    Attributes:
+        root: The project's root; everything written lies below it.
+    """
+
+    root: Path
+
+    def lake(self, dataset: str) -> Path:
+        """Delta tables of a dataset, one folder a table."""
+        return self.root / "data" / "lake" / dataset
+
+    def features(self, dataset: str) -> Path:
+        """Feature snapshots, one folder a digest."""
+        return self.root / "data" / "features" / dataset
+
+    def runs(self, dataset: str) -> Path:
+        """Folds, checkpoints and bundles in the making, one folder a training."""
+        return self.root / "data" / "runs" / dataset
+
+    def reports(self) -> Path:
+        """HTML reports."""
+        return self.root / "data" / "reports"
+
+    @property
+    def mlruns(self) -> Path:
+        """MLflow's and Optuna's stores and MLflow's artifacts."""
+        return self.root / "mlruns"
