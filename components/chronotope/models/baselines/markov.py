@@ -1,0 +1,94 @@
+"""First-order Markov chain: what people take after the item just taken."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int64
+from chronotope.contracts.ids import UNKNOWN
+from chronotope.contracts.queries import Queries
+from chronotope.models.baselines.fitted import fitted
+from chronotope.models.baselines.popularity import item_counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Transitions:
+    """Sparse transition counts; pairs are coded ``from * n_items + to``, increasing."""
+
+    pairs: Int64
+    counts: Int64
+    popularity: Float64  # shares below 1, so that they only break ties
+
+
+class FirstOrderMarkov:
+    """Transitions of everybody from the last item to the next, popularity on ties.
+
+    ``score(i | h) = #{transitions h_last -> i} + popularity(i) / (1 + #events)``
+
+    A transition leads from the last event before a basket to each event of that
+    basket, which is exactly what a query knows of its target. Counts are kept sparse
+    (one number a pair that occurred), and only the asked rows are made dense.
+    """
+
+    def __init__(self) -> None:
+        """Start without transitions."""
+        self._n_items: int | None = None
+        self._state: _Transitions | None = None
+
+    @property
+    def name(self) -> str:
+        """Short name shown in tables."""
+        return "markov"
+
+    @property
+    def history_len(self) -> int | None:
+        """Only the last event is read."""
+        return 1
+
+    def fit(self, log: EventLog, catalog: Catalog) -> Self:
+        """Count the transitions of a log."""
+        self._n_items = catalog.n_items
+        self.observe(log)
+        return self
+
+    def observe(self, log: EventLog) -> None:
+        """Count again from a longer log."""
+        n_items = fitted(self._n_items, self.name)
+        pairs, counts = np.unique(_transition_pairs(log, n_items), return_counts=True)
+        popularity = item_counts(log, n_items)
+        self._state = _Transitions(
+            pairs=pairs,
+            counts=counts.astype(np.int64),
+            popularity=popularity / (1.0 + popularity.sum()),
+        )
+
+    def scores(self, queries: Queries) -> Float64:
+        """Transition counts from each query's last item, shape (B, n_items)."""
+        state = fitted(self._state, self.name)
+        n_items = len(state.popularity)
+        last = queries.item_idx[:, -1].astype(np.int64)
+        begin = np.searchsorted(state.pairs, last * n_items)
+        end = np.searchsorted(state.pairs, (last + 1) * n_items)
+        query, at = _spans(begin, end)
+        scores_BI = np.tile(state.popularity, (len(queries), 1))
+        scores_BI[query, state.pairs[at] % n_items] += state.counts[at]
+        return scores_BI
+
+
+def _transition_pairs(log: EventLog, n_items: int) -> Int64:
+    """Coded pair of every event that has a known predecessor, in log order."""
+    before = log.basket_start() - 1
+    has_past = before >= log.user_start()
+    source = log.item_idx[before[has_past]].astype(np.int64)
+    target = log.item_idx[has_past].astype(np.int64)
+    known = (source != UNKNOWN) & (target != UNKNOWN)
+    return source[known] * n_items + target[known]
+
+
+def _spans(begin: Int64, end: Int64) -> tuple[Int64, Int64]:
+    """Row number and position of every element of the spans [begin, end)."""
+    lengths = end - begin
+    row = np.repeat(np.arange(len(begin), dtype=np.int64), lengths)
+    offset = np.arange(len(row), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return row, begin[row] + offset

@@ -1,0 +1,86 @@
+"""Popularity: everybody is offered what most people took."""
+
+from typing import Final, Self
+
+import numpy as np
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.eventlog import Catalog, EventLog, Float64
+from chronotope.contracts.ids import UNKNOWN
+from chronotope.contracts.queries import Queries
+from chronotope.models.baselines.fitted import fitted
+
+DAY_S: Final = 86_400
+
+
+class Popularity:
+    """Events of each item so far.
+
+    ``score(i) = #{events of item i}``
+
+    Example:
+        >>> Popularity().name
+        'popularity'
+    """
+
+    def __init__(self) -> None:
+        """Start without counts."""
+        self._counts: Float64 | None = None
+
+    @property
+    def name(self) -> str:
+        """Short name shown in tables."""
+        return "popularity"
+
+    @property
+    def history_len(self) -> int | None:
+        """One event, the least there is: the history is not read."""
+        return 1
+
+    def fit(self, log: EventLog, catalog: Catalog) -> Self:
+        """Count the events of every item."""
+        self._counts = np.zeros(catalog.n_items)
+        self.observe(log)
+        return self
+
+    def observe(self, log: EventLog) -> None:
+        """Count again from a longer log."""
+        self._counts = item_counts(log, len(fitted(self._counts, self.name)))
+
+    def scores(self, queries: Queries) -> Float64:
+        """Repeat the counts for every query, shape (B, n_items)."""
+        return np.tile(fitted(self._counts, self.name), (len(queries), 1))
+
+
+class PopularityLastDays(Popularity):
+    """Events of each item in the last days before the latest observed event.
+
+    ``score(i) = #{events of item i after t_latest - days}``
+
+    Args:
+        days: Length of the window in days, at least 1.
+    """
+
+    def __init__(self, days: int = 7) -> None:
+        """Choose the window."""
+        super().__init__()
+        if days < 1:
+            raise ConfigError("The window must be at least one day long", received=days)
+        self._days = days
+
+    @property
+    def name(self) -> str:
+        """Short name shown in tables."""
+        return f"popularity_{self._days}d"
+
+    def observe(self, log: EventLog) -> None:
+        """Count again over the window that ends with the latest event."""
+        opens_s = log.occurred_s.max(initial=0) - self._days * DAY_S
+        super().observe(log.take(log.occurred_s > opens_s))
+
+
+def item_counts(log: EventLog, n_items: int) -> Float64:
+    """Events of each item, shape (n_items,); unknown items are not counted."""
+    counts = np.bincount(log.item_idx, minlength=n_items).astype(np.float64)
+    counts[UNKNOWN] = 0.0
+    return counts

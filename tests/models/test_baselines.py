@@ -1,0 +1,180 @@
+"""Every baseline keeps the suite's promises and scores what its formula says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.protocols import Recommender
+from chronotope.contracts.queries import Queries, queries_at
+from chronotope.models.baselines import (
+    Ease,
+    EaseConfig,
+    FirstOrderMarkov,
+    Popularity,
+    PopularityLastDays,
+    UserCounts,
+    baselines,
+)
+from tests.models.recommender_suite import (
+    N_ITEMS,
+    RecommenderSuite,
+    sample_catalog,
+    sample_log,
+)
+
+DAY_S = 24 * 60 * 60
+
+
+class TestPopularity(RecommenderSuite):
+    """Popularity in the suite."""
+
+    def model(self) -> Recommender:
+        return Popularity()
+
+
+class TestPopularityLastDays(RecommenderSuite):
+    """Popularity of the last days in the suite."""
+
+    def model(self) -> Recommender:
+        return PopularityLastDays(days=7)
+
+
+class TestUserCounts(RecommenderSuite):
+    """User counts in the suite."""
+
+    has_state = False
+
+    def model(self) -> Recommender:
+        return UserCounts()
+
+
+class TestFirstOrderMarkov(RecommenderSuite):
+    """First-order Markov in the suite."""
+
+    def model(self) -> Recommender:
+        return FirstOrderMarkov()
+
+
+class TestEase(RecommenderSuite):
+    """EASE in the suite."""
+
+    has_state = False
+
+    def model(self) -> Recommender:
+        return Ease(EaseConfig(l2=5.0))
+
+
+class TestEaseOfPopularItems(RecommenderSuite):
+    """EASE restricted to some of the items, fitted over many blocks of users."""
+
+    has_state = False
+
+    def model(self) -> Recommender:
+        return Ease(EaseConfig(l2=5.0, max_items=6, users_at_once=5))
+
+
+def log_of(items: list[int], *, when_s: list[int] | None = None) -> EventLog:
+    """One user's events, a day apart unless told otherwise."""
+    days = [DAY_S * n for n in range(len(items))]
+    return EventLog.sorted(
+        user_idx=[1] * len(items), item_idx=items, occurred_s=when_s or days, place_idx=items
+    )
+
+
+def asked(model: Recommender, log: EventLog) -> Queries:
+    """The question at the last event of a log."""
+    last = np.array([len(log) - 1])
+    return queries_at(log, last, history_len=model.history_len, time_given=False)
+
+
+def test_popularity_counts_events() -> None:
+    log = log_of([3, 3, 5, 0, 3])
+    scores = Popularity().fit(log, sample_catalog()).scores(asked(Popularity(), log))
+    assert {i: s for i, s in enumerate(scores[0]) if s} == {3: 3.0, 5: 1.0}
+
+
+def test_recent_popularity_forgets_what_is_older_than_the_window() -> None:
+    log = log_of([1, 1, 2, 3], when_s=[0, 1, 2 * DAY_S, 9 * DAY_S - 1])
+    model = PopularityLastDays(days=7).fit(log, sample_catalog())
+    assert {i: s for i, s in enumerate(model.scores(asked(model, log))[0]) if s} == {2: 1, 3: 1}
+
+
+def test_user_counts_count_only_what_came_before() -> None:
+    log = log_of([4, 2, 4, 0, 7])
+    model = UserCounts().fit(log, sample_catalog())
+    assert {i: s for i, s in enumerate(model.scores(asked(model, log))[0]) if s} == {4: 2, 2: 1}
+
+
+def test_markov_leads_from_before_a_basket_into_all_of_it() -> None:
+    log = log_of([1, 2, 3, 1], when_s=[0, DAY_S, DAY_S, 2 * DAY_S])
+    model = FirstOrderMarkov().fit(log, sample_catalog())
+    asks_after_1 = replace(asked(model, log), item_idx=np.array([[1]], np.int32))
+    assert np.floor(model.scores(asks_after_1)[0]).nonzero()[0].tolist() == [2, 3]
+
+
+def test_markov_breaks_ties_by_popularity() -> None:
+    log = log_of([1, 6, 2, 6, 3])
+    model = FirstOrderMarkov().fit(log, sample_catalog())
+    nothing_known = replace(asked(model, log), item_idx=np.array([[15]], np.int32))
+    scores = model.scores(nothing_known)[0]
+    assert scores.argmax() == 6
+    assert scores.max() < 1.0
+
+
+def test_ease_solves_the_constrained_regression() -> None:
+    log = sample_log()
+    x = np.zeros((13, N_ITEMS + 1))
+    x[log.user_idx, log.item_idx] = 1.0
+    model = Ease(EaseConfig(l2=5.0)).fit(log, sample_catalog())
+    weights = np.zeros((N_ITEMS, N_ITEMS))
+    for j in range(N_ITEMS):  # ridge of column j on all others, one at a time
+        others = [k for k in range(N_ITEMS) if k != j]
+        a, b = x[:, 1:][:, others], x[:, 1 + j]
+        weights[others, j] = np.linalg.solve(a.T @ a + 5.0 * np.eye(N_ITEMS - 1), a.T @ b)
+    queries = queries_at(log, np.array([399]), history_len=None, time_given=False)
+    seen = np.isin(np.arange(1, N_ITEMS + 1), queries.item_idx)
+    np.testing.assert_allclose(model.scores(queries)[0, 1:], seen @ weights, rtol=1e-3, atol=1e-4)
+
+
+def test_ease_ties_left_out_items_with_the_least_likely() -> None:
+    log = sample_log()
+    model = Ease(EaseConfig(l2=5.0, max_items=4)).fit(log, sample_catalog())
+    scores = model.scores(asked(model, log))[0]
+    assert (scores == scores.min()).sum() >= N_ITEMS + 1 - 4
+    assert len(np.unique(scores)) > 1
+
+
+@pytest.mark.parametrize("model", baselines(), ids=lambda model: model.name)
+def test_unfitted_model_says_so(model: Recommender) -> None:
+    with pytest.raises(ConfigError, match="has not been fitted"):
+        model.scores(asked(model, log_of([1, 2])))
+
+
+def test_window_shorter_than_a_day_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one day"):
+        PopularityLastDays(days=0)
+
+
+def test_baselines_are_named_in_table_order() -> None:
+    names = [model.name for model in baselines()]
+    assert names == ["popularity", "popularity_7d", "user_counts", "markov", "ease"]
+
+
+def test_user_counts_beat_popularity_on_faithful_users() -> None:
+    log = EventLog.sorted(
+        user_idx=np.repeat(np.arange(1, 11), 20),
+        item_idx=np.repeat(np.arange(1, 11), 20),
+        occurred_s=np.tile(np.arange(20) * DAY_S, 10),
+    )
+    last = np.arange(19, 200, 20)
+    models = [model().fit(log, sample_catalog()) for model in (UserCounts, Popularity)]
+    hits = [
+        (m.scores(queries_at(log, last, history_len=None, time_given=False)).argmax(1))
+        == log.item_idx[last]
+        for m in models
+    ]
+    assert hits[0].mean() == 1.0
+    assert hits[1].mean() <= 0.1
