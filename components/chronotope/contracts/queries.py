@@ -51,6 +51,7 @@ def queries_at(
     history_len: int | None,
     time_given: bool,
     place_given: bool = False,
+    starts: tuple[Int64, Int64] | None = None,
 ) -> Queries:
     """Ask, for chosen events of a log, what was knowable just before each of them.
 
@@ -62,13 +63,16 @@ def queries_at(
         time_given: Tell the moment of the request; otherwise only the moment of the
             last event is known.
         place_given: Tell the place of the request.
+        starts: ``(log.user_start(), log.basket_start())`` if already at hand; it saves
+            two passes over the log a call.
 
     Returns:
         B queries; nothing in them is later than the target.
     """
     positions = np.asarray(positions, dtype=np.int64)
-    first = log.user_start()[positions]
-    end = log.basket_start()[positions]  # exclusive
+    user_start, basket_start = starts or (log.user_start(), log.basket_start())
+    first = user_start[positions]
+    end = basket_start[positions]  # exclusive
     longest = int((end - first).max(initial=1))
     width = max(1, longest if history_len is None else min(longest, history_len))
     at = end[:, None] - width + np.arange(width)  # (B, H)

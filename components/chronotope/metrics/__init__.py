@@ -1,0 +1,1 @@
+"""How good a prediction was: ranks, slices, intervals; what, when and where."""

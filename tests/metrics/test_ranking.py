@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chronotope.contracts.errors import DataError
+from chronotope.metrics.ranking import expected_rank
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=6), st.data())
+def test_rank_is_the_mean_over_all_orders_the_scores_allow(oracle, scores, data):
+    target = data.draw(st.integers(1, len(scores) - 1))
+    expected = oracle.rank_by_permutation(scores, target)
+    assert expected_rank(np.array([scores], float), np.array([target]))[0] == expected
+
+
+def test_constant_scores_give_the_middle_and_the_unknown_does_not_count():
+    scores = np.zeros((2, 10))
+    scores[1, 0] = 99.0
+    assert expected_rank(scores, np.array([1, 9])).tolist() == [5.0, 5.0]
+
+
+def test_infinite_scores_are_ranked():
+    scores = np.array([[0.0, -np.inf, 1.0, -np.inf]])
+    assert expected_rank(scores, np.array([3])).tolist() == [2.5]
+
+
+@pytest.mark.parametrize(
+    ("scores", "target"),
+    [([[0.0, np.nan, 1.0]], [2]), ([[0.0, 1.0]], [0]), ([[0.0, 1.0]], [2]), ([[0.0, 1.0]], [1, 1])],
+)
+def test_what_cannot_be_ranked_is_refused(scores, target):
+    with pytest.raises(DataError, match="Received"):
+        expected_rank(np.array(scores), np.array(target))
