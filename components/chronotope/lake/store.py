@@ -1,0 +1,223 @@
+"""One dataset's lake: Delta tables that are merged into, versioned and atomic."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.dataset as pads
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.errors import StoreError
+from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, USERS
+from chronotope.lake.rows import conform, conformed_schema, first_of_each, stream
+
+ROW: Final = "row"
+"""Position of a quarantined row in its delivery; with the run it tells rows apart."""
+
+_SCHEMAS: Final = {
+    "events": EVENTS,
+    "items": ITEMS,
+    "users": USERS,
+    "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
+}
+_QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeCounts:
+    """What a merge did.
+
+    Attributes:
+        inserted: Rows that are new in the table.
+        duplicates: Rows whose key was in the table, or earlier in the delivery.
+        version: Version of the table afterwards.
+    """
+
+    inserted: int
+    duplicates: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """Tables ``events``, ``items``, ``users`` and ``quarantine`` of one dataset.
+
+    Every write is one Delta commit: a kill or a full disk at any moment leaves the
+    previous version whole.
+
+    Attributes:
+        root: Folder of the dataset; one folder a table below it.
+    """
+
+    root: Path
+
+    def merge_events(self, rows: pa.Table | pads.Dataset) -> MergeCounts:
+        """Insert the events whose ``event_id`` the table does not have yet.
+
+        Only the ids of ``rows`` are held in memory together; the rows stream. Of equal
+        ids in one delivery the first row stays. Columns the table does not know are
+        added to it.
+
+        Raises:
+            SchemaError: A required column is missing, null or of another type.
+            StoreError: The lake could not be written.
+        """
+        schema = self._schema("events", rows.schema)
+        source = pads.dataset(conform(rows, schema)) if isinstance(rows, pa.Table) else rows
+        keep = first_of_each(source.to_table(columns=[c.EVENT_ID]).column(0))
+        n_rows = source.count_rows()
+        inserted = self._insert_new("events", source, schema, (c.EVENT_ID,), keep)
+        return MergeCounts(inserted, n_rows - inserted, self.version("events"))
+
+    def upsert_items(self, rows: pa.Table) -> int:
+        """Insert new items and update changed ones by ``item_id``; returns the version."""
+        return self._upsert("items", rows, c.ITEM_ID)
+
+    def upsert_users(self, rows: pa.Table) -> int:
+        """Insert new users and update changed ones by ``user_id``; returns the version."""
+        return self._upsert("users", rows, c.USER_ID)
+
+    def quarantine(self, rows: pa.Table) -> int:
+        """Keep refused rows; the same rows of the same run are kept once.
+
+        Args:
+            rows: Columns of ``QUARANTINE`` and ``row``, the position in the delivery.
+
+        Returns:
+            Rows that were not yet there.
+        """
+        schema = self._schema("quarantine", rows.schema)
+        if not len(rows):
+            return 0
+        source = pads.dataset(conform(rows, schema))
+        return self._insert_new("quarantine", source, schema, _QUARANTINE_KEY, None)
+
+    def release_quarantine(self, run_id: str) -> int:
+        """Drop a run's quarantined rows, after a replay took them over; returns how many."""
+        if not self.exists("quarantine"):
+            return 0
+        with _refusals("quarantine"):
+            quoted = run_id.replace("'", "''")
+            done = self._open("quarantine").delete(f"{c.RUN_ID} = '{quoted}'")
+        return int(done["num_deleted_rows"] or 0)
+
+    def exists(self, table: str) -> bool:
+        """Whether a table has ever been written."""
+        return DeltaTable.is_deltatable(str(self._path(table)))
+
+    def version(self, table: str) -> int:
+        """Latest version of a table, the data version."""
+        return self._open(table).version()
+
+    def read(
+        self, table: str, version: int | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """A table, or some of its columns, as of a version (None: the latest)."""
+        names = None if columns is None else list(columns)
+        return self.dataset(table, version).to_table(columns=names)
+
+    def dataset(self, table: str, version: int | None = None) -> pads.Dataset:
+        """A table as of a version, to scan without loading it."""
+        opened = self._open(table, version)
+        wanted = pa.schema(opened.schema().to_arrow())
+        return opened.to_pyarrow_dataset(schema=wanted)
+
+    def files(self, table: str, version: int | None = None) -> list[str]:
+        """Paths of the Parquet files of a version, for DuckDB's ``read_parquet``."""
+        return [unquote(uri) for uri in self._open(table, version).file_uris()]
+
+    def _path(self, table: str) -> Path:
+        if table not in _SCHEMAS:
+            raise StoreError(
+                f"The lake has no table {table!r}", way_out=f"Choose one of {list(_SCHEMAS)}"
+            )
+        return self.root / table
+
+    def _open(self, table: str, version: int | None = None) -> DeltaTable:
+        path = self._path(table)
+        if not DeltaTable.is_deltatable(str(path)):
+            raise StoreError(
+                f"Table {table!r} has not been written yet",
+                received=path,
+                way_out="Ingest a delivery first",
+            )
+        with _refusals(table):
+            return DeltaTable(str(path), version=version)
+
+    def _schema(self, table: str, found: pa.Schema) -> pa.Schema:
+        """Schema of rows to write: what they carry and what the table already has."""
+        schema = conformed_schema(found, _SCHEMAS[table])
+        if not self.exists(table):
+            return schema
+        known = self.dataset(table).schema
+        return pa.schema([*schema, *(field for field in known if field.name not in schema.names)])
+
+    def _insert_new(
+        self,
+        table: str,
+        rows: pads.Dataset,
+        schema: pa.Schema,
+        key: Sequence[str],
+        keep: npt.NDArray[np.bool_] | None,
+    ) -> int:
+        """Write the first version, or MERGE rows whose key is new; returns how many."""
+        reader = stream(rows, schema, keep)
+        with _refusals(table):
+            if not self.exists(table):
+                self._path(table).parent.mkdir(parents=True, exist_ok=True)
+                write_deltalake(str(self._path(table)), reader, mode="error")
+                return rows.count_rows() if keep is None else int(keep.sum())
+            merge = self._open(table).merge(
+                reader, _same(key), source_alias="s", target_alias="t", merge_schema=True
+            )
+            return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
+
+    def _upsert(self, table: str, rows: pa.Table, key: str) -> int:
+        schema = self._schema(table, rows.schema)
+        unique = conform(rows, schema)
+        keep = first_of_each(unique.column(key))
+        unique = unique if keep is None else unique.filter(pa.array(keep))
+        with _refusals(table):
+            if not self.exists(table):
+                self._path(table).parent.mkdir(parents=True, exist_ok=True)
+                write_deltalake(str(self._path(table)), unique, mode="error")
+                return 0
+            merge = self._open(table).merge(
+                unique, _same([key]), source_alias="s", target_alias="t", merge_schema=True
+            )
+            known = self.dataset(table).schema.names
+            changed = [_changed(name, name in known) for name in schema.names if name != key]
+            if changed:
+                merge = merge.when_matched_update_all(" OR ".join(changed))
+            merge.when_not_matched_insert_all().execute()
+        return self.version(table)
+
+
+def _same(key: Sequence[str]) -> str:
+    return " AND ".join(f't."{name}" = s."{name}"' for name in key)
+
+
+def _changed(name: str, known: bool) -> str:
+    return f'(t."{name}" IS DISTINCT FROM s."{name}")' if known else f'(s."{name}" IS NOT NULL)'
+
+
+@contextmanager
+def _refusals(table: str) -> Iterator[None]:
+    """Turn a refusal of the disk or of Delta into an error with a way out."""
+    try:
+        yield
+    except (OSError, DeltaError) as error:
+        raise StoreError(
+            f"Table {table!r} could not be read or written",
+            received=error,
+            way_out="Check free disk space, permissions and the version asked for; "
+            "the last committed version is whole, and running again is safe",
+        ) from error
