@@ -1,0 +1,1 @@
+"""Distances, cells and local time."""
