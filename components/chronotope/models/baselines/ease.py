@@ -19,14 +19,18 @@ class EaseConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    l2: float = Field(200.0, gt=0, description="Ridge added to the diagonal of the Gram matrix")
+    l2: float = Field(
+        default=200.0, gt=0, description="Ridge added to the diagonal of the Gram matrix"
+    )
     max_items: int = Field(
-        5_000,
+        default=5_000,
         ge=1,
         le=20_000,
         description="Only the most popular items enter: the cost is cubic in this number",
     )
-    users_at_once: int = Field(4_096, ge=1, description="Users of one dense block while fitting")
+    users_at_once: int = Field(
+        default=4_096, ge=1, description="Users of one dense block while fitting"
+    )
 
 
 @dataclass(frozen=True, slots=True)

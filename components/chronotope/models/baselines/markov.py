@@ -83,7 +83,8 @@ def _transition_pairs(log: EventLog, n_items: int) -> Int64:
     source = log.item_idx[before[has_past]].astype(np.int64)
     target = log.item_idx[has_past].astype(np.int64)
     known = (source != UNKNOWN) & (target != UNKNOWN)
-    return source[known] * n_items + target[known]
+    pairs: Int64 = source[known] * n_items + target[known]
+    return pairs
 
 
 def _spans(begin: Int64, end: Int64) -> tuple[Int64, Int64]:
