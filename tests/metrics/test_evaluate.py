@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.eventlog import EventLog
@@ -92,3 +94,17 @@ def test_wrong_width_and_unordered_rounds_are_refused(log):
 
 def test_no_targets_no_outcomes(log):
     assert len(evaluate(Counts(), log, np.array([], int), n_items=4, time_given=True)) == 0
+
+
+EVENT = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 6))
+
+
+@given(st.lists(EVENT, min_size=1, max_size=25))
+def test_returns_and_history_agree_with_the_oracle(oracle, events):
+    events = sorted(events, key=lambda event: (event[0], event[2]))
+    user, item, when = zip(*events, strict=True)
+    log = EventLog.sorted(user_idx=user, item_idx=item, occurred_s=when)
+    outcomes = evaluate(Counts(), log, np.arange(len(log)), n_items=4, time_given=True)
+    past = [oracle.history(events, position) for position in range(len(events))]
+    assert outcomes.n_history.tolist() == [len(items) for items in past]
+    assert outcomes.is_return.tolist() == [x in items for x, items in zip(item, past, strict=True)]
