@@ -1,0 +1,1 @@
+"""Which events are predicted from which: splits that respect time."""
