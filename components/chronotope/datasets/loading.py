@@ -1,0 +1,64 @@
+"""Find and read a dataset's YAML."""
+
+from pathlib import Path
+from typing import Final
+
+import yaml
+from pydantic import ValidationError
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.spec import DatasetSpec
+
+CONF_DIR: Final = Path("conf/datasets")
+
+
+def load_spec(
+    path_or_name: str | Path, *, conf_dir: Path = CONF_DIR, data_dir: Path | None = None
+) -> DatasetSpec:
+    """Read a dataset's YAML; every mistake in it is reported at once.
+
+    Args:
+        path_or_name: A YAML file, or the name of one in ``conf_dir``.
+        conf_dir: Folder of the dataset files, relative to the project root.
+        data_dir: Where the data files are, instead of what the YAML says.
+
+    Raises:
+        ConfigError: No such file, not YAML, or keys that are wrong or missing.
+    """
+    path = _find(path_or_name, conf_dir)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read {path}", received=error) from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a mapping", received=type(content).__name__)
+    if data_dir is not None:
+        content["data_dir"] = str(data_dir)
+    try:
+        return DatasetSpec.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path} is wrong: {_all_problems(error)}") from error
+
+
+def dataset_names(conf_dir: Path = CONF_DIR) -> tuple[str, ...]:
+    """Names that ``load_spec`` finds in a folder, sorted."""
+    return tuple(sorted(path.stem for path in conf_dir.glob("*.yaml")))
+
+
+def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
+    for path in (Path(path_or_name), conf_dir / f"{path_or_name}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(dataset_names(conf_dir)) or "none"
+    raise ConfigError(
+        "No such dataset",
+        received=path_or_name,
+        way_out=f"Give a YAML file or one of the names in {conf_dir}: {known}",
+    )
+
+
+def _all_problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
+        for found in error.errors(include_url=False)
+    )

@@ -1,0 +1,113 @@
+"""Read a dataset's tables under contract names."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.contracts.errors import SourceError
+from chronotope.contracts.schemas import ITEMS, USERS
+from chronotope.datasets.databases import stream_query
+from chronotope.datasets.files import stream_file
+from chronotope.datasets.parsing import as_numbers
+from chronotope.datasets.spec import DatasetSpec, Format, TableSpec
+
+_JOINED_BY = ", "
+
+
+def read_events(spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iterator[pa.Table]:
+    """Stream the log in the order of the source, in bounded memory.
+
+    Args:
+        spec: The dataset.
+        batch_rows: Rows of each table; the last may have fewer.
+
+    Yields:
+        Columns under contract names, values as read: see ``normalise``.
+
+    Raises:
+        SourceError: The source is missing, empty, truncated or unreadable.
+        SchemaError: Mapped columns are missing.
+    """
+    n_rows = 0
+    for raw in _rebatched(_stream(spec.events, spec, batch_rows), batch_rows):
+        n_rows += raw.num_rows
+        yield _mapped(spec.events, raw)
+    if n_rows == 0:
+        raise SourceError(
+            "The log holds no rows", received=spec.name, way_out="Check path, query or delivery"
+        )
+
+
+def read_items(spec: DatasetSpec) -> pa.Table:
+    """The catalogue: the columns of ``ITEMS``, then attributes; no rows if there is none.
+
+    Raises:
+        SourceError: The source is missing, empty, truncated or unreadable.
+        SchemaError: Mapped columns are missing.
+    """
+    return _read_table(spec.items, spec, ITEMS)
+
+
+def read_users(spec: DatasetSpec) -> pa.Table:
+    """User attributes: ``user_id``, then attributes; no rows if there are none.
+
+    Raises:
+        SourceError: The source is missing, empty, truncated or unreadable.
+        SchemaError: Mapped columns are missing.
+    """
+    return _read_table(spec.users, spec, USERS)
+
+
+def _read_table(table: TableSpec | None, spec: DatasetSpec, schema: pa.Schema) -> pa.Table:
+    if table is None:
+        return schema.empty_table()
+    batches = [pa.Table.from_batches([b]) for b in _stream(table, spec, 200_000)]
+    if not batches:
+        raise SourceError("A table holds no rows", received=table.path or table.query)
+    mapped = _mapped(table, pa.concat_tables(batches, promote_options="permissive"))
+    fields = list(schema)
+    fields += [pa.field(name, pa.float64()) for name in table.context]
+    fields += [pa.field(name, pa.string()) for name in table.attributes]
+    return pa.table([_typed(mapped, f) for f in fields], schema=pa.schema(fields))
+
+
+def _typed(table: pa.Table, field: pa.Field) -> pa.Array:
+    if field.name not in table.column_names:
+        return pa.nulls(table.num_rows, field.type)
+    column = table[field.name].combine_chunks()
+    if field.type == pa.float64():
+        return as_numbers(column)
+    return column.cast(pa.string())
+
+
+def _stream(table: TableSpec, spec: DatasetSpec, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    if table.format is Format.SQL:
+        return stream_query(table, batch_rows=batch_rows)
+    return stream_file(table, spec.data_dir, batch_rows=batch_rows)
+
+
+def _mapped(table: TableSpec, raw: pa.Table) -> pa.Table:
+    columns = {name: raw[source] for name, source in table.sources.items()}
+    for name, sources in table.coalesce.items():
+        columns[name] = pc.coalesce(*(raw[source].cast(pa.string()) for source in sources))
+    for name, sources in table.join.items():
+        texts = [raw[source].cast(pa.string()) for source in sources]
+        columns[name] = pc.binary_join_element_wise(*texts, _JOINED_BY, null_handling="skip")
+    return pa.table(columns)
+
+
+def _rebatched(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:
+    """Tables of ``batch_rows`` rows; shorter at the end and where column types change."""
+    waiting = pa.table({})
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        if waiting.num_rows and waiting.schema != table.schema:
+            yield waiting
+            waiting = pa.table({})
+        waiting = pa.concat_tables([waiting, table]) if waiting.num_rows else table
+        full = waiting.num_rows - waiting.num_rows % batch_rows
+        yield from (waiting.slice(at, batch_rows) for at in range(0, full, batch_rows))
+        waiting = waiting.slice(full)
+    if waiting.num_rows:
+        yield waiting

@@ -1,0 +1,73 @@
+"""Dataset files are checked before anything is read."""
+
+from pathlib import Path
+
+import pytest
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.loading import dataset_names, load_spec
+
+CONF = Path(__file__).parents[2] / "conf" / "datasets"
+
+GOOD = """
+name: shop
+description: A shop
+licence: ours
+events:
+  format: csv
+  path: log.csv
+  columns: {user_id: u, item_id: i, occurred_at: t}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "shop.yaml").write_text(text)
+    return folder / "shop.yaml"
+
+
+def test_every_shipped_dataset_loads_under_its_own_name() -> None:
+    names = dataset_names(CONF)
+    assert {"complete_journey", "foursquare_nyc", "movielens_100k", "example_csv"} <= set(names)
+    assert [load_spec(name, conf_dir=CONF).name for name in names] == list(names)
+
+
+def test_data_dir_can_be_given(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    assert load_spec(path, data_dir=tmp_path).data_dir == tmp_path
+    assert load_spec("shop", conf_dir=tmp_path).data_dir == Path()
+
+
+def test_unknown_name_lists_the_known(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    with pytest.raises(ConfigError, match=r"Received: shp.*: shop"):
+        load_spec("shp", conf_dir=tmp_path)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("name: shop", "name: My Shop").replace("format: csv", "format: xls")
+    with pytest.raises(ConfigError) as caught:
+        load_spec(write(tmp_path, text + "colour: red\n"))
+    assert all(word in str(caught.value) for word in ("name", "events.format", "colour"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("user_id: u, ", "", "'user_id' must be mapped"),
+        ("user_id: u", "user_id: u, colour: c", "'colour' is no contract column"),
+        ("licence: ours", "licence: ours\nidentity: [nose]", "'nose' is no column"),
+        ("licence: ours", "licence: ours\nlocal_zone: Mars/Olympus", "Mars/Olympus"),
+        ("licence: ours", "licence: ours\ntime: {kind: strptime}", "time.pattern"),
+        ("format: csv", "format: sql", "needs url and query"),
+        ("path: log.csv", "delimiter: ','", "needs path"),
+    ],
+)
+def test_mistake_is_named(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_spec(write(tmp_path, GOOD.replace(old, new)))
+
+
+@pytest.mark.parametrize("text", ["{", "- a list", "\x00"])
+def test_no_mapping_is_an_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load_spec(write(tmp_path, text))

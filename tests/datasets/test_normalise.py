@@ -1,0 +1,99 @@
+"""Bad rows are refused with reasons, good rows keep their meaning."""
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from chronotope.contracts.schemas import EVENTS
+from chronotope.datasets.normalise import Normalised, normalise
+from chronotope.datasets.spec import DatasetSpec
+
+GOOD = {"user_id": "u", "item_id": "i", "occurred_at": "2020-05-01T12:00:00Z", "value": "1.5"}
+
+
+def make_spec(**changes: object) -> DatasetSpec:
+    mapped = {"user_id": "a", "item_id": "b", "occurred_at": "c", "value": "d"}
+    events = {"format": "csv", "path": "x", "columns": mapped, "context": {"amount": "e"}}
+    base = {"name": "t", "description": "t", "licence": "t", "events": events}
+    return DatasetSpec.model_validate(base | changes)
+
+
+def run(*rows: dict[str, object], **changes: object) -> Normalised:
+    return normalise(make_spec(**changes), pa.Table.from_pylist([GOOD | row for row in rows]))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"user_id": None}, "user_id is missing"),
+        ({"item_id": ""}, "item_id is missing"),
+        ({"occurred_at": None}, "occurred_at is missing"),
+        ({"occurred_at": "yesterday"}, "occurred_at cannot be read as timestamp"),
+        ({"occurred_at": "2020-02-30"}, "occurred_at cannot be read as timestamp"),
+        ({"value": "cheap"}, "value is not a number"),
+        ({"value": "NaN"}, "value is not finite"),
+        ({"value": "-inf"}, "value is not finite"),
+        ({"value": "1e999"}, "value is not finite"),
+        ({"item_id": "x" * 65_537}, "item_id is longer than 65536 bytes"),
+    ],
+)
+def test_bad_row_is_refused_and_its_neighbours_are_not(
+    change: dict[str, object], reason: str
+) -> None:
+    result = run({}, change, {"user_id": "v"})
+    assert result.refused.to_pylist() == [{"row": 1, "reasons": [reason]}]
+    assert result.rows["user_id"].to_pylist() == ["u", "v"]
+    assert result.kept.tolist() == [0, 2]
+
+
+def test_every_reason_of_a_row_is_given() -> None:
+    result = run({"user_id": None, "value": "x"}, {}, {"user_id": ""})
+    reasons = dict(zip(*result.refused.to_pydict().values(), strict=True))
+    assert set(reasons[0]) == {"user_id is missing", "value is not a number"}
+    assert reasons[2] == ["user_id is missing"]
+
+
+def test_good_rows_have_the_contract_schema() -> None:
+    rows = run({}, {"value": ""}).rows
+    assert rows.schema.names == [*EVENTS.names, "amount"]
+    assert rows.select(EVENTS.names).schema.equals(EVENTS)
+    assert rows["value"].to_pylist() == [1.5, None]
+    assert rows["event_type"].to_pylist() == ["event", "event"]
+
+
+def test_same_row_same_id_and_identity_is_a_choice() -> None:
+    rows = ({}, {"value": "2"}, {"user_id": "v"})
+    first, second, other = run(*rows).rows["event_id"].to_pylist()
+    assert first == second != other
+    by_value = run(*rows, identity=("user_id", "value")).rows["event_id"].to_pylist()
+    assert len(set(by_value)) == 3
+
+
+def test_local_zone_gives_the_offset_of_the_season() -> None:
+    rows = run({}, {"occurred_at": "2020-01-01T00:00:00Z"}, local_zone="Europe/Vienna").rows
+    assert rows["utc_offset_min"].to_pylist() == [120, 60]
+
+
+def test_skipped_wall_clock_time_is_refused() -> None:
+    result = run({"occurred_at": "2020-03-29 02:30"}, time={"timezone": "Europe/Vienna"})
+    assert result.rows.num_rows == 0
+    (reason,) = result.refused["reasons"].to_pylist()[0]
+    assert reason == "occurred_at does not exist on the clocks of Europe/Vienna"
+
+
+def test_mixed_time_zones_become_one_instant() -> None:
+    texts = ["2020-05-01T12:00:00Z", "2020-05-01T14:00:00+02:00", "2020-05-01 12:00", "2020-05-01"]
+    rows = run(*({"occurred_at": text} for text in texts)).rows
+    noon = datetime(2020, 5, 1, 12, tzinfo=UTC)
+    assert rows["occurred_at"].to_pylist() == [noon, noon, noon, noon.replace(hour=0)]
+
+
+def test_check_ins_happen_at_their_item() -> None:
+    assert run({}, items_are_places=True).rows["place_id"].to_pylist() == ["i"]
+
+
+def test_impossible_offset_is_refused() -> None:
+    result = run({"utc_offset_min": 99999}, {"utc_offset_min": -300})
+    assert result.rows["utc_offset_min"].to_pylist() == [-300]
+    assert "utc_offset_min" in result.refused["reasons"].to_pylist()[0][0]
