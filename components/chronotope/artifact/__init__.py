@@ -1,0 +1,1 @@
+"""A portable bundle: one ONNX graph and what it needs, run without torch."""

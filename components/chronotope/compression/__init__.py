@@ -1,0 +1,1 @@
+"""Smaller models, measured: pruning, int8, distillation, one ONNX graph."""

@@ -1,0 +1,1 @@
+"""What a model is asked to minimise: what, when and where."""

@@ -1,0 +1,1 @@
+"""The registry: runs, model versions, and which of them answers."""

@@ -1,0 +1,1 @@
+"""Learning on past time: Lightning modules, early stopping on later time, checkpoints."""

@@ -1,0 +1,1 @@
+"""Choosing settings with Optuna over rolling-origin folds."""

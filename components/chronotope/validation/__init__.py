@@ -1,0 +1,1 @@
+"""Judging rows before they are written: Great Expectations suites and verdicts."""

@@ -1,0 +1,72 @@
+# Needs nothing but GNU make and Python >= 3.11 with pip.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test cover lint format up clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := $(wildcard components flows benchmarks tests)
+TYPED := $(wildcard components flows benchmarks)
+PYTEST := $(BIN)/python -m pytest
+
+# The first Python on the path that is new enough.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+
+# Nothing phones home.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
+export PREFECT_CLI_PROMPT := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export GX_ANALYTICS_ENABLED := false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Busy threads of two processes on the same cores slow each other down tenfold and more.
+export OMP_WAIT_POLICY := PASSIVE
+export MLFLOW_BACKEND_STORE_URI := sqlite:///mlruns/mlflow.db
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## Make .venv and install everything (only when something changed)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python >= 3.11 was not found. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[demo,test,dev]"
+	@touch $@
+
+demo: setup ## Train, compare and promote on a real log of purchases
+	$(BIN)/chronotope demo
+
+# pytest exits with 5 when nothing is marked slow; that is no failure.
+test: export OMP_NUM_THREADS := 1
+test: setup ## Fast tests first, then the slow ones
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS) || test $$? -eq 5
+
+cover: export OMP_NUM_THREADS := 1
+cover: setup ## All tests, with branch coverage
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+
+lint: setup ## Format, style, types, layers, spelling, dependencies
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/deptry $(TYPED)
+
+format: setup ## Format and fix what can be fixed
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+up: setup ## Open the Prefect UI (port 4200) and the MLflow UI (port 5000) until Ctrl-C
+	@$(BIN)/prefect server start --host 127.0.0.1 & flows=$$!; \
+	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 & models=$$!; \
+	trap 'kill $$flows $$models 2>/dev/null' EXIT INT TERM; wait
+
+clean: ## Remove the environment and caches; data and models stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find components flows benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
