@@ -1,0 +1,204 @@
+"""Turn events of the lake into the numeric log that models read, once per data version."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.errors import ConfigError, NotEnoughData, SchemaError
+from chronotope.contracts.schemas import EVENTS, ITEMS, REQUIRED
+from chronotope.features import queries
+
+EventsSource: TypeAlias = pa.Table | pads.Dataset | Sequence[str]
+"""Events as an Arrow table, as an Arrow dataset, or as paths of Parquet files."""
+
+FORMAT: Final = 1
+"""Raised when snapshots change form, so that old ones are not taken for new."""
+
+META: Final = "features.json"
+TABLES: Final = ("events", "users", "items", "places", "categories")
+
+
+class FeaturesConfig(BaseModel):
+    """What of the events becomes the numeric log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    items_are_places: bool = Field(
+        False, description="The item is the place, as in a log of check-ins"
+    )
+    event_types: tuple[str, ...] = Field((), description="Event types to keep; empty keeps all")
+    context: tuple[str, ...] = Field(
+        (), description="Further numeric event columns, known at the event's time"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRef:
+    """A snapshot on disk.
+
+    Attributes:
+        path: Its folder; give it to ``load_features``.
+        digest: Sixteen hexadecimal digits of the data and the configuration.
+        n_events: Number of events.
+        n_users: Number of users, without the unknown.
+        n_items: Number of items, without the unknown.
+    """
+
+    path: Path
+    digest: str
+    n_events: int
+    n_users: int
+    n_items: int
+
+
+def build_features(
+    events: EventsSource,
+    items: pa.Table | None,
+    *,
+    config: FeaturesConfig,
+    out: Path,
+    data_version: str | None = None,
+) -> FeatureRef:
+    """Write the numeric snapshot of a log, or find the one already written.
+
+    Only items that occur in the events are kept. A missing UTC offset becomes 0. An
+    item's coordinates are those of the items table, else the median of its events'; a
+    place's are the median of its events'. A category is that of the items table, else
+    the commonest ``category`` of the item's events if they carry that column.
+
+    Args:
+        events: Columns of ``EVENTS``; the optional ones may be missing.
+        items: Columns of ``ITEMS``; None if there is no items table.
+        config: What to keep.
+        out: Folder of the snapshots; each is a folder named by its digest.
+        data_version: Versions of the tables read, such as ``"events@3,items@1"``. It
+            then stands for the data in the digest and a known snapshot is not built
+            again; without it the content is digested.
+
+    Returns:
+        Where the snapshot is and what it holds.
+
+    Raises:
+        SchemaError: A required column is missing.
+        ConfigError: A context column is missing.
+        NotEnoughData: No event is left.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if data_version is not None:
+        known = out / _digest(config, data_version)
+        if (known / META).exists():
+            return read_ref(known)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as folder:
+        draft = Path(folder) / "snapshot"
+        tables = _numeric_tables(events, items, config)
+        digest = _digest(config, data_version or _content(tables))
+        _write(draft, tables, digest, config)
+        _publish(draft, out / digest)
+    return read_ref(out / digest)
+
+
+def read_ref(path: Path) -> FeatureRef:
+    """The reference of a snapshot's folder, from the meta file in it."""
+    meta = json.loads((path / META).read_text(encoding="utf-8"))
+    return FeatureRef(path, meta["digest"], meta["n_events"], meta["n_users"], meta["n_items"])
+
+
+def _numeric_tables(
+    events: EventsSource, items: pa.Table | None, config: FeaturesConfig
+) -> dict[str, pa.Table]:
+    with duckdb.connect() as con:
+        _register(con, events, items, config)
+        con.execute(queries.EVENTS, {"types": list(config.event_types)})
+        if con.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
+            raise NotEnoughData(
+                "No events are left to build features from",
+                received=f"event types {list(config.event_types)}",
+                way_out="Ingest events, or keep other event types",
+            )
+        con.execute(queries.INDICES)
+        con.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
+        con.execute(queries.CATALOG)
+        con.execute(queries.ORDERED)
+        return {name: con.table(f"out_{name}").to_arrow_table() for name in TABLES}
+
+
+def _register(
+    con: duckdb.DuckDBPyConnection,
+    events: EventsSource,
+    items: pa.Table | None,
+    config: FeaturesConfig,
+) -> None:
+    """Give the sources their full sets of columns, whatever they carry."""
+    con.execute("SET TimeZone = 'UTC'")
+    if isinstance(events, pa.Table | pads.Dataset):
+        con.register("source", events)
+    else:
+        con.read_parquet(list(events), union_by_name=True).create_view("source")
+    names = con.table("source").columns
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise SchemaError(f"Events lack the columns {missing}", received=names)
+    unknown = [name for name in config.context if name not in names]
+    if unknown:
+        raise ConfigError(
+            f"Events lack the context columns {unknown}",
+            received=names,
+            way_out="Correct `context` in the dataset's configuration",
+        )
+    context = [pa.field(name, pa.float32()) for name in config.context]
+    con.register("empty_events", pa.schema([*EVENTS, (c.CATEGORY, pa.string())]).empty_table())
+    con.register("empty_items", ITEMS.empty_table())
+    con.register("source_items", ITEMS.empty_table() if items is None else items)
+    wanted = [*EVENTS.names, c.CATEGORY, *(field.name for field in context)]
+    con.execute(queries.SOURCES)
+    con.table("full_source").select(*map(duckdb.ColumnExpression, wanted)).create_view("raw")
+
+
+def _digest(config: FeaturesConfig, data: str) -> str:
+    content = json.dumps([FORMAT, config.model_dump(mode="json"), data], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _content(tables: dict[str, pa.Table]) -> str:
+    """Digest of the tables' Arrow bytes."""
+    digest = hashlib.sha256()
+    for table in tables.values():
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
+        digest.update(sink.getvalue())
+    return digest.hexdigest()
+
+
+def _write(folder: Path, tables: dict[str, pa.Table], digest: str, config: FeaturesConfig) -> None:
+    folder.mkdir()
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+    meta = {
+        "format": FORMAT,
+        "digest": digest,
+        "config": config.model_dump(mode="json"),
+        "n_events": len(tables["events"]),
+        "n_users": len(tables["users"]),
+        "n_items": len(tables["items"]),
+    }
+    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+
+
+def _publish(draft: Path, target: Path) -> None:
+    """Put a finished snapshot in its place; one already there is the same."""
+    if not (target / META).exists():
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)

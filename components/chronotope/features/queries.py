@@ -1,0 +1,97 @@
+"""The SQL of a snapshot, step by step. Each step makes the tables the next one reads."""
+
+from typing import Final
+
+SOURCES: Final = """
+CREATE VIEW full_source AS FROM source UNION ALL BY NAME FROM empty_events;
+CREATE VIEW full_items AS
+    SELECT DISTINCT ON (item_id) item_id, category, title, lat, lon,
+           lat IS NOT NULL AND lon IS NOT NULL AND isfinite(lat) AND isfinite(lon) AS located
+    FROM (FROM source_items UNION ALL BY NAME FROM empty_items)
+    ORDER BY item_id, title, category;
+"""
+"""Sources with every column of the contract; what they do not carry is null."""
+
+EVENTS: Final = """
+CREATE TEMP TABLE ev AS
+SELECT * EXCLUDE (occurred_at, lat, lon, place_id, session_id),
+       epoch_us(occurred_at) AS occurred_us,
+       CASE WHEN isfinite(lat) AND isfinite(lon) THEN lat END AS lat,
+       CASE WHEN isfinite(lat) AND isfinite(lon) THEN lon END AS lon,
+       nullif(place_id, '') AS place_id,
+       nullif(session_id, '') AS session_id
+FROM raw
+WHERE len($types) = 0 OR event_type IN (FROM unnest($types));
+"""
+
+INDICES: Final = """
+CREATE TEMP TABLE users AS
+    SELECT id, row_number() OVER (ORDER BY id) AS idx
+    FROM (SELECT DISTINCT user_id AS id FROM ev);
+CREATE TEMP TABLE items AS
+    SELECT id, row_number() OVER (ORDER BY id) AS idx
+    FROM (SELECT DISTINCT item_id AS id FROM ev);
+CREATE TEMP TABLE sessions AS
+    SELECT user_id, session_id, row_number() OVER (ORDER BY user_id, session_id) AS idx
+    FROM (SELECT DISTINCT user_id, session_id FROM ev WHERE session_id IS NOT NULL);
+CREATE TEMP TABLE item_seen AS
+    SELECT item_id AS id, median(lat) AS lat, median(lon) AS lon,
+           mode(category ORDER BY category) AS category
+    FROM ev GROUP BY item_id;
+CREATE TEMP TABLE item_known AS
+    SELECT items.id, items.idx,
+           coalesce(k.category, item_seen.category) AS category,
+           coalesce(k.title, '') AS title,
+           CASE WHEN k.located THEN k.lat ELSE item_seen.lat END AS lat,
+           CASE WHEN k.located THEN k.lon ELSE item_seen.lon END AS lon
+    FROM items
+    JOIN item_seen USING (id)
+    LEFT JOIN full_items k ON k.item_id = items.id;
+CREATE TEMP TABLE categories AS
+    SELECT id, row_number() OVER (ORDER BY id) AS idx
+    FROM (SELECT DISTINCT category AS id FROM item_known WHERE category IS NOT NULL);
+"""
+
+ITEM_PLACES: Final = """
+CREATE TEMP TABLE places AS SELECT id, idx, lat, lon FROM item_known;
+CREATE VIEW ev_place AS SELECT *, item_id AS at_place FROM ev;
+"""
+"""Check-ins: the item is the place."""
+
+EVENT_PLACES: Final = """
+CREATE TEMP TABLE places AS
+    SELECT id, row_number() OVER (ORDER BY id) AS idx, lat, lon
+    FROM (SELECT place_id AS id, median(lat) AS lat, median(lon) AS lon
+          FROM ev WHERE place_id IS NOT NULL GROUP BY place_id);
+CREATE VIEW ev_place AS SELECT *, place_id AS at_place FROM ev;
+"""
+
+CATALOG: Final = """
+CREATE TEMP TABLE out_users AS SELECT id FROM users ORDER BY idx;
+CREATE TEMP TABLE out_categories AS SELECT id FROM categories ORDER BY idx;
+CREATE TEMP TABLE out_places AS SELECT id, lat, lon FROM places ORDER BY idx;
+CREATE TEMP TABLE out_items AS
+    SELECT k.id, coalesce(g.idx, 0)::INTEGER AS category_idx, k.title, k.lat, k.lon
+    FROM item_known k LEFT JOIN categories g ON g.id = k.category
+    ORDER BY k.idx;
+"""
+
+ORDERED: Final = """
+CREATE TEMP TABLE out_events AS
+SELECT u.idx::INTEGER AS user_idx,
+       i.idx::INTEGER AS item_idx,
+       floor(e.occurred_us / 1e6)::BIGINT AS occurred_s,
+       coalesce(e.utc_offset_min, 0)::INTEGER AS utc_offset_min,
+       coalesce(p.idx, 0)::INTEGER AS place_idx,
+       coalesce(s.idx, 0)::INTEGER AS session_idx,
+       coalesce(e.value, 'nan')::FLOAT AS value,
+       e.* EXCLUDE (event_id, user_id, item_id, event_type, occurred_us, utc_offset_min,
+                    place_id, at_place, lat, lon, value, session_id, category)
+FROM ev_place e
+JOIN users u ON u.id = e.user_id
+JOIN items i ON i.id = e.item_id
+LEFT JOIN places p ON p.id = e.at_place
+LEFT JOIN sessions s ON s.user_id = e.user_id AND s.session_id = e.session_id
+ORDER BY user_idx, e.occurred_us, e.event_id;
+"""
+"""Of equal instants the smaller event id comes first, so that the order is the data's own."""

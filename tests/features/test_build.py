@@ -1,0 +1,148 @@
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+import pytest
+
+from chronotope.contracts.errors import ConfigError, NotEnoughData, SchemaError, SourceError
+from chronotope.contracts.schemas import EVENTS
+from chronotope.features.build import FeaturesConfig, build_features
+from chronotope.features.snapshot import load_features
+
+ROWS = [
+    # id, user, item, seconds, offset, place, lat, lon, session, quantity
+    ("e1", "zoe", "tea", 100, 60, "shop", 48.0, 16.0, "s1", 2.0),
+    ("e3", "zoe", "jam", 200, None, "shop", 49.0, 17.0, "s1", None),
+    ("e2", "zoe", "tea", 200, 60, None, None, None, None, 1.0),
+    ("e4", "adam", "tea", 50, -300, "kiosk", 10.0, math.nan, "s1", 3.0),
+]
+
+
+@pytest.fixture
+def events():
+    names = ("event_id", "user_id", "item_id", "t", "utc_offset_min", "place_id", "lat", "lon")
+    columns = dict(zip((*names, "session_id", "quantity"), zip(*ROWS, strict=True), strict=True))
+    seconds = columns.pop("t")
+    columns |= {"event_type": ["buy"] * 3 + ["view"], "value": [1.5, None, 2.5, 3.5]}
+    columns["occurred_at"] = [s * 1_000_000 + 7 for s in seconds]
+    fields = [*EVENTS, pa.field("quantity", pa.float64())]
+    return pa.table({f.name: pa.array(columns[f.name]).cast(f.type) for f in fields})
+
+
+@pytest.fixture
+def items():
+    return pa.table(
+        {
+            "item_id": ["jam", "tea", "never sold"],
+            "category": ["sweet", None, "toys"],
+            "title": ["Jam", None, "Ball"],
+            "lat": [1.0, None, 5.0],
+            "lon": [2.0, 3.0, 5.0],
+        }
+    )
+
+
+def built(events, items, tmp_path, **settings):
+    ref = build_features(events, items, config=FeaturesConfig(**settings), out=tmp_path)
+    return load_features(ref.path)
+
+
+def test_log_by_hand(events, items, tmp_path):
+    log, catalog = built(events, items, tmp_path, context=("quantity",))
+    assert [catalog.users.name(i) for i in log.user_idx] == ["adam", "zoe", "zoe", "zoe"]
+    assert [catalog.items.name(i) for i in log.item_idx] == ["tea", "tea", "tea", "jam"]
+    assert log.occurred_s.tolist() == [50, 100, 200, 200]
+    assert log.utc_offset_min.tolist() == [-300, 60, 60, 0]
+    assert [catalog.places.name(i) for i in log.place_idx] == ["kiosk", "shop", None, "shop"]
+    assert log.session_idx.tolist() == [1, 2, 0, 2]
+    np.testing.assert_array_equal(log.value, np.float32([3.5, 1.5, 2.5, np.nan]))
+    np.testing.assert_array_equal(log.context["quantity"], np.float32([3, 2, 1, np.nan]))
+
+
+def test_catalog_by_hand(events, items, tmp_path):
+    _, catalog = built(events, items, tmp_path)
+    assert catalog.items.ids.to_pylist() == ["jam", "tea"]
+    assert catalog.categories.ids.to_pylist() == ["sweet"]
+    assert catalog.item_category.tolist() == [0, 1, 0]
+    assert catalog.item_title.tolist() == ["", "Jam", ""]
+    np.testing.assert_array_equal(catalog.item_lat, [np.nan, 1.0, 48.0])
+    np.testing.assert_array_equal(catalog.item_lon, [np.nan, 2.0, 16.0])
+    np.testing.assert_array_equal(catalog.place_lat, [np.nan, np.nan, 48.5])
+    np.testing.assert_array_equal(catalog.place_lon, [np.nan, np.nan, 16.5])
+
+
+def test_check_ins_have_items_for_places(events, items, tmp_path):
+    log, catalog = built(events, items, tmp_path, items_are_places=True)
+    assert catalog.items_are_places
+    assert log.place_idx.tolist() == log.item_idx.tolist()
+    assert catalog.places.ids.equals(catalog.items.ids)
+    np.testing.assert_array_equal(catalog.place_lat, catalog.item_lat)
+
+
+def test_only_the_required_columns_are_enough(events, tmp_path):
+    required = events.select([f.name for f in EVENTS if not f.nullable])
+    log, catalog = built(required, None, tmp_path)
+    assert (len(log), catalog.n_items, catalog.n_places) == (4, 3, 1)
+    assert not log.place_idx.any()
+    assert np.isnan(log.value).all()
+
+
+def test_categories_of_the_events_serve_where_the_items_table_is_silent(events, items, tmp_path):
+    events = events.append_column("category", pa.array(["drink", "salty", "drink", "hot"]))
+    _, catalog = built(events, items, tmp_path)
+    assert [catalog.categories.name(i) for i in catalog.item_category] == [None, "sweet", "drink"]
+
+
+def test_event_types_are_filtered_and_none_left_is_an_error(events, items, tmp_path):
+    log, _ = built(events, items, tmp_path, event_types=("view",))
+    assert len(log) == 1
+    with pytest.raises(NotEnoughData, match="event types"):
+        built(events, items, tmp_path, event_types=("refund",))
+
+
+def test_row_order_and_container_do_not_matter(events, items, tmp_path):
+    pq.write_table(events.take([3, 1, 0, 2]), tmp_path / "events.parquet")
+    sources = [
+        events,
+        pads.dataset(tmp_path / "events.parquet"),
+        [str(tmp_path / "events.parquet")],
+    ]
+    refs = [build_features(s, items, config=FeaturesConfig(), out=tmp_path / "f") for s in sources]
+    assert len({ref.digest for ref in refs}) == 1
+    assert refs[0].n_events == 4
+    assert [p.name for p in (tmp_path / "f").iterdir()] == [refs[0].digest]
+
+
+def test_digest_follows_the_data_and_the_configuration(events, items, tmp_path):
+    def digest(rows, **settings):
+        config = FeaturesConfig(**settings)
+        return build_features(rows, items, config=config, out=tmp_path).digest
+
+    digests = [digest(events), digest(events.slice(1)), digest(events, items_are_places=True)]
+    assert len(set(digests)) == 3
+
+
+def test_a_known_version_is_not_built_again(events, items, tmp_path):
+    config = FeaturesConfig()
+    first = build_features(events, items, config=config, out=tmp_path, data_version="3")
+    again = build_features(events.slice(4), items, config=config, out=tmp_path, data_version="3")
+    assert again == first
+    with pytest.raises(NotEnoughData):
+        build_features(events.slice(4), items, config=config, out=tmp_path, data_version="4")
+    assert [p.name for p in tmp_path.iterdir()] == [first.digest]
+
+
+def test_missing_columns_are_named(events, items, tmp_path):
+    with pytest.raises(SchemaError, match="user_id"):
+        built(events.drop_columns("user_id"), items, tmp_path)
+    with pytest.raises(ConfigError, match="weather"):
+        built(events, items, tmp_path, context=("weather",))
+
+
+def test_an_incomplete_snapshot_is_refused(events, items, tmp_path):
+    ref = build_features(events, items, config=FeaturesConfig(), out=tmp_path)
+    (ref.path / "items.parquet").unlink()
+    with pytest.raises(SourceError, match="build_features"):
+        load_features(ref.path)
