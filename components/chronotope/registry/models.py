@@ -1,0 +1,107 @@
+"""Registered models: a bundle folder becomes a version, a version becomes a folder again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from mlflow.exceptions import MlflowException
+
+from chronotope.contracts.errors import ArtifactError, StoreError
+from chronotope.registry.store import MlflowStore
+
+_FOLDER = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version in the registry.
+
+    Attributes:
+        name: Registered model.
+        version: Its version, a decimal number as MLflow writes it.
+        uri: Where its files lie.
+    """
+
+    name: str
+    version: str
+    uri: str
+
+
+def register(
+    store: MlflowStore,
+    *,
+    name: str,
+    bundle_dir: Path,
+    run_id: str,
+    tags: Mapping[str, str],
+) -> ModelVersion:
+    """Keep a bundle with a run and register it as the next version.
+
+    Args:
+        store: The store.
+        name: Registered model, created when new.
+        bundle_dir: Folder with the graph, the manifest and the ids.
+        run_id: Run that produced it.
+        tags: Lineage: dataset, data version, fold set, sizes.
+
+    Raises:
+        ArtifactError: The folder is missing or empty.
+    """
+    if not bundle_dir.is_dir() or not any(bundle_dir.iterdir()):
+        raise ArtifactError(
+            "There is no bundle to register",
+            received=bundle_dir,
+            way_out="Export the model into this folder first",
+        )
+    _ensure_registered(store, name)
+    store.client.log_artifacts(run_id, str(bundle_dir), _FOLDER)
+    uri = f"{store.client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
+    made = store.client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
+    return ModelVersion(name, str(made.version), uri)
+
+
+def download(store: MlflowStore, name: str, ref: str) -> Path:
+    """Folder of a version's bundle.
+
+    Args:
+        store: The store.
+        name: Registered model.
+        ref: A version such as ``"3"`` or an alias such as ``"champion"``.
+
+    Raises:
+        StoreError: There is no such version or alias.
+        ArtifactError: Its files are missing.
+    """
+    try:
+        if ref.isdecimal():
+            found = store.client.get_model_version(name, ref)
+        else:
+            found = store.client.get_model_version_by_alias(name, ref)
+    except MlflowException as error:
+        raise StoreError(
+            "There is no such model version",
+            received=f"{name} {ref}: {error}",
+            way_out="Train and promote a model first",
+        ) from error
+    folder = local_folder(found.source)
+    if not folder.is_dir():
+        raise ArtifactError("The files of the version are missing", received=folder)
+    return folder
+
+
+def local_folder(uri: str | None) -> Path:
+    """The folder behind a ``file:`` address or a plain path."""
+    parts = urlparse(uri or "")
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" else Path(uri or "")
+
+
+def _ensure_registered(store: MlflowStore, name: str) -> None:
+    try:
+        store.client.get_registered_model(name)
+    except MlflowException:
+        try:
+            store.client.create_registered_model(name)
+        except MlflowException:  # another process created it between look and leap
+            store.client.get_registered_model(name)

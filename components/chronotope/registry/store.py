@@ -1,0 +1,146 @@
+"""The MLflow store: SQLite for what is said of runs, a folder for what they keep."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.telemetry import set_telemetry_client
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from sqlalchemy.exc import SQLAlchemyError
+
+from chronotope.contracts.errors import StoreError
+from chronotope.contracts.protocols import Tracker
+
+_MAX_PARAM_LENGTH = 6000  # MLflow refuses longer values
+
+
+@dataclass(frozen=True, slots=True)
+class RunTracker:
+    """Reports to one MLflow run; satisfies ``contracts.protocols.Tracker``.
+
+    Attributes:
+        client: Where to report.
+        run_id: The run reported to.
+    """
+
+    client: MlflowClient
+    run_id: str
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Report metrics of one step, in one write."""
+        now_ms = time.time_ns() // 1_000_000
+        batch = [Metric(name, float(value), now_ms, step) for name, value in values.items()]
+        self.client.log_batch(self.run_id, metrics=batch)
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Report parameters once; very long values are cut."""
+        batch = [Param(name, str(value)[:_MAX_PARAM_LENGTH]) for name, value in values.items()]
+        self.client.log_batch(self.run_id, params=batch)
+
+    def artifact(self, path: Path, *, folder: str = "") -> None:
+        """Keep a file, or all files of a folder."""
+        keep = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+        keep(self.run_id, str(path), folder or None)
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowStore:
+    """An opened store; holds no global MLflow state.
+
+    Attributes:
+        root: The ``mlruns`` folder.
+        client: MLflow client bound to the store's database.
+    """
+
+    root: Path
+    client: MlflowClient
+
+    @property
+    def uri(self) -> str:
+        """Address of the database, for ``--backend-store-uri``."""
+        return _database_uri(self.root)
+
+    @contextmanager
+    def run(
+        self,
+        experiment: str,
+        run_name: str,
+        *,
+        parent: Tracker | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Iterator[RunTracker]:
+        """Open a run that ends FINISHED, or FAILED if the block raises.
+
+        Args:
+            experiment: Its experiment, created when new.
+            run_name: Name shown in the user interface.
+            parent: Tracker of the run this one is nested in; only this store's nest.
+            tags: Tags such as the data version.
+
+        Yields:
+            A tracker of the run.
+        """
+        nesting = {MLFLOW_PARENT_RUN_ID: parent.run_id} if isinstance(parent, RunTracker) else {}
+        run = self.client.create_run(
+            self._experiment_id(experiment),
+            run_name=run_name,
+            tags={**(tags or {}), **nesting},
+        )
+        status = "FAILED"
+        try:
+            yield RunTracker(self.client, run.info.run_id)
+            status = "FINISHED"
+        finally:
+            self.client.set_terminated(run.info.run_id, status)
+
+    def _experiment_id(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = (self.root / "artifacts" / name).as_uri()
+        try:
+            return str(self.client.create_experiment(name, artifact_location=location))
+        except MlflowException:  # another process created it between look and leap
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+
+def open_store(mlruns: Path) -> MlflowStore:
+    """Open the store below a folder, creating it when new.
+
+    Call it once before any fan-out: it runs the database migrations, which must not
+    run in several processes at once.
+
+    Args:
+        mlruns: Folder of ``mlflow.db`` and ``artifacts/``.
+
+    Raises:
+        StoreError: The folder or the database cannot be used.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Importing MLflow may have started the client already; this stops it.
+    set_telemetry_client()  # type: ignore[no-untyped-call]
+    root = mlruns.resolve()
+    try:
+        (root / "artifacts").mkdir(parents=True, exist_ok=True)
+        client = MlflowClient(_database_uri(root), _database_uri(root))
+        client.search_experiments(max_results=1)
+    except (OSError, MlflowException, SQLAlchemyError) as error:
+        raise StoreError(
+            "The MLflow store cannot be opened",
+            received=f"{root}: {error}",
+            way_out="Check that the folder is writable and mlflow.db is a database of this version",
+        ) from error
+    return MlflowStore(root, client)
+
+
+def _database_uri(root: Path) -> str:
+    return f"sqlite:///{root / 'mlflow.db'}"

@@ -1,0 +1,44 @@
+"""A bundle becomes a version and comes back."""
+
+from pathlib import Path
+
+import pytest
+
+from chronotope.contracts.errors import ArtifactError, StoreError
+from chronotope.registry.models import download, register
+from chronotope.registry.promotion import nominate
+from chronotope.registry.store import MlflowStore
+
+
+def test_bundle_comes_back_whole(store: MlflowStore, bundle: Path) -> None:
+    with store.run("training", "fit") as tracker:
+        made = register(
+            store,
+            name="city",
+            bundle_dir=bundle,
+            run_id=tracker.run_id,
+            tags={"data_version": "7"},
+        )
+    nominate(store, "city", made.version)
+    for ref in ("1", "challenger"):
+        folder = download(store, "city", ref)
+        assert (folder / "model.onnx").read_bytes() == b"graph"
+        assert (folder / "ids" / "items.txt").read_text() == "a\nb\n"
+    assert store.client.get_model_version("city", "1").tags["data_version"] == "7"
+
+
+def test_each_registration_is_a_new_version(city: MlflowStore) -> None:
+    versions = city.client.search_model_versions("name = 'city'")
+    assert sorted(int(v.version) for v in versions) == list(range(1, 10))
+
+
+def test_an_empty_bundle_is_refused(store: MlflowStore, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArtifactError, match="no bundle"):
+        register(store, name="city", bundle_dir=tmp_path / "empty", run_id="-", tags={})
+
+
+@pytest.mark.parametrize("ref", ["99", "champion"])
+def test_an_unknown_version_is_refused(city: MlflowStore, ref: str) -> None:
+    with pytest.raises(StoreError, match="no such model version"):
+        download(city, "city", ref)

@@ -1,0 +1,191 @@
+"""One champion, whoever races and whatever is killed when."""
+
+import multiprocessing
+import os
+import shutil
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from chronotope.contracts.errors import PromotionConflict, StoreError
+from chronotope.registry.models import download
+from chronotope.registry.promotion import (
+    current_champion,
+    history,
+    nominate,
+    promote,
+    recover,
+    rollback,
+)
+from chronotope.registry.store import MlflowStore, open_store
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def _alias(store: MlflowStore) -> str | None:
+    found = store.client.get_registered_model("city").aliases.get("champion")
+    return None if found is None else str(found)
+
+
+def _promote(store: MlflowStore, version: str, expected: str | None, key: str = "") -> None:
+    promote(
+        store,
+        "city",
+        version,
+        expected_champion=expected,
+        key=key or f"{expected}-{version}",
+        reason="test",
+    )
+
+
+def test_promotion_sets_journal_and_alias(city: MlflowStore) -> None:
+    assert current_champion(city, "city") is None
+    nominate(city, "city", "2")
+    _promote(city, "2", None)
+    assert current_champion(city, "city") == _alias(city) == "2"
+    assert "challenger" not in city.client.get_registered_model("city").aliases
+    assert [(e.version, e.previous, e.state) for e in history(city, "city")] == [
+        ("2", None, "committed")
+    ]
+
+
+def test_a_stale_expectation_is_a_conflict(city: MlflowStore) -> None:
+    _promote(city, "1", None)
+    with pytest.raises(PromotionConflict):
+        _promote(city, "2", None)
+    assert current_champion(city, "city") == "1"
+
+
+def test_the_same_key_promotes_once(city: MlflowStore) -> None:
+    _promote(city, "1", None, key="a")
+    _promote(city, "2", "1", key="b")
+    _promote(city, "1", None, key="a")
+    assert current_champion(city, "city") == _alias(city) == "2"
+    assert len(history(city, "city")) == 2
+    with pytest.raises(PromotionConflict, match="another version"):
+        _promote(city, "3", "2", key="a")
+
+
+def test_the_champion_is_not_promoted_again(city: MlflowStore) -> None:
+    _promote(city, "1", None)
+    with pytest.raises(StoreError, match="already"):
+        _promote(city, "1", "1")
+
+
+def test_a_missing_version_leaves_the_champion(city: MlflowStore) -> None:
+    _promote(city, "1", None)
+    with pytest.raises(StoreError, match="cannot be promoted"):
+        _promote(city, "99", "1")
+    assert current_champion(city, "city") == _alias(city) == "1"
+    _promote(city, "2", "1")
+
+
+def test_missing_files_are_refused(city: MlflowStore) -> None:
+    shutil.rmtree(download(city, "city", "1"))
+    with pytest.raises(StoreError, match="is missing"):
+        _promote(city, "1", None)
+    assert [e.state for e in history(city, "city")] == ["aborted"]
+
+
+def test_rollback_walks_back_step_by_step(city: MlflowStore) -> None:
+    for version, before in (("1", None), ("2", "1"), ("3", "2")):
+        _promote(city, version, before)
+    assert rollback(city, "city", "worse").version == "2"
+    with pytest.raises(PromotionConflict):
+        rollback(city, "city", "worse", expected_champion="3")
+    rollback(city, "city", "worse still")
+    assert current_champion(city, "city") == _alias(city) == "1"
+    with pytest.raises(StoreError, match="no earlier champion"):
+        rollback(city, "city", "too far")
+
+
+def test_the_alias_follows_the_journal(city: MlflowStore) -> None:
+    _promote(city, "1", None)
+    city.client.set_registered_model_alias("city", "champion", "3")
+    assert current_champion(city, "city") == _alias(city) == "1"
+
+
+def _promote_and_die(root: Path, step: str) -> None:
+    def die(reached: str) -> None:
+        if reached == step:
+            os._exit(9)
+
+    promote(
+        open_store(root),
+        "city",
+        "2",
+        expected_champion="1",
+        key="k",
+        reason="test",
+        on_step=die,
+    )
+
+
+@pytest.mark.parametrize("step", ["intent", "verify", "commit", "follow"])
+def test_a_kill_after_any_step_leaves_one_champion(city: MlflowStore, step: str) -> None:
+    _promote(city, "1", None)
+    process = SPAWN.Process(target=_promote_and_die, args=(city.root, step))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    assert _alias(city) in {"1", "2"}
+    recover(city, "city")
+    assert current_champion(city, "city") == _alias(city) == "2"
+    _promote(city, "2", "1", key="k")  # the killed promoter tries again
+    assert [e.state for e in history(city, "city")] == ["committed", "committed"]
+
+
+def test_a_killed_promotion_of_lost_files_is_aborted(city: MlflowStore) -> None:
+    _promote(city, "1", None)
+    shutil.copytree(download(city, "city", "1"), city.root / "other")
+    other = city.client.create_model_version("city", (city.root / "other").as_uri())
+    with pytest.raises(KeyboardInterrupt):
+        promote(
+            city,
+            "city",
+            str(other.version),
+            expected_champion="1",
+            key="k",
+            reason="test",
+            on_step=_interrupt,
+        )
+    shutil.rmtree(city.root / "other")
+    assert current_champion(city, "city") == _alias(city) == "1"
+
+
+def _interrupt(_: str) -> None:
+    raise KeyboardInterrupt
+
+
+def _race(root: Path, lane: int, barrier: Barrier, pipe: Connection, n_rounds: int) -> None:
+    store = open_store(root)
+    for number in range(n_rounds):
+        expected = current_champion(store, "city")
+        barrier.wait(60)
+        try:
+            _promote(store, str(2 + 2 * number + lane), expected)
+            pipe.send("won")
+        except PromotionConflict:
+            pipe.send("lost")
+        barrier.wait(60)
+
+
+def test_of_two_promoters_one_wins(city: MlflowStore) -> None:
+    _promote(city, "1", None)
+    barrier, n_rounds = SPAWN.Barrier(2), 4
+    pipes = [SPAWN.Pipe() for _ in range(2)]
+    racers = [
+        SPAWN.Process(target=_race, args=(city.root, lane, barrier, pipe[1], n_rounds))
+        for lane, pipe in enumerate(pipes)
+    ]
+    for racer in racers:
+        racer.start()
+    for _ in range(n_rounds):
+        assert sorted(pipe[0].recv() for pipe in pipes) == ["lost", "won"]
+    for racer in racers:
+        racer.join(60)
+    states = [e.state for e in history(city, "city")]
+    assert states == ["committed"] * (n_rounds + 1)
+    assert current_champion(city, "city") == _alias(city)

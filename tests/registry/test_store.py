@@ -1,0 +1,47 @@
+"""Runs, nesting and what they keep."""
+
+from pathlib import Path
+
+import pytest
+
+from chronotope.contracts.errors import StoreError
+from chronotope.contracts.protocols import Tracker
+from chronotope.registry.store import MlflowStore, open_store
+
+
+def test_run_keeps_metrics_params_and_files(store: MlflowStore, bundle: Path) -> None:
+    with store.run("tuning", "trial 0", tags={"data_version": "7"}) as tracker:
+        as_protocol: Tracker = tracker
+        as_protocol.metrics({"ndcg_10": 0.25, "mrr": 0.5}, step=3)
+        as_protocol.params({"width": 64})
+        as_protocol.artifact(bundle / "model.onnx", folder="files")
+    run = store.client.get_run(tracker.run_id)
+    assert run.data.metrics == {"ndcg_10": 0.25, "mrr": 0.5}
+    assert run.data.params == {"width": "64"}
+    assert run.data.tags["data_version"] == "7"
+    assert run.info.status == "FINISHED"
+    kept = next((store.root / "artifacts").rglob("files/model.onnx"))
+    assert kept.read_bytes() == b"graph"
+
+
+def test_runs_nest(store: MlflowStore) -> None:
+    with (
+        store.run("tuning", "study") as outer,
+        store.run("tuning", "trial", parent=outer) as inner,
+    ):
+        inner.metrics({"ndcg_10": 0.1})
+    tags = store.client.get_run(inner.run_id).data.tags
+    assert tags["mlflow.parentRunId"] == outer.run_id
+    assert inner.run_id != outer.run_id
+
+
+def test_a_run_that_raises_is_failed(store: MlflowStore) -> None:
+    with pytest.raises(ZeroDivisionError), store.run("tuning", "trial") as tracker:
+        _ = 1 / 0
+    assert store.client.get_run(tracker.run_id).info.status == "FAILED"
+
+
+def test_a_broken_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        open_store(tmp_path)
