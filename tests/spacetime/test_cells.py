@@ -2,6 +2,7 @@
 
 import h3
 import numpy as np
+
 from chronotope.spacetime.cells import NO_CELL, cell_centres, h3_cells
 
 

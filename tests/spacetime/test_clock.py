@@ -5,10 +5,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from chronotope.contracts.errors import ConfigError
-from chronotope.spacetime.clock import hour_of_week, local_hour, utc_from_local, utc_offsets
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.spacetime.clock import hour_of_week, local_hour, utc_from_local, utc_offsets
 
 seconds = st.integers(min_value=0, max_value=4_000_000_000)
 

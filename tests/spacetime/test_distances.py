@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from chronotope.spacetime.distances import haversine_km
 
 # Great Circle Mapper (gcmap.com, WGS 84 ellipsoid); a sphere differs by up to 0.5 %.

@@ -7,9 +7,11 @@ import pyarrow.compute as pc
 
 from chronotope.contracts.errors import SourceError
 from chronotope.contracts.schemas import ITEMS, USERS
+from chronotope.datasets.city import city_items
 from chronotope.datasets.databases import stream_query
 from chronotope.datasets.files import stream_file
 from chronotope.datasets.parsing import as_numbers
+from chronotope.datasets.simulation import simulate_events
 from chronotope.datasets.spec import DatasetSpec, Format, TableSpec
 
 _JOINED_BY = ", "
@@ -30,9 +32,9 @@ def read_events(spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iterator[pa.
         SchemaError: Mapped columns are missing.
     """
     n_rows = 0
-    for raw in _rebatched(_stream(spec.events, spec, batch_rows), batch_rows):
-        n_rows += raw.num_rows
-        yield _mapped(spec.events, raw)
+    for batch in _raw_events(spec, batch_rows):
+        n_rows += batch.num_rows
+        yield batch
     if n_rows == 0:
         raise SourceError(
             "The log holds no rows", received=spec.name, way_out="Check path, query or delivery"
@@ -46,6 +48,8 @@ def read_items(spec: DatasetSpec) -> pa.Table:
         SourceError: The source is missing, empty, truncated or unreadable.
         SchemaError: Mapped columns are missing.
     """
+    if spec.city is not None:
+        return city_items(spec.city)
     return _read_table(spec.items, spec, ITEMS)
 
 
@@ -57,6 +61,14 @@ def read_users(spec: DatasetSpec) -> pa.Table:
         SchemaError: Mapped columns are missing.
     """
     return _read_table(spec.users, spec, USERS)
+
+
+def _raw_events(spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
+    if spec.city is not None:
+        yield from simulate_events(spec.city, batch_events=batch_rows)
+    if spec.events is not None:
+        for raw in _rebatched(_stream(spec.events, spec, batch_rows), batch_rows):
+            yield _mapped(spec.events, raw)
 
 
 def _read_table(table: TableSpec | None, spec: DatasetSpec, schema: pa.Schema) -> pa.Table:

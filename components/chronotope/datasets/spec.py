@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
+from chronotope.datasets.city import IS_ANOMALY, CityConfig
 from chronotope.spacetime.clock import zone
 
 
@@ -117,7 +118,10 @@ class DatasetSpec(Frozen):
     data_dir: Path = Field(
         default=Path(), description="Folder of the files; relative to the project root"
     )
-    events: TableSpec = Field(description="The log")
+    events: TableSpec | None = Field(default=None, description="The log")
+    city: CityConfig | None = Field(
+        default=None, description="Simulate the log and its catalogue instead of reading them"
+    )
     items: TableSpec | None = Field(default=None, description="The catalogue, if there is one")
     users: TableSpec | None = Field(default=None, description="User attributes, if there are any")
     time: TimeSpec = Field(default=TimeSpec(), description="How the log's times read")
@@ -149,10 +153,12 @@ class DatasetSpec(Frozen):
             *_table_problems("items", self.items, ITEMS.names, (c.ITEM_ID,)),
             *_table_problems("users", self.users, USERS.names, (c.USER_ID,)),
         ]
+        if (self.events is None) == (self.city is None):
+            problems.append("give exactly one of events and city")
         known = [*EVENTS.names, *self.context_columns, *self.attribute_columns]
         stray = [name for name in self.identity if name not in known or name == c.EVENT_ID]
         problems += [f"identity: {name!r} is no column of the events" for name in stray]
-        if c.UTC_OFFSET_MIN in self.events.columns and self.local_zone:
+        if self.events and c.UTC_OFFSET_MIN in self.events.columns and self.local_zone:
             problems.append("give events.columns.utc_offset_min or local_zone, not both")
         if problems:
             raise ValueError("; ".join(problems))
@@ -161,12 +167,12 @@ class DatasetSpec(Frozen):
     @property
     def context_columns(self) -> tuple[str, ...]:
         """Names of the numeric context columns of the events."""
-        return tuple(self.events.context)
+        return (IS_ANOMALY,) if self.events is None else tuple(self.events.context)
 
     @property
     def attribute_columns(self) -> tuple[str, ...]:
         """Names of the further text columns of the events."""
-        return tuple(self.events.attributes)
+        return () if self.events is None else tuple(self.events.attributes)
 
 
 _NEEDED_EVENTS = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)

@@ -95,7 +95,8 @@ def utc_from_local(
 def _shows(
     utc_s: npt.NDArray[np.int64], local_s: npt.NDArray[np.int64], zone_name: str
 ) -> npt.NDArray[np.bool_]:
-    return utc_s + utc_offsets(utc_s, zone_name).astype(np.int64) * 60 == local_s
+    shown = utc_s + utc_offsets(utc_s, zone_name).astype(np.int64) * 60
+    return np.asarray(shown == local_s, dtype=np.bool_)
 
 
 def _local_s(
