@@ -1,7 +1,12 @@
 """Reading CSV, Parquet and SQL by column mapping alone; broken sources are named."""
 
+import gzip
 import sqlite3
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -59,6 +64,53 @@ def test_csv_ids_keep_their_zeros(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("who,what,when\n007,1.0,10\n")
     rows = read_all(make_spec(tmp_path, format="csv", path="log.csv"))
     assert rows.select(["user_id", "item_id"]).to_pylist() == [{"user_id": "007", "item_id": "1.0"}]
+
+
+def test_megabyte_text_is_refused_and_its_neighbours_are_not(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(f"who,what,when\n1,{'x' * 1_000_000},10\n2,b,20\n")
+    spec = make_spec(tmp_path, format="csv", path="log.csv")
+    (result,) = [normalise(spec, raw) for raw in read_events(spec)]
+    assert result.rows["user_id"].to_pylist() == ["2"]
+    assert result.refused["row"].to_pylist() == [0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
+def test_encodings_of_office_programs(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "log.csv").write_text("who,what,when\n1,ü,10\n", encoding=encoding)
+    spec = make_spec(tmp_path, format="csv", path="log.csv", encoding=encoding)
+    assert read_all(spec)["item_id"].to_pylist() == ["ü"]
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Where a web server shows the folder of the test."""
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """A file server that logs nothing."""
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_file_behind_an_address(tmp_path: Path, address: str) -> None:
+    with gzip.open(tmp_path / "log.csv.gz", "wt", encoding="utf-8") as file:
+        file.write("who,what,when\n1,ü,10\n")
+    spec = make_spec(Path("elsewhere"), format="csv", path=f"{address}/log.csv.gz")
+    assert read_all(spec)["item_id"].to_pylist() == ["ü"]
+
+
+def test_address_without_a_file(address: str) -> None:
+    spec = make_spec(Path(), format="csv", path=f"{address}/none.csv")
+    with pytest.raises(SourceError, match=r"Cannot fetch.*none\.csv.*404"):
+        next(read_events(spec))
 
 
 def test_sql_query_streams_and_mixed_types_become_text(tmp_path: Path) -> None:

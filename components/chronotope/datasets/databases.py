@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -20,20 +21,28 @@ def stream_query(table: TableSpec, *, batch_rows: int) -> Iterator[pa.RecordBatc
         SchemaError: The query does not return the needed columns.
     """
     try:
-        engine = sa.create_engine(os.path.expandvars(table.url or ""))
-        _require_sqlite_file(engine.url)
-        with engine.connect().execution_options(yield_per=batch_rows) as connection:
+        with _connected(table.url or "", batch_rows) as connection:
             result = connection.execute(sa.text(table.query or ""))
             check_columns(table, list(result.keys()), "the query")
             for rows in result.columns(*table.needed).partitions(batch_rows):
                 yield _batch(table.needed, rows)
-        engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
         raise SourceError(
             "The database refused",
             received=error,
             way_out="Check url and query in the dataset's YAML, and that its driver is installed",
         ) from error
+
+
+@contextmanager
+def _connected(url: str, batch_rows: int) -> Iterator[sa.Connection]:
+    engine = sa.create_engine(os.path.expandvars(url))
+    _require_sqlite_file(engine.url)
+    try:
+        with engine.connect().execution_options(yield_per=batch_rows) as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _require_sqlite_file(url: sa.URL) -> None:

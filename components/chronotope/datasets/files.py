@@ -5,6 +5,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+from urllib.request import urlretrieve
 
 import pyarrow as pa
 import pyarrow.csv as pcsv
@@ -39,8 +42,7 @@ def stream_file(table: TableSpec, data_dir: Path, *, batch_rows: int) -> Iterato
         SourceError: The file is missing, empty, truncated or in another encoding.
         SchemaError: Columns are missing.
     """
-    path = locate(table, data_dir)
-    with _explained(path, table):
+    with _local(table, data_dir) as path, _explained(path, table):
         if table.format is Format.CSV:
             yield from _stream_csv(table, path)
         else:
@@ -60,6 +62,25 @@ def check_columns(table: TableSpec, found: list[str], where: object) -> None:
             received=", ".join(found),
             way_out="Correct the column mapping in the dataset's YAML",
         )
+
+
+@contextmanager
+def _local(table: TableSpec, data_dir: Path) -> Iterator[Path]:
+    """The file itself, or a copy of what an http address serves, gone afterwards."""
+    address = os.path.expandvars(table.path or "")
+    if not address.startswith(("http://", "https://")):
+        yield locate(table, data_dir)
+        return
+    with TemporaryDirectory(prefix="chronotope-") as folder:
+        # The suffix stays: it tells whether a CSV is compressed.
+        copy = Path(folder) / (Path(urlsplit(address).path).name or "log")
+        try:
+            urlretrieve(address, copy)  # noqa: S310 - http and https alone come here
+        except OSError as error:
+            raise SourceError(
+                "Cannot fetch the file", received=f"{address}: {error}", way_out="Correct path"
+            ) from error
+        yield copy
 
 
 def _folder(package: str | None, data_dir: Path) -> Path:

@@ -58,7 +58,8 @@ class TableSpec(Frozen):
 
     format: Format = Field(description="csv, parquet or sql")
     path: str | None = Field(
-        default=None, description="File or folder below data_dir; $VARIABLES are expanded"
+        default=None,
+        description="File or folder below data_dir, or http(s) address; $VARIABLES expand",
     )
     package: str | None = Field(
         default=None, description="Installed Python package that ships the file; path is inside it"
