@@ -1,16 +1,19 @@
-"""What every test may ask for."""
+"""What holds for every test, also when pytest is called without make."""
 
-from pathlib import Path
+import os
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "OMP_NUM_THREADS": "1",
+}
 
 
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Folder of the real data sets; the test is skipped where there is none."""
-    folder = PROJECT.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("needs real data in ../shared/data, which is not there")
-    return folder
+def pytest_configure(config: pytest.Config) -> None:
+    """Send nothing anywhere and keep to one thread, before any library is imported."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
