@@ -137,8 +137,10 @@ def test_a_known_version_is_not_built_again(events, items, tmp_path):
 def test_missing_columns_are_named(events, items, tmp_path):
     with pytest.raises(SchemaError, match="user_id"):
         built(events.drop_columns("user_id"), items, tmp_path)
-    with pytest.raises(ConfigError, match="weather"):
+    with pytest.raises(ConfigError, match=r"weather.*missing"):
         built(events, items, tmp_path, context=("weather",))
+    with pytest.raises(ConfigError, match=r"event_type.*VARCHAR"):
+        built(events, items, tmp_path, context=("event_type",))
 
 
 def test_an_incomplete_snapshot_is_refused(events, items, tmp_path):
@@ -146,3 +148,15 @@ def test_an_incomplete_snapshot_is_refused(events, items, tmp_path):
     (ref.path / "items.parquet").unlink()
     with pytest.raises(SourceError, match="build_features"):
         load_features(ref.path)
+
+
+def test_a_context_of_whole_numbers_or_flags_becomes_numbers(events, items, tmp_path):
+    events = events.append_column("promo", pa.array([True, False, None, True]))
+    log, _ = built(events, items, tmp_path, context=("promo",))
+    np.testing.assert_array_equal(log.context["promo"], np.float32([1, 1, np.nan, 0]))
+
+
+def test_many_versions_of_an_item_count_once(events, items, tmp_path):
+    doubled = pa.concat_tables([items, items])
+    log, catalog = built(events, doubled, tmp_path)
+    assert (len(log), catalog.n_items) == (4, 3)

@@ -26,6 +26,21 @@ EventsSource: TypeAlias = pa.Table | pads.Dataset | Sequence[str]
 FORMAT: Final = 1
 """Raised when snapshots change form, so that old ones are not taken for new."""
 
+_NUMERIC: Final = (
+    "BOOLEAN",
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+)
+
 META: Final = "features.json"
 TABLES: Final = ("events", "users", "items", "places", "categories")
 
@@ -92,7 +107,7 @@ def build_features(
 
     Raises:
         SchemaError: A required column is missing.
-        ConfigError: A context column is missing.
+        ConfigError: A context column is missing or not numeric.
         NotEnoughData: No event is left.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -150,20 +165,29 @@ def _register(
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise SchemaError(f"Events lack the columns {missing}", received=names)
-    unknown = [name for name in config.context if name not in names]
-    if unknown:
-        raise ConfigError(
-            f"Events lack the context columns {unknown}",
-            received=names,
-            way_out="Correct `context` in the dataset's configuration",
-        )
-    context = [pa.field(name, pa.float32()) for name in config.context]
+    _check_context(con.table("source"), config)
     con.register("empty_events", pa.schema([*EVENTS, (c.CATEGORY, pa.string())]).empty_table())
     con.register("empty_items", ITEMS.empty_table())
     con.register("source_items", ITEMS.empty_table() if items is None else items)
-    wanted = [*EVENTS.names, c.CATEGORY, *(field.name for field in context)]
     con.execute(queries.SOURCES)
-    con.table("full_source").select(*map(duckdb.ColumnExpression, wanted)).create_view("raw")
+    plain = map(duckdb.ColumnExpression, [*EVENTS.names, c.CATEGORY])
+    context = [duckdb.ColumnExpression(n).cast("FLOAT").alias(n) for n in config.context]
+    con.table("full_source").select(*plain, *context).create_view("raw")
+
+
+def _check_context(source: duckdb.DuckDBPyRelation, config: FeaturesConfig) -> None:
+    types = dict(zip(source.columns, map(str, source.types), strict=True))
+    wrong = {
+        name: types.get(name, "missing")
+        for name in config.context
+        if not types.get(name, "missing").startswith(_NUMERIC)
+    }
+    if wrong:
+        raise ConfigError(
+            "Context columns must be numeric columns of the events",
+            received=wrong,
+            way_out="Correct `context` in the features' configuration",
+        )
 
 
 def _digest(config: FeaturesConfig, data: str) -> str:

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from chronotope.features.build import FeaturesConfig, build_features
+from chronotope.features.snapshot import load_features
+
+FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "foursquare_nyc"
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not FOLDER.exists(), reason=f"needs the check-ins in {FOLDER}")
+def test_new_york_comes_out_whole(tmp_path):
+    raw = pq.read_table(FOLDER / "checkins.parquet")
+    text = {name: raw[name].cast(pa.string()) for name in ("user_id", "venue_id")}
+    events = pa.table(
+        {
+            "event_id": pa.array([str(row) for row in range(len(raw))]),
+            "user_id": text["user_id"],
+            "item_id": text["venue_id"],
+            "event_type": pa.array(["check_in"] * len(raw)),
+            "occurred_at": raw["utc_time"].cast(pa.timestamp("us", tz="UTC")),
+            "lat": raw["lat"],
+            "lon": raw["lon"],
+        }
+    )
+    config = FeaturesConfig(items_are_places=True)
+    ref = build_features(events, None, config=config, out=tmp_path)
+    log, catalog = load_features(ref.path)
+    assert (ref.n_events, ref.n_users, ref.n_items) == (113_344, 1_082, 4_988)
+    assert len(log) == ref.n_events
+    assert np.abs(catalog.place_lat[1:] - 40.75).max() < 0.5
+    assert np.abs(catalog.place_lon[1:] + 73.95).max() < 0.7
