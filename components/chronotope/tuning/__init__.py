@@ -1,1 +1,1 @@
-"""Choosing settings with Optuna over rolling-origin folds."""
+"""Tuning: which parameters are best on the frozen folds."""

@@ -1,0 +1,71 @@
+"""Better than everybody, for everybody, and not by luck."""
+
+import numpy as np
+import pytest
+
+from chronotope.contracts.errors import DataError
+from chronotope.registry.gate import GateConfig, judge
+
+USERS = np.repeat(np.arange(200), 5)
+RNG = np.random.default_rng(3)
+CHAMPION = RNG.random(1000)
+WEAK = {"popularity": CHAMPION - 0.3}
+HALF = {"cold_user": USERS < 40, "warm_user": USERS >= 40}
+CONFIG = GateConfig()
+
+
+def test_a_better_challenger_passes() -> None:
+    decision = judge(CHAMPION + 0.05, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
+    assert decision.passed
+    assert decision.reasons == ()
+    assert decision.differences["champion"].estimate == pytest.approx(0.05)
+    assert decision.differences["popularity"].estimate == pytest.approx(0.35)
+
+
+def test_the_first_model_needs_only_beat_the_baselines() -> None:
+    assert judge(CHAMPION, None, WEAK, users=USERS, slices=HALF, config=CONFIG).passed
+    strong = WEAK | {"markov": CHAMPION + 0.1}
+    decision = judge(CHAMPION, None, strong, users=USERS, slices=HALF, config=CONFIG)
+    assert not decision.passed
+    assert [reason.split(":")[0] for reason in decision.reasons] == ["does not beat markov"]
+
+
+def test_an_equal_challenger_is_refused() -> None:
+    decision = judge(CHAMPION, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
+    assert not decision.passed
+
+
+def test_luck_is_refused() -> None:
+    noise = np.repeat(np.random.default_rng(5).normal(0, 0.3, 200), 5)
+    lucky = CHAMPION + noise - noise.mean() + 0.001
+    decision = judge(lucky, CHAMPION, WEAK, users=USERS, slices={}, config=CONFIG)
+    assert decision.differences["champion"].estimate == pytest.approx(0.001)
+    assert not decision.passed
+
+
+def test_a_fallen_slice_is_refused() -> None:
+    uneven = CHAMPION + np.where(HALF["cold_user"], -0.03, 0.1)
+    decision = judge(uneven, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
+    assert [reason.split(",")[0] for reason in decision.reasons] == [
+        "slice cold_user falls by 0.0300"
+    ]
+    lenient = GateConfig(max_slice_drop=0.04)
+    assert judge(uneven, CHAMPION, WEAK, users=USERS, slices=HALF, config=lenient).passed
+
+
+def test_a_tiny_slice_is_not_judged() -> None:
+    few = {"few": np.arange(1000) < 99}
+    uneven = CHAMPION + np.where(few["few"], -0.5, 0.2)
+    assert judge(uneven, CHAMPION, WEAK, users=USERS, slices=few, config=CONFIG).passed
+    enough = GateConfig(min_slice_targets=99)
+    assert not judge(uneven, CHAMPION, WEAK, users=USERS, slices=few, config=enough).passed
+
+
+def test_a_challenger_of_nans_is_refused() -> None:
+    broken = np.full(1000, np.nan)
+    assert not judge(broken, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG).passed
+
+
+def test_other_targets_are_refused() -> None:
+    with pytest.raises(DataError):
+        judge(CHAMPION[:-1], CHAMPION, {}, users=USERS, slices={}, config=CONFIG)
