@@ -58,6 +58,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("licence: ours", "licence: ours\nidentity: [nose]", "'nose' is no column"),
         ("licence: ours", "licence: ours\nlocal_zone: Mars/Olympus", "Mars/Olympus"),
         ("licence: ours", "licence: ours\ntime: {kind: strptime}", "time.pattern"),
+        ("licence: ours", "licence: ours\ncity: {}", "exactly one of events and city"),
         ("format: csv", "format: sql", "needs url and query"),
         ("path: log.csv", "delimiter: ','", "needs path"),
     ],
@@ -70,4 +71,10 @@ def test_mistake_is_named(tmp_path: Path, old: str, new: str, problem: str) -> N
 @pytest.mark.parametrize("text", ["{", "- a list", "\x00"])
 def test_no_mapping_is_an_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError):
+        load_spec(write(tmp_path, text))
+
+
+def test_offset_comes_from_one_place(tmp_path: Path) -> None:
+    text = GOOD.replace("user_id: u", "user_id: u, utc_offset_min: o") + "local_zone: UTC\n"
+    with pytest.raises(ConfigError, match="utc_offset_min or local_zone, not both"):
         load_spec(write(tmp_path, text))

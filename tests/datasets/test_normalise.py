@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
+from chronotope.contracts.errors import SchemaError
 from chronotope.contracts.schemas import EVENTS
 from chronotope.datasets.normalise import Normalised, normalise
 from chronotope.datasets.spec import DatasetSpec
@@ -97,3 +98,21 @@ def test_impossible_offset_is_refused() -> None:
     result = run({"utc_offset_min": 99999}, {"utc_offset_min": -300})
     assert result.rows["utc_offset_min"].to_pylist() == [-300]
     assert "utc_offset_min" in result.refused["reasons"].to_pylist()[0][0]
+
+
+@pytest.mark.parametrize("ids", [[["a list"]], [b"\xff"]])
+def test_column_that_is_no_text_is_named(ids: list[object]) -> None:
+    raw = pa.table({"user_id": pa.array(ids), "item_id": ["i"], "occurred_at": ["2020-01-01"]})
+    with pytest.raises(SchemaError, match="'user_id' cannot be read as text"):
+        normalise(make_spec(), raw)
+
+
+def test_missing_numbers_as_ids_are_missing() -> None:
+    result = run({"user_id": float("nan")}, {"user_id": 12.0})
+    assert result.rows["user_id"].to_pylist() == ["12"]
+
+
+def test_categoricals_are_read_like_their_values() -> None:
+    raw = pa.table({name: pa.array([GOOD[name]] * 2).dictionary_encode() for name in GOOD})
+    rows = normalise(make_spec(), raw).rows
+    assert rows.equals(run({}, {}).rows)

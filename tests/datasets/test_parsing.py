@@ -67,3 +67,9 @@ def test_no_text_raises(texts: list[str]) -> None:
 def test_booleans_are_zero_and_one() -> None:
     found = as_numbers(pa.array([True, False, None]))
     assert np.array_equal(found.fill_null(-1).to_numpy(), [1, 0, -1])
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_timestamps_that_would_wrap_are_unreadable(unit: str) -> None:
+    column = pa.array([2**62, -(2**62), 0], pa.timestamp(unit))
+    assert as_instants(column, TimeSpec())[0].is_valid().to_pylist() == [False, False, True]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.errors import SchemaError
 from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import EVENTS, REQUIRED
 from chronotope.datasets.parsing import as_instants, as_numbers, is_textual
@@ -52,6 +53,9 @@ def normalise(spec: DatasetSpec, raw: pa.Table) -> Normalised:
 
     Returns:
         Good rows with their ``event_id``, and refused rows with every reason.
+
+    Raises:
+        SchemaError: A whole column is of a type that is no text, such as a list.
     """
     batch = _Batch(spec, raw)
     table = batch.table()
@@ -71,7 +75,7 @@ class _Batch:
     def __init__(self, spec: DatasetSpec, raw: pa.Table) -> None:
         self.spec = spec
         self.n = raw.num_rows
-        self.raw = {name: raw[name].combine_chunks() for name in raw.column_names}
+        self.raw = {name: _plain(raw[name]) for name in raw.column_names}
         self.refusals: dict[str, _MASK] = {}
 
     def table(self) -> pa.Table:
@@ -108,7 +112,7 @@ class _Batch:
         if column is None:
             return pa.nulls(self.n, pa.string())
         unknown = pc.is_null(column, nan_is_null=True)
-        text = pc.if_else(unknown, pa.scalar(None, pa.string()), column.cast(pa.string()))
+        text = pc.if_else(unknown, pa.scalar(None, pa.string()), _as_text(name, column))
         text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
         if name in REQUIRED and name != c.EVENT_TYPE:
             self._refuse(_bools(text.is_null()), f"{name} is missing")
@@ -168,6 +172,23 @@ def _refused(refusals: dict[str, _MASK], bad: _MASK) -> pa.Table:
     names = pa.array(list(refusals), pa.string()).take(pa.array(np.nonzero(which)[1]))
     reasons = pa.ListArray.from_arrays(pa.array(offsets), names)
     return pa.table([pa.array(rows), reasons], schema=REFUSED)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    """One array without dictionary encoding, which categoricals come in."""
+    array = column.combine_chunks()
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _as_text(name: str, column: pa.Array) -> pa.Array:
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(
+            f"Column {name!r} cannot be read as text",
+            received=column.type,
+            way_out="Map a column of text or numbers, or correct the source",
+        ) from error
 
 
 def _bools(mask: pa.Array) -> _MASK:

@@ -17,7 +17,9 @@ _NUMBER: Final = (
 )
 _HAS_OFFSET: Final = r"(?:[Zz]|[+-]\d{2}:?(?:\d{2})?)\s*$"
 _HAS_CLOCK: Final = r"\d{1,2}:\d{2}"
-_LATEST_S: Final = 253_402_300_799  # 9999-12-31T23:59:59Z
+_EARLIEST_S: Final = -62_135_596_800  # year 1
+_LATEST_S: Final = 253_402_300_799  # the last second of year 9999
+_TICKS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _US: Final = 1_000_000
 
 
@@ -62,15 +64,26 @@ def as_instants(column: pa.Array, spec: TimeSpec) -> tuple[pa.Array, npt.NDArray
         column = column.cast(pa.timestamp("s"))
     if not pa.types.is_timestamp(column.type):
         return pa.nulls(len(column), INSTANT), np.zeros(len(column), dtype=np.bool_)
-    micros = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+    micros = _to_micros(column)
     if column.type.tz is not None:
         return micros.cast(INSTANT), np.zeros(len(column), dtype=np.bool_)
     return _localised(micros, np.ones(len(column), dtype=np.bool_), spec.timezone)
 
 
+def _to_micros(column: pa.Array) -> pa.Array:
+    """Timestamps in microseconds; null outside the years 1 to 9999, where they would wrap."""
+    kind = column.type
+    if kind.unit in _TICKS:
+        ticks, scale = column.cast(pa.int64()), _TICKS[kind.unit]
+        late = pc.greater(ticks, _LATEST_S * scale)
+        outside = pc.or_(late, pc.less(ticks, _EARLIEST_S * scale))
+        column = pc.if_else(outside, pa.scalar(None, kind), column)
+    return column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
+
+
 def _from_epoch(column: pa.Array, unit_s: float) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     seconds = as_numbers(column).to_numpy(zero_copy_only=False) * unit_s
-    readable = np.isfinite(seconds) & (np.abs(np.nan_to_num(seconds)) <= _LATEST_S)
+    readable = (seconds >= _EARLIEST_S) & (seconds <= _LATEST_S)  # False for NaN
     micros = np.round(np.where(readable, seconds, 0.0) * _US).astype(np.int64)
     return (
         pa.array(micros, mask=~readable).cast(INSTANT),
