@@ -8,8 +8,9 @@ import pytest
 
 from chronotope.contracts.errors import ConfigError, NotEnoughData, SchemaError, SourceError
 from chronotope.contracts.schemas import EVENTS
-from chronotope.features.build import FeaturesConfig, build_features
+from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
+from chronotope.features.sources import FeaturesConfig
 
 ROWS = [
     # id, user, item, seconds, offset, place, lat, lon, session, quantity

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chronotope.features.build import FeaturesConfig, build_features
+from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
+from chronotope.features.sources import FeaturesConfig
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "foursquare_nyc"
 

@@ -4,59 +4,23 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts import columns as c
-from chronotope.contracts.errors import ConfigError, NotEnoughData, SchemaError
-from chronotope.contracts.schemas import EVENTS, ITEMS, REQUIRED
+from chronotope.contracts.errors import NotEnoughData
 from chronotope.features import queries
-
-EventsSource: TypeAlias = pa.Table | pads.Dataset | Sequence[str]
-"""Events as an Arrow table, as an Arrow dataset, or as paths of Parquet files."""
+from chronotope.features.sources import EventsSource, FeaturesConfig, register
 
 FORMAT: Final = 1
 """Raised when snapshots change form, so that old ones are not taken for new."""
 
-_NUMERIC: Final = (
-    "BOOLEAN",
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "FLOAT",
-    "DOUBLE",
-    "DECIMAL",
-)
-
 META: Final = "features.json"
 TABLES: Final = ("events", "users", "items", "places", "categories")
-
-
-class FeaturesConfig(BaseModel):
-    """What of the events becomes the numeric log."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    items_are_places: bool = Field(
-        False, description="The item is the place, as in a log of check-ins"
-    )
-    event_types: tuple[str, ...] = Field((), description="Event types to keep; empty keeps all")
-    context: tuple[str, ...] = Field(
-        (), description="Further numeric event columns, known at the event's time"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +98,7 @@ def _numeric_tables(
     events: EventsSource, items: pa.Table | None, config: FeaturesConfig
 ) -> dict[str, pa.Table]:
     with duckdb.connect() as con:
-        _register(con, events, items, config)
+        register(con, events, items, config)
         con.execute(queries.EVENTS, {"types": list(config.event_types)})
         if con.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
             raise NotEnoughData(
@@ -147,47 +111,6 @@ def _numeric_tables(
         con.execute(queries.CATALOG)
         con.execute(queries.ORDERED)
         return {name: con.table(f"out_{name}").to_arrow_table() for name in TABLES}
-
-
-def _register(
-    con: duckdb.DuckDBPyConnection,
-    events: EventsSource,
-    items: pa.Table | None,
-    config: FeaturesConfig,
-) -> None:
-    """Give the sources their full sets of columns, whatever they carry."""
-    con.execute("SET TimeZone = 'UTC'")
-    if isinstance(events, pa.Table | pads.Dataset):
-        con.register("source", events)
-    else:
-        con.read_parquet(list(events), union_by_name=True).create_view("source")
-    names = con.table("source").columns
-    missing = [name for name in REQUIRED if name not in names]
-    if missing:
-        raise SchemaError(f"Events lack the columns {missing}", received=names)
-    _check_context(con.table("source"), config)
-    con.register("empty_events", pa.schema([*EVENTS, (c.CATEGORY, pa.string())]).empty_table())
-    con.register("empty_items", ITEMS.empty_table())
-    con.register("source_items", ITEMS.empty_table() if items is None else items)
-    con.execute(queries.SOURCES)
-    plain = map(duckdb.ColumnExpression, [*EVENTS.names, c.CATEGORY])
-    context = [duckdb.ColumnExpression(n).cast("FLOAT").alias(n) for n in config.context]
-    con.table("full_source").select(*plain, *context).create_view("raw")
-
-
-def _check_context(source: duckdb.DuckDBPyRelation, config: FeaturesConfig) -> None:
-    types = dict(zip(source.columns, map(str, source.types), strict=True))
-    wrong = {
-        name: types.get(name, "missing")
-        for name in config.context
-        if not types.get(name, "missing").startswith(_NUMERIC)
-    }
-    if wrong:
-        raise ConfigError(
-            "Context columns must be numeric columns of the events",
-            received=wrong,
-            way_out="Correct `context` in the features' configuration",
-        )
 
 
 def _digest(config: FeaturesConfig, data: str) -> str:

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from chronotope.contracts.errors import SourceError
 from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
-from chronotope.features.build import META, TABLES, FeaturesConfig
+from chronotope.features.build import META, TABLES
+from chronotope.features.sources import FeaturesConfig
 
 
 def load_features(path: Path) -> tuple[EventLog, Catalog]:
