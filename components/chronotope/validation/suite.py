@@ -1,0 +1,142 @@
+"""Check rows against a suite: rows that fail, findings, and what stops the delivery."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.errors import ValidationFailed
+from chronotope.contracts.protocols import RowCheck
+from chronotope.contracts.verdict import Finding, Severity, Verdict
+from chronotope.validation.engine import batch_definition, load_suite, open_context, results_of
+from chronotope.validation.facts import facts_of
+
+FRESH_DAYS: Final = 30
+PSI_BOUND: Final = 0.25
+"""Above this a distribution counts as changed (Siddiqi 2006)."""
+
+_ORDER: Final = tuple(Severity)
+_FAILING: Final = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string()))])
+
+
+def check_events(
+    suite_path: Path,
+    *,
+    now: datetime,
+    known_items: pa.Array | None = None,
+    accepted: Mapping[str, float] | None = None,
+) -> RowCheck:
+    """Build the check of event batches.
+
+    A critical expectation on rows sends them to ``Verdict.failing``; on the table it
+    stops the delivery; warnings and infos are findings.
+
+    Args:
+        suite_path: The suite's JSON.
+        now: Instant of the check, with a zone; later events are in the future.
+        known_items: Item ids of the lake; None skips the check of references.
+        accepted: ``shares`` of the last accepted version; None skips the comparison.
+    """
+    suite = load_suite(suite_path)
+    definition = batch_definition(open_context(), suite["name"])
+    fresh = now - timedelta(days=FRESH_DAYS)
+    parameters = {"now_s": int(now.timestamp()), "fresh_s": int(fresh.timestamp())}
+
+    def check(batch: pa.Table) -> Verdict:
+        results = results_of(definition, suite, facts_of(batch, known_items), parameters)
+        drift = [] if accepted is None else _drift(shares(batch), accepted)
+        return _verdict(suite["name"], results, len(batch), drift)
+
+    return check
+
+
+def check_table(suite_path: Path) -> RowCheck:
+    """Build the check of items or users: every row is judged by the suite alone."""
+    suite = load_suite(suite_path)
+    definition = batch_definition(open_context(), suite["name"])
+
+    def check(batch: pa.Table) -> Verdict:
+        return _verdict(
+            suite["name"], results_of(definition, suite, facts_of(batch), {}), len(batch), []
+        )
+
+    return check
+
+
+def shares(events: pa.Table) -> dict[str, float]:
+    """Share of each event type: the profile later deliveries are compared with."""
+    counts = pc.value_counts(events.column(c.EVENT_TYPE))
+    return {
+        str(entry["values"]): entry["counts"] / max(1, len(events)) for entry in counts.to_pylist()
+    }
+
+
+def population_stability(now: Mapping[str, float], accepted: Mapping[str, float]) -> float:
+    """Population stability index, sum of (p - q) ln(p / q) over all categories.
+
+    Example:
+        >>> round(population_stability({"a": 0.5, "b": 0.5}, {"a": 0.9, "b": 0.1}), 3)
+        0.879
+    """
+    names = sorted({*now, *accepted})
+    p = np.array([max(now.get(name, 0.0), 1e-4) for name in names])
+    q = np.array([max(accepted.get(name, 0.0), 1e-4) for name in names])
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def _drift(now: Mapping[str, float], accepted: Mapping[str, float]) -> list[Finding]:
+    index = population_stability(now, accepted)
+    if index <= PSI_BOUND:
+        return []
+    words = f"the mix of event types is that of the last version (PSI at most {PSI_BOUND})"
+    return [Finding(words, c.EVENT_TYPE, Severity.WARNING, 0, f"PSI {index:.2f}")]
+
+
+def _verdict(suite: str, results: list[Any], n_rows: int, more: list[Finding]) -> Verdict:
+    rows: list[int] = []
+    reasons: list[str] = []
+    findings = list(more)
+    for result in results:
+        if result.success:
+            continue
+        finding, failing = _finding(result)
+        findings.append(finding)
+        if finding.severity is Severity.CRITICAL:
+            _stop_at_table_level(finding)
+            rows += failing
+            reasons += [finding.expectation] * len(failing)
+    findings.sort(key=lambda finding: _ORDER.index(finding.severity))
+    return Verdict(suite, _by_row(rows, reasons), tuple(findings), n_rows)
+
+
+def _finding(result: Any) -> tuple[Finding, list[int]]:
+    config, found = result.expectation_config, result.result
+    failing = [int(entry["row"]) for entry in found.get("unexpected_index_list") or []]
+    sample = found.get("partial_unexpected_list") or found.get("observed_value", "")
+    severity = Severity(getattr(config.severity, "value", config.severity))
+    words = config.meta.get("words", config.type)
+    column = config.kwargs.get("column", "")
+    return Finding(words, column, severity, len(failing), str(sample)[:200]), failing
+
+
+def _stop_at_table_level(finding: Finding) -> None:
+    if finding.n_unexpected:
+        return
+    raise ValidationFailed(
+        f"The delivery breaks a critical expectation: {finding.expectation}",
+        received=finding.observed,
+        way_out="Nothing was written; correct the source or the suite and run again",
+    )
+
+
+def _by_row(rows: list[int], reasons: list[str]) -> pa.Table:
+    pairs = pa.table({"row": pa.array(rows, pa.int64()), c.REASONS: pa.array(reasons, pa.string())})
+    grouped = pairs.group_by("row").aggregate([(c.REASONS, "list")]).sort_by("row")
+    return (
+        grouped.select(["row", f"{c.REASONS}_list"]).rename_columns(_FAILING.names).cast(_FAILING)
+    )

@@ -1,0 +1,107 @@
+"""Every expectation has a row that fails it, and a good row fails none."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from chronotope.contracts.errors import ConfigError, DataError, ValidationFailed
+from chronotope.contracts.schemas import EVENTS
+from chronotope.contracts.verdict import Severity
+from chronotope.validation import build_docs, check_events, check_table, shares
+
+SUITES = Path(__file__).parents[2] / "expectations"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+GOOD = {
+    "event_id": "e0",
+    "user_id": "u",
+    "item_id": "i",
+    "event_type": "view",
+    "occurred_at": NOW - timedelta(days=1),
+    "utc_offset_min": 60,
+    "lat": 48.2,
+    "lon": 16.4,
+}
+
+
+def rows(*changes: dict[str, object]) -> pa.Table:
+    listed = [GOOD | {"event_id": f"e{n}"} | change for n, change in enumerate(changes)]
+    return pa.Table.from_pylist(listed, schema=EVENTS)
+
+
+def test_good_rows_fail_nothing() -> None:
+    verdict = check_events(SUITES / "events.json", now=NOW)(rows({}, {"lat": None, "lon": None}))
+    assert (verdict.failing.num_rows, verdict.findings, verdict.n_rows) == (0, (), 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"lat": 999.0}, "latitude lies"),
+        ({"lat": float("inf")}, "latitude lies"),
+        ({"lon": -181.0}, "longitude lies"),
+        ({"lat": 139.7, "lon": 35.7}, "swapped"),
+        ({"occurred_at": datetime(1970, 1, 1, tzinfo=UTC)}, "before 1990"),
+        ({"occurred_at": datetime(2999, 1, 1, tzinfo=UTC)}, "in the future"),
+        ({"utc_offset_min": 900}, "offset"),
+        ({"user_id": ""}, "user_id has"),
+        ({"item_id": "x" * 1_000_000}, "item_id has"),
+        ({"event_type": ""}, "event_type has"),
+        ({"event_id": ""}, "event_id has"),
+    ],
+)
+def test_a_bad_row_fails_with_its_reason(change: dict[str, object], reason: str) -> None:
+    verdict = check_events(SUITES / "events.json", now=NOW)(rows({}, change, {}))
+    assert verdict.failing.column("row").to_pylist() == [1]
+    assert any(reason in text for text in verdict.failing.column("reasons")[0].as_py())
+
+
+def test_doubles_and_unknown_items_and_old_deliveries_are_only_shown() -> None:
+    check = check_events(SUITES / "events.json", now=NOW, known_items=pa.array(["i"]))
+    long_ago = {"occurred_at": datetime(2020, 1, 1, tzinfo=UTC), "item_id": "new"}
+    verdict = check(rows(long_ago, long_ago | {"event_id": "e0"}))
+    assert verdict.failing.num_rows == 0
+    severities = [finding.severity for finding in verdict.findings]
+    assert severities == [Severity.WARNING, Severity.INFO, Severity.INFO]
+
+
+def test_a_changed_mix_of_events_is_a_warning() -> None:
+    accepted = shares(rows({}, {}, {}, {"event_type": "buy"}))
+    check = check_events(SUITES / "events.json", now=NOW, accepted=accepted)
+    assert check(rows({}, {}, {"event_type": "buy"})).findings == ()
+    (finding,) = check(rows({"event_type": "buy"}, {"event_type": "buy"})).findings
+    assert (finding.severity, finding.column) == (Severity.WARNING, "event_type")
+
+
+def test_nothing_stops_the_delivery() -> None:
+    with pytest.raises(ValidationFailed, match="at least one row"):
+        check_events(SUITES / "events.json", now=NOW)(EVENTS.empty_table())
+
+
+def test_an_expectation_that_cannot_be_computed_is_no_bad_row(tmp_path: Path) -> None:
+    text = (SUITES / "users.json").read_text().replace('"user_id_length"', '"nowhere"')
+    (tmp_path / "users.json").write_text(text)
+    with pytest.raises(DataError, match="could not be computed"):
+        check_table(tmp_path / "users.json")(pa.table({"user_id": ["u"]}))
+
+
+def test_a_missing_or_broken_suite_says_what_it_should_be(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    for name in ("absent.json", "broken.json"):
+        with pytest.raises(ConfigError, match="JSON file"):
+            check_table(tmp_path / name)
+
+
+def test_items_and_users_are_unique() -> None:
+    items = pa.table({"item_id": ["a", "b", "b"], "lat": [1.0, 99.0, 2.0], "lon": [1.0, 1.0, 1.0]})
+    verdict = check_table(SUITES / "items.json")(items)
+    assert verdict.failing.column("row").to_pylist() == [1, 2]
+    users = check_table(SUITES / "users.json")(pa.table({"user_id": ["u", "u"]}))
+    assert users.failing.num_rows == 2
+
+
+def test_docs_are_pages(tmp_path: Path) -> None:
+    index = build_docs(SUITES / "events.json", rows({}), tmp_path, now_s=int(NOW.timestamp()))
+    assert index.is_file()
+    assert index.is_relative_to(tmp_path)
