@@ -32,3 +32,7 @@ def test_infinite_scores_are_ranked():
 def test_what_cannot_be_ranked_is_refused(scores, target):
     with pytest.raises(DataError, match="Received"):
         expected_rank(np.array(scores), np.array(target))
+
+
+def test_no_targets_have_no_ranks():
+    assert expected_rank(np.zeros((0, 5)), np.zeros(0, int)).shape == (0,)

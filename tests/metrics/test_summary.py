@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,3 +83,8 @@ def test_unpaired_or_no_values_are_refused():
         paired_difference(np.ones(2), np.ones(3), np.ones(2))
     with pytest.raises(DataError, match="at least one"):
         bootstrap_interval(np.array([]), np.array([]))
+
+
+def test_coverage_is_passed_on_if_it_was_measured():
+    outcomes = outcomes_of([1.0], is_return=[True], n_history=[3])
+    assert summarise(replace(outcomes, coverage=0.25))["coverage"] == 0.25

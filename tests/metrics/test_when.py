@@ -71,3 +71,8 @@ def test_gaps_that_cannot_be_are_refused(hours):
 def test_what_is_no_mixture_is_refused(log_weight, sigma, what):
     with pytest.raises(DataError, match=what):
         LognormalMixture(np.array([[log_weight]]), np.zeros((1, 1)), np.array([[sigma]]))
+
+
+def test_parts_of_unequal_shape_are_refused():
+    with pytest.raises(DataError, match="share a shape"):
+        LognormalMixture(np.zeros((2, 1)), np.zeros((2, 2)), np.ones((2, 1)))

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from chronotope.contracts.errors import DataError, NotEnoughData, SourceError
 from chronotope.contracts.eventlog import EventLog
-from chronotope.splitting.folds import FoldsConfig, load_folds, rolling_origin, save_folds
+from chronotope.splitting.folds import Fold, FoldsConfig, load_folds, rolling_origin, save_folds
 
 
 def log_of(times):
@@ -89,3 +89,8 @@ def test_unreadable_folds_are_refused(tmp_path, text):
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
         FoldsConfig(**wrong)
+
+
+def test_a_fold_that_trains_on_its_own_test_window_is_refused():
+    with pytest.raises(ValidationError, match="train_end_s"):
+        Fold(train_end_s=5, test_start_s=4, test_end_s=9)
