@@ -86,7 +86,7 @@ def test_anomalies_are_labelled_and_follow_at_once() -> None:
     assert (walks.occurred_s[odd] - walks.occurred_s[odd - 1] <= 30).all()
 
 
-def oracle_hits(config: CityConfig, walks: Walks) -> list[bool]:
+def counting_hits(config: CityConfig, walks: Walks) -> list[bool]:
     """Hits of a predictor that is told nothing but each person's past."""
     ends = np.concatenate([[0], np.cumsum(walks.length)])
     hits = []
@@ -101,8 +101,21 @@ def oracle_hits(config: CityConfig, walks: Walks) -> list[bool]:
 def test_no_predictor_passes_the_best_reachable_accuracy() -> None:
     best = best_reachable_accuracy(SMALL)
     walks = next(simulate_walks(SMALL, build_city(SMALL)))
-    reached = float(np.mean(oracle_hits(SMALL, walks)))
+    reached = float(np.mean(counting_hits(SMALL, walks)))
     assert 0.4 * best < reached < best < 0.8
+
+
+def test_who_knows_the_rhythm_comes_close_to_the_best_reachable_accuracy() -> None:
+    walks = next(simulate_walks(SMALL, build_city(SMALL)))
+    user = np.repeat(np.arange(200), walks.length)
+    hour = (walks.occurred_s // 3600 + 1 + 72) % 168  # Monday midnight is 0
+    night = (hour % 24 >= 21) | (hour % 24 < 7)
+    office = (hour < 120) & (hour % 24 >= 8) & (hour % 24 < 17)
+    sure = night | office
+    guess = np.where(night, walks.home[user], walks.work[user])
+    hits = np.array(counting_hits(SMALL, walks))
+    reached = np.mean(np.where(sure, guess == walks.item, hits))
+    assert reached == pytest.approx(best_reachable_accuracy(SMALL), abs=0.03)
 
 
 def test_best_reachable_accuracy_of_pure_chance() -> None:
