@@ -45,8 +45,6 @@ class TestPopularityLastDays(RecommenderSuite):
 class TestUserCounts(RecommenderSuite):
     """User counts in the suite."""
 
-    has_state = False
-
     def model(self) -> Recommender:
         return UserCounts()
 
@@ -105,7 +103,15 @@ def test_recent_popularity_forgets_what_is_older_than_the_window() -> None:
 def test_user_counts_count_only_what_came_before() -> None:
     log = log_of([4, 2, 4, 0, 7])
     model = UserCounts().fit(log, sample_catalog())
-    assert {i: s for i, s in enumerate(model.scores(asked(model, log))[0]) if s} == {4: 2, 2: 1}
+    counts = np.floor(model.scores(asked(model, log))[0])
+    assert {i: s for i, s in enumerate(counts) if s} == {4: 2, 2: 1}
+
+
+def test_user_counts_break_ties_by_popularity() -> None:
+    log = log_of([1, 6, 2, 6, 6, 3])
+    model = UserCounts().fit(log, sample_catalog())
+    once_each = replace(asked(model, log), item_idx=np.array([[2, 6, 5, 5]], np.int32))
+    assert np.argsort(-model.scores(once_each)[0])[:3].tolist() == [5, 6, 2]
 
 
 def test_markov_leads_from_before_a_basket_into_all_of_it() -> None:

@@ -4,7 +4,6 @@ from typing import TypeVar
 
 from chronotope.contracts.errors import ConfigError
 
-
 StateT = TypeVar("StateT")
 
 

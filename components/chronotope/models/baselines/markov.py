@@ -9,7 +9,7 @@ from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
 from chronotope.models.baselines.fitted import fitted
-from chronotope.models.baselines.popularity import item_counts
+from chronotope.models.baselines.popularity import tie_breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class _Transitions:
 
     pairs: Int64
     counts: Int64
-    popularity: Float64  # shares below 1, so that they only break ties
+    ties: Float64  # popularity below 1
 
 
 class FirstOrderMarkov:
@@ -56,22 +56,21 @@ class FirstOrderMarkov:
         """Count again from a longer log."""
         n_items = fitted(self._n_items, self.name)
         pairs, counts = np.unique(_transition_pairs(log, n_items), return_counts=True)
-        popularity = item_counts(log, n_items)
         self._state = _Transitions(
             pairs=pairs,
             counts=counts.astype(np.int64),
-            popularity=popularity / (1.0 + popularity.sum()),
+            ties=tie_breaker(log, n_items),
         )
 
     def scores(self, queries: Queries) -> Float64:
         """Transition counts from each query's last item, shape (B, n_items)."""
         state = fitted(self._state, self.name)
-        n_items = len(state.popularity)
+        n_items = len(state.ties)
         last = queries.item_idx[:, -1].astype(np.int64)
         begin = np.searchsorted(state.pairs, last * n_items)
         end = np.searchsorted(state.pairs, (last + 1) * n_items)
         query, at = _spans(begin, end)
-        scores_BI = np.tile(state.popularity, (len(queries), 1))
+        scores_BI = np.tile(state.ties, (len(queries), 1))
         scores_BI[query, state.pairs[at] % n_items] += state.counts[at]
         return scores_BI
 

@@ -84,3 +84,12 @@ def item_counts(log: EventLog, n_items: int) -> Float64:
     counts = np.bincount(log.item_idx, minlength=n_items).astype(np.float64)
     counts[UNKNOWN] = 0.0
     return counts
+
+
+def tie_breaker(log: EventLog, n_items: int) -> Float64:
+    """Popularity below 1, shape (n_items,): orders equal counts, never reverses others.
+
+    ``tie(i) = #{events of item i} / (1 + #events)``
+    """
+    counts = item_counts(log, n_items)
+    return np.asarray(counts / (1.0 + counts.sum()), dtype=np.float64)

@@ -8,20 +8,21 @@ from chronotope.contracts.eventlog import Catalog, EventLog, Float64
 from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
 from chronotope.models.baselines.fitted import fitted
+from chronotope.models.baselines.popularity import tie_breaker
 
 
 class UserCounts:
-    """Events of each item in the asker's own history.
+    """Events of each item in the asker's own history, popularity on ties.
 
-    ``score(i | h) = #{j : h_j = i}``
+    ``score(i | h) = #{j : h_j = i} + popularity(i) / (1 + #events)``
 
-    The counts come from the query itself, so they are live to the last event and
-    there is no state to update.
+    The counts come from the query itself, so they are live to the last event; only
+    the popularity that orders equal counts waits for ``observe``.
     """
 
     def __init__(self) -> None:
-        """Start without a catalogue."""
-        self._n_items: int | None = None
+        """Start without popularity."""
+        self._ties: Float64 | None = None
 
     @property
     def name(self) -> str:
@@ -33,17 +34,19 @@ class UserCounts:
         """None: the whole history is counted."""
         return None
 
-    def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002 - the protocol's shape
-        """Remember the size of the catalogue; nothing is learned."""
-        self._n_items = catalog.n_items
+    def fit(self, log: EventLog, catalog: Catalog) -> Self:
+        """Take the popularity of every item."""
+        self._ties = tie_breaker(log, catalog.n_items)
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Take nothing in: queries carry the history."""
+        """Take the popularity again from a longer log."""
+        self._ties = tie_breaker(log, len(fitted(self._ties, self.name)))
 
     def scores(self, queries: Queries) -> Float64:
         """Count the history of each query, shape (B, n_items)."""
-        return history_counts(queries, fitted(self._n_items, self.name))
+        ties = fitted(self._ties, self.name)
+        return history_counts(queries, len(ties)) + ties
 
 
 def history_counts(queries: Queries, n_items: int) -> Float64:

@@ -1,0 +1,248 @@
+"""Next place on Foursquare NYC: every model, every later check-in, full catalogue.
+
+    python -m benchmarks.next_place --data ../shared/data/foursquare_nyc \
+        --protocol stream --time hidden --json next_place.json
+
+Block T0 trains; each check-in from the second of its trajectory in T1..T5 is a target,
+predicted from what was known before it. Parameters stay frozen after T0; histories are
+live and global counts are brought up to date before each of 15 rounds.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from chronotope.contracts.errors import SourceError
+from chronotope.contracts.eventlog import Catalog, EventLog, Int64
+from chronotope.contracts.ids import IdMap
+from chronotope.contracts.protocols import Recommender
+from chronotope.metrics.evaluate import evaluate
+from chronotope.metrics.summary import summarise
+from chronotope.models.baselines import (
+    Ease,
+    FirstOrderMarkov,
+    Popularity,
+    PopularityLastDays,
+    UserCounts,
+)
+
+MODELS: Final[dict[str, Callable[[], Recommender]]] = {
+    "popularity": Popularity,
+    "popularity_7d": PopularityLastDays,
+    "user_counts": UserCounts,
+    "markov": FirstOrderMarkov,
+    "ease": Ease,
+}
+
+N_ROUNDS: Final = 15
+BASE_BLOCK: Final = "T0"
+METRICS: Final = (
+    "acc_1",
+    "acc_5",
+    "acc_10",
+    "acc_20",
+    "mrr",
+    "discovery_acc_10",
+    "return_acc_10",
+)
+HEADERS: Final = (
+    "model",
+    "acc@1",
+    "@5",
+    "@10",
+    "@20",
+    "MRR",
+    "new@10",
+    "seen@10",
+    "train s",
+    "eval s",
+)
+
+Row = dict[str, str | int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A log cut for predict-then-update.
+
+    Attributes:
+        log: All events.
+        base: The events that train.
+        catalog: What is known of the places.
+        targets: Positions of the target events in ``log``, shape (n_targets,).
+        rounds: Start of each round, UTC seconds, increasing.
+    """
+
+    log: EventLog
+    base: EventLog
+    catalog: Catalog
+    targets: Int64
+    rounds: tuple[int, ...]
+
+
+def read_stream(folder: Path) -> Stream:
+    """Read the check-ins and places of a folder and cut them for the stream.
+
+    Raises:
+        SourceError: A file is missing.
+    """
+    checkins, pois = (_read(folder / name) for name in ("checkins.parquet", "pois.parquet"))
+    catalog = _catalog(checkins, pois)
+    items = catalog.items.index(checkins["venue_id"])
+    blocks = IdMap.of(checkins["block"])
+    log = EventLog.sorted(
+        user_idx=catalog.users.index(checkins["user_id"]),
+        item_idx=items,
+        occurred_s=checkins["utc_time"].cast(pa.timestamp("s", tz="UTC")).cast(pa.int64()),
+        utc_offset_min=checkins["tz_offset_min"],
+        place_idx=items,
+        session_idx=IdMap.of(checkins["traj_id"]).index(checkins["traj_id"]),
+        context={"block": blocks.index(checkins["block"])},
+    )
+    in_base = log.context["block"] == blocks.index([BASE_BLOCK])[0]
+    return Stream(
+        log=replace(log, context={}),
+        base=replace(log, context={}).take(in_base),
+        catalog=catalog,
+        targets=np.flatnonzero(~in_base & ~_opens_session(log)),
+        rounds=_round_starts(log.occurred_s[~in_base]),
+    )
+
+
+def measure(model: Recommender, stream: Stream, *, time_given: bool) -> Row:
+    """Fit one model on the base, run it over the stream, and return its row."""
+    started = time.perf_counter()
+    model.fit(stream.base, stream.catalog)
+    trained = time.perf_counter()
+    outcomes = evaluate(
+        model,
+        stream.log,
+        stream.targets,
+        n_items=stream.catalog.n_items,
+        time_given=time_given,
+        rounds=stream.rounds,
+    )
+    summary = summarise(outcomes)
+    row: Row = {
+        "model": model.name,
+        "protocol": "stream",
+        "time": "given" if time_given else "hidden",
+        "n_targets": len(stream.targets),
+    }
+    row |= {name: summary[name] for name in METRICS}
+    seconds = {"train_s": trained - started, "eval_s": time.perf_counter() - trained}
+    return row | {name: round(value, 3) for name, value in seconds.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the chosen models, print a table and write the rows."""
+    chosen = _parser().parse_args(arguments)
+    stream = read_stream(chosen.data)
+    console = Console()
+    rows = [
+        measure(MODELS[name](), stream, time_given=chosen.time == "given")
+        for name in track(chosen.models, "Measuring", console=console, transient=True)
+    ]
+    console.print(_table(rows))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.next_place", description="Next place on Foursquare NYC."
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the Parquet files")
+    parser.add_argument("--protocol", choices=["stream"], default="stream")
+    parser.add_argument("--time", choices=["hidden", "given"], default="hidden")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument(
+        "--models", type=_names, default=list(MODELS), help=f"some of {','.join(MODELS)}"
+    )
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    """Names of models from a comma-separated argument."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in MODELS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown {unknown}; choose from {list(MODELS)}")
+    return names
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise SourceError(
+            "A file of the check-ins is missing", received=path, way_out="Check --data"
+        )
+    return pq.read_table(path)
+
+
+def _catalog(checkins: pa.Table, pois: pa.Table) -> Catalog:
+    items = IdMap.of(checkins["venue_id"])
+    categories = IdMap.of(pois["category"])
+    rows = IdMap(pois["venue_id"].cast(pa.string()).combine_chunks()).index(items.ids) - 1
+    found = np.flatnonzero(rows >= 0)
+
+    def of_item(values: npt.NDArray[Any], unknown: float) -> npt.NDArray[Any]:
+        column = np.full(items.size, unknown, dtype=values.dtype)
+        column[found + 1] = values[rows[found]]
+        return column
+
+    lat, lon = (of_item(pois[name].to_numpy(), np.nan) for name in ("lat", "lon"))
+    return Catalog(
+        users=IdMap.of(checkins["user_id"]),
+        items=items,
+        places=items,
+        categories=categories,
+        item_category=of_item(categories.index(pois["category"]), 0),
+        item_lat=lat,
+        item_lon=lon,
+        place_lat=lat,
+        place_lon=lon,
+        items_are_places=True,
+    )
+
+
+def _opens_session(log: EventLog) -> npt.NDArray[np.bool_]:
+    """Whether each event is the first of its trajectory, shape (n_events,)."""
+    first = np.zeros(len(log), dtype=np.bool_)
+    first[np.unique(log.session_idx, return_index=True)[1]] = True
+    return first
+
+
+def _round_starts(occurred_s: Int64) -> tuple[int, ...]:
+    """Starts of rounds with equally many events each, in time order."""
+    ordered = np.sort(occurred_s)
+    at = np.arange(N_ROUNDS) * len(ordered) // N_ROUNDS
+    return tuple(ordered[at].tolist())
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """The rows as people read them."""
+    title = f"Next place, stream, time {rows[0]['time']}, {rows[0]['n_targets']:,} targets"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for header in HEADERS:
+        table.add_column(header, justify="left" if header == "model" else "right", no_wrap=True)
+    for row in rows:
+        numbers = [f"{row[name]:.3f}" for name in METRICS]
+        table.add_row(str(row["model"]), *numbers, f"{row['train_s']:.1f}", f"{row['eval_s']:.1f}")
+    return table
+
+
+if __name__ == "__main__":
+    main()
