@@ -1,1 +1,15 @@
-"""From a source to the lake: normalise, filter noise, merge, quarantine."""
+"""From batches of a source to the lake, and the step that names noise."""
+
+from chronotope.ingestion.noise import NoiseConfig, NoiseReport, filter_noise
+from chronotope.ingestion.payload import replay_quarantine
+from chronotope.ingestion.pipeline import IngestBatch, IngestReport, ingest
+
+__all__ = [
+    "IngestBatch",
+    "IngestReport",
+    "NoiseConfig",
+    "NoiseReport",
+    "filter_noise",
+    "ingest",
+    "replay_quarantine",
+]

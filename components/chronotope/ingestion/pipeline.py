@@ -1,0 +1,182 @@
+"""Check, stage and merge a delivery: all of it lands, or none of it."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.errors import NotEnoughData, StoreError
+from chronotope.contracts.protocols import RowCheck
+from chronotope.contracts.schemas import EVENTS
+from chronotope.contracts.verdict import Finding
+from chronotope.ingestion.payload import to_payloads
+from chronotope.lake import Lake
+from chronotope.lake.rows import conform, conformed_schema
+
+
+@dataclass(frozen=True, slots=True)
+class IngestBatch:
+    """One batch of a delivery.
+
+    Attributes:
+        raw: Rows as read, kept as the payload of refused ones.
+        rows: Normalised rows in the ``EVENTS`` schema.
+        kept: Position in ``raw`` of each normalised row, shape (n_rows,).
+        refused: ``row`` (position in ``raw``) and ``reasons`` of the others.
+    """
+
+    raw: pa.Table
+    rows: pa.Table
+    kept: npt.NDArray[np.int64]
+    refused: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of a delivery; ``n_good + n_quarantined == n_read``.
+
+    Attributes:
+        n_read: Rows read.
+        n_good: Rows that passed, events the lake already had included.
+        n_duplicates: Good rows that were already there, or twice in the delivery.
+        n_quarantined: Rows refused.
+        reasons: Refused rows by reason; a row may have several.
+        findings: What did not hold, equal findings of several batches once.
+        version: Version of the events afterwards; None if nothing was ever good.
+    """
+
+    n_read: int
+    n_good: int
+    n_duplicates: int
+    n_quarantined: int
+    reasons: dict[str, int]
+    findings: tuple[Finding, ...]
+    version: int | None
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """Running totals while batches are staged."""
+
+    folder: Path
+    n_read: int = 0
+    n_good: int = 0
+    n_refused: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
+
+
+def ingest(
+    batches: Iterable[IngestBatch], *, check: RowCheck, lake: Lake, run_id: str, source: str
+) -> IngestReport:
+    """Write a delivery's good rows to the lake and the others to quarantine.
+
+    Batches are checked and staged to Parquet one at a time; only when the last has
+    passed is anything written, in one merge. Running again is safe.
+
+    Args:
+        batches: The delivery.
+        check: Judges normalised rows.
+        lake: Where to write.
+        run_id: Name of this run; the same run's rows are quarantined once.
+        source: Where the delivery comes from, for people.
+
+    Raises:
+        NotEnoughData: The delivery has no rows at all.
+        ValidationFailed: A critical expectation failed; nothing was written.
+        StoreError: Rows were lost on the way, or the lake refused.
+    """
+    with tempfile.TemporaryDirectory(prefix="chronotope-") as stage:
+        delivery = _Delivery(Path(stage))
+        for number, batch in enumerate(batches):
+            _stage(delivery, number, batch, check, {c.RUN_ID: run_id, c.SOURCE: source})
+        if not delivery.n_read:
+            raise NotEnoughData(
+                "The delivery has no rows", received=source, way_out="Check the file or query"
+            )
+        return _write(delivery, lake)
+
+
+def _stage(
+    delivery: _Delivery, number: int, batch: IngestBatch, check: RowCheck, about: dict[str, str]
+) -> None:
+    refused = batch.refused.select(["row", c.REASONS])
+    good, suite = batch.rows, "reading"
+    if len(batch.rows):
+        verdict = check(batch.rows)
+        suite = verdict.suite
+        at = np.asarray(verdict.failing.column("row").to_numpy(), dtype=np.int64)
+        failing = verdict.failing.set_column(0, "row", pa.array(batch.kept[at]))
+        refused = pa.concat_tables([refused, failing], promote_options="permissive")
+        keep = np.ones(len(batch.rows), dtype=np.bool_)
+        keep[at] = False
+        good = batch.rows if keep.all() else batch.rows.filter(pa.array(keep))
+        delivery.findings |= {(f.expectation, f.column): f for f in verdict.findings}
+    _conserve(len(batch.raw), len(good), len(refused))
+    if len(good):
+        schema = conformed_schema(good.schema, EVENTS)
+        pq.write_table(conform(good, schema), delivery.folder / f"good-{number:06d}.parquet")
+    if len(refused):
+        rows = _quarantined(batch.raw, refused, about | {c.SUITE: suite}, delivery.n_read)
+        pq.write_table(rows, delivery.folder / f"refused-{number:06d}.parquet")
+        delivery.reasons.update(pc.list_flatten(refused.column(c.REASONS)).to_pylist())
+    delivery.n_read += len(batch.raw)
+    delivery.n_good += len(good)
+    delivery.n_refused += len(refused)
+
+
+def _quarantined(
+    raw: pa.Table, refused: pa.Table, about: dict[str, str], n_before: int
+) -> pa.Table:
+    at = refused.column("row").combine_chunks()
+    n = len(refused)
+    now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
+    return pa.table(
+        {
+            **{name: pa.repeat(value, n) for name, value in about.items()},
+            c.REASONS: refused.column(c.REASONS),
+            c.QUARANTINED_AT: pa.repeat(now, n),
+            c.PAYLOAD: to_payloads(raw.take(at)),
+            "row": pc.add(at, n_before),
+        }
+    )
+
+
+def _write(delivery: _Delivery, lake: Lake) -> IngestReport:
+    for path in sorted(delivery.folder.glob("refused-*.parquet")):
+        lake.quarantine(pq.read_table(path))
+    staged = [str(path) for path in sorted(delivery.folder.glob("good-*.parquet"))]
+    duplicates, version = 0, lake.version("events") if lake.exists("events") else None
+    if staged:
+        schema = pa.unify_schemas([pq.read_schema(path) for path in staged])
+        counts = lake.merge_events(pads.dataset(staged, schema=schema))
+        duplicates, version = counts.duplicates, counts.version
+        _conserve(delivery.n_good, counts.inserted, duplicates)
+    return IngestReport(
+        n_read=delivery.n_read,
+        n_good=delivery.n_good,
+        n_duplicates=duplicates,
+        n_quarantined=delivery.n_refused,
+        reasons=dict(delivery.reasons.most_common()),
+        findings=tuple(delivery.findings.values()),
+        version=version,
+    )
+
+
+def _conserve(n_read: int, n_good: int, n_refused: int) -> None:
+    if n_good + n_refused != n_read:
+        raise StoreError(
+            "Rows were lost or doubled on the way: good + quarantined is not read",
+            received=f"{n_good} + {n_refused} != {n_read}",
+            way_out="Nothing more is written; check what normalised the batch",
+        )

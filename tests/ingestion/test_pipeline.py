@@ -1,0 +1,107 @@
+"""good + quarantined = read, always; all of a delivery lands, or none of it."""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chronotope.contracts.errors import NotEnoughData, StoreError, ValidationFailed
+from chronotope.contracts.schemas import EVENTS
+from chronotope.contracts.verdict import Verdict
+from chronotope.ingestion import IngestBatch, IngestReport, ingest, replay_quarantine
+from chronotope.lake import Lake
+
+REFUSED = pa.schema([("row", pa.int64()), ("reasons", pa.list_(pa.string()))])
+AT = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def batch(kinds: str) -> IngestBatch:
+    """One letter a row: x is unreadable, ! fails the check, others are event ids."""
+    kept = [n for n, kind in enumerate(kinds) if kind != "x"]
+    event = {"user_id": "u", "item_id": "i", "event_type": "view", "occurred_at": AT}
+    rows = [event | {"event_id": kinds[n]} for n in kept]
+    bad = [{"row": n, "reasons": ["unreadable"]} for n, kind in enumerate(kinds) if kind == "x"]
+    return IngestBatch(
+        raw=pa.table({"kind": pa.array(list(kinds), pa.string()), "n": range(len(kinds))}),
+        rows=pa.Table.from_pylist(rows, schema=EVENTS),
+        kept=np.array(kept, dtype=np.int64),
+        refused=pa.Table.from_pylist(bad, schema=REFUSED),
+    )
+
+
+def check(rows: pa.Table) -> Verdict:
+    ids = rows.column("event_id").to_pylist()
+    if "C" in ids:
+        raise ValidationFailed("Critical")
+    bad = [{"row": n, "reasons": ["loud"]} for n, name in enumerate(ids) if name == "!"]
+    return Verdict("events", pa.Table.from_pylist(bad, schema=REFUSED), (), len(rows))
+
+
+def deliver(root: Path, *kinds: str, run_id: str = "r") -> IngestReport:
+    batches = (batch(each) for each in kinds)
+    return ingest(batches, check=check, lake=Lake(root), run_id=run_id, source="s")
+
+
+def test_rows_go_where_they_belong(tmp_path: Path) -> None:
+    report = deliver(tmp_path, "ab!x", "bx")
+    assert (report.n_read, report.n_good, report.n_duplicates) == (6, 3, 1)
+    assert (report.n_quarantined, report.reasons) == (3, {"unreadable": 2, "loud": 1})
+    rows = Lake(tmp_path).read("quarantine").sort_by("row")
+    assert rows.column("row").to_pylist() == [2, 3, 5]
+    assert rows.column("payload")[0].as_py() == '{"kind": "!", "n": 2}'
+
+
+def test_the_same_run_twice_is_once(tmp_path: Path) -> None:
+    first, again = deliver(tmp_path, "ab!x"), deliver(tmp_path, "ab!x")
+    assert (first.version, again.version, again.n_duplicates) == (0, 0, 2)
+    assert Lake(tmp_path).read("quarantine").num_rows == 2
+
+
+def test_a_critical_failure_in_the_last_batch_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValidationFailed):
+        deliver(tmp_path, "ab!", "C")
+    assert not Lake(tmp_path).exists("events")
+    assert not Lake(tmp_path).exists("quarantine")
+
+
+def test_a_delivery_without_a_good_row_only_fills_quarantine(tmp_path: Path) -> None:
+    report = deliver(tmp_path, "xx", "!")
+    assert (report.n_good, report.n_quarantined, report.version) == (0, 3, None)
+
+
+def test_an_empty_delivery_says_so(tmp_path: Path) -> None:
+    for kinds in ((), ("",)):
+        with pytest.raises(NotEnoughData, match="no rows"):
+            deliver(tmp_path, *kinds)
+
+
+def test_a_lost_row_is_noticed(tmp_path: Path) -> None:
+    short = batch("abx")
+    lost = IngestBatch(short.raw, short.rows, short.kept, short.refused.slice(0, 0))
+    with pytest.raises(StoreError, match="2 \\+ 0 != 3"):
+        ingest([lost], check=check, lake=Lake(tmp_path), run_id="r", source="s")
+
+
+def test_refused_rows_come_back_as_they_were_read(tmp_path: Path) -> None:
+    deliver(tmp_path, "ax!")
+    deliver(tmp_path, "x", run_id="other")
+    raw = replay_quarantine(Lake(tmp_path), "r").sort_by("n")
+    assert raw.to_pylist() == [{"kind": "x", "n": 1}, {"kind": "!", "n": 2}]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.text("abcdx!", max_size=8), min_size=1, max_size=4))
+def test_good_and_quarantined_are_what_was_read(kinds: list[str]) -> None:
+    whole = "".join(kinds)
+    if not whole:
+        return
+    with tempfile.TemporaryDirectory() as root:
+        report = deliver(Path(root), *kinds)
+        assert report.n_good + report.n_quarantined == report.n_read == len(whole)
+        assert report.n_quarantined == whole.count("x") + whole.count("!")
+        assert report.n_good - report.n_duplicates == len(set(whole) - {"x", "!"})
