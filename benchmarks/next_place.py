@@ -48,6 +48,7 @@ MODELS: Final[dict[str, Callable[[], Recommender]]] = {
 }
 
 N_ROUNDS: Final = 15
+TABLE_WIDTH: Final = 96
 BASE_BLOCK: Final = "T0"
 METRICS: Final = (
     "acc_1",
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the chosen models, print a table and write the rows."""
     chosen = _parser().parse_args(arguments)
     stream = read_stream(chosen.data)
-    console = Console()
+    console = Console(width=max(Console().width, TABLE_WIDTH))
     rows = [
         measure(MODELS[name](), stream, time_given=chosen.time == "given")
         for name in track(chosen.models, "Measuring", console=console, transient=True)
