@@ -40,6 +40,7 @@ def test_good_rows_fail_nothing() -> None:
     [
         ({"lat": 999.0}, "latitude lies"),
         ({"lat": float("inf")}, "latitude lies"),
+        ({"lat": float("nan")}, "latitude lies"),
         ({"lon": -181.0}, "longitude lies"),
         ({"lat": 139.7, "lon": 35.7}, "swapped"),
         ({"occurred_at": datetime(1970, 1, 1, tzinfo=UTC)}, "before 1990"),
@@ -98,7 +99,7 @@ def test_items_and_users_are_unique() -> None:
     verdict = check_table(SUITES / "items.json")(items)
     assert verdict.failing.column("row").to_pylist() == [1, 2]
     users = check_table(SUITES / "users.json")(pa.table({"user_id": ["u", "u"]}))
-    assert users.failing.num_rows == 2
+    assert users.failing.column("row").to_pylist() == [1]
 
 
 def test_docs_are_pages(tmp_path: Path) -> None:

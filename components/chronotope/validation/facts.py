@@ -6,23 +6,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
+from chronotope.lake.rows import first_of_each
 
 
 def facts_of(rows: pa.Table, known_items: pa.Array | None = None) -> pd.DataFrame:
-    """Arrow-backed frame of what the expectations name.
+    """Frame of numbers the expectations name; texts stay in Arrow, which is faster.
 
-    Besides ``lat``, ``lon``, ``utc_offset_min`` and the ids: ``<id>_length``
-    (characters), ``occurred_s`` (UTC seconds), ``swapped`` (1 where the latitude is
+    ``lat``, ``lon`` and ``utc_offset_min`` (NaN as infinity, so it is out of range),
+    ``<id>_length`` (characters), ``<id>_repeated`` (1 where the key occurred before),
+    ``occurred_s`` (UTC seconds), ``swapped`` (1 where the latitude is
     impossible but would be a longitude) and ``item_known``.
     """
     facts = {"row": pa.array(np.arange(len(rows)))}
     for name in (c.EVENT_ID, c.USER_ID, c.ITEM_ID, c.EVENT_TYPE):
         if name in rows.column_names:
             facts[f"{name}_length"] = pc.fill_null(pc.utf8_length(rows.column(name)), 0)
-            facts[name] = rows.column(name)
+    for name in (c.EVENT_ID, *(() if c.EVENT_ID in rows.column_names else (c.USER_ID, c.ITEM_ID))):
+        if name in rows.column_names:
+            facts[f"{name}_repeated"] = _repeated(rows.column(name))
     for name in (c.LAT, c.LON, c.UTC_OFFSET_MIN):
         absent = pa.nulls(len(rows), pa.float64())
-        facts[name] = rows.column(name) if name in rows.column_names else absent
+        number = rows.column(name).cast(pa.float64()) if name in rows.column_names else absent
+        facts[name] = pc.if_else(pc.is_nan(number), float("inf"), number)
     if c.OCCURRED_AT in rows.column_names:
         facts["occurred_s"] = pc.divide(rows.column(c.OCCURRED_AT).cast(pa.int64()), 1_000_000)
     facts["swapped"] = _swapped(facts[c.LAT], facts[c.LON])
@@ -32,7 +37,13 @@ def facts_of(rows: pa.Table, known_items: pa.Array | None = None) -> pd.DataFram
         )
     else:
         facts["item_known"] = pa.nulls(len(rows), pa.int8())
-    return pa.table(facts).to_pandas(types_mapper=pd.ArrowDtype)
+    return pa.table(facts).to_pandas()
+
+
+def _repeated(ids: pa.ChunkedArray) -> pa.Array:
+    first = first_of_each(ids)
+    repeated = np.zeros(len(ids), dtype=np.int8) if first is None else (~first).astype(np.int8)
+    return pa.array(repeated)
 
 
 def _swapped(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> pa.ChunkedArray:
