@@ -37,7 +37,12 @@ def facts_of(rows: pa.Table, known_items: pa.Array | None = None) -> pd.DataFram
         )
     else:
         facts["item_known"] = pa.nulls(len(rows), pa.int8())
-    return pa.table(facts).to_pandas()
+    # Great Expectations compares int64 and float64 at once, narrower types value by value.
+    wide = {
+        name: column.cast(pa.int64()) if pa.types.is_integer(column.type) else column
+        for name, column in facts.items()
+    }
+    return pa.table(wide).to_pandas()
 
 
 def _repeated(ids: pa.ChunkedArray) -> pa.Array:
