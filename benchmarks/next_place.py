@@ -38,6 +38,7 @@ from chronotope.models.baselines import (
     PopularityLastDays,
     UserCounts,
 )
+from chronotope.training.recommender import ChronotopeRecommender
 
 MODELS: Final[dict[str, Callable[[], Recommender]]] = {
     "popularity": Popularity,
@@ -45,6 +46,7 @@ MODELS: Final[dict[str, Callable[[], Recommender]]] = {
     "user_counts": UserCounts,
     "markov": FirstOrderMarkov,
     "ease": Ease,
+    "chronotope": ChronotopeRecommender,
 }
 
 N_ROUNDS: Final = 15

@@ -1,0 +1,120 @@
+"""A portable model: one ONNX graph, the ids it speaks, and a manifest.
+
+A bundle needs nothing but numpy, pyarrow and ONNX Runtime to answer, and holds no
+pickle::
+
+    model.onnx       raw history to scores
+    manifest.json    names, sizes, data version, digests of the other files
+    catalog.parquet  one column a map: ids of users, items, places, with titles
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.ids import IdMap
+
+MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
+
+
+class Manifest(BaseModel):
+    """What a bundle says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Model name.")
+    dataset: str = Field(description="Dataset it was trained on.")
+    data_version: str = Field(description="Version of the event table.")
+    history_len: int = Field(description="Events the graph reads.")
+    trained_until_s: int = Field(description="UTC seconds of the last event it knows.")
+    digests: dict[str, str] = Field(description="SHA-256 of each other file.")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Ids a bundle speaks."""
+
+    users: IdMap
+    items: IdMap
+    places: IdMap
+    titles: list[str]
+
+
+def write_bundle(folder: Path, catalog: Catalog, **manifest: object) -> Manifest:
+    """Add vocabulary and manifest to a folder that already holds ``model.onnx``.
+
+    Args:
+        folder: The bundle's folder.
+        catalog: Ids and titles.
+        **manifest: Fields of ``Manifest`` except ``digests``.
+    """
+    n = catalog.items.size - 1
+    titles = list(catalog.item_title[1:]) if len(catalog.item_title) else [""] * n
+    kinds = {"user": catalog.users, "item": catalog.items, "place": catalog.places}
+    table = pa.concat_tables(
+        pa.table(
+            {
+                "kind": pa.array([kind] * len(ids.ids), pa.string()),
+                "id": ids.ids,
+                "title": pa.array(titles if kind == "item" else [None] * len(ids.ids), pa.string()),
+            }
+        )
+        for kind, ids in kinds.items()
+    )
+    pq.write_table(table, folder / CATALOG)
+    digests = {name: _digest(folder / name) for name in (MODEL, CATALOG)}
+    written = Manifest.model_validate({**manifest, "digests": digests})
+    (folder / MANIFEST).write_text(written.model_dump_json(indent=2))
+    return written
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and verify a bundle's manifest.
+
+    Raises:
+        ArtifactError: A file is missing or its digest does not match.
+    """
+    try:
+        manifest = Manifest.model_validate(json.loads((folder / MANIFEST).read_text()))
+        wrong = [name for name, sha in manifest.digests.items() if _digest(folder / name) != sha]
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            "The model bundle cannot be read",
+            received=f"{folder}: {error}",
+            way_out="Train again, or choose another version",
+        ) from error
+    if wrong:
+        raise ArtifactError(
+            "Files of the model bundle differ from its manifest",
+            received=wrong,
+            way_out="Download the version again",
+        )
+    return manifest
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """Read the ids of a bundle."""
+    table = pq.read_table(folder / CATALOG)
+
+    def rows(kind: str) -> pa.Table:
+        return table.filter(pa.compute.equal(table["kind"], kind)).combine_chunks()
+
+    def ids(kind: str) -> IdMap:
+        column = rows(kind)["id"]
+        return IdMap(pa.concat_arrays([pa.array([], pa.string()), *column.chunks]))
+
+    return Vocabulary(
+        ids("user"), ids("item"), ids("place"), ["", *rows("item")["title"].to_pylist()]
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

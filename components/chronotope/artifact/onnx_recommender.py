@@ -1,0 +1,92 @@
+"""Answer queries from a bundle with ONNX Runtime alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from chronotope.artifact.bundle import MODEL, Manifest, read_manifest
+from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.queries import Queries
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What, when and where.
+
+    Attributes:
+        item_scores: Logits, float32, shape (B, n_items).
+        when: Log-weights, means, log-scales of log hours, shape (B, 3, C).
+        place_scores: Logits, shape (B, n_places).
+    """
+
+    item_scores: npt.NDArray[np.float32]
+    when: npt.NDArray[np.float32]
+    place_scores: npt.NDArray[np.float32]
+
+
+class OnnxRecommender:
+    """A frozen recommender read from a bundle."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, manifest: Manifest) -> None:
+        """Wrap an open session; use ``load``."""
+        self.session, self.manifest = session, manifest
+
+    @classmethod
+    def load(cls, folder: Path, *, n_threads: int = 1) -> Self:
+        """Open a bundle after verifying its digests."""
+        manifest = read_manifest(folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+        )
+        return cls(session, manifest)
+
+    @property
+    def name(self) -> str:
+        """Name shown in tables."""
+        return self.manifest.name
+
+    @property
+    def history_len(self) -> int | None:
+        """Events of the past the graph reads."""
+        return self.manifest.history_len
+
+    def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002
+        """A bundle is trained already; returns itself."""
+        return self
+
+    def observe(self, log: EventLog) -> None:
+        """The graph's priors are frozen; the live state is the history in the query."""
+
+    def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
+        """Logits of all items, shape (B, n_items)."""
+        return self.answer(queries).item_scores
+
+    def answer(self, queries: Queries) -> Answers:
+        """Run the graph once."""
+        return Answers(*self.session.run(None, self.feed(queries)))
+
+    def feed(self, queries: Queries) -> dict[str, npt.NDArray[np.generic]]:
+        """The graph's inputs, histories padded or cut to its length."""
+        width = self.manifest.history_len
+
+        def history(column: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+            cut = column[:, -width:].astype(np.int64)
+            return np.pad(cut, ((0, 0), (width - cut.shape[1], 0)))
+
+        return {
+            "item_idx": history(queries.item_idx),
+            "occurred_s": history(queries.occurred_s),
+            "utc_offset_min": history(queries.utc_offset_min),
+            "place_idx": history(queries.place_idx),
+            "request_s": queries.request_s.astype(np.int64),
+            "request_offset_min": queries.request_offset_min.astype(np.int64),
+            "request_place_idx": queries.request_place_idx.astype(np.int64),
+            "time_given": queries.time_given.astype(np.float32),
+        }

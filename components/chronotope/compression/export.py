@@ -1,0 +1,63 @@
+"""Write a network and its priors as one ONNX graph, from raw history to scores."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from chronotope.models.batch import INPUT_NAMES, Batch
+from chronotope.models.network import ChronotopeNet
+from chronotope.models.priors import Priors
+
+OUTPUT_NAMES = ("item_scores", "when", "place_scores")
+
+
+class _Graph(nn.Module):
+    """A network with its priors as buffers and plain tensors as inputs."""
+
+    def __init__(self, net: ChronotopeNet, priors: Priors) -> None:
+        super().__init__()
+        self.net = net
+        for name, table in priors._asdict().items():
+            self.register_buffer(name, table)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs in the order of ``OUTPUT_NAMES``; the unknown item never wins."""
+        priors = Priors(*(getattr(self, name) for name in Priors._fields))
+        out = self.net(Batch(*inputs), priors)
+        return out.item_scores, out.when, out.place_scores
+
+
+def export_onnx(net: ChronotopeNet, priors: Priors, path: Path) -> None:
+    """Export with a dynamic batch and a fixed history length.
+
+    Args:
+        net: The trained network.
+        priors: The state frozen into the graph.
+        path: The file to write.
+    """
+    example = _example(net.config.history_len)
+    batch = torch.export.Dim("batch", min=1, max=65_536)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(
+            _Graph(net, priors).eval(),
+            example,
+            str(path),
+            input_names=list(INPUT_NAMES),
+            output_names=list(OUTPUT_NAMES),
+            dynamic_shapes=(tuple({0: batch} for _ in example),),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _example(history_len: int) -> tuple[Tensor, ...]:
+    """Distinct tensors, since the exporter merges inputs that are one object."""
+    histories = [torch.ones(2, history_len, dtype=torch.int64) for _ in range(4)]
+    moments = [torch.ones(2, dtype=torch.int64) for _ in range(3)]
+    return (*histories, *moments, torch.ones(2))

@@ -1,0 +1,71 @@
+"""Queries as tensors, and the derived quantities every part of the model shares."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from chronotope.contracts.queries import Queries
+
+DAY_S = 86_400
+
+
+class Batch(NamedTuple):
+    """Tensors of B queries with histories of H events, right-aligned.
+
+    Attributes:
+        item_idx, occurred_s, utc_offset_min, place_idx: int64, shape (B, H).
+        request_s, request_offset_min, request_place_idx: int64, shape (B,).
+        time_given: float32 0 or 1, shape (B,).
+    """
+
+    item_idx: Tensor
+    occurred_s: Tensor
+    utc_offset_min: Tensor
+    place_idx: Tensor
+    request_s: Tensor
+    request_offset_min: Tensor
+    request_place_idx: Tensor
+    time_given: Tensor
+
+
+INPUT_NAMES = Batch._fields
+
+
+def to_batch(queries: Queries, history_len: int) -> Batch:
+    """Convert queries to tensors, padding or cutting histories to ``history_len``."""
+
+    def history(name: str) -> Tensor:
+        column = torch.from_numpy(getattr(queries, name)).long()[:, -history_len:]
+        return torch.nn.functional.pad(column, (history_len - column.shape[1], 0))
+
+    def plain(name: str) -> Tensor:
+        return torch.from_numpy(getattr(queries, name)).long()
+
+    return Batch(
+        item_idx=history("item_idx"),
+        occurred_s=history("occurred_s"),
+        utc_offset_min=history("utc_offset_min"),
+        place_idx=history("place_idx"),
+        request_s=plain("request_s"),
+        request_offset_min=plain("request_offset_min"),
+        request_place_idx=plain("request_place_idx"),
+        time_given=torch.from_numpy(queries.time_given).float(),
+    )
+
+
+def local_hour(instant_s: Tensor, offset_min: Tensor) -> Tensor:
+    """Hour of the local day in [0, 24), float32, same shape."""
+    local = instant_s + 60 * offset_min
+    return torch.remainder(local, DAY_S).float() / 3600.0
+
+
+def local_weekday(instant_s: Tensor, offset_min: Tensor) -> Tensor:
+    """Local weekday, Monday = 0, int64, same shape. 1970-01-01 was a Thursday."""
+    days = torch.div(instant_s + 60 * offset_min, DAY_S, rounding_mode="floor")
+    return torch.remainder(days + 3, 7)
+
+
+def hours_between(later_s: Tensor, earlier_s: Tensor) -> Tensor:
+    """Non-negative hours from one instant to another, float32; exact before rounding."""
+    return (later_s - earlier_s).clamp(min=0).float() / 3600.0

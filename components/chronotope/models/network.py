@@ -1,0 +1,229 @@
+"""The product's model: own past through kernels, everybody's through priors, gated.
+
+For a query b and an item i,
+
+    score(b, i) = sum_k w_k(c_b) log(1 + sum_{h: item_h = i} K_k(b, h))
+                + mlp(log-kernels of i, c_b)                     own past
+                + sum_g v_g(c_b) G_g(b, i)                       priors
+                + <state_b, e_i>                                 backbone, if any
+
+where c_b is the context: hour, weekday, gap, history length, repeat rate.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chronotope.contracts.eventlog import Catalog
+from chronotope.models.batch import Batch, hours_between, local_hour, local_weekday
+from chronotope.models.config import ModelConfig
+from chronotope.models.kernels import KERNELS, KernelBank
+from chronotope.models.priors import Priors, hour_bin
+from chronotope.models.sequence import SequenceBackbone
+
+N_CONTEXT = 12
+N_PRIORS = 8
+GRID_KM = 1.0
+
+
+class Outputs(NamedTuple):
+    """What the model says.
+
+    Attributes:
+        item_scores: Logits of *what*, shape (B, n_items).
+        when: Log-weight, mean and log-scale of log hours, shape (B, 3, n_components).
+        place_scores: Logits of *where*, shape (B, n_places).
+    """
+
+    item_scores: Tensor
+    when: Tensor
+    place_scores: Tensor
+
+
+class ChronotopeNet(nn.Module):
+    """Kernels, priors, an optional backbone, and the heads what, when and where."""
+
+    item_category: Tensor
+    item_cell: Tensor
+    item_xy_km: Tensor
+    item_located: Tensor
+
+    def __init__(self, config: ModelConfig, catalog: Catalog) -> None:
+        """Build the layers for a catalogue's size, categories and coordinates."""
+        super().__init__()
+        self.config = config
+        self.n_places = catalog.n_places
+        self.n_categories = catalog.categories.size
+        self.items_are_places = catalog.items_are_places
+        self._register_catalog(catalog)
+        hidden, k = config.n_hidden, len(KERNELS)
+        self.kernels = KernelBank()
+        opening = nn.Linear(32, k + N_PRIORS)
+        nn.init.zeros_(opening.weight)
+        nn.init.constant_(opening.bias, 0.2)
+        self.gate = nn.Sequential(nn.Linear(N_CONTEXT, 32), nn.GELU(), opening)
+        self.mix_kernels = nn.Linear(k, hidden)
+        self.mix_context = nn.Linear(N_CONTEXT, hidden)
+        self.mix_out = nn.Linear(hidden, 1)
+        self.backbone = (
+            None
+            if config.backbone == "none"
+            else SequenceBackbone(config, catalog.n_items, self.n_categories)
+        )
+        self.when = nn.Sequential(
+            nn.Linear(N_CONTEXT + 4, 64), nn.GELU(), nn.Linear(64, 3 * config.n_components)
+        )
+        self.place_gate = nn.Linear(N_CONTEXT, 4)
+
+    def _register_catalog(self, catalog: Catalog) -> None:
+        xy_km, located = _project(catalog.item_lat, catalog.item_lon)
+        cells = np.unique(np.floor(xy_km / GRID_KM), axis=0, return_inverse=True)[1].ravel()
+        cells = np.where(located, cells + 1, 0)
+        self.n_cells = int(cells.max(initial=0)) + 1
+        self.register_buffer("item_category", torch.from_numpy(catalog.item_category).long())
+        self.register_buffer("item_cell", torch.from_numpy(cells).long())
+        self.register_buffer("item_xy_km", torch.from_numpy(xy_km.astype(np.float32)))
+        self.register_buffer("item_located", torch.from_numpy(located.astype(np.float32)))
+
+    def forward(self, batch: Batch, priors: Priors) -> Outputs:
+        """Score every item, the next time and every place."""
+        bank = self.kernels(batch, self.item_category)  # (B, H, K)
+        slot = self._slots(batch.item_idx)
+        context = self._context(batch, slot, hidden=False)
+        weights = self.gate(context)
+        scores = self._prior_scores(batch, priors, bank, weights[:, len(KERNELS) :])
+        own = self._own_scores(batch, bank, slot, context, weights[:, : len(KERNELS)])
+        scores = scores.scatter_add(1, batch.item_idx, own)
+        if self.backbone is not None:
+            gap_h = hours_between(batch.request_s, batch.occurred_s[:, -1]) * batch.time_given
+            state = self.backbone(batch, self.item_category, gap_h)
+            scores = scores + state @ self.backbone.item_table(self.item_category).T
+        return Outputs(
+            item_scores=scores,
+            when=self._when(batch, slot),
+            place_scores=self._place_scores(batch, priors, context, bank),
+        )
+
+    def _slots(self, items: Tensor) -> Tensor:
+        """Column of one representative event of each event's item, shape (B, H)."""
+        columns = torch.arange(items.shape[1], device=items.device).expand_as(items)
+        table = torch.zeros(
+            items.shape[0], self.item_category.shape[0], dtype=torch.int64, device=items.device
+        )
+        return table.scatter(1, items, columns).gather(1, items)
+
+    def _context(self, batch: Batch, slot: Tensor, *, hidden: bool) -> Tensor:
+        """Context of each query, shape (B, N_CONTEXT); without the request if hidden."""
+        valid = (batch.item_idx > 0).float()
+        last_s, last_offset = batch.occurred_s[:, -1], batch.utc_offset_min[:, -1]
+        given = torch.zeros_like(batch.time_given) if hidden else batch.time_given
+        at = last_s if hidden else batch.request_s
+        offset = last_offset if hidden else batch.request_offset_min
+        angle = local_hour(at, offset) * (torch.pi / 12.0)
+        weekday = local_weekday(at, offset)
+        n = valid.sum(1)
+        columns = torch.arange(slot.shape[1], device=slot.device)
+        distinct = ((slot == columns) & (batch.item_idx > 0)).float().sum(1)
+        gap_h = hours_between(at, last_s) * valid[:, -1]
+        last_gap_h = hours_between(last_s, batch.occurred_s[:, -2]) * valid[:, -2]
+        return torch.stack(
+            [
+                angle.sin(),
+                angle.cos(),
+                (2 * angle).sin(),
+                (2 * angle).cos(),
+                (weekday >= 5).float(),
+                torch.log1p(gap_h) / 3.0,
+                (gap_h < 3.0).float() * given,
+                torch.log1p(last_gap_h) / 3.0,
+                torch.log1p(n) / 4.0,
+                distinct / n.clamp(min=1.0),
+                given,
+                (n > 0).float(),
+            ],
+            dim=1,
+        )
+
+    def _own_scores(
+        self, batch: Batch, bank: Tensor, slot: Tensor, context: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Score of the user's own past, at one event of each item, shape (B, H)."""
+        summed = torch.zeros_like(bank).scatter_add(1, slot[..., None].expand_as(bank), bank)
+        logged = torch.log1p(summed)
+        linear = (logged * weights[:, None, :]).sum(-1)
+        mixed = self.mix_kernels(logged) + self.mix_context(context)[:, None, :]
+        score = linear + self.mix_out(nn.functional.gelu(mixed))[..., 0]
+        columns = torch.arange(slot.shape[1], device=slot.device)
+        kept: Tensor = score * ((slot == columns) & (batch.item_idx > 0)).float()
+        return kept
+
+    def _prior_scores(self, batch: Batch, priors: Priors, bank: Tensor, weights: Tensor) -> Tensor:
+        """Score of everybody's past, the neighbourhood and the tastes, (B, n_items)."""
+        last = batch.item_idx[:, -1]
+        moment = hour_bin(
+            local_weekday(batch.request_s, batch.request_offset_min),
+            local_hour(batch.request_s, batch.request_offset_min),
+        )
+        month = bank[..., 3]  # decay over 30 days, (B, H)
+        taste = torch.log1p(self._histogram(batch, self.item_category, self.n_categories, month))
+        nearby = torch.log1p(self._histogram(batch, self.item_cell, self.n_cells, month))
+        taste = taste * weights[:, 3:4]
+        succession = priors.next_category[self.item_category[last]] * weights[:, 4:5]
+        by_category = (taste + succession)[:, self.item_category]
+        by_cell = (nearby * weights[:, 5:6])[:, self.item_cell]
+        apart_km = (self.item_xy_km[None] - self.item_xy_km[last][:, None]).square().sum(-1).sqrt()
+        both = self.item_located[None] * self.item_located[last][:, None]
+        dense = (
+            priors.popularity * weights[:, 0:1]
+            + priors.popularity_week * weights[:, 1:2]
+            + priors.by_hour[moment] * weights[:, 2:3]
+            - torch.log1p(2.0 * apart_km) * both * weights[:, 6:7]
+        )
+        follow = priors.next_item_log[last] * weights[:, 7:8]  # (B, M)
+        return (dense + by_category + by_cell).scatter_add(1, priors.next_item[last], follow)
+
+    def _histogram(self, batch: Batch, group: Tensor, n_groups: int, weight: Tensor) -> Tensor:
+        """Weighted count of the history in groups of items, shape (B, n_groups)."""
+        counts = torch.zeros(weight.shape[0], n_groups, device=weight.device)
+        return counts.scatter_add(1, group[batch.item_idx], weight)
+
+    def _when(self, batch: Batch, slot: Tensor) -> Tensor:
+        """Mixture parameters of log hours to the next event, (B, 3, n_components)."""
+        valid = (batch.item_idx > 0).float()
+        steps = torch.log(hours_between(batch.occurred_s[:, 1:], batch.occurred_s[:, :-1]) + 0.02)
+        known = valid[:, :-1]
+        n = known.sum(1).clamp(min=1.0)
+        mean = (steps * known).sum(1) / n
+        spread = (((steps - mean[:, None]) * known).square().sum(1) / n + 1e-6).sqrt()
+        lately = (steps[:, -5:] * known[:, -5:]).sum(1) / known[:, -5:].sum(1).clamp(min=1.0)
+        angle = local_weekday(batch.occurred_s[:, -1], batch.utc_offset_min[:, -1]).float()
+        extra = torch.stack([mean, spread, lately, angle / 7.0], dim=1)
+        raw = self.when(torch.cat([self._context(batch, slot, hidden=True), extra], dim=1))
+        logits, mean_h, log_scale = raw.view(raw.shape[0], 3, -1).unbind(1)
+        shift = torch.linspace(-3.0, 5.0, logits.shape[1], device=raw.device)
+        return torch.stack(
+            [torch.log_softmax(logits, 1), mean_h + shift, log_scale.clamp(-4.0, 3.0)], dim=1
+        )
+
+    def _place_scores(self, batch: Batch, priors: Priors, context: Tensor, bank: Tensor) -> Tensor:
+        """Logits of the next place from own visits and popularity, (B, n_places)."""
+        weights = self.place_gate(context)
+        scores: Tensor = priors.place_popularity * weights[:, 0:1]
+        for column, kernel in enumerate((0, 2, 6), start=1):
+            counts = torch.zeros(weights.shape[0], self.n_places, device=weights.device)
+            counts = counts.scatter_add(1, batch.place_idx, bank[..., kernel])
+            scores = scores + torch.log1p(counts) * weights[:, column : column + 1]
+        return scores
+
+
+def _project(lat_deg: np.ndarray, lon_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Local equirectangular kilometres (n, 2) around the mean, and which are known."""
+    located = np.isfinite(lat_deg) & np.isfinite(lon_deg)
+    if not located.any():
+        return np.zeros((len(lat_deg), 2)), located
+    lat, lon = lat_deg[located].mean(), lon_deg[located].mean()
+    y = 110.57 * (np.where(located, lat_deg, lat) - lat)
+    x = 111.32 * np.cos(np.radians(lat)) * (np.where(located, lon_deg, lon) - lon)
+    return np.stack([x, y], axis=1), located

@@ -1,0 +1,145 @@
+"""Targets with priors counted strictly before them, in rounds of time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from chronotope.contracts.errors import NotEnoughData
+from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.queries import queries_at
+from chronotope.models.batch import Batch, to_batch
+from chronotope.models.priors import Priors, count_priors
+from chronotope.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Targets of one stretch of time and the priors of all time before it."""
+
+    positions: npt.NDArray[np.int64]
+    priors: Priors
+
+
+class Example(NamedTuple):
+    """One step's input: B queries, their priors and what came next."""
+
+    batch: Batch
+    priors: Priors
+    item: Tensor
+    hours: Tensor
+    place: Tensor
+
+
+def make_rounds(
+    log: EventLog, catalog: Catalog, config: TrainingConfig
+) -> tuple[list[Round], list[Round]]:
+    """Cut a log into training rounds and one later round that chooses the epoch.
+
+    Raises:
+        NotEnoughData: No event has a past, so nothing can be learned.
+    """
+    has_past = log.basket_start() > log.user_start()
+    shares = np.append(
+        np.linspace(config.warmup_share, 1 - config.later_share, config.n_rounds + 1), 1.0
+    )
+    cuts = np.quantile(log.occurred_s, shares, method="lower").astype(np.int64)
+    cuts[-1] += 1
+    rng = np.random.default_rng(config.seed)
+    found = []
+    for start_s, end_s in pairwise(cuts):
+        inside = has_past & (log.occurred_s >= start_s) & (log.occurred_s < end_s)
+        positions = np.flatnonzero(inside)
+        if len(positions):
+            chosen = _thin(positions, config.max_targets // config.n_rounds, rng)
+            found.append(Round(chosen, count_priors(log.before(int(start_s)), catalog)))
+    if len(found) < 2:
+        raise NotEnoughData(
+            "Training needs events of users with a past in at least two stretches of time",
+            received=f"{len(log)} events, {len(np.unique(log.user_idx))} users",
+            way_out="Ingest a longer log or lower warmup_share",
+        )
+    return found[:-1], found[-1:]
+
+
+def _thin(
+    positions: npt.NDArray[np.int64], most: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    if len(positions) <= most:
+        return positions
+    return np.sort(rng.choice(positions, most, replace=False))
+
+
+class RoundBatches:
+    """Whole batches, each within one round; shuffled anew each epoch.
+
+    In training half of the batches tell the time of the request and half hide it; for
+    choosing the epoch both are seen for every target.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        rounds: list[Round],
+        config: TrainingConfig,
+        *,
+        history_len: int,
+        train: bool,
+    ) -> None:
+        """Keep references; nothing is gathered before iteration."""
+        self.log, self.rounds, self.config = log, rounds, config
+        self.history_len, self.train = history_len, train
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        size = self.config.batch_size
+        return sum(-(-len(r.positions) // size) for r in self.rounds) * (1 if self.train else 2)
+
+    def __iter__(self) -> Iterator[Example]:
+        """Yield the examples of one epoch."""
+        rng = np.random.default_rng((self.config.seed, self.epoch))
+        self.epoch += 1
+        plan = [
+            (round_, chunk, given)
+            for round_ in self.rounds
+            for chunk in self._chunks(round_.positions, rng)
+            for given in ([bool(rng.integers(2))] if self.train else [False, True])
+        ]
+        order = rng.permutation(len(plan)) if self.train else range(len(plan))
+        for at in order:
+            round_, chunk, given = plan[at]
+            yield make_example(self.log, chunk, round_.priors, self.history_len, given=given)
+
+    def _chunks(
+        self, positions: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> list[npt.NDArray[np.int64]]:
+        shuffled = rng.permutation(positions) if self.train else positions
+        return np.split(
+            shuffled, np.arange(self.config.batch_size, len(shuffled), self.config.batch_size)
+        )
+
+
+def make_example(
+    log: EventLog,
+    positions: npt.NDArray[np.int64],
+    priors: Priors,
+    history_len: int,
+    *,
+    given: bool,
+) -> Example:
+    """Gather the queries and the answers of some targets."""
+    queries = queries_at(log, positions, history_len=history_len, time_given=given)
+    last_s = queries.occurred_s[:, -1]
+    return Example(
+        batch=to_batch(queries, history_len),
+        priors=priors,
+        item=torch.from_numpy(log.item_idx[positions]).long(),
+        hours=torch.from_numpy(((log.occurred_s[positions] - last_s) / 3600.0).astype(np.float32)),
+        place=torch.from_numpy(log.place_idx[positions]).long(),
+    )

@@ -1,0 +1,162 @@
+"""The product's model behind the ``Recommender`` protocol."""
+
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Self
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.protocols import Tracker
+from chronotope.contracts.queries import Queries
+from chronotope.models.batch import to_batch
+from chronotope.models.config import ModelConfig
+from chronotope.models.network import ChronotopeNet, Outputs
+from chronotope.models.priors import Priors, count_priors
+from chronotope.training.config import TrainingConfig
+from chronotope.training.module import NextEventModule
+from chronotope.training.prequential import Round, RoundBatches, make_rounds
+
+
+class ChronotopeRecommender:
+    """Space-time kernels, priors and an optional backbone, trained by Lightning."""
+
+    def __init__(
+        self,
+        model: ModelConfig | None = None,
+        training: TrainingConfig | None = None,
+        *,
+        folder: Path | None = None,
+        tracker: Tracker | None = None,
+        progress: bool = False,
+    ) -> None:
+        """Configure; nothing is built before ``fit``.
+
+        Args:
+            model: Size and shape.
+            training: Length and step sizes.
+            folder: Where checkpoints go; a training cut off there resumes. None uses
+                a temporary folder.
+            tracker: Where losses are reported.
+            progress: Show a progress bar.
+        """
+        self.model = model or ModelConfig()
+        self.training = training or TrainingConfig()
+        self.folder, self.tracker, self.progress = folder, tracker, progress
+        self._net: ChronotopeNet | None = None
+        self._priors: Priors | None = None
+        self._catalog: Catalog | None = None
+
+    @property
+    def name(self) -> str:
+        """Name shown in tables."""
+        backbone = self.model.backbone
+        return "chronotope" if backbone == "none" else f"chronotope+{backbone}"
+
+    @property
+    def history_len(self) -> int | None:
+        """Longest history the model reads."""
+        return self.model.history_len
+
+    @property
+    def net(self) -> ChronotopeNet:
+        """The trained network.
+
+        Raises:
+            ChronotopeError: ``fit`` has not run.
+        """
+        if self._net is None:
+            raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
+        return self._net
+
+    @property
+    def priors(self) -> Priors:
+        """The live priors.
+
+        Raises:
+            ChronotopeError: ``fit`` has not run.
+        """
+        if self._priors is None:
+            raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
+        return self._priors
+
+    def fit(self, log: EventLog, catalog: Catalog) -> Self:
+        """Train on a log, keep the epoch best on its last stretch, count the priors."""
+        lightning.seed_everything(self.training.seed, workers=False, verbose=False)
+        net = ChronotopeNet(self.model, catalog)
+        rounds, later = make_rounds(log, catalog, self.training)
+
+        def batches(part: list[Round], *, train: bool) -> RoundBatches:
+            return RoundBatches(
+                log, part, self.training, history_len=self.model.history_len, train=train
+            )
+
+        train, valid = batches(rounds, train=True), batches(later, train=False)
+        n_steps = self.training.max_epochs * len(train)
+        module = NextEventModule(net, self.training, n_steps=n_steps, tracker=self.tracker)
+        with tempfile.TemporaryDirectory() as scratch:
+            best = self._run(module, train, valid, self.folder or Path(scratch))
+            state = torch.load(best, weights_only=True)["state_dict"]
+        module.load_state_dict(state)
+        self._net, self._catalog = net.eval(), catalog
+        self.observe(log)
+        return self
+
+    def observe(self, log: EventLog) -> None:
+        """Recount the priors from everything known by now; parameters stay."""
+        if self._catalog is None:
+            raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
+        self._priors = count_priors(log, self._catalog)
+
+    def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
+        """Logits of all items, float32, shape (B, n_items)."""
+        return self.outputs(queries).item_scores.numpy()
+
+    def outputs(self, queries: Queries) -> Outputs:
+        """What, when and where for a batch of queries."""
+        with torch.no_grad():
+            said: Outputs = self.net(to_batch(queries, self.model.history_len), self.priors)
+        return said
+
+    def _run(
+        self,
+        module: NextEventModule,
+        train: RoundBatches,
+        valid: RoundBatches,
+        folder: Path,
+    ) -> Path:
+        """Train until later time no longer improves; returns the best checkpoint."""
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        keep = ModelCheckpoint(folder, "best", monitor="later_loss", save_last=True)
+        stop = EarlyStopping("later_loss", patience=self.training.patience)
+        callbacks: list[Callback] = [keep, stop]
+        if self.progress:
+            callbacks.append(RichProgressBar())
+        trainer = lightning.Trainer(
+            max_epochs=self.training.max_epochs,
+            accelerator="cpu",
+            gradient_clip_val=1.0,
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=self.progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        last = folder / "last.ckpt"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+            trainer.fit(module, train, valid, ckpt_path=last if last.exists() else None)
+        return Path(keep.best_model_path)

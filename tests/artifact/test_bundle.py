@@ -1,0 +1,65 @@
+"""A bundle answers as the network did, and notices when it was touched."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chronotope.artifact.bundle import MODEL, read_manifest, read_vocabulary, write_bundle
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.compression.export import export_onnx
+from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.queries import queries_at
+from chronotope.models.config import ModelConfig
+from chronotope.training.config import TrainingConfig
+from chronotope.training.recommender import ChronotopeRecommender
+from tests.models.recommender_suite import sample_catalog, sample_log
+
+ABOUT = {
+    "name": "chronotope",
+    "dataset": "sample",
+    "data_version": "3",
+    "history_len": 16,
+    "trained_until_s": 1_600_000_000,
+}
+
+
+def sealed(folder: Path) -> Path:
+    (folder / MODEL).write_bytes(b"graph")
+    write_bundle(folder, sample_catalog(), **ABOUT)
+    return folder
+
+
+def test_vocabulary_survives_the_round_trip(tmp_path: Path) -> None:
+    words = read_vocabulary(sealed(tmp_path))
+    assert words.items.index(["i03", "nowhere"]).tolist() == [4, 0]
+    assert words.users.size == sample_catalog().users.size
+
+
+def test_a_touched_file_is_refused(tmp_path: Path) -> None:
+    (sealed(tmp_path) / MODEL).write_bytes(b"another graph")
+    with pytest.raises(ArtifactError, match=r"differ.*model\.onnx"):
+        read_manifest(tmp_path)
+
+
+def test_a_missing_bundle_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        read_manifest(tmp_path / "none")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["none", "gru", "transformer"])
+def test_the_graph_agrees_with_the_network(tmp_path: Path, backbone: str) -> None:
+    config = ModelConfig.model_validate(
+        {"history_len": 16, "backbone": backbone, "backbone_len": 4, "d_model": 8}
+    )
+    training = TrainingConfig(max_epochs=1, n_rounds=2)
+    model = ChronotopeRecommender(config, training).fit(sample_log(), sample_catalog())
+    export_onnx(model.net, model.priors, tmp_path / MODEL)
+    write_bundle(tmp_path, sample_catalog(), **ABOUT)
+    queries = queries_at(sample_log(), np.arange(40, 60), history_len=None, time_given=True)
+    answer, said = OnnxRecommender.load(tmp_path).answer(queries), model.outputs(queries)
+    for found, expected in zip(
+        (answer.item_scores, answer.when, answer.place_scores), said, strict=True
+    ):
+        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
