@@ -83,7 +83,7 @@ def test_an_empty_delivery_says_so(tmp_path: Path) -> None:
 def test_a_lost_row_is_noticed(tmp_path: Path) -> None:
     short = batch("abx")
     lost = IngestBatch(short.raw, short.rows, short.kept, short.refused.slice(0, 0))
-    with pytest.raises(StoreError, match="2 \\+ 0 != 3"):
+    with pytest.raises(StoreError, match=r"2 \+ 0 != 3"):
         ingest([lost], check=check, lake=Lake(tmp_path), run_id="r", source="s")
 
 

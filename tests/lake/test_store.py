@@ -121,7 +121,7 @@ def test_missing_or_null_required_columns_are_named(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="user_id"):
         Lake(tmp_path).merge_events(events("a").drop_columns("user_id"))
     nulls = events("a").set_column(1, "user_id", pa.array([None], pa.string()))
-    with pytest.raises(SchemaError, match="user_id.*nulls"):
+    with pytest.raises(SchemaError, match=r"user_id.*nulls"):
         Lake(tmp_path).merge_events(nulls)
     assert not Lake(tmp_path).exists("events")
 
