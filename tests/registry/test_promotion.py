@@ -83,7 +83,7 @@ def test_a_missing_version_leaves_the_champion(city: MlflowStore) -> None:
 
 
 def test_missing_files_are_refused(city: MlflowStore) -> None:
-    shutil.rmtree(download(city, "city", "1"))
+    shutil.rmtree(download(city, "city", "1").parent)
     with pytest.raises(StoreError, match="is missing"):
         _promote(city, "1", None)
     assert [e.state for e in history(city, "city")] == ["aborted"]

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from mlflow.exceptions import MlflowException
 
 from chronotope.contracts.errors import ArtifactError, StoreError
+from chronotope.registry.pyfunc import BUNDLE, write_model
 from chronotope.registry.store import MlflowStore
 
 _FOLDER = "model"
@@ -21,7 +23,7 @@ class ModelVersion:
     Attributes:
         name: Registered model.
         version: Its version, a decimal number as MLflow writes it.
-        uri: Where its files lie.
+        uri: Where its files lie, an MLflow model with the bundle inside.
     """
 
     name: str
@@ -56,7 +58,9 @@ def register(
             way_out="Export the model into this folder first",
         )
     _ensure_registered(store, name)
-    store.client.log_artifacts(run_id, str(bundle_dir), _FOLDER)
+    with TemporaryDirectory() as scratch:
+        write_model(bundle_dir, Path(scratch) / _FOLDER)
+        store.client.log_artifacts(run_id, scratch)
     uri = f"{store.client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
     made = store.client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
     return ModelVersion(name, str(made.version), uri)
@@ -85,7 +89,7 @@ def download(store: MlflowStore, name: str, ref: str) -> Path:
             received=f"{name} {ref}: {error}",
             way_out="Train and promote a model first",
         ) from error
-    folder = local_folder(found.source)
+    folder = local_folder(found.source) / BUNDLE
     if not folder.is_dir():
         raise ArtifactError("The files of the version are missing", received=folder)
     return folder

@@ -1,0 +1,128 @@
+"""The mechanical half of the blessing: the artefact proves in a clean process that it serves."""
+
+import subprocess
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.queries import Queries
+
+_PROBE = "chronotope.registry.bless_probe"
+
+
+class BlessConfig(BaseModel):
+    """What an artefact has to meet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(10, ge=1, description="Length of the lists compared")
+    min_overlap: float = Field(0.9, ge=0, le=1, description="Least mean share of common items")
+    max_score_error: float = Field(1.0, ge=0, description="Largest difference of a logit")
+    max_size_mb: float = Field(200.0, gt=0, description="Largest folder, in 10^6 bytes")
+    max_latency_ms: float = Field(50.0, gt=0, description="Largest median latency of one query")
+    n_timed: int = Field(50, ge=1, description="Queries timed")
+    timeout_s: float = Field(120.0, gt=0, description="Time given to the clean process")
+
+
+@dataclass(frozen=True, slots=True)
+class Blessing:
+    """Outcome of the probe.
+
+    Attributes:
+        passed: Whether the artefact may serve.
+        reasons: What speaks against it; empty if it passed.
+        measured: ``size_mb``, ``latency_ms``, ``overlap``, ``score_error``, ``n_nan``;
+            only ``size_mb`` if the process died.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    measured: dict[str, float]
+
+
+def bless(
+    bundle_dir: Path,
+    *,
+    queries: Queries,
+    expected_scores: npt.NDArray[np.floating],
+    config: BlessConfig,
+) -> Blessing:
+    """Load the bundle in a clean process, compare its answers, measure and abuse it.
+
+    Args:
+        bundle_dir: The bundle as it would be served.
+        queries: Real questions, at least one.
+        expected_scores: The original model's scores, shape (B, n_items).
+        config: Limits.
+
+    Raises:
+        ArtifactError: There is no query to ask.
+    """
+    if len(queries) == 0:
+        raise ArtifactError("A blessing needs at least one query", received=bundle_dir)
+    size_mb = sum(f.stat().st_size for f in bundle_dir.rglob("*") if f.is_file()) / 1e6
+    with TemporaryDirectory() as scratch:
+        answered = Path(scratch) / "answered.npz"
+        problem = _probe(bundle_dir, queries, answered, config)
+        if problem:
+            return Blessing(False, (problem,), {"size_mb": size_mb})
+        with np.load(answered) as stored:
+            found = dict(stored)
+    if found["scores"].shape != expected_scores.shape:
+        shapes = f"scores have shape {found['scores'].shape}, not {expected_scores.shape}"
+        return Blessing(False, (shapes,), {"size_mb": size_mb})
+    measured = {
+        "size_mb": size_mb,
+        "latency_ms": float(np.median(found["latency_ms"])),
+        "overlap": _overlap(found["scores"], expected_scores, config.k),
+        "score_error": float(np.abs(found["scores"] - expected_scores).max()),
+        "n_nan": float(found["n_nan"].sum()),
+    }
+    reasons = _reasons(measured, config)
+    return Blessing(not reasons, reasons, measured)
+
+
+def _probe(bundle_dir: Path, queries: Queries, answered: Path, config: BlessConfig) -> str:
+    """Run the clean process; returns what went wrong, empty if nothing did."""
+    asked = answered.with_name("asked.npz")
+    np.savez(asked, **{f.name: getattr(queries, f.name) for f in fields(Queries)})
+    command = [sys.executable, "-I", "-m", _PROBE, str(bundle_dir.resolve())]
+    command += [str(asked), str(answered), str(config.n_timed)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module, no shell
+            command, capture_output=True, text=True, timeout=config.timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"the clean process took longer than {config.timeout_s} s"
+    return "" if done.returncode == 0 else f"the clean process failed: {done.stderr[-500:]}"
+
+
+def _overlap(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], k: int) -> float:
+    """Mean share of a row's k best items that both sides name."""
+    k = min(k, a.shape[1])
+    in_both = np.zeros(a.shape, dtype=np.int8)
+    for scores in (a, b):
+        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        np.put_along_axis(in_both, best, np.take_along_axis(in_both, best, 1) + 1, 1)
+    return float((in_both == 2).sum(axis=1).mean() / k)
+
+
+def _reasons(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]:
+    """Every limit that is not met; NaN meets none."""
+    met = {
+        f"size is above {config.max_size_mb} MB": measured["size_mb"] <= config.max_size_mb,
+        f"latency is above {config.max_latency_ms} ms": measured["latency_ms"]
+        <= config.max_latency_ms,
+        f"top-{config.k} overlap is below {config.min_overlap}": measured["overlap"]
+        >= config.min_overlap,
+        f"score error is above {config.max_score_error}": measured["score_error"]
+        <= config.max_score_error,
+        "hostile input gives NaN": measured["n_nan"] == 0,
+    }
+    return tuple(f"{limit}: {measured}" for limit, holds in met.items() if not holds)

@@ -1,0 +1,62 @@
+"""What runs in the clean process of a blessing: load, answer, be timed, be abused.
+
+Usage: ``python -I -m chronotope.registry.bless_probe BUNDLE QUERIES.npz OUT.npz N_TIMED``
+"""
+
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.contracts.queries import Queries
+
+
+def main(bundle: Path, asked: Path, answered: Path, n_timed: int) -> None:
+    """Answer the stored queries and write scores, latencies and the NaNs of abuse."""
+    model = OnnxRecommender.load(bundle)
+    with np.load(asked) as stored:
+        queries = Queries(**{f.name: stored[f.name] for f in fields(Queries)})
+    abused = [model.scores(hostile) for hostile in hostile_queries(queries)]
+    np.savez(
+        answered,
+        scores=model.scores(queries),
+        latency_ms=_latencies_ms(model, queries, n_timed),
+        n_nan=np.array([int(np.isnan(scores).sum()) for scores in abused]),
+    )
+
+
+def hostile_queries(queries: Queries) -> list[Queries]:
+    """Strangers without a past, clocks that lie, and histories of one endless repeat."""
+    nothing = np.zeros_like(queries.item_idx)
+    never = np.zeros_like(queries.occurred_s)
+    stranger = replace(
+        queries,
+        user_idx=np.zeros_like(queries.user_idx),
+        item_idx=nothing,
+        occurred_s=never,
+        utc_offset_min=nothing,
+        place_idx=nothing,
+        request_place_idx=np.zeros_like(queries.request_place_idx),
+    )
+    before_the_past = replace(queries, request_s=np.zeros_like(queries.request_s))
+    far_future = replace(queries, request_s=np.full_like(queries.request_s, 2**40))
+    same_instant = replace(queries, occurred_s=np.full_like(queries.occurred_s, 1))
+    repeated = replace(queries, item_idx=np.ones_like(queries.item_idx))
+    return [stranger, before_the_past, far_future, same_instant, repeated]
+
+
+def _latencies_ms(model: OnnxRecommender, queries: Queries, n: int) -> list[float]:
+    spent = []
+    for at in np.arange(n) % len(queries):
+        one = Queries(**{f.name: getattr(queries, f.name)[at : at + 1] for f in fields(Queries)})
+        started = time.perf_counter()
+        model.scores(one)
+        spent.append(1000 * (time.perf_counter() - started))
+    return spent
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

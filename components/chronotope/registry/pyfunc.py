@@ -1,0 +1,83 @@
+"""A bundle as an MLflow model: loaded by this module, so that nothing is pickled."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copytree
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
+
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.contracts.queries import Queries
+
+BUNDLE: Final = "bundle"
+"""Folder of the bundle inside the model's folder."""
+
+_INPUTS: Final = {
+    "user_idx": (np.int32, 1),
+    "item_idx": (np.int32, 2),
+    "occurred_s": (np.int64, 2),
+    "utc_offset_min": (np.int32, 2),
+    "place_idx": (np.int32, 2),
+    "request_s": (np.int64, 1),
+    "request_offset_min": (np.int32, 1),
+    "request_place_idx": (np.int32, 1),
+    "time_given": (np.bool_, 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRecommender:
+    """What ``mlflow.pyfunc.load_model`` wraps.
+
+    Attributes:
+        model: The opened bundle.
+    """
+
+    model: OnnxRecommender
+
+    def predict(
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        params: Mapping[str, object] | None = None,  # noqa: ARG002 - MLflow passes it
+    ) -> npt.NDArray[np.floating]:
+        """Scores of all items for the named arrays of ``Queries``, shape (B, n_items)."""
+        return self.model.scores(Queries(**arrays))
+
+
+def write_model(bundle_dir: Path, folder: Path) -> None:
+    """Lay a bundle out as an MLflow model with a signature.
+
+    Args:
+        bundle_dir: The bundle.
+        folder: Where to write; must not exist.
+    """
+    copytree(bundle_dir, folder / BUNDLE)
+    (folder / "requirements.txt").write_text("chronotope\n")
+    model = Model(signature=_signature())
+    model.add_flavor(
+        "python_function",
+        loader_module=__name__,
+        data=BUNDLE,
+        env={},
+        python_version=platform.python_version(),
+    )
+    model.save(str(folder / "MLmodel"))
+
+
+def _signature() -> ModelSignature:
+    inputs: list[ColSpec | TensorSpec] = [
+        TensorSpec(np.dtype(kind), (-1,) * n_dims, name) for name, (kind, n_dims) in _INPUTS.items()
+    ]
+    scores = TensorSpec(np.dtype(np.float32), (-1, -1))
+    return ModelSignature(Schema(inputs), Schema([scores]))
+
+
+def _load_pyfunc(path: str) -> ServedRecommender:
+    """MLflow's way in; the name is its convention."""
+    return ServedRecommender(OnnxRecommender.load(Path(path)))
