@@ -1,0 +1,70 @@
+"""Variants of one exported graph: bytes instead of floats, by ONNX Runtime."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from chronotope.compression.tables import TablePrecision, narrow_tables
+
+Variant = Literal[
+    "float32", "exact_tables", "fp16_tables", "int8_tables", "int8_matmul", "int8_gather"
+]
+
+_PRECISION: dict[Variant, TablePrecision] = {
+    "exact_tables": "exact",
+    "fp16_tables": "float16",
+    "int8_tables": "int8",
+}
+_OPERATORS: dict[Variant, list[str]] = {
+    "int8_matmul": ["MatMul"],
+    "int8_gather": ["MatMul", "Gather"],
+}
+
+
+def derive(source: Path, target: Path, variant: Variant) -> None:
+    """Write a smaller variant of an exported graph.
+
+    Args:
+        source: A float32 graph as exported.
+        target: The file to write.
+        variant: ``float32`` copies; ``*_tables`` stores tables in fewer bits
+            (``exact_tables`` loses nothing); ``int8_matmul`` computes products with
+            weights in bytes and stores tables in float16; ``int8_gather`` also keeps
+            the backbone's embeddings in bytes.
+    """
+    if variant == "float32":
+        target.write_bytes(source.read_bytes())
+    elif variant in _PRECISION:
+        narrow_tables(source, target, _PRECISION[variant])
+    else:
+        _quantise(source, target, _OPERATORS[variant])
+
+
+def _quantise(source: Path, target: Path, operators: list[str]) -> None:
+    """Quantise weights first: afterwards they are bytes and no longer narrowed."""
+    with TemporaryDirectory() as scratch, _quiet():
+        quantised = Path(scratch) / "quantised.onnx"
+        quantize_dynamic(
+            source, quantised, op_types_to_quantize=operators, weight_type=QuantType.QInt8
+        )
+        narrow_tables(quantised, target, "float16")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's advice about preprocessing out of the caller's log."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)

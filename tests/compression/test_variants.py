@@ -1,0 +1,91 @@
+"""Smaller variants are smaller and still say the same."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+
+from chronotope.compression.int8 import Variant, derive
+from chronotope.compression.tables import narrow_tables
+from tests.compression.toy_graph import HISTORIES, MOMENTS, toy_graph
+
+TABLE = np.random.default_rng(2).normal(scale=3.0, size=(400, 32)).astype(np.float32)
+
+
+def answer(path: Path, items: list[int]) -> list[npt.NDArray[np.float32]]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    n = len(items)
+    feed: dict[str, npt.NDArray[np.generic]] = {
+        name: np.zeros((n, 8), np.int64) for name in HISTORIES
+    }
+    feed |= {name: np.zeros(n, np.int64) for name in MOMENTS}
+    feed["item_idx"] = np.repeat(np.array(items), 8).reshape(n, 8)
+    feed["time_given"] = np.ones(n, np.float32)
+    return list(session.run(None, feed))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    toy_graph(tmp_path / "source.onnx", TABLE, np.arange(400)[::-1].copy())
+    return tmp_path / "source.onnx"
+
+
+def test_exact_tables_lose_no_bit_and_merge_copies(source: Path, tmp_path: Path) -> None:
+    narrow_tables(source, tmp_path / "small.onnx", "exact")
+    before, after = source.stat().st_size, (tmp_path / "small.onnx").stat().st_size
+    assert before - after > 400 * (2 * 8 - 2) - 500  # one of two copies, uint16
+    for one, other in zip(
+        answer(source, [3, 9]), answer(tmp_path / "small.onnx", [3, 9]), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_float16_tables_round_to_eleven_bits(source: Path, tmp_path: Path) -> None:
+    narrow_tables(source, tmp_path / "small.onnx", "float16")
+    vector = answer(tmp_path / "small.onnx", [3])[1]
+    np.testing.assert_array_equal(vector[0], TABLE[3].astype(np.float16).astype(np.float32))
+    assert not np.array_equal(vector[0], TABLE[3])
+
+
+def test_int8_rows_err_by_half_a_step_of_their_own_scale(source: Path, tmp_path: Path) -> None:
+    narrow_tables(source, tmp_path / "small.onnx", "int8")
+    vector = answer(tmp_path / "small.onnx", list(range(400)))[1]
+    step = np.abs(TABLE).max(1, keepdims=True) / 127
+    assert (np.abs(vector - TABLE) <= 0.5001 * step).all()
+    assert (tmp_path / "small.onnx").stat().st_size < 0.4 * source.stat().st_size
+
+
+def test_a_table_too_large_for_float16_stays(tmp_path: Path) -> None:
+    toy_graph(tmp_path / "source.onnx", TABLE * 1e5, np.arange(400))
+    narrow_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "float16")
+    np.testing.assert_array_equal(
+        answer(tmp_path / "small.onnx", [3])[1][0], (TABLE * np.float32(1e5))[3]
+    )
+
+
+def test_negative_ids_keep_their_sign(tmp_path: Path) -> None:
+    toy_graph(tmp_path / "source.onnx", TABLE, np.arange(400) - 400)
+    narrow_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
+    np.testing.assert_array_equal(answer(tmp_path / "small.onnx", [3])[1][0], TABLE[3])
+
+
+@pytest.mark.parametrize("variant", ["int8_matmul", "int8_gather"])
+def test_products_run_on_bytes_and_stay_near(
+    source: Path, tmp_path: Path, variant: Variant
+) -> None:
+    level = logging.getLogger().level
+    derive(source, tmp_path / "small.onnx", variant)
+    kinds = {node.op_type for node in onnx.load(tmp_path / "small.onnx").graph.node}
+    one, other = answer(source, [3, 9])[0], answer(tmp_path / "small.onnx", [3, 9])[0]
+    assert "MatMulInteger" in kinds
+    assert 0 < np.abs(one - other).max() < 0.05 * np.abs(one).max()
+    assert logging.getLogger().level == level
+
+
+def test_float32_is_a_copy(source: Path, tmp_path: Path) -> None:
+    derive(source, tmp_path / "copy.onnx", "float32")
+    assert (tmp_path / "copy.onnx").read_bytes() == source.read_bytes()
