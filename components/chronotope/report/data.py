@@ -1,0 +1,137 @@
+"""What a report shows: one frozen value, filled by whoever ran the training."""
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Frozen):
+    """One measured number with its 95 % interval, if there is one."""
+
+    value: float = Field(description="The measured value; NaN where there was nothing to measure")
+    low: float | None = Field(default=None, description="Lower end of the 95 % interval")
+    high: float | None = Field(default=None, description="Upper end of the 95 % interval")
+
+
+class ModelRow(_Frozen):
+    """One model and its metrics, such as acc_1, ndcg_10, mrr or return_acc_10."""
+
+    name: str
+    metrics: dict[str, Estimate]
+    champion: bool = Field(default=False, description="Highlighted: the model that was chosen")
+
+
+class FoldRow(_Frozen):
+    """The value of the main metric for one model in one rolling-origin fold."""
+
+    fold: int = Field(ge=0)
+    model: str
+    value: float
+
+
+class SliceRow(_Frozen):
+    """The champion on one part of the targets, such as returns or cold users."""
+
+    name: str
+    n_targets: int = Field(ge=0)
+    metrics: dict[str, float]
+
+
+class Coverage(_Frozen):
+    """How often the truth fell inside an interval of a nominal level."""
+
+    nominal: float = Field(ge=0, le=1)
+    actual: float = Field(ge=0, le=1)
+
+
+class WhenCalibration(_Frozen):
+    """How honest the predicted distribution of the next moment is."""
+
+    pit_counts: tuple[int, ...] = Field(
+        default=(), description="Counts of F(t) in equal bins of [0, 1]; flat when honest"
+    )
+    coverage: tuple[Coverage, ...] = ()
+    nll: float | None = Field(
+        default=None, description="Mean negative log-likelihood of the hours to the next event"
+    )
+
+
+class MapPoint(_Frozen):
+    """Targets around one spot, in WGS 84 degrees."""
+
+    lat: float = Field(ge=-90, le=90)
+    lon: float = Field(ge=-180, le=180)
+    weight: float = Field(gt=0, allow_inf_nan=False, description="Number of targets here")
+    hit_share: float = Field(ge=0, le=1, description="Share of them the champion got right")
+
+
+class CandidateRow(_Frozen):
+    """One compressed artefact, as measured."""
+
+    name: str
+    size_mb: float = Field(ge=0)
+    p50_ms: float = Field(ge=0, description="Median latency of one request in milliseconds")
+    ndcg_loss: float = Field(description="Relative loss of NDCG@10 against the full model")
+    chosen: bool = False
+
+
+class StepRow(_Frozen):
+    """How long one step of the run took."""
+
+    name: str
+    seconds: float = Field(ge=0)
+    peak_mb: float | None = Field(default=None, ge=0, description="Peak resident memory")
+
+
+class IngestionCounts(_Frozen):
+    """Where the rows went: good + quarantined = read."""
+
+    n_read: int = Field(ge=0)
+    n_good: int = Field(ge=0)
+    quarantined: dict[str, int] = Field(default_factory=dict, description="Rows by reason")
+
+
+class CardText(_Frozen):
+    """The words of the model card."""
+
+    intended_use: str = ""
+    training_data: str = ""
+    metrics: str = ""
+    limits: str = ""
+    ethics: str = ""
+
+
+class GateDecision(_Frozen):
+    """Whether the challenger was promoted, and why."""
+
+    promoted: bool
+    reasons: tuple[str, ...] = ()
+
+
+class ReportData(_Frozen):
+    """Everything the HTML page and the model card show; absent parts are left out."""
+
+    dataset: str
+    data_version: str = Field(description="Version of the lake's table the run read")
+    protocol: str = Field(description="How targets were predicted, such as 'stream, time given'")
+    seed: int
+    generated_at: AwareDatetime
+    models: tuple[ModelRow, ...] = ()
+    main_metric: str = Field(default="ndcg_10", description="The metric drawn, and in the folds")
+    folds: tuple[FoldRow, ...] = ()
+    slices: tuple[SliceRow, ...] = ()
+    when: WhenCalibration | None = None
+    map_points: tuple[MapPoint, ...] = ()
+    candidates: tuple[CandidateRow, ...] = ()
+    steps: tuple[StepRow, ...] = ()
+    ingestion: IngestionCounts | None = None
+    noise: dict[str, int] = Field(default_factory=dict, description="Events removed by filter")
+    card: CardText | None = None
+    gate: GateDecision | None = None
+
+    @property
+    def champion(self) -> ModelRow | None:
+        """The chosen model, if one is marked."""
+        return next((row for row in self.models if row.champion), None)

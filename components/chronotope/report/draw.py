@@ -1,0 +1,106 @@
+"""Small SVG drawings, coloured by the page's own style sheet."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from chronotope.report.data import Coverage, MapPoint
+from chronotope.report.text import number, percent
+
+_MAX_POINTS = 3000
+
+
+def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg role="img" viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px"'
+        f' aria-label="{escape(title)}"><title>{escape(title)}</title>{"".join(parts)}</svg>'
+    )
+
+
+def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def bars(rows: Sequence[tuple[str, float, bool]], title: str, digits: int = 3) -> str:
+    """Horizontal bars from zero.
+
+    Args:
+        rows: Label, value and whether to highlight it; negative and NaN draw no bar.
+        title: What the drawing shows, for screen readers.
+        digits: Decimals of the printed values.
+
+    Returns:
+        One inline ``<svg>``.
+    """
+    top = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0)
+    parts = []
+    for i, (label, value, strong) in enumerate(rows):
+        y = 26 * i
+        share = value / top if top > 0 and math.isfinite(value) and value > 0 else 0.0
+        shown = label if len(label) <= 26 else label[:25] + "\N{HORIZONTAL ELLIPSIS}"
+        kind = "bar strong" if strong else "bar"
+        parts += [
+            _text(190, y + 17, shown, "end"),
+            f'<rect class="{kind}" x="200" y="{y + 4}" rx="3" height="18" '
+            f'width="{380 * share:.1f}"/>',
+            _text(208 + 380 * share, y + 17, number(value, digits)),
+        ]
+    return _svg(660, 26 * len(rows) + 4, title, parts)
+
+
+def histogram(counts: Sequence[int], title: str) -> str:
+    """A histogram over [0, 1] with the flat line an honest forecast would give."""
+    top, n_bins = max(max(counts), 1), len(counts)
+    step, flat = 300 / n_bins, 170 - 160 * sum(counts) / n_bins / top
+    parts = [
+        f'<rect class="bar" x="{20 + step * i + 1:.1f}" y="{170 - 160 * count / top:.1f}" '
+        f'width="{step - 2:.1f}" height="{160 * count / top:.1f}">'
+        f"<title>{count:,}</title></rect>"
+        for i, count in enumerate(counts)
+    ]
+    parts += [
+        f'<line class="ideal" x1="20" x2="320" y1="{flat:.1f}" y2="{flat:.1f}"/>',
+        '<line class="axis" x1="20" x2="320" y1="170" y2="170"/>',
+        *(_text(20 + 300 * x, 188, f"{x:g}", "middle") for x in (0, 0.5, 1)),
+        _text(170, 206, "F(observed time)", "middle"),
+    ]
+    return _svg(340, 214, title, parts)
+
+
+def reliability(levels: Sequence[Coverage], title: str) -> str:
+    """Nominal against actual coverage, with the diagonal of an honest forecast."""
+    points = [(40 + 270 * c.nominal, 170 - 160 * c.actual) for c in levels]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in sorted(points))
+    parts = [
+        '<line class="axis" x1="40" x2="310" y1="170" y2="170"/>',
+        '<line class="axis" x1="40" x2="40" y1="10" y2="170"/>',
+        '<line class="ideal" x1="40" y1="170" x2="310" y2="10"/>',
+        f'<polyline class="line" points="{line}"/>',
+        *(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in points),
+        *(_text(40 + 270 * x, 188, f"{x:.0%}", "middle") for x in (0, 0.5, 1)),
+        *(_text(34, 174 - 160 * y, f"{y:.0%}", "end") for y in (0.5, 1)),
+        _text(175, 206, "nominal level", "middle"),
+    ]
+    return _svg(340, 214, title, parts)
+
+
+def scatter_map(points: Sequence[MapPoint], title: str) -> str:
+    """Points on an equirectangular map, area by weight, colour by hit share.
+
+    Only the 3,000 heaviest points are drawn, so that the page stays small.
+    """
+    kept = sorted(points, key=lambda p: -p.weight)[:_MAX_POINTS]
+    west, north = min(p.lon for p in kept), max(p.lat for p in kept)
+    squeeze = max(math.cos(math.radians(sum(p.lat for p in kept) / len(kept))), 0.01)
+    wide = (max(p.lon for p in kept) - west) * squeeze
+    high = north - min(p.lat for p in kept)
+    scale = min(620 / max(wide, 1e-6), 460 / max(high, 1e-6))
+    parts = [
+        f'<circle class="q{min(int(5 * p.hit_share), 4)}" '
+        f'cx="{20 + (p.lon - west) * squeeze * scale:.1f}" '
+        f'cy="{20 + (north - p.lat) * scale:.1f}" '
+        f'r="{2 + 12 * math.sqrt(p.weight / kept[0].weight):.1f}">'
+        f"<title>{number(p.weight, 0)} targets, {percent(p.hit_share)} right</title></circle>"
+        for p in kept
+    ]
+    return _svg(40 + wide * scale, 40 + high * scale, title, parts)

@@ -1,0 +1,86 @@
+"""The report of a training: one HTML file that needs no network to be read."""
+
+import os
+import tempfile
+from html import escape
+from pathlib import Path
+
+from chronotope.contracts.errors import StoreError
+from chronotope.report import sections
+from chronotope.report.data import ReportData
+from chronotope.report.style import CSS
+from chronotope.report.text import moment
+
+_SECTIONS = (
+    sections.gate,
+    sections.models,
+    sections.folds,
+    sections.slices,
+    sections.when,
+    sections.where,
+    sections.compression,
+    sections.intake,
+    sections.steps,
+    sections.card,
+)
+
+
+def render_report(data: ReportData) -> str:
+    """Render the page; parts that are absent are left out.
+
+    Args:
+        data: What the run measured. Every text in it is escaped.
+
+    Returns:
+        A complete HTML document with inline style and drawings, and no script.
+    """
+    facts = (
+        f"Data version {data.data_version}",
+        data.protocol,
+        f"seed {data.seed}",
+        moment(data.generated_at),
+    )
+    line = " \N{MIDDLE DOT} ".join(facts)
+    title = f"Chronotope: {data.dataset}"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head><body>"
+        f'<header><h1>{escape(title)}</h1><p class="soft">'
+        f"{escape(line)}</p></header>"
+        f"<main>{''.join(section(data) for section in _SECTIONS)}</main></body></html>\n"
+    )
+
+
+def write_report(data: ReportData, path: Path) -> Path:
+    """Write the page so that a reader sees the old file or the new one, never half of one.
+
+    Args:
+        data: What the run measured.
+        path: The file to write; missing folders are made.
+
+    Returns:
+        The path written.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    html = render_report(data)
+    draft: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        draft = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(html)
+        draft.chmod(0o644)
+        draft.replace(path)
+    except OSError as error:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        raise StoreError(
+            "The report cannot be written",
+            received=f"{path}: {error}",
+            way_out="Choose a folder that can be written and has room",
+        ) from error
+    return path

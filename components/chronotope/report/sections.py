@@ -1,0 +1,212 @@
+"""The sections of the page, each empty when its part of the data is absent."""
+
+from collections.abc import Sequence
+from html import escape
+
+from chronotope.report import draw
+from chronotope.report.data import Estimate, ReportData
+from chronotope.report.text import metric_label, metric_order, number, percent
+
+Row = tuple[Sequence[str], bool]
+_CARD_HEADINGS = (
+    ("intended_use", "Intended use"),
+    ("training_data", "Training data"),
+    ("metrics", "Metrics"),
+    ("limits", "Limits"),
+    ("ethics", "Ethics"),
+)
+
+
+def _section(heading: str, *parts: str) -> str:
+    return f"<section><h2>{escape(heading)}</h2>{''.join(parts)}</section>"
+
+
+def _table(caption: str, heads: Sequence[str], rows: Sequence[Row]) -> str:
+    """A table whose first column names the row; cells are HTML already escaped."""
+    head = "".join(
+        f'<th scope="col"{" class=n" if i else ""}>{escape(h)}</th>' for i, h in enumerate(heads)
+    )
+    body = "".join(
+        f'<tr{" class=win" if win else ""}><th scope="row">{cells[0]}</th>'
+        + "".join(f'<td class="n">{cell}</td>' for cell in cells[1:])
+        + "</tr>"
+        for cells, win in rows
+    )
+    return (
+        f'<div class="scroll"><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _figure(svg: str, caption: str) -> str:
+    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return number(None)
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value)
+    span = f"{number(estimate.low)}\N{EN DASH}{number(estimate.high)}"
+    return f"{number(estimate.value)}<small>{span}</small>"
+
+
+def gate(data: ReportData) -> str:
+    """Promoted or not, with reasons."""
+    if data.gate is None:
+        return ""
+    kind, word = ("yes", "Promoted") if data.gate.promoted else ("no", "Not promoted")
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in data.gate.reasons)
+    listed = f"<ul>{reasons}</ul>" if reasons else ""
+    return _section("Gate", f'<p><span class="verdict {kind}">{word}</span></p>', listed)
+
+
+def models(data: ReportData) -> str:
+    """Every model against every metric, and the main metric drawn."""
+    if not data.models:
+        return ""
+    names = metric_order(row.metrics for row in data.models)
+    rows: list[Row] = []
+    for row in data.models:
+        mark = " \N{BLACK STAR} champion" if row.champion else ""
+        cells = [escape(row.name) + mark, *(_estimate(row.metrics.get(n)) for n in names)]
+        rows.append((cells, row.champion))
+    label = metric_label(data.main_metric)
+    drawn = [
+        (row.name, row.metrics[data.main_metric].value, row.champion)
+        for row in data.models
+        if data.main_metric in row.metrics
+    ]
+    picture = _figure(draw.bars(drawn, f"{label} by model"), escape(label)) if drawn else ""
+    caption = "Higher is better. Small numbers: 95 % interval."
+    heads = ["Model", *map(metric_label, names)]
+    return _section("Accuracy against baselines", _table(caption, heads, rows), picture)
+
+
+def folds(data: ReportData) -> str:
+    """The main metric of each model in each fold."""
+    if not data.folds:
+        return ""
+    value = {(row.model, row.fold): row.value for row in data.folds}
+    columns = sorted({row.fold for row in data.folds})
+    winner = data.champion.name if data.champion else None
+    rows: list[Row] = [
+        ([escape(model), *(number(value.get((model, fold))) for fold in columns)], model == winner)
+        for model in dict.fromkeys(row.model for row in data.folds)
+    ]
+    caption = f"{metric_label(data.main_metric)} in each rolling-origin fold, oldest first."
+    return _section("Folds", _table(caption, ["Model", *(f"Fold {c}" for c in columns)], rows))
+
+
+def slices(data: ReportData) -> str:
+    """The champion on parts of the targets."""
+    if not data.slices:
+        return ""
+    names = metric_order(row.metrics for row in data.slices)
+    rows: list[Row] = [
+        (
+            [
+                escape(row.name),
+                number(row.n_targets, 0),
+                *(number(row.metrics.get(name)) for name in names),
+            ],
+            False,
+        )
+        for row in data.slices
+    ]
+    heads = ["Slice", "Targets", *map(metric_label, names)]
+    return _section("Slices", _table("The champion on parts of the targets.", heads, rows))
+
+
+def when(data: ReportData) -> str:
+    """Calibration of the predicted moment."""
+    if data.when is None:
+        return ""
+    parts, levels = [], data.when.coverage
+    if data.when.pit_counts:
+        svg = draw.histogram(data.when.pit_counts, "Histogram of the predicted probability")
+        parts.append(_figure(svg, "Flat along the dashed line when the forecast is honest."))
+    if levels:
+        svg = draw.reliability(levels, "Actual against nominal coverage")
+        parts.append(_figure(svg, "On the diagonal when intervals hold what they promise."))
+    nll = number(data.when.nll)
+    words = f"<p>Negative log-likelihood of the hours to the next event: <b>{nll}</b>.</p>"
+    rows: list[Row] = [([percent(c.nominal, 0), percent(c.actual)], False) for c in levels]
+    table = _table("Coverage of intervals.", ["Nominal", "Actual"], rows) if rows else ""
+    pair = f'<div class="pair">{"".join(parts)}</div>'
+    return _section("When: calibration", words if data.when.nll is not None else "", pair, table)
+
+
+def where(data: ReportData) -> str:
+    """A map of the targets, where there are coordinates."""
+    if not data.map_points:
+        return ""
+    keys = "".join(f'<i class="key q{i}"></i>{20 * i}\N{EN DASH}{20 * i + 20} %' for i in range(5))
+    svg = draw.scatter_map(data.map_points, "Map of targets by share predicted right")
+    return _section("Where: map", _figure(svg, f"Share right:{keys}. Area: number of targets."))
+
+
+def compression(data: ReportData) -> str:
+    """What each compressed artefact costs and saves."""
+    rows: list[Row] = [
+        (
+            [
+                escape(row.name) + (" \N{BLACK STAR} chosen" if row.chosen else ""),
+                number(row.size_mb, 2),
+                number(row.p50_ms, 2),
+                percent(row.ndcg_loss, 2),
+            ],
+            row.chosen,
+        )
+        for row in data.candidates
+    ]
+    heads = ["Candidate", "Size, MB", "Median latency, ms", "NDCG@10 lost"]
+    caption = "The smallest that stays within the allowed loss goes on."
+    return _section("Compression", _table(caption, heads, rows)) if rows else ""
+
+
+def intake(data: ReportData) -> str:
+    """Where the rows went, from the source to the clean log."""
+    parts = []
+    if data.ingestion is not None:
+        counts = data.ingestion
+        lost: list[Row] = [
+            ([escape(k), number(v, 0)], False) for k, v in counts.quarantined.items()
+        ]
+        rows: list[Row] = [
+            (["Rows read", number(counts.n_read, 0)], False),
+            (["Rows accepted", number(counts.n_good, 0)], False),
+            (["Rows quarantined", number(sum(counts.quarantined.values()), 0)], False),
+        ]
+        parts.append(_table("Every row read is accepted or quarantined.", ["", "Rows"], rows))
+        if lost:
+            parts.append(_table("Quarantined by reason.", ["Reason", "Rows"], lost))
+    if data.noise:
+        removed: list[Row] = [([escape(k), number(v, 0)], False) for k, v in data.noise.items()]
+        parts.append(_table("Accepted, then left out as noise.", ["Filter", "Events"], removed))
+    return _section("Data", *parts) if parts else ""
+
+
+def steps(data: ReportData) -> str:
+    """Time and memory of each step."""
+    if not data.steps:
+        return ""
+    rows: list[Row] = [
+        ([escape(s.name), number(s.seconds, 1), number(s.peak_mb, 0)], False) for s in data.steps
+    ]
+    rows.append((["Total", number(sum(s.seconds for s in data.steps), 1), _peak(data)], True))
+    heads = ["Step", "Seconds", "Peak memory, MB"]
+    return _section("Steps", _table("Wall time and peak memory.", heads, rows))
+
+
+def _peak(data: ReportData) -> str:
+    return number(max((s.peak_mb for s in data.steps if s.peak_mb is not None), default=None), 0)
+
+
+def card(data: ReportData) -> str:
+    """The words of the model card."""
+    if data.card is None:
+        return ""
+    words = data.card.model_dump()
+    parts = [f"<h3>{h}</h3><p>{escape(words[k])}</p>" for k, h in _CARD_HEADINGS if words[k]]
+    return _section("Model card", *parts) if parts else ""

@@ -1,0 +1,63 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from chronotope.report.data import (
+    CandidateRow,
+    CardText,
+    Coverage,
+    Estimate,
+    FoldRow,
+    GateDecision,
+    IngestionCounts,
+    MapPoint,
+    ModelRow,
+    ReportData,
+    SliceRow,
+    StepRow,
+    WhenCalibration,
+)
+
+
+@pytest.fixture
+def bare() -> ReportData:
+    return ReportData(
+        dataset="nyc",
+        data_version="7",
+        protocol="stream, time given",
+        seed=3,
+        generated_at=datetime(2024, 5, 1, 12, 30, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def full(bare: ReportData) -> ReportData:
+    champion = {
+        "ndcg_10": Estimate(value=0.5124, low=0.501, high=0.523),
+        "mrr": Estimate(value=0.4),
+    }
+    return bare.model_copy(
+        update={
+            "models": (
+                ModelRow(name="popularity", metrics={"ndcg_10": Estimate(value=0.0411)}),
+                ModelRow(name="spacetime", metrics=champion, champion=True),
+            ),
+            "folds": (FoldRow(fold=0, model="spacetime", value=0.498),),
+            "slices": (SliceRow(name="cold users", n_targets=1234, metrics={"acc_10": 0.125}),),
+            "when": WhenCalibration(
+                pit_counts=(10, 20, 30), coverage=(Coverage(nominal=0.8, actual=0.773),), nll=3.78
+            ),
+            "map_points": (
+                MapPoint(lat=40.7, lon=-74.0, weight=4, hit_share=0.1),
+                MapPoint(lat=40.8, lon=-73.9, weight=1, hit_share=1.0),
+            ),
+            "candidates": (
+                CandidateRow(name="int8", size_mb=3.2, p50_ms=1.5, ndcg_loss=0.004, chosen=True),
+            ),
+            "steps": (StepRow(name="train", seconds=61.25, peak_mb=900),),
+            "ingestion": IngestionCounts(n_read=100, n_good=97, quarantined={"swapped": 3}),
+            "noise": {"duplicates": 5},
+            "card": CardText(intended_use="Next place.", limits="One city.", ethics="Consent."),
+            "gate": GateDecision(promoted=True, reasons=("beats popularity",)),
+        }
+    )

@@ -1,0 +1,107 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from chronotope.contracts.errors import StoreError
+from chronotope.report.data import GateDecision, ModelRow, ReportData
+from chronotope.report.page import render_report, write_report
+
+ATTACK = '<script>alert("x")</script>'
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def _tags(html: str) -> _Tags:
+    parser = _Tags()
+    parser.feed(html)
+    return parser
+
+
+def test_every_tag_is_closed(full: ReportData) -> None:
+    tags = _tags(render_report(full))
+    assert tags.open == []
+    assert tags.seen.count("section") == 10
+    assert tags.seen.count("svg") == 4
+
+
+def test_absent_parts_leave_no_section(bare: ReportData) -> None:
+    tags = _tags(render_report(bare))
+    assert tags.open == []
+    assert "section" not in tags.seen
+
+
+def test_numbers_shown(full: ReportData) -> None:
+    html = render_report(full)
+    for shown in (
+        "0.512<small>0.501\N{EN DASH}0.523",
+        "1,234",
+        "77.3 %",
+        "0.40 %",
+        "61.2",
+        "3.780",
+    ):
+        assert shown in html
+
+
+def test_only_the_champion_is_highlighted(full: ReportData) -> None:
+    rows = re.findall(r'<tr class=win><th scope="row">(.*?)</th>', render_report(full))
+    assert rows == ["spacetime ★ champion", "spacetime", "int8 ★ chosen", "Total"]
+
+
+def test_texts_are_escaped(full: ReportData) -> None:
+    champion = full.models[1].model_copy(update={"name": ATTACK})
+    hostile = full.model_copy(
+        update={
+            "dataset": ATTACK,
+            "protocol": ATTACK,
+            "models": (champion,),
+            "slices": (full.slices[0].model_copy(update={"name": ATTACK}),),
+            "noise": {ATTACK: 1},
+            "gate": GateDecision(promoted=False, reasons=(ATTACK,)),
+        }
+    )
+    tags = _tags(render_report(hostile))
+    assert "script" not in tags.seen
+    assert tags.open == []
+
+
+def test_nothing_is_loaded_from_elsewhere(full: ReportData) -> None:
+    assert not re.search(r"https?:|src=|href=|url\(|@import", render_report(full))
+
+
+def test_model_without_the_main_metric(bare: ReportData) -> None:
+    only = bare.model_copy(update={"models": (ModelRow(name="ease", metrics={}),)})
+    assert "svg role" not in render_report(only)
+
+
+def test_write_replaces_whole_file(full: ReportData, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.html"
+    write_report(full, path)
+    assert write_report(full, path) == path
+    assert path.read_text(encoding="utf-8") == render_report(full)
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_unwritable_target_leaves_no_draft(full: ReportData, tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(StoreError, match=r"report\.html"):
+        write_report(full, tmp_path / "report.html")
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
