@@ -1,0 +1,52 @@
+"""What all commands share: quiet libraries, errors in one red line, JSON for machines."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import typer
+from rich.console import Console
+
+from chronotope.contracts.errors import ChronotopeError
+
+_QUIET: Final = {
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+
+
+@contextmanager
+def command(doing: str) -> Iterator[Console]:
+    """Run a command's work: a spinner on a terminal, and exit code 1 for our own errors.
+
+    Settings of the libraries that somebody made in the environment stay as they are.
+
+    Args:
+        doing: What the spinner says.
+
+    Yields:
+        The console to print results on.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        with Console(stderr=True).status(doing):
+            yield Console()
+    except ChronotopeError as error:
+        errors = Console(stderr=True)
+        errors.print("Error:", style="bold red", end=" ")
+        errors.print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Write a result to standard output, for machines."""
+    typer.echo(json.dumps(result, indent=2))

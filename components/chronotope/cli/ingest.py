@@ -1,0 +1,56 @@
+"""``chronotope ingest``: take a dataset's log into the lake."""
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from chronotope.cli.console import command, print_json
+
+
+def ingest(
+    dataset: Annotated[str, typer.Argument(help="Name in conf/datasets, or a YAML file")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data, instead of what the YAML says")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Do it all in a temporary folder and show the counts")
+    ] = False,
+) -> None:
+    """Read, check and store a log; refused rows go to quarantine with their reasons.
+
+    Running it again is safe: events that the lake has are not written twice.
+    """
+    with command(f"Ingesting {dataset}") as console, ExitStack() as stack:
+        from flows import without_heartbeat
+        from flows.ingest_events import IngestSettings, ingest_events
+
+        if dry_run:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(without_heartbeat())
+        result = ingest_events(dataset, IngestSettings(root=root, data_dir=data))
+    if as_json:
+        print_json(result | {"dry_run": dry_run})
+    else:
+        _show(console, result, dry_run=dry_run)
+
+
+def _show(console: Console, result: dict[str, Any], *, dry_run: bool) -> None:
+    from flows.ingest_events import counts_table
+
+    table = Table("what", "rows", title=result["events"]["dataset"])
+    table.columns[1].justify = "right"
+    for row in counts_table(result["events"], result["features"]):
+        table.add_row(row["what"], f"{row['rows']:,}")
+    console.print(table)
+    for finding in result["events"]["findings"]:
+        text = f"{finding['severity']}: expected that {finding['expectation']}"
+        console.print(text, markup=False, highlight=False)
+    written = "Nothing was kept (dry run)" if dry_run else f"Features: {result['features']['path']}"
+    console.print(written, markup=False, highlight=False, soft_wrap=True)

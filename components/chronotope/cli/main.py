@@ -1,0 +1,47 @@
+"""The entry point ``chronotope``: names the commands."""
+
+import atexit
+import os
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from chronotope.cli.ingest import ingest
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Predict what a user does next, when and where.",
+)
+app.command()(ingest)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chronotope {version('chronotope')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version"),
+    ] = False,
+) -> None:
+    """Predict what a user does next, when and where."""
+
+
+def run() -> None:
+    """Run the command line as a program.
+
+    Prefect's threads still hold DuckDB when the interpreter ends, and its bindings then
+    list hundreds of objects. All has been said by then, so the last to leave shuts the door.
+    """
+    atexit.register(_silence_stderr)  # registered first, so called after everybody else
+    app()
+
+
+def _silence_stderr() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -1,0 +1,237 @@
+"""Take a dataset's log into the lake and build the feature snapshot that models read."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+from pydantic import BaseModel, ConfigDict, Field
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.errors import ConfigError, DataError
+from chronotope.contracts.schemas import INSTANT
+from chronotope.contracts.verdict import Verdict
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.loading import CONF_DIR, load_spec
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.readers import read_events, read_items, read_users
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.features.build import build_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
+from chronotope.ingestion.payload import to_payloads
+from chronotope.lake import Lake
+from chronotope.lake.store import ROW
+from chronotope.validation import check_events, check_table, shares
+
+_Counts: TypeAlias = dict[str, int]
+
+
+class IngestSettings(BaseModel):
+    """How a dataset is taken in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path = Field(Path(), description="Project root; everything written lies below it")
+    conf_dir: Path = Field(CONF_DIR, description="Folder of the datasets' YAML files")
+    suites: Path = Field(Path("expectations"), description="Folder of the validation suites")
+    data_dir: Path | None = Field(
+        None, description="Where the data files are, instead of what the YAML says"
+    )
+    batch_rows: int = Field(
+        200_000, ge=100, le=5_000_000, description="Rows held in memory and checked at a time"
+    )
+    noise: NoiseConfig = Field(NoiseConfig(), description="What is noise and stays out of features")
+
+
+async def _is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Bad data and bad settings stay bad; a busy store or a lost connection may recover."""
+    error = await state.aresult(raise_on_failure=False)
+    return not isinstance(error, (DataError, ConfigError))
+
+
+_TASK: Final[dict[str, Any]] = {
+    "retries": 2,
+    "retry_delay_seconds": [1, 5],
+    "retry_condition_fn": _is_worth_retrying,
+    "cache_policy": NO_CACHE,  # twice is once: the stores themselves know what they have
+    "result_serializer": "json",
+}
+
+
+@flow(name="ingest-events", result_serializer="json")
+def ingest_events(dataset: str, settings: IngestSettings = IngestSettings()) -> dict[str, Any]:  # noqa: B008 - frozen
+    """Ingest a dataset: catalogue and users, then its events, then features.
+
+    Args:
+        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
+        settings: Where things are and how they are read.
+
+    Returns:
+        ``tables`` (rows of items and users), ``events`` (counts; good + quarantined = read)
+        and ``features`` (noise counts, path, digest).
+    """
+    tables = write_tables(dataset, settings)
+    events = write_events(dataset, settings)
+    features = write_features(dataset, settings)
+    publish_counts(events, features)
+    return {"tables": tables, "events": events, "features": features}
+
+
+@task(**_TASK)
+def write_tables(dataset: str, settings: IngestSettings) -> dict[str, _Counts]:
+    """Bring items and users up to date; rows that fail their suite go to quarantine.
+
+    Args:
+        dataset: Name or YAML file.
+        settings: Where things are.
+
+    Returns:
+        For ``items`` and ``users``: ``n_read``, ``n_good``, ``n_quarantined``.
+    """
+    spec, _ = _opened(dataset, settings)
+    return {
+        "items": _take_in("items", read_items(spec), spec, settings),
+        "users": _take_in("users", read_users(spec), spec, settings),
+    }
+
+
+@task(**_TASK)
+def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
+    """Read, normalise, check and merge the log, in one commit.
+
+    Args:
+        dataset: Name or YAML file.
+        settings: Where things are.
+
+    Returns:
+        The fields of ``IngestReport``, ``dataset`` and ``run_id``.
+    """
+    spec, lake = _opened(dataset, settings)
+    known = lake.read("items", columns=[c.ITEM_ID]).column(0) if lake.exists("items") else None
+    profile = shares(lake.read("events", columns=[c.EVENT_TYPE])) if lake.exists("events") else None
+    check = check_events(
+        settings.suites / "events.json",
+        now=datetime.now(UTC),
+        known_items=None if known is None else known.combine_chunks(),
+        accepted=profile,
+    )
+    report = ingest(
+        _batches(spec, settings.batch_rows),
+        check=check,
+        lake=lake,
+        run_id=run_id(spec),
+        source=spec.name,
+    )
+    return {"dataset": spec.name, "run_id": run_id(spec), **asdict(report)}
+
+
+@task(**_TASK)
+def write_features(dataset: str, settings: IngestSettings) -> dict[str, Any]:
+    """Leave noise out and build the feature snapshot, once per data version.
+
+    Args:
+        dataset: Name or YAML file.
+        settings: Where things are, and what counts as noise.
+
+    Returns:
+        ``n_events``, ``n_kept`` and ``dropped`` of the noise step; ``path``, ``digest``,
+        ``n_users``, ``n_items`` and ``data_version`` of the snapshot.
+    """
+    spec, lake = _opened(dataset, settings)
+    events = lake.read("events")
+    keep, noise = filter_noise(events, settings.noise)
+    has_items = lake.exists("items")
+    items = lake.read("items") if has_items else None
+    version = f"events@{lake.version('events')}"
+    version += f",items@{lake.version('items')}" if has_items else ""
+    ref = build_features(
+        events.filter(pa.array(keep)),
+        items,
+        config=FeaturesConfig(items_are_places=spec.items_are_places, context=spec.context_columns),
+        out=Workspace(settings.root).features(spec.name),
+        data_version=f"{version},noise={settings.noise.model_dump_json()}",
+    )
+    found = {"path": str(ref.path), "digest": ref.digest, "data_version": version}
+    return {**asdict(noise), **found, "n_users": ref.n_users, "n_items": ref.n_items}
+
+
+@task(cache_policy=NO_CACHE, result_serializer="json")
+def publish_counts(events: dict[str, Any], features: dict[str, Any]) -> None:
+    """Show the counts as artifacts beside the run.
+
+    Args:
+        events: What ``write_events`` returned.
+        features: What ``write_features`` returned.
+    """
+    key = f"ingest-{events['dataset'].replace('_', '-')}"
+    create_table_artifact(counts_table(events, features), key=key, description="Rows of a delivery")
+    lines = [f"- {f['severity']}: {f['expectation']} {f['observed']}" for f in events["findings"]]
+    text = "\n".join(lines) or "Every expectation held."
+    create_markdown_artifact(f"# {events['dataset']}\n\n{text}\n", key=f"{key}-findings")
+
+
+def counts_table(events: dict[str, Any], features: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of ``what`` and ``rows``: read = good + quarantined, then reasons, then noise.
+
+    Args:
+        events: What ``write_events`` returned.
+        features: What ``write_features`` returned.
+    """
+    names = ("n_read", "n_good", "n_duplicates", "n_quarantined")
+    rows = [{"what": name.removeprefix("n_"), "rows": events[name]} for name in names]
+    rows += [{"what": f"quarantined: {why}", "rows": n} for why, n in events["reasons"].items()]
+    dropped = features["dropped"].items()
+    rows += [{"what": f"noise: {why}", "rows": n} for why, n in dropped if n]
+    return [*rows, {"what": "kept for features", "rows": features["n_kept"]}]
+
+
+def run_id(spec: DatasetSpec) -> str:
+    """Name of a delivery: the same source read again is the same, so rows stay once."""
+    return f"{spec.name}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:12]}"
+
+
+def _opened(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
+    spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
+    return spec, Lake(Workspace(settings.root).lake(spec.name))
+
+
+def _batches(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
+    for raw in read_events(spec, batch_rows=batch_rows):
+        done = normalise(spec, raw)
+        yield IngestBatch(raw, done.rows, done.kept, done.refused)
+
+
+def _take_in(name: str, rows: pa.Table, spec: DatasetSpec, settings: IngestSettings) -> _Counts:
+    """Check a table, quarantine rows that fail, upsert the others."""
+    lake = Lake(Workspace(settings.root).lake(spec.name))
+    if not len(rows):
+        return {"n_read": 0, "n_good": 0, "n_quarantined": 0}
+    verdict = check_table(settings.suites / f"{name}.json")(rows)
+    at = verdict.failing.column("row").combine_chunks()
+    good = np.ones(len(rows), dtype=np.bool_)
+    good[at.to_numpy()] = False
+    lake.quarantine(_quarantined(f"{spec.name}.{name}", rows, verdict, run_id(spec)))
+    upsert = lake.upsert_items if name == "items" else lake.upsert_users
+    upsert(rows.filter(pa.array(good)))
+    return {"n_read": len(rows), "n_good": int(good.sum()), "n_quarantined": len(at)}
+
+
+def _quarantined(source: str, rows: pa.Table, verdict: Verdict, run: str) -> pa.Table:
+    failing = verdict.failing
+    about = {c.SOURCE: source, c.SUITE: verdict.suite, c.RUN_ID: run}
+    now = pa.scalar(datetime.now(UTC), INSTANT)
+    columns = {name: pa.repeat(value, len(failing)) for name, value in about.items()}
+    columns[c.QUARANTINED_AT] = pa.repeat(now, len(failing))
+    columns[c.REASONS] = failing.column(c.REASONS)
+    columns[c.PAYLOAD] = to_payloads(rows.take(failing.column("row")))
+    return pa.table({**columns, ROW: failing.column("row")})

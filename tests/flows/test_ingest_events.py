@@ -1,0 +1,94 @@
+"""A delivery with bad rows: what is counted, kept, refused, and told."""
+
+import json
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from pydantic import ValidationError
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.features.snapshot import load_features
+from chronotope.lake import Lake
+from flows import without_heartbeat
+from flows.ingest_events import (
+    IngestSettings,
+    counts_table,
+    ingest_events,
+    write_events,
+    write_features,
+    write_tables,
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> IngestSettings:
+    return IngestSettings(root=tmp_path / "root")
+
+
+def test_bad_rows_are_quarantined_and_none_is_lost(
+    corner_shop: Path, settings: IngestSettings
+) -> None:
+    found = write_events.fn(str(corner_shop), settings)
+    assert (found["n_read"], found["n_good"], found["n_quarantined"]) == (7, 3, 4)
+    assert found["reasons"]["user_id is missing"] == 1
+    assert sum(found["reasons"].values()) >= 4
+    lake = Lake(settings.root / "data" / "lake" / "corner_shop")
+    assert len(lake.read("events")) == 3
+    assert len(lake.read("quarantine")) == 4
+
+
+def test_twice_is_once_in_every_table(corner_shop: Path, settings: IngestSettings) -> None:
+    for _ in range(2):
+        write_tables.fn(str(corner_shop), settings)
+        found = write_events.fn(str(corner_shop), settings)
+    assert found["n_duplicates"] == found["n_good"] == 3
+    lake = Lake(settings.root / "data" / "lake" / "corner_shop")
+    sizes = {name: len(lake.read(name)) for name in ("events", "items", "quarantine")}
+    assert sizes == {"events": 3, "items": 2, "quarantine": 4}
+
+
+def test_a_catalogue_row_that_fails_is_quarantined(
+    corner_shop: Path, settings: IngestSettings
+) -> None:
+    items = corner_shop.parent / "items.csv"
+    items.write_text(f"what,title\n{'x' * 2000},Too long a name\ntea,Green tea\n")
+    found = write_tables.fn(str(corner_shop), settings)
+    assert found["items"] == {"n_read": 2, "n_good": 1, "n_quarantined": 1}
+    kept = Lake(settings.root / "data" / "lake" / "corner_shop").read("quarantine")
+    assert json.loads(kept["payload"][0].as_py())["title"] == "Too long a name"
+
+
+def test_noise_stays_out_of_features(corner_shop: Path, settings: IngestSettings) -> None:
+    write_events.fn(str(corner_shop), settings)
+    core = settings.noise.model_copy(update={"min_events": 2})
+    found = write_features.fn(str(corner_shop), settings.model_copy(update={"noise": core}))
+    assert (found["n_events"], found["n_kept"], found["dropped"]["core"]) == (3, 2, 1)
+    log, catalog = load_features(Path(found["path"]))
+    assert (len(log.item_idx), catalog.n_items) == (2, 2)  # tea and the unknown
+    assert write_features.fn(str(corner_shop), settings)["digest"] != found["digest"]
+
+
+def test_bounds_hold() -> None:
+    with pytest.raises(ValidationError, match="batch_rows"):
+        IngestSettings(batch_rows=1)
+
+
+@pytest.mark.slow
+def test_the_flow_returns_small_json_and_leaves_artifacts(
+    prefect: None, corner_shop: Path, settings: IngestSettings
+) -> None:
+    with without_heartbeat():
+        result = ingest_events(str(corner_shop), settings)
+    table = {row["what"]: row["rows"] for row in counts_table(result["events"], result["features"])}
+    assert table["read"] == table["good"] + table["quarantined"] == 7
+    assert len(json.dumps(result)) < 5_000
+    with get_client(sync_client=True) as client:
+        keys = {artifact.key for artifact in client.read_artifacts()}
+    assert keys >= {"ingest-corner-shop", "ingest-corner-shop-findings"}
+
+
+@pytest.mark.slow
+def test_bad_settings_are_not_tried_again(prefect: None, settings: IngestSettings) -> None:
+    with without_heartbeat(), pytest.raises(ConfigError, match="No such dataset"):
+        ingest_events("nowhere", settings)
