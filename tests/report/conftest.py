@@ -55,7 +55,9 @@ def full(bare: ReportData) -> ReportData:
                 CandidateRow(name="int8", size_mb=3.2, p50_ms=1.5, ndcg_loss=0.004, chosen=True),
             ),
             "steps": (StepRow(name="train", seconds=61.25, peak_mb=900),),
-            "ingestion": IngestionCounts(n_read=100, n_good=97, quarantined={"swapped": 3}),
+            "ingestion": IngestionCounts(
+                n_read=100, n_good=97, n_quarantined=3, quarantined={"swapped": 3}
+            ),
             "noise": {"duplicates": 5},
             "card": CardText(intended_use="Next place.", limits="One city.", ethics="Consent."),
             "gate": GateDecision(promoted=True, reasons=("beats popularity",)),

@@ -3,9 +3,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from chronotope.contracts.errors import StoreError
-from chronotope.report.data import GateDecision, ModelRow, ReportData
+from chronotope.report.data import GateDecision, ModelRow, ReportData, WhenCalibration
 from chronotope.report.page import render_report, write_report
 
 ATTACK = '<script>alert("x")</script>'
@@ -105,3 +106,20 @@ def test_unwritable_target_leaves_no_draft(full: ReportData, tmp_path: Path) -> 
     with pytest.raises(StoreError, match=r"report\.html"):
         write_report(full, tmp_path / "report.html")
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_partial_sections(full: ReportData) -> None:
+    only_nll = full.model_copy(
+        update={"when": WhenCalibration(nll=1.5), "ingestion": None, "map_points": ()}
+    )
+    html = render_report(only_nll)
+    assert _tags(html).seen.count("svg") == 1
+    assert "<b>1.500</b>" in html
+    assert "Rows read" not in html
+    assert "Accepted, then left out" in html
+
+
+def test_hour_without_a_zone_is_refused(bare: ReportData) -> None:
+    naive = bare.model_dump() | {"generated_at": "2024-05-01T12:30:00"}
+    with pytest.raises(ValidationError, match="timezone"):
+        ReportData.model_validate(naive)

@@ -90,6 +90,7 @@ class IngestionCounts(_Frozen):
 
     n_read: int = Field(ge=0)
     n_good: int = Field(ge=0)
+    n_quarantined: int = Field(ge=0)
     quarantined: dict[str, int] = Field(default_factory=dict, description="Rows by reason")
 
 

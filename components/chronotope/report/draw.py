@@ -11,8 +11,10 @@ _MAX_POINTS = 3000
 
 
 def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    kind = "wide" if width > 600 else "small"
     return (
-        f'<svg role="img" viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px"'
+        f'<svg role="img" class="{kind}" viewBox="0 0 {width:.0f} {height:.0f}"'
+        f' style="max-width:{width:.0f}px"'
         f' aria-label="{escape(title)}"><title>{escape(title)}</title>{"".join(parts)}</svg>'
     )
 

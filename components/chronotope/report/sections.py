@@ -33,7 +33,8 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Row]) -> str:
         for cells, win in rows
     )
     return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
+        f"<table><caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -78,7 +79,7 @@ def models(data: ReportData) -> str:
         if data.main_metric in row.metrics
     ]
     picture = _figure(draw.bars(drawn, f"{label} by model"), escape(label)) if drawn else ""
-    caption = "Higher is better. Small numbers: 95 % interval."
+    caption = "Small numbers: 95 % interval."
     heads = ["Model", *map(metric_label, names)]
     return _section("Accuracy against baselines", _table(caption, heads, rows), picture)
 
@@ -176,11 +177,15 @@ def intake(data: ReportData) -> str:
         rows: list[Row] = [
             (["Rows read", number(counts.n_read, 0)], False),
             (["Rows accepted", number(counts.n_good, 0)], False),
-            (["Rows quarantined", number(sum(counts.quarantined.values()), 0)], False),
+            (["Rows quarantined", number(counts.n_quarantined, 0)], False),
         ]
-        parts.append(_table("Every row read is accepted or quarantined.", ["", "Rows"], rows))
+        parts.append(
+            _table("Every row read is accepted or quarantined.", ["Outcome", "Rows"], rows)
+        )
         if lost:
-            parts.append(_table("Quarantined by reason.", ["Reason", "Rows"], lost))
+            parts.append(
+                _table("Quarantined by reason; a row may have several.", ["Reason", "Rows"], lost)
+            )
     if data.noise:
         removed: list[Row] = [([escape(k), number(v, 0)], False) for k, v in data.noise.items()]
         parts.append(_table("Accepted, then left out as noise.", ["Filter", "Events"], removed))
