@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
+from chronotope.datasets.loading import load_spec
 
 
 def ingest(
@@ -28,6 +29,7 @@ def ingest(
     Running it again is safe: events that the lake has are not written twice.
     """
     with command(f"Ingesting {dataset}") as console, ExitStack() as stack:
+        load_spec(dataset, data_dir=data)  # a mistake is told before anything starts
         from flows import without_heartbeat
         from flows.ingest_events import IngestSettings, ingest_events
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chronotope.cli.doctor import doctor
 from chronotope.cli.ingest import ingest
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
     help="Predict what a user does next, when and where.",
 )
 app.command()(ingest)
+app.command()(doctor)
 
 
 def _show_version(wanted: bool) -> None:

