@@ -28,6 +28,13 @@ def test_the_smallest_within_the_loss_wins() -> None:
     assert choose([REFERENCE, broken], config) is REFERENCE
 
 
+def test_a_few_bytes_are_not_worth_accuracy() -> None:
+    small = candidate("small", ndcg=0.50, size_mb=2.01)
+    tiny = candidate("tiny", ndcg=0.495, size_mb=2.0)
+    assert choose([REFERENCE, tiny, small], CompressionConfig(size_tie=0.02)) is small
+    assert choose([REFERENCE, tiny, small], CompressionConfig(size_tie=0.0)) is tiny
+
+
 def test_a_slow_candidate_is_passed_over() -> None:
     slow = candidate("slow", ndcg=0.5, size_mb=1.0, p50_ms=8.0)
     assert choose([REFERENCE, slow], CompressionConfig(max_p50_ms=5.0)) is REFERENCE

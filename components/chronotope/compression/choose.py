@@ -20,6 +20,9 @@ class CompressionConfig(BaseModel):
         0.01, ge=0.0, le=1.0, description="NDCG@10 that may be lost, absolute."
     )
     max_p50_ms: float = Field(50.0, gt=0.0, description="Median latency of one query at most.")
+    size_tie: float = Field(
+        0.02, ge=0.0, le=1.0, description="Share by which sizes may differ and count as equal."
+    )
     variants: tuple[Variant, ...] = Field(
         ("exact_tables", "fp16_tables", "int8_tables", "int8_matmul", "int8_gather"),
         description="Variants of each network beside float32.",
@@ -59,7 +62,8 @@ class Candidate:
 def choose(candidates: Sequence[Candidate], config: CompressionConfig) -> Candidate:
     """The smallest candidate within the bounds on accuracy and latency.
 
-    The first candidate is the reference; it is the answer when no other one holds.
+    Among sizes that count as equal the most accurate wins: a few bytes are not worth
+    accuracy. The first candidate is the reference; it is the answer when no other one holds.
 
     Raises:
         ArtifactError: There is no candidate.
@@ -73,4 +77,6 @@ def choose(candidates: Sequence[Candidate], config: CompressionConfig) -> Candid
         if c.ndcg >= reference.ndcg - config.max_ndcg_loss
         and c.measured.p50_ms <= config.max_p50_ms
     ]
-    return min(held, key=lambda c: c.measured.size_mb, default=reference)
+    smallest_mb = min((c.measured.size_mb for c in held), default=0.0)
+    equal = [c for c in held if c.measured.size_mb <= smallest_mb * (1 + config.size_tie)]
+    return max(equal, key=lambda c: (c.ndcg, -c.measured.size_mb), default=reference)
