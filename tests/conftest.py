@@ -1,6 +1,7 @@
 """What holds for every test, also when pytest is called without make."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,3 +18,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Send nothing anywhere and keep to one thread, before any library is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+
+
+@pytest.fixture(scope="session")
+def prefect() -> Iterator[None]:
+    """One Prefect server on a database of its own, for all tests that run flows."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

@@ -46,7 +46,7 @@ def kiosk(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_ingest_counts_and_twice_is_once(kiosk: Path) -> None:
+def test_ingest_counts_and_twice_is_once(prefect: None, kiosk: Path) -> None:
     words = ("ingest", kiosk / "kiosk.yaml", "--data", kiosk, "--root", kiosk / "root", "--json")
     first, second = (json.loads(call(*words).stdout)["events"] for _ in range(2))
     assert (first["n_read"], first["n_good"], first["n_quarantined"]) == (4, 3, 1)
@@ -55,7 +55,7 @@ def test_ingest_counts_and_twice_is_once(kiosk: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_dry_run_shows_counts_and_keeps_nothing(kiosk: Path) -> None:
+def test_a_dry_run_shows_counts_and_keeps_nothing(prefect: None, kiosk: Path) -> None:
     root = kiosk / "root"
     done = call("ingest", kiosk / "kiosk.yaml", "--data", kiosk, "--root", root, "--dry-run")
     assert done.exit_code == 0, done.output

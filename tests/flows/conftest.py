@@ -1,6 +1,5 @@
-"""A small delivery with rows that must be refused, and one Prefect for the session."""
+"""A small delivery with rows that must be refused."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,11 +37,3 @@ def corner_shop(tmp_path: Path) -> Path:
     path = tmp_path / "corner_shop.yaml"
     path.write_text(YAML.format(folder=tmp_path))
     return path
-
-
-@pytest.fixture(scope="session")
-def prefect() -> Iterator[None]:
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
