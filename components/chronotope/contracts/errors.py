@@ -32,7 +32,7 @@ class ChronotopeError(Exception):
             parts.append(f"Received: {text if len(text) <= 300 else text[:297] + '...'}")
         if way_out:
             parts.append(way_out)
-        super().__init__(". ".join(part.rstrip(". ") for part in parts) + ".")
+        super().__init__(" ".join(part if part.endswith(".") else f"{part}." for part in parts))
 
 
 class ConfigError(ChronotopeError):

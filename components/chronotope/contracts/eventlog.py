@@ -116,9 +116,7 @@ class EventLog:
 
     def take(self, rows: npt.NDArray[np.bool_] | Int64) -> Self:
         """The chosen rows, a mask or increasing positions, in the same order."""
-        columns = {
-            f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "context"
-        }
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "context"}
         return replace(self, **columns, context={k: v[rows] for k, v in self.context.items()})
 
     def before(self, instant_s: int) -> Self:

@@ -23,7 +23,7 @@ class Queries:
         utc_offset_min: Minutes, shape (B, H).
         place_idx: Places of the history, shape (B, H).
         request_s: UTC seconds of the moment asked about, shape (B,). When the time
-            is hidden this is the instant of the last event.
+            is hidden this is the instant of the last event, or 0 without one.
         request_offset_min: Minutes, shape (B,).
         request_place_idx: Where the user asks from, shape (B,); 0 if unknown.
         time_given: Whether ``request_s`` is the true moment, shape (B,).
@@ -85,6 +85,7 @@ def queries_at(
     has_past = end > first
     last = np.where(has_past, end - 1, positions)
     anchor = positions if time_given else last
+    tells_time = has_past | time_given  # a hidden time stays hidden without a past
     places = log.place_idx[positions] if place_given else np.zeros_like(log.place_idx[positions])
     return Queries(
         user_idx=log.user_idx[positions],
@@ -92,8 +93,8 @@ def queries_at(
         occurred_s=np.where(valid, log.occurred_s[at], np.int64(0)),
         utc_offset_min=gather(log.utc_offset_min),
         place_idx=gather(log.place_idx),
-        request_s=log.occurred_s[anchor],
-        request_offset_min=log.utc_offset_min[anchor],
+        request_s=np.where(tells_time, log.occurred_s[anchor], np.int64(0)),
+        request_offset_min=np.where(tells_time, log.utc_offset_min[anchor], np.int32(0)),
         request_place_idx=places,
         time_given=np.full(len(positions), time_given),
     )

@@ -1,0 +1,110 @@
+"""Register a bundle, and make it champion if it beats everybody and proves it serves."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chronotope.artifact.bundle import read_manifest
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.contracts.queries import queries_at
+from chronotope.features.snapshot import load_features
+from chronotope.metrics.evaluate import evaluate
+from chronotope.metrics.summary import gains
+from chronotope.registry.bless import bless
+from chronotope.registry.gate import judge
+from chronotope.registry.models import download, register
+from chronotope.registry.promotion import current_champion, nominate, promote
+from chronotope.registry.store import MlflowStore, open_store
+from chronotope.splitting.folds import load_folds
+from chronotope.splitting.targets import targets_between
+from chronotope.steps.settings import TrainSettings
+
+
+def register_bundle(
+    bundle: Path, settings: TrainSettings, metrics: dict[str, dict[str, float]]
+) -> dict[str, str]:
+    """Log metrics and lineage to MLflow and register the bundle.
+
+    Returns:
+        ``name``, ``version`` and ``run_id``.
+    """
+    manifest = read_manifest(bundle)
+    store = open_store(settings.workspace.mlruns)
+    tags = {"dataset": manifest.dataset, "data_version": manifest.data_version}
+    with store.run(manifest.dataset, manifest.name, tags=tags) as tracker:
+        tracker.metrics(metrics["challenger"])
+        rivals = {f"{name}.{k}": v for name, m in metrics.items() for k, v in m.items()}
+        tracker.metrics({k: v for k, v in rivals.items() if not k.startswith("challenger.")})
+        tracker.params({"history_len": manifest.history_len, **settings.training.model_dump()})
+        made = register(
+            store, name=manifest.dataset, bundle_dir=bundle, run_id=tracker.run_id, tags=tags
+        )
+    return {"name": made.name, "version": made.version, "run_id": tracker.run_id}
+
+
+def promote_bundle(
+    features: Path, bundle: Path, settings: TrainSettings, registered: dict[str, str]
+) -> dict[str, Any]:
+    """Gate, bless and promote; a version that fails stays ``challenger`` with reasons."""
+    store, run = open_store(settings.workspace.mlruns), bundle.parent
+    name, version = registered["name"], registered["version"]
+    nominate(store, name, version)
+    champion = current_champion(store, name)
+    reasons = (
+        *_gate_reasons(store, name, champion, features, settings, run),
+        *_blessing_reasons(features, bundle, settings),
+    )
+    if not reasons:
+        promote(
+            store,
+            name,
+            version,
+            expected_champion=champion,
+            key=f"{name}-{registered['run_id']}",
+            reason="beats every baseline and the champion; the artefact is blessed",
+        )
+    return {"promoted": not reasons, "reasons": list(reasons), "previous": champion, **registered}
+
+
+def _gate_reasons(
+    store: MlflowStore,
+    name: str,
+    champion: str | None,
+    features: Path,
+    settings: TrainSettings,
+    run: Path,
+) -> tuple[str, ...]:
+    kept = dict(np.load(run / "holdout.npz"))
+    users, challenger = kept.pop("user"), kept.pop("challenger")
+    masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
+    reigning = None
+    if champion is not None:
+        model = OnnxRecommender.load(download(store, name, champion))
+        reigning = _values(model, features, settings, run)
+    decision = judge(challenger, reigning, kept, users=users, slices=masks, config=settings.gate)
+    return decision.reasons
+
+
+def _values(
+    model: OnnxRecommender, features: Path, settings: TrainSettings, run: Path
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """NDCG@10 of the reigning champion on the challenger's targets."""
+    log, catalog = load_features(features)
+    fold = load_folds(run / "folds.json").holdout
+    targets = targets_between(
+        log, fold.test_start_s, fold.test_end_s, max_targets=settings.max_holdout_targets
+    )
+    outcomes = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
+    return gains(outcomes.rank, 10)
+
+
+def _blessing_reasons(features: Path, bundle: Path, settings: TrainSettings) -> tuple[str, ...]:
+    log, _ = load_features(features)
+    probes = np.load(bundle.parent / "probes.npz")
+    history_len = read_manifest(bundle).history_len
+    queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
+    blessing = bless(
+        bundle, queries=queries, expected_scores=probes["scores"], config=settings.bless
+    )
+    return blessing.reasons

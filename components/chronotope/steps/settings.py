@@ -1,0 +1,34 @@
+"""Everything a training can be told, composed of the rooms' own configs."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chronotope.contracts.workspace import Workspace
+from chronotope.models.config import ModelConfig
+from chronotope.registry.bless import BlessConfig
+from chronotope.registry.gate import GateConfig
+from chronotope.splitting.folds import FoldsConfig
+from chronotope.training.config import TrainingConfig
+from chronotope.tuning.study import StudyConfig
+
+
+class TrainSettings(BaseModel):
+    """Settings of one training, from folds to promotion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path = Field(Path(), description="Project root; everything written lies below it.")
+    folds: FoldsConfig = Field(FoldsConfig(), description="How time is cut.")
+    model: ModelConfig = Field(ModelConfig(), description="Where the search starts.")
+    training: TrainingConfig = Field(TrainingConfig(), description="How each model is trained.")
+    study: StudyConfig = Field(StudyConfig(n_trials=4), description="How parameters are searched.")
+    gate: GateConfig = Field(GateConfig(), description="What a challenger has to show.")
+    bless: BlessConfig = Field(BlessConfig(), description="What the artefact has to meet.")
+    max_fold_targets: int = Field(5_000, ge=50, description="Targets judged in each fold.")
+    max_holdout_targets: int = Field(20_000, ge=50, description="Targets of the final judgement.")
+
+    @property
+    def workspace(self) -> Workspace:
+        """Folders below the root."""
+        return Workspace(self.root)

@@ -1,0 +1,62 @@
+"""From a feature snapshot to a champion, on the simulated city."""
+
+from pathlib import Path
+
+import pytest
+
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.datasets.loading import load_spec
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.readers import read_events, read_items
+from chronotope.features.build import build_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.registry.gate import GateConfig
+from chronotope.registry.promotion import current_champion
+from chronotope.registry.store import open_store
+from chronotope.steps.judge_holdout import judge_holdout, train_final
+from chronotope.steps.promote_bundle import promote_bundle, register_bundle
+from chronotope.steps.settings import TrainSettings
+from chronotope.steps.tune_parameters import freeze_folds, tune_parameters
+
+pytestmark = pytest.mark.slow
+
+
+def settings(root: Path) -> TrainSettings:
+    return TrainSettings.model_validate(
+        {
+            "root": root,
+            "study": {"n_trials": 1},
+            "folds": {"k": 2},
+            "model": {"history_len": 32},
+            "training": {"max_epochs": 6, "n_rounds": 2, "batch_size": 64},
+            "max_fold_targets": 300,
+            "max_holdout_targets": 600,
+        }
+    )
+
+
+def strict(chosen: TrainSettings) -> TrainSettings:
+    """A gate that nobody passes."""
+    return chosen.model_copy(update={"gate": GateConfig(min_gain=1.0)})
+
+
+def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> None:
+    city = load_spec("simulated_city")
+    raw = next(iter(read_events(city, batch_rows=25_000)))
+    events = normalise(city, raw).rows
+    config = FeaturesConfig(items_are_places=True)
+    ref = build_features(events, read_items(city), config=config, out=tmp_path / "features")
+    chosen, run = settings(tmp_path), tmp_path / "data" / "runs" / "city" / "one"
+    assert freeze_folds(ref.path, chosen, run) == freeze_folds(ref.path, chosen, run)
+    best = tune_parameters(ref.path, chosen, run)
+    bundle = train_final(ref.path, chosen, run, best["params"], "1")
+    metrics = judge_holdout(OnnxRecommender.load(bundle), ref.path, chosen, run)
+    said = promote_bundle(ref.path, bundle, chosen, register_bundle(bundle, chosen, metrics))
+    champion = current_champion(open_store(tmp_path / "mlruns"), "city")
+    assert champion == (None if said["reasons"] else said["version"])
+    assert metrics["popularity"]["ndcg_10"] < metrics["challenger"]["ndcg_10"] < 0.9
+    worst = promote_bundle(
+        ref.path, bundle, strict(chosen), register_bundle(bundle, chosen, metrics)
+    )
+    assert any("does not beat popularity" in reason for reason in worst["reasons"])
+    assert current_champion(open_store(tmp_path / "mlruns"), "city") == champion
