@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,10 @@ UNKNOWN: Final = 0
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B: Final = np.uint64(0x94D049BB133111EB)
-_HEX: Final = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+_ALL_BITS: Final = 0xFFFFFFFFFFFFFFFF
+_BLOCK: Final = 32_768  # rows mixed at a time; they stay in the processor's cache
+_REMEMBERED: Final = 1 << 18  # digests of values, some 60 MB at most for ids of usual length
+_HEX_PAIRS: Final = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uint16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,51 +80,56 @@ def event_ids(identity: Sequence[pa.Array | pa.ChunkedArray]) -> pa.StringArray:
     Returns:
         Event ids, shape (n_rows,).
     """
-    n_rows = len(identity[0])
-    lanes = np.zeros((2, n_rows), dtype=np.uint64)
-    for position, column in enumerate(identity):
-        words = _value_words(column)
-        for lane in (0, 1):
-            salt = np.uint64(2 * position + lane + 1)
-            with np.errstate(over="ignore"):
-                lanes[lane] = _splitmix(lanes[lane] * _MIX_A + words[lane] + salt * _GOLDEN)
+    words = [_value_words(column) for column in identity]
+    lanes = np.zeros((2, len(identity[0])), dtype=np.uint64)
+    for start in range(0, lanes.shape[1], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        for position, word in enumerate(words):
+            for lane in (0, 1):
+                salt = np.uint64((2 * position + lane + 1) * int(_GOLDEN) & _ALL_BITS)
+                _mix(lanes[lane, block], word[lane][block], salt)
     return _hex_strings(lanes)
 
 
-def _value_words(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    """Two 64-bit words a row, equal for equal values; shape (2, n)."""
+def _value_words(
+    column: pa.Array | pa.ChunkedArray,
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Two 64-bit words a row, equal for equal values."""
     if pa.types.is_timestamp(column.type) or pa.types.is_integer(column.type):
         plain = column.cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
         number = np.asarray(plain.to_numpy(zero_copy_only=False)).view(np.uint64)
-        return np.stack([number, ~number])
+        return number, ~number
     encoded = _as_strings(column).dictionary_encode()
-    digests = [
-        hashlib.blake2b(value.encode(), digest_size=16).digest()
-        for value in encoded.dictionary.to_pylist()
-    ]
+    digests = [_digest(value) for value in encoded.dictionary.to_pylist()]
     table = np.frombuffer(b"".join([*digests, b"\0" * 16]), dtype="<u8").reshape(-1, 2)
-    missing = len(digests)
-    codes = encoded.indices.fill_null(missing).to_numpy(zero_copy_only=False)
-    return np.ascontiguousarray(table[codes].T)
+    codes = encoded.indices.fill_null(len(digests)).to_numpy(zero_copy_only=False)
+    low, high = table.T.astype(np.uint64)
+    return low[codes], high[codes]
 
 
-def _splitmix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
-    with np.errstate(over="ignore"):
-        x = (x ^ (x >> np.uint64(30))) * _MIX_A
-        x = (x ^ (x >> np.uint64(27))) * _MIX_B
-        return x ^ (x >> np.uint64(31))
+@lru_cache(maxsize=_REMEMBERED)
+def _digest(value: str) -> bytes:
+    """The same users and items come in batch after batch: most are remembered."""
+    return hashlib.blake2b(value.encode(), digest_size=16).digest()
+
+
+def _mix(state: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64], salt: np.uint64) -> None:
+    """Take words into a state in place; finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
+    state *= _MIX_A
+    state += words
+    state += salt
+    state ^= state >> np.uint64(30)
+    state *= _MIX_A
+    state ^= state >> np.uint64(27)
+    state *= _MIX_B
+    state ^= state >> np.uint64(31)
 
 
 def _hex_strings(lanes: npt.NDArray[np.uint64]) -> pa.StringArray:
     raw = np.ascontiguousarray(lanes.T).astype(">u8").view(np.uint8)  # (n, 16)
-    digits = np.empty((raw.shape[0], 32), dtype=np.uint8)
-    digits[:, 0::2] = _HEX[raw >> 4]
-    digits[:, 1::2] = _HEX[raw & 15]
+    digits = _HEX_PAIRS[raw]  # (n, 16), two characters each
     offsets = np.arange(0, 32 * (raw.shape[0] + 1), 32, dtype=np.int32)
-    return pa.StringArray.from_buffers(
-        raw.shape[0], pa.py_buffer(offsets), pa.py_buffer(digits.tobytes())
-    )
+    return pa.StringArray.from_buffers(raw.shape[0], pa.py_buffer(offsets), pa.py_buffer(digits))
 
 
 def _as_strings(values: Sequence[str] | pa.Array | pa.ChunkedArray) -> pa.Array:
