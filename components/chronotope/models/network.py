@@ -42,6 +42,28 @@ class Outputs(NamedTuple):
     place_scores: Tensor
 
 
+class _View(NamedTuple):
+    """The part of the catalogue that is scored: C candidates, all items by default.
+
+    Column 0 stands for the unknown item and everything that is no candidate.
+
+    Attributes:
+        column: Column of each item, int64, shape (n_items,); 0 if it is no candidate.
+        category, cell: int64, shape (C,).
+        xy_km: shape (C, 2); ``located`` float32, shape (C,).
+        popularity, popularity_week: shape (C,); ``by_hour`` (N_HOUR_BINS, C).
+    """
+
+    column: Tensor
+    category: Tensor
+    cell: Tensor
+    xy_km: Tensor
+    located: Tensor
+    popularity: Tensor
+    popularity_week: Tensor
+    by_hour: Tensor
+
+
 class ChronotopeNet(nn.Module):
     """Kernels, priors, an optional backbone, and the heads what, when and where."""
 
@@ -82,37 +104,72 @@ class ChronotopeNet(nn.Module):
         cells = np.unique(np.floor(xy_km / GRID_KM), axis=0, return_inverse=True)[1].ravel()
         cells = np.where(located, cells + 1, 0)
         self.n_cells = int(cells.max(initial=0)) + 1
+        self.has_coordinates = bool(located.any())
         self.register_buffer("item_category", torch.from_numpy(catalog.item_category).long())
         self.register_buffer("item_cell", torch.from_numpy(cells).long())
         self.register_buffer("item_xy_km", torch.from_numpy(xy_km.astype(np.float32)))
         self.register_buffer("item_located", torch.from_numpy(located.astype(np.float32)))
 
-    def forward(self, batch: Batch, priors: Priors) -> Outputs:
-        """Score every item, the next time and every place."""
+    def forward(self, batch: Batch, priors: Priors, candidates: Tensor | None = None) -> Outputs:
+        """Score items, the next time and every place.
+
+        Args:
+            batch: The queries.
+            priors: What everybody did before them.
+            candidates: Items to score, int64, shape (C,), the first of them 0; None
+                scores the whole catalogue.
+        """
+        view = self._view(priors, candidates)
         bank = self.kernels(batch, self.item_category)  # (B, H, K)
-        slot = self._slots(batch.item_idx)
+        slot = self._slots(batch.item_idx, view)
         context = self._context(batch, slot, hidden=False)
         weights = self.gate(context)
-        scores = self._prior_scores(batch, priors, bank, weights[:, len(KERNELS) :])
+        scores = self._prior_scores(batch, priors, view, bank, weights[:, len(KERNELS) :])
         own = self._own_scores(batch, bank, slot, context, weights[:, : len(KERNELS)])
-        scores = scores.scatter_add(1, batch.item_idx, own)
+        scores = scores.scatter_add(1, view.column[batch.item_idx], own)
         if self.backbone is not None:
             gap_h = hours_between(batch.request_s, batch.occurred_s[:, -1]) * batch.time_given
             state = self.backbone(batch, self.item_category, gap_h)
-            scores = scores + state @ self.backbone.item_table(self.item_category).T
+            table = self.backbone.item_table(self.item_category)
+            scores = scores + state @ (table if candidates is None else table[candidates]).T
         return Outputs(
             item_scores=scores,
             when=self._when(batch, slot),
             place_scores=self._place_scores(batch, priors, context, bank),
         )
 
-    def _slots(self, items: Tensor) -> Tensor:
-        """Column of one representative event of each event's item, shape (B, H)."""
-        columns = torch.arange(items.shape[1], device=items.device).expand_as(items)
-        table = torch.zeros(
-            items.shape[0], self.item_category.shape[0], dtype=torch.int64, device=items.device
+    def _view(self, priors: Priors, candidates: Tensor | None) -> _View:
+        if candidates is None:
+            return _View(
+                column=torch.arange(self.item_category.shape[0], device=self.item_category.device),
+                category=self.item_category,
+                cell=self.item_cell,
+                xy_km=self.item_xy_km,
+                located=self.item_located,
+                popularity=priors.popularity,
+                popularity_week=priors.popularity_week,
+                by_hour=priors.by_hour,
+            )
+        column = torch.zeros_like(self.item_category)
+        column[candidates] = torch.arange(len(candidates), device=column.device)
+        return _View(
+            column=column,
+            category=self.item_category[candidates],
+            cell=self.item_cell[candidates],
+            xy_km=self.item_xy_km[candidates],
+            located=self.item_located[candidates],
+            popularity=priors.popularity[candidates],
+            popularity_week=priors.popularity_week[candidates],
+            by_hour=priors.by_hour[:, candidates],
         )
-        return table.scatter(1, items, columns).gather(1, items)
+
+    def _slots(self, items: Tensor, view: _View) -> Tensor:
+        """Position of one representative event of each event's item, int64, (B, H)."""
+        at = torch.arange(items.shape[1], dtype=torch.int32, device=items.device)
+        columns = view.column[items]
+        shape = (items.shape[0], view.category.shape[0])
+        table = torch.zeros(shape, dtype=torch.int32, device=items.device)
+        return table.scatter(1, columns, at.expand_as(items)).gather(1, columns).long()
 
     def _context(self, batch: Batch, slot: Tensor, *, hidden: bool) -> Tensor:
         """Context of each query, shape (B, N_CONTEXT); without the request if hidden."""
@@ -159,8 +216,10 @@ class ChronotopeNet(nn.Module):
         kept: Tensor = score * ((slot == columns) & (batch.item_idx > 0)).float()
         return kept
 
-    def _prior_scores(self, batch: Batch, priors: Priors, bank: Tensor, weights: Tensor) -> Tensor:
-        """Score of everybody's past, the neighbourhood and the tastes, (B, n_items)."""
+    def _prior_scores(
+        self, batch: Batch, priors: Priors, view: _View, bank: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Score of everybody's past, the neighbourhood and the tastes, (B, C)."""
         last = batch.item_idx[:, -1]
         moment = hour_bin(
             local_weekday(batch.request_s, batch.request_offset_min),
@@ -168,21 +227,29 @@ class ChronotopeNet(nn.Module):
         )
         month = bank[..., 3]  # decay over 30 days, (B, H)
         taste = torch.log1p(self._histogram(batch, self.item_category, self.n_categories, month))
-        nearby = torch.log1p(self._histogram(batch, self.item_cell, self.n_cells, month))
-        taste = taste * weights[:, 3:4]
-        succession = priors.next_category[self.item_category[last]] * weights[:, 4:5]
-        by_category = (taste + succession)[:, self.item_category]
-        by_cell = (nearby * weights[:, 5:6])[:, self.item_cell]
-        apart_km = (self.item_xy_km[None] - self.item_xy_km[last][:, None]).square().sum(-1).sqrt()
-        both = self.item_located[None] * self.item_located[last][:, None]
-        dense = (
-            priors.popularity * weights[:, 0:1]
-            + priors.popularity_week * weights[:, 1:2]
-            + priors.by_hour[moment] * weights[:, 2:3]
-            - torch.log1p(2.0 * apart_km) * both * weights[:, 6:7]
+        succession = priors.next_category[self.item_category[last]]
+        of_category = taste * weights[:, 3:4] + succession * weights[:, 4:5]
+        scores = (
+            view.popularity * weights[:, 0:1]
+            + view.popularity_week * weights[:, 1:2]
+            + view.by_hour[moment] * weights[:, 2:3]
+            + of_category[:, view.category]
         )
+        if self.has_coordinates:
+            scores = scores + self._near_scores(batch, view, month, weights)
         follow = priors.next_item_log[last] * weights[:, 7:8]  # (B, M)
-        return (dense + by_category + by_cell).scatter_add(1, priors.next_item[last], follow)
+        return scores.scatter_add(1, view.column[priors.next_item[last]], follow)
+
+    def _near_scores(self, batch: Batch, view: _View, month: Tensor, weights: Tensor) -> Tensor:
+        """Score of the user's neighbourhoods and of the distance from the last item, (B, C)."""
+        last = batch.item_idx[:, -1]
+        nearby = torch.log1p(self._histogram(batch, self.item_cell, self.n_cells, month))
+        x_km, y_km = view.xy_km.unbind(1)
+        from_km = self.item_xy_km[last]
+        apart_km = torch.sqrt((x_km - from_km[:, :1]).square() + (y_km - from_km[:, 1:]).square())
+        both = view.located * self.item_located[last][:, None]
+        near = torch.log1p(2.0 * apart_km) * both
+        return (nearby * weights[:, 5:6])[:, view.cell] - near * weights[:, 6:7]
 
     def _histogram(self, batch: Batch, group: Tensor, n_groups: int, weight: Tensor) -> Tensor:
         """Weighted count of the history in groups of items, shape (B, n_groups)."""

@@ -21,4 +21,11 @@ class TrainingConfig(BaseModel):
     )
     max_targets: int = Field(100_000, ge=100, description="Targets an epoch at most.")
     patience: int = Field(2, ge=1, description="Epochs without a better later loss.")
+    full_softmax_items: int = Field(
+        20_000, ge=0, description="Larger catalogues are trained on sampled candidates."
+    )
+    n_negatives: int = Field(
+        1_000, ge=1, description="Popular, and again random, items beside a batch's own."
+    )
+    n_together: int = Field(8, ge=1, description="Targets of one user that share a batch.")
     seed: int = Field(0, ge=0, description="Seed of everything random.")

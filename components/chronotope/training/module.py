@@ -68,11 +68,23 @@ class NextEventModule(lightning.LightningModule):
 
     def _loss(self, example: Example) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the heads' losses, and each by name."""
-        outputs: Outputs = self.net(example.batch, example.priors)
-        what = next_item_loss(outputs.item_scores, example.item)
+        candidates = example.candidates
+        chosen = None if candidates is None else candidates.item_idx
+        outputs: Outputs = self.net(example.batch, example.priors, chosen)
+        what = _what_loss(outputs.item_scores, example)
         when = lognormal_mixture_nll(outputs.when, example.hours).mean()
         parts, total = {"what": what, "when": when}, what + SIDE_WEIGHT * when
         if self.net.n_places > 1 and not self.net.items_are_places:
             parts["where"] = next_item_loss(outputs.place_scores, example.place)
             total = total + SIDE_WEIGHT * parts["where"]
         return total, parts
+
+
+def _what_loss(item_scores: Tensor, example: Example) -> Tensor:
+    """Softmax cross-entropy over the catalogue or over the batch's candidates."""
+    candidates = example.candidates
+    if candidates is None:
+        return next_item_loss(item_scores, example.item)
+    column = torch.zeros(len(example.priors.popularity), dtype=torch.int64)
+    column[candidates.item_idx] = torch.arange(len(candidates.item_idx))
+    return next_item_loss(item_scores + candidates.log_weight, column[example.item])

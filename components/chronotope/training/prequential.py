@@ -15,6 +15,7 @@ from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.priors import Priors, count_priors
+from chronotope.training.candidates import Candidates, sample_candidates
 from chronotope.training.config import TrainingConfig
 
 
@@ -34,6 +35,7 @@ class Example(NamedTuple):
     item: Tensor
     hours: Tensor
     place: Tensor
+    candidates: Candidates | None
 
 
 def make_rounds(
@@ -79,7 +81,9 @@ class RoundBatches:
     """Whole batches, each within one round; shuffled anew each epoch.
 
     In training half of the batches tell the time of the request and half hide it; for
-    choosing the epoch both are seen for every target.
+    choosing the epoch both are seen for every target. Some targets of one user stay
+    together, so that a batch has few distinct items and, in a large catalogue, few
+    candidates.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class RoundBatches:
         """Keep references; nothing is gathered before iteration."""
         self.log, self.rounds, self.config = log, rounds, config
         self.history_len, self.train = history_len, train
+        self.starts = (log.user_start(), log.basket_start())
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -103,7 +108,7 @@ class RoundBatches:
 
     def __iter__(self) -> Iterator[Example]:
         """Yield the examples of one epoch."""
-        rng = np.random.default_rng((self.config.seed, self.epoch))
+        rng = np.random.default_rng((self.config.seed, self.epoch if self.train else 0))
         self.epoch += 1
         plan = [
             (round_, chunk, given)
@@ -113,33 +118,55 @@ class RoundBatches:
         ]
         order = rng.permutation(len(plan)) if self.train else range(len(plan))
         for at in order:
-            round_, chunk, given = plan[at]
-            yield make_example(self.log, chunk, round_.priors, self.history_len, given=given)
+            yield self._example(*plan[at], rng)
 
     def _chunks(
         self, positions: npt.NDArray[np.int64], rng: np.random.Generator
     ) -> list[npt.NDArray[np.int64]]:
-        shuffled = rng.permutation(positions) if self.train else positions
-        return np.split(
-            shuffled, np.arange(self.config.batch_size, len(shuffled), self.config.batch_size)
+        if self.train:
+            run = np.arange(len(positions)) // self.config.n_together
+            order = rng.permutation(run.max() + 1)[run]
+            positions = positions[np.argsort(order, kind="stable")]
+        size = self.config.batch_size
+        return np.split(positions, np.arange(size, len(positions), size))
+
+    def _example(
+        self,
+        round_: Round,
+        positions: npt.NDArray[np.int64],
+        given: bool,
+        rng: np.random.Generator,
+    ) -> Example:
+        """Gather the queries and the answers of some targets."""
+        queries = queries_at(
+            self.log,
+            positions,
+            history_len=self.history_len,
+            time_given=given,
+            starts=self.starts,
+        )
+        waited_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
+        item = self.log.item_idx[positions]
+        return Example(
+            batch=to_batch(queries, self.history_len),
+            priors=round_.priors,
+            item=torch.from_numpy(item).long(),
+            hours=torch.from_numpy((waited_s / 3600.0).astype(np.float32)),
+            place=torch.from_numpy(self.log.place_idx[positions]).long(),
+            candidates=self._candidates(round_.priors, queries.item_idx, item, rng),
         )
 
-
-def make_example(
-    log: EventLog,
-    positions: npt.NDArray[np.int64],
-    priors: Priors,
-    history_len: int,
-    *,
-    given: bool,
-) -> Example:
-    """Gather the queries and the answers of some targets."""
-    queries = queries_at(log, positions, history_len=history_len, time_given=given)
-    last_s = queries.occurred_s[:, -1]
-    return Example(
-        batch=to_batch(queries, history_len),
-        priors=priors,
-        item=torch.from_numpy(log.item_idx[positions]).long(),
-        hours=torch.from_numpy(((log.occurred_s[positions] - last_s) / 3600.0).astype(np.float32)),
-        place=torch.from_numpy(log.place_idx[positions]).long(),
-    )
+    def _candidates(
+        self,
+        priors: Priors,
+        history: npt.NDArray[np.int32],
+        item: npt.NDArray[np.int32],
+        rng: np.random.Generator,
+    ) -> Candidates | None:
+        """None for a catalogue small enough to score whole."""
+        n_items = len(priors.popularity)
+        if n_items <= self.config.full_softmax_items:
+            return None
+        popular = torch.topk(priors.popularity, self.config.n_negatives).indices.numpy()
+        own = np.concatenate([history.ravel(), item, popular])
+        return sample_candidates(own, n_items, self.config.n_negatives, rng)

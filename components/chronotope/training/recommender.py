@@ -4,7 +4,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import lightning
 import numpy as np
@@ -93,7 +93,11 @@ class ChronotopeRecommender:
         return self._priors
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:
-        """Train on a log, keep the epoch best on its last stretch, count the priors."""
+        """Train on a log, keep the epoch best on its last stretch, learn that too.
+
+        The last stretch first chooses the epoch; then one pass over it at a tenth of
+        the step size takes its targets in, and the priors are counted from everything.
+        """
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
         rounds, later = make_rounds(log, catalog, self.training)
@@ -110,6 +114,7 @@ class ChronotopeRecommender:
             best = self._run(module, train, valid, self.folder or Path(scratch))
             state = torch.load(best, weights_only=True)["state_dict"]
         module.load_state_dict(state)
+        self._finish(net, batches(later, train=True))
         self._net, self._catalog = net.eval(), catalog
         self.observe(log)
         return self
@@ -138,14 +143,32 @@ class ChronotopeRecommender:
         folder: Path,
     ) -> Path:
         """Train until later time no longer improves; returns the best checkpoint."""
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         keep = ModelCheckpoint(folder, "best", monitor="later_loss", save_last=True)
         stop = EarlyStopping("later_loss", patience=self.training.patience)
-        callbacks: list[Callback] = [keep, stop]
+        trainer = self._trainer([keep, stop], self.training.max_epochs)
+        last = folder / "last.ckpt"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+            trainer.fit(module, train, valid, ckpt_path=last if last.exists() else None)
+        return Path(keep.best_model_path)
+
+    def _finish(self, net: ChronotopeNet, later: RoundBatches) -> None:
+        """One pass over the last stretch, without a judge, at a tenth of the step size."""
+        gentle = self.training.model_copy(
+            update={"learning_rate": 0.1 * self.training.learning_rate}
+        )
+        module = NextEventModule(net, gentle, n_steps=len(later))
+        trainer = self._trainer([], 1, limit_val_batches=0, enable_checkpointing=False)
+        trainer.fit(module, later, later)
+
+    def _trainer(
+        self, callbacks: list[Callback], max_epochs: int, **options: Any
+    ) -> lightning.Trainer:
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         if self.progress:
-            callbacks.append(RichProgressBar())
-        trainer = lightning.Trainer(
-            max_epochs=self.training.max_epochs,
+            callbacks = [*callbacks, RichProgressBar()]
+        return lightning.Trainer(
+            max_epochs=max_epochs,
             accelerator="cpu",
             gradient_clip_val=1.0,
             callbacks=callbacks,
@@ -153,10 +176,5 @@ class ChronotopeRecommender:
             enable_progress_bar=self.progress,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            **options,
         )
-        last = folder / "last.ckpt"
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
-            trainer.fit(module, train, valid, ckpt_path=last if last.exists() else None)
-        return Path(keep.best_model_path)
