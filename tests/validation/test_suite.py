@@ -9,7 +9,7 @@ import pytest
 from chronotope.contracts.errors import ConfigError, DataError, ValidationFailed
 from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.verdict import Severity
-from chronotope.validation import build_docs, check_events, check_table, shares
+from chronotope.validation import build_docs, check_events, check_table, engine, shares
 
 SUITES = Path(__file__).parents[2] / "expectations"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,6 +73,18 @@ def test_a_changed_mix_of_events_is_a_warning() -> None:
     assert check(rows({}, {}, {"event_type": "buy"})).findings == ()
     (finding,) = check(rows({"event_type": "buy"}, {"event_type": "buy"})).findings
     assert (finding.severity, finding.column) == (Severity.WARNING, "event_type")
+
+
+def test_bounds_at_the_ends_decide_as_every_row_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = [{"lat": 999.0}, {"lat": None}, {"user_id": ""}, {"lat": 139.7, "lon": 35.7}, {}]
+    check = check_events(SUITES / "events.json", now=NOW, known_items=pa.array(["i"]))
+    for batch in (rows(*odd), rows({}, {}), rows({"lat": float("nan")}, {"item_id": "other"})):
+        quick = check(batch)
+        monkeypatch.setattr(engine, "_BOUNDS", frozenset())
+        slow = check(batch)
+        monkeypatch.undo()
+        assert quick.failing.column("row").equals(slow.failing.column("row"))
+        assert set(quick.findings) == set(slow.findings)
 
 
 def test_nothing_stops_the_delivery() -> None:

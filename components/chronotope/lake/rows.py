@@ -1,14 +1,18 @@
 """Rows on their way into a table: conformed to its schema, each key once."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from chronotope.contracts.errors import SchemaError
+from chronotope.contracts.ids import event_ids
+
+DIGEST_CHARS: Final = 32
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def conformed_schema(found: pa.Schema, wanted: pa.Schema) -> pa.Schema:
@@ -55,13 +59,53 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def first_of_each(keys: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
     """Mask of the first row of each key; None when every key occurs once."""
-    if pc.count_distinct(keys, mode="all").as_py() == len(keys):
+    suspects = repeated(hashes(keys))
+    if not len(suspects):
         return None
-    rows = pa.array(np.arange(len(keys)))
-    first = pa.table({"key": keys, "row": rows}).group_by("key").aggregate([("row", "min")])
-    mask = np.zeros(len(keys), dtype=np.bool_)
-    mask[first.column("row_min").to_numpy()] = True
-    return mask
+    rows = pa.array(np.arange(len(suspects)))
+    among = pa.table({"key": keys.take(pa.array(suspects)), "row": rows})
+    first = among.group_by("key").aggregate([("row", "min")]).column("row_min").to_numpy()
+    mask = np.ones(len(keys), dtype=np.bool_)
+    mask[suspects] = False
+    mask[suspects[first]] = True
+    return None if mask.all() else mask
+
+
+def hashes(keys: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """A 64-bit number a key, equal for equal keys; the rare clash is for the caller."""
+    found = [_hashes(chunk) for chunk in keys.chunks]
+    return np.concatenate([np.empty(0, np.uint64), *found])
+
+
+def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
+    digests = keys if _all_digests(keys) else event_ids([keys])
+    start = digests.offset * DIGEST_CHARS
+    text = np.frombuffer(digests.buffers()[2] or b"", dtype=np.uint8)
+    words = text[start : start + len(digests) * DIGEST_CHARS].view(np.uint64).reshape(-1, 4)
+    mixed = words[:, 0].copy()
+    for lane in (1, 2, 3):
+        mixed *= _ODD
+        mixed ^= words[:, lane]
+    mixed *= _ODD
+    return np.asarray(mixed ^ (mixed >> np.uint64(32)))
+
+
+def repeated(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Positions, in order, of the numbers that occur more than once."""
+    ordered = np.sort(numbers)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.flatnonzero(np.isin(numbers, twice)) if len(twice) else np.empty(0, np.int64)
+
+
+def _all_digests(keys: pa.Array) -> bool:
+    """Whether the keys lie in memory as ``event_ids`` makes them, 32 bytes each."""
+    if not pa.types.is_string(keys.type) or keys.null_count:
+        return False
+    offsets = np.frombuffer(keys.buffers()[1] or b"", dtype=np.int32)
+    own = offsets[keys.offset : keys.offset + len(keys) + 1]
+    return bool((np.diff(own) == DIGEST_CHARS).all()) and own[:1].tolist() == [
+        keys.offset * DIGEST_CHARS
+    ]
 
 
 def stream(

@@ -39,7 +39,7 @@ def build_docs(suite_path: Path, rows: pa.Table, folder: Path, *, now_s: int) ->
         Checkpoint(name=suite["name"], validation_definitions=[definition])
     )
     checkpoint.run(
-        batch_parameters={"dataframe": facts_of(rows)},
+        batch_parameters={"dataframe": facts_of(rows).to_pandas()},
         expectation_parameters={"now_s": now_s, "fresh_s": now_s - 30 * 86_400},
     )
     index = context.build_data_docs()["local_site"]

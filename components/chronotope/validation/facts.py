@@ -1,7 +1,6 @@
 """The numbers a suite looks at: cheap columns derived from rows, one row a row."""
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -9,8 +8,8 @@ from chronotope.contracts import columns as c
 from chronotope.lake.rows import first_of_each
 
 
-def facts_of(rows: pa.Table, known_items: pa.Array | None = None) -> pd.DataFrame:
-    """Frame of numbers the expectations name; texts stay in Arrow, which is faster.
+def facts_of(rows: pa.Table, known_items: pa.Array | None = None) -> pa.Table:
+    """Table of numbers the expectations name; texts stay in Arrow, which is faster.
 
     ``lat``, ``lon`` and ``utc_offset_min`` (NaN as infinity, so it is out of range),
     ``<id>_length`` (characters), ``<id>_repeated`` (1 where the key occurred before),
@@ -42,7 +41,22 @@ def facts_of(rows: pa.Table, known_items: pa.Array | None = None) -> pd.DataFram
         name: column.cast(pa.int64()) if pa.types.is_integer(column.type) else column
         for name, column in facts.items()
     }
-    return pa.table(wide).to_pandas()
+    return pa.table(wide)
+
+
+def extremes(facts: pa.Table) -> pa.Table:
+    """Two rows, the least and the greatest value of each column; unknown ones left out.
+
+    Whatever holds for both ends of a column holds for every value between bounds.
+    """
+    ends = {name: pc.min_max(facts.column(name)) for name in facts.column_names}
+    return pa.table(
+        [
+            pa.array([found["min"].as_py(), found["max"].as_py()], facts.schema.field(name).type)
+            for name, found in ends.items()
+        ],
+        schema=facts.schema,
+    )
 
 
 def _repeated(ids: pa.ChunkedArray) -> pa.Array:
