@@ -1,27 +1,25 @@
 """Check, stage and merge a delivery: all of it lands, or none of it."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.contracts.protocols import RowCheck
-from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.verdict import Finding
 from chronotope.ingestion.payload import to_payloads
 from chronotope.lake import Lake
-from chronotope.lake.rows import conform, conformed_schema
+from chronotope.lake.delivery import Delivery
+from chronotope.lake.refusals import refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +63,10 @@ class IngestReport:
 
 
 @dataclass(slots=True)
-class _Delivery:
+class _Progress:
     """Running totals while batches are staged."""
 
-    folder: Path
+    delivery: Delivery
     n_read: int = 0
     n_good: int = 0
     n_refused: int = 0
@@ -81,8 +79,8 @@ def ingest(
 ) -> IngestReport:
     """Write a delivery's good rows to the lake and the others to quarantine.
 
-    Batches are checked and staged to Parquet one at a time; only when the last has
-    passed is anything written, in one merge. Running again is safe.
+    Batches are checked and staged one at a time, while the next one is being read; only
+    when the last has passed is anything written, in one commit. Running again is safe.
 
     Args:
         batches: The delivery.
@@ -96,19 +94,26 @@ def ingest(
         ValidationFailed: A critical expectation failed; nothing was written.
         StoreError: Rows were lost on the way, or the lake refused.
     """
-    with tempfile.TemporaryDirectory(prefix="chronotope-") as stage:
-        delivery = _Delivery(Path(stage))
-        for number, batch in enumerate(batches):
-            _stage(delivery, number, batch, check, {c.RUN_ID: run_id, c.SOURCE: source})
-        if not delivery.n_read:
+    about = {c.RUN_ID: run_id, c.SOURCE: source}
+    with lake.delivery() as delivery:
+        progress = _Progress(delivery)
+        with ThreadPoolExecutor(1) as worker:
+            staged: Future[None] | None = None
+            for number, batch in enumerate(batches):
+                if staged is not None:
+                    staged.result()
+                staged = worker.submit(_stage, progress, number, batch, check, about)
+            if staged is not None:
+                staged.result()
+        if not progress.n_read:
             raise NotEnoughData(
                 "The delivery has no rows", received=source, way_out="Check the file or query"
             )
-        return _write(delivery, lake)
+        return _write(progress, lake)
 
 
 def _stage(
-    delivery: _Delivery, number: int, batch: IngestBatch, check: RowCheck, about: dict[str, str]
+    progress: _Progress, number: int, batch: IngestBatch, check: RowCheck, about: dict[str, str]
 ) -> None:
     refused = batch.refused.select(["row", c.REASONS])
     good, suite = batch.rows, "reading"
@@ -121,18 +126,18 @@ def _stage(
         keep = np.ones(len(batch.rows), dtype=np.bool_)
         keep[at] = False
         good = batch.rows if keep.all() else batch.rows.filter(pa.array(keep))
-        delivery.findings |= {(f.expectation, f.column): f for f in verdict.findings}
+        progress.findings |= {(f.expectation, f.column): f for f in verdict.findings}
     _conserve(len(batch.raw), len(good), len(refused))
     if len(good):
-        schema = conformed_schema(good.schema, EVENTS)
-        pq.write_table(conform(good, schema), delivery.folder / f"good-{number:06d}.parquet")
+        progress.delivery.add(good)
     if len(refused):
-        rows = _quarantined(batch.raw, refused, about | {c.SUITE: suite}, delivery.n_read)
-        pq.write_table(rows, delivery.folder / f"refused-{number:06d}.parquet")
-        delivery.reasons.update(pc.list_flatten(refused.column(c.REASONS)).to_pylist())
-    delivery.n_read += len(batch.raw)
-    delivery.n_good += len(good)
-    delivery.n_refused += len(refused)
+        rows = _quarantined(batch.raw, refused, about | {c.SUITE: suite}, progress.n_read)
+        with refusals("quarantine"):
+            pq.write_table(rows, progress.delivery.folder / f"refused-{number:06d}.parquet")
+        progress.reasons.update(pc.list_flatten(refused.column(c.REASONS)).to_pylist())
+    progress.n_read += len(batch.raw)
+    progress.n_good += len(good)
+    progress.n_refused += len(refused)
 
 
 def _quarantined(
@@ -152,23 +157,21 @@ def _quarantined(
     )
 
 
-def _write(delivery: _Delivery, lake: Lake) -> IngestReport:
-    for path in sorted(delivery.folder.glob("refused-*.parquet")):
+def _write(progress: _Progress, lake: Lake) -> IngestReport:
+    for path in sorted(progress.delivery.folder.glob("refused-*.parquet")):
         lake.quarantine(pq.read_table(path))
-    staged = [str(path) for path in sorted(delivery.folder.glob("good-*.parquet"))]
     duplicates, version = 0, lake.version("events") if lake.exists("events") else None
-    if staged:
-        schema = pa.unify_schemas([pq.read_schema(path) for path in staged])
-        counts = lake.merge_events(pads.dataset(staged, schema=schema))
+    if progress.n_good:
+        counts = lake.merge_delivery(progress.delivery)
         duplicates, version = counts.duplicates, counts.version
-        _conserve(delivery.n_good, counts.inserted, duplicates)
+        _conserve(progress.n_good, counts.inserted, duplicates)
     return IngestReport(
-        n_read=delivery.n_read,
-        n_good=delivery.n_good,
+        n_read=progress.n_read,
+        n_good=progress.n_good,
         n_duplicates=duplicates,
-        n_quarantined=delivery.n_refused,
-        reasons=dict(delivery.reasons.most_common()),
-        findings=tuple(delivery.findings.values()),
+        n_quarantined=progress.n_refused,
+        reasons=dict(progress.reasons.most_common()),
+        findings=tuple(progress.findings.values()),
         version=version,
     )
 

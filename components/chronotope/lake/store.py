@@ -1,7 +1,7 @@
 """One dataset's lake: Delta tables that are merged into, versioned and atomic."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as pads
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, USERS
+from chronotope.lake.delivery import Delivery, adopt, staging
+from chronotope.lake.refusals import refusals
 from chronotope.lake.rows import conform, conformed_schema, first_of_each, stream
 
 ROW: Final = "row"
@@ -77,6 +78,30 @@ class Lake:
         inserted = self._insert_new("events", source, schema, (c.EVENT_ID,), keep)
         return MergeCounts(inserted, n_rows - inserted, self.version("events"))
 
+    def delivery(self) -> AbstractContextManager[Delivery]:
+        """Open a delivery of events: batches are staged on the lake's disk, then merged."""
+        return staging(self.root)
+
+    def merge_delivery(self, delivery: Delivery) -> MergeCounts:
+        """Insert what was staged, as ``merge_events`` would, in one commit.
+
+        The files of a first delivery become the table's own; nothing is written twice.
+
+        Raises:
+            SchemaError: A column has another type in the table.
+            StoreError: The lake could not be written.
+        """
+        n_rows = delivery.n_rows()
+        if self.exists("events"):
+            schema = self._schema("events", delivery.schema)
+            rows, keep = delivery.dataset(), delivery.keep()
+            inserted = self._insert_new("events", rows, schema, (c.EVENT_ID,), keep)
+        else:
+            with refusals("events"):
+                inserted = delivery.leave_out_repeated()
+                adopt(delivery, self._path("events"))
+        return MergeCounts(inserted, n_rows - inserted, self.version("events"))
+
     def upsert_items(self, rows: pa.Table) -> int:
         """Insert new items and update changed ones by ``item_id``; returns the version."""
         return self._upsert("items", rows, c.ITEM_ID)
@@ -104,7 +129,7 @@ class Lake:
         """Drop a run's quarantined rows, after a replay took them over; returns how many."""
         if not self.exists("quarantine"):
             return 0
-        with _refusals("quarantine"):
+        with refusals("quarantine"):
             quoted = run_id.replace("'", "''")
             done = self._open("quarantine").delete(f"{c.RUN_ID} = '{quoted}'")
         return int(done["num_deleted_rows"] or 0)
@@ -149,7 +174,7 @@ class Lake:
                 received=path,
                 way_out="Ingest a delivery first",
             )
-        with _refusals(table):
+        with refusals(table):
             return DeltaTable(str(path), version=version)
 
     def _schema(self, table: str, found: pa.Schema) -> pa.Schema:
@@ -170,7 +195,7 @@ class Lake:
     ) -> int:
         """Write the first version, or MERGE rows whose key is new; returns how many."""
         reader = stream(rows, schema, keep)
-        with _refusals(table):
+        with refusals(table):
             if not self.exists(table):
                 self._path(table).parent.mkdir(parents=True, exist_ok=True)
                 write_deltalake(str(self._path(table)), reader, mode="error")
@@ -185,7 +210,7 @@ class Lake:
         unique = conform(rows, schema)
         keep = first_of_each(unique.column(key))
         unique = unique if keep is None else unique.filter(pa.array(keep))
-        with _refusals(table):
+        with refusals(table):
             if not self.exists(table):
                 self._path(table).parent.mkdir(parents=True, exist_ok=True)
                 write_deltalake(str(self._path(table)), unique, mode="error")
@@ -207,17 +232,3 @@ def _same(key: Sequence[str]) -> str:
 
 def _changed(name: str, known: bool) -> str:
     return f'(t."{name}" IS DISTINCT FROM s."{name}")' if known else f'(s."{name}" IS NOT NULL)'
-
-
-@contextmanager
-def _refusals(table: str) -> Iterator[None]:
-    """Turn a refusal of the disk or of Delta into an error with a way out."""
-    try:
-        yield
-    except (OSError, DeltaError) as error:
-        raise StoreError(
-            f"Table {table!r} could not be read or written",
-            received=error,
-            way_out="Check free disk space, permissions and the version asked for; "
-            "the last committed version is whole, and running again is safe",
-        ) from error
