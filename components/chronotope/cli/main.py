@@ -9,6 +9,10 @@ import typer
 
 from chronotope.cli.doctor import doctor
 from chronotope.cli.ingest import ingest
+from chronotope.cli.recommend import recommend
+from chronotope.cli.report import report
+from chronotope.cli.train import train
+from chronotope.cli.versions import history, promote, rollback
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +20,12 @@ app = typer.Typer(
     help="Predict what a user does next, when and where.",
 )
 app.command()(ingest)
+app.command()(train)
+app.command()(recommend)
+app.command()(promote)
+app.command()(rollback)
+app.command()(history)
+app.command()(report)
 app.command()(doctor)
 
 

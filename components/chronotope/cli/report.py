@@ -1,0 +1,45 @@
+"""``chronotope report``: where the latest report of a dataset lies."""
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chronotope.cli.console import command, print_json
+from chronotope.contracts.errors import StoreError
+from chronotope.contracts.workspace import Workspace
+
+
+def report(
+    dataset: Annotated[str, typer.Option(help="Dataset whose report is meant")],
+    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the path as JSON")] = False,
+) -> None:
+    """Print the path of the latest HTML report."""
+    with command(f"Looking for the report of {dataset}"):
+        path = latest_report(Workspace(root).reports(), dataset)
+    if as_json:
+        print_json({"dataset": dataset, "path": str(path)})
+    else:
+        typer.echo(str(path))
+    if open_it:
+        webbrowser.open(path.as_uri())
+
+
+def latest_report(folder: Path, dataset: str) -> Path:
+    """Newest of ``DATASET.html``, ``DATASET-*.html`` and everything below ``DATASET/``.
+
+    Raises:
+        StoreError: There is none.
+    """
+    patterns = (f"{dataset}.html", f"{dataset}-*.html", f"{dataset}/**/*.html")
+    found = [path.resolve() for pattern in patterns for path in folder.glob(pattern)]
+    if not found:
+        raise StoreError(
+            f"Dataset {dataset!r} has no report yet",
+            received=folder.resolve(),
+            way_out="Train a model; every training writes one",
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)

@@ -1,0 +1,86 @@
+"""The shapes of a question to the champion and of its answer."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Wish(BaseModel):
+    """What is asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(10, ge=1, le=1000, description="Number of items.")
+    lat: float | None = Field(None, ge=-90, le=90, description="Latitude of the user, degrees.")
+    lon: float | None = Field(None, ge=-180, le=180, description="Longitude of the user, degrees.")
+    within_km: float | None = Field(None, gt=0, description="Only items this near to the user.")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One recommended item; what is unknown is None.
+
+    Attributes:
+        id: External id.
+        title: What to show; "" if unknown.
+        probability: That it is the next one, over the whole catalogue.
+        lat, lon: Degrees WGS 84.
+        distance_km: From where the user asked.
+        reason: Why, in words.
+    """
+
+    id: str
+    title: str
+    probability: float
+    lat: float | None
+    lon: float | None
+    distance_km: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """Hours from the moment asked about to the next event, given the silence until then.
+
+    Attributes:
+        median_h: As likely sooner as later.
+        low_h, high_h: Central 80 % interval.
+    """
+
+    median_h: float
+    low_h: float
+    high_h: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place and the probability that the next event is there."""
+
+    id: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What, when and where.
+
+    Attributes:
+        dataset, version: The champion that answered.
+        user_id, at: Who was asked about, and the moment.
+        n_history: Events of the user before that moment.
+        items: Likeliest first.
+        when: None without a history.
+        where: Likeliest places; empty where items are places or have none.
+        notes: What the reader should know of this answer.
+    """
+
+    dataset: str
+    version: str
+    user_id: str
+    at: datetime
+    n_history: int
+    items: tuple[Item, ...]
+    when: When | None
+    where: tuple[Place, ...]
+    notes: tuple[str, ...]

@@ -1,0 +1,118 @@
+"""The champion of a dataset: found, opened, and its absence told clearly."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from chronotope.artifact.bundle import Manifest, Vocabulary, read_vocabulary
+from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
+from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.contracts.queries import Queries
+from chronotope.contracts.workspace import Workspace
+from chronotope.registry.journal import Journal
+from chronotope.registry.models import download
+from chronotope.registry.promotion import current_champion
+from chronotope.registry.store import MlflowStore, open_store
+
+
+class Answering(Protocol):
+    """A frozen model that says what, when and where."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model says of itself."""
+
+    def answer(self, queries: Queries) -> Answers:
+        """Answer a batch of queries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """A champion, opened.
+
+    Attributes:
+        version: Its version in the registry.
+        model: Answers queries.
+        vocabulary: The ids it speaks.
+    """
+
+    version: str
+    model: Answering
+    vocabulary: Vocabulary
+
+
+def known_datasets(root: Path) -> tuple[str, ...]:
+    """Datasets that were ingested below a root, sorted."""
+    return tuple(sorted(path.name for path in Workspace(root).lake("").glob("*") if path.is_dir()))
+
+
+def open_registry(root: Path, dataset: str) -> MlflowStore:
+    """The registry of a dataset that was ingested; makes no folder where there was none.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: Nothing has been trained yet.
+    """
+    if dataset not in known_datasets(root):
+        raise ConfigError(
+            f"No such dataset below {root.resolve()}",
+            received=dataset,
+            way_out=f"Ingest it first, or choose one of: {_listed(known_datasets(root))}",
+        )
+    if not (Workspace(root).mlruns / "mlflow.db").is_file():
+        raise _no_champion(dataset)
+    return open_store(Workspace(root).mlruns)
+
+
+def champion_version(store: MlflowStore, dataset: str) -> str:
+    """Version of the champion.
+
+    Raises:
+        StoreError: Nothing was promoted yet.
+    """
+    version = current_champion(store, dataset)
+    if version is None:
+        raise _no_champion(dataset)
+    return version
+
+
+def earlier_champion(store: MlflowStore, dataset: str) -> str:
+    """Version that a rollback returns to.
+
+    Raises:
+        StoreError: There is no earlier champion.
+    """
+    with Journal(store.root / "promotions.db").locked() as view:
+        reigns = view.reigns(dataset)
+    if len(reigns) < 2:
+        raise StoreError(
+            "There is no earlier champion to return to",
+            received=f"{dataset}: {[entry.version for entry in reigns]}",
+            way_out="Promote another version instead",
+        )
+    return reigns[-2].version
+
+
+def load_champion(root: Path, dataset: str) -> Champion:
+    """Open the champion's bundle, its digests verified.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: There is no champion yet.
+        ArtifactError: Its files are missing or damaged.
+    """
+    store = open_registry(root, dataset)
+    version = champion_version(store, dataset)
+    folder = download(store, dataset, version)
+    return Champion(version, OnnxRecommender.load(folder), read_vocabulary(folder))
+
+
+def _no_champion(dataset: str) -> StoreError:
+    return StoreError(
+        f"Dataset {dataset!r} has no champion yet",
+        way_out="Train a model, or promote a version with `chronotope promote`",
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "none yet"
