@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ConfigError, DataError
+from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.verdict import Verdict
 from chronotope.contracts.workspace import Workspace
@@ -31,9 +32,10 @@ from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
 from chronotope.ingestion.payload import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.store import ROW
-from chronotope.validation import check_events, check_table, shares
+from chronotope.validation import check_events, check_table, profile_of, shares
 
 _Counts: TypeAlias = dict[str, int]
+_PROFILED: Final = [c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.VALUE, c.LAT, c.LON]
 
 
 class IngestSettings(BaseModel):
@@ -48,7 +50,7 @@ class IngestSettings(BaseModel):
         None, description="Where the data files are, instead of what the YAML says"
     )
     batch_rows: int = Field(
-        200_000, ge=100, le=5_000_000, description="Rows held in memory and checked at a time"
+        500_000, ge=100, le=5_000_000, description="Rows held in memory and checked at a time"
     )
     noise: NoiseConfig = Field(NoiseConfig(), description="What is noise and stays out of features")
 
@@ -117,17 +119,9 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
         The fields of ``IngestReport``, ``dataset`` and ``run_id``.
     """
     spec, lake = _opened(dataset, settings)
-    known = lake.read("items", columns=[c.ITEM_ID]).column(0) if lake.exists("items") else None
-    profile = shares(lake.read("events", columns=[c.EVENT_TYPE])) if lake.exists("events") else None
-    check = check_events(
-        settings.suites / "events.json",
-        now=datetime.now(UTC),
-        known_items=None if known is None else known.combine_chunks(),
-        accepted=profile,
-    )
     report = ingest(
         _batches(spec, settings.batch_rows),
-        check=check,
+        check=_check(lake, settings),
         lake=lake,
         run_id=run_id(spec),
         source=spec.name,
@@ -203,6 +197,23 @@ def run_id(spec: DatasetSpec) -> str:
 def _opened(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
     spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
     return spec, Lake(Workspace(settings.root).lake(spec.name))
+
+
+def _check(lake: Lake, settings: IngestSettings) -> RowCheck:
+    """The suite, and what the lake holds already to compare with."""
+    items = lake.read("items") if lake.exists("items") else None
+    known = None if items is None else items.column(c.ITEM_ID).combine_chunks()
+    mix, seen, n_last = None, iter(()), 0
+    if lake.exists("events"):
+        mix = shares(lake.read("events", columns=[c.EVENT_TYPE]))
+        seen, n_last = lake.dataset("events").to_batches(columns=_PROFILED), lake.n_last("events")
+    return check_events(
+        settings.suites / "events.json",
+        now=datetime.now(UTC),
+        known_items=known,
+        accepted=mix,
+        profile=profile_of(seen, items=items, n_last=n_last),
+    )
 
 
 def _batches(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:

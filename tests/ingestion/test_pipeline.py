@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chronotope.contracts.errors import NotEnoughData, StoreError, ValidationFailed
 from chronotope.contracts.schemas import EVENTS
-from chronotope.contracts.verdict import Verdict
+from chronotope.contracts.verdict import Finding, Severity, Verdict
 from chronotope.ingestion import IngestBatch, IngestReport, ingest, replay_quarantine
 from chronotope.lake import Lake
 
@@ -67,6 +67,31 @@ def test_a_critical_failure_in_the_last_batch_writes_nothing(tmp_path: Path) -> 
         deliver(tmp_path, "ab!", "C")
     assert not Lake(tmp_path).exists("events")
     assert not Lake(tmp_path).exists("quarantine")
+
+
+class Watching:
+    """A check that finds the delivery as a whole too small, or too small to accept."""
+
+    def __init__(self, smallest: int) -> None:
+        self.seen, self.smallest = 0, smallest
+
+    def __call__(self, rows: pa.Table) -> Verdict:
+        self.seen += len(rows)
+        return check(rows)
+
+    def of_delivery(self) -> tuple[Finding, ...]:
+        if self.seen < self.smallest:
+            raise ValidationFailed("Too small")
+        return (Finding("large", "", Severity.WARNING, 0, f"{self.seen} rows"),)
+
+
+def test_the_delivery_as_a_whole_is_judged_before_anything_is_written(tmp_path: Path) -> None:
+    lake, two = Lake(tmp_path), [batch("ab"), batch("!c")]
+    with pytest.raises(ValidationFailed, match="Too small"):
+        ingest(two, check=Watching(5), lake=lake, run_id="r", source="s")
+    assert not lake.exists("events")
+    report = ingest(two, check=Watching(4), lake=lake, run_id="r", source="s")
+    assert [finding.observed for finding in report.findings] == ["4 rows"]
 
 
 def test_a_delivery_without_a_good_row_only_fills_quarantine(tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ def test_first_and_later_deliveries_keep_the_first_row_of_each_id(tmp_path: Path
     assert rows == {"event_id": list("abcde"), "n": [1, 1, 2, 3, None]}
 
 
+def test_the_last_version_tells_what_it_brought(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    deliver(lake, events("abc"))
+    assert lake.n_last("events") == 3
+    deliver(lake, events("cd"))
+    assert lake.n_last("events") == 1
+
+
 def test_columns_may_come_in_a_later_batch_but_keep_their_type(tmp_path: Path) -> None:
     deliver(Lake(tmp_path), events("a"), events("b", weather="rain"))
     table = Lake(tmp_path).read("events").sort_by("event_id")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,18 @@ class IngestBatch:
     rows: pa.Table
     kept: npt.NDArray[np.int64]
     refused: pa.Table
+
+
+@runtime_checkable
+class DeliveryCheck(RowCheck, Protocol):
+    """A check that also judges the delivery as a whole, before anything is written."""
+
+    def of_delivery(self) -> tuple[Finding, ...]:
+        """What does not hold of all batches together.
+
+        Raises:
+            ValidationFailed: It is critical.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,10 @@ class _Progress:
     reasons: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
 
+    def note(self, findings: Iterable[Finding]) -> None:
+        """Keep what does not hold; of equal findings the last."""
+        self.findings |= {(each.expectation, each.column): each for each in findings}
+
 
 def ingest(
     batches: Iterable[IngestBatch], *, check: RowCheck, lake: Lake, run_id: str, source: str
@@ -84,7 +101,7 @@ def ingest(
 
     Args:
         batches: The delivery.
-        check: Judges normalised rows.
+        check: Judges normalised rows, and a ``DeliveryCheck`` all of them together.
         lake: Where to write.
         run_id: Name of this run; the same run's rows are quarantined once.
         source: Where the delivery comes from, for people.
@@ -109,6 +126,8 @@ def ingest(
             raise NotEnoughData(
                 "The delivery has no rows", received=source, way_out="Check the file or query"
             )
+        if isinstance(check, DeliveryCheck):
+            progress.note(check.of_delivery())
         return _write(progress, lake)
 
 
@@ -126,7 +145,7 @@ def _stage(
         keep = np.ones(len(batch.rows), dtype=np.bool_)
         keep[at] = False
         good = batch.rows if keep.all() else batch.rows.filter(pa.array(keep))
-        progress.findings |= {(f.expectation, f.column): f for f in verdict.findings}
+        progress.note(verdict.findings)
     _conserve(len(batch.raw), len(good), len(refused))
     if len(good):
         progress.delivery.add(good)

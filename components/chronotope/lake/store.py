@@ -142,6 +142,12 @@ class Lake:
         """Latest version of a table, the data version."""
         return self._open(table).version()
 
+    def n_last(self, table: str) -> int:
+        """Rows that the latest version of a table has more than the one before."""
+        version = self.version(table)
+        before = self.dataset(table, version - 1).count_rows() if version else 0
+        return int(self.dataset(table, version).count_rows() - before)
+
     def read(
         self, table: str, version: int | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:

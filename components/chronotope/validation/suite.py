@@ -1,6 +1,7 @@
 """Check rows against a suite: rows that fail, findings, and what stops the delivery."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +14,11 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.verdict import Finding, Severity, Verdict
+from chronotope.validation.drift import PSI_BOUND, Profile, Watch, stability_index
 from chronotope.validation.engine import batch_definition, load_suite, open_context, results_of
 from chronotope.validation.facts import facts_of
 
 FRESH_DAYS: Final = 30
-PSI_BOUND: Final = 0.25
-"""Above this a distribution counts as changed (Siddiqi 2006)."""
-
 _ORDER: Final = tuple(Severity)
 _FAILING: Final = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string()))])
 
@@ -30,8 +29,9 @@ def check_events(
     now: datetime,
     known_items: pa.Array | None = None,
     accepted: Mapping[str, float] | None = None,
-) -> RowCheck:
-    """Build the check of event batches.
+    profile: Profile | None = None,
+) -> "EventCheck":
+    """Build the check of the event batches of one delivery.
 
     A critical expectation on rows sends them to ``Verdict.failing``; on the table it
     stops the delivery; warnings and infos are findings.
@@ -41,18 +41,52 @@ def check_events(
         now: Instant of the check, with a zone; later events are in the future.
         known_items: Item ids of the lake; None skips the check of references.
         accepted: ``shares`` of the last accepted version; None skips the comparison.
+        profile: ``profile_of`` the last accepted version; None skips what compares the
+            delivery as a whole.
     """
     suite = load_suite(suite_path)
     definition = batch_definition(open_context(), suite["name"])
     fresh = now - timedelta(days=FRESH_DAYS)
     parameters = {"now_s": int(now.timestamp()), "fresh_s": int(fresh.timestamp())}
 
-    def check(batch: pa.Table) -> Verdict:
+    def judge(batch: pa.Table) -> Verdict:
         results = results_of(definition, suite, facts_of(batch, known_items), parameters)
         drift = [] if accepted is None else _drift(shares(batch), accepted)
         return _verdict(suite["name"], results, len(batch), drift)
 
-    return check
+    return EventCheck(judge, None if profile is None else Watch(profile))
+
+
+@dataclass(frozen=True, slots=True)
+class EventCheck:
+    """Judges batch after batch, and at the end the delivery they make up.
+
+    Attributes:
+        judge: Judges a batch by itself.
+        watch: Counts over the batches; None compares nothing.
+    """
+
+    judge: Callable[[pa.Table], Verdict]
+    watch: Watch | None
+
+    def __call__(self, batch: pa.Table) -> Verdict:
+        """Check one batch.
+
+        Raises:
+            ValidationFailed: A critical expectation on the table failed.
+        """
+        verdict = self.judge(batch)
+        if self.watch is not None:
+            self.watch.see(batch)
+        return verdict
+
+    def of_delivery(self) -> tuple[Finding, ...]:
+        """What the delivery as a whole does not hold, once all batches were seen.
+
+        Raises:
+            ValidationFailed: Most rows have latitude and longitude swapped.
+        """
+        return () if self.watch is None else self.watch.findings()
 
 
 def check_table(suite_path: Path) -> RowCheck:
@@ -84,9 +118,8 @@ def population_stability(now: Mapping[str, float], accepted: Mapping[str, float]
         0.879
     """
     names = sorted({*now, *accepted})
-    p = np.array([max(now.get(name, 0.0), 1e-4) for name in names])
-    q = np.array([max(accepted.get(name, 0.0), 1e-4) for name in names])
-    return float(((p - q) * np.log(p / q)).sum())
+    p, q = (np.array([shares.get(name, 0.0) for name in names]) for shares in (now, accepted))
+    return stability_index(p, q)
 
 
 def _drift(now: Mapping[str, float], accepted: Mapping[str, float]) -> list[Finding]:
