@@ -11,6 +11,7 @@ from chronotope.cli.doctor import doctor
 from chronotope.cli.ingest import ingest
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
+from chronotope.cli.train import train
 from chronotope.cli.versions import history, promote, rollback
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     help="Predict what a user does next, when and where.",
 )
 app.command()(ingest)
+app.command()(train)
 app.command()(recommend)
 app.command()(promote)
 app.command()(rollback)
