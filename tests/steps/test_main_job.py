@@ -1,10 +1,10 @@
 """From a feature snapshot to a champion, on the simulated city."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items
@@ -13,9 +13,11 @@ from chronotope.features.sources import FeaturesConfig
 from chronotope.registry.gate import GateConfig
 from chronotope.registry.promotion import current_champion
 from chronotope.registry.store import open_store
-from chronotope.steps.judge_holdout import judge_holdout, train_final
+from chronotope.steps.compress_model import compress_model
+from chronotope.steps.judge_holdout import judge_holdout
 from chronotope.steps.promote_bundle import promote_bundle, register_bundle
 from chronotope.steps.settings import TrainSettings
+from chronotope.steps.train_final import train_final
 from chronotope.steps.tune_parameters import freeze_folds, tune_parameters
 
 pytestmark = pytest.mark.slow
@@ -29,6 +31,7 @@ def settings(root: Path) -> TrainSettings:
             "folds": {"k": 2},
             "model": {"history_len": 32},
             "training": {"max_epochs": 6, "n_rounds": 2, "batch_size": 64},
+            "compression": {"variants": ["int8_tables"], "pruned_units": 0.0},
             "max_fold_targets": 300,
             "max_holdout_targets": 600,
         }
@@ -49,14 +52,17 @@ def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> N
     chosen, run = settings(tmp_path), tmp_path / "data" / "runs" / "city" / "one"
     assert freeze_folds(ref.path, chosen, run) == freeze_folds(ref.path, chosen, run)
     best = tune_parameters(ref.path, chosen, run)
-    bundle = train_final(ref.path, chosen, run, best["params"], "1")
-    metrics = judge_holdout(OnnxRecommender.load(bundle), ref.path, chosen, run)
-    said = promote_bundle(ref.path, bundle, chosen, register_bundle(bundle, chosen, metrics))
+    trained = Path(train_final(ref.path, chosen, run, best["params"]))
+    bundle = Path(compress_model(ref.path, chosen, run, trained, "1")["bundle"])
+    metrics = judge_holdout(ref.path, chosen, run, bundle)["models"]
+
+    def judged(settings: TrainSettings) -> dict[str, Any]:
+        registered = register_bundle(bundle, settings, metrics)
+        return promote_bundle(ref.path, settings, run, bundle, registered)
+
+    said = judged(chosen)
     champion = current_champion(open_store(tmp_path / "mlruns"), "city")
     assert champion == (None if said["reasons"] else said["version"])
     assert metrics["popularity"]["ndcg_10"] < metrics["challenger"]["ndcg_10"] < 0.9
-    worst = promote_bundle(
-        ref.path, bundle, strict(chosen), register_bundle(bundle, chosen, metrics)
-    )
-    assert any("does not beat popularity" in reason for reason in worst["reasons"])
+    assert any("does not beat popularity" in reason for reason in judged(strict(chosen))["reasons"])
     assert current_champion(open_store(tmp_path / "mlruns"), "city") == champion

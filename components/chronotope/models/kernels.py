@@ -25,6 +25,9 @@ KERNELS = (
     "transition_2",
     "category_hour",
     "after_hour",
+    "after_hour_30d",
+    "after_weekend_hour",
+    "after_recent",
     "place",
 )
 """Names of the kernels, in the order of the last axis of ``KernelBank``'s output."""
@@ -56,6 +59,7 @@ class KernelBank(nn.Module):
         valid = (items > 0).float()
         age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
         decay = torch.exp(-age_h[..., None] / self.log_tau_h.exp())  # (B, H, 4)
+        month = decay[..., 2]
         hours = local_hour(batch.occurred_s, batch.utc_offset_min)
         hour = self._same_hour(hours, local_hour(batch.request_s, batch.request_offset_min))
         days = local_weekday(batch.occurred_s, batch.utc_offset_min)
@@ -68,12 +72,15 @@ class KernelBank(nn.Module):
         categories = item_category[items]
         category = _same(_shift(categories), categories[:, -1:])
         after_hour = self._same_hour(_shift(hours), hours[:, -1])
+        last_day = days[:, -1:]
+        after_weekend = ((_shift(days) >= 5) == (last_day >= 5)).float()
+        wait_h = hours_between(batch.occurred_s, _shift(batch.occurred_s))
+        after_recent = after_hour * torch.exp(-wait_h / 12.0) * month
         rank = torch.arange(items.shape[1] - 1, -1, -1, device=items.device).float()
         by_rank = torch.exp(-rank / self.log_tau_rank.exp()).expand_as(hour)
         here = torch.where(
             batch.request_place_idx > 0, batch.request_place_idx, batch.place_idx[:, -1]
         )
-        month = decay[..., 2]
         bank = [
             torch.ones_like(hour),
             *decay.unbind(-1),
@@ -88,7 +95,10 @@ class KernelBank(nn.Module):
             transition * after_hour,
             second,
             category * after_hour,
+            after_hour,
             after_hour * month,
+            after_hour * after_weekend,
+            after_recent,
             _same(batch.place_idx, here[:, None]),
         ]
         return torch.stack(bank, dim=-1) * valid[..., None]

@@ -16,8 +16,7 @@ from chronotope.registry.gate import judge
 from chronotope.registry.models import download, register
 from chronotope.registry.promotion import current_champion, nominate, promote
 from chronotope.registry.store import MlflowStore, open_store
-from chronotope.splitting.folds import load_folds
-from chronotope.splitting.targets import targets_between
+from chronotope.steps.holdout import judging_targets
 from chronotope.steps.settings import TrainSettings
 
 
@@ -44,16 +43,16 @@ def register_bundle(
 
 
 def promote_bundle(
-    features: Path, bundle: Path, settings: TrainSettings, registered: dict[str, str]
+    features: Path, settings: TrainSettings, run: Path, bundle: Path, registered: dict[str, str]
 ) -> dict[str, Any]:
     """Gate, bless and promote; a version that fails stays ``challenger`` with reasons."""
-    store, run = open_store(settings.workspace.mlruns), bundle.parent
+    store = open_store(settings.workspace.mlruns)
     name, version = registered["name"], registered["version"]
     nominate(store, name, version)
     champion = current_champion(store, name)
     reasons = (
         *_gate_reasons(store, name, champion, features, settings, run),
-        *_blessing_reasons(features, bundle, settings),
+        *_blessing_reasons(features, settings, run, bundle),
     )
     if not reasons:
         promote(
@@ -91,17 +90,16 @@ def _values(
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """NDCG@10 of the reigning champion on the challenger's targets."""
     log, catalog = load_features(features)
-    fold = load_folds(run / "folds.json").holdout
-    targets = targets_between(
-        log, fold.test_start_s, fold.test_end_s, max_targets=settings.max_holdout_targets
-    )
+    targets = judging_targets(log, settings, run)
     outcomes = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
     return gains(outcomes.rank, 10)
 
 
-def _blessing_reasons(features: Path, bundle: Path, settings: TrainSettings) -> tuple[str, ...]:
+def _blessing_reasons(
+    features: Path, settings: TrainSettings, run: Path, bundle: Path
+) -> tuple[str, ...]:
     log, _ = load_features(features)
-    probes = np.load(bundle.parent / "probes.npz")
+    probes = np.load(run / "probes.npz")
     history_len = read_manifest(bundle).history_len
     queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
     blessing = bless(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.compression.choose import CompressionConfig
 from chronotope.contracts.workspace import Workspace
 from chronotope.models.config import ModelConfig
 from chronotope.registry.bless import BlessConfig
@@ -25,6 +26,9 @@ class TrainSettings(BaseModel):
     study: StudyConfig = Field(StudyConfig(n_trials=4), description="How parameters are searched.")
     gate: GateConfig = Field(GateConfig(), description="What a challenger has to show.")
     bless: BlessConfig = Field(BlessConfig(), description="What the artefact has to meet.")
+    compression: CompressionConfig = Field(
+        CompressionConfig(), description="What compression tries and may cost."
+    )
     max_fold_targets: int = Field(5_000, ge=50, description="Targets judged in each fold.")
     max_holdout_targets: int = Field(20_000, ge=50, description="Targets of the final judgement.")
 

@@ -11,8 +11,9 @@ from chronotope.metrics.evaluate import evaluate
 from chronotope.metrics.summary import summarise
 from chronotope.models.config import ModelConfig
 from chronotope.registry.store import open_store
-from chronotope.splitting.folds import load_folds, rolling_origin, save_folds
+from chronotope.splitting.folds import rolling_origin, save_folds
 from chronotope.splitting.targets import targets_between
+from chronotope.steps.holdout import frozen_folds
 from chronotope.steps.settings import TrainSettings
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
@@ -24,12 +25,9 @@ DEFAULT = {"backbone": "none", "n_hidden": 24, "learning_rate": 5e-3, "weight_de
 
 def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
     """Cut the log once per study and store the cuts; returns their digest."""
-    path = run / "folds.json"
-    if path.exists():
-        return load_folds(path).digest
     log, _ = load_features(features)
     run.mkdir(parents=True, exist_ok=True)
-    return save_folds(rolling_origin(log, settings.folds), path)
+    return save_folds(rolling_origin(log, settings.folds), run / "frozen_folds.json")
 
 
 def search_space(trial: Suggest) -> dict[str, object]:
@@ -59,13 +57,13 @@ def tune_parameters(features: Path, settings: TrainSettings, run: Path) -> dict[
     Args:
         features: Feature snapshot.
         settings: Budget and configs.
-        run: Folder of this training; holds ``folds.json``.
+        run: Folder of this training; holds the frozen folds.
 
     Returns:
         ``params`` and ``value`` of the best trial, JSON-able.
     """
     log, catalog = load_features(features)
-    folds = load_folds(run / "folds.json")
+    folds = frozen_folds(run)
     store = open_store(settings.workspace.mlruns)
 
     def objective(params: dict[str, Any], index: int, tracker: Tracker) -> float:

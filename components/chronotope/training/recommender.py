@@ -4,6 +4,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Self
 
 import lightning
@@ -17,7 +18,7 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 
-from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.errors import ArtifactError, ChronotopeError
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
@@ -114,7 +115,7 @@ class ChronotopeRecommender:
             best = self._run(module, train, valid, self.folder or Path(scratch))
             state = torch.load(best, weights_only=True)["state_dict"]
         module.load_state_dict(state)
-        self._finish(net, batches(later, train=True))
+        fine_tuned(net, batches(later, train=True), progress=self.progress)
         self._net, self._catalog = net.eval(), catalog
         self.observe(log)
         return self
@@ -124,6 +125,43 @@ class ChronotopeRecommender:
         if self._catalog is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
         self._priors = count_priors(log, self._catalog)
+
+    def save(self, path: Path) -> None:
+        """Write configs, parameters and priors, whole or not at all."""
+        draft = path.with_suffix(".draft")
+        torch.save(
+            {
+                "model": self.model.model_dump_json(),
+                "training": self.training.model_dump_json(),
+                "net": self.net.state_dict(),
+                "priors": self.priors._asdict(),
+            },
+            draft,
+        )
+        draft.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, catalog: Catalog) -> Self:
+        """Read what ``save`` wrote; nothing is unpickled but tensors and strings.
+
+        Raises:
+            ArtifactError: The file is missing, damaged or of another catalogue.
+        """
+        try:
+            kept = torch.load(path, weights_only=True)
+            model = cls(
+                ModelConfig.model_validate_json(kept["model"]),
+                TrainingConfig.model_validate_json(kept["training"]),
+            )
+            net = ChronotopeNet(model.model, catalog)
+            net.load_state_dict(kept["net"])
+        except (OSError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
+            raise ArtifactError(
+                "The trained model cannot be read", received=path, way_out="Train it again"
+            ) from error
+        model._net, model._catalog = net.eval(), catalog
+        model._priors = Priors(**kept["priors"])
+        return model
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items, float32, shape (B, n_items)."""
@@ -145,36 +183,39 @@ class ChronotopeRecommender:
         """Train until later time no longer improves; returns the best checkpoint."""
         keep = ModelCheckpoint(folder, "best", monitor="later_loss", save_last=True)
         stop = EarlyStopping("later_loss", patience=self.training.patience)
-        trainer = self._trainer([keep, stop], self.training.max_epochs)
+        trainer = _trainer([keep, stop], self.training.max_epochs, progress=self.progress)
         last = folder / "last.ckpt"
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
             trainer.fit(module, train, valid, ckpt_path=last if last.exists() else None)
         return Path(keep.best_model_path)
 
-    def _finish(self, net: ChronotopeNet, later: RoundBatches) -> None:
-        """One pass over the last stretch, without a judge, at a tenth of the step size."""
-        gentle = self.training.model_copy(
-            update={"learning_rate": 0.1 * self.training.learning_rate}
-        )
-        module = NextEventModule(net, gentle, n_steps=len(later))
-        trainer = self._trainer([], 1, limit_val_batches=0, enable_checkpointing=False)
-        trainer.fit(module, later, later)
 
-    def _trainer(
-        self, callbacks: list[Callback], max_epochs: int, **options: Any
-    ) -> lightning.Trainer:
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        if self.progress:
-            callbacks = [*callbacks, RichProgressBar()]
-        return lightning.Trainer(
-            max_epochs=max_epochs,
-            accelerator="cpu",
-            gradient_clip_val=1.0,
-            callbacks=callbacks,
-            logger=False,
-            enable_progress_bar=self.progress,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            **options,
-        )
+def fine_tuned(
+    net: ChronotopeNet, batches: RoundBatches, *, progress: bool = False
+) -> ChronotopeNet:
+    """Train a network in place for one pass at a tenth of the step size; returns it."""
+    config = batches.config
+    gentle = config.model_copy(update={"learning_rate": 0.1 * config.learning_rate})
+    module = NextEventModule(net, gentle, n_steps=len(batches))
+    trainer = _trainer([], 1, progress=progress, limit_val_batches=0, enable_checkpointing=False)
+    trainer.fit(module, batches, batches)
+    net.eval()
+    return net
+
+
+def _trainer(
+    callbacks: list[Callback], max_epochs: int, *, progress: bool, **options: Any
+) -> lightning.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    return lightning.Trainer(
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        gradient_clip_val=1.0,
+        callbacks=[*callbacks, RichProgressBar()] if progress else callbacks,
+        logger=False,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **options,
+    )

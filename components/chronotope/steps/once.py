@@ -1,0 +1,48 @@
+"""Do a step once: a run that was killed goes on after its last finished step."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
+    """The step's result: read if it was finished before, else worked out and kept.
+
+    The result lies in ``<run>/<step>.json`` beside the seconds it took and the peak
+    memory of the process by then; it is written whole or not at all.
+
+    Args:
+        run: Folder of this run.
+        step: Name of the step.
+        work: Does the step; returns something JSON-able.
+    """
+    path = run / f"{step}.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))["result"]
+    began = time.perf_counter()
+    result = work()
+    kept = {
+        "result": result,
+        "seconds": round(time.perf_counter() - began, 3),
+        "peak_mb": round(_peak_mb(), 1),
+    }
+    run.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(kept, indent=2), encoding="utf-8")
+    draft.replace(path)
+    return result
+
+
+def step_costs(run: Path, step: str) -> tuple[float, float]:
+    """Seconds and peak megabytes of a finished step."""
+    kept = json.loads((run / f"{step}.json").read_text(encoding="utf-8"))
+    return kept["seconds"], kept["peak_mb"]
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024.0 if sys.platform != "darwin" else 1024.0**2)

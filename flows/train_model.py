@@ -1,0 +1,117 @@
+"""Train, compress, judge and promote a model of a dataset's feature snapshot."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from chronotope.steps.compress_model import compress_model
+from chronotope.steps.judge_holdout import judge_holdout
+from chronotope.steps.once import once
+from chronotope.steps.promote_bundle import promote_bundle, register_bundle
+from chronotope.steps.report_training import report_training
+from chronotope.steps.run_folder import run_folder
+from chronotope.steps.settings import TrainSettings
+from chronotope.steps.train_final import train_final
+from chronotope.steps.tune_parameters import freeze_folds, tune_parameters
+from flows.ingest_events import IngestSettings, ingest_events
+
+_TASK: Final[dict[str, Any]] = {
+    "cache_policy": NO_CACHE,  # finished steps are kept in the run's folder, server or not
+    "result_serializer": "json",
+}
+
+
+@flow(name="train-model", result_serializer="json")
+def train_model(
+    dataset: str,
+    settings: TrainSettings = TrainSettings(),  # noqa: B008 - frozen
+    ingestion: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Ingest what is new, then tune, train, compress, judge, register, promote, report.
+
+    A run that was killed goes on after its last finished step.
+
+    Args:
+        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
+        settings: Folds, search, training, compression, gate.
+        ingestion: Where data are and how they are read; its root is the settings' root.
+
+    Returns:
+        ``judged``, ``compressed``, ``promoted`` and ``report``.
+    """
+    taken = ingest_events(dataset, ingestion.model_copy(update={"root": settings.root}))
+    features, name = Path(taken["features"]["path"]), taken["events"]["dataset"]
+    run = run_folder(features, name, settings)
+    best = choose_parameters(features, settings, run)
+    trained = fit(features, settings, run, best["params"])
+    compressed = compress(features, settings, run, trained, taken["features"]["data_version"])
+    bundle = Path(compressed["bundle"])
+    judged = judge(features, settings, run, bundle)
+    promoted = register_and_promote(features, settings, run, bundle, judged)
+    found = {"compressed": compressed, "judged": judged, "promoted": promoted}
+    written = report(run, settings, taken, found)
+    publish(name, judged, written)
+    return {**found, **written, "tuned": best, "ingested": taken}
+
+
+@task(**_TASK)
+def choose_parameters(features: Path, settings: TrainSettings, run: Path) -> dict[str, Any]:
+    """Freeze the folds and search hyper-parameters over them."""
+    once(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
+    return dict(once(run, "tune_parameters", lambda: tune_parameters(features, settings, run)))
+
+
+@task(**_TASK)
+def fit(features: Path, settings: TrainSettings, run: Path, params: dict[str, Any]) -> Path:
+    """Train on everything before the holdout."""
+    return Path(once(run, "train_final", lambda: train_final(features, settings, run, params)))
+
+
+@task(**_TASK)
+def compress(
+    features: Path, settings: TrainSettings, run: Path, trained: Path, data_version: str
+) -> dict[str, Any]:
+    """Prune, distil, quantise, export; keep the smallest that is as good."""
+    work = lambda: compress_model(features, settings, run, trained, data_version)  # noqa: E731
+    return dict(once(run, "compress_model", work))
+
+
+@task(**_TASK)
+def judge(features: Path, settings: TrainSettings, run: Path, bundle: Path) -> dict[str, Any]:
+    """Judge the bundle and every baseline on the holdout."""
+    return dict(once(run, "judge_holdout", lambda: judge_holdout(features, settings, run, bundle)))
+
+
+@task(**_TASK)
+def register_and_promote(
+    features: Path, settings: TrainSettings, run: Path, bundle: Path, judged: dict[str, Any]
+) -> dict[str, Any]:
+    """Register the bundle; champion if gate and blessing say so."""
+    work = lambda: register_bundle(bundle, settings, judged["models"])  # noqa: E731
+    registered = once(run, "register_bundle", work)
+    final = lambda: promote_bundle(features, settings, run, bundle, registered)  # noqa: E731
+    return dict(once(run, "promote_bundle", final))
+
+
+@task(**_TASK)
+def report(
+    run: Path, settings: TrainSettings, taken: dict[str, Any], found: dict[str, Any]
+) -> dict[str, str]:
+    """Write the HTML report and the model card."""
+    return report_training(run, settings, taken, found)
+
+
+@task(**_TASK)
+def publish(dataset: str, judged: dict[str, Any], written: dict[str, str]) -> None:
+    """Show the metrics and the report's link beside the run."""
+    key = f"train-{dataset.replace('_', '-')}"
+    names = ("acc_1", "acc_10", "ndcg_10", "mrr")
+    rows = [
+        {"model": model, **{name: round(found[name], 4) for name in names}}
+        for model, found in judged["models"].items()
+    ]
+    create_table_artifact(rows, key=key, description="Holdout, full catalogue, time given")
+    create_link_artifact(Path(written["report"]).resolve().as_uri(), key=f"{key}-report")

@@ -1,0 +1,31 @@
+"""A finished step is not done again; a step that died is."""
+
+from pathlib import Path
+
+import pytest
+
+from chronotope.steps.once import once, step_costs
+from chronotope.steps.run_folder import run_folder
+from chronotope.steps.settings import TrainSettings
+
+
+def test_a_finished_step_is_read_back(tmp_path: Path) -> None:
+    assert once(tmp_path, "step", lambda: {"n": 1}) == {"n": 1}
+    assert once(tmp_path, "step", lambda: {"n": 2}) == {"n": 1}
+    seconds, peak_mb = step_costs(tmp_path, "step")
+    assert 0 <= seconds < 60
+    assert peak_mb > 1
+
+
+def test_a_step_that_died_is_done_again(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        once(tmp_path, "step", lambda: 1 // 0)
+    assert once(tmp_path, "step", lambda: 7) == 7
+
+
+def test_other_settings_make_another_folder(tmp_path: Path) -> None:
+    chosen = TrainSettings(root=tmp_path)
+    moved = chosen.model_copy(update={"root": tmp_path / "elsewhere"})
+    other = chosen.model_copy(update={"max_fold_targets": 60})
+    one, same, new = (run_folder(tmp_path / "abc", "d", s).name for s in (chosen, moved, other))
+    assert one == same != new
