@@ -2,6 +2,7 @@
 
 import gzip
 import sqlite3
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -51,6 +52,20 @@ def test_parquet_in_batches_of_the_size_asked_for(tmp_path: Path) -> None:
     spec = write_parquet(tmp_path)
     assert [raw.num_rows for raw in read_events(spec, batch_rows=2)] == [2, 1]
     assert read_all(spec)["item_id"].to_pylist() == ["a", "ü", "c"]
+
+
+def test_parquet_is_not_read_ahead_of_what_is_worked_on(tmp_path: Path) -> None:
+    n, group = 2_000_000, 50_000
+    numbers = pa.array(range(n), pa.int64())
+    table = pa.table(dict.fromkeys(ROWS, numbers))
+    pq.write_table(table, tmp_path / "log.parquet", row_group_size=group)
+    spec = make_spec(tmp_path, format="parquet", path="log.parquet")
+    before, peak = pa.total_allocated_bytes(), 0
+    for raw in read_events(spec, batch_rows=group):
+        time.sleep(0.01)  # the work on a batch
+        peak = max(peak, pa.total_allocated_bytes() - before)
+        assert len(raw) == group
+    assert peak < table.nbytes / 4
 
 
 def test_csv_with_encoding_delimiter_and_line_breaks(tmp_path: Path) -> None:

@@ -99,9 +99,12 @@ def _folder(package: str | None, data_dir: Path) -> Path:
 def _stream_parquet(table: TableSpec, path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
     source = pds.dataset(path, format="parquet")
     check_columns(table, source.schema.names, path)
-    yield from source.to_batches(
-        columns=list(table.needed), batch_size=batch_rows, batch_readahead=2, fragment_readahead=1
-    )
+    # A scan of the whole reads ahead without bound while batches are worked on.
+    for fragment in source.get_fragments():
+        for group in fragment.split_by_row_group():
+            yield from group.to_batches(
+                schema=source.schema, columns=list(table.needed), batch_size=batch_rows
+            )
 
 
 def _stream_csv(table: TableSpec, path: Path) -> Iterator[pa.RecordBatch]:
