@@ -14,7 +14,7 @@ from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.eventlog import Catalog, Float64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.queries import Queries
-from chronotope.registry.bless import BlessConfig, bless
+from chronotope.registry.bless import BlessConfig, bless, total_variation
 from chronotope.registry.models import download, register
 from chronotope.registry.store import MlflowStore
 
@@ -101,7 +101,7 @@ def test_a_sound_artefact_is_blessed(tmp_path: Path) -> None:
     )
     assert blessing.passed, blessing.reasons
     assert blessing.measured["overlap"] == 1
-    assert blessing.measured["score_error"] == 0
+    assert blessing.measured["variation"] == 0
     assert 0 < blessing.measured["latency_ms"] < 50
 
 
@@ -138,7 +138,32 @@ def test_disagreement_is_refused(tmp_path: Path) -> None:
     blessing = bless(folder, queries=asked, expected_scores=-_expected(asked), config=LIMITS)
     assert not blessing.passed
     assert blessing.measured["overlap"] == 0
-    assert blessing.measured["score_error"] == pytest.approx(2 * np.abs(_expected(asked)).max())
+    assert [r.split(" is ")[0] for r in blessing.reasons] == ["top-3 overlap", "total variation"]
+
+
+def test_other_scores_with_equal_answers_are_blessed(tmp_path: Path) -> None:
+    asked = _queries()
+    table = TABLE + np.arange(N_ITEMS, dtype=np.float32)[:, None]  # logits are free up to a shift
+    table[:, 0] = 40.0  # the unknown item is never answered
+    blessing = bless(
+        _bundle(tmp_path / "b", table),
+        queries=asked,
+        expected_scores=_expected(asked),
+        config=LIMITS.model_copy(update={"k": N_ITEMS}),
+    )
+    assert blessing.passed, blessing.reasons
+    assert blessing.measured["variation"] == pytest.approx(0, abs=1e-6)
+
+
+def test_total_variation_is_half_the_absolute_difference() -> None:
+    p, q = (
+        np.array([[0.7, 0.2, 0.1], [0.2, 0.2, 0.6]]),
+        np.array([[0.4, 0.4, 0.2], [0.2, 0.2, 0.6]]),
+    )
+    unknown = np.array([[1.0], [9.0]])
+    a, b = np.hstack([unknown, np.log(p)]), np.hstack([-unknown, np.log(q) + 3.0])
+    assert total_variation(a, b) == pytest.approx((0.3 + 0.0) / 2)
+    assert np.isnan(total_variation(np.full_like(a, np.nan), b))
 
 
 def test_nan_for_a_stranger_is_refused(tmp_path: Path) -> None:

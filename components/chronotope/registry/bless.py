@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import softmax
 
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import Queries
@@ -23,7 +24,9 @@ class BlessConfig(BaseModel):
 
     k: int = Field(10, ge=1, description="Length of the lists compared")
     min_overlap: float = Field(0.9, ge=0, le=1, description="Least mean share of common items")
-    max_score_error: float = Field(1.0, ge=0, description="Largest difference of a logit")
+    max_variation: float = Field(
+        0.1, ge=0, le=1, description="Largest mean total-variation distance of the probabilities"
+    )
     max_size_mb: float = Field(200.0, gt=0, description="Largest folder, in 10^6 bytes")
     max_latency_ms: float = Field(50.0, gt=0, description="Largest median latency of one query")
     n_timed: int = Field(50, ge=1, description="Queries timed")
@@ -37,7 +40,7 @@ class Blessing:
     Attributes:
         passed: Whether the artefact may serve.
         reasons: What speaks against it; empty if it passed.
-        measured: ``size_mb``, ``latency_ms``, ``overlap``, ``score_error``, ``n_nan``;
+        measured: ``size_mb``, ``latency_ms``, ``overlap``, ``variation``, ``n_nan``;
             only ``size_mb`` if the process died.
     """
 
@@ -81,11 +84,30 @@ def bless(
         "size_mb": size_mb,
         "latency_ms": float(np.median(found["latency_ms"])),
         "overlap": _overlap(found["scores"], expected_scores, config.k),
-        "score_error": float(np.abs(found["scores"] - expected_scores).max()),
+        "variation": total_variation(found["scores"], expected_scores),
         "n_nan": float(found["n_nan"].sum()),
     }
     reasons = _reasons(measured, config)
     return Blessing(not reasons, reasons, measured)
+
+
+def total_variation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
+    """Mean distance of two models' probabilities, TV(p, q) = ½ Σᵢ |pᵢ - qᵢ|, in [0, 1].
+
+    The probabilities are the softmax over the items known, without index 0. A smaller
+    network may give other scores than its original; it may not give other answers.
+
+    Args:
+        a: Scores, shape (B, n_items).
+        b: Scores, same shape.
+
+    Example:
+        >>> even, sure = np.zeros((1, 3)), np.array([[0.0, 50.0, 0.0]])
+        >>> round(total_variation(even, sure), 6), total_variation(even, even + 7)
+        (0.5, 0.0)
+    """
+    p, q = (softmax(scores[:, 1:].astype(np.float64), axis=1) for scores in (a, b))
+    return float(np.abs(p - q).sum(axis=1).mean() / 2)
 
 
 def _probe(bundle_dir: Path, queries: Queries, answered: Path, config: BlessConfig) -> str:
@@ -121,8 +143,8 @@ def _reasons(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]
         <= config.max_latency_ms,
         f"top-{config.k} overlap is below {config.min_overlap}": measured["overlap"]
         >= config.min_overlap,
-        f"score error is above {config.max_score_error}": measured["score_error"]
-        <= config.max_score_error,
+        f"total variation is above {config.max_variation}": measured["variation"]
+        <= config.max_variation,
         "hostile input gives NaN": measured["n_nan"] == 0,
     }
     return tuple(f"{limit}: {measured}" for limit, holds in met.items() if not holds)
