@@ -71,12 +71,15 @@ def choose(candidates: Sequence[Candidate], config: CompressionConfig) -> Candid
     if not candidates:
         raise ArtifactError("There is no candidate to choose from")
     reference = candidates[0]
-    held = [
-        c
-        for c in candidates
-        if c.ndcg >= reference.ndcg - config.max_ndcg_loss
-        and c.measured.p50_ms <= config.max_p50_ms
-    ]
+    held = [c for c in candidates if holds(c, reference, config)]
     smallest_mb = min((c.measured.size_mb for c in held), default=0.0)
     equal = [c for c in held if c.measured.size_mb <= smallest_mb * (1 + config.size_tie)]
     return max(equal, key=lambda c: (c.ndcg, -c.measured.size_mb), default=reference)
+
+
+def holds(candidate: Candidate, reference: Candidate, config: CompressionConfig) -> bool:
+    """Whether a candidate is within the bounds on accuracy and latency."""
+    return (
+        candidate.ndcg >= reference.ndcg - config.max_ndcg_loss
+        and candidate.measured.p50_ms <= config.max_p50_ms
+    )
