@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
@@ -96,8 +95,8 @@ def ingest(
 ) -> IngestReport:
     """Write a delivery's good rows to the lake and the others to quarantine.
 
-    Batches are checked and staged one at a time, while the next one is being read; only
-    when the last has passed is anything written, in one commit. Running again is safe.
+    Batches are checked and staged one at a time; only when the last has passed is
+    anything written, in one commit. Running again is safe.
 
     Args:
         batches: The delivery.
@@ -114,14 +113,8 @@ def ingest(
     about = {c.RUN_ID: run_id, c.SOURCE: source}
     with lake.delivery() as delivery:
         progress = _Progress(delivery)
-        with ThreadPoolExecutor(1) as worker:
-            staged: Future[None] | None = None
-            for number, batch in enumerate(batches):
-                if staged is not None:
-                    staged.result()
-                staged = worker.submit(_stage, progress, number, batch, check, about)
-            if staged is not None:
-                staged.result()
+        for number, batch in enumerate(batches):
+            _stage(progress, number, batch, check, about)
         if not progress.n_read:
             raise NotEnoughData(
                 "The delivery has no rows", received=source, way_out="Check the file or query"
