@@ -6,7 +6,7 @@ What a user gets is measured: reading, normalising, event ids, the expectation s
 each event once, and one commit to the lake. Opening Great Expectations comes before,
 once a process, and is ``start_s``. Both ways run in turn, each time in a
 fresh process; medians are reported. ``stages`` runs the same work one stage after the
-other, without overlap, to show what each costs.
+other under a clock, to show what each costs.
 """
 
 import argparse
@@ -150,7 +150,7 @@ def batches(path: Path) -> Iterator[IngestBatch]:
 
 
 def one_after_the_other(path: Path, check: RowCheck, lake: Lake) -> Counter[str]:
-    """Seconds of each stage when none overlaps another."""
+    """Seconds of each stage."""
     spent: Counter[str] = Counter()
     spec = spec_of(path)
     source = read_events(spec, batch_rows=BATCH_ROWS)
