@@ -12,7 +12,12 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    history_len: int = Field(256, ge=4, le=4096, description="Events of the past the model reads.")
+    history_len: int = Field(
+        1024, ge=4, le=8192, description="Events of the past the model counts."
+    )
+    kernel_len: int = Field(
+        256, ge=4, le=4096, description="Latest events that space-time kernels look at."
+    )
     n_hidden: int = Field(24, ge=4, le=512, description="Width of the gates over kernels.")
     backbone: Backbone = Field("none", description="Sequence model beside the kernels.")
     backbone_len: int = Field(32, ge=2, le=512, description="Latest events the backbone reads.")

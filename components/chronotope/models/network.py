@@ -3,7 +3,8 @@
 For a query b and an item i,
 
     score(b, i) = sum_k w_k(c_b) log(1 + sum_{h: item_h = i} K_k(b, h))
-                + mlp(log-kernels of i, c_b)                     own past
+                + mlp(log-kernels of i, c_b)                     own recent past
+                + sum_l u_l(c_b) log(1 + count_l(b, i))          own whole past
                 + sum_g v_g(c_b) G_g(b, i)                       priors
                 + <state_b, e_i>                                 backbone, if any
 
@@ -25,6 +26,8 @@ from chronotope.models.sequence import SequenceBackbone
 
 N_CONTEXT = 12
 N_PRIORS = 8
+N_COUNTS = 2
+"""Counts over the whole history: plain, and decayed by a learned time."""
 GRID_KM = 1.0
 
 
@@ -82,11 +85,12 @@ class ChronotopeNet(nn.Module):
         self._register_catalog(catalog)
         hidden, k = config.n_hidden, len(KERNELS)
         self.kernels = KernelBank()
-        opening = nn.Linear(32, k + N_PRIORS)
+        opening = nn.Linear(32, k + N_PRIORS + N_COUNTS)
         nn.init.zeros_(opening.weight)
         nn.init.constant_(opening.bias, 0.2)
         self.gate = nn.Sequential(nn.Linear(N_CONTEXT, 32), nn.GELU(), opening)
-        self.mix_kernels = nn.Linear(k, hidden)
+        self.log_tau_h = nn.Parameter(torch.tensor(90.0 * 24.0).log())
+        self.mix_kernels = nn.Linear(k + N_COUNTS, hidden)
         self.mix_context = nn.Linear(N_CONTEXT, hidden)
         self.mix_out = nn.Linear(hidden, 1)
         self.backbone = (
@@ -120,13 +124,22 @@ class ChronotopeNet(nn.Module):
                 scores the whole catalogue.
         """
         view = self._view(priors, candidates)
-        bank = self.kernels(batch, self.item_category)  # (B, H, K)
-        slot = self._slots(batch.item_idx, view)
-        context = self._context(batch, slot, hidden=False)
-        weights = self.gate(context)
-        scores = self._prior_scores(batch, priors, view, bank, weights[:, len(KERNELS) :])
-        own = self._own_scores(batch, bank, slot, context, weights[:, : len(KERNELS)])
-        scores = scores.scatter_add(1, view.column[batch.item_idx], own)
+        recent = _latest(batch, self.config.kernel_len)
+        bank = self.kernels(recent, self.item_category)  # (B, L, K)
+        slot = self._slots(recent.item_idx, view)
+        context = self._context(batch, recent, slot, hidden=False)
+        n_kernels = len(KERNELS)
+        kernel_w, prior_w, count_w = self.gate(context).split(
+            [n_kernels, N_PRIORS, N_COUNTS], dim=1
+        )
+        counts = self._counts(batch, view)
+        scores = self._prior_scores(recent, priors, view, bank, prior_w)
+        for weight, count in zip(count_w.unbind(1), counts, strict=True):
+            scores = scores + count * weight[:, None]
+        columns = view.column[recent.item_idx]
+        counted = torch.stack([count.gather(1, columns) for count in counts], dim=-1)
+        own = self._own_scores(recent, bank, counted, slot, context, kernel_w)
+        scores = scores.scatter_add(1, columns, own)
         if self.backbone is not None:
             gap_h = hours_between(batch.request_s, batch.occurred_s[:, -1]) * batch.time_given
             state = self.backbone(batch, self.item_category, gap_h)
@@ -134,8 +147,8 @@ class ChronotopeNet(nn.Module):
             scores = scores + state @ (table if candidates is None else table[candidates]).T
         return Outputs(
             item_scores=scores,
-            when=self._when(batch, slot),
-            place_scores=self._place_scores(batch, priors, context, bank),
+            when=self._when(batch, recent, slot),
+            place_scores=self._place_scores(recent, priors, context, bank),
         )
 
     def _view(self, priors: Priors, candidates: Tensor | None) -> _View:
@@ -171,18 +184,28 @@ class ChronotopeNet(nn.Module):
         table = torch.zeros(shape, dtype=torch.int32, device=items.device)
         return table.scatter(1, columns, at.expand_as(items)).gather(1, columns).long()
 
-    def _context(self, batch: Batch, slot: Tensor, *, hidden: bool) -> Tensor:
-        """Context of each query, shape (B, N_CONTEXT); without the request if hidden."""
+    def _counts(self, batch: Batch, view: _View) -> tuple[Tensor, ...]:
+        """log(1 + count) of each candidate over the whole history, N_COUNTS of (B, C)."""
         valid = (batch.item_idx > 0).float()
+        age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
+        columns = view.column[batch.item_idx]
+        empty = torch.zeros(valid.shape[0], view.category.shape[0], device=valid.device)
+        fading = valid * torch.exp(-age_h / self.log_tau_h.exp())
+        return tuple(torch.log1p(empty.scatter_add(1, columns, w)) for w in (valid, fading))
+
+    def _context(self, batch: Batch, recent: Batch, slot: Tensor, *, hidden: bool) -> Tensor:
+        """Context of each query, shape (B, N_CONTEXT); without the request if hidden."""
+        valid = (recent.item_idx > 0).float()
         last_s, last_offset = batch.occurred_s[:, -1], batch.utc_offset_min[:, -1]
         given = torch.zeros_like(batch.time_given) if hidden else batch.time_given
         at = last_s if hidden else batch.request_s
         offset = last_offset if hidden else batch.request_offset_min
         angle = local_hour(at, offset) * (torch.pi / 12.0)
         weekday = local_weekday(at, offset)
+        n_all = (batch.item_idx > 0).float().sum(1)
         n = valid.sum(1)
         columns = torch.arange(slot.shape[1], device=slot.device)
-        distinct = ((slot == columns) & (batch.item_idx > 0)).float().sum(1)
+        distinct = ((slot == columns) & (recent.item_idx > 0)).float().sum(1)
         gap_h = hours_between(at, last_s) * valid[:, -1]
         last_gap_h = hours_between(last_s, batch.occurred_s[:, -2]) * valid[:, -2]
         return torch.stack(
@@ -195,7 +218,7 @@ class ChronotopeNet(nn.Module):
                 torch.log1p(gap_h) / 3.0,
                 (gap_h < 3.0).float() * given,
                 torch.log1p(last_gap_h) / 3.0,
-                torch.log1p(n) / 4.0,
+                torch.log1p(n_all) / 4.0,
                 distinct / n.clamp(min=1.0),
                 given,
                 (n > 0).float(),
@@ -204,16 +227,23 @@ class ChronotopeNet(nn.Module):
         )
 
     def _own_scores(
-        self, batch: Batch, bank: Tensor, slot: Tensor, context: Tensor, weights: Tensor
+        self,
+        recent: Batch,
+        bank: Tensor,
+        counted: Tensor,
+        slot: Tensor,
+        context: Tensor,
+        weights: Tensor,
     ) -> Tensor:
-        """Score of the user's own past, at one event of each item, shape (B, H)."""
+        """Score of the user's recent past, at one event of each item, shape (B, L)."""
         summed = torch.zeros_like(bank).scatter_add(1, slot[..., None].expand_as(bank), bank)
         logged = torch.log1p(summed)
         linear = (logged * weights[:, None, :]).sum(-1)
-        mixed = self.mix_kernels(logged) + self.mix_context(context)[:, None, :]
+        seen = torch.cat([logged, counted], dim=-1)  # (B, L, K + N_COUNTS)
+        mixed = self.mix_kernels(seen) + self.mix_context(context)[:, None, :]
         score = linear + self.mix_out(nn.functional.gelu(mixed))[..., 0]
         columns = torch.arange(slot.shape[1], device=slot.device)
-        kept: Tensor = score * ((slot == columns) & (batch.item_idx > 0)).float()
+        kept: Tensor = score * ((slot == columns) & (recent.item_idx > 0)).float()
         return kept
 
     def _prior_scores(
@@ -256,10 +286,11 @@ class ChronotopeNet(nn.Module):
         counts = torch.zeros(weight.shape[0], n_groups, device=weight.device)
         return counts.scatter_add(1, group[batch.item_idx], weight)
 
-    def _when(self, batch: Batch, slot: Tensor) -> Tensor:
+    def _when(self, batch: Batch, recent: Batch, slot: Tensor) -> Tensor:
         """Mixture parameters of log hours to the next event, (B, 3, n_components)."""
-        valid = (batch.item_idx > 0).float()
-        steps = torch.log(hours_between(batch.occurred_s[:, 1:], batch.occurred_s[:, :-1]) + 0.02)
+        valid = (recent.item_idx > 0).float()
+        steps = hours_between(recent.occurred_s[:, 1:], recent.occurred_s[:, :-1])
+        steps = torch.log(steps + 0.02)
         known = valid[:, :-1]
         n = known.sum(1).clamp(min=1.0)
         mean = (steps * known).sum(1) / n
@@ -267,7 +298,7 @@ class ChronotopeNet(nn.Module):
         lately = (steps[:, -5:] * known[:, -5:]).sum(1) / known[:, -5:].sum(1).clamp(min=1.0)
         angle = local_weekday(batch.occurred_s[:, -1], batch.utc_offset_min[:, -1]).float()
         extra = torch.stack([mean, spread, lately, angle / 7.0], dim=1)
-        raw = self.when(torch.cat([self._context(batch, slot, hidden=True), extra], dim=1))
+        raw = self.when(torch.cat([self._context(batch, recent, slot, hidden=True), extra], dim=1))
         logits, mean_h, log_scale = raw.view(raw.shape[0], 3, -1).unbind(1)
         shift = torch.linspace(-3.0, 5.0, logits.shape[1], device=raw.device)
         return torch.stack(
@@ -283,6 +314,16 @@ class ChronotopeNet(nn.Module):
             counts = counts.scatter_add(1, batch.place_idx, bank[..., kernel])
             scores = scores + torch.log1p(counts) * weights[:, column : column + 1]
         return scores
+
+
+def _latest(batch: Batch, length: int) -> Batch:
+    """The same queries with at most the latest events of their histories."""
+    return batch._replace(
+        item_idx=batch.item_idx[:, -length:],
+        occurred_s=batch.occurred_s[:, -length:],
+        utc_offset_min=batch.utc_offset_min[:, -length:],
+        place_idx=batch.place_idx[:, -length:],
+    )
 
 
 def _project(lat_deg: np.ndarray, lon_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
