@@ -13,9 +13,10 @@ from chronotope.steps.once import once
 from chronotope.steps.promote_bundle import promote_bundle, register_bundle
 from chronotope.steps.report_training import report_training
 from chronotope.steps.run_folder import run_folder
+from chronotope.steps.search import freeze_folds
 from chronotope.steps.settings import TrainSettings
 from chronotope.steps.train_final import train_final
-from chronotope.steps.tune_parameters import freeze_folds, tune_parameters
+from chronotope.steps.tune_parameters import tune_parameters
 from flows.ingest_events import IngestSettings, ingest_events
 
 _TASK: Final[dict[str, Any]] = {

@@ -16,9 +16,10 @@ from chronotope.registry.store import open_store
 from chronotope.steps.compress_model import compress_model
 from chronotope.steps.judge_holdout import judge_holdout
 from chronotope.steps.promote_bundle import promote_bundle, register_bundle
+from chronotope.steps.search import freeze_folds
 from chronotope.steps.settings import TrainSettings
 from chronotope.steps.train_final import train_final
-from chronotope.steps.tune_parameters import freeze_folds, tune_parameters
+from chronotope.steps.tune_parameters import tune_parameters
 
 pytestmark = pytest.mark.slow
 

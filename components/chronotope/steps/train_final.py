@@ -5,8 +5,8 @@ from typing import Any
 
 from chronotope.features.snapshot import load_features
 from chronotope.steps.holdout import frozen_folds
+from chronotope.steps.search import configs
 from chronotope.steps.settings import TrainSettings
-from chronotope.steps.tune_parameters import configs
 from chronotope.training.recommender import ChronotopeRecommender
 
 

@@ -1,0 +1,262 @@
+"""What orchestration and tracking cost: the training flow against its bare components.
+
+Run ``python -m benchmarks.overhead [--dataset simulated_city] [--repeats 3] [--json FILE]``.
+
+``flow`` is ``flows/train_model.py`` as ``chronotope train`` runs it: Prefect's local
+server, MLflow runs, the registry, promotion. ``bare`` calls the same components with the
+same settings and imports neither: trackers forget, nothing is registered. Each run is a
+fresh process with a fresh root, timed from outside, imports included; the order alternates.
+Prefect's database is made once a machine: that is ``first_start_s`` and not in the ratio.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from chronotope.artifact.bundle import read_manifest
+from chronotope.contracts import columns as c
+from chronotope.contracts.protocols import Tracker
+from chronotope.contracts.queries import queries_at
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.loading import load_spec
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.readers import read_events, read_items, read_users
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.features.build import build_features
+from chronotope.features.snapshot import load_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
+from chronotope.lake import Lake
+from chronotope.registry.bless import bless
+from chronotope.registry.gate import judge
+from chronotope.steps.compress_model import compress_model
+from chronotope.steps.judge_holdout import CHALLENGER, judge_holdout
+from chronotope.steps.once import once
+from chronotope.steps.report_training import report_training
+from chronotope.steps.run_folder import run_folder
+from chronotope.steps.search import freeze_folds, search
+from chronotope.steps.settings import TrainSettings
+from chronotope.steps.train_final import train_final
+from chronotope.validation import check_events, check_table, profile_of
+
+SUITES = Path(__file__).parents[1] / "expectations"
+QUICK = Path(__file__).parents[1] / "conf" / "training" / "quick.yaml"
+TARGET = 1.1
+WAYS = ("bare", "flow")
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+"""As ``chronotope train`` sets them."""
+
+
+class NullTracker:
+    """A tracker that forgets; satisfies ``contracts.protocols.Tracker``."""
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Forget metrics."""
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Forget parameters."""
+
+    def artifact(self, path: Path, *, folder: str = "") -> None:
+        """Forget a file."""
+
+
+def main() -> None:
+    """Measure both ways in turn, print a row each and write them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="simulated_city")
+    parser.add_argument("--config", type=Path, default=QUICK)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only:
+        settings = read_settings(args.config, args.root)
+        result = {"bare": bare, "flow": with_flow}[args.only](args.dataset, settings)
+        (args.root / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        return
+    rows = compared(args.dataset, args.config, args.repeats)
+    for row in rows:
+        print(row)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def compared(dataset: str, config: Path, repeats: int) -> list[dict[str, Any]]:
+    """Medians of both ways, and the median of the rounds' own ratios."""
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    with tempfile.TemporaryDirectory() as folder:
+        prefect_home = Path(folder) / "prefect"
+        first_start_s = first_start(prefect_home)
+        for number in range(repeats):
+            for way in WAYS if number % 2 == 0 else reversed(WAYS):
+                root = Path(folder) / f"{way}-{number}"
+                runs[way].append(measured(way, dataset, config, root, prefect_home))
+    rows: list[dict[str, Any]] = []
+    for way in WAYS:
+        medians = {key: _median(run[key] for run in runs[way]) for key in runs[way][0]}
+        rows.append({"name": way, **medians, "all_s": [run["seconds"] for run in runs[way]]})
+    pairs = zip(runs["flow"], runs["bare"], strict=True)
+    rows[1] |= {"ratio": _median(f["seconds"] / b["seconds"] for f, b in pairs), "target": TARGET}
+    rows[1] |= {"first_start_s": first_start_s, "dataset": dataset, "config": config.name}
+    return rows
+
+
+def _median(values: Iterator[float]) -> float:
+    return round(statistics.median(values), 3)
+
+
+def measured(
+    way: str, dataset: str, config: Path, root: Path, prefect_home: Path
+) -> dict[str, float]:
+    """Seconds of a fresh process, and those inside training steps that both ways share."""
+    root.mkdir()
+    about = ["--only", way, "--dataset", dataset, "--config", str(config), "--root", str(root)]
+    seconds = _timed(["-m", "benchmarks.overhead", *about], prefect_home)
+    shared = ("tune_parameters", "train_final", "compress_model", "judge_holdout")
+    run = next(root.glob("data/runs/*/*/train_final.json")).parent
+    kept = [json.loads((run / f"{step}.json").read_text(encoding="utf-8")) for step in shared]
+    return {"seconds": seconds, "steps_s": round(sum(step["seconds"] for step in kept), 3)}
+
+
+def first_start(prefect_home: Path) -> float:
+    """Seconds of an empty flow on a machine that has never run one."""
+    empty = "from prefect import flow\nflow(lambda: None, name='empty')()"
+    return _timed(["-c", empty], prefect_home)
+
+
+def _timed(command: list[str], prefect_home: Path) -> float:
+    environment = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *command], check=True, env=environment)  # noqa: S603
+    return round(time.perf_counter() - began, 3)
+
+
+def read_settings(config: Path, root: Path) -> TrainSettings:
+    """Settings of both ways."""
+    told = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    return TrainSettings.model_validate({**told, "root": root})
+
+
+def with_flow(dataset: str, settings: TrainSettings) -> dict[str, Any]:
+    """The flow as ``chronotope train`` runs it."""
+    from flows import without_heartbeat
+    from flows.ingest_events import IngestSettings
+    from flows.train_model import train_model
+
+    with without_heartbeat():
+        result = train_model(dataset, settings, IngestSettings(root=settings.root, suites=SUITES))
+    return {"models": result["judged"]["models"]}
+
+
+def bare(dataset: str, settings: TrainSettings) -> dict[str, Any]:
+    """The same steps, one call after the other."""
+    taken = take_in(load_spec(dataset), settings)
+    features = Path(taken["features"]["path"])
+    run = run_folder(features, dataset, settings)
+    once(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
+    settings.workspace.mlruns.mkdir(parents=True)  # Optuna's database lies there
+    found = once(run, "tune_parameters", lambda: search(features, settings, run, forgotten))
+    fitted = lambda: train_final(features, settings, run, found["params"])  # noqa: E731
+    trained = Path(once(run, "train_final", fitted))
+    version = taken["features"]["data_version"]
+    smaller = lambda: compress_model(features, settings, run, trained, version)  # noqa: E731
+    compressed = once(run, "compress_model", smaller)
+    bundle = Path(compressed["bundle"])
+    judged = once(run, "judge_holdout", lambda: judge_holdout(features, settings, run, bundle))
+    reasons = objections(features, settings, run, bundle)
+    promoted = {"promoted": not reasons, "reasons": reasons}
+    steps = {"compressed": compressed, "judged": judged, "promoted": promoted}
+    report_training(run, settings, taken, steps)
+    return {"models": judged["models"]}
+
+
+@contextmanager
+def forgotten(run_name: str, parent: Tracker | None) -> Iterator[Tracker]:  # noqa: ARG001
+    """A run that nobody keeps."""
+    yield NullTracker()
+
+
+def take_in(spec: DatasetSpec, settings: TrainSettings) -> dict[str, Any]:
+    """What ``flows/ingest_events.py`` does, for a lake that is new."""
+    lake = Lake(settings.workspace.lake(spec.name))
+    known = None
+    for name, rows in (("items", read_items(spec)), ("users", read_users(spec))):
+        if len(rows):
+            verdict = check_table(SUITES / f"{name}.json")(rows)
+            good = np.ones(len(rows), dtype=np.bool_)
+            good[verdict.failing.column("row").to_numpy()] = False
+            rows = rows.filter(pa.array(good))
+            (lake.upsert_items if name == "items" else lake.upsert_users)(rows)
+    if lake.exists("items"):
+        known = lake.read("items")
+    ids = None if known is None else known.column(c.ITEM_ID).combine_chunks()
+    check = check_events(
+        SUITES / "events.json",
+        now=datetime.now(UTC),
+        known_items=ids,
+        accepted=None,
+        profile=profile_of(iter(()), items=known, n_last=0),
+    )
+    report = ingest(batches(spec), check=check, lake=lake, run_id="bare", source=spec.name)
+    return {"events": asdict(report), "features": featured(spec, lake, known, settings.workspace)}
+
+
+def batches(spec: DatasetSpec) -> Iterator[IngestBatch]:
+    """Read and normalise as the flow does."""
+    for raw in read_events(spec, batch_rows=500_000):
+        done = normalise(spec, raw)
+        yield IngestBatch(raw, done.rows, done.kept, done.refused)
+
+
+def featured(
+    spec: DatasetSpec, lake: Lake, items: pa.Table | None, workspace: Workspace
+) -> dict[str, Any]:
+    """Leave noise out and build the snapshot."""
+    events = lake.read("events")
+    keep, noise = filter_noise(events, NoiseConfig())
+    ref = build_features(
+        events.filter(pa.array(keep)),
+        items,
+        config=FeaturesConfig(items_are_places=spec.items_are_places, context=spec.context_columns),
+        out=workspace.features(spec.name),
+        data_version="bare",
+    )
+    found = {"path": str(ref.path), "n_users": ref.n_users, "n_items": ref.n_items}
+    return {**asdict(noise), **found, "data_version": "bare"}
+
+
+def objections(features: Path, settings: TrainSettings, run: Path, bundle: Path) -> list[str]:
+    """What gate and blessing say, without a reigning champion."""
+    kept = dict(np.load(run / "holdout.npz"))
+    users, challenger = kept.pop("user"), kept.pop(CHALLENGER)
+    masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
+    gate = judge(challenger, None, kept, users=users, slices=masks, config=settings.gate)
+    log, _ = load_features(features)
+    probes, history_len = np.load(run / "probes.npz"), read_manifest(bundle).history_len
+    queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
+    said = bless(bundle, queries=queries, expected_scores=probes["scores"], config=settings.bless)
+    return [*gate.reasons, *said.reasons]
+
+
+if __name__ == "__main__":
+    main()

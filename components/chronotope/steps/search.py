@@ -1,0 +1,92 @@
+"""Search hyper-parameters over frozen folds of later time, whoever keeps track."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chronotope.contracts.protocols import Tracker
+from chronotope.features.snapshot import load_features
+from chronotope.metrics.evaluate import evaluate
+from chronotope.metrics.summary import summarise
+from chronotope.models.config import ModelConfig
+from chronotope.splitting.folds import rolling_origin, save_folds
+from chronotope.splitting.targets import targets_between
+from chronotope.steps.holdout import frozen_folds
+from chronotope.steps.settings import TrainSettings
+from chronotope.training.config import TrainingConfig
+from chronotope.training.recommender import ChronotopeRecommender
+from chronotope.tuning.study import Storage, Suggest, TrackerFactory, tune
+
+DEFAULT = {"backbone": "none", "n_hidden": 24, "learning_rate": 5e-3, "weight_decay": 1e-4}
+"""Tried first, so that a search never ends below it."""
+
+
+def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
+    """Cut the log once per study and store the cuts; returns their digest."""
+    log, _ = load_features(features)
+    run.mkdir(parents=True, exist_ok=True)
+    return save_folds(rolling_origin(log, settings.folds), run / "frozen_folds.json")
+
+
+def search_space(trial: Suggest) -> dict[str, object]:
+    """What may vary: the backbone has to win on later time to be let in."""
+    return {
+        "backbone": trial.suggest_categorical("backbone", ["none", "gru", "transformer"]),
+        "n_hidden": trial.suggest_int("n_hidden", 16, 48),
+        "learning_rate": trial.suggest_float("learning_rate", 2e-3, 2e-2, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+    }
+
+
+def configs(params: dict[str, Any], settings: TrainSettings) -> tuple[ModelConfig, TrainingConfig]:
+    """The configs that a set of drawn parameters stands for."""
+    known = settings.model.model_dump()
+    model = {name: value for name, value in params.items() if name in known}
+    training = {name: value for name, value in params.items() if name not in known}
+    return (
+        settings.model.model_copy(update=model),
+        settings.training.model_copy(update=training),
+    )
+
+
+def search(
+    features: Path, settings: TrainSettings, run: Path, tracker_factory: TrackerFactory
+) -> dict[str, Any]:
+    """Best parameters by mean NDCG@10 over the folds; a killed search goes on.
+
+    Args:
+        features: Feature snapshot.
+        settings: Budget and configs.
+        run: Folder of this training; holds the frozen folds.
+        tracker_factory: Opens a run for the study, its trials and their folds.
+
+    Returns:
+        ``params`` and ``value`` of the best trial, JSON-able.
+    """
+    log, catalog = load_features(features)
+    folds = frozen_folds(run)
+
+    def objective(params: dict[str, Any], index: int, tracker: Tracker) -> float:
+        fold = folds.folds[index]
+        model_config, training_config = configs(params, settings)
+        model = ChronotopeRecommender(model_config, training_config, tracker=tracker)
+        model.fit(log.before(fold.train_end_s), catalog)
+        targets = targets_between(
+            log, fold.test_start_s, fold.test_end_s, max_targets=settings.max_fold_targets
+        )
+        outcomes = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
+        found = {k: v for k, v in summarise(outcomes).items() if np.isfinite(v)}
+        tracker.metrics(found)
+        return found["ndcg_10"]
+
+    best = tune(
+        search_space,
+        objective,
+        n_folds=len(folds.folds),
+        default=DEFAULT,
+        config=settings.study,
+        storage=Storage(f"sqlite:///{settings.workspace.mlruns.resolve() / 'optuna.db'}", run.name),
+        tracker_factory=tracker_factory,
+    )
+    return {"params": best.params, "value": best.value, "trial": best.trial_number}
