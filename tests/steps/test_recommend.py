@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.stats import lognorm
 
@@ -11,9 +12,10 @@ from chronotope.artifact.bundle import read_vocabulary
 from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.queries import Queries
+from chronotope.contracts.schemas import INSTANT
 from chronotope.steps.answers import Recommendation, Wish
 from chronotope.steps.champion import Champion, load_champion
-from chronotope.steps.recommend import recommend
+from chronotope.steps.recommend import _when, recommend
 from tests.models.recommender_suite import sample_catalog
 from tests.steps.hand_made import LAST_S, MU, SCORES, SIGMA, fill_lake, write_hand_made_bundle
 
@@ -89,7 +91,16 @@ def test_a_stranger_gets_an_answer_and_a_note(root: Path) -> None:
 def test_long_after_the_log_the_crowd_of_its_end_is_told(root: Path) -> None:
     said = ask(root, at=datetime(2200, 1, 1, tzinfo=UTC))
     assert said.when is None  # nobody was ever silent for so long
+    assert "silent for longer" in said.notes[0]
     assert said.n_history == 4
+
+
+def test_a_wait_of_centuries_is_no_forecast() -> None:
+    history = pa.table({"occurred_at": pa.array([LAST_S * 1_000_000], INSTANT)})
+    wide = np.array([[[0.0], [MU], [np.log(9.0)]]], np.float32)  # a tail without end
+    soon, late = (AT + timedelta(days=days) for days in (0, 10_000))
+    assert _when(wide, history, soon) is not None
+    assert _when(wide, history, late) is None
 
 
 def test_distance_is_shown_and_filters(root: Path) -> None:

@@ -31,6 +31,7 @@ N_PLACES = 3
 """Places told where items are not places themselves."""
 
 _MIN_SURVIVAL = 1e-6  # a longer silence is beyond what the mixture can speak of
+_MAX_MEDIAN_H = 10 * 365 * 24.0  # so is a wait of ten years: the tail of one, not a forecast
 
 
 def recommend(
@@ -63,6 +64,7 @@ def recommend(
     history = read_history(lake, user_id, at)
     said = champion.model.answer(as_queries(history, user_id, at, words))
     items = _items(lake, champion, history, said.item_scores[0], at, wish)
+    when = _when(said.when, history, at)
     return Recommendation(
         dataset,
         champion.version,
@@ -70,11 +72,9 @@ def recommend(
         at,
         len(history),
         items,
-        _when(said.when, float(at.timestamp() - occurred_s(history)[-1]) / 3600)
-        if len(history)
-        else None,
+        when,
         _where(said.place_scores[0], words),
-        tuple(_notes(champion, history, at, found=bool(items))),
+        tuple(_notes(champion, history, at, found=bool(items), timed=when is not None)),
     )
 
 
@@ -133,11 +133,14 @@ def _probabilities(logits: Float32) -> Float64:
     return np.concatenate([[0.0], softmax(logits[1:].astype(np.float64))])
 
 
-def _when(mixture: Float32, silent_h: float) -> When | None:
-    """Quantiles of the rest of the gap, given that it has lasted ``silent_h`` already.
+def _when(mixture: Float32, history: pa.Table, at: datetime) -> When | None:
+    """Quantiles of the rest of the gap, given that it has lasted ``s`` hours already.
 
     ``P(gap - s <= r | gap > s) = q`` where ``F(s + r) = F(s) + q (1 - F(s))``.
     """
+    if not len(history):
+        return None
+    silent_h = float(at.timestamp() - occurred_s(history)[-1]) / 3600
     log_weight, mu, log_sigma = mixture.astype(np.float64).transpose(1, 0, 2)
     gap = LognormalMixture(log_weight, mu, np.exp(log_sigma))
     passed = float(gap.cdf(np.array([silent_h]))[0])
@@ -147,7 +150,7 @@ def _when(mixture: Float32, silent_h: float) -> When | None:
         max(0.0, float(gap.quantile(passed + q * (1 - passed))[0] - silent_h))
         for q in (0.1, 0.5, 0.9)
     )
-    return When(median, low, high)
+    return When(median, low, high) if median <= _MAX_MEDIAN_H else None
 
 
 def _where(logits: Float32, words: Vocabulary) -> tuple[Place, ...]:
@@ -163,10 +166,14 @@ def _trained_until(champion: Champion) -> datetime:
     return known + timedelta(seconds=1)
 
 
-def _notes(champion: Champion, history: pa.Table, at: datetime, *, found: bool) -> list[str]:
+def _notes(
+    champion: Champion, history: pa.Table, at: datetime, *, found: bool, timed: bool
+) -> list[str]:
     notes = []
     if not len(history):
         notes.append("No event of this user before this moment: answered as for a stranger.")
+    elif not timed:
+        notes.append("The user has been silent for longer than the model can tell when.")
     if at < _trained_until(champion):
         notes.append("The model was trained on events after this moment as well.")
     if not found:
