@@ -1,5 +1,6 @@
 """Train, compress, judge and promote a model of a dataset's feature snapshot."""
 
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from chronotope.steps.compress_model import compress_model
 from chronotope.steps.judge_holdout import judge_holdout
-from chronotope.steps.once import once
+from chronotope.steps.once import once, peak_mb, step_costs
 from chronotope.steps.promote_bundle import promote_bundle, register_bundle
 from chronotope.steps.report_training import report_training
 from chronotope.steps.run_folder import run_folder
@@ -41,9 +42,11 @@ def train_model(
         ingestion: Where data are and how they are read; its root is the settings' root.
 
     Returns:
-        ``judged``, ``compressed``, ``promoted`` and ``report``.
+        ``judged``, ``compressed``, ``promoted``, ``report`` and ``costs`` (seconds, peak MB).
     """
+    began = time.perf_counter()
     taken = ingest_events(dataset, ingestion.model_copy(update={"root": settings.root}))
+    ingesting = {"seconds": time.perf_counter() - began, "peak_mb": peak_mb()}
     features, name = Path(taken["features"]["path"]), taken["events"]["dataset"]
     run = run_folder(features, name, settings)
     best = choose_parameters(features, settings, run)
@@ -55,7 +58,8 @@ def train_model(
     found = {"compressed": compressed, "judged": judged, "promoted": promoted}
     written = report(run, settings, taken, found)
     publish(name, judged, written)
-    return {**found, **written, "tuned": best, "ingested": taken}
+    costs = {"ingest_events": ingesting, **step_costs(run)}
+    return {**found, **written, "tuned": best, "ingested": taken, "costs": costs}
 
 
 @task(**_TASK)

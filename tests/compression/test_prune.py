@@ -17,8 +17,10 @@ PRIORS = count_priors(sample_log(), sample_catalog())
 
 def network(backbone: Backbone = "none") -> ChronotopeNet:
     torch.manual_seed(0)
-    config = ModelConfig(history_len=16, backbone=backbone, backbone_len=4, d_model=8)
-    return ChronotopeNet(config, sample_catalog()).eval()
+    config = ModelConfig(history_len=16, n_hidden=24, backbone=backbone, backbone_len=4, d_model=8)
+    net = ChronotopeNet(config, sample_catalog()).eval()
+    torch.nn.init.normal_(net.mix_out.weight)  # as if trained: it starts at zero
+    return net
 
 
 def say(net: ChronotopeNet) -> Outputs:

@@ -12,9 +12,9 @@ from chronotope.steps.settings import TrainSettings
 def test_a_finished_step_is_read_back(tmp_path: Path) -> None:
     assert once(tmp_path, "step", lambda: {"n": 1}) == {"n": 1}
     assert once(tmp_path, "step", lambda: {"n": 2}) == {"n": 1}
-    seconds, peak_mb = step_costs(tmp_path, "step")
-    assert 0 <= seconds < 60
-    assert peak_mb > 1
+    cost = step_costs(tmp_path)["step"]
+    assert 0 <= cost["seconds"] < 60
+    assert cost["peak_mb"] > 1
 
 
 def test_a_step_that_died_is_done_again(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
 from chronotope.cli.ingest import ingest
 from chronotope.cli.recommend import recommend
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Predict what a user does next, when and where.",
 )
+app.command()(demo)
 app.command()(ingest)
 app.command()(train)
 app.command()(recommend)

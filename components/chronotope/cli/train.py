@@ -78,6 +78,7 @@ def show(console: Console, result: dict[str, Any], root: Path) -> None:
         values = (models[name].get(metric) for metric in SHOWN)
         table.add_row(label, *("–" if v is None else f"{v:.3f}" for v in values))  # noqa: RUF001
     console.print(table)
+    console.print(_costs(result["costs"]))
     promoted = result["promoted"]
     if promoted["promoted"]:
         console.print(f"Version {promoted['version']} of {promoted['name']} is the champion.")
@@ -90,3 +91,13 @@ def show(console: Console, result: dict[str, Any], root: Path) -> None:
         "Prefect UI  prefect server start",
     )
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _costs(costs: dict[str, dict[str, float]]) -> Table:
+    """What each step took."""
+    table = Table("step", "seconds", "peak MB", title="Cost of each step")
+    for step, cost in costs.items():
+        table.add_row(step, f"{cost['seconds']:.1f}", f"{cost['peak_mb']:,.0f}")
+    total = sum(cost["seconds"] for cost in costs.values())
+    table.add_row("all", f"{total:.1f}", "")
+    return table

@@ -18,7 +18,7 @@ class ModelConfig(BaseModel):
     kernel_len: int = Field(
         256, ge=4, le=4096, description="Latest events that space-time kernels look at."
     )
-    n_hidden: int = Field(24, ge=4, le=512, description="Width of the gates over kernels.")
+    n_hidden: int = Field(32, ge=4, le=512, description="Width of the gates over kernels.")
     backbone: Backbone = Field("none", description="Sequence model beside the kernels.")
     backbone_len: int = Field(32, ge=2, le=512, description="Latest events the backbone reads.")
     d_model: int = Field(32, ge=4, le=512, description="Width of embeddings and backbone.")

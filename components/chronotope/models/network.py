@@ -5,7 +5,8 @@ For a query b and an item i,
     score(b, i) = sum_k w_k(c_b) log(1 + sum_{h: item_h = i} K_k(b, h))
                 + mlp(log-kernels of i, c_b)                     own recent past
                 + sum_l u_l(c_b) log(1 + count_l(b, i))          own whole past
-                + sum_g v_g(c_b) G_g(b, i)                       priors
+                + sum_g v_g(c_b) G_g(b, i)                       priors, for a discovery
+                  (r(c_b) of them, plus a bonus, for a return)
                 + <state_b, e_i>                                 backbone, if any
 
 where c_b is the context: hour, weekday, gap, history length, repeat rate.
@@ -28,6 +29,9 @@ N_CONTEXT = 12
 N_PRIORS = 8
 N_COUNTS = 2
 """Counts over the whole history: plain, and decayed by a learned time."""
+N_RETURN = 2
+"""What a return differs in: the share of the priors it keeps, and a bonus."""
+
 GRID_KM = 1.0
 
 
@@ -85,14 +89,17 @@ class ChronotopeNet(nn.Module):
         self._register_catalog(catalog)
         hidden, k = config.n_hidden, len(KERNELS)
         self.kernels = KernelBank()
-        opening = nn.Linear(32, k + N_PRIORS + N_COUNTS)
+        opening = nn.Linear(32, k + N_PRIORS + N_COUNTS + N_RETURN)
         nn.init.zeros_(opening.weight)
-        nn.init.constant_(opening.bias, 0.2)
+        # Counts lead at first, and a return keeps half of the priors.
+        start = [0.1] * k + [0.2] * N_PRIORS + [0.8] * N_COUNTS + [0.5, 1.0]
+        opening.bias.data = torch.tensor(start)
         self.gate = nn.Sequential(nn.Linear(N_CONTEXT, 32), nn.GELU(), opening)
         self.log_tau_h = nn.Parameter(torch.tensor(90.0 * 24.0).log())
-        self.mix_kernels = nn.Linear(k + N_COUNTS, hidden)
+        self.mix_kernels = nn.Linear(k + N_COUNTS + 1, hidden)
         self.mix_context = nn.Linear(N_CONTEXT, hidden)
         self.mix_out = nn.Linear(hidden, 1)
+        nn.init.zeros_(self.mix_out.weight)
         self.backbone = (
             None
             if config.backbone == "none"
@@ -129,15 +136,16 @@ class ChronotopeNet(nn.Module):
         slot = self._slots(recent.item_idx, view)
         context = self._context(batch, recent, slot, hidden=False)
         n_kernels = len(KERNELS)
-        kernel_w, prior_w, count_w = self.gate(context).split(
-            [n_kernels, N_PRIORS, N_COUNTS], dim=1
+        kernel_w, prior_w, count_w, return_w = self.gate(context).split(
+            [n_kernels, N_PRIORS, N_COUNTS, N_RETURN], dim=1
         )
         counts = self._counts(batch, view)
-        scores = self._prior_scores(recent, priors, view, bank, prior_w)
+        prior = self._prior_scores(recent, priors, view, bank, prior_w)
+        scores = torch.where(counts[0] > 0, prior * return_w[:, :1] + return_w[:, 1:], prior)
         for weight, count in zip(count_w.unbind(1), counts, strict=True):
             scores = scores + count * weight[:, None]
         columns = view.column[recent.item_idx]
-        counted = torch.stack([count.gather(1, columns) for count in counts], dim=-1)
+        counted = torch.stack([count.gather(1, columns) for count in (*counts, prior)], dim=-1)
         own = self._own_scores(recent, bank, counted, slot, context, kernel_w)
         scores = scores.scatter_add(1, columns, own)
         if self.backbone is not None:
@@ -239,7 +247,7 @@ class ChronotopeNet(nn.Module):
         summed = torch.zeros_like(bank).scatter_add(1, slot[..., None].expand_as(bank), bank)
         logged = torch.log1p(summed)
         linear = (logged * weights[:, None, :]).sum(-1)
-        seen = torch.cat([logged, counted], dim=-1)  # (B, L, K + N_COUNTS)
+        seen = torch.cat([logged, counted], dim=-1)  # (B, L, K + N_COUNTS + 1)
         mixed = self.mix_kernels(seen) + self.mix_context(context)[:, None, :]
         score = linear + self.mix_out(nn.functional.gelu(mixed))[..., 0]
         columns = torch.arange(slot.shape[1], device=slot.device)

@@ -28,7 +28,7 @@ def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
     kept = {
         "result": result,
         "seconds": round(time.perf_counter() - began, 3),
-        "peak_mb": round(_peak_mb(), 1),
+        "peak_mb": round(peak_mb(), 1),
     }
     run.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
@@ -37,12 +37,18 @@ def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
     return result
 
 
-def step_costs(run: Path, step: str) -> tuple[float, float]:
-    """Seconds and peak megabytes of a finished step."""
-    kept = json.loads((run / f"{step}.json").read_text(encoding="utf-8"))
-    return kept["seconds"], kept["peak_mb"]
+def step_costs(run: Path) -> dict[str, dict[str, float]]:
+    """``seconds`` and ``peak_mb`` of each finished step, in the order they finished."""
+    files = sorted(run.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    return {
+        step: {"seconds": found["seconds"], "peak_mb": found["peak_mb"]}
+        for step, found in kept.items()
+        if "seconds" in found
+    }
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """Peak resident memory of this process so far, in megabytes (2^20 bytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024.0 if sys.platform != "darwin" else 1024.0**2)

@@ -24,7 +24,6 @@ from chronotope.steps.once import step_costs
 from chronotope.steps.settings import TrainSettings
 
 SLICES = ("return", "discovery", "cold_user", "warm_user", "cold_item", "warm_item")
-STEPS = ("tune_parameters", "train_final", "compress_model", "judge_holdout")
 
 
 def report_training(
@@ -76,7 +75,7 @@ def _data(
             nll=judged["when"]["nll"],
         ),
         candidates=_candidate_rows(found["compressed"]["candidates"]),
-        steps=tuple(_step_row(run, step) for step in STEPS),
+        steps=tuple(StepRow(name=step, **cost) for step, cost in step_costs(run).items()),
         ingestion=IngestionCounts(
             n_read=events["n_read"],
             n_good=events["n_good"],
@@ -120,11 +119,6 @@ def _candidate_rows(rows: list[dict[str, Any]]) -> tuple[CandidateRow, ...]:
         )
         for row in rows
     )
-
-
-def _step_row(run: Path, step: str) -> StepRow:
-    seconds, peak_mb = step_costs(run, step)
-    return StepRow(name=step, seconds=seconds, peak_mb=peak_mb)
 
 
 def _card(run: Path, ingested: dict[str, Any], challenger: dict[str, float]) -> CardText:

@@ -18,9 +18,6 @@ from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from chronotope.tuning.study import Storage, Suggest, TrackerFactory, tune
 
-DEFAULT = {"backbone": "none", "n_hidden": 24, "learning_rate": 5e-3, "weight_decay": 1e-4}
-"""Tried first, so that a search never ends below it."""
-
 
 def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
     """Cut the log once per study and store the cuts; returns their digest."""
@@ -33,10 +30,16 @@ def search_space(trial: Suggest) -> dict[str, object]:
     """What may vary: the backbone has to win on later time to be let in."""
     return {
         "backbone": trial.suggest_categorical("backbone", ["none", "gru", "transformer"]),
-        "n_hidden": trial.suggest_int("n_hidden", 16, 48),
-        "learning_rate": trial.suggest_float("learning_rate", 2e-3, 2e-2, log=True),
+        "n_hidden": trial.suggest_int("n_hidden", 8, 96),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
     }
+
+
+def starting_point(settings: TrainSettings) -> dict[str, object]:
+    """The settings' own values of what may vary: tried first, so no search ends below."""
+    told = settings.model.model_dump() | settings.training.model_dump()
+    return {n: told[n] for n in ("backbone", "n_hidden", "learning_rate", "weight_decay")}
 
 
 def configs(params: dict[str, Any], settings: TrainSettings) -> tuple[ModelConfig, TrainingConfig]:
@@ -70,6 +73,8 @@ def search(
     def objective(params: dict[str, Any], index: int, tracker: Tracker) -> float:
         fold = folds.folds[index]
         model_config, training_config = configs(params, settings)
+        most = min(settings.trial_targets, training_config.max_targets)
+        training_config = training_config.model_copy(update={"max_targets": most})
         model = ChronotopeRecommender(model_config, training_config, tracker=tracker)
         model.fit(log.before(fold.train_end_s), catalog)
         targets = targets_between(
@@ -84,7 +89,7 @@ def search(
         search_space,
         objective,
         n_folds=len(folds.folds),
-        default=DEFAULT,
+        default=starting_point(settings),
         config=settings.study,
         storage=Storage(f"sqlite:///{settings.workspace.mlruns.resolve() / 'optuna.db'}", run.name),
         tracker_factory=tracker_factory,

@@ -29,6 +29,9 @@ class TrainSettings(BaseModel):
     compression: CompressionConfig = Field(
         CompressionConfig(), description="What compression tries and may cost."
     )
+    trial_targets: int = Field(
+        30_000, ge=100, description="Targets an epoch in the search, at most; fewer are faster."
+    )
     max_fold_targets: int = Field(5_000, ge=50, description="Targets judged in each fold.")
     max_holdout_targets: int = Field(20_000, ge=50, description="Targets of the final judgement.")
 

@@ -8,13 +8,13 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_epochs: int = Field(6, ge=1, le=1000, description="Passes over the targets at most.")
-    batch_size: int = Field(256, ge=8, le=8192, description="Targets a step.")
-    learning_rate: float = Field(5e-3, gt=0.0, le=1.0, description="Peak step size of AdamW.")
+    max_epochs: int = Field(5, ge=1, le=1000, description="Passes over the targets at most.")
+    batch_size: int = Field(128, ge=8, le=8192, description="Targets a step.")
+    learning_rate: float = Field(1e-2, gt=0.0, le=1.0, description="Peak step size of AdamW.")
     weight_decay: float = Field(1e-4, ge=0.0, le=1.0, description="Decay of AdamW.")
-    n_rounds: int = Field(6, ge=1, le=64, description="Rounds in which priors are recounted.")
+    n_rounds: int = Field(8, ge=1, le=64, description="Rounds in which priors are recounted.")
     warmup_share: float = Field(
-        0.2, gt=0.0, lt=1.0, description="First share of the log: state only, no targets."
+        0.1, gt=0.0, lt=1.0, description="First share of the log: state only, no targets."
     )
     later_share: float = Field(
         0.1, gt=0.0, lt=0.5, description="Last share of the log: chooses the epoch."
