@@ -6,7 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from chronotope.contracts.errors import StoreError
-from chronotope.report.data import GateDecision, ModelRow, ReportData, WhenCalibration
+from chronotope.report.data import (
+    Estimate,
+    GateDecision,
+    ModelRow,
+    ReportData,
+    WhenCalibration,
+)
 from chronotope.report.page import render_report, write_report
 
 ATTACK = '<script>alert("x")</script>'
@@ -123,3 +129,18 @@ def test_hour_without_a_zone_is_refused(bare: ReportData) -> None:
     naive = bare.model_dump() | {"generated_at": "2024-05-01T12:30:00"}
     with pytest.raises(ValidationError, match="timezone"):
         ReportData.model_validate(naive)
+
+
+def test_models_stand_best_first(full: ReportData) -> None:
+    models = [
+        ModelRow(name=name, metrics={full.main_metric: Estimate(value=value)})
+        for name, value in (("low", 0.1), ("nothing", float("nan")), ("high", 0.3))
+    ]
+    html = render_report(full.model_copy(update={"models": tuple(models), "folds": ()}))
+    assert html.index("high</th>") < html.index("low</th>") < html.index("nothing</th>")
+
+
+def test_who_was_not_promoted_is_no_champion(full: ReportData) -> None:
+    html = render_report(full.model_copy(update={"gate": GateDecision(promoted=False)}))
+    assert "spacetime ★ challenger" in html
+    assert "champion" not in html

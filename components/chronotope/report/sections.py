@@ -1,11 +1,12 @@
 """The sections of the page, each empty when its part of the data is absent."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
 from chronotope.report import draw
-from chronotope.report.data import Estimate, ReportData
-from chronotope.report.text import metric_label, metric_order, number, percent
+from chronotope.report.data import Estimate, ModelRow, ReportData
+from chronotope.report.text import metric_label, metric_order, number, percent, words
 
 Row = tuple[Sequence[str], bool]
 _CARD_HEADINGS = (
@@ -63,25 +64,36 @@ def gate(data: ReportData) -> str:
 
 
 def models(data: ReportData) -> str:
-    """Every model against every metric, and the main metric drawn."""
+    """Every model against every metric, best first, and the main metric drawn."""
     if not data.models:
         return ""
     names = metric_order(row.metrics for row in data.models)
+    ranked = sorted(data.models, key=lambda row: _main_value(row, data.main_metric), reverse=True)
     rows: list[Row] = []
-    for row in data.models:
-        mark = " \N{BLACK STAR} champion" if row.champion else ""
+    for row in ranked:
+        mark = f" \N{BLACK STAR} {_role(data)}" if row.champion else ""
         cells = [escape(row.name) + mark, *(_estimate(row.metrics.get(n)) for n in names)]
         rows.append((cells, row.champion))
     label = metric_label(data.main_metric)
     drawn = [
         (row.name, row.metrics[data.main_metric].value, row.champion)
-        for row in data.models
+        for row in ranked
         if data.main_metric in row.metrics
     ]
     picture = _figure(draw.bars(drawn, f"{label} by model"), escape(label)) if drawn else ""
     caption = "Small numbers: 95 % interval."
     heads = ["Model", *map(metric_label, names)]
     return _section("Accuracy against baselines", _table(caption, heads, rows), picture)
+
+
+def _main_value(row: ModelRow, metric: str) -> float:
+    value = row.metrics[metric].value if metric in row.metrics else math.nan
+    return value if math.isfinite(value) else -math.inf
+
+
+def _role(data: ReportData) -> str:
+    """What the chosen model is after the gate has spoken."""
+    return "challenger" if data.gate is not None and not data.gate.promoted else "champion"
 
 
 def folds(data: ReportData) -> str:
@@ -100,14 +112,14 @@ def folds(data: ReportData) -> str:
 
 
 def slices(data: ReportData) -> str:
-    """The champion on parts of the targets."""
+    """The chosen model on parts of the targets."""
     if not data.slices:
         return ""
     names = metric_order(row.metrics for row in data.slices)
     rows: list[Row] = [
         (
             [
-                escape(row.name),
+                escape(words(row.name)),
                 number(row.n_targets, 0),
                 *(number(row.metrics.get(name)) for name in names),
             ],
@@ -116,7 +128,7 @@ def slices(data: ReportData) -> str:
         for row in data.slices
     ]
     heads = ["Slice", "Targets", *map(metric_label, names)]
-    return _section("Slices", _table("The champion on parts of the targets.", heads, rows))
+    return _section("Slices", _table(f"The {_role(data)} on parts of the targets.", heads, rows))
 
 
 def when(data: ReportData) -> str:
@@ -187,7 +199,9 @@ def intake(data: ReportData) -> str:
                 _table("Quarantined by reason; a row may have several.", ["Reason", "Rows"], lost)
             )
     if data.noise:
-        removed: list[Row] = [([escape(k), number(v, 0)], False) for k, v in data.noise.items()]
+        removed: list[Row] = [
+            ([escape(words(k)), number(v, 0)], False) for k, v in data.noise.items()
+        ]
         parts.append(_table("Accepted, then left out as noise.", ["Filter", "Events"], removed))
     return _section("Data", *parts) if parts else ""
 
@@ -197,7 +211,8 @@ def steps(data: ReportData) -> str:
     if not data.steps:
         return ""
     rows: list[Row] = [
-        ([escape(s.name), number(s.seconds, 1), number(s.peak_mb, 0)], False) for s in data.steps
+        ([escape(words(s.name)), number(s.seconds, 1), number(s.peak_mb, 0)], False)
+        for s in data.steps
     ]
     rows.append((["Total", number(sum(s.seconds for s in data.steps), 1), _peak(data)], True))
     heads = ["Step", "Seconds", "Peak memory, MB"]

@@ -26,6 +26,16 @@ def metric_label(name: str) -> str:
     return _LABELS.get(name, name.replace("_", " "))
 
 
+def words(name: str) -> str:
+    """An identifier as words, for the first column of a table.
+
+    >>> words("cold_user")
+    'Cold user'
+    """
+    text = name.replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
 def metric_order(rows: Iterable[Mapping[str, object]]) -> list[str]:
     """Every metric any row has: the usual ones first, then the others by name."""
     found = {name for row in rows for name in row}
