@@ -38,7 +38,7 @@ def render_report(data: ReportData) -> str:
         f"Data version {data.data_version}",
         data.protocol,
         f"seed {data.seed}",
-        moment(data.generated_at),
+        moment(data.generated_at).replace(" ", "\N{NO-BREAK SPACE}"),
     )
     line = " \N{MIDDLE DOT} ".join(facts)
     title = f"Chronotope: {data.dataset}"

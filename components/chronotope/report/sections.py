@@ -174,7 +174,7 @@ def compression(data: ReportData) -> str:
         for row in data.candidates
     ]
     heads = ["Candidate", "Size, MB", "Median latency, ms", "NDCG@10 lost"]
-    caption = "The smallest that stays within the allowed loss goes on."
+    caption = "The smallest within the allowed loss goes on; among equal sizes, the most accurate."
     return _section("Compression", _table(caption, heads, rows)) if rows else ""
 
 
