@@ -38,16 +38,16 @@ def render_report(data: ReportData) -> str:
         f"Data version {data.data_version}",
         data.protocol,
         f"seed {data.seed}",
-        moment(data.generated_at).replace(" ", "\N{NO-BREAK SPACE}"),
     )
-    line = " \N{MIDDLE DOT} ".join(facts)
+    at = f"<time>{escape(moment(data.generated_at))}</time>"
+    line = " \N{MIDDLE DOT} ".join([*map(escape, facts), at])
     title = f"Chronotope: {data.dataset}"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{CSS}</style></head><body>"
         f'<header><h1>{escape(title)}</h1><p class="soft">'
-        f"{escape(line)}</p></header>"
+        f"{line}</p></header>"
         f"<main>{''.join(section(data) for section in _SECTIONS)}</main></body></html>\n"
     )
 

@@ -42,5 +42,6 @@ svg .q0,svg .q1,svg .q2,svg .q3,svg .q4{fill-opacity:.65}
 i.q0{background:var(--q0)}i.q1{background:var(--q1)}i.q2{background:var(--q2)}
 i.q3{background:var(--q3)}i.q4{background:var(--q4)}
 svg.wide{min-width:30rem}:focus-visible{outline:2px solid var(--strong);outline-offset:2px}
+time{white-space:nowrap}
 @media print{section{break-inside:avoid}}
 """
