@@ -15,7 +15,14 @@ from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.loading import load_spec
 from chronotope.steps.settings import TrainSettings
 
-SHOWN = ("acc_1", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10")
+SHOWN = {
+    "acc_1": "Acc@1",
+    "acc_10": "Acc@10",
+    "ndcg_10": "NDCG@10",
+    "mrr": "MRR",
+    "return_acc_10": "seen @10",
+    "discovery_acc_10": "new @10",
+}
 
 
 def train(
@@ -72,7 +79,7 @@ def read_settings(config: Path | None, root: Path) -> TrainSettings:
 def show(console: Console, result: dict[str, Any], root: Path) -> None:
     """Champion against every baseline, and where to look next."""
     models = result["judged"]["models"]
-    table = Table("model", *SHOWN, title="Holdout: later time, full catalogue, time given")
+    table = Table("model", *SHOWN.values(), title="Holdout: later time, full catalogue, time given")
     for name in sorted(models, key=lambda name: models[name]["ndcg_10"]):
         label = "chronotope" if name == "challenger" else name
         values = (models[name].get(metric) for metric in SHOWN)
