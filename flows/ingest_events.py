@@ -1,7 +1,7 @@
 """Take a dataset's log into the lake and build the feature snapshot that models read."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
@@ -32,9 +36,11 @@ from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
 from chronotope.ingestion.payload import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.store import ROW
-from chronotope.validation import check_events, check_table, profile_of, shares
+from chronotope.validation import build_docs, check_events, check_table, profile_of, shares
 
 _Counts: TypeAlias = dict[str, int]
+_SHOWN_ROWS: Final = 10_000
+"""Rows of a delivery in the data docs, the first of its first batch: pages, not the check."""
 _PROFILED: Final = [c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.VALUE, c.LAT, c.LON]
 
 
@@ -51,6 +57,9 @@ class IngestSettings(BaseModel):
     )
     batch_rows: int = Field(
         500_000, ge=100, le=5_000_000, description="Rows held in memory and checked at a time"
+    )
+    data_docs: bool = Field(
+        True, description="Build data docs of the first 10,000 rows; a second a delivery"
     )
     noise: NoiseConfig = Field(NoiseConfig(), description="What is noise and stays out of features")
 
@@ -116,17 +125,21 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
         settings: Where things are.
 
     Returns:
-        The fields of ``IngestReport``, ``dataset`` and ``run_id``.
+        The fields of ``IngestReport``, ``dataset``, ``run_id`` and ``docs``, the address of
+        the data docs; None if they are switched off.
     """
     spec, lake = _opened(dataset, settings)
+    batches = _batches(spec, settings.batch_rows)
+    folder = (settings.root / "data" / "docs" / spec.name).resolve()
     report = ingest(
-        _batches(spec, settings.batch_rows),
+        _documented(batches, lake, settings, folder) if settings.data_docs else batches,
         check=_check(lake, settings),
         lake=lake,
         run_id=run_id(spec),
         source=spec.name,
     )
-    return {"dataset": spec.name, "run_id": run_id(spec), **asdict(report)}
+    docs = (folder / "index.html").as_uri() if settings.data_docs else None
+    return {"dataset": spec.name, "run_id": run_id(spec), "docs": docs, **asdict(report)}
 
 
 @task(**_TASK)
@@ -172,6 +185,9 @@ def publish_counts(events: dict[str, Any], features: dict[str, Any]) -> None:
     lines = [f"- {f['severity']}: {f['expectation']} {f['observed']}" for f in events["findings"]]
     text = "\n".join(lines) or "Every expectation held."
     create_markdown_artifact(f"# {events['dataset']}\n\n{text}\n", key=f"{key}-findings")
+    if events["docs"]:
+        about = f"The first {_SHOWN_ROWS:,} rows of the delivery against the suite"
+        create_link_artifact(events["docs"], key=f"{key}-docs", description=about)
 
 
 def counts_table(events: dict[str, Any], features: dict[str, Any]) -> list[dict[str, Any]]:
@@ -202,7 +218,6 @@ def _opened(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
 def _check(lake: Lake, settings: IngestSettings) -> RowCheck:
     """The suite, and what the lake holds already to compare with."""
     items = lake.read("items") if lake.exists("items") else None
-    known = None if items is None else items.column(c.ITEM_ID).combine_chunks()
     mix, seen, n_last = None, iter(()), 0
     if lake.exists("events"):
         mix = shares(lake.read("events", columns=[c.EVENT_TYPE]))
@@ -210,10 +225,33 @@ def _check(lake: Lake, settings: IngestSettings) -> RowCheck:
     return check_events(
         settings.suites / "events.json",
         now=datetime.now(UTC),
-        known_items=known,
+        known_items=_known(lake),
         accepted=mix,
         profile=profile_of(seen, items=items, n_last=n_last),
     )
+
+
+def _known(lake: Lake) -> pa.Array | None:
+    """Ids of the catalogue; None if there is none."""
+    if not lake.exists("items"):
+        return None
+    return lake.read("items", columns=[c.ITEM_ID]).column(0).combine_chunks()
+
+
+def _documented(
+    batches: Iterable[IngestBatch], lake: Lake, settings: IngestSettings, folder: Path
+) -> Iterator[IngestBatch]:
+    """Pass batches on; of the first build data docs, which stay if the delivery is stopped."""
+    for number, batch in enumerate(batches):
+        if number == 0:
+            build_docs(
+                settings.suites / "events.json",
+                batch.rows.slice(0, _SHOWN_ROWS),
+                folder,
+                now=datetime.now(UTC),
+                known_items=_known(lake),
+            )
+        yield batch
 
 
 def _batches(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:

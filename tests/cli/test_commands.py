@@ -60,6 +60,7 @@ def test_a_dry_run_shows_counts_and_keeps_nothing(prefect: None, kiosk: Path) ->
     done = call("ingest", kiosk / "kiosk.yaml", "--data", kiosk, "--root", root, "--dry-run")
     assert done.exit_code == 0, done.output
     assert "quarantined: item_id is missing" in done.stdout
+    assert "Data docs" not in done.stdout
     assert not root.exists()
 
 

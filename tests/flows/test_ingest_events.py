@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -85,7 +86,10 @@ def test_the_flow_returns_small_json_and_leaves_artifacts(
     assert len(json.dumps(result)) < 5_000
     with get_client(sync_client=True) as client:
         keys = {artifact.key for artifact in client.read_artifacts()}
-    assert keys >= {"ingest-corner-shop", "ingest-corner-shop-findings"}
+    assert keys >= {f"ingest-corner-shop{each}" for each in ("", "-findings", "-docs")}
+    pages = Path(urlparse(result["events"]["docs"]).path)
+    assert pages == (settings.root / "data" / "docs" / "corner_shop" / "index.html").resolve()
+    assert pages.is_file()
 
 
 @pytest.mark.slow

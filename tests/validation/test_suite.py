@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from chronotope.contracts.errors import ConfigError, DataError, ValidationFailed
+from chronotope.contracts.errors import ConfigError, DataError, StoreError, ValidationFailed
 from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.verdict import Severity
 from chronotope.validation import build_docs, check_events, check_table, engine, shares
@@ -115,6 +115,20 @@ def test_items_and_users_are_unique() -> None:
 
 
 def test_docs_are_pages(tmp_path: Path) -> None:
-    index = build_docs(SUITES / "events.json", rows({}), tmp_path, now_s=int(NOW.timestamp()))
-    assert index.is_file()
-    assert index.is_relative_to(tmp_path)
+    suite, folder = SUITES / "events.json", tmp_path / "docs" / "city"
+    for sample in (rows({}), rows({}, {"lat": 999.0})):
+        index = build_docs(suite, sample, folder, now=NOW)
+    assert index == folder / "index.html"
+    (page,) = folder.glob("validations/**/*.html")  # of the latest delivery alone
+    assert "999" in page.read_text(encoding="utf-8")
+    assert [path.name for path in folder.parent.iterdir()] == ["city"]
+
+
+def test_docs_of_rows_that_were_all_refused_are_pages_too(tmp_path: Path) -> None:
+    assert build_docs(SUITES / "events.json", rows(), tmp_path / "docs", now=NOW).is_file()
+
+
+def test_docs_that_cannot_be_written_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "docs").write_text("in the way")
+    with pytest.raises(StoreError, match="switch data docs off"):
+        build_docs(SUITES / "events.json", rows({}), tmp_path / "docs" / "city", now=NOW)

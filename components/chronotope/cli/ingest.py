@@ -36,7 +36,8 @@ def ingest(
         if dry_run:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(without_heartbeat())
-        result = ingest_events(dataset, IngestSettings(root=root, data_dir=data))
+        settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
+        result = ingest_events(dataset, settings)
     if as_json:
         print_json(result | {"dry_run": dry_run})
     else:
@@ -54,5 +55,8 @@ def _show(console: Console, result: dict[str, Any], *, dry_run: bool) -> None:
     for finding in result["events"]["findings"]:
         text = f"{finding['severity']}: expected that {finding['expectation']}"
         console.print(text, markup=False, highlight=False)
+    if result["events"]["docs"]:
+        docs = f"Data docs: {result['events']['docs']}"
+        console.print(docs, markup=False, highlight=False, soft_wrap=True)
     written = "Nothing was kept (dry run)" if dry_run else f"Features: {result['features']['path']}"
     console.print(written, markup=False, highlight=False, soft_wrap=True)

@@ -46,8 +46,7 @@ def check_events(
     """
     suite = load_suite(suite_path)
     definition = batch_definition(open_context(), suite["name"])
-    fresh = now - timedelta(days=FRESH_DAYS)
-    parameters = {"now_s": int(now.timestamp()), "fresh_s": int(fresh.timestamp())}
+    parameters = moments(now)
 
     def judge(batch: pa.Table) -> Verdict:
         results = results_of(definition, suite, facts_of(batch, known_items), parameters)
@@ -100,6 +99,12 @@ def check_table(suite_path: Path) -> RowCheck:
         )
 
     return check
+
+
+def moments(now: datetime) -> dict[str, int]:
+    """The instants that suites name as parameters, UTC seconds."""
+    fresh = now - timedelta(days=FRESH_DAYS)
+    return {"now_s": int(now.timestamp()), "fresh_s": int(fresh.timestamp())}
 
 
 def shares(events: pa.Table) -> dict[str, float]:
