@@ -7,7 +7,7 @@ import pytest
 
 from chronotope.contracts.errors import ChronotopeError, NotEnoughData
 from chronotope.contracts.eventlog import EventLog
-from chronotope.contracts.protocols import Recommender
+from chronotope.contracts.protocols import Recommender, Tracker
 from chronotope.models.config import Backbone, ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
@@ -54,4 +54,35 @@ def test_a_finished_training_resumes_from_its_checkpoint(tmp_path: Path) -> None
     again = small(folder=tmp_path).fit(sample_log(), sample_catalog())
     assert (tmp_path / "last.ckpt").stat().st_mtime_ns == stamp
     for one, other in zip(first.net.parameters(), again.net.parameters(), strict=True):
+        np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())
+
+
+class Dying:
+    """A tracker whose process is lost at the end of the second epoch."""
+
+    def metrics(self, values: object, *, step: int = 0) -> None:
+        if step == 1:
+            raise KeyboardInterrupt
+
+    def params(self, values: object) -> None:
+        """Nothing to do."""
+
+    def artifact(self, path: Path, *, folder: str = "") -> None:
+        """Nothing to do."""
+
+
+def test_a_training_cut_off_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    config = TrainingConfig(max_epochs=3, n_rounds=2, batch_size=64)
+
+    def model(folder: str, tracker: Tracker | None = None) -> ChronotopeRecommender:
+        path = tmp_path / folder
+        return ChronotopeRecommender(
+            ModelConfig(history_len=16), config, folder=path, tracker=tracker
+        )
+
+    whole = model("whole").fit(sample_log(), sample_catalog())
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        model("cut", Dying()).fit(sample_log(), sample_catalog())
+    resumed = model("cut").fit(sample_log(), sample_catalog())
+    for one, other in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
         np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())

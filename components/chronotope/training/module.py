@@ -9,7 +9,7 @@ from chronotope.contracts.protocols import Tracker
 from chronotope.losses.objectives import lognormal_mixture_nll, next_item_loss
 from chronotope.models.network import ChronotopeNet, Outputs
 from chronotope.training.config import TrainingConfig
-from chronotope.training.prequential import Example
+from chronotope.training.prequential import Example, RoundBatches
 
 SIDE_WEIGHT = 0.2
 """Weight of *when* and *where* beside *what*."""
@@ -34,6 +34,12 @@ class NextEventModule(lightning.LightningModule):
         super().__init__()
         self.net, self.config, self.n_steps, self.tracker = net, config, n_steps, tracker
         self.later: list[Tensor] = []
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the batches which epoch it is, so that a resumed one has the same order."""
+        batches = self.trainer.train_dataloader
+        if isinstance(batches, RoundBatches):
+            batches.set_epoch(self.current_epoch)
 
     def training_step(self, example: Example, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Loss of one batch."""

@@ -106,10 +106,13 @@ class RoundBatches:
         size = self.config.batch_size
         return sum(-(-len(r.positions) // size) for r in self.rounds) * (1 if self.train else 2)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next pass, the same whenever it is run or resumed."""
+        self.epoch = epoch
+
     def __iter__(self) -> Iterator[Example]:
         """Yield the examples of one epoch."""
         rng = np.random.default_rng((self.config.seed, self.epoch if self.train else 0))
-        self.epoch += 1
         plan = [
             (round_, chunk, given)
             for round_ in self.rounds
