@@ -45,7 +45,8 @@ from chronotope.lake import Lake
 from chronotope.registry.bless import bless
 from chronotope.registry.gate import judge
 from chronotope.steps.compress_model import compress_model
-from chronotope.steps.judge_holdout import CHALLENGER, judge_holdout
+from chronotope.steps.holdout import CHALLENGER
+from chronotope.steps.judge_holdout import judge_holdout
 from chronotope.steps.once import once
 from chronotope.steps.report_training import report_training
 from chronotope.steps.run_folder import run_folder
@@ -185,7 +186,7 @@ def bare(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     judged = once(run, "judge_holdout", lambda: judge_holdout(features, settings, run, bundle))
     reasons = objections(features, settings, run, bundle)
     promoted = {"promoted": not reasons, "reasons": reasons}
-    steps = {"compressed": compressed, "judged": judged, "promoted": promoted}
+    steps = {"tuned": found, "compressed": compressed, "judged": judged, "promoted": promoted}
     report_training(run, settings, taken, steps)
     return {"models": judged["models"]}
 

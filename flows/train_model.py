@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from chronotope.steps.compress_model import compress_model
 from chronotope.steps.judge_holdout import judge_holdout
 from chronotope.steps.once import once, peak_mb, step_costs
 from chronotope.steps.promote_bundle import promote_bundle, register_bundle
+from chronotope.steps.publish_training import publish_training
 from chronotope.steps.report_training import report_training
 from chronotope.steps.run_folder import run_folder
 from chronotope.steps.search import freeze_folds
@@ -55,11 +56,11 @@ def train_model(
     bundle = Path(compressed["bundle"])
     judged = judge(features, settings, run, bundle)
     promoted = register_and_promote(features, settings, run, bundle, judged)
-    found = {"compressed": compressed, "judged": judged, "promoted": promoted}
-    written = report(run, settings, taken, found)
-    publish(name, judged, written)
+    found = {"tuned": best, "compressed": compressed, "judged": judged, "promoted": promoted}
+    written = report(run, settings, taken, {**found, "ingesting": ingesting})
+    publish(name, judged, promoted, written)
     costs = {"ingest_events": ingesting, **step_costs(run)}
-    return {**found, **written, "tuned": best, "ingested": taken, "costs": costs}
+    return {**found, **written, "ingested": taken, "costs": costs}
 
 
 @task(**_TASK)
@@ -95,7 +96,7 @@ def register_and_promote(
     features: Path, settings: TrainSettings, run: Path, bundle: Path, judged: dict[str, Any]
 ) -> dict[str, Any]:
     """Register the bundle; champion if gate and blessing say so."""
-    work = lambda: register_bundle(bundle, settings, judged["models"])  # noqa: E731
+    work = lambda: register_bundle(features, settings, run, bundle, judged["models"])  # noqa: E731
     registered = once(run, "register_bundle", work)
     final = lambda: promote_bundle(features, settings, run, bundle, registered)  # noqa: E731
     return dict(once(run, "promote_bundle", final))
@@ -105,13 +106,19 @@ def register_and_promote(
 def report(
     run: Path, settings: TrainSettings, taken: dict[str, Any], found: dict[str, Any]
 ) -> dict[str, str]:
-    """Write the HTML report and the model card."""
-    return report_training(run, settings, taken, found)
+    """Write the HTML report and the model card; keep both with MLflow's run."""
+    work = lambda: report_training(run, settings, taken, found)  # noqa: E731
+    written = dict(once(run, "report_training", work))
+    shown = lambda: publish_training(settings, found["promoted"], written)  # noqa: E731
+    once(run, "publish_training", shown)
+    return written
 
 
 @task(**_TASK)
-def publish(dataset: str, judged: dict[str, Any], written: dict[str, str]) -> None:
-    """Show the metrics and the report's link beside the run."""
+def publish(
+    dataset: str, judged: dict[str, Any], promoted: dict[str, Any], written: dict[str, str]
+) -> None:
+    """Show the metrics, the verdict with the model card, and the report's link."""
     key = f"train-{dataset.replace('_', '-')}"
     names = ("acc_1", "acc_10", "ndcg_10", "mrr")
     rows = [
@@ -119,4 +126,21 @@ def publish(dataset: str, judged: dict[str, Any], written: dict[str, str]) -> No
         for model, found in judged["models"].items()
     ]
     create_table_artifact(rows, key=key, description="Holdout, full catalogue, time given")
+    card = Path(written["card"]).read_text(encoding="utf-8")
+    verdict = f"{verdict_of(promoted)}\n\n{card}"
+    create_markdown_artifact(verdict, key=f"{key}-card", description="Gate and model card")
     create_link_artifact(Path(written["report"]).resolve().as_uri(), key=f"{key}-report")
+
+
+def verdict_of(promoted: dict[str, Any]) -> str:
+    """Whether a version became champion and what spoke against it, as Markdown.
+
+    Args:
+        promoted: What ``promote_bundle`` returned.
+    """
+    subject = f"Version {promoted['version']} of `{promoted['name']}`"
+    if promoted["promoted"]:
+        return f"**{subject} is the champion.**"
+    return "\n".join(
+        [f"**{subject} stays challenger:**", "", *map("- {}".format, promoted["reasons"])]
+    )

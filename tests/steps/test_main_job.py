@@ -58,7 +58,7 @@ def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> N
     metrics = judge_holdout(ref.path, chosen, run, bundle)["models"]
 
     def judged(settings: TrainSettings) -> dict[str, Any]:
-        registered = register_bundle(bundle, settings, metrics)
+        registered = register_bundle(ref.path, settings, run, bundle, metrics)
         return promote_bundle(ref.path, settings, run, bundle, registered)
 
     said = judged(chosen)

@@ -85,7 +85,8 @@ def test_the_search_finds_better_than_the_default(tmp_path: Path) -> None:
 
 def test_the_default_is_tried_first(tmp_path: Path) -> None:
     best = _tune(tmp_path, n_trials=1)
-    assert best == Best({"x": 0.0, "kind": "a", "fixed": 7}, pytest.approx(-9.0), 0)
+    folds = pytest.approx((-9.015, -9.005, -8.995, -8.985))
+    assert best == Best({"x": 0.0, "kind": "a", "fixed": 7}, pytest.approx(-9.0), 0, folds)
 
 
 def test_the_same_seed_finds_the_same(tmp_path: Path) -> None:

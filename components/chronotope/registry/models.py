@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+import numpy.typing as npt
 from mlflow.exceptions import MlflowException
 
 from chronotope.contracts.errors import ArtifactError, StoreError
@@ -38,6 +40,7 @@ def register(
     bundle_dir: Path,
     run_id: str,
     tags: Mapping[str, str],
+    example: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> ModelVersion:
     """Keep a bundle with a run and register it as the next version.
 
@@ -47,6 +50,7 @@ def register(
         bundle_dir: Folder with the graph, the manifest and the ids.
         run_id: Run that produced it.
         tags: Lineage: dataset, data version, fold set, sizes.
+        example: Named arrays of ``Queries`` that show how to ask.
 
     Raises:
         ArtifactError: The folder is missing or empty.
@@ -59,7 +63,7 @@ def register(
         )
     _ensure_registered(store, name)
     with TemporaryDirectory() as scratch:
-        write_model(bundle_dir, Path(scratch) / _FOLDER)
+        write_model(bundle_dir, Path(scratch) / _FOLDER, example)
         store.client.log_artifacts(run_id, scratch)
     uri = f"{store.client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
     made = store.client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))

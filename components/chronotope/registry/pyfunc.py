@@ -1,5 +1,6 @@
 """A bundle as an MLflow model: loaded by this module, so that nothing is pickled."""
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,13 @@ from chronotope.contracts.queries import Queries
 
 BUNDLE: Final = "bundle"
 """Folder of the bundle inside the model's folder."""
+
+_EXAMPLE: Final = {
+    "artifact_path": "input_example.json",
+    "type": "ndarray",
+    "format": "tf-serving",
+}
+"""How MLflow is told of an example that is a JSON object of arrays."""
 
 _INPUTS: Final = {
     "user_idx": (np.int32, 1),
@@ -50,16 +58,23 @@ class ServedRecommender:
         return self.model.scores(Queries(**arrays))
 
 
-def write_model(bundle_dir: Path, folder: Path) -> None:
+def write_model(
+    bundle_dir: Path, folder: Path, example: Mapping[str, npt.NDArray[Any]] | None = None
+) -> None:
     """Lay a bundle out as an MLflow model with a signature.
 
     Args:
         bundle_dir: The bundle.
         folder: Where to write; must not exist.
+        example: Named arrays of ``Queries`` that show how to ask; shown with the model.
     """
     copytree(bundle_dir, folder / BUNDLE)
     (folder / "requirements.txt").write_text("chronotope\n")
     model = Model(signature=_signature())
+    if example is not None:
+        shown = {name: array.tolist() for name, array in example.items()}
+        (folder / _EXAMPLE["artifact_path"]).write_text(json.dumps(shown), encoding="utf-8")
+        model.saved_input_example_info = dict(_EXAMPLE)
     model.add_flavor(
         "python_function",
         loader_module=__name__,

@@ -6,18 +6,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.telemetry import set_telemetry_client
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from sqlalchemy.exc import SQLAlchemyError
 
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.protocols import Tracker
 
 _MAX_PARAM_LENGTH = 6000  # MLflow refuses longer values
+_MAX_NOTE_LENGTH = 5000
+
+_EXPERIMENT_TAGS: Final[dict[str, Any]] = {
+    # The user interface then opens on the runs, not on what language models leave.
+    "mlflow.experimentKind": "custom_model_development",
+    MLFLOW_RUN_NOTE: "Searches (their trials and folds inside) and the models they led to.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,10 @@ class RunTracker:
         """Report parameters once; very long values are cut."""
         batch = [Param(name, str(value)[:_MAX_PARAM_LENGTH]) for name, value in values.items()]
         self.client.log_batch(self.run_id, params=batch)
+
+    def note(self, markdown: str) -> None:
+        """Describe the run in words, shown on its page; very long ones are cut."""
+        self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_MAX_NOTE_LENGTH])
 
     def artifact(self, path: Path, *, folder: str = "") -> None:
         """Keep a file, or all files of a folder."""
@@ -105,7 +117,7 @@ class MlflowStore:
             return str(found.experiment_id)
         location = (self.root / "artifacts" / name).as_uri()
         try:
-            return str(self.client.create_experiment(name, artifact_location=location))
+            return str(self.client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
         except MlflowException:  # another process created it between look and leap
             found = self.client.get_experiment_by_name(name)
             if found is None:

@@ -7,6 +7,9 @@ from chronotope.splitting.folds import Folds, load_folds
 from chronotope.splitting.targets import targets_between
 from chronotope.steps.settings import TrainSettings
 
+CHALLENGER = "challenger"
+"""Name of the trained model in every result."""
+
 CHOOSING_SHARE = 0.3
 """Share of the holdout's time that chooses among compressed candidates."""
 

@@ -6,26 +6,31 @@ from typing import Any
 import numpy as np
 
 from chronotope.artifact.onnx_recommender import OnnxRecommender
-from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int64
+from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int32, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import Outcomes, evaluate
-from chronotope.metrics.summary import bootstrap_interval, gains, slices, summarise
+from chronotope.metrics.summary import bootstrap_interval, gains, hits, slices, summarise
 from chronotope.metrics.when import LognormalMixture, WhenScores, judge_when
 from chronotope.models.baselines import baselines
-from chronotope.steps.holdout import frozen_folds, judging_targets
+from chronotope.steps.holdout import CHALLENGER, frozen_folds, judging_targets
 from chronotope.steps.settings import TrainSettings
 
-CHALLENGER = "challenger"
 N_WHEN = 2_000
 """Targets on which *when* is judged."""
+
+SPOTS = "spots.npy"
+"""File with what the map shows."""
+
+LEVELS = (0.5, 0.8, 0.95)
+"""Nominal levels of the intervals of *when* whose coverage is reported."""
 
 
 def judge_holdout(
     features: Path, settings: TrainSettings, run: Path, bundle: Path
 ) -> dict[str, Any]:
-    """Metrics of all models; NDCG@10 of every target is kept for the gate.
+    """Metrics of all models; NDCG@10 of every target is kept for the gate, spots for the map.
 
     Returns:
         ``models`` (metrics by name), ``intervals`` (of NDCG@10 by name) and ``when``.
@@ -44,6 +49,8 @@ def judge_holdout(
     masks = {f"slice.{name}": of for name, of in slices(outcomes[CHALLENGER]).items()}
     kept: dict[str, Any] = {"user": users, **values, **masks}
     np.savez(run / "holdout.npz", **kept)
+    hit = hits(outcomes[CHALLENGER].rank, 10)
+    np.save(run / SPOTS, spots(log.item_idx[targets], hit, catalog))
     return {
         "models": {name: _finite(summarise(found)) for name, found in outcomes.items()},
         "intervals": {name: _interval(of, users) for name, of in values.items()},
@@ -69,11 +76,25 @@ def _when(model: OnnxRecommender, log: EventLog, targets: Int64) -> dict[str, An
         when.append(model.answer(queries).when)
         hours.append((log.occurred_s[at] - queries.occurred_s[:, -1]) / 3600.0)
     log_weight, mean, log_scale = np.concatenate(when).astype(np.float64).transpose(1, 0, 2)
-    found = judge_when(
-        LognormalMixture(log_weight, mean, np.exp(log_scale)),
-        np.maximum(np.concatenate(hours), 1 / 3600),
-    )
-    return _plain(found)
+    mixture = LognormalMixture(log_weight, mean, np.exp(log_scale))
+    true = np.maximum(np.concatenate(hours), 0.0)
+    return {**_plain(judge_when(mixture, true)), "coverage": coverage(mixture, true)}
+
+
+def coverage(mixture: LognormalMixture, hours: Float64) -> list[tuple[float, float]]:
+    """Nominal level and the share of true gaps inside the central interval of that level."""
+    off_centre = np.abs(2 * mixture.cdf(hours) - 1)
+    return [(level, float((off_centre <= level).mean())) for level in LEVELS]
+
+
+def spots(items: Int32, hit: Float64, catalog: Catalog) -> Float64:
+    """Latitude, longitude, number of targets and share of hits of items that have a place."""
+    n_targets = np.bincount(items, minlength=catalog.n_items)
+    n_hits = np.bincount(items, weights=hit, minlength=catalog.n_items)
+    located = np.isfinite(catalog.item_lat) & np.isfinite(catalog.item_lon)
+    shown = np.flatnonzero((n_targets > 0) & located)
+    found = (catalog.item_lat, catalog.item_lon, n_targets, n_hits / np.maximum(n_targets, 1))
+    return np.column_stack([of[shown] for of in found])
 
 
 def _plain(found: WhenScores) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Register a bundle, and make it champion if it beats everybody and proves it serves."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chronotope.artifact.bundle import read_manifest
+from chronotope.artifact.bundle import Manifest, read_manifest
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
@@ -13,15 +14,21 @@ from chronotope.metrics.evaluate import evaluate
 from chronotope.metrics.summary import gains
 from chronotope.registry.bless import bless
 from chronotope.registry.gate import judge
+from chronotope.registry.lineage import log_dataset
 from chronotope.registry.models import download, register
 from chronotope.registry.promotion import current_champion, nominate, promote
-from chronotope.registry.store import MlflowStore, open_store
-from chronotope.steps.holdout import judging_targets
+from chronotope.registry.store import MlflowStore, RunTracker, open_store
+from chronotope.steps.holdout import CHALLENGER, judging_targets
+from chronotope.steps.run_folder import lineage
 from chronotope.steps.settings import TrainSettings
 
 
 def register_bundle(
-    bundle: Path, settings: TrainSettings, metrics: dict[str, dict[str, float]]
+    features: Path,
+    settings: TrainSettings,
+    run: Path,
+    bundle: Path,
+    metrics: dict[str, dict[str, float]],
 ) -> dict[str, str]:
     """Log metrics and lineage to MLflow and register the bundle.
 
@@ -29,17 +36,50 @@ def register_bundle(
         ``name``, ``version`` and ``run_id``.
     """
     manifest = read_manifest(bundle)
-    store = open_store(settings.workspace.mlruns)
-    tags = {"dataset": manifest.dataset, "data_version": manifest.data_version}
-    with store.run(manifest.dataset, manifest.name, tags=tags) as tracker:
-        tracker.metrics(metrics["challenger"])
-        rivals = {f"{name}.{k}": v for name, m in metrics.items() for k, v in m.items()}
-        tracker.metrics({k: v for k, v in rivals.items() if not k.startswith("challenger.")})
+    store, name = open_store(settings.workspace.mlruns), manifest.dataset
+    about = {"dataset": name, "data_version": manifest.data_version}
+    tags = {**about, **lineage(features, settings, run)}
+    with store.run(name, f"model {run.name}", tags=tags) as tracker:
+        _log_metrics(tracker, metrics)
         tracker.params({"history_len": manifest.history_len, **settings.training.model_dump()})
+        _log_data(tracker, features, settings, manifest)
         made = register(
-            store, name=manifest.dataset, bundle_dir=bundle, run_id=tracker.run_id, tags=tags
+            store,
+            name=name,
+            bundle_dir=bundle,
+            run_id=tracker.run_id,
+            tags=tags,
+            example=_example(features, run, manifest.history_len),
         )
     return {"name": made.name, "version": made.version, "run_id": tracker.run_id}
+
+
+def _log_metrics(tracker: RunTracker, metrics: dict[str, dict[str, float]]) -> None:
+    """The model's metrics by their names, each baseline's in a group of its own."""
+    tracker.metrics(metrics[CHALLENGER])
+    rivals = {f"{n}/{k}": v for n, m in metrics.items() if n != CHALLENGER for k, v in m.items()}
+    tracker.metrics(rivals)
+
+
+def _log_data(
+    tracker: RunTracker, features: Path, settings: TrainSettings, manifest: Manifest
+) -> None:
+    log, catalog = load_features(features)
+    log_dataset(
+        tracker,
+        name=manifest.dataset,
+        digest=manifest.data_version,
+        source=settings.workspace.lake(manifest.dataset),
+        profile={"n_events": len(log), "n_users": catalog.users.size, "n_items": catalog.n_items},
+    )
+
+
+def _example(features: Path, run: Path, history_len: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Two of the probes as the named arrays that the registered model takes."""
+    log, _ = load_features(features)
+    positions = np.load(run / "probes.npz")["positions"][:2]
+    queries = queries_at(log, positions, history_len=history_len, time_given=True)
+    return {field.name: getattr(queries, field.name) for field in fields(queries)}
 
 
 def promote_bundle(

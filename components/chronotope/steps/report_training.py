@@ -1,16 +1,21 @@
 """Write the HTML report and the model card of a training."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from chronotope.report.data import (
     CandidateRow,
     CardText,
     Coverage,
     Estimate,
+    FoldRow,
     GateDecision,
     IngestionCounts,
+    MapPoint,
     ModelRow,
     ReportData,
     SliceRow,
@@ -19,7 +24,9 @@ from chronotope.report.data import (
 )
 from chronotope.report.model_card import render_card
 from chronotope.report.page import write_report
-from chronotope.steps.judge_holdout import CHALLENGER
+from chronotope.report.plots import write_plots
+from chronotope.steps.holdout import CHALLENGER
+from chronotope.steps.judge_holdout import SPOTS
 from chronotope.steps.once import step_costs
 from chronotope.steps.settings import TrainSettings
 
@@ -32,13 +39,14 @@ def report_training(
     ingested: dict[str, Any],
     found: dict[str, dict[str, Any]],
 ) -> dict[str, str]:
-    """Write ``report.html`` and ``card.md`` into the run's folder and the reports' folder.
+    """Write the report among the reports, and all there is to look at into ``<run>/report``.
 
     Args:
         run: Folder of the training.
         settings: What it was told.
         ingested: What ``ingest_events`` returned.
-        found: Results of the steps ``compressed``, ``judged`` and ``promoted``.
+        found: Results of the steps ``tuned``, ``compressed``, ``judged`` and ``promoted``;
+            ``ingesting``, if there, is what the ingestion cost (``seconds``, ``peak_mb``).
 
     Returns:
         Paths of ``report`` and ``card``.
@@ -46,8 +54,13 @@ def report_training(
     data = _data(run, settings, ingested, found)
     dataset = run.parent.name
     report = write_report(data, settings.workspace.reports() / f"{dataset}-{run.name}.html")
-    card = run / "card.md"
+    folder = run / "report"
+    write_report(data, folder / "report.html")
+    write_plots(data, folder / "plots")
+    card = folder / "card.md"
     card.write_text(render_card(data), encoding="utf-8")
+    measured = json.dumps(found["judged"], indent=2)
+    (folder / "metrics.json").write_text(measured, encoding="utf-8")
     return {"report": str(report), "card": str(card)}
 
 
@@ -66,16 +79,12 @@ def _data(
         seed=settings.training.seed,
         generated_at=datetime.now(UTC),
         models=tuple(_model_row(name, judged) for name in judged["models"]),
+        folds=_fold_rows(found["tuned"]["folds"]),
         slices=tuple(_slice_row(name, challenger) for name in SLICES if challenger[f"n_{name}"]),
-        when=WhenCalibration(
-            pit_counts=tuple(
-                round(share * judged["when"]["n_targets"]) for share in judged["when"]["pit"]
-            ),
-            coverage=(Coverage(nominal=0.8, actual=judged["when"]["coverage_80"]),),
-            nll=judged["when"]["nll"],
-        ),
+        when=_when(judged["when"]),
+        map_points=_map_points(run),
         candidates=_candidate_rows(found["compressed"]["candidates"]),
-        steps=tuple(StepRow(name=step, **cost) for step, cost in step_costs(run).items()),
+        steps=_step_rows(run, found.get("ingesting")),
         ingestion=IngestionCounts(
             n_read=events["n_read"],
             n_good=events["n_good"],
@@ -96,10 +105,46 @@ def _model_row(name: str, judged: dict[str, Any]) -> ModelRow:
     low, high = judged["intervals"][name]
     metrics["ndcg_10"] = Estimate(value=judged["models"][name]["ndcg_10"], low=low, high=high)
     return ModelRow(
-        name="chronotope" if name == CHALLENGER else name,
+        name=_shown(name),
         metrics=metrics,
         champion=name == CHALLENGER,
     )
+
+
+def _shown(name: str) -> str:
+    return "chronotope" if name == CHALLENGER else name
+
+
+def _fold_rows(values: dict[str, list[float]]) -> tuple[FoldRow, ...]:
+    return tuple(
+        FoldRow(fold=fold, model=_shown(name), value=value)
+        for name, of in values.items()
+        for fold, value in enumerate(of)
+    )
+
+
+def _when(judged: dict[str, Any]) -> WhenCalibration:
+    return WhenCalibration(
+        pit_counts=tuple(round(share * judged["n_targets"]) for share in judged["pit"]),
+        coverage=tuple(
+            Coverage(nominal=nominal, actual=actual) for nominal, actual in judged["coverage"]
+        ),
+        nll=judged["nll"],
+    )
+
+
+def _map_points(run: Path) -> tuple[MapPoint, ...]:
+    return tuple(
+        MapPoint(lat=lat, lon=lon, weight=weight, hit_share=share)
+        for lat, lon, weight, share in np.load(run / SPOTS).tolist()
+    )
+
+
+def _step_rows(run: Path, ingesting: dict[str, float] | None) -> tuple[StepRow, ...]:
+    costs = step_costs(run)
+    if ingesting is not None:
+        costs = {"ingest_events": ingesting, **costs}
+    return tuple(StepRow(name=step, **cost) for step, cost in costs.items())
 
 
 def _slice_row(name: str, challenger: dict[str, float]) -> SliceRow:

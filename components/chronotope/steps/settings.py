@@ -24,7 +24,7 @@ class TrainSettings(BaseModel):
     model: ModelConfig = Field(ModelConfig(), description="Where the search starts.")
     training: TrainingConfig = Field(TrainingConfig(), description="How each model is trained.")
     study: StudyConfig = Field(StudyConfig(n_trials=4), description="How parameters are searched.")
-    gate: GateConfig = Field(GateConfig(), description="What a challenger has to show.")
+    gate: GateConfig = Field(GateConfig(), description="What wins a challenger the place.")
     bless: BlessConfig = Field(BlessConfig(), description="What the artefact has to meet.")
     compression: CompressionConfig = Field(
         CompressionConfig(), description="What compression tries and may cost."

@@ -1,9 +1,12 @@
 """Search hyper-parameters over frozen folds of later time, tracked by MLflow."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from chronotope.registry.store import open_store
+from chronotope.contracts.protocols import Tracker
+from chronotope.registry.store import RunTracker, open_store
+from chronotope.steps.run_folder import lineage
 from chronotope.steps.search import search
 from chronotope.steps.settings import TrainSettings
 
@@ -19,10 +22,12 @@ def tune_parameters(features: Path, settings: TrainSettings, run: Path) -> dict[
     Returns:
         ``params`` and ``value`` of the best trial, JSON-able.
     """
-    store = open_store(settings.workspace.mlruns)
-    return search(
-        features,
-        settings,
-        run,
-        lambda name, parent: store.run("tuning", name, parent=parent),
-    )
+    store, dataset = open_store(settings.workspace.mlruns), run.parent.name
+    tags = {"dataset": dataset, **lineage(features, settings, run)}
+
+    def opened(run_name: str, parent: Tracker | None) -> AbstractContextManager[RunTracker]:
+        if parent is None:
+            return store.run(dataset, f"search {run_name}", tags=tags)
+        return store.run(dataset, run_name, parent=parent)
+
+    return search(features, settings, run, opened)

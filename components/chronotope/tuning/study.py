@@ -83,11 +83,13 @@ class Best:
         params: What the search space drew.
         value: Mean of the objective over the folds.
         trial_number: Number of the trial in the study.
+        fold_values: The objective on each fold, earliest first.
     """
 
     params: dict[str, object]
     value: float
     trial_number: int
+    fold_values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,4 +248,5 @@ def _best(study: optuna.Study, space: SearchSpace) -> Best:
         )
     best = study.best_trial
     params = space(FixedTrial(best.params, number=best.number))
-    return Best(params, float(best.value or 0.0), best.number)
+    values = tuple(best.intermediate_values[fold] for fold in sorted(best.intermediate_values))
+    return Best(params, float(best.value or 0.0), best.number, values)
