@@ -21,7 +21,7 @@ from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
-from chronotope.contracts.errors import ConfigError, DataError
+from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
 from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.verdict import Verdict
@@ -127,6 +127,9 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
     Returns:
         The fields of ``IngestReport``, ``dataset``, ``run_id`` and ``docs``, the address of
         the data docs; None if they are switched off.
+
+    Raises:
+        NotEnoughData: No row was ever good; the refused ones are in quarantine.
     """
     spec, lake = _opened(dataset, settings)
     batches = _batches(spec, settings.batch_rows)
@@ -138,6 +141,12 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
         run_id=run_id(spec),
         source=spec.name,
     )
+    if report.version is None:
+        raise NotEnoughData(
+            f"All {report.n_read:,} rows were refused, and the lake holds no events",
+            received=report.reasons,
+            way_out="The rows wait in quarantine; correct the source or the dataset's YAML",
+        )
     docs = (folder / "index.html").as_uri() if settings.data_docs else None
     return {"dataset": spec.name, "run_id": run_id(spec), "docs": docs, **asdict(report)}
 

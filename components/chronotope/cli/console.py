@@ -1,6 +1,7 @@
 """What all commands share: quiet libraries, errors in one red line, JSON for machines."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ _QUIET: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
+_QUIET_LOGGERS: Final = {
+    "mlflow.store.db": logging.WARNING,  # says that it makes its tables
+    "optuna.study": logging.ERROR,  # prints a traceback of what we raise, before we say it
+}
 
 
 @contextmanager
@@ -37,6 +42,8 @@ def command(doing: str) -> Iterator[Console]:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    for name, level in _QUIET_LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
     try:
         with Console(stderr=True).status(doing):
             yield Console()
