@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.features import queries
 from chronotope.features.sources import EventsSource, FeaturesConfig, register
+from chronotope.lake.refusals import refusals
 
 FORMAT: Final = 1
 """Raised when snapshots change form, so that old ones are not taken for new."""
@@ -73,12 +74,24 @@ def build_features(
         SchemaError: A required column is missing.
         ConfigError: A context column is missing or not numeric.
         NotEnoughData: No event is left.
+        StoreError: The disk refused.
     """
-    out.mkdir(parents=True, exist_ok=True)
     if data_version is not None:
         known = out / _digest(config, data_version)
         if (known / META).exists():
             return read_ref(known)
+    with refusals("features"):
+        return _built(events, items, config, out, data_version)
+
+
+def _built(
+    events: EventsSource,
+    items: pa.Table | None,
+    config: FeaturesConfig,
+    out: Path,
+    data_version: str | None,
+) -> FeatureRef:
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as folder:
         draft = Path(folder) / "snapshot"
         tables = _numeric_tables(events, items, config)
