@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chronotope.contracts.errors import ArtifactError, StoreError
-from chronotope.registry.models import download, register
+from chronotope.registry.models import download, register, registered
 from chronotope.registry.promotion import nominate
 from chronotope.registry.store import MlflowStore
 
@@ -30,6 +30,17 @@ def test_bundle_comes_back_whole(store: MlflowStore, bundle: Path) -> None:
 def test_each_registration_is_a_new_version(city: MlflowStore) -> None:
     versions = city.client.search_model_versions("name = 'city'")
     assert sorted(int(v.version) for v in versions) == list(range(1, 10))
+
+
+def test_the_latest_version_with_all_tags_is_found(store: MlflowStore, bundle: Path) -> None:
+    for training in ("x", "y", "y"):
+        run = store.client.create_run("0").info.run_id
+        tags = {"training": training, "graph": "g"}
+        register(store, name="city", bundle_dir=bundle, run_id=run, tags=tags)
+    assert registered(store, "city", {"training": "y", "graph": "g"}) == ("3", run)
+    assert store.client.get_run(run).info.status == "FINISHED"
+    assert registered(store, "city", {"training": "y", "graph": "h"}) is None
+    assert registered(store, "town", {}) is None
 
 
 def test_an_empty_bundle_is_refused(store: MlflowStore, tmp_path: Path) -> None:

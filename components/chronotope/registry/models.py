@@ -70,6 +70,17 @@ def register(
     return ModelVersion(name, str(made.version), uri)
 
 
+def registered(store: MlflowStore, name: str, tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """Latest version that carries these tags and its run, which ends; None if there is none."""
+    told = [f"name = '{name}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
+    found = store.client.search_model_versions(" AND ".join(told))
+    if not found:
+        return None
+    latest = max(found, key=lambda each: int(each.version))
+    store.client.set_terminated(str(latest.run_id))  # whoever registered it may have been killed
+    return str(latest.version), str(latest.run_id)
+
+
 def download(store: MlflowStore, name: str, ref: str) -> Path:
     """Folder of a version's bundle.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chronotope.artifact.bundle import Manifest, read_manifest
+from chronotope.artifact.bundle import MODEL, Manifest, read_manifest
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
@@ -15,7 +15,7 @@ from chronotope.metrics.summary import gains
 from chronotope.registry.bless import bless
 from chronotope.registry.gate import judge
 from chronotope.registry.lineage import log_dataset
-from chronotope.registry.models import download, register
+from chronotope.registry.models import download, register, registered
 from chronotope.registry.promotion import current_champion, nominate, promote
 from chronotope.registry.store import MlflowStore, RunTracker, open_store
 from chronotope.steps.holdout import CHALLENGER, judging_targets
@@ -30,7 +30,7 @@ def register_bundle(
     bundle: Path,
     metrics: dict[str, dict[str, float]],
 ) -> dict[str, str]:
-    """Log metrics and lineage to MLflow and register the bundle.
+    """Log metrics and lineage to MLflow and register the bundle, once a training.
 
     Returns:
         ``name``, ``version`` and ``run_id``.
@@ -38,7 +38,11 @@ def register_bundle(
     manifest = read_manifest(bundle)
     store, name = open_store(settings.workspace.mlruns), manifest.dataset
     about = {"dataset": name, "data_version": manifest.data_version}
-    tags = {**about, **lineage(features, settings, run)}
+    graph = {"graph": manifest.digests[MODEL][:16]}
+    tags = {**about, **graph, **lineage(features, settings, run)}
+    known = registered(store, name, tags)
+    if known is not None:  # killed before it could note down what it had registered
+        return {"name": name, "version": known[0], "run_id": known[1]}
     with store.run(name, f"model {run.name}", tags=tags) as tracker:
         _log_metrics(tracker, metrics)
         tracker.params({"history_len": manifest.history_len, **settings.training.model_dump()})
