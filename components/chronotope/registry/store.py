@@ -22,8 +22,6 @@ _MAX_PARAM_LENGTH = 6000  # MLflow refuses longer values
 _MAX_NOTE_LENGTH = 5000
 
 _EXPERIMENT_TAGS: Final[dict[str, Any]] = {
-    # The user interface then opens on the runs, not on what language models leave.
-    "mlflow.experimentKind": "custom_model_development",
     MLFLOW_RUN_NOTE: "Searches (their trials and folds inside) and the models they led to.",
 }
 
