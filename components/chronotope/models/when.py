@@ -1,0 +1,103 @@
+"""When: a mixture of lognormals for the hours from the last event to the next.
+
+The user's own past gaps are features of a small network, and are copied into the weights
+of the mixture,
+
+    logit_c(b) = mlp_c(x_b) + sum_k a_k log(1/5 + sum_l K_k(b, l) B_c(log gap_l))
+
+where B_c says how near a gap is to the place of component c.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from chronotope.models.batch import Batch
+from chronotope.models.rhythm import (
+    BIN_WIDTH,
+    GAP_KERNELS,
+    N_FEATURES,
+    Rhythm,
+    bin_middles,
+    rhythm_of,
+)
+
+FIRST_MEAN, LAST_MEAN = -3.0, 7.0
+"""Log hours where the components start out: three minutes to six weeks."""
+
+LONGEST_LOG_H = math.log(10 * 365.25 * 24)
+
+_BISECTIONS = 24
+
+
+class WhenHead(nn.Module):
+    """The head: what ``rhythm_of`` sees, to the parameters of the mixture."""
+
+    place: Tensor
+    near: Tensor
+
+    def __init__(self, n_components: int, *, n_hidden: int = 64, dropout: float = 0.1) -> None:
+        """Build the layers."""
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(N_FEATURES, n_hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(n_hidden, n_hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(n_hidden, 3 * n_components),
+        )
+        self.copy = nn.Parameter(torch.full((len(GAP_KERNELS), 1), 0.1))
+        self.register_buffer("place", torch.linspace(FIRST_MEAN, LAST_MEAN, n_components))
+        near = torch.exp(-0.5 * ((self.place - bin_middles(self.place)[:, None]) / BIN_WIDTH) ** 2)
+        self.register_buffer("near", near / near.sum(1, keepdim=True))  # (N_BINS, C)
+
+    def forward(self, batch: Batch, recent: Batch) -> Tensor:
+        """Log-weights, means and log-scales of log hours, shape (B, 3, n_components).
+
+        Args:
+            batch: The queries; only their histories are read.
+            recent: The same with the latest events only.
+        """
+        return self.mixture(rhythm_of(batch, recent))
+
+    def mixture(self, rhythm: Rhythm) -> Tensor:
+        """The same from what ``rhythm_of`` gave."""
+        raw = self.mlp(rhythm.features)
+        logits, mean, log_scale = raw.view(raw.shape[0], 3, -1).unbind(1)
+        copied = (torch.log(rhythm.gaps @ self.near + 0.2) * self.copy).sum(1)
+        return torch.stack(
+            [
+                torch.log_softmax(logits + copied, 1),
+                mean + self.place,
+                log_scale.clamp(-4.0, 3.0),
+            ],
+            dim=1,
+        )
+
+
+def request_times(when: Tensor, last_s: Tensor, n: int) -> Tensor:
+    """Instants at equally likely steps of the predicted distribution, int64, (B, n).
+
+    The i-th is the quantile (i + 1/2) / n, found by bisection on log hours; no later
+    than ten years after the last event.
+
+    Args:
+        when: Log-weights, means and log-scales of log hours, shape (B, 3, C).
+        last_s: UTC seconds of the last event, int64, shape (B,).
+        n: Number of instants.
+    """
+    log_weight, mean, log_scale = (part[:, None, :] for part in when.unbind(1))  # (B, 1, C)
+    weight, scale = log_weight.exp(), log_scale.exp()
+    wanted = (torch.arange(n, device=when.device) + 0.5) / n
+    low = (mean - 6.0 * scale).amin(-1).expand(-1, n)
+    high = (mean + 6.0 * scale).amax(-1).expand(-1, n)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2.0
+        z = (middle[..., None] - mean) / scale
+        below = (weight * 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0)))).sum(-1) < wanted
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    hours = ((low + high) / 2.0).clamp(max=LONGEST_LOG_H).exp()
+    return last_s[:, None] + (hours * 3600.0).round().long()
