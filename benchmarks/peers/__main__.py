@@ -1,0 +1,212 @@
+"""Chronotope, its baselines and the field's libraries on the same data and split.
+
+    python -m benchmarks.peers --data ../shared/data --dataset movielens_100k \
+        --protocol global --json peers.json
+
+Each model trains in a process of its own, under the same number of threads and the same
+time budget, and writes the scores of all items for each target. One evaluator ranks them.
+Times are processor seconds a thread. Rows of an earlier run stay in the JSON file.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.peers import data, environments, ranking
+from benchmarks.peers.roster import OWN, ROSTER, Entry
+
+KEYS: Final = ("dataset", "protocol", "model")
+COLUMNS: Final = {
+    "model": "model",
+    "NDCG@10": "ndcg_10",
+    "acc@1": "acc_1",
+    "@10": "acc_10",
+    "MRR": "mrr",
+    "seen@10": "return_acc_10",
+    "new@10": "discovery_acc_10",
+    "train s": "train_s",
+    "epoch s": "seconds_epoch",
+    "score s": "score_s",
+    "MB": "peak_mb",
+    "stopped by": "stopped_by",
+}
+OURS: Final = "chronotope"
+RANKS: Final = "ranks.npy"
+TABLE_WIDTH: Final = 136
+SECONDS: Final = ("train_s", "score_s", "peak_mb")
+
+Row = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the chosen models, print all rows of the dataset and protocol, and keep them."""
+    chosen = _parser().parse_args(arguments)
+    work = chosen.work / f"{chosen.dataset}-{chosen.protocol}"
+    features = data.read_dataset(chosen.dataset, chosen.data, work).resolve()
+    limits = {"budget_s": chosen.budget_s, "threads": chosen.threads, "seed": chosen.seed}
+    log, catalog, split = data.write_task(features, chosen.protocol, work / "task", limits)
+    rules = data.RULES[chosen.dataset]
+    console = Console(width=max(Console().width, TABLE_WIDTH))
+    console.print(f"{len(split.train):,} to learn from, {len(split.targets):,} targets")
+    for name in chosen.models:
+        about: Row = dict(zip(KEYS, (chosen.dataset, chosen.protocol, name), strict=True))
+        out = (work / name).resolve()
+        settings = ROSTER[name].settings_for(catalog.n_items)
+        told = {"features": str(features), "protocol": chosen.protocol}
+        own = ROSTER[name].env == OWN
+        problem = run_worker(
+            ROSTER[name], settings | (told if own else {}), work / "task", out, chosen
+        )
+        if problem:
+            console.print(f"[red]{name} failed:[/red] {problem}", highlight=False)
+            continue
+        scores = np.load(out / "scores.npy", mmap_mode="r")
+        metrics, rank = ranking.judged(
+            scores,
+            log,
+            split.targets,
+            n_items=catalog.n_items,
+            drops_seen=rules.drops_seen,
+        )
+        np.save(out / RANKS, rank)
+        stats = json.loads((out / "stats.json").read_text(encoding="utf-8"))
+        row = about | metrics | stats | limits | {"settings": settings}
+        console.print(_line(row), highlight=False)
+        keep(row, chosen.json)
+    console.print(table(kept(chosen.json), chosen.dataset, chosen.protocol))
+    for line in leads(work):
+        console.print(line, highlight=False)
+
+
+def run_worker(
+    entry: Entry,
+    settings: dict[str, Any],
+    task: Path,
+    out: Path,
+    chosen: argparse.Namespace,
+) -> str:
+    """Train and score in a process of its own; returns what went wrong, if anything."""
+    python = environments.python_of(entry.env, chosen.venvs)
+    worker = f"benchmarks.peers.workers.run_{entry.env}"
+    told = [str(task.resolve()), entry.model, str(out), json.dumps(settings)]
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "output.log").open("w", encoding="utf-8") as output:
+        ran = subprocess.run(  # noqa: S603
+            [python, "-m", worker, *told],
+            check=False,
+            env=environments.environment(chosen.threads),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    if ran.returncode == 0:
+        return ""
+    lines = (out / "output.log").read_text(encoding="utf-8").strip().splitlines()
+    return f"{lines[-1] if lines else f'exit status {ran.returncode}'} ({out / 'output.log'})"
+
+
+def keep(row: Row, path: Path | None) -> None:
+    """Put a row into the JSON file in place of an older one of the same model."""
+    if path is None:
+        return
+    same = [row[key] for key in KEYS]
+    rows = [other for other in kept(path) if [other[key] for key in KEYS] != same]
+    order = list(ROSTER)
+    rows = sorted([*rows, _plain(row)], key=lambda r: (*_group(r), order.index(r["model"])))
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def kept(path: Path | None) -> list[Row]:
+    """Rows of earlier runs whose models still take part."""
+    if path is None or not path.is_file():
+        return []
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+    return [row for row in rows if row["model"] in ROSTER]
+
+
+def leads(work: Path) -> list[str]:
+    """Our default model against each library's, paired over the targets of the latest runs."""
+    ranks = {name: work / name / RANKS for name in ROSTER}
+    if not ranks[OURS].is_file():
+        return []
+    ours, lines = np.load(ranks[OURS]), []
+    for name, path in ranks.items():
+        if ROSTER[name].env == OWN or not path.is_file() or len(np.load(path)) != len(ours):
+            continue
+        found = ranking.lead(ours, np.load(path))
+        span = f"{found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+        lines.append(f"{OURS} - {name}: NDCG@10 {span}, p {found.p_value:.3f}")
+    return lines
+
+
+def table(rows: Sequence[Row], dataset: str, protocol: str) -> Table:
+    """Rows of one dataset and protocol as people read them."""
+    shown = Table(title=f"{dataset}, {protocol}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for header in COLUMNS:
+        shown.add_column(header, justify="left" if header == "model" else "right", no_wrap=True)
+    for row in rows:
+        if _group(row) == (dataset, protocol):
+            shown.add_row(*(_cell(key, row.get(key)) for key in COLUMNS.values()))
+    return shown
+
+
+def _cell(key: str, value: object) -> str:
+    if not isinstance(value, float):
+        return "-" if value is None else str(value)
+    return f"{value:.1f}" if key in SECONDS else f"{value:.3f}"
+
+
+def _line(row: Row) -> str:
+    return (
+        f"{row['model']}: NDCG@10 {row['ndcg_10']:.4f}, acc@10 {row['acc_10']:.4f}, "
+        f"train {row['train_s']:.0f} s, epoch {row['seconds_epoch']:.2f} s, "
+        f"score {row['score_s']:.2f} s"
+    )
+
+
+def _group(row: Row) -> tuple[str, str]:
+    return row["dataset"], row["protocol"]
+
+
+def _plain(row: Row) -> Row:
+    """NaN, which JSON has not, becomes null."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder with a folder for each dataset")
+    add("--dataset", choices=list(data.RULES), default="movielens_100k")
+    add("--protocol", choices=data.PROTOCOLS, default="global")
+    add("--budget-s", type=float, default=300.0, help="seconds of training for each model")
+    add("--threads", type=int, default=1, help="threads of each model")
+    add("--seed", type=int, default=0)
+    add("--json", type=Path, help="keep the rows in this file, beside those already there")
+    add("--models", type=_names, default=list(ROSTER), help=f"some of {','.join(ROSTER)}")
+    add("--venvs", type=Path, default=Path(".venv-peers"), help="the libraries' environments")
+    add("--work", type=Path, default=Path("data/peers"), help="folder for tasks and scores")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    """Names of models from a comma-separated argument."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in ROSTER]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown {unknown}; choose from {list(ROSTER)}")
+    return names
+
+
+if __name__ == "__main__":
+    main()
