@@ -118,6 +118,16 @@ def test_histograms_count_the_gaps_that_the_kernels_choose(log: EventLog) -> Non
     assert mass[GAP_KERNELS.index("item")] == pytest.approx((items[:29] == items[29]).sum())
 
 
+def test_active_hours_are_counted_from_the_last_event() -> None:
+    """Nine days at one hour, the last event 6 h later: that hour comes again in 18 h."""
+    log = log_of(np.array([[24.0] * 9 + [6.0], [24.0] * 10]))
+    batch = batch_at(log, np.array([10, 21]))
+    active = (rhythm_of(batch, batch).features[:, -24:] / 3.0).square()
+    assert active.argmax(1).tolist() == [0, 0]
+    batch = batch_at(log_of(np.array([[24.0] * 9 + [6.0, 1.0]])), np.array([11]))
+    assert (rhythm_of(batch, batch).features[0, -24:]).argmax() == 18
+
+
 def test_a_planted_daily_rhythm_is_found() -> None:
     """Two hours a day of each user's own: within about ten minutes of the truth."""
     rng = np.random.default_rng(0)

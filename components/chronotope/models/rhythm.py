@@ -194,11 +194,13 @@ def _kernels(past: _Past) -> list[Tensor]:
 
 def _active_hours(past: _Past) -> Tensor:
     """Share of the events around each coming hour of the day, square root, (B, 24)."""
-    ahead = torch.remainder(
-        past.hour[:, -1:] + torch.arange(24, device=past.hour.device) + 0.5, 24.0
-    )
-    apart = _hours_apart(past.hour[:, :, None], ahead[:, None, :])
-    active = (torch.exp(-0.5 * apart.square()) * past.is_event[..., None]).sum(1)
+    ahead_h = torch.remainder(past.hour - past.hour[:, -1:], 24.0)
+    whole = ahead_h.long().clamp(max=23)
+    part = ahead_h - whole
+    empty = torch.zeros(whole.shape[0], 24, device=ahead_h.device)
+    active = empty.scatter_add(1, whole, (1.0 - part) * past.is_event)
+    active = active.scatter_add(1, torch.remainder(whole + 1, 24), part * past.is_event)
+    active = (active.roll(1, 1) + 2.0 * active + active.roll(-1, 1)) / 4.0
     return 3.0 * (active / (active.sum(1, keepdim=True) + 1.0)).sqrt()
 
 
