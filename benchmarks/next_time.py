@@ -1,0 +1,267 @@
+"""The time of the next check-in on Foursquare NYC: the whole distribution of the wait.
+
+    python -m benchmarks.next_time --data ../shared/data/foursquare_nyc --json next_time.json
+
+A target is an event of a user with a past; its wait is the hours since the user's last
+event. Three protocols, each predicted from live histories by frozen parameters:
+
+- global: waits that end in the first 80 % of events train, the next tenth chooses the
+  epoch, the last tenth is judged, whatever lies between two events;
+- stream: the same with T0 (its last tenth chooses), judged on all of T1..T5;
+- session: stream, but only waits inside a trajectory, which are at most 24 hours.
+
+The row "rhythm" is the model's *when* head, trained alone.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.next_place import Row, Stream, read_stream
+from chronotope.contracts.eventlog import Float64, Int64
+from chronotope.contracts.queries import queries_at
+from chronotope.losses.objectives import lognormal_mixture_nll
+from chronotope.metrics.when import SHORTEST_H, LognormalMixture, WhenScores, judge_when
+from chronotope.models.batch import to_batch
+from chronotope.models.rhythm import Rhythm, rhythm_of
+from chronotope.models.when import WhenHead
+
+PROTOCOLS: Final = ("global", "stream", "session")
+HEADERS: Final = ("model", "NLL (h)", "|log error|", "80 % covers", "seconds")
+LATER_SHARE: Final = 0.1
+N_COMPONENTS: Final = 16
+EPOCHS: Final = 5
+BATCH: Final = 256
+LEARNING_RATE: Final = 4e-3
+WEIGHT_DECAY: Final = 0.1
+CHUNK: Final = 1024
+HISTORY_LEN: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Waits of a log and who serves for what.
+
+    Attributes:
+        stream: The log they come from.
+        at: Position of each target in the log, shape (n,).
+        hours: Wait of each, shape (n,).
+        train, later, test: Rows that train, choose the epoch and are judged.
+    """
+
+    stream: Stream
+    at: Int64
+    hours: Float64
+    train: Int64
+    later: Int64
+    test: Int64
+
+    @property
+    def user_idx(self) -> npt.NDArray[np.int32]:
+        """Whose waits they are, shape (n,)."""
+        return self.stream.log.user_idx[self.at]
+
+
+def cut(stream: Stream, protocol: str) -> Waits:
+    """The waits of a protocol, in the order of the log."""
+    log = stream.log
+    at = np.flatnonzero(log.basket_start() > log.user_start())
+    if protocol == "session":
+        at = at[log.session_idx[at] == log.session_idx[at - 1]]
+    ended_s = log.occurred_s[at]
+    if protocol == "global":
+        first_s, last_s = np.quantile(log.occurred_s, [1 - 2 * LATER_SHARE, 1 - LATER_SHARE])
+        is_test = ended_s > last_s
+    else:
+        first_s = np.quantile(stream.base.occurred_s, 1 - LATER_SHARE)
+        is_test = ~np.isin(log.session_idx[at], stream.base.session_idx)
+    is_train = ~is_test & (ended_s <= first_s)
+    hours = (ended_s - log.occurred_s[log.basket_start()[at] - 1]) / 3600.0
+    rows = [np.flatnonzero(mask) for mask in (is_train, ~is_test & ~is_train, is_test)]
+    return Waits(stream, at, np.maximum(hours, SHORTEST_H), *rows)
+
+
+def exponential(waits: Waits) -> WhenScores:
+    """One rate for everybody, in closed form."""
+    mean, true = waits.hours[waits.train].mean(), waits.hours[waits.test]
+    low, median, high = (-mean * math.log(1 - q) for q in (0.1, 0.5, 0.9))
+    pit, _ = np.histogram(1 - np.exp(-true / mean), bins=10, range=(0, 1))
+    return WhenScores(
+        nll=float(math.log(mean) + true.mean() / mean),
+        mean_abs_log_error=float(np.abs(np.log(true / median)).mean()),
+        coverage_80=float(((true >= low) & (true <= high)).mean()),
+        pit=tuple((pit / len(true)).tolist()),
+        n_targets=len(true),
+    )
+
+
+def lognormal(waits: Waits) -> WhenScores:
+    """One lognormal for everybody."""
+    log_h = np.log(waits.hours[waits.train])
+    return _judge_same(waits, np.zeros(1), log_h.mean(keepdims=True), log_h.std(keepdims=True))
+
+
+def mixture_8(waits: Waits) -> WhenScores:
+    """Eight lognormals for everybody, fitted by expectation and maximisation."""
+    log_h = np.log(waits.hours[waits.train])
+    weight, mean = np.full(8, 1 / 8), np.quantile(log_h, (np.arange(8) + 0.5) / 8)
+    scale = np.full(8, log_h.std() / 4)
+    for _ in range(200):
+        z = (log_h[:, None] - mean) / scale
+        share = weight / scale * np.exp(-0.5 * z**2) + 1e-300
+        share /= share.sum(1, keepdims=True)
+        total = share.sum(0)
+        weight, mean = total / total.sum(), share.T @ log_h / total
+        spread = (share * (log_h[:, None] - mean) ** 2).sum(0) / total
+        scale = np.sqrt(np.maximum(spread, 1e-4))
+    return _judge_same(waits, np.log(weight), mean, scale)
+
+
+def user_median(waits: Waits) -> WhenScores:
+    """A lognormal around each user's own median; everybody's without a past."""
+    log_h, user = np.log(waits.hours[waits.train]), waits.user_idx[waits.train]
+    order = np.lexsort((log_h, user))
+    who, start, count = np.unique(user[order], return_index=True, return_counts=True)
+    middle = log_h[order[start + (count - 1) // 2]] + log_h[order[start + count // 2]]
+    median = np.full(waits.stream.catalog.users.size, np.median(log_h))
+    median[who] = middle / 2
+    scale = (log_h - median[user]).std()
+    mean = median[waits.user_idx[waits.test]][:, None]
+    predicted = LognormalMixture(np.zeros_like(mean), mean, np.full_like(mean, scale))
+    return judge_when(predicted, waits.hours[waits.test])
+
+
+def rhythm(waits: Waits) -> WhenScores:
+    """The model's head alone, with the epoch that is best on later time."""
+    torch.manual_seed(0)
+    seen, hours = _rhythms(waits), torch.from_numpy(waits.hours).float()
+    head = WhenHead(N_COMPONENTS)
+    best, best_loss = head.state_dict(), math.inf
+    for loss in _epochs(head, seen, hours, waits):
+        if loss < best_loss:
+            best = {name: value.clone() for name, value in head.state_dict().items()}
+            best_loss = loss
+    head.load_state_dict(best)
+    log_weight, mean, log_scale = _said(head, seen, waits.test).double().unbind(1)
+    predicted = LognormalMixture(
+        torch.log_softmax(log_weight, 1).numpy(), mean.numpy(), log_scale.exp().numpy()
+    )
+    return judge_when(predicted, waits.hours[waits.test])
+
+
+MODELS: Final[dict[str, Callable[[Waits], WhenScores]]] = {
+    "exponential": exponential,
+    "lognormal": lognormal,
+    "mixture_8": mixture_8,
+    "user_median": user_median,
+    "rhythm": rhythm,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every model under the chosen protocols, print tables, write the rows."""
+    chosen = _parser().parse_args(arguments)
+    stream = read_stream(chosen.data)
+    console, rows = Console(), list[Row]()
+    for protocol in chosen.protocols:
+        waits = cut(stream, protocol)
+        found = [_measure(name, waits, protocol) for name in MODELS]
+        console.print(_table(found))
+        rows += found
+    if chosen.json:
+        chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def _measure(name: str, waits: Waits, protocol: str) -> Row:
+    started = time.perf_counter()
+    scores = asdict(MODELS[name](waits))
+    row: Row = {"model": name, "protocol": protocol, "time": "hidden"}
+    row |= {key: scores[key] for key in ("nll", "mean_abs_log_error", "coverage_80", "n_targets")}
+    return row | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+def _judge_same(waits: Waits, log_weight: Float64, mean: Float64, scale: Float64) -> WhenScores:
+    """Judge one mixture, parts of shape (K,), that is said of every target."""
+    parts = (np.tile(part, (len(waits.test), 1)) for part in (log_weight, mean, scale))
+    return judge_when(LognormalMixture(*parts), waits.hours[waits.test])
+
+
+def _rhythms(waits: Waits) -> Rhythm:
+    """What the head reads of every target, computed once."""
+    log = waits.stream.log
+    starts = (log.user_start(), log.basket_start())
+    parts = []
+    for at in np.array_split(waits.at, -(-len(waits.at) // CHUNK)):
+        queries = queries_at(log, at, history_len=HISTORY_LEN, time_given=False, starts=starts)
+        batch = to_batch(queries, HISTORY_LEN)
+        parts.append(rhythm_of(batch, batch))
+    return Rhythm(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _epochs(head: WhenHead, seen: Rhythm, hours: Tensor, waits: Waits) -> Iterator[float]:
+    """Train epoch by epoch, yielding the loss on later time after each."""
+    train = torch.from_numpy(waits.train)
+    optimiser = torch.optim.AdamW(head.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    n_steps = EPOCHS * -(-len(train) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=n_steps)
+    for _ in range(EPOCHS):
+        head.train()
+        for rows in torch.split(train[torch.randperm(len(train))], BATCH):
+            said = head.mixture(Rhythm(seen.features[rows], seen.gaps[rows]))
+            loss = lognormal_mixture_nll(said, hours[rows]).mean()
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+        later = lognormal_mixture_nll(_said(head, seen, waits.later), hours[waits.later])
+        yield float(later.mean())
+
+
+def _said(head: WhenHead, seen: Rhythm, rows: Int64) -> Tensor:
+    """The head's mixtures for some rows, shape (n, 3, n_components)."""
+    head.eval()
+    with torch.no_grad():
+        said: Tensor = head.mixture(Rhythm(seen.features[rows], seen.gaps[rows]))
+    return said
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.next_time", description="Next time on Foursquare NYC."
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the Parquet files")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument(
+        "--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS), help="which cuts"
+    )
+    return parser
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """The rows as people read them."""
+    title = f"Next time, {rows[0]['protocol']}, {rows[0]['n_targets']:,} targets"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    for header in HEADERS:
+        table.add_column(header, justify="left" if header == "model" else "right")
+    for row in rows:
+        numbers = [f"{row[name]:.3f}" for name in ("nll", "mean_abs_log_error", "coverage_80")]
+        table.add_row(str(row["model"]), *numbers, f"{row['seconds']:.1f}")
+    return table
+
+
+if __name__ == "__main__":
+    main()
