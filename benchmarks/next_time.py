@@ -10,7 +10,8 @@ event. Three protocols, each predicted from live histories by frozen parameters:
 - stream: the same with T0 (its last tenth chooses), judged on all of T1..T5;
 - session: stream, but only waits inside a trajectory, which are at most 24 hours.
 
-The row "rhythm" is the model's *when* head, trained alone.
+The row "rhythm" is the model's *when* head, trained alone. It also learns from the waits
+that were still open when training ends, save under session, where every wait is short.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from torch import Tensor
 from benchmarks.next_place import Row, Stream, read_stream
 from chronotope.contracts.eventlog import Float64, Int64
 from chronotope.contracts.queries import queries_at
-from chronotope.losses.objectives import lognormal_mixture_nll
+from chronotope.losses.objectives import lognormal_mixture_nll, open_wait_nll
 from chronotope.metrics.when import SHORTEST_H, LognormalMixture, WhenScores, judge_when
 from chronotope.models.batch import to_batch
 from chronotope.models.rhythm import Rhythm, rhythm_of
@@ -60,6 +61,8 @@ class Waits:
         at: Position of each target in the log, shape (n,).
         hours: Wait of each, shape (n,).
         train, later, test: Rows that train, choose the epoch and are judged.
+        still_open: Rows whose wait had begun but not ended when training ends.
+        waited: Hours waited by then, shape of ``still_open``.
     """
 
     stream: Stream
@@ -68,6 +71,8 @@ class Waits:
     train: Int64
     later: Int64
     test: Int64
+    still_open: Int64
+    waited: Float64
 
     @property
     def user_idx(self) -> npt.NDArray[np.int32]:
@@ -89,9 +94,20 @@ def cut(stream: Stream, protocol: str) -> Waits:
         first_s = np.quantile(stream.base.occurred_s, 1 - LATER_SHARE)
         is_test = ~np.isin(log.session_idx[at], stream.base.session_idx)
     is_train = ~is_test & (ended_s <= first_s)
-    hours = (ended_s - log.occurred_s[log.basket_start()[at] - 1]) / 3600.0
-    rows = [np.flatnonzero(mask) for mask in (is_train, ~is_test & ~is_train, is_test)]
-    return Waits(stream, at, np.maximum(hours, SHORTEST_H), *rows)
+    began_s = log.occurred_s[log.basket_start()[at] - 1]
+    is_open = ~is_train & (began_s <= first_s) & (protocol != "session")
+    masks = (is_train, ~is_test & ~is_train, is_test, is_open)
+    train, later, test, still_open = (np.flatnonzero(mask) for mask in masks)
+    return Waits(
+        stream=stream,
+        at=at,
+        hours=np.maximum((ended_s - began_s) / 3600.0, SHORTEST_H),
+        train=train,
+        later=later,
+        test=test,
+        still_open=still_open,
+        waited=(first_s - began_s[still_open]) / 3600.0,
+    )
 
 
 def exponential(waits: Waits) -> WhenScores:
@@ -147,10 +163,10 @@ def user_median(waits: Waits) -> WhenScores:
 def rhythm(waits: Waits) -> WhenScores:
     """The model's head alone, with the epoch that is best on later time."""
     torch.manual_seed(0)
-    seen, hours = _rhythms(waits), torch.from_numpy(waits.hours).float()
+    seen = _rhythms(waits)
     head = WhenHead(N_COMPONENTS)
     best, best_loss = head.state_dict(), math.inf
-    for loss in _epochs(head, seen, hours, waits):
+    for loss in _epochs(head, seen, waits):
         if loss < best_loss:
             best = {name: value.clone() for name, value in head.state_dict().items()}
             best_loss = loss
@@ -211,23 +227,28 @@ def _rhythms(waits: Waits) -> Rhythm:
     return Rhythm(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _epochs(head: WhenHead, seen: Rhythm, hours: Tensor, waits: Waits) -> Iterator[float]:
+def _epochs(head: WhenHead, seen: Rhythm, waits: Waits) -> Iterator[float]:
     """Train epoch by epoch, yielding the loss on later time after each."""
-    train = torch.from_numpy(waits.train)
+    rows = torch.from_numpy(np.concatenate([waits.train, waits.still_open]))
+    ended = torch.from_numpy(waits.hours).float()
+    hours = torch.cat([ended[waits.train], torch.from_numpy(waits.waited).float()])
+    is_open = torch.arange(len(rows)) >= len(waits.train)
     optimiser = torch.optim.AdamW(head.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    n_steps = EPOCHS * -(-len(train) // BATCH)
+    n_steps = EPOCHS * -(-len(rows) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=n_steps)
     for _ in range(EPOCHS):
         head.train()
-        for rows in torch.split(train[torch.randperm(len(train))], BATCH):
-            said = head.mixture(Rhythm(seen.features[rows], seen.gaps[rows]))
-            loss = lognormal_mixture_nll(said, hours[rows]).mean()
+        for some in torch.split(torch.randperm(len(rows)), BATCH):
+            said = head.mixture(Rhythm(seen.features[rows[some]], seen.gaps[rows[some]]))
+            closed, still_open = (
+                f(said, hours[some]) for f in (lognormal_mixture_nll, open_wait_nll)
+            )
             optimiser.zero_grad()
-            torch.autograd.backward(loss)
+            torch.autograd.backward(torch.where(is_open[some], still_open, closed).mean())
             torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-        later = lognormal_mixture_nll(_said(head, seen, waits.later), hours[waits.later])
+        later = lognormal_mixture_nll(_said(head, seen, waits.later), ended[waits.later])
         yield float(later.mean())
 
 

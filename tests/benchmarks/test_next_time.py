@@ -55,6 +55,15 @@ def test_nothing_is_judged_that_trained(stream: Stream, protocol: str) -> None:
     np.testing.assert_array_equal(np.sort(rows), np.arange(len(waits.at)))
 
 
+def test_open_waits_hide_how_they_ended(stream: Stream) -> None:
+    waits = next_time.cut(stream, "global")
+    assert len(waits.still_open) == len(set(waits.user_idx[waits.still_open])) > 0
+    assert not set(waits.still_open) & set(waits.train)
+    assert (waits.waited >= 0).all()
+    assert (waits.waited < waits.hours[waits.still_open]).all()
+    assert len(next_time.cut(stream, "session").still_open) == 0
+
+
 def scores(stream: Stream, name: str) -> WhenScores:
     return next_time.MODELS[name](next_time.cut(stream, "global"))
 
