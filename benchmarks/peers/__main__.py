@@ -23,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.peers import data, environments, ranking
 from benchmarks.peers.roster import OWN, ROSTER, Entry
+from chronotope.contracts.errors import ConfigError
 
 KEYS: Final = ("dataset", "protocol", "model")
 COLUMNS: Final = {
@@ -49,7 +50,7 @@ Row = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the chosen models, print all rows of the dataset and protocol, and keep them."""
-    chosen = _parser().parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     work = chosen.work / f"{chosen.dataset}-{chosen.protocol}"
     features = data.read_dataset(chosen.dataset, chosen.data, work).resolve()
     limits = {"budget_s": chosen.budget_s, "threads": chosen.threads, "seed": chosen.seed}
@@ -95,7 +96,10 @@ def run_worker(
     chosen: argparse.Namespace,
 ) -> str:
     """Train and score in a process of its own; returns what went wrong, if anything."""
-    python = environments.python_of(entry.env, chosen.venvs)
+    try:
+        python = environments.python_of(entry.env, chosen.venvs)
+    except ConfigError as error:
+        return str(error)
     worker = f"benchmarks.peers.workers.run_{entry.env}"
     told = [str(task.resolve()), entry.model, str(out), json.dumps(settings)]
     out.mkdir(parents=True, exist_ok=True)
@@ -183,9 +187,10 @@ def _plain(row: Row) -> Row:
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    add = options.add_argument
     add("--data", type=Path, required=True, help="folder with a folder for each dataset")
     add("--dataset", choices=list(data.RULES), default="movielens_100k")
     add("--protocol", choices=data.PROTOCOLS, default="global")
@@ -196,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--models", type=_names, default=list(ROSTER), help=f"some of {','.join(ROSTER)}")
     add("--venvs", type=Path, default=Path(".venv-peers"), help="the libraries' environments")
     add("--work", type=Path, default=Path("data/peers"), help="folder for tasks and scores")
-    return parser
+    return options
 
 
 def _names(text: str) -> list[str]:

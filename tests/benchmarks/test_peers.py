@@ -1,6 +1,8 @@
 """What the comparison with other libraries does before and after they run."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.peers import __main__ as peers
-from benchmarks.peers import data, environments, ranking
-from benchmarks.peers.roster import OWN, ROSTER
+from benchmarks.peers import data, environments, page, ranking
+from benchmarks.peers.roster import OWN, ROSTER, Entry
 from benchmarks.peers.workers import exchange
+from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.eventlog import EventLog
 
-DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
+PROJECT = Path(__file__).parents[2]
+DATA = PROJECT / ".." / "shared" / "data"
 
 
 @pytest.fixture
@@ -132,7 +136,7 @@ def test_rows_of_other_models_stay_in_the_file(tmp_path: Path) -> None:
 def test_each_environment_pins_the_library_it_is_for() -> None:
     for name in environments.ENVIRONMENTS:
         pins = environments.requirements(name).read_text(encoding="utf-8")
-        assert f"{name}" in pins.splitlines()[0] or f"\n{name}" in pins
+        assert re.search(rf"^{name}(\[torch\])?==\d", pins, re.MULTILINE)
     assert {entry.env for entry in ROSTER.values()} == {OWN, *environments.ENVIRONMENTS}
 
 
@@ -142,6 +146,37 @@ def test_filled_environment_is_not_made_again(tmp_path: Path) -> None:
     pins = environments.requirements("implicit").read_text(encoding="utf-8")
     (home / environments.READY).write_text(pins, encoding="utf-8")
     assert environments.interpreter("implicit", tmp_path).parent.parent == home
+
+
+def test_environment_that_cannot_be_made_fails_its_rows_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Path:
+        raise ConfigError("no such library")
+
+    monkeypatch.setattr(environments, "python_of", refuse)
+    chosen = peers.parser().parse_args(["--data", str(tmp_path)])
+    assert peers.run_worker(ROSTER["ease"], {}, tmp_path, tmp_path, chosen) == "no such library."
+
+
+def test_worker_that_breaks_tells_its_last_line(tmp_path: Path) -> None:
+    chosen = peers.parser().parse_args(["--data", str(tmp_path)])
+    problem = peers.run_worker(Entry("nobody", "x"), {}, tmp_path, tmp_path / "out", chosen)
+    assert "run_nobody" in problem
+    assert "output.log" in problem
+
+
+def test_commands_of_the_page_are_understood() -> None:
+    text = (PROJECT / "docs" / "peers.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    told = re.findall(r"^python -m benchmarks.peers (.*)$", text, re.MULTILINE)
+    assert len(told) >= 1
+    for words in told:
+        peers.parser().parse_args(shlex.split(words))
+
+
+def test_every_setting_is_on_the_page() -> None:
+    text = (PROJECT / "docs" / "peers.md").read_text(encoding="utf-8")
+    assert not [name for name in ROSTER if f"`{name}`" not in text]
 
 
 def test_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,3 +198,14 @@ def test_baselines_run_from_end_to_end(tmp_path: Path) -> None:
     assert first["n_targets"] == 166
     assert second["ndcg_10"] > first["ndcg_10"] > 10 / 1682 / 4
     assert second["n_return"] == 0
+
+
+def test_page_is_filled_between_its_markers() -> None:
+    old = "a\n<!-- rows: movielens_100k global -->\nold\n<!-- end -->\nb\n"
+    rows = [_row("ease", 0.1) | {"ndcg_10_low": 0.0, "ndcg_10_high": 0.2, "mrr": None}]
+    new = page.filled(old, [*rows, rows[0] | {"model": "markov", "ndcg_10": 0.3}])
+    assert new.startswith("a\n")
+    assert new.endswith("<!-- end -->\nb\n")
+    assert "old" not in new
+    assert new.index("`markov`") < new.index("`ease` | 0.1000 [0.000, 0.200]")
+    assert page.filled(new, []) == new
