@@ -17,7 +17,7 @@ from chronotope.models.batch import Batch, to_batch
 from chronotope.models.rhythm import GAP_KERNELS, Rhythm, rhythm_of
 from chronotope.models.when import WhenHead, request_times
 
-N_USERS, N_EVENTS, N_TEST_USERS = 120, 40, 30
+N_USERS, N_EVENTS, N_TEST_USERS = 250, 40, 50
 
 
 def log_of(gaps_h: np.ndarray) -> EventLog:

@@ -37,16 +37,14 @@ class WhenHead(nn.Module):
     place: Tensor
     near: Tensor
 
-    def __init__(self, n_components: int, *, n_hidden: int = 64, dropout: float = 0.1) -> None:
+    def __init__(self, n_components: int, *, n_hidden: int = 64) -> None:
         """Build the layers."""
         super().__init__()
         self.mlp = nn.Sequential(
             nn.Linear(N_FEATURES, n_hidden),
             nn.GELU(),
-            nn.Dropout(dropout),
             nn.Linear(n_hidden, n_hidden),
             nn.GELU(),
-            nn.Dropout(dropout),
             nn.Linear(n_hidden, 3 * n_components),
         )
         self.copy = nn.Parameter(torch.full((len(GAP_KERNELS), 1), 0.1))
