@@ -40,7 +40,13 @@ _RECBOLE_SASREC: Final = {
     "hidden_dropout_prob": 0.2,
     "attn_dropout_prob": 0.2,
 }
-_RECTOOLS_64: Final = {"n_factors": 64, "n_blocks": 2, "n_heads": 2, "session_max_len": 100}
+_RECTOOLS_64: Final = {
+    "n_factors": 64,
+    "n_blocks": 2,
+    "n_heads": 2,
+    "session_max_len": 100,
+    "batch_size": 16,
+}
 _SAMPLED: Final = {"loss": "sampled_softmax", "n_negatives": 256}
 
 ROSTER: Final[dict[str, Entry]] = {
@@ -79,7 +85,7 @@ ROSTER: Final[dict[str, Entry]] = {
         "recbole", "SASRec", {**_RECBOLE_SASREC, "MAX_ITEM_LIST_LENGTH": 100}
     ),
     "rectools_sasrec": Entry("rectools", "sasrec", _RECTOOLS_64, _SAMPLED),
-    "rectools_sasrec_256": Entry("rectools", "sasrec", {}, _SAMPLED),
+    "rectools_sasrec_256": Entry("rectools", "sasrec", {"batch_size": 16}, _SAMPLED),
     "rectools_bert4rec": Entry("rectools", "bert4rec", _RECTOOLS_64, _SAMPLED),
     "chronotope": Entry(OWN, "chronotope"),
     "chronotope_transformer": Entry(
