@@ -13,6 +13,7 @@ import json
 import math
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ from rich.table import Table
 
 from benchmarks.peers import data, environments, ranking
 from benchmarks.peers.roster import OWN, ROSTER, Entry
-from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.eventlog import EventLog
 
 KEYS: Final = ("dataset", "protocol", "model")
 COLUMNS: Final = {
@@ -40,6 +42,8 @@ COLUMNS: Final = {
     "MB": "peak_mb",
     "stopped by": "stopped_by",
 }
+GRACE: Final = 1.1
+"""A model that does not watch the clock may take this multiple of the budget unmarked."""
 OURS: Final = "chronotope"
 RANKS: Final = "ranks.npy"
 TABLE_WIDTH: Final = 136
@@ -48,44 +52,70 @@ SECONDS: Final = ("train_s", "score_s", "peak_mb")
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """Where everybody is measured: the log, its split, and where files lie."""
+
+    work: Path
+    features: Path
+    log: EventLog
+    n_items: int
+    split: data.Split
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the chosen models, print all rows of the dataset and protocol, and keep them."""
     chosen = parser().parse_args(arguments)
-    work = chosen.work / f"{chosen.dataset}-{chosen.protocol}"
-    features = data.read_dataset(chosen.dataset, chosen.data, work).resolve()
-    limits = {"budget_s": chosen.budget_s, "threads": chosen.threads, "seed": chosen.seed}
-    log, catalog, split = data.write_task(features, chosen.protocol, work / "task", limits)
-    rules = data.RULES[chosen.dataset]
+    arena = prepare(chosen)
     console = Console(width=max(Console().width, TABLE_WIDTH))
-    console.print(f"{len(split.train):,} to learn from, {len(split.targets):,} targets")
+    n_train, n_targets = len(arena.split.train), len(arena.split.targets)
+    console.print(f"{n_train:,} to learn from, {n_targets:,} targets")
     for name in chosen.models:
-        about: Row = dict(zip(KEYS, (chosen.dataset, chosen.protocol, name), strict=True))
-        out = (work / name).resolve()
-        settings = ROSTER[name].settings_for(catalog.n_items)
-        told = {"features": str(features), "protocol": chosen.protocol}
-        own = ROSTER[name].env == OWN
-        problem = run_worker(
-            ROSTER[name], settings | (told if own else {}), work / "task", out, chosen
-        )
-        if problem:
-            console.print(f"[red]{name} failed:[/red] {problem}", highlight=False)
+        try:
+            row = measure(name, arena, chosen)
+        except ChronotopeError as error:
+            console.print(f"{name} failed: {error}", highlight=False)
             continue
-        scores = np.load(out / "scores.npy", mmap_mode="r")
-        metrics, rank = ranking.judged(
-            scores,
-            log,
-            split.targets,
-            n_items=catalog.n_items,
-            drops_seen=rules.drops_seen,
-        )
-        np.save(out / RANKS, rank)
-        stats = json.loads((out / "stats.json").read_text(encoding="utf-8"))
-        row = about | metrics | stats | limits | {"settings": settings}
         console.print(_line(row), highlight=False)
         keep(row, chosen.json)
     console.print(table(kept(chosen.json), chosen.dataset, chosen.protocol))
-    for line in leads(work):
+    for line in leads(arena.work):
         console.print(line, highlight=False)
+
+
+def prepare(chosen: argparse.Namespace) -> Arena:
+    """Read the dataset, cut it and write the task."""
+    work = (chosen.work / f"{chosen.dataset}-{chosen.protocol}").resolve()
+    features = data.read_dataset(chosen.dataset, chosen.data, work)
+    log, catalog, split = data.write_task(features, chosen.protocol, work / "task", _limits(chosen))
+    return Arena(work, features, log, catalog.n_items, split)
+
+
+def measure(name: str, arena: Arena, chosen: argparse.Namespace) -> Row:
+    """Let one model train and score in a process of its own, and judge the scores.
+
+    Raises:
+        ChronotopeError: Its environment could not be made or its process failed.
+    """
+    entry, out = ROSTER[name], arena.work / name
+    settings = entry.settings_for(arena.n_items)
+    told = {"features": str(arena.features), "protocol": chosen.protocol}
+    run_worker(
+        entry, settings | (told if entry.env == OWN else {}), arena.work / "task", out, chosen
+    )
+    metrics, rank = ranking.judged(
+        np.load(out / "scores.npy", mmap_mode="r"),
+        arena.log,
+        arena.split.targets,
+        n_items=arena.n_items,
+        drops_seen=data.RULES[chosen.dataset].drops_seen,
+    )
+    np.save(out / RANKS, rank)
+    stats: Row = json.loads((out / "stats.json").read_text(encoding="utf-8"))
+    if stats["train_s"] > GRACE * chosen.budget_s:
+        stats["stopped_by"] = "itself, too late"
+    about: Row = dict(zip(KEYS, (chosen.dataset, chosen.protocol, name), strict=True))
+    return about | metrics | stats | _limits(chosen) | {"settings": settings}
 
 
 def run_worker(
@@ -94,27 +124,30 @@ def run_worker(
     task: Path,
     out: Path,
     chosen: argparse.Namespace,
-) -> str:
-    """Train and score in a process of its own; returns what went wrong, if anything."""
-    try:
-        python = environments.python_of(entry.env, chosen.venvs)
-    except ConfigError as error:
-        return str(error)
+) -> None:
+    """Train and score in a process of its own.
+
+    Raises:
+        ConfigError: The environment could not be made.
+        ChronotopeError: The process failed.
+    """
+    python = environments.python_of(entry.env, chosen.venvs)
     worker = f"benchmarks.peers.workers.run_{entry.env}"
-    told = [str(task.resolve()), entry.model, str(out), json.dumps(settings)]
+    told = [str(task), entry.model, str(out), json.dumps(settings)]
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "output.log").open("w", encoding="utf-8") as output:
+    output = out / "output.log"
+    with output.open("w", encoding="utf-8") as file:
         ran = subprocess.run(  # noqa: S603
             [python, "-m", worker, *told],
             check=False,
             env=environments.environment(chosen.threads),
-            stdout=output,
+            stdout=file,
             stderr=subprocess.STDOUT,
         )
-    if ran.returncode == 0:
-        return ""
-    lines = (out / "output.log").read_text(encoding="utf-8").strip().splitlines()
-    return f"{lines[-1] if lines else f'exit status {ran.returncode}'} ({out / 'output.log'})"
+    if ran.returncode != 0:
+        lines = output.read_text(encoding="utf-8").strip().splitlines()
+        last = lines[-1] if lines else f"exit status {ran.returncode}"
+        raise ChronotopeError("A worker failed", received=last, way_out=f"Read {output}")
 
 
 def keep(row: Row, path: Path | None) -> None:
@@ -162,6 +195,10 @@ def table(rows: Sequence[Row], dataset: str, protocol: str) -> Table:
         if _group(row) == (dataset, protocol):
             shown.add_row(*(_cell(key, row.get(key)) for key in COLUMNS.values()))
     return shown
+
+
+def _limits(chosen: argparse.Namespace) -> dict[str, float | int]:
+    return {"budget_s": chosen.budget_s, "threads": chosen.threads, "seed": chosen.seed}
 
 
 def _cell(key: str, value: object) -> str:

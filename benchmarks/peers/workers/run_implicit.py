@@ -48,7 +48,7 @@ def main() -> None:
             "wall_s": clock.wall_seconds(),
             "n_epochs": epochs,
             "seconds_epoch": trained / epochs,
-            "stopped_by": "settings",
+            "stopped_by": "itself",
         },
     )
 

@@ -87,7 +87,7 @@ def main() -> None:
             "wall_s": clock.wall_seconds(),
             "n_epochs": epochs.done,
             "seconds_epoch": epochs.seconds(),
-            "stopped_by": "settings",
+            "stopped_by": "itself",
         },
     )
 
