@@ -38,7 +38,11 @@ from chronotope.models.baselines import (
     PopularityLastDays,
     UserCounts,
 )
+from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
+
+WITHIN_SESSION: Final = TrainingConfig(max_wait_h=24.0)
+"""Trajectories end where nothing came for a day, so no target waited longer."""
 
 MODELS: Final[dict[str, Callable[[], Recommender]]] = {
     "popularity": Popularity,
@@ -46,7 +50,7 @@ MODELS: Final[dict[str, Callable[[], Recommender]]] = {
     "user_counts": UserCounts,
     "markov": FirstOrderMarkov,
     "ease": Ease,
-    "chronotope": ChronotopeRecommender,
+    "chronotope": lambda: ChronotopeRecommender(training=WITHIN_SESSION),
 }
 
 N_ROUNDS: Final = 15

@@ -8,6 +8,7 @@ from chronotope.compression.prune import prune_units, prune_weights
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.config import Backbone, ModelConfig
+from chronotope.models.context import N_CONTEXT
 from chronotope.models.network import ChronotopeNet, Outputs
 from chronotope.models.priors import count_priors
 from tests.models.recommender_suite import sample_catalog, sample_log
@@ -19,7 +20,7 @@ def network(backbone: Backbone = "none") -> ChronotopeNet:
     torch.manual_seed(0)
     config = ModelConfig(history_len=16, n_hidden=24, backbone=backbone, backbone_len=4, d_model=8)
     net = ChronotopeNet(config, sample_catalog()).eval()
-    torch.nn.init.normal_(net.mix_out.weight)  # as if trained: it starts at zero
+    torch.nn.init.normal_(net.own.mix_out.weight)  # as if trained: it starts at zero
     return net
 
 
@@ -37,7 +38,7 @@ def one_step(net: ChronotopeNet) -> ChronotopeNet:
 
 
 def zeros(net: ChronotopeNet) -> int:
-    mixing = ("mix_kernels", "mix_context", "mix_out", "gate.0")
+    mixing = ("own.mix_kernels", "own.mix_context", "own.mix_out", "gate.0")
     weights = [net.get_parameter(f"{layer}.weight") for layer in mixing]
     return sum(w.numel() - int(w.count_nonzero()) for w in weights)
 
@@ -56,21 +57,19 @@ def test_pruned_weights_stay_zero_through_training(backbone: Backbone) -> None:
 def test_the_smallest_weights_go_first() -> None:
     net = network()
     with torch.no_grad():
-        net.mix_out.weight.fill_(9.0)
-    assert (prune_weights(net, 0.9).mix_out.weight == 9.0).all()
+        net.own.mix_out.weight.fill_(9.0)
+    assert (prune_weights(net, 0.9).own.mix_out.weight == 9.0).all()
 
 
 def test_idle_units_are_removed_without_a_trace() -> None:
     net = network()
     with torch.no_grad():
-        net.mix_out.weight[:, :12] = 0
+        net.own.mix_out.weight[:, :12] = 0
         net.get_parameter("gate.2.weight")[:] = 0.1
         net.get_parameter("gate.2.weight")[:, 5:21] = 0
-        net.get_parameter("when.2.weight")[:, 32:] = 0
     small = prune_units(net, 0.5)
-    assert small.mix_kernels.weight.shape == (12, net.mix_kernels.in_features)
-    assert small.get_parameter("gate.0.weight").shape == (16, 12)
-    assert small.get_parameter("when.2.weight").shape == (24, 32)
+    assert small.own.mix_kernels.weight.shape == (12, net.own.mix_kernels.in_features)
+    assert small.get_parameter("gate.0.weight").shape == (16, N_CONTEXT)
     assert small.config.n_hidden == 12
     for one, other in zip(say(net), say(small), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -78,5 +77,5 @@ def test_idle_units_are_removed_without_a_trace() -> None:
 
 def test_four_units_always_stay_and_training_follows() -> None:
     small = prune_units(network(), 0.99, one_step)
-    assert small.mix_out.in_features == 4
-    assert network().mix_out.in_features == 24
+    assert small.own.mix_out.in_features == 4
+    assert network().own.mix_out.in_features == 24

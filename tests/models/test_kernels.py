@@ -7,10 +7,20 @@ import torch
 
 from chronotope.contracts.eventlog import EventLog
 from chronotope.contracts.queries import queries_at
-from chronotope.models.batch import local_hour, local_weekday, to_batch
+from chronotope.models.batch import Batch, local_hour, local_weekday, to_batch
+from chronotope.models.context import N_CONTEXT
+from chronotope.models.items import ItemTables
 from chronotope.models.kernels import KERNELS, KernelBank
+from tests.models.recommender_suite import sample_catalog
 
 DAY_S = 86_400
+
+
+def kernels_of(batch: Batch) -> torch.Tensor:
+    """Kernels on items of one category that lie nowhere."""
+    tables = ItemTables(sample_catalog())
+    tables.category, tables.located = torch.zeros(16).long(), torch.zeros(16)
+    return KernelBank()(batch, tables, torch.zeros(len(batch.request_s), N_CONTEXT))
 
 
 def bank_of(days: list[float], items: list[int]) -> dict[str, list[float]]:
@@ -20,7 +30,7 @@ def bank_of(days: list[float], items: list[int]) -> dict[str, list[float]]:
     )
     queries = queries_at(log, np.array([len(days) - 1]), history_len=None, time_given=True)
     with torch.no_grad():
-        values = KernelBank()(to_batch(queries, len(days) - 1), torch.zeros(10).long())[0]
+        values = kernels_of(to_batch(queries, len(days) - 1))[0]
     return {name: values[:, k].tolist() for k, name in enumerate(KERNELS)}
 
 
@@ -44,10 +54,35 @@ def test_second_order_transition_needs_both_predecessors() -> None:
     assert bank["transition_2"] == [0, 0, 1, 0, 0, 0]
 
 
+def test_last_and_today_mark_the_latest_event_and_its_day() -> None:
+    bank = bank_of([1.2, 2.1, 2.2, 3], [4, 5, 6, 7])
+    assert bank["last"] == [0, 0, 1]
+    assert bank["today"] == [0, 1, 1]
+
+
+def test_a_move_to_next_door_is_like_a_move_to_the_last_item() -> None:
+    """After 50 m beside the last place counts e^-0.1; after an item 5 km off, nothing."""
+    catalog, log = (
+        sample_catalog(),
+        EventLog.sorted(
+            user_idx=[1] * 6, item_idx=[1, 3, 2, 4, 5, 3], occurred_s=np.arange(6) * DAY_S
+        ),
+    )
+    tables = ItemTables(catalog)
+    tables.xy_km = torch.tensor([[0.0, 0.0], [0.0, 0.05], [5.0, 0.0], [9, 9], [9, 9], [0, 0]])
+    tables.located = torch.ones(6)
+    tables.category = torch.zeros(6).long()
+    queries = queries_at(log, np.array([5]), history_len=None, time_given=True)
+    with torch.no_grad():
+        bank = KernelBank()(to_batch(queries, 5), tables, torch.zeros(1, N_CONTEXT))[0]
+    near = bank[:, KERNELS.index("after_near")]
+    np.testing.assert_allclose(near[1:4], [math.exp(-0.1), 0.0, math.exp(-10)], atol=1e-4)
+
+
 def test_padding_has_no_weight() -> None:
     log = EventLog.sorted(user_idx=[1, 1], item_idx=[3, 3], occurred_s=[5, 9])
     queries = queries_at(log, np.array([1]), history_len=None, time_given=True)
-    values = KernelBank()(to_batch(queries, 4), torch.zeros(10).long())
+    values = kernels_of(to_batch(queries, 4))
     assert (values[0, :3] == 0).all()
     assert values[0, 3, 0] == 1
 

@@ -36,7 +36,7 @@ def derive(source: Path, target: Path, variant: Variant) -> None:
         variant: ``float32`` copies; ``*_tables`` stores tables in fewer bits
             (``exact_tables`` loses nothing); ``int8_matmul`` computes products with
             weights in bytes and stores tables in float16; ``int8_gather`` also keeps
-            the backbone's embeddings in bytes.
+            learned embeddings in bytes.
     """
     if variant == "float32":
         target.write_bytes(source.read_bytes())

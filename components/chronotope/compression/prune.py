@@ -12,7 +12,7 @@ from chronotope.models.network import ChronotopeNet
 FineTune = Callable[[ChronotopeNet], ChronotopeNet]
 """Trains a network further in place or anew, and returns it."""
 
-_SPARSE = ("gate.", "mix_kernels.", "mix_context.", "mix_out.", "backbone.")
+_SPARSE = ("gate.", "own.mix", "backbone.")
 _EMBEDDINGS = ("backbone.item.", "backbone.category.")
 
 
@@ -50,7 +50,7 @@ def prune_weights(
 def prune_units(
     net: ChronotopeNet, share: float, fine_tune: FineTune | None = None
 ) -> ChronotopeNet:
-    """Remove hidden units of the mixing, the gate and *when*: the layers get smaller.
+    """Remove hidden units of the mixing and the gate: the layers get smaller.
 
     A unit matters as much as the norm of its incoming weights times that of its
     outgoing ones; at least four stay in each layer.
@@ -61,14 +61,14 @@ def prune_units(
         fine_tune: Training of the smaller network.
     """
     small = copy.deepcopy(net)
-    mixing = torch.cat([small.mix_kernels.weight, small.mix_context.weight], dim=1)
-    kept = _strongest(mixing, small.mix_out.weight, share)
-    small.mix_kernels = _keep_outputs(small.mix_kernels, kept)
-    small.mix_context = _keep_outputs(small.mix_context, kept)
-    small.mix_out = _keep_inputs(small.mix_out, kept)
+    own = small.own
+    inputs = (own.mix_kernels, own.mix_context, own.mix_facts)
+    mixing = torch.cat([layer.weight for layer in inputs], dim=1)
+    kept = _strongest(mixing, own.mix_out.weight, share)
+    own.mix_kernels, own.mix_context, own.mix_facts = (_keep_outputs(x, kept) for x in inputs)
+    own.mix_out = _keep_inputs(own.mix_out, kept)
     small.config = small.config.model_copy(update={"n_hidden": len(kept)})
     small.gate = _narrower(small.gate, share)
-    small.when = _narrower(small.when, share)
     return small if fine_tune is None else fine_tune(small)
 
 

@@ -5,27 +5,26 @@ from torch import Tensor
 
 from chronotope.models.batch import Batch, hours_between, local_hour, local_weekday
 
-N_CONTEXT = 12
-N_RHYTHM = 4
+N_LATEST = 8
+"""Events whose novelty is looked at."""
+
+N_CONTEXT = 12 + 3
 
 
-def context_of(batch: Batch, recent: Batch, is_first: Tensor, *, hidden: bool) -> Tensor:
+def context_of(batch: Batch, recent: Batch, is_first: Tensor) -> Tensor:
     """Hour, weekend, gaps, length of the history and share of distinct items.
 
     Args:
         batch: The queries.
         recent: The same with the latest L events only.
         is_first: 1 at one event of each distinct item of the recent past, shape (B, L).
-        hidden: Tell nothing of the request, only of the last event.
 
     Returns:
         Features of about unit size, shape (B, N_CONTEXT).
     """
     valid = (recent.item_idx > 0).float()
-    last_s, last_offset = batch.occurred_s[:, -1], batch.utc_offset_min[:, -1]
-    given = torch.zeros_like(batch.time_given) if hidden else batch.time_given
-    at = last_s if hidden else batch.request_s
-    offset = last_offset if hidden else batch.request_offset_min
+    at, offset = batch.request_s, batch.request_offset_min
+    last_s, given = batch.occurred_s[:, -1], batch.time_given
     angle = local_hour(at, offset) * (torch.pi / 12.0)
     n_recent = valid.sum(1)
     gap_h = hours_between(at, last_s) * valid[:, -1]
@@ -44,19 +43,19 @@ def context_of(batch: Batch, recent: Batch, is_first: Tensor, *, hidden: bool) -
             is_first.sum(1) / n_recent.clamp(min=1.0),
             given,
             (n_recent > 0).float(),
+            *_novelty(recent.item_idx),
         ],
         dim=1,
     )
 
 
-def rhythm_of(recent: Batch) -> Tensor:
-    """Mean, spread and latest of the log hours between events, weekday; (B, N_RHYTHM)."""
-    known = (recent.item_idx > 0).float()[:, :-1]
-    steps_h = hours_between(recent.occurred_s[:, 1:], recent.occurred_s[:, :-1])
-    steps = torch.log(steps_h + 0.02) * known
-    n = known.sum(1).clamp(min=1.0)
-    mean = steps.sum(1) / n
-    spread = (((steps - mean[:, None]) * known).square().sum(1) / n + 1e-6).sqrt()
-    lately = steps[:, -5:].sum(1) / known[:, -5:].sum(1).clamp(min=1.0)
-    weekday = local_weekday(recent.occurred_s[:, -1], recent.utc_offset_min[:, -1]).float()
-    return torch.stack([mean, spread, lately, weekday / 7.0], dim=1)
+def _novelty(items: Tensor) -> tuple[Tensor, ...]:
+    """Whether the last item was new, how often it came, how many of the latest were new."""
+    latest = items[:, -N_LATEST:]
+    at = torch.arange(items.shape[1], device=items.device)
+    equal = latest[:, :, None] == items[:, None, :]  # (B, N_LATEST, L)
+    earlier = equal & (at < at[-latest.shape[1] :, None])
+    known = (latest > 0).float()
+    new = (~earlier.any(-1)).float() * known
+    often = equal[:, -1].float().sum(1) * known[:, -1]
+    return new[:, -1], torch.log1p(often) / 3.0, new.sum(1) / known.sum(1).clamp(min=1.0)

@@ -3,9 +3,12 @@
 import torch
 from torch import Tensor
 
-from chronotope.models.batch import Batch, local_hour, local_weekday
-from chronotope.models.items import ItemTables, View
-from chronotope.models.priors import Priors, hour_bin
+from chronotope.models.batch import Batch
+from chronotope.models.items import CLOSENESS, ItemTables, View, closeness
+from chronotope.models.priors import N_HOUR_BINS, Priors, moment_of
+
+N_LATEST = 8
+"""Events of the history whose neighbours are looked up."""
 
 CROWD = (
     "popularity",
@@ -16,6 +19,10 @@ CROWD = (
     "neighbourhood",
     "distance",
     "succession",
+    "category_by_hour",
+    "next_door",
+    "around",
+    "neighbours",
 )
 """Names of the priors, in the order of their weights."""
 
@@ -33,39 +40,39 @@ def crowd_scores(
         fading: Weight of each event of the history in tastes, shape (B, H).
         weights: One of each of ``CROWD`` a query, shape (B, len(CROWD)).
     """
-    each = (weight[:, None] for weight in weights.unbind(1))
-    popular, lately, hourly, taste, category, cell, distance, follow = each
+    of = dict(zip(CROWD, torch.split(weights, 1, dim=1), strict=True))  # each (B, 1)
     last = batch.item_idx[:, -1]
-    moment = hour_bin(
-        local_weekday(batch.request_s, batch.request_offset_min),
-        local_hour(batch.request_s, batch.request_offset_min),
-    )
+    now = torch.nn.functional.one_hot(moment_of(batch), N_HOUR_BINS).float()  # (B, N_HOUR_BINS)
     tastes = _log_counts(batch, items.category, items.n_categories, fading)
-    of_category = tastes * taste + priors.next_category[items.category[last]] * category
-    scores: Tensor = (
-        view.popularity * popular
-        + view.popularity_week * lately
-        + view.by_hour[moment] * hourly
-        + of_category[:, view.category]
+    of_category = (
+        tastes * of["taste"]
+        + priors.next_category[items.category[last]] * of["category_succession"]
+        + now @ priors.category_by_hour * of["category_by_hour"]
     )
+    everywhere = torch.cat([of["popularity"], of["popularity_week"], now * of["by_hour"]], dim=1)
+    table = torch.cat([view.popularity[None], view.popularity_week[None], view.by_hour])
+    scores = everywhere @ table + _spread(of_category, view.category)
     if items.has_coordinates:
-        nearby = _log_counts(batch, items.cell, items.n_cells, fading) * cell
-        scores = scores + nearby[:, view.cell] - _log_distance(last, items, view) * distance
-    # (B, M) successors of the last item, added where they stand among the candidates
-    return scores.scatter_add(
-        1, view.column[priors.next_item[last]], priors.next_item_log[last] * follow
-    )
+        nearby = _log_counts(batch, items.cell, items.n_cells, fading)
+        scores = scores + _spread(nearby * of["neighbourhood"], view.cell)
+        near = closeness(items, last, view.xy_km, view.located)  # (B, len(CLOSENESS), C)
+        weight = torch.stack([of[name] for name in CLOSENESS], dim=-1)  # (B, 1, len(CLOSENESS))
+        scores = scores + (weight @ near)[:, 0]
+    latest = batch.item_idx[:, -N_LATEST:]
+    fade = torch.exp(torch.arange(1 - latest.shape[1], 1, device=latest.device) / 3.0)
+    close = torch.log1p(20.0 * priors.neighbour_weight[latest] * fade[:, None])
+    found = torch.cat([priors.neighbour[latest].flatten(1), priors.next_item[last]], dim=1)
+    beside, after = close.flatten(1) * of["neighbours"], priors.next_item_log[last]
+    told = torch.cat([beside, after * of["succession"]], dim=1)
+    return scores.scatter_add(1, view.column[found], told)
+
+
+def _spread(of_group: Tensor, group: Tensor) -> Tensor:
+    """Value of each candidate's group, (B, G) and (C,) to (B, C)."""
+    return torch.nn.functional.embedding(group, of_group.T).T
 
 
 def _log_counts(batch: Batch, group: Tensor, n_groups: int, weight: Tensor) -> Tensor:
     """log(1 + weighted count) of the history in groups of items, shape (B, n_groups)."""
     counts = torch.zeros(weight.shape[0], n_groups, device=weight.device)
     return torch.log1p(counts.scatter_add(1, group[batch.item_idx], weight))
-
-
-def _log_distance(last: Tensor, items: ItemTables, view: View) -> Tensor:
-    """log(1 + 2 km) from the last item to each candidate, (B, C); 0 if either is unknown."""
-    x_km, y_km = view.xy_km.unbind(1)
-    from_km = items.xy_km[last]
-    apart_km = torch.sqrt((x_km - from_km[:, :1]).square() + (y_km - from_km[:, 1:]).square())
-    return torch.log1p(2.0 * apart_km) * view.located * items.located[last][:, None]

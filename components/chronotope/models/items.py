@@ -13,6 +13,13 @@ GRID_KM = 1.0
 """Side of the squares that count as one neighbourhood."""
 
 
+NEAR_KM = (0.3, 1.5)
+"""Scales of next door and around the corner."""
+
+CLOSENESS = ("distance", "next_door", "around")
+"""Names of the measures of nearness."""
+
+
 class View(NamedTuple):
     """The part of the catalogue that is scored: C candidates, all items by default.
 
@@ -80,6 +87,25 @@ class ItemTables(nn.Module):
             by_hour=priors.by_hour,
         )
         return everything if candidates is None else _chosen(everything, candidates)
+
+
+def closeness(tables: ItemTables, last: Tensor, xy_km: Tensor, located: Tensor) -> Tensor:
+    """How near points are to each query's last item: -log(1 + 2 km), and two decays.
+
+    Args:
+        tables: Coordinates of the items.
+        last: Item of each query's latest event, int64, shape (B,).
+        xy_km: Points, shape (N, 2) or (B, N, 2).
+        located: 1 where they are known, shape (N,) or (B, N).
+
+    Returns:
+        Shape (B, len(CLOSENESS), N); 0 where either end is unknown.
+    """
+    apart_km = (xy_km - tables.xy_km[last][:, None]).square().sum(-1).sqrt()
+    both = located * tables.located[last][:, None]
+    far = -torch.log1p(2.0 * apart_km)
+    near = [torch.exp(-apart_km / scale_km) for scale_km in NEAR_KM]
+    return torch.stack([far, *near], dim=1) * both[:, None]
 
 
 def project(lat_deg: Float64, lon_deg: Float64) -> tuple[Float64, np.ndarray]:

@@ -13,8 +13,13 @@ from scipy import sparse
 from torch import Tensor
 
 from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.models.batch import Batch, local_hour, local_weekday
 
 WEEK_S = 7 * 86_400
+N_NEAR = 3
+"""Events apart that still count as together."""
+DRAWN = 5.0
+"""Visitors that a mean of a wider group counts for."""
 N_HOUR_BINS = 16
 """Eight three-hour bins of a working day, then eight of a weekend day."""
 
@@ -29,7 +34,11 @@ class Priors(NamedTuple):
         next_item: The likeliest successors of each item, int64, shape (n_items, M).
         next_item_log: Their counts, shape (n_items, M).
         next_category: Successions of categories, shape (n_categories, n_categories).
+        category_by_hour: Excess of a category, shape (N_HOUR_BINS, n_categories).
+        neighbour: Items found close together in histories, int64, shape (n_items, M).
+        neighbour_weight: Cosine of each such pair, shape (n_items, M).
         place_popularity: Events at each place, shape (n_places,).
+        stickiness: Log of the events a visitor of an item, shape (n_items,).
     """
 
     popularity: Tensor
@@ -38,7 +47,11 @@ class Priors(NamedTuple):
     next_item: Tensor
     next_item_log: Tensor
     next_category: Tensor
+    category_by_hour: Tensor
+    neighbour: Tensor
+    neighbour_weight: Tensor
     place_popularity: Tensor
+    stickiness: Tensor
 
 
 def count_priors(log: EventLog, catalog: Catalog, *, n_successors: int = 32) -> Priors:
@@ -48,16 +61,22 @@ def count_priors(log: EventLog, catalog: Catalog, *, n_successors: int = 32) -> 
     end_s = log.occurred_s.max(initial=0)
     recent = log.item_idx[log.occurred_s > end_s - WEEK_S]
     popularity_week = np.bincount(recent, minlength=n)
-    next_item, next_log = _successors(log, n, n_successors)
+    next_item, next_log = _top_of_rows(_successions(log, n, steps=1), n_successors)
+    neighbour, cosine = _top_of_rows(_co_visits(log, n), n_successors)
+    category = catalog.item_category[log.item_idx]
     places = np.bincount(log.place_idx, minlength=catalog.n_places)
     return Priors(
         popularity=_log1p(popularity),
         popularity_week=_log1p(popularity_week),
-        by_hour=_hour_profile(log, popularity),
+        by_hour=_hour_profile(log, log.item_idx, n),
         next_item=torch.from_numpy(next_item),
         next_item_log=_log1p(next_log),
         next_category=_category_successions(log, catalog),
+        category_by_hour=_hour_profile(log, category, catalog.categories.size),
+        neighbour=torch.from_numpy(neighbour),
+        neighbour_weight=torch.from_numpy(cosine.astype(np.float32)),
         place_popularity=_log1p(places),
+        stickiness=_stickiness(log, catalog),
     )
 
 
@@ -66,33 +85,53 @@ def hour_bin(weekday: Tensor, hour: Tensor) -> Tensor:
     return (hour / 3.0).long() + 8 * (weekday >= 5).long()
 
 
-def _hour_profile(log: EventLog, popularity: np.ndarray) -> Tensor:
-    """Log of smoothed lift of each item in each hour bin, shape (N_HOUR_BINS, n_items)."""
-    n = len(popularity)
+def moment_of(batch: Batch) -> Tensor:
+    """Bin of the hour and kind of day that is asked about, int64, shape (B,)."""
+    return hour_bin(
+        local_weekday(batch.request_s, batch.request_offset_min),
+        local_hour(batch.request_s, batch.request_offset_min),
+    )
+
+
+def _hour_profile(log: EventLog, group: np.ndarray, n: int) -> Tensor:
+    """Log of the smoothed lift of each group in each hour bin, shape (N_HOUR_BINS, n)."""
     instant, offset = torch.from_numpy(log.occurred_s), torch.from_numpy(log.utc_offset_min).long()
-    local = instant + 60 * offset
-    hour = torch.remainder(local, 86_400).float() / 3600.0
-    weekday = torch.remainder(torch.div(local, 86_400, rounding_mode="floor") + 3, 7)
-    cell = hour_bin(weekday, hour).numpy() * n + log.item_idx
-    counts = np.bincount(cell, minlength=N_HOUR_BINS * n).reshape(N_HOUR_BINS, n)
+    bins = hour_bin(local_weekday(instant, offset), local_hour(instant, offset)).numpy()
+    counts = np.bincount(bins * n + group, minlength=N_HOUR_BINS * n).reshape(N_HOUR_BINS, n)
     share = counts.sum(1, keepdims=True) / max(1, len(log))
-    lift = (counts + 2.0 * share) / ((popularity + 2.0) * np.maximum(share, 1e-9))
+    lift = (counts + 2.0 * share) / ((counts.sum(0) + 2.0) * np.maximum(share, 1e-9))
     return torch.from_numpy(np.log(np.maximum(lift, 1e-3)).astype(np.float32))
 
 
-def _successors(log: EventLog, n: int, n_successors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Top successors and counts, both of shape (n, n_successors)."""
-    follows = log.user_idx[1:] == log.user_idx[:-1]
-    follows &= log.occurred_s[1:] > log.occurred_s[:-1]
-    source, target = log.item_idx[:-1][follows], log.item_idx[1:][follows]
-    counts = sparse.csr_matrix((np.ones(len(source)), (source, target)), shape=(n, n))
+def _successions(log: EventLog, n: int, *, steps: int) -> sparse.csr_matrix:
+    """How often an item came a number of events after another, sparse (n, n)."""
+    follows = log.user_idx[steps:] == log.user_idx[:-steps]
+    follows &= log.occurred_s[steps:] > log.occurred_s[:-steps]
+    source, target = log.item_idx[:-steps][follows], log.item_idx[steps:][follows]
+    return sparse.csr_matrix((np.ones(len(source)), (source, target)), shape=(n, n))
+
+
+def _co_visits(log: EventLog, n: int) -> sparse.csr_matrix:
+    """Cosine of items at most ``N_NEAR`` events apart, either way, sparse (n, n)."""
+    near = sum(_successions(log, n, steps=steps) for steps in range(1, N_NEAR + 1))
+    near = near + near.T
+    near.setdiag(0)
+    near.eliminate_zeros()
+    size = np.sqrt(np.maximum(np.asarray(near.sum(1)).ravel(), 1.0))
+    scale = sparse.diags_array(1.0 / size)
+    return sparse.csr_matrix(scale @ near @ scale)
+
+
+def _top_of_rows(counts: sparse.csr_matrix, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and values of the largest entries of each row, both of shape (n, most)."""
+    n = counts.shape[0]
     counts.sum_duplicates()
     row = np.repeat(np.arange(n), np.diff(counts.indptr))
     order = np.lexsort((-counts.data, row))
     rank = np.arange(counts.nnz) - counts.indptr[row]
-    kept = rank < n_successors
-    items = np.zeros((n, n_successors), dtype=np.int64)
-    values = np.zeros((n, n_successors))
+    kept = rank < most
+    items = np.zeros((n, most), dtype=np.int64)
+    values = np.zeros((n, most))
     items[row[kept], rank[kept]] = counts.indices[order][kept]
     values[row[kept], rank[kept]] = counts.data[order][kept]
     return items, values
@@ -108,3 +147,18 @@ def _category_successions(log: EventLog, catalog: Catalog) -> Tensor:
 
 def _log1p(counts: np.ndarray) -> Tensor:
     return torch.from_numpy(np.log1p(counts).astype(np.float32))
+
+
+def _stickiness(log: EventLog, catalog: Catalog) -> Tensor:
+    """Log of the events a visitor, drawn to the category's and that to everybody's."""
+    pairs = np.unique(log.user_idx.astype(np.int64) * catalog.n_items + log.item_idx)
+    events = np.bincount(log.item_idx, minlength=catalog.n_items)
+    visitors = np.bincount(pairs % catalog.n_items, minlength=catalog.n_items)
+
+    def of_category(counts: np.ndarray) -> np.ndarray:
+        return np.bincount(catalog.item_category, counts, minlength=catalog.categories.size)
+
+    overall = (events.sum() + 1.0) / (visitors.sum() + 1.0)
+    kind = (of_category(events) + DRAWN * overall) / (of_category(visitors) + DRAWN)
+    own = (events + DRAWN * kind[catalog.item_category]) / (visitors + DRAWN)
+    return torch.from_numpy(np.log(own).astype(np.float32))

@@ -60,7 +60,7 @@ class SequenceBackbone(nn.Module):
         x = self.item(items) + self.category(item_category[items]) + self.time(clock)
         x = self.dropout(x * valid)  # (B, L, d)
         if self.kind == "transformer":
-            seen = self.encoder(x + self.position, src_key_padding_mask=None)
+            seen = self.encoder(x + self.position[-x.shape[1] :], src_key_padding_mask=None)
             state = seen[:, -1]
         else:
             state = self.recurrent(x)[0][:, -1]

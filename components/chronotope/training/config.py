@@ -20,6 +20,9 @@ class TrainingConfig(BaseModel):
         0.1, gt=0.0, lt=0.5, description="Last share of the log: chooses the epoch."
     )
     max_targets: int = Field(100_000, ge=100, description="Targets an epoch at most.")
+    max_wait_h: float | None = Field(
+        None, gt=0.0, description="Learn from events that came within so many hours of the last."
+    )
     patience: int = Field(2, ge=1, description="Epochs without a better later loss.")
     full_softmax_items: int = Field(
         20_000, ge=0, description="Larger catalogues are trained on sampled candidates."

@@ -11,6 +11,9 @@ from chronotope.models.network import ChronotopeNet, Outputs
 from chronotope.training.config import TrainingConfig
 from chronotope.training.prequential import Example, RoundBatches
 
+EPOCHS_APART = 10_007
+"""Epochs after which one seed's dropout would meet the next one's."""
+
 SIDE_WEIGHT = 0.2
 """Weight of *when* and *where* beside *what*."""
 
@@ -36,7 +39,8 @@ class NextEventModule(lightning.LightningModule):
         self.later: list[Tensor] = []
 
     def on_train_epoch_start(self) -> None:
-        """Tell the batches which epoch it is, so that a resumed one has the same order."""
+        """Order the batches and seed dropout by the epoch, the same when it is resumed."""
+        torch.manual_seed(EPOCHS_APART * self.config.seed + self.current_epoch)
         batches = self.trainer.train_dataloader
         if isinstance(batches, RoundBatches):
             batches.set_epoch(self.current_epoch)

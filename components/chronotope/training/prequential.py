@@ -18,6 +18,12 @@ from chronotope.models.priors import Priors, count_priors
 from chronotope.training.candidates import Candidates, sample_candidates
 from chronotope.training.config import TrainingConfig
 
+SPREAD = 1.25
+"""How far lengths in a batch may be shuffled, so that batches differ each epoch."""
+
+SHORTEST = 8
+"""Events that a batch is padded to at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -46,7 +52,10 @@ def make_rounds(
     Raises:
         NotEnoughData: No event has a past, so nothing can be learned.
     """
-    has_past = log.basket_start() > log.user_start()
+    basket = log.basket_start()
+    has_past = basket > log.user_start()
+    if config.max_wait_h is not None:
+        has_past &= log.occurred_s - log.occurred_s[basket - 1] <= 3600.0 * config.max_wait_h
     shares = np.append(
         np.linspace(config.warmup_share, 1 - config.later_share, config.n_rounds + 1), 1.0
     )
@@ -128,10 +137,19 @@ class RoundBatches:
     ) -> list[npt.NDArray[np.int64]]:
         if self.train:
             run = np.arange(len(positions)) // self.config.n_together
-            order = rng.permutation(run.max() + 1)[run]
-            positions = positions[np.argsort(order, kind="stable")]
+            longest = np.maximum.reduceat(
+                self._lengths(positions), np.flatnonzero(np.diff(run, prepend=-1))
+            )
+            # like lengths together, since a batch is as wide as its longest history
+            key = longest * rng.uniform(1 / SPREAD, SPREAD, len(longest))
+            positions = positions[np.argsort(key[run], kind="stable")]
         size = self.config.batch_size
         return np.split(positions, np.arange(size, len(positions), size))
+
+    def _lengths(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Events of each target's history that the model reads."""
+        first, end = self.starts
+        return (end[positions] - first[positions]).clip(max=self.history_len)
 
     def _example(
         self,
@@ -151,7 +169,7 @@ class RoundBatches:
         waited_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
         item = self.log.item_idx[positions]
         return Example(
-            batch=to_batch(queries, self.history_len),
+            batch=to_batch(queries, max(SHORTEST, int(self._lengths(positions).max()))),
             priors=round_.priors,
             item=torch.from_numpy(item).long(),
             hours=torch.from_numpy((waited_s / 3600.0).astype(np.float32)),
