@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from chronotope.contracts.errors import ChronotopeError, NotEnoughData
 from chronotope.contracts.eventlog import EventLog
 from chronotope.contracts.protocols import Recommender, Tracker
+from chronotope.contracts.queries import queries_at
 from chronotope.models.config import Backbone, ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
@@ -55,6 +57,49 @@ def test_a_finished_training_resumes_from_its_checkpoint(tmp_path: Path) -> None
     assert (tmp_path / "last.ckpt").stat().st_mtime_ns == stamp
     for one, other in zip(first.net.parameters(), again.net.parameters(), strict=True):
         np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())
+
+
+def weights(model: ChronotopeRecommender) -> np.ndarray:
+    return np.concatenate([p.detach().numpy().ravel() for p in model.net.parameters()])
+
+
+def test_an_update_learns_from_new_events_alone() -> None:
+    log = sample_log()
+    middle = int(np.quantile(log.occurred_s, 0.6))
+    model = small().fit(log.before(middle), sample_catalog())
+    before = weights(model)
+    model.update(log.before(middle))
+    np.testing.assert_array_equal(weights(model), before)
+    model.update(log)
+    assert 0 < np.abs(weights(model) - before).max() < 0.1
+    assert model.priors.popularity.exp().sum() - 16 == pytest.approx(len(log), rel=1e-5)
+
+
+def log_likelihood(model: ChronotopeRecommender, log: EventLog, since_s: int) -> float:
+    """Mean log-probability of the true items from an instant on."""
+    at = np.flatnonzero(log.occurred_s >= since_s)
+    scores = model.scores(queries_at(log, at, history_len=16, time_given=True))[:, 1:]
+    told = log_softmax(scores, axis=1)
+    return float(told[np.arange(len(at)), log.item_idx[at] - 1].mean())
+
+
+def test_an_updated_model_follows_a_change_of_behaviour() -> None:
+    """For twenty days everybody stays with one item; then nobody takes one twice in a row."""
+    rng = np.random.default_rng(0)
+    faithful = np.repeat(rng.integers(1, 16, (20, 1)), 20, axis=1)
+    fickle = (faithful[:, -1:] + rng.integers(1, 15, (20, 40)).cumsum(1) - 1) % 15 + 1
+    log = EventLog.sorted(
+        user_idx=np.repeat(np.arange(1, 21), 60),
+        item_idx=np.hstack([faithful, fickle]).ravel(),
+        occurred_s=np.tile(np.arange(60) * 86_400, 20),
+    )
+    model = small().fit(log.before(20 * 86_400), sample_catalog())
+    model.observe(log.before(50 * 86_400))
+    frozen = log_likelihood(model, log, 50 * 86_400)
+    model = small().fit(log.before(20 * 86_400), sample_catalog())
+    for day in range(22, 51, 4):
+        model.update(log.before(day * 86_400))
+    assert log_likelihood(model, log, 50 * 86_400) > frozen + 0.1
 
 
 class Dying:

@@ -25,4 +25,4 @@ class ModelConfig(BaseModel):
     dropout: float = Field(
         0.2, ge=0.0, lt=1.0, description="Dropout before and after the backbone."
     )
-    n_components: int = Field(8, ge=1, le=64, description="Lognormals in the mixture of *when*.")
+    n_components: int = Field(16, ge=1, le=64, description="Lognormals in the mixture of *when*.")

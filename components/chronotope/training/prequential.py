@@ -52,10 +52,7 @@ def make_rounds(
     Raises:
         NotEnoughData: No event has a past, so nothing can be learned.
     """
-    basket = log.basket_start()
-    has_past = basket > log.user_start()
-    if config.max_wait_h is not None:
-        has_past &= log.occurred_s - log.occurred_s[basket - 1] <= 3600.0 * config.max_wait_h
+    can_teach = _teachable(log, config)
     shares = np.append(
         np.linspace(config.warmup_share, 1 - config.later_share, config.n_rounds + 1), 1.0
     )
@@ -64,7 +61,7 @@ def make_rounds(
     rng = np.random.default_rng(config.seed)
     found = []
     for start_s, end_s in pairwise(cuts):
-        inside = has_past & (log.occurred_s >= start_s) & (log.occurred_s < end_s)
+        inside = can_teach & (log.occurred_s >= start_s) & (log.occurred_s < end_s)
         positions = np.flatnonzero(inside)
         if len(positions):
             chosen = _thin(positions, config.max_targets // config.n_rounds, rng)
@@ -76,6 +73,21 @@ def make_rounds(
             way_out="Ingest a longer log or lower warmup_share",
         )
     return found[:-1], found[-1:]
+
+
+def new_targets(log: EventLog, config: TrainingConfig, *, since_s: int) -> npt.NDArray[np.int64]:
+    """Positions of the events after an instant that can teach, increasing."""
+    found = np.flatnonzero(_teachable(log, config) & (log.occurred_s > since_s))
+    return _thin(found, config.max_targets, np.random.default_rng(config.seed))
+
+
+def _teachable(log: EventLog, config: TrainingConfig) -> npt.NDArray[np.bool_]:
+    """Whether each event has a past, and a recent one where that is asked for."""
+    basket = log.basket_start()
+    has_past = basket > log.user_start()
+    if config.max_wait_h is not None:
+        has_past &= log.occurred_s - log.occurred_s[basket - 1] <= 3600.0 * config.max_wait_h
+    return has_past
 
 
 def _thin(

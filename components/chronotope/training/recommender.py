@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 
+from chronotope.artifact.onnx_recommender import Answers
 from chronotope.contracts.errors import ArtifactError, ChronotopeError
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.protocols import Tracker
@@ -28,7 +29,7 @@ from chronotope.models.network import ChronotopeNet, Outputs
 from chronotope.models.priors import Priors, count_priors
 from chronotope.training.config import TrainingConfig
 from chronotope.training.module import NextEventModule
-from chronotope.training.prequential import Round, RoundBatches, make_rounds
+from chronotope.training.prequential import Round, RoundBatches, make_rounds, new_targets
 
 
 class ChronotopeRecommender:
@@ -59,6 +60,7 @@ class ChronotopeRecommender:
         self._net: ChronotopeNet | None = None
         self._priors: Priors | None = None
         self._catalog: Catalog | None = None
+        self._seen_until_s = 0
 
     @property
     def name(self) -> str:
@@ -116,7 +118,7 @@ class ChronotopeRecommender:
             state = torch.load(best, weights_only=True)["state_dict"]
         module.load_state_dict(state)
         fine_tuned(net, batches(later, train=True), progress=self.progress)
-        self._net, self._catalog = net.eval(), catalog
+        self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
         self.observe(log)
         return self
 
@@ -125,6 +127,28 @@ class ChronotopeRecommender:
         if self._catalog is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
         self._priors = count_priors(log, self._catalog)
+        self._seen_until_s = max(self._seen_until_s, int(log.occurred_s.max(initial=0)))
+
+    def update(self, log: EventLog) -> None:
+        """Learn from what came since the last look, warm, then observe it.
+
+        One pass at a tenth of the step size over the new targets, with the priors as
+        they were before them.
+
+        Args:
+            log: Everything known by now, what was known before included.
+        """
+        new = new_targets(log, self.training, since_s=self._seen_until_s)
+        if len(new):
+            batches = RoundBatches(
+                log,
+                [Round(new, self.priors)],
+                self.training,
+                history_len=self.model.history_len,
+                train=True,
+            )
+            fine_tuned(self.net, batches, progress=self.progress)
+        self.observe(log)
 
     def save(self, path: Path) -> None:
         """Write configs, parameters and priors, whole or not at all."""
@@ -135,6 +159,7 @@ class ChronotopeRecommender:
                 "training": self.training.model_dump_json(),
                 "net": self.net.state_dict(),
                 "priors": self.priors._asdict(),
+                "seen_until_s": self._seen_until_s,
             },
             draft,
         )
@@ -161,11 +186,16 @@ class ChronotopeRecommender:
             ) from error
         model._net, model._catalog = net.eval(), catalog
         model._priors = Priors(**kept["priors"])
+        model._seen_until_s = kept["seen_until_s"]
         return model
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items, float32, shape (B, n_items)."""
         return self.outputs(queries).item_scores.numpy()
+
+    def answer(self, queries: Queries) -> Answers:
+        """What, when and where, as the exported model says it."""
+        return Answers(*(said.numpy() for said in self.outputs(queries)))
 
     def outputs(self, queries: Queries) -> Outputs:
         """What, when and where for a batch of queries."""
@@ -199,6 +229,7 @@ def fine_tuned(
     gentle = config.model_copy(update={"learning_rate": 0.1 * config.learning_rate})
     module = NextEventModule(net, gentle, n_steps=len(batches))
     trainer = _trainer([], 1, progress=progress, limit_val_batches=0, enable_checkpointing=False)
+    net.train()
     trainer.fit(module, batches, batches)
     net.eval()
     return net
