@@ -66,6 +66,8 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _cell(row: Row, key: str) -> str:
     value = row.get(key)
+    if value == "budget":
+        return f"budget, {row['budget_s']:.0f} s"
     if not isinstance(value, float):
         return str(value or "")
     if key == "ndcg_10":

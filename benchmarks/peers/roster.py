@@ -5,7 +5,7 @@ from typing import Any, Final
 
 OWN: Final = "own"
 LARGE_CATALOGUE: Final = 10_000
-"""Items above which RecTools' transformers train on sampled negatives."""
+"""Items above which settings for large catalogues hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ ROSTER: Final[dict[str, Entry]] = {
     "markov": Entry(OWN, "markov"),
     "ease": Entry(OWN, "ease"),
     "implicit_als": Entry(
-        "implicit", "als", {"factors": 64, "regularization": 0.05, "alpha": 2.0, "iterations": 15}
+        "implicit",
+        "als",
+        {"factors": 64, "regularization": 0.05, "alpha": 2.0, "iterations": 15, "weights": "bm25"},
+        {"factors": 128, "regularization": 0.01, "alpha": 1.0, "weights": "counts"},
     ),
     "implicit_bpr": Entry(
         "implicit",

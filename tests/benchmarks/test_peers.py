@@ -141,6 +141,13 @@ def test_each_environment_pins_the_library_it_is_for() -> None:
     assert {entry.env for entry in ROSTER.values()} == {OWN, *environments.ENVIRONMENTS}
 
 
+def test_settings_for_large_catalogues_replace_the_others() -> None:
+    small, large = (ROSTER["implicit_als"].settings_for(n) for n in (1_000, 20_000))
+    assert (small["weights"], large["weights"]) == ("bm25", "counts")
+    assert small["iterations"] == large["iterations"] == 15
+    assert "loss" not in ROSTER["rectools_sasrec"].settings_for(1_000)
+
+
 def test_filled_environment_is_not_made_again(tmp_path: Path) -> None:
     home = tmp_path / "implicit"
     home.mkdir()
@@ -202,9 +209,11 @@ def test_baselines_run_from_end_to_end(tmp_path: Path) -> None:
 def test_page_is_filled_between_its_markers() -> None:
     old = "a\n<!-- rows: movielens_100k global -->\nold\n<!-- end -->\nb\n"
     rows = [_row("ease", 0.1) | {"ndcg_10_low": 0.0, "ndcg_10_high": 0.2, "mrr": None}]
+    rows[0] |= {"stopped_by": "budget", "budget_s": 60.0}
     new = page.filled(old, [*rows, rows[0] | {"model": "markov", "ndcg_10": 0.3}])
     assert new.startswith("a\n")
     assert new.endswith("<!-- end -->\nb\n")
     assert "old" not in new
     assert new.index("`markov`") < new.index("`ease` | 0.1000 [0.000, 0.200]")
+    assert "| budget, 60 s |" in new
     assert page.filled(new, []) == new

@@ -18,9 +18,12 @@ def main() -> None:
     seen = _matrix(train["user_idx"], train["item_idx"], (task.n_users, task.n_items))
     if task.model == "als":
         past = _matrix(histories["row"], histories["item_idx"], (task.n_targets, task.n_items))
-        weighted = bm25_weight(sp.vstack([seen, past]).T, K1=100, B=0.8).T.tocsr()
+        settings = dict(task.settings)
+        weighted = sp.vstack([seen, past]).tocsr()
+        if settings.pop("weights") == "bm25":
+            weighted = bm25_weight(weighted.T, K1=100, B=0.8).T.tocsr()
         model: Any = implicit.als.AlternatingLeastSquares(
-            num_threads=task.threads, random_state=task.seed, **task.settings
+            num_threads=task.threads, random_state=task.seed, **settings
         )
         model.fit(weighted[: task.n_users], show_progress=False)
         trained = clock.seconds()
