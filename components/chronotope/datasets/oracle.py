@@ -8,7 +8,9 @@ from chronotope.datasets.simulation import Walks, explore_probability, period_s,
 from chronotope.spacetime.clock import hour_of_week
 
 
-def best_reachable_accuracy(config: CityConfig, *, n_users: int = 300) -> float:
+def best_reachable_accuracy(
+    config: CityConfig, *, n_users: int = 300, since_s: int | None = None
+) -> float:
     """Acc@1 of the Bayes-optimal predictor: the mean over events of max_j P(j).
 
     P is the law of ``city``, given the moment and the person's past, home and work. No
@@ -17,6 +19,7 @@ def best_reachable_accuracy(config: CityConfig, *, n_users: int = 300) -> float:
     Args:
         config: The city.
         n_users: People to average over; all events of the first so many are replayed.
+        since_s: Average over events from this UTC second on; None takes all.
 
     Returns:
         A share in (0, 1]; its error is sampling over people, about 0.01 for 300.
@@ -25,11 +28,10 @@ def best_reachable_accuracy(config: CityConfig, *, n_users: int = 300) -> float:
     total, n_events, left = 0.0, 0, n_users
     for walks in simulate_walks(config, city):
         best = _best_probabilities(config, city, walks, min(left, len(walks.length)))
-        total, n_events, left = (
-            total + float(best.sum()),
-            n_events + len(best),
-            left - len(walks.length),
-        )
+        if since_s is not None:
+            best = best[walks.occurred_s[: len(best)] >= since_s]
+        total, n_events = total + float(best.sum()), n_events + len(best)
+        left -= len(walks.length)
         if left <= 0:
             break
     return total / n_events
