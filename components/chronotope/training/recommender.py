@@ -65,8 +65,7 @@ class ChronotopeRecommender:
     @property
     def name(self) -> str:
         """Name shown in tables."""
-        backbone = self.model.backbone
-        return "chronotope" if backbone == "none" else f"chronotope+{backbone}"
+        return self.model.family
 
     @property
     def history_len(self) -> int | None:
@@ -132,7 +131,7 @@ class ChronotopeRecommender:
     def update(self, log: EventLog) -> None:
         """Learn from what came since the last look, warm, then observe it.
 
-        One pass at a tenth of the step size over the new targets, with the priors as
+        One pass at a fifth of the step size over the new targets, with the priors as
         they were before them.
 
         Args:
@@ -147,7 +146,7 @@ class ChronotopeRecommender:
                 history_len=self.model.history_len,
                 train=True,
             )
-            fine_tuned(self.net, batches, progress=self.progress)
+            fine_tuned(self.net, batches, step_share=0.2, progress=self.progress)
         self.observe(log)
 
     def save(self, path: Path) -> None:
@@ -222,11 +221,11 @@ class ChronotopeRecommender:
 
 
 def fine_tuned(
-    net: ChronotopeNet, batches: RoundBatches, *, progress: bool = False
+    net: ChronotopeNet, batches: RoundBatches, *, step_share: float = 0.1, progress: bool = False
 ) -> ChronotopeNet:
-    """Train a network in place for one pass at a tenth of the step size; returns it."""
+    """Train a network in place for one pass at a share of the step size; returns it."""
     config = batches.config
-    gentle = config.model_copy(update={"learning_rate": 0.1 * config.learning_rate})
+    gentle = config.model_copy(update={"learning_rate": step_share * config.learning_rate})
     module = NextEventModule(net, gentle, n_steps=len(batches))
     trainer = _trainer([], 1, progress=progress, limit_val_batches=0, enable_checkpointing=False)
     net.train()
