@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,20 @@ def test_strangers_get_popularity_and_untrained_items_nothing(
     exchange.write_scores(task, vectors, items, np.array([1, 2]), np.array([True, False]))
     read = np.load(task.out / "scores.npy").tolist()
     assert read == [[-np.inf, 3, 4, -np.inf], [0, 2, 1, 0]]
+
+
+def test_peak_memory_is_not_that_of_the_parent(task: exchange.Task) -> None:
+    task.out.mkdir()
+    held = np.ones(50_000_000)  # 400 MB that the child must not be charged with
+    code = (
+        "from benchmarks.peers.workers import exchange; from pathlib import Path;"
+        f"exchange.write_stats(exchange.Task(Path(), Path({str(task.out)!r}), 'm', {{}},"
+        " 3, 4, 2, 9.0, 1, 0), {})"
+    )
+    mine = environments.environment(1)
+    subprocess.run([sys.executable, "-c", code], check=True, env=mine)  # noqa: S603
+    stats = json.loads((task.out / "stats.json").read_text(encoding="utf-8"))
+    assert 10 < stats["peak_mb"] < held.nbytes / 2**20
 
 
 def test_first_epoch_that_was_cut_is_extrapolated(
