@@ -1,0 +1,190 @@
+"""The parts of the model that can be switched off, from outside: by name, with hooks.
+
+The network is the product's own. Before it trains, hooks hold at zero what enters or leaves
+some of its layers, so that a part neither learns nor speaks, in training and afterwards.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from chronotope.contracts.eventlog import Catalog
+from chronotope.models import context
+from chronotope.models.config import ModelConfig
+from chronotope.models.crowd import CROWD
+from chronotope.models.kernels import KERNELS, N_LEARNED
+from chronotope.models.network import GATED, ChronotopeNet
+from chronotope.training import module, recommender
+
+Change = Callable[[ChronotopeNet], object]
+N_KERNELS, N_CROWD, N_COUNTS = GATED[:3]
+AT_CROWD, AT_COUNTS, AT_RETURN = N_KERNELS, N_KERNELS + N_CROWD, sum(GATED[:3])
+"""Where the gate's groups of weights begin."""
+
+FULL: Final = "full"
+REQUEST_TIMES: Final = "request_times"
+
+KERNEL_GROUPS: Final = {
+    "decays": ("decay_1d", "decay_7d", "decay_30d", "recency_3h", "rank"),
+    "hours": ("hour", "hour_30d", "weekday", "weekday_hour", "weekend_hour"),
+    "transitions": (
+        *("transition", "transition_30d", "transition_hour", "transition_2", "last"),
+        *("category_hour", "after_hour", "after_hour_30d", "after_weekend_hour", "after_recent"),
+    ),
+    "nearness": ("place", "after_near", "after_near_hour"),
+    "learned": tuple(f"learned_{n}" for n in range(N_LEARNED)),
+    "counts": ("count", "today"),
+}
+PRIOR_GROUPS: Final = {
+    "prior_popularity": ("popularity", "popularity_week"),
+    "prior_hour": ("by_hour", "category_by_hour"),
+    "prior_category": ("taste", "category_succession"),
+    "prior_geography": ("neighbourhood", "distance", "next_door", "around"),
+    "prior_succession": ("succession", "neighbours"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing to switch off.
+
+    Attributes:
+        about: What is missing, for people.
+        changes: What is done to a fresh network.
+        swaps: Module, name and value of what is replaced while the model trains and answers.
+    """
+
+    about: str
+    changes: tuple[Change, ...] = ()
+    swaps: tuple[tuple[Any, str, Any], ...] = ()
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """While inside, networks are built, trained and asked without the part."""
+        with ExitStack() as stack:
+            for owner, name, value in (*self.swaps, (recommender, "ChronotopeNet", self.build)):
+                stack.enter_context(mock.patch.object(owner, name, value))
+            yield
+
+    def build(self, config: ModelConfig, catalog: Catalog) -> ChronotopeNet:
+        """A fresh network without the part."""
+        net = ChronotopeNet(config, catalog)
+        for change in self.changes:
+            change(net)
+        return net
+
+
+def without_kernels(names: Sequence[str]) -> Change:
+    """No weight in the sum, and nothing to the networks that read the kernels."""
+    columns = [KERNELS.index(name) for name in names]
+    given = [column for column in columns if column < len(KERNELS) - N_LEARNED]
+
+    def change(net: ChronotopeNet) -> None:
+        fix_outputs(gate_out(net), columns)
+        drop_inputs(net.own.mix_kernels, columns)
+        drop_inputs(net.kernels.read_kernels, given)
+
+    return change
+
+
+def without_priors(names: Sequence[str]) -> Change:
+    """No weight for some of what everybody does."""
+    columns = [AT_CROWD + CROWD.index(name) for name in names]
+    return lambda net: fix_outputs(gate_out(net), columns)
+
+
+def without_whole_past(net: ChronotopeNet) -> None:
+    """No counts over the history beyond the kernels' reach."""
+    fix_outputs(gate_out(net), range(AT_COUNTS, AT_RETURN))
+    drop_inputs(net.own.mix_kernels, range(N_KERNELS, N_KERNELS + N_COUNTS))
+
+
+def without_return_gate(net: ChronotopeNet) -> None:
+    """A return keeps the crowd's whole score and gets no bonus, like a discovery."""
+    fix_outputs(gate_out(net), [AT_RETURN], 1.0)
+    fix_outputs(gate_out(net), [AT_RETURN + 1])
+
+
+def without_context(net: ChronotopeNet) -> None:
+    """The same weights for every query."""
+    for layer in (cast("nn.Linear", net.gate[0]), net.own.mix_context, net.kernels.read_context):
+        drop_inputs(layer, range(layer.in_features))
+
+
+def silent(path: str) -> Change:
+    """A layer whose output is zero."""
+
+    def change(net: ChronotopeNet) -> None:
+        net.get_submodule(path).register_forward_hook(lambda _layer, _inputs, out: out * 0.0)
+
+    return change
+
+
+def gate_out(net: ChronotopeNet) -> nn.Linear:
+    """The layer that gives the weights of a query."""
+    return cast("nn.Linear", net.gate[-1])
+
+
+def drop_inputs(layer: nn.Linear, columns: Sequence[int]) -> None:
+    """Let some inputs of a layer be zero."""
+    kept = torch.ones(layer.in_features)
+    kept[list(columns)] = 0.0
+    layer.register_forward_pre_hook(lambda _layer, inputs: (inputs[0] * kept,))
+
+
+def fix_outputs(layer: nn.Linear, columns: Sequence[int], value: float = 0.0) -> None:
+    """Let some outputs of a layer be a constant."""
+    fixed = torch.zeros(layer.out_features, dtype=torch.bool)
+    fixed[list(columns)] = True
+    layer.register_forward_hook(lambda _layer, _inputs, out: torch.where(fixed, value, out))
+
+
+def _nothing_new(items: Tensor) -> tuple[Tensor, ...]:
+    """The context's three measures of novelty, all zero."""
+    return (torch.zeros(len(items)),) * 3
+
+
+PARTS: Final[dict[str, Part]] = {
+    FULL: Part("nothing"),
+    "decays": Part("kernels that fade with age", (without_kernels(KERNEL_GROUPS["decays"]),)),
+    "hours": Part("kernels of hour and weekday", (without_kernels(KERNEL_GROUPS["hours"]),)),
+    "transitions": Part(
+        "kernels of what followed the like", (without_kernels(KERNEL_GROUPS["transitions"]),)
+    ),
+    "nearness": Part("kernels of place", (without_kernels(KERNEL_GROUPS["nearness"]),)),
+    "learned": Part("learned kernels", (without_kernels(KERNEL_GROUPS["learned"]),)),
+    "counts": Part(
+        "plain counts, recent and over the whole past",
+        (without_kernels(KERNEL_GROUPS["counts"]), without_whole_past),
+    ),
+    "own_network": Part("the network that ranks own items", (silent("own.mix_out"),)),
+    "item_facts": Part("facts of own items", (silent("own.facts"),)),
+    "prior_popularity": Part(
+        "popularity, all time and last week", (without_priors(PRIOR_GROUPS["prior_popularity"]),)
+    ),
+    "prior_hour": Part(
+        "hours of items and categories", (without_priors(PRIOR_GROUPS["prior_hour"]),)
+    ),
+    "prior_category": Part(
+        "taste and succession of categories", (without_priors(PRIOR_GROUPS["prior_category"]),)
+    ),
+    "prior_geography": Part(
+        "neighbourhood and distance", (without_priors(PRIOR_GROUPS["prior_geography"]),)
+    ),
+    "prior_succession": Part(
+        "successors and neighbours of items", (without_priors(PRIOR_GROUPS["prior_succession"]),)
+    ),
+    "return_gate": Part("the weighing of return against discovery", (without_return_gate,)),
+    "novelty": Part(
+        "novelty of the latest events in the context",
+        swaps=((context, "_novelty", _nothing_new),),
+    ),
+    "context": Part("the context of every gate and network", (without_context,)),
+    "when_loss": Part("the losses of when and where", swaps=((module, "SIDE_WEIGHT", 0.0),)),
+    REQUEST_TIMES: Part("the average over likely request times"),
+}
