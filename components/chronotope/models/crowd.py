@@ -51,13 +51,13 @@ def crowd_scores(
     )
     everywhere = torch.cat([of["popularity"], of["popularity_week"], now * of["by_hour"]], dim=1)
     table = torch.cat([view.popularity[None], view.popularity_week[None], view.by_hour])
-    scores = everywhere @ table + _spread(of_category, view.category)
+    scores = everywhere @ table + of_category.index_select(1, view.category)
     if items.has_coordinates:
         nearby = _log_counts(batch, items.cell, items.n_cells, fading)
-        scores = scores + _spread(nearby * of["neighbourhood"], view.cell)
-        near = closeness(items, last, view.xy_km, view.located)  # (B, len(CLOSENESS), C)
-        weight = torch.stack([of[name] for name in CLOSENESS], dim=-1)  # (B, 1, len(CLOSENESS))
-        scores = scores + (weight @ near)[:, 0]
+        scores = scores + (nearby * of["neighbourhood"]).index_select(1, view.cell)
+        near = closeness(items, last, view.xy_km, view.located)
+        for name, closer in zip(CLOSENESS, near, strict=True):
+            scores = scores + closer * of[name]
     latest = batch.item_idx[:, -N_LATEST:]
     fade = torch.exp(torch.arange(1 - latest.shape[1], 1, device=latest.device) / 3.0)
     close = torch.log1p(20.0 * priors.neighbour_weight[latest] * fade[:, None])
@@ -65,11 +65,6 @@ def crowd_scores(
     beside, after = close.flatten(1) * of["neighbours"], priors.next_item_log[last]
     told = torch.cat([beside, after * of["succession"]], dim=1)
     return scores.scatter_add(1, view.column[found], told)
-
-
-def _spread(of_group: Tensor, group: Tensor) -> Tensor:
-    """Value of each candidate's group, (B, G) and (C,) to (B, C)."""
-    return torch.nn.functional.embedding(group, of_group.T).T
 
 
 def _log_counts(batch: Batch, group: Tensor, n_groups: int, weight: Tensor) -> Tensor:

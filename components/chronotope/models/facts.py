@@ -38,6 +38,6 @@ class ItemFacts(nn.Module):
             priors.by_hour[moment, items],
             priors.category_by_hour[moment, category],
             priors.next_category[tables.category[last][:, None], category] / 4.0,
-            *closeness(tables, last, tables.xy_km[items], tables.located[items]).unbind(1),
+            *closeness(tables, last, tables.xy_km[items], tables.located[items]),
         ]
         return torch.cat([torch.stack(facts, -1), self.kind(category)], -1)

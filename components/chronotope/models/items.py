@@ -13,8 +13,8 @@ GRID_KM = 1.0
 """Side of the squares that count as one neighbourhood."""
 
 
-NEAR_KM = (0.3, 1.5)
-"""Scales of next door and around the corner."""
+AROUND_KM = 1.5
+"""Scale of around the corner; next door is a fifth of it."""
 
 CLOSENESS = ("distance", "next_door", "around")
 """Names of the measures of nearness."""
@@ -89,7 +89,9 @@ class ItemTables(nn.Module):
         return everything if candidates is None else _chosen(everything, candidates)
 
 
-def closeness(tables: ItemTables, last: Tensor, xy_km: Tensor, located: Tensor) -> Tensor:
+def closeness(
+    tables: ItemTables, last: Tensor, xy_km: Tensor, located: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """How near points are to each query's last item: -log(1 + 2 km), and two decays.
 
     Args:
@@ -99,13 +101,15 @@ def closeness(tables: ItemTables, last: Tensor, xy_km: Tensor, located: Tensor) 
         located: 1 where they are known, shape (N,) or (B, N).
 
     Returns:
-        Shape (B, len(CLOSENESS), N); 0 where either end is unknown.
+        One of each of ``CLOSENESS``, shape (B, N); 0 where either end is unknown.
     """
-    apart_km = (xy_km - tables.xy_km[last][:, None]).square().sum(-1).sqrt()
+    from_km = tables.xy_km[last]
+    east, north = xy_km[..., 0] - from_km[:, :1], xy_km[..., 1] - from_km[:, 1:]
+    apart_km = (east.square() + north.square()).sqrt()
     both = located * tables.located[last][:, None]
-    far = -torch.log1p(2.0 * apart_km)
-    near = [torch.exp(-apart_km / scale_km) for scale_km in NEAR_KM]
-    return torch.stack([far, *near], dim=1) * both[:, None]
+    around = torch.exp(-apart_km / AROUND_KM) * both
+    next_door = around.square().square() * around  # five times as steep
+    return -torch.log1p(2.0 * apart_km) * both, next_door, around
 
 
 def project(lat_deg: Float64, lon_deg: Float64) -> tuple[Float64, np.ndarray]:
