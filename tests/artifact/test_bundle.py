@@ -10,7 +10,7 @@ from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.compression.export import export_onnx
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import queries_at
-from chronotope.models.config import ModelConfig
+from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.models.recommender_suite import sample_catalog, sample_log
@@ -48,10 +48,15 @@ def test_a_missing_bundle_is_a_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["none", "gru", "transformer"])
-def test_the_graph_agrees_with_the_network(tmp_path: Path, backbone: str) -> None:
-    config = ModelConfig.model_validate(
-        {"history_len": 16, "backbone": backbone, "backbone_len": 4, "d_model": 8}
+@pytest.mark.parametrize(
+    ("kernels", "backbone"),
+    [(True, "none"), (True, "graph"), *((False, kind) for kind in BACKBONES if kind != "none")],
+)
+def test_the_graph_agrees_with_the_network(
+    tmp_path: Path, kernels: bool, backbone: BackboneKind
+) -> None:
+    config = ModelConfig(
+        history_len=16, kernels=kernels, backbone=backbone, backbone_len=4, d_model=8, n_layers=2
     )
     training = TrainingConfig(max_epochs=1, n_rounds=2)
     model = ChronotopeRecommender(config, training).fit(sample_log(), sample_catalog())

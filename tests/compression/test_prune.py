@@ -7,7 +7,7 @@ import torch
 from chronotope.compression.prune import prune_units, prune_weights
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
-from chronotope.models.config import Backbone, ModelConfig
+from chronotope.models.config import BackboneKind, ModelConfig
 from chronotope.models.context import N_CONTEXT
 from chronotope.models.network import ChronotopeNet, Outputs
 from chronotope.models.priors import count_priors
@@ -16,7 +16,7 @@ from tests.models.recommender_suite import sample_catalog, sample_log
 PRIORS = count_priors(sample_log(), sample_catalog())
 
 
-def network(backbone: Backbone = "none") -> ChronotopeNet:
+def network(backbone: BackboneKind = "none") -> ChronotopeNet:
     torch.manual_seed(0)
     config = ModelConfig(history_len=16, n_hidden=24, backbone=backbone, backbone_len=4, d_model=8)
     net = ChronotopeNet(config, sample_catalog()).eval()
@@ -44,7 +44,7 @@ def zeros(net: ChronotopeNet) -> int:
 
 
 @pytest.mark.parametrize("backbone", ["none", "gru"])
-def test_pruned_weights_stay_zero_through_training(backbone: Backbone) -> None:
+def test_pruned_weights_stay_zero_through_training(backbone: BackboneKind) -> None:
     net = network(backbone)
     before = [p.clone() for p in net.parameters()]
     pruned, tuned = prune_weights(net, 0.6), prune_weights(net, 0.6, one_step)

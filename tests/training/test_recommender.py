@@ -10,13 +10,13 @@ from chronotope.contracts.errors import ChronotopeError, NotEnoughData
 from chronotope.contracts.eventlog import EventLog
 from chronotope.contracts.protocols import Recommender, Tracker
 from chronotope.contracts.queries import queries_at
-from chronotope.models.config import Backbone, ModelConfig
+from chronotope.models.config import BackboneKind, ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.models.recommender_suite import RecommenderSuite, sample_catalog, sample_log
 
 
-def small(backbone: Backbone = "none", folder: Path | None = None) -> ChronotopeRecommender:
+def small(backbone: BackboneKind = "none", folder: Path | None = None) -> ChronotopeRecommender:
     return ChronotopeRecommender(
         ModelConfig(history_len=16, backbone=backbone, backbone_len=4, d_model=8),
         TrainingConfig(max_epochs=1, n_rounds=2, batch_size=64),

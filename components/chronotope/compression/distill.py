@@ -30,7 +30,7 @@ class DistilConfig(BaseModel):
 def make_student(
     teacher: ChronotopeNet, catalog: Catalog, *, history_len: int, n_hidden: int, seed: int = 0
 ) -> ChronotopeNet:
-    """A student without backbone that reads less; equal layers start as the teacher's.
+    """A student of kernels alone that reads less; equal layers start as the teacher's.
 
     Args:
         teacher: The trained network.
@@ -43,6 +43,7 @@ def make_student(
         "history_len": min(history_len, teacher.config.history_len),
         "n_hidden": n_hidden,
         "backbone": "none",
+        "kernels": True,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,10 +1,12 @@
 """Size and shape of the product's own model."""
 
-from typing import Literal
+from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Backbone = Literal["none", "gru", "lstm", "rnn", "transformer"]
+BackboneKind = Literal["none", "rnn", "lstm", "gru", "transformer", "hstu", "mlp", "graph"]
+
+BACKBONES: tuple[BackboneKind, ...] = get_args(BackboneKind)
 
 
 class ModelConfig(BaseModel):
@@ -19,10 +21,29 @@ class ModelConfig(BaseModel):
         256, ge=4, le=4096, description="Latest events that space-time kernels look at."
     )
     n_hidden: int = Field(32, ge=4, le=512, description="Width of the gates over kernels.")
-    backbone: Backbone = Field("none", description="Sequence model beside the kernels.")
+    kernels: bool = Field(
+        True, description="Kernels and priors; without them a backbone and popularity alone."
+    )
+    backbone: BackboneKind = Field("none", description="Learned model beside the kernels.")
+    n_layers: int = Field(1, ge=1, le=8, description="Layers of the backbone.")
     backbone_len: int = Field(32, ge=2, le=512, description="Latest events the backbone reads.")
-    d_model: int = Field(32, ge=4, le=512, description="Width of embeddings and backbone.")
+    d_model: int = Field(
+        32, ge=4, le=512, multiple_of=2, description="Width of embeddings and backbone."
+    )
     dropout: float = Field(
         0.2, ge=0.0, lt=1.0, description="Dropout before and after the backbone."
     )
     n_components: int = Field(16, ge=1, le=64, description="Lognormals in the mixture of *when*.")
+
+    @model_validator(mode="after")
+    def _has_something_to_learn(self) -> Self:
+        if not self.kernels and self.backbone == "none":
+            raise ValueError("A model without kernels needs a backbone: set one, or kernels: true")
+        return self
+
+    @property
+    def family(self) -> str:
+        """Name of the model in tables: its backbone, its kernels, or both."""
+        if not self.kernels:
+            return self.backbone
+        return "chronotope" if self.backbone == "none" else f"chronotope+{self.backbone}"

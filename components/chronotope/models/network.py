@@ -7,9 +7,12 @@ For a query b and an item i,
                 + sum_l u_l(c_b) log(1 + count_l(b, i))          own whole past
                 + sum_g v_g(c_b) G_g(b, i)                       priors, for a discovery
                   (r(c_b) of them, plus a bonus, for a return)
-                + <state_b, e_i>                                 backbone, if any
+                + a(c_b) <state_b, e_i>                          backbone, if any;
+                                                                 one a for a return,
+                                                                 one for a discovery
 
-where c_b is the context: hour, weekday, gap, history length, repeat rate.
+where c_b is the context: hour, weekday, gap, history length, repeat rate. Without
+kernels, popularity and the backbone are all there is.
 """
 
 from typing import NamedTuple
@@ -18,22 +21,25 @@ import torch
 from torch import Tensor, nn
 
 from chronotope.contracts.eventlog import Catalog
-from chronotope.models.batch import Batch, hours_between
+from chronotope.models.backbones.backbone import Backbone
+from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.context import N_CONTEXT, context_of
 from chronotope.models.crowd import CROWD, crowd_scores
-from chronotope.models.items import ItemTables
+from chronotope.models.items import ItemTables, View
 from chronotope.models.kernels import KERNELS, KernelBank
 from chronotope.models.own import N_COUNTS, Evidence, OwnPast
-from chronotope.models.past import latest, past_of
+from chronotope.models.past import Past, latest, past_of
 from chronotope.models.priors import Priors
-from chronotope.models.sequence import SequenceBackbone
 from chronotope.models.when import WhenHead
 
 N_RETURN = 2
 """What a return differs in: the share of the priors it keeps, and a bonus."""
 
-GATED = (len(KERNELS), len(CROWD), N_COUNTS, N_RETURN)
+N_BACKBONE = 2
+"""The backbone's share in a return, and in a discovery."""
+
+GATED = (len(KERNELS), len(CROWD), N_COUNTS, N_RETURN, N_BACKBONE)
 """Groups of weights that the gate gives for each query."""
 
 PLACE_KERNELS = ("count", "decay_7d", "hour")
@@ -53,6 +59,26 @@ class Outputs(NamedTuple):
     place_scores: Tensor
 
 
+class Weights(NamedTuple):
+    """What the gate gives for each query, one group a part, each of shape (B, n)."""
+
+    kernels: Tensor
+    crowd: Tensor
+    counts: Tensor
+    back: Tensor
+    backbone: Tensor
+
+
+class Look(NamedTuple):
+    """A batch as the kernels see it: candidates, latest events, items of the past, context."""
+
+    view: View
+    recent: Batch
+    past: Past
+    near: Past
+    context: Tensor
+
+
 class ChronotopeNet(nn.Module):
     """Kernels, priors, an optional backbone, and the heads what, when and where."""
 
@@ -65,12 +91,10 @@ class ChronotopeNet(nn.Module):
         self.items = ItemTables(catalog)
         self.kernels = KernelBank()
         self.own = OwnPast(self.items.n_categories, config.n_hidden)
-        self.gate = nn.Sequential(nn.Linear(N_CONTEXT, 32), nn.GELU(), _opening_layer())
-        self.backbone = (
-            None
-            if config.backbone == "none"
-            else SequenceBackbone(config, catalog.n_items, self.items.n_categories)
+        self.gate = nn.Sequential(
+            nn.Linear(N_CONTEXT, 32), nn.GELU(), _opening_layer(kernels=config.kernels)
         )
+        self.backbone = None if config.backbone == "none" else Backbone(config, self.items)
         self.when = WhenHead(config.n_components)
         self.place_gate = nn.Linear(N_CONTEXT, 1 + len(PLACE_KERNELS))
 
@@ -88,39 +112,46 @@ class ChronotopeNet(nn.Module):
         past = past_of(batch, view)
         near = past if recent is batch else past_of(recent, view)
         context = context_of(batch, recent, near.is_first)
-        bank = self.kernels(recent, self.items, context)  # (B, L, K)
-        of_kernels, of_crowd, of_counts, of_return = self.gate(context).split(GATED, dim=1)
-        fading = bank[..., KERNELS.index("decay_30d")]
-        crowd = crowd_scores(recent, priors, self.items, view, fading, of_crowd)
-        counts = self.own.counts(batch, past)  # (B, H, N_COUNTS)
-        expected = crowd.gather(1, past.column)
-        whole = (counts * of_counts[:, None, :]).sum(-1) + of_return[:, 1:]
-        whole = (whole + expected * (of_return[:, :1] - 1.0)) * past.is_first
-        known = torch.cat([counts, expected[..., None]], dim=-1)[:, -recent.item_idx.shape[1] :]
-        evidence = Evidence(bank, known, near)
-        lately = self.own(evidence, recent, priors, self.items, context, of_kernels)
-        scores = crowd.scatter_add(1, past.column, whole).scatter_add(1, near.column, lately)
+        weights = Weights(*self.gate(context).split(GATED, dim=1))
+        look = Look(view, recent, past, near, context)
+        if self.config.kernels:
+            bank = self.kernels(recent, self.items, context)  # (B, L, K)
+            scores = self._kernel_scores(batch, priors, look, bank, weights)
+        else:
+            bank, scores = None, weights.crowd[:, :1] * view.popularity
         if self.backbone is not None:
-            scores = scores + self._backbone_scores(self.backbone, batch, candidates)
+            learned = self.backbone(batch, self.items, priors, candidates)
+            scores = scores + _gated(learned, past, weights.backbone)
         return Outputs(
             item_scores=scores,
             when=self.when(batch, recent),
             place_scores=self._place_scores(recent, priors, context, bank),
         )
 
-    def _backbone_scores(
-        self, backbone: SequenceBackbone, batch: Batch, candidates: Tensor | None
+    def _kernel_scores(
+        self, batch: Batch, priors: Priors, look: Look, bank: Tensor, weights: Weights
     ) -> Tensor:
-        """Inner product of the backbone's state with the items, (B, C)."""
-        gap_h = hours_between(batch.request_s, batch.occurred_s[:, -1]) * batch.time_given
-        state: Tensor = backbone(batch, self.items.category, gap_h)
-        table = backbone.item_table(self.items.category)
-        return state @ (table if candidates is None else table[candidates]).T
+        """Kernels, counts and priors, (B, C)."""
+        view, recent, past, near, context = look
+        fading = bank[..., KERNELS.index("decay_30d")]
+        crowd = crowd_scores(recent, priors, self.items, view, fading, weights.crowd)
+        counts = self.own.counts(batch, past)  # (B, H, N_COUNTS)
+        expected = crowd.gather(1, past.column)
+        whole = (counts * weights.counts[:, None, :]).sum(-1) + weights.back[:, 1:]
+        whole = (whole + expected * (weights.back[:, :1] - 1.0)) * past.is_first
+        known = torch.cat([counts, expected[..., None]], dim=-1)[:, -recent.item_idx.shape[1] :]
+        evidence = Evidence(bank, known, near)
+        lately = self.own(evidence, recent, priors, self.items, context, weights.kernels)
+        return crowd.scatter_add(1, past.column, whole).scatter_add(1, near.column, lately)
 
-    def _place_scores(self, batch: Batch, priors: Priors, context: Tensor, bank: Tensor) -> Tensor:
-        """Logits of the next place from own visits and popularity, (B, n_places)."""
+    def _place_scores(
+        self, batch: Batch, priors: Priors, context: Tensor, bank: Tensor | None
+    ) -> Tensor:
+        """Logits of the next place from own visits, if counted, and popularity, (B, n_places)."""
         popular, *own = self.place_gate(context).split(1, dim=1)
         scores: Tensor = priors.place_popularity * popular
+        if bank is None:
+            return scores
         for kernel, weight in zip(PLACE_KERNELS, own, strict=True):
             counts = torch.zeros(weight.shape[0], self.n_places, device=weight.device)
             counts = counts.scatter_add(1, batch.place_idx, bank[..., KERNELS.index(kernel)])
@@ -128,10 +159,20 @@ class ChronotopeNet(nn.Module):
         return scores
 
 
-def _opening_layer() -> nn.Linear:
-    """The gate's last layer: at first counts lead, and a return keeps half of the crowd."""
+def _gated(learned: Tensor, past: Past, weights: Tensor) -> Tensor:
+    """A backbone's scores times one weight at returns and another at discoveries, (B, C)."""
+    back, new = weights[:, :1], weights[:, 1:]
+    more = learned.gather(1, past.column) * (back - new) * past.is_first
+    return (learned * new).scatter_add(1, past.column, more)
+
+
+def _opening_layer(*, kernels: bool) -> nn.Linear:
+    """The gate's last layer: at first counts lead, and a return keeps half of the crowd.
+
+    A backbone starts with no share beside kernels, and with a whole one without them.
+    """
     layer = nn.Linear(32, sum(GATED))
     nn.init.zeros_(layer.weight)
     start = [0.1] * len(KERNELS) + [0.15] * len(CROWD) + [0.8] * N_COUNTS + [0.5, 1.0]
-    layer.bias.data = torch.tensor(start)
+    layer.bias.data = torch.tensor(start + [0.0 if kernels else 1.0] * N_BACKBONE)
     return layer

@@ -1,0 +1,69 @@
+"""What all backbones share: embeddings of items in, inner products with items out."""
+
+from torch import Tensor, nn
+
+from chronotope.models.backbones.events import events_of
+from chronotope.models.backbones.graph import Neighbourhood, Propagated
+from chronotope.models.backbones.hstu import Hstu
+from chronotope.models.backbones.recurrent import Recurrent
+from chronotope.models.backbones.towers import ItemTower, UserTower
+from chronotope.models.backbones.transformer import Transformer
+from chronotope.models.batch import Batch
+from chronotope.models.config import ModelConfig
+from chronotope.models.items import ItemTables
+from chronotope.models.priors import Priors
+
+
+class Backbone(nn.Module):
+    """score(b, i) = <reader(events of b), table_i>.
+
+    An item's embedding is its category's and its own deviation, so that a rare item is
+    scored through its category. Input and output embeddings are tied.
+    """
+
+    def __init__(self, config: ModelConfig, tables: ItemTables) -> None:
+        """Build the reader of histories and the tower of items of a family."""
+        super().__init__()
+        self.length = config.backbone_len
+        self.item = nn.Embedding(tables.n_items, config.d_model, padding_idx=0)
+        self.category = nn.Embedding(tables.n_categories, config.d_model)
+        nn.init.normal_(self.item.weight, std=0.02)
+        nn.init.normal_(self.category.weight, std=0.02)
+        self.reader = _reader(config)
+        self.tower = _tower(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, batch: Batch, tables: ItemTables, priors: Priors, candidates: Tensor | None
+    ) -> Tensor:
+        """Scores, shape (B, n_items), or (B, C) for candidates.
+
+        Args:
+            batch: The queries.
+            tables: Categories of the items.
+            priors: What everybody did before them.
+            candidates: Items to score, int64, shape (C,).
+        """
+        table = self.item.weight + self.category.weight[tables.category]
+        if self.tower is not None:
+            table = self.tower(table, priors)
+        events = events_of(batch, self.length)
+        state = self.dropout(self.reader(table[events.item_idx], events))
+        scores: Tensor = state @ (table if candidates is None else table[candidates]).T
+        return scores
+
+
+def _reader(config: ModelConfig) -> nn.Module:
+    if config.backbone == "transformer":
+        return Transformer(config)
+    if config.backbone == "hstu":
+        return Hstu(config)
+    if config.backbone == "mlp":
+        return UserTower(config)
+    return Neighbourhood() if config.backbone == "graph" else Recurrent(config)
+
+
+def _tower(config: ModelConfig) -> nn.Module | None:
+    if config.backbone == "mlp":
+        return ItemTower(config.d_model)
+    return Propagated(config.n_layers) if config.backbone == "graph" else None

@@ -1,0 +1,54 @@
+"""LightGCN over the graph of co-visits, inductive in users."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from chronotope.models.backbones.events import Events, decayed_mean
+from chronotope.models.backbones.towers import FADING_EVENTS
+from chronotope.models.priors import Priors
+
+
+class Propagated(nn.Module):
+    """Embeddings of items, spread along the normalised graph.
+
+    e_i^(k + 1) = sum_j w_ij e_j^(k),  e_i = mean of e_i^(0) .. e_i^(n_layers)
+
+    where w is the cosine of items found close together in histories, the heaviest of
+    each row. The graph is a prior: new events change it without training.
+
+    Source:
+        He et al. (2020), LightGCN, eq. 7-8, on the graph of items.
+    """
+
+    def __init__(self, n_layers: int) -> None:
+        """Choose how far embeddings travel."""
+        super().__init__()
+        self.n_layers = n_layers
+
+    def forward(self, table: Tensor, priors: Priors) -> Tensor:
+        """Spread embeddings, (n_items, d_model) to the same shape."""
+        layers = [table]
+        for _ in range(self.n_layers):
+            spread = nn.functional.embedding_bag(
+                priors.neighbour,
+                layers[-1],
+                per_sample_weights=priors.neighbour_weight,
+                mode="sum",
+            )
+            layers.append(spread)
+        return torch.stack(layers).mean(0)
+
+
+class Neighbourhood(nn.Module):
+    """The decayed mean of the latest items: a user is where they have been."""
+
+    def __init__(self) -> None:
+        """Start from a short memory."""
+        super().__init__()
+        self.log_tau = nn.Parameter(torch.tensor(math.log(FADING_EVENTS)))
+
+    def forward(self, x: Tensor, events: Events) -> Tensor:
+        """The user's state, (B, L, d_model) to (B, d_model)."""
+        return decayed_mean(x, events.known, self.log_tau)
