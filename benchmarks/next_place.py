@@ -38,6 +38,7 @@ from chronotope.metrics.summary import summarise
 from chronotope.models.baselines import (
     Ease,
     FirstOrderMarkov,
+    GfCf,
     Popularity,
     PopularityLastDays,
     UserCounts,
@@ -89,6 +90,7 @@ MODELS: Final[dict[str, Callable[[], Recommender]]] = {
     "user_counts": UserCounts,
     "markov": FirstOrderMarkov,
     "ease": Ease,
+    "gfcf": GfCf,
     "chronotope": lambda: OverRequestTimes(ChronotopeRecommender(training=WITHIN_SESSION)),
     "chronotope_retrained": lambda: OverRequestTimes(
         RetrainedEachRound(ChronotopeRecommender(training=WITHIN_SESSION))

@@ -13,6 +13,8 @@ from chronotope.models.baselines import (
     Ease,
     EaseConfig,
     FirstOrderMarkov,
+    GfCf,
+    GfCfConfig,
     Popularity,
     PopularityLastDays,
     UserCounts,
@@ -72,6 +74,15 @@ class TestEaseOfPopularItems(RecommenderSuite):
 
     def model(self) -> Recommender:
         return Ease(EaseConfig(l2=5.0, max_items=6, users_at_once=5))
+
+
+class TestGfCf(RecommenderSuite):
+    """GF-CF in the suite."""
+
+    has_state = False
+
+    def model(self) -> Recommender:
+        return GfCf()
 
 
 def log_of(items: list[int], *, when_s: list[int] | None = None) -> EventLog:
@@ -153,7 +164,28 @@ def test_ease_ties_left_out_items_with_the_least_likely() -> None:
     assert len(np.unique(scores)) > 1
 
 
-@pytest.mark.parametrize("model", baselines(), ids=lambda model: model.name)
+def test_gfcf_is_the_filter_of_the_paper() -> None:
+    log = sample_log()
+    r = np.zeros((12, N_ITEMS))
+    r[log.user_idx - 1, log.item_idx - 1] = 1.0
+    of_user, of_item = np.diag(r.sum(1) ** -0.5), np.diag(np.maximum(r.sum(0), 1e-300) ** -0.5)
+    n = of_user @ r @ (of_item * (r.sum(0) > 0))
+    v = np.linalg.svd(n)[2][:3].T
+    whole = n.T @ n + 0.7 * of_item @ v @ v.T @ np.diag(r.sum(0) ** 0.5)
+    model = GfCf(GfCfConfig(alpha=0.7, n_factors=3)).fit(log, sample_catalog())
+    queries = queries_at(log, np.array([30, 399]), history_len=None, time_given=False)
+    seen = np.stack([np.isin(np.arange(1, N_ITEMS + 1), row) for row in queries.item_idx])
+    np.testing.assert_allclose(model.scores(queries)[:, 1:], seen @ whole, rtol=1e-6, atol=1e-9)
+
+
+def test_gfcf_of_one_user_has_no_spectrum_and_still_answers() -> None:
+    log = log_of([4, 2, 4, 7])
+    scores = GfCf().fit(log, sample_catalog()).scores(asked(GfCf(), log))[0]
+    np.testing.assert_allclose(scores[[2, 4, 7]], 2 / 3)
+    assert np.delete(scores, [2, 4, 7]).tolist() == [0.0] * (N_ITEMS - 2)
+
+
+@pytest.mark.parametrize("model", [*baselines(), GfCf()], ids=lambda model: model.name)
 def test_unfitted_model_says_so(model: Recommender) -> None:
     with pytest.raises(ConfigError, match="has not been fitted"):
         model.scores(asked(model, log_of([1, 2])))

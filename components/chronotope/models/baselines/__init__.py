@@ -2,6 +2,7 @@
 
 from chronotope.contracts.protocols import Recommender
 from chronotope.models.baselines.ease import Ease, EaseConfig
+from chronotope.models.baselines.gfcf import GfCf, GfCfConfig
 from chronotope.models.baselines.markov import FirstOrderMarkov
 from chronotope.models.baselines.popularity import Popularity, PopularityLastDays
 from chronotope.models.baselines.user_counts import UserCounts
@@ -10,6 +11,8 @@ __all__ = [
     "Ease",
     "EaseConfig",
     "FirstOrderMarkov",
+    "GfCf",
+    "GfCfConfig",
     "Popularity",
     "PopularityLastDays",
     "UserCounts",
