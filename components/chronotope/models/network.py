@@ -51,7 +51,8 @@ class Outputs(NamedTuple):
     Attributes:
         item_scores: Logits of *what*, shape (B, n_items), or (B, C) for candidates.
         when: Log-weight, mean and log-scale of log hours, shape (B, 3, n_components).
-        place_scores: Logits of *where*, shape (B, n_places).
+        place_scores: Logits of *where*, shape (B, n_places); those of *what* where items
+            are places.
     """
 
     item_scores: Tensor
@@ -87,7 +88,7 @@ class ChronotopeNet(nn.Module):
         super().__init__()
         self.config = config
         self.n_places = catalog.n_places
-        self.items_are_places = catalog.items_are_places
+        self.places_are_items = catalog.items_are_places and catalog.n_places == catalog.n_items
         self.items = ItemTables(catalog)
         self.kernels = KernelBank()
         self.own = OwnPast(self.items.n_categories, config.n_hidden)
@@ -125,7 +126,11 @@ class ChronotopeNet(nn.Module):
         return Outputs(
             item_scores=scores,
             when=self.when(batch, recent),
-            place_scores=self._place_scores(recent, priors, context, bank),
+            place_scores=(
+                scores
+                if self.places_are_items
+                else self._place_scores(recent, priors, context, bank)
+            ),
         )
 
     def _kernel_scores(

@@ -84,7 +84,7 @@ class NextEventModule(lightning.LightningModule):
         what = _what_loss(outputs.item_scores, example)
         when = lognormal_mixture_nll(outputs.when, example.hours).mean()
         parts, total = {"what": what, "when": when}, what + SIDE_WEIGHT * when
-        if self.net.n_places > 1 and not self.net.items_are_places:
+        if self.net.n_places > 1 and not self.net.places_are_items:
             parts["where"] = next_item_loss(outputs.place_scores, example.place)
             total = total + SIDE_WEIGHT * parts["where"]
         return total, parts
