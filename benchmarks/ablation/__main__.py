@@ -40,7 +40,7 @@ METRICS: Final = {
     "discovery_acc_10": "discovery@10",
     "return_acc_10": "return@10",
 }
-TABLE_WIDTH: Final = 150
+TABLE_WIDTH: Final = 190
 
 Row = dict[str, Any]
 
