@@ -11,7 +11,7 @@ from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import Outcomes, evaluate
 from chronotope.metrics.summary import gains, summarise
 from chronotope.models.baselines import Popularity, UserCounts
-from chronotope.models.config import ModelConfig
+from chronotope.models.config import BACKBONES, ModelConfig
 from chronotope.splitting.folds import Fold, Folds, rolling_origin, save_folds
 from chronotope.splitting.targets import targets_between
 from chronotope.steps.holdout import CHALLENGER, frozen_folds
@@ -29,9 +29,11 @@ def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
 
 
 def search_space(trial: Suggest) -> dict[str, object]:
-    """What may vary: the backbone has to win on later time to be let in."""
+    """What may vary: the family too, which has to win on later time to be let in."""
+    backbone = trial.suggest_categorical("backbone", BACKBONES)
     return {
-        "backbone": trial.suggest_categorical("backbone", ["none", "gru", "transformer"]),
+        "backbone": backbone,
+        "kernels": backbone == "none" or trial.suggest_categorical("kernels", [True, False]),
         "n_hidden": trial.suggest_int("n_hidden", 8, 96),
         "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
@@ -41,7 +43,8 @@ def search_space(trial: Suggest) -> dict[str, object]:
 def starting_point(settings: TrainSettings) -> dict[str, object]:
     """The settings' own values of what may vary: tried first, so no search ends below."""
     told = settings.model.model_dump() | settings.training.model_dump()
-    return {n: told[n] for n in ("backbone", "n_hidden", "learning_rate", "weight_decay")}
+    vary = ("backbone", "kernels", "n_hidden", "learning_rate", "weight_decay")
+    return {name: told[name] for name in vary}
 
 
 def configs(params: dict[str, Any], settings: TrainSettings) -> tuple[ModelConfig, TrainingConfig]:

@@ -31,13 +31,7 @@ class Propagated(nn.Module):
         """Spread embeddings, (n_items, d_model) to the same shape."""
         layers = [table]
         for _ in range(self.n_layers):
-            spread = nn.functional.embedding_bag(
-                priors.neighbour,
-                layers[-1],
-                per_sample_weights=priors.neighbour_weight,
-                mode="sum",
-            )
-            layers.append(spread)
+            layers.append(_spread(layers[-1], priors))
         return torch.stack(layers).mean(0)
 
 
@@ -52,3 +46,12 @@ class Neighbourhood(nn.Module):
     def forward(self, x: Tensor, events: Events) -> Tensor:
         """The user's state, (B, L, d_model) to (B, d_model)."""
         return decayed_mean(x, events.known, self.log_tau)
+
+
+def _spread(table: Tensor, priors: Priors) -> Tensor:
+    """Weighted sum of each item's neighbours, (n_items, d) to the same shape."""
+    neighbour, weight = priors.neighbour, priors.neighbour_weight
+    if torch.compiler.is_exporting():
+        # a bag becomes a loop over items there; this one is folded when the graph is loaded
+        return (table[neighbour] * weight[..., None]).sum(1)
+    return nn.functional.embedding_bag(neighbour, table, per_sample_weights=weight, mode="sum")
