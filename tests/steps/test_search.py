@@ -10,6 +10,7 @@ from chronotope.models.config import BACKBONES, ModelConfig
 from chronotope.steps.search import configs, search_space, starting_point
 from chronotope.steps.settings import TrainSettings
 
+SPACE = search_space(TrainSettings())
 REST = {"n_hidden": 8, "learning_rate": 1e-2, "weight_decay": 1e-3}
 
 
@@ -17,7 +18,7 @@ def drawn(n: int) -> list[dict[str, Any]]:
     """Parameters of random trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [search_space(study.ask()) for _ in range(n)]
+    return [SPACE(study.ask()) for _ in range(n)]
 
 
 def test_every_family_is_drawn_and_none_without_anything_to_learn() -> None:
@@ -26,9 +27,15 @@ def test_every_family_is_drawn_and_none_without_anything_to_learn() -> None:
     assert families == expected - {("none", False)}
 
 
+def test_a_search_keeps_to_the_families_it_is_told() -> None:
+    draw = search_space(TrainSettings(backbones=("gru",)))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert {draw(study.ask())["backbone"] for _ in range(50)} == {"none", "gru"}
+
+
 @pytest.mark.parametrize("kernels", [True, False])
 def test_a_drawn_family_is_the_model_that_is_trained(kernels: bool) -> None:
-    params = search_space(FixedTrial({"backbone": "hstu", "kernels": kernels} | REST))
+    params = SPACE(FixedTrial({"backbone": "hstu", "kernels": kernels} | REST))
     model, training = configs(params, TrainSettings())
     assert (model.backbone, model.kernels, model.n_hidden) == ("hstu", kernels, 8)
     assert training.weight_decay == 1e-3
@@ -38,4 +45,4 @@ def test_the_search_starts_from_the_settings() -> None:
     settings = TrainSettings()
     settings = settings.model_copy(update={"model": ModelConfig(backbone="lstm", kernels=False)})
     start = starting_point(settings)
-    assert search_space(FixedTrial(start)) == start
+    assert search_space(settings)(FixedTrial(start)) == start

@@ -11,14 +11,14 @@ from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import Outcomes, evaluate
 from chronotope.metrics.summary import gains, summarise
 from chronotope.models.baselines import Popularity, UserCounts
-from chronotope.models.config import BACKBONES, ModelConfig
+from chronotope.models.config import ModelConfig
 from chronotope.splitting.folds import Fold, Folds, rolling_origin, save_folds
 from chronotope.splitting.targets import targets_between
 from chronotope.steps.holdout import CHALLENGER, frozen_folds
 from chronotope.steps.settings import TrainSettings
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from chronotope.tuning.study import Storage, Suggest, TrackerFactory, tune
+from chronotope.tuning.study import SearchSpace, Storage, Suggest, TrackerFactory, tune
 
 
 def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
@@ -28,16 +28,21 @@ def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
     return save_folds(rolling_origin(log, settings.folds), run / "frozen_folds.json")
 
 
-def search_space(trial: Suggest) -> dict[str, object]:
+def search_space(settings: TrainSettings) -> SearchSpace:
     """What may vary: the family too, which has to win on later time to be let in."""
-    backbone = trial.suggest_categorical("backbone", BACKBONES)
-    return {
-        "backbone": backbone,
-        "kernels": backbone == "none" or trial.suggest_categorical("kernels", [True, False]),
-        "n_hidden": trial.suggest_int("n_hidden", 8, 96),
-        "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
-        "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
-    }
+    backbones = tuple(dict.fromkeys((settings.model.backbone, *settings.backbones)))
+
+    def draw(trial: Suggest) -> dict[str, object]:
+        backbone = trial.suggest_categorical("backbone", backbones)
+        return {
+            "backbone": backbone,
+            "kernels": backbone == "none" or trial.suggest_categorical("kernels", [True, False]),
+            "n_hidden": trial.suggest_int("n_hidden", 8, 96),
+            "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
+            "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+        }
+
+    return draw
 
 
 def starting_point(settings: TrainSettings) -> dict[str, object]:
@@ -87,7 +92,7 @@ def search(
         return found["ndcg_10"]
 
     best = tune(
-        search_space,
+        search_space(settings),
         objective,
         n_folds=len(folds.folds),
         default=starting_point(settings),

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.compression.choose import CompressionConfig
 from chronotope.contracts.workspace import Workspace
-from chronotope.models.config import ModelConfig
+from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.registry.bless import BlessConfig
 from chronotope.registry.gate import GateConfig
 from chronotope.splitting.folds import FoldsConfig
@@ -24,6 +24,9 @@ class TrainSettings(BaseModel):
     model: ModelConfig = Field(ModelConfig(), description="Where the search starts.")
     training: TrainingConfig = Field(TrainingConfig(), description="How each model is trained.")
     study: StudyConfig = Field(StudyConfig(n_trials=4), description="How parameters are searched.")
+    backbones: tuple[BackboneKind, ...] = Field(
+        BACKBONES, description="Families the search may draw; the one it starts from is added."
+    )
     gate: GateConfig = Field(GateConfig(), description="What wins a challenger the place.")
     bless: BlessConfig = Field(BlessConfig(), description="What the artefact has to meet.")
     compression: CompressionConfig = Field(
