@@ -19,6 +19,7 @@ class Clock:
 
     name: str = "clock"
     history_len: int | None = 4
+    log_mean: float = 0.0
     asked_h: list[float] = field(default_factory=list)
 
     def fit(self, log: EventLog, catalog: Catalog) -> "Clock":
@@ -32,8 +33,8 @@ class Clock:
         self.asked_h += wait_h.tolist()
         scores = np.zeros((len(queries), 3), np.float32)
         scores[:, 1] = np.where(queries.time_given, np.where(wait_h < 2, 9.0, -9.0), 0.0)
-        one_hour = np.log([[[1.0], [1.0], [0.25]]], dtype=np.float32)  # weight, mean, scale
-        when = np.repeat(one_hour, len(queries), axis=0)
+        one = np.array([[[0.0], [self.log_mean], [np.log(0.25)]]], np.float32)
+        when = np.repeat(one, len(queries), axis=0)  # log-weight, mean, log-scale of log hours
         return Answers(scores, when, np.zeros((len(queries), 1), np.float32))
 
     def scores(self, queries: Queries) -> np.ndarray:
@@ -53,6 +54,13 @@ def test_a_hidden_moment_is_averaged_over_the_likely_ones() -> None:
     np.testing.assert_allclose(
         np.log(clock.asked_h[1:]), 0.25 * np.array([-1.1503, -0.3186, 0.3186, 1.1503]), atol=1e-3
     )  # standard normal quantiles at 1/8, 3/8, 5/8, 7/8
+
+
+def test_no_moment_lies_more_than_ten_years_ahead() -> None:
+    clock = Clock(log_mean=40.0)
+    scores = OverRequestTimes(clock).scores(ask(time_given=False))
+    assert np.isfinite(scores[:, 1:]).all()
+    assert max(clock.asked_h) <= 10 * 366 * 24
 
 
 def test_a_told_moment_is_asked_for_once() -> None:

@@ -1,10 +1,6 @@
 """The time of the next event: shape, honesty, and rhythms planted in simulated pasts."""
 
-import warnings
-from pathlib import Path
-
 import numpy as np
-import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +11,7 @@ from chronotope.losses.objectives import lognormal_mixture_nll
 from chronotope.metrics.when import LognormalMixture, WhenScores, judge_when
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.rhythm import GAP_KERNELS, Rhythm, rhythm_of
-from chronotope.models.when import WhenHead, request_times
+from chronotope.models.when import WhenHead
 
 N_USERS, N_EVENTS, N_TEST_USERS = 250, 40, 50
 
@@ -155,55 +151,3 @@ def test_noise_is_said_to_be_noise() -> None:
     entropy = -truth.log_density(np.exp(log_h.ravel())).mean()
     assert entropy - 0.1 < scores.nll < entropy + 0.15
     assert 0.76 < scores.coverage_80 < 0.84
-
-
-@pytest.mark.parametrize("n", [1, 4, 9])
-def test_request_times_are_quantiles(n: int) -> None:
-    torch.manual_seed(0)
-    raw = torch.randn(20, 3, 6)
-    when = torch.stack([torch.log_softmax(raw[:, 0], 1), 2 * raw[:, 1] + 2, 0.5 * raw[:, 2]], 1)
-    last_s = torch.arange(20) + 1_700_000_000
-    waited_h = (request_times(when, last_s, n) - last_s[:, None]).numpy() / 3600
-    for i in range(n):
-        expected = mixture_of(when).quantile((i + 0.5) / n)
-        np.testing.assert_allclose(waited_h[:, i], expected, rtol=1e-3, atol=1 / 3600)
-
-
-def test_request_times_stay_within_ten_years() -> None:
-    when = torch.tensor([[[0.0], [30.0], [1.0]]])
-    assert request_times(when, torch.tensor([0]), 3).max() <= 10 * 366 * 86_400
-
-
-class _Both(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = WhenHead(4)
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        batch = Batch(*inputs)
-        when = self.head(batch, batch)
-        return when, request_times(when, batch.occurred_s[:, -1], 3)
-
-
-@pytest.mark.slow
-def test_onnx_says_the_same(log: EventLog, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model, path = _Both().eval(), tmp_path / "when.onnx"
-    rows = torch.export.Dim("batch", min=1, max=512)
-    shapes = (tuple({0: rows} for _ in Batch._fields),)
-    example = tuple(x.clone() for x in batch_at(log, np.array([5, 60])))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model, example, path, dynamic_shapes=shapes, dynamo=True, verbose=False,
-            input_names=list(Batch._fields), output_names=["when", "at"], external_data=False,
-        )  # fmt: skip
-    session = ort.InferenceSession(path)
-    batch = batch_at(log, np.array([0, 1, 60, 200, 499]))
-    read = {x.name for x in session.get_inputs()}
-    said = session.run(None, {k: v.numpy() for k, v in batch._asdict().items() if k in read})
-    with torch.no_grad():
-        when, at = model(*batch)
-    np.testing.assert_allclose(said[0], when.numpy(), rtol=1e-3, atol=1e-4)
-    last_s = batch.occurred_s[:, -1:].numpy()
-    np.testing.assert_allclose(said[1] - last_s, at.numpy() - last_s, rtol=1e-3, atol=1)

@@ -8,8 +8,6 @@ of the mixture,
 where B_c says how near a gap is to the place of component c.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -25,10 +23,6 @@ from chronotope.models.rhythm import (
 
 FIRST_MEAN, LAST_MEAN = -3.0, 7.0
 """Log hours where the components start out: three minutes to six weeks."""
-
-LONGEST_LOG_H = math.log(10 * 365.25 * 24)
-
-_PARTS, _ROUNDS = 16, 5
 
 
 class WhenHead(nn.Module):
@@ -74,29 +68,3 @@ class WhenHead(nn.Module):
             ],
             dim=1,
         )
-
-
-def request_times(when: Tensor, last_s: Tensor, n: int) -> Tensor:
-    """Instants at equally likely steps of the predicted distribution, int64, (B, n).
-
-    The i-th is the quantile (i + 1/2) / n, found by cutting log hours into 16 parts,
-    then one of these again, five times; no later than ten years after the last event.
-
-    Args:
-        when: Log-weights, means and log-scales of log hours, shape (B, 3, C).
-        last_s: UTC seconds of the last event, int64, shape (B,).
-        n: Number of instants.
-    """
-    log_weight, mean, log_scale = (part[:, None, None, :] for part in when.unbind(1))
-    weight, scale = log_weight.exp(), log_scale.exp()  # (B, 1, 1, C)
-    wanted = (torch.arange(n, device=when.device)[:, None] + 0.5) / n
-    cuts = torch.arange(1, _PARTS, device=when.device)
-    low = (mean - 6.0 * scale).amin(-1)[..., 0].expand(-1, n)
-    step = ((mean + 6.0 * scale).amax(-1)[..., 0] - low) / _PARTS
-    for _ in range(_ROUNDS):
-        z = ((low[..., None] + step[..., None] * cuts)[..., None] - mean) / scale
-        share = (weight * 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0)))).sum(-1)
-        low = low + step * (share < wanted).float().sum(-1)
-        step = step / _PARTS
-    hours = low.clamp(max=LONGEST_LOG_H).exp()
-    return last_s[:, None] + (hours * 3600.0).round().long()
