@@ -1,11 +1,12 @@
 """Space-time kernels: how much each event of the past speaks for what comes next."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.batch import Batch, hours_between, local_hour, local_weekday
+from chronotope.models.batch import DAY_S, Batch, hours_between, local_hour, local_weekday
 from chronotope.models.context import N_CONTEXT
 from chronotope.models.items import ItemTables
 
@@ -44,6 +45,14 @@ KERNELS = (
 """Names of the kernels, in the order of the last axis of ``KernelBank``'s output."""
 
 
+class Clock(NamedTuple):
+    """Local hour, weekday and day of each event, each (B, H)."""
+
+    hour: Tensor
+    weekday: Tensor
+    day: Tensor
+
+
 class KernelBank(nn.Module):
     """K non-negative kernels between a query and each event of its history.
 
@@ -71,76 +80,91 @@ class KernelBank(nn.Module):
             tables: Categories and coordinates of the items.
             context: What the learned kernels listen to, shape (B, N_CONTEXT).
         """
-        items = batch.item_idx  # (B, H)
-        valid = (items > 0).float()
+        valid = (batch.item_idx > 0).float()
         age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
         decay = torch.exp(-age_h[..., None] / self.log_tau_h.exp())  # (B, H, 4)
         month = decay[..., 2]
-        hours = local_hour(batch.occurred_s, batch.utc_offset_min)
-        hour = self._same_hour(hours, local_hour(batch.request_s, batch.request_offset_min))
-        days = local_weekday(batch.occurred_s, batch.utc_offset_min)
+        rank = torch.arange(valid.shape[1] - 1, -1, -1, device=valid.device).float()
+        by_rank = torch.exp(-rank / self.log_tau_rank.exp()).expand_as(valid)
+        clock = _clock_of(batch)
+        given = torch.stack(
+            [
+                torch.ones_like(valid),
+                *decay.unbind(-1),
+                by_rank,
+                *self._at_the_moment(batch, clock, month),
+                *self._after_the_last(batch, tables, clock, month),
+            ],
+            dim=-1,
+        )
+        learned = self._learned(given, age_h, rank, context)
+        return torch.cat([given, learned], dim=-1) * valid[..., None]
+
+    def _at_the_moment(self, batch: Batch, clock: Clock, month: Tensor) -> list[Tensor]:
+        """Events at the hour and on the day that is asked about: "hour" to "weekend_hour"."""
+        hour = self._same_hour(clock.hour, local_hour(batch.request_s, batch.request_offset_min))
         today = local_weekday(batch.request_s, batch.request_offset_min)[:, None]
-        weekday = (days == today).float()
-        weekend = ((days >= 5) == (today >= 5)).float()
-        before = _shift(items)
-        transition = _same(before, items[:, -1:])
-        second = transition * _same(_shift(before), items[:, -2:-1])
-        categories = tables.category[items]
-        category = _same(_shift(categories), categories[:, -1:])
-        after_hour = self._same_hour(_shift(hours), hours[:, -1])
-        last_day = days[:, -1:]
-        after_weekend = ((_shift(days) >= 5) == (last_day >= 5)).float()
+        weekday = (clock.weekday == today).float()
+        weekend = ((clock.weekday >= 5) == (today >= 5)).float()
+        return [hour, hour * month, weekday, weekday * hour, weekend * hour]
+
+    def _after_the_last(
+        self, batch: Batch, tables: ItemTables, clock: Clock, month: Tensor
+    ) -> list[Tensor]:
+        """Events that came after one like the last: "transition" to "after_near_hour"."""
+        items, last = batch.item_idx, batch.item_idx[:, -1:]
+        before, category = _shift(items), tables.category[items]
+        transition = _same(before, last)
+        after_hour = self._same_hour(_shift(clock.hour), clock.hour[:, -1])
+        after_weekend = (_shift(clock.weekday) >= 5) == (clock.weekday[:, -1:] >= 5)
         wait_h = hours_between(batch.occurred_s, _shift(batch.occurred_s))
-        after_recent = after_hour * torch.exp(-wait_h / 12.0) * month
-        day = torch.div(batch.occurred_s + 60 * batch.utc_offset_min, 86_400, rounding_mode="floor")
-        xy = tables.xy_km[items]
-        before_xy = nn.functional.pad(xy[:, :-1], (0, 0, 1, 0))
-        apart_km = (before_xy - xy[:, -1:]).square().sum(-1).add(1e-9).sqrt()
-        located = tables.located[before] * tables.located[items[:, -1:]]
+        apart_km = (tables.xy_km[before] - tables.xy_km[last]).square().sum(-1).add(1e-9).sqrt()
+        located = tables.located[before] * tables.located[last]
         after_near = torch.exp(-apart_km / self.log_near_km.exp()) * located
-        rank = torch.arange(items.shape[1] - 1, -1, -1, device=items.device).float()
-        by_rank = torch.exp(-rank / self.log_tau_rank.exp()).expand_as(hour)
+        newest = torch.arange(items.shape[1], device=items.device) == items.shape[1] - 1
         here = torch.where(
             batch.request_place_idx > 0, batch.request_place_idx, batch.place_idx[:, -1]
         )
-        bank = [
-            torch.ones_like(hour),
-            *decay.unbind(-1),
-            by_rank,
-            hour,
-            hour * month,
-            weekday,
-            weekday * hour,
-            weekend * hour,
+        return [
             transition,
             transition * month,
             transition * after_hour,
-            second,
-            category * after_hour,
+            transition * _same(_shift(before), items[:, -2:-1]),
+            _same(_shift(category), category[:, -1:]) * after_hour,
             after_hour,
             after_hour * month,
-            after_hour * after_weekend,
-            after_recent,
+            after_hour * after_weekend.float(),
+            after_hour * torch.exp(-wait_h / 12.0) * month,
             _same(batch.place_idx, here[:, None]),
-            (rank == 0).float().expand_as(hour),
-            (day == day[:, -1:]).float(),
+            newest.float().expand_as(transition),
+            (clock.day == clock.day[:, -1:]).float(),
             after_near,
             after_near * after_hour,
         ]
-        given = torch.stack(bank, dim=-1)
-        shape = torch.stack(
+
+    def _learned(self, given: Tensor, age_h: Tensor, rank: Tensor, context: Tensor) -> Tensor:
+        """What a small network makes of the other kernels, ages and ranks, (B, H, N_LEARNED)."""
+        far = torch.stack(
             [torch.log1p(age_h) / 5.0, (torch.log1p(rank) / 4.0).expand_as(age_h)], dim=-1
         )
-        seen = self.read_kernels(torch.cat([given, shape], dim=-1))
+        seen = self.read_kernels(torch.cat([given, far], dim=-1))
         unit = nn.functional.gelu(seen + self.read_context(context)[:, None])
-        learned = torch.sigmoid(self.learned(unit) - 2.0)
-        return torch.cat([given, learned], dim=-1) * valid[..., None]
+        return torch.sigmoid(self.learned(unit) - 2.0)
 
     def _same_hour(self, hours: Tensor, hour: Tensor) -> Tensor:
         """Gaussian of the circular distance between hours of the day, shape (B, H)."""
         apart = (hours - hour[:, None]).abs()
         apart = torch.minimum(apart, 24.0 - apart)
         return torch.exp(-0.5 * (apart / self.log_sigma_h.exp()) ** 2)
+
+
+def _clock_of(batch: Batch) -> Clock:
+    local_s = batch.occurred_s + 60 * batch.utc_offset_min
+    return Clock(
+        hour=local_hour(batch.occurred_s, batch.utc_offset_min),
+        weekday=local_weekday(batch.occurred_s, batch.utc_offset_min),
+        day=torch.div(local_s, DAY_S, rounding_mode="floor"),
+    )
 
 
 def _shift(column: Tensor) -> Tensor:
