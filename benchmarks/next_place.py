@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.rows import some_of
 from chronotope.artifact.hidden_time import OverRequestTimes
 from chronotope.artifact.onnx_recommender import Answers
 from chronotope.contracts.errors import SourceError
@@ -221,18 +222,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--time", choices=["hidden", "given"], default="hidden")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument(
-        "--models", type=_names, default=list(MODELS), help=f"some of {','.join(MODELS)}"
+        "--models", type=some_of(MODELS), default=list(MODELS), help=f"some of {','.join(MODELS)}"
     )
     return parser
-
-
-def _names(text: str) -> list[str]:
-    """Names of models from a comma-separated argument."""
-    names = text.split(",")
-    unknown = [name for name in names if name not in MODELS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown {unknown}; choose from {list(MODELS)}")
-    return names
 
 
 def _read(path: Path) -> pa.Table:

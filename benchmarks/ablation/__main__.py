@@ -9,12 +9,11 @@ are in ``--work`` already.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.ablation.parts import FULL, PARTS, REQUEST_TIMES
 from benchmarks.next_place import WITHIN_SESSION, Stream, read_stream
+from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from chronotope.artifact.hidden_time import OverRequestTimes
 from chronotope.contracts.eventlog import Float64
 from chronotope.metrics.evaluate import Outcomes, evaluate
@@ -41,8 +41,6 @@ METRICS: Final = {
     "return_acc_10": "return@10",
 }
 TABLE_WIDTH: Final = 190
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +159,12 @@ def keep(row: Row, path: Path) -> None:
     rows = [*(other for other in kept(path) if [other[key] for key in KEYS] != same), row]
     order = list(PARTS)
     rows.sort(key=lambda r: (*(r[key] for key in KEYS[2:]), r["time"], order.index(r["part"])))
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_rows(rows, path)
 
 
 def kept(path: Path) -> list[Row]:
     """Rows of earlier runs whose parts still exist."""
-    if not path.is_file():
-        return []
-    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
-    return [row for row in rows if row["part"] in PARTS]
+    return [row for row in read_rows(path) if row["part"] in PARTS]
 
 
 def table(rows: Sequence[Row], settings: Settings, when: str) -> Table:
@@ -202,21 +195,12 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--data", type=Path, required=True, help="folder of the Parquet files")
     add("--json", type=Path, required=True, help="keep the rows in this file")
-    add("--parts", type=_names, default=list(PARTS), help=f"some of {','.join(PARTS)}")
-    add("--epochs", type=int, default=3, help="passes over the targets at most")
-    add("--every", type=int, default=3, help="ask about one of so many targets")
+    add("--parts", type=some_of(PARTS), default=list(PARTS), help=f"some of {','.join(PARTS)}")
+    add("--epochs", type=at_least_one, default=3, help="passes over the targets at most")
+    add("--every", type=at_least_one, default=3, help="ask about one of so many targets")
     add("--seed", type=int, default=0)
     add("--work", type=Path, default=Path("data/ablation"), help="folder for ranks")
     return options
-
-
-def _names(text: str) -> list[str]:
-    """Names of parts from a comma-separated argument."""
-    names = text.split(",")
-    unknown = [name for name in names if name not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown {unknown}; choose from {list(PARTS)}")
-    return names
 
 
 if __name__ == "__main__":

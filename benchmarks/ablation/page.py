@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.ablation.__main__ import METRICS, Row, cell, kept
+from benchmarks.ablation.__main__ import METRICS, cell, kept
 from benchmarks.ablation.parts import PARTS
+from benchmarks.rows import Row
 
 BLOCK: Final = re.compile(
     r"(<!-- rows: time (\w+), epochs (\d+), every (\d+), seed (\d+) -->\n).*?(<!-- end -->)",

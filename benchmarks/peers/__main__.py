@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.peers import data, environments, ranking
 from benchmarks.peers.roster import OWN, ROSTER, Entry
+from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from chronotope.contracts.errors import ChronotopeError
 from chronotope.contracts.eventlog import EventLog
 
@@ -48,8 +49,6 @@ OURS: Final = "chronotope"
 RANKS: Final = "ranks.npy"
 TABLE_WIDTH: Final = 136
 SECONDS: Final = ("train_s", "score_s", "peak_mb")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +157,12 @@ def keep(row: Row, path: Path | None) -> None:
     rows = [other for other in kept(path) if [other[key] for key in KEYS] != same]
     order = list(ROSTER)
     rows = sorted([*rows, _plain(row)], key=lambda r: (*_group(r), order.index(r["model"])))
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_rows(rows, path)
 
 
 def kept(path: Path | None) -> list[Row]:
     """Rows of earlier runs whose models still take part."""
-    if path is None or not path.is_file():
-        return []
-    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+    rows = [] if path is None else read_rows(path)
     return [row for row in rows if row["model"] in ROSTER]
 
 
@@ -232,22 +227,13 @@ def parser() -> argparse.ArgumentParser:
     add("--dataset", choices=list(data.RULES), default="movielens_100k")
     add("--protocol", choices=data.PROTOCOLS, default="global")
     add("--budget-s", type=float, default=300.0, help="seconds of training for each model")
-    add("--threads", type=int, default=1, help="threads of each model")
+    add("--threads", type=at_least_one, default=1, help="threads of each model")
     add("--seed", type=int, default=0)
     add("--json", type=Path, help="keep the rows in this file, beside those already there")
-    add("--models", type=_names, default=list(ROSTER), help=f"some of {','.join(ROSTER)}")
+    add("--models", type=some_of(ROSTER), default=list(ROSTER), help=f"some of {','.join(ROSTER)}")
     add("--venvs", type=Path, default=Path(".venv-peers"), help="the libraries' environments")
     add("--work", type=Path, default=Path("data/peers"), help="folder for tasks and scores")
     return options
-
-
-def _names(text: str) -> list[str]:
-    """Names of models from a comma-separated argument."""
-    names = text.split(",")
-    unknown = [name for name in names if name not in ROSTER]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown {unknown}; choose from {list(ROSTER)}")
-    return names
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.errors import SourceError
 from chronotope.contracts.eventlog import Catalog, EventLog, Int64
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
@@ -71,6 +72,8 @@ def read_dataset(name: str, data: Path, work: Path) -> Path:
     Raises:
         SourceError: The data are not there.
     """
+    if not data.is_dir():
+        raise SourceError("The folder of the datasets is missing", received=data)
     files = data / name
     spec = load_spec(name, data_dir=files if files.is_dir() else None)
     events = _frequent(pa.concat_tables(_events(spec)), RULES[name].min_item_events)

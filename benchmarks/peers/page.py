@@ -7,11 +7,12 @@ that dataset and protocol, best NDCG@10 first.
 """
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from benchmarks.rows import Row, read_rows
 
 HEADERS: Final = {
     "NDCG@10 [95 %]": "ndcg_10",
@@ -29,8 +30,6 @@ HEADERS: Final = {
 DIGITS: Final = {"train_s": 0, "seconds_epoch": 2, "score_s": 2, "peak_mb": 0}
 BLOCK: Final = re.compile(r"(<!-- rows: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-Row = dict[str, Any]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fill the page named on the command line."""
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("json", type=Path, help="rows written by python -m benchmarks.peers")
     parser.add_argument("page", type=Path, help="Markdown page with markers")
     chosen = parser.parse_args(arguments)
-    rows = json.loads(chosen.json.read_text(encoding="utf-8"))
+    rows = read_rows(chosen.json)
     page = filled(chosen.page.read_text(encoding="utf-8"), rows)
     chosen.page.write_text(page, encoding="utf-8")
 

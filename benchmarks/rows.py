@@ -1,0 +1,58 @@
+"""Rows of results that stay in a JSON file until they are measured again, and shared options."""
+
+import argparse
+import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from chronotope.contracts.errors import ConfigError
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of earlier runs; none where there is no file.
+
+    Raises:
+        ConfigError: The file holds something else; it is left as it is.
+    """
+    if not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            "The rows of earlier runs cannot be read", received=path, way_out="Name another file"
+        ) from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ConfigError("The file holds no rows", received=path, way_out="Name another file")
+    return rows
+
+
+def write_rows(rows: list[Row], path: Path) -> None:
+    """Write rows, whole or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def some_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """Type of an option: names from a comma-separated argument."""
+
+    def names(text: str) -> list[str]:
+        chosen = text.split(",")
+        unknown = [name for name in chosen if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown {unknown}; choose from {list(known)}")
+        return chosen
+
+    return names
+
+
+def at_least_one(text: str) -> int:
+    """Type of an option: a whole number above zero."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, received {number}")
+    return number
