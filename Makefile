@@ -10,6 +10,10 @@ CODE := $(wildcard components flows benchmarks tests)
 TYPED := $(wildcard components flows benchmarks)
 PYTEST := $(BIN)/python -m pytest
 
+# Test processes side by side; one file stays in one process, with what it has set up.
+WORKERS ?= 2
+SPREAD := -n $(WORKERS) --dist loadfile
+
 # The first Python on the path that is new enough.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -43,8 +47,8 @@ demo: setup ## Train, compare and promote on a real log of purchases
 # pytest exits with 5 when nothing is marked slow; that is no failure.
 test: export OMP_NUM_THREADS := 1
 test: setup ## Fast tests first, then the slow ones
-	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
-	$(PYTEST) -m slow $(PYTEST_ARGS) || test $$? -eq 5
+	$(PYTEST) $(SPREAD) -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) $(SPREAD) -m slow $(PYTEST_ARGS) || test $$? -eq 5
 
 cover: export OMP_NUM_THREADS := 1
 cover: setup ## All tests, with branch coverage
