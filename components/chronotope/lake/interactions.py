@@ -1,0 +1,169 @@
+"""The interaction log: what users did and were shown, once each, durable when acknowledged.
+
+A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) before
+``append`` returns. The key of a record makes it idempotent: the first one stays.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chronotope.contracts.errors import DataError, StoreError
+
+Kind = Literal["event", "impression"]
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS interactions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('event', 'impression')),
+    payload TEXT NOT NULL,
+    received_at TEXT NOT NULL
+)
+"""
+_INSERT = "INSERT OR IGNORE INTO interactions (key, kind, payload, received_at) VALUES (?, ?, ?, ?)"
+_READ = """
+SELECT seq, key, kind, payload, received_at FROM interactions
+WHERE seq > ? AND (? IS NULL OR kind = ?) ORDER BY seq LIMIT ?
+"""
+_WAIT_S = 60.0  # for another process that writes
+
+
+class Interaction(BaseModel):
+    """Something to remember."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str = Field(min_length=1, max_length=200, description="The same key counts once.")
+    kind: Kind = Field(description="What a user did, or what was shown.")
+    payload: dict[str, Any] = Field(description="What happened, as JSON.")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A remembered interaction.
+
+    Attributes:
+        seq: Its position; later ones have larger numbers.
+        key: Its idempotency key.
+        kind: ``event`` or ``impression``.
+        payload: What happened.
+        received_at: When it was first acknowledged, UTC.
+    """
+
+    seq: int
+    key: str
+    kind: Kind
+    payload: dict[str, Any]
+    received_at: datetime
+
+
+class InteractionLog:
+    """One dataset's log; threads may share it, processes may open the same file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the log, creating it when new.
+
+        Args:
+            path: The SQLite file.
+
+        Raises:
+            StoreError: It cannot be opened or is no such log.
+        """
+        self.path = path
+        self._lock = Lock()
+        with self._refusals():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=FULL")
+                self._connection.execute(_TABLE)
+            except sqlite3.Error:
+                self._connection.close()
+                raise
+
+    def append(self, records: Sequence[Interaction]) -> int:
+        """Remember records, all or none; they are on the disk when this returns.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            DataError: A payload is no JSON.
+            StoreError: The log could not be written.
+        """
+        now = datetime.now(UTC).isoformat()
+        rows = [(each.key, each.kind, _as_json(each), now) for each in records]
+        with self._lock, self._refusals():
+            before = self._connection.total_changes
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany(_INSERT, rows)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            return self._connection.total_changes - before
+
+    def read(self, after: int, limit: int, kind: Kind | None = None) -> list[Stored]:
+        """Records after a position, in the order they came.
+
+        Args:
+            after: Only larger ``seq`` are read; 0 starts at the beginning.
+            limit: At most so many.
+            kind: Only this kind.
+        """
+        rows = self._fetch(_READ, (after, kind, kind, limit))
+        return [
+            Stored(seq, key, of, json.loads(payload), datetime.fromisoformat(received))
+            for seq, key, of, payload, received in rows
+        ]
+
+    def last(self) -> int:
+        """Position of the latest record; 0 if there is none."""
+        return int(self._fetch("SELECT coalesce(max(seq), 0) FROM interactions")[0][0])
+
+    def count(self) -> int:
+        """Number of records."""
+        return int(self._fetch("SELECT count(*) FROM interactions")[0][0])
+
+    def close(self) -> None:
+        """Close the file; what was acknowledged stays."""
+        with self._lock:
+            self._connection.close()
+
+    def _fetch(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock, self._refusals():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                "The interaction log cannot be used",
+                received=f"{self.path}: {error}",
+                way_out="Check that the folder is writable and the disk is not full",
+            ) from error
+
+
+def _as_json(record: Interaction) -> str:
+    try:
+        return json.dumps(record.payload, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            "The payload of an interaction is no JSON", received=f"{record.key}: {error}"
+        ) from error

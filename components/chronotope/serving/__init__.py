@@ -1,0 +1,1 @@
+"""Answers over HTTP, in real time, and remembers what it is told."""
