@@ -1,7 +1,6 @@
 """An artefact that serves is blessed; one that does not, is not."""
 
 import warnings
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +183,7 @@ def test_a_registered_version_answers_through_mlflow(store: MlflowStore, tmp_pat
         bundle = _bundle(tmp_path / "b")
         register(store, name="tiny", bundle_dir=bundle, run_id=tracker.run_id, tags={})
     asked = _queries()
-    arrays = {f.name: getattr(asked, f.name) for f in fields(Queries)}
+    arrays = asked.arrays()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own, on import
         from mlflow import pyfunc

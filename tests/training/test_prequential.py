@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from chronotope.models.config import ModelConfig
 from chronotope.models.priors import count_priors
 from chronotope.training.config import TrainingConfig
 from chronotope.training.prequential import RoundBatches, make_rounds
@@ -28,7 +29,7 @@ def test_the_later_round_is_later_than_every_target() -> None:
 def test_an_epoch_visits_every_target_once() -> None:
     log, config = sample_log(), TrainingConfig(n_rounds=3, batch_size=16)
     rounds, _ = make_rounds(log, sample_catalog(), config)
-    data = RoundBatches(log, rounds, config, history_len=8, train=True)
+    data = RoundBatches(log, rounds, config, reads=ModelConfig(history_len=8), train=True)
     items = torch.cat([example.item for example in data])
     expected = np.concatenate([log.item_idx[one.positions] for one in rounds])
     assert sorted(items.tolist()) == sorted(expected.tolist())

@@ -33,6 +33,9 @@ class Manifest(BaseModel):
     dataset: str = Field(description="Dataset it was trained on.")
     data_version: str = Field(description="Version of the event table.")
     history_len: int = Field(description="Events the graph reads.")
+    context: tuple[str, ...] = Field(
+        (), description="Columns of the request's context that the graph listens to."
+    )
     trained_until_s: int = Field(description="UTC seconds of the last event it knows.")
     digests: dict[str, str] = Field(description="SHA-256 of each other file.")
 

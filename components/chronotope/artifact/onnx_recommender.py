@@ -80,7 +80,7 @@ class OnnxRecommender:
             cut = column[:, -width:].astype(np.int64)
             return np.pad(cut, ((0, 0), (width - cut.shape[1], 0)))
 
-        return {
+        plain: dict[str, npt.NDArray[np.generic]] = {
             "item_idx": history(queries.item_idx),
             "occurred_s": history(queries.occurred_s),
             "utc_offset_min": history(queries.utc_offset_min),
@@ -90,3 +90,12 @@ class OnnxRecommender:
             "request_place_idx": queries.request_place_idx.astype(np.int64),
             "time_given": queries.time_given.astype(np.float32),
         }
+        columns = self.manifest.context
+        return plain | ({"context": _side_by_side(queries, columns)} if columns else {})
+
+
+def _side_by_side(queries: Queries, columns: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """Context columns, NaN where nothing is told, shape (B, N)."""
+    unknown = np.full(len(queries), np.nan, dtype=np.float32)
+    told = [queries.context.get(name, unknown) for name in columns]
+    return np.stack(told, axis=1).astype(np.float32)

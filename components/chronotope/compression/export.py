@@ -26,7 +26,8 @@ class _Graph(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs in the order of ``OUTPUT_NAMES``; the unknown item never wins."""
         priors = Priors(*(getattr(self, name) for name in Priors._fields))
-        out = self.net(Batch(*inputs), priors)
+        told = inputs if len(inputs) == len(INPUT_NAMES) else (*inputs, _nothing(inputs[-1]))
+        out = self.net(Batch(*told), priors)
         return out.item_scores, out.when, out.place_scores
 
 
@@ -38,7 +39,7 @@ def export_onnx(net: ChronotopeNet, priors: Priors, path: Path) -> None:
         priors: The state frozen into the graph.
         path: The file to write.
     """
-    example = _example(net.config.history_len)
+    example = _example(net.config.history_len, n_columns=len(net.config.context))
     batch = torch.export.Dim("batch", min=1, max=65_536)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -47,7 +48,7 @@ def export_onnx(net: ChronotopeNet, priors: Priors, path: Path) -> None:
             _Graph(net, priors).eval(),
             example,
             str(path),
-            input_names=list(INPUT_NAMES),
+            input_names=list(INPUT_NAMES[: len(example)]),
             output_names=list(OUTPUT_NAMES),
             dynamic_shapes=(tuple({0: batch} for _ in example),),
             dynamo=True,
@@ -56,8 +57,14 @@ def export_onnx(net: ChronotopeNet, priors: Priors, path: Path) -> None:
         )
 
 
-def _example(history_len: int) -> tuple[Tensor, ...]:
+def _nothing(time_given: Tensor) -> Tensor:
+    """The context of a model without columns, shape (B, 0)."""
+    return time_given[:, None][:, :0]
+
+
+def _example(history_len: int, *, n_columns: int) -> tuple[Tensor, ...]:
     """Distinct tensors, since the exporter merges inputs that are one object."""
     histories = [torch.ones(2, history_len, dtype=torch.int64) for _ in range(4)]
     moments = [torch.ones(2, dtype=torch.int64) for _ in range(3)]
-    return (*histories, *moments, torch.ones(2))
+    context = [torch.ones(2, n_columns)] if n_columns else []
+    return (*histories, *moments, torch.ones(2), *context)

@@ -1,12 +1,17 @@
 """A query is one moment at which somebody asks: what next, when and where."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.contracts.eventlog import EventLog, Int32, Int64
+from chronotope.contracts.eventlog import EventLog, Float32, Int32, Int64
 from chronotope.contracts.ids import UNKNOWN
+
+CONTEXT: Final = "context."
+"""Begins the names of context columns among a query's named arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Queries:
         request_offset_min: Minutes, shape (B,).
         request_place_idx: Where the user asks from, shape (B,); 0 if unknown.
         time_given: Whether ``request_s`` is the true moment, shape (B,).
+        context: What is known of the moment by column, such as the weather, float32,
+            shape (B,) each; NaN if unknown. A column that is absent is unknown.
     """
 
     user_idx: Int32
@@ -38,10 +45,31 @@ class Queries:
     request_offset_min: Int32
     request_place_idx: Int32
     time_given: npt.NDArray[np.bool_]
+    context: dict[str, Float32] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of questions."""
         return len(self.user_idx)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The queries as named arrays; a context column NAME is called ``context.NAME``."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "context"}
+        return plain | {f"{CONTEXT}{name}": column for name, column in self.context.items()}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """What ``arrays`` gave, as queries again."""
+        plain = {name: of for name, of in arrays.items() if not name.startswith(CONTEXT)}
+        context = {
+            name.removeprefix(CONTEXT): np.asarray(of, dtype=np.float32)
+            for name, of in arrays.items()
+            if name.startswith(CONTEXT)
+        }
+        return cls(**plain, context=context)
+
+    def take(self, rows: npt.NDArray[np.integer] | slice) -> Self:
+        """Some of the questions."""
+        return self.of_arrays({name: of[rows] for name, of in self.arrays().items()})
 
 
 def queries_at(
@@ -60,8 +88,8 @@ def queries_at(
         positions: Positions of the target events in ``log``, shape (B,).
         history_len: Longest history H; None keeps every event (H is then the
             longest history among the targets, at least 1).
-        time_given: Tell the moment of the request; otherwise only the moment of the
-            last event is known.
+        time_given: Tell the moment of the request and its context; otherwise only the
+            moment of the last event is known.
         place_given: Tell the place of the request.
         starts: ``(log.user_start(), log.basket_start())`` if already at hand; it saves
             two passes over the log a call.
@@ -97,4 +125,5 @@ def queries_at(
         request_offset_min=np.where(tells_time, log.utc_offset_min[anchor], np.int32(0)),
         request_place_idx=places,
         time_given=np.full(len(positions), time_given),
+        context={n: of[positions] for n, of in log.context.items()} if time_given else {},
     )

@@ -1,5 +1,6 @@
 """Queries as tensors, and the derived quantities every part of the model shares."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ class Batch(NamedTuple):
         item_idx, occurred_s, utc_offset_min, place_idx: int64, shape (B, H).
         request_s, request_offset_min, request_place_idx: int64, shape (B,).
         time_given: float32 0 or 1, shape (B,).
+        context: Columns of the request's context, float32, NaN if unknown, shape (B, N).
     """
 
     item_idx: Tensor
@@ -27,13 +29,20 @@ class Batch(NamedTuple):
     request_offset_min: Tensor
     request_place_idx: Tensor
     time_given: Tensor
+    context: Tensor
 
 
 INPUT_NAMES = Batch._fields
 
 
-def to_batch(queries: Queries, history_len: int) -> Batch:
-    """Convert queries to tensors, padding or cutting histories to ``history_len``."""
+def to_batch(queries: Queries, history_len: int, columns: Sequence[str] = ()) -> Batch:
+    """Convert queries to tensors.
+
+    Args:
+        queries: The questions.
+        history_len: Histories are padded or cut to so many events.
+        columns: Names of the N context columns to take along, in this order.
+    """
 
     def history(name: str) -> Tensor:
         column = torch.from_numpy(getattr(queries, name)).long()[:, -history_len:]
@@ -51,7 +60,17 @@ def to_batch(queries: Queries, history_len: int) -> Batch:
         request_offset_min=plain("request_offset_min"),
         request_place_idx=plain("request_place_idx"),
         time_given=torch.from_numpy(queries.time_given).float(),
+        context=_context(queries, columns),
     )
+
+
+def _context(queries: Queries, columns: Sequence[str]) -> Tensor:
+    """Named columns of the context side by side, NaN where nothing is told, (B, N)."""
+    told = torch.full((len(queries), len(columns)), torch.nan)
+    for at, name in enumerate(columns):
+        if name in queries.context:
+            told[:, at] = torch.from_numpy(queries.context[name])
+    return told
 
 
 def local_hour(instant_s: Tensor, offset_min: Tensor) -> Tensor:

@@ -33,6 +33,9 @@ class ModelConfig(BaseModel):
     dropout: float = Field(
         0.2, ge=0.0, lt=1.0, description="Dropout before and after the backbone."
     )
+    context: tuple[str, ...] = Field(
+        (), description="Columns of the request's context, such as the weather, it listens to."
+    )
     n_components: int = Field(16, ge=1, le=64, description="Lognormals in the mixture of *when*.")
 
     @model_validator(mode="after")

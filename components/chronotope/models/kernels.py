@@ -61,7 +61,7 @@ class KernelBank(nn.Module):
     elementwise, so the bank is bound by memory bandwidth.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_context: int = N_CONTEXT) -> None:
         """Start from the bandwidths that work on check-ins."""
         super().__init__()
         self.log_tau_h = nn.Parameter(torch.log(torch.tensor([24.0, 168.0, 720.0, 3.0])))
@@ -69,7 +69,7 @@ class KernelBank(nn.Module):
         self.log_tau_rank = nn.Parameter(torch.tensor(math.log(5.0)))
         self.log_near_km = nn.Parameter(torch.tensor(math.log(0.5)))
         self.read_kernels = nn.Linear(len(KERNELS) - N_LEARNED + 2, N_UNITS)
-        self.read_context = nn.Linear(N_CONTEXT, N_UNITS, bias=False)
+        self.read_context = nn.Linear(n_context, N_UNITS, bias=False)
         self.learned = nn.Linear(N_UNITS, N_LEARNED)
 
     def forward(self, batch: Batch, tables: ItemTables, context: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class KernelBank(nn.Module):
         Args:
             batch: The queries.
             tables: Categories and coordinates of the items.
-            context: What the learned kernels listen to, shape (B, N_CONTEXT).
+            context: What the learned kernels listen to, shape (B, n_context).
         """
         valid = (batch.item_idx > 0).float()
         age_h = hours_between(batch.request_s[:, None], batch.occurred_s)

@@ -7,12 +7,13 @@ For a query b and an item i,
                 + sum_l u_l(c_b) log(1 + count_l(b, i))          own whole past
                 + sum_g v_g(c_b) G_g(b, i)                       priors, for a discovery
                   (r(c_b) of them, plus a bonus, for a return)
+                + <A c_b, e_i>                                   columns of context, if any
                 + a(c_b) <state_b, e_i>                          backbone, if any;
                                                                  one a for a return,
                                                                  one for a discovery
 
-where c_b is the context: hour, weekday, gap, history length, repeat rate. Without
-kernels, popularity and the backbone are all there is.
+where c_b is the context: hour, weekday, gap, history length, repeat rate, and named columns
+such as the weather. Without kernels, popularity, columns and the backbone are all there is.
 """
 
 from typing import NamedTuple
@@ -31,6 +32,7 @@ from chronotope.models.kernels import KERNELS, KernelBank
 from chronotope.models.own import N_COUNTS, Evidence, OwnPast
 from chronotope.models.past import Past, latest, past_of
 from chronotope.models.priors import Priors
+from chronotope.models.surroundings import Surroundings
 from chronotope.models.when import WhenHead
 
 N_RETURN = 2
@@ -90,14 +92,16 @@ class ChronotopeNet(nn.Module):
         self.n_places = catalog.n_places
         self.places_are_items = catalog.items_are_places and catalog.n_places == catalog.n_items
         self.items = ItemTables(catalog)
-        self.kernels = KernelBank()
-        self.own = OwnPast(self.items.n_categories, config.n_hidden)
+        self.surroundings = Surroundings(config.context, self.items)
+        n_context = N_CONTEXT + self.surroundings.n_out
+        self.kernels = KernelBank(n_context)
+        self.own = OwnPast(self.items.n_categories, config.n_hidden, n_context)
         self.gate = nn.Sequential(
-            nn.Linear(N_CONTEXT, 32), nn.GELU(), _opening_layer(kernels=config.kernels)
+            nn.Linear(n_context, 32), nn.GELU(), _opening_layer(kernels=config.kernels)
         )
         self.backbone = None if config.backbone == "none" else Backbone(config, self.items)
         self.when = WhenHead(config.n_components)
-        self.place_gate = nn.Linear(N_CONTEXT, 1 + len(PLACE_KERNELS))
+        self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
 
     def forward(self, batch: Batch, priors: Priors, candidates: Tensor | None = None) -> Outputs:
         """Score items, the next time and every place.
@@ -113,6 +117,9 @@ class ChronotopeNet(nn.Module):
         past = past_of(batch, view)
         near = past if recent is batch else past_of(recent, view)
         context = context_of(batch, recent, near.is_first)
+        told = self.surroundings(batch) if self.surroundings.columns else None
+        if told is not None:
+            context = torch.cat([context, told], dim=1)
         weights = Weights(*self.gate(context).split(GATED, dim=1))
         look = Look(view, recent, past, near, context)
         if self.config.kernels:
@@ -120,6 +127,8 @@ class ChronotopeNet(nn.Module):
             scores = self._kernel_scores(batch, priors, look, bank, weights)
         else:
             bank, scores = None, weights.crowd[:, :1] * view.popularity
+        if told is not None:
+            scores = scores + self.surroundings.scores(told, self.items, candidates)
         if self.backbone is not None:
             learned = self.backbone(batch, self.items, priors, candidates)
             scores = scores + _gated(learned, past, weights.backbone)

@@ -34,12 +34,12 @@ class Evidence(NamedTuple):
 class OwnPast(nn.Module):
     """A linear sum of log-kernels, and a network over them, the facts and the context."""
 
-    def __init__(self, n_categories: int, n_hidden: int) -> None:
+    def __init__(self, n_categories: int, n_hidden: int, n_context: int = N_CONTEXT) -> None:
         """Build the layers; the network starts at zero, so that the linear part leads."""
         super().__init__()
         self.log_tau_h = nn.Parameter(torch.tensor(90.0 * 24.0).log())
         self.mix_kernels = nn.Linear(len(KERNELS) + N_COUNTS + 1, n_hidden)
-        self.mix_context = nn.Linear(N_CONTEXT, n_hidden)
+        self.mix_context = nn.Linear(n_context, n_hidden)
         self.facts = ItemFacts(n_categories)
         self.mix_facts = nn.Linear(self.facts.n_out, n_hidden)
         self.mix_out = nn.Linear(n_hidden, 1)
@@ -68,7 +68,7 @@ class OwnPast(nn.Module):
             recent: The queries with their latest L events.
             priors: What everybody did before them.
             tables: Categories and coordinates.
-            context: Shape (B, N_CONTEXT).
+            context: Shape (B, n_context).
             weights: Of the kernels in the linear sum, shape (B, K).
         """
         logged = torch.log1p(evidence.near.summed(evidence.bank))

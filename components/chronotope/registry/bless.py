@@ -2,9 +2,10 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,7 +114,8 @@ def total_variation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) ->
 def _probe(bundle_dir: Path, queries: Queries, answered: Path, config: BlessConfig) -> str:
     """Run the clean process; returns what went wrong, empty if nothing did."""
     asked = answered.with_name("asked.npz")
-    np.savez(asked, **{f.name: getattr(queries, f.name) for f in fields(Queries)})
+    stored: dict[str, Any] = queries.arrays()
+    np.savez(asked, **stored)
     command = [sys.executable, "-I", "-m", _PROBE, str(bundle_dir.resolve())]
     command += [str(asked), str(answered), str(config.n_timed)]
     try:

@@ -5,7 +5,7 @@ Usage: ``python -I -m chronotope.registry.bless_probe BUNDLE QUERIES.npz OUT.npz
 
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ def main(bundle: Path, asked: Path, answered: Path, n_timed: int) -> None:
     """Answer the stored queries and write scores, latencies and the NaNs of abuse."""
     model = OnnxRecommender.load(bundle)
     with np.load(asked) as stored:
-        queries = Queries(**{f.name: stored[f.name] for f in fields(Queries)})
+        queries = Queries.of_arrays(dict(stored))
     abused = [model.scores(hostile) for hostile in hostile_queries(queries)]
     np.savez(
         answered,
@@ -29,7 +29,7 @@ def main(bundle: Path, asked: Path, answered: Path, n_timed: int) -> None:
 
 
 def hostile_queries(queries: Queries) -> list[Queries]:
-    """Strangers without a past, clocks that lie, and histories of one endless repeat."""
+    """Strangers, clocks that lie, histories of one endless repeat, weather out of this world."""
     nothing = np.zeros_like(queries.item_idx)
     never = np.zeros_like(queries.occurred_s)
     stranger = replace(
@@ -45,13 +45,15 @@ def hostile_queries(queries: Queries) -> list[Queries]:
     far_future = replace(queries, request_s=np.full_like(queries.request_s, 2**40))
     same_instant = replace(queries, occurred_s=np.full_like(queries.occurred_s, 1))
     repeated = replace(queries, item_idx=np.ones_like(queries.item_idx))
-    return [stranger, before_the_past, far_future, same_instant, repeated]
+    endless = {name: np.full_like(of, np.inf) for name, of in queries.context.items()}
+    odd = replace(queries, context=endless)
+    return [stranger, before_the_past, far_future, same_instant, repeated, odd]
 
 
 def _latencies_ms(model: OnnxRecommender, queries: Queries, n: int) -> list[float]:
     spent = []
     for at in np.arange(n) % len(queries):
-        one = Queries(**{f.name: getattr(queries, f.name)[at : at + 1] for f in fields(Queries)})
+        one = queries.take(slice(at, at + 1))
         started = time.perf_counter()
         model.scores(one)
         spent.append(1000 * (time.perf_counter() - started))

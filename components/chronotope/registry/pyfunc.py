@@ -14,7 +14,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 from chronotope.artifact.onnx_recommender import OnnxRecommender
-from chronotope.contracts.queries import Queries
+from chronotope.contracts.queries import CONTEXT, Queries
 
 BUNDLE: Final = "bundle"
 """Folder of the bundle inside the model's folder."""
@@ -55,7 +55,7 @@ class ServedRecommender:
         params: Mapping[str, object] | None = None,  # noqa: ARG002 - MLflow passes it
     ) -> npt.NDArray[np.floating]:
         """Scores of all items for the named arrays of ``Queries``, shape (B, n_items)."""
-        return self.model.scores(Queries(**arrays))
+        return self.model.scores(Queries.of_arrays(arrays))
 
 
 def write_model(
@@ -67,10 +67,11 @@ def write_model(
         bundle_dir: The bundle.
         folder: Where to write; must not exist.
         example: Named arrays of ``Queries`` that show how to ask; shown with the model.
+            Its context columns are inputs of the model.
     """
     copytree(bundle_dir, folder / BUNDLE)
     (folder / "requirements.txt").write_text("chronotope\n")
-    model = Model(signature=_signature())
+    model = Model(signature=_signature(example or {}))
     if example is not None:
         shown = {name: array.tolist() for name, array in example.items()}
         (folder / _EXAMPLE["artifact_path"]).write_text(json.dumps(shown), encoding="utf-8")
@@ -85,9 +86,11 @@ def write_model(
     model.save(str(folder / "MLmodel"))
 
 
-def _signature() -> ModelSignature:
+def _signature(example: Mapping[str, object]) -> ModelSignature:
+    columns = {name: (np.float32, 1) for name in example if name.startswith(CONTEXT)}
     inputs: list[ColSpec | TensorSpec] = [
-        TensorSpec(np.dtype(kind), (-1,) * n_dims, name) for name, (kind, n_dims) in _INPUTS.items()
+        TensorSpec(np.dtype(kind), (-1,) * n_dims, name)
+        for name, (kind, n_dims) in (_INPUTS | columns).items()
     ]
     scores = TensorSpec(np.dtype(np.float32), (-1, -1))
     return ModelSignature(Schema(inputs), Schema([scores]))

@@ -47,6 +47,7 @@ def compress_model(
         "name": model.name,
         "dataset": run.parent.name,
         "data_version": data_version,
+        "context": model.model.context,
         "trained_until_s": int(known.occurred_s.max()),
     }
     result = compress(
@@ -64,9 +65,7 @@ def compress_model(
 def _lately(model: ChronotopeRecommender, known: EventLog, catalog: Catalog) -> RoundBatches:
     """Batches of the last stretch of the training time."""
     _, later = make_rounds(known, catalog, model.training)
-    return RoundBatches(
-        known, later, model.training, history_len=model.model.history_len, train=True
-    )
+    return RoundBatches(known, later, model.training, reads=model.model, train=True)
 
 
 class _Examples:

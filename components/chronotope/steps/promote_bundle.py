@@ -1,6 +1,6 @@
 """Register a bundle, and make it champion if it beats everybody and proves it serves."""
 
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def register_bundle(
             bundle_dir=bundle,
             run_id=tracker.run_id,
             tags=tags,
-            example=_example(features, run, manifest.history_len),
+            example=_example(features, run, manifest),
         )
     return {"name": made.name, "version": made.version, "run_id": tracker.run_id}
 
@@ -78,12 +78,13 @@ def _log_data(
     )
 
 
-def _example(features: Path, run: Path, history_len: int) -> dict[str, np.ndarray[Any, Any]]:
+def _example(features: Path, run: Path, manifest: Manifest) -> dict[str, np.ndarray[Any, Any]]:
     """Two of the probes as the named arrays that the registered model takes."""
     log, _ = load_features(features)
     positions = np.load(run / "probes.npz")["positions"][:2]
-    queries = queries_at(log, positions, history_len=history_len, time_given=True)
-    return {field.name: getattr(queries, field.name) for field in fields(queries)}
+    queries = queries_at(log, positions, history_len=manifest.history_len, time_given=True)
+    told = {name: queries.context[name] for name in manifest.context}
+    return replace(queries, context=told).arrays()
 
 
 def promote_bundle(

@@ -14,6 +14,7 @@ from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import Batch, to_batch
+from chronotope.models.config import ModelConfig
 from chronotope.models.priors import Priors, count_priors
 from chronotope.training.candidates import Candidates, sample_candidates
 from chronotope.training.config import TrainingConfig
@@ -113,12 +114,20 @@ class RoundBatches:
         rounds: list[Round],
         config: TrainingConfig,
         *,
-        history_len: int,
+        reads: ModelConfig,
         train: bool,
     ) -> None:
-        """Keep references; nothing is gathered before iteration."""
+        """Keep references; nothing is gathered before iteration.
+
+        Args:
+            log: The whole log.
+            rounds: Targets and their priors.
+            config: Sizes and seed.
+            reads: What the model reads of a query: history and context columns.
+            train: Shuffle, and hide the time of half of the requests.
+        """
         self.log, self.rounds, self.config = log, rounds, config
-        self.history_len, self.train = history_len, train
+        self.reads, self.train = reads, train
         self.starts = (log.user_start(), log.basket_start())
         self.epoch = 0
 
@@ -161,7 +170,7 @@ class RoundBatches:
     def _lengths(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Events of each target's history that the model reads."""
         first, end = self.starts
-        return (end[positions] - first[positions]).clip(max=self.history_len)
+        return (end[positions] - first[positions]).clip(max=self.reads.history_len)
 
     def _example(
         self,
@@ -174,14 +183,15 @@ class RoundBatches:
         queries = queries_at(
             self.log,
             positions,
-            history_len=self.history_len,
+            history_len=self.reads.history_len,
             time_given=given,
             starts=self.starts,
         )
         waited_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
         item = self.log.item_idx[positions]
+        width = max(SHORTEST, int(self._lengths(positions).max()))
         return Example(
-            batch=to_batch(queries, max(SHORTEST, int(self._lengths(positions).max()))),
+            batch=to_batch(queries, width, self.reads.context),
             priors=round_.priors,
             item=torch.from_numpy(item).long(),
             hours=torch.from_numpy((waited_s / 3600.0).astype(np.float32)),

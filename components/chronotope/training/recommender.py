@@ -102,12 +102,11 @@ class ChronotopeRecommender:
         """
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
+        net.surroundings.measure(log)
         rounds, later = make_rounds(log, catalog, self.training)
 
         def batches(part: list[Round], *, train: bool) -> RoundBatches:
-            return RoundBatches(
-                log, part, self.training, history_len=self.model.history_len, train=train
-            )
+            return RoundBatches(log, part, self.training, reads=self.model, train=train)
 
         train, valid = batches(rounds, train=True), batches(later, train=False)
         n_steps = self.training.max_epochs * len(train)
@@ -143,7 +142,7 @@ class ChronotopeRecommender:
                 log,
                 [Round(new, self.priors)],
                 self.training,
-                history_len=self.model.history_len,
+                reads=self.model,
                 train=True,
             )
             fine_tuned(self.net, batches, step_share=0.2, progress=self.progress)
@@ -199,7 +198,8 @@ class ChronotopeRecommender:
     def outputs(self, queries: Queries) -> Outputs:
         """What, when and where for a batch of queries."""
         with torch.no_grad():
-            said: Outputs = self.net(to_batch(queries, self.model.history_len), self.priors)
+            batch = to_batch(queries, self.model.history_len, self.model.context)
+            said: Outputs = self.net(batch, self.priors)
         return said
 
     def _run(
