@@ -1,0 +1,1 @@
+"""What users did since: read once, guarded, and judged whether it is worth learning from."""

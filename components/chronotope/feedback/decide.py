@@ -1,0 +1,90 @@
+"""Is what is new worth a training, and of which kind? Told with the reasons."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.shift import Shift
+
+Action = Literal["nothing", "wait", "hold", "retrain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What reigns at present.
+
+    Attributes:
+        champion: Version of the champion; None if there is none.
+        age_days: Days since the last training that saw feedback, or since the promotion.
+        can_warm: Whether its network can learn on: its file is there and fits the catalogue.
+        why_full: Why it cannot; "" if it can.
+    """
+
+    champion: str | None
+    age_days: float
+    can_warm: bool
+    why_full: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with the new events.
+
+    Attributes:
+        action: ``nothing`` is new; ``wait`` for more; ``hold`` back what looks broken;
+            ``retrain``.
+        mode: ``warm`` or ``full`` if ``retrain``, else "".
+        reasons: Why, one sentence each.
+    """
+
+    action: Action
+    mode: str
+    reasons: tuple[str, ...]
+
+
+def decide(shift: Shift, standing: Standing, config: FeedbackConfig) -> Decision:
+    """Decide by what is new, how it differs and how old the champion is.
+
+    Args:
+        shift: The events that no training has seen, beside the others.
+        standing: The champion.
+        config: Bounds, and whether somebody insists.
+    """
+    if shift.n_new == 0:
+        return Decision("nothing", "", ("nothing new",))
+    if standing.champion is None:
+        why = "there is no champion to retrain: run train-model first"
+        return Decision("wait", "", (why,))
+    if shift.n_with_past == 0:
+        return Decision("wait", "", ("only new users, who have no past to learn from",))
+    broken = [_moved(name, psi) for name, psi in shift.psi.items() if psi > config.break_psi]
+    if broken and not config.force:
+        return Decision("hold", "", (*broken, "held back from training; force it if it is real"))
+    reasons = tuple(_reasons(shift, standing, config))
+    if not reasons:
+        why = f"only {shift.n_with_past:,} new events of users with a past, {config.min_rows:,}"
+        return Decision("wait", "", (f"{why} are wanted",))
+    mode, why = _mode(standing, config)
+    return Decision("retrain", mode, (*reasons, *broken, why))
+
+
+def _reasons(shift: Shift, standing: Standing, config: FeedbackConfig) -> list[str]:
+    found = ["forced by hand"] if config.force else []
+    if shift.n_with_past >= config.min_rows:
+        found.append(f"{shift.n_with_past:,} new events of users with a past")
+    if standing.age_days > config.max_age_days:
+        found.append(f"the last training is {standing.age_days:.1f} days old")
+    drifted = {name: psi for name, psi in shift.psi.items() if psi > config.drift_psi}
+    return found + [_moved(name, psi) for name, psi in drifted.items() if psi <= config.break_psi]
+
+
+def _moved(name: str, psi: float) -> str:
+    return f"the distribution of {name} moved (PSI {psi:.2f})"
+
+
+def _mode(standing: Standing, config: FeedbackConfig) -> tuple[str, str]:
+    if config.mode == "full":
+        return "full", "full retraining, as told"
+    if standing.can_warm:
+        return "warm", "warm: the champion's network learns on"
+    return "full", f"full retraining with the champion's parameters: {standing.why_full}"

@@ -1,0 +1,96 @@
+"""From payloads of interactions to a batch of the lake, by the dataset's own rules.
+
+An event that comes by the dataset's own source and by the log of the service is one event:
+``normalise`` makes its id from the same columns either way.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.schemas import EVENTS
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.spec import DatasetSpec, TimeSpec
+from chronotope.ingestion import IngestBatch
+from chronotope.spacetime.clock import utc_offsets
+
+UNREADABLE: Final = "unreadable"
+"""Column that keeps, for the quarantine, what is no object of plain values."""
+
+NO_OBJECT: Final = "it is no JSON object of plain values"
+
+_CONTEXT: Final = "context"
+_PLAIN: Final = (str, int, float)
+
+
+def as_batch(payloads: Sequence[object], spec: DatasetSpec) -> IngestBatch:
+    """Read payloads as events of a dataset; what is none is refused with its reasons.
+
+    Args:
+        payloads: Objects whose keys are contract columns and ``context``; times are
+            ISO 8601, UTC without an offset. Anything else is refused.
+        spec: The dataset: identity, default event type, context, whose clock.
+    """
+    names = [name for name in EVENTS.names if name != c.EVENT_ID]
+    more = (*spec.context_columns, *spec.attribute_columns)
+    sound = [_fields(payload) for payload in payloads]
+    columns = {name: _column(sound, name) for name in (*names, *more)}
+    if spec.items_are_places:
+        columns[c.PLACE_ID] = pc.coalesce(columns[c.PLACE_ID], columns[c.ITEM_ID])
+    broken = [None if of else _told(given) for of, given in zip(sound, payloads, strict=True)]
+    raw = pa.table({**columns, UNREADABLE: pa.array(broken, pa.string())})
+    done = normalise(spec.model_copy(update={"time": TimeSpec()}), raw)
+    refused = _renamed(done.refused, np.array([not of for of in sound], dtype=np.bool_))
+    return IngestBatch(raw, _on_local_clocks(done.rows, spec), done.kept, refused)
+
+
+def _fields(payload: object) -> dict[str, Any]:
+    """The payload with its context beside the other columns; empty if it is no plain object."""
+    if not isinstance(payload, dict):
+        return {}
+    context = payload.get(_CONTEXT) or {}
+    if not isinstance(context, dict):
+        return {}
+    flat = {**context, **{name: of for name, of in payload.items() if name != _CONTEXT}}
+    plain = all(of is None or isinstance(of, _PLAIN) for of in flat.values())
+    return flat if plain else {}
+
+
+def _column(rows: list[dict[str, Any]], name: str) -> pa.Array:
+    return pa.array([_text(row.get(name)) for row in rows], pa.string())
+
+
+def _text(value: object) -> str | None:
+    """Any plain value as text, which ``normalise`` reads; half a character becomes a mark."""
+    return None if value is None else str(value).encode("utf-8", "replace").decode("utf-8")
+
+
+def _told(payload: object) -> str | None:
+    return _text(payload if isinstance(payload, str) else json.dumps(payload, default=str))
+
+
+def _renamed(refused: pa.Table, broken: npt.NDArray[np.bool_]) -> pa.Table:
+    """One reason for what is no object, instead of every column that it lacks."""
+    mine = broken[refused.column("row").to_numpy()]
+    if not mine.any():
+        return refused
+    reasons = np.array(refused.column(c.REASONS).to_pylist(), dtype=object)
+    told = [[NO_OBJECT] if of else had for of, had in zip(mine, reasons, strict=True)]
+    return refused.set_column(1, refused.schema.field(1), pa.array(told, pa.list_(pa.string())))
+
+
+def _on_local_clocks(rows: pa.Table, spec: DatasetSpec) -> pa.Table:
+    """Offsets that nobody told, by the zone of the dataset's users."""
+    if spec.local_zone is None:
+        return rows
+    seconds = rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
+    local = pa.array(utc_offsets(seconds, spec.local_zone), pa.int32())
+    at = rows.schema.get_field_index(c.UTC_OFFSET_MIN)
+    filled = pc.coalesce(rows.column(c.UTC_OFFSET_MIN), local)
+    return rows.set_column(at, rows.schema.field(at), filled)

@@ -1,0 +1,80 @@
+"""How far feedback has been taken in, and what has been learned from it."""
+
+import hashlib
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chronotope.contracts.errors import StoreError
+
+
+class Watermark(BaseModel):
+    """What is behind us. Everything at or below it lies in the lake or in quarantine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seq: int = Field(0, ge=0, description="Last interaction of the log that was taken in")
+    upto: int = Field(0, ge=0, description="End of the delivery being taken in, if beyond seq")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="Digest of each file of the inbox as it was taken in"
+    )
+    learned_version: int | None = Field(
+        None, description="Version of the events that the last finished retraining saw"
+    )
+    learned_at: datetime | None = Field(None, description="When that retraining had finished")
+
+
+def read_watermark(path: Path) -> Watermark:
+    """The watermark; the beginning of everything if there is none.
+
+    Raises:
+        StoreError: The file is damaged.
+    """
+    if not path.exists():
+        return Watermark()
+    try:
+        return Watermark.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, ValidationError) as error:
+        raise StoreError(
+            "The watermark of the feedback cannot be read",
+            received=f"{path}: {error}",
+            way_out="Delete it: all is read again, and the lake knows what it has",
+        ) from error
+
+
+def write_watermark(path: Path, mark: Watermark) -> None:
+    """Keep a watermark, whole or not at all, on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(mark.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def new_files(folder: Path, mark: Watermark) -> dict[str, str]:
+    """Digest of each ``*.jsonl`` that is new or has changed, by name, sorted."""
+    found = {path.name: _digest(path) for path in sorted(folder.glob("*.jsonl"))}
+    return {name: digest for name, digest in found.items() if mark.files.get(name) != digest}
+
+
+def read_lines(path: Path) -> list[object]:
+    """What each line of a file holds; one that is no JSON stays the text that it is."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [_parsed(line) for line in lines if line.strip()]
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
