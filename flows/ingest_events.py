@@ -22,13 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
-from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.verdict import Verdict
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.normalise import normalise
-from chronotope.datasets.readers import read_events, read_items, read_users
+from chronotope.datasets.readers import read_events, read_items, read_surroundings, read_users
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
@@ -36,12 +35,12 @@ from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
 from chronotope.ingestion.payload import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.store import ROW
-from chronotope.validation import build_docs, check_events, check_table, profile_of, shares
+from chronotope.steps.delivery_check import delivery_check, known_items
+from chronotope.validation import build_docs, check_table
 
 _Counts: TypeAlias = dict[str, int]
 _SHOWN_ROWS: Final = 10_000
 """Rows of a delivery in the data docs, the first of its first batch: pages, not the check."""
-_PROFILED: Final = [c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.VALUE, c.LAT, c.LON]
 
 
 class IngestSettings(BaseModel):
@@ -64,16 +63,16 @@ class IngestSettings(BaseModel):
     noise: NoiseConfig = Field(NoiseConfig(), description="What is noise and stays out of features")
 
 
-async def _is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Bad data and bad settings stay bad; a busy store or a lost connection may recover."""
     error = await state.aresult(raise_on_failure=False)
     return not isinstance(error, (DataError, ConfigError))
 
 
-_TASK: Final[dict[str, Any]] = {
+TASK: Final[dict[str, Any]] = {
     "retries": 2,
     "retry_delay_seconds": [1, 5],
-    "retry_condition_fn": _is_worth_retrying,
+    "retry_condition_fn": is_worth_retrying,
     "cache_policy": NO_CACHE,  # twice is once: the stores themselves know what they have
     "result_serializer": "json",
 }
@@ -98,9 +97,11 @@ def ingest_events(dataset: str, settings: IngestSettings = IngestSettings()) -> 
     return {"tables": tables, "events": events, "features": features}
 
 
-@task(**_TASK)
+@task(**TASK)
 def write_tables(dataset: str, settings: IngestSettings) -> dict[str, _Counts]:
-    """Bring items and users up to date; rows that fail their suite go to quarantine.
+    """Bring items, users and surroundings up to date.
+
+    Items and users that fail their suite go to quarantine.
 
     Args:
         dataset: Name or YAML file.
@@ -109,14 +110,17 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, _Counts]:
     Returns:
         For ``items`` and ``users``: ``n_read``, ``n_good``, ``n_quarantined``.
     """
-    spec, _ = _opened(dataset, settings)
+    spec, lake = _opened(dataset, settings)
+    readings = read_surroundings(spec)
+    if len(readings):
+        lake.upsert_surroundings(readings)
     return {
         "items": _take_in("items", read_items(spec), spec, settings),
         "users": _take_in("users", read_users(spec), spec, settings),
     }
 
 
-@task(**_TASK)
+@task(**TASK)
 def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
     """Read, normalise, check and merge the log, in one commit.
 
@@ -136,7 +140,7 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
     folder = (settings.root / "data" / "docs" / spec.name).resolve()
     report = ingest(
         _documented(batches, lake, settings, folder) if settings.data_docs else batches,
-        check=_check(lake, settings),
+        check=delivery_check(lake, settings.suites),
         lake=lake,
         run_id=run_id(spec),
         source=spec.name,
@@ -151,7 +155,7 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
     return {"dataset": spec.name, "run_id": run_id(spec), "docs": docs, **asdict(report)}
 
 
-@task(**_TASK)
+@task(**TASK)
 def write_features(dataset: str, settings: IngestSettings) -> dict[str, Any]:
     """Leave noise out and build the feature snapshot, once per data version.
 
@@ -166,16 +170,19 @@ def write_features(dataset: str, settings: IngestSettings) -> dict[str, Any]:
     spec, lake = _opened(dataset, settings)
     events = lake.read("events")
     keep, noise = filter_noise(events, settings.noise)
-    has_items = lake.exists("items")
-    items = lake.read("items") if has_items else None
-    version = f"events@{lake.version('events')}"
-    version += f",items@{lake.version('items')}" if has_items else ""
+    beside = {name: lake.read(name) for name in ("items", "surroundings") if lake.exists(name)}
+    version = ",".join(f"{name}@{lake.version(name)}" for name in ("events", *beside))
     ref = build_features(
         events.filter(pa.array(keep)),
-        items,
-        config=FeaturesConfig(items_are_places=spec.items_are_places, context=spec.context_columns),
+        beside.get("items"),
+        config=FeaturesConfig(
+            items_are_places=spec.items_are_places,
+            context=spec.known_before,
+            surroundings=spec.surrounding_columns,
+        ),
         out=Workspace(settings.root).features(spec.name),
         data_version=f"{version},noise={settings.noise.model_dump_json()}",
+        readings=beside.get("surroundings"),
     )
     found = {"path": str(ref.path), "digest": ref.digest, "data_version": version}
     return {**asdict(noise), **found, "n_users": ref.n_users, "n_items": ref.n_items}
@@ -224,29 +231,6 @@ def _opened(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
     return spec, Lake(Workspace(settings.root).lake(spec.name))
 
 
-def _check(lake: Lake, settings: IngestSettings) -> RowCheck:
-    """The suite, and what the lake holds already to compare with."""
-    items = lake.read("items") if lake.exists("items") else None
-    mix, seen, n_last = None, iter(()), 0
-    if lake.exists("events"):
-        mix = shares(lake.read("events", columns=[c.EVENT_TYPE]))
-        seen, n_last = lake.dataset("events").to_batches(columns=_PROFILED), lake.n_last("events")
-    return check_events(
-        settings.suites / "events.json",
-        now=datetime.now(UTC),
-        known_items=_known(lake),
-        accepted=mix,
-        profile=profile_of(seen, items=items, n_last=n_last),
-    )
-
-
-def _known(lake: Lake) -> pa.Array | None:
-    """Ids of the catalogue; None if there is none."""
-    if not lake.exists("items"):
-        return None
-    return lake.read("items", columns=[c.ITEM_ID]).column(0).combine_chunks()
-
-
 def _documented(
     batches: Iterable[IngestBatch], lake: Lake, settings: IngestSettings, folder: Path
 ) -> Iterator[IngestBatch]:
@@ -258,7 +242,7 @@ def _documented(
                 batch.rows.slice(0, _SHOWN_ROWS),
                 folder,
                 now=datetime.now(UTC),
-                known_items=_known(lake),
+                known_items=known_items(lake),
             )
         yield batch
 
