@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from scipy.stats import lognorm
 
@@ -12,10 +11,13 @@ from chronotope.artifact.bundle import read_vocabulary
 from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.queries import Queries
-from chronotope.contracts.schemas import INSTANT
 from chronotope.steps.answers import Recommendation, Wish
 from chronotope.steps.champion import Champion, load_champion
-from chronotope.steps.recommend import _when, recommend
+from chronotope.steps.crowd import Crowd, day_of
+from chronotope.steps.forecast import tell_when, wait_of
+from chronotope.steps.past import Past
+from chronotope.steps.ranking import Scored
+from chronotope.steps.recommend import recommend
 from tests.models.recommender_suite import sample_catalog
 from tests.steps.hand_made import LAST_S, MU, SCORES, SIGMA, fill_lake, write_hand_made_bundle
 
@@ -95,12 +97,45 @@ def test_long_after_the_log_the_crowd_of_its_end_is_told(root: Path) -> None:
     assert said.n_history == 4
 
 
+def one_event() -> Past:
+    zero = np.zeros(1, np.int32)
+    return Past(zero + 1, zero + 1, np.array([LAST_S]), zero)
+
+
 def test_a_wait_of_centuries_is_no_forecast() -> None:
-    history = pa.table({"occurred_at": pa.array([LAST_S * 1_000_000], INSTANT)})
     wide = np.array([[[0.0], [MU], [np.log(9.0)]]], np.float32)  # a tail without end
     soon, late = (AT + timedelta(days=days) for days in (0, 10_000))
-    assert _when(wide, history, soon) is not None
-    assert _when(wide, history, late) is None
+    assert tell_when(wait_of(wide, one_event(), soon)) is not None
+    assert tell_when(wait_of(wide, one_event(), late)) is None
+
+
+def test_the_density_of_a_wait_is_the_slope_of_its_quantiles() -> None:
+    wait = wait_of(np.array([[[0.0], [MU], [np.log(SIGMA)]]], np.float32), one_event(), AT)
+    assert wait is not None
+    hours = wait.quantiles(np.array([0.499, 0.5, 0.501]))
+    assert wait.density(hours)[1] == pytest.approx(0.002 / (hours[2] - hours[0]), 1e-4)
+
+
+def test_only_new_ones_and_only_of_a_kind(root: Path) -> None:
+    items = ask(root, wish=Wish(k=100, exclude_seen=True)).items
+    assert {"i01", "i02"}.isdisjoint({item.id for item in items})
+    with pytest.raises(ConfigError, match="no such category"):
+        ask(root, wish=Wish(category="cakes"))
+
+
+def test_of_equals_the_smaller_index_is_first() -> None:
+    scores = np.array([-np.inf, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
+    scored = Scored(scores, np.array([False, *[True] * 5, False]), None)
+    for k, best in ((1, [2]), (2, [2, 4]), (4, [2, 4, 5, 1]), (9, [2, 4, 5, 1, 3])):
+        assert scored.best(k).tolist() == best
+
+
+def test_followers_are_of_the_same_user() -> None:
+    user, item = np.array([1, 1, 1, 2, 2], np.int32), np.array([3, 4, 3, 4, 1], np.int32)
+    crowd = Crowd.of(user, item, 5)
+    assert [crowd.follows(i).tolist() for i in range(5)] == [[], [], [], [4], [3, 1]]
+    assert crowd.counts.tolist() == [0, 1, 0, 2, 2]
+    assert day_of(AT) == datetime(2020, 9, 13, tzinfo=UTC)
 
 
 def test_distance_is_shown_and_filters(root: Path) -> None:

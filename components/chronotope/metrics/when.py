@@ -55,8 +55,12 @@ class LognormalMixture:
         """Probability of a gap no longer than ``hours``, shape (B,)."""
         return self._cdf_of_log(np.log(_at_least_a_second(hours)))
 
-    def quantile(self, q: float) -> Float64:
-        """Hours below which the gap falls with probability q, by bisection, shape (B,)."""
+    def quantile(self, q: float | Float64) -> Float64:
+        """Hours below which the gap falls with probability q, by bisection, shape (B,).
+
+        Args:
+            q: One probability for all targets, or one each, shape (B,).
+        """
         low = (self.mu - 12 * self.sigma).min(axis=1)
         high = (self.mu + 12 * self.sigma).max(axis=1)
         for _ in range(_BISECTIONS):

@@ -15,6 +15,8 @@ class Wish(BaseModel):
     lat: float | None = Field(None, ge=-90, le=90, description="Latitude of the user, degrees.")
     lon: float | None = Field(None, ge=-180, le=180, description="Longitude of the user, degrees.")
     within_km: float | None = Field(None, gt=0, description="Only items this near to the user.")
+    category: str | None = Field(None, description="Only items of this kind.")
+    exclude_seen: bool = Field(False, description="Only items the user has not had yet.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Item:
         probability: That it is the next one, over the whole catalogue.
         lat, lon: Degrees WGS 84.
         distance_km: From where the user asked.
+        category: Its kind.
         reason: Why, in words.
     """
 
@@ -36,6 +39,7 @@ class Item:
     lat: float | None
     lon: float | None
     distance_km: float | None
+    category: str | None
     reason: str
 
 
@@ -55,10 +59,12 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place and the probability that the next event is there."""
+    """A place and the probability that the next event is there; degrees if known."""
 
     id: str
     probability: float
+    lat: float | None = None
+    lon: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,104 +1,121 @@
-"""What the lake knew at a moment: a user's history, recent crowds, and where items are."""
+"""What was known of a user before a moment, and the one question made of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.artifact.bundle import Vocabulary
 from chronotope.contracts import columns as c
-from chronotope.contracts.eventlog import Float64, Int32, Int64
-from chronotope.contracts.ids import IdMap
+from chronotope.contracts.eventlog import Float32, Int32, Int64
+from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
 from chronotope.lake import Lake
-
-RECENT = timedelta(days=28)
-"""Stretch of the crowd's log from which reasons are told."""
 
 _HISTORY = (c.ITEM_ID, c.PLACE_ID, c.OCCURRED_AT, c.UTC_OFFSET_MIN)
 
 
-def read_history(lake: Lake, user_id: str, at: datetime) -> pa.Table:
-    """A user's events before a moment, oldest first, in the order training saw them."""
-    mine = (pc.field(c.USER_ID) == user_id) & (pc.field(c.OCCURRED_AT) < pa.scalar(at))
-    rows = lake.dataset("events").to_table(columns=[*_HISTORY, c.EVENT_ID], filter=mine)
-    return rows.sort_by([(c.OCCURRED_AT, "ascending"), (c.EVENT_ID, "ascending")])
-
-
-def as_queries(history: pa.Table, user_id: str, at: datetime, vocabulary: Vocabulary) -> Queries:
-    """One question at a moment whose time is told, with the whole history."""
-    seconds = occurred_s(history)
-    offsets = history[c.UTC_OFFSET_MIN].fill_null(0).to_numpy().astype(np.int32)
-    told = at.utcoffset() or timedelta()
-    offset = int(offsets[-1]) if len(offsets) else round(told.total_seconds() / 60)
-
-    def row(values: Int32) -> Int32:  # at least one column of padding
-        return np.pad(values, (max(0, 1 - len(values)), 0))[None]
-
-    return Queries(
-        user_idx=vocabulary.users.index([user_id]),
-        item_idx=row(vocabulary.items.index(history[c.ITEM_ID])),
-        occurred_s=np.pad(seconds, (max(0, 1 - len(seconds)), 0))[None],
-        utc_offset_min=row(offsets),
-        place_idx=row(vocabulary.places.index(history[c.PLACE_ID])),
-        request_s=np.array([int(at.timestamp())], np.int64),
-        request_offset_min=np.array([offset], np.int32),
-        request_place_idx=np.zeros(1, np.int32),
-        time_given=np.ones(1, np.bool_),
-    )
-
-
-def occurred_s(history: pa.Table) -> Int64:
-    """Whole UTC seconds of the events, shape (n,)."""
-    micros = history[c.OCCURRED_AT].cast(pa.int64()).to_numpy()
-    return np.asarray(micros // 1_000_000, dtype=np.int64)
-
-
 @dataclass(frozen=True, slots=True)
-class Crowd:
-    """What everybody did of late.
+class Past:
+    """A user's events, oldest first, shape (n,) each.
 
     Attributes:
-        counts: Events of each item, shape (n_items,).
-        follows: How often each item came right after the one asked about, shape (n_items,).
+        item_idx, place_idx: What and where; 0 is unknown to the model.
+        occurred_s: UTC seconds.
+        utc_offset_min: Minutes; 0 if unknown.
     """
 
-    counts: Int64
-    follows: Int64
+    item_idx: Int32
+    place_idx: Int32
+    occurred_s: Int64
+    utc_offset_min: Int32
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.item_idx)
+
+    def before(self, second: int) -> "Past":
+        """Events strictly before a moment: those of one instant are a basket."""
+        return self._take(slice(0, int(np.searchsorted(self.occurred_s, second))))
+
+    def known(self) -> "Past":
+        """Without the items that the model has never seen; it cannot read them."""
+        is_known = self.item_idx != UNKNOWN
+        return self if is_known.all() else self._take(is_known)
+
+    def _take(self, rows: slice | npt.NDArray[np.bool_]) -> "Past":
+        return Past(
+            self.item_idx[rows],
+            self.place_idx[rows],
+            self.occurred_s[rows],
+            self.utc_offset_min[rows],
+        )
 
 
-def read_crowd(lake: Lake, until: datetime, items: IdMap, last_idx: int) -> Crowd:
-    """Counts over the last ``RECENT`` before a moment.
+def read_past(lake: Lake, user_id: str, at: datetime, words: Vocabulary) -> Past:
+    """A user's events in the lake before a moment, in the order training saw them."""
+    mine = (pc.field(c.USER_ID) == user_id) & (pc.field(c.OCCURRED_AT) < pa.scalar(at))
+    rows = lake.dataset("events").to_table(columns=[*_HISTORY, c.EVENT_ID], filter=mine)
+    rows = rows.sort_by([(c.OCCURRED_AT, "ascending"), (c.EVENT_ID, "ascending")])
+    item_idx = words.items.index(rows[c.ITEM_ID])
+    same = items_are_places(words)
+    place_idx = item_idx if same else words.places.index(rows[c.PLACE_ID])
+    offsets = rows[c.UTC_OFFSET_MIN].fill_null(0).to_numpy().astype(np.int32)
+    return Past(item_idx, place_idx, occurred_us(rows) // 1_000_000, offsets)
+
+
+def items_are_places(words: Vocabulary) -> bool:
+    """Whether the item is the place, as in a log of check-ins."""
+    return bool(words.places.ids.equals(words.items.ids))
+
+
+def occurred_us(rows: pa.Table) -> Int64:
+    """UTC microseconds of events, shape (n,)."""
+    return np.asarray(rows[c.OCCURRED_AT].cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+
+def as_queries(
+    past: Past,
+    user_idx: int,
+    at: datetime,
+    *,
+    place_idx: int = UNKNOWN,
+    context: Mapping[str, float] | None = None,
+) -> Queries:
+    """One question at a moment whose time is told, with the whole past.
 
     Args:
-        lake: The dataset's lake.
-        until: Nothing at or after it is read.
-        items: Ids of the items.
-        last_idx: Item whose followers are counted; 0 counts none.
+        past: Events before the moment; unknown items are left out.
+        user_idx: Who asks; 0 for a stranger.
+        at: The moment, with a time zone.
+        place_idx: Where the user is; 0 if unknown.
+        context: What else is known of the moment, by column.
     """
-    when = pc.field(c.OCCURRED_AT)
-    recent = (when < pa.scalar(until)) & (when >= pa.scalar(until - RECENT))
-    names = [c.USER_ID, c.ITEM_ID, c.OCCURRED_AT]
-    rows = lake.dataset("events").to_table(columns=names, filter=recent)
-    rows = rows.sort_by([(c.USER_ID, "ascending"), (c.OCCURRED_AT, "ascending")])
-    item = items.index(rows[c.ITEM_ID])
-    user = IdMap.of(rows[c.USER_ID]).index(rows[c.USER_ID])
-    is_next = (user[1:] == user[:-1]) & (item[:-1] == last_idx) & (last_idx > 0)
-    return Crowd(
-        np.bincount(item, minlength=items.size),
-        np.bincount(item[1:][is_next], minlength=items.size),
+    past = past.known()
+    offset = int(past.utc_offset_min[-1]) if len(past) else _told_offset_min(at)
+    padding = max(0, 1 - len(past))  # at least one column
+
+    def row(values: Int32) -> Int32:
+        return np.pad(values, (padding, 0))[None] if padding else values[None]
+
+    known: dict[str, Float32] = {n: np.array([v], np.float32) for n, v in (context or {}).items()}
+    return Queries(
+        user_idx=np.array([user_idx], np.int32),
+        item_idx=row(past.item_idx),
+        occurred_s=np.pad(past.occurred_s, (padding, 0))[None],
+        utc_offset_min=row(past.utc_offset_min),
+        place_idx=row(past.place_idx),
+        request_s=np.array([int(at.timestamp())], np.int64),
+        request_offset_min=np.array([offset], np.int32),
+        request_place_idx=np.array([place_idx], np.int32),
+        time_given=np.ones(1, np.bool_),
+        context=known,
     )
 
 
-def item_coordinates(lake: Lake, items: IdMap) -> tuple[Float64, Float64]:
-    """Degrees of each item by the catalogue, shape (n_items,) each; NaN if unknown."""
-    lat, lon = np.full((2, items.size), np.nan)
-    if lake.exists("items"):
-        rows = lake.read("items", columns=[c.ITEM_ID, c.LAT, c.LON])
-        at = items.index(rows[c.ITEM_ID])
-        for known, name in ((lat, c.LAT), (lon, c.LON)):
-            known[at] = rows[name].to_numpy()
-    lat[0] = lon[0] = np.nan
-    return lat, lon
+def _told_offset_min(at: datetime) -> int:
+    return round((at.utcoffset() or timedelta()).total_seconds() / 60)

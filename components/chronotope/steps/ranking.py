@@ -1,0 +1,100 @@
+"""From the model's scores to items: which are allowed, the best of them, and why."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp
+
+from chronotope.artifact.bundle import Vocabulary
+from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.eventlog import Float32, Float64, Int64
+from chronotope.spacetime.distances import haversine_km
+from chronotope.steps.answers import Item, Wish
+from chronotope.steps.crowd import Crowd
+from chronotope.steps.item_facts import ItemFacts
+from chronotope.steps.past import Past
+from chronotope.steps.reasons import tell_reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Every item of a catalogue, scored for one question.
+
+    Attributes:
+        log_probability: Over all known items, shape (n_items,); -inf for the unknown.
+        allowed: Which items the wish allows, shape (n_items,).
+        km: Distance from where the user is, shape (n_items,); None if nobody says.
+    """
+
+    log_probability: Float64
+    allowed: npt.NDArray[np.bool_]
+    km: Float64 | None
+
+    def best(self, k: int) -> Int64:
+        """Indices of the k likeliest allowed items; of equals the smaller index first."""
+        candidates = np.flatnonzero(self.allowed)
+        scores = self.log_probability[candidates]
+        if k < len(candidates):
+            least = np.partition(scores, len(scores) - k)[len(scores) - k]
+            candidates = candidates[scores >= least]
+        order = np.argsort(-self.log_probability[candidates], kind="stable")
+        return candidates[order[:k]]
+
+
+def score_items(logits: Float32, past: Past, facts: ItemFacts, wish: Wish) -> Scored:
+    """Probabilities, and what the wish allows.
+
+    Raises:
+        ConfigError: No item is of the wished kind.
+    """
+    scores = logits.astype(np.float64)
+    scores[0] = -np.inf
+    km = None
+    if wish.lat is not None and wish.lon is not None:
+        km = haversine_km(lat=facts.lat, lon=facts.lon, to_lat=wish.lat, to_lon=wish.lon)
+    allowed = np.ones(len(scores), np.bool_)
+    allowed[0] = False
+    if wish.within_km is not None and km is not None:
+        allowed &= km <= wish.within_km
+    if wish.exclude_seen:
+        allowed[past.item_idx] = False
+    if wish.category is not None:
+        allowed &= facts.category_idx == _category(facts, wish.category)
+    return Scored(scores - logsumexp(scores), allowed, km)
+
+
+def tell_items(
+    chosen: Int64, scored: Scored, past: Past, crowd: Crowd, words: Vocabulary, facts: ItemFacts
+) -> tuple[Item, ...]:
+    """The chosen items in words."""
+    probability = np.exp(scored.log_probability[chosen]).tolist()
+    km = [None] * len(chosen) if scored.km is None else scored.km[chosen].tolist()
+    lat, lon = facts.lat[chosen].tolist(), facts.lon[chosen].tolist()
+    reasons = tell_reasons(chosen, past, crowd, words)
+    return tuple(
+        Item(
+            id=str(words.items.name(i)),
+            title=words.titles[i] or "",
+            probability=probability[n],
+            lat=known(lat[n]),
+            lon=known(lon[n]),
+            distance_km=known(km[n]),
+            category=facts.categories.name(int(facts.category_idx[i])),
+            reason=reason,
+        )
+        for n, (i, reason) in enumerate(zip(chosen.tolist(), reasons, strict=True))
+    )
+
+
+def known(value: float | None) -> float | None:
+    """None for NaN."""
+    return None if value is None or np.isnan(value) else value
+
+
+def _category(facts: ItemFacts, name: str) -> int:
+    found = int(facts.categories.index([name])[0])
+    if not found:
+        some = ", ".join(facts.categories.ids[:10].to_pylist()) or "none at all"
+        raise ConfigError("There is no such category", received=name, way_out=f"Known are {some}")
+    return found
