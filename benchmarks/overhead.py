@@ -238,7 +238,7 @@ def featured(
     ref = build_features(
         events.filter(pa.array(keep)),
         items,
-        config=FeaturesConfig(items_are_places=spec.items_are_places, context=spec.context_columns),
+        config=FeaturesConfig(items_are_places=spec.items_are_places),
         out=workspace.features(spec.name),
         data_version="bare",
     )

@@ -78,7 +78,7 @@ def read_dataset(name: str, data: Path, work: Path) -> Path:
     spec = load_spec(name, data_dir=files if files.is_dir() else None)
     events = _frequent(pa.concat_tables(_events(spec)), RULES[name].min_item_events)
     items = read_items(spec)
-    config = FeaturesConfig(items_are_places=spec.items_are_places, context=spec.context_columns)
+    config = FeaturesConfig(items_are_places=spec.items_are_places)
     return build_features(
         events, items if len(items) else None, config=config, out=work / "features"
     ).path

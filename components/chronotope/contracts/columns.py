@@ -12,6 +12,7 @@ PLACE_ID: Final = "place_id"
 LAT: Final = "lat"
 LON: Final = "lon"
 VALUE: Final = "value"
+VALID_UNTIL: Final = "valid_until"
 SESSION_ID: Final = "session_id"
 
 CATEGORY: Final = "category"

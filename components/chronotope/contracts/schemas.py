@@ -42,6 +42,16 @@ ITEMS: Final = pa.schema(
 
 USERS: Final = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
 
+SURROUNDINGS: Final = pa.schema(
+    [
+        pa.field(c.EVENT_ID, pa.string(), nullable=False),
+        pa.field(c.OCCURRED_AT, INSTANT, nullable=False),
+        pa.field(c.VALID_UNTIL, INSTANT, nullable=False),
+        pa.field(c.PLACE_ID, pa.string()),
+    ]
+)
+"""Readings of what surrounds events, such as the weather; no place means everywhere."""
+
 QUARANTINE: Final = pa.schema(
     [
         pa.field(c.EVENT_ID, pa.string()),

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SourceError
-from chronotope.contracts.schemas import ITEMS, USERS
+from chronotope.contracts.ids import event_ids
+from chronotope.contracts.schemas import INSTANT, ITEMS, SURROUNDINGS, USERS
 from chronotope.datasets.city import city_items
 from chronotope.datasets.databases import stream_query
 from chronotope.datasets.files import stream_file
-from chronotope.datasets.parsing import as_numbers
+from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.simulation import simulate_events
 from chronotope.datasets.spec import DatasetSpec, Format, TableSpec
 
@@ -61,6 +63,43 @@ def read_users(spec: DatasetSpec) -> pa.Table:
         SchemaError: Mapped columns are missing.
     """
     return _read_table(spec.users, spec, USERS)
+
+
+def read_surroundings(spec: DatasetSpec) -> pa.Table:
+    """Readings: the columns of ``SURROUNDINGS``, then numbers; no rows if there are none.
+
+    A second reading of one place and moment has the ``event_id`` of the first.
+
+    Raises:
+        SourceError: The source is missing, empty or unreadable, or a time in it is.
+        SchemaError: Mapped columns are missing.
+    """
+    table = spec.surroundings
+    if table is None:
+        return SURROUNDINGS.empty_table()
+    kinds = pa.schema([pa.field(c.PLACE_ID, pa.string())])
+    numbers, raw = _read_table(table, spec, kinds), _raw_times(table, spec)
+    instants, skipped = as_instants(raw, spec.time)
+    if instants.null_count or skipped.any():
+        wrong = raw.filter(pc.or_(instants.is_null(), pa.array(skipped)))
+        raise SourceError(
+            f"{len(wrong):,} times of the surroundings cannot be read as {spec.time.kind}",
+            received=wrong[0],
+            way_out="Correct the table, or `time` in the dataset's YAML, which it shares",
+        )
+    until = pc.add(instants, pa.scalar(round(3.6e9 * table.valid_h), pa.duration("us")))
+    ids = event_ids([instants, numbers[c.PLACE_ID]])
+    readings = [numbers[name] for name in table.context]
+    fields = [*SURROUNDINGS, *(pa.field(name, pa.float64()) for name in table.context)]
+    columns = [ids, instants, until.cast(INSTANT), numbers[c.PLACE_ID], *readings]
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _raw_times(table: TableSpec, spec: DatasetSpec) -> pa.Array:
+    """The column of times as read."""
+    source = table.columns[c.OCCURRED_AT]
+    batches = [batch.column(source) for batch in _stream(table, spec, 200_000)]
+    return pa.chunked_array(batches).combine_chunks()
 
 
 def _raw_events(spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:

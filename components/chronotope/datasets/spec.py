@@ -110,6 +110,22 @@ class TableSpec(Frozen):
         return tuple(dict.fromkeys([*self.sources.values(), *combined]))
 
 
+class SurroundingsSpec(TableSpec):
+    """Readings of what surrounds events, joined as of each event's moment."""
+
+    valid_h: float = Field(
+        default=24.0, gt=0.0, description="Hours after which a reading no longer counts"
+    )
+
+    @model_validator(mode="after")
+    def _reads_something(self) -> Self:
+        if set(self.columns) - {c.PLACE_ID} != {c.OCCURRED_AT}:
+            raise ValueError("columns must map occurred_at, may map place_id, and nothing else")
+        if not self.context or self.attributes or self.coalesce or self.join:
+            raise ValueError("readings are numbers: list them under context, and nothing else")
+        return self
+
+
 class DatasetSpec(Frozen):
     """A dataset: what conf/datasets/NAME.yaml holds."""
 
@@ -125,6 +141,13 @@ class DatasetSpec(Frozen):
     )
     items: TableSpec | None = Field(default=None, description="The catalogue, if there is one")
     users: TableSpec | None = Field(default=None, description="User attributes, if there are any")
+    surroundings: SurroundingsSpec | None = Field(
+        default=None, description="Readings by time and, perhaps, place: weather, promotions"
+    )
+    known_before: tuple[str, ...] = Field(
+        default=(),
+        description="Context columns of the events known before the choice: models may listen",
+    )
     time: TimeSpec = Field(default=TimeSpec(), description="How the log's times read")
     local_zone: str | None = Field(
         default=None,
@@ -159,6 +182,18 @@ class DatasetSpec(Frozen):
         known = [*EVENTS.names, *self.context_columns, *self.attribute_columns]
         stray = [name for name in self.identity if name not in known or name == c.EVENT_ID]
         problems += [f"identity: {name!r} is no column of the events" for name in stray]
+        told = [] if self.events is None else list(self.events.context)
+        problems += [
+            f"known_before: {name!r} is no context column of the events"
+            for name in self.known_before
+            if name not in told
+        ]
+        known += list(self.items.attributes) if self.items else []
+        problems += [
+            f"surroundings: {name!r} is the name of another column"
+            for name in self.surrounding_columns
+            if name in known
+        ]
         if self.events and c.UTC_OFFSET_MIN in self.events.columns and self.local_zone:
             problems.append("give events.columns.utc_offset_min or local_zone, not both")
         if problems:
@@ -169,6 +204,11 @@ class DatasetSpec(Frozen):
     def context_columns(self) -> tuple[str, ...]:
         """Names of the numeric context columns of the events."""
         return (IS_ANOMALY,) if self.events is None else tuple(self.events.context)
+
+    @property
+    def surrounding_columns(self) -> tuple[str, ...]:
+        """Names of the columns joined from the surroundings."""
+        return () if self.surroundings is None else tuple(self.surroundings.context)
 
     @property
     def attribute_columns(self) -> tuple[str, ...]:

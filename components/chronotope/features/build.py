@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chronotope.contracts.errors import NotEnoughData
-from chronotope.features import queries
+from chronotope.features import queries, surroundings
 from chronotope.features.sources import EventsSource, FeaturesConfig, register
 from chronotope.lake.refusals import refusals
 
@@ -50,6 +50,7 @@ def build_features(
     config: FeaturesConfig,
     out: Path,
     data_version: str | None = None,
+    readings: pa.Table | None = None,
 ) -> FeatureRef:
     """Write the numeric snapshot of a log, or find the one already written.
 
@@ -66,6 +67,7 @@ def build_features(
         data_version: Versions of the tables read, such as ``"events@3,items@1"``. It
             then stands for the data in the digest and a known snapshot is not built
             again; without it the content is digested.
+        readings: Columns of ``SURROUNDINGS`` and numbers; None if there are none.
 
     Returns:
         Where the snapshot is and what it holds.
@@ -81,20 +83,16 @@ def build_features(
         if (known / META).exists():
             return read_ref(known)
     with refusals("features"):
-        return _built(events, items, config, out, data_version)
+        tables = _numeric_tables(events, items, readings, config)
+        return _kept(tables, config, out, data_version)
 
 
-def _built(
-    events: EventsSource,
-    items: pa.Table | None,
-    config: FeaturesConfig,
-    out: Path,
-    data_version: str | None,
+def _kept(
+    tables: dict[str, pa.Table], config: FeaturesConfig, out: Path, data_version: str | None
 ) -> FeatureRef:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as folder:
         draft = Path(folder) / "snapshot"
-        tables = _numeric_tables(events, items, config)
         digest = _digest(config, data_version or _content(tables))
         _write(draft, tables, digest, config)
         _publish(draft, out / digest)
@@ -108,7 +106,10 @@ def read_ref(path: Path) -> FeatureRef:
 
 
 def _numeric_tables(
-    events: EventsSource, items: pa.Table | None, config: FeaturesConfig
+    events: EventsSource,
+    items: pa.Table | None,
+    readings: pa.Table | None,
+    config: FeaturesConfig,
 ) -> dict[str, pa.Table]:
     with duckdb.connect() as con:
         register(con, events, items, config)
@@ -122,6 +123,7 @@ def _numeric_tables(
         con.execute(queries.INDICES)
         con.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
         con.execute(queries.CATALOG)
+        surroundings.join(con, readings, config.surroundings)
         con.execute(queries.ORDERED)
         return {name: con.table(f"out_{name}").to_arrow_table() for name in TABLES}
 

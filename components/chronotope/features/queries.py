@@ -86,12 +86,14 @@ SELECT u.idx::INTEGER AS user_idx,
        coalesce(s.idx, 0)::INTEGER AS session_idx,
        coalesce(e.value, 'nan')::FLOAT AS value,
        e.* EXCLUDE (event_id, user_id, item_id, event_type, occurred_us, utc_offset_min,
-                    place_id, at_place, lat, lon, value, session_id, category)
+                    place_id, at_place, lat, lon, value, session_id, category),
+       around.* EXCLUDE (user_id, us)
 FROM ev_place e
 JOIN users u ON u.id = e.user_id
 JOIN items i ON i.id = e.item_id
 LEFT JOIN places p ON p.id = e.at_place
 LEFT JOIN sessions s ON s.user_id = e.user_id AND s.session_id = e.session_id
+LEFT JOIN around ON around.user_id = e.user_id AND around.us = e.occurred_us
 ORDER BY user_idx, e.occurred_us, e.event_id;
 """
 """Of equal instants the smaller event id comes first, so that the order is the data's own."""

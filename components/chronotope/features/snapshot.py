@@ -48,7 +48,10 @@ def _log(events: pa.Table, config: FeaturesConfig) -> EventLog:
         place_idx=_ints(events, "place_idx"),
         session_idx=_ints(events, "session_idx"),
         value=_floats(events, "value").astype(np.float32),
-        context={name: _floats(events, name).astype(np.float32) for name in config.context},
+        context={
+            name: _floats(events, name).astype(np.float32)
+            for name in (*config.context, *config.surroundings)
+        },
     )
 
 

@@ -42,7 +42,10 @@ class FeaturesConfig(BaseModel):
     )
     event_types: tuple[str, ...] = Field((), description="Event types to keep; empty keeps all")
     context: tuple[str, ...] = Field(
-        (), description="Further numeric event columns, known at the event's time"
+        (), description="Numeric event columns that are known before the choice"
+    )
+    surroundings: tuple[str, ...] = Field(
+        (), description="Readings joined as of the event's time, such as the weather"
     )
 
 

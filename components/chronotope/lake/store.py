@@ -15,7 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import StoreError
-from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, USERS
+from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, SURROUNDINGS, USERS
 from chronotope.lake.delivery import Delivery, adopt, staging
 from chronotope.lake.refusals import refusals
 from chronotope.lake.rows import conform, conformed_schema, first_of_each, stream
@@ -27,6 +27,7 @@ _SCHEMAS: Final = {
     "events": EVENTS,
     "items": ITEMS,
     "users": USERS,
+    "surroundings": SURROUNDINGS,
     "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
 }
 _QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
@@ -49,7 +50,7 @@ class MergeCounts:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """Tables ``events``, ``items``, ``users`` and ``quarantine`` of one dataset.
+    """Tables ``events``, ``items``, ``users``, ``surroundings``, ``quarantine`` of a dataset.
 
     Every write is one Delta commit: a kill or a full disk at any moment leaves the
     previous version whole.
@@ -109,6 +110,10 @@ class Lake:
     def upsert_users(self, rows: pa.Table) -> int:
         """Insert new users and update changed ones by ``user_id``; returns the version."""
         return self._upsert("users", rows, c.USER_ID)
+
+    def upsert_surroundings(self, rows: pa.Table) -> int:
+        """Insert new readings and correct known ones; returns the version."""
+        return self._upsert("surroundings", rows, c.EVENT_ID)
 
     def quarantine(self, rows: pa.Table) -> int:
         """Keep refused rows; the same rows of the same run are kept once.
