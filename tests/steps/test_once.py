@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chronotope.steps.once import once, step_costs
-from chronotope.steps.run_folder import run_folder
+from chronotope.steps.run_folder import keep_settings, kept_settings, run_folder
 from chronotope.steps.settings import TrainSettings
 
 
@@ -29,3 +29,13 @@ def test_other_settings_make_another_folder(tmp_path: Path) -> None:
     other = chosen.model_copy(update={"max_fold_targets": 60})
     one, same, new = (run_folder(tmp_path / "abc", "d", s).name for s in (chosen, moved, other))
     assert one == same != new
+
+
+def test_a_successor_has_a_folder_of_its_own_and_the_same_settings(tmp_path: Path) -> None:
+    told = TrainSettings(root=tmp_path / "here", max_fold_targets=60)
+    plain = run_folder(tmp_path / "abc", "d", told)
+    assert run_folder(tmp_path / "abc", "d", told, purpose="warm, after 3").name != plain.name
+    keep_settings(plain, told)
+    moved = kept_settings(plain, tmp_path / "there")
+    assert (moved.root, moved.max_fold_targets) == (tmp_path / "there", 60)
+    assert kept_settings(tmp_path / "absent", tmp_path) == TrainSettings(root=tmp_path)

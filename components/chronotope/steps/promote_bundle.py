@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chronotope.artifact.bundle import MODEL, Manifest, read_manifest
+from chronotope.artifact.bundle import MODEL, Manifest, read_manifest, read_vocabulary
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
@@ -21,6 +21,7 @@ from chronotope.registry.store import MlflowStore, RunTracker, open_store
 from chronotope.steps.holdout import CHALLENGER, judging_targets
 from chronotope.steps.run_folder import lineage
 from chronotope.steps.settings import TrainSettings
+from chronotope.steps.translated import Translated
 
 
 def register_bundle(
@@ -124,17 +125,17 @@ def _gate_reasons(
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
     reigning = None
     if champion is not None:
-        model = OnnxRecommender.load(download(store, name, champion))
-        reigning = _values(model, features, settings, run)
+        reigning = _values(download(store, name, champion), features, settings, run)
     decision = judge(challenger, reigning, kept, users=users, slices=masks, config=settings.gate)
     return decision.reasons
 
 
 def _values(
-    model: OnnxRecommender, features: Path, settings: TrainSettings, run: Path
+    folder: Path, features: Path, settings: TrainSettings, run: Path
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """NDCG@10 of the reigning champion on the challenger's targets."""
+    """NDCG@10 of the reigning champion on the challenger's targets, in its own words."""
     log, catalog = load_features(features)
+    model = Translated(OnnxRecommender.load(folder), read_vocabulary(folder), catalog)
     targets = judging_targets(log, settings, run)
     outcomes = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
     return gains(outcomes.rank, 10)

@@ -1,21 +1,27 @@
 """One folder a training: the same data and settings resume, others start anew."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Final
 
 from chronotope.steps.holdout import frozen_folds
 from chronotope.steps.settings import TrainSettings
 
+_SETTINGS: Final = "settings.json"
 
-def run_folder(features: Path, dataset: str, settings: TrainSettings) -> Path:
+
+def run_folder(features: Path, dataset: str, settings: TrainSettings, *, purpose: str = "") -> Path:
     """Folder of the training of a snapshot under some settings.
 
     Args:
         features: Feature snapshot; its name is its digest.
         dataset: Name of the dataset.
         settings: Everything the training was told; ``root`` does not matter.
+        purpose: What sets it apart from a training from scratch, such as whose successor
+            it trains.
     """
-    told = _told(settings)
+    told = f"{_told(settings)}{purpose}"
     digest = hashlib.sha256(f"{features.name}\n{told}".encode()).hexdigest()[:12]
     return settings.workspace.runs(dataset) / digest
 
@@ -34,6 +40,26 @@ def lineage(features: Path, settings: TrainSettings, run: Path) -> dict[str, str
         "folds": frozen_folds(run).digest,
         "settings": hashlib.sha256(_told(settings).encode()).hexdigest()[:16],
     }
+
+
+def keep_settings(run: Path, settings: TrainSettings) -> None:
+    """Keep what a training was told beside what it did, for its successors."""
+    run.mkdir(parents=True, exist_ok=True)
+    draft = run / "settings.draft"
+    draft.write_text(_told(settings), encoding="utf-8")
+    draft.replace(run / _SETTINGS)
+
+
+def kept_settings(run: Path, root: Path) -> TrainSettings:
+    """What a training was told, below another root; the defaults if nothing is kept.
+
+    Args:
+        run: Folder of the training.
+        root: Project root.
+    """
+    path = run / _SETTINGS
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return TrainSettings.model_validate({**told, "root": root})
 
 
 def _told(settings: TrainSettings) -> str:

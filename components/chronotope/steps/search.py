@@ -15,6 +15,7 @@ from chronotope.models.config import ModelConfig
 from chronotope.splitting.folds import Fold, Folds, rolling_origin, save_folds
 from chronotope.splitting.targets import targets_between
 from chronotope.steps.holdout import CHALLENGER, frozen_folds
+from chronotope.steps.run_folder import keep_settings
 from chronotope.steps.settings import TrainSettings
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
@@ -24,7 +25,7 @@ from chronotope.tuning.study import SearchSpace, Storage, Suggest, TrackerFactor
 def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
     """Cut the log once per study and store the cuts; returns their digest."""
     log, _ = load_features(features)
-    run.mkdir(parents=True, exist_ok=True)
+    keep_settings(run, settings)
     return save_folds(rolling_origin(log, settings.folds), run / "frozen_folds.json")
 
 
@@ -58,9 +59,14 @@ def configs(params: dict[str, Any], settings: TrainSettings) -> tuple[ModelConfi
     model = {name: value for name, value in params.items() if name in known}
     training = {name: value for name, value in params.items() if name not in known}
     return (
-        settings.model.model_copy(update=model),
-        settings.training.model_copy(update=training),
+        ModelConfig.model_validate(known | model),
+        TrainingConfig.model_validate(settings.training.model_dump() | training),
     )
+
+
+def columns_of(log: EventLog, settings: TrainSettings) -> tuple[str, ...]:
+    """Columns a model may listen to: those of the settings, by default all of the log."""
+    return settings.model.context or tuple(log.context)
 
 
 def search(
@@ -82,7 +88,8 @@ def search(
     folds = frozen_folds(run)
 
     def objective(params: dict[str, Any], index: int, tracker: Tracker) -> float:
-        model_config, training_config = configs(params, settings)
+        listening = {**params, "context": columns_of(log, settings)}
+        model_config, training_config = configs(listening, settings)
         most = min(settings.trial_targets, training_config.max_targets)
         training_config = training_config.model_copy(update={"max_targets": most})
         model = ChronotopeRecommender(model_config, training_config, tracker=tracker)

@@ -1,0 +1,127 @@
+"""Learn on from a champion: warm, or from scratch with its parameters; then judged as ever.
+
+The holdout begins after the last event that the champion was trained on, so that both are
+judged on targets later than either training.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from chronotope.contracts.errors import ArtifactError, NotEnoughData
+from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.ids import IdMap
+from chronotope.features.snapshot import load_features
+from chronotope.splitting.folds import FoldsConfig, rolling_origin, save_folds
+from chronotope.steps.holdout import frozen_folds
+from chronotope.steps.run_folder import keep_settings
+from chronotope.steps.search import starting_point
+from chronotope.steps.settings import TrainSettings
+from chronotope.training.recommender import ChronotopeRecommender
+
+PARAMETERS: Final = ("tune_parameters", "take_parameters")
+"""Steps whose results hold a training's parameters: a search, or a retraining."""
+
+_LATEST: Final = 0.99
+"""Share of the events beyond which too few are left to judge on."""
+
+
+def freeze_later_folds(features: Path, settings: TrainSettings, run: Path, after_s: int) -> str:
+    """Cut the log so that the holdout is later than an instant; returns the digest.
+
+    Args:
+        features: Feature snapshot.
+        settings: How time is cut otherwise.
+        run: Folder of this retraining.
+        after_s: Last event that the champion was trained on, UTC seconds.
+
+    Raises:
+        NotEnoughData: Hardly anything happened since.
+    """
+    log, _ = load_features(features)
+    known = np.count_nonzero(log.occurred_s <= after_s) / max(1, len(log) - 1)
+    if known > _LATEST:
+        raise NotEnoughData(
+            "Too little happened since the champion's training to judge a challenger on",
+            received=f"{100 * known:.1f} % of the events are not later",
+            way_out="Wait for more events",
+        )
+    start = max(settings.folds.holdout_quantile, known)
+    told = settings.folds.model_dump() | {"k": 1, "holdout_quantile": start}
+    config = FoldsConfig.model_validate(told | {"min_train_share": start / 2})
+    keep_settings(run, settings)
+    return save_folds(rolling_origin(log, config), run / "frozen_folds.json")
+
+
+def parameters_of(run: Path, settings: TrainSettings) -> dict[str, Any]:
+    """The parameters that a training chose; the settings' own if it left none.
+
+    Args:
+        run: Folder of the champion's training.
+        settings: Where its search started.
+    """
+    for step in PARAMETERS:
+        path = run / f"{step}.json"
+        if path.exists():
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["result"]["params"]
+            return found
+    return starting_point(settings)
+
+
+def why_not_warm(features: Path, earlier: Path, trained: Path) -> str:
+    """Why a network cannot learn on over a newer snapshot; "" if it can.
+
+    Its embeddings belong to items, places and categories: if those changed, it has no
+    rows for the new ones.
+
+    Args:
+        features: The newer snapshot.
+        earlier: The snapshot that it was trained on.
+        trained: File of the trained model.
+    """
+    if not trained.is_file() or not earlier.is_dir():
+        return "its trained network or its data are not kept here any more"
+    (_, now), (_, then) = load_features(features), load_features(earlier)
+    changed = {name: _added(getattr(now, name), getattr(then, name)) for name in _NAMED}
+    told = [f"{n:,} new {name}" for name, n in changed.items() if n]
+    if told:
+        return ", ".join(told)
+    return "" if _same(now, then) else "items were taken out, or have other categories"
+
+
+def learn_on(features: Path, run: Path, trained: Path) -> str:
+    """One warm pass over what came since, up to the holdout; keeps the model.
+
+    Args:
+        features: Feature snapshot, of the catalogue that the network knows.
+        run: Folder of this retraining, with its folds.
+        trained: The champion's network.
+
+    Returns:
+        Path of the file that ``ChronotopeRecommender.load`` reads.
+
+    Raises:
+        ArtifactError: The network is missing, damaged or of another catalogue.
+    """
+    log, catalog = load_features(features)
+    if not trained.is_file():
+        raise ArtifactError("The champion's network is missing", received=trained)
+    model = ChronotopeRecommender.load(trained, catalog)
+    model.update(log.before(frozen_folds(run).holdout.train_end_s))
+    path = run / "model.pt"
+    model.save(path)
+    return str(path)
+
+
+_NAMED: Final = ("items", "places", "categories")
+
+
+def _added(now: IdMap, then: IdMap) -> int:
+    return int((then.index(now.ids) == 0).sum())
+
+
+def _same(now: Catalog, then: Catalog) -> bool:
+    ids = all(getattr(now, n).ids.equals(getattr(then, n).ids) for n in _NAMED)
+    return ids and bool((now.item_category == then.item_category).all())
