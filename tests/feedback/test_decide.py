@@ -13,7 +13,7 @@ from chronotope.feedback.decide import Standing, decide
 from chronotope.feedback.shift import Shift, compare
 
 CALM = Shift(n_new=900, n_with_past=800, new_users=0.1, new_items=0.0, psi={"items": 0.05})
-YOUNG = Standing(champion="3", age_days=1.0, can_warm=True, why_full="")
+YOUNG = Standing(champion="3", age_days=1.0, can_judge=True, can_warm=True, why_full="")
 CONFIG = FeedbackConfig(min_rows=500)
 
 
@@ -27,6 +27,7 @@ def told(shift: Shift, standing: Standing = YOUNG, **more: Any) -> tuple[str, st
     [
         ({"n_new": 0}, {}, {"force": True}, "nothing", "nothing new"),
         ({}, {"champion": None}, {}, "wait", "no champion"),
+        ({}, {"can_judge": False}, {"force": True}, "wait", "hardly anything is later"),
         ({"n_with_past": 0}, {}, {"force": True}, "wait", "only new users"),
         ({"n_with_past": 499}, {}, {}, "wait", "only 499"),
         ({"n_with_past": 500}, {}, {}, "retrain", "500 new events"),

@@ -16,12 +16,14 @@ class Standing:
     Attributes:
         champion: Version of the champion; None if there is none.
         age_days: Days since the last training that saw feedback, or since the promotion.
+        can_judge: Whether enough happened since its training to judge a challenger on.
         can_warm: Whether its network can learn on: its file is there and fits the catalogue.
         why_full: Why it cannot; "" if it can.
     """
 
     champion: str | None
     age_days: float
+    can_judge: bool
     can_warm: bool
     why_full: str
 
@@ -57,6 +59,9 @@ def decide(shift: Shift, standing: Standing, config: FeedbackConfig) -> Decision
         return Decision("wait", "", (why,))
     if shift.n_with_past == 0:
         return Decision("wait", "", ("only new users, who have no past to learn from",))
+    if not standing.can_judge:
+        why = "hardly anything is later than the champion's training, to judge a challenger on"
+        return Decision("wait", "", (why,))
     broken = [_moved(name, psi) for name, psi in shift.psi.items() if psi > config.break_psi]
     if broken and not config.force:
         return Decision("hold", "", (*broken, "held back from training; force it if it is real"))

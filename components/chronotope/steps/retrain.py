@@ -24,7 +24,7 @@ from chronotope.training.recommender import ChronotopeRecommender
 PARAMETERS: Final = ("tune_parameters", "take_parameters")
 """Steps whose results hold a training's parameters: a search, or a retraining."""
 
-_LATEST: Final = 0.99
+LATEST: Final = 0.99
 """Share of the events beyond which too few are left to judge on."""
 
 
@@ -41,8 +41,8 @@ def freeze_later_folds(features: Path, settings: TrainSettings, run: Path, after
         NotEnoughData: Hardly anything happened since.
     """
     log, _ = load_features(features)
-    known = np.count_nonzero(log.occurred_s <= after_s) / max(1, len(log) - 1)
-    if known > _LATEST:
+    known = known_share(features, after_s)
+    if known > LATEST:
         raise NotEnoughData(
             "Too little happened since the champion's training to judge a challenger on",
             received=f"{100 * known:.1f} % of the events are not later",
@@ -53,6 +53,12 @@ def freeze_later_folds(features: Path, settings: TrainSettings, run: Path, after
     config = FoldsConfig.model_validate(told | {"min_train_share": start / 2})
     keep_settings(run, settings)
     return save_folds(rolling_origin(log, config), run / "frozen_folds.json")
+
+
+def known_share(features: Path, after_s: int) -> float:
+    """Quantile of the event times at which what is later than an instant begins."""
+    log, _ = load_features(features)
+    return float(np.count_nonzero(log.occurred_s <= after_s) / max(1, len(log) - 1))
 
 
 def parameters_of(run: Path, settings: TrainSettings) -> dict[str, Any]:

@@ -1,0 +1,180 @@
+"""Take what users did since into the lake; the watermark follows each delivery that landed."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from chronotope.contracts.errors import ValidationFailed
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.normalise import REFUSED
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.flood import without_flood
+from chronotope.feedback.rows import as_batch
+from chronotope.feedback.watermark import (
+    Watermark,
+    new_files,
+    read_lines,
+    read_watermark,
+    write_watermark,
+)
+from chronotope.ingestion import IngestBatch, IngestReport, ingest
+from chronotope.lake import Lake
+from chronotope.lake.interactions import InteractionLog
+from chronotope.steps.delivery_check import delivery_check
+
+LOG: Final = "interactions"
+"""Source of what comes from the service's log, as the quarantine names it."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of everything read; new + duplicates + quarantined = read.
+
+    Attributes:
+        n_read: Interactions read.
+        n_new: Events that the lake did not have.
+        n_duplicates: Events that it had, or that came twice.
+        n_quarantined: Refused ones.
+        reasons: Refused ones by reason; one may have several.
+        findings: What did not hold of a delivery as a whole, in words.
+    """
+
+    n_read: int = 0
+    n_new: int = 0
+    n_duplicates: int = 0
+    n_quarantined: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, report: IngestReport) -> None:
+        """Count a delivery."""
+        self.n_read += report.n_read
+        self.n_new += report.n_good - report.n_duplicates
+        self.n_duplicates += report.n_duplicates
+        self.n_quarantined += report.n_quarantined
+        self.reasons.update(report.reasons)
+        told = (f"{found.expectation}: {found.observed}" for found in report.findings)
+        self.findings += [words for words in told if words not in self.findings]
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Where feedback comes from and where it goes.
+
+    Attributes:
+        spec: The dataset.
+        workspace: Its folders.
+        suites: Folder of the validation suites.
+        config: Guards and sizes.
+    """
+
+    spec: DatasetSpec
+    workspace: Workspace
+    suites: Path
+    config: FeedbackConfig
+
+    @property
+    def mark_path(self) -> Path:
+        """File of the watermark."""
+        return mark_path(self.workspace, self.spec.name)
+
+    @property
+    def inbox(self) -> Path:
+        """Folder into which ``*.jsonl`` files are dropped."""
+        return self.workspace.root / "data" / "inbox" / self.spec.name
+
+
+def mark_path(workspace: Workspace, dataset: str) -> Path:
+    """File of a dataset's watermark."""
+    return workspace.root / "data" / "feedback" / dataset / "watermark.json"
+
+
+def take_in(intake: Intake) -> Taken:
+    """Read all that is new, from the log and the inbox, and write it to lake or quarantine.
+
+    Killed anywhere, the next call takes the same deliveries up again under the same names:
+    no event is lost, and none is counted or quarantined twice.
+
+    Args:
+        intake: Sources, guards and the lake.
+    """
+    taken = Taken()
+    for source, run_id, payloads, after in _deliveries(intake):
+        if payloads:
+            taken.add(_deliver(intake, payloads, source=source, run_id=run_id))
+        write_watermark(intake.mark_path, after)
+    return taken
+
+
+def _deliveries(intake: Intake) -> Iterator[tuple[str, str, Sequence[object], Watermark]]:
+    """Source, run, payloads, and the watermark once they are safe."""
+    yield from _from_log(intake)
+    mark, name = read_watermark(intake.mark_path), intake.spec.name
+    for file, digest in new_files(intake.inbox, mark).items():
+        payloads = read_lines(intake.inbox / file)
+        mark = mark.model_copy(update={"files": mark.files | {file: digest}})
+        yield f"inbox/{file}", f"{name}-inbox-{digest}", payloads, mark
+
+
+def _from_log(intake: Intake) -> Iterator[tuple[str, str, Sequence[object], Watermark]]:
+    path = intake.workspace.interactions(intake.spec.name)
+    if not path.exists():
+        return
+    with closing(InteractionLog(path)) as log:
+        while True:
+            mark = read_watermark(intake.mark_path)
+            payloads, upto = _next_of(log, mark, intake.config.delivery_rows)
+            if upto == mark.seq:
+                return
+            if upto != mark.upto:  # said before it is done, so that it is done the same again
+                write_watermark(intake.mark_path, mark.model_copy(update={"upto": upto}))
+            after = mark.model_copy(update={"seq": upto, "upto": upto})
+            yield LOG, f"{intake.spec.name}-log-{mark.seq}", payloads, after
+
+
+def _next_of(log: InteractionLog, mark: Watermark, most: int) -> tuple[list[object], int]:
+    """Events of the next delivery, and its last position: the one begun, or all there is."""
+    end = mark.upto if mark.upto > mark.seq else log.last()
+    limit = end - mark.seq if mark.upto > mark.seq else most
+    if end <= mark.seq:
+        return [], mark.seq
+    found = [each for each in log.read(mark.seq, limit, kind="event") if each.seq <= end]
+    return [each.payload for each in found], found[-1].seq if len(found) == limit else end
+
+
+def _deliver(
+    intake: Intake, payloads: Sequence[object], *, source: str, run_id: str
+) -> IngestReport:
+    """Guard, check and merge; a delivery that is broken as a whole is quarantined as a whole."""
+    lake, most = Lake(intake.workspace.lake(intake.spec.name)), intake.config.delivery_rows
+    chunks = [payloads[at : at + most] for at in range(0, len(payloads), most)]
+
+    def write(batches: Iterator[IngestBatch]) -> IngestReport:
+        check = delivery_check(lake, intake.suites)
+        return ingest(batches, check=check, lake=lake, run_id=run_id, source=source)
+
+    try:
+        return write(_guarded(intake, chunk) for chunk in chunks)
+    except ValidationFailed as error:
+        why = str(error)
+        return write(_refused(_guarded(intake, chunk), why) for chunk in chunks)
+
+
+def _guarded(intake: Intake, payloads: Sequence[object]) -> IngestBatch:
+    return without_flood(as_batch(payloads, intake.spec), intake.config)
+
+
+def _refused(batch: IngestBatch, why: str) -> IngestBatch:
+    """The batch with every good row refused."""
+    reasons = pa.array([[why]] * len(batch.kept), pa.list_(pa.string()))
+    more = pa.table([pa.array(batch.kept), reasons], schema=REFUSED)
+    refused = pa.concat_tables([batch.refused, more], promote_options="permissive")
+    none = np.empty(0, dtype=np.int64)
+    return IngestBatch(batch.raw, batch.rows.slice(0, 0), none, refused)

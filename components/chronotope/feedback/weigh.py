@@ -1,0 +1,142 @@
+"""Weigh what no training has seen against the champion that reigns."""
+
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from chronotope.artifact.bundle import read_manifest
+from chronotope.contracts import columns as c
+from chronotope.contracts.workspace import Workspace
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.decide import Standing, decide
+from chronotope.feedback.shift import COLUMNS, Shift, compare
+from chronotope.feedback.take import mark_path
+from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
+from chronotope.lake import Lake
+from chronotope.registry.models import download
+from chronotope.registry.promotion import current_champion, history
+from chronotope.registry.store import MlflowStore, open_store
+from chronotope.steps.retrain import LATEST, known_share, why_not_warm
+
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Reigning:
+    """The champion and where it comes from.
+
+    Attributes:
+        version: Its version in the registry.
+        run: Folder of its training; its files may be gone.
+        features: Snapshot it was trained on; it may be gone.
+        learned_version: Version of the events it was trained on; None if unknown.
+        trained_until_s: Last event it was trained on, UTC seconds.
+        promoted_at: Since when it reigns.
+    """
+
+    version: str
+    run: Path
+    features: Path
+    learned_version: int | None
+    trained_until_s: int
+    promoted_at: datetime
+
+
+def reigning(store: MlflowStore, workspace: Workspace, dataset: str) -> Reigning | None:
+    """The champion of a dataset; None if there is none.
+
+    Args:
+        store: The registry.
+        workspace: Folders of the trainings.
+        dataset: Name of the registered model.
+    """
+    version = current_champion(store, dataset)
+    if version is None:
+        return None
+    tags = dict(store.client.get_model_version(dataset, version).tags)
+    manifest = read_manifest(download(store, dataset, version))
+    found = re.match(r"events@(\d+)", manifest.data_version)
+    settled = [e for e in history(store, dataset) if e.state == "committed"]
+    return Reigning(
+        version=version,
+        run=workspace.runs(dataset) / tags.get("training", "unknown"),
+        features=workspace.features(dataset) / tags.get("features", "unknown"),
+        learned_version=int(found[1]) if found else None,
+        trained_until_s=manifest.trained_until_s,
+        promoted_at=settled[-1].opened_at,
+    )
+
+
+def weigh(
+    dataset: str, features: Path, version: int, workspace: Workspace, config: FeedbackConfig
+) -> dict[str, Any]:
+    """Decide whether and how to retrain.
+
+    Args:
+        dataset: Name of the dataset.
+        features: Snapshot of the version.
+        version: Version of the events that a retraining would see.
+        workspace: Its folders.
+        config: Bounds.
+
+    Returns:
+        ``action``, ``mode``, ``reasons``; ``shift``: what was measured; ``champion``,
+        ``learned_version`` (None without) and ``version``.
+    """
+    store = open_store(workspace.mlruns)
+    king, mark = reigning(store, workspace, dataset), read_watermark(mark_path(workspace, dataset))
+    learned = _learned(king, mark)
+    shift = _shift(Lake(workspace.lake(dataset)), learned, version, config)
+    decision = decide(shift, _standing(king, mark, features), config)
+    return {
+        **asdict(decision),
+        "reasons": list(decision.reasons),
+        "shift": asdict(shift),
+        "champion": None if king is None else king.version,
+        "learned_version": learned,
+        "version": version,
+    }
+
+
+def settle(dataset: str, version: int, workspace: Workspace) -> None:
+    """Note that a retraining on a version of the events has finished, however it ended."""
+    path = mark_path(workspace, dataset)
+    told = {"learned_version": version, "learned_at": datetime.now(UTC)}
+    write_watermark(path, read_watermark(path).model_copy(update=told))
+
+
+def _learned(king: Reigning | None, mark: Watermark) -> int | None:
+    told = (mark.learned_version, None if king is None else king.learned_version)
+    return max((version for version in told if version is not None), default=None)
+
+
+def _shift(lake: Lake, learned: int | None, version: int, config: FeedbackConfig) -> Shift:
+    rows = lake.read("events", version=version, columns=COLUMNS)
+    is_new = np.ones(len(rows), dtype=np.bool_)
+    if learned is not None:
+        known = lake.read("events", version=min(learned, version), columns=[c.EVENT_ID]).column(0)
+        found = pc.is_in(rows.column(c.EVENT_ID), value_set=known.combine_chunks())
+        is_new = ~found.combine_chunks().to_numpy(zero_copy_only=False)
+    return compare(rows, is_new, compared_rows=config.compared_rows)
+
+
+def _standing(king: Reigning | None, mark: Watermark, features: Path) -> Standing:
+    if king is None:
+        return Standing(
+            champion=None, age_days=0.0, can_judge=False, can_warm=False, why_full="no champion"
+        )
+    since = max(king.promoted_at, mark.learned_at or king.promoted_at)
+    why = why_not_warm(features, king.features, king.run / "model.pt")
+    age = (datetime.now(UTC) - since).total_seconds() / _DAY_S
+    return Standing(
+        champion=king.version,
+        age_days=age,
+        can_judge=known_share(features, king.trained_until_s) <= LATEST,
+        can_warm=not why,
+        why_full=why,
+    )
