@@ -1,7 +1,7 @@
 """Size and latency of a bundle, as one user would feel them."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,9 @@ def measure(bundle: Path, queries: Queries, *, n_runs: int = 200) -> Measured:
     if len(queries) == 0:
         raise ArtifactError("Measuring needs at least one query", received=bundle)
     model = OnnxRecommender.load(bundle, n_threads=1)
-    asked = [model.feed(_one(queries, row)) for row in range(min(len(queries), n_runs))]
+    asked = [
+        model.feed(queries.take(slice(row, row + 1))) for row in range(min(len(queries), n_runs))
+    ]
     times_s = []
     for run in range(-N_WARM, n_runs):
         start_s = time.perf_counter()
@@ -53,9 +55,3 @@ def measure(bundle: Path, queries: Queries, *, n_runs: int = 200) -> Measured:
     p50_s, p99_s = np.percentile(times_s, [50, 99])
     size_mb = (bundle / MODEL).stat().st_size / 1e6
     return Measured(size_mb, 1e3 * float(p50_s), 1e3 * float(p99_s))
-
-
-def _one(queries: Queries, row: int) -> Queries:
-    """A single question."""
-    names = queries.__dataclass_fields__
-    return replace(queries, **{name: getattr(queries, name)[row : row + 1] for name in names})
