@@ -1,6 +1,5 @@
 """``chronotope promote``, ``rollback`` and ``history``: who answers, since when and why."""
 
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
-from chronotope.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
     from chronotope.registry.journal import Promotion
@@ -32,25 +30,9 @@ def promote(
 ) -> None:
     """Make a version the champion by hand, without the gate; its files are verified."""
     with command(f"Promoting version {version}") as console:
-        from chronotope.artifact.bundle import read_manifest
-        from chronotope.registry import promotion
-        from chronotope.registry.models import download
-        from chronotope.steps.champion import open_registry
+        from chronotope.steps.change_champion import promote_by_hand
 
-        _check_version(version)
-        store = open_registry(root, dataset)
-        read_manifest(download(store, dataset, version))
-        before = promotion.current_champion(store, dataset)
-        if not dry_run:
-            promotion.promote(
-                store,
-                dataset,
-                version,
-                expected_champion=before,
-                key=f"by hand {uuid.uuid4()}",
-                reason=reason,
-            )
-    result = {"dataset": dataset, "champion": version, "previous": before, "dry_run": dry_run}
+        result = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
     if as_json:
         print_json(result)
     else:
@@ -66,15 +48,9 @@ def rollback(
 ) -> None:
     """Return to the champion before the present one; can be repeated."""
     with command(f"Rolling {dataset} back") as console:
-        from chronotope.registry import promotion
-        from chronotope.steps.champion import champion_version, earlier_champion, open_registry
+        from chronotope.steps.change_champion import roll_back
 
-        store = open_registry(root, dataset)
-        before = champion_version(store, dataset)
-        after = earlier_champion(store, dataset)
-        if not dry_run:
-            after = promotion.rollback(store, dataset, reason, expected_champion=before).version
-    result = {"dataset": dataset, "champion": after, "previous": before, "dry_run": dry_run}
+        result = roll_back(root, dataset, reason, dry_run=dry_run)
     if as_json:
         print_json(result)
     else:
@@ -93,11 +69,6 @@ def history(dataset: Dataset, root: Root = Path(), as_json: AsJson = False) -> N
         print_json({"dataset": dataset, "history": lines})
     else:
         console.print(_table(entries) if entries else "Nothing was promoted yet.")
-
-
-def _check_version(version: str) -> None:
-    if not version.isdecimal():
-        raise ConfigError("A version is a number", received=version, way_out="Write it like 3")
 
 
 def _sentence(result: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +26,9 @@ class Watermark(BaseModel):
         None, description="Version of the events that the last finished retraining saw"
     )
     learned_at: datetime | None = Field(None, description="When that retraining had finished")
+    retraining: dict[str, Any] | None = Field(
+        None, description="Decision whose retraining has begun and has not finished"
+    )
 
 
 def read_watermark(path: Path) -> Watermark:

@@ -22,6 +22,7 @@ from chronotope.registry.models import download
 from chronotope.registry.promotion import current_champion, history
 from chronotope.registry.store import MlflowStore, open_store
 from chronotope.steps.retrain import LATEST, known_share, why_not_warm
+from chronotope.steps.run_folder import kept_settings, run_folder
 
 _DAY_S = 86_400
 
@@ -75,7 +76,7 @@ def reigning(store: MlflowStore, workspace: Workspace, dataset: str) -> Reigning
 def weigh(
     dataset: str, features: Path, version: int, workspace: Workspace, config: FeedbackConfig
 ) -> dict[str, Any]:
-    """Decide whether and how to retrain.
+    """Decide whether and how to retrain; a retraining that was cut off comes first.
 
     Args:
         dataset: Name of the dataset.
@@ -86,13 +87,17 @@ def weigh(
 
     Returns:
         ``action``, ``mode``, ``reasons``; ``shift``: what was measured; ``champion``,
-        ``learned_version`` (None without) and ``version``.
+        ``learned_version`` (None without), ``version``, and ``plan``: what a retraining
+        starts from (``features``, ``run``, ``champion_run``, ``after_s``). JSON-able.
     """
-    store = open_store(workspace.mlruns)
-    king, mark = reigning(store, workspace, dataset), read_watermark(mark_path(workspace, dataset))
+    mark = read_watermark(mark_path(workspace, dataset))
+    if mark.retraining is not None:
+        return mark.retraining
+    king = reigning(open_store(workspace.mlruns), workspace, dataset)
     learned = _learned(king, mark)
     shift = _shift(Lake(workspace.lake(dataset)), learned, version, config)
     decision = decide(shift, _standing(king, mark, features), config)
+    retrains = king is not None and decision.action == "retrain"
     return {
         **asdict(decision),
         "reasons": list(decision.reasons),
@@ -100,14 +105,41 @@ def weigh(
         "champion": None if king is None else king.version,
         "learned_version": learned,
         "version": version,
+        "plan": _plan(king, features, decision.mode, workspace) if king and retrains else {},
     }
+
+
+def begin(dataset: str, decision: dict[str, Any], workspace: Workspace) -> None:
+    """Note that a retraining begins, so that it is finished whatever happens."""
+    _mark(dataset, workspace, retraining=decision)
+
+
+def give_up(dataset: str, workspace: Workspace) -> None:
+    """Note that a retraining failed; what is new stays new and is weighed again."""
+    _mark(dataset, workspace, retraining=None)
 
 
 def settle(dataset: str, version: int, workspace: Workspace) -> None:
     """Note that a retraining on a version of the events has finished, however it ended."""
+    now = datetime.now(UTC)
+    _mark(dataset, workspace, retraining=None, learned_version=version, learned_at=now)
+
+
+def _mark(dataset: str, workspace: Workspace, **told: Any) -> None:
     path = mark_path(workspace, dataset)
-    told = {"learned_version": version, "learned_at": datetime.now(UTC)}
     write_watermark(path, read_watermark(path).model_copy(update=told))
+
+
+def _plan(king: Reigning, features: Path, mode: str, workspace: Workspace) -> dict[str, Any]:
+    settings = kept_settings(king.run, workspace.root)
+    purpose = f"{mode}, after version {king.version}"
+    run = run_folder(features, king.run.parent.name, settings, purpose=purpose)
+    return {
+        "features": str(features),
+        "run": str(run),
+        "champion_run": str(king.run),
+        "after_s": king.trained_until_s,
+    }
 
 
 def _learned(king: Reigning | None, mark: Watermark) -> int | None:

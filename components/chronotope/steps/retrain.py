@@ -69,11 +69,19 @@ def parameters_of(run: Path, settings: TrainSettings) -> dict[str, Any]:
         settings: Where its search started.
     """
     for step in PARAMETERS:
-        path = run / f"{step}.json"
-        if path.exists():
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["result"]["params"]
-            return found
+        found = _result(run, step)
+        if found is not None:
+            columns = _result(run, "select_columns") or {}
+            kept = {"context": columns["kept"]} if columns else {}
+            return {**found["params"], **kept}
     return starting_point(settings)
+
+
+def _result(run: Path, step: str) -> dict[str, Any] | None:
+    path = run / f"{step}.json"
+    if not path.exists():
+        return None
+    return dict(json.loads(path.read_text(encoding="utf-8"))["result"])
 
 
 def why_not_warm(features: Path, earlier: Path, trained: Path) -> str:

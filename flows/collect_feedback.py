@@ -1,0 +1,214 @@
+"""Take in what users did since, and retrain the champion when that is worth it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.loading import load_spec
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.take import Intake, take_in
+from chronotope.feedback.weigh import begin, give_up, settle, weigh
+from chronotope.lake import Lake
+from chronotope.steps.exclusive import exclusively
+from chronotope.steps.once import once
+from chronotope.steps.retrain import freeze_later_folds, learn_on, parameters_of
+from chronotope.steps.run_folder import kept_settings
+from chronotope.steps.settings import TrainSettings
+from flows.ingest_events import TASK, IngestSettings, write_features
+from flows.train_model import (
+    compress,
+    fit,
+    judge,
+    publish,
+    register_and_promote,
+    report,
+    verdict_of,
+)
+
+
+@flow(name="collect-feedback", result_serializer="json")
+def collect_feedback(
+    dataset: str,
+    feedback: FeedbackConfig = FeedbackConfig(),  # noqa: B008 - frozen
+    ingestion: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Take in new interactions, decide whether they are worth a training, retrain, promote.
+
+    Interactions come from the service's log and from ``*.jsonl`` files dropped into
+    ``data/inbox/<dataset>``. Running it twice changes nothing; a run that was killed goes on
+    after its last finished step.
+
+    Args:
+        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
+        feedback: When to retrain and what is kept out.
+        ingestion: Where data are, and how rows are checked.
+
+    Returns:
+        ``taken`` (new + duplicates + quarantined = read), ``decision`` with its reasons, and
+        ``promoted``: None without a retraining.
+    """
+    name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
+    waits = lambda: get_run_logger().info("Waiting for another run on %s", name)  # noqa: E731
+    with exclusively(Workspace(ingestion.root), name, on_wait=waits):
+        taken = take_new(dataset, feedback, ingestion)
+        if taken["version"] is None:
+            decision = {"action": "nothing", "mode": "", "reasons": ["the lake holds no events"]}
+            return {"taken": taken, "decision": decision, "promoted": None}
+        features = write_features(dataset, ingestion)
+        decision = weigh_news(name, features, feedback, ingestion)
+        promoted = None
+        if decision["action"] == "retrain":
+            promoted = retrain(name, decision, {"events": taken, "features": features}, ingestion)
+        publish_feedback(name, taken, decision, promoted)
+    return {"taken": taken, "decision": decision, "promoted": promoted}
+
+
+def retrain(
+    dataset: str, decision: dict[str, Any], taken: dict[str, Any], ingestion: IngestSettings
+) -> dict[str, Any]:
+    """Train the champion's successor and let it win the place, or say why it does not.
+
+    Args:
+        dataset: Name of the dataset.
+        decision: What ``weigh_news`` returned.
+        taken: Counts of the ``events`` and the ``features``.
+        ingestion: Its root is where everything lies.
+
+    Returns:
+        What ``promote_bundle`` returned.
+    """
+    workspace, plan = Workspace(ingestion.root), decision["plan"]
+    features, run = Path(plan["features"]), Path(plan["run"])
+    settings = kept_settings(Path(plan["champion_run"]), ingestion.root)
+    begin(dataset, decision, workspace)
+    try:
+        tuned = prepare(decision, settings)
+        trained = learn(decision, settings, tuned["params"])
+        compressed = compress(features, settings, run, trained, taken["features"]["data_version"])
+        bundle = Path(compressed["bundle"])
+        judged = judge(features, settings, run, bundle)
+        promoted = register_and_promote(features, settings, run, bundle, judged)
+        found = {"compressed": compressed, "judged": judged, "promoted": promoted, "tuned": tuned}
+        written = report(run, settings, taken, {**found, "selected": tuned["selected"]})
+    except Exception:
+        give_up(dataset, workspace)
+        raise
+    publish(dataset, judged, promoted, written)
+    settle(dataset, decision["version"], workspace)
+    return promoted
+
+
+@task(**TASK)
+def take_new(dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings) -> dict[str, Any]:
+    """Read what is new since the watermark; good rows to the lake, others to quarantine.
+
+    Args:
+        dataset: Name or YAML file.
+        feedback: Guards.
+        ingestion: Where things are.
+
+    Returns:
+        The fields of ``Taken``, ``n_good``, and ``version`` of the events, None without any.
+    """
+    spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
+    workspace = Workspace(ingestion.root)
+    found = take_in(Intake(spec, workspace, ingestion.suites, feedback))
+    lake = Lake(workspace.lake(spec.name))
+    version = lake.version("events") if lake.exists("events") else None
+    counts = {**asdict(found), "reasons": dict(found.reasons)}
+    return {**counts, "n_good": found.n_new + found.n_duplicates, "version": version}
+
+
+@task(**TASK)
+def weigh_news(
+    dataset: str, features: dict[str, Any], feedback: FeedbackConfig, ingestion: IngestSettings
+) -> dict[str, Any]:
+    """Decide what to do with the events that no training has seen.
+
+    Args:
+        dataset: Name of the dataset.
+        features: What ``write_features`` returned.
+        feedback: Bounds, mode, and whether somebody insists.
+        ingestion: Its root is where everything lies.
+    """
+    version = int(features["data_version"].split(",")[0].removeprefix("events@"))
+    workspace = Workspace(ingestion.root)
+    return weigh(dataset, Path(features["path"]), version, workspace, feedback)
+
+
+@task(**TASK)
+def prepare(decision: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
+    """Cut time behind the champion's training, and take its parameters over.
+
+    Args:
+        decision: What ``weigh_news`` returned.
+        settings: The champion's.
+
+    Returns:
+        ``params``, and ``folds`` and ``selected`` as a search would have left them: empty.
+    """
+    plan = decision["plan"]
+    features, run = Path(plan["features"]), Path(plan["run"])
+    cut = lambda: freeze_later_folds(features, settings, run, plan["after_s"])  # noqa: E731
+    once(run, "freeze_folds", cut)
+    params = once(run, "take_parameters", lambda: _taken_over(plan, settings))
+    return dict(params)
+
+
+@task(**TASK)
+def learn(decision: dict[str, Any], settings: TrainSettings, params: dict[str, Any]) -> Path:
+    """Let the champion's network learn on, or train a new one with its parameters.
+
+    Args:
+        decision: What ``weigh_news`` returned.
+        settings: The champion's.
+        params: Its parameters.
+    """
+    plan = decision["plan"]
+    features, run = Path(plan["features"]), Path(plan["run"])
+    if decision["mode"] == "full":
+        return fit.fn(features, settings, run, params)
+    champion = Path(plan["champion_run"]) / "model.pt"
+    return Path(once(run, "learn_on", lambda: learn_on(features, run, champion)))
+
+
+@task(**TASK)
+def publish_feedback(
+    dataset: str, taken: dict[str, Any], decision: dict[str, Any], promoted: dict[str, Any] | None
+) -> None:
+    """Show what came in, what was decided and why, and what became of it.
+
+    Args:
+        dataset: Name of the dataset.
+        taken: What ``take_new`` returned.
+        decision: What ``weigh_news`` returned.
+        promoted: What ``retrain`` returned, if anything.
+    """
+    key = f"feedback-{dataset.replace('_', '-')}"
+    names = ("n_read", "n_new", "n_duplicates", "n_quarantined")
+    rows = [{"what": name.removeprefix("n_"), "rows": taken[name]} for name in names]
+    rows += [{"what": f"quarantined: {why}", "rows": n} for why, n in taken["reasons"].items()]
+    create_table_artifact(rows, key=key, description="Interactions since the last run")
+    words = decision_of(decision) + (f"\n\n{verdict_of(promoted)}" if promoted else "")
+    create_markdown_artifact(words, key=f"{key}-decision", description="Retrain or not, and why")
+
+
+def decision_of(decision: dict[str, Any]) -> str:
+    """A decision and its reasons, as Markdown.
+
+    Args:
+        decision: What ``weigh_news`` returned.
+    """
+    mode = f" ({decision['mode']})" if decision["mode"] else ""
+    reasons = "\n".join(f"- {reason}" for reason in decision["reasons"])
+    return f"**Decision: {decision['action']}{mode}.**\n\n{reasons}"
+
+
+def _taken_over(plan: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
+    params = parameters_of(Path(plan["champion_run"]), settings)
+    selected = {"kept": params.get("context", []), "columns": []}
+    return {"params": params, "folds": {}, "selected": selected}
