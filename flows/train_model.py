@@ -16,6 +16,7 @@ from chronotope.steps.publish_training import publish_training
 from chronotope.steps.report_training import report_training
 from chronotope.steps.run_folder import run_folder
 from chronotope.steps.search import freeze_folds
+from chronotope.steps.select_columns import select_columns
 from chronotope.steps.settings import TrainSettings
 from chronotope.steps.train_final import train_final
 from chronotope.steps.tune_parameters import tune_parameters
@@ -51,12 +52,14 @@ def train_model(
     features, name = Path(taken["features"]["path"]), taken["events"]["dataset"]
     run = run_folder(features, name, settings)
     best = choose_parameters(features, settings, run)
-    trained = fit(features, settings, run, best["params"])
+    selected = choose_columns(features, settings, run, best["params"])
+    trained = fit(features, settings, run, {**best["params"], "context": selected["kept"]})
     compressed = compress(features, settings, run, trained, taken["features"]["data_version"])
     bundle = Path(compressed["bundle"])
     judged = judge(features, settings, run, bundle)
     promoted = register_and_promote(features, settings, run, bundle, judged)
-    found = {"tuned": best, "compressed": compressed, "judged": judged, "promoted": promoted}
+    chosen = {"tuned": best, "selected": selected, "compressed": compressed}
+    found = {**chosen, "judged": judged, "promoted": promoted}
     written = report(run, settings, taken, {**found, "ingesting": ingesting})
     publish(name, judged, promoted, written)
     costs = {"ingest_events": ingesting, **step_costs(run)}
@@ -68,6 +71,15 @@ def choose_parameters(features: Path, settings: TrainSettings, run: Path) -> dic
     """Freeze the folds and search hyper-parameters over them."""
     once(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
     return dict(once(run, "tune_parameters", lambda: tune_parameters(features, settings, run)))
+
+
+@task(**_TASK)
+def choose_columns(
+    features: Path, settings: TrainSettings, run: Path, params: dict[str, Any]
+) -> dict[str, Any]:
+    """Keep the context columns that help on later time; a log without any costs nothing."""
+    work = lambda: select_columns(features, settings, run, params)  # noqa: E731
+    return dict(once(run, "select_columns", work))
 
 
 @task(**_TASK)

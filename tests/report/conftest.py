@@ -5,6 +5,7 @@ import pytest
 from chronotope.report.data import (
     CandidateRow,
     CardText,
+    ColumnRow,
     Coverage,
     Estimate,
     FoldRow,
@@ -44,6 +45,10 @@ def full(bare: ReportData) -> ReportData:
             ),
             "folds": (FoldRow(fold=0, model="spacetime", value=0.498),),
             "slices": (SliceRow(name="cold users", n_targets=1234, metrics={"acc_10": 0.125}),),
+            "columns": (
+                ColumnRow(name="rain", lost=Estimate(value=0.031, low=0.02, high=0.04), kept=True),
+                ColumnRow(name="moon<", lost=Estimate(value=0.0, low=-0.1, high=0.1), kept=False),
+            ),
             "when": WhenCalibration(
                 pit_counts=(10, 20, 30), coverage=(Coverage(nominal=0.8, actual=0.773),), nll=3.78
             ),

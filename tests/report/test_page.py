@@ -45,7 +45,7 @@ def _tags(html: str) -> _Tags:
 def test_every_tag_is_closed(full: ReportData) -> None:
     tags = _tags(render_report(full))
     assert tags.open == []
-    assert tags.seen.count("section") == 10
+    assert tags.seen.count("section") == 11
     assert tags.seen.count("svg") == 4
 
 
@@ -64,6 +64,8 @@ def test_numbers_shown(full: ReportData) -> None:
         "0.40 %",
         "61.2",
         "3.780",
+        '0.031<small>0.020\N{EN DASH}0.040</small></td><td class="n">listened to',
+        '<th scope="row">moon&lt;</th>',
     ):
         assert shown in html
 

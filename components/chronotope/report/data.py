@@ -39,6 +39,14 @@ class SliceRow(_Frozen):
     metrics: dict[str, float]
 
 
+class ColumnRow(_Frozen):
+    """What a context column is worth: reciprocal rank lost when it is shuffled."""
+
+    name: str
+    lost: Estimate
+    kept: bool
+
+
 class Coverage(_Frozen):
     """How often the truth fell inside an interval of a nominal level."""
 
@@ -123,6 +131,7 @@ class ReportData(_Frozen):
     main_metric: str = Field(default="ndcg_10", description="The metric drawn, and in the folds")
     folds: tuple[FoldRow, ...] = ()
     slices: tuple[SliceRow, ...] = ()
+    columns: tuple[ColumnRow, ...] = ()
     when: WhenCalibration | None = None
     map_points: tuple[MapPoint, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()

@@ -16,6 +16,7 @@ _SECTIONS = (
     sections.models,
     sections.folds,
     sections.slices,
+    sections.columns,
     sections.when,
     sections.where,
     sections.compression,

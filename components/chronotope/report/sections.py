@@ -131,6 +131,23 @@ def slices(data: ReportData) -> str:
     return _section("Slices", _table(f"The {_role(data)} on parts of the targets.", heads, rows))
 
 
+def columns(data: ReportData) -> str:
+    """What each context column is worth on later time."""
+    rows: list[Row] = [
+        (
+            [escape(row.name), _estimate(row.lost), "listened to" if row.kept else "dropped"],
+            False,
+        )
+        for row in data.columns
+    ]
+    caption = (
+        "MRR lost on the latest folds when the column is shuffled, with its 95 % interval; "
+        "columns whose interval reaches zero are dropped."
+    )
+    heads = ["Column", "MRR lost", "Verdict"]
+    return _section("Context", _table(caption, heads, rows)) if rows else ""
+
+
 def when(data: ReportData) -> str:
     """Calibration of the predicted moment."""
     if data.when is None:

@@ -10,6 +10,7 @@ import numpy as np
 from chronotope.report.data import (
     CandidateRow,
     CardText,
+    ColumnRow,
     Coverage,
     Estimate,
     FoldRow,
@@ -45,8 +46,8 @@ def report_training(
         run: Folder of the training.
         settings: What it was told.
         ingested: What ``ingest_events`` returned.
-        found: Results of the steps ``tuned``, ``compressed``, ``judged`` and ``promoted``;
-            ``ingesting``, if there, is what the ingestion cost (``seconds``, ``peak_mb``).
+        found: Results of the steps ``tuned``, ``selected``, ``compressed``, ``judged`` and
+            ``promoted``; ``ingesting``, if there, is what the ingestion cost (``seconds``, ``peak_mb``).
 
     Returns:
         Paths of ``report`` and ``card``.
@@ -81,6 +82,7 @@ def _data(
         models=tuple(_model_row(name, judged) for name in judged["models"]),
         folds=_fold_rows(found["tuned"]["folds"]),
         slices=tuple(_slice_row(name, challenger) for name in SLICES if challenger[f"n_{name}"]),
+        columns=_column_rows(found["selected"]),
         when=_when(judged["when"]),
         map_points=_map_points(run),
         candidates=_candidate_rows(found["compressed"]["candidates"]),
@@ -120,6 +122,17 @@ def _fold_rows(values: dict[str, list[float]]) -> tuple[FoldRow, ...]:
         FoldRow(fold=fold, model=_shown(name), value=value)
         for name, of in values.items()
         for fold, value in enumerate(of)
+    )
+
+
+def _column_rows(selected: dict[str, Any]) -> tuple[ColumnRow, ...]:
+    return tuple(
+        ColumnRow(
+            name=row["name"],
+            lost=Estimate(value=row["lost"], low=row["low"], high=row["high"]),
+            kept=row["name"] in selected["kept"],
+        )
+        for row in selected["columns"]
     )
 
 
