@@ -47,7 +47,8 @@ def report_training(
         settings: What it was told.
         ingested: What ``ingest_events`` returned.
         found: Results of the steps ``tuned``, ``selected``, ``compressed``, ``judged`` and
-            ``promoted``; ``ingesting``, if there, is what the ingestion cost (``seconds``, ``peak_mb``).
+            ``promoted``; ``ingesting``, if there, is what the ingestion cost (``seconds``,
+            ``peak_mb``).
 
     Returns:
         Paths of ``report`` and ``card``.
