@@ -12,6 +12,7 @@ from chronotope.cli.doctor import doctor
 from chronotope.cli.ingest import ingest
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
+from chronotope.cli.serve import serve
 from chronotope.cli.train import train
 from chronotope.cli.versions import history, promote, rollback
 
@@ -24,6 +25,7 @@ app.command()(demo)
 app.command()(ingest)
 app.command()(train)
 app.command()(recommend)
+app.command()(serve)
 app.command()(promote)
 app.command()(rollback)
 app.command()(history)

@@ -26,6 +26,7 @@ class ChronotopeError(Exception):
             received: The offending value, shown shortened; left out when None.
             way_out: What the user can do about it.
         """
+        self.what, self.received, self.way_out = what, received, way_out
         parts = [what]
         if received is not None:
             text = str(received)

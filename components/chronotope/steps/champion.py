@@ -46,12 +46,11 @@ def known_datasets(root: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in Workspace(root).lake("").glob("*") if path.is_dir()))
 
 
-def open_registry(root: Path, dataset: str) -> MlflowStore:
-    """The registry of a dataset that was ingested; makes no folder where there was none.
+def require_dataset(root: Path, dataset: str) -> None:
+    """See that a dataset was ingested.
 
     Raises:
         ConfigError: No such dataset below the root.
-        StoreError: Nothing has been trained yet.
     """
     if dataset not in known_datasets(root):
         raise ConfigError(
@@ -59,6 +58,16 @@ def open_registry(root: Path, dataset: str) -> MlflowStore:
             received=dataset,
             way_out=f"Ingest it first, or choose one of: {_listed(known_datasets(root))}",
         )
+
+
+def open_registry(root: Path, dataset: str) -> MlflowStore:
+    """The registry of a dataset that was ingested; makes no folder where there was none.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: Nothing has been trained yet.
+    """
+    require_dataset(root, dataset)
     if not (Workspace(root).mlruns / "mlflow.db").is_file():
         raise _no_champion(dataset)
     return open_store(Workspace(root).mlruns)
@@ -74,6 +83,16 @@ def champion_version(store: MlflowStore, dataset: str) -> str:
     if version is None:
         raise _no_champion(dataset)
     return version
+
+
+def reigning_version(root: Path, dataset: str) -> str | None:
+    """Version of the champion by the journal alone: cheap, for whoever looks often.
+
+    Returns:
+        None if nothing was promoted yet.
+    """
+    path = Workspace(root).mlruns / "promotions.db"
+    return Journal(path).champion(dataset) if path.is_file() else None
 
 
 def earlier_champion(store: MlflowStore, dataset: str) -> str:

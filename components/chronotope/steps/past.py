@@ -84,6 +84,7 @@ def as_queries(
     at: datetime,
     *,
     place_idx: int = UNKNOWN,
+    offset_min: int | None = None,
     context: Mapping[str, float] | None = None,
 ) -> Queries:
     """One question at a moment whose time is told, with the whole past.
@@ -93,10 +94,13 @@ def as_queries(
         user_idx: Who asks; 0 for a stranger.
         at: The moment, with a time zone.
         place_idx: Where the user is; 0 if unknown.
+        offset_min: Minutes to add to UTC for the user's clock; None takes those of the
+            last event, or of the moment without one.
         context: What else is known of the moment, by column.
     """
     past = past.known()
-    offset = int(past.utc_offset_min[-1]) if len(past) else _told_offset_min(at)
+    if offset_min is None:
+        offset_min = int(past.utc_offset_min[-1]) if len(past) else _told_offset_min(at)
     padding = max(0, 1 - len(past))  # at least one column
 
     def row(values: Int32) -> Int32:
@@ -110,7 +114,7 @@ def as_queries(
         utc_offset_min=row(past.utc_offset_min),
         place_idx=row(past.place_idx),
         request_s=np.array([int(at.timestamp())], np.int64),
-        request_offset_min=np.array([offset], np.int32),
+        request_offset_min=np.array([offset_min], np.int32),
         request_place_idx=np.array([place_idx], np.int32),
         time_given=np.ones(1, np.bool_),
         context=known,

@@ -1,0 +1,218 @@
+"""The application: which address does what."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Body, FastAPI, Query, Response
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
+
+from chronotope.contracts.errors import StoreError
+from chronotope.contracts.workspace import Workspace
+from chronotope.lake import Interaction, InteractionLog
+from chronotope.serving.asking import Asking
+from chronotope.serving.directory import directory_page
+from chronotope.serving.guard import Guard
+from chronotope.serving.impressions import ImpressionWriter
+from chronotope.serving.predicting import explain, predict
+from chronotope.serving.problems import PROBLEMS, handle_problems
+from chronotope.serving.questions import (
+    Delivery,
+    Moment,
+    Posted,
+    PredictRequest,
+    Question,
+    RecommendRequest,
+    Text,
+)
+from chronotope.serving.recommending import Recommending
+from chronotope.serving.replies import Alive, Explained, Kept, Predicted, Recommended
+from chronotope.serving.settings import ServeSettings
+from chronotope.serving.telemetry import Telemetry
+from chronotope.serving.watch import Watcher
+from chronotope.steps.champion import Champion, load_champion, reigning_version
+
+R = TypeVar("R")
+
+
+class Service:
+    """What the endpoints share, opened once."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        load: Callable[[Path, str], Champion],
+        reigning: Callable[[Path, str], str | None],
+    ) -> None:
+        """Open the log, and the champion if there is one.
+
+        Args:
+            settings: Of the service.
+            load: Opens the champion.
+            reigning: Version of the champion.
+        """
+        self.settings, self.telemetry = settings, Telemetry()
+        self.log = InteractionLog(Workspace(settings.root).interactions(settings.dataset))
+        self.watcher = Watcher(
+            settings,
+            self.telemetry,
+            load=load,
+            reigning=reigning,
+            every_poll=lambda: self.asking.live.catch_up(),
+        )
+        self.asking = Asking(settings, self.log, self.watcher, self.telemetry)
+        self.shown = ImpressionWriter(self.log, self.telemetry.impressions_lost.inc)
+        self.recommending = Recommending(
+            settings, self.asking, self.telemetry, self.shown if settings.log_answers else None
+        )
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="answer")
+
+    @asynccontextmanager
+    async def running(self, _: FastAPI) -> AsyncIterator[None]:
+        """Look for champions and log answers while the application runs."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, self.watcher.look)
+        self.watcher.start()
+        self.shown.start()
+        yield
+        self.watcher.stop()
+        self._pool.shutdown()
+        self.shown.stop()
+        self.log.close()
+
+    async def in_time(self, work: Callable[..., R], *given: Any) -> R:
+        """Work in a thread, given up after the time limit.
+
+        Raises:
+            StoreError: It took too long.
+        """
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
+        try:
+            return await asyncio.wait_for(future, self.settings.time_limit_s)
+        except TimeoutError:
+            raise StoreError(
+                "The answer took too long",
+                received=f"more than {self.settings.time_limit_s:g} s",
+                way_out="Ask again; if it stays so, give the service more threads",
+            ) from None
+
+    def keep(self, records: list[Posted]) -> Kept:
+        """Log records; they are on the disk, and count, when this returns."""
+        new = self.log.append([_interaction(record) for record in records])
+        self.asking.live.catch_up()
+        opened = self.watcher.opened_or_none
+        told = [record.item_id for record in records if record.kind == "event"]
+        n_unknown = sum(item not in opened.item_of for item in told) if opened else 0
+        for kind, n in (("event", len(told)), ("impression", len(records) - len(told))):
+            self.telemetry.interactions.labels(kind).inc(n)
+        self.telemetry.repeated.inc(len(records) - new)
+        return Kept(received=len(records), new=new, n_unknown=n_unknown)
+
+
+def create_app(
+    settings: ServeSettings,
+    *,
+    load: Callable[[Path, str], Champion] = load_champion,
+    reigning: Callable[[Path, str], str | None] = reigning_version,
+) -> FastAPI:
+    """The service of one dataset as an ASGI application.
+
+    Args:
+        settings: Of the service.
+        load: Opens the champion.
+        reigning: Version of the champion.
+
+    Raises:
+        StoreError: The interaction log cannot be used.
+    """
+    service = Service(settings, load, reigning)
+    app = FastAPI(
+        title="Chronotope",
+        summary="What a user does next, when and where.",
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=service.running,
+        responses=PROBLEMS,
+    )
+    app.state.service = service
+    _add_answers(app, service)
+    _add_posts(app, service)
+    _add_states(app, service)
+    handle_problems(app)
+    paths = [str(getattr(route, "path", "")) for route in app.routes]
+    app.add_middleware(Guard, settings=settings, telemetry=service.telemetry, paths=paths)
+    return app
+
+
+def _add_answers(app: FastAPI, service: Service) -> None:
+    dataset = service.settings.dataset
+
+    @app.post("/recommend", response_model=Recommended)
+    async def recommend(question: RecommendRequest) -> Response:
+        """Items for a user, or for a history, at a moment and a place."""
+        return _json(await service.in_time(service.recommending.recommend, question))
+
+    @app.post("/predict", response_model=Predicted)
+    async def predict_next(question: PredictRequest) -> Response:
+        """What a user does next, when, with intervals, and where."""
+        return _json(await service.in_time(predict, service.asking, dataset, question))
+
+    @app.get("/explain", response_model=Explained)
+    async def explain_items(
+        user_id: Annotated[Text, Query(description="As in the log.")],
+        item_id: Annotated[Text | None, Query(description="The likeliest if left out.")] = None,
+        at: Annotated[Moment | None, Query(description="Now if left out.")] = None,
+        k: Annotated[int, Query(ge=1, le=1000, description="Number of items.")] = 10,
+    ) -> Response:
+        """Why an item has its rank, or why the likeliest are the likeliest."""
+        question = Question(user_id=user_id, at=at, k=k)
+        return _json(await service.in_time(explain, service.asking, dataset, question, item_id))
+
+
+def _add_posts(app: FastAPI, service: Service) -> None:
+    @app.post("/events", response_model=Kept)
+    async def post_events(
+        records: Annotated[Delivery, Body(description="What users did or were shown.")],
+    ) -> Response:
+        """Keep events and impressions. Once this answers 200 they are on the disk, each once."""
+        many = records if isinstance(records, list) else [records]
+        return _json(await service.in_time(service.keep, many))
+
+
+def _add_states(app: FastAPI, service: Service) -> None:
+    def alive(status: str) -> Alive:
+        opened = service.watcher.opened_or_none
+        version = opened.champion.version if opened else None
+        return Alive(status=status, dataset=service.settings.dataset, version=version)
+
+    @app.get("/health", response_model=Alive)
+    async def health() -> Response:
+        """Whether the service runs."""
+        return _json(alive("running"))
+
+    @app.get("/ready", response_model=Alive)
+    async def ready() -> Response:
+        """Whether a champion answers; 503 if not."""
+        _ = service.watcher.opened
+        return _json(alive("ready"))
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(service.telemetry.page(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(directory_page(app.openapi()))
+
+
+def _interaction(record: Posted) -> Interaction:
+    payload = record.model_dump(mode="json", exclude={"kind", "key"}, exclude_none=True)
+    return Interaction(key=record.key, kind=record.kind, payload=payload)
+
+
+def _json(reply: BaseModel) -> Response:
+    return Response(reply.model_dump_json(), media_type="application/json")

@@ -1,0 +1,114 @@
+"""From a question to the model's scores: the one way every endpoint goes."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from chronotope.artifact.onnx_recommender import Answers
+from chronotope.lake import InteractionLog
+from chronotope.serving.live import LiveEvent, LiveState, past_of
+from chronotope.serving.lru import LruCache
+from chronotope.serving.opened import Opened
+from chronotope.serving.questions import Question
+from chronotope.serving.settings import ServeSettings
+from chronotope.serving.telemetry import Telemetry
+from chronotope.serving.watch import Watcher
+from chronotope.steps.past import Past, as_queries
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with what is known of who asks.
+
+    Attributes:
+        opened: The champion that answers.
+        at: The moment, whole seconds.
+        user_idx: The champion's index; 0 for a stranger.
+        past: Events before the moment that the champion knows.
+        n_history: Events before the moment.
+        n_live: Events the service was told; a new one makes older answers out of date.
+    """
+
+    opened: Opened
+    at: datetime
+    user_idx: int
+    past: Past
+    n_history: int
+    n_live: int
+
+    @property
+    def n_unknown(self) -> int:
+        """Events that the champion has to skip."""
+        return self.n_history - len(self.past)
+
+
+class Asking:
+    """Finds who asks and runs the graph."""
+
+    def __init__(
+        self, settings: ServeSettings, log: InteractionLog, watcher: Watcher, telemetry: Telemetry
+    ) -> None:
+        """Read the live state from the log.
+
+        Args:
+            settings: Of the service.
+            log: The interaction log.
+            watcher: Holds the champion.
+            telemetry: Counts.
+        """
+        self._watcher, self._telemetry = watcher, telemetry
+        self.live = LiveState(log, LruCache(settings.cached_users, telemetry.cache("users")))
+
+    def asked(self, question: Question) -> Asked:
+        """Find out who asks, and when.
+
+        Raises:
+            StoreError: There is no champion yet.
+        """
+        opened, at = self._watcher.opened, moment_of(question)
+        if question.user_id is not None:
+            state = self.live.of(question.user_id, opened)
+            user_idx, whole, n_live = state.user_idx, state.past, state.n_live
+        else:
+            user_idx, whole, n_live = 0, past_of(_told(question), opened), 0
+        before = whole.before(int(at.timestamp()))
+        return Asked(opened, at, user_idx, before.known(), len(before), n_live)
+
+    def answer(self, asked: Asked, question: Question) -> Answers:
+        """Run the graph."""
+        self._telemetry.unknown_items.inc(asked.n_unknown)
+        if not asked.n_history:
+            self._telemetry.strangers.inc()
+        place_idx = asked.opened.place_of.get(question.place_id or "", 0)
+        queries = as_queries(
+            asked.past,
+            asked.user_idx,
+            asked.at,
+            place_idx=place_idx,
+            offset_min=question.utc_offset_min,
+            context=question.context,
+        )
+        started = time.perf_counter()
+        said = asked.opened.champion.model.answer(queries)
+        self._telemetry.model_seconds.observe(time.perf_counter() - started)
+        return said
+
+
+def moment_of(question: Question) -> datetime:
+    """The moment asked about; for now, the next whole second: what was just posted counts."""
+    if question.at is not None:
+        return question.at.replace(microsecond=0)
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+
+
+def _told(question: Question) -> list[LiveEvent]:
+    return [
+        LiveEvent(
+            round(event.occurred_at.timestamp() * 1_000_000),
+            event.item_id,
+            "",
+            event.place_id,
+            event.utc_offset_min,
+        )
+        for event in question.history or ()
+    ]

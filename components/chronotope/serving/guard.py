@@ -1,0 +1,156 @@
+"""Stands before every endpoint: key, rate, size and time, counted and logged without names."""
+
+import asyncio
+import hmac
+import logging
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chronotope.serving.settings import ServeSettings
+from chronotope.serving.telemetry import Telemetry
+
+_LOG = logging.getLogger(__name__)
+_OPEN = frozenset({"/health", "/ready"})  # for whoever starts and stops the service
+_CLIENTS = 10_000  # whose buckets are remembered
+
+
+class Buckets:
+    """Token buckets: each client may send ``burst`` at once and ``rate`` a second."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        """Start with full buckets."""
+        self._rate, self._burst = rate, burst
+        self._level: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, client: str, now_s: float) -> float:
+        """Take a token: 0, or the seconds until there is one."""
+        level, then_s = self._level.pop(client, (float(self._burst), now_s))
+        level = min(self._burst, level + (now_s - then_s) * self._rate)
+        wait_s = 0.0 if level >= 1 else (1 - level) / self._rate
+        self._level[client] = (level if wait_s else level - 1, now_s)
+        if len(self._level) > _CLIENTS:
+            self._level.popitem(last=False)
+        return wait_s
+
+
+class _Refused(Exception):  # noqa: N818 - it carries an answer
+    def __init__(self, status: int, what: str, way_out: str, **headers: str) -> None:
+        super().__init__(what)
+        self.status, self.what, self.way_out = status, what, way_out
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class Guard:
+    """ASGI middleware around the whole service."""
+
+    def __init__(
+        self, app: ASGIApp, settings: ServeSettings, telemetry: Telemetry, paths: Iterable[str]
+    ) -> None:
+        """Stand before an application.
+
+        Args:
+            app: The application.
+            settings: Of the service.
+            telemetry: Counts requests.
+            paths: Those that are counted by name.
+        """
+        self._app, self._settings, self._telemetry = app, settings, telemetry
+        self._paths = frozenset(paths)
+        rate = settings.rate_per_s
+        self._buckets = None if rate is None else Buckets(rate, settings.burst)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._through(scope, receive, noting)
+        except _Refused as refused:
+            body = {"what": refused.what, "way_out": refused.way_out}
+            reply = JSONResponse(body, refused.status, refused.headers)
+            await reply(scope, receive, noting)
+        except Exception as error:
+            _LOG.error("%s at %s", type(error).__name__, _places(error))
+            if not status:
+                await JSONResponse({"what": "Something went wrong"}, 500)(scope, receive, noting)
+        self._note(scope["path"], status, time.perf_counter() - started)
+
+    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        if scope["path"] not in _OPEN:
+            self._check_key(request)
+            self._check_rate(request)
+        if scope["method"] in {"POST", "PUT", "PATCH"}:
+            receive = _replay(await self._body(request), receive)
+        await self._app(scope, receive, send)
+
+    def _check_key(self, request: Request) -> None:
+        wanted = self._settings.api_key
+        if wanted is None:
+            return
+        given = request.headers.get("x-api-key", "")
+        if not hmac.compare_digest(given.encode(), wanted.get_secret_value().encode()):
+            raise _Refused(401, "The API key is missing or wrong", "Send it as X-API-Key")
+
+    def _check_rate(self, request: Request) -> None:
+        if self._buckets is None:
+            return
+        client = request.client.host if request.client else ""
+        wait_s = self._buckets.wait_s(client, time.monotonic())
+        if wait_s:
+            wait = str(int(wait_s) + 1)
+            raise _Refused(429, "Too many requests", f"Wait {wait} s", retry_after=wait)
+
+    async def _body(self, request: Request) -> bytes:
+        limit = self._settings.max_body_bytes
+        too_large = _Refused(413, "The request is too large", f"Send at most {limit} bytes")
+        told = request.headers.get("content-length", "0")
+        if told.isdecimal() and int(told) > limit:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.time_limit_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise too_large
+        except TimeoutError:
+            raise _Refused(408, "The request came too slowly", "Send it again") from None
+        return bytes(body)
+
+    def _note(self, path: str, status: int, seconds: float) -> None:
+        path = path if path in self._paths else "other"
+        self._telemetry.requests.labels(path, str(status)).inc()
+        self._telemetry.seconds.labels(path).observe(seconds)
+        _LOG.info("%s %d %.1f ms", path, status, 1000 * seconds)
+
+
+def _places(error: Exception) -> str:
+    """Where it happened; the message of a foreign error may name a user."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body at once; then whatever comes, such as the end of the connection."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replayed

@@ -1,0 +1,121 @@
+"""A champion opened for serving: ids as dictionaries, facts, what it makes of events."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.eventlog import Int32
+from chronotope.contracts.ids import IdMap
+from chronotope.contracts.workspace import Workspace
+from chronotope.lake import Lake
+from chronotope.serving.histories import Histories
+from chronotope.serving.lru import LruCache
+from chronotope.steps.champion import Champion
+from chronotope.steps.crowd import Crowd, day_of
+from chronotope.steps.item_facts import ItemFacts, read_item_facts
+from chronotope.steps.past import Past, as_queries, items_are_places
+from chronotope.steps.recommend import trained_until
+
+_CROWDS = 64  # days of which the crowd is kept
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One champion over one version of the lake; never changed, only replaced.
+
+    Attributes:
+        champion: The champion.
+        facts: What is known of its items and places.
+        histories: Everybody's events.
+        item_of, place_of, user_of: The champion's index of each id.
+        item_idx, place_idx: The champion's index of each event of the histories.
+        items_are_places: Whether an event without a place happens at its item.
+    """
+
+    champion: Champion
+    facts: ItemFacts
+    histories: Histories
+    item_of: dict[str, int]
+    place_of: dict[str, int]
+    user_of: dict[str, int]
+    item_idx: Int32
+    place_idx: Int32
+    items_are_places: bool
+    _crowds: LruCache[datetime, Crowd] = field(default_factory=lambda: LruCache(_CROWDS))
+
+    @classmethod
+    def over(cls, champion: Champion, root: Path, histories: Histories) -> Self:
+        """Read what the champion needs to answer, and see that it answers.
+
+        Raises:
+            ArtifactError: It does not.
+        """
+        words = champion.vocabulary
+        same = items_are_places(words)
+        item_idx = _translated(histories.item, words.items.index(histories.items))
+        place_idx = _translated(histories.place, words.places.index(histories.places))
+        opened = cls(
+            champion,
+            read_item_facts(Lake(Workspace(root).lake(champion.model.manifest.dataset)), words),
+            histories,
+            _numbered(words.items),
+            _numbered(words.places),
+            _numbered(words.users),
+            item_idx,
+            item_idx if same else place_idx,
+            same,
+        )
+        opened._warm()
+        return opened
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Whatever was computed under another key is out of date."""
+        return self.champion.version, self.histories.version
+
+    def crowd(self, at: datetime) -> Crowd:
+        """What everybody did of late; the end of the training's time if that is long ago."""
+        day = day_of(at)
+        found = self._crowds.get(day)
+        if found is None:
+            n_items = self.champion.vocabulary.items.size
+            found = self.histories.crowd(day, self.item_idx, n_items)
+            if found.is_empty:
+                end = trained_until(self.champion)
+                found = self.histories.crowd(end, self.item_idx, n_items)
+            self._crowds.put(day, found)
+        return found
+
+    def _warm(self) -> None:
+        """Answer once without and once with a past."""
+        known = np.flatnonzero(self.item_idx)[-1:]
+        last = Past(
+            self.item_idx[known],
+            self.place_idx[known],
+            self.histories.occurred_us[known] // 1_000_000,
+            self.histories.utc_offset_min[known],
+        )
+        at, words = trained_until(self.champion), self.champion.vocabulary
+        for past in (last.before(0), last):
+            said = self.champion.model.answer(as_queries(past, 0, at))
+            scores = said.item_scores
+            if scores.shape != (1, words.items.size) or not np.isfinite(scores[:, 1:]).all():
+                raise ArtifactError(
+                    "The champion's answers are no scores of its items",
+                    received=f"version {self.champion.version}, shape {scores.shape}",
+                    way_out="Roll back, or train again",
+                )
+        self.crowd(at)
+
+
+def _translated(codes: Int32, idx: Int32) -> Int32:
+    """The model's index of each event; code -1 is the unknown at the end."""
+    return np.append(idx, np.int32(0))[codes]
+
+
+def _numbered(ids: IdMap) -> dict[str, int]:
+    return {name: n for n, name in enumerate(ids.ids.to_pylist(), 1)}

@@ -1,0 +1,136 @@
+"""Answers ``/predict`` and ``/explain``: what, when, where, and why."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from chronotope.contracts.errors import DataError
+from chronotope.contracts.eventlog import Int64
+from chronotope.serving.asking import Asked, Asking
+from chronotope.serving.questions import PredictRequest, Question
+from chronotope.serving.replies import (
+    Explained,
+    PastItem,
+    Predicted,
+    Reason,
+    Reply,
+    WhenCurve,
+    WhenPoint,
+)
+from chronotope.steps.answers import Wish
+from chronotope.steps.forecast import Wait, tell_when, tell_where, wait_of
+from chronotope.steps.ranking import Scored, known, score_items, tell_items
+from chronotope.steps.recommend import tell_notes
+
+LEVELS = np.array([0.01, 0.025, *np.arange(0.05, 0.96, 0.05), 0.975, 0.99])
+"""Probabilities at which the when-curve is told."""
+
+
+def predict(asking: Asking, dataset: str, question: PredictRequest) -> Predicted:
+    """What, when and where?"""
+    asked = asking.asked(question)
+    said, opened = asking.answer(asked, question), asked.opened
+    words, facts = opened.champion.vocabulary, opened.facts
+    scored = score_items(said.item_scores[0], asked.past, facts, question.wish())
+    chosen, crowd = scored.best(question.k), opened.crowd(asked.at)
+    when = _curve(wait_of(said.when, asked.past, asked.at))
+    common = _common(asked, question, dataset, timed=when is not None)
+    return Predicted(
+        **dict(common),
+        history=_history(asked, question.n_history),
+        items=tell_items(chosen, scored, asked.past, crowd, words, facts),
+        when=when,
+        where=tell_where(said.place_scores[0], words, facts, question.n_places),
+    )
+
+
+def explain(asking: Asking, dataset: str, question: Question, item_id: str | None) -> Explained:
+    """Why has an item its rank, or why are the likeliest ones the likeliest?
+
+    Raises:
+        DataError: The champion does not know the item.
+    """
+    asked = asking.asked(question)
+    logits = asking.answer(asked, question).item_scores[0]
+    scored = score_items(logits, asked.past, asked.opened.facts, Wish())
+    chosen = scored.best(question.k) if item_id is None else _index(asked, item_id)
+    common = _common(asked, question, dataset, timed=True)
+    return Explained(**dict(common), items=_reasons(asked, scored, chosen))
+
+
+def _common(asked: Asked, question: Question, dataset: str, *, timed: bool) -> Reply:
+    champion = asked.opened.champion
+    return Reply(
+        dataset=dataset,
+        version=champion.version,
+        user_id=question.user_id,
+        at=asked.at,
+        n_history=asked.n_history,
+        n_unknown=asked.n_unknown,
+        notes=tell_notes(champion, asked.n_history, asked.at, found=True, timed=timed),
+    )
+
+
+def _history(asked: Asked, n: int) -> tuple[PastItem, ...]:
+    past, words, facts = asked.past, asked.opened.champion.vocabulary, asked.opened.facts
+    latest = range(max(0, len(past) - n), len(past))
+    return tuple(
+        PastItem(
+            item_id=str(words.items.name(int(past.item_idx[row]))),
+            title=words.titles[past.item_idx[row]] or "",
+            occurred_at=_EPOCH + timedelta(seconds=int(past.occurred_s[row])),
+            utc_offset_min=int(past.utc_offset_min[row]),
+            lat=known(float(facts.lat[past.item_idx[row]])),
+            lon=known(float(facts.lon[past.item_idx[row]])),
+        )
+        for row in latest
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _curve(wait: Wait | None) -> WhenCurve | None:
+    told = tell_when(wait)
+    if wait is None or told is None:
+        return None
+    hours = wait.quantiles(LEVELS)
+    points = zip(LEVELS.tolist(), hours.tolist(), wait.density(hours).tolist(), strict=True)
+    return WhenCurve(
+        median_h=told.median_h,
+        low_h=told.low_h,
+        high_h=told.high_h,
+        silent_h=wait.silent_h,
+        curve=tuple(WhenPoint(q=q, hours=h, density=d) for q, h, d in points),
+    )
+
+
+def _index(asked: Asked, item_id: str) -> Int64:
+    found = asked.opened.item_of.get(item_id)
+    if found is None:
+        raise DataError(
+            "The champion does not know this item",
+            received=item_id,
+            way_out="It will after a training that has seen it",
+        )
+    return np.array([found])
+
+
+def _reasons(asked: Asked, scored: Scored, chosen: Int64) -> tuple[Reason, ...]:
+    opened, past = asked.opened, asked.past
+    crowd, words = opened.crowd(asked.at), opened.champion.vocabulary
+    follows = crowd.follows(int(past.item_idx[-1]) if len(past) else 0)
+    items = tell_items(chosen, scored, past, crowd, words, opened.facts)
+    return tuple(
+        Reason(
+            id=item.id,
+            title=item.title,
+            rank=1 + int((scored.log_probability > scored.log_probability[i]).sum()),
+            probability=item.probability,
+            reason=item.reason,
+            n_own=int((past.item_idx == i).sum()),
+            n_follows=int((follows == i).sum()),
+            n_recent=int(crowd.counts[i]),
+        )
+        for i, item in zip(chosen.tolist(), items, strict=True)
+    )

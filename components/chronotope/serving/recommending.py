@@ -1,0 +1,156 @@
+"""Answers ``/recommend``: items, kept for whoever asks again, sometimes drawn at random."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from chronotope.contracts.eventlog import Float64, Int64
+from chronotope.lake import Interaction
+from chronotope.serving.asking import Asked, Asking
+from chronotope.serving.impressions import ImpressionWriter
+from chronotope.serving.lru import LruCache
+from chronotope.serving.questions import RecommendRequest
+from chronotope.serving.replies import Recommended
+from chronotope.serving.settings import ServeSettings
+from chronotope.serving.telemetry import Telemetry
+from chronotope.steps.answers import Item
+from chronotope.steps.ranking import Scored, score_items, tell_items
+from chronotope.steps.recommend import tell_notes
+
+POOL = 100
+"""Items from which a random list is drawn, or k if that is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of items and how it was chosen.
+
+    Attributes:
+        asked: The question, as of the moment it was computed for.
+        items: In the order they are shown.
+        propensities: Probability of each item at its position.
+        policy: How the list was chosen.
+    """
+
+    asked: Asked
+    items: tuple[Item, ...]
+    propensities: tuple[float, ...]
+    policy: str
+
+
+class Recommending:
+    """Makes lists, keeps them and logs what was shown."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        asking: Asking,
+        telemetry: Telemetry,
+        shown: ImpressionWriter | None,
+    ) -> None:
+        """Start with an empty cache.
+
+        Args:
+            settings: Of the service.
+            asking: Runs the graph.
+            telemetry: Counts.
+            shown: Logs what was shown; None logs nothing.
+        """
+        self._settings, self._asking, self._shown = settings, asking, shown
+        self._kept: LruCache[tuple[Any, ...], Listed] = LruCache(
+            settings.cached_answers, telemetry.cache("answers")
+        )
+
+    def recommend(self, question: RecommendRequest) -> Recommended:
+        """Which items?"""
+        listed = self._listed(question)
+        asked, answer_id = listed.asked, uuid4().hex
+        said = Recommended(
+            dataset=self._settings.dataset,
+            version=asked.opened.champion.version,
+            user_id=question.user_id,
+            at=asked.at,
+            n_history=asked.n_history,
+            n_unknown=asked.n_unknown,
+            notes=tell_notes(
+                asked.opened.champion,
+                asked.n_history,
+                asked.at,
+                found=bool(listed.items),
+                timed=True,
+            ),
+            answer_id=answer_id,
+            policy=listed.policy,
+            items=listed.items,
+            propensities=listed.propensities,
+        )
+        if self._shown is not None:
+            self._shown.put(_impression(said))
+        return said
+
+    def _listed(self, question: RecommendRequest) -> Listed:
+        asked = self._asking.asked(question)
+        key = self._key(question, asked)
+        found = None if key is None else self._kept.get(key)
+        if found is None:
+            found = self._compute(question, asked)
+            if key is not None:
+                self._kept.put(key, found)
+        return found
+
+    def _key(self, question: RecommendRequest, asked: Asked) -> tuple[Any, ...] | None:
+        """Of equal keys the answer is the same; None for what is not kept.
+
+        The key holds the version and how much the user did: an answer that a swap or an
+        event made wrong is never found again.
+        """
+        if question.user_id is None or question.epsilon:
+            return None
+        second = int(asked.at.timestamp())
+        span = 1 if question.at is not None else self._settings.answer_lasts_s
+        told = question.model_dump_json(exclude={"at", "history"})
+        offset = None if question.at is None else question.at.utcoffset()
+        return (span, second // span, offset, asked.n_live, *asked.opened.key, told)
+
+    def _compute(self, question: RecommendRequest, asked: Asked) -> Listed:
+        wish, opened = question.wish(), asked.opened
+        logits = self._asking.answer(asked, question).item_scores[0]
+        scored = score_items(logits, asked.past, opened.facts, wish)
+        chosen, propensities, policy = _choose(scored, wish.k, question.epsilon)
+        words, crowd = opened.champion.vocabulary, opened.crowd(asked.at)
+        items = tell_items(chosen, scored, asked.past, crowd, words, opened.facts)
+        return Listed(asked, items, tuple(propensities.tolist()), policy)
+
+
+def _choose(scored: Scored, k: int, epsilon: float) -> tuple[Int64, Float64, str]:
+    """The best k, or with probability epsilon a random k of the best ``POOL``.
+
+    The propensity of an item at a position: ``(1 - e) [it is the best there] + e / pool``.
+    """
+    if not epsilon:
+        best = scored.best(k)
+        return best, np.ones(len(best)), "greedy"
+    pool = scored.best(max(k, POOL))
+    best, draw = pool[:k], np.random.default_rng()
+    chosen = draw.permutation(pool)[:k] if draw.random() < epsilon else best
+    propensities = (1 - epsilon) * (chosen == best) + epsilon / max(1, len(pool))
+    return chosen, propensities, f"epsilon {epsilon:g} of {len(pool)}"
+
+
+def _impression(said: Recommended) -> Interaction:
+    return Interaction(
+        key=said.answer_id,
+        kind="impression",
+        payload={
+            "answer_id": said.answer_id,
+            "user_id": said.user_id,
+            "at": said.at.isoformat(),
+            "items": [item.id for item in said.items],
+            "probabilities": [item.probability for item in said.items],
+            "propensities": list(said.propensities),
+            "version": said.version,
+            "policy": said.policy,
+        },
+    )

@@ -1,0 +1,28 @@
+"""Everything the service can be told."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class ServeSettings(BaseModel):
+    """Settings of one service of one dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field(description="Whose champion answers.")
+    root: Path = Field(Path(), description="Project root, below which stores lie.")
+    api_key: SecretStr | None = Field(None, description="Asked of every caller; None asks none.")
+    poll_s: float = Field(5.0, gt=0, description="Between looks for a new champion or new data.")
+    retry_s: float = Field(60.0, gt=0, description="Until a champion that failed is tried again.")
+    threads: int = Field(2, ge=1, le=64, description="Answers computed at a time.")
+    time_limit_s: float = Field(10.0, gt=0, description="A slower answer is given up: 503.")
+    max_body_bytes: int = Field(1 << 20, ge=1, description="A larger request is refused: 413.")
+    rate_per_s: float | None = Field(None, gt=0, description="Requests a client; None sets none.")
+    burst: int = Field(20, ge=1, description="Requests a client may send at once.")
+    cached_users: int = Field(10_000, ge=1, description="Users whose past is kept ready.")
+    cached_answers: int = Field(10_000, ge=1, description="Answers that are kept.")
+    answer_lasts_s: int = Field(
+        30, ge=1, description="An answer for now is kept so long if the user does nothing."
+    )
+    log_answers: bool = Field(True, description="Log what was shown, for the next training.")

@@ -1,0 +1,20 @@
+"""A service over a small town, in this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.serving.town import Town
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    return Town.build(tmp_path)
+
+
+@pytest.fixture
+def client(town: Town) -> Iterator[TestClient]:
+    with TestClient(town.app(poll_s=3600)) as opened:
+        yield opened

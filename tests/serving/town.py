@@ -1,0 +1,117 @@
+"""A champion whose scores depend on all it is asked, over the small lake of hand_made."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from fastapi import FastAPI
+from onnx import TensorProto, helper, numpy_helper
+
+from chronotope.artifact.bundle import MODEL, read_vocabulary, write_bundle
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.serving.app import create_app
+from chronotope.serving.settings import ServeSettings
+from chronotope.steps.champion import Champion
+from tests.models.recommender_suite import N_ITEMS, sample_catalog
+from tests.steps.hand_made import DAY, LAST_S, WHEN, fill_lake
+
+WIDTH = 8  # events the graph reads
+
+
+def write_graph(path: Path, *, boost: float = 0.0, n_items: int = N_ITEMS + 1) -> None:
+    """score[i] = sum over events of item i of (1 / (1 + days ago) + offset and place) + base[i]."""
+    whole, real = TensorProto.INT64, TensorProto.FLOAT
+    histories = ("item_idx", "occurred_s", "utc_offset_min", "place_idx")
+    moments = ("request_s", "request_offset_min", "request_place_idx")
+    inputs = [helper.make_tensor_value_info(n, whole, ["B", WIDTH]) for n in histories]
+    inputs += [helper.make_tensor_value_info(n, whole, ["B"]) for n in moments]
+    inputs.append(helper.make_tensor_value_info("time_given", real, ["B"]))
+    base = np.linspace(0.05, 0.0, n_items).astype(np.float32)
+    base[1] += boost
+    stored = {
+        "one": np.array([1], np.int64),
+        "unit": np.array(1.0, np.float32),
+        "day": np.array(DAY, np.float32),
+        "per_min": np.array(1e-4, np.float32),
+        "per_place": np.array(1e-3, np.float32),
+        "depth": np.array(n_items, np.int64),
+        "off_on": np.array([0, 1], np.float32),
+        "base": base[None],
+        "slope": np.linspace(0.0, 0.1, n_items).astype(np.float32)[None],
+        "when_": WHEN[None],
+    }
+    steps = [
+        ("Unsqueeze", ["request_s", "one"], "asked"),
+        ("Sub", ["asked", "occurred_s"], "ago"),
+        ("Cast", ["ago"], "ago_s"),
+        ("Div", ["ago_s", "day"], "days"),
+        ("Add", ["days", "unit"], "late"),
+        ("Div", ["unit", "late"], "weight"),
+        ("Cast", ["utc_offset_min"], "offset"),
+        ("Mul", ["offset", "per_min"], "offset_w"),
+        ("Cast", ["place_idx"], "place"),
+        ("Mul", ["place", "per_place"], "place_w"),
+        ("Add", ["weight", "offset_w"], "weight_1"),
+        ("Add", ["weight_1", "place_w"], "weight_2"),
+        ("Unsqueeze", ["weight_2", "one"], "row"),
+        ("OneHot", ["item_idx", "depth", "off_on"], "hot"),
+        ("MatMul", ["row", "hot"], "sums"),
+        ("Squeeze", ["sums", "one"], "own"),
+        ("Cast", ["request_place_idx"], "here"),
+        ("Cast", ["request_offset_min"], "clock"),
+        ("Mul", ["clock", "per_min"], "clock_w"),
+        ("Add", ["here", "clock_w"], "here_0"),
+        ("Unsqueeze", ["here_0", "one"], "here_1"),
+        ("Mul", ["here_1", "slope"], "near"),
+        ("Add", ["own", "near"], "own_near"),
+        ("Add", ["own_near", "base"], "item_scores"),
+        ("Identity", ["item_scores"], "place_scores"),
+        ("Identity", ["when_"], "when"),
+    ]
+    nodes = [
+        helper.make_node(op, of, [to], **({"to": real} if op == "Cast" else {}))
+        for op, of, to in steps
+    ]
+    outputs = [
+        helper.make_tensor_value_info(n, real, None)
+        for n in ("item_scores", "when", "place_scores")
+    ]
+    kept = [numpy_helper.from_array(value, name) for name, value in stored.items()]
+    graph = helper.make_graph(nodes, "town", inputs, outputs, kept)
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+
+
+@dataclass
+class Town:
+    """A root with a lake and a champion that tests can change."""
+
+    root: Path
+    version: str | None = "1"
+    broken: set[str] = field(default_factory=set)
+
+    @classmethod
+    def build(cls, root: Path) -> "Town":
+        fill_lake(root)
+        town = cls(root)
+        town.add("1")
+        return town
+
+    def add(self, version: str, **graph: Any) -> None:
+        """Another version; ``boost`` puts its first item first."""
+        folder = self.root / "versions" / version
+        folder.mkdir(parents=True)
+        write_graph(folder / MODEL, **graph)
+        about = {"name": "town", "dataset": "city", "data_version": "1", "history_len": WIDTH}
+        write_bundle(folder, sample_catalog(), trained_until_s=LAST_S - 30 * DAY, **about)
+
+    def load(self, root: Path, dataset: str) -> Champion:
+        assert self.version is not None
+        folder = root / "versions" / self.version
+        return Champion(self.version, OnnxRecommender.load(folder), read_vocabulary(folder))
+
+    def app(self, **settings: Any) -> FastAPI:
+        told = ServeSettings(dataset="city", root=self.root, **settings)
+        return create_app(told, load=self.load, reigning=lambda *_: self.version)
