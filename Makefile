@@ -66,10 +66,8 @@ format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-up: setup ## Open the Prefect UI (port 4200) and the MLflow UI (port 5000) until Ctrl-C
-	@$(BIN)/prefect server start --host 127.0.0.1 & flows=$$!; \
-	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 & models=$$!; \
-	trap 'kill $$flows $$models 2>/dev/null' EXIT INT TERM; wait
+up: setup ## Start the Prefect UI, the MLflow UI, the deployments and the service until Ctrl-C
+	@$(BIN)/chronotope up $(if $(DATASET),--dataset $(DATASET))
 
 clean: ## Remove the environment and caches; data and models stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

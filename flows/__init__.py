@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prefect import get_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from chronotope.contracts.workspace import Workspace
+from chronotope.steps.exclusive import exclusively
 
 
 @contextmanager
@@ -13,4 +17,20 @@ def without_heartbeat() -> Iterator[None]:
     Deployed flows keep theirs, so that a killed one is found.
     """
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+@contextmanager
+def alone(workspace: Workspace, dataset: str) -> Iterator[None]:
+    """Hold a dataset's lock inside a flow; a run that has to wait says so in its log.
+
+    Args:
+        workspace: Where the dataset's files lie.
+        dataset: Its name.
+    """
+
+    def waits() -> None:
+        get_run_logger().info("Waiting for another run on %s", dataset)
+
+    with exclusively(workspace, dataset, on_wait=waits):
         yield

@@ -12,7 +12,7 @@ from chronotope.steps.change_champion import promote_by_hand, roll_back
 
 
 class ChampionSettings(BaseModel):
-    """Where the registry is."""
+    """How the champion is changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,7 +33,7 @@ def promote_model(
         dataset: Whose version it is.
         version: Its number, as MLflow shows it.
         reason: Why; kept in the history.
-        settings: Where the registry is.
+        settings: Where the registry is, and whether anything is changed.
 
     Returns:
         ``champion`` and ``previous``.
@@ -52,7 +52,7 @@ def roll_back_model(
     Args:
         dataset: Whose champion is meant.
         reason: Why; kept in the history.
-        settings: Where the registry is.
+        settings: Where the registry is, and whether anything is changed.
 
     Returns:
         ``champion`` and ``previous``.
@@ -68,7 +68,7 @@ def change(
 
     Args:
         dataset: Whose champion is meant.
-        settings: Where the registry is.
+        settings: Where the registry is, and whether anything is changed.
         reason: Why.
         version: The new champion; None for the one before.
     """

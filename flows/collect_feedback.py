@@ -13,11 +13,11 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.take import Intake, take_in
 from chronotope.feedback.weigh import begin, give_up, settle, weigh
 from chronotope.lake import Lake
-from chronotope.steps.exclusive import exclusively
 from chronotope.steps.once import once
 from chronotope.steps.retrain import freeze_later_folds, learn_on, parameters_of
 from chronotope.steps.run_folder import kept_settings
 from chronotope.steps.settings import TrainSettings
+from flows import alone
 from flows.ingest_events import TASK, IngestSettings, write_features
 from flows.train_model import (
     compress,
@@ -52,8 +52,7 @@ def collect_feedback(
         ``promoted``: None without a retraining.
     """
     name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
-    waits = lambda: get_run_logger().info("Waiting for another run on %s", name)  # noqa: E731
-    with exclusively(Workspace(ingestion.root), name, on_wait=waits):
+    with alone(Workspace(ingestion.root), name):
         taken = take_new(dataset, feedback, ingestion)
         if taken["version"] is None:
             decision = {"action": "nothing", "mode": "", "reasons": ["the lake holds no events"]}
@@ -195,6 +194,7 @@ def publish_feedback(
     create_table_artifact(rows, key=key, description="Interactions since the last run")
     words = decision_of(decision) + (f"\n\n{verdict_of(promoted)}" if promoted else "")
     create_markdown_artifact(words, key=f"{key}-decision", description="Retrain or not, and why")
+    get_run_logger().info("%d read, %d new. %s", taken["n_read"], taken["n_new"], words)
 
 
 def decision_of(decision: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from chronotope.datasets.loading import load_spec
 from chronotope.steps.compress_model import compress_model
 from chronotope.steps.judge_holdout import judge_holdout
 from chronotope.steps.once import once, peak_mb, step_costs
@@ -20,6 +21,7 @@ from chronotope.steps.select_columns import select_columns
 from chronotope.steps.settings import TrainSettings
 from chronotope.steps.train_final import train_final
 from chronotope.steps.tune_parameters import tune_parameters
+from flows import alone
 from flows.ingest_events import IngestSettings, ingest_events
 
 _TASK: Final[dict[str, Any]] = {
@@ -46,6 +48,13 @@ def train_model(
     Returns:
         ``judged``, ``compressed``, ``promoted``, ``report`` and ``costs`` (seconds, peak MB).
     """
+    name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
+    with alone(settings.workspace, name):
+        return train_alone(dataset, settings, ingestion)
+
+
+def train_alone(dataset: str, settings: TrainSettings, ingestion: IngestSettings) -> dict[str, Any]:
+    """What ``train_model`` does once nobody else trains on the dataset."""
     began = time.perf_counter()
     taken = ingest_events(dataset, ingestion.model_copy(update={"root": settings.root}))
     ingesting = {"seconds": time.perf_counter() - began, "peak_mb": peak_mb()}

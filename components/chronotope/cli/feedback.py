@@ -1,0 +1,87 @@
+"""``chronotope feedback``: take in what users did since, and retrain if that is worth it."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from chronotope.cli.console import command, print_json
+from chronotope.datasets.loading import load_spec
+from chronotope.feedback.config import FeedbackConfig, Mode
+
+
+def feedback(
+    dataset: Annotated[str, typer.Argument(help="Name in conf/datasets, or a YAML file")],
+    force: Annotated[
+        bool, typer.Option(help="Retrain on whatever is new, also if little or broken")
+    ] = False,
+    mode: Annotated[Mode, typer.Option(help="How to retrain")] = "auto",
+    min_rows: Annotated[
+        int, typer.Option(min=1, help="So many new events of users with a past are enough")
+    ] = FeedbackConfig().min_rows,
+    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what is waiting; take nothing in")] = False,
+) -> None:
+    """Take in new interactions, decide, retrain, and promote what is better.
+
+    They come from the service's log and from data/inbox/DATASET/*.jsonl. Running it again is
+    safe; a run that was killed goes on.
+    """
+    with command(f"Collecting the feedback of {dataset}") as console, ExitStack() as stack:
+        name = load_spec(dataset).name
+        if dry_run:
+            result: dict[str, Any] = {"dataset": name, "waiting": _waiting(name, root)}
+        else:
+            from flows import without_heartbeat
+            from flows.collect_feedback import collect_feedback
+            from flows.ingest_events import IngestSettings
+
+            stack.enter_context(without_heartbeat())
+            config = FeedbackConfig(force=force, mode=mode, min_rows=min_rows)
+            result = collect_feedback(dataset, config, IngestSettings(root=root))
+    if as_json:
+        print_json(result | {"dry_run": dry_run})
+    elif dry_run:
+        console.print(_sentence(result["waiting"]), markup=False, highlight=False)
+    else:
+        _show(console, name, result)
+
+
+def _waiting(dataset: str, root: Path) -> dict[str, Any]:
+    """Interactions behind the watermark, and files that were not taken in."""
+    from chronotope.contracts.workspace import Workspace
+    from chronotope.feedback.take import inbox, mark_path
+    from chronotope.feedback.watermark import new_files, read_watermark
+    from flows.watch_interactions import n_waiting
+
+    workspace = Workspace(root)
+    mark = read_watermark(mark_path(workspace, dataset))
+    files = new_files(inbox(workspace, dataset), mark)
+    return {"interactions": n_waiting(dataset, root), "files": list(files)}
+
+
+def _sentence(waiting: dict[str, Any]) -> str:
+    files = ", ".join(waiting["files"]) or "none"
+    return f"Waiting: {waiting['interactions']:,} interactions; files of the inbox: {files}."
+
+
+def _show(console: Console, name: str, result: dict[str, Any]) -> None:
+    taken, decision = result["taken"], result["decision"]
+    table = Table("what", "rows", title=name)
+    table.columns[1].justify = "right"
+    for what in ("read", "new", "duplicates", "quarantined"):
+        table.add_row(what, f"{taken[f'n_{what}']:,}")
+    for why, n in taken["reasons"].items():
+        table.add_row(f"quarantined: {why}", f"{n:,}")
+    console.print(table)
+    mode = f" ({decision['mode']})" if decision["mode"] else ""
+    lines = [f"Decision: {decision['action']}{mode}", *(f"- {why}" for why in decision["reasons"])]
+    promoted = result["promoted"]
+    if promoted:
+        fate = "is the champion." if promoted["promoted"] else "stays challenger:"
+        lines += [f"Version {promoted['version']} {fate}", *map("- {}".format, promoted["reasons"])]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,207 @@
+"""``chronotope up``: both UIs, the deployments and the service, with one command."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from chronotope.cli.console import command, print_json
+from chronotope.cli.processes import HOST, Part, Programs, answers, refuse_taken_ports
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.loading import load_spec
+
+PREFECT: Final = "Prefect UI"
+MLFLOW: Final = "MLflow UI"
+RUNNER: Final = "Deployments"
+SERVICE: Final = "Service"
+_LAST_DEPLOYED: Final = "roll-back-model"
+_POLL_S: Final = 1.0
+_Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on")]
+
+
+def up(
+    dataset: Annotated[
+        str, typer.Option(help="Name in conf/datasets, or a YAML file")
+    ] = "simulated_city",
+    config: Annotated[
+        Path | None, typer.Option(help="YAML of training settings that the form starts from")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    prefect_port: _Port = 4200,
+    mlflow_port: _Port = 5000,
+    service_port: _Port = 8000,
+    paused: Annotated[bool, typer.Option(help="Leave the schedules switched off")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Check ports and settings; start nothing")] = False,
+) -> None:
+    """Start the Prefect server, the MLflow UI, the deployments and the service, until Ctrl-C.
+
+    Flows are triggered and scheduled in the Prefect UI. The service answers as soon as the
+    dataset was ingested; it finds new champions by itself.
+    """
+    with command("Starting") as console, _stopping_on_signals():
+        root = root.resolve()
+        name = load_spec(dataset).name
+        ports = {PREFECT: prefect_port, MLFLOW: mlflow_port, SERVICE: service_port}
+        parts = parts_of(dataset, name, root, ports, told=_told(config, paused=paused))
+        refuse_taken_ports(parts.values())
+        if dry_run:
+            _show(console, parts, as_json=as_json, dry_run=True)
+            return
+        try:
+            with Programs(root / "data" / "logs", environment(root, prefect_port)) as programs:
+                _start(programs, parts, root, name)
+                _show(console, parts, as_json=as_json, dry_run=False)
+                _watch(programs, parts, root, name)
+        except KeyboardInterrupt:
+            console.print("All stopped.")
+
+
+def parts_of(
+    dataset: str, name: str, root: Path, ports: Mapping[str, int], *, told: tuple[str, ...] = ()
+) -> dict[str, Part]:
+    """The programs of one installation, by name, in the order in which they start.
+
+    Args:
+        dataset: Name or YAML file.
+        name: Name of the dataset.
+        root: Project root, absolute.
+        ports: Port of each part that listens.
+        told: More words for the deployments.
+    """
+    python, store = sys.executable, f"sqlite:///{Workspace(root).mlruns / 'mlflow.db'}"
+    at = {part: ("--host", HOST, "--port", str(port)) for part, port in ports.items()}
+    server = (python, "-m", "prefect", "server", "start", *at[PREFECT])
+    mlflow = (python, "-m", "mlflow", "ui", "--backend-store-uri", store, "--workers", "1")
+    runner = (python, "-m", "flows.deployments", "--dataset", dataset, "--root", str(root), *told)
+    chronotope = (python, "-c", "from chronotope.cli.main import run; run()", "serve", name)
+    began = datetime.now(UTC)
+    parts = (
+        Part(
+            PREFECT,
+            server,
+            lambda: answers(ports[PREFECT], "/api/health") is not None,
+            ports[PREFECT],
+            "--prefect-port",
+        ),
+        Part(
+            MLFLOW,
+            (*mlflow, *at[MLFLOW]),
+            lambda: answers(ports[MLFLOW], "/health") is not None,
+            ports[MLFLOW],
+            "--mlflow-port",
+        ),
+        Part(RUNNER, runner, lambda: _deployed(ports[PREFECT], name, began)),
+        Part(
+            SERVICE,
+            (*chronotope, *at[SERVICE], "--root", str(root)),
+            lambda: answers(ports[SERVICE], "/health") is not None,
+            ports[SERVICE],
+            "--service-port",
+        ),
+    )
+    return {part.name: part for part in parts}
+
+
+def environment(root: Path, prefect_port: int) -> dict[str, str]:
+    """Environment of the parts: one Prefect server, whose database lies below the root too.
+
+    Args:
+        root: Project root, absolute.
+        prefect_port: Where the server listens.
+    """
+    quiet = {name: of for name, of in os.environ.items() if not name.startswith("PREFECT_LOGGING")}
+    return {
+        "PREFECT_HOME": str(root / "data" / "prefect"),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **quiet,
+        "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
+        "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _told(config: Path | None, *, paused: bool) -> tuple[str, ...]:
+    words = () if config is None else ("--config", str(config.resolve()))
+    return (*words, "--paused") if paused else words
+
+
+def _deployed(port: int, name: str, began: datetime) -> bool:
+    """Whether the last of the deployments was registered since the start."""
+    body = answers(port, f"/api/deployments/name/{_LAST_DEPLOYED}/{name}")
+    return body is not None and datetime.fromisoformat(json.loads(body)["updated"]) >= began
+
+
+def _start(programs: Programs, parts: Mapping[str, Part], root: Path, name: str) -> None:
+    from chronotope.registry.store import open_store
+
+    open_store(Workspace(root).mlruns)  # its migrations must not run in two processes at once
+    for part in (PREFECT, MLFLOW):
+        programs.start(parts[part])
+    programs.wait_for(PREFECT)
+    programs.start(parts[RUNNER])
+    for part in (MLFLOW, RUNNER):
+        programs.wait_for(part)
+    if _is_ingested(root, name):
+        programs.start(parts[SERVICE])
+        programs.wait_for(SERVICE)
+
+
+def _watch(programs: Programs, parts: Mapping[str, Part], root: Path, name: str) -> None:
+    """Look after the parts until somebody stops this; the service starts once it can."""
+    while True:
+        programs.check()
+        if SERVICE not in programs.running and _is_ingested(root, name):
+            programs.start(parts[SERVICE])
+        time.sleep(_POLL_S)
+
+
+def _is_ingested(root: Path, name: str) -> bool:
+    return (Workspace(root).lake(name) / "events").is_dir()
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[None]:
+    """Let SIGTERM end this as Ctrl-C does."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show(console: Console, parts: Mapping[str, Part], *, as_json: bool, dry_run: bool) -> None:
+    """Where to find what."""
+    if as_json:
+        found: dict[str, Any] = {name: part.address for name, part in parts.items() if part.port}
+        print_json({"addresses": found, "dry_run": dry_run})
+        return
+    table = Table("", "where", "what for")
+    for name, why in _WHAT_FOR.items():
+        table.add_row(name, parts[name].address, why)
+    console.print(table)
+    console.print("Nothing was started (dry run)." if dry_run else "Ctrl-C stops all of them.")
+
+
+_WHAT_FOR: Final = {
+    PREFECT: "trigger, schedule and follow flows: Deployments, then Run, Custom run",
+    MLFLOW: "compare experiments, trials and versions",
+    RUNNER: "run what the Prefect UI starts",
+    SERVICE: "ask the champion (/docs tells how); up as soon as the dataset is ingested",
+}

@@ -1,0 +1,113 @@
+"""Tell Prefect when the service has logged enough that collecting it may be worth while."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from prefect.events import emit_event
+
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.workspace import Workspace
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.take import mark_path
+from chronotope.feedback.watermark import read_watermark
+from chronotope.lake.interactions import InteractionLog
+
+LOGGED: Final = "interactions.logged"
+"""Event that starts the feedback flow."""
+
+POLL_S: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+def resource_of(dataset: str) -> str:
+    """Id of a dataset as Prefect's events name it."""
+    return f"chronotope.dataset.{dataset}"
+
+
+def emit_logged(dataset: str, n_new: int) -> None:
+    """Emit the event.
+
+    Args:
+        dataset: Whose log it is.
+        n_new: Interactions behind the watermark.
+    """
+    resource = {"prefect.resource.id": resource_of(dataset), "prefect.resource.name": dataset}
+    emit_event(LOGGED, resource, payload={"n_new": n_new})
+
+
+def n_waiting(dataset: str, root: Path) -> int:
+    """Interactions that the service has logged since the last collection.
+
+    Args:
+        dataset: Whose log it is.
+        root: Project root.
+    """
+    workspace = Workspace(root)
+    path = workspace.interactions(dataset)
+    if not path.exists():
+        return 0
+    with closing(InteractionLog(path)) as log:
+        return log.last() - read_watermark(mark_path(workspace, dataset)).seq
+
+
+class Watch:
+    """Emits once for every ``min_rows`` more interactions that wait."""
+
+    def __init__(
+        self,
+        dataset: str,
+        root: Path,
+        *,
+        min_rows: int = FeedbackConfig().min_rows,
+        emit: Callable[[str, int], None] = emit_logged,
+    ) -> None:
+        """Start with nothing said.
+
+        Args:
+            dataset: Whose log is watched.
+            root: Project root.
+            min_rows: So many are worth an event.
+            emit: Says so.
+        """
+        self.dataset, self.root, self.min_rows, self.emit = dataset, root, min_rows, emit
+        self.said = 0
+
+    def look(self) -> None:
+        """Emit if enough more is waiting than when it was last said."""
+        waiting = n_waiting(self.dataset, self.root)
+        self.said = min(self.said, waiting)  # a collection took some away
+        if waiting - self.said >= self.min_rows:
+            self.emit(self.dataset, waiting)
+            self.said = waiting
+
+
+@contextmanager
+def watching(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iterator[None]:
+    """Look every few seconds from a thread of this process.
+
+    Args:
+        dataset: Whose log is watched.
+        root: Project root.
+        poll_s: Seconds between two looks.
+    """
+    watch, done = Watch(dataset, root), threading.Event()
+
+    def look() -> None:
+        while not done.wait(poll_s):
+            try:
+                watch.look()
+            except ChronotopeError as error:
+                _log.warning("The log of %s cannot be watched: %s", dataset, error)
+
+    thread = threading.Thread(target=look, name="watch-interactions", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,129 @@
+"""What a user may trigger, when it runs by itself, and that its forms explain themselves."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
+from prefect.utilities.callables import parameter_schema
+
+from chronotope.contracts.workspace import Workspace
+from chronotope.feedback.take import mark_path
+from chronotope.feedback.watermark import Watermark, write_watermark
+from chronotope.lake.interactions import Interaction, InteractionLog
+from chronotope.steps.settings import TrainSettings
+from flows.change_champion import promote_model, roll_back_model
+from flows.collect_feedback import collect_feedback, decision_of
+from flows.deployments import deployments
+from flows.ingest_events import IngestSettings, ingest_events
+from flows.train_model import train_model
+from flows.watch_interactions import Watch, watching
+
+FLOWS = (ingest_events, train_model, collect_feedback, promote_model, roll_back_model)
+
+
+def made(root: Path, **more: Any) -> dict[str, RunnerDeployment]:
+    settings = {"training": TrainSettings(root=root), "ingestion": IngestSettings(root=root)}
+    found = deployments("conf/datasets/cafe.yaml", "cafe", **settings, **more)
+    return {str(each.flow_name): each for each in found}
+
+
+def test_each_flow_is_deployed_once_and_waits_for_itself(tmp_path: Path) -> None:
+    found = made(tmp_path)
+    assert set(found) == {flow.name for flow in FLOWS}
+    for each in found.values():
+        assert (each.name, each.tags, bool(each.description)) == (
+            "cafe",
+            ["chronotope", "cafe"],
+            True,
+        )
+        assert each.concurrency_limit == 1
+        assert each.concurrency_options is not None
+        assert each.concurrency_options.collision_strategy == "ENQUEUE"
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_schedules_are_nightly_and_weekly_and_can_be_paused(
+    tmp_path: Path, scheduled: bool
+) -> None:
+    found = made(tmp_path, scheduled=scheduled)
+    crons = {
+        name: [(of.schedule.cron, of.schedule.timezone, of.active) for of in each.schedules or []]  # type: ignore[union-attr]
+        for name, each in found.items()
+    }
+    assert crons.pop("collect-feedback") == [("0 3 * * *", "UTC", scheduled)]
+    assert crons.pop("train-model") == [("0 1 * * 0", "UTC", scheduled)]
+    assert set(map(len, crons.values())) == {0}
+
+
+def test_events_start_the_feedback_flow_and_no_other(tmp_path: Path) -> None:
+    found = made(tmp_path)
+    expected = [(each.expect, each.match.root) for each in found["collect-feedback"].triggers
+                if isinstance(each, DeploymentEventTrigger)]  # fmt: skip
+    resource = {"prefect.resource.id": "chronotope.dataset.cafe"}
+    assert expected == [({"interactions.logged"}, resource), ({"drift.detected"}, resource)]
+    assert [name for name, each in found.items() if each.triggers] == ["collect-feedback"]
+
+
+def test_the_defaults_are_parameters_that_the_flows_take(tmp_path: Path) -> None:
+    found = made(tmp_path)
+    asked = {"version": "1", "reason": "because"}
+    for flow in FLOWS:
+        given = found[flow.name].parameters
+        needed = set(parameter_schema(flow).required) - set(given)
+        told = {name: asked[name] for name in needed}
+        valid = flow.validate_parameters({**given, **told})
+        assert all(of.root == tmp_path for of in valid.values() if hasattr(of, "root"))
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_every_parameter_of_every_form_has_its_help(flow: Any) -> None:
+    schema = parameter_schema(flow).model_dump()
+    fields = {
+        (name, field): told
+        for name, of in schema["definitions"].items()
+        for field, told in of.get("properties", {}).items()
+    }
+    assert fields
+    assert [name for name, told in fields.items() if not told.get("description")] == []
+    assert all(told["description"] for told in schema["properties"].values())
+
+
+def test_a_decision_is_told_with_its_reasons() -> None:
+    told = decision_of({"action": "retrain", "mode": "warm", "reasons": ["drift", "age"]})
+    assert told == "**Decision: retrain (warm).**\n\n- drift\n- age"
+
+
+def log_events(root: Path, n: int) -> int:
+    with closing(InteractionLog(Workspace(root).interactions("cafe"))) as log:
+        first = log.last()
+        log.append([Interaction(key=f"{first + i}", kind="event", payload={}) for i in range(n)])
+        return log.last()
+
+
+def test_enough_new_interactions_are_told_once(tmp_path: Path) -> None:
+    said: list[tuple[str, int]] = []
+    watch = Watch("cafe", tmp_path, min_rows=10, emit=lambda *told: said.append(told))
+    for n in (0, 9, 1, 5, 0):
+        if n:
+            log_events(tmp_path, n)
+        watch.look()
+    assert said == [("cafe", 10)]
+    last = log_events(tmp_path, 5)
+    watch.look()
+    assert said[1:] == [("cafe", 20)]
+    write_watermark(mark_path(Workspace(tmp_path), "cafe"), Watermark(seq=last))
+    watch.look()
+    log_events(tmp_path, 10)
+    watch.look()
+    assert said[2:] == [("cafe", 10)]
+
+
+def test_a_log_that_is_broken_stops_nobody(tmp_path: Path) -> None:
+    path = Workspace(tmp_path).interactions("cafe")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database at all " * 100)
+    with watching("cafe", tmp_path, poll_s=0.01):
+        pass
