@@ -27,8 +27,9 @@ class Backbone(nn.Module):
         self.length = config.backbone_len
         self.item = nn.Embedding(tables.n_items, config.d_model, padding_idx=0)
         self.category = nn.Embedding(tables.n_categories, config.d_model)
-        nn.init.normal_(self.item.weight, std=0.02)
-        nn.init.normal_(self.category.weight, std=0.02)
+        # unit length: from far smaller ones, tied embeddings hardly move for an epoch
+        nn.init.normal_(self.item.weight, std=config.d_model**-0.5)
+        nn.init.normal_(self.category.weight, std=config.d_model**-0.5)
         self.reader = _reader(config)
         self.tower = _tower(config)
         self.dropout = nn.Dropout(config.dropout)
