@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from chronotope.models.config import BACKBONES
+
 OWN: Final = "own"
 LARGE_CATALOGUE: Final = 10_000
 """Items above which settings for large catalogues hold."""
@@ -47,6 +49,7 @@ _RECTOOLS_64: Final = {
     "session_max_len": 100,
     "batch_size": 16,
 }
+_ALONE: Final = {"kernels": False, "d_model": 64, "backbone_len": 50}
 _SAMPLED: Final = {"loss": "sampled_softmax", "n_negatives": 256}
 
 ROSTER: Final[dict[str, Entry]] = {
@@ -94,4 +97,9 @@ ROSTER: Final[dict[str, Entry]] = {
     "chronotope_transformer": Entry(
         OWN, "chronotope", {"backbone": "transformer", "d_model": 64, "backbone_len": 100}
     ),
+    **{
+        family: Entry(OWN, "chronotope", {**_ALONE, "backbone": family})
+        for family in BACKBONES
+        if family != "none"
+    },
 }
