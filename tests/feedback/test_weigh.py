@@ -1,0 +1,120 @@
+"""What is new is weighed by versions of the lake, beside a champion made by hand."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from chronotope.contracts.workspace import Workspace
+from chronotope.features.build import build_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.take import mark_path
+from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
+from chronotope.feedback.weigh import begin, give_up, settle, weigh
+from chronotope.lake import Lake
+from tests.steps.hand_made import DAY, LAST_S, register_twice
+
+
+class City:
+    """A lake that grows, and a champion trained until 30 days before LAST_S."""
+
+    def __init__(self, root: Path, n: int = 0) -> None:
+        self.workspace = Workspace(root)
+        self.lake = Lake(self.workspace.lake("city"))
+        self.n = n
+
+    def deliver(self, users: list[str], items: list[str], days: np.ndarray[Any, Any]) -> int:
+        """Merge events at days after LAST_S; returns the version."""
+        at = pa.array((1e6 * (LAST_S + DAY * days)).astype(np.int64), pa.timestamp("us", tz="UTC"))
+        ids = [f"e{self.n + i}" for i in range(len(users))]
+        self.n += len(users)
+        plain = {"event_id": ids, "user_id": users, "item_id": items, "place_id": items}
+        kinds = {"event_type": ["visit"] * len(users), "occurred_at": at}
+        return self.lake.merge_events(pa.table({**plain, **kinds})).version
+
+    def weigh(self, **config: Any) -> dict[str, Any]:
+        version = self.lake.version("events")
+        ref = build_features(
+            self.lake.read("events"), None, config=FeaturesConfig(items_are_places=True),
+            out=self.workspace.features("city"), data_version=f"events@{version}",
+        )  # fmt: skip
+        told = FeedbackConfig.model_validate({"min_rows": 50, "compared_rows": 50} | config)
+        return weigh("city", ref.path, version, self.workspace, told)
+
+    @property
+    def mark(self) -> Watermark:
+        return read_watermark(mark_path(self.workspace, "city"))
+
+
+def some(n: int, seed: int, *, names: int = 12, prefix: str = "u") -> list[str]:
+    return [f"{prefix}{k:02d}" for k in np.random.default_rng(seed).integers(0, names, n)]
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 events over ten days, all of which a training has seen."""
+    root = tmp_path_factory.mktemp("settled")
+    register_twice(root)
+    city = City(root)
+    seen = city.deliver(some(400, 1), some(400, 2, prefix="i"), np.linspace(0, 10, 400))
+    mark = Watermark(learned_version=seen, learned_at=datetime.now(UTC))
+    write_watermark(mark_path(city.workspace, "city"), mark)
+    return root
+
+
+@pytest.fixture
+def city(settled: Path, tmp_path: Path) -> City:
+    shutil.copytree(settled, tmp_path / "root")
+    return City(tmp_path / "root", 400)
+
+
+def test_nothing_new_is_nothing_whatever_is_forced(city: City) -> None:
+    found = city.weigh(force=True)
+    assert (found["action"], found["reasons"], found["plan"]) == ("nothing", ["nothing new"], {})
+    assert (found["champion"], found["learned_version"]) == ("1", 0)
+
+
+def test_only_new_users_wait(city: City) -> None:
+    city.deliver([f"new{n}" for n in range(80)], some(80, 3, prefix="i"), np.linspace(11, 12, 80))
+    found = city.weigh(force=True)
+    assert found["action"] == "wait"
+    assert "only new users" in found["reasons"][0]
+    assert (found["shift"]["n_new"], found["shift"]["n_with_past"]) == (80, 0)
+
+
+def test_enough_new_events_retrain_in_full_without_the_network(city: City) -> None:
+    city.deliver(some(80, 4), some(80, 5, prefix="i"), np.linspace(11, 14, 80))
+    found = city.weigh()
+    assert (found["action"], found["mode"]) == ("retrain", "full")
+    assert "not kept here" in found["reasons"][-1]
+    assert found["plan"]["after_s"] == LAST_S - 30 * DAY
+    assert city.weigh(min_rows=100)["action"] == "wait"
+
+
+def test_a_break_is_held_back_until_it_is_forced(city: City) -> None:
+    city.deliver(some(80, 6), ["i00"] * 80, np.linspace(11, 14, 80))  # all at once one item
+    found = city.weigh()
+    assert (found["action"], found["plan"]) == ("hold", {})
+    assert "items moved" in found["reasons"][0]
+    forced = city.weigh(force=True)
+    assert forced["action"] == "retrain"
+    assert any("items moved" in why for why in forced["reasons"])
+
+
+def test_what_has_begun_comes_first_and_what_failed_is_weighed_again(city: City) -> None:
+    city.deliver(some(80, 4), some(80, 5, prefix="i"), np.linspace(11, 14, 80))
+    found = city.weigh()
+    begin("city", found, city.workspace)
+    city.deliver(some(20, 7), some(20, 8, prefix="i"), np.linspace(15, 16, 20))
+    assert city.weigh() == found
+    give_up("city", city.workspace)
+    again = city.weigh()
+    assert (again["version"], again["shift"]["n_new"]) == (2, 100)
+    settle("city", again["version"], city.workspace)
+    assert city.weigh()["action"] == "nothing"
+    assert city.mark.retraining is None
