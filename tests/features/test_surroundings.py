@@ -9,7 +9,7 @@ from chronotope.contracts.schemas import EVENTS, INSTANT
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
-from chronotope.features.surroundings import as_of
+from chronotope.features.surroundings import Readings
 
 READINGS = [
     # second, valid for, place, rain
@@ -50,8 +50,9 @@ def readings() -> pa.Table:
 def test_the_latest_valid_reading_of_the_place(
     readings: pa.Table, second: int, place: str | None, expected: float
 ) -> None:
-    found = as_of(readings, ["rain mm"], at_us=[1_000_000 * second], places=[place])
-    np.testing.assert_array_equal(found["rain mm"], np.float32([expected]))
+    known = Readings.of(readings, ["rain mm"])
+    found = known.as_of(np.array([1_000_000 * second]), [place])
+    np.testing.assert_array_equal(found, np.float32([[expected]]))
 
 
 def events_at(stays: list[tuple[int, str | None]]) -> pa.Table:
@@ -81,9 +82,10 @@ def test_a_log_and_a_request_are_told_the_same(readings: pa.Table, tmp_path) -> 
     events = events_at(list(zip(seconds, places, strict=True)))
     ref = build_features(events, None, config=config, out=tmp_path, readings=readings)
     log, _ = load_features(ref.path)
-    asked = [1_000_000 * s for s in seconds]
-    found = as_of(readings, ["rain mm"], at_us=asked, places=[None, *places[:-1]])
-    np.testing.assert_array_equal(log.context["rain mm"], found["rain mm"])
+    known, before = Readings.of(readings, ["rain mm"]), [None, *places[:-1]]
+    for second, place, joined in zip(seconds, before, log.context["rain mm"], strict=True):
+        alone = known.as_of(np.array([1_000_000 * second]), [place])
+        np.testing.assert_array_equal(alone, [[joined]])
 
 
 def test_without_a_table_everything_is_unknown(tmp_path) -> None:
@@ -94,4 +96,4 @@ def test_without_a_table_everything_is_unknown(tmp_path) -> None:
 
 def test_an_unknown_reading_is_named(readings: pa.Table) -> None:
     with pytest.raises(ConfigError, match="no columns \\['snow'\\]"):
-        as_of(readings, ["snow"], at_us=[0], places=[None])
+        Readings.of(readings, ["snow"])

@@ -27,6 +27,9 @@ def recommend(
         float | None, typer.Option(min=0.001, help="Only items this near; needs --lat and --lon")
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of items")] = 10,
+    context: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=NUMBER known of the moment; may be repeated")
+    ] = None,
     root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON")] = False,
 ) -> None:
@@ -36,7 +39,8 @@ def recommend(
         from chronotope.steps.answers import Wish
         from chronotope.steps.recommend import recommend as ask
 
-        wish = Wish(k=k, lat=lat, lon=lon, within_km=within_km)
+        told = parse_context(context or [])
+        wish = Wish(k=k, lat=lat, lon=lon, within_km=within_km, context=told)
         said = ask(root, dataset, user, moment, wish=wish)
     if as_json:
         print_json(asdict(said) | {"at": said.at.isoformat()})
@@ -61,6 +65,24 @@ def parse_moment(text: str) -> datetime:
             way_out="Write it like 2013-01-10T18:00-05:00, or now",
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_context(texts: list[str]) -> dict[str, float]:
+    """Numbers by column from texts such as ``rain_mm=2.5``.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    told = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            told[name] = float(number)
+        except ValueError as error:
+            raise ConfigError(
+                "The context cannot be read", received=text, way_out="Write COLUMN=NUMBER"
+            ) from error
+    return told
 
 
 def _show(console: Console, said: "Recommendation") -> None:

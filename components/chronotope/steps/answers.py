@@ -17,6 +17,9 @@ class Wish(BaseModel):
     within_km: float | None = Field(None, gt=0, description="Only items this near to the user.")
     category: str | None = Field(None, description="Only items of this kind.")
     exclude_seen: bool = Field(False, description="Only items the user has not had yet.")
+    context: dict[str, float] = Field(
+        {}, description="What is known of the moment, such as the weather; the lake knows the rest."
+    )
 
 
 @dataclass(frozen=True, slots=True)

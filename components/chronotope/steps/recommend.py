@@ -14,6 +14,7 @@ from chronotope.steps.forecast import tell_when, tell_where, wait_of
 from chronotope.steps.item_facts import read_item_facts
 from chronotope.steps.past import as_queries, items_are_places, read_past
 from chronotope.steps.ranking import score_items, tell_items
+from chronotope.steps.request_context import check_told, context_at, last_place, read_readings
 
 N_PLACES = 3
 """Places told where items are not places themselves."""
@@ -48,7 +49,11 @@ def recommend(
     lake, words = Lake(Workspace(root).lake(dataset)), champion.vocabulary
     whole = read_past(lake, user_id, at, words)
     past, facts = whole.known(), read_item_facts(lake, words)
-    said = champion.model.answer(as_queries(past, int(words.users.index([user_id])[0]), at))
+    columns = champion.model.manifest.context
+    check_told(wish.context, columns)
+    context = context_at(read_readings(lake, columns), at, last_place(whole, words.places))
+    user_idx = int(words.users.index([user_id])[0])
+    said = champion.model.answer(as_queries(past, user_idx, at, context=context | wish.context))
     crowd = read_crowd(lake, day_of(at), words.items)
     if crowd.is_empty:  # a moment long after the log
         crowd = read_crowd(lake, trained_until(champion), words.items)
