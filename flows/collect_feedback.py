@@ -19,6 +19,7 @@ from chronotope.steps.run_folder import kept_settings
 from chronotope.steps.settings import TrainSettings
 from flows import alone
 from flows.ingest_events import TASK, IngestSettings, write_features
+from flows.link_runs import link_runs
 from flows.train_model import (
     compress,
     fit,
@@ -97,6 +98,7 @@ def retrain(
         give_up(dataset, workspace)
         raise
     publish(dataset, judged, promoted, written)
+    link_runs(ingestion.root, promoted)
     settle(dataset, decision["version"], workspace)
     return promoted
 

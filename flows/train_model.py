@@ -23,6 +23,7 @@ from chronotope.steps.train_final import train_final
 from chronotope.steps.tune_parameters import tune_parameters
 from flows import alone
 from flows.ingest_events import IngestSettings, ingest_events
+from flows.link_runs import link_runs
 
 _TASK: Final[dict[str, Any]] = {
     "cache_policy": NO_CACHE,  # finished steps are kept in the run's folder, server or not
@@ -71,6 +72,7 @@ def train_alone(dataset: str, settings: TrainSettings, ingestion: IngestSettings
     found = {**chosen, "judged": judged, "promoted": promoted}
     written = report(run, settings, taken, {**found, "ingesting": ingesting})
     publish(name, judged, promoted, written)
+    link_runs(settings.root, promoted)
     costs = {"ingest_events": ingesting, **step_costs(run)}
     return {**found, **written, "ingested": taken, "costs": costs}
 

@@ -61,7 +61,7 @@ def test_all_listen_on_this_machine_alone_and_know_the_same_server(tmp_path: Pat
         at = words.index("--host")
         assert words[at : at + 4] == ("--host", "127.0.0.1", "--port", str(port))
     assert parts[RUNNER].command[-4:] == ("city.yaml", "--root", str(tmp_path), "--paused")
-    env = environment(tmp_path, 1)
+    env = environment(tmp_path, ports)
     assert env["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
     assert not [name for name in env if name.startswith("PREFECT_LOGGING")]
     assert not any(part.is_ready() for part in parts.values())

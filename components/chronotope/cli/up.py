@@ -59,7 +59,7 @@ def up(
             _show(console, parts, as_json=as_json, dry_run=True)
             return
         try:
-            with Programs(root / "data" / "logs", environment(root, prefect_port)) as programs:
+            with Programs(root / "data" / "logs", environment(root, ports)) as programs:
                 _start(programs, parts, root, name)
                 _show(console, parts, as_json=as_json, dry_run=False)
                 _watch(programs, parts, root, name)
@@ -113,19 +113,21 @@ def parts_of(
     return {part.name: part for part in parts}
 
 
-def environment(root: Path, prefect_port: int) -> dict[str, str]:
+def environment(root: Path, ports: Mapping[str, int]) -> dict[str, str]:
     """Environment of the parts: one Prefect server, whose database lies below the root too.
 
     Args:
         root: Project root, absolute.
-        prefect_port: Where the server listens.
+        ports: Where the parts listen.
     """
     quiet = {name: of for name, of in os.environ.items() if not name.startswith("PREFECT_LOGGING")}
     return {
         "PREFECT_HOME": str(root / "data" / "prefect"),
         "OMP_WAIT_POLICY": "PASSIVE",
         **quiet,
-        "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
+        "PREFECT_API_URL": f"http://{HOST}:{ports[PREFECT]}/api",
+        "PREFECT_UI_URL": f"http://{HOST}:{ports[PREFECT]}",
+        "CHRONOTOPE_MLFLOW_UI": f"http://{HOST}:{ports[MLFLOW]}",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

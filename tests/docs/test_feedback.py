@@ -1,0 +1,49 @@
+"""docs/feedback.md: its example is taken in, its commands are understood, its numbers hold."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from typer.main import get_command
+
+from chronotope.cli.main import app
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.rows import NO_OBJECT, as_batch
+from chronotope.feedback.shift import WHOLE_DAYS_S
+from tests.feedback.test_rows import spec
+
+DOC = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", DOC, re.DOTALL)
+    return str(found)
+
+
+def test_the_example_is_an_event() -> None:
+    (row,) = as_batch([json.loads(block("json"))], spec()).rows.to_pylist()
+    assert (row["user_id"], row["item_id"], row["place_id"]) == ("7", "flat white", "north")
+
+
+def test_the_commands_are_understood() -> None:
+    for line in block("sh").splitlines():
+        _, name, *words = shlex.split(line)
+        told = get_command(app).commands[name].make_context(name, words).params  # type: ignore[attr-defined]
+        assert told["dataset"] == "simulated_city"
+
+
+def test_the_numbers_are_those_of_the_defaults() -> None:
+    default = FeedbackConfig()
+    for words in (
+        f"more than {default.flood_rows} in a delivery",
+        f"more than {default.flood_factor:.0f} times",
+        f"{default.min_rows} new events of users with a past",
+        f"older than {default.max_age_days:.0f} days",
+        f"above {default.break_psi}",
+        f"an index above {default.drift_psi:.2f}".replace("0.", "."),
+        f"from {default.compared_rows} new events on",
+        NO_OBJECT,
+    ):
+        assert words in DOC, words
+    assert WHOLE_DAYS_S == 2 * 24 * 3600
