@@ -37,3 +37,10 @@ def test_the_ground_is_where_the_items_lie(client: TestClient) -> None:
     assert len(points) == N_ITEMS
     assert all(lat == -lon for lat, lon in points)
     assert len(client.get("/ground?n=4").json()["points"]) == 4
+
+
+def test_the_page_is_counted_by_its_names(client: TestClient) -> None:
+    for path in ("/", "/users", "/ground"):
+        client.get(path)
+        told = f'chronotope_requests_total{{path="{path}",status="200"}} 1.0'
+        assert told in client.get("/metrics").text

@@ -18,7 +18,7 @@ from chronotope.serving.asking import Asking
 from chronotope.serving.directory import directory_page
 from chronotope.serving.guard import Guard
 from chronotope.serving.impressions import ImpressionWriter
-from chronotope.serving.page import page_router
+from chronotope.serving.page import add_page
 from chronotope.serving.predicting import explain, predict
 from chronotope.serving.problems import PROBLEMS, handle_problems
 from chronotope.serving.questions import (
@@ -142,7 +142,7 @@ def create_app(
     _add_answers(app, service)
     _add_posts(app, service)
     _add_states(app, service)
-    app.include_router(page_router(service.watcher))
+    add_page(app, service.watcher)
     handle_problems(app)
     paths = [str(getattr(route, "path", "")) for route in app.routes]
     app.add_middleware(Guard, settings=settings, telemetry=service.telemetry, paths=paths)

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query
+from fastapi import FastAPI, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,20 +42,20 @@ class Ground(_Reply):
     )
 
 
-def page_router(watcher: Watcher) -> APIRouter:
-    """The page and its two questions.
+def add_page(app: FastAPI, watcher: Watcher) -> None:
+    """Add the page and its two questions to an application.
 
     Args:
+        app: The application.
         watcher: Holds the champion and the log.
     """
-    router = APIRouter()
 
-    @router.get("/", include_in_schema=False)
+    @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
         nonce = secrets.token_urlsafe(16)
         return HTMLResponse(_document().replace("{{nonce}}", nonce), headers=_headers(nonce))
 
-    @router.get("/users", response_model=KnownUsers)
+    @app.get("/users", response_model=KnownUsers)
     def users(
         start: Annotated[str, Query(max_length=1000, description="How the ids begin.")] = "",
         n: Annotated[int, Query(ge=1, le=1000, description="Number of users.")] = 50,
@@ -63,7 +63,7 @@ def page_router(watcher: Watcher) -> APIRouter:
         """Users of the log, whoever was active last first."""
         return KnownUsers(users=_known_users(watcher.opened.histories, start, n))
 
-    @router.get("/ground", response_model=Ground)
+    @app.get("/ground", response_model=Ground)
     def ground(
         n: Annotated[int, Query(ge=1, le=10_000, description="Number of points.")] = 2000,
     ) -> Ground:
@@ -72,8 +72,6 @@ def page_router(watcher: Watcher) -> APIRouter:
         return Ground(
             points=_points(np.r_[facts.lat, facts.place_lat], np.r_[facts.lon, facts.place_lon], n)
         )
-
-    return router
 
 
 @cache
