@@ -1,0 +1,81 @@
+"""A successor is judged after its champion's training, and learns on only where it fits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from chronotope.contracts.errors import NotEnoughData
+from chronotope.features.build import build_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.splitting.folds import load_folds
+from chronotope.steps.retrain import (
+    freeze_later_folds,
+    known_share,
+    parameters_of,
+    why_not_warm,
+)
+from chronotope.steps.search import starting_point
+from chronotope.steps.settings import TrainSettings
+
+HOUR = 3_600
+
+
+def snapshot(root: Path, n: int = 1_000, *, more: str = "", category: str = "a") -> Path:
+    """An event an hour by ten users over seven items."""
+    items = [f"i{k % 7}" for k in range(n - 1)] + [more or "i0"]
+    at = pa.array([k * HOUR * 1_000_000 for k in range(n)], pa.timestamp("us", tz="UTC"))
+    plain = {"event_id": [f"e{k}" for k in range(n)], "item_id": items, "event_type": ["x"] * n}
+    plain |= {"user_id": [f"u{k % 10}" for k in range(n)], "category": [category] * n}
+    table = pa.table({**plain, "occurred_at": at})
+    return build_features(table, None, config=FeaturesConfig(), out=root).path
+
+
+@pytest.mark.parametrize(
+    ("until", "start"), [(500, 899), (899, 900), (950, 951)], ids=["earlier", "at", "later"]
+)
+def test_the_holdout_is_later_than_the_champions_training(
+    tmp_path: Path, until: int, start: int
+) -> None:
+    features, run = snapshot(tmp_path), tmp_path / "run"
+    freeze_later_folds(features, TrainSettings(), run, until * HOUR)
+    folds = load_folds(run / "frozen_folds.json")
+    assert (
+        folds.holdout.test_start_s
+        == folds.holdout.train_end_s
+        == pytest.approx(start * HOUR, abs=HOUR)
+    )
+    assert folds.holdout.train_end_s > until * HOUR
+    assert known_share(features, until * HOUR) == pytest.approx((until + 1) / 999)
+
+
+def test_without_anything_later_there_is_nothing_to_judge_on(tmp_path: Path) -> None:
+    with pytest.raises(NotEnoughData, match="judge a challenger"):
+        freeze_later_folds(snapshot(tmp_path), TrainSettings(), tmp_path / "run", 995 * HOUR)
+
+
+def test_a_network_learns_on_only_over_its_own_catalogue(tmp_path: Path) -> None:
+    then, trained = snapshot(tmp_path), tmp_path / "model.pt"
+    assert "not kept" in why_not_warm(then, then, trained)
+    trained.touch()
+    assert "not kept" in why_not_warm(then, tmp_path / "gone", trained)
+    assert why_not_warm(snapshot(tmp_path, 1_100), then, trained) == ""
+    assert why_not_warm(snapshot(tmp_path, more="new"), then, trained) == "1 new items"
+    assert why_not_warm(then, snapshot(tmp_path, more="new"), trained).startswith("items were")
+    assert why_not_warm(snapshot(tmp_path, category="b"), then, trained) == "1 new categories"
+
+
+def test_parameters_are_taken_over_from_a_search_or_a_successor(tmp_path: Path) -> None:
+    settings = TrainSettings()
+
+    def keep(step: str, result: dict[str, Any]) -> None:
+        (tmp_path / f"{step}.json").write_text(json.dumps({"result": result}))
+
+    assert parameters_of(tmp_path, settings) == starting_point(settings)
+    keep("take_parameters", {"params": {"n_hidden": 8}})
+    assert parameters_of(tmp_path, settings) == {"n_hidden": 8}
+    keep("tune_parameters", {"params": {"n_hidden": 9}})
+    keep("select_columns", {"kept": ["rain"], "columns": []})
+    assert parameters_of(tmp_path, settings) == {"n_hidden": 9, "context": ["rain"]}
