@@ -85,18 +85,22 @@ class RetrainedEachRound:
 WITHIN_SESSION: Final = TrainingConfig(max_wait_h=24.0)
 """Trajectories end where nothing came for a day, so no target waited longer."""
 
-MODELS: Final[dict[str, Callable[[], Recommender]]] = {
-    "popularity": Popularity,
-    "popularity_7d": PopularityLastDays,
-    "user_counts": UserCounts,
-    "markov": FirstOrderMarkov,
-    "ease": Ease,
-    "gfcf": GfCf,
-    "chronotope": lambda: OverRequestTimes(ChronotopeRecommender(training=WITHIN_SESSION)),
-    "chronotope_retrained": lambda: OverRequestTimes(
-        RetrainedEachRound(ChronotopeRecommender(training=WITHIN_SESSION))
-    ),
+
+def _own(seed: int) -> ChronotopeRecommender:
+    return ChronotopeRecommender(training=WITHIN_SESSION.model_copy(update={"seed": seed}))
+
+
+MODELS: Final[dict[str, Callable[[int], Recommender]]] = {
+    "popularity": lambda _: Popularity(),
+    "popularity_7d": lambda _: PopularityLastDays(),
+    "user_counts": lambda _: UserCounts(),
+    "markov": lambda _: FirstOrderMarkov(),
+    "ease": lambda _: Ease(),
+    "gfcf": lambda _: GfCf(),
+    "chronotope": lambda seed: OverRequestTimes(_own(seed)),
+    "chronotope_retrained": lambda seed: OverRequestTimes(RetrainedEachRound(_own(seed))),
 }
+"""Makes each model from a seed."""
 
 N_ROUNDS: Final = 15
 TABLE_WIDTH: Final = 96
@@ -205,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stream = read_stream(chosen.data)
     console = Console(width=max(Console().width, TABLE_WIDTH))
     rows = [
-        measure(MODELS[name](), stream, time_given=chosen.time == "given")
+        measure(MODELS[name](chosen.seed), stream, time_given=chosen.time == "given")
         for name in track(chosen.models, "Measuring", console=console, transient=True)
     ]
     console.print(_table(rows))
@@ -220,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder of the Parquet files")
     parser.add_argument("--protocol", choices=["stream"], default="stream")
     parser.add_argument("--time", choices=["hidden", "given"], default="hidden")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is trained")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument(
         "--models", type=some_of(MODELS), default=list(MODELS), help=f"some of {','.join(MODELS)}"
