@@ -77,8 +77,10 @@ class OnnxRecommender:
         width = self.manifest.history_len
 
         def history(column: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-            cut = column[:, -width:].astype(np.int64)
-            return np.pad(cut, ((0, 0), (width - cut.shape[1], 0)))
+            cut = column[:, -width:]
+            padded = np.zeros((len(cut), width), np.int64)
+            padded[:, width - cut.shape[1] :] = cut
+            return padded
 
         plain: dict[str, npt.NDArray[np.generic]] = {
             "item_idx": history(queries.item_idx),

@@ -22,8 +22,8 @@ from chronotope.steps.forecast import Wait, tell_when, tell_where, wait_of
 from chronotope.steps.ranking import Scored, known, score_items, tell_items
 from chronotope.steps.recommend import tell_notes
 
-LEVELS = np.array([0.01, 0.025, *np.arange(0.05, 0.96, 0.05), 0.975, 0.99])
-"""Probabilities at which the when-curve is told."""
+N_POINTS = 48
+"""Points of the when-curve, closer together where the wait is short."""
 
 
 def predict(asking: Asking, dataset: str, question: PredictRequest) -> Predicted:
@@ -88,14 +88,17 @@ def _history(asked: Asked, n: int) -> tuple[PastItem, ...]:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHORTEST_H = 1 / 60
 
 
 def _curve(wait: Wait | None) -> WhenCurve | None:
     told = tell_when(wait)
     if wait is None or told is None:
         return None
-    hours = wait.quantiles(LEVELS)
-    points = zip(LEVELS.tolist(), hours.tolist(), wait.density(hours).tolist(), strict=True)
+    first, last = np.maximum(wait.quantiles(np.array([0.01, 0.99])), _SHORTEST_H)
+    hours = np.geomspace(first, max(last, 2 * first), N_POINTS)
+    told_of = (wait.passed_by(hours), hours, wait.density(hours))
+    points = zip(*(values.tolist() for values in told_of), strict=True)
     return WhenCurve(
         median_h=told.median_h,
         low_h=told.low_h,

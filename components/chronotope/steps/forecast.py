@@ -39,6 +39,11 @@ class Wait:
         gap = _mixture(np.repeat(self.parts[:, None], len(q), axis=1))
         return np.maximum(0.0, gap.quantile(self.passed + q * (1 - self.passed)) - self.silent_h)
 
+    def passed_by(self, hours: Float64) -> Float64:
+        """Probability that the next event has come within hours from now, shape (n,)."""
+        gap = _mixture(np.repeat(self.parts[:, None], len(hours), axis=1))
+        return (gap.cdf(self.silent_h + hours) - self.passed) / (1 - self.passed)
+
     def density(self, hours: Float64) -> Float64:
         """Density at hours from now, an hour, shape (n,)."""
         gap = _mixture(np.repeat(self.parts[:, None], len(hours), axis=1))

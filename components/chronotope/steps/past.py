@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
 from chronotope.lake import Lake
 
+Whole = TypeVar("Whole", np.int32, np.int64)
 _HISTORY = (c.ITEM_ID, c.PLACE_ID, c.OCCURRED_AT, c.UTC_OFFSET_MIN)
 
 
@@ -103,14 +105,14 @@ def as_queries(
         offset_min = int(past.utc_offset_min[-1]) if len(past) else _told_offset_min(at)
     padding = max(0, 1 - len(past))  # at least one column
 
-    def row(values: Int32) -> Int32:
+    def row(values: npt.NDArray[Whole]) -> npt.NDArray[Whole]:
         return np.pad(values, (padding, 0))[None] if padding else values[None]
 
     known: dict[str, Float32] = {n: np.array([v], np.float32) for n, v in (context or {}).items()}
     return Queries(
         user_idx=np.array([user_idx], np.int32),
         item_idx=row(past.item_idx),
-        occurred_s=np.pad(past.occurred_s, (padding, 0))[None],
+        occurred_s=row(past.occurred_s),
         utc_offset_min=row(past.utc_offset_min),
         place_idx=row(past.place_idx),
         request_s=np.array([int(at.timestamp())], np.int64),

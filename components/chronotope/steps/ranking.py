@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from chronotope.artifact.bundle import Vocabulary
 from chronotope.contracts.errors import ConfigError
@@ -61,7 +60,9 @@ def score_items(logits: Float32, past: Past, facts: ItemFacts, wish: Wish) -> Sc
         allowed[past.item_idx] = False
     if wish.category is not None:
         allowed &= facts.category_idx == _category(facts, wish.category)
-    return Scored(scores - logsumexp(scores), allowed, km)
+    best = scores.max()
+    total = best + np.log(np.exp(scores - best).sum())
+    return Scored(scores - total, allowed, km)
 
 
 def tell_items(
