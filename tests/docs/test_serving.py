@@ -1,0 +1,52 @@
+"""docs/serving.md: every curl in it is sent, to a small city, and answered."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi.testclient import TestClient
+from typer.main import get_command
+
+from chronotope.cli.main import app
+from tests.serving.town import Town
+
+TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+CURLS = [shlex.split(block.replace("\\\n", " ")) for block in BLOCKS if block.startswith("curl")]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What the commands print, one after the other."""
+    town, said = Town.build(tmp_path_factory.mktemp("root")), []
+    with TestClient(town.app()) as client:
+        for words in CURLS:
+            address = urlsplit(next(word for word in words if word.startswith("http")))
+            path = f"{address.path}?{address.query}" if address.query else address.path
+            if "-d" in words:
+                reply = client.post(path, json=json.loads(words[words.index("-d") + 1]))
+            else:
+                reply = client.get(path)
+            assert reply.status_code == 200, reply.text
+            said.append(reply.json())
+    return said
+
+
+def test_every_command_is_answered(answers: list[dict[str, Any]]) -> None:
+    asked, sent, predicted, why, kept = answers
+    assert (asked["n_history"], len(asked["items"])) == (3, 5)
+    assert (sent["user_id"], sent["items"][0]["id"]) == (None, "i03")
+    assert (len(predicted["where"]), len(predicted["history"])) == (3, 3)
+    assert why["items"][0]["reason"] == "follows i02"
+    assert kept == {"received": 1, "new": 1, "n_unknown": 0}
+
+
+def test_the_options_it_names_are_there() -> None:
+    known = {flag for p in get_command(app).commands["serve"].params for flag in p.opts}  # type: ignore[attr-defined]
+    named = set(re.findall(r"`(--[a-z-]+)", TEXT))
+    assert len(named) >= 3
+    assert named <= known
