@@ -14,6 +14,7 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import Telemetry
 from chronotope.serving.watch import Watcher
 from chronotope.steps.past import Past, as_queries
+from chronotope.steps.request_context import check_told
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,16 @@ class Asking:
         return Asked(opened, at, user_idx, before.known(), len(before), n_live)
 
     def answer(self, asked: Asked, question: Question) -> Answers:
-        """Run the graph."""
+        """Run the graph.
+
+        Raises:
+            ConfigError: The champion does not listen to a column that was told.
+        """
         self._telemetry.unknown_items.inc(asked.n_unknown)
         if not asked.n_history:
             self._telemetry.strangers.inc()
+        check_told(question.context, asked.opened.champion.model.manifest.context)
+        context = asked.opened.context(asked.past, asked.at) | question.context
         place_idx = asked.opened.place_of.get(question.place_id or "", 0)
         queries = as_queries(
             asked.past,
@@ -86,7 +93,7 @@ class Asking:
             asked.at,
             place_idx=place_idx,
             offset_min=question.utc_offset_min,
-            context=question.context,
+            context=context,
         )
         started = time.perf_counter()
         said = asked.opened.champion.model.answer(queries)

@@ -11,6 +11,7 @@ from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.eventlog import Int32
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.workspace import Workspace
+from chronotope.features.surroundings import Readings
 from chronotope.lake import Lake
 from chronotope.serving.histories import Histories
 from chronotope.serving.lru import LruCache
@@ -19,6 +20,7 @@ from chronotope.steps.crowd import Crowd, day_of
 from chronotope.steps.item_facts import ItemFacts, read_item_facts
 from chronotope.steps.past import Past, as_queries, items_are_places
 from chronotope.steps.recommend import trained_until
+from chronotope.steps.request_context import context_at, last_place, read_readings
 
 _CROWDS = 64  # days of which the crowd is kept
 
@@ -34,6 +36,8 @@ class Opened:
         item_of, place_of, user_of: The champion's index of each id.
         item_idx, place_idx: The champion's index of each event of the histories.
         items_are_places: Whether an event without a place happens at its item.
+        readings: What surrounds requests, if the champion listens to any of it.
+        data_version: Versions of the tables that all of this was read from.
     """
 
     champion: Champion
@@ -45,6 +49,8 @@ class Opened:
     item_idx: Int32
     place_idx: Int32
     items_are_places: bool
+    readings: Readings | None
+    data_version: str
     _crowds: LruCache[datetime, Crowd] = field(default_factory=lambda: LruCache(_CROWDS))
 
     @classmethod
@@ -55,12 +61,13 @@ class Opened:
             ArtifactError: It does not.
         """
         words = champion.vocabulary
-        same = items_are_places(words)
+        same, manifest = items_are_places(words), champion.model.manifest
+        lake = Lake(Workspace(root).lake(manifest.dataset))
         item_idx = _translated(histories.item, words.items.index(histories.items))
         place_idx = _translated(histories.place, words.places.index(histories.places))
         opened = cls(
             champion,
-            read_item_facts(Lake(Workspace(root).lake(champion.model.manifest.dataset)), words),
+            read_item_facts(lake, words),
             histories,
             _numbered(words.items),
             _numbered(words.places),
@@ -68,14 +75,21 @@ class Opened:
             item_idx,
             item_idx if same else place_idx,
             same,
+            read_readings(lake, manifest.context),
+            data_version(lake),
         )
         opened._warm()
         return opened
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> tuple[str, str]:
         """Whatever was computed under another key is out of date."""
-        return self.champion.version, self.histories.version
+        return self.champion.version, self.data_version
+
+    def context(self, past: Past, at: datetime) -> dict[str, float]:
+        """What surrounds a request of somebody with this past."""
+        place = last_place(past, self.champion.vocabulary.places)
+        return context_at(self.readings, at, place)
 
     def crowd(self, at: datetime) -> Crowd:
         """What everybody did of late; the end of the training's time if that is long ago."""
@@ -110,6 +124,12 @@ class Opened:
                     way_out="Roll back, or train again",
                 )
         self.crowd(at)
+
+
+def data_version(lake: Lake) -> str:
+    """Versions of the tables that answers are made of."""
+    names = ("events", *(name for name in ("items", "surroundings") if lake.exists(name)))
+    return ",".join(f"{name}@{lake.version(name)}" for name in names)
 
 
 def _translated(codes: Int32, idx: Int32) -> Int32:

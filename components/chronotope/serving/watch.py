@@ -10,7 +10,7 @@ from chronotope.contracts.errors import StoreError
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
 from chronotope.serving.histories import Histories
-from chronotope.serving.opened import Opened
+from chronotope.serving.opened import Opened, data_version
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import Telemetry
 from chronotope.steps.champion import Champion, load_champion, reigning_version
@@ -42,7 +42,7 @@ class Watcher:
         self._settings, self._telemetry = settings, telemetry
         self._load, self._reigning, self._every_poll = load, reigning, every_poll
         self._opened: Opened | None = None
-        self._failed: tuple[tuple[str | None, int], float] | None = None
+        self._failed: tuple[tuple[str | None, str], float] | None = None
         self._stop, self._looking = Event(), Lock()
         self._thread = Thread(target=self._run, name="watcher", daemon=True)
 
@@ -92,7 +92,7 @@ class Watcher:
     def _look(self) -> bool:
         root, dataset = self._settings.root, self._settings.dataset
         lake = Lake(Workspace(root).lake(dataset))
-        wanted = (self._reigning(root, dataset), lake.version("events"))
+        wanted = (self._reigning(root, dataset), data_version(lake))
         if wanted[0] is None or (self._opened and self._opened.key == wanted):
             return False
         if self._failed and self._failed[0] == wanted and time.monotonic() < self._failed[1]:
@@ -108,7 +108,7 @@ class Watcher:
         self._telemetry.swaps.labels("done").inc()
         self._telemetry.version.clear()
         self._telemetry.version.labels(opened.champion.version).set(1)
-        _LOG.info("Version %s answers, over version %s of the events", *opened.key)
+        _LOG.info("Version %s answers, over %s", *opened.key)
         return True
 
     def _open(self, version: str, lake: Lake) -> Opened:
