@@ -1,7 +1,7 @@
 """The flows as deployments: what a user may trigger, when they run, how many at once.
 
-``python -m flows.deployments --dataset NAME`` serves them from this process until Ctrl-C;
-``prefect.yaml`` names the same flows for a work pool.
+``python -m flows.deployments --dataset NAME`` serves them from this process until Ctrl-C; with
+``--work-pool POOL`` they are registered for the workers of a pool instead.
 """
 
 import argparse
@@ -104,6 +104,17 @@ def _triggers(dataset: str) -> list[Any]:
     ]
 
 
+def register(served: list[RunnerDeployment], work_pool: str) -> None:
+    """Register deployments for the workers of a pool, which run them on their machines.
+
+    Args:
+        served: The deployments.
+        work_pool: Name of a pool of type process that exists.
+    """
+    for each in served:
+        each.apply(work_pool_name=work_pool)
+
+
 def main(words: list[str] | None = None) -> None:
     """Serve the deployments of a dataset until SIGINT or SIGTERM.
 
@@ -117,6 +128,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--dataset", required=True, help="Name in conf/datasets, or a YAML file")
     parser.add_argument("--root", type=Path, default=Path(), help="All is written below it")
     parser.add_argument("--config", type=Path, help="YAML of training settings, as form defaults")
+    parser.add_argument("--work-pool", help="Register for this pool of workers, and end")
     parser.add_argument("--paused", action="store_true", help="Leave the schedules switched off")
     told = parser.parse_args(words)
     root, name = told.root.resolve(), load_spec(told.dataset, conf_dir=CONF_DIR).name
@@ -125,6 +137,9 @@ def main(words: list[str] | None = None) -> None:
     served = deployments(
         told.dataset, name, training=training, ingestion=ingestion, scheduled=not told.paused
     )
+    if told.work_pool:
+        register(served, told.work_pool)
+        return
     with watching(name, root):
         serve(*served, print_starting_message=False)
 

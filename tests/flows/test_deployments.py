@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.utilities.callables import parameter_schema
@@ -16,7 +18,7 @@ from chronotope.lake.interactions import Interaction, InteractionLog
 from chronotope.steps.settings import TrainSettings
 from flows.change_champion import promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback, decision_of
-from flows.deployments import deployments
+from flows.deployments import deployments, main
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.train_model import train_model
 from flows.watch_interactions import Watch, watching
@@ -127,3 +129,20 @@ def test_a_log_that_is_broken_stops_nobody(tmp_path: Path) -> None:
     path.write_bytes(b"no database at all " * 100)
     with watching("cafe", tmp_path, poll_s=0.01):
         pass
+
+
+@pytest.mark.slow
+def test_a_pool_of_workers_takes_them_too(
+    prefect: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="machines", type="process"))
+        words = ["--dataset", "simulated_city", "--root", str(tmp_path), "--paused"]
+        main([*words, "--work-pool", "machines"])
+        found = client.read_deployment_by_name("collect-feedback/simulated_city")
+    assert (found.work_pool_name, found.entrypoint) == (
+        "machines",
+        "flows.collect_feedback.collect_feedback",
+    )
+    assert [(each.schedule.cron, each.active) for each in found.schedules] == [("0 3 * * *", False)]
