@@ -1,0 +1,77 @@
+"""Feedback taken in, learned from, judged; done twice it is done once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chronotope.contracts.workspace import Workspace
+from chronotope.feedback.take import mark_path
+from chronotope.feedback.watermark import read_watermark
+from chronotope.registry.promotion import current_champion
+from chronotope.registry.store import open_store
+from chronotope.steps.change_champion import promote_by_hand
+from chronotope.steps.once import step_costs
+from flows import collect_feedback as module
+from tests.flows.feedback_town import Town
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Town:
+    """A town with a champion, whatever the gate says of it."""
+    town = Town(tmp_path_factory.mktemp("town")).settle()
+    promoted = town.train()["promoted"]
+    if not promoted["promoted"]:
+        promote_by_hand(town.root, "town", promoted["version"], "the test needs one")
+    return town
+
+
+def test_without_an_interaction_nothing_happens(town: Town) -> None:
+    version = town.lake.version("events")
+    found = town.collect(force=True)
+    assert (found["taken"]["n_read"], found["promoted"]) == (0, None)
+    assert found["decision"]["reasons"] == ["nothing new"]
+    assert town.lake.version("events") == version
+
+
+def test_a_failed_retraining_keeps_its_rows_and_is_tried_again_warm(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = set(town.lake.read("events")["item_id"].to_pylist())
+    news = [event for event in town.later() if event["item_id"] in known][:600]
+    town.log([*news, news[0], {"user_id": "nobody"}])
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "learn_on", failing)
+        with pytest.raises(ZeroDivisionError):
+            town.collect(min_rows=100)
+    mark = read_watermark(mark_path(town.workspace, "town"))
+    assert (mark.seq, mark.learned_version, mark.retraining) == (602, None, None)
+    assert len(town.lake.read("events")) == 2_800 + 600
+    found = town.collect(min_rows=100)
+    assert found["taken"]["n_read"] == 0
+    assert (found["decision"]["action"], found["decision"]["mode"]) == ("retrain", "warm")
+    assert_succeeded(town, found)
+
+
+def assert_succeeded(town: Town, found: dict[str, Any]) -> None:
+    """A second version, judged after both trainings, champion or with reasons; once."""
+    promoted, store = found["promoted"], open_store(town.workspace.mlruns)
+    assert (promoted["version"], promoted["previous"]) == ("2", "1")
+    assert promoted["promoted"] != bool(promoted["reasons"])
+    champion = current_champion(store, "town")
+    assert champion == ("2" if promoted["promoted"] else "1")
+    assert {"learn_on", "judge_holdout", "report_training"} <= set(
+        step_costs(Path(found["decision"]["plan"]["run"]))
+    )
+    mark = read_watermark(mark_path(Workspace(town.root), "town"))
+    assert (mark.learned_version, mark.retraining) == (found["decision"]["version"], None)
+    again = town.collect(min_rows=100)
+    assert again["decision"]["action"] == "nothing"
+    assert len(store.client.search_model_versions("name='town'")) == 2
+
+
+def failing(*_: object) -> str:
+    """A training that does not end well."""
+    raise ZeroDivisionError
