@@ -1,10 +1,28 @@
 """The page at ``/``: what it is made of, and that it works in a real browser."""
 
 import re
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.keys import Keys
 
-from tests.models.recommender_suite import N_ITEMS
+from chronotope.artifact.bundle import MODEL, write_bundle
+from chronotope.contracts.workspace import Workspace
+from chronotope.registry.models import register
+from chronotope.registry.promotion import promote
+from chronotope.registry.store import open_store
+from tests.models.recommender_suite import N_ITEMS, sample_catalog
+from tests.serving.browser import chromium, texts, wait
+from tests.serving.test_process import Server
+from tests.serving.town import WIDTH, write_graph
+from tests.steps.hand_made import DAY, LAST_S, fill_lake
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 
 
 def test_the_page_may_run_only_itself_and_reach_only_the_service(client: TestClient) -> None:
@@ -44,3 +62,82 @@ def test_the_page_is_counted_by_its_names(client: TestClient) -> None:
         client.get(path)
         told = f'chronotope_requests_total{{path="{path}",status="200"}} 1.0'
         assert told in client.get("/metrics").text
+
+
+def register_town(root: Path) -> None:
+    """A champion that goes by the history, one of whose titles is an attack."""
+    fill_lake(root)
+    folder, store = root / "bundle", open_store(Workspace(root).mlruns)
+    folder.mkdir()
+    write_graph(folder / MODEL)
+    titles = ("", *(HOSTILE if n == 3 else f"Shop {n}" for n in range(N_ITEMS)))
+    about = {"name": "town", "dataset": "city", "data_version": "1", "history_len": WIDTH}
+    catalog = replace(sample_catalog(), item_title=titles)
+    write_bundle(folder, catalog, trained_until_s=LAST_S - 30 * DAY, **about)
+    with store.run("city", "town") as tracker:
+        register(store, name="city", bundle_dir=folder, run_id=tracker.run_id, tags={})
+    promote(store, "city", "1", expected_champion=None, key="first", reason="first")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """At the page of a service in a process of its own, at user u00."""
+    with chromium() as opened:
+        root = tmp_path_factory.mktemp("page")
+        register_town(root)
+        server = Server(root)
+        opened.get(f"http://127.0.0.1:{server.port}/#user=u00")
+        wait(opened, "document.querySelector('[data-did]')")
+        yield opened
+        server.kill(signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_click_counts_at_once(browser: Chrome) -> None:
+    before, button = (
+        texts(browser, "#items .name"),
+        browser.find_elements("css selector", "[data-did]"),
+    )
+    assert texts(browser, "#n-history") == ["4 events"]
+    button[-1].click()
+    wait(browser, "document.getElementById('n-history').textContent === '5 events'")
+    after = texts(browser, "#items .name")
+    assert after[0] == before[-1] == texts(browser, "#latest span")[0]
+    assert texts(browser, ".moved")[0] == f"\N{BLACK UP-POINTING TRIANGLE} from {len(before)}"
+    assert after[0] in texts(browser, "#status")[0]
+
+
+@pytest.mark.slow
+def test_titles_are_text(browser: Chrome) -> None:
+    assert HOSTILE in texts(browser, "#items .name")
+    assert not browser.find_elements("css selector", "img")
+    assert "taken" not in browser.title
+
+
+@pytest.mark.slow
+def test_it_draws_and_asks_nobody_else(browser: Chrome) -> None:
+    drawn = browser.find_elements("css selector", "svg.draw")
+    labels = [drawing.get_attribute("aria-label") for drawing in drawn]
+    assert len(labels) == 4
+    assert all(labels)
+    asked = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(e => e.name)"
+    )
+    own = browser.execute_script("return location.origin")
+    assert len(asked) >= 5
+    assert all(name.startswith(own) for name in asked)
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_it_is_used_by_keyboard_and_fits_a_phone(browser: Chrome) -> None:
+    browser.set_window_size(500, 900)
+    user = browser.find_element("id", "user")
+    user.send_keys(Keys.CONTROL + "a" + Keys.NULL + "u01" + Keys.ENTER)
+    wait(browser, "document.getElementById('n-history').textContent === '2 events'")
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    user.send_keys(Keys.CONTROL + "a" + Keys.NULL + "nobody" + Keys.ENTER)
+    wait(browser, "document.getElementById('n-history').textContent === 'nothing'")
+    assert len(texts(browser, "#items .name")) == 8
+    assert texts(browser, "#short-when") == ["No telling"]
+    assert texts(browser, "#problem") == [""]
