@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,9 +23,8 @@ PROJECT = Path(__file__).parents[2]
 DOC = (PROJECT / "docs" / "bring-your-own-log.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", DOC, re.DOTALL)
-    return str(found)
+def block(language: str, number: int = 0) -> str:
+    return str(re.findall(rf"```{language}\n(.*?)```", DOC, re.DOTALL)[number])
 
 
 @pytest.fixture
@@ -62,6 +62,13 @@ def test_the_yaml_reads_the_log_as_it_is_meant(
     assert (len(batch.rows), first[c.USER_ID], first[c.PLACE_ID]) == (3, "7", "north")
     assert first[c.OCCURRED_AT] == datetime(2025, 2, 3, 7, 15, tzinfo=UTC)  # Vienna, in winter
     assert first[c.UTC_OFFSET_MIN] == 60
+
+
+def test_surroundings_go_beside_the_log(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    with (project / "conf/datasets/cafe.yaml").open("a", encoding="utf-8") as file:
+        file.write(textwrap.dedent(block("yaml", 1)))
+    assert load_spec("cafe").surrounding_columns == ("rain_mm", "temperature_c")
 
 
 def test_the_yaml_is_short() -> None:
