@@ -67,7 +67,7 @@ format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix $(CODE)
 
 up: setup ## Start the Prefect UI, the MLflow UI, the deployments and the service until Ctrl-C
-	@$(BIN)/chronotope up $(if $(DATASET),--dataset $(DATASET))
+	@$(BIN)/chronotope up $(if $(DATASET),--dataset $(DATASET),--config conf/training/quick.yaml)
 
 clean: ## Remove the environment and caches; data and models stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

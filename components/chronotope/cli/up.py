@@ -129,6 +129,7 @@ def environment(root: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "PREFECT_UI_URL": f"http://{HOST}:{ports[PREFECT]}",
         "CHRONOTOPE_MLFLOW_UI": f"http://{HOST}:{ports[MLFLOW]}",
         "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONUNBUFFERED": "1",
