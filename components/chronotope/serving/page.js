@@ -1,7 +1,7 @@
 // Asks the service about one user at one moment, and shows what it says.
 
 const K = 8, N_HISTORY = 300, N_PLACES = 60, STALE_MS = 7 * DAY_MS, MAP_HEIGHT = 330;
-const state = { user: "", at: null, offset: -new Date().getTimezoneOffset(), ahead: 0, turn: 0 };
+const state = { user: "", at: null, offset: -new Date().getTimezoneOffset(), ahead: 0, busy: false };
 let shown = null, ground = [];
 
 const nameOf = (item) => item.title || item.id || item.item_id;
@@ -22,8 +22,10 @@ function tell(problem) {
   byId("problem").textContent = problem;
 }
 
-// Whatever goes wrong is said; while something is under way nothing else can be pressed twice.
+// Whatever goes wrong is said; a second press while the first is under way does nothing.
 async function doing(work) {
+  if (state.busy) return;
+  state.busy = true;
   document.body.setAttribute("aria-busy", "true");
   try {
     tell("");
@@ -31,35 +33,34 @@ async function doing(work) {
   } catch (error) {
     tell(error instanceof TypeError ? "The service cannot be reached. Is it running?" : error.message);
   } finally {
+    state.busy = false;
     document.body.removeAttribute("aria-busy");
   }
 }
 
 const iso = (ms) => (ms === null ? null : new Date(ms).toISOString());
 
-async function ask(user, at) {
-  const turn = ++state.turn, about = { user_id: user, at: iso(at), k: K };
-  const [listed, told] = await Promise.all([
-    call("/recommend", { ...about, exclude_seen: byId("unseen").checked }),
-    call("/predict", { ...about, n_history: N_HISTORY, n_places: N_PLACES }),
-  ]);
-  return turn === state.turn ? { listed, told } : null;
-}
+const question = (user, at) => ({ user_id: user, at: iso(at), k: K });
+const predict = (user, at) =>
+  call("/predict", { ...question(user, at), n_history: N_HISTORY, n_places: N_PLACES });
 
-// A log that ended long ago is asked about at its end, not about a silence of years.
-async function show(user, at, { mayMove = false, before = null } = {}) {
-  let found = await ask(user, at);
-  const last = found?.told.history.at(-1);
-  const moved = mayMove && last && Date.parse(found.told.at) - Date.parse(last.occurred_at) > STALE_MS;
+// A log that ended long ago is asked about at its end, not about a silence of years. The list is
+// asked for last, because the service logs what was shown.
+async function show(user, at, { before = null, mayMove = false } = {}) {
+  let told = await predict(user, at);
+  const last = told.history.at(-1);
+  const moved = mayMove && at === null && last &&
+    Date.parse(told.at) - Date.parse(last.occurred_at) > STALE_MS;
   if (moved) {
     at = Date.parse(last.occurred_at) + 60_000;
-    found = await ask(user, at);
+    told = await predict(user, at);
   }
-  if (!found) return;
-  if (at === null) state.ahead = Date.parse(found.told.at) - 1000 - Date.now();
+  if (at === null) state.ahead = Date.parse(told.at) - 1000 - Date.now();
+  const listed = await call("/recommend",
+    { ...question(user, at), exclude_seen: byId("unseen").checked });
   Object.assign(state, { user, at, offset: last ? last.utc_offset_min : state.offset });
-  shown = { ...found, at: Date.parse(found.told.at), before };
-  const notes = [...found.told.notes];
+  shown = { listed, told, at: Date.parse(told.at), before };
+  const notes = [...told.notes];
   if (moved) notes.unshift("Asked for the minute after their latest event.");
   byId("status").textContent = notes.join(" ");
   showQuestion();
@@ -225,7 +226,7 @@ function whereMap(width, places, events) {
   const frame = frameOf([...places.slice(0, 10), ...events.slice(-1)], width, MAP_HEIGHT);
   const marks = whereMarks(frame, places, top);
   if (last) marks.push(lastMark(frame, last));
-  marks.push(...whereLabels(frame, places, top));
+  marks.push(...whereLabels(width, frame, places, top));
   const label = `Map of the next place: ${places.slice(0, 3)
     .map((place) => `${place.name} ${percent(place.probability)}`).join(", ")}.`;
   const keys = [["n", "probability of the next event, by area"]];
@@ -255,7 +256,8 @@ const users = async (start) =>
   (await call(`/users?n=50&start=${encodeURIComponent(start)}`)).users;
 
 async function suggest() {
-  const found = await users(byId("user").value);
+  const start = byId("user").value, found = await users(start);
+  if (byId("user").value !== start) return;
   byId("users").replaceChildren(...found.map((user) =>
     html("option", { value: user.user_id }, plural(user.n_events, "event"))));
 }

@@ -61,7 +61,7 @@ function drawWhen(width, when, at, offset) {
 
 function whenAxis(width, base, x, curve, at, offset) {
   const parts = [];
-  let free = 50;
+  let free = 90;
   for (const hours of SPANS_H) {
     const place = x(hours);
     if (hours < curve[0].hours * 0.999 || place < free || place > width - 22) continue;
@@ -198,14 +198,15 @@ function whereMarks(frame, places, top) {
   return circles;
 }
 
-function whereLabels(frame, places, top) {
+function whereLabels(width, frame, places, top) {
   const taken = [], labels = [];
   for (const place of places.slice(0, 5)) {
-    const x = frame.x(place) + radius(place, top) + 4, y = frame.y(place) + 4;
+    const far = radius(place, top) + 4, left = frame.x(place) + far > width - 44;
+    const x = frame.x(place) + (left ? -far : far), y = frame.y(place) + 4;
     if (place.probability < top / 50 || !frame.holds(place)) continue;
     if (taken.some((other) => Math.abs(other.x - x) < 44 && Math.abs(other.y - y) < 15)) continue;
     taken.push({ x, y });
-    labels.push(write(x, y, percent(place.probability), { class: "strong halo" }));
+    labels.push(write(x, y, percent(place.probability), { class: "strong halo", "text-anchor": left ? "end" : "start" }));
   }
   return labels;
 }
