@@ -79,8 +79,8 @@ function whenAxis(width, base, x, curve, at, offset) {
 
 // Each event by its day, across, and its hour, upwards; then when the next one is expected.
 function drawLine(width, history, when, at, offset) {
-  const left = 46, right = 16, top = 22, base = 172, start = Date.parse(history[0].occurred_at);
-  const past = Math.max(at - start, DAY_MS / 4);
+  const left = 46, right = 16, top = 22, base = 172, first = Date.parse(history[0].occurred_at);
+  const start = Math.min(first, at - DAY_MS / 4), past = at - start;
   const ahead = when ? Math.min(when.high_h * 3_600_000, past / 3) : 0;
   const x = (ms) => left + ((ms - start) / (past + ahead)) * (width - left - right);
   const y = (ms, minutes) => base - ((((ms / DAY_MS + minutes / 1440) % 1) + 1) % 1) * (base - top);
@@ -110,25 +110,39 @@ function drawLine(width, history, when, at, offset) {
   parts.push(svg("line", { class: "median", x1: asked, x2: asked, y1: top - 4, y2: base }),
     write(asked, top - 9, "asked for", { class: "strong", "text-anchor": anchor }),
     ...dateAxis(width, base, x, start, at + ahead, offset), ...dots);
-  const label = `${plural(history.length, "event")} from ${clock(start, offset, "dated")} on, by ` +
+  const label = `${plural(history.length, "event")} from ${clock(first, offset, "dated")} on, by ` +
     "day and by hour of the day.";
   return drawing(width, base + 24, label, ...parts);
 }
 
 function dateAxis(width, base, x, from, to, offset) {
-  const days = [1, 2, 7, 14, 28, 91, 182, 365, 1826, 3652];
-  const step = days.find((n) => ((to - from) / DAY_MS / n) * 92 < width - 60) ?? 7304;
-  const parts = [];
-  const shift = 60_000 * offset;
-  const first = Math.ceil((from + shift) / DAY_MS) * DAY_MS - shift;
-  for (let ms = first; ms < to; ms += step * DAY_MS) {
+  return datesOf(from, to, offset, (width - 60) / 78).flatMap(({ ms, words }) => {
     const place = x(ms);
-    if (place > width - 44 || place < 60) continue;
-    parts.push(svg("line", { class: "axis", x1: place, x2: place, y1: base, y2: base + 5 }),
-      write(place, base + 19, clock(ms, offset, step < 91 ? "day" : "dated"),
-        { "text-anchor": "middle" }));
+    if (place > width - 40 || place < 60) return [];
+    return [svg("line", { class: "axis", x1: place, x2: place, y1: base, y2: base + 5 }),
+      write(place, base + 19, words, { "text-anchor": "middle" })];
+  });
+}
+
+// At most so many dates: days, Mondays, begins of months or of years.
+function datesOf(from, to, offset, most) {
+  const shift = 60_000 * offset, days = (to - from) / DAY_MS, dates = [];
+  const step = [1, 2, 7, 14].find((n) => days / n < most);
+  if (step) {
+    const monday = 4, first = Math.ceil((from + shift) / DAY_MS - monday);
+    for (let day = Math.ceil(first / step) * step + monday; day * DAY_MS - shift < to; day += step) {
+      dates.push({ ms: day * DAY_MS - shift, words: clock(day * DAY_MS, 0, "day") });
+    }
+    const within = { ms: (from + to) / 2, words: clock(to, offset, "day") };
+    return dates.length ? dates : [within];
   }
-  return parts;
+  const months = [1, 2, 3, 6, 12, 24, 60, 120].find((n) => days / 30.4 / n < most) ?? 240;
+  const begin = new Date(from + shift), n = 12 * begin.getUTCFullYear() + begin.getUTCMonth();
+  for (let month = Math.ceil(n / months) * months; ; month += months) {
+    const ms = Date.UTC(Math.floor(month / 12), month % 12) - shift;
+    if (ms >= to) return dates;
+    dates.push({ ms, words: clock(ms, offset, months < 12 ? "month" : "year") });
+  }
 }
 
 // A frame of kilometres around points; north is up. Few outliers do not make the rest small.
@@ -152,8 +166,10 @@ function frameOf(points, width, height) {
   };
 }
 
+let nMaps = 0;
+
 function drawMap(width, height, frame, ground, label, marks) {
-  const id = `clip-${label.length}-${width}`;
+  const id = `clip-${++nMaps}`;
   const dots = ground.filter((p) => frame.holds(p)).map((p) =>
     `M${frame.x(p).toFixed(1)} ${frame.y(p).toFixed(1)}h.01`).join("");
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000];

@@ -58,6 +58,8 @@ const km = (far) => `${far < 10 ? far.toFixed(1) : Math.round(far)} km`;
 const FORMATS = {
   day: { weekday: "short", day: "numeric", month: "short" },
   dated: { day: "numeric", month: "short", year: "numeric" },
+  month: { month: "short", year: "numeric" },
+  year: { year: "numeric" },
   hour: { weekday: "short", hour: "2-digit", minute: "2-digit" },
   minute: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
   full: { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit",
