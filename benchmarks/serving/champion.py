@@ -1,0 +1,127 @@
+"""A champion to serve: a simulated city, one short training, registered and promoted."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+
+from chronotope.artifact.bundle import MODEL, write_bundle
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.compression.export import export_onnx
+from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.queries import Queries, queries_at
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.readers import read_events, read_items
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.features.build import build_features
+from chronotope.features.snapshot import load_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.lake import Lake
+from chronotope.models.config import ModelConfig
+from chronotope.registry.models import register
+from chronotope.registry.promotion import promote
+from chronotope.registry.store import open_store
+from chronotope.training.config import TrainingConfig
+from chronotope.training.recommender import ChronotopeRecommender
+
+DATASET: Final = "served_city"
+_WEIGHTS: Final = "weights.pt"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What all ways of serving share.
+
+    Attributes:
+        root: Project root.
+        bundle: The champion's bundle.
+        log, catalog: What it was trained on.
+    """
+
+    root: Path
+    bundle: Path
+    log: EventLog
+    catalog: Catalog
+
+    @classmethod
+    def make(cls, root: Path, *, n_items: int, history_len: int) -> Self:
+        """Train for one epoch: how good it is does not change what it costs."""
+        told = {"n_items": n_items, "n_users": n_items // 5, "n_events": 20 * n_items}
+        about = {"description": "A city to serve.", "licence": "CC0-1.0", "items_are_places": True}
+        spec = DatasetSpec.model_validate({"name": DATASET, "city": told, **about})
+        lake = Lake(Workspace(root).lake(DATASET))
+        for raw in read_events(spec, batch_rows=200_000):
+            lake.merge_events(normalise(spec, raw).rows)
+        items = read_items(spec)
+        if items is not None:
+            lake.upsert_items(items)
+        config = FeaturesConfig(items_are_places=True)
+        out = Workspace(root).features(DATASET)
+        built = build_features(lake.dataset("events"), items, config=config, out=out)
+        log, catalog = load_features(built.path)
+        log = log.take(np.arange(len(log)))  # torch wants arrays of its own, not a file's
+        training = TrainingConfig(max_epochs=1, n_rounds=2, max_targets=1_000)
+        model = ChronotopeRecommender(ModelConfig(history_len=history_len), training)
+        model.fit(log, catalog)
+        bundle = root / "bundle"
+        bundle.mkdir()
+        model.save(root / _WEIGHTS)
+        export_onnx(model.net, model.priors, bundle / MODEL)
+        write_bundle(
+            bundle,
+            catalog,
+            name=model.name,
+            dataset=DATASET,
+            data_version="0",
+            history_len=history_len,
+            trained_until_s=int(log.occurred_s.max()),
+        )
+        _crown(root, bundle)
+        return cls(root, bundle, log, catalog)
+
+    @classmethod
+    def read(cls, root: Path) -> Self:
+        """What ``make`` left below a root."""
+        (features,) = Workspace(root).features(DATASET).iterdir()
+        return cls(root, root / "bundle", *load_features(features))
+
+    def torch_model(self) -> ChronotopeRecommender:
+        """The same model, not exported."""
+        return ChronotopeRecommender.load(self.root / _WEIGHTS, self.catalog)
+
+    def questions(self, n: int) -> list[dict[str, object]]:
+        """Users at moments after their last event, no two alike, as a service hears them."""
+        draw = np.random.default_rng(0)
+        users = self.catalog.users.ids.take(draw.integers(0, self.catalog.users.size - 1, n))
+        seconds = int(self.log.occurred_s.max()) + 1 + np.arange(n)
+        moments = np.datetime_as_string(seconds.astype("datetime64[s]"), timezone="UTC")
+        return [
+            {"user_id": user, "at": str(moment), "k": 10}
+            for user, moment in zip(users.to_pylist(), moments, strict=True)
+        ]
+
+    def queries(self, n: int) -> list[Queries]:
+        """The same questions as the graph hears them."""
+        asked = self.questions(n)
+        users = self.catalog.users.index([str(one["user_id"]) for one in asked])
+        last = np.searchsorted(self.log.user_idx, users, side="right") - 1
+        starts = (self.log.user_start(), self.log.basket_start())
+        width = OnnxRecommender.load(self.bundle).history_len
+        return [
+            replace(
+                queries_at(
+                    self.log, last[i : i + 1], history_len=width, time_given=True, starts=starts
+                ),
+                request_s=np.array([np.datetime64(str(one["at"]).rstrip("Z"), "s").astype(int)]),
+            )
+            for i, one in enumerate(asked)
+        ]
+
+
+def _crown(root: Path, bundle: Path) -> None:
+    store = open_store(Workspace(root).mlruns)
+    with store.run(DATASET, "bench") as tracker:
+        made = register(store, name=DATASET, bundle_dir=bundle, run_id=tracker.run_id, tags={})
+    promote(store, DATASET, made.version, expected_champion=None, key="bench", reason="bench")
