@@ -80,16 +80,24 @@ def register_town(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """At the page of a service in a process of its own, at user u00."""
-    with chromium() as opened:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chrome, str]]:
+    """A browser, and the page of a service in a process of its own."""
+    with chromium() as driven:
         root = tmp_path_factory.mktemp("page")
         register_town(root)
         server = Server(root)
-        opened.get(f"http://127.0.0.1:{server.port}/#user=u00")
-        wait(opened, "document.querySelector('[data-did]')")
-        yield opened
+        yield driven, f"http://127.0.0.1:{server.port}/"
         server.kill(signal.SIGTERM)
+
+
+@pytest.fixture
+def browser(opened: tuple[Chrome, str]) -> Chrome:
+    """At user u00."""
+    driven, page = opened
+    driven.get("about:blank")
+    driven.get(f"{page}#user=u00")
+    wait(driven, "document.querySelector('[data-did]')")
+    return driven
 
 
 @pytest.mark.slow

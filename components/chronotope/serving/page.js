@@ -1,7 +1,8 @@
 // Asks the service about one user at one moment, and shows what it says.
 
 const K = 8, N_HISTORY = 300, N_PLACES = 60, STALE_MS = 7 * DAY_MS, MAP_HEIGHT = 330;
-const state = { user: "", at: null, offset: -new Date().getTimezoneOffset(), ahead: 0, busy: false };
+const state = { user: "", at: null, offset: 0, ahead: 0, busy: false };
+state.offset = -new Date().getTimezoneOffset();
 let shown = null, ground = [];
 
 const nameOf = (item) => item.title || item.id || item.item_id;
@@ -31,7 +32,8 @@ async function doing(work) {
     tell("");
     await work();
   } catch (error) {
-    tell(error instanceof TypeError ? "The service cannot be reached. Is it running?" : error.message);
+    const away = error instanceof TypeError;
+    tell(away ? "The service cannot be reached. Is it running?" : error.message);
   } finally {
     state.busy = false;
     document.body.removeAttribute("aria-busy");
@@ -148,7 +150,7 @@ function moveOf(id, n) {
   if (!shown.before) return null;
   const was = shown.before.indexOf(id);
   if (was === n) return null;
-  const words = was < 0 ? "new here" : was > n ? `\u25b2 from ${was + 1}` : `\u25bc from ${was + 1}`;
+  const words = was < 0 ? "new here" : `${was > n ? "\u25b2" : "\u25bc"} from ${was + 1}`;
   return html("span", { class: "moved" }, words);
 }
 
@@ -195,8 +197,8 @@ function drawAll() {
   const silent = told.when ? `, ${span(told.when.silent_h)} after the latest event` : "";
   put("when", (width) => told.when
     ? [drawWhen(width, told.when, at, state.offset),
-      soft(`From ${clock(at, state.offset, "full")}${silent}. Times are ${zone(state.offset)}, the ` +
-        "axis is logarithmic; equal areas are equally likely, the darker one holds 80 %.")]
+      soft(`From ${clock(at, state.offset, "full")}${silent}. Times are ${zone(state.offset)}, ` +
+        "the axis is logarithmic; equal areas are equally likely, the darker one holds 80 %.")]
     : soft("No forecast of the next event."));
   put("line", (width) => events.length
     ? [drawLine(width, events, told.when, at, state.offset),
@@ -264,7 +266,8 @@ async function suggest() {
 
 async function another() {
   const all = (await users("")).filter((user) => user.user_id !== state.user);
-  if (all.length) await show(all[Math.floor(Math.random() * all.length)].user_id, null, { mayMove: true });
+  const chosen = all[Math.floor(Math.random() * all.length)];
+  if (chosen) await show(chosen.user_id, null, { mayMove: true });
 }
 
 async function begin() {

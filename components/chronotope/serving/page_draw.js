@@ -103,7 +103,8 @@ function drawLine(width, history, when, at, offset) {
   const dots = history.map((event) => {
     const ms = Date.parse(event.occurred_at);
     const about = { class: "then", "data-item": event.item_id, r: history.length > 150 ? 3 : 4 };
-    return svg("circle", { ...about, cx: x(ms).toFixed(1), cy: y(ms, event.utc_offset_min).toFixed(1) },
+    const [cx, cy] = [x(ms).toFixed(1), y(ms, event.utc_offset_min).toFixed(1)];
+    return svg("circle", { ...about, cx, cy },
       svg("title", {}, `${nameOf(event)}, ${clock(ms, event.utc_offset_min, "full")}`));
   });
   const asked = x(at), anchor = asked > width - 60 ? "end" : "middle";
@@ -130,9 +131,8 @@ function datesOf(from, to, offset, most) {
   const step = [1, 2, 7, 14].find((n) => days / n < most);
   if (step) {
     const monday = 4, first = Math.ceil((from + shift) / DAY_MS - monday);
-    for (let day = Math.ceil(first / step) * step + monday; day * DAY_MS - shift < to; day += step) {
-      dates.push({ ms: day * DAY_MS - shift, words: clock(day * DAY_MS, 0, "day") });
-    }
+    let ms = (Math.ceil(first / step) * step + monday) * DAY_MS - shift;
+    for (; ms < to; ms += step * DAY_MS) dates.push({ ms, words: clock(ms, offset, "day") });
     const within = { ms: (from + to) / 2, words: clock(to, offset, "day") };
     return dates.length ? dates : [within];
   }
@@ -155,7 +155,8 @@ function frameOf(points, width, height) {
     [mid(lats, q), mid(lats, 1 - q), mid(lons, q), mid(lons, 1 - q)];
   const lat = (south + north) / 2, lon = (west + east) / 2;
   const kmLon = 111.32 * Math.cos((Math.PI * lat) / 180), kmLat = 110.57;
-  const wide = Math.max((east - west) * kmLon * 1.16, 1), tall = Math.max((north - south) * kmLat * 1.2, 1);
+  const wide = Math.max((east - west) * kmLon * 1.16, 1);
+  const tall = Math.max((north - south) * kmLat * 1.2, 1);
   const pxKm = Math.min(width / wide, height / tall);
   return {
     pxKm,
@@ -175,19 +176,21 @@ function drawMap(width, height, frame, ground, label, marks) {
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000];
   const far = steps.findLast((step) => step * frame.pxKm < Math.min(150, width / 3)) ?? 0.1;
   const length = far * frame.pxKm, foot = height - 14;
+  const middle = { class: "strong halo", "text-anchor": "middle" };
   return drawing(width, height, label,
     svg("clipPath", { id }, svg("rect", { width, height, rx: 8 })),
     svg("rect", { class: "land", x: 0.5, y: 0.5, width: width - 1, height: height - 1, rx: 8 }),
     svg("g", { "clip-path": `url(#${id})` },
       svg("path", { class: "dots", d: dots }), ...marks),
     svg("path", { class: "scale", d: `M14 ${foot - 5}v5h${length.toFixed(1)}v-5` }),
-    write(14 + length / 2, foot - 8, `${far} km`, { class: "strong halo", "text-anchor": "middle" }),
+    write(14 + length / 2, foot - 8, `${far} km`, middle),
     svg("path", { class: "scale", d: `M${width - 20} 40V18m-4 6l4 -6l4 6` }),
-    write(width - 20, 54, "N", { class: "strong halo", "text-anchor": "middle" }));
+    write(width - 20, 54, "N", middle));
 }
 
 function pastMarks(frame, history) {
-  const path = history.slice(-N_TRAIL).map((p) => `${frame.x(p).toFixed(1)} ${frame.y(p).toFixed(1)}`).join("L");
+  const path = history.slice(-N_TRAIL)
+    .map((p) => `${frame.x(p).toFixed(1)} ${frame.y(p).toFixed(1)}`).join("L");
   const visits = new Map();
   for (const event of history) {
     const visit = visits.get(event.item_id) ?? { event, n: 0 };
@@ -222,7 +225,8 @@ function whereLabels(width, frame, places, top) {
     if (place.probability < top / 50 || !frame.holds(place)) continue;
     if (taken.some((other) => Math.abs(other.x - x) < 44 && Math.abs(other.y - y) < 15)) continue;
     taken.push({ x, y });
-    labels.push(write(x, y, percent(place.probability), { class: "strong halo", "text-anchor": left ? "end" : "start" }));
+    labels.push(write(x, y, percent(place.probability),
+      { class: "strong halo", "text-anchor": left ? "end" : "start" }));
   }
   return labels;
 }

@@ -37,7 +37,8 @@ function span(hours) {
   if (minutes < 60) return `${minutes} min`;
   if (hours < 23.75) return two(Math.round(4 * hours) / 4, "h", 60, "min");
   if (hours < 24 * 13.5) return two(Math.round(hours) / 24, "d", 24, "h");
-  return hours < 24 * 75 ? `${Math.round(hours / 168)} weeks` : `${Math.round(hours / 730.5)} months`;
+  if (hours < 24 * 75) return `${Math.round(hours / 168)} weeks`;
+  return `${Math.round(hours / 730.5)} months`;
 }
 
 function two(value, large, size, small) {
