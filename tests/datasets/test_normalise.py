@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import h3
 import pyarrow as pa
 import pytest
 
@@ -116,3 +117,11 @@ def test_categoricals_are_read_like_their_values() -> None:
     raw = pa.table({name: pa.array([GOOD[name]] * 2).dictionary_encode() for name in GOOD})
     rows = normalise(make_spec(), raw).rows
     assert rows.equals(run({}, {}).rows)
+
+
+def test_an_event_without_a_place_is_in_a_cell_and_keeps_its_id() -> None:
+    stays = ((40.7, -74.0, None), (None, -74.0, None), (40.7, -74.0, "p"))
+    rows = [dict(zip(("lat", "lon", "place_id"), stay, strict=True)) for stay in stays]
+    plain, celled = run(*rows).rows, run(*rows, cell_resolution=8).rows
+    assert celled["place_id"].to_pylist() == [h3.latlng_to_cell(40.7, -74.0, 8), None, "p"]
+    assert celled["event_id"].equals(plain["event_id"])

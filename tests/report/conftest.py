@@ -17,6 +17,7 @@ from chronotope.report.data import (
     SliceRow,
     StepRow,
     WhenCalibration,
+    WhereRow,
 )
 
 
@@ -51,6 +52,10 @@ def full(bare: ReportData) -> ReportData:
             ),
             "when": WhenCalibration(
                 pit_counts=(10, 20, 30), coverage=(Coverage(nominal=0.8, actual=0.773),), nll=3.78
+            ),
+            "where": (
+                WhereRow(name="spacetime", accuracy=0.417, median_km=1.238, n_targets=2000),
+                WhereRow(name="last place", accuracy=0.2, n_targets=2000),
             ),
             "map_points": (
                 MapPoint(lat=40.7, lon=-74.0, weight=4, hit_share=0.1),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chronotope.metrics.when import LognormalMixture
-from chronotope.steps.judge_holdout import LEVELS, coverage, spots
+from chronotope.steps.judge_holdout import LEVELS, STAYING, coverage, spots, where
 from tests.models.recommender_suite import N_ITEMS, sample_catalog
 
 
@@ -29,3 +29,17 @@ def test_a_spot_holds_the_targets_of_its_item_and_no_item_without_a_place_is_one
     items = np.array([1, 1, 1, 2, 4], np.int32)
     found = spots(items, np.array([1.0, 0.0, 0.0, 1.0, 1.0]), placed)
     assert found == pytest.approx(np.array([[10, 1, 3, 1 / 3], [10, 4, 1, 1.0]]))
+
+
+def test_places_are_judged_where_they_are_known() -> None:
+    catalog, n = sample_catalog(), sample_catalog().n_places
+    lat = np.arange(n) / 100.0  # a hundredth of a degree is 1.11 km
+    placed = replace(catalog, place_lat=lat, place_lon=np.zeros(n))
+    true = np.array([1, 2, 0, 4], np.int32)
+    told = {"model": np.array([1, 2, 3, 5]), STAYING: np.array([3, 4, 3, 4])}
+    found = where(told, true, placed)
+    assert [of["n_targets"] for of in found.values()] == [3, 3]
+    assert found["model"]["accuracy"] == pytest.approx(2 / 3)
+    assert found["model"]["median_km"] == 0.0
+    assert found[STAYING]["median_km"] == pytest.approx(2.22, abs=0.01)
+    assert where(told, np.zeros(4, np.int32), placed) == {}

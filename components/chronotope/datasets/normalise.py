@@ -14,6 +14,7 @@ from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import EVENTS, REQUIRED
 from chronotope.datasets.parsing import as_instants, as_numbers, is_textual
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.spacetime.cells import cell_names, h3_cells
 from chronotope.spacetime.clock import utc_offsets
 
 MAX_TEXT_BYTES: Final = 65_536
@@ -66,7 +67,17 @@ def normalise(spec: DatasetSpec, raw: pa.Table) -> Normalised:
     rows = table.take(pa.array(kept)) if bad.any() else table
     ids = event_ids([rows[name] for name in spec.identity])
     rows = rows.set_column(0, EVENTS.field(c.EVENT_ID), ids)
+    if spec.cell_resolution is not None:  # after the ids, which another resolution must not change
+        rows = _in_cells(rows, spec.cell_resolution)
     return Normalised(rows=rows, refused=_refused(batch.refusals, bad), kept=kept)
+
+
+def _in_cells(rows: pa.Table, resolution: int) -> pa.Table:
+    """Events without a place get the cell of their coordinates."""
+    lat, lon = (rows[name].to_numpy() for name in (c.LAT, c.LON))
+    cells = cell_names(h3_cells(lat=lat, lon=lon, resolution=resolution))
+    place = pc.coalesce(rows[c.PLACE_ID], cells)
+    return rows.set_column(rows.column_names.index(c.PLACE_ID), c.PLACE_ID, place)
 
 
 class _Batch:

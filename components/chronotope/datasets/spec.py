@@ -156,6 +156,12 @@ class DatasetSpec(Frozen):
     event_type: str = Field(
         default="event", min_length=1, description="Type when no column holds it"
     )
+    cell_resolution: int | None = Field(
+        default=None,
+        ge=0,
+        le=15,
+        description="An event without a place gets its H3 cell: 8 is half a kilometre, 15 half a m",
+    )
     items_are_places: bool = Field(default=False, description="Check-ins: the item is the place")
     identity: tuple[str, ...] = Field(
         default=(c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.OCCURRED_AT, c.PLACE_ID, c.SESSION_ID),
@@ -196,6 +202,8 @@ class DatasetSpec(Frozen):
         ]
         if self.events and c.UTC_OFFSET_MIN in self.events.columns and self.local_zone:
             problems.append("give events.columns.utc_offset_min or local_zone, not both")
+        if self.cell_resolution is not None and self.items_are_places:
+            problems.append("give cell_resolution or items_are_places, not both")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -66,6 +66,15 @@ class WhenCalibration(_Frozen):
     )
 
 
+class WhereRow(_Frozen):
+    """How right, and how far off, somebody's likeliest places are."""
+
+    name: str
+    accuracy: float = Field(ge=0, le=1, description="Share of targets whose place was told")
+    median_km: float | None = Field(default=None, ge=0, description="Median distance off")
+    n_targets: int = Field(ge=0)
+
+
 class MapPoint(_Frozen):
     """Targets around one spot, in WGS 84 degrees."""
 
@@ -133,6 +142,7 @@ class ReportData(_Frozen):
     slices: tuple[SliceRow, ...] = ()
     columns: tuple[ColumnRow, ...] = ()
     when: WhenCalibration | None = None
+    where: tuple[WhereRow, ...] = ()
     map_points: tuple[MapPoint, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
     steps: tuple[StepRow, ...] = ()

@@ -168,12 +168,31 @@ def when(data: ReportData) -> str:
 
 
 def where(data: ReportData) -> str:
-    """A map of the targets, where there are coordinates."""
+    """How right and how far off the likeliest places are, and a map of the targets."""
+    rows: list[Row] = [
+        (
+            [
+                escape(of.name),
+                percent(of.accuracy),
+                number(of.median_km, 2),
+                number(of.n_targets, 0),
+            ],
+            False,
+        )
+        for of in data.where
+    ]
+    heads = ["Place told by", "Right", "Median km off", "Targets"]
+    table = _table("The likeliest place of the next event, its time hidden.", heads, rows)
+    parts = [table if rows else "", _map(data)]
+    return _section("Where", *parts) if any(parts) else ""
+
+
+def _map(data: ReportData) -> str:
     if not data.map_points:
         return ""
     keys = "".join(f'<i class="key q{i}"></i>{20 * i}\N{EN DASH}{20 * i + 20} %' for i in range(5))
     svg = draw.scatter_map(data.map_points, "Map of targets by share predicted right")
-    return _section("Where: map", _figure(svg, f"Share right:{keys}. Area: number of targets."))
+    return _figure(svg, f"Share right:{keys}. Area: number of targets.")
 
 
 def compression(data: ReportData) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 import h3.api.numpy_int as h3
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 NO_CELL: Final = np.uint64(0)
 """Cell of a point that is unknown or impossible; never a valid H3 index."""
@@ -34,12 +35,8 @@ def h3_cells(
     return cells
 
 
-def cell_centres(
-    cells: npt.NDArray[np.uint64],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Centre of each cell as (latitudes, longitudes) in degrees; NaN for ``NO_CELL``."""
+def cell_names(cells: npt.NDArray[np.uint64]) -> pa.StringArray:
+    """Cells as H3 writes them, in hexadecimal; null for ``NO_CELL``."""
     distinct, place = np.unique(cells, return_inverse=True)
-    nowhere = (float("nan"), float("nan"))
-    found = [h3.cell_to_latlng(cell) if cell else nowhere for cell in distinct.tolist()]
-    centres = np.array(found, dtype=np.float64).reshape(-1, 2)[place.reshape(-1)]
-    return centres[:, 0], centres[:, 1]
+    names = pa.array([f"{cell:x}" if cell else None for cell in distinct.tolist()], pa.string())
+    return names.take(pa.array(place.reshape(-1)))

@@ -1,5 +1,6 @@
 """Judge the compressed model and every baseline on the same later targets."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import Outcomes, evaluate
 from chronotope.metrics.summary import bootstrap_interval, gains, hits, slices, summarise
 from chronotope.metrics.when import LognormalMixture, WhenScores, judge_when
+from chronotope.metrics.where import judge_where
 from chronotope.models.baselines import baselines
 from chronotope.steps.holdout import CHALLENGER, frozen_folds, judging_targets
 from chronotope.steps.settings import TrainSettings
 
 N_WHEN = 2_000
 """Targets on which *when* is judged."""
+
+STAYING = "last place"
+"""Who says that the next event is where the last one was."""
 
 SPOTS = "spots.npy"
 """File with what the map shows."""
@@ -33,7 +38,8 @@ def judge_holdout(
     """Metrics of all models; NDCG@10 of every target is kept for the gate, spots for the map.
 
     Returns:
-        ``models`` (metrics by name), ``intervals`` (of NDCG@10 by name) and ``when``.
+        ``models`` (metrics by name), ``intervals`` (of NDCG@10 by name), ``when``, and
+        ``where``: of the challenger and of staying at the last place; empty without places.
     """
     log, catalog = load_features(features)
     known = log.before(frozen_folds(run).holdout.train_end_s)
@@ -54,7 +60,7 @@ def judge_holdout(
     return {
         "models": {name: _finite(summarise(found)) for name, found in outcomes.items()},
         "intervals": {name: _interval(of, users) for name, of in values.items()},
-        "when": _when(challenger, log, targets),
+        **_when_and_where(challenger, log, targets, catalog),
     }
 
 
@@ -67,18 +73,47 @@ def _interval(values: Float64, users: Any) -> tuple[float, float]:
     return found.low, found.high
 
 
-def _when(model: OnnxRecommender, log: EventLog, targets: Int64) -> dict[str, Any]:
-    """How well the next event's time is told, in hours after the last one."""
+def _when_and_where(
+    model: OnnxRecommender, log: EventLog, targets: Int64, catalog: Catalog
+) -> dict[str, Any]:
+    """How well the next event's time, in hours after the last one, and place are told."""
     some = targets[:: max(1, len(targets) // N_WHEN)]
-    when, hours = [], []
+    when, hours, likeliest, last = [], [], [], []
     for at in np.array_split(some, max(1, len(some) // 256)):
         queries = queries_at(log, at, history_len=model.history_len, time_given=False)
-        when.append(model.answer(queries).when)
+        said = model.answer(queries)
+        when.append(said.when)
+        likeliest.append(np.int32(said.place_scores[:, 1:].argmax(axis=1) + 1))
+        last.append(queries.place_idx[:, -1])
         hours.append((log.occurred_s[at] - queries.occurred_s[:, -1]) / 3600.0)
     log_weight, mean, log_scale = np.concatenate(when).astype(np.float64).transpose(1, 0, 2)
     mixture = LognormalMixture(log_weight, mean, np.exp(log_scale))
     true = np.maximum(np.concatenate(hours), 0.0)
-    return {**_plain(judge_when(mixture, true)), "coverage": coverage(mixture, true)}
+    told = {CHALLENGER: np.concatenate(likeliest), STAYING: np.concatenate(last)}
+    return {
+        "when": {**_plain(judge_when(mixture, true)), "coverage": coverage(mixture, true)},
+        "where": where(told, log.place_idx[some], catalog) if catalog.n_places > 2 else {},
+    }
+
+
+def where(
+    predicted: dict[str, Int32], true: Int32, catalog: Catalog
+) -> dict[str, dict[str, float]]:
+    """How right and how far off predicted places are, on targets whose place is known.
+
+    Args:
+        predicted: Place of each target by whom it was told, shape (n_targets,) each.
+        true: Where each target was, shape (n_targets,); 0 if unknown.
+        catalog: Coordinates of the places.
+
+    Returns:
+        ``accuracy``, ``n_targets`` and, where there are coordinates, ``median_km`` by whom.
+    """
+    known = true > 0
+    if not known.any():
+        return {}
+    found = {name: judge_where(of[known], true[known], catalog) for name, of in predicted.items()}
+    return {name: _finite(asdict(scores)) for name, scores in found.items()}
 
 
 def coverage(mixture: LognormalMixture, hours: Float64) -> list[tuple[float, float]]:

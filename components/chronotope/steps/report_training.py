@@ -22,6 +22,7 @@ from chronotope.report.data import (
     SliceRow,
     StepRow,
     WhenCalibration,
+    WhereRow,
 )
 from chronotope.report.model_card import render_card
 from chronotope.report.page import write_report
@@ -85,6 +86,15 @@ def _data(
         slices=tuple(_slice_row(name, challenger) for name in SLICES if challenger[f"n_{name}"]),
         columns=_column_rows(found["selected"]),
         when=_when(judged["when"]),
+        where=tuple(
+            WhereRow(
+                name=_shown(name),
+                accuracy=told["accuracy"],
+                median_km=told.get("median_km"),
+                n_targets=int(told["n_targets"]),
+            )
+            for name, told in judged["where"].items()
+        ),
         map_points=_map_points(run),
         candidates=_candidate_rows(found["compressed"]["candidates"]),
         steps=_step_rows(run, found.get("ingesting")),
