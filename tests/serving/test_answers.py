@@ -82,6 +82,21 @@ def test_events_survive_a_restart(town: Town) -> None:
         assert ask(client, user_id="u00", at=AT)["n_history"] == 4
 
 
+def test_what_is_kept_is_in_utc_whatever_the_clock(client: TestClient) -> None:
+    client.post("/events", json=event("a", "i09", at="2020-09-13T19:00+02:00") | {"value": 2.5})
+    log = client.app.state.service.log  # type: ignore[attr-defined]
+    (stored,) = log.read(0, 10, "event")
+    assert stored.payload == {
+        "user_id": "u00",
+        "item_id": "i09",
+        "event_type": "event",
+        "occurred_at": "2020-09-13T17:00:00Z",
+        "utc_offset_min": 0,
+        "value": 2.5,
+        "context": {},
+    }
+
+
 def test_another_process_tells_it(town: Town) -> None:
     with TestClient(town.app(poll_s=0.05)) as client, TestClient(town.app()) as other:
         other.post("/events", json=event("a", "i09"))

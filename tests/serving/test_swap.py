@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -55,6 +56,17 @@ def test_without_a_champion_it_is_not_ready_until_there_is_one(town: Town) -> No
         town.version = "1"
         assert look(client)
         assert client.get("/ready").status_code == 200
+
+
+def test_it_starts_without_a_lake_and_answers_once_there_is_one(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    with TestClient(town.app(poll_s=0.05, retry_s=0.05)) as client:
+        assert client.get("/ready").status_code == 503
+        Town.build(tmp_path)
+        for _ in range(2000):
+            if client.get("/ready").status_code == 200:
+                break
+        assert ask(client, user_id="u00", at=AT)["n_history"] == 3
 
 
 def test_new_events_in_the_lake_are_taken_over(town: Town, client: TestClient) -> None:

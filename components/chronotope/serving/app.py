@@ -75,7 +75,7 @@ class Service:
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         """Look for champions and log answers while the application runs."""
-        await asyncio.get_running_loop().run_in_executor(self._pool, self.watcher.look)
+        await asyncio.get_running_loop().run_in_executor(self._pool, self.watcher.try_to_look)
         self.watcher.start()
         self.shown.start()
         yield

@@ -36,6 +36,7 @@ def _past(moment: datetime) -> datetime:
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Moment = Annotated[AwareDatetime, AfterValidator(_possible)]
 Happened = Annotated[Moment, AfterValidator(_past)]
+InUtc = AfterValidator(lambda moment: moment.astimezone(UTC))
 Offset = Annotated[int, Field(ge=-1440, le=1440)]
 Lat = Annotated[float, Field(ge=-90, le=90)]
 Lon = Annotated[float, Field(ge=-180, le=180)]
@@ -130,7 +131,7 @@ class PostedEvent(_Strict):
     user_id: Text
     item_id: Text
     event_type: Text = "event"
-    occurred_at: Happened = Field(description="With a time zone.")
+    occurred_at: Annotated[Happened, InUtc] = Field(description="With a time zone.")
     utc_offset_min: Offset | None = None
     place_id: Text | None = None
     lat: Lat | None = None
@@ -147,7 +148,7 @@ class PostedImpression(_Strict):
     key: Annotated[Text, Field(max_length=200, description="The same key counts once.")]
     answer_id: Text
     user_id: Text | None = None
-    at: Moment
+    at: Annotated[Moment, InUtc]
     items: list[Text] = Field(max_length=1000, description="In the order they were shown.")
     probabilities: list[FiniteFloat] = Field([], max_length=1000)
     propensities: list[FiniteFloat] = Field([], max_length=1000)

@@ -1,6 +1,7 @@
 """Answers ``/recommend``: items, kept for whoever asks again, sometimes drawn at random."""
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 from uuid import uuid4
 
@@ -146,7 +147,7 @@ def _impression(said: Recommended) -> Interaction:
         payload={
             "answer_id": said.answer_id,
             "user_id": said.user_id,
-            "at": said.at.isoformat(),
+            "at": said.at.astimezone(UTC).isoformat(),
             "items": [item.id for item in said.items],
             "probabilities": [item.probability for item in said.items],
             "propensities": list(said.propensities),

@@ -71,6 +71,14 @@ class Watcher:
         with self._looking:
             return self._look()
 
+    def try_to_look(self) -> None:
+        """Look once; what fails is logged, and tried again at the next look."""
+        try:
+            self._every_poll()
+            self.look()
+        except Exception as error:  # a watcher that dies watches no more
+            _LOG.warning("Looking for a champion failed: %s", error)
+
     def start(self) -> None:
         """Look again and again, in a thread."""
         self._thread.start()
@@ -83,11 +91,7 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stop.wait(self._settings.poll_s):
-            try:
-                self._every_poll()
-                self.look()
-            except Exception as error:
-                _LOG.warning("Looking for a champion failed: %s", error)
+            self.try_to_look()
 
     def _look(self) -> bool:
         root, dataset = self._settings.root, self._settings.dataset
