@@ -137,7 +137,7 @@ function itemRow(item, n, top) {
   const row = html("li", {},
     html("span", { class: "rank" }, `${n + 1}`),
     html("div", {},
-      html("div", {}, html("span", { class: "name" }, nameOf(item)), moveOf(item.id, n)),
+      html("div", {}, html("span", { class: "name" }, nameOf(item)), moveOf(item, n)),
       html("div", { class: "bar" }, bar, html("span", {}, percent(item.probability))),
       html("div", { class: "about" }, about.filter(Boolean).join(" \u00b7 "))),
     did);
@@ -146,12 +146,14 @@ function itemRow(item, n, top) {
   return row;
 }
 
-function moveOf(id, n) {
+function moveOf(item, n) {
   if (!shown.before) return null;
-  const was = shown.before.indexOf(id);
-  if (was === n) return null;
-  const words = was < 0 ? "new here" : `${was > n ? "\u25b2" : "\u25bc"} from ${was + 1}`;
-  return html("span", { class: "moved" }, words);
+  const was = shown.before.findIndex((other) => other.id === item.id);
+  const badge = (words) => html("span", { class: "moved" }, words);
+  if (was < 0) return badge("new here");
+  if (was !== n) return badge(`${was > n ? "\u25b2" : "\u25bc"} from ${was + 1}`);
+  const then = shown.before[was].probability;
+  return Math.abs(Math.log(item.probability / then)) > 0.1 ? badge(`was ${percent(then)}`) : null;
 }
 
 function light(id, lit) {
@@ -166,7 +168,7 @@ async function post(item) {
   const event = { kind: "event", key, user_id: state.user, item_id: item.id, occurred_at: iso(at),
     utc_offset_min: state.offset };
   const kept = await call("/events", event);
-  const before = shown.listed.items.map((shownItem) => shownItem.id);
+  const before = shown.listed.items;
   await show(state.user, state.at === null ? null : at + 60_000, { before });
   const again = [...document.querySelectorAll("[data-did]")].find((b) => b.dataset.did === item.id);
   (again ?? byId("list-title")).focus();
