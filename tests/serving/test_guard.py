@@ -23,7 +23,7 @@ def test_without_the_key_nothing_is_told(town: Town) -> None:
                 assert client.get(path, headers=raw).status_code == 401
         good = {"X-API-Key": "s3cret"}
         assert client.post("/recommend", json=QUESTION, headers=good).status_code == 200
-        assert client.get("/health").status_code == 200
+        assert client.get("/health").status_code == client.get("/").status_code == 200
 
 
 def test_a_large_request_is_refused_whether_it_says_so_or_not(town: Town) -> None:

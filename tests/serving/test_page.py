@@ -10,6 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import alert_is_present
+from selenium.webdriver.support.wait import WebDriverWait
 
 from chronotope.artifact.bundle import MODEL, write_bundle
 from chronotope.contracts.workspace import Workspace
@@ -149,3 +151,21 @@ def test_it_is_used_by_keyboard_and_fits_a_phone(browser: Chrome) -> None:
     assert len(texts(browser, "#items .name")) == 8
     assert texts(browser, "#short-when") == ["No telling"]
     assert texts(browser, "#problem") == [""]
+
+
+@pytest.mark.slow
+def test_a_key_is_asked_for_once(
+    opened: tuple[Chrome, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven, _ = opened
+    register_town(tmp_path)
+    monkeypatch.setenv("CITY_KEY", "s3cret")
+    server = Server(tmp_path, "--api-key-env", "CITY_KEY")
+    driven.get(f"http://127.0.0.1:{server.port}/#user=u00")
+    asked = WebDriverWait(driven, 30).until(alert_is_present())
+    asked.send_keys("s3cret")
+    asked.accept()
+    wait(driven, "document.querySelector('[data-did]')")
+    driven.find_element("css selector", "[data-did]").click()
+    wait(driven, "document.getElementById('n-history').textContent === '5 events'")
+    server.kill(signal.SIGTERM)

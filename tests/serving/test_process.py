@@ -31,13 +31,13 @@ AT = "2020-09-13T18:00:00+00:00"
 class Server:
     """``chronotope serve`` on a port of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *words: str) -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
         told = ["serve", "city", "--root", str(root), "--port", str(self.port), "--json"]
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", COMMAND, *told, "--poll", "0.2"],
+            [sys.executable, "-c", COMMAND, *told, "--poll", "0.2", *words],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -16,7 +16,7 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import Telemetry
 
 _LOG = logging.getLogger(__name__)
-_OPEN = frozenset({"/health", "/ready"})  # for whoever starts and stops the service
+_OPEN = frozenset({"/", "/health", "/ready"})  # the page, which holds no data, and who starts it
 _CLIENTS = 10_000  # whose buckets are remembered
 
 

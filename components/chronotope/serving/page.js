@@ -7,10 +7,20 @@ let shown = null, ground = [];
 
 const nameOf = (item) => item.title || item.id || item.item_id;
 
+let apiKey = "";  // asked for once, where the service wants one; forgotten with the page
+
 async function call(path, body) {
+  const headers = apiKey ? { "X-API-Key": apiKey } : {};
   const posted = { method: "POST", body: JSON.stringify(body),
-    headers: { "Content-Type": "application/json" } };
-  const reply = await fetch(path, body === undefined ? {} : posted);
+    headers: { ...headers, "Content-Type": "application/json" } };
+  const reply = await fetch(path, body === undefined ? { headers } : posted);
+  if (reply.status === 401) {
+    const given = prompt("API key of this service");
+    if (given) {
+      apiKey = given;
+      return call(path, body);
+    }
+  }
   const said = await reply.json().catch(() => ({}));
   if (reply.ok) return said;
   const fields = (said.fields ?? []).map((found) => `${found.field}: ${found.problem}`);
