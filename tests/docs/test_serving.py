@@ -8,11 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from fastapi.testclient import TestClient
 from typer.main import get_command
 
 from chronotope.cli.main import app
-from tests.serving.town import Town
+from tests.serving.town import LocalClient, Town
 
 TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
@@ -23,7 +22,7 @@ CURLS = [shlex.split(block.replace("\\\n", " ")) for block in BLOCKS if block.st
 def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the commands print, one after the other."""
     town, said = Town.build(tmp_path_factory.mktemp("root")), []
-    with TestClient(town.app()) as client:
+    with LocalClient(town.app()) as client:
         for words in CURLS:
             address = urlsplit(next(word for word in words if word.startswith("http")))
             path = f"{address.path}?{address.query}" if address.query else address.path

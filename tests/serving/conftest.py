@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.serving.town import Town
+from tests.serving.town import LocalClient, Town
 
 
 @pytest.fixture
@@ -16,5 +16,5 @@ def town(tmp_path: Path) -> Town:
 
 @pytest.fixture
 def client(town: Town) -> Iterator[TestClient]:
-    with TestClient(town.app(poll_s=3600)) as opened:
+    with LocalClient(town.app(poll_s=3600)) as opened:
         yield opened

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from chronotope.steps.answers import Wish
 from chronotope.steps.recommend import recommend
-from tests.serving.town import Town
+from tests.serving.town import LocalClient, Town
 
 AT = "2020-09-13T18:00:00+00:00"
 
@@ -76,9 +76,9 @@ def test_what_was_posted_right_now_counts_now(client: TestClient) -> None:
 
 
 def test_events_survive_a_restart(town: Town) -> None:
-    with TestClient(town.app()) as client:
+    with LocalClient(town.app()) as client:
         client.post("/events", json=event("a", "i09"))
-    with TestClient(town.app()) as client:
+    with LocalClient(town.app()) as client:
         assert ask(client, user_id="u00", at=AT)["n_history"] == 4
 
 
@@ -98,7 +98,7 @@ def test_what_is_kept_is_in_utc_whatever_the_clock(client: TestClient) -> None:
 
 
 def test_another_process_tells_it(town: Town) -> None:
-    with TestClient(town.app(poll_s=0.05)) as client, TestClient(town.app()) as other:
+    with LocalClient(town.app(poll_s=0.05)) as client, LocalClient(town.app()) as other:
         other.post("/events", json=event("a", "i09"))
         for _ in range(200):
             if ask(client, user_id="u00", at=AT)["n_history"] == 4:
@@ -204,7 +204,7 @@ def test_a_random_list_says_how_likely_it_was(client: TestClient) -> None:
 @pytest.fixture
 def impressions(town: Town) -> list[dict[str, Any]]:
     """What was logged of two answers, one for a user and one for a history."""
-    with TestClient(town.app()) as client:
+    with LocalClient(town.app()) as client:
         log = client.app.state.service.log  # type: ignore[attr-defined]
         said = [ask(client, user_id="u00", at=AT, k=2, epsilon=1.0), ask(client, history=[], at=AT)]
         client.app.state.service.shown.stop()  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from chronotope.serving.app import create_app
 from chronotope.serving.settings import ServeSettings
 from tests.serving.test_answers import ask
 from tests.serving.test_swap import look
-from tests.serving.town import Town
+from tests.serving.town import LocalClient, Town
 from tests.steps.hand_made import LAST_S
 from tests.steps.weather import Weathered, add_readings, weathered
 
@@ -20,7 +20,7 @@ def test_readings_reach_the_graph_and_new_ones_replace_them(town: Town) -> None:
         reigning=lambda *_: "1",
     )
     add_readings(town.root)
-    with TestClient(app) as client:
+    with LocalClient(app) as client:
         ask(client, user_id="u00", at=AT)
         assert Weathered.told() == {"rain_mm": 2.0}
         add_readings(town.root, [(LAST_S + 5 * 3600, "i02", 8.0)])

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.serving.town import Town
+from tests.serving.town import LocalClient, Town
 
 TEXT = st.text(max_size=8) | st.sampled_from(
     ["u00", "i01", "2020-09-13T18:00Z", "event", "x" * 2000]
@@ -61,7 +61,7 @@ def _objects(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStrat
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     town = Town.build(tmp_path_factory.mktemp("root"))
-    with TestClient(town.app(poll_s=3600)) as opened:
+    with LocalClient(town.app(poll_s=3600)) as opened:
         yield opened
 
 

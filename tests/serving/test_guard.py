@@ -10,13 +10,13 @@ from fastapi.testclient import TestClient
 from chronotope.contracts.queries import Queries
 from chronotope.serving.guard import Buckets
 from tests.serving.test_answers import AT, ask, event, metric
-from tests.serving.town import Town
+from tests.serving.town import LocalClient, Town
 
 QUESTION = {"user_id": "u00", "at": AT}
 
 
 def test_without_the_key_nothing_is_told(town: Town) -> None:
-    with TestClient(town.app(api_key="s3cret")) as client:
+    with LocalClient(town.app(api_key="s3cret")) as client:
         for headers in ({}, {"X-API-Key": "s3cre"}, {"X-API-Key": "é"}):
             raw = [(k.encode(), v.encode()) for k, v in headers.items()]
             for path in ("/metrics", "/openapi.json", "/explain?user_id=u00"):
@@ -26,15 +26,36 @@ def test_without_the_key_nothing_is_told(town: Town) -> None:
         assert client.get("/health").status_code == client.get("/").status_code == 200
 
 
+def test_keys_cannot_be_tried_out(town: Town) -> None:
+    with LocalClient(town.app(api_key="s3cret", rate_per_s=0.5, burst=2)) as client:
+        tried = [client.get("/metrics", headers={"X-API-Key": str(n)}) for n in range(4)]
+    assert [reply.status_code for reply in tried] == [401, 401, 429, 429]
+
+
+def test_without_a_key_only_names_of_this_machine_are_answered(town: Town) -> None:
+    with LocalClient(town.app()) as client:
+        for host, status in (
+            ("evil.example", 421),
+            ("127.0.0.1.evil.example:8000", 421),
+            ("", 421),
+            ("localhost:8000", 200),
+            ("[::1]:8000", 200),
+        ):
+            assert client.get("/users", headers={"Host": host}).status_code == status, host
+    with LocalClient(town.app(api_key="s3cret")) as client:
+        headers = {"Host": "shop.example", "X-API-Key": "s3cret"}
+        assert client.get("/users", headers=headers).status_code == 200
+
+
 def test_a_large_request_is_refused_whether_it_says_so_or_not(town: Town) -> None:
-    with TestClient(town.app(max_body_bytes=100)) as client:
+    with LocalClient(town.app(max_body_bytes=100)) as client:
         assert client.post("/recommend", content=b" " * 101).status_code == 413
         assert client.post("/recommend", content=iter([b" " * 60] * 2)).status_code == 413
         assert client.post("/recommend", json=QUESTION).status_code == 200
 
 
 def test_a_client_that_asks_too_often_has_to_wait(town: Town) -> None:
-    with TestClient(town.app(rate_per_s=0.5, burst=2)) as client:
+    with LocalClient(town.app(rate_per_s=0.5, burst=2)) as client:
         codes = [client.post("/recommend", json=QUESTION).status_code for _ in range(3)]
         assert codes == [200, 200, 429]
         assert client.post("/recommend", json=QUESTION).headers["retry-after"] == "2"
@@ -49,7 +70,7 @@ def test_a_bucket_fills_again() -> None:
 
 
 def test_a_slow_answer_is_given_up(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    with TestClient(town.app(time_limit_s=0.1)) as client:
+    with LocalClient(town.app(time_limit_s=0.1)) as client:
         model = client.app.state.service.watcher.opened.champion.model  # type: ignore[attr-defined]
         answer = type(model).answer
 

@@ -18,7 +18,7 @@ from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.models.recommender_suite import sample_catalog, sample_log
-from tests.serving.town import Town
+from tests.serving.town import LocalClient, Town
 
 NEW = 1_590_000_000  # before the lake of the town begins, so that its events never count
 
@@ -99,5 +99,5 @@ def test_a_trained_model_scores_as_offline(tmp_path: Path) -> None:
     about = {"name": "chronotope", "dataset": "city", "data_version": "1", "history_len": 16}
     write_bundle(folder, sample_catalog(), trained_until_s=NEW, **about)
     town.version = "2"
-    with TestClient(town.app(poll_s=3600)) as client:
+    with LocalClient(town.app(poll_s=3600)) as client:
         replay(client, OnnxRecommender.load(folder), shifted(sample_log(), 60))

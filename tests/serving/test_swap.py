@@ -12,7 +12,7 @@ from chronotope.artifact.bundle import MODEL
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
 from tests.serving.test_answers import AT, ask, ids, metric
-from tests.serving.town import Town
+from tests.serving.town import LocalClient, Town
 
 NINE = {"user_id": "nobody", "at": AT, "k": 1}
 
@@ -48,7 +48,7 @@ def test_a_corrupt_or_senseless_version_never_answers(town: Town, client: TestCl
 
 def test_without_a_champion_it_is_not_ready_until_there_is_one(town: Town) -> None:
     town.version = None
-    with TestClient(town.app(poll_s=3600)) as client:
+    with LocalClient(town.app(poll_s=3600)) as client:
         assert client.get("/health").json()["version"] is None
         assert client.get("/ready").status_code == 503
         refused = client.post("/recommend", json=NINE)
@@ -60,7 +60,7 @@ def test_without_a_champion_it_is_not_ready_until_there_is_one(town: Town) -> No
 
 def test_it_starts_without_a_lake_and_answers_once_there_is_one(tmp_path: Path) -> None:
     town = Town(tmp_path)
-    with TestClient(town.app(poll_s=0.05, retry_s=0.05)) as client:
+    with LocalClient(town.app(poll_s=0.05, retry_s=0.05)) as client:
         assert client.get("/ready").status_code == 503
         Town.build(tmp_path)
         for _ in range(2000):
@@ -84,7 +84,7 @@ def test_no_request_fails_during_ten_swaps_one_of_them_corrupt(town: Town) -> No
         town.add(str(n), boost=n / 10)
     (town.root / "versions" / "7" / MODEL).write_bytes(b"no graph")
     stop = threading.Event()
-    with TestClient(town.app(poll_s=3600, threads=4)) as client, ThreadPoolExecutor(4) as pool:
+    with LocalClient(town.app(poll_s=3600, threads=4)) as client, ThreadPoolExecutor(4) as pool:
 
         def load(user: int) -> list[str]:
             seen = []

@@ -25,17 +25,22 @@ class Asked:
         opened: The champion that answers.
         at: The moment, whole seconds.
         user_idx: The champion's index; 0 for a stranger.
-        past: Events before the moment that the champion knows.
-        n_history: Events before the moment.
+        whole: Events before the moment.
+        past: Those of them that the champion knows.
         n_live: Events the service was told; a new one makes older answers out of date.
     """
 
     opened: Opened
     at: datetime
     user_idx: int
+    whole: Past
     past: Past
-    n_history: int
     n_live: int
+
+    @property
+    def n_history(self) -> int:
+        """Events before the moment."""
+        return len(self.whole)
 
     @property
     def n_unknown(self) -> int:
@@ -73,7 +78,7 @@ class Asking:
         else:
             user_idx, whole, n_live = 0, past_of(_told(question), opened), 0
         before = whole.before(int(at.timestamp()))
-        return Asked(opened, at, user_idx, before.known(), len(before), n_live)
+        return Asked(opened, at, user_idx, before, before.known(), n_live)
 
     def answer(self, asked: Asked, question: Question) -> Answers:
         """Run the graph.
@@ -85,7 +90,7 @@ class Asking:
         if not asked.n_history:
             self._telemetry.strangers.inc()
         check_told(question.context, asked.opened.champion.model.manifest.context)
-        context = asked.opened.context(asked.past, asked.at) | question.context
+        context = asked.opened.context(asked.whole, asked.at) | question.context
         place_idx = asked.opened.place_of.get(question.place_id or "", 0)
         queries = as_queries(
             asked.past,

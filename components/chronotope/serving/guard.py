@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import logging
+import re
 import time
 import traceback
 from collections import OrderedDict
@@ -16,7 +17,9 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import Telemetry
 
 _LOG = logging.getLogger(__name__)
-_OPEN = frozenset({"/", "/health", "/ready"})  # the page, which holds no data, and who starts it
+_PROBED = frozenset({"/health", "/ready"})  # for whoever starts and stops the service
+_OPEN = _PROBED | {"/"}  # the page holds no data
+_OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _CLIENTS = 10_000  # whose buckets are remembered
 
 
@@ -44,6 +47,16 @@ class _Refused(Exception):  # noqa: N818 - it carries an answer
         super().__init__(what)
         self.status, self.what, self.way_out = status, what, way_out
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def _check_host(request: Request) -> None:
+    """Without a key only this machine's own names are answered.
+
+    A page from elsewhere whose name leads to 127.0.0.1 (DNS rebinding) is told nothing.
+    """
+    host = request.headers.get("host", "")
+    if re.sub(r":\d+$", "", host).lower() not in _OWN_NAMES:
+        raise _Refused(421, "This is not the name of this service", "Ask 127.0.0.1, or set a key")
 
 
 class Guard:
@@ -92,9 +105,10 @@ class Guard:
 
     async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        if scope["path"] not in _PROBED:
+            self._check_rate(request)  # first, so that keys cannot be tried out
         if scope["path"] not in _OPEN:
             self._check_key(request)
-            self._check_rate(request)
         if scope["method"] in {"POST", "PUT", "PATCH"}:
             receive = _replay(await self._body(request), receive)
         await self._app(scope, receive, send)
@@ -102,6 +116,7 @@ class Guard:
     def _check_key(self, request: Request) -> None:
         wanted = self._settings.api_key
         if wanted is None:
+            _check_host(request)
             return
         given = request.headers.get("x-api-key", "")
         if not hmac.compare_digest(given.encode(), wanted.get_secret_value().encode()):

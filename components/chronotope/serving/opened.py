@@ -54,8 +54,15 @@ class Opened:
     _crowds: LruCache[datetime, Crowd] = field(default_factory=lambda: LruCache(_CROWDS))
 
     @classmethod
-    def over(cls, champion: Champion, root: Path, histories: Histories) -> Self:
+    def over(cls, champion: Champion, root: Path, histories: Histories, data_version: str) -> Self:
         """Read what the champion needs to answer, and see that it answers.
+
+        Args:
+            champion: The champion.
+            root: Project root.
+            histories: Everybody's events.
+            data_version: Versions of the tables before anything was read: if one changed
+                since, the next look sees it.
 
         Raises:
             ArtifactError: It does not.
@@ -76,7 +83,7 @@ class Opened:
             item_idx if same else place_idx,
             same,
             read_readings(lake, manifest.context),
-            data_version(lake),
+            data_version,
         )
         opened._warm()
         return opened

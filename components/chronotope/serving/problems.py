@@ -15,6 +15,7 @@ _MEANINGS: Final = {
     401: "The API key is missing or wrong.",
     408: "The request came too slowly.",
     413: "The request is too large.",
+    421: "Without a key, only 127.0.0.1 and localhost are answered.",
     422: "A field is wrong, or there is no such thing.",
     429: "Too many requests.",
     503: "There is no champion yet, a store cannot be used, or the answer took too long.",

@@ -1,6 +1,5 @@
 """Answers ``/recommend``: items, kept for whoever asks again, sometimes drawn at random."""
 
-from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 from uuid import uuid4
@@ -16,29 +15,11 @@ from chronotope.serving.questions import RecommendRequest
 from chronotope.serving.replies import Recommended
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import Telemetry
-from chronotope.steps.answers import Item
 from chronotope.steps.ranking import Scored, score_items, tell_items
 from chronotope.steps.recommend import tell_notes
 
 POOL = 100
 """Items from which a random list is drawn, or k if that is more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A list of items and how it was chosen.
-
-    Attributes:
-        asked: The question, as of the moment it was computed for.
-        items: In the order they are shown.
-        propensities: Probability of each item at its position.
-        policy: How the list was chosen.
-    """
-
-    asked: Asked
-    items: tuple[Item, ...]
-    propensities: tuple[float, ...]
-    policy: str
 
 
 class Recommending:
@@ -60,38 +41,19 @@ class Recommending:
             shown: Logs what was shown; None logs nothing.
         """
         self._settings, self._asking, self._shown = settings, asking, shown
-        self._kept: LruCache[tuple[Any, ...], Listed] = LruCache(
+        self._kept: LruCache[tuple[Any, ...], Recommended] = LruCache(
             settings.cached_answers, telemetry.cache("answers")
         )
 
     def recommend(self, question: RecommendRequest) -> Recommended:
         """Which items?"""
-        listed = self._listed(question)
-        asked, answer_id = listed.asked, uuid4().hex
-        said = Recommended(
-            dataset=self._settings.dataset,
-            version=asked.opened.champion.version,
-            user_id=question.user_id,
-            at=asked.at,
-            n_history=asked.n_history,
-            n_unknown=asked.n_unknown,
-            notes=tell_notes(
-                asked.opened.champion,
-                asked.n_history,
-                asked.at,
-                found=bool(listed.items),
-                timed=True,
-            ),
-            answer_id=answer_id,
-            policy=listed.policy,
-            items=listed.items,
-            propensities=listed.propensities,
-        )
+        said = self._listed(question).model_copy(update={"answer_id": uuid4().hex})
         if self._shown is not None:
             self._shown.put(_impression(said))
         return said
 
-    def _listed(self, question: RecommendRequest) -> Listed:
+    def _listed(self, question: RecommendRequest) -> Recommended:
+        """An answer still without an id of its own."""
         asked = self._asking.asked(question)
         key = self._key(question, asked)
         found = None if key is None else self._kept.get(key)
@@ -115,14 +77,27 @@ class Recommending:
         offset = None if question.at is None else question.at.utcoffset()
         return (span, second // span, offset, asked.n_live, *asked.opened.key, told)
 
-    def _compute(self, question: RecommendRequest, asked: Asked) -> Listed:
+    def _compute(self, question: RecommendRequest, asked: Asked) -> Recommended:
         wish, opened = question.wish(), asked.opened
         logits = self._asking.answer(asked, question).item_scores[0]
         scored = score_items(logits, asked.past, opened.facts, wish)
         chosen, propensities, policy = _choose(scored, wish.k, question.epsilon)
         words, crowd = opened.champion.vocabulary, opened.crowd(asked.at)
         items = tell_items(chosen, scored, asked.past, crowd, words, opened.facts)
-        return Listed(asked, items, tuple(propensities.tolist()), policy)
+        champion, n_history = opened.champion, asked.n_history
+        return Recommended(
+            dataset=self._settings.dataset,
+            version=champion.version,
+            user_id=question.user_id,
+            at=asked.at,
+            n_history=n_history,
+            n_unknown=asked.n_unknown,
+            notes=tell_notes(champion, n_history, asked.at, found=bool(items), timed=True),
+            answer_id="",
+            policy=policy,
+            items=items,
+            propensities=tuple(propensities.tolist()),
+        )
 
 
 def _choose(scored: Scored, k: int, epsilon: float) -> tuple[Int64, Float64, str]:

@@ -102,7 +102,7 @@ class Watcher:
         if self._failed and self._failed[0] == wanted and time.monotonic() < self._failed[1]:
             return False
         try:
-            opened = self._open(wanted[0], lake)
+            opened = self._open(wanted[0], wanted[1], lake)
         except Exception as error:
             _LOG.warning("Version %s cannot answer and is not taken over: %s", wanted[0], error)
             self._telemetry.swaps.labels("failed").inc()
@@ -115,10 +115,10 @@ class Watcher:
         _LOG.info("Version %s answers, over %s", *opened.key)
         return True
 
-    def _open(self, version: str, lake: Lake) -> Opened:
+    def _open(self, version: str, data: str, lake: Lake) -> Opened:
         now, root = self._opened, self._settings.root
         same = now is not None and now.champion.version == version
         champion = now.champion if now and same else self._load(root, self._settings.dataset)
         fresh = now is not None and now.histories.version == lake.version("events")
         histories = now.histories if now and fresh else Histories.read(lake)
-        return Opened.over(champion, root, histories)
+        return Opened.over(champion, root, histories, data)
