@@ -37,6 +37,7 @@ from chronotope.lake import Lake
 from chronotope.lake.store import ROW
 from chronotope.steps.delivery_check import delivery_check, known_items
 from chronotope.validation import build_docs, check_table
+from flows import alone
 
 _Counts: TypeAlias = dict[str, int]
 _SHOWN_ROWS: Final = 10_000
@@ -90,6 +91,13 @@ def ingest_events(dataset: str, settings: IngestSettings = IngestSettings()) -> 
         ``tables`` (rows of items and users), ``events`` (counts; good + quarantined = read)
         and ``features`` (noise counts, path, digest).
     """
+    name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
+    with alone(Workspace(settings.root), name):
+        return ingest_alone(dataset, settings)
+
+
+def ingest_alone(dataset: str, settings: IngestSettings) -> dict[str, Any]:
+    """What ``ingest_events`` does once nobody else works on the dataset."""
     tables = write_tables(dataset, settings)
     events = write_events(dataset, settings)
     features = write_features(dataset, settings)
@@ -168,10 +176,12 @@ def write_features(dataset: str, settings: IngestSettings) -> dict[str, Any]:
         ``n_users``, ``n_items`` and ``data_version`` of the snapshot.
     """
     spec, lake = _opened(dataset, settings)
-    events = lake.read("events")
+    present = ["events", *(name for name in ("items", "surroundings") if lake.exists(name))]
+    versions = {name: lake.version(name) for name in present}
+    beside = {name: lake.read(name, at) for name, at in versions.items()}
+    events = beside.pop("events")
     keep, noise = filter_noise(events, settings.noise)
-    beside = {name: lake.read(name) for name in ("items", "surroundings") if lake.exists(name)}
-    version = ",".join(f"{name}@{lake.version(name)}" for name in ("events", *beside))
+    version = ",".join(f"{name}@{at}" for name, at in versions.items())
     ref = build_features(
         events.filter(pa.array(keep)),
         beside.get("items"),

@@ -22,7 +22,7 @@ from chronotope.steps.settings import TrainSettings
 from chronotope.steps.train_final import train_final
 from chronotope.steps.tune_parameters import tune_parameters
 from flows import alone
-from flows.ingest_events import IngestSettings, ingest_events
+from flows.ingest_events import IngestSettings, ingest_alone
 from flows.link_runs import link_runs
 
 _TASK: Final[dict[str, Any]] = {
@@ -57,7 +57,7 @@ def train_model(
 def train_alone(dataset: str, settings: TrainSettings, ingestion: IngestSettings) -> dict[str, Any]:
     """What ``train_model`` does once nobody else trains on the dataset."""
     began = time.perf_counter()
-    taken = ingest_events(dataset, ingestion.model_copy(update={"root": settings.root}))
+    taken = ingest_alone(dataset, ingestion.model_copy(update={"root": settings.root}))
     ingesting = {"seconds": time.perf_counter() - began, "peak_mb": peak_mb()}
     features, name = Path(taken["features"]["path"]), taken["events"]["dataset"]
     run = run_folder(features, name, settings)

@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
+import pyarrow as pa
 import pytest
 from prefect.client.orchestration import get_client
 from pydantic import ValidationError
 
-from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.contracts.workspace import Workspace
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
+from chronotope.steps.exclusive import exclusively
 from flows import without_heartbeat
 from flows.ingest_events import (
     IngestSettings,
@@ -68,6 +72,37 @@ def test_noise_stays_out_of_features(corner_shop: Path, settings: IngestSettings
     log, catalog = load_features(Path(found["path"]))
     assert (len(log.item_idx), catalog.n_items) == (2, 2)  # tea and the unknown
     assert write_features.fn(str(corner_shop), settings)["digest"] != found["digest"]
+
+
+def test_a_snapshot_holds_the_versions_that_it_names(
+    corner_shop: Path, settings: IngestSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_events.fn(str(corner_shop), settings)
+    lake, read = Lake(settings.root / "data" / "lake" / "corner_shop"), Lake.read
+
+    def overtaken(self: Lake, *told: Any, **more: Any) -> pa.Table:
+        found = read(self, *told, **more)
+        later = pa.array([f"later {n}" for n in range(len(found))])
+        ids = found.schema.get_field_index("event_id")
+        lake.merge_events(found.set_column(ids, found.schema.field(ids), later))
+        return found
+
+    at = lake.version("events")
+    monkeypatch.setattr(Lake, "read", overtaken)
+    found = write_features.fn(str(corner_shop), settings)
+    assert (found["data_version"], found["n_events"]) == (f"events@{at}", 3)
+    assert lake.version("events") == at + 1
+
+
+@pytest.mark.slow
+def test_an_ingestion_waits_for_others_on_its_dataset(
+    prefect: None, corner_shop: Path, settings: IngestSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(exclusively.__wrapped__.__kwdefaults__, "patience_s", 0.3)  # type: ignore[attr-defined]
+    held = exclusively(Workspace(settings.root), "corner_shop")
+    with held, without_heartbeat(), pytest.raises(StoreError, match="Another run"):
+        ingest_events(str(corner_shop), settings)
+    assert not (settings.root / "data" / "lake").exists()
 
 
 def test_bounds_hold() -> None:
