@@ -34,14 +34,14 @@ def emit_logged(dataset: str, n_new: int) -> None:
 
     Args:
         dataset: Whose log it is.
-        n_new: Interactions behind the watermark.
+        n_new: Events behind the watermark.
     """
     resource = {"prefect.resource.id": resource_of(dataset), "prefect.resource.name": dataset}
     emit_event(LOGGED, resource, payload={"n_new": n_new})
 
 
 def n_waiting(dataset: str, root: Path) -> int:
-    """Interactions that the service has logged since the last collection.
+    """Events that the service has logged since the last collection; impressions are none.
 
     Args:
         dataset: Whose log it is.
@@ -52,11 +52,12 @@ def n_waiting(dataset: str, root: Path) -> int:
     if not path.exists():
         return 0
     with closing(InteractionLog(path)) as log:
-        return log.last() - read_watermark(mark_path(workspace, dataset)).seq
+        after = read_watermark(mark_path(workspace, dataset)).seq
+        return log.count(after, kind="event")
 
 
 class Watch:
-    """Emits once for every ``min_rows`` more interactions that wait."""
+    """Emits when ``min_rows`` events wait, and not again until some were collected."""
 
     def __init__(
         self,
@@ -75,15 +76,17 @@ class Watch:
             emit: Says so.
         """
         self.dataset, self.root, self.min_rows, self.emit = dataset, root, min_rows, emit
-        self.said = 0
+        self.said_at: int | None = None
 
     def look(self) -> None:
-        """Emit if enough more is waiting than when it was last said."""
+        """Emit if enough is waiting and a collection has begun since it was last said."""
+        at = read_watermark(mark_path(Workspace(self.root), self.dataset)).seq
+        if at == self.said_at:
+            return
         waiting = n_waiting(self.dataset, self.root)
-        self.said = min(self.said, waiting)  # a collection took some away
-        if waiting - self.said >= self.min_rows:
+        if waiting >= self.min_rows:
             self.emit(self.dataset, waiting)
-            self.said = waiting
+            self.said_at = at
 
 
 @contextmanager

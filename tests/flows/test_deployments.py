@@ -21,7 +21,7 @@ from flows.collect_feedback import collect_feedback, decision_of
 from flows.deployments import deployments, main
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.train_model import train_model
-from flows.watch_interactions import Watch, watching
+from flows.watch_interactions import Watch, n_waiting, watching
 
 FLOWS = (ingest_events, train_model, collect_feedback, promote_model, roll_back_model)
 
@@ -108,19 +108,28 @@ def log_events(root: Path, n: int) -> int:
 def test_enough_new_interactions_are_told_once(tmp_path: Path) -> None:
     said: list[tuple[str, int]] = []
     watch = Watch("cafe", tmp_path, min_rows=10, emit=lambda *told: said.append(told))
-    for n in (0, 9, 1, 5, 0):
-        if n:
-            log_events(tmp_path, n)
+    for n in (0, 9, 1, 5, 0, 50):
+        last = log_events(tmp_path, n)
         watch.look()
     assert said == [("cafe", 10)]
-    last = log_events(tmp_path, 5)
-    watch.look()
-    assert said[1:] == [("cafe", 20)]
     write_watermark(mark_path(Workspace(tmp_path), "cafe"), Watermark(seq=last))
     watch.look()
     log_events(tmp_path, 10)
     watch.look()
-    assert said[2:] == [("cafe", 10)]
+    assert said[1:] == [("cafe", 10)]
+
+
+def test_what_was_shown_is_no_event(tmp_path: Path) -> None:
+    said: list[tuple[str, int]] = []
+    with closing(InteractionLog(Workspace(tmp_path).interactions("cafe"))) as log:
+        log.append([Interaction(key=f"s{n}", kind="impression", payload={}) for n in range(30)])
+    log_events(tmp_path, 3)
+    watch = Watch("cafe", tmp_path, min_rows=4, emit=lambda *told: said.append(told))
+    watch.look()
+    assert (said, n_waiting("cafe", tmp_path)) == ([], 3)
+    log_events(tmp_path, 1)
+    watch.look()
+    assert said == [("cafe", 4)]
 
 
 def test_a_log_that_is_broken_stops_nobody(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_reading_goes_on_where_it_stopped(log: InteractionLog) -> None:
     assert [stored.key for stored in log.read(first[-1].seq, 3)] == ["d"]
     assert [stored.key for stored in log.read(0, 9, "impression")] == ["b", "d"]
     assert log.last() == log.read(0, 9)[-1].seq
+    assert (log.count(), log.count(first[0].seq), log.count(first[0].seq, "event")) == (4, 3, 1)
     assert abs(first[0].received_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 

@@ -52,7 +52,7 @@ def feedback(
 
 
 def _waiting(dataset: str, root: Path) -> dict[str, Any]:
-    """Interactions behind the watermark, and files that were not taken in."""
+    """Events behind the watermark, and files that were not taken in."""
     from chronotope.contracts.workspace import Workspace
     from chronotope.feedback.take import inbox, mark_path
     from chronotope.feedback.watermark import new_files, read_watermark
@@ -61,12 +61,12 @@ def _waiting(dataset: str, root: Path) -> dict[str, Any]:
     workspace = Workspace(root)
     mark = read_watermark(mark_path(workspace, dataset))
     files = new_files(inbox(workspace, dataset), mark)
-    return {"interactions": n_waiting(dataset, root), "files": list(files)}
+    return {"events": n_waiting(dataset, root), "files": list(files)}
 
 
 def _sentence(waiting: dict[str, Any]) -> str:
     files = ", ".join(waiting["files"]) or "none"
-    return f"Waiting: {waiting['interactions']:,} interactions; files of the inbox: {files}."
+    return f"Waiting: {waiting['events']:,} events; files of the inbox: {files}."
 
 
 def _show(console: Console, name: str, result: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ _READ = """
 SELECT seq, key, kind, payload, received_at FROM interactions
 WHERE seq > ? AND (? IS NULL OR kind = ?) ORDER BY seq LIMIT ?
 """
+_COUNT = "SELECT count(*) FROM interactions WHERE seq > ? AND (? IS NULL OR kind = ?)"
 _WAIT_S = 60.0  # for another process that writes
 
 
@@ -135,9 +136,14 @@ class InteractionLog:
         """Position of the latest record; 0 if there is none."""
         return int(self._fetch("SELECT coalesce(max(seq), 0) FROM interactions")[0][0])
 
-    def count(self) -> int:
-        """Number of records."""
-        return int(self._fetch("SELECT count(*) FROM interactions")[0][0])
+    def count(self, after: int = 0, kind: Kind | None = None) -> int:
+        """Number of records.
+
+        Args:
+            after: Only those of a larger ``seq``.
+            kind: Only this kind.
+        """
+        return int(self._fetch(_COUNT, (after, kind, kind))[0][0])
 
     def close(self) -> None:
         """Close the file; what was acknowledged stays."""
