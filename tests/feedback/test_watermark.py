@@ -47,3 +47,10 @@ def test_lines_that_are_no_json_stay_what_they_are(tmp_path: Path) -> None:
     first, half, deep, other = read_lines(path)
     assert (first, half, other) == ({"a": 1}, "{half", "�")
     assert deep == "[" * 20_000
+
+
+def test_lines_end_at_a_line_feed_alone(tmp_path: Path) -> None:
+    path, names = tmp_path / "some.jsonl", ["a\u2028b", "a\u2029b", "a\x85b"]
+    lines = [json.dumps({"item_id": name}, ensure_ascii=False) for name in names]
+    path.write_bytes("\r\n".join(lines).encode())
+    assert read_lines(path) == [{"item_id": name} for name in names]

@@ -42,7 +42,10 @@ class FeedbackConfig(BaseModel):
         20.0, ge=1, description="Above them, an account may send so many times the median's rows"
     )
     delivery_rows: int = Field(
-        100_000, ge=1, le=5_000_000, description="Interactions taken in at a time, held in memory"
+        100_000,
+        ge=1,
+        le=5_000_000,
+        description="Interactions taken in at a time; files are read whole",
     )
 
     @model_validator(mode="after")

@@ -67,9 +67,12 @@ def new_files(folder: Path, mark: Watermark) -> dict[str, str]:
 
 
 def read_lines(path: Path) -> list[object]:
-    """What each line of a file holds; one that is no JSON stays the text that it is."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [_parsed(line) for line in lines if line.strip()]
+    """What each line of a file holds; one that is no JSON stays the text that it is.
+
+    Lines end at a line feed alone: texts may hold other separators, such as U+2028.
+    """
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        return [_parsed(line.rstrip("\r\n")) for line in file if line.strip()]
 
 
 def _parsed(line: str) -> object:
