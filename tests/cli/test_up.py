@@ -1,6 +1,7 @@
 """What ``chronotope up`` would start, and what it says when it cannot."""
 
 import json
+import signal
 import socket
 from pathlib import Path
 
@@ -8,7 +9,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chronotope.cli.main import app
-from chronotope.cli.up import MLFLOW, PREFECT, RUNNER, SERVICE, environment, parts_of
+from chronotope.cli.up import (
+    MLFLOW,
+    PREFECT,
+    RUNNER,
+    SERVICE,
+    _stopping_on_signals,
+    environment,
+    parts_of,
+)
 from tests.cli.test_processes import free_port
 
 OPTIONS = ("--prefect-port", "--mlflow-port", "--service-port")
@@ -46,6 +55,23 @@ def test_a_taken_port_is_told_with_the_way_out(tmp_path: Path, option: str) -> N
     assert f"Port {port}" in told
     assert f"chronotope up {option} {port + 1}" in told
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_stops_all_as_sigterm_does(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), _stopping_on_signals():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+def test_nohup_stays_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _stopping_on_signals():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_an_unknown_dataset_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ MLFLOW: Final = "MLflow UI"
 RUNNER: Final = "Deployments"
 SERVICE: Final = "Service"
 _LAST_DEPLOYED: Final = "roll-back-model"
+_STOPPING: Final = (signal.SIGTERM, signal.SIGHUP)
 _POLL_S: Final = 1.0
 _Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on")]
 
@@ -177,16 +178,22 @@ def _is_ingested(root: Path, name: str) -> bool:
 
 @contextmanager
 def _stopping_on_signals() -> Iterator[None]:
-    """Let SIGTERM end this as Ctrl-C does."""
+    """Let SIGTERM, or a terminal that closes, end this as Ctrl-C does; nohup stays nohup."""
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+    mine = [number for number, by in before.items() if by is not signal.SIG_IGN]
 
     def stop(_number: int, _frame: object) -> None:
+        for number in mine:  # a second one must not disturb the stopping
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    for number in mine:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in mine:
+            signal.signal(number, before[number])
 
 
 def _show(console: Console, parts: Mapping[str, Part], *, as_json: bool, dry_run: bool) -> None:
