@@ -17,6 +17,8 @@ from chronotope.feedback.take import mark_path
 from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
 from chronotope.feedback.weigh import begin, give_up, settle, weigh
 from chronotope.lake import Lake
+from chronotope.registry.promotion import promote
+from chronotope.registry.store import open_store
 from tests.steps.hand_made import DAY, LAST_S, register_twice
 
 
@@ -118,3 +120,17 @@ def test_what_has_begun_comes_first_and_what_failed_is_weighed_again(city: City)
     settle("city", again["version"], city.workspace)
     assert city.weigh()["action"] == "nothing"
     assert city.mark.retraining is None
+
+
+def test_what_has_begun_is_dropped_once_somebody_else_reigns(city: City) -> None:
+    city.deliver(some(80, 4), some(80, 5, prefix="i"), np.linspace(11, 14, 80))
+    found = city.weigh()
+    begin("city", found, city.workspace)
+    store = open_store(city.workspace.mlruns)
+    promote(store, "city", "2", expected_champion="1", key="by hand", reason="by hand")
+    again = city.weigh()
+    assert (found["champion"], again["champion"], again["action"]) == ("1", "2", "retrain")
+    assert city.mark.retraining is None
+    mine = {**found, "plan": {**found["plan"], "run": str(city.workspace.runs("city") / "unknown")}}
+    begin("city", mine, city.workspace)  # killed after its own promotion
+    assert city.weigh() == mine

@@ -78,6 +78,9 @@ def weigh(
 ) -> dict[str, Any]:
     """Decide whether and how to retrain; a retraining that was cut off comes first.
 
+    It is dropped if somebody else has become champion since: its holdout is not later than
+    that one's training, and its network is another's.
+
     Args:
         dataset: Name of the dataset.
         features: Snapshot of the version.
@@ -91,9 +94,11 @@ def weigh(
         starts from (``features``, ``run``, ``champion_run``, ``after_s``). JSON-able.
     """
     mark = read_watermark(mark_path(workspace, dataset))
-    if mark.retraining is not None:
-        return mark.retraining
     king = reigning(open_store(workspace.mlruns), workspace, dataset)
+    if mark.retraining is not None:
+        if _still_succeeds(mark.retraining, king):
+            return mark.retraining
+        give_up(dataset, workspace)
     learned = _learned(king, mark)
     shift = _shift(Lake(workspace.lake(dataset)), learned, version, config)
     decision = decide(shift, _standing(king, mark, features), config)
@@ -107,6 +112,13 @@ def weigh(
         "version": version,
         "plan": _plan(king, features, decision.mode, workspace) if king and retrains else {},
     }
+
+
+def _still_succeeds(begun: dict[str, Any], king: Reigning | None) -> bool:
+    """Whether the champion is still the one to be succeeded, or is already the successor."""
+    if king is None:
+        return False
+    return king.version == begun["champion"] or king.run.name == Path(begun["plan"]["run"]).name
 
 
 def begin(dataset: str, decision: dict[str, Any], workspace: Workspace) -> None:

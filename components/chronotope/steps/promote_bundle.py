@@ -18,7 +18,7 @@ from chronotope.registry.lineage import log_dataset
 from chronotope.registry.models import download, register, registered
 from chronotope.registry.promotion import current_champion, nominate, promote
 from chronotope.registry.store import MlflowStore, RunTracker, open_store
-from chronotope.steps.holdout import CHALLENGER, judging_targets
+from chronotope.steps.holdout import CHALLENGER, frozen_folds, judging_targets
 from chronotope.steps.run_folder import lineage
 from chronotope.steps.settings import TrainSettings
 from chronotope.steps.translated import Translated
@@ -120,14 +120,27 @@ def _gate_reasons(
     settings: TrainSettings,
     run: Path,
 ) -> tuple[str, ...]:
+    folder = None if champion is None else download(store, name, champion)
+    if folder is not None and has_seen_targets(read_manifest(folder), run):
+        return (
+            f"champion {champion} was trained on a part of this holdout: retrain on later data",
+        )
     kept = dict(np.load(run / "holdout.npz"))
     users, challenger = kept.pop("user"), kept.pop("challenger")
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
-    reigning = None
-    if champion is not None:
-        reigning = _values(download(store, name, champion), features, settings, run)
+    reigning = None if folder is None else _values(folder, features, settings, run)
     decision = judge(challenger, reigning, kept, users=users, slices=masks, config=settings.gate)
     return decision.reasons
+
+
+def has_seen_targets(champion: Manifest, run: Path) -> bool:
+    """Whether a champion was trained on events of a training's holdout, which is no contest.
+
+    Args:
+        champion: What its bundle says of itself.
+        run: Folder of the challenger's training, with its folds.
+    """
+    return champion.trained_until_s >= frozen_folds(run).holdout.test_start_s
 
 
 def _values(
