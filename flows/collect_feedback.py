@@ -128,7 +128,7 @@ def take_new(dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings) 
 def weigh_news(
     dataset: str, features: dict[str, Any], feedback: FeedbackConfig, ingestion: IngestSettings
 ) -> dict[str, Any]:
-    """Decide what to do with the events that no training has seen.
+    """Decide what to do with the events that no retraining has weighed yet.
 
     Args:
         dataset: Name of the dataset.

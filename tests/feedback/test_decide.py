@@ -13,7 +13,10 @@ from chronotope.feedback.decide import Standing, decide
 from chronotope.feedback.shift import Shift, compare
 
 CALM = Shift(n_new=900, n_with_past=800, new_users=0.1, new_items=0.0, psi={"items": 0.05})
-YOUNG = Standing(champion="3", age_days=1.0, can_judge=True, can_warm=True, why_full="")
+YOUNG = Standing(
+    champion="3", age_days=1.0, can_judge=True, n_teaching=7, can_warm=True, why_full=""
+)
+TEACH = "7 events teach that the champion was not trained on; the newest part judges; "
 CONFIG = FeedbackConfig(min_rows=500)
 
 
@@ -28,6 +31,8 @@ def told(shift: Shift, standing: Standing = YOUNG, **more: Any) -> tuple[str, st
         ({"n_new": 0}, {}, {"force": True}, "nothing", "nothing new"),
         ({}, {"champion": None}, {}, "wait", "no champion"),
         ({}, {"can_judge": False}, {"force": True}, "wait", "hardly anything is later"),
+        ({}, {"n_teaching": 0}, {"force": True}, "wait", "all but the newest part"),
+        ({}, {}, {}, "retrain", "7 events teach"),
         ({"n_with_past": 0}, {}, {"force": True}, "wait", "only new users"),
         ({"n_with_past": 499}, {}, {}, "wait", "only 499"),
         ({"n_with_past": 500}, {}, {}, "retrain", "500 new events"),
@@ -53,7 +58,7 @@ def test_the_mode_is_told_with_its_reason() -> None:
     for mode in ("auto", "warm"):
         assert told(CALM, stuck, mode=mode)[1:] == (
             "full",
-            "800 new events of users with a past; "
+            f"800 new events of users with a past; {TEACH}"
             "full retraining with the champion's parameters: 2 new items",
         )
     with pytest.raises(ValidationError, match="break_psi"):

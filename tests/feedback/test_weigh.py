@@ -122,6 +122,18 @@ def test_what_has_begun_comes_first_and_what_failed_is_weighed_again(city: City)
     assert city.mark.retraining is None
 
 
+def test_what_a_retraining_weighed_starts_no_other_and_still_teaches(city: City) -> None:
+    city.deliver(some(80, 4), some(80, 5, prefix="i"), np.linspace(11, 14, 80))
+    first = city.weigh()
+    settle("city", first["version"], city.workspace)
+    assert [city.weigh(force=True)["action"] for _ in range(2)] == ["nothing"] * 2
+    city.deliver(some(60, 9), some(60, 10, prefix="i"), np.linspace(15, 17, 60))
+    again = city.weigh()
+    assert (again["action"], again["shift"]["n_new"]) == ("retrain", 60)
+    # the champion knows none of the 540, the newest tenth judges
+    assert [why for why in again["reasons"] if why.startswith("486 events teach")]
+
+
 def test_what_has_begun_is_dropped_once_somebody_else_reigns(city: City) -> None:
     city.deliver(some(80, 4), some(80, 5, prefix="i"), np.linspace(11, 14, 80))
     found = city.weigh()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chronotope.artifact.bundle import read_manifest
 from chronotope.contracts.workspace import Workspace
 from chronotope.registry.promotion import current_champion
 from chronotope.registry.store import open_store
@@ -41,5 +42,5 @@ def test_a_holdout_is_unseen_from_the_second_after_the_training(
 ) -> None:
     register_twice(tmp_path, champion=False)
     cut(tmp_path, TRAINED_UNTIL_S + start)
-    manifest = module.read_manifest(tmp_path / "bundle")
+    manifest = read_manifest(tmp_path / "bundle")
     assert module.has_seen_targets(manifest, tmp_path) is seen

@@ -14,6 +14,7 @@ from chronotope.splitting.folds import load_folds
 from chronotope.steps.retrain import (
     freeze_later_folds,
     known_share,
+    n_teaching,
     parameters_of,
     why_not_warm,
 )
@@ -54,6 +55,15 @@ def test_the_holdout_is_later_than_the_champions_training(
 def test_without_anything_later_there_is_nothing_to_judge_on(tmp_path: Path) -> None:
     with pytest.raises(NotEnoughData, match="judge a challenger"):
         freeze_later_folds(snapshot(tmp_path), TrainSettings(), tmp_path / "run", 995 * HOUR)
+
+
+@pytest.mark.parametrize("until", [-1, 500, 898, 899, 900, 950])
+def test_what_teaches_is_what_a_retraining_adds(tmp_path: Path, until: int) -> None:
+    features, run = snapshot(tmp_path), tmp_path / "run"
+    freeze_later_folds(features, TrainSettings(), run, until * HOUR)
+    end = load_folds(run / "frozen_folds.json").holdout.train_end_s
+    added = [k for k in range(1_000) if until < k and k * HOUR < end]
+    assert n_teaching(features, TrainSettings(), until * HOUR) == len(added)
 
 
 def test_a_network_learns_on_only_over_its_own_catalogue(tmp_path: Path) -> None:

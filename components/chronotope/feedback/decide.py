@@ -17,6 +17,7 @@ class Standing:
         champion: Version of the champion; None if there is none.
         age_days: Days since the last training that saw feedback, or since the promotion.
         can_judge: Whether enough happened since its training to judge a challenger on.
+        n_teaching: Events that a retraining would train on and the champion was not.
         can_warm: Whether its network can learn on: its file is there and fits the catalogue.
         why_full: Why it cannot; "" if it can.
     """
@@ -24,6 +25,7 @@ class Standing:
     champion: str | None
     age_days: float
     can_judge: bool
+    n_teaching: int
     can_warm: bool
     why_full: str
 
@@ -48,7 +50,7 @@ def decide(shift: Shift, standing: Standing, config: FeedbackConfig) -> Decision
     """Decide by what is new, how it differs and how old the champion is.
 
     Args:
-        shift: The events that no training has seen, beside the others.
+        shift: The events that no retraining has weighed yet, beside the others.
         standing: The champion.
         config: Bounds, and whether somebody insists.
     """
@@ -62,6 +64,9 @@ def decide(shift: Shift, standing: Standing, config: FeedbackConfig) -> Decision
     if not standing.can_judge:
         why = "hardly anything is later than the champion's training, to judge a challenger on"
         return Decision("wait", "", (why,))
+    if standing.n_teaching == 0:
+        why = "all but the newest part, which judges, was in the champion's training"
+        return Decision("wait", "", (why,))
     broken = [_moved(name, psi) for name, psi in shift.psi.items() if psi > config.break_psi]
     if broken and not config.force:
         return Decision("hold", "", (*broken, "held back from training; force it if it is real"))
@@ -70,7 +75,10 @@ def decide(shift: Shift, standing: Standing, config: FeedbackConfig) -> Decision
         why = f"only {shift.n_with_past:,} new events of users with a past, {config.min_rows:,}"
         return Decision("wait", "", (f"{why} are wanted",))
     mode, why = _mode(standing, config)
-    return Decision("retrain", mode, (*reasons, *broken, why))
+    teaching = f"{standing.n_teaching:,} events teach that the champion was not trained on"
+    return Decision(
+        "retrain", mode, (*reasons, *broken, f"{teaching}; the newest part judges", why)
+    )
 
 
 def _reasons(shift: Shift, standing: Standing, config: FeedbackConfig) -> list[str]:

@@ -1,4 +1,4 @@
-"""How far feedback has been taken in, and what has been learned from it."""
+"""How far feedback has been taken in, and what of it a retraining has weighed."""
 
 import hashlib
 import json
@@ -23,7 +23,9 @@ class Watermark(BaseModel):
         default_factory=dict, description="Digest of each file of the inbox as it was taken in"
     )
     learned_version: int | None = Field(
-        None, description="Version of the events that the last finished retraining saw"
+        None,
+        description="Version of the events that the last finished retraining weighed: its "
+        "newest part judged and teaches the next one",
     )
     learned_at: datetime | None = Field(None, description="When that retraining had finished")
     retraining: dict[str, Any] | None = Field(

@@ -1,4 +1,4 @@
-"""Weigh what no training has seen against the champion that reigns."""
+"""Weigh what no retraining has weighed yet against the champion that reigns."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ from chronotope.lake import Lake
 from chronotope.registry.models import download
 from chronotope.registry.promotion import current_champion, history
 from chronotope.registry.store import MlflowStore, open_store
-from chronotope.steps.retrain import LATEST, known_share, why_not_warm
+from chronotope.steps.retrain import LATEST, known_share, n_teaching, why_not_warm
 from chronotope.steps.run_folder import kept_settings, run_folder
 
 _DAY_S = 86_400
@@ -35,7 +35,8 @@ class Reigning:
         version: Its version in the registry.
         run: Folder of its training; its files may be gone.
         features: Snapshot it was trained on; it may be gone.
-        learned_version: Version of the events it was trained on; None if unknown.
+        learned_version: Version of the events that its training saw: it was trained on those
+            until ``trained_until_s`` and judged on the others; None if unknown.
         trained_until_s: Last event it was trained on, UTC seconds.
         promoted_at: Since when it reigns.
     """
@@ -101,7 +102,7 @@ def weigh(
         give_up(dataset, workspace)
     learned = _learned(king, mark)
     shift = _shift(Lake(workspace.lake(dataset)), learned, version, config)
-    decision = decide(shift, _standing(king, mark, features), config)
+    decision = decide(shift, _standing(king, mark, features, workspace), config)
     retrains = king is not None and decision.action == "retrain"
     return {
         **asdict(decision),
@@ -132,7 +133,10 @@ def give_up(dataset: str, workspace: Workspace) -> None:
 
 
 def settle(dataset: str, version: int, workspace: Workspace) -> None:
-    """Note that a retraining on a version of the events has finished, however it ended."""
+    """Note that a retraining on a version of the events has finished, however it ended.
+
+    They start no other. What of them was trained on, the champion's ``trained_until_s`` tells.
+    """
     now = datetime.now(UTC)
     _mark(dataset, workspace, retraining=None, learned_version=version, learned_at=now)
 
@@ -169,11 +173,19 @@ def _shift(lake: Lake, learned: int | None, version: int, config: FeedbackConfig
     return compare(rows, is_new, compared_rows=config.compared_rows)
 
 
-def _standing(king: Reigning | None, mark: Watermark, features: Path) -> Standing:
+def _standing(
+    king: Reigning | None, mark: Watermark, features: Path, workspace: Workspace
+) -> Standing:
     if king is None:
         return Standing(
-            champion=None, age_days=0.0, can_judge=False, can_warm=False, why_full="no champion"
+            champion=None,
+            age_days=0.0,
+            can_judge=False,
+            n_teaching=0,
+            can_warm=False,
+            why_full="no champion",
         )
+    settings = kept_settings(king.run, workspace.root)
     since = max(king.promoted_at, mark.learned_at or king.promoted_at)
     why = why_not_warm(features, king.features, king.run / "model.pt")
     age = (datetime.now(UTC) - since).total_seconds() / _DAY_S
@@ -181,6 +193,7 @@ def _standing(king: Reigning | None, mark: Watermark, features: Path) -> Standin
         champion=king.version,
         age_days=age,
         can_judge=known_share(features, king.trained_until_s) <= LATEST,
+        n_teaching=n_teaching(features, settings, king.trained_until_s),
         can_warm=not why,
         why_full=why,
     )

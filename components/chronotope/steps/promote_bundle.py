@@ -122,9 +122,7 @@ def _gate_reasons(
 ) -> tuple[str, ...]:
     folder = None if champion is None else download(store, name, champion)
     if folder is not None and has_seen_targets(read_manifest(folder), run):
-        return (
-            f"champion {champion} was trained on a part of this holdout: retrain on later data",
-        )
+        return (f"champion {champion} was trained on a part of this holdout; wait for later data",)
     kept = dict(np.load(run / "holdout.npz"))
     users, challenger = kept.pop("user"), kept.pop("challenger")
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}

@@ -61,6 +61,25 @@ def known_share(features: Path, after_s: int) -> float:
     return float(np.count_nonzero(log.occurred_s <= after_s) / max(1, len(log) - 1))
 
 
+def n_teaching(features: Path, settings: TrainSettings, after_s: int) -> int:
+    """Events that a retraining would train on and the champion was not.
+
+    They are later than the champion's training and earlier than the holdout; the newest
+    ones judge, and teach the next retraining.
+
+    Args:
+        features: Feature snapshot.
+        settings: How time is cut.
+        after_s: Last event that the champion was trained on, UTC seconds.
+    """
+    log, _ = load_features(features)
+    share = settings.folds.holdout_quantile
+    if not len(log) or known_share(features, after_s) >= share:
+        return 0
+    end = np.quantile(log.occurred_s, share, method="higher") - settings.folds.embargo_s
+    return int(np.count_nonzero((log.occurred_s > after_s) & (log.occurred_s < end)))
+
+
 def parameters_of(run: Path, settings: TrainSettings) -> dict[str, Any]:
     """The parameters that a training chose; the settings' own if it left none.
 
