@@ -89,7 +89,6 @@ def test_what_is_kept_is_in_utc_whatever_the_clock(client: TestClient) -> None:
     assert stored.payload == {
         "user_id": "u00",
         "item_id": "i09",
-        "event_type": "event",
         "occurred_at": "2020-09-13T17:00:00Z",
         "utc_offset_min": 0,
         "value": 2.5,

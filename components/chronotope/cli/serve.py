@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,7 +35,12 @@ def serve(
         require_dataset(root, dataset)
         key = _api_key(host, api_key_env)
         settings = ServeSettings(
-            dataset=dataset, root=root, api_key=key, rate_per_s=rate, poll_s=poll
+            dataset=dataset,
+            root=root,
+            api_key=key,
+            rate_per_s=rate,
+            poll_s=poll,
+            **_filled_in(dataset),
         )
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if as_json:
@@ -44,6 +49,20 @@ def serve(
         console.print(f"{dataset} answers at {address}, described at {address}/docs; Ctrl-C ends")
     with command("Answering"):
         run(settings, host=host, port=port)
+
+
+def _filled_in(dataset: str) -> dict[str, Any]:
+    """What ingestion fills in where an event leaves it out; a champion needs no YAML.
+
+    Raises:
+        ConfigError: There is a YAML, and it is wrong.
+    """
+    from chronotope.datasets.loading import dataset_names, load_spec
+
+    if dataset not in dataset_names():
+        return {}
+    names = {"event_type", "local_zone", "cell_resolution"}
+    return load_spec(dataset).model_dump(include=names)
 
 
 def _api_key(host: str, variable: str) -> str | None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from chronotope.artifact.onnx_recommender import Answers
 from chronotope.lake import InteractionLog
-from chronotope.serving.live import LiveEvent, LiveState, past_of
+from chronotope.serving.live import LiveState, past_of
+from chronotope.serving.live_events import LiveEvent
 from chronotope.serving.lru import LruCache
 from chronotope.serving.opened import Opened
 from chronotope.serving.questions import Question
@@ -63,7 +64,8 @@ class Asking:
             telemetry: Counts.
         """
         self._watcher, self._telemetry = watcher, telemetry
-        self.live = LiveState(log, LruCache(settings.cached_users, telemetry.cache("users")))
+        cache = telemetry.cache("users")
+        self.live = LiveState(settings, log, LruCache(settings.cached_users, cache))
 
     def asked(self, question: Question) -> Asked:
         """Find out who asks, and when.

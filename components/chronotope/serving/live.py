@@ -2,37 +2,22 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.eventlog import Int32
-from chronotope.lake import InteractionLog, Stored
+from chronotope.lake import InteractionLog
+from chronotope.serving.live_events import LiveEvent, live_events
 from chronotope.serving.lru import LruCache
 from chronotope.serving.opened import Opened
+from chronotope.serving.settings import ServeSettings
 from chronotope.steps.past import Past
 
 _CHUNK = 10_000  # interactions read at a time
-
-
-class LiveEvent(NamedTuple):
-    """An event of the interaction log.
-
-    Attributes:
-        occurred_us: UTC microseconds.
-        item_id, place_id, event_type: As posted.
-        utc_offset_min: Minutes; 0 if unknown.
-    """
-
-    occurred_us: int
-    item_id: str
-    event_type: str
-    place_id: str | None
-    utc_offset_min: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +38,20 @@ class UserState:
 class LiveState:
     """Users' pasts: the lake's events and, on top, those of the interaction log."""
 
-    def __init__(self, log: InteractionLog, cache: LruCache[tuple[Any, ...], UserState]) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        log: InteractionLog,
+        cache: LruCache[tuple[Any, ...], UserState],
+    ) -> None:
         """Read the log up to its end.
 
         Args:
+            settings: What the dataset fills in.
             log: The interaction log.
             cache: Keeps states that are asked for again.
         """
-        self._log, self._cache, self._lock = log, cache, Lock()
+        self._settings, self._log, self._cache, self._lock = settings, log, cache, Lock()
         self._events: defaultdict[str, list[LiveEvent]] = defaultdict(list)
         self._seen = 0
         self.catch_up()
@@ -74,9 +65,9 @@ class LiveState:
         """Take in what the log has got since, whoever wrote it."""
         with self._lock:
             while found := self._log.read(self._seen, _CHUNK):
-                for stored in found:
-                    if stored.kind == "event":
-                        self._events[stored.payload[c.USER_ID]].append(_live(stored))
+                told = [stored.payload for stored in found if stored.kind == "event"]
+                for payload, event in zip(told, live_events(told, self._settings), strict=True):
+                    self._events[payload[c.USER_ID]].append(event)
                 self._seen = found[-1].seq
 
     def of(self, user_id: str, opened: Opened) -> UserState:
@@ -140,19 +131,3 @@ def _merged(left: Past, right: Past) -> Past:
         np.concatenate([left.occurred_s, right.occurred_s])[order],
         both(left.utc_offset_min, right.utc_offset_min),
     )
-
-
-def _live(stored: Stored) -> LiveEvent:
-    told = stored.payload
-    moment = datetime.fromisoformat(told[c.OCCURRED_AT])
-    return LiveEvent(
-        _microseconds(moment),
-        told[c.ITEM_ID],
-        told[c.EVENT_TYPE],
-        told.get(c.PLACE_ID),
-        told.get(c.UTC_OFFSET_MIN) or 0,
-    )
-
-
-def _microseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)

@@ -130,7 +130,7 @@ class PostedEvent(_Strict):
     key: Annotated[Text, Field(max_length=200, description="The same key counts once.")]
     user_id: Text
     item_id: Text
-    event_type: Text = "event"
+    event_type: Text | None = Field(None, description="The dataset's own if left out.")
     occurred_at: Annotated[Happened, InUtc] = Field(description="With a time zone.")
     utc_offset_min: Offset | None = None
     place_id: Text | None = None

@@ -12,6 +12,13 @@ class ServeSettings(BaseModel):
 
     dataset: str = Field(description="Whose champion answers.")
     root: Path = Field(Path(), description="Project root, below which stores lie.")
+    event_type: str = Field("event", min_length=1, description="Of events posted without a type.")
+    local_zone: str | None = Field(
+        None, description="IANA zone of the users' clocks where an event comes without its offset."
+    )
+    cell_resolution: int | None = Field(
+        None, ge=0, le=15, description="An event without a place gets its H3 cell."
+    )
     api_key: SecretStr | None = Field(None, description="Asked of every caller; None asks none.")
     poll_s: float = Field(5.0, gt=0, description="Between looks for a new champion or new data.")
     retry_s: float = Field(60.0, gt=0, description="Until a champion that failed is tried again.")
