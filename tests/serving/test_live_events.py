@@ -61,3 +61,16 @@ def test_the_command_reads_them_in_the_yaml(
     (tmp_path / "conf/datasets/cafe.yaml").write_text(f"{told}event_type: sip\n{events}\n")
     assert _filled_in("cafe") == {**ZONE, "event_type": "sip", "cell_resolution": None}
     assert _filled_in("city") == {}
+
+
+def test_impressions_are_passed_once_and_a_cached_past_stands_alone(town: Town) -> None:
+    with LocalClient(town.app(poll_s=3600)) as client:
+        service: Any = client.app.state.service  # type: ignore[attr-defined]
+        client.post("/events", json=event("a", "i09"))
+        shown = {"answer_id": "x", "at": AT, "items": ["i09"], "version": "1", "policy": "p"}
+        client.post("/events", json={"kind": "impression", "key": "x", **shown})
+        live, log = service.asking.live, service.log
+        assert live.seen == log.last() == 2
+        past = live.of("u01", service.watcher.opened).past
+        assert len(past) == 2
+        assert all(getattr(past, name).base is None for name in ("item_idx", "utc_offset_min"))

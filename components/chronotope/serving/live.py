@@ -17,7 +17,7 @@ from chronotope.serving.opened import Opened
 from chronotope.serving.settings import ServeSettings
 from chronotope.steps.past import Past
 
-_CHUNK = 10_000  # interactions read at a time
+_CHUNK = 10_000  # events read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,13 @@ class LiveState:
     def catch_up(self) -> None:
         """Take in what the log has got since, whoever wrote it."""
         with self._lock:
-            while found := self._log.read(self._seen, _CHUNK):
-                told = [stored.payload for stored in found if stored.kind == "event"]
+            last = self._log.last()  # impressions up to it need not be passed again
+            while found := self._log.read(self._seen, _CHUNK, "event"):
+                told = [stored.payload for stored in found]
                 for payload, event in zip(told, live_events(told, self._settings), strict=True):
                     self._events[payload[c.USER_ID]].append(event)
                 self._seen = found[-1].seq
+            self._seen = max(self._seen, last)
 
     def of(self, user_id: str, opened: Opened) -> UserState:
         """A user's state, with all that was posted until now."""
@@ -98,10 +100,10 @@ def _state(user_id: str, live: list[LiveEvent], opened: Opened) -> UserState:
     rows = opened.histories.rows_of(user_id)
     told = opened.histories
     past = Past(
-        opened.item_idx[rows],
-        opened.place_idx[rows],
+        opened.item_idx[rows].copy(),  # a view would keep the whole lake's arrays alive
+        opened.place_idx[rows].copy(),
         told.occurred_us[rows] // 1_000_000,
-        told.utc_offset_min[rows],
+        told.utc_offset_min[rows].copy(),
     )
     new = _not_in_lake(live, rows, opened) if live else []
     if new:
