@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def burst(server: Server, client: int, acknowledged: list[str]) -> None:
         keys = [f"c{client}.{n}", f"c{client}.{n + 1}"]
         try:
             server.post("/events", [event(key) for key in keys * 2])
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
             return
         acknowledged += keys
 

@@ -83,7 +83,9 @@ def _when_and_where(
         queries = queries_at(log, at, history_len=model.history_len, time_given=False)
         said = model.answer(queries)
         when.append(said.when)
-        likeliest.append(np.int32(said.place_scores[:, 1:].argmax(axis=1) + 1))
+        known = np.arange(catalog.n_places) > 0
+        places = np.where(known, said.place_scores, -np.inf)  # where none is known, the unknown
+        likeliest.append(places.argmax(axis=1).astype(np.int32))
         last.append(queries.place_idx[:, -1])
         hours.append((log.occurred_s[at] - queries.occurred_s[:, -1]) / 3600.0)
     log_weight, mean, log_scale = np.concatenate(when).astype(np.float64).transpose(1, 0, 2)
