@@ -88,8 +88,8 @@ def ingest_events(dataset: str, settings: IngestSettings = IngestSettings()) -> 
         settings: Where things are and how they are read.
 
     Returns:
-        ``tables`` (rows of items and users), ``events`` (counts; good + quarantined = read)
-        and ``features`` (noise counts, path, digest).
+        ``tables`` (rows of items, users and surroundings), ``events`` (counts; good +
+        quarantined = read) and ``features`` (noise counts, path, digest).
     """
     name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
     with alone(Workspace(settings.root), name):
@@ -116,7 +116,8 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, _Counts]:
         settings: Where things are.
 
     Returns:
-        For ``items`` and ``users``: ``n_read``, ``n_good``, ``n_quarantined``.
+        For ``items``, ``users`` and ``surroundings``: ``n_read``, ``n_good``,
+        ``n_quarantined``; a reading that cannot be read stops the run instead.
     """
     spec, lake = _opened(dataset, settings)
     readings = read_surroundings(spec)
@@ -125,6 +126,7 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, _Counts]:
     return {
         "items": _take_in("items", read_items(spec), spec, settings),
         "users": _take_in("users", read_users(spec), spec, settings),
+        "surroundings": {"n_read": len(readings), "n_good": len(readings), "n_quarantined": 0},
     }
 
 

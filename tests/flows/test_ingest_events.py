@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from prefect.client.orchestration import get_client
@@ -51,6 +52,37 @@ def test_twice_is_once_in_every_table(corner_shop: Path, settings: IngestSetting
     lake = Lake(settings.root / "data" / "lake" / "corner_shop")
     sizes = {name: len(lake.read(name)) for name in ("events", "items", "quarantine")}
     assert sizes == {"events": 3, "items": 2, "quarantine": 4}
+
+
+WEATHER = """
+surroundings:
+  format: csv
+  path: weather.csv
+  columns: {occurred_at: hour}
+  context: {rain_mm: rain}
+  valid_h: 6
+"""
+
+
+def test_the_weather_reaches_the_features_and_may_be_corrected(
+    corner_shop: Path, settings: IngestSettings
+) -> None:
+    with corner_shop.open("a", encoding="utf-8") as file:
+        file.write(WEATHER)
+
+    def rain(*readings: str) -> list[float]:
+        (corner_shop.parent / "weather.csv").write_text("\n".join(["hour,rain", *readings]))
+        counts = write_tables.fn(str(corner_shop), settings)["surroundings"]
+        assert counts["n_read"] == len(readings)
+        write_events.fn(str(corner_shop), settings)
+        found = write_features.fn(str(corner_shop), settings)
+        log, _ = load_features(Path(found["path"]))
+        return [float(value) for value in log.context["rain_mm"]]
+
+    first, later = "2024-01-01T06:00:00Z,1.5", "2024-01-02T09:00:00Z,2.5"
+    # ann at 8 on the first, at 8 on the second (none holds), bob at 9 on the second
+    np.testing.assert_array_equal(rain(first, later), [1.5, np.nan, 2.5])
+    np.testing.assert_array_equal(rain(first, later.replace("2.5", "9")), [1.5, np.nan, 9.0])
 
 
 def test_a_catalogue_row_that_fails_is_quarantined(

@@ -9,11 +9,12 @@ import pytest
 
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.features.build import build_features
+from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.splitting.folds import load_folds
 from chronotope.steps.retrain import (
     freeze_later_folds,
-    known_share,
+    later_folds,
     n_teaching,
     parameters_of,
     why_not_warm,
@@ -49,7 +50,6 @@ def test_the_holdout_is_later_than_the_champions_training(
         == pytest.approx(start * HOUR, abs=HOUR)
     )
     assert folds.holdout.train_end_s > until * HOUR
-    assert known_share(features, until * HOUR) == pytest.approx((until + 1) / 999)
 
 
 def test_without_anything_later_there_is_nothing_to_judge_on(tmp_path: Path) -> None:
@@ -63,18 +63,24 @@ def test_what_teaches_is_what_a_retraining_adds(tmp_path: Path, until: int) -> N
     freeze_later_folds(features, TrainSettings(), run, until * HOUR)
     end = load_folds(run / "frozen_folds.json").holdout.train_end_s
     added = [k for k in range(1_000) if until < k and k * HOUR < end]
-    assert n_teaching(features, TrainSettings(), until * HOUR) == len(added)
+    log, _ = load_features(features)
+    folds = later_folds(log, TrainSettings(), until * HOUR)
+    assert n_teaching(log, folds, until * HOUR) == len(added)
 
 
 def test_a_network_learns_on_only_over_its_own_catalogue(tmp_path: Path) -> None:
     then, trained = snapshot(tmp_path), tmp_path / "model.pt"
-    assert "not kept" in why_not_warm(then, then, trained)
+
+    def why(now: Path, then: Path) -> str:
+        return why_not_warm(load_features(now)[1], then, trained)
+
+    assert "not kept" in why(then, then)
     trained.touch()
-    assert "not kept" in why_not_warm(then, tmp_path / "gone", trained)
-    assert why_not_warm(snapshot(tmp_path, 1_100), then, trained) == ""
-    assert why_not_warm(snapshot(tmp_path, more="new"), then, trained) == "1 new items"
-    assert why_not_warm(then, snapshot(tmp_path, more="new"), trained).startswith("items were")
-    assert why_not_warm(snapshot(tmp_path, category="b"), then, trained) == "1 new categories"
+    assert "not kept" in why(then, tmp_path / "gone")
+    assert why(snapshot(tmp_path, 1_100), then) == ""
+    assert why(snapshot(tmp_path, more="new"), then) == "1 new items"
+    assert why(then, snapshot(tmp_path, more="new")).startswith("items were")
+    assert why(snapshot(tmp_path, category="b"), then) == "1 new categories"
 
 
 def test_parameters_are_taken_over_from_a_search_or_a_successor(tmp_path: Path) -> None:

@@ -161,7 +161,12 @@ class _Batch:
             impossible = (np.abs(minutes) > _MAX_OFFSET_MIN) | (minutes % 1 != 0)
             self._refuse(impossible, f"{c.UTC_OFFSET_MIN} is no offset in whole minutes")
             unusable = impossible | _bools(numbers.is_null())
-            return pa.array(np.where(unusable, 0, minutes).astype(np.int32), mask=unusable)
+            told = pa.array(np.where(unusable, 0, minutes).astype(np.int32), mask=unusable)
+            return pc.coalesce(told, self._zone_offsets(instants))
+        return self._zone_offsets(instants)
+
+    def _zone_offsets(self, instants: pa.Array) -> pa.Array:
+        """What the users' clocks show, where nobody told."""
         if self.spec.local_zone is None:
             return pa.nulls(self.n, pa.int32())
         seconds = instants.cast(pa.int64()).fill_null(0).to_numpy() // 1_000_000

@@ -77,8 +77,9 @@ def read_surroundings(spec: DatasetSpec) -> pa.Table:
     table = spec.surroundings
     if table is None:
         return SURROUNDINGS.empty_table()
+    read = _whole(table, spec)
     kinds = pa.schema([pa.field(c.PLACE_ID, pa.string())])
-    numbers, raw = _read_table(table, spec, kinds), _raw_times(table, spec)
+    numbers, raw = _typed_table(table, read, kinds), read[c.OCCURRED_AT].combine_chunks()
     instants, skipped = as_instants(raw, spec.time)
     if instants.null_count or skipped.any():
         wrong = raw.filter(pc.or_(instants.is_null(), pa.array(skipped)))
@@ -95,13 +96,6 @@ def read_surroundings(spec: DatasetSpec) -> pa.Table:
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def _raw_times(table: TableSpec, spec: DatasetSpec) -> pa.Array:
-    """The column of times as read."""
-    source = table.columns[c.OCCURRED_AT]
-    batches = [batch.column(source) for batch in _stream(table, spec, 200_000)]
-    return pa.chunked_array(batches).combine_chunks()
-
-
 def _raw_events(spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
     if spec.city is not None:
         yield from simulate_events(spec.city, batch_events=batch_rows)
@@ -113,10 +107,19 @@ def _raw_events(spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
 def _read_table(table: TableSpec | None, spec: DatasetSpec, schema: pa.Schema) -> pa.Table:
     if table is None:
         return schema.empty_table()
+    return _typed_table(table, _whole(table, spec), schema)
+
+
+def _whole(table: TableSpec, spec: DatasetSpec) -> pa.Table:
+    """All of a table under contract names, values as read."""
     batches = [pa.Table.from_batches([b]) for b in _stream(table, spec, 200_000)]
     if not batches:
         raise SourceError("A table holds no rows", received=table.path or table.query)
-    mapped = _mapped(table, pa.concat_tables(batches, promote_options="permissive"))
+    return _mapped(table, pa.concat_tables(batches, promote_options="permissive"))
+
+
+def _typed_table(table: TableSpec, mapped: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema, then context as numbers and attributes as text."""
     fields = list(schema)
     fields += [pa.field(name, pa.float64()) for name in table.context]
     fields += [pa.field(name, pa.string()) for name in table.attributes]

@@ -18,7 +18,6 @@ from chronotope.contracts.schemas import EVENTS
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.spec import DatasetSpec, TimeSpec
 from chronotope.ingestion import IngestBatch
-from chronotope.spacetime.clock import utc_offsets
 
 UNREADABLE: Final = "unreadable"
 """Column that keeps, for the quarantine, what is no object of plain values."""
@@ -47,7 +46,7 @@ def as_batch(payloads: Sequence[object], spec: DatasetSpec) -> IngestBatch:
     raw = pa.table({**columns, UNREADABLE: pa.array(broken, pa.string())})
     done = normalise(spec.model_copy(update={"time": TimeSpec()}), raw)
     refused = _renamed(done.refused, np.array([not of for of in sound], dtype=np.bool_))
-    return IngestBatch(raw, _on_local_clocks(done.rows, spec), done.kept, refused)
+    return IngestBatch(raw, done.rows, done.kept, refused)
 
 
 def _fields(payload: object) -> dict[str, Any]:
@@ -83,14 +82,3 @@ def _renamed(refused: pa.Table, broken: npt.NDArray[np.bool_]) -> pa.Table:
     reasons = np.array(refused.column(c.REASONS).to_pylist(), dtype=object)
     told = [[NO_OBJECT] if of else had for of, had in zip(mine, reasons, strict=True)]
     return refused.set_column(1, refused.schema.field(1), pa.array(told, pa.list_(pa.string())))
-
-
-def _on_local_clocks(rows: pa.Table, spec: DatasetSpec) -> pa.Table:
-    """Offsets that nobody told, by the zone of the dataset's users."""
-    if spec.local_zone is None:
-        return rows
-    seconds = rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
-    local = pa.array(utc_offsets(seconds, spec.local_zone), pa.int32())
-    at = rows.schema.get_field_index(c.UTC_OFFSET_MIN)
-    filled = pc.coalesce(rows.column(c.UTC_OFFSET_MIN), local)
-    return rows.set_column(at, rows.schema.field(at), filled)

@@ -11,7 +11,10 @@ import pyarrow.compute as pc
 
 from chronotope.artifact.bundle import read_manifest
 from chronotope.contracts import columns as c
+from chronotope.contracts.errors import NotEnoughData
+from chronotope.contracts.eventlog import EventLog
 from chronotope.contracts.workspace import Workspace
+from chronotope.features.snapshot import load_features
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.decide import Standing, decide
 from chronotope.feedback.shift import COLUMNS, Shift, compare
@@ -21,8 +24,9 @@ from chronotope.lake import Lake
 from chronotope.registry.models import download
 from chronotope.registry.promotion import current_champion, history
 from chronotope.registry.store import MlflowStore, open_store
-from chronotope.steps.retrain import LATEST, known_share, n_teaching, why_not_warm
+from chronotope.steps.retrain import later_folds, n_teaching, why_not_warm
 from chronotope.steps.run_folder import kept_settings, run_folder
+from chronotope.steps.settings import TrainSettings
 
 _DAY_S = 86_400
 
@@ -185,15 +189,25 @@ def _standing(
             can_warm=False,
             why_full="no champion",
         )
-    settings = kept_settings(king.run, workspace.root)
+    log, catalog = load_features(features)
+    teaching = _teaching(log, kept_settings(king.run, workspace.root), king.trained_until_s)
     since = max(king.promoted_at, mark.learned_at or king.promoted_at)
-    why = why_not_warm(features, king.features, king.run / "model.pt")
+    why = why_not_warm(catalog, king.features, king.run / "model.pt")
     age = (datetime.now(UTC) - since).total_seconds() / _DAY_S
     return Standing(
         champion=king.version,
         age_days=age,
-        can_judge=known_share(features, king.trained_until_s) <= LATEST,
-        n_teaching=n_teaching(features, settings, king.trained_until_s),
+        can_judge=teaching is not None,
+        n_teaching=teaching or 0,
         can_warm=not why,
         why_full=why,
     )
+
+
+def _teaching(log: EventLog, settings: TrainSettings, after_s: int) -> int | None:
+    """Events that a retraining adds; None if nothing later is left to judge on."""
+    try:
+        folds = later_folds(log, settings, after_s)
+    except NotEnoughData:
+        return None
+    return n_teaching(log, folds, after_s)

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from chronotope.contracts.errors import ArtifactError, NotEnoughData
-from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.ids import IdMap
 from chronotope.features.snapshot import load_features
-from chronotope.splitting.folds import FoldsConfig, rolling_origin, save_folds
+from chronotope.splitting.folds import Folds, FoldsConfig, rolling_origin, save_folds
 from chronotope.steps.holdout import frozen_folds
 from chronotope.steps.run_folder import keep_settings
 from chronotope.steps.search import starting_point
@@ -29,7 +29,7 @@ LATEST: Final = 0.99
 
 
 def freeze_later_folds(features: Path, settings: TrainSettings, run: Path, after_s: int) -> str:
-    """Cut the log so that the holdout is later than an instant; returns the digest.
+    """Store the cut of ``later_folds`` and the settings in a run's folder; returns the digest.
 
     Args:
         features: Feature snapshot.
@@ -41,7 +41,23 @@ def freeze_later_folds(features: Path, settings: TrainSettings, run: Path, after
         NotEnoughData: Hardly anything happened since.
     """
     log, _ = load_features(features)
-    known = known_share(features, after_s)
+    folds = later_folds(log, settings, after_s)
+    keep_settings(run, settings)
+    return save_folds(folds, run / "frozen_folds.json")
+
+
+def later_folds(log: EventLog, settings: TrainSettings, after_s: int) -> Folds:
+    """Cut a log so that the holdout is later than an instant.
+
+    Args:
+        log: All events.
+        settings: How time is cut otherwise.
+        after_s: Last event that the champion was trained on, UTC seconds.
+
+    Raises:
+        NotEnoughData: Hardly anything happened since.
+    """
+    known = float(np.count_nonzero(log.occurred_s <= after_s) / max(1, len(log) - 1))
     if known > LATEST:
         raise NotEnoughData(
             "Too little happened since the champion's training to judge a challenger on",
@@ -50,34 +66,22 @@ def freeze_later_folds(features: Path, settings: TrainSettings, run: Path, after
         )
     start = max(settings.folds.holdout_quantile, known)
     told = settings.folds.model_dump() | {"k": 1, "holdout_quantile": start}
-    config = FoldsConfig.model_validate(told | {"min_train_share": start / 2})
-    keep_settings(run, settings)
-    return save_folds(rolling_origin(log, config), run / "frozen_folds.json")
+    return rolling_origin(log, FoldsConfig.model_validate(told | {"min_train_share": start / 2}))
 
 
-def known_share(features: Path, after_s: int) -> float:
-    """Quantile of the event times at which what is later than an instant begins."""
-    log, _ = load_features(features)
-    return float(np.count_nonzero(log.occurred_s <= after_s) / max(1, len(log) - 1))
-
-
-def n_teaching(features: Path, settings: TrainSettings, after_s: int) -> int:
+def n_teaching(log: EventLog, folds: Folds, after_s: int) -> int:
     """Events that a retraining would train on and the champion was not.
 
     They are later than the champion's training and earlier than the holdout; the newest
     ones judge, and teach the next retraining.
 
     Args:
-        features: Feature snapshot.
-        settings: How time is cut.
+        log: All events.
+        folds: What ``later_folds`` gave.
         after_s: Last event that the champion was trained on, UTC seconds.
     """
-    log, _ = load_features(features)
-    share = settings.folds.holdout_quantile
-    if not len(log) or known_share(features, after_s) >= share:
-        return 0
-    end = np.quantile(log.occurred_s, share, method="higher") - settings.folds.embargo_s
-    return int(np.count_nonzero((log.occurred_s > after_s) & (log.occurred_s < end)))
+    teaches = (log.occurred_s > after_s) & (log.occurred_s < folds.holdout.train_end_s)
+    return int(np.count_nonzero(teaches))
 
 
 def parameters_of(run: Path, settings: TrainSettings) -> dict[str, Any]:
@@ -103,20 +107,20 @@ def _result(run: Path, step: str) -> dict[str, Any] | None:
     return dict(json.loads(path.read_text(encoding="utf-8"))["result"])
 
 
-def why_not_warm(features: Path, earlier: Path, trained: Path) -> str:
-    """Why a network cannot learn on over a newer snapshot; "" if it can.
+def why_not_warm(now: Catalog, earlier: Path, trained: Path) -> str:
+    """Why a network cannot learn on over a newer catalogue; "" if it can.
 
     Its embeddings belong to items, places and categories: if those changed, it has no
     rows for the new ones.
 
     Args:
-        features: The newer snapshot.
+        now: The newer catalogue.
         earlier: The snapshot that it was trained on.
         trained: File of the trained model.
     """
     if not trained.is_file() or not earlier.is_dir():
         return "its trained network or its data are not kept here any more"
-    (_, now), (_, then) = load_features(features), load_features(earlier)
+    _, then = load_features(earlier)
     changed = {name: _added(getattr(now, name), getattr(then, name)) for name in _NAMED}
     told = [f"{n:,} new {name}" for name, n in changed.items() if n]
     if told:
