@@ -32,7 +32,7 @@ def real_parents() -> dict[str, str | None]:
 
 def test_the_drawing_is_the_tree() -> None:
     drawn = drawn_parents()
-    assert len(drawn) == 10
+    assert len(drawn) == 11
     assert drawn == real_parents()
 
 

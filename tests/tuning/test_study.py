@@ -9,28 +9,35 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
-from chronotope.tuning.study import Best, Objective, Storage, StudyConfig, Suggest, tune
+from chronotope.engine import Engine, LocalEngine
+from chronotope.tuning.batch import Objective, Suggest
+from chronotope.tuning.study import Best, Storage, StudyConfig, tune
 
 DEFAULT = {"x": 0.0, "kind": "a"}
 
 
 @dataclass
 class Notebook:
-    """Remembers which runs were opened in which."""
+    """Remembers which runs were opened in which, and what they were told."""
 
     name: str = ""
     opened: list[str] = field(default_factory=list)
+    said: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        """Forget."""
+        """Remember."""
+        said = {f"{name}@{step}": value for name, value in values.items()}
+        self.said.setdefault(self.name, {}).update(said)
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Forget."""
+        """Remember."""
+        self.said.setdefault(self.name, {}).update(values)
 
     def artifact(self, path: Path, *, folder: str = "") -> None:
         """Forget."""
@@ -40,7 +47,7 @@ class Notebook:
         """Open a run below another."""
         path = f"{parent.name}/{run_name}" if isinstance(parent, Notebook) else run_name
         self.opened.append(path)
-        yield Notebook(path, self.opened)
+        yield Notebook(path, self.opened, self.said)
 
 
 def _space(suggest: Suggest) -> dict[str, object]:
@@ -48,14 +55,15 @@ def _space(suggest: Suggest) -> dict[str, object]:
     return {"x": x, "kind": suggest.suggest_categorical("kind", ["a", "b"]), "fixed": 7}
 
 
-def _hill(params: dict[str, object], fold: int, _: Tracker) -> float:
+def hill(params: dict[str, object], fold: int, _: Tracker) -> float:
     """Highest at x = 3, where it is 0 on average over four folds."""
     return -((float(str(params["x"])) - 3) ** 2) + (fold - 1.5) / 100
 
 
-def _tune(root: Path, objective: Objective = _hill, **changes: object) -> Best:
+def tuned(root: Path, objective: Objective = hill, **changes: object) -> Best:
     notebook = changes.pop("notebook", Notebook())
     n_folds = changes.pop("n_folds", 4)
+    engine = changes.pop("engine", LocalEngine())
     assert isinstance(notebook, Notebook)
     assert isinstance(n_folds, int)
     return tune(
@@ -66,10 +74,11 @@ def _tune(root: Path, objective: Objective = _hill, **changes: object) -> Best:
         config=StudyConfig.model_validate({"n_trials": 12, "heartbeat_s": 1} | changes),
         storage=Storage(f"sqlite:///{root}/optuna.db", "city"),
         tracker_factory=notebook.open,
+        engine=cast("Engine", engine),
     )
 
 
-def _states(root: Path) -> list[str]:
+def states(root: Path) -> list[str]:
     with sqlite3.connect(root / "optuna.db") as connection:
         rows = connection.execute("SELECT state FROM trials ORDER BY number").fetchall()
     connection.close()
@@ -77,14 +86,14 @@ def _states(root: Path) -> list[str]:
 
 
 def test_the_search_finds_better_than_the_default(tmp_path: Path) -> None:
-    best = _tune(tmp_path)
+    best = tuned(tmp_path)
     assert -9 < best.value <= 0
     assert best.value == pytest.approx(-((float(str(best.params["x"])) - 3) ** 2))
     assert best.params["fixed"] == 7
 
 
 def test_the_default_is_tried_first(tmp_path: Path) -> None:
-    best = _tune(tmp_path, n_trials=1)
+    best = tuned(tmp_path, n_trials=1)
     folds = pytest.approx((-9.015, -9.005, -8.995, -8.985))
     assert best == Best({"x": 0.0, "kind": "a", "fixed": 7}, pytest.approx(-9.0), 0, folds)
 
@@ -92,9 +101,9 @@ def test_the_default_is_tried_first(tmp_path: Path) -> None:
 def test_the_same_seed_finds_the_same(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
-    first, again = _tune(tmp_path / "a", seed=1), _tune(tmp_path / "b", seed=1)
+    first, again = tuned(tmp_path / "a", seed=1), tuned(tmp_path / "b", seed=1)
     assert first == again
-    assert _tune(tmp_path / "c", seed=2).params != first.params
+    assert tuned(tmp_path / "c", seed=2).params != first.params
 
 
 def test_worse_trials_stop_before_the_last_fold(tmp_path: Path) -> None:
@@ -102,59 +111,59 @@ def test_worse_trials_stop_before_the_last_fold(tmp_path: Path) -> None:
 
     def count(params: dict[str, object], fold: int, tracker: Tracker) -> float:
         calls.append(fold)
-        return _hill(params, fold, tracker)
+        return hill(params, fold, tracker)
 
-    _tune(tmp_path, count, n_folds=8)
-    assert "PRUNED" in _states(tmp_path)
+    tuned(tmp_path, count, n_folds=8)
+    assert "PRUNED" in states(tmp_path)
     assert 12 * 4 < len(calls) < 12 * 8
 
 
 def test_runs_nest_in_trials_in_the_study(tmp_path: Path) -> None:
     notebook = Notebook()
-    _tune(tmp_path, n_trials=1, n_folds=2, notebook=notebook)
+    tuned(tmp_path, n_trials=1, n_folds=2, notebook=notebook)
     trial = "city/trial 0"
     assert notebook.opened == ["city", trial, f"{trial}/fold 0", f"{trial}/fold 1"]
 
 
 def test_trials_are_counted_over_resumes(tmp_path: Path) -> None:
-    _tune(tmp_path, n_trials=3)
-    first = _states(tmp_path)
-    _tune(tmp_path, n_trials=5)
-    assert (len(first), len(_states(tmp_path))) == (3, 5)
-    assert _tune(tmp_path, n_trials=5).value >= -9
-    assert len(_states(tmp_path)) == 5
+    tuned(tmp_path, n_trials=3)
+    first = states(tmp_path)
+    tuned(tmp_path, n_trials=5)
+    assert (len(first), len(states(tmp_path))) == (3, 5)
+    assert tuned(tmp_path, n_trials=5).value >= -9
+    assert len(states(tmp_path)) == 5
 
 
 def test_the_time_budget_ends_the_search(tmp_path: Path) -> None:
     def slow(params: dict[str, object], fold: int, tracker: Tracker) -> float:
         time.sleep(0.1)
-        return _hill(params, fold, tracker)
+        return hill(params, fold, tracker)
 
-    _tune(tmp_path, slow, n_trials=1000, timeout_s=0.5)
-    assert 1 <= len(_states(tmp_path)) < 10
+    tuned(tmp_path, slow, n_trials=1000, timeout_s=0.5)
+    assert 1 <= len(states(tmp_path)) < 10
 
 
 def test_other_folds_are_refused(tmp_path: Path) -> None:
-    _tune(tmp_path, n_trials=1)
+    tuned(tmp_path, n_trials=1)
     with pytest.raises(ConfigError, match="another number of folds"):
-        _tune(tmp_path, n_trials=2, n_folds=5)
+        tuned(tmp_path, n_trials=2, n_folds=5)
 
 
 def test_an_objective_that_is_never_finite_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="No trial"):
-        _tune(tmp_path, lambda *_: float("nan"), n_trials=3)
-    assert _states(tmp_path) == ["PRUNED"] * 3
+        tuned(tmp_path, lambda *_: float("nan"), n_trials=3)
+    assert states(tmp_path) == ["PRUNED"] * 3
 
 
 def _tune_until_killed(root: Path) -> None:
-    _tune(root, _die_in_the_third_trial)
+    tuned(root, _die_in_the_third_trial)
 
 
 def _die_in_the_third_trial(params: dict[str, object], fold: int, tracker: Tracker) -> float:
     assert isinstance(tracker, Notebook)
     if "trial 2/fold 1" in tracker.name:
         os.kill(os.getpid(), signal.SIGKILL)
-    return _hill(params, fold, tracker)
+    return hill(params, fold, tracker)
 
 
 def test_a_killed_study_is_resumed(tmp_path: Path) -> None:
@@ -164,10 +173,10 @@ def test_a_killed_study_is_resumed(tmp_path: Path) -> None:
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
-    assert _states(tmp_path) == ["COMPLETE", "COMPLETE", "RUNNING"]
+    assert states(tmp_path) == ["COMPLETE", "COMPLETE", "RUNNING"]
     time.sleep(3)  # twice the heartbeat, and the trial counts as dead
-    _tune(tmp_path, n_trials=5)
-    states = _states(tmp_path)
-    assert states[2] == "FAIL"
-    assert "RUNNING" not in states
-    assert sum(state in {"COMPLETE", "PRUNED"} for state in states) == 5
+    tuned(tmp_path, n_trials=5)
+    told = states(tmp_path)
+    assert told[2] == "FAIL"
+    assert "RUNNING" not in told
+    assert sum(state in {"COMPLETE", "PRUNED"} for state in told) == 5

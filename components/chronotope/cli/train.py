@@ -12,6 +12,8 @@ from rich.table import Table
 
 from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.stores import masked, mlflow_url
+from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.steps.settings import TrainSettings
 
@@ -91,7 +93,7 @@ def show(console: Console, result: dict[str, Any], root: Path) -> None:
         console.print(f"Version {promoted['version']} of {promoted['name']} is the champion.")
     else:
         console.print(f"Version {promoted['version']} stays challenger:", *promoted["reasons"])
-    store = f"sqlite:///{(root / 'mlruns' / 'mlflow.db').resolve()}"
+    store = masked(mlflow_url(Workspace(root).mlruns))
     lines = (
         f"Report      {result['report']}",
         f"MLflow UI   mlflow ui --backend-store-uri {store}",

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from chronotope.cli.console import command, print_json
 from chronotope.cli.processes import HOST, Part, Programs, answers, refuse_taken_ports
+from chronotope.contracts.stores import mlflow_url
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 
@@ -80,10 +81,10 @@ def parts_of(
         ports: Port of each part that listens.
         told: More words for the deployments.
     """
-    python, store = sys.executable, f"sqlite:///{Workspace(root).mlruns / 'mlflow.db'}"
+    python = sys.executable
     at = {part: ("--host", HOST, "--port", str(port)) for part, port in ports.items()}
     server = (python, "-m", "prefect", "server", "start", *at[PREFECT])
-    mlflow = (python, "-m", "mlflow", "ui", "--backend-store-uri", store, "--workers", "1")
+    mlflow = (python, "-m", "mlflow", "ui", "--workers", "1")
     runner = (python, "-m", "flows.deployments", "--dataset", dataset, "--root", str(root), *told)
     chronotope = (python, "-c", "from chronotope.cli.main import run; run()", "serve", name)
     began = datetime.now(UTC)
@@ -132,6 +133,7 @@ def environment(root: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_BACKEND_STORE_URI": mlflow_url(Workspace(root).mlruns),  # may hold a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONUNBUFFERED": "1",
     }

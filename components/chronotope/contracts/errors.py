@@ -9,6 +9,7 @@ ChronotopeError
 │   └── NotEnoughData      too few events, users or items for the step
 ├── StoreError             the lake or the registry refused
 │   └── PromotionConflict  somebody else promoted first
+├── EngineError            tasks were lost, or their engine does not answer
 └── ArtifactError          a model bundle is incomplete, corrupt or not blessed
 
 A message says what is wrong, what was received, and the way out.
@@ -66,6 +67,10 @@ class StoreError(ChronotopeError):
 
 class PromotionConflict(StoreError):  # noqa: N818 - reads as the condition it names
     """Somebody else promoted first."""
+
+
+class EngineError(ChronotopeError):
+    """Tasks were lost, or their engine does not answer."""
 
 
 class ArtifactError(ChronotopeError):

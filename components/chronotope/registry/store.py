@@ -1,4 +1,4 @@
-"""The MLflow store: SQLite for what is said of runs, a folder for what they keep."""
+"""The MLflow store: a database for what is said of runs, a folder for what they keep."""
 
 import os
 import time
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.protocols import Tracker
+from chronotope.contracts.stores import hidden, masked, mlflow_url
 
 _MAX_PARAM_LENGTH = 6000  # MLflow refuses longer values
 _MAX_NOTE_LENGTH = 5000
@@ -74,7 +75,7 @@ class MlflowStore:
     @property
     def uri(self) -> str:
         """Address of the database, for ``--backend-store-uri``."""
-        return _database_uri(self.root)
+        return mlflow_url(self.root)
 
     @contextmanager
     def run(
@@ -130,7 +131,8 @@ def open_store(mlruns: Path) -> MlflowStore:
     run in several processes at once.
 
     Args:
-        mlruns: Folder of ``mlflow.db`` and ``artifacts/``.
+        mlruns: Folder of ``artifacts/``, and of ``mlflow.db`` unless the environment names
+            another database (``contracts.stores.MLFLOW_URL``).
 
     Raises:
         StoreError: The folder or the database cannot be used.
@@ -138,19 +140,16 @@ def open_store(mlruns: Path) -> MlflowStore:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Importing MLflow may have started the client already; this stops it.
     set_telemetry_client()  # type: ignore[no-untyped-call]
-    root = mlruns.resolve()
+    root, url = mlruns.resolve(), mlflow_url(mlruns)
     try:
         (root / "artifacts").mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(_database_uri(root), _database_uri(root))
+        client = MlflowClient(url, url)
         client.search_experiments(max_results=1)
     except (OSError, MlflowException, SQLAlchemyError) as error:
         raise StoreError(
             "The MLflow store cannot be opened",
-            received=f"{root}: {error}",
-            way_out="Check that the folder is writable and mlflow.db is a database of this version",
-        ) from error
+            received=f"{masked(url)}: {hidden(str(error), url)}",
+            way_out=f"Check that {root} is writable, and that it is a database of this version "
+            "that answers",
+        ) from None  # what lies below may tell the password
     return MlflowStore(root, client)
-
-
-def _database_uri(root: Path) -> str:
-    return f"sqlite:///{root / 'mlflow.db'}"

@@ -1,5 +1,6 @@
 """The champion of a dataset: found, opened, and its absence told clearly."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +9,7 @@ from chronotope.artifact.bundle import Manifest, Vocabulary, read_vocabulary
 from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.queries import Queries
+from chronotope.contracts.stores import MLFLOW_URL
 from chronotope.contracts.workspace import Workspace
 from chronotope.registry.journal import Journal
 from chronotope.registry.models import download
@@ -68,9 +70,10 @@ def open_registry(root: Path, dataset: str) -> MlflowStore:
         StoreError: Nothing has been trained yet.
     """
     require_dataset(root, dataset)
-    if not (Workspace(root).mlruns / "mlflow.db").is_file():
+    mlruns = Workspace(root).mlruns
+    if not (mlruns / "mlflow.db").is_file() and MLFLOW_URL not in os.environ:
         raise _no_champion(dataset)
-    return open_store(Workspace(root).mlruns)
+    return open_store(mlruns)
 
 
 def champion_version(store: MlflowStore, dataset: str) -> str:

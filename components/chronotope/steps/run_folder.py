@@ -10,6 +10,9 @@ from chronotope.steps.settings import TrainSettings
 
 _SETTINGS: Final = "settings.json"
 
+_WHERE: Final = {"root", "engine"}
+"""Settings that say where the work is done, and not what comes out."""
+
 
 def run_folder(features: Path, dataset: str, settings: TrainSettings, *, purpose: str = "") -> Path:
     """Folder of the training of a snapshot under some settings.
@@ -17,7 +20,7 @@ def run_folder(features: Path, dataset: str, settings: TrainSettings, *, purpose
     Args:
         features: Feature snapshot; its name is its digest.
         dataset: Name of the dataset.
-        settings: Everything the training was told; ``root`` does not matter.
+        settings: Everything the training was told; where it is done does not matter.
         purpose: What sets it apart from a training from scratch, such as whose successor
             it trains.
     """
@@ -63,4 +66,4 @@ def kept_settings(run: Path, root: Path) -> TrainSettings:
 
 
 def _told(settings: TrainSettings) -> str:
-    return settings.model_dump_json(exclude={"root"})
+    return settings.model_dump_json(exclude=_WHERE)

@@ -1,5 +1,7 @@
 """Search hyper-parameters over frozen folds of later time, whoever keeps track."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,8 @@ import numpy as np
 
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.protocols import Recommender, Tracker
+from chronotope.contracts.stores import optuna_url
+from chronotope.engine import open_engine
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import Outcomes, evaluate
 from chronotope.metrics.summary import gains, summarise
@@ -19,7 +23,8 @@ from chronotope.steps.run_folder import keep_settings
 from chronotope.steps.settings import TrainSettings
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from chronotope.tuning.study import SearchSpace, Storage, Suggest, TrackerFactory, tune
+from chronotope.tuning.batch import SearchSpace, Suggest, TrackerFactory
+from chronotope.tuning.study import Storage, tune
 
 
 def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
@@ -84,36 +89,58 @@ def search(
         ``params`` and ``value`` of the best trial, and ``folds``: its NDCG@10 on each
         fold beside the simplest baselines', earliest first. JSON-able.
     """
-    log, catalog = load_features(features)
     folds = frozen_folds(run)
-
-    def objective(params: dict[str, Any], index: int, tracker: Tracker) -> float:
-        listening = {**params, "context": columns_of(log, settings)}
-        model_config, training_config = configs(listening, settings)
-        most = min(settings.trial_targets, training_config.max_targets)
-        training_config = training_config.model_copy(update={"max_targets": most})
-        model = ChronotopeRecommender(model_config, training_config, tracker=tracker)
-        outcomes = _judged(model, log, catalog, settings, folds.folds[index])
-        found = {k: v for k, v in summarise(outcomes).items() if np.isfinite(v)}
-        tracker.metrics(found)
-        return found["ndcg_10"]
-
-    best = tune(
-        search_space(settings),
-        objective,
-        n_folds=len(folds.folds),
-        default=starting_point(settings),
-        config=settings.study,
-        storage=Storage(f"sqlite:///{settings.workspace.mlruns.resolve() / 'optuna.db'}", run.name),
-        tracker_factory=tracker_factory,
-    )
-    per_fold = {CHALLENGER: list(best.fold_values), **_rivals(log, catalog, settings, folds)}
+    with open_engine(settings.engine) as engine:
+        best = tune(
+            search_space(settings),
+            FoldJudge(features.resolve(), settings, folds),
+            n_folds=len(folds.folds),
+            default=starting_point(settings),
+            config=settings.study,
+            storage=Storage(optuna_url(settings.workspace.mlruns), run.name),
+            tracker_factory=tracker_factory,
+            engine=engine,
+        )
+    rivals = _rivals(*_loaded(features.resolve()), settings, folds)
+    _loaded.cache_clear()  # a log may be large
     return {
         "params": best.params,
         "value": best.value,
         "trial": best.trial_number,
-        "folds": per_fold,
+        "folds": {CHALLENGER: list(best.fold_values), **rivals},
     }
+
+
+_loaded = lru_cache(maxsize=1)(load_features)
+"""Features of the search under way: a process that judges several folds reads them once."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldJudge:
+    """NDCG@10 of parameters on a fold; it travels, so it holds a path and no data.
+
+    Attributes:
+        features: Feature snapshot, absolute: wherever it is judged, the same files lie there.
+        settings: Budget and configs.
+        folds: The frozen folds.
+    """
+
+    features: Path
+    settings: TrainSettings
+    folds: Folds
+
+    def __call__(self, params: dict[str, Any], index: int, tracker: Tracker) -> float:
+        """Train on what lies before a fold and judge on it."""
+        log, catalog = _loaded(self.features)
+        listening = {**params, "context": columns_of(log, self.settings)}
+        model_config, training_config = configs(listening, self.settings)
+        most = min(self.settings.trial_targets, training_config.max_targets)
+        training_config = training_config.model_copy(update={"max_targets": most})
+        model = ChronotopeRecommender(model_config, training_config, tracker=tracker)
+        outcomes = _judged(model, log, catalog, self.settings, self.folds.folds[index])
+        found = {k: v for k, v in summarise(outcomes).items() if np.isfinite(v)}
+        tracker.metrics(found)
+        return found["ndcg_10"]
 
 
 def _rivals(

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.compression.choose import CompressionConfig
 from chronotope.contracts.workspace import Workspace
+from chronotope.engine import EngineConfig
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.registry.bless import BlessConfig
 from chronotope.registry.gate import GateConfig
@@ -37,6 +38,10 @@ class TrainSettings(BaseModel):
     )
     max_fold_targets: int = Field(5_000, ge=50, description="Targets judged in each fold.")
     max_holdout_targets: int = Field(20_000, ge=50, description="Targets of the final judgement.")
+
+    engine: EngineConfig = Field(
+        EngineConfig(), description="Where folds of trials are judged and bundles are scored."
+    )
 
     @property
     def workspace(self) -> Workspace:

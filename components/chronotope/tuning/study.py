@@ -1,58 +1,38 @@
 """Searches parameters over frozen folds; the only room that knows Optuna.
 
 One trial is one set of parameters, trained on every fold and reported fold by fold, so
-that a Wilcoxon test against the best trial can stop it early. A study lives in a
-database: a killed one is resumed by calling ``tune`` again with the same name.
+that a Wilcoxon test against the best trial can stop it early. Trials are drawn, judged and
+told in batches, so what is drawn depends on the size of a batch and never on which task is
+finished first. A study lives in a database: a killed one is resumed by calling ``tune``
+again with the same name.
 """
 
-import math
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, TrialPruned
 from optuna.pruners import WilcoxonPruner
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.study import MaxTrialsCallback
 from optuna.trial import FixedTrial, TrialState
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
+from chronotope.engine import Engine, LocalEngine
+from chronotope.tuning.batch import (
+    Drawn,
+    Judging,
+    Objective,
+    SearchSpace,
+    TrackerFactory,
+    judge_batch,
+)
+from chronotope.tuning.database import Database, experimental, opened_database
 
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-class Suggest(Protocol):
-    """What a search space draws from; an Optuna trial satisfies it."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A real number in [low, high]."""
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number in [low, high]."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices."""
-
-
-SearchSpace = Callable[[Suggest], dict[str, object]]
-"""Draws one set of parameters."""
-
-Objective = Callable[[dict[str, object], int, Tracker], float]
-"""Trains and judges parameters on a fold (its index); higher is better."""
-
-
-class TrackerFactory(Protocol):
-    """Opens a run, nested in another when ``parent`` is given."""
-
-    def __call__(self, run_name: str, parent: Tracker | None) -> AbstractContextManager[Tracker]:
-        """Open a run and yield where it is reported to."""
 
 
 class StudyConfig(BaseModel):
@@ -73,6 +53,13 @@ class StudyConfig(BaseModel):
     n_startup_folds: int = Field(2, ge=2, description="Folds before a trial may be stopped")
     heartbeat_s: int = Field(30, ge=1, description="Seconds between signs of life of a trial")
     max_retries: int = Field(2, ge=0, description="Retries of a trial whose process died")
+    batch: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Trials drawn before any of them is judged: as many may be judged side by "
+        "side. The search depends on it, not on the engine",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +101,7 @@ def tune(
     config: StudyConfig,
     storage: Storage,
     tracker_factory: TrackerFactory,
+    engine: Engine = LocalEngine(),  # noqa: B008 - holds nothing
 ) -> Best:
     """Search parameters, or go on searching where a killed study stopped.
 
@@ -127,30 +115,40 @@ def tune(
         config: Budget, seed and pruning.
         storage: Where the study lives.
         tracker_factory: Opens runs for the study, its trials and their folds.
+        engine: Judges folds of trials; the result does not depend on which.
 
     Raises:
         ConfigError: There is no fold, or the study was made with other folds.
         StoreError: No trial was completed within the budget.
+        EngineError: A fold was lost more often than the engine retries it.
     """
-    study = _open(config, storage, n_folds)
-    _enqueue(study, default)
-    with tracker_factory(storage.study_name, None) as tracker:
-        run_trial = _trial(space, objective, n_folds, tracker, tracker_factory)
-        if _n_done(study) < config.n_trials:
-            enough = MaxTrialsCallback(config.n_trials, states=_DONE)
-            study.optimize(run_trial, timeout=config.timeout_s, callbacks=[enough])
-        best = _best(study, space)
-        tracker.metrics({"best_value": best.value, "n_trials": _n_done(study)})
-        tracker.params({f"best_{name}": value for name, value in best.params.items()})
+    if n_folds < 1:
+        raise ConfigError("Tuning needs at least one fold", received=n_folds)
+    how = Judging(objective, n_folds, _n_sure(config, n_folds), engine, tracker_factory)
+    kept = {"heartbeat_s": config.heartbeat_s, "max_retries": config.max_retries}
+    with opened_database(storage.url, **kept) as database:
+        study = _open(config, storage, database, n_folds)
+        _enqueue(study, default)
+        with tracker_factory(storage.study_name, None) as tracker:
+            for n_trials in _sizes(study, config):
+                database.bury(study)
+                _judge(study, database, _draw(study, database, space, n_trials), how, tracker)
+            best = _best(study, space)
+            tracker.metrics({"best_value": best.value, "n_trials": _n_done(study)})
+            tracker.params({f"best_{name}": value for name, value in best.params.items()})
     return best
 
 
-def _open(config: StudyConfig, storage: Storage, n_folds: int) -> optuna.Study:
-    if n_folds < 1:
-        raise ConfigError("Tuning needs at least one fold", received=n_folds)
+def _n_sure(config: StudyConfig, n_folds: int) -> int:
+    """Folds that every trial needs: with fewer no difference reaches the p-value, 1 / 2^n."""
+    enough = (n for n in range(config.n_startup_folds, n_folds) if 0.5**n < config.prune_p)
+    return next(enough, n_folds)
+
+
+def _open(config: StudyConfig, storage: Storage, database: Database, n_folds: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=_database(config, storage.url),
+        storage=database.storage,
         study_name=storage.study_name,
         direction="maximize",
         pruner=_pruner(config),
@@ -171,25 +169,8 @@ def _open(config: StudyConfig, storage: Storage, n_folds: int) -> optuna.Study:
     return study
 
 
-@contextmanager
-def _experimental() -> Iterator[None]:
-    """Heartbeats and the Wilcoxon pruner warn that their interface may change."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield
-
-
-def _database(config: StudyConfig, url: str) -> RDBStorage:
-    with _experimental():
-        return RDBStorage(
-            url,
-            heartbeat_interval=config.heartbeat_s,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(config.max_retries),
-        )
-
-
 def _pruner(config: StudyConfig) -> WilcoxonPruner:
-    with _experimental():
+    with experimental():
         return WilcoxonPruner(p_threshold=config.prune_p, n_startup_steps=config.n_startup_folds)
 
 
@@ -200,38 +181,42 @@ def _enqueue(study: optuna.Study, default: dict[str, Any]) -> None:
         study.enqueue_trial(default)
 
 
-def _trial(
-    space: SearchSpace,
-    objective: Objective,
-    n_folds: int,
-    study_run: Tracker,
-    tracker_factory: TrackerFactory,
-) -> Callable[[optuna.Trial], float]:
-    def run(trial: optuna.Trial) -> float:
-        params = space(trial)
-        values: list[float] = []
-        with tracker_factory(f"trial {trial.number}", study_run) as trial_run:
-            trial_run.params(params)
-            for fold in range(n_folds):
-                with tracker_factory(f"fold {fold}", trial_run) as fold_run:
-                    values.append(objective(params, fold, fold_run))
-                    fold_run.metrics({"value": values[-1]})
-                if _hopeless(trial, values):
-                    break
-            trial_run.metrics({"value": fmean(values), "n_folds": len(values)})
-        if len(values) < n_folds or not math.isfinite(values[-1]):
-            raise TrialPruned  # outside the run: a trial stopped early did not fail
-        return fmean(values)
-
-    return run
+def _sizes(study: optuna.Study, config: StudyConfig) -> Iterator[int]:
+    """How many trials to try next, until trials or time are used up."""
+    began = time.monotonic()
+    while (n_left := config.n_trials - _n_done(study)) > 0:
+        if config.timeout_s is not None and time.monotonic() - began >= config.timeout_s:
+            return
+        yield min(config.batch, n_left)
 
 
-def _hopeless(trial: optuna.Trial, values: list[float]) -> bool:
-    """Report the last fold; true if it diverged or the best trial is surely better."""
-    if not math.isfinite(values[-1]):
-        return True
-    trial.report(values[-1], len(values) - 1)
-    return trial.should_prune()
+def _draw(
+    study: optuna.Study, database: Database, space: SearchSpace, n_trials: int
+) -> list[Drawn]:
+    """Draw trials one after the other; the sampler knows which are drawn already."""
+    drawn = []
+    for _ in range(n_trials):
+        trial = database.ask(study)
+        drawn.append((trial, space(trial)))
+    return drawn
+
+
+def _judge(
+    study: optuna.Study, database: Database, drawn: list[Drawn], how: Judging, run: Tracker
+) -> None:
+    """Judge trials and tell the study in the order they were drawn; an error fails them."""
+    try:
+        with database.beating(study.study_name, [trial.number for trial, _ in drawn]):
+            batch = judge_batch(drawn, how, run)
+    except (Exception, KeyboardInterrupt):
+        for trial, _ in drawn:
+            study.tell(trial, state=TrialState.FAIL)
+        raise
+    for judged in batch:
+        if judged.is_whole(how.n_folds):
+            study.tell(judged.trial, fmean(judged.values))
+        else:
+            study.tell(judged.trial, state=TrialState.PRUNED)
 
 
 def _n_done(study: optuna.Study) -> int:

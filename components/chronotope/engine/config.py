@@ -1,0 +1,27 @@
+"""Which engine, and what each task of it may take."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EngineConfig(BaseModel):
+    """Where tasks are done; what they compute does not depend on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["local", "ray"] = Field(
+        "local", description="local: in this process, one after the other; ray: on a Ray cluster."
+    )
+    address: str = Field(
+        "",
+        pattern=r"^([\w.\-]+:\d+)?$",
+        description="Ray: host:port of a running cluster. Empty takes the variable RAY_ADDRESS, or "
+        "else starts a private cluster on this machine and stops it afterwards.",
+    )
+    task_cpus: float = Field(
+        1.0, gt=0, le=64, description="Ray: processors that a task reserves; it uses one thread."
+    )
+    max_retries: int = Field(
+        3, ge=0, le=100, description="Ray: how often a task is started again whose node was lost."
+    )

@@ -1,0 +1,62 @@
+"""Addresses of stores: below the root, or named by the environment; passwords are not shown."""
+
+from pathlib import Path
+
+import pytest
+
+from chronotope.contracts.stores import (
+    MLFLOW_URL,
+    OPTUNA_URL,
+    hidden,
+    masked,
+    mlflow_url,
+    optuna_url,
+)
+
+URL = "postgresql://ada:s3cret%40home@db:5432/mlflow"
+
+
+def test_by_default_stores_lie_below_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (MLFLOW_URL, OPTUNA_URL):
+        monkeypatch.delenv(name, raising=False)
+    assert mlflow_url(tmp_path) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
+    assert optuna_url(tmp_path) == f"sqlite:///{tmp_path.resolve()}/optuna.db"
+
+
+def test_the_environment_names_another_with_the_driver_we_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(MLFLOW_URL, URL)
+    monkeypatch.setenv(OPTUNA_URL, "postgresql+asyncpg://db/optuna")
+    assert mlflow_url(Path()) == URL.replace("postgresql:", "postgresql+psycopg:")
+    assert optuna_url(Path()) == "postgresql+asyncpg://db/optuna"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        URL,
+        "no password 's3cret@home' for ada",
+        "cannot reach ada:s3cret%40home@db",
+        'DETAIL: connection string "password=s3cret@home"',
+    ],
+)
+def test_a_password_is_hidden_in_any_form(text: str) -> None:
+    shown = hidden(text, URL)
+    assert "s3cret" not in shown
+    assert "ada" in shown or "DETAIL" in shown
+
+
+@pytest.mark.parametrize("url", ["sqlite:////data/mlflow.db", "postgresql://db/mlflow", ""])
+def test_an_address_without_a_password_is_shown_as_it_is(url: str) -> None:
+    assert masked(url) == url
+
+
+def test_a_short_password_does_not_black_out_the_text() -> None:
+    assert hidden("a database at a:a@a", "postgresql://a:a@a/a") == "a database at a:***@a"
+
+
+def test_what_cannot_be_read_is_hidden_whole() -> None:
+    assert masked("postgresql://ada:sec[ret@db") == "***"
