@@ -103,9 +103,26 @@ def fit(features: Path, settings: TrainSettings, run: Path, params: dict[str, An
 def compress(
     features: Path, settings: TrainSettings, run: Path, trained: Path, data_version: str
 ) -> dict[str, Any]:
-    """Prune, distil, quantise, export; keep the smallest that is as good."""
+    """Prune, distil, quantise, export; keep the smallest that meets the objective."""
     work = lambda: compress_model(features, settings, run, trained, data_version)  # noqa: E731
-    return dict(once(run, "compress_model", work))
+    found = dict(once(run, "compress_model", work))
+    show_candidates(run.parent.name, found)
+    return found
+
+
+def show_candidates(dataset: str, compressed: dict[str, Any]) -> None:
+    """Show every candidate with what it costs, and why it was not chosen.
+
+    Args:
+        dataset: Name of the dataset.
+        compressed: What ``compress_model`` returned.
+    """
+    rows = [
+        {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+        for row in compressed["candidates"]
+    ]
+    key = f"compress-{dataset.replace('_', '-')}"
+    create_table_artifact(rows, key=key, description=compressed["reason"])
 
 
 @task(**_TASK)

@@ -32,7 +32,7 @@ folds: {k: 1}
 study: {n_trials: 1}
 model: {history_len: 128}
 training: {max_epochs: 6, n_rounds: 2, batch_size: 64}
-compression: {variants: [int8_tables], pruned_units: 0.0, n_runs: 10, max_p50_ms: 10000}
+compression: {variants: [int8_tables], pruned_units: 0.0, n_runs: 10, max_latency_ms: 10000}
 gate: {max_p_value: 0.99}
 bless: {max_latency_ms: 10000}
 trial_targets: 500

@@ -1,15 +1,22 @@
-"""One entry makes, measures and chooses; the real exporter is asked once in a slow test."""
+"""Candidates are made once, evaluated only if they could be chosen, and kept."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from chronotope.artifact.onnx_recommender import OnnxRecommender
-from chronotope.compression import compress as room
+from chronotope.compression import workshop as room
 from chronotope.compression.choose import CompressionConfig
-from chronotope.compression.compress import Source, compress
+from chronotope.compression.compress import CompressionResult, compress
+from chronotope.compression.measure import Load
+from chronotope.compression.networks import Teaching
+from chronotope.compression.recipe import fixed_recipes
+from chronotope.compression.workshop import Quality, Source, Workshop
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
@@ -29,87 +36,142 @@ def source() -> Source:
     return Source(net, PRIORS, sample_catalog(), ABOUT)
 
 
-@pytest.fixture(autouse=True)
-def _exported(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each network is another toy graph, the later the smaller; slow tests export for real."""
-    rows = iter(range(500, 100, -100))
+@dataclass
+class Work:
+    """Counts what was really done."""
+
+    n_exports: int = 0
+    n_trainings: int = 0
+    told: list[float] = field(default_factory=list)
+
+    def shop(self, folder: Path, answers: Callable[[str], float], measures: str = "m") -> Workshop:
+        def evaluate(model: OnnxRecommender) -> Quality:
+            self.told.append(answers(model.name))
+            return Quality(self.told[-1], self.told[-1])
+
+        def fine_tune(net: ChronotopeNet) -> ChronotopeNet:
+            self.n_trainings += 1
+            return net
+
+        teaching = Teaching(fine_tune, lambda: EXAMPLES)
+        shelf = {"folder": folder, "measures": folder / measures, "n_runs": 3}
+        return Workshop(source(), teaching, evaluate, QUERIES, **shelf)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    """Each network is another toy graph, the later the smaller, and weighs nothing."""
+    work = Work()
 
     def toy_export(net: ChronotopeNet, priors: Priors, path: Path) -> None:
-        n = next(rows)
+        n = 500 - 100 * work.n_exports
+        work.n_exports += 1
         table = np.random.default_rng(n).normal(size=(n, 32)).astype(np.float32)
         toy_graph(path, table, np.arange(n))
 
-    if request.node.get_closest_marker("slow") is None:
-        monkeypatch.setattr(room, "export_onnx", toy_export)
+    monkeypatch.setattr(room, "export_onnx", toy_export)
+    monkeypatch.setattr(room, "measure_load", lambda *_, **__: Load(1.0, 1.0))
+    return work
 
 
-def test_every_network_comes_in_every_variant(tmp_path: Path) -> None:
-    config = CompressionConfig(
-        variants=("fp16_tables",), pruned_weights=0.5, n_runs=3, student_history_len=8
-    )
-    result = compress(
-        source(),
-        evaluate=lambda _: 0.5,
-        queries=QUERIES,
-        out=tmp_path,
-        config=config,
-        fine_tune=lambda net: net,
-        examples=EXAMPLES,
-    )
-    names = ["full", "sparse", "narrow", "student"]
-    expected = {f"{n}-{v}" for n in names for v in ("float32", "fp16_tables")}
-    assert {folder.name for folder in tmp_path.iterdir()} == expected
-    rows = [(row["name"], row["chosen"]) for row in result.rows()]
-    assert rows == [("full-float32", False), ("student-fp16_tables", True)]
+def configured(*variants: str, **more: Any) -> CompressionConfig:
+    told = {"variants": variants, "pruned_units": 0.0, "student_history_len": 8} | more
+    return CompressionConfig.model_validate({**told, "max_latency_ms": 1e6})
 
 
-def compressed(out: Path, told: list[float], *variants: str) -> list[tuple[str, float, bool]]:
-    """Compress without training, told one accuracy an evaluation; all of them are used."""
+def one_network(shop: Workshop, *variants: str) -> CompressionResult:
+    """Compress without smaller networks."""
+    config = configured(*variants)
+    recipes = [recipe for recipe in fixed_recipes(config, 8) if recipe.network == "full"]
+    return compress(shop, recipes, config)
+
+
+def in_turn(*told: float) -> Callable[[str], float]:
     answers = iter(told)
-    config = CompressionConfig.model_validate({"variants": variants, "n_runs": 3})
-    found = compress(
-        source(), evaluate=lambda _: next(answers), queries=QUERIES, out=out, config=config
-    )
-    assert next(answers, None) is None
-    return [(c.name, c.ndcg, c is found.chosen) for c in found.candidates]
+    return lambda _: next(answers)
 
 
-def test_what_loses_too_much_is_not_shipped(tmp_path: Path) -> None:
-    rows = compressed(tmp_path, [0.50, 0.40, 0.495], "fp16_tables", "int8_tables")
-    assert rows == [
-        ("full-float32", 0.50, False),
-        ("full-int8_tables", 0.40, False),
-        ("full-fp16_tables", 0.495, True),
+def test_every_network_comes_in_every_variant(work: Work, tmp_path: Path) -> None:
+    config = configured("fp16_tables", pruned_weights=0.5, pruned_units=0.5)
+    result = compress(work.shop(tmp_path, lambda _: 0.5), fixed_recipes(config, 8), config)
+    names = ["full", "full-zero50", "narrow-u50", "student-h8-w12"]
+    expected = {f"{n}-{v}" for n in names for v in ("float32", "fp16_tables")}
+    assert {c.name for c in result.candidates} == expected
+    assert [row["name"] for row in result.rows() if row["chosen"]] == ["student-h8-w12-fp16_tables"]
+    assert (work.n_exports, work.n_trainings, len(work.told)) == (4, 2, 2)
+
+
+def test_what_was_made_is_neither_trained_nor_evaluated_again(work: Work, tmp_path: Path) -> None:
+    config = configured("fp16_tables", pruned_units=0.5)
+    shop = work.shop(tmp_path, lambda _: 0.5)
+    first = compress(shop, fixed_recipes(config, 8), config)
+    done = (work.n_exports, work.n_trainings, list(work.told))
+    again = compress(work.shop(tmp_path, lambda _: 0.1), fixed_recipes(config, 8), config)
+    assert (work.n_exports, work.n_trainings, work.told) == done
+    assert again.rows() == first.rows()
+    anew = work.shop(tmp_path, lambda _: 0.1, measures="later")
+    compress(anew, fixed_recipes(config, 8), config)
+    assert (work.n_exports, work.n_trainings, work.told) == done
+    assert {f.name for f in (tmp_path / "later").iterdir()} == {
+        f.name for f in (tmp_path / "m").iterdir()
+    }
+
+
+def test_what_loses_too_much_is_not_shipped(work: Work, tmp_path: Path) -> None:
+    shop = work.shop(tmp_path, in_turn(0.50, 0.40, 0.495))
+    result = one_network(shop, "fp16_tables", "int8_tables")
+    assert [(c.name, c.ndcg) for c in result.candidates] == [
+        ("full-float32", 0.50),
+        ("full-int8_tables", 0.40),
+        ("full-fp16_tables", 0.495),
     ]
-    assert OnnxRecommender.load(tmp_path / "full-fp16_tables").history_len == 8
+    assert result.chosen.name == "full-fp16_tables"
+    assert OnnxRecommender.load(result.chosen.folder).history_len == 8
 
 
-def test_what_is_larger_than_a_good_one_is_not_evaluated(tmp_path: Path) -> None:
-    rows = compressed(tmp_path, [0.50, 0.50], "fp16_tables", "int8_tables", "exact_tables")
-    assert [name for name, _, _ in rows] == ["full-float32", "full-int8_tables"]
+def test_what_is_larger_than_a_good_one_is_not_evaluated(work: Work, tmp_path: Path) -> None:
+    shop = work.shop(tmp_path, lambda _: 0.5)
+    rows = one_network(shop, "fp16_tables", "int8_tables", "exact_tables").rows()
+    assert len(work.told) == 2
+    assert {row["name"]: row["why_not"] for row in rows if row["ndcg"] is None} == {
+        f"full-{variant}_tables": "larger than full-int8_tables; not evaluated"
+        for variant in ("fp16", "exact")
+    }
 
 
-def test_tables_narrowed_without_loss_are_not_evaluated_again(tmp_path: Path) -> None:
-    rows = compressed(tmp_path, [0.50], "exact_tables")
-    assert rows == [("full-float32", 0.50, False), ("full-exact_tables", 0.50, True)]
+def test_tables_narrowed_without_loss_are_not_evaluated_again(work: Work, tmp_path: Path) -> None:
+    result = one_network(work.shop(tmp_path, in_turn(0.5)), "exact_tables")
+    assert [c.ndcg for c in result.candidates] == [0.5, 0.5]
+    assert result.chosen.name == "full-exact_tables"
 
 
-def test_equal_graphs_are_one_candidate(tmp_path: Path) -> None:
-    compressed(tmp_path, [0.50, 0.50], "fp16_tables", "fp16_tables")
-    assert len(list(tmp_path.iterdir())) == 2
+def test_equal_graphs_are_one_candidate(work: Work, tmp_path: Path) -> None:
+    shop = work.shop(tmp_path, lambda _: 0.5)
+    result = one_network(shop, "exact_tables", "exact_tables", "fp16_tables")
+    assert [c.name for c in result.candidates] == [
+        "full-float32",
+        "full-fp16_tables",
+        "full-exact_tables",
+    ]
 
 
 @pytest.mark.slow
 def test_real_graphs_shrink_and_rank_alike(tmp_path: Path) -> None:
     given = source()
+    with torch.no_grad():
+        said = given.net(EXAMPLES[0][0], PRIORS).item_scores.numpy()
 
-    def overlap(model: OnnxRecommender) -> float:
-        with torch.no_grad():
-            said = given.net(EXAMPLES[0][0], PRIORS).item_scores.numpy()
-        return float((model.scores(QUERIES)[:, 1:].argmax(1) == said[:, 1:].argmax(1)).mean())
+    def overlap(model: OnnxRecommender) -> Quality:
+        same = model.scores(QUERIES)[:, 1:].argmax(1) == said[:, 1:].argmax(1)
+        return Quality(float(same.mean()), 0.0)
 
-    result = compress(given, evaluate=overlap, queries=QUERIES, out=tmp_path)
+    teaching = Teaching(lambda net: net, lambda: EXAMPLES)
+    shelf = {"folder": tmp_path, "measures": tmp_path / "m", "n_runs": 20}
+    shop = Workshop(given, teaching, overlap, QUERIES, **shelf)
+    config = configured("exact_tables", "int8_tables", pruned_units=0.5)
+    result = compress(shop, fixed_recipes(config, 8), config)
     reference = result.candidates[0]
-    assert overlap(OnnxRecommender.load(tmp_path / "full-exact_tables")) == reference.ndcg == 1.0
+    exact = OnnxRecommender.load(tmp_path / "full-exact_tables")
+    assert overlap(exact).ndcg == reference.ndcg == 1.0
     assert result.chosen.measured.size_mb < reference.measured.size_mb
     assert result.chosen.ndcg >= 0.99

@@ -41,7 +41,7 @@ TINY: dict[str, Any] = {
     "model": {"history_len": 16},
     "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64},
     "compression": {
-        "variants": ["int8_tables"], "pruned_units": 0.0, "n_runs": 10, "max_p50_ms": 10_000,
+        "variants": ["int8_tables"], "pruned_units": 0.0, "n_runs": 10, "max_latency_ms": 10_000,
     },
     "gate": {"max_p_value": 0.99, "max_slice_drop": 1.0},
     "bless": {"max_latency_ms": 10_000},

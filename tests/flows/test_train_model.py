@@ -52,6 +52,8 @@ def assert_tracked(store: MlflowStore, promoted: dict[str, str]) -> None:
     assert [of.dataset.name for of in run.inputs.dataset_inputs] == ["tiny_city"]
     kept = {file.path for file in store.client.list_artifacts(run.info.run_id, "report")}
     assert {"report/report.html", "report/card.md", "report/metrics.json"} < kept
+    plots = {file.path for file in store.client.list_artifacts(run.info.run_id, "report/plots")}
+    assert {f"report/plots/front_{cost}.svg" for cost in ("size", "latency")} < plots
     model = mlflow.pyfunc.load_model(version.source)
     assert len(model.predict(model.input_example)) == 2
 
@@ -71,7 +73,8 @@ def test_a_city_is_trained_once_and_can_be_looked_at(prefect: None, tmp_path: Pa
     assert_tracked(open_store(tmp_path / "mlruns"), first["promoted"])
     with get_client(sync_client=True) as client:
         keys = {artifact.key for artifact in client.read_artifacts()}
-    assert keys >= {f"train-tiny-city{each}" for each in ("", "-card", "-report", "-mlflow")}
+    told = {f"train-tiny-city{each}" for each in ("", "-card", "-report", "-mlflow")}
+    assert keys >= told | {"compress-tiny-city"}
 
 
 def test_every_parameter_of_the_form_has_its_help() -> None:

@@ -13,6 +13,7 @@ from chronotope.report.data import (
     IngestionCounts,
     MapPoint,
     ModelRow,
+    Objective,
     ReportData,
     SliceRow,
     StepRow,
@@ -62,7 +63,22 @@ def full(bare: ReportData) -> ReportData:
                 MapPoint(lat=40.8, lon=-73.9, weight=1, hit_share=1.0),
             ),
             "candidates": (
-                CandidateRow(name="int8", size_mb=3.2, p50_ms=1.5, ndcg_loss=0.004, chosen=True),
+                CandidateRow(name="float32", size_mb=9.0, p50_ms=1.4, ndcg=0.55, ndcg_loss=0.0),
+                CandidateRow(
+                    name="int8",
+                    size_mb=3.2,
+                    p50_ms=1.5,
+                    ndcg=0.5496,
+                    ndcg_loss=0.0004,
+                    queries_per_s=1250.0,
+                    rss_mb=31.25,
+                    front=True,
+                    chosen=True,
+                ),
+                CandidateRow(name="fp16", size_mb=5.0, p50_ms=1.5, why_not="larger than <int8>"),
+            ),
+            "objective": Objective(
+                max_ndcg_loss=0.01, max_latency_ms=50, max_size_mb=4, reason="int8 is the smallest"
             ),
             "steps": (StepRow(name="train", seconds=61.25, peak_mb=900),),
             "ingestion": IngestionCounts(

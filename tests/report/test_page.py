@@ -46,7 +46,7 @@ def test_every_tag_is_closed(full: ReportData) -> None:
     tags = _tags(render_report(full))
     assert tags.open == []
     assert tags.seen.count("section") == 11
-    assert tags.seen.count("svg") == 4
+    assert tags.seen.count("svg") == 6
 
 
 def test_absent_parts_leave_no_section(bare: ReportData) -> None:
@@ -61,7 +61,10 @@ def test_numbers_shown(full: ReportData) -> None:
         "0.512<small>0.501\N{EN DASH}0.523",
         "1,234",
         "77.3 %",
-        "0.40 %",
+        '<td class="n">0.0004</td>',
+        "1,250",
+        "larger than &lt;int8&gt;",
+        "int8 is the smallest",
         "61.2",
         "3.780",
         'spacetime</th><td class="n">41.7 %</td><td class="n">1.24</td><td class="n">2,000',
@@ -122,7 +125,7 @@ def test_partial_sections(full: ReportData) -> None:
         update={"when": WhenCalibration(nll=1.5), "ingestion": None, "map_points": ()}
     )
     html = render_report(only_nll)
-    assert _tags(html).seen.count("svg") == 1
+    assert _tags(html).seen.count("svg") == 3
     assert "<b>1.500</b>" in html
     assert "Rows read" not in html
     assert "Accepted, then left out" in html

@@ -1,4 +1,4 @@
-"""Which candidate to ship: the smallest that loses next to nothing."""
+"""Which candidate to ship: the smallest that meets the objective, and why no other one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,26 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.compression.front import on_front
 from chronotope.compression.int8 import Variant
-from chronotope.compression.measure import Measured
+from chronotope.compression.measure import Load, Measured
 from chronotope.contracts.errors import ArtifactError
 
 
 class CompressionConfig(BaseModel):
-    """What is tried and what it may cost."""
+    """What is tried and what it may cost: the service-level objective."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_ndcg_loss: float = Field(
         0.01, ge=0.0, le=1.0, description="NDCG@10 that may be lost, absolute."
     )
-    max_p50_ms: float = Field(50.0, gt=0.0, description="Median latency of one query at most.")
+    max_latency_ms: float = Field(
+        50.0, gt=0.0, description="Median latency of one query at most, one thread."
+    )
+    max_size_mb: float = Field(
+        200.0, gt=0.0, description="Size of the graph's file at most, in 10^6 bytes."
+    )
     size_tie: float = Field(
         0.02, ge=0.0, le=1.0, description="Share by which sizes may differ and count as equal."
     )
@@ -40,6 +46,32 @@ class CompressionConfig(BaseModel):
         12, ge=4, le=512, description="Width of the distilled student's gates."
     )
     n_runs: int = Field(200, ge=1, le=100_000, description="Queries timed a candidate.")
+    n_trials: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Candidates tried in all. If these are more than the fixed ones above, a "
+        "search goes wider and draws the whole front; 0 tries the fixed ones alone.",
+    )
+    timeout_s: float | None = Field(
+        None, gt=0, description="Start no candidate of the wider search after so many seconds."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the wider search.")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a candidate is worth, and what it costs a server.
+
+    Attributes:
+        ndcg: NDCG@10 by the caller's evaluation.
+        acc: Acc@10 of the same.
+        load: Cost of many queries at once, and memory.
+    """
+
+    ndcg: float
+    acc: float
+    load: Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +81,23 @@ class Candidate:
     Attributes:
         name: Network and variant.
         folder: The bundle.
-        ndcg: NDCG@10 by the caller's evaluation.
         measured: Size and latency.
+        judged: None if it was not evaluated, because it could not be chosen any more.
     """
 
     name: str
     folder: Path
-    ndcg: float
     measured: Measured
+    judged: Judged | None
+
+    @property
+    def ndcg(self) -> float:
+        """NDCG@10; NaN if it was not evaluated."""
+        return float("nan") if self.judged is None else self.judged.ndcg
 
 
 def choose(candidates: Sequence[Candidate], config: CompressionConfig) -> Candidate:
-    """The smallest candidate within the bounds on accuracy and latency.
+    """The smallest candidate of the Pareto front that breaks no bound.
 
     Among sizes that count as equal the most accurate wins: a few bytes are not worth
     accuracy. The first candidate is the reference; it is the answer when no other one holds.
@@ -71,15 +108,67 @@ def choose(candidates: Sequence[Candidate], config: CompressionConfig) -> Candid
     if not candidates:
         raise ArtifactError("There is no candidate to choose from")
     reference = candidates[0]
-    held = [c for c in candidates if holds(c, reference, config)]
+    held = [c for c in pareto_front(candidates) if not broken(c, reference, config)]
     smallest_mb = min((c.measured.size_mb for c in held), default=0.0)
     equal = [c for c in held if c.measured.size_mb <= smallest_mb * (1 + config.size_tie)]
     return max(equal, key=lambda c: (c.ndcg, -c.measured.size_mb), default=reference)
 
 
-def holds(candidate: Candidate, reference: Candidate, config: CompressionConfig) -> bool:
-    """Whether a candidate is within the bounds on accuracy and latency."""
-    return (
-        candidate.ndcg >= reference.ndcg - config.max_ndcg_loss
-        and candidate.measured.p50_ms <= config.max_p50_ms
-    )
+def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Evaluated candidates that no other beats in accuracy, size and latency at once."""
+    evaluated = [c for c in candidates if c.ndcg == c.ndcg]  # NaN is no accuracy
+    points = [(-c.ndcg, c.measured.size_mb, c.measured.p50_ms) for c in evaluated]
+    return [c for c, front in zip(evaluated, on_front(points), strict=True) if front]
+
+
+def broken(
+    candidate: Candidate, reference: Candidate, config: CompressionConfig
+) -> tuple[str, ...]:
+    """Each bound that a candidate breaks, as a sentence; empty if it holds.
+
+    Args:
+        candidate: Who is judged; what was not evaluated has no accuracy to judge.
+        reference: Whose accuracy may not be lost.
+        config: The bounds.
+    """
+    reasons = list(too_costly(candidate.measured, config))
+    if candidate.judged is not None:
+        lost = reference.ndcg - candidate.ndcg
+        if not lost <= config.max_ndcg_loss:
+            reasons.append(f"loses {lost:.4f} NDCG@10, more than {config.max_ndcg_loss:g}")
+    return tuple(reasons)
+
+
+def too_costly(measured: Measured, config: CompressionConfig) -> tuple[str, ...]:
+    """Bounds on size and latency that are broken, as sentences."""
+    told = []
+    if measured.size_mb > config.max_size_mb:
+        told.append(f"{measured.size_mb:.2f} MB, more than {config.max_size_mb:g}")
+    if measured.p50_ms > config.max_latency_ms:
+        told.append(f"{measured.p50_ms:.2f} ms a query, more than {config.max_latency_ms:g}")
+    return tuple(told)
+
+
+def why_not(
+    candidate: Candidate, candidates: Sequence[Candidate], config: CompressionConfig
+) -> str:
+    """Why a candidate was not chosen; empty for the chosen one."""
+    chosen = choose(candidates, config)
+    if candidate is chosen:
+        return ""
+    reasons = broken(candidate, candidates[0], config)
+    if reasons:
+        return "; ".join(reasons)
+    if candidate.judged is None:
+        return f"larger than {chosen.name}; not evaluated"
+    larger = candidate.measured.size_mb > chosen.measured.size_mb * (1 + config.size_tie)
+    return f"larger than {chosen.name}" if larger else f"no better than {chosen.name}"
+
+
+def explain(candidates: Sequence[Candidate], config: CompressionConfig) -> str:
+    """Why the chosen candidate was chosen; if nothing holds, what each one breaks."""
+    reference, chosen = candidates[0], choose(candidates, config)
+    if not broken(chosen, reference, config):
+        return f"{chosen.name} is the smallest within the objective"
+    told = [f"{c.name}: {'; '.join(broken(c, reference, config))}" for c in candidates]
+    return f"Nothing meets the objective, {reference.name} is kept. " + ". ".join(told)

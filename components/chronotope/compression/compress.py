@@ -1,182 +1,98 @@
 """From one trained network to the smallest bundle that is as good."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from chronotope.artifact.bundle import MODEL, write_bundle
-from chronotope.artifact.onnx_recommender import OnnxRecommender
-from chronotope.compression.choose import Candidate, CompressionConfig, choose, holds
-from chronotope.compression.distill import distil, make_student
-from chronotope.compression.export import export_onnx
-from chronotope.compression.int8 import Variant, derive
-from chronotope.compression.measure import Measured, measure
-from chronotope.compression.prune import FineTune, prune_units, prune_weights
-from chronotope.contracts.eventlog import Catalog
-from chronotope.contracts.queries import Queries
-from chronotope.models.batch import Batch
-from chronotope.models.network import ChronotopeNet
-from chronotope.models.priors import Priors
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What is compressed.
-
-    Attributes:
-        net: The trained network.
-        priors: The state frozen into the graph.
-        catalog: The catalogue it was built for.
-        about: Fields of the bundle's manifest except digests and ``history_len``.
-    """
-
-    net: ChronotopeNet
-    priors: Priors
-    catalog: Catalog
-    about: Mapping[str, object]
+from chronotope.compression.choose import (
+    Candidate,
+    CompressionConfig,
+    broken,
+    choose,
+    explain,
+    pareto_front,
+    too_costly,
+    why_not,
+)
+from chronotope.compression.recipe import Recipe
+from chronotope.compression.workshop import Workshop
 
 
 @dataclass(frozen=True, slots=True)
 class CompressionResult:
-    """Everything evaluated, the uncompressed reference first, and what to ship."""
+    """Everything that was made, the uncompressed reference first, and what to ship."""
 
     candidates: tuple[Candidate, ...]
-    chosen: Candidate
+    config: CompressionConfig
+
+    @property
+    def chosen(self) -> Candidate:
+        """What to ship."""
+        return choose(self.candidates, self.config)
+
+    @property
+    def reason(self) -> str:
+        """Why it was chosen; if nothing meets the objective, what each candidate breaks."""
+        return explain(self.candidates, self.config)
 
     def rows(self) -> list[dict[str, object]]:
-        """One row a candidate: name, NDCG@10, size and latency, whether it is chosen."""
+        """One row a candidate: what it costs, whether it is chosen, and if not, why."""
+        chosen, front = self.chosen, {c.name for c in pareto_front(self.candidates)}
         return [
-            {"name": c.name, "ndcg": c.ndcg, **asdict(c.measured), "chosen": c is self.chosen}
-            for c in self.candidates
+            {
+                "name": candidate.name,
+                **asdict(candidate.measured),
+                **_judged(candidate),
+                "front": candidate.name in front,
+                "chosen": candidate is chosen,
+                "why_not": why_not(candidate, self.candidates, self.config),
+            }
+            for candidate in self.candidates
         ]
 
 
 def compress(
-    source: Source,
-    *,
-    evaluate: Callable[[OnnxRecommender], float],
-    queries: Queries,
-    out: Path,
-    config: CompressionConfig | None = None,
-    fine_tune: FineTune | None = None,
-    examples: Iterable[tuple[Batch, Priors]] | None = None,
+    shop: Workshop, recipes: Sequence[Recipe], config: CompressionConfig
 ) -> CompressionResult:
-    """Make, measure and evaluate candidates, and choose the smallest good one.
+    """Make and measure candidates, evaluate those that could be chosen, and choose.
 
-    Each network is exported once; its variants are derived from that file. All are
-    measured; only those that could still be chosen are evaluated.
+    Evaluation is what costs time: after the reference the smallest comes first, and once one
+    holds, what is larger is not evaluated, nor is what is too large or too slow anyway.
 
     Args:
-        source: The trained network and what belongs to it.
-        evaluate: NDCG@10 of a bundle, on time later than the training.
-        queries: Questions for the latency.
-        out: Folder that gets one bundle a candidate.
-        config: What is tried and what it may cost.
-        fine_tune: Trains a pruned network further; without it nothing is pruned.
-        examples: Queries and priors to distil on; without them there is no student.
+        shop: Makes, measures and evaluates.
+        recipes: What to try, the reference first.
+        config: What it may cost.
     """
-    config = config or CompressionConfig()
-    made = [
-        bundle
-        for network, net in _networks(source, config, fine_tune, examples)
-        for bundle in _variants(network, net, source, queries, out, config)
-    ]
-    candidates = _evaluated(made, evaluate, config)
-    return CompressionResult(tuple(candidates), choose(candidates, config))
+    made = distinct(shop, recipes)
+    reference = shop.judged(made[0])
+    found, largest_mb = [reference], math.inf
+    for recipe in sorted(made[1:], key=lambda recipe: shop.measured(recipe).measured.size_mb):
+        candidate = shop.measured(recipe)
+        size_mb = candidate.measured.size_mb
+        if size_mb <= largest_mb and not too_costly(candidate.measured, config):
+            candidate = shop.judged(recipe)
+            if not broken(candidate, reference, config):
+                largest_mb = min(largest_mb, size_mb * (1 + config.size_tie))
+        found.append(candidate)
+    return CompressionResult(tuple(found), config)
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A bundle that is measured, not yet evaluated; equal behaviours give equal scores."""
-
-    folder: Path
-    measured: Measured
-    behaviour: tuple[str, Variant]
-
-
-def _variants(
-    network: str,
-    net: ChronotopeNet,
-    source: Source,
-    queries: Queries,
-    out: Path,
-    config: CompressionConfig,
-) -> Iterator[_Made]:
-    """Export a network once and derive its variants; of equal graphs the first is kept."""
-    seen: set[bytes] = set()
-    variants: tuple[Variant, ...] = ("float32", *(v for v in config.variants if v != "float32"))
-    with TemporaryDirectory() as scratch:
-        exported, graph = Path(scratch) / "exported.onnx", Path(scratch) / MODEL
-        export_onnx(net, source.priors, exported)
-        for variant in variants:
-            derive(exported, graph, variant)
-            stored = graph.read_bytes()
-            if stored in seen:
-                continue
-            seen.add(stored)
-            folder = _bundle(stored, net, source, out / f"{network}-{variant}")
-            measured = measure(folder, queries, n_runs=config.n_runs)
-            scored_as: Variant = "float32" if variant == "exact_tables" else variant
-            yield _Made(folder, measured, (network, scored_as))
+def distinct(shop: Workshop, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Make all; of recipes that give equal graphs the first is kept."""
+    kept: dict[str, Recipe] = {}
+    for recipe in recipes:
+        kept.setdefault(shop.digest(recipe), recipe)
+    return list(kept.values())
 
 
-def _evaluated(
-    made: Sequence[_Made], evaluate: Callable[[OnnxRecommender], float], config: CompressionConfig
-) -> list[Candidate]:
-    """The reference, then the smallest first, until nothing larger could be chosen.
-
-    Evaluation is what costs time: what is too large or too slow to be chosen is left out,
-    and tables narrowed without loss count as the network they come from.
-    """
-    known: dict[tuple[str, Variant], float] = {}
-
-    def judged(bundle: _Made) -> Candidate:
-        if bundle.behaviour not in known:
-            known[bundle.behaviour] = float(evaluate(OnnxRecommender.load(bundle.folder)))
-        ndcg = known[bundle.behaviour]
-        return Candidate(bundle.folder.name, bundle.folder, ndcg, bundle.measured)
-
-    reference = judged(made[0])
-    candidates, largest_mb = [reference], math.inf
-    for bundle in sorted(made[1:], key=lambda bundle: bundle.measured.size_mb):
-        size_mb = bundle.measured.size_mb
-        if size_mb > largest_mb:
-            break
-        if bundle.measured.p50_ms > config.max_p50_ms:
-            continue
-        candidates.append(judged(bundle))
-        if holds(candidates[-1], reference, config):
-            largest_mb = min(largest_mb, size_mb * (1 + config.size_tie))
-    return candidates
-
-
-def _networks(
-    source: Source,
-    config: CompressionConfig,
-    fine_tune: FineTune | None,
-    examples: Iterable[tuple[Batch, Priors]] | None,
-) -> Iterator[tuple[str, ChronotopeNet]]:
-    """The network as it is, then smaller ones, made when their turn comes."""
-    yield "full", source.net
-    if fine_tune is not None and config.pruned_weights > 0:
-        yield "sparse", prune_weights(source.net, config.pruned_weights, fine_tune)
-    if fine_tune is not None and config.pruned_units > 0:
-        yield "narrow", prune_units(source.net, config.pruned_units, fine_tune)
-    if examples is not None:
-        student = make_student(
-            source.net,
-            source.catalog,
-            history_len=config.student_history_len,
-            n_hidden=config.student_hidden,
-        )
-        yield "student", distil(source.net, student, examples)
-
-
-def _bundle(graph: bytes, net: ChronotopeNet, source: Source, folder: Path) -> Path:
-    """Write one candidate's bundle."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL).write_bytes(graph)
-    write_bundle(folder, source.catalog, **{**source.about, "history_len": net.config.history_len})
-    return folder
+def _judged(candidate: Candidate) -> dict[str, float | None]:
+    """What an evaluation found, None where there was none."""
+    of = candidate.judged
+    return {
+        "ndcg": None if of is None else of.ndcg,
+        "acc": None if of is None else of.acc,
+        "batch_ms": None if of is None else of.load.batch_ms,
+        "queries_per_s": None if of is None else of.load.queries_per_s,
+        "rss_mb": None if of is None else of.load.rss_mb,
+    }

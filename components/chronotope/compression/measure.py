@@ -1,22 +1,33 @@
-"""Size and latency of a bundle, as one user would feel them."""
+"""What a bundle costs: its size, one user's wait, many users' at once, memory."""
 
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from chronotope.artifact.bundle import MODEL
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import Queries
 
-N_WARM = 5
+N_WARM: Final = 5
+N_AT_ONCE: Final = 64
+"""Queries of a full batch."""
+
+PATIENCE_S: Final = 120.0
+_PROBE: Final = Path(__file__).with_name("memory_probe.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Cost of answering.
+    """Cost of one answer.
 
     Attributes:
         size_mb: The graph's file, in 10^6 bytes.
@@ -27,6 +38,25 @@ class Measured:
     size_mb: float
     p50_ms: float
     p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Cost of serving many.
+
+    Attributes:
+        batch_ms: Median time of 64 queries at once, one thread.
+        rss_mb: Resident memory of a clean process that loads the graph and answers once,
+            above one that has only imported ONNX Runtime, in 10^6 bytes.
+    """
+
+    batch_ms: float
+    rss_mb: float
+
+    @property
+    def queries_per_s(self) -> float:
+        """Throughput in batches of 64."""
+        return 1e3 * N_AT_ONCE / self.batch_ms
 
 
 def measure(bundle: Path, queries: Queries, *, n_runs: int = 200) -> Measured:
@@ -40,18 +70,65 @@ def measure(bundle: Path, queries: Queries, *, n_runs: int = 200) -> Measured:
     Raises:
         ArtifactError: There is no query, or the bundle is broken.
     """
-    if len(queries) == 0:
-        raise ArtifactError("Measuring needs at least one query", received=bundle)
-    model = OnnxRecommender.load(bundle, n_threads=1)
+    model = _opened(bundle, queries)
     asked = [
         model.feed(queries.take(slice(row, row + 1))) for row in range(min(len(queries), n_runs))
     ]
-    times_s = []
-    for run in range(-N_WARM, n_runs):
+    times_ms = timed(lambda run: model.session.run(None, asked[run % len(asked)]), n_runs)
+    p50_ms, p99_ms = np.percentile(times_ms, [50, 99])
+    return Measured((bundle / MODEL).stat().st_size / 1e6, float(p50_ms), float(p99_ms))
+
+
+def measure_load(bundle: Path, queries: Queries, *, n_runs: int = 200) -> Load:
+    """Time 64 queries at once, and weigh a clean process.
+
+    Args:
+        bundle: Folder of a bundle.
+        queries: Questions, repeated if there are fewer than 64; at least one.
+        n_runs: Questions timed, in whole batches, at least three of them.
+
+    Raises:
+        ArtifactError: There is no query, the bundle is broken, or its process died.
+    """
+    model = _opened(bundle, queries)
+    many = model.feed(queries.take(np.arange(N_AT_ONCE) % len(queries)))
+    n_batches = max(3, n_runs // N_AT_ONCE)
+    times_ms = timed(lambda _: model.session.run(None, many), n_batches, n_warm=1)
+    one = model.feed(queries.take(slice(0, 1)))
+    return Load(float(np.median(times_ms)), _resident_mb(bundle / MODEL, one))
+
+
+def timed(work: Callable[[int], object], n: int, *, n_warm: int = N_WARM) -> list[float]:
+    """Milliseconds of each of ``n`` calls, after some that do not count."""
+    times_ms = []
+    for run in range(-n_warm, n):
         start_s = time.perf_counter()
-        model.session.run(None, asked[run % len(asked)])
+        work(run)
         if run >= 0:
-            times_s.append(time.perf_counter() - start_s)
-    p50_s, p99_s = np.percentile(times_s, [50, 99])
-    size_mb = (bundle / MODEL).stat().st_size / 1e6
-    return Measured(size_mb, 1e3 * float(p50_s), 1e3 * float(p99_s))
+            times_ms.append(1e3 * (time.perf_counter() - start_s))
+    return times_ms
+
+
+def _opened(bundle: Path, queries: Queries) -> OnnxRecommender:
+    if len(queries) == 0:
+        raise ArtifactError("Measuring needs at least one query", received=bundle)
+    return OnnxRecommender.load(bundle, n_threads=1)
+
+
+def _resident_mb(graph: Path, feed: dict[str, npt.NDArray[np.generic]]) -> float:
+    """Memory that a graph takes in a process that does nothing else."""
+    with TemporaryDirectory() as scratch:
+        asked = Path(scratch) / "asked.npz"
+        named: dict[str, Any] = dict(feed)
+        np.savez(asked, **named)
+        command = [sys.executable, "-I", str(_PROBE), str(graph), str(asked)]
+        try:
+            done = subprocess.run(  # noqa: S603 - our own file, no shell
+                command, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+            )
+        except subprocess.SubprocessError as error:
+            told = getattr(error, "stderr", "") or str(error)
+            raise ArtifactError(
+                "The memory of the graph could not be measured", received=told[-300:]
+            ) from error
+    return float(done.stdout)

@@ -80,6 +80,14 @@ def count_priors(log: EventLog, catalog: Catalog, *, n_successors: int = 32) -> 
     )
 
 
+def first_successors(priors: Priors, n: int) -> Priors:
+    """Priors with the n strongest successors and neighbours of each item; 0 keeps all."""
+    rows = ("next_item", "next_item_log", "neighbour", "neighbour_weight")
+    if n == 0:
+        return priors
+    return priors._replace(**{name: getattr(priors, name)[:, :n].contiguous() for name in rows})
+
+
 def hour_bin(weekday: Tensor, hour: Tensor) -> Tensor:
     """Bin of the local weekday (Monday = 0) and hour, int64, same shape."""
     return (hour / 3.0).long() + 8 * (weekday >= 5).long()

@@ -85,13 +85,34 @@ class MapPoint(_Frozen):
 
 
 class CandidateRow(_Frozen):
-    """One compressed artefact, as measured."""
+    """One compressed artefact, as measured; what was not evaluated has no accuracy."""
 
     name: str
     size_mb: float = Field(ge=0)
     p50_ms: float = Field(ge=0, description="Median latency of one request in milliseconds")
-    ndcg_loss: float = Field(description="Relative loss of NDCG@10 against the full model")
+    p99_ms: float | None = Field(default=None, ge=0, description="Its 99th percentile")
+    ndcg: float | None = Field(default=None, description="NDCG@10 where candidates are chosen")
+    ndcg_loss: float | None = Field(
+        default=None, description="NDCG@10 lost against the full model, absolute"
+    )
+    acc: float | None = Field(default=None, description="Acc@10 of the same")
+    batch_ms: float | None = Field(default=None, ge=0, description="Median time of 64 at once")
+    queries_per_s: float | None = Field(default=None, ge=0, description="In batches of 64")
+    rss_mb: float | None = Field(
+        default=None, description="Memory of a clean process above bare ONNX Runtime"
+    )
+    front: bool = Field(default=False, description="Nothing else is better in every respect")
     chosen: bool = False
+    why_not: str = Field(default="", description="Why it was not chosen")
+
+
+class Objective(_Frozen):
+    """What a compressed model may cost, and what was made of it."""
+
+    max_ndcg_loss: float = Field(ge=0)
+    max_latency_ms: float = Field(gt=0)
+    max_size_mb: float = Field(gt=0)
+    reason: str = Field(default="", description="Why the chosen candidate was chosen")
 
 
 class StepRow(_Frozen):
@@ -145,6 +166,7 @@ class ReportData(_Frozen):
     where: tuple[WhereRow, ...] = ()
     map_points: tuple[MapPoint, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
+    objective: Objective | None = None
     steps: tuple[StepRow, ...] = ()
     ingestion: IngestionCounts | None = None
     noise: dict[str, int] = Field(default_factory=dict, description="Events removed by filter")

@@ -10,7 +10,8 @@ from chronotope.report.text import number, percent
 _MAX_POINTS = 3000
 
 
-def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+def drawing(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    """Parts as one inline ``<svg>`` with a title for screen readers."""
     kind = "wide" if width > 600 else "small"
     return (
         f'<svg role="img" class="{kind}" viewBox="0 0 {width:.0f} {height:.0f}"'
@@ -19,7 +20,8 @@ def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
     )
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
+def text_at(x: float, y: float, words: str, anchor: str = "start") -> str:
+    """Words at a point, escaped."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
@@ -42,12 +44,12 @@ def bars(rows: Sequence[tuple[str, float, bool]], title: str, digits: int = 3) -
         shown = label if len(label) <= 26 else label[:25] + "\N{HORIZONTAL ELLIPSIS}"
         kind = "bar strong" if strong else "bar"
         parts += [
-            _text(190, y + 17, shown, "end"),
+            text_at(190, y + 17, shown, "end"),
             f'<rect class="{kind}" x="200" y="{y + 4}" rx="3" height="18" '
             f'width="{380 * share:.1f}"/>',
-            _text(208 + 380 * share, y + 17, number(value, digits)),
+            text_at(208 + 380 * share, y + 17, number(value, digits)),
         ]
-    return _svg(660, 26 * len(rows) + 4, title, parts)
+    return drawing(660, 26 * len(rows) + 4, title, parts)
 
 
 def histogram(counts: Sequence[int], title: str) -> str:
@@ -63,10 +65,10 @@ def histogram(counts: Sequence[int], title: str) -> str:
     parts += [
         f'<line class="ideal" x1="20" x2="320" y1="{flat:.1f}" y2="{flat:.1f}"/>',
         '<line class="axis" x1="20" x2="320" y1="170" y2="170"/>',
-        *(_text(20 + 300 * x, 188, f"{x:g}", "middle") for x in (0, 0.5, 1)),
-        _text(170, 206, "F(observed time)", "middle"),
+        *(text_at(20 + 300 * x, 188, f"{x:g}", "middle") for x in (0, 0.5, 1)),
+        text_at(170, 206, "F(observed time)", "middle"),
     ]
-    return _svg(340, 214, title, parts)
+    return drawing(340, 214, title, parts)
 
 
 def reliability(levels: Sequence[Coverage], title: str) -> str:
@@ -79,11 +81,11 @@ def reliability(levels: Sequence[Coverage], title: str) -> str:
         '<line class="ideal" x1="40" y1="170" x2="310" y2="10"/>',
         f'<polyline class="line" points="{line}"/>',
         *(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in points),
-        *(_text(40 + 270 * x, 188, f"{x:.0%}", "middle") for x in (0, 0.5, 1)),
-        *(_text(34, 174 - 160 * y, f"{y:.0%}", "end") for y in (0.5, 1)),
-        _text(175, 206, "nominal level", "middle"),
+        *(text_at(40 + 270 * x, 188, f"{x:.0%}", "middle") for x in (0, 0.5, 1)),
+        *(text_at(34, 174 - 160 * y, f"{y:.0%}", "end") for y in (0.5, 1)),
+        text_at(175, 206, "nominal level", "middle"),
     ]
-    return _svg(340, 214, title, parts)
+    return drawing(340, 214, title, parts)
 
 
 def scatter_map(points: Sequence[MapPoint], title: str) -> str:
@@ -105,4 +107,4 @@ def scatter_map(points: Sequence[MapPoint], title: str) -> str:
         f"<title>{number(p.weight, 0)} targets, {percent(p.hit_share)} right</title></circle>"
         for p in kept
     ]
-    return _svg(40 + wide * scale, 40 + high * scale, title, parts)
+    return drawing(40 + wide * scale, 40 + high * scale, title, parts)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chronotope.report import draw
+from chronotope.report import draw, draw_front
 from chronotope.report.data import ReportData
 from chronotope.report.style import CSS
 from chronotope.report.text import metric_label
@@ -40,6 +40,7 @@ def _drawings(data: ReportData) -> dict[str, str]:
         found["when_calibration"] = draw.histogram(data.when.pit_counts, "Predicted probability")
     if data.when is not None and data.when.coverage:
         found["when_coverage"] = draw.reliability(data.when.coverage, "Actual against nominal")
+    found |= draw_front.both(data)
     if data.map_points:
         found["map"] = draw.scatter_map(data.map_points, "Targets by share predicted right")
     return found

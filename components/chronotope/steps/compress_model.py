@@ -1,36 +1,63 @@
-"""Compress the trained model and keep the smallest bundle that is as good."""
+"""Compress the trained model and keep the smallest bundle that meets the objective."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chronotope.artifact.onnx_recommender import OnnxRecommender
-from chronotope.compression.compress import Source, compress
+from chronotope.compression.compress import compress
+from chronotope.compression.networks import Teaching
+from chronotope.compression.recipe import fixed_recipes
+from chronotope.compression.workshop import Quality, Source, Workshop
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import gains
+from chronotope.metrics.summary import gains, hits
 from chronotope.models.batch import Batch
+from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 from chronotope.steps.holdout import choosing_targets, frozen_folds
 from chronotope.steps.settings import TrainSettings
-from chronotope.training.prequential import RoundBatches, make_rounds
+from chronotope.training.prequential import Round, RoundBatches, make_rounds
 from chronotope.training.recommender import ChronotopeRecommender, fine_tuned
+from chronotope.tuning.recipes import explore
 
 N_PROBES = 64
 """Queries whose answers by the original travel with a run, for the blessing."""
 
+CANDIDATES = "candidates"
+"""Folder of a run with all that was made of its network."""
+
+MEASURED = "measured"
+"""Folder of a run with what its candidates cost on this machine."""
+
 
 def compress_model(
-    features: Path, settings: TrainSettings, run: Path, trained: Path, data_version: str
+    features: Path,
+    settings: TrainSettings,
+    run: Path,
+    trained: Path,
+    data_version: str,
+    *,
+    made_in: Path | None = None,
 ) -> dict[str, Any]:
     """Prune, distil, quantise, export and choose.
 
+    Args:
+        features: Feature snapshot.
+        settings: What is tried, and the objective.
+        run: Folder of this training, with its folds.
+        trained: File of the trained model.
+        data_version: Version of the events.
+        made_in: Run whose candidates are used again; by default this one. What they cost is
+            measured again, what they are worth is not.
+
     Returns:
-        ``bundle`` (the chosen folder) and ``candidates`` (a row each).
+        ``bundle`` (the chosen folder), ``candidates`` (a row each) and ``reason``.
     """
     log, catalog = load_features(features)
     model = ChronotopeRecommender.load(trained, catalog)
@@ -39,9 +66,10 @@ def compress_model(
     queries = queries_at(log, targets[:N_PROBES], history_len=model.history_len, time_given=True)
     np.savez(run / "probes.npz", positions=targets[:N_PROBES], scores=model.scores(queries))
 
-    def ndcg(candidate: OnnxRecommender) -> float:
+    def quality(candidate: OnnxRecommender) -> Quality:
         outcomes = evaluate(candidate, log, targets, n_items=catalog.n_items, time_given=True)
-        return float(gains(outcomes.rank, 10).mean())
+        ndcg, acc = (measured(outcomes.rank, 10).mean() for measured in (gains, hits))
+        return Quality(float(ndcg), float(acc))
 
     about = {
         "name": model.name,
@@ -50,26 +78,53 @@ def compress_model(
         "context": model.model.context,
         "trained_until_s": int(known.occurred_s.max()),
     }
-    result = compress(
+    lately = _Lately(model, known, catalog)
+    config = settings.compression
+    shop = Workshop(
         Source(model.net, model.priors, catalog, about),
-        evaluate=ndcg,
-        queries=queries,
-        out=run / "candidates",
-        config=settings.compression,
-        fine_tune=lambda net: fine_tuned(net, _lately(model, known, catalog)),
-        examples=_Examples(_lately(model, known, catalog)),
+        Teaching(lately.fine_tune, lately.examples),
+        quality,
+        queries,
+        folder=(made_in or run) / CANDIDATES,
+        measures=run / MEASURED,
+        n_runs=config.n_runs,
     )
-    return {"bundle": str(result.chosen.folder), "candidates": result.rows()}
+    recipes = fixed_recipes(config, model.model.history_len)
+    if config.n_trials > len(recipes):
+        result = explore(shop, recipes, config, model.model.history_len)
+    else:
+        result = compress(shop, recipes, config)
+    chosen = str(result.chosen.folder)
+    return {"bundle": chosen, "candidates": result.rows(), "reason": result.reason}
 
 
-def _lately(model: ChronotopeRecommender, known: EventLog, catalog: Catalog) -> RoundBatches:
-    """Batches of the last stretch of the training time."""
-    _, later = make_rounds(known, catalog, model.training)
-    return RoundBatches(known, later, model.training, reads=model.model, train=True)
+class _Lately:
+    """The last stretch of the training time, which smaller networks learn from."""
+
+    def __init__(self, model: ChronotopeRecommender, known: EventLog, catalog: Catalog) -> None:
+        self.model, self.known, self.catalog = model, known, catalog
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """Targets with the priors of the time before them."""
+        return make_rounds(self.known, self.catalog, self.model.training)[1]
+
+    def fine_tune(self, net: ChronotopeNet) -> ChronotopeNet:
+        """Train a network for one pass on what happened."""
+        return fine_tuned(net, self._batches(net))
+
+    def examples(self) -> Iterable[tuple[Batch, Priors]]:
+        """Queries and priors alone, as often as asked for."""
+        return _Examples(self._batches(self.model.net))
+
+    def _batches(self, net: ChronotopeNet) -> RoundBatches:
+        return RoundBatches(
+            self.known, self.rounds, self.model.training, reads=net.config, train=True
+        )
 
 
 class _Examples:
-    """Queries and priors alone, as often as asked for."""
+    """One pass over the queries each time it is iterated."""
 
     def __init__(self, batches: RoundBatches) -> None:
         self.batches = batches

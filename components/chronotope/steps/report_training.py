@@ -18,6 +18,7 @@ from chronotope.report.data import (
     IngestionCounts,
     MapPoint,
     ModelRow,
+    Objective,
     ReportData,
     SliceRow,
     StepRow,
@@ -97,6 +98,7 @@ def _data(
         ),
         map_points=_map_points(run),
         candidates=_candidate_rows(found["compressed"]["candidates"]),
+        objective=_objective(settings, found["compressed"]),
         steps=_step_rows(run, found.get("ingesting")),
         ingestion=IngestionCounts(
             n_read=events["n_read"],
@@ -179,14 +181,18 @@ def _slice_row(name: str, challenger: dict[str, float]) -> SliceRow:
 def _candidate_rows(rows: list[dict[str, Any]]) -> tuple[CandidateRow, ...]:
     reference = rows[0]["ndcg"]
     return tuple(
-        CandidateRow(
-            name=row["name"],
-            size_mb=row["size_mb"],
-            p50_ms=row["p50_ms"],
-            ndcg_loss=1 - row["ndcg"] / reference if reference else 0.0,
-            chosen=row["chosen"],
-        )
+        CandidateRow(**row, ndcg_loss=None if row["ndcg"] is None else reference - row["ndcg"])
         for row in rows
+    )
+
+
+def _objective(settings: TrainSettings, compressed: dict[str, Any]) -> Objective:
+    told = settings.compression
+    return Objective(
+        max_ndcg_loss=told.max_ndcg_loss,
+        max_latency_ms=told.max_latency_ms,
+        max_size_mb=told.max_size_mb,
+        reason=compressed["reason"],
     )
 
 

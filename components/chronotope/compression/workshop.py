@@ -1,0 +1,153 @@
+"""Makes, measures and evaluates candidates, each part of the work once.
+
+Networks are few and dear, variants many and cheap. All is kept in a folder::
+
+    networks/student-h64-w12.pt          trained once
+    graphs/student-h64-w12.onnx          exported once
+    student-h64-w12-int8_tables/         the bundle
+    judged/student-h64-w12-int8_tables.json
+    <measures>/student-h64-w12-int8_tables.json
+
+so a study that was killed, or is run again with another objective, trains nothing twice.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from chronotope.artifact.bundle import MANIFEST, MODEL, read_manifest, write_bundle
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.compression.choose import Candidate, Judged
+from chronotope.compression.export import export_onnx
+from chronotope.compression.int8 import derive
+from chronotope.compression.measure import Load, Measured, measure, measure_load
+from chronotope.compression.networks import (
+    Teaching,
+    make_network,
+    read_network,
+    write_network,
+)
+from chronotope.compression.recipe import REFERENCE, Recipe
+from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.queries import Queries
+from chronotope.models.network import ChronotopeNet
+from chronotope.models.priors import Priors, first_successors
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is compressed.
+
+    Attributes:
+        net: The trained network.
+        priors: The state frozen into the graph.
+        catalog: The catalogue it was built for.
+        about: Fields of the bundle's manifest except digests and ``history_len``.
+    """
+
+    net: ChronotopeNet
+    priors: Priors
+    catalog: Catalog
+    about: Mapping[str, object]
+
+
+class Quality(NamedTuple):
+    """What an evaluation found, on time later than the training."""
+
+    ndcg: float
+    acc: float
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """One trained network and what its candidates are made with.
+
+    Attributes:
+        source: What is compressed.
+        teaching: What smaller networks learn from.
+        evaluate: Quality of a bundle.
+        queries: Questions for the latency.
+        folder: Keeps what is made.
+        measures: Keeps what was measured; a folder of its own measures again.
+        n_runs: Queries timed a candidate.
+    """
+
+    source: Source
+    teaching: Teaching
+    evaluate: Callable[[OnnxRecommender], Quality]
+    queries: Queries
+    folder: Path
+    measures: Path
+    n_runs: int = 200
+    _nets: dict[str, ChronotopeNet] = field(default_factory=dict)
+
+    def measured(self, recipe: Recipe) -> Candidate:
+        """Make a candidate and take its size and latency; it is not evaluated."""
+        folder = self._bundle(recipe)
+        work = lambda: asdict(measure(folder, self.queries, n_runs=self.n_runs))  # noqa: E731
+        found = _kept(self.measures / f"{recipe.name}.json", work)
+        return Candidate(recipe.name, folder, Measured(**found), None)
+
+    def judged(self, recipe: Recipe) -> Candidate:
+        """Make a candidate, measure it, evaluate it and weigh it under load."""
+        candidate = self.measured(recipe)
+        quality = _kept(
+            self.folder / "judged" / f"{recipe.behaviour}.json",
+            lambda: self.evaluate(OnnxRecommender.load(candidate.folder))._asdict(),
+        )
+        load = _kept(
+            self.measures / f"{recipe.name}-load.json",
+            lambda: asdict(measure_load(candidate.folder, self.queries, n_runs=self.n_runs)),
+        )
+        judged = Judged(**quality, load=Load(**load))
+        return Candidate(candidate.name, candidate.folder, candidate.measured, judged)
+
+    def digest(self, recipe: Recipe) -> str:
+        """Digest of a candidate's graph: of equal ones, one is enough."""
+        return read_manifest(self._bundle(recipe)).digests[MODEL]
+
+    def _bundle(self, recipe: Recipe) -> Path:
+        folder = self.folder / recipe.name
+        if not (folder / MANIFEST).exists():  # it is written last
+            folder.mkdir(parents=True, exist_ok=True)
+            derive(self._graph(recipe), folder / MODEL, recipe.variant)
+            history_len = self._network(recipe).config.history_len
+            write_bundle(
+                folder, self.source.catalog, **{**self.source.about, "history_len": history_len}
+            )
+        return folder
+
+    def _graph(self, recipe: Recipe) -> Path:
+        path = self.folder / "graphs" / f"{recipe.graph_name}.onnx"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            priors = first_successors(self.source.priors, recipe.n_successors)
+            draft = path.with_suffix(".draft")
+            export_onnx(self._network(recipe), priors, draft)
+            draft.replace(path)
+        return path
+
+    def _network(self, recipe: Recipe) -> ChronotopeNet:
+        source, name = self.source, recipe.network_name
+        if name == REFERENCE.network_name:
+            return source.net
+        if name not in self._nets:
+            path = self.folder / "networks" / f"{name}.pt"
+            if not path.exists():
+                made = make_network(recipe, source.net, source.catalog, self.teaching)
+                write_network(made, path)
+            self._nets[name] = read_network(path, source.catalog)
+        return self._nets[name]
+
+
+def _kept(path: Path, work: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What work found, read if it was done before."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(work()), encoding="utf-8")
+        draft.replace(path)
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    return found
