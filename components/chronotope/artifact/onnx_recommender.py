@@ -75,18 +75,11 @@ class OnnxRecommender:
     def feed(self, queries: Queries) -> dict[str, npt.NDArray[np.generic]]:
         """The graph's inputs, histories padded or cut to its length."""
         width = self.manifest.history_len
-
-        def history(column: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-            cut = column[:, -width:]
-            padded = np.zeros((len(cut), width), np.int64)
-            padded[:, width - cut.shape[1] :] = cut
-            return padded
-
         plain: dict[str, npt.NDArray[np.generic]] = {
-            "item_idx": history(queries.item_idx),
-            "occurred_s": history(queries.occurred_s),
-            "utc_offset_min": history(queries.utc_offset_min),
-            "place_idx": history(queries.place_idx),
+            "item_idx": _right_aligned(queries.item_idx, width),
+            "occurred_s": _right_aligned(queries.occurred_s, width),
+            "utc_offset_min": _right_aligned(queries.utc_offset_min, width),
+            "place_idx": _right_aligned(queries.place_idx, width),
             "request_s": queries.request_s.astype(np.int64),
             "request_offset_min": queries.request_offset_min.astype(np.int64),
             "request_place_idx": queries.request_place_idx.astype(np.int64),
@@ -94,6 +87,14 @@ class OnnxRecommender:
         }
         columns = self.manifest.context
         return plain | ({"context": _side_by_side(queries, columns)} if columns else {})
+
+
+def _right_aligned(column: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.int64]:
+    """The latest ``width`` events, zeros before them, shape (B, width)."""
+    cut = column[:, -width:]
+    padded = np.zeros((len(cut), width), np.int64)
+    padded[:, width - cut.shape[1] :] = cut
+    return padded
 
 
 def _side_by_side(queries: Queries, columns: tuple[str, ...]) -> npt.NDArray[np.float32]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -23,7 +23,7 @@ _REMEMBERED: Final = 1 << 18  # digests of values, some 60 MB at most for ids of
 _HEX_PAIRS: Final = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uint16)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IdMap:
     """A dictionary from string ids to dense indices 1..n; 0 stands for unknown.
 
@@ -59,6 +59,15 @@ class IdMap:
     def name(self, index: int) -> str | None:
         """The id at an index, or None for the unknown."""
         return None if index == UNKNOWN else str(self.ids[index - 1].as_py())
+
+    def names(self, indices: npt.NDArray[np.integer]) -> list[str | None]:
+        """The ids at some indices, None for the unknown."""
+        return [self._texts[index] for index in indices.tolist()]
+
+    @cached_property
+    def _texts(self) -> list[str | None]:
+        """All ids by index, made once: a look into an Arrow array costs twenty times as much."""
+        return [None, *self.ids.to_pylist()]
 
     def extended(self, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> "IdMap":
         """A map that keeps every index and appends the ids not yet known."""

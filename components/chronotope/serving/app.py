@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Body, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.workspace import Workspace
@@ -33,6 +33,7 @@ from chronotope.serving.questions import (
 from chronotope.serving.recommending import Recommending
 from chronotope.serving.replies import Alive, Explained, Kept, Predicted, Recommended
 from chronotope.serving.settings import ServeSettings
+from chronotope.serving.shortcut import Answering, Shortcut
 from chronotope.serving.telemetry import Telemetry
 from chronotope.serving.watch import Watcher
 from chronotope.steps.champion import Champion, load_champion, reigning_version
@@ -92,7 +93,8 @@ class Service:
         """
         future = asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
         try:
-            return await asyncio.wait_for(future, self.settings.time_limit_s)
+            async with asyncio.timeout(self.settings.time_limit_s):
+                return await future
         except TimeoutError:
             raise StoreError(
                 "The answer took too long",
@@ -139,17 +141,17 @@ def create_app(
         responses=PROBLEMS,
     )
     app.state.service = service
-    _add_answers(app, service)
-    _add_posts(app, service)
+    posts = {**_add_answers(app, service), **_add_posts(app, service)}
     _add_states(app, service)
     add_page(app, service.watcher)
     handle_problems(app)
     paths = [str(getattr(route, "path", "")) for route in app.routes]
+    app.add_middleware(Shortcut, posts=posts)
     app.add_middleware(Guard, settings=settings, telemetry=service.telemetry, paths=paths)
     return app
 
 
-def _add_answers(app: FastAPI, service: Service) -> None:
+def _add_answers(app: FastAPI, service: Service) -> dict[str, Answering]:
     dataset = service.settings.dataset
 
     @app.post("/recommend", response_model=Recommended)
@@ -173,8 +175,13 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         question = Question(user_id=user_id, at=at, k=k)
         return _json(await service.in_time(explain, service.asking, dataset, question, item_id))
 
+    return {
+        "/recommend": (TypeAdapter(RecommendRequest), recommend),
+        "/predict": (TypeAdapter(PredictRequest), predict_next),
+    }
 
-def _add_posts(app: FastAPI, service: Service) -> None:
+
+def _add_posts(app: FastAPI, service: Service) -> dict[str, Answering]:
     @app.post("/events", response_model=Kept)
     async def post_events(
         records: Annotated[Delivery, Body(description="What users did or were shown.")],
@@ -182,6 +189,8 @@ def _add_posts(app: FastAPI, service: Service) -> None:
         """Keep events and impressions. Once this answers 200 they are on the disk, each once."""
         many = records if isinstance(records, list) else [records]
         return _json(await service.in_time(service.keep, many))
+
+    return {"/events": (TypeAdapter(Delivery), post_events)}
 
 
 def _add_states(app: FastAPI, service: Service) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chronotope.serving.settings import ServeSettings
+from chronotope.serving.shortcut import replay
 from chronotope.serving.telemetry import Telemetry
 
 _LOG = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class Guard:
         if scope["path"] not in _OPEN:
             self._check_key(request)
         if scope["method"] in {"POST", "PUT", "PATCH"}:
-            receive = _replay(await self._body(request), receive)
+            receive = replay(await self._body(request), receive)
         await self._app(scope, receive, send)
 
     def _check_key(self, request: Request) -> None:
@@ -159,13 +160,3 @@ def _places(error: Exception) -> str:
     """Where it happened; the message of a foreign error may name a user."""
     frames = traceback.extract_tb(error.__traceback__)
     return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body at once; then whatever comes, such as the end of the connection."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replayed() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replayed

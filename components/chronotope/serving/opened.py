@@ -145,4 +145,5 @@ def _translated(codes: Int32, idx: Int32) -> Int32:
 
 
 def _numbered(ids: IdMap) -> dict[str, int]:
-    return {name: n for n, name in enumerate(ids.ids.to_pylist(), 1)}
+    names = ids.names(np.arange(1, ids.size))
+    return {str(name): n for n, name in enumerate(names, 1)}

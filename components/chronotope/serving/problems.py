@@ -36,11 +36,15 @@ def handle_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-async def _ours(_: Request, error: Exception) -> JSONResponse:
-    error = cast("ChronotopeError", error)
+def as_answer(error: ChronotopeError) -> JSONResponse:
+    """What a deliberate error answers."""
     status = 422 if isinstance(error, ConfigError | DataError) else 503
     received = None if error.received is None else str(error.received)[:300]
     return _reply(status, Problem(what=error.what, received=received, way_out=error.way_out))
+
+
+async def _ours(_: Request, error: Exception) -> JSONResponse:
+    return as_answer(cast("ChronotopeError", error))
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

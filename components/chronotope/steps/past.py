@@ -103,24 +103,24 @@ def as_queries(
     past = past.known()
     if offset_min is None:
         offset_min = int(past.utc_offset_min[-1]) if len(past) else _told_offset_min(at)
-    padding = max(0, 1 - len(past))  # at least one column
-
-    def row(values: npt.NDArray[Whole]) -> npt.NDArray[Whole]:
-        return np.pad(values, (padding, 0))[None] if padding else values[None]
-
     known: dict[str, Float32] = {n: np.array([v], np.float32) for n, v in (context or {}).items()}
     return Queries(
         user_idx=np.array([user_idx], np.int32),
-        item_idx=row(past.item_idx),
-        occurred_s=row(past.occurred_s),
-        utc_offset_min=row(past.utc_offset_min),
-        place_idx=row(past.place_idx),
+        item_idx=_row(past.item_idx),
+        occurred_s=_row(past.occurred_s),
+        utc_offset_min=_row(past.utc_offset_min),
+        place_idx=_row(past.place_idx),
         request_s=np.array([int(at.timestamp())], np.int64),
         request_offset_min=np.array([offset_min], np.int32),
         request_place_idx=np.array([place_idx], np.int32),
         time_given=np.ones(1, np.bool_),
         context=known,
     )
+
+
+def _row(values: npt.NDArray[Whole]) -> npt.NDArray[Whole]:
+    """A batch of one history, padded to at least one event."""
+    return values[None] if len(values) else np.zeros((1, 1), values.dtype)
 
 
 def _told_offset_min(at: datetime) -> int:

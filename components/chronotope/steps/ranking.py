@@ -1,6 +1,7 @@
 """From the model's scores to items: which are allowed, the best of them, and why."""
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -69,28 +70,36 @@ def tell_items(
     chosen: Int64, scored: Scored, past: Past, crowd: Crowd, words: Vocabulary, facts: ItemFacts
 ) -> tuple[Item, ...]:
     """The chosen items in words."""
-    probability = np.exp(scored.log_probability[chosen]).tolist()
-    km = [None] * len(chosen) if scored.km is None else scored.km[chosen].tolist()
-    lat, lon = facts.lat[chosen].tolist(), facts.lon[chosen].tolist()
-    reasons = tell_reasons(chosen, past, crowd, words)
+    n = len(chosen)
+    told = zip(
+        words.items.names(chosen),
+        chosen.tolist(),
+        np.exp(scored.log_probability[chosen]).tolist(),
+        facts.lat[chosen].tolist(),
+        facts.lon[chosen].tolist(),
+        [None] * n if scored.km is None else scored.km[chosen].tolist(),
+        facts.categories.names(facts.category_idx[chosen]),
+        tell_reasons(chosen, past, crowd, words),
+        strict=True,
+    )
     return tuple(
         Item(
-            id=str(words.items.name(i)),
+            id=str(name),
             title=words.titles[i] or "",
-            probability=probability[n],
-            lat=known(lat[n]),
-            lon=known(lon[n]),
-            distance_km=known(km[n]),
-            category=facts.categories.name(int(facts.category_idx[i])),
+            probability=probability,
+            lat=known(lat),
+            lon=known(lon),
+            distance_km=known(km),
+            category=category,
             reason=reason,
         )
-        for n, (i, reason) in enumerate(zip(chosen.tolist(), reasons, strict=True))
+        for name, i, probability, lat, lon, km, category, reason in told
     )
 
 
 def known(value: float | None) -> float | None:
     """None for NaN."""
-    return None if value is None or np.isnan(value) else value
+    return None if value is None or isnan(value) else value
 
 
 def _category(facts: ItemFacts, name: str) -> int:

@@ -1,7 +1,7 @@
 """Why an item is recommended, told from what can be counted."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import date
 
 import numpy as np
 
@@ -21,23 +21,34 @@ def tell_reasons(chosen: Int64, past: Past, crowd: Crowd, words: Vocabulary) -> 
         words: Ids and titles.
     """
     last_idx = int(past.item_idx[-1]) if len(past) else 0
-    follows = crowd.follows(last_idx)
-    for item in chosen:
-        own = np.flatnonzero(past.item_idx == item)
-        if len(own):
-            local_s = int(past.occurred_s[own[-1]]) + 60 * int(past.utc_offset_min[own[-1]])
-            last = _EPOCH + timedelta(seconds=local_s)  # the user's own calendar
-            link = "on" if len(own) == 1 else "last on"
-            yield f"you had it {_times(len(own))}, {link} {last:%Y-%m-%d}"
-        elif (follows == item).any():
+    n_own, latest_s = _own(chosen, past)
+    n_recent = crowd.counts[chosen].tolist()
+    followed = (crowd.follows(last_idx)[:, None] == chosen).any(axis=0).tolist()
+    for n, n_mine in enumerate(n_own):
+        if n_mine:
+            link = "on" if n_mine == 1 else "last on"
+            yield f"you had it {_times(n_mine)}, {link} {_day(latest_s[n])}"
+        elif followed[n]:
             yield f"follows {words.titles[last_idx] or words.items.name(last_idx)}"
-        elif crowd.counts[item]:
-            yield f"popular: {_times(int(crowd.counts[item]))} in {RECENT.days} days"
+        elif n_recent[n]:
+            yield f"popular: {_times(n_recent[n])} in {RECENT.days} days"
         else:
             yield "new to you"
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+def _own(chosen: Int64, past: Past) -> tuple[list[int], list[int]]:
+    """How often the user had each item, and the latest time in seconds of the own clock."""
+    rows, slots = np.nonzero(past.item_idx[:, None] == chosen)  # by row: the latest one stays
+    latest_s = np.zeros(len(chosen), np.int64)
+    latest_s[slots] = past.occurred_s[rows] + 60 * past.utc_offset_min[rows].astype(np.int64)
+    return np.bincount(slots, minlength=len(chosen)).tolist(), latest_s.tolist()
+
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+
+
+def _day(local_s: int) -> date:
+    return date.fromordinal(_EPOCH_DAY + local_s // 86_400)
 
 
 def _times(count: int) -> str:
