@@ -117,9 +117,14 @@ class Town:
 
     def load(self, root: Path, dataset: str) -> Champion:
         assert self.version is not None
-        folder = root / "versions" / self.version
-        return Champion(self.version, OnnxRecommender.load(folder), read_vocabulary(folder))
+        return self.load_version(root, dataset, self.version)
+
+    def load_version(self, root: Path, dataset: str, version: str) -> Champion:
+        folder = root / "versions" / version
+        return Champion(version, OnnxRecommender.load(folder), read_vocabulary(folder))
 
     def app(self, **settings: Any) -> FastAPI:
         told = ServeSettings(dataset="city", root=self.root, **settings)
-        return create_app(told, load=self.load, reigning=lambda *_: self.version)
+        return create_app(
+            told, load=self.load, reigning=lambda *_: self.version, load_arm=self.load_version
+        )

@@ -24,6 +24,12 @@ def serve(
     poll: Annotated[
         float, typer.Option(min=0.05, help="Seconds between looks for a new champion or new data")
     ] = 5.0,
+    experiment: Annotated[
+        Path | None, typer.Option(help="YAML of an experiment: arms, shares, exploration")
+    ] = None,
+    explore: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of answers drawn at random, to learn from")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON")] = False,
 ) -> None:
     """Answer over HTTP until Ctrl-C: what, when and where; learn of events at once."""
@@ -31,6 +37,7 @@ def serve(
         from chronotope.serving.run import serve as run
         from chronotope.serving.settings import ServeSettings
         from chronotope.steps.champion import require_dataset
+        from chronotope.steps.experiment import Exploration, read_experiment
 
         require_dataset(root, dataset)
         key = _api_key(host, api_key_env)
@@ -40,6 +47,8 @@ def serve(
             api_key=key,
             rate_per_s=rate,
             poll_s=poll,
+            exploration=Exploration(share=explore),
+            experiment=None if experiment is None else read_experiment(experiment),
             **_filled_in(dataset),
         )
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"

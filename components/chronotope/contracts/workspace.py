@@ -30,6 +30,10 @@ class Workspace:
         """The log of what users did and were shown since the service was asked."""
         return self.root / "data" / "interactions" / dataset / "interactions.db"
 
+    def experiments(self, dataset: str) -> Path:
+        """Designs of the experiments that were served, one file each."""
+        return self.root / "data" / "experiments" / dataset
+
     def reports(self) -> Path:
         """HTML reports."""
         return self.root / "data" / "reports"

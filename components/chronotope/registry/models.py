@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import numpy.typing as npt
+from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
 from chronotope.contracts.errors import ArtifactError, StoreError
@@ -93,21 +94,32 @@ def download(store: MlflowStore, name: str, ref: str) -> Path:
         StoreError: There is no such version or alias.
         ArtifactError: Its files are missing.
     """
+    folder = local_folder(_found(store, name, ref).source) / BUNDLE
+    if not folder.is_dir():
+        raise ArtifactError("The files of the version are missing", received=folder)
+    return folder
+
+
+def find_version(store: MlflowStore, name: str, ref: str) -> str:
+    """Number of a version, given it or an alias.
+
+    Raises:
+        StoreError: There is no such version or alias.
+    """
+    return str(_found(store, name, ref).version)
+
+
+def _found(store: MlflowStore, name: str, ref: str) -> MlflowVersion:
     try:
         if ref.isdecimal():
-            found = store.client.get_model_version(name, ref)
-        else:
-            found = store.client.get_model_version_by_alias(name, ref)
+            return store.client.get_model_version(name, ref)
+        return store.client.get_model_version_by_alias(name, ref)
     except MlflowException as error:
         raise StoreError(
             "There is no such model version",
             received=f"{name} {ref}: {error}",
             way_out="Train and promote a model first",
         ) from error
-    folder = local_folder(found.source) / BUNDLE
-    if not folder.is_dir():
-        raise ArtifactError("The files of the version are missing", received=folder)
-    return folder
 
 
 def local_folder(uri: str | None) -> Path:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Interaction, InteractionLog
+from chronotope.serving.arms import Arms
 from chronotope.serving.asking import Asking
 from chronotope.serving.directory import directory_page
 from chronotope.serving.guard import Guard
@@ -36,7 +37,14 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.serving.shortcut import Answering, Shortcut
 from chronotope.serving.telemetry import Telemetry
 from chronotope.serving.watch import Watcher
-from chronotope.steps.champion import Champion, load_champion, reigning_version
+from chronotope.steps.champion import (
+    Champion,
+    load_champion,
+    load_version,
+    reigning_version,
+    version_of,
+)
+from chronotope.steps.experiment import remember
 
 R = TypeVar("R")
 
@@ -49,6 +57,7 @@ class Service:
         settings: ServeSettings,
         load: Callable[[Path, str], Champion],
         reigning: Callable[[Path, str], str | None],
+        load_arm: Callable[[Path, str, str], Champion],
     ) -> None:
         """Open the log, and the champion if there is one.
 
@@ -56,7 +65,10 @@ class Service:
             settings: Of the service.
             load: Opens the champion.
             reigning: Version of the champion.
+            load_arm: Opens any version.
         """
+        if settings.experiment:
+            remember(Workspace(settings.root).experiments(settings.dataset), settings.experiment)
         self.settings, self.telemetry = settings, Telemetry()
         self.log = InteractionLog(Workspace(settings.root).interactions(settings.dataset))
         self.watcher = Watcher(
@@ -65,11 +77,17 @@ class Service:
             load=load,
             reigning=reigning,
             every_poll=lambda: self.asking.live.catch_up(),
+            after_look=lambda champion: self.arms.look(champion),
         )
+        self.arms = Arms(settings, self.telemetry, load=load_arm, version_of=version_of)
         self.asking = Asking(settings, self.log, self.watcher, self.telemetry)
         self.shown = ImpressionWriter(self.log, self.telemetry.impressions_lost.inc)
         self.recommending = Recommending(
-            settings, self.asking, self.telemetry, self.shown if settings.log_answers else None
+            settings,
+            self.asking,
+            self.arms,
+            self.telemetry,
+            self.shown if settings.log_answers else None,
         )
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="answer")
 
@@ -79,9 +97,11 @@ class Service:
         await asyncio.get_running_loop().run_in_executor(self._pool, self.watcher.try_to_look)
         self.watcher.start()
         self.shown.start()
+        self.recommending.shadowing.start()
         yield
         self.watcher.stop()
         self._pool.shutdown()
+        self.recommending.shadowing.stop()
         self.shown.stop()
         self.log.close()
 
@@ -120,6 +140,7 @@ def create_app(
     *,
     load: Callable[[Path, str], Champion] = load_champion,
     reigning: Callable[[Path, str], str | None] = reigning_version,
+    load_arm: Callable[[Path, str, str], Champion] = load_version,
 ) -> FastAPI:
     """The service of one dataset as an ASGI application.
 
@@ -127,11 +148,13 @@ def create_app(
         settings: Of the service.
         load: Opens the champion.
         reigning: Version of the champion.
+        load_arm: Opens any version, for the arms of an experiment.
 
     Raises:
+        ConfigError: The experiment's name was used for another design.
         StoreError: The interaction log cannot be used.
     """
-    service = Service(settings, load, reigning)
+    service = Service(settings, load, reigning, load_arm)
     app = FastAPI(
         title="Chronotope",
         summary="What a user does next, when and where.",
@@ -197,7 +220,14 @@ def _add_states(app: FastAPI, service: Service) -> None:
     def alive(status: str) -> Alive:
         opened = service.watcher.opened_or_none
         version = opened.champion.version if opened else None
-        return Alive(status=status, dataset=service.settings.dataset, version=version)
+        settings = service.settings
+        return Alive(
+            status=status,
+            dataset=settings.dataset,
+            version=version,
+            experiment=settings.experiment.name if settings.experiment else None,
+            arms=service.arms.states(opened),
+        )
 
     @app.get("/health", response_model=Alive)
     async def health() -> Response:

@@ -67,13 +67,26 @@ class Asking:
         cache = telemetry.cache("users")
         self.live = LiveState(settings, log, LruCache(settings.cached_users, cache))
 
-    def asked(self, question: Question) -> Asked:
-        """Find out who asks, and when.
+    @property
+    def champion(self) -> Opened:
+        """Who answers where nothing else is said.
 
         Raises:
             StoreError: There is no champion yet.
         """
-        opened, at = self._watcher.opened, moment_of(question)
+        return self._watcher.opened
+
+    def asked(self, question: Question, opened: Opened | None = None) -> Asked:
+        """Find out who asks, and when.
+
+        Args:
+            question: What is asked.
+            opened: Who answers; the champion if left out.
+
+        Raises:
+            StoreError: There is no champion yet.
+        """
+        opened, at = opened or self.champion, moment_of(question)
         if question.user_id is not None:
             state = self.live.of(question.user_id, opened)
             user_idx, whole, n_live = state.user_idx, state.past, state.n_live

@@ -176,7 +176,7 @@ async function post(item) {
   const at = state.at ?? Date.now() + Math.min(0, state.ahead);
   const key = `page-${[...crypto.getRandomValues(new Uint32Array(4))].join("-")}`;
   const event = { kind: "event", key, user_id: state.user, item_id: item.id, occurred_at: iso(at),
-    utc_offset_min: state.offset };
+    utc_offset_min: state.offset, answer_id: shown.listed.answer_id };
   const kept = await call("/events", event);
   const before = shown.listed.items;
   await show(state.user, state.at === null ? null : at + 60_000, { before });

@@ -94,8 +94,14 @@ class RecommendRequest(Question):
     )
     category: Text | None = Field(None, description="Only items of this kind.")
     exclude_seen: bool = Field(False, description="Only items the user has not had yet.")
-    epsilon: float = Field(
-        0.0, ge=0, le=1, description="Share of answers drawn at random from the best ones."
+    explore: bool = Field(
+        True, description="False: the list is not drawn at random, whatever the service's share."
+    )
+    epsilon: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Share of answers drawn at random, instead of the service's own."
+    )
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="0: the likeliest items; 1: items as unlike as can be."
     )
 
     @model_validator(mode="after")
@@ -139,6 +145,7 @@ class PostedEvent(_Strict):
     value: FiniteFloat | None = None
     session_id: Text | None = None
     context: Context = {}
+    answer_id: Text | None = Field(None, description="The answer that this came of, if any.")
 
 
 class PostedImpression(_Strict):
@@ -154,6 +161,8 @@ class PostedImpression(_Strict):
     propensities: list[FiniteFloat] = Field([], max_length=1000)
     version: Text
     policy: Text
+    experiment: Text | None = None
+    arm: Text | None = None
 
     @model_validator(mode="after")
     def _of_one_length(self) -> Self:

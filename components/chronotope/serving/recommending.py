@@ -6,20 +6,20 @@ from uuid import uuid4
 
 import numpy as np
 
-from chronotope.contracts.eventlog import Float64, Int64
 from chronotope.lake import Interaction
+from chronotope.serving.arms import Arms, Placed
 from chronotope.serving.asking import Asked, Asking
+from chronotope.serving.choosing import choose, exploration
 from chronotope.serving.impressions import ImpressionWriter
 from chronotope.serving.lru import LruCache
 from chronotope.serving.questions import RecommendRequest
 from chronotope.serving.replies import Recommended
 from chronotope.serving.settings import ServeSettings
+from chronotope.serving.shadowing import Shadowing, Task
 from chronotope.serving.telemetry import Telemetry
-from chronotope.steps.ranking import Scored, score_items, tell_items
+from chronotope.steps.experiment import Exploration
+from chronotope.steps.ranking import score_items, tell_items
 from chronotope.steps.recommend import tell_notes
-
-POOL = 100
-"""Items from which a random list is drawn, or k if that is more."""
 
 
 class Recommending:
@@ -29,6 +29,7 @@ class Recommending:
         self,
         settings: ServeSettings,
         asking: Asking,
+        arms: Arms,
         telemetry: Telemetry,
         shown: ImpressionWriter | None,
     ) -> None:
@@ -37,31 +38,48 @@ class Recommending:
         Args:
             settings: Of the service.
             asking: Runs the graph.
+            arms: Who answers whom.
             telemetry: Counts.
             shown: Logs what was shown; None logs nothing.
         """
-        self._settings, self._asking, self._shown = settings, asking, shown
+        self._settings, self._asking, self._arms, self._shown = settings, asking, arms, shown
         self._kept: LruCache[tuple[Any, ...], Recommended] = LruCache(
             settings.cached_answers, telemetry.cache("answers")
         )
+        self.shadowing = Shadowing(self._shadow, telemetry)
 
     def recommend(self, question: RecommendRequest) -> Recommended:
         """Which items?"""
-        said = self._listed(question).model_copy(update={"answer_id": uuid4().hex})
+        champion, answer_id = self._asking.champion, uuid4().hex
+        placed = self._arms.placed(question.user_id, champion)
+        said = self._listed(question, placed, answer_id)
         if self._shown is not None:
-            self._shown.put(_impression(said))
+            self._shown.put(_impression(said, question, fell_back=placed.fell_back))
+            for shadow in self._arms.shadows(question.user_id, champion):
+                asked = question.model_copy(update={"at": said.at})
+                self.shadowing.put(Task(asked, shadow, answer_id))
         return said
 
-    def _listed(self, question: RecommendRequest) -> Recommended:
-        """An answer still without an id of its own."""
-        asked = self._asking.asked(question)
-        key = self._key(question, asked)
+    def _shadow(self, task: Task) -> None:
+        """Answer for the log alone."""
+        name = "" if task.shadow.arm is None else task.shadow.arm.name
+        said = self._listed(task.question, task.shadow, f"{task.answer_id}-{name}")
+        if self._shown is not None:
+            self._shown.put(_impression(said, task.question, shadow_of=task.answer_id))
+
+    def _listed(self, question: RecommendRequest, placed: Placed, answer_id: str) -> Recommended:
+        """An answer, found or made."""
+        asked = self._asking.asked(question, placed.opened)
+        how = exploration(question, placed.how)
+        key = None if how.share else self._key(question, asked)
         found = None if key is None else self._kept.get(key)
         if found is None:
-            found = self._compute(question, asked)
+            found = self._compute(question, asked, how, answer_id)
             if key is not None:
                 self._kept.put(key, found)
-        return found
+        ran = self._settings.experiment if placed.arm else None
+        names = {"experiment": ran and ran.name, "arm": placed.arm and placed.arm.name}
+        return found.model_copy(update={"answer_id": answer_id, **names})
 
     def _key(self, question: RecommendRequest, asked: Asked) -> tuple[Any, ...] | None:
         """Of equal keys the answer is the same; None for what is not kept.
@@ -69,7 +87,7 @@ class Recommending:
         The key holds the version and how much the user did: an answer that a swap or an
         event made wrong is never found again.
         """
-        if question.user_id is None or question.epsilon:
+        if question.user_id is None:
             return None
         second = int(asked.at.timestamp())
         span = 1 if question.at is not None else self._settings.answer_lasts_s
@@ -77,14 +95,18 @@ class Recommending:
         offset = None if question.at is None else question.at.utcoffset()
         return (span, second // span, offset, asked.n_live, *asked.opened.key, told)
 
-    def _compute(self, question: RecommendRequest, asked: Asked) -> Recommended:
+    def _compute(
+        self, question: RecommendRequest, asked: Asked, how: Exploration, answer_id: str
+    ) -> Recommended:
         wish, opened = question.wish(), asked.opened
         logits = self._asking.answer(asked, question).item_scores[0]
         scored = score_items(logits, asked.past, opened.facts, wish)
-        chosen, propensities, policy = _choose(scored, wish.k, question.epsilon)
         words, crowd = opened.champion.vocabulary, opened.crowd(asked.at)
-        items = tell_items(chosen, scored, asked.past, crowd, words, opened.facts)
+        rng = np.random.default_rng(list(answer_id.encode()))  # the draw can be made again
+        chosen = choose(scored, question, how, opened.facts, crowd, rng)
+        items = tell_items(chosen.items, scored, asked.past, crowd, words, opened.facts)
         champion, n_history = opened.champion, asked.n_history
+        notes = tell_notes(champion, n_history, asked.at, found=bool(items), timed=True)
         return Recommended(
             dataset=self._settings.dataset,
             version=champion.version,
@@ -92,41 +114,38 @@ class Recommending:
             at=asked.at,
             n_history=n_history,
             n_unknown=asked.n_unknown,
-            notes=tell_notes(champion, n_history, asked.at, found=bool(items), timed=True),
-            answer_id="",
-            policy=policy,
+            notes=(*notes, *chosen.notes),
+            answer_id=answer_id,
+            policy=chosen.policy,
+            explored=chosen.explored,
             items=items,
-            propensities=tuple(propensities.tolist()),
+            propensities=tuple(chosen.propensities.tolist()),
         )
 
 
-def _choose(scored: Scored, k: int, epsilon: float) -> tuple[Int64, Float64, str]:
-    """The best k, or with probability epsilon a random k of the best ``POOL``.
-
-    The propensity of an item at a position: ``(1 - e) [it is the best there] + e / pool``.
-    """
-    if not epsilon:
-        best = scored.best(k)
-        return best, np.ones(len(best)), "greedy"
-    pool = scored.best(max(k, POOL))
-    best, draw = pool[:k], np.random.default_rng()
-    chosen = draw.permutation(pool)[:k] if draw.random() < epsilon else best
-    propensities = (1 - epsilon) * (chosen == best) + epsilon / max(1, len(pool))
-    return chosen, propensities, f"epsilon {epsilon:g} of {len(pool)}"
-
-
-def _impression(said: Recommended) -> Interaction:
-    return Interaction(
-        key=said.answer_id,
-        kind="impression",
-        payload={
-            "answer_id": said.answer_id,
-            "user_id": said.user_id,
-            "at": said.at.astimezone(UTC).isoformat(),
-            "items": [item.id for item in said.items],
-            "probabilities": [item.probability for item in said.items],
-            "propensities": list(said.propensities),
-            "version": said.version,
-            "policy": said.policy,
-        },
-    )
+def _impression(
+    said: Recommended,
+    question: RecommendRequest,
+    *,
+    fell_back: bool = False,
+    shadow_of: str | None = None,
+) -> Interaction:
+    """What was shown, with all that is needed to judge another policy by it."""
+    about = {"experiment": said.experiment, "arm": said.arm, "shadow_of": shadow_of}
+    who = {"user_id", "history", "at"}
+    payload: dict[str, Any] = {
+        "answer_id": said.answer_id,
+        "user_id": said.user_id,
+        "at": said.at.astimezone(UTC).isoformat(),
+        "items": [item.id for item in said.items],
+        "probabilities": [item.probability for item in said.items],
+        "propensities": list(said.propensities),
+        "version": said.version,
+        "policy": said.policy,
+        "explored": said.explored,
+        "question": question.model_dump(mode="json", exclude_defaults=True, exclude=who),
+        **{name: of for name, of in about.items() if of is not None},
+    }
+    if fell_back:
+        payload["fell_back"] = True
+    return Interaction(key=said.answer_id, kind="impression", payload=payload)

@@ -26,8 +26,11 @@ class Reply(_Reply):
 class Recommended(Reply):
     """Items, likeliest first unless explored."""
 
-    answer_id: str
+    answer_id: str = Field(description="Send it with the events that come of this answer.")
+    experiment: str | None = Field(None, description="That the user takes part in.")
+    arm: str | None = Field(None, description="Of the experiment; always the same for a user.")
     policy: str
+    explored: bool = Field(False, description="Whether chance made this list.")
     items: tuple[Item, ...]
     propensities: tuple[float, ...] = Field(
         description="Probability that the policy puts this item in this position."
@@ -105,12 +108,26 @@ class Kept(_Reply):
     n_unknown: int = Field(description="Items among them that the model has to skip.")
 
 
+class ArmState(_Reply):
+    """How an arm of the experiment stands."""
+
+    name: str
+    mode: str
+    share: float
+    model: str = Field(description="Version or alias that it asks for.")
+    version: str | None = Field(description="That answers.")
+    fell_back: bool = Field(description="The champion stands in: the model cannot be opened.")
+    problem: str | None = Field(description="Why the model, or a newer one, is not opened.")
+
+
 class Alive(_Reply):
     """Whether the service runs, and who answers."""
 
     status: str
     dataset: str
     version: str | None
+    experiment: str | None = None
+    arms: tuple[ArmState, ...] = ()
 
 
 class FieldProblem(_Reply):

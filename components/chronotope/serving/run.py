@@ -15,6 +15,7 @@ def serve(settings: ServeSettings, *, host: str, port: int) -> None:
         port: Port to listen on.
 
     Raises:
+        ConfigError: The experiment's name was used for another design.
         StoreError: The interaction log cannot be used.
     """
     # The access log would write down the questions, and with them the users.

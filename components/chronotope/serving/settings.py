@@ -1,8 +1,11 @@
 """Everything the service can be told."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from chronotope.steps.experiment import Experiment, Exploration
 
 
 class ServeSettings(BaseModel):
@@ -33,3 +36,13 @@ class ServeSettings(BaseModel):
         30, ge=1, description="An answer for now is kept so long if the user does nothing."
     )
     log_answers: bool = Field(True, description="Log what was shown, for the next training.")
+    exploration: Exploration = Field(
+        Exploration(), description="How answers are drawn at random where nothing else is said."
+    )
+    experiment: Experiment | None = Field(None, description="Models that are compared.")
+
+    @model_validator(mode="after")
+    def _logged(self) -> Self:
+        if self.experiment and not self.log_answers:
+            raise ValueError("an experiment needs log_answers: what was shown is its data")
+        return self

@@ -53,6 +53,21 @@ class Telemetry:
             ("result",),
             registry=own,
         )
+        self.arm_answers = Counter(
+            "chronotope_arm_answers",
+            "Answers to users of an arm; fell_back: the champion stood in for its model",
+            ("arm", "fell_back"),
+            registry=own,
+        )
+        self.arm_open = Gauge(
+            "chronotope_arm_open", "Whether an arm's model answers", ("arm",), registry=own
+        )
+        self.shadows = Counter(
+            "chronotope_shadow_answers",
+            "Answers of shadows: done, failed, dropped where too many waited",
+            ("arm", "result"),
+            registry=own,
+        )
         self.version = Gauge(
             "chronotope_champion", "The champion that answers", ("version",), registry=own
         )

@@ -29,6 +29,7 @@ class Watcher:
         load: Callable[[Path, str], Champion] = load_champion,
         reigning: Callable[[Path, str], str | None] = reigning_version,
         every_poll: Callable[[], None] = lambda: None,
+        after_look: Callable[[Opened | None], None] = lambda _: None,
     ) -> None:
         """Hold nothing yet; ``look`` or ``start`` opens the champion.
 
@@ -38,9 +39,11 @@ class Watcher:
             load: Opens the champion.
             reigning: Version of the champion.
             every_poll: Called at every look, for others that have to keep up.
+            after_look: Called with the champion after every look, for others that follow it.
         """
         self._settings, self._telemetry = settings, telemetry
         self._load, self._reigning, self._every_poll = load, reigning, every_poll
+        self._after_look = after_look
         self._opened: Opened | None = None
         self._failed: tuple[tuple[str | None, str], float] | None = None
         self._stop, self._looking = Event(), Lock()
@@ -69,7 +72,9 @@ class Watcher:
     def look(self) -> bool:
         """Look once for a new champion or new data; whether something was taken over."""
         with self._looking:
-            return self._look()
+            taken = self._look()
+            self._after_look(self._opened)
+            return taken
 
     def try_to_look(self) -> None:
         """Look once; what fails is logged, and tried again at the next look."""

@@ -12,7 +12,7 @@ from chronotope.contracts.queries import Queries
 from chronotope.contracts.stores import MLFLOW_URL
 from chronotope.contracts.workspace import Workspace
 from chronotope.registry.journal import Journal
-from chronotope.registry.models import download
+from chronotope.registry.models import download, find_version
 from chronotope.registry.promotion import current_champion
 from chronotope.registry.store import MlflowStore, open_store
 
@@ -123,10 +123,29 @@ def load_champion(root: Path, dataset: str) -> Champion:
         StoreError: There is no champion yet.
         ArtifactError: Its files are missing or damaged.
     """
-    store = open_registry(root, dataset)
-    version = champion_version(store, dataset)
-    folder = download(store, dataset, version)
+    return load_version(root, dataset, champion_version(open_registry(root, dataset), dataset))
+
+
+def load_version(root: Path, dataset: str, version: str) -> Champion:
+    """Open the bundle of any version, its digests verified.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: There is no such version.
+        ArtifactError: Its files are missing or damaged.
+    """
+    folder = download(open_registry(root, dataset), dataset, version)
     return Champion(version, OnnxRecommender.load(folder), read_vocabulary(folder))
+
+
+def version_of(root: Path, dataset: str, alias: str) -> str:
+    """Version that an alias points to.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: There is no such alias.
+    """
+    return find_version(open_registry(root, dataset), dataset, alias)
 
 
 def _no_champion(dataset: str) -> StoreError:

@@ -1,0 +1,92 @@
+"""Which of the scored items are shown: the best, the diverse, or by chance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chronotope.contracts.eventlog import Float64, Int64
+from chronotope.serving.exploring import LONGEST, draw, propensities
+from chronotope.serving.questions import RecommendRequest
+from chronotope.steps.crowd import Crowd
+from chronotope.steps.diversity import can_differ, diversify
+from chronotope.steps.experiment import Exploration
+from chronotope.steps.item_facts import ItemFacts
+from chronotope.steps.ranking import Scored
+
+POOL = 100
+"""Items of which a diverse list is made, or k if that is more."""
+
+NOTHING_DIFFERS = "Nothing is known that tells items apart, so the list is as likely as it can be."
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A list, and how it came about.
+
+    Attributes:
+        items: Indices, in the order they are shown, shape (k,).
+        propensities: Probability that the policy puts each there, shape (k,).
+        policy: The policy in words.
+        explored: Whether chance made the list.
+        notes: What the reader should know.
+    """
+
+    items: Int64
+    propensities: Float64
+    policy: str
+    explored: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def exploration(question: RecommendRequest, default: Exploration) -> Exploration:
+    """How this answer may be drawn: as asked, or else by default; share 0 is the best list."""
+    asked = default.share if question.epsilon is None else question.epsilon
+    possible = default.kind == "uniform" or question.k <= LONGEST
+    share = asked if question.explore and possible else 0.0
+    return default.model_copy(update={"share": share})
+
+
+def choose(
+    scored: Scored,
+    question: RecommendRequest,
+    how: Exploration,
+    facts: ItemFacts,
+    crowd: Crowd,
+    rng: np.random.Generator,
+) -> Chosen:
+    """The best list, or with probability ``how.share`` one that is drawn.
+
+    The propensity of an item at a position: ``(1 - e) [it is there in the best list] + e q``,
+    where q is what the drawing gives it.
+    """
+    k, score = question.k, scored.log_probability
+    best, notes = scored.best(k), tuple[str, ...]()
+    if question.diversity:
+        pool = scored.best(max(k, POOL))
+        best = diversify(pool, score, facts, k, question.diversity)
+        notes = () if can_differ(pool, facts) else (NOTHING_DIFFERS,)
+    policy = f"diverse {question.diversity:g}" if question.diversity else "greedy"
+    if not how.share or not len(best):
+        return Chosen(best, np.ones(len(best)), policy, notes=notes)
+    pool = scored.best(max(k, how.pool))
+    explored = rng.random() < how.share
+    told = score[pool], crowd.counts[pool]
+    at = draw(*told, k, how, rng) if explored else _positions(best, pool)
+    there = propensities(np.maximum(at, 0), *told, how) * (at >= 0)
+    shown = pool[at] if explored else best
+    chance = (1 - how.share) * (shown == best) + how.share * there
+    return Chosen(shown, chance, _words(how, policy, len(pool)), explored, notes)
+
+
+def _positions(items: Int64, pool: Int64) -> Int64:
+    """Where items are in a pool; -1 if they are not: a pool of its own may be smaller."""
+    order = np.argsort(pool)
+    found = np.minimum(np.searchsorted(pool[order], items), len(pool) - 1)
+    return np.where(pool[order[found]] == items, order[found], -1)
+
+
+def _words(how: Exploration, greedy: str, n: int) -> str:
+    kind = "epsilon" if how.kind == "uniform" else how.kind
+    warmth = "" if how.kind == "uniform" or how.temperature == 1 else f" at {how.temperature:g}"
+    otherwise = "" if greedy == "greedy" else f", else {greedy}"
+    return f"{kind} {how.share:g} of {n}{warmth}{otherwise}"
