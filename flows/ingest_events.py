@@ -32,6 +32,7 @@ from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
+from chronotope.ingestion.noise import COLUMNS
 from chronotope.ingestion.payload import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.store import ROW
@@ -180,12 +181,13 @@ def write_features(dataset: str, settings: IngestSettings) -> dict[str, Any]:
     spec, lake = _opened(dataset, settings)
     present = ["events", *(name for name in ("items", "surroundings") if lake.exists(name))]
     versions = {name: lake.version(name) for name in present}
-    beside = {name: lake.read(name, at) for name, at in versions.items()}
-    events = beside.pop("events")
-    keep, noise = filter_noise(events, settings.noise)
+    beside = {name: lake.read(name, at) for name, at in versions.items() if name != "events"}
+    looked_at = lake.read("events", versions["events"], COLUMNS)
+    keep, noise = filter_noise(looked_at, settings.noise)
+    del looked_at  # the events themselves are streamed: they need not fit in memory
     version = ",".join(f"{name}@{at}" for name, at in versions.items())
     ref = build_features(
-        events.filter(pa.array(keep)),
+        lake.reader("events", versions["events"], None if keep.all() else keep),
         beside.get("items"),
         config=FeaturesConfig(
             items_are_places=spec.items_are_places,

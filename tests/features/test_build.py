@@ -109,6 +109,7 @@ def test_row_order_and_container_do_not_matter(events, items, tmp_path):
         events,
         pads.dataset(tmp_path / "events.parquet"),
         [str(tmp_path / "events.parquet")],
+        events.to_reader(max_chunksize=1),
     ]
     refs = [build_features(s, items, config=FeaturesConfig(), out=tmp_path / "f") for s in sources]
     assert len({ref.digest for ref in refs}) == 1

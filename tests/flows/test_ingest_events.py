@@ -113,10 +113,10 @@ def test_a_snapshot_holds_the_versions_that_it_names(
     lake, read = Lake(settings.root / "data" / "lake" / "corner_shop"), Lake.read
 
     def overtaken(self: Lake, *told: Any, **more: Any) -> pa.Table:
-        found = read(self, *told, **more)
-        later = pa.array([f"later {n}" for n in range(len(found))])
-        ids = found.schema.get_field_index("event_id")
-        lake.merge_events(found.set_column(ids, found.schema.field(ids), later))
+        found, rows = read(self, *told, **more), read(self, "events")
+        later = pa.array([f"later {n}" for n in range(len(rows))])
+        ids = rows.schema.get_field_index("event_id")
+        lake.merge_events(rows.set_column(ids, rows.schema.field(ids), later))
         return found
 
     at = lake.version("events")

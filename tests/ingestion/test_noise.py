@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from chronotope.contracts.schemas import EVENTS
 from chronotope.ingestion import NoiseConfig, filter_noise
+from chronotope.ingestion.noise import COLUMNS
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -54,6 +55,14 @@ def test_a_machine_is_dropped_in_its_hour() -> None:
     events = log(*(("bot", "i", n, None) for n in range(6)), ("bot", "i", 90, None))
     keep, report = filter_noise(events, NoiseConfig(max_events_per_h=5))
     assert (keep.sum(), report.dropped["rate"], report.n_kept) == (1, 6, 1)
+
+
+def test_users_and_hours_are_counted_apart_before_1970_too() -> None:
+    moments = [-90.0, -61.0, -60.0, 0.0, 1.0]  # minutes: hours -2, -2, -1, 0 and 0
+    users = ["u", "v"]
+    events = log(*((user, "i", at - T0.timestamp() / 60, None) for user in users for at in moments))
+    keep, _ = filter_noise(events.select(COLUMNS), NoiseConfig(max_events_per_h=1))
+    assert keep.tolist() == [False, False, True, False, False] * 2
 
 
 def test_core_drops_until_stable() -> None:

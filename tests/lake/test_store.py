@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
@@ -90,6 +91,18 @@ def test_files_can_be_opened_by_path(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "a folder")
     lake.merge_events(events("a"))
     assert sum(pq.read_metadata(path).num_rows for path in lake.files("events")) == 1
+
+
+def test_a_version_is_streamed_in_the_order_it_is_read(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for ids in ("ab", "cde", "f"):
+        lake.merge_events(events(*ids))
+    whole = lake.read("events").column("event_id").to_pylist()
+    assert sorted(whole) == list("abcdef")
+    keep = np.arange(6) % 2 == 0
+    streamed = lake.reader("events", 2, keep).read_all()
+    assert streamed.column("event_id").to_pylist() == whole[::2]
+    assert lake.reader("events", 1).read_all().num_rows == 5
 
 
 def test_items_are_updated_only_when_they_differ(tmp_path: Path) -> None:

@@ -23,6 +23,12 @@ FORMAT: Final = 1
 META: Final = "features.json"
 TABLES: Final = ("events", "users", "items", "places", "categories")
 
+MEMORY: Final = "4GiB"
+"""What DuckDB may hold while a snapshot is built; beyond it, it writes beside the snapshot."""
+
+_ROWS: Final = 1 << 17
+"""Rows of a row group."""
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureRef:
@@ -83,19 +89,14 @@ def build_features(
         if (known / META).exists():
             return read_ref(known)
     with refusals("features"):
-        tables = _numeric_tables(events, items, readings, config)
-        return _kept(tables, config, out, data_version)
-
-
-def _kept(
-    tables: dict[str, pa.Table], config: FeaturesConfig, out: Path, data_version: str | None
-) -> FeatureRef:
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as folder:
-        draft = Path(folder) / "snapshot"
-        digest = _digest(config, data_version or _content(tables))
-        _write(draft, tables, digest, config)
-        _publish(draft, out / digest)
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as folder:
+            draft = Path(folder) / "snapshot"
+            draft.mkdir()
+            _write_tables(draft, events, items, readings, config)
+            digest = _digest(config, data_version or _content(draft))
+            _describe(draft, digest, config)
+            _publish(draft, out / digest)
     return read_ref(out / digest)
 
 
@@ -105,13 +106,16 @@ def read_ref(path: Path) -> FeatureRef:
     return FeatureRef(path, meta["digest"], meta["n_events"], meta["n_users"], meta["n_items"])
 
 
-def _numeric_tables(
+def _write_tables(
+    draft: Path,
     events: EventsSource,
     items: pa.Table | None,
     readings: pa.Table | None,
     config: FeaturesConfig,
-) -> dict[str, pa.Table]:
-    with duckdb.connect() as con:
+) -> None:
+    """Write the numeric tables, row group by row group; what does not fit is spilled."""
+    bounded = {"memory_limit": MEMORY, "temp_directory": str(draft.with_name("spilled"))}
+    with duckdb.connect(config=bounded) as con:
         register(con, events, items, config)
         con.execute(queries.EVENTS, {"types": list(config.event_types)})
         if con.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
@@ -122,10 +126,22 @@ def _numeric_tables(
             )
         con.execute(queries.INDICES)
         con.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
-        con.execute(queries.CATALOG)
         surroundings.join(con, readings, config.surroundings)
-        con.execute(queries.ORDERED)
-        return {name: con.table(f"out_{name}").to_arrow_table() for name in TABLES}
+        for name in TABLES:
+            reader = con.sql(queries.OUT[name]).to_arrow_reader(_ROWS)
+            _write(reader, draft / f"{name}.parquet")
+
+
+def _write(reader: pa.RecordBatchReader, path: Path) -> None:
+    """Write rows as they come, in row groups of one size, so that equal rows are equal files."""
+    with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+        waiting = reader.schema.empty_table()
+        for batch in reader:
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+            while len(waiting) >= _ROWS:
+                writer.write_table(waiting.slice(0, _ROWS))
+                waiting = waiting.slice(_ROWS)
+        writer.write_table(waiting)
 
 
 def _digest(config: FeaturesConfig, data: str) -> str:
@@ -133,30 +149,20 @@ def _digest(config: FeaturesConfig, data: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _content(tables: dict[str, pa.Table]) -> str:
-    """Digest of the tables' Arrow bytes."""
+def _content(draft: Path) -> str:
+    """Digest of the files."""
     digest = hashlib.sha256()
-    for table in tables.values():
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table.combine_chunks())
-        digest.update(sink.getvalue())
+    for name in TABLES:
+        with (draft / f"{name}.parquet").open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
-def _write(folder: Path, tables: dict[str, pa.Table], digest: str, config: FeaturesConfig) -> None:
-    folder.mkdir()
-    for name, table in tables.items():
-        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-    meta = {
-        "format": FORMAT,
-        "digest": digest,
-        "config": config.model_dump(mode="json"),
-        "n_events": len(tables["events"]),
-        "n_users": len(tables["users"]),
-        "n_items": len(tables["items"]),
-    }
-    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+def _describe(draft: Path, digest: str, config: FeaturesConfig) -> None:
+    counted = ("events", "users", "items")
+    rows = {f"n_{n}": pq.read_metadata(draft / f"{n}.parquet").num_rows for n in counted}
+    meta = {"format": FORMAT, "digest": digest, "config": config.model_dump(mode="json"), **rows}
+    (draft / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
 def _publish(draft: Path, target: Path) -> None:

@@ -66,18 +66,16 @@ CREATE TEMP TABLE places AS
 CREATE VIEW ev_place AS SELECT *, place_id AS at_place FROM ev;
 """
 
-CATALOG: Final = """
-CREATE TEMP TABLE out_users AS SELECT id FROM users ORDER BY idx;
-CREATE TEMP TABLE out_categories AS SELECT id FROM categories ORDER BY idx;
-CREATE TEMP TABLE out_places AS SELECT id, lat, lon FROM places ORDER BY idx;
-CREATE TEMP TABLE out_items AS
-    SELECT k.id, coalesce(g.idx, 0)::INTEGER AS category_idx, k.title, k.lat, k.lon
-    FROM item_known k LEFT JOIN categories g ON g.id = k.category
-    ORDER BY k.idx;
-"""
-
-ORDERED: Final = """
-CREATE TEMP TABLE out_events AS
+OUT: Final = {
+    "users": "SELECT id FROM users ORDER BY idx",
+    "categories": "SELECT id FROM categories ORDER BY idx",
+    "places": "SELECT id, lat, lon FROM places ORDER BY idx",
+    "items": """
+SELECT k.id, coalesce(g.idx, 0)::INTEGER AS category_idx, k.title, k.lat, k.lon
+FROM item_known k LEFT JOIN categories g ON g.id = k.category
+ORDER BY k.idx
+""",
+    "events": """
 SELECT u.idx::INTEGER AS user_idx,
        i.idx::INTEGER AS item_idx,
        floor(e.occurred_us / 1e6)::BIGINT AS occurred_s,
@@ -94,6 +92,10 @@ JOIN items i ON i.id = e.item_id
 LEFT JOIN places p ON p.id = e.at_place
 LEFT JOIN sessions s ON s.user_id = e.user_id AND s.session_id = e.session_id
 LEFT JOIN around ON around.user_id = e.user_id AND around.us = e.occurred_us
-ORDER BY user_idx, e.occurred_us, e.event_id;
+ORDER BY user_idx, e.occurred_us, e.event_id
+""",
+}
+"""What a snapshot holds, a file each, read row by row as it is written.
+
+Of equal instants the smaller event id comes first, so that the order is the data's own.
 """
-"""Of equal instants the smaller event id comes first, so that the order is the data's own."""

@@ -2,16 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chronotope.contracts.errors import SourceError
-from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int32, Int64
+from chronotope.contracts.eventlog import Catalog, EventLog, Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.features.build import META, TABLES
 from chronotope.features.sources import FeaturesConfig
+
+_LOG_INTS: Final = ("user_idx", "item_idx", "utc_offset_min", "place_idx", "session_idx")
 
 
 def load_features(path: Path) -> tuple[EventLog, Catalog]:
@@ -28,29 +31,30 @@ def load_features(path: Path) -> tuple[EventLog, Catalog]:
     """
     try:
         meta = json.loads((path / META).read_text(encoding="utf-8"))
-        tables = {name: pq.read_table(path / f"{name}.parquet") for name in TABLES}
         config = FeaturesConfig.model_validate(meta["config"])
+        tables = {n: pq.read_table(path / f"{n}.parquet") for n in TABLES if n != "events"}
+        log = _log(path / "events.parquet", config)
     except (OSError, ValueError, KeyError) as error:
         raise SourceError(
             "The feature snapshot cannot be read",
             received=path,
             way_out="Build it again with build_features",
         ) from error
-    return _log(tables["events"], config), _catalog(tables, config)
+    return log, _catalog(tables, config)
 
 
-def _log(events: pa.Table, config: FeaturesConfig) -> EventLog:
+def _log(path: Path, config: FeaturesConfig) -> EventLog:
+    """The log, read a column at a time: a large one then never lies in memory twice."""
+
+    def column(name: str) -> pa.Table:
+        return pq.read_table(path, columns=[name])
+
     return EventLog(
-        user_idx=_ints(events, "user_idx"),
-        item_idx=_ints(events, "item_idx"),
-        occurred_s=_instants(events),
-        utc_offset_min=_ints(events, "utc_offset_min"),
-        place_idx=_ints(events, "place_idx"),
-        session_idx=_ints(events, "session_idx"),
-        value=_floats(events, "value").astype(np.float32),
+        **{name: _ints(column(name), name) for name in _LOG_INTS},
+        occurred_s=_instants(column("occurred_s")),
+        value=_float32(column("value"), "value"),
         context={
-            name: _floats(events, name).astype(np.float32)
-            for name in (*config.context, *config.surroundings)
+            name: _float32(column(name), name) for name in (*config.context, *config.surroundings)
         },
     )
 
@@ -88,6 +92,10 @@ def _instants(table: pa.Table) -> Int64:
 def _floats(table: pa.Table, name: str) -> Float64:
     """A column with NaN for null."""
     return np.asarray(table.column(name).to_numpy(), dtype=np.float64)
+
+
+def _float32(table: pa.Table, name: str) -> Float32:
+    return np.asarray(table.column(name).to_numpy(), dtype=np.float32)
 
 
 def _with_unknown(table: pa.Table, name: str) -> Float64:

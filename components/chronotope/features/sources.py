@@ -13,8 +13,8 @@ from chronotope.contracts.errors import ConfigError, SchemaError
 from chronotope.contracts.schemas import EVENTS, ITEMS, REQUIRED
 from chronotope.features import queries
 
-EventsSource: TypeAlias = pa.Table | pads.Dataset | Sequence[str]
-"""Events as an Arrow table, as an Arrow dataset, or as paths of Parquet files."""
+EventsSource: TypeAlias = pa.Table | pads.Dataset | pa.RecordBatchReader | Sequence[str]
+"""Events as Arrow: a table, a dataset or a stream, read once; or as paths of Parquet files."""
 
 _NUMERIC: Final = (
     "BOOLEAN",
@@ -68,7 +68,7 @@ def register(
         ConfigError: A context column is missing or not numeric.
     """
     con.execute("SET TimeZone = 'UTC'")
-    if isinstance(events, pa.Table | pads.Dataset):
+    if isinstance(events, pa.Table | pads.Dataset | pa.RecordBatchReader):
         con.register("source", events)
     else:
         con.read_parquet(list(events), union_by_name=True).create_view("source")

@@ -166,6 +166,13 @@ class Lake:
         wanted = pa.schema(opened.schema().to_arrow())
         return opened.to_pyarrow_dataset(schema=wanted)
 
+    def reader(
+        self, table: str, version: int, keep: npt.NDArray[np.bool_] | None = None
+    ) -> pa.RecordBatchReader:
+        """A version's rows batch by batch, in the order of ``dataset``; only those to keep."""
+        rows = self.dataset(table, version)
+        return stream(rows, rows.schema, keep)
+
     def files(self, table: str, version: int | None = None) -> list[str]:
         """Paths of the Parquet files of a version, for DuckDB's ``read_parquet``."""
         return [unquote(uri) for uri in self._open(table, version).file_uris()]

@@ -31,4 +31,7 @@ class TrainingConfig(BaseModel):
         1_000, ge=1, description="Popular, and again random, items beside a batch's own."
     )
     n_together: int = Field(8, ge=1, description="Targets of one user that share a batch.")
+    n_processes: int = Field(
+        1, ge=1, le=64, description="Processes that share each batch; a core each or more."
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random.")

@@ -14,6 +14,9 @@ from chronotope.training.prequential import Example, RoundBatches
 EPOCHS_APART = 10_007
 """Epochs after which one seed's dropout would meet the next one's."""
 
+RANKS_APART = 1_000_000_007
+"""Processes that train together draw their dropout apart."""
+
 SIDE_WEIGHT = 0.2
 """Weight of *when* and *where* beside *what*."""
 
@@ -40,24 +43,25 @@ class NextEventModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Order the batches and seed dropout by the epoch, the same when it is resumed."""
-        torch.manual_seed(EPOCHS_APART * self.config.seed + self.current_epoch)
+        seed = EPOCHS_APART * self.config.seed + self.current_epoch
+        torch.manual_seed(seed + RANKS_APART * self.global_rank)
         batches = self.trainer.train_dataloader
         if isinstance(batches, RoundBatches):
             batches.set_epoch(self.current_epoch)
 
     def training_step(self, example: Example, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Loss of one batch."""
-        return self._loss(example)[0]
+        return example.weight * self._loss(example)[0]
 
     def validation_step(self, example: Example, batch_idx: int) -> None:  # noqa: ARG002
         """Collect the loss of *what* on later time."""
-        self.later.append(self._loss(example)[1]["what"].detach())
+        self.later.append(example.weight * self._loss(example)[1]["what"].detach())
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean later loss and report it to the tracker."""
-        loss = torch.stack(self.later).mean()
+        loss = self.trainer.strategy.reduce(torch.stack(self.later).mean(), reduce_op="mean")
         self.later.clear()
-        self.log("later_loss", loss, prog_bar=True)
+        self.log("later_loss", loss, prog_bar=True, sync_dist=True)
         if self.tracker is not None and not self.trainer.sanity_checking:
             self.tracker.metrics({"later_loss": float(loss)}, step=self.current_epoch)
 

@@ -37,7 +37,11 @@ class Round:
 
 
 class Example(NamedTuple):
-    """One step's input: B queries, their priors and what came next."""
+    """One step's input: B queries, their priors and what came next.
+
+    ``weight`` makes the mean over the rows of this process, averaged over all processes
+    that share the step, the mean over all rows.
+    """
 
     batch: Batch
     priors: Priors
@@ -45,7 +49,22 @@ class Example(NamedTuple):
     hours: Tensor
     place: Tensor
     candidates: Candidates | None
-    stretches: Stretches | None
+    stretches: Stretches | None = None
+    weight: float = 1.0
+
+    def shared(self, rank: int, n: int) -> "Example":
+        """The rows that one of n processes takes; one row without weight where none is left."""
+        rows = torch.arange(len(self.item)).tensor_split(n)[rank]
+        weight = n * len(rows) / len(self.item)
+        mine = rows if len(rows) else torch.zeros(1, dtype=torch.int64)
+        return self._replace(
+            batch=Batch(*(of[mine] for of in self.batch)),
+            item=self.item[mine],
+            hours=self.hours[mine],
+            place=self.place[mine],
+            stretches=None if self.stretches is None else self.stretches.of(mine),
+            weight=weight,
+        )
 
 
 def make_rounds(
@@ -133,6 +152,7 @@ class RoundBatches:
         self.reads, self.train = reads, train
         self.starts = (log.user_start(), log.basket_start())
         self.epoch = 0
+        self.share = (0, 1)  # which of how many processes takes its rows of each batch
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -154,7 +174,8 @@ class RoundBatches:
         ]
         order = rng.permutation(len(plan)) if self.train else range(len(plan))
         for at in order:
-            yield self._example(*plan[at], rng)
+            example = self._example(*plan[at], rng)
+            yield example if self.share == (0, 1) else example.shared(*self.share)
 
     def _chunks(
         self, positions: npt.NDArray[np.int64], rng: np.random.Generator

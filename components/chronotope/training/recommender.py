@@ -1,22 +1,14 @@
 """The product's model behind the ``Recommender`` protocol."""
 
-import logging
 import tempfile
-import warnings
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Self
+from typing import Self
 
 import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    RichProgressBar,
-)
 
 from chronotope.artifact.onnx_recommender import Answers
 from chronotope.contracts.errors import ArtifactError, ChronotopeError
@@ -30,6 +22,8 @@ from chronotope.models.priors import Priors, count_priors
 from chronotope.training.config import TrainingConfig
 from chronotope.training.module import NextEventModule
 from chronotope.training.prequential import Round, RoundBatches, make_rounds, new_targets
+from chronotope.training.together import run_together
+from chronotope.training.trainer import Job, make_trainer
 
 
 class ChronotopeRecommender:
@@ -210,14 +204,11 @@ class ChronotopeRecommender:
         folder: Path,
     ) -> Path:
         """Train until later time no longer improves; returns the best checkpoint."""
-        keep = ModelCheckpoint(folder, "best", monitor="later_loss", save_last=True)
-        stop = EarlyStopping("later_loss", patience=self.training.patience)
-        trainer = _trainer([keep, stop], self.training.max_epochs, progress=self.progress)
         last = folder / "last.ckpt"
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
-            trainer.fit(module, train, valid, ckpt_path=last if last.exists() else None)
-        return Path(keep.best_model_path)
+        job = Job(module, train, valid, folder, last if last.exists() else None)
+        if self.training.n_processes == 1:
+            return job.run(progress=self.progress)
+        return run_together(job, self.training.n_processes, progress=self.progress)
 
 
 def fine_tuned(
@@ -227,25 +218,10 @@ def fine_tuned(
     config = batches.config
     gentle = config.model_copy(update={"learning_rate": step_share * config.learning_rate})
     module = NextEventModule(net, gentle, n_steps=len(batches))
-    trainer = _trainer([], 1, progress=progress, limit_val_batches=0, enable_checkpointing=False)
+    trainer = make_trainer(
+        [], 1, progress=progress, limit_val_batches=0, enable_checkpointing=False
+    )
     net.train()
     trainer.fit(module, batches, batches)
     net.eval()
     return net
-
-
-def _trainer(
-    callbacks: list[Callback], max_epochs: int, *, progress: bool, **options: Any
-) -> lightning.Trainer:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    return lightning.Trainer(
-        max_epochs=max_epochs,
-        accelerator="cpu",
-        gradient_clip_val=1.0,
-        callbacks=[*callbacks, RichProgressBar()] if progress else callbacks,
-        logger=False,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        **options,
-    )
