@@ -164,7 +164,7 @@ def _networks(
         yield "sparse", prune_weights(source.net, config.pruned_weights, fine_tune)
     if fine_tune is not None and config.pruned_units > 0:
         yield "narrow", prune_units(source.net, config.pruned_units, fine_tune)
-    if examples is not None:
+    if examples is not None and config.student:
         student = make_student(
             source.net,
             source.catalog,
