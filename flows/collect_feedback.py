@@ -173,8 +173,8 @@ def learn(decision: dict[str, Any], settings: TrainSettings, params: dict[str, A
     features, run = Path(plan["features"]), Path(plan["run"])
     if decision["mode"] == "full":
         return fit.fn(features, settings, run, params)
-    champion = Path(plan["champion_run"]) / "model.pt"
-    return Path(once(run, "learn_on", lambda: learn_on(features, run, champion)))
+    champion, earlier = Path(plan["champion_run"]) / "model.pt", Path(plan["champion_features"])
+    return Path(once(run, "learn_on", lambda: learn_on(features, run, champion, earlier)))
 
 
 @task(**TASK)

@@ -25,9 +25,11 @@ from chronotope.steps.settings import TrainSettings
 HOUR = 3_600
 
 
-def snapshot(root: Path, n: int = 1_000, *, more: str = "", category: str = "a") -> Path:
+def snapshot(
+    root: Path, n: int = 1_000, *, n_items: int = 7, more: str = "", category: str = "a"
+) -> Path:
     """An event an hour by ten users over seven items."""
-    items = [f"i{k % 7}" for k in range(n - 1)] + [more or "i0"]
+    items = [f"i{k % n_items}" for k in range(n - 1)] + [more or "i0"]
     at = pa.array([k * HOUR * 1_000_000 for k in range(n)], pa.timestamp("us", tz="UTC"))
     plain = {"event_id": [f"e{k}" for k in range(n)], "item_id": items, "event_type": ["x"] * n}
     plain |= {"user_id": [f"u{k % 10}" for k in range(n)], "category": [category] * n}
@@ -68,7 +70,7 @@ def test_what_teaches_is_what_a_retraining_adds(tmp_path: Path, until: int) -> N
     assert n_teaching(log, folds, until * HOUR) == len(added)
 
 
-def test_a_network_learns_on_only_over_its_own_catalogue(tmp_path: Path) -> None:
+def test_a_network_learns_on_unless_much_is_new(tmp_path: Path) -> None:
     then, trained = snapshot(tmp_path), tmp_path / "model.pt"
 
     def why(now: Path, then: Path) -> str:
@@ -78,9 +80,11 @@ def test_a_network_learns_on_only_over_its_own_catalogue(tmp_path: Path) -> None
     trained.touch()
     assert "not kept" in why(then, tmp_path / "gone")
     assert why(snapshot(tmp_path, 1_100), then) == ""
-    assert why(snapshot(tmp_path, more="new"), then) == "1 new items"
-    assert why(then, snapshot(tmp_path, more="new")).startswith("items were")
-    assert why(snapshot(tmp_path, category="b"), then) == "1 new categories"
+    assert why(snapshot(tmp_path, more="new"), then) == "1 of 8 items are new"
+    many = snapshot(tmp_path, n_items=30)
+    assert why(snapshot(tmp_path, n_items=30, more="new"), many) == ""
+    assert why(then, snapshot(tmp_path, more="new")) == ""
+    assert why(snapshot(tmp_path, category="b"), then) == "1 of 1 categories are new"
 
 
 def test_parameters_are_taken_over_from_a_search_or_a_successor(tmp_path: Path) -> None:

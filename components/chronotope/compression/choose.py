@@ -39,6 +39,9 @@ class CompressionConfig(BaseModel):
     pruned_units: float = Field(
         0.5, ge=0.0, lt=1.0, description="Share of hidden units removed; 0 skips it."
     )
+    student: bool = Field(
+        True, description="Distil a smaller network; costs a short training and an export."
+    )
     student_history_len: int = Field(
         64, ge=4, le=4096, description="Events the distilled student reads."
     )

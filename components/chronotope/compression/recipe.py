@@ -73,8 +73,9 @@ def fixed_recipes(config: CompressionConfig, history_len: int) -> tuple[Recipe, 
         networks.append(Recipe(zero_weights=config.pruned_weights))
     if config.pruned_units > 0:
         networks.append(Recipe(network="narrow", removed_units=config.pruned_units))
-    read = min(config.student_history_len, history_len)
-    networks.append(Recipe(network="student", history_len=read, n_hidden=config.student_hidden))
+    if config.student:
+        read = min(config.student_history_len, history_len)
+        networks.append(Recipe(network="student", history_len=read, n_hidden=config.student_hidden))
     variants: tuple[Variant, ...] = ("float32", *(v for v in config.variants if v != "float32"))
     return tuple(
         network.model_copy(update={"variant": variant})

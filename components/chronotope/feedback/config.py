@@ -18,7 +18,7 @@ class FeedbackConfig(BaseModel):
     mode: Mode = Field(
         "auto",
         description="warm: one pass over what it was not trained on; full: from scratch with "
-        "the champion's parameters; auto: warm if items and places are those it knows",
+        "the champion's parameters; auto: warm unless a tenth of the items is new to it",
     )
     min_rows: int = Field(
         500, ge=1, description="So many new events of users with a past are enough to retrain"

@@ -96,7 +96,8 @@ def weigh(
     Returns:
         ``action``, ``mode``, ``reasons``; ``shift``: what was measured; ``champion``,
         ``learned_version`` (None without), ``version``, and ``plan``: what a retraining
-        starts from (``features``, ``run``, ``champion_run``, ``after_s``). JSON-able.
+        starts from (``features``, ``run``, ``champion_run``, ``champion_features``,
+        ``after_s``). JSON-able.
     """
     mark = read_watermark(mark_path(workspace, dataset))
     king = reigning(open_store(workspace.mlruns), workspace, dataset)
@@ -158,6 +159,7 @@ def _plan(king: Reigning, features: Path, mode: str, workspace: Workspace) -> di
         "features": str(features),
         "run": str(run),
         "champion_run": str(king.run),
+        "champion_features": str(king.features),
         "after_s": king.trained_until_s,
     }
 

@@ -24,6 +24,9 @@ from chronotope.training.recommender import ChronotopeRecommender
 PARAMETERS: Final = ("tune_parameters", "take_parameters")
 """Steps whose results hold a training's parameters: a search, or a retraining."""
 
+MOST_NEW: Final = 0.1
+"""Share of the items, or of the categories, that may be new to a network that learns on."""
+
 LATEST: Final = 0.99
 """Share of the events beyond which too few are left to judge on."""
 
@@ -108,10 +111,10 @@ def _result(run: Path, step: str) -> dict[str, Any] | None:
 
 
 def why_not_warm(now: Catalog, earlier: Path, trained: Path) -> str:
-    """Why a network cannot learn on over a newer catalogue; "" if it can.
+    """Why a network should not learn on over a newer catalogue; "" if it can.
 
-    Its embeddings belong to items, places and categories: if those changed, it has no
-    rows for the new ones.
+    What it learned of an item or a category goes along by id. New ones start as the mean
+    of the others, which is no start where they are many.
 
     Args:
         now: The newer catalogue.
@@ -121,20 +124,18 @@ def why_not_warm(now: Catalog, earlier: Path, trained: Path) -> str:
     if not trained.is_file() or not earlier.is_dir():
         return "its trained network or its data are not kept here any more"
     _, then = load_features(earlier)
-    changed = {name: _added(getattr(now, name), getattr(then, name)) for name in _NAMED}
-    told = [f"{n:,} new {name}" for name, n in changed.items() if n]
-    if told:
-        return ", ".join(told)
-    return "" if _same(now, then) else "items were taken out, or have other categories"
+    many = [_many(getattr(now, name), getattr(then, name), name) for name in _LEARNED]
+    return ", ".join(filter(None, many))
 
 
-def learn_on(features: Path, run: Path, trained: Path) -> str:
+def learn_on(features: Path, run: Path, trained: Path, earlier: Path) -> str:
     """One warm pass over what came since, up to the holdout; keeps the model.
 
     Args:
-        features: Feature snapshot, of the catalogue that the network knows.
+        features: Feature snapshot; its catalogue may have grown.
         run: Folder of this retraining, with its folds.
         trained: The champion's network.
+        earlier: The snapshot that it was trained on.
 
     Returns:
         Path of the file that ``ChronotopeRecommender.load`` reads.
@@ -145,20 +146,19 @@ def learn_on(features: Path, run: Path, trained: Path) -> str:
     log, catalog = load_features(features)
     if not trained.is_file():
         raise ArtifactError("The champion's network is missing", received=trained)
-    model = ChronotopeRecommender.load(trained, catalog)
+    model = ChronotopeRecommender.load(trained, load_features(earlier)[1])
+    model.adopt(log, catalog)
     model.update(log.before(frozen_folds(run).holdout.train_end_s))
     path = run / "model.pt"
     model.save(path)
     return str(path)
 
 
-_NAMED: Final = ("items", "places", "categories")
+_LEARNED: Final = ("items", "categories")
+"""Ids that a network may have learned a row each of."""
 
 
-def _added(now: IdMap, then: IdMap) -> int:
-    return int((then.index(now.ids) == 0).sum())
-
-
-def _same(now: Catalog, then: Catalog) -> bool:
-    ids = all(getattr(now, n).ids.equals(getattr(then, n).ids) for n in _NAMED)
-    return ids and bool((now.item_category == then.item_category).all())
+def _many(now: IdMap, then: IdMap, name: str) -> str:
+    """How many ids are new, if they are more than may join a network; else ""."""
+    n_new, n_all = int((then.index(now.ids) == 0).sum()), len(now.ids)
+    return f"{n_new:,} of {n_all:,} {name} are new" if n_new > MOST_NEW * n_all else ""

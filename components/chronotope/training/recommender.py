@@ -22,6 +22,7 @@ from chronotope.models.priors import Priors, count_priors
 from chronotope.training.config import TrainingConfig
 from chronotope.training.module import NextEventModule
 from chronotope.training.prequential import Round, RoundBatches, make_rounds, new_targets
+from chronotope.training.regrow import regrown
 from chronotope.training.together import run_together
 from chronotope.training.trainer import Job, make_trainer
 
@@ -120,6 +121,20 @@ class ChronotopeRecommender:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
         self._priors = count_priors(log, self._catalog)
         self._seen_until_s = max(self._seen_until_s, int(log.occurred_s.max(initial=0)))
+
+    def adopt(self, log: EventLog, catalog: Catalog) -> None:
+        """Answer in another catalogue from now on: ids are kept, new ones start as the mean.
+
+        Args:
+            log: Events in the indices of that catalogue; the priors are counted anew from
+                those that were known.
+            catalog: The catalogue.
+        """
+        if self._catalog is None:
+            raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
+        self._net = regrown(self.net, self._catalog, catalog)
+        self._catalog = catalog
+        self._priors = count_priors(log.before(self._seen_until_s + 1), catalog)
 
     def update(self, log: EventLog) -> None:
         """Learn from what came since the last look, warm, then observe it.
