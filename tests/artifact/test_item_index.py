@@ -12,7 +12,7 @@ from chronotope.compression.build_index import IndexConfig, build_index
 from chronotope.contracts.errors import ArtifactError, ConfigError, DataError
 from chronotope.contracts.eventlog import Float32
 
-N, D, N_GROUPS = 3000, 12, 7
+N, D, N_GROUPS = 5000, 12, 7
 
 
 def made(seed: int = 0) -> tuple[Float32, ItemIndex]:
