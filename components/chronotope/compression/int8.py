@@ -1,4 +1,4 @@
-"""Variants of one exported graph: bytes instead of floats, by ONNX Runtime."""
+"""Variants of one exported graph: bytes, half bytes and codes instead of floats."""
 
 import logging
 import warnings
@@ -10,10 +10,18 @@ from typing import Literal
 
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from chronotope.compression.codes import Coding, pack_tables
 from chronotope.compression.tables import TablePrecision, narrow_tables
 
 Variant = Literal[
-    "float32", "exact_tables", "fp16_tables", "int8_tables", "int8_matmul", "int8_gather"
+    "float32",
+    "exact_tables",
+    "fp16_tables",
+    "int8_tables",
+    "int8_matmul",
+    "int8_gather",
+    "int4_gather",
+    "pq_gather",
 ]
 
 _PRECISION: dict[Variant, TablePrecision] = {
@@ -25,6 +33,7 @@ _OPERATORS: dict[Variant, list[str]] = {
     "int8_matmul": ["MatMul"],
     "int8_gather": ["MatMul", "Gather"],
 }
+_CODING: dict[Variant, Coding] = {"int4_gather": "int4", "pq_gather": "pq"}
 
 
 def derive(source: Path, target: Path, variant: Variant) -> None:
@@ -36,12 +45,18 @@ def derive(source: Path, target: Path, variant: Variant) -> None:
         variant: ``float32`` copies; ``*_tables`` stores tables in fewer bits
             (``exact_tables`` loses nothing); ``int8_matmul`` computes products with
             weights in bytes and stores tables in float16; ``int8_gather`` also keeps
-            learned embeddings in bytes.
+            learned embeddings in bytes; ``int4_gather`` and ``pq_gather`` keep tables of many
+            rows in half bytes or codes, and the others in float16.
     """
     if variant == "float32":
         target.write_bytes(source.read_bytes())
     elif variant in _PRECISION:
         narrow_tables(source, target, _PRECISION[variant])
+    elif variant in _CODING:
+        with TemporaryDirectory() as scratch:
+            packed = Path(scratch) / "packed.onnx"
+            pack_tables(source, packed, _CODING[variant])
+            narrow_tables(packed, target, "float16")
     else:
         _quantise(source, target, _OPERATORS[variant])
 

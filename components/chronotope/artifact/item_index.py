@@ -1,0 +1,329 @@
+"""The best items of a large catalogue, found over codes of a few bytes an item.
+
+Items lie in blocks of alike ones of one group (a category, say). Item i of block j has m codes,
+
+    score(q, i) = <q', centre_j> + g_group(j) + sum_m T_m[code_im],  T_m[c] = <q'_m, word_mc>
+
+with q' the query in the index's own axes. Blocks are opened in the order of the bound
+
+    bound_j = <q', centre_j> + g_group(j) + sum_m min(max_c T_m[c], |q'_m| radius_jm)
+
+until none is above the k-th best so far: the answer is that of scoring every item.
+
+Source:
+    Jégou et al. (2011), Product Quantization for Nearest Neighbor Search; Petrov et al. (2024),
+    Efficient Inference of Sub-Item Id-based Sequential Recommendation Models with Millions of
+    Items (PQTopK); Petrov et al. (2025), Efficient Recommendation with Millions of Items by
+    Dynamic Pruning of Sub-Item Embeddings (RecJPQPrune).
+"""
+
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chronotope.contracts.errors import ArtifactError, DataError
+from chronotope.contracts.eventlog import Float32, Int32, Int64
+
+N_WORDS = 256
+"""Centroids of a code book: one byte a code."""
+
+FIRST_ITEMS = 4096
+"""Items scored before the first look at the bounds; each further look scores twice as many."""
+
+ROUNDING = np.float32(2e-5)
+"""Share of the terms of a bound that float32 may lose; added to it, so that it stays one."""
+
+
+class Extra(NamedTuple):
+    """Exact scores that some items get beside those of the codes.
+
+    Attributes:
+        item_idx: Items, each at most once, int64, shape (E,).
+        score: float32, shape (E,).
+    """
+
+    item_idx: Int64
+    score: Float32
+
+
+class Found(NamedTuple):
+    """The best items, best first; of equal scores the smaller index first.
+
+    Attributes:
+        item_idx: int64, shape (k,), fewer if there are fewer items.
+        score: float32, shape (k,).
+        n_scored: Items whose codes were looked at.
+    """
+
+    item_idx: Int64
+    score: Float32
+    n_scored: int
+
+
+class _Asked(NamedTuple):
+    """A query, looked up: tables of pairs of codes, and each block's centre and bound."""
+
+    table: Float32  # (m / 2, N_WORDS ** 2)
+    centre: Float32  # (J,)
+    bound: Float32  # (J,)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemIndex:
+    """Codes of n items in J blocks; made by ``chronotope.compression.build_index``.
+
+    Attributes:
+        axes: Takes a query to the index's axes, shape (D', D), D' >= D.
+        centre: Middle of each block, float16, shape (J, D').
+        start: First position of each block, shape (J + 1,).
+        group: Group of each block, shape (J,).
+        radius: Longest code vector in each block and part, float32, shape (J, m).
+        words: Code books, float16, shape (m, N_WORDS, D' / m).
+        codes: uint8, shape (n, m), in the order of blocks; m is even.
+        item: Item at each position, int32, shape (n,), increasing within a block.
+    """
+
+    axes: Float32
+    centre: npt.NDArray[np.float16]
+    start: Int32
+    group: Int32
+    radius: Float32
+    words: npt.NDArray[np.float16]
+    codes: npt.NDArray[np.uint8]
+    item: Int32
+    _centre: Float32 = field(init=False, repr=False, compare=False)
+    _words: Float32 = field(init=False, repr=False, compare=False)
+    _pairs: npt.NDArray[np.uint16] = field(init=False, repr=False, compare=False)
+    _position: Int32 = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together.
+
+        Raises:
+            ArtifactError: They do not.
+        """
+        _check(self)
+        position = np.full(int(self.item.max(initial=0)) + 1, -1, np.int32)
+        position[self.item] = np.arange(len(self.item), dtype=np.int32)
+        pairs = np.ascontiguousarray(self.codes).view("<u2")
+        for name, value in {
+            "_centre": self.centre.astype(np.float32),
+            "_words": self.words.astype(np.float32),
+            "_pairs": pairs,
+            "_position": position,
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self.item)
+
+    @property
+    def n_groups(self) -> int:
+        """Groups that scores are asked for."""
+        return int(self.group.max(initial=0)) + 1
+
+    def top_k(
+        self,
+        query: Float32,
+        k: int,
+        *,
+        group: Float32 | None = None,
+        extra: Extra | None = None,
+        slack: float = 0.0,
+    ) -> Found:
+        """The k items with the highest scores.
+
+        Args:
+            query: Shape (D,).
+            k: Number of items, at least 1.
+            group: Score of each group, shape (>= n_groups,); none counts as zero.
+            extra: Exact scores on top for some items; those not in the index are left out.
+            slack: 0 finds the exact best. Otherwise no item left out scores more than this
+                above the last one found, for less work.
+
+        Raises:
+            DataError: The query, k or an extra score is no number that can be ranked by.
+        """
+        if k < 1 or slack < 0:
+            raise DataError("k must be 1 or more and slack not negative", received=(k, slack))
+        asked = self._ask(query, group)
+        added = self._known(extra)
+        found = _best(added.item_idx, self._of(asked, added.item_idx) + added.score, k)
+        order = np.argsort(-asked.bound, kind="stable")
+        ahead = np.cumsum(np.diff(self.start)[order])
+        done, n_scored, step = 0, 0, FIRST_ITEMS
+        while done < len(order):
+            if len(found[0]) == k:
+                least = np.float32(found[1][-1] + slack)
+                worth = int(np.searchsorted(-asked.bound[order], -least, side="right"))
+            else:
+                worth = len(order)
+            until = min(worth, int(np.searchsorted(ahead, n_scored + step)) + 1)
+            if until <= done:
+                break
+            items, scores = self._score(asked, order[done:until])
+            n_scored, done, step = n_scored + len(items), until, 2 * step
+            found = _merge(found, items, scores, added.item_idx, k)
+        return Found(found[0].astype(np.int64), found[1], n_scored)
+
+    def scores(self, query: Float32, *, group: Float32 | None = None) -> Float32:
+        """Scores of all items, shape (highest index + 1,); -inf where there is no item."""
+        every = np.full(len(self._position), -np.inf, np.float32)
+        items, scores = self._score(self._ask(query, group), np.arange(len(self.group)))
+        every[items] = scores
+        return every
+
+    def vectors(self, item_idx: npt.NDArray[np.integer[Any]]) -> Float32:
+        """What the codes say of items, in the query's axes; zeros for unknown ones, (..., D)."""
+        at = self._at(item_idx)
+        block = np.searchsorted(self.start, at, side="right") - 1
+        words = self._words[np.arange(self.codes.shape[1]), self.codes[at]]  # (..., m, s)
+        told = self._centre[block] + words.reshape(*at.shape, -1)
+        return np.where((at >= 0)[..., None], told @ self.axes, np.float32(0.0))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that ``save`` writes, but for a few of headers."""
+        return sum(array.nbytes for array in self._stored().values())
+
+    def save(self, path: Path) -> None:
+        """Write one file of plain arrays; no pickle."""
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **self._stored())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ArtifactError: It is missing, damaged or something else.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                told = {name: stored[name] for name in stored.files}
+            return cls(item=_in_blocks(told.pop("block"), told["start"]), **told)
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ArtifactError(
+                "The index of items cannot be read",
+                received=f"{path}: {error}",
+                way_out="Download the version again, or train again",
+            ) from error
+
+    def _stored(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays of the file: the block of each item says where it lies, in fewer bytes."""
+        n_blocks = len(self.group)
+        block = np.full(len(self._position), n_blocks, np.min_scalar_type(n_blocks))
+        block[self.item] = np.repeat(np.arange(n_blocks), np.diff(self.start))
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name != "item"}
+        return plain | {"block": block}
+
+    def _ask(self, query: Float32, group: Float32 | None) -> _Asked:
+        q = self.axes @ np.asarray(query, np.float32)
+        told = np.zeros(self.n_groups, np.float32) if group is None else group
+        if not np.isfinite(q).all() or len(told) < self.n_groups or np.isnan(told).any():
+            raise DataError("A query must be finite, with one score for each group")
+        parts = q.reshape(len(self.words), -1)  # (m, s)
+        each = np.matmul(self._words, parts[:, :, None])[:, :, 0]  # (m, N_WORDS)
+        centre = self._centre @ q + told[self.group]
+        length = np.sqrt(np.square(parts).sum(1))
+        most = np.minimum(each.max(1), self.radius * length).sum(1)
+        margin = ROUNDING * (np.abs(centre) + np.abs(each).max(1).sum())
+        table = (each[1::2, :, None] + each[::2, None, :]).reshape(len(each) // 2, -1)
+        return _Asked(table, centre, centre + most + margin)
+
+    def _score(self, asked: _Asked, blocks: Int64) -> tuple[Int32, Float32]:
+        """Items of some blocks, at least one, and their scores."""
+        begin, end = self.start[blocks], self.start[blocks + 1]
+        runs = list(zip(begin.tolist(), end.tolist(), strict=True))
+        pairs = np.concatenate([self._pairs[a:b] for a, b in runs])
+        items = np.concatenate([self.item[a:b] for a, b in runs])
+        scores = _looked_up(asked.table, pairs)
+        scores += np.repeat(asked.centre[blocks], end - begin)
+        return items, scores
+
+    def _of(self, asked: _Asked, item_idx: Int64) -> Float32:
+        """Scores of single items of the index."""
+        at = self._at(item_idx)
+        scores = _looked_up(asked.table, self._pairs[at])
+        scores += asked.centre[np.searchsorted(self.start, at, side="right") - 1]
+        return scores
+
+    def _at(self, item_idx: npt.NDArray[np.integer[Any]]) -> Int32:
+        """Position of items, -1 for those that are not in the index."""
+        inside = (item_idx >= 0) & (item_idx < len(self._position))
+        at: Int32 = np.where(inside, self._position[np.where(inside, item_idx, 0)], np.int32(-1))
+        return at
+
+    def _known(self, extra: Extra | None) -> Extra:
+        """Extra scores of items of the index, by increasing item."""
+        if extra is None:
+            return Extra(np.empty(0, np.int64), np.empty(0, np.float32))
+        if np.isnan(extra.score).any() or len(np.unique(extra.item_idx)) < len(extra.item_idx):
+            raise DataError("Extra scores must be numbers, one an item")
+        order = np.argsort(extra.item_idx)
+        order = order[self._at(extra.item_idx[order]) >= 0]
+        return Extra(extra.item_idx[order], extra.score[order].astype(np.float32))
+
+
+def _looked_up(table: Float32, pairs: npt.NDArray[np.uint16]) -> Float32:
+    """Sums over the tables of the entries that pairs of codes name, shape (N,)."""
+    scores: Float32 = table[0].take(pairs[:, 0])
+    for part in range(1, len(table)):
+        scores += table[part].take(pairs[:, part])
+    return scores
+
+
+def _best(items: npt.NDArray[Any], scores: Float32, k: int) -> tuple[Int64, Float32]:
+    order = np.lexsort((items, -scores))[:k]
+    return items[order].astype(np.int64), scores[order]
+
+
+def _merge(
+    found: tuple[Int64, Float32], items: Int32, scores: Float32, added: Int64, k: int
+) -> tuple[Int64, Float32]:
+    """The best of what was found and of further items, without those that were added before."""
+    least = found[1][-1] if len(found[1]) == k else -np.inf
+    if len(scores) > 4 * k + len(added):  # the k-th best of the rest; the added ones come extra
+        n_top = k + len(added)
+        least = max(least, np.partition(scores, len(scores) - n_top)[len(scores) - n_top])
+    rows = np.flatnonzero(scores >= least)
+    at = np.minimum(np.searchsorted(added, items[rows]), max(0, len(added) - 1))
+    if len(added):
+        rows = rows[added[at] != items[rows]]
+    return _best(np.append(found[0], items[rows]), np.append(found[1], scores[rows]), k)
+
+
+def _in_blocks(block: npt.NDArray[Any], start: Int32) -> Int32:
+    """Items in the order of blocks, from the block of each item."""
+    order = np.argsort(block, kind="stable")[: int(start[-1])]
+    return order.astype(np.int32)
+
+
+def _check(index: ItemIndex) -> None:
+    n_blocks, n, m = len(index.group), len(index.item), index.codes.shape[-1]
+    width = len(index.axes)
+    fits = (
+        m % 2 == 0
+        and index.codes.shape == (n, m)
+        and index.codes.dtype == np.uint8
+        and index.centre.shape == (n_blocks, width)
+        and index.radius.shape == (n_blocks, m)
+        and index.words.shape == (m, N_WORDS, width // m)
+        and index.start.shape == (n_blocks + 1,)
+        and index.start[0] == 0
+        and index.start[-1] == n
+        and (np.diff(index.start) >= 0).all()
+        and index.item.min(initial=0) >= 0
+        and index.group.min(initial=0) >= 0
+    )
+    if not fits:
+        raise ArtifactError(
+            "The arrays of the index do not belong together",
+            received={f.name: getattr(index, f.name).shape for f in fields(index) if f.init},
+            way_out="Download the version again, or train again",
+        )

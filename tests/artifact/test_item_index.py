@@ -1,0 +1,165 @@
+"""The pruned search answers as scoring every item does, and refuses what it cannot read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chronotope.artifact.item_index import Extra, Found, ItemIndex
+from chronotope.compression.build_index import IndexConfig, build_index
+from chronotope.contracts.errors import ArtifactError, ConfigError, DataError
+from chronotope.contracts.eventlog import Float32
+
+N, D, N_GROUPS = 5000, 12, 7
+
+
+def made(seed: int = 0) -> tuple[Float32, ItemIndex]:
+    draw = np.random.default_rng(seed)
+    group = draw.integers(0, N_GROUPS, N + 1).astype(np.int32)
+    middle = draw.normal(size=(N_GROUPS * 10, D))
+    vectors = middle[group * 10 + draw.integers(0, 10, N + 1)] + draw.normal(size=(N + 1, D)) / 3
+    vectors[100:110] = vectors[100]  # equals, to be told apart by their index
+    group[100:110] = group[100]
+    config = IndexConfig(n_codes=4, block_items=16, n_rounds=4)
+    return vectors.astype(np.float32), build_index(
+        vectors.astype(np.float32), group=group, config=config
+    )
+
+
+VECTORS, INDEX = made()
+
+
+def brute(
+    query: Float32, k: int, group: Float32 | None = None, extra: Extra | None = None
+) -> Found:
+    scores = INDEX.scores(query, group=group)
+    if extra is not None:
+        known = (extra.item_idx > 0) & (extra.item_idx <= N)
+        scores[extra.item_idx[known]] += extra.score[known]
+    order = np.lexsort((np.arange(len(scores)), -scores))[:k]
+    order = order[scores[order] > -np.inf]
+    return Found(order, scores[order], N)
+
+
+def same(one: Found, other: Found) -> bool:
+    return np.array_equal(one.item_idx, other.item_idx) and np.array_equal(one.score, other.score)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 60), size=st.sampled_from([0.0, 1e-3, 1.0, 50]))
+def test_pruning_changes_nothing(seed: int, k: int, size: float) -> None:
+    draw = np.random.default_rng(seed)
+    query = (size * draw.normal(size=D)).astype(np.float32)
+    group = draw.normal(size=N_GROUPS).astype(np.float32)
+    items = draw.choice(N + 50, draw.integers(0, 300), replace=False)
+    extra = Extra(items, draw.normal(size=len(items)).astype(np.float32) * 3)
+    assert same(INDEX.top_k(query, k), brute(query, k))
+    told = INDEX.top_k(query, k, group=group, extra=extra)
+    assert same(told, brute(query, k, group, extra))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), slack=st.floats(0, 5))
+def test_what_slack_leaves_out_is_not_better_by_more(seed: int, slack: float) -> None:
+    query = np.random.default_rng(seed).normal(size=D).astype(np.float32)
+    found, every = INDEX.top_k(query, 10, slack=slack), INDEX.scores(query)
+    every[found.item_idx] = -np.inf
+    assert every.max() <= np.float32(found.score[-1] + slack)
+    assert found.n_scored <= INDEX.top_k(query, 10).n_scored
+
+
+def test_a_query_that_knows_what_it_wants_opens_few_blocks() -> None:
+    found = INDEX.top_k(10 * VECTORS[5], 3)
+    assert found.n_scored < N
+
+
+def test_all_equal_scores_give_the_smallest_indices() -> None:
+    found = INDEX.top_k(np.zeros(D, np.float32), 5)
+    assert found.item_idx.tolist() == [1, 2, 3, 4, 5]
+    assert found.score.tolist() == [0.0] * 5
+
+
+def test_more_than_all_items_can_be_asked_for() -> None:
+    assert sorted(INDEX.top_k(VECTORS[3], N + 9).item_idx.tolist()) == list(range(1, N + 1))
+
+
+def test_an_item_shut_out_by_an_extra_score_comes_last() -> None:
+    query = VECTORS[7]
+    best = int(INDEX.top_k(query, 1).item_idx[0])
+    shut = Extra(np.array([best]), np.array([-np.inf], np.float32))
+    assert best not in INDEX.top_k(query, 50, extra=shut).item_idx
+
+
+def test_codes_say_nearly_what_vectors_said() -> None:
+    told = INDEX.vectors(np.arange(N + 1))
+    assert not told[0].any()
+    assert INDEX.vectors(np.array([[N + 5, -3]])).shape == (1, 2, D)
+    lost = np.square(told[1:] - VECTORS[1:]).sum() / np.square(VECTORS[1:] - VECTORS.mean(0)).sum()
+    assert lost < 0.06
+    query = np.random.default_rng(1).normal(size=D).astype(np.float32)
+    np.testing.assert_allclose(told[1:] @ query, INDEX.scores(query)[1:], atol=1e-4)
+
+
+def test_scores_of_asked_directions_are_kept_best() -> None:
+    """A direction that is never asked about costs no bits."""
+    draw = np.random.default_rng(3)
+    vectors = draw.normal(size=(3000, 8)).astype(np.float32)
+    queries = draw.normal(size=(500, 8)).astype(np.float32) * np.array([1] * 4 + [0.01] * 4)
+    config = IndexConfig(n_codes=2, n_rounds=4)
+    queries = queries.astype(np.float32)
+
+    def lost(index: ItemIndex) -> float:
+        told = index.vectors(np.arange(1, 3000))
+        return float(np.square((told - vectors[1:]) @ queries.T).mean())
+
+    plain, asked = (build_index(vectors, queries=q, config=config) for q in (None, queries))
+    assert lost(asked) < 0.7 * lost(plain)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    INDEX.save(tmp_path / "items.npz")
+    again = ItemIndex.load(tmp_path / "items.npz")
+    query = VECTORS[11]
+    assert same(again.top_k(query, 20), INDEX.top_k(query, 20))
+    assert 0 < (tmp_path / "items.npz").stat().st_size - INDEX.n_bytes < 4096
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "text", "pickle", "mixed"])
+def test_what_is_no_index_is_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "items.npz"
+    if damage == "cut":
+        INDEX.save(path)
+        path.write_bytes(path.read_bytes()[:-2000])
+    elif damage == "text":
+        path.write_text("no index")
+    elif damage == "pickle":
+        np.savez(path, start=np.array([object()], dtype=object))
+    elif damage == "mixed":
+        told = {"axes": INDEX.axes, "centre": INDEX.centre, "start": INDEX.start[:-1]}
+        told |= {"group": INDEX.group, "radius": INDEX.radius, "words": INDEX.words}
+        np.savez(path, codes=INDEX.codes, block=np.zeros(N + 1, np.int16), **told)
+    with pytest.raises(ArtifactError, match="index"):
+        ItemIndex.load(path)
+
+
+def test_what_cannot_be_ranked_is_refused() -> None:
+    query = VECTORS[1]
+    twice = Extra(np.array([4, 4]), np.zeros(2, np.float32))
+    with pytest.raises(DataError):
+        INDEX.top_k(np.full(D, np.nan, np.float32), 5)
+    with pytest.raises(DataError):
+        INDEX.top_k(query, 5, group=np.zeros(2, np.float32))
+    with pytest.raises(DataError):
+        INDEX.top_k(query, 5, extra=twice)
+    with pytest.raises(DataError):
+        INDEX.top_k(query, 0)
+    with pytest.raises(ConfigError):
+        build_index(np.full((4, 2), np.nan, np.float32))
+
+
+def test_a_handful_of_items_is_an_index_too() -> None:
+    vectors = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
+    index = build_index(vectors, config=IndexConfig(n_codes=2))
+    assert index.top_k(np.array([1, 2], np.float32), 5).item_idx.tolist() == [2, 1]
