@@ -196,7 +196,8 @@ def judged(log: InteractionLog, items: str, **limits: Any) -> Report:
 
 
 @pytest.mark.parametrize(
-    ("items", "verdict"), [("bd", "better"), ("da", "worse"), ("ac", "worse"), ("cd", "no difference")]
+    ("items", "verdict"),
+    [("bd", "better"), ("da", "worse"), ("ac", "worse"), ("cd", "no difference")],
 )
 def test_what_a_version_would_be_worth(log: InteractionLog, items: str, verdict: str) -> None:
     explore(log)

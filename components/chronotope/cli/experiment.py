@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from chronotope.cli.console import command
 
@@ -133,64 +133,81 @@ def show(report: "Report", console: Console) -> None:
 
 
 def _arms(report: "Report") -> Table:
-    heads = ("arm", "version", "users", "lists", "hits", "rate", "uplift", "always valid", "p")
-    table = Table(*heads, "verdict", title="Arms, the first one is the control")
+    numbers = (Column(name, no_wrap=True) for name in ("counted", "hits a list", "uplift"))
+    title = "Arms, the first one is the control"
+    table = Table("arm", "version", *numbers, "verdict", title=title, show_lines=True)
     for arm in report.arms:
         rate, up = arm.rate, arm.uplift
+        fell_back = [f"{arm.n_fell_back:,} fell back"] if arm.n_fell_back else []
+        counts = (f"{arm.n_users:,} users", f"{arm.n_lists:,} lists", f"{arm.n_hits:,} hits")
+        gain = ""
+        if up:
+            always = f"always {up.always_low:+.4f} to {up.always_high:+.4f}"
+            gain = (
+                f"{_two_lines(up.difference, up.low, up.high, '+')}\n{always}\np = {up.p_value:.2g}"
+            )
         table.add_row(
             arm.name,
-            ", ".join(arm.versions) + (f" ({arm.n_fell_back} fell back)" * bool(arm.n_fell_back)),
-            *(f"{n:,}" for n in (arm.n_users, arm.n_lists, arm.n_hits)),
-            _interval(rate.estimate, rate.low, rate.high) if rate else "",
-            _interval(up.difference, up.low, up.high, "+") if up else "",
-            f"{up.always_low:+.4f} to {up.always_high:+.4f}" if up else "",
-            f"{up.p_value:.3g}" if up else "",
+            "\n".join(arm.versions),
+            "\n".join((*counts, *fell_back)),
+            _two_lines(rate.estimate, rate.low, rate.high) if rate else "",
+            gain,
             escape(arm.verdict),
         )
     return table
 
 
 def _shadows(report: "Report") -> Table:
-    heads = ("shadow", "version", "lists", "same items", "same first", "would hit", "shown hit")
+    heads = (
+        "shadow",
+        "version",
+        "lists",
+        "same items",
+        "same first",
+        "hits a list",
+        "shown instead",
+    )
     table = Table(*heads, "difference", title="Shadows; what was shown had the better chance")
     for one in report.shadows:
         gap = one.difference
         table.add_row(
             one.name,
-            ", ".join(one.versions),
+            "\n".join(one.versions),
             f"{one.n_lists:,}",
             f"{one.overlap:.1%}",
             f"{one.same_first:.1%}",
             f"{one.hits:.4f}",
             f"{one.hits_shown:.4f}",
-            _interval(gap.estimate, gap.low, gap.high, "+") if gap else "not enough",
+            _two_lines(gap.estimate, gap.low, gap.high, "+") if gap else "not enough",
         )
     return table
 
 
 def _policies(report: "Report") -> Table:
-    heads = ("version", "lists", "shown", "IPS", "SNIPS", "doubly robust", "effective n", "weights")
-    table = Table(*heads, "verdict", title="Off-policy: the best lists of a version")
+    numbers = (Column(name, no_wrap=True) for name in ("drawn", "hits a list", "weights"))
+    title = "Off-policy: what a version's best lists would have been worth"
+    table = Table("version", *numbers, "verdict", title=title, show_lines=True)
     for one in report.policies:
         found = one.estimate
+        known = [f"{one.n_known:,} known to it"] if one.n_known else []
         if found is None:
-            table.add_row(one.version, *[""] * 7, one.verdict)
+            table.add_row(one.version, "\n".join(known), "", "", one.verdict)
             continue
-        values = (found.logged, found.ips, found.snips, found.dr)
-        table.add_row(
-            one.version,
-            f"{found.n_lists:,}" + (f" ({one.n_known:,} known to it)" * bool(one.n_known)),
-            *(_interval(value.estimate, value.low, value.high) for value in values),
-            f"{found.effective_n:,.0f}",
-            f"mean {found.mean_weight:.2f}, most {found.max_weight:.4g}, "
+        values = {"shown": found.logged, "IPS": found.ips, "SNIPS": found.snips, "DR": found.dr}
+        told = [f"{n:5} {v.estimate:.4f}, {v.low:.4f} to {v.high:.4f}" for n, v in values.items()]
+        weights = (
+            f"effective n {found.effective_n:,.0f}",
+            f"mean {found.mean_weight:.2f}",
+            f"most {found.max_weight:.4g}",
             f"clipped {found.clipped:.1%}",
-            one.verdict,
         )
+        counts = (f"{found.n_lists:,} lists", f"{found.n_users:,} users", *known)
+        table.add_row(one.version, *map("\n".join, (counts, told, weights)), one.verdict)
     return table
 
 
-def _interval(estimate: float, low: float, high: float, sign: str = "") -> str:
-    return f"{estimate:{sign}.4f} ({low:{sign}.4f} to {high:{sign}.4f})"
+def _two_lines(estimate: float, low: float, high: float, sign: str = "") -> str:
+    return f"{estimate:{sign}.4f}\n{low:{sign}.4f} to {high:{sign}.4f}"
 
 
 def _plain(told: Any) -> Any:
