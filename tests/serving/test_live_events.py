@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chronotope.cli.serve import _filled_in
+from chronotope.cli.serve import filled_in
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.feedback.rows import as_batch
 from chronotope.serving.live_events import live_events
@@ -59,8 +59,8 @@ def test_the_command_reads_them_in_the_yaml(
     events = "events: {format: csv, path: l, columns: {user_id: u, item_id: i, occurred_at: t}}"
     told = "name: cafe\ndescription: Guests.\nlicence: ours\nlocal_zone: Europe/Vienna\n"
     (tmp_path / "conf/datasets/cafe.yaml").write_text(f"{told}event_type: sip\n{events}\n")
-    assert _filled_in("cafe") == {**ZONE, "event_type": "sip", "cell_resolution": None}
-    assert _filled_in("city") == {}
+    assert filled_in("cafe") == {**ZONE, "event_type": "sip", "cell_resolution": None}
+    assert filled_in("city") == {}
 
 
 def test_impressions_are_passed_once_and_a_cached_past_stands_alone(town: Town) -> None:

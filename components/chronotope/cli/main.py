@@ -9,6 +9,7 @@ import typer
 
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
+from chronotope.cli.experiment import experiment
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.recommend import recommend
@@ -29,6 +30,7 @@ app.command()(train)
 app.command()(feedback)
 app.command()(recommend)
 app.command()(serve)
+app.command()(experiment)
 app.command()(promote)
 app.command()(rollback)
 app.command()(history)

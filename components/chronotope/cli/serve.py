@@ -49,7 +49,7 @@ def serve(
             poll_s=poll,
             exploration=Exploration(share=explore),
             experiment=None if experiment is None else read_experiment(experiment),
-            **_filled_in(dataset),
+            **filled_in(dataset),
         )
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if as_json:
@@ -60,7 +60,7 @@ def serve(
         run(settings, host=host, port=port)
 
 
-def _filled_in(dataset: str) -> dict[str, Any]:
+def filled_in(dataset: str) -> dict[str, Any]:
     """What ingestion fills in where an event leaves it out; a champion needs no YAML.
 
     Raises:

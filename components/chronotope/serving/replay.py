@@ -1,0 +1,64 @@
+"""What a version would have answered to questions that were asked before."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.serving.app import Service
+from chronotope.serving.questions import RecommendRequest
+from chronotope.serving.settings import ServeSettings
+from chronotope.steps.champion import Champion, load_version
+
+
+class Replay(AbstractContextManager["Replay"]):
+    """A service of one version, which nobody sees and which logs nothing."""
+
+    def __init__(self, settings: ServeSettings, version: str, *, load: Any = load_version) -> None:
+        """Open the version over the lake and the interaction log as they are now.
+
+        Args:
+            settings: Of the service whose questions are asked again.
+            version: Of the registry.
+            load: Opens a version.
+
+        Raises:
+            StoreError: It does not answer.
+        """
+
+        def champion(root: Path, dataset: str) -> Champion:
+            opened: Champion = load(root, dataset, version)
+            return opened
+
+        silent = settings.model_copy(update={"log_answers": False, "experiment": None})
+        self._service = Service(silent, champion, lambda *_: version, load)
+        self._service.watcher.look()
+        self.version = version
+        manifest = self._service.watcher.opened.champion.model.manifest
+        self.trained_until_s = manifest.trained_until_s
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the log."""
+        self._service.log.close()
+
+    def listed(self, user_id: str, at: str, question: dict[str, Any]) -> list[tuple[str, float]]:
+        """The best items and their probabilities; none if the question cannot be answered.
+
+        Args:
+            user_id: Who asked.
+            at: The moment, ISO 8601; only what happened before it is known.
+            question: What was asked beside that; nothing is drawn at random now.
+        """
+        told = {**question, "user_id": user_id, "at": at, "explore": False}
+        try:
+            asked = RecommendRequest.model_validate(told)
+            said = self._service.recommending.recommend(asked)
+        except (ValidationError, ChronotopeError):
+            return []
+        return [(item.id, item.probability) for item in said.items]
