@@ -1,5 +1,6 @@
 """Tasks on a Ray cluster: a running one, or a private one of this machine."""
 
+import logging
 import os
 import secrets
 import sys
@@ -40,10 +41,10 @@ class RayEngine:
         import ray
 
         # Only lost nodes are retried: what the function raises, it would raise again.
-        self._task = ray.remote(_done).options(
+        self._task: Any = ray.remote(_done).options(
             num_cpus=config.task_cpus, max_retries=config.max_retries, retry_exceptions=False
         )
-        n_cpus = ray.cluster_resources().get("CPU", 1.0)
+        n_cpus = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
         self._n_ahead = max(1, int(_AHEAD * n_cpus / config.task_cpus))
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -82,7 +83,7 @@ def connected(config: EngineConfig) -> Iterator[RayEngine]:
     if not address:
         how = {"address": "local", "object_store_memory": _STORE_BYTES, "include_dashboard": False}
     try:
-        ray.init(**how, log_to_driver=False, logging_level="error")
+        ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
         raise EngineError(
             "The Ray cluster cannot be used",
@@ -97,7 +98,7 @@ def connected(config: EngineConfig) -> Iterator[RayEngine]:
         ray.shutdown()
 
 
-def _secret() -> Mapping[str, str]:
+def _secret() -> dict[str, str]:
     """One token a process: Ray keeps the first it reads."""
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 

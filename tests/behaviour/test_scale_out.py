@@ -1,0 +1,138 @@
+"""A study on two nodes with its stores in Postgres finds what it finds on one machine."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chronotope.contracts.stores import MLFLOW_URL, OPTUNA_URL
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.loading import load_spec
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.readers import read_events, read_items
+from chronotope.features.build import build_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.steps.search import freeze_folds
+from chronotope.steps.settings import TrainSettings
+from chronotope.steps.tune_parameters import tune_parameters
+from tests.engine.cluster import SHAPE, two_nodes
+from tests.postgres import Postgres, postgres
+
+pytestmark = pytest.mark.slow
+DEADLINE_S = 600
+N_TRIALS, N_FOLDS = 12, 3
+CITY = """
+name: town
+description: A small city by the law of the simulated one.
+licence: CC0-1.0
+event_type: check_in
+items_are_places: true
+city: {n_events: 3000, n_users: 40, n_items: 30, days: 60, seed: 3}
+"""
+
+
+def settings(root: Path, **engine: object) -> TrainSettings:
+    told: dict[str, Any] = {
+        "root": root,
+        "engine": engine,
+        "study": {"n_trials": N_TRIALS, "batch": 4, "n_startup_trials": 4},
+        "folds": {"k": N_FOLDS},
+        "model": {"history_len": 8},
+        "training": {"max_epochs": 1, "n_rounds": 1, "batch_size": 64, "max_targets": 500},
+        "backbones": ["none"],
+        "max_fold_targets": 100,
+    }
+    return TrainSettings.model_validate(told)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("town")
+    (folder / "town.yaml").write_text(CITY)
+    town = load_spec(str(folder / "town.yaml"))
+    events = normalise(town, next(iter(read_events(town, batch_rows=10_000)))).rows
+    config = FeaturesConfig(items_are_places=True)
+    return build_features(events, read_items(town), config=config, out=folder / "features").path
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with two_nodes() as (cluster, _):
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def found_here(features: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the study finds in one process, its stores on disk."""
+    return tuned(features, settings(tmp_path_factory.mktemp("here")), "here")
+
+
+@pytest.fixture
+def stores(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Postgres:
+    """The environment names databases."""
+    for variable, name in {MLFLOW_URL: "mlflow", OPTUNA_URL: "optuna"}.items():
+        monkeypatch.setenv(variable, server.url(name))
+    return server
+
+
+def tuned(features: Path, told: TrainSettings, name: str) -> dict[str, Any]:
+    run = Workspace(told.root).runs("town") / name
+    freeze_folds(features, told, run)
+    return tune_parameters(features, told, run)
+
+
+def assert_same(there: dict[str, Any], here: dict[str, Any]) -> None:
+    assert there["params"] == here["params"]
+    assert there["trial"] == here["trial"]
+    assert there["value"] == pytest.approx(here["value"], rel=1e-6)
+    assert there["folds"]["challenger"] == pytest.approx(here["folds"]["challenger"], rel=1e-6)
+
+
+def test_two_nodes_find_the_same_best_trial(
+    features: Path, found_here: dict[str, Any], cluster: Any, stores: Postgres, tmp_path: Path
+) -> None:
+    told = settings(tmp_path, kind="ray", address=cluster.address)
+    assert_same(tuned(features, told, "there"), found_here)
+    assert trials(stores, "there") == N_TRIALS
+    # the study, its trials and their folds
+    query = "SELECT status, count(*) FROM runs GROUP BY status"
+    assert stores.rows("mlflow", query) == [("FINISHED", 1 + N_TRIALS + N_TRIALS * N_FOLDS)]
+    assert not list(tmp_path.rglob("*.db"))
+
+
+def test_a_node_killed_half_way_changes_nothing(
+    features: Path, found_here: dict[str, Any], cluster: Any, stores: Postgres, tmp_path: Path
+) -> None:
+    victim = cluster.add_node(**SHAPE)
+    told = settings(tmp_path, kind="ray", address=cluster.address)
+    with ThreadPoolExecutor(1) as pool:
+        study = pool.submit(tuned, features, told, "killed")
+        wait_until(lambda: study.done() or trials(stores, "killed") >= 4)
+        assert not study.done()
+        cluster.remove_node(victim, allow_graceful=False)
+        assert_same(study.result(DEADLINE_S), found_here)
+    assert trials(stores, "killed") == N_TRIALS
+
+
+def trials(server: Postgres, study: str) -> int:
+    """Trials of a study that are complete, as the database says."""
+    if not server.rows("optuna", "SELECT 1 FROM pg_tables WHERE tablename = 'trials'"):
+        return 0
+    query = "SELECT count(*) FROM trials JOIN studies USING (study_id) WHERE state = 'COMPLETE'"
+    return int(server.rows("optuna", f"{query} AND study_name = '{study}'")[0][0])
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.1)
