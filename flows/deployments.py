@@ -1,7 +1,8 @@
 """The flows as deployments: what a user may trigger, when they run, how many at once.
 
 ``python -m flows.deployments --dataset NAME`` serves them from this process until Ctrl-C; with
-``--work-pool POOL`` they are registered for the workers of a pool instead.
+``--work-pool POOL`` they are registered for the workers of a pool instead; then nobody here
+watches the service's log, and ``python -m flows.watch_interactions`` has to run as well.
 """
 
 import argparse
@@ -112,6 +113,8 @@ def register(served: list[RunnerDeployment], work_pool: str) -> None:
         work_pool: Name of a pool of type process that exists.
     """
     for each in served:
+        # else a worker runs in an empty folder, where conf/ and expectations/ are not found
+        each.job_variables = {"working_dir": str(Path.cwd())}
         each.apply(work_pool_name=work_pool)
 
 

@@ -1,6 +1,12 @@
-"""Tell Prefect when the service has logged enough that collecting it may be worth while."""
+"""Tell Prefect when the service has logged enough that collecting it may be worth while.
 
+``python -m flows.watch_interactions --dataset NAME --root ROOT`` does that until it is
+stopped. Needed beside a work pool: deployments that are served watch from their own process.
+"""
+
+import argparse
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -8,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from prefect.events import emit_event
+from prefect.settings import get_current_settings
 
-from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.errors import ChronotopeError, ConfigError
 from chronotope.contracts.workspace import Workspace
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.take import mark_path
@@ -99,18 +106,48 @@ def watching(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iterator[No
         poll_s: Seconds between two looks.
     """
     watch, done = Watch(dataset, root), threading.Event()
-
-    def look() -> None:
-        while not done.wait(poll_s):
-            try:
-                watch.look()
-            except ChronotopeError as error:
-                _log.warning("The log of %s cannot be watched: %s", dataset, error)
-
-    thread = threading.Thread(target=look, name="watch-interactions", daemon=True)
+    words = (watch, done, poll_s)
+    thread = threading.Thread(target=_look_on, args=words, name="watch-interactions", daemon=True)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
+
+
+def _look_on(watch: Watch, done: threading.Event, poll_s: float) -> None:
+    while not done.wait(poll_s):
+        try:
+            watch.look()
+        except ChronotopeError as error:
+            _log.warning("The log of %s cannot be watched: %s", watch.dataset, error)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Watch a dataset's log until SIGINT or SIGTERM.
+
+    Args:
+        words: Command line; by default the process's own.
+
+    Raises:
+        ConfigError: There is no Prefect server to tell.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True, help="Name of the dataset")
+    parser.add_argument("--root", type=Path, default=Path(), help="The service's root")
+    parser.add_argument("--poll", type=float, default=POLL_S, help="Seconds between two looks")
+    told = parser.parse_args(words)
+    if not get_current_settings().api.url:
+        raise ConfigError(
+            "There is no Prefect server to tell of new interactions",
+            way_out="Set PREFECT_API_URL, such as http://127.0.0.1:4200/api",
+        )
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    _look_on(Watch(told.dataset, told.root.resolve()), done, told.poll)
+
+
+if __name__ == "__main__":
+    main()

@@ -40,10 +40,11 @@ def main(words: Sequence[str] | None = None) -> None:
         print(json.dumps(measure(args.only, args.scratch, sizes[0])))
         return
     rows = [row for n in sizes for row in measured(n, args.scratch)]
-    found = {"rows": rows, "slopes": slopes(rows), "target": TARGET}
-    for row in found["slopes"]:
+    grown = slopes(rows)
+    for row in grown:
         print(row)
     if args.json:
+        found = {"rows": rows, "slopes": grown, "target": TARGET}
         args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

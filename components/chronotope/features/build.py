@@ -114,8 +114,8 @@ def _write_tables(
     config: FeaturesConfig,
 ) -> None:
     """Write the numeric tables, row group by row group; what does not fit is spilled."""
-    bounded = {"memory_limit": MEMORY, "temp_directory": str(draft.with_name("spilled"))}
-    with duckdb.connect(config=bounded) as con:
+    spilled = str(draft.with_name("spilled"))
+    with duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spilled}) as con:
         register(con, events, items, config)
         con.execute(queries.EVENTS, {"types": list(config.event_types)})
         if con.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from lightning.fabric.plugins.environments import ClusterEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from chronotope.contracts.errors import ChronotopeError
