@@ -55,7 +55,7 @@ def test_int8_rows_err_by_half_a_step_of_their_own_scale(source: Path, tmp_path:
     narrow_tables(source, tmp_path / "small.onnx", "int8")
     vector = answer(tmp_path / "small.onnx", list(range(400)))[1]
     step = np.abs(TABLE).max(1, keepdims=True) / 127
-    assert (np.abs(vector - TABLE) <= 0.5001 * step).all()
+    assert (np.abs(vector - TABLE) <= 0.5006 * step).all()  # the scale itself has eleven bits
     assert (tmp_path / "small.onnx").stat().st_size < 0.4 * source.stat().st_size
 
 
@@ -65,6 +65,53 @@ def test_a_table_too_large_for_float16_stays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         answer(tmp_path / "small.onnx", [3])[1][0], (TABLE * np.float32(1e5))[3]
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "most"),
+    [
+        (np.zeros((400, 32), np.float32), 100),
+        ((np.arange(12_800) % 200).astype(np.float32).reshape(400, 32), 12_800),
+    ],
+    ids=["constant", "whole numbers"],
+)
+def test_what_can_be_told_shorter_is_and_loses_nothing(
+    table: npt.NDArray[np.float32], most: int, tmp_path: Path
+) -> None:
+    toy_graph(tmp_path / "source.onnx", table, np.arange(400))
+    narrow_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
+    said = answer(tmp_path / "small.onnx", list(range(400)))[1]
+    np.testing.assert_array_equal(said, table)  # the ids are a range, told by its length
+    graph = onnx.load(tmp_path / "small.onnx").graph
+    kept = sum(len(t.raw_data) for t in graph.initializer if not t.name.startswith("weight"))
+    assert kept <= most + 100
+
+
+def test_ids_beyond_two_bytes_take_three(tmp_path: Path) -> None:
+    ids = np.array([0, 399, 2**16 - 1, 2**16, 2**24 - 1] * 80)
+    toy_graph(tmp_path / "source.onnx", TABLE, ids)
+    narrow_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
+    graph = onnx.load(tmp_path / "small.onnx").graph
+    sizes = [len(t.raw_data) for t in graph.initializer if t.name.startswith("ids")]
+    assert sum(sizes) == 400 * 3 + 8
+    wide = reread(tmp_path / "small.onnx", "ids")
+    np.testing.assert_array_equal(wide, ids)
+
+
+def reread(path: Path, table: str) -> npt.NDArray[np.int64]:
+    """A table as the graph widens it."""
+    model = onnx.load(path)
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(table, onnx.TensorProto.INT64, None)
+    )
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feed: dict[str, npt.NDArray[np.generic]] = {n: np.zeros((1, 8), np.int64) for n in HISTORIES}
+    feed |= {name: np.zeros(1, np.int64) for name in MOMENTS}
+    feed["time_given"] = np.ones(1, np.float32)
+    found: npt.NDArray[np.int64] = session.run([table], feed)[0]
+    return found
 
 
 def test_negative_ids_keep_their_sign(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ class CompressionConfig(BaseModel):
     student_hidden: int = Field(
         12, ge=4, le=512, description="Width of the distilled student's gates."
     )
+    student_successors: int = Field(
+        8, ge=0, le=32, description="Successors of an item in the student's tables; 0 keeps all."
+    )
     n_runs: int = Field(200, ge=1, le=100_000, description="Queries timed a candidate.")
     n_trials: int = Field(
         0,

@@ -4,6 +4,7 @@ import logging
 import warnings
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +56,17 @@ def export_onnx(net: ChronotopeNet, priors: Priors, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    _without_notes(path)
+
+
+def _without_notes(path: Path) -> None:
+    """Leave out what the exporter notes for people: where in Python each node came from."""
+    model = onnx.load(path)
+    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
+    for part in (*model.graph.node, *model.graph.initializer, *model.graph.input):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.save(model, path)
 
 
 def _nothing(time_given: Tensor) -> Tensor:

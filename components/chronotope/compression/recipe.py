@@ -75,7 +75,8 @@ def fixed_recipes(config: CompressionConfig, history_len: int) -> tuple[Recipe, 
         networks.append(Recipe(network="narrow", removed_units=config.pruned_units))
     if config.student:
         read = min(config.student_history_len, history_len)
-        networks.append(Recipe(network="student", history_len=read, n_hidden=config.student_hidden))
+        shape = {"history_len": read, "n_hidden": config.student_hidden}
+        networks.append(Recipe(network="student", **shape, n_successors=config.student_successors))
     variants: tuple[Variant, ...] = ("float32", *(v for v in config.variants if v != "float32"))
     return tuple(
         network.model_copy(update={"variant": variant})

@@ -5,19 +5,31 @@ A table in fewer bits is followed by a cast back (and a product with its row sca
 that ONNX Runtime folds once at loading: the file shrinks, the latency stays.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
+from onnx.helper import make_node
 
 TablePrecision = Literal["exact", "float16", "int8"]
 Array = npt.NDArray[np.generic]
 
 MIN_TABLE_BYTES = 1024
 FLOAT16_MAX = 6e4
+BYTE = 256
+MIN_SCALE = np.float32(1e-7)
+"""Of a row of zeros; half precision can say it."""
+
+
+class Stored(NamedTuple):
+    """A table as it is kept: what lies in the file, and how the graph widens it again."""
+
+    tables: dict[str, Array]
+    nodes: list[onnx.NodeProto]
 
 
 def narrow_tables(source: Path, target: Path, precision: TablePrecision) -> None:
@@ -26,9 +38,10 @@ def narrow_tables(source: Path, target: Path, precision: TablePrecision) -> None
     Args:
         source: An exported graph.
         target: The file to write.
-        precision: ``exact`` stores integers in the narrowest type that holds them and
-            keeps floats; ``float16`` rounds floats too; ``int8`` stores floats of at
-            least two axes as bytes with a scale a row, and rounds the others to float16.
+        precision: ``exact`` stores whole numbers in the narrowest type that holds them,
+            what can be worked out not at all, and keeps other floats; ``float16`` rounds
+            those too; ``int8`` stores floats of at least two axes as bytes with a scale a
+            row, and rounds the others to float16.
     """
     model = onnx.load(source)
     graph = model.graph
@@ -37,47 +50,119 @@ def narrow_tables(source: Path, target: Path, precision: TablePrecision) -> None
     tables = list(graph.initializer)
     del graph.initializer[:]
     for table in tables:
-        values = numpy_helper.to_array(table)
-        stored, scale = _narrow(values, precision)
-        if stored.dtype == values.dtype or values.nbytes < MIN_TABLE_BYTES:
+        stored = _narrow(table, precision)
+        if stored is None:
             graph.initializer.append(table)
             continue
-        small = f"{table.name}.stored"
-        graph.initializer.append(numpy_helper.from_array(stored, small))
-        nodes += _widen(graph, small, table, scale)
+        graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in stored.tables.items())
+        nodes += stored.nodes
     rest = list(graph.node)
     del graph.node[:]
     graph.node.extend([*nodes, *rest])
     onnx.save(model, target)
 
 
-def _narrow(values: Array, precision: TablePrecision) -> tuple[Array, Array | None]:
-    """The table in fewer bits, and the scale of each row if it needs one."""
+def _narrow(table: onnx.TensorProto, precision: TablePrecision) -> Stored | None:
+    """The table in fewer bits; None if it is small, or nothing is gained."""
+    values = numpy_helper.to_array(table)
+    if values.nbytes < MIN_TABLE_BYTES:
+        return None
+    ways: list[Callable[[onnx.TensorProto, Array], Stored | None]] = [_constant]
     if values.dtype == np.int64:
-        low, high = values.min(initial=0), values.max(initial=0)
-        types = (np.uint8, np.uint16, np.int32)
-        fits = [t for t in types if np.iinfo(t).min <= low and high <= np.iinfo(t).max]
-        return (values.astype(fits[0]) if fits else values), None
-    if values.dtype != np.float32 or precision == "exact":
-        return values, None
-    largest = np.abs(values).max(initial=0)
-    if precision == "int8" and values.ndim >= 2 and values.shape[-1] > 4:
-        scale = np.abs(values).max(axis=-1, keepdims=True).astype(np.float32) / np.float32(127)
-        scale = np.maximum(scale, np.float32(1e-12))
-        return np.rint(values / scale).astype(np.int8), scale.astype(np.float32)
-    return (values.astype(np.float16) if largest <= FLOAT16_MAX else values), None
+        ways += [_counting, _narrow_integers]
+    if values.dtype == np.float32:
+        ways.append(_whole_numbers)
+        if precision == "int8":
+            ways.append(_bytes_a_row)
+        if precision != "exact":
+            ways.append(_half)
+    found = (way(table, values) for way in ways)
+    return next((stored for stored in found if stored is not None), None)
 
 
-def _widen(
-    graph: onnx.GraphProto, small: str, table: onnx.TensorProto, scale: Array | None
-) -> list[onnx.NodeProto]:
-    """Nodes that give the stored table its old name, type and range."""
-    wide = table.name if scale is None else f"{table.name}.wide"
-    cast = onnx.helper.make_node("Cast", [small], [wide], to=table.data_type)
-    if scale is None:
-        return [cast]
-    graph.initializer.append(numpy_helper.from_array(scale, f"{table.name}.scale"))
-    return [cast, onnx.helper.make_node("Mul", [wide, f"{table.name}.scale"], [table.name])]
+def _constant(table: onnx.TensorProto, values: Array) -> Stored | None:
+    """One value and a shape."""
+    if (values != values.flat[0]).any():
+        return None
+    one, shape = f"{table.name}.value", f"{table.name}.shape"
+    parts: dict[str, Array] = {one: values.flat[:1], shape: np.array(values.shape)}
+    return Stored(parts, [make_node("Expand", [one, shape], [table.name])])
+
+
+def _counting(table: onnx.TensorProto, values: Array) -> Stored | None:
+    """0, 1, 2, ...: its length."""
+    if values.ndim != 1 or (values != np.arange(len(values))).any():
+        return None
+    names = [f"{table.name}.{part}" for part in ("start", "end", "step")]
+    parts = (np.array(each, np.int64) for each in (0, len(values), 1))
+    return Stored(dict(zip(names, parts, strict=True)), [make_node("Range", names, [table.name])])
+
+
+def _narrow_integers(table: onnx.TensorProto, values: Array) -> Stored | None:
+    """The narrowest type that holds all."""
+    low, high = int(values.min()), int(values.max())
+    if low >= 0 and BYTE**2 <= high < BYTE**3:
+        return _three_bytes(table, values)
+    types = (np.uint8, np.uint16, np.int32)
+    fits = [t for t in types if np.iinfo(t).min <= low and high <= np.iinfo(t).max]
+    return _cast(table, values.astype(fits[0])) if fits else None
+
+
+def _three_bytes(table: onnx.TensorProto, values: Array) -> Stored:
+    """Two bytes and one: a quarter less than four."""
+    low, high, size = (f"{table.name}.{part}" for part in ("low", "high", "size"))
+    wide = [f"{low}.wide", f"{high}.wide", f"{table.name}.upper"]
+    parts: dict[str, Array] = {
+        low: (values % BYTE**2).astype(np.uint16),
+        high: (values // BYTE**2).astype(np.uint8),
+        size: np.array(BYTE**2, np.int64),
+    }
+    nodes = [
+        make_node("Cast", [low], [wide[0]], to=table.data_type),
+        make_node("Cast", [high], [wide[1]], to=table.data_type),
+        make_node("Mul", [wide[1], size], [wide[2]]),
+        make_node("Add", [wide[0], wide[2]], [table.name]),
+    ]
+    return Stored(parts, nodes)
+
+
+def _whole_numbers(table: onnx.TensorProto, values: Array) -> Stored | None:
+    """Floats that are whole numbers up to 255, such as masks."""
+    if not (values.min() >= 0 and values.max() < BYTE):
+        return None
+    small = values.astype(np.uint8)
+    return _cast(table, small) if (small == values).all() else None
+
+
+def _bytes_a_row(table: onnx.TensorProto, values: Array) -> Stored | None:
+    """A scale a row, in half precision and rounded up, so that no row is cut off."""
+    if values.ndim < 2 or values.shape[-1] <= 4:
+        return None
+    exact = np.abs(values).max(axis=-1, keepdims=True).astype(np.float32) / np.float32(127)
+    if exact.max() > FLOAT16_MAX:
+        return None
+    near = np.maximum(exact, MIN_SCALE).astype(np.float16)
+    scale = np.where(near < exact, np.nextafter(near, np.float16(np.inf)), near)
+    rows = np.rint(values / scale.astype(np.float32)).astype(np.int8)
+    names = [f"{table.name}.{part}" for part in ("stored", "scale")]
+    wide = [f"{name}.wide" for name in names]
+    nodes = [
+        make_node("Cast", [name], [to], to=table.data_type)
+        for name, to in zip(names, wide, strict=True)
+    ]
+    nodes.append(make_node("Mul", wide, [table.name]))
+    return Stored(dict(zip(names, (rows, scale), strict=True)), nodes)
+
+
+def _half(table: onnx.TensorProto, values: Array) -> Stored | None:
+    """Eleven bits of precision."""
+    return _cast(table, values.astype(np.float16)) if np.abs(values).max() <= FLOAT16_MAX else None
+
+
+def _cast(table: onnx.TensorProto, stored: Array) -> Stored:
+    """Nodes that give the stored table its old name and type."""
+    small = f"{table.name}.stored"
+    return Stored({small: stored}, [make_node("Cast", [small], [table.name], to=table.data_type)])
 
 
 def _merge_equal(graph: onnx.GraphProto) -> None:

@@ -1,0 +1,163 @@
+"""The compressed artefact against the eager torch model: size, latency, accuracy.
+
+    python -m benchmarks.compression --dataset foursquare_nyc --json compression.json
+
+Ingests and trains once below ``--root`` (a second call finds that done), compresses, and asks
+both one query at a time on one thread, padded to what each reads. The eager model's size is
+what it needs to answer: its parameters and buffers, and the priors, as tensors in memory.
+Accuracy is of later targets than those that chose among the candidates, full catalogue, time
+given. A fifth of a percent or so of the NDCG is noise.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import torch
+
+from benchmarks.overhead import take_in
+from benchmarks.rows import read_rows, write_rows
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.compression.measure import measure, timed
+from chronotope.contracts.eventlog import EventLog, Int64
+from chronotope.contracts.protocols import Recommender
+from chronotope.contracts.queries import queries_at
+from chronotope.datasets.loading import load_spec
+from chronotope.features.snapshot import load_features
+from chronotope.metrics.evaluate import evaluate
+from chronotope.metrics.summary import gains
+from chronotope.steps.compress_model import N_PROBES, compress_model
+from chronotope.steps.holdout import choosing_targets, judging_targets
+from chronotope.steps.once import once
+from chronotope.steps.run_folder import run_folder
+from chronotope.steps.search import freeze_folds, starting_point
+from chronotope.steps.settings import TrainSettings
+from chronotope.steps.train_final import train_final
+from chronotope.training.recommender import ChronotopeRecommender
+
+TARGETS: Final = {"size": 10.0, "latency": 3.0, "lost": 0.01}
+"""Times smaller, times faster, and the share of NDCG@10 that may be lost."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure one dataset and write its row beside those of others."""
+    told = _parser().parse_args(words)
+    with TemporaryDirectory() as scratch:
+        root = (told.root or Path(scratch)).resolve()
+        row = measured(told.dataset, settings_of(told, root))
+    print(json.dumps(row, indent=2))
+    if told.json:
+        others = [each for each in read_rows(told.json) if each["dataset"] != told.dataset]
+        write_rows([*others, row], told.json)
+
+
+def settings_of(told: argparse.Namespace, root: Path) -> TrainSettings:
+    """A short training of the default model, and what compression tries."""
+    trained = {"max_epochs": told.epochs, "max_targets": told.targets, "learning_rate": 0.02}
+    tried = {
+        "variants": ["int8_tables", "int8_matmul"],
+        "pruned_units": 0.0,
+        "student_successors": told.successors,
+        "max_ndcg_loss": told.max_loss,
+        "n_trials": told.trials,
+        "timeout_s": told.timeout,
+    }
+    settings = {
+        "root": root,
+        "folds": {"k": 1},
+        "model": {"history_len": told.history},
+        "training": trained,
+        "compression": tried,
+        "max_fold_targets": told.judged,
+        "max_holdout_targets": 2 * told.judged,
+    }
+    return TrainSettings.model_validate(settings)
+
+
+def measured(dataset: str, settings: TrainSettings) -> dict[str, Any]:
+    """Train and compress below the settings' root, and compare the two ways of answering."""
+    torch.set_num_threads(1)
+    spec = load_spec(dataset)
+    intake = settings.workspace.runs(spec.name)
+    taken = once(intake, "taken", lambda: take_in(spec, settings))
+    features = Path(taken["features"]["path"])
+    plain = settings.model_copy(update={"compression": type(settings.compression)()})
+    run = run_folder(features, spec.name, plain)  # whatever is tried, one training
+    once(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
+    params = starting_point(settings)
+    trained = Path(once(run, "train_final", lambda: train_final(features, settings, run, params)))
+    found = compress_model(features, settings, run, trained, "bare")
+    return {"dataset": dataset, **compared(features, settings, run, trained, found)}
+
+
+def compared(
+    features: Path, settings: TrainSettings, run: Path, trained: Path, found: dict[str, Any]
+) -> dict[str, Any]:
+    """One row: what the eager model and the chosen artefact take, and how they rank."""
+    log, catalog = load_features(features)
+    eager, bundle = ChronotopeRecommender.load(trained, catalog), Path(found["bundle"])
+    asked = choosing_targets(log, settings, run)[:N_PROBES]
+    queries = queries_at(log, asked, history_len=eager.history_len, time_given=True)
+    rows = [queries.take(slice(at, at + 1)) for at in range(len(queries))]
+    n_runs = settings.compression.n_runs
+    eager_ms = sorted(timed(lambda at: eager.scores(rows[at % len(rows)]), n_runs))[n_runs // 2]
+    onnx = OnnxRecommender.load(bundle)
+    onnx_ms = sorted(timed(lambda at: onnx.scores(rows[at % len(rows)]), n_runs))[n_runs // 2]
+    size_mb, eager_mb = measure(bundle, queries, n_runs=1).size_mb, tensors_mb(eager)
+    targets = judging_targets(log, settings, run)
+    ndcg = {
+        name: ranked(model, log, targets, catalog.n_items)
+        for name, model in {"eager": eager, "chosen": onnx}.items()
+    }
+    row = {
+        "n_items": catalog.n_items,
+        "history_len": eager.history_len,
+        "n_targets": len(targets),
+        "chosen": bundle.name,
+        "eager_mb": eager_mb,
+        "chosen_mb": size_mb,
+        "eager_ms": eager_ms,
+        "chosen_ms": onnx_ms,
+        "eager_ndcg_10": ndcg["eager"],
+        "chosen_ndcg_10": ndcg["chosen"],
+        "times_smaller": eager_mb / size_mb,
+        "times_faster": eager_ms / onnx_ms,
+        "share_lost": 1 - ndcg["chosen"] / ndcg["eager"],
+    }
+    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+    return {**rounded, "targets": TARGETS, "candidates": found["candidates"]}
+
+
+def tensors_mb(model: ChronotopeRecommender) -> float:
+    """Parameters, buffers and priors, in 10^6 bytes; shared ones once."""
+    tensors = {t.data_ptr(): t for t in (*model.net.state_dict().values(), *model.priors)}
+    return sum(t.numel() * t.element_size() for t in tensors.values()) / 1e6
+
+
+def ranked(model: Recommender, log: EventLog, targets: Int64, n_items: int) -> float:
+    """Mean NDCG@10 of targets, time given."""
+    outcomes = evaluate(model, log, targets, n_items=n_items, time_given=True)
+    return float(gains(outcomes.rank, 10).mean())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compression", description=__doc__)
+    parser.add_argument("--dataset", default="foursquare_nyc", help="name in conf/datasets")
+    parser.add_argument("--root", type=Path, help="keep data and training below it, to go on")
+    parser.add_argument("--epochs", type=int, default=2, help="of the training")
+    parser.add_argument("--targets", type=int, default=30_000, help="of an epoch at most")
+    parser.add_argument("--history", type=int, default=1024, help="events the model reads")
+    parser.add_argument("--judged", type=int, default=2_000, help="targets that choose")
+    parser.add_argument("--successors", type=int, default=8, help="of the student; 0: all")
+    parser.add_argument("--max-loss", type=float, default=0.004, help="of NDCG@10, absolute")
+    parser.add_argument("--trials", type=int, default=0, help="candidates in all; 0: few")
+    parser.add_argument("--timeout", type=float, help="begin no candidate after so many seconds")
+    parser.add_argument("--json", type=Path, help="write the row to this file")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
