@@ -30,6 +30,10 @@ class Workspace:
         """The log of what users did and were shown since the service was asked."""
         return self.root / "data" / "interactions" / dataset / "interactions.db"
 
+    def monitoring(self, dataset: str) -> Path:
+        """What monitoring found, one file a version of data and champion."""
+        return self.root / "data" / "monitoring" / dataset
+
     def reports(self) -> Path:
         """HTML reports."""
         return self.root / "data" / "reports"
