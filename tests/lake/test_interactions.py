@@ -81,7 +81,7 @@ def test_threads_and_processes_share_it(log: InteractionLog) -> None:
 
 
 def test_commits_reach_the_disk(log: InteractionLog) -> None:
-    told = [log._fetch(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous")]
+    told = [log.fetch(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous")]
     assert told == ["wal", 2]  # 2 is FULL
 
 

@@ -79,8 +79,7 @@ class OverRequestTimes:
 
     def _likely_s(self, queries: Queries, when: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """UTC seconds of the moments asked about, shape (n_times, B)."""
-        log_weight, mean, log_scale = when.astype(np.float64).transpose(1, 0, 2)
-        told = LognormalMixture(log_weight, mean, np.exp(log_scale))
+        told = LognormalMixture.of_parts(when)
         hours = [told.quantile((j + 0.5) / self.n_times) for j in range(self.n_times)]
         waits_s = np.minimum(np.stack(hours) * 3600.0, LONGEST_S)
         return queries.occurred_s[:, -1] + np.rint(waits_s).astype(np.int64)

@@ -34,6 +34,10 @@ class Workspace:
         """Designs of the experiments that were served, one file each."""
         return self.root / "data" / "experiments" / dataset
 
+    def monitoring(self, dataset: str) -> Path:
+        """What monitoring found, one file a version of data and champion."""
+        return self.root / "data" / "monitoring" / dataset
+
     def reports(self) -> Path:
         """HTML reports."""
         return self.root / "data" / "reports"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
-from chronotope.validation.drift import stability_index
+from chronotope.validation.divergence import first_window, stability_index
 
 COLUMNS: Final = (c.EVENT_ID, c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.OCCURRED_AT, c.UTC_OFFSET_MIN)
 """What of the events is looked at."""
@@ -67,10 +67,8 @@ def compare(events: pa.Table, is_new: npt.NDArray[np.bool_], *, compared_rows: i
 
 def _fresh(codes: npt.NDArray[np.int64], is_new: npt.NDArray[np.bool_]) -> tuple[int, float]:
     """Codes that occur among new events alone: how many, and their share of the new ones'."""
-    n_all, n_new = np.bincount(codes), np.bincount(codes[is_new], minlength=codes.max(initial=0))
-    n_new = np.pad(n_new, (0, len(n_all) - len(n_new)))
-    fresh = int(((n_new > 0) & (n_new == n_all)).sum())
-    return fresh, fresh / max(1, int((n_new > 0).sum()))
+    fresh = int((first_window(codes, is_new.astype(np.int64)) == 1).sum())
+    return fresh, fresh / max(1, len(np.unique(codes[is_new])))
 
 
 def _indices(
@@ -90,7 +88,7 @@ def _psi(codes: npt.NDArray[np.int64], is_new: npt.NDArray[np.bool_]) -> float:
     now, earlier = (_shares(codes[mask], size) for mask in (is_new, ~is_new))
     apart = np.argsort(-np.maximum(now, earlier), kind="stable")[:N_ITEMS]
     p, q = (np.append(of[apart], max(0.0, 1 - of[apart].sum())) for of in (now, earlier))
-    return stability_index(p, q)
+    return float(stability_index(p, q))
 
 
 def _shares(codes: npt.NDArray[np.int64], size: int) -> Numbers:

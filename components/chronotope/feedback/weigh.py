@@ -1,7 +1,6 @@
 """Weigh what no retraining has weighed yet against the champion that reigns."""
 
-import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from chronotope.artifact.bundle import read_manifest
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.eventlog import EventLog
@@ -21,61 +19,13 @@ from chronotope.feedback.shift import COLUMNS, Shift, compare
 from chronotope.feedback.take import mark_path
 from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
 from chronotope.lake import Lake
-from chronotope.registry.models import download
-from chronotope.registry.promotion import current_champion, history
-from chronotope.registry.store import MlflowStore, open_store
+from chronotope.registry.store import open_store
+from chronotope.steps.reigning import Reigning, reigning
 from chronotope.steps.retrain import later_folds, n_teaching, why_not_warm
 from chronotope.steps.run_folder import kept_settings, run_folder
 from chronotope.steps.settings import TrainSettings
 
 _DAY_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Reigning:
-    """The champion and where it comes from.
-
-    Attributes:
-        version: Its version in the registry.
-        run: Folder of its training; its files may be gone.
-        features: Snapshot it was trained on; it may be gone.
-        learned_version: Version of the events that its training saw: it was trained on those
-            until ``trained_until_s`` and judged on the others; None if unknown.
-        trained_until_s: Last event it was trained on, UTC seconds.
-        promoted_at: Since when it reigns.
-    """
-
-    version: str
-    run: Path
-    features: Path
-    learned_version: int | None
-    trained_until_s: int
-    promoted_at: datetime
-
-
-def reigning(store: MlflowStore, workspace: Workspace, dataset: str) -> Reigning | None:
-    """The champion of a dataset; None if there is none.
-
-    Args:
-        store: The registry.
-        workspace: Folders of the trainings.
-        dataset: Name of the registered model.
-    """
-    version = current_champion(store, dataset)
-    if version is None:
-        return None
-    tags = dict(store.client.get_model_version(dataset, version).tags)
-    manifest = read_manifest(download(store, dataset, version))
-    found = re.match(r"events@(\d+)", manifest.data_version)
-    settled = [e for e in history(store, dataset) if e.state == "committed"]
-    return Reigning(
-        version=version,
-        run=workspace.runs(dataset) / tags.get("training", "unknown"),
-        features=workspace.features(dataset) / tags.get("features", "unknown"),
-        learned_version=int(found[1]) if found else None,
-        trained_until_s=manifest.trained_until_s,
-        promoted_at=settled[-1].opened_at,
-    )
 
 
 def weigh(

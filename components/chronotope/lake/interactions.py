@@ -126,7 +126,7 @@ class InteractionLog:
             limit: At most so many.
             kind: Only this kind.
         """
-        rows = self._fetch(_READ, (after, kind, kind, limit))
+        rows = self.fetch(_READ, (after, kind, kind, limit))
         return [
             Stored(seq, key, of, json.loads(payload), datetime.fromisoformat(received))
             for seq, key, of, payload, received in rows
@@ -134,7 +134,7 @@ class InteractionLog:
 
     def last(self) -> int:
         """Position of the latest record; 0 if there is none."""
-        return int(self._fetch("SELECT coalesce(max(seq), 0) FROM interactions")[0][0])
+        return int(self.fetch("SELECT coalesce(max(seq), 0) FROM interactions")[0][0])
 
     def count(self, after: int = 0, kind: Kind | None = None) -> int:
         """Number of records.
@@ -143,14 +143,20 @@ class InteractionLog:
             after: Only those of a larger ``seq``.
             kind: Only this kind.
         """
-        return int(self._fetch(_COUNT, (after, kind, kind))[0][0])
+        return int(self.fetch(_COUNT, (after, kind, kind))[0][0])
 
     def close(self) -> None:
         """Close the file; what was acknowledged stays."""
         with self._lock:
             self._connection.close()
 
-    def _fetch(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query on the table ``interactions``, for whoever wants columns of many.
+
+        Args:
+            query: SQL that reads.
+            values: For its question marks.
+        """
         with self._lock, self._refusals():
             return self._connection.execute(query, values).fetchall()
 

@@ -100,7 +100,7 @@ def evaluate(
             )
         rank[rows] = expected_rank(scores, log.item_idx[positions[rows]])
         if coverage_k is not None:
-            seen[_top(scores, coverage_k)] = True
+            seen[top_items(scores, coverage_k)] = True
     return Outcomes(
         position=positions,
         user=log.user_idx[positions],
@@ -153,7 +153,7 @@ def _cold_items(log: EventLog, positions: Int64, n_items: int) -> npt.NDArray[np
     return np.asarray(counts < COLD_BELOW, dtype=np.bool_)
 
 
-def _top(scores: npt.NDArray[np.floating], k: int) -> Int64:
+def top_items(scores: npt.NDArray[np.floating], k: int) -> Int64:
     """Items of the k highest scores of each row, the unknown excluded."""
     k = min(k, scores.shape[1] - 1)
     return np.argpartition(-scores[:, 1:], k - 1, axis=1)[:, :k].astype(np.int64) + 1

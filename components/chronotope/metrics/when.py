@@ -1,6 +1,7 @@
 """How good a predicted moment was: the whole distribution of the gap, not a point."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,12 @@ class LognormalMixture:
         total = logsumexp(self.log_weight, axis=1)
         if not np.allclose(total, 0, atol=1e-4):
             raise DataError("Mixing weights must sum to one", received=np.exp(total).max())
+
+    @classmethod
+    def of_parts(cls, parts: npt.NDArray[np.floating]) -> Self:
+        """From log-weights, means and log-scales of log hours, shape (B, 3, K)."""
+        log_weight, mean, log_scale = np.asarray(parts, np.float64).transpose(1, 0, 2)
+        return cls(log_weight, mean, np.exp(log_scale))
 
     def log_density(self, hours: Float64) -> Float64:
         """Log density at one gap a target, shape (B,).

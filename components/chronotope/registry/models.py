@@ -122,6 +122,21 @@ def _found(store: MlflowStore, name: str, ref: str) -> MlflowVersion:
         ) from error
 
 
+def metrics_of(store: MlflowStore, name: str, version: str) -> dict[str, float]:
+    """Metrics of the run that registered a version; empty if it was deleted.
+
+    Args:
+        store: The store.
+        name: Registered model.
+        version: Its version.
+    """
+    try:
+        run_id = store.client.get_model_version(name, version).run_id
+        return dict(store.client.get_run(str(run_id)).data.metrics)
+    except MlflowException:
+        return {}
+
+
 def local_folder(uri: str | None) -> Path:
     """The folder behind a ``file:`` address or a plain path."""
     parts = urlparse(uri or "")

@@ -88,8 +88,7 @@ def _when_and_where(
         likeliest.append(places.argmax(axis=1).astype(np.int32))
         last.append(queries.place_idx[:, -1])
         hours.append((log.occurred_s[at] - queries.occurred_s[:, -1]) / 3600.0)
-    log_weight, mean, log_scale = np.concatenate(when).astype(np.float64).transpose(1, 0, 2)
-    mixture = LognormalMixture(log_weight, mean, np.exp(log_scale))
+    mixture = LognormalMixture.of_parts(np.concatenate(when))
     true = np.maximum(np.concatenate(hours), 0.0)
     told = {CHALLENGER: np.concatenate(likeliest), STAYING: np.concatenate(last)}
     return {

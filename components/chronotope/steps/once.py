@@ -22,7 +22,7 @@ def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
     """
     path = run / f"{step}.json"
     if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))["result"]
+        return step_result(run, step)
     began = time.perf_counter()
     result = work()
     kept = {
@@ -35,6 +35,17 @@ def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
     draft.write_text(json.dumps(kept, indent=2), encoding="utf-8")
     draft.replace(path)
     return result
+
+
+def step_result(run: Path, step: str) -> Any:
+    """What a finished step returned; None if it has not finished.
+
+    Args:
+        run: Folder of the run.
+        step: Name of the step.
+    """
+    path = run / f"{step}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["result"] if path.exists() else None
 
 
 def step_costs(run: Path) -> dict[str, dict[str, float]]:

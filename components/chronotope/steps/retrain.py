@@ -4,7 +4,6 @@ The holdout begins after the last event that the champion was trained on, so tha
 judged on targets later than either training.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from chronotope.contracts.ids import IdMap
 from chronotope.features.snapshot import load_features
 from chronotope.splitting.folds import Folds, FoldsConfig, rolling_origin, save_folds
 from chronotope.steps.holdout import frozen_folds
+from chronotope.steps.once import step_result
 from chronotope.steps.run_folder import keep_settings
 from chronotope.steps.search import starting_point
 from chronotope.steps.settings import TrainSettings
@@ -95,19 +95,12 @@ def parameters_of(run: Path, settings: TrainSettings) -> dict[str, Any]:
         settings: Where its search started.
     """
     for step in PARAMETERS:
-        found = _result(run, step)
+        found = step_result(run, step)
         if found is not None:
-            columns = _result(run, "select_columns") or {}
+            columns = step_result(run, "select_columns") or {}
             kept = {"context": columns["kept"]} if columns else {}
             return {**found["params"], **kept}
     return starting_point(settings)
-
-
-def _result(run: Path, step: str) -> dict[str, Any] | None:
-    path = run / f"{step}.json"
-    if not path.exists():
-        return None
-    return dict(json.loads(path.read_text(encoding="utf-8"))["result"])
 
 
 def why_not_warm(now: Catalog, earlier: Path, trained: Path) -> str:

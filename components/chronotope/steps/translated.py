@@ -6,16 +6,18 @@ cannot rank.
 """
 
 from dataclasses import replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from chronotope.artifact.bundle import Vocabulary
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
 from chronotope.contracts.eventlog import Catalog, EventLog, Int32
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.queries import Queries
+
+F = TypeVar("F", bound=np.floating)
 
 
 class Translated:
@@ -53,16 +55,31 @@ class Translated:
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items of the catalogue, -inf for unknown ones, shape (B, n_items)."""
-        asked = replace(
+        return _told(self.model.scores(self._asked(queries)), self.items)
+
+    def answer(self, queries: Queries) -> Answers:
+        """What, when and where, in the ids of the catalogue."""
+        said = self.model.answer(self._asked(queries))
+        return Answers(
+            _told(said.item_scores, self.items), said.when, _told(said.place_scores, self.places)
+        )
+
+    def _asked(self, queries: Queries) -> Queries:
+        """The question in the model's own ids."""
+        return replace(
             queries,
             user_idx=self.users[queries.user_idx],
             item_idx=self.items[queries.item_idx],
             place_idx=self.places[queries.place_idx],
             request_place_idx=self.places[queries.request_place_idx],
         )
-        found = self.model.scores(asked)[:, self.items]
-        found[:, self.items == 0] = -np.inf
-        return found
+
+
+def _told(scores: npt.NDArray[F], own: Int32) -> npt.NDArray[F]:
+    """Scores in the order of the catalogue, -inf for what the model does not know."""
+    found = scores[:, own]
+    found[:, own == 0] = -np.inf
+    return found
 
 
 def _translation(ours: IdMap, theirs: IdMap) -> Int32:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.verdict import Finding, Severity
+from chronotope.validation.divergence import stability_index
 
 PSI_BOUND: Final = 0.25
 """Above this a distribution counts as changed (Siddiqi 2006)."""
@@ -22,7 +23,6 @@ _HOURS: Final = 24
 _DECILES: Final = np.linspace(0.1, 0.9, 9)
 _SAMPLE: Final = 4_096  # rows of each record batch that quantiles are taken from
 _MARGIN_DEG: Final = 1.0
-_FLOOR: Final = 1e-4
 _SWAPPED: Final = "latitude and longitude are not swapped, judged by where earlier rows lie"
 
 Numbers = npt.NDArray[np.float64]
@@ -157,17 +157,11 @@ class Watch:
         return [Finding(words, "", Severity.WARNING, 0, f"{self.n_rows} rows after {last}")]
 
 
-def stability_index(now: Numbers, accepted: Numbers) -> float:
-    """Population stability index, sum of (p - q) ln(p / q) over all bins."""
-    p, q = np.maximum(now, _FLOOR), np.maximum(accepted, _FLOOR)
-    return float(((p - q) * np.log(p / q)).sum())
-
-
 def _changed(what: str, column: str, counts: Numbers, accepted: Numbers | None) -> list[Finding]:
     n_rows = counts.sum()
     if accepted is None or n_rows < MIN_ROWS:
         return []
-    index = stability_index(counts / n_rows, accepted)
+    index = float(stability_index(counts / n_rows, accepted))
     words = f"the distribution of {what} is that of the last version (PSI at most {PSI_BOUND})"
     found = Finding(words, column, Severity.WARNING, 0, f"PSI {index:.2f}")
     return [found] if index > PSI_BOUND else []

@@ -14,7 +14,8 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.verdict import Finding, Severity, Verdict
-from chronotope.validation.drift import PSI_BOUND, Profile, Watch, stability_index
+from chronotope.validation.divergence import stability_index
+from chronotope.validation.drift import PSI_BOUND, Profile, Watch
 from chronotope.validation.engine import batch_definition, load_suite, open_context, results_of
 from chronotope.validation.facts import facts_of
 
@@ -124,7 +125,7 @@ def population_stability(now: Mapping[str, float], accepted: Mapping[str, float]
     """
     names = sorted({*now, *accepted})
     p, q = (np.array([shares.get(name, 0.0) for name in names]) for shares in (now, accepted))
-    return stability_index(p, q)
+    return float(stability_index(p, q))
 
 
 def _drift(now: Mapping[str, float], accepted: Mapping[str, float]) -> list[Finding]:

@@ -1,0 +1,1 @@
+"""Whether data, predictions and their outcome are still what they were."""

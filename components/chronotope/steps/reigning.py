@@ -1,0 +1,59 @@
+"""The champion that reigns: since when, and which training it comes from."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from chronotope.artifact.bundle import read_manifest
+from chronotope.contracts.workspace import Workspace
+from chronotope.registry.models import download
+from chronotope.registry.promotion import current_champion, history
+from chronotope.registry.store import MlflowStore
+
+
+@dataclass(frozen=True, slots=True)
+class Reigning:
+    """The champion and where it comes from.
+
+    Attributes:
+        version: Its version in the registry.
+        run: Folder of its training; its files may be gone.
+        features: Snapshot it was trained on; it may be gone.
+        learned_version: Version of the events that its training saw: it was trained on those
+            until ``trained_until_s`` and judged on the others; None if unknown.
+        trained_until_s: Last event it was trained on, UTC seconds.
+        promoted_at: Since when it reigns.
+    """
+
+    version: str
+    run: Path
+    features: Path
+    learned_version: int | None
+    trained_until_s: int
+    promoted_at: datetime
+
+
+def reigning(store: MlflowStore, workspace: Workspace, dataset: str) -> Reigning | None:
+    """The champion of a dataset; None if there is none.
+
+    Args:
+        store: The registry.
+        workspace: Folders of the trainings.
+        dataset: Name of the registered model.
+    """
+    version = current_champion(store, dataset)
+    if version is None:
+        return None
+    tags = dict(store.client.get_model_version(dataset, version).tags)
+    manifest = read_manifest(download(store, dataset, version))
+    found = re.match(r"events@(\d+)", manifest.data_version)
+    settled = [e for e in history(store, dataset) if e.state == "committed"]
+    return Reigning(
+        version=version,
+        run=workspace.runs(dataset) / tags.get("training", "unknown"),
+        features=workspace.features(dataset) / tags.get("features", "unknown"),
+        learned_version=int(found[1]) if found else None,
+        trained_until_s=manifest.trained_until_s,
+        promoted_at=settled[-1].opened_at,
+    )
