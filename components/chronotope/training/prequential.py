@@ -13,11 +13,13 @@ from torch import Tensor
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
+from chronotope.models.backbones.events import Stretches
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.priors import Priors, count_priors
 from chronotope.training.candidates import Candidates, sample_candidates
 from chronotope.training.config import TrainingConfig
+from chronotope.training.stretches import stretches_of
 
 SPREAD = 1.25
 """How far lengths in a batch may be shuffled, so that batches differ each epoch."""
@@ -43,6 +45,7 @@ class Example(NamedTuple):
     hours: Tensor
     place: Tensor
     candidates: Candidates | None
+    stretches: Stretches | None
 
 
 def make_rounds(
@@ -197,7 +200,16 @@ class RoundBatches:
             hours=torch.from_numpy((waited_s / 3600.0).astype(np.float32)),
             place=torch.from_numpy(self.log.place_idx[positions]).long(),
             candidates=self._candidates(round_.priors, queries.item_idx, item, rng),
+            stretches=self._stretches(positions),
         )
+
+    def _stretches(self, positions: npt.NDArray[np.int64]) -> Stretches | None:
+        """The histories laid out once, where there is a backbone to read them."""
+        if self.reads.backbone == "none":
+            return None
+        first, end = self.starts
+        length = self.reads.backbone_len
+        return stretches_of(self.log, first[positions], end[positions], length=length)
 
     def _candidates(
         self,
