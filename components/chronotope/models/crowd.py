@@ -1,5 +1,7 @@
 """Scores from what everybody does, and from the user's tastes and neighbourhoods."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,54 @@ CROWD = (
 """Names of the priors, in the order of their weights."""
 
 
+class CrowdParts(NamedTuple):
+    """What the priors say, before it is laid over candidates.
+
+    Attributes:
+        everywhere: Weights of popularity, of that of the week and of each hour bin,
+            shape (B, 2 + N_HOUR_BINS).
+        of_category: Score of each category, shape (B, n_categories).
+        found: Neighbours and successors of the latest items, int64, shape (B, F).
+        told: Their scores, of one item several add up, shape (B, F).
+    """
+
+    everywhere: Tensor
+    of_category: Tensor
+    found: Tensor
+    told: Tensor
+
+
+def crowd_parts(
+    batch: Batch, priors: Priors, items: ItemTables, fading: Tensor, weights: Tensor
+) -> CrowdParts:
+    """The parts of ``crowd_scores`` that need no candidates; nearness in space is not among them.
+
+    Args:
+        batch: The queries.
+        priors: What everybody did before them.
+        items: Categories of the items.
+        fading: Weight of each event of the history in tastes, shape (B, H).
+        weights: One of each of ``CROWD`` a query, shape (B, len(CROWD)).
+    """
+    of = _by_name(weights)
+    last = batch.item_idx[:, -1]
+    now = torch.nn.functional.one_hot(moment_of(batch), N_HOUR_BINS).float()  # (B, N_HOUR_BINS)
+    tastes = _log_counts(batch, items.category, items.n_categories, fading)
+    of_category = (
+        tastes * of["taste"]
+        + priors.next_category[items.category[last]] * of["category_succession"]
+        + now @ priors.category_by_hour * of["category_by_hour"]
+    )
+    everywhere = torch.cat([of["popularity"], of["popularity_week"], now * of["by_hour"]], dim=1)
+    latest = batch.item_idx[:, -N_LATEST:]
+    fade = torch.exp(torch.arange(1 - latest.shape[1], 1, device=latest.device) / 3.0)
+    close = torch.log1p(20.0 * priors.neighbour_weight[latest] * fade[:, None])
+    found = torch.cat([priors.neighbour[latest].flatten(1), priors.next_item[last]], dim=1)
+    beside, after = close.flatten(1) * of["neighbours"], priors.next_item_log[last]
+    told = torch.cat([beside, after * of["succession"]], dim=1)
+    return CrowdParts(everywhere, of_category, found, told)
+
+
 def crowd_scores(
     batch: Batch, priors: Priors, items: ItemTables, view: View, fading: Tensor, weights: Tensor
 ) -> Tensor:
@@ -40,31 +90,22 @@ def crowd_scores(
         fading: Weight of each event of the history in tastes, shape (B, H).
         weights: One of each of ``CROWD`` a query, shape (B, len(CROWD)).
     """
-    of = dict(zip(CROWD, torch.split(weights, 1, dim=1), strict=True))  # each (B, 1)
-    last = batch.item_idx[:, -1]
-    now = torch.nn.functional.one_hot(moment_of(batch), N_HOUR_BINS).float()  # (B, N_HOUR_BINS)
-    tastes = _log_counts(batch, items.category, items.n_categories, fading)
-    of_category = (
-        tastes * of["taste"]
-        + priors.next_category[items.category[last]] * of["category_succession"]
-        + now @ priors.category_by_hour * of["category_by_hour"]
-    )
-    everywhere = torch.cat([of["popularity"], of["popularity_week"], now * of["by_hour"]], dim=1)
+    parts = crowd_parts(batch, priors, items, fading, weights)
     table = torch.cat([view.popularity[None], view.popularity_week[None], view.by_hour])
-    scores = everywhere @ table + of_category.index_select(1, view.category)
+    scores = parts.everywhere @ table + parts.of_category.index_select(1, view.category)
     if items.has_coordinates:
+        of = _by_name(weights)
         nearby = _log_counts(batch, items.cell, items.n_cells, fading)
         scores = scores + (nearby * of["neighbourhood"]).index_select(1, view.cell)
-        near = closeness(items, last, view.xy_km, view.located)
+        near = closeness(items, batch.item_idx[:, -1], view.xy_km, view.located)
         for name, closer in zip(CLOSENESS, near, strict=True):
             scores = scores + closer * of[name]
-    latest = batch.item_idx[:, -N_LATEST:]
-    fade = torch.exp(torch.arange(1 - latest.shape[1], 1, device=latest.device) / 3.0)
-    close = torch.log1p(20.0 * priors.neighbour_weight[latest] * fade[:, None])
-    found = torch.cat([priors.neighbour[latest].flatten(1), priors.next_item[last]], dim=1)
-    beside, after = close.flatten(1) * of["neighbours"], priors.next_item_log[last]
-    told = torch.cat([beside, after * of["succession"]], dim=1)
-    return scores.scatter_add(1, view.column[found], told)
+    return scores.scatter_add(1, view.column[parts.found], parts.told)
+
+
+def _by_name(weights: Tensor) -> dict[str, Tensor]:
+    """Weight of each of ``CROWD``, each (B, 1)."""
+    return dict(zip(CROWD, torch.split(weights, 1, dim=1), strict=True))
 
 
 def _log_counts(batch: Batch, group: Tensor, n_groups: int, weight: Tensor) -> Tensor:

@@ -62,15 +62,28 @@ class Backbone(nn.Module):
             candidates: Items to score, int64, shape (C,).
             stretches: The histories laid out once; None reads each of them apart.
         """
-        table = self.item.weight + self.category.weight[tables.category]
-        if self.tower is not None:
-            table = self.tower(table, priors)
-        events = events_of(latest(batch, self.length) if stretches is None else stretches)
-        states = self.reader(table[events.item_idx], events)  # (R, W, d)
-        last = states[:, -1] if stretches is None else states[stretches.row, stretches.column]
-        state = self.dropout(self.moment(last, now_of(batch)))
+        table = self.table(tables, priors)
+        if stretches is None:
+            state = self.state(batch, table[latest(batch, self.length).item_idx])
+        else:
+            states = self.reader(table[stretches.item_idx], events_of(stretches))  # (R, W, d)
+            state = self._at(batch, states[stretches.row, stretches.column])
         scores: Tensor = state @ (table if candidates is None else table[candidates]).T
         return scores
+
+    def table(self, tables: ItemTables, priors: Priors) -> Tensor:
+        """Vectors of all items, shape (n_items, d_model)."""
+        table: Tensor = self.item.weight + self.category.weight[tables.category]
+        return table if self.tower is None else self.tower(table, priors)
+
+    def state(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """What a user is, shape (B, d_model), from the vectors of the latest items, (B, W, d)."""
+        states = self.reader(vectors, events_of(latest(batch, self.length)))
+        return self._at(batch, states[:, -1])
+
+    def _at(self, batch: Batch, last: Tensor) -> Tensor:
+        state: Tensor = self.dropout(self.moment(last, now_of(batch)))
+        return state
 
 
 def _reader(config: ModelConfig) -> nn.Module:

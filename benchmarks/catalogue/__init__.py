@@ -1,0 +1,1 @@
+"""Ranking a catalogue of a million items: size, recall, and time an answer."""

@@ -1,0 +1,51 @@
+"""An index behind HTTP: a query's number in, its best items out."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from chronotope.artifact.exact_rows import ExactRows
+from chronotope.artifact.item_index import ItemIndex
+
+
+class Ask(BaseModel):
+    """Which of the stored queries, and how many items."""
+
+    query: int
+    k: int = 10
+
+
+def index_app(folder: Path, n_candidates: int) -> FastAPI:
+    """The application; with candidates, rows on the disk rank them again."""
+    index, queries = ItemIndex.load(folder / "items.npz"), np.load(folder / "queries.npy")
+    rows = ExactRows.load(folder) if n_candidates else None
+    app = FastAPI()
+
+    @app.post("/recommend")
+    async def recommend(ask: Ask) -> dict[str, list[float]]:
+        query = queries[ask.query]
+        found = index.top_k(query, max(n_candidates, ask.k))
+        if rows is not None:
+            found = rows.again(found, query, ask.k)
+        return {"items": found.item_idx.tolist(), "scores": found.score.tolist()}
+
+    return app
+
+
+def main() -> None:
+    """Serve a folder until it is stopped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--candidates", type=int, default=0)
+    told = parser.parse_args()
+    app = index_app(told.folder, told.candidates)
+    uvicorn.run(app, port=told.port, access_log=False, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
