@@ -98,10 +98,12 @@ def report_experiment(
         targets: Versions to estimate, opened only if any list was drawn.
         limits: How it is counted.
     """
-    every = read_exposures(log, experiment and experiment.name)
+    name = None if experiment is None else experiment.name
+    every = read_exposures(log, name)
     shown = [one for one in every if one.shadow_of is None]
     hits = credit(shown, log, window_s=limits.window_s)
-    arms, mismatch, misplaced = (), 1.0, 0
+    arms: tuple[ArmResult, ...] = ()
+    mismatch, misplaced = 1.0, 0
     shadows: tuple[ShadowResult, ...] = ()
     if experiment is not None:
         arms, mismatch, misplaced = arm_results(experiment, shown, hits, min_users=limits.min_users)
@@ -111,7 +113,7 @@ def report_experiment(
     opened = (target() for target in (targets if drawn else ()))
     policies = tuple(judge_policy(target, lists, their_hits, limits) for target in opened)
     return Report(
-        experiment=experiment and experiment.name,
+        experiment=name,
         limits=limits,
         arms=arms,
         mismatch=mismatch,

@@ -94,16 +94,14 @@ def credit(
     of_user: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
     for row, one in enumerate(exposures):
         of_user[one.user_id].append((one.at_s, row))
-    for seen in of_user.values():
-        seen.sort()
+    for lists in of_user.values():
+        lists.sort()
     for event in _payloads(log, "event"):
         named = event.get("answer_id") if by_answer else None
-        if named is None:
-            row = _latest(of_user.get(event[c.USER_ID], []), event, exposures, window_s)
-        else:
-            row = of_answer.get(named)
-        if row is not None and event[c.ITEM_ID] in exposures[row].items:
-            hits[row][exposures[row].items.index(event[c.ITEM_ID])] = True
+        seen = of_user.get(event[c.USER_ID], [])
+        found = of_answer.get(named) if named else _latest(seen, event, exposures, window_s)
+        if found is not None and event[c.ITEM_ID] in exposures[found].items:
+            hits[found][exposures[found].items.index(event[c.ITEM_ID])] = True
     return hits
 
 

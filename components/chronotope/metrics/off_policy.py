@@ -103,8 +103,13 @@ def off_policy(
     ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1).T
     points = _ratios(sums.sum(axis=0)[None])[:, 0]
     told = [Interval(float(p), float(a), float(b)) for p, (a, b) in zip(points, ends, strict=True)]
+    logged, ips, snips, dr, gain = told
     return OffPolicy(
-        *told,
+        logged=logged,
+        ips=ips,
+        snips=snips,
+        dr=dr,
+        gain=gain,
         n_lists=len(shown.user),
         n_users=len(sums),
         effective_n=float(weight.sum() ** 2 / max(float((weight**2).sum()), 1e-300)),
@@ -142,7 +147,8 @@ def _ratios(sums: Float64) -> Float64:
     """Logged value, IPS, SNIPS, DR and its gain of sums over users, shape (5, n)."""
     lists, rows, r, w, wr, dr = sums.T
     snips = np.divide(wr, w, out=np.zeros_like(w), where=w > 0) * rows
-    return np.stack([r, wr, snips, dr, dr - r]) / lists
+    told: Float64 = np.stack([r, wr, snips, dr, dr - r]) / lists
+    return told
 
 
 def _resampled(sums: Float64, rng: np.random.Generator, n: int) -> Float64:

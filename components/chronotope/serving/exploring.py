@@ -65,7 +65,8 @@ def propensities(
     else:
         weight, higher = _normal_grid(shown, log_probability, _spread(n_events, how))
     rows = np.arange(len(shown))
-    return np.einsum("ta,ta->a", weight, _exactly(higher, shown)[:, rows, rows])
+    told: Float64 = np.einsum("ta,ta->a", weight, _exactly(higher, shown)[:, rows, rows])
+    return told
 
 
 def _exactly(higher: Float64, shown: Int64) -> Float64:
@@ -97,7 +98,8 @@ def _join(found: Float64, p: Float64) -> None:
 
 def _rates(log_probability: Float64, how: Exploration) -> Float64:
     scaled = (log_probability - log_probability.max(initial=-np.inf)) / how.temperature
-    return np.maximum(scaled, _FLOOR)
+    floored: Float64 = np.maximum(scaled, _FLOOR)
+    return floored
 
 
 def _spread(n_events: Int64, how: Exploration) -> Float64:
