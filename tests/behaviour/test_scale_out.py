@@ -30,7 +30,7 @@ description: A small city by the law of the simulated one.
 licence: CC0-1.0
 event_type: check_in
 items_are_places: true
-city: {n_events: 3000, n_users: 40, n_items: 30, days: 60, seed: 3}
+city: {n_events: 1500, n_users: 20, n_items: 30, days: 60, seed: 3}
 """
 
 
@@ -41,7 +41,7 @@ def settings(root: Path, **engine: object) -> TrainSettings:
         "study": {"n_trials": N_TRIALS, "batch": 4, "n_startup_trials": 4},
         "folds": {"k": N_FOLDS},
         "model": {"history_len": 8},
-        "training": {"max_epochs": 1, "n_rounds": 1, "batch_size": 64, "max_targets": 500},
+        "training": {"max_epochs": 1, "n_rounds": 1, "batch_size": 64, "max_targets": 200},
         "backbones": ["none"],
         "max_fold_targets": 100,
     }

@@ -48,7 +48,7 @@ def test_other_addresses_are_refused(address: str) -> None:
 
 
 def test_without_ray_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "chronotope.engine.on_ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(ConfigError, match=r"chronotope\[scale\]"),
         open_engine(EngineConfig(kind="ray")),

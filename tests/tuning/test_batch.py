@@ -1,9 +1,6 @@
 """Batches of trials: the same study wherever and in whatever order the folds are judged."""
 
-import pickle
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -12,31 +9,8 @@ from chronotope.contracts.protocols import Tracker
 from chronotope.engine import Engine, LocalEngine
 from chronotope.tuning.batch import Objective
 from chronotope.tuning.study import Best
+from tests.engine.elsewhere import Elsewhere
 from tests.tuning.test_study import Notebook, hill, states, tuned
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-class Elsewhere:
-    """Takes all items at once, does the last first, and shares no object with its caller."""
-
-    in_process = False
-
-    def __init__(self) -> None:
-        self.waves: list[int] = []
-
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        tasks = list(enumerate(items))
-        self.waves.append(len(tasks))
-        done = {at: sent(sent(function)(sent(item))) for at, item in reversed(tasks)}
-        return iter([done[at] for at in range(len(tasks))])
-
-
-def sent(value: Item) -> Item:
-    """What arrives of a value elsewhere."""
-    copy: Item = pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
-    return copy
 
 
 def noting(params: dict[str, object], fold: int, tracker: Tracker) -> float:

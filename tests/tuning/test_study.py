@@ -16,8 +16,8 @@ import pytest
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
 from chronotope.engine import Engine, LocalEngine
-from chronotope.tuning.batch import Objective, Suggest
-from chronotope.tuning.study import Best, Storage, StudyConfig, tune
+from chronotope.tuning.batch import Objective
+from chronotope.tuning.study import Best, Storage, StudyConfig, Suggest, tune
 
 DEFAULT = {"x": 0.0, "kind": "a"}
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.engine.config import EngineConfig
 from chronotope.engine.local import LocalEngine
+from chronotope.engine.on_ray import connected
 from chronotope.engine.protocol import Engine
 
 
@@ -23,13 +25,11 @@ def open_engine(config: EngineConfig) -> Iterator[Engine]:
     if config.kind == "local":
         yield LocalEngine()
         return
-    try:
-        from chronotope.engine.on_ray import connected  # only where it is asked for: 2 s
-    except ModuleNotFoundError as error:
+    if find_spec("ray") is None:
         raise ConfigError(
             "The engine needs Ray, which is not installed",
-            received=error,
+            received=config.kind,
             way_out="pip install 'chronotope[scale]', or choose the engine local",
-        ) from error
+        )
     with connected(config) as engine:
         yield engine

@@ -12,6 +12,9 @@ from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
 from chronotope.metrics.ranking import expected_rank
 
+BATCH = 256
+"""Queries scored together."""
+
 COLD_BELOW = 5
 """Users and items with fewer earlier events than this are cold."""
 
@@ -51,9 +54,10 @@ def evaluate(
     n_items: int,
     time_given: bool,
     place_given: bool = False,
-    batch_size: int = 256,
+    batch_size: int = BATCH,
     rounds: Sequence[int] | None = None,
     coverage_k: int | None = None,
+    cold_before_s: int | None = None,
 ) -> Outcomes:
     """Rank the true item of every target, knowing only what came before its basket.
 
@@ -71,6 +75,8 @@ def evaluate(
         batch_size: Queries scored together; memory is batch_size x n_items scores.
         rounds: Starts of the rounds, UTC seconds, increasing.
         coverage_k: Length of the lists whose coverage is measured; None skips it.
+        cold_before_s: Items with few events before this are cold, UTC seconds; by default
+            the earliest target.
 
     Returns:
         Outcomes in the order of ``positions``.
@@ -107,9 +113,14 @@ def evaluate(
         rank=rank,
         is_return=_first_of_pair(log)[positions] < starts[1][positions],
         n_history=n_history,
-        is_cold_item=_cold_items(log, positions, n_items)[log.item_idx[positions]],
+        is_cold_item=_cold_items(log, positions, n_items, cold_before_s)[log.item_idx[positions]],
         coverage=float("nan") if coverage_k is None else float(seen[1:].mean()),
     )
+
+
+def first_second(log: EventLog, positions: Int64) -> int:
+    """When the earliest target happened, UTC seconds."""
+    return int(log.occurred_s[positions].min(initial=np.iinfo(np.int64).max))
 
 
 def _batches(
@@ -146,9 +157,13 @@ def _first_of_pair(log: EventLog) -> Int64:
     return first
 
 
-def _cold_items(log: EventLog, positions: Int64, n_items: int) -> npt.NDArray[np.bool_]:
-    """Whether each item had few events before the earliest target, shape (n_items,)."""
-    known = log.occurred_s < log.occurred_s[positions].min(initial=np.iinfo(np.int64).max)
+def _cold_items(
+    log: EventLog, positions: Int64, n_items: int, before_s: int | None
+) -> npt.NDArray[np.bool_]:
+    """Whether each item had few events by then, shape (n_items,)."""
+    if before_s is None:
+        before_s = first_second(log, positions)
+    known = log.occurred_s < before_s
     counts = np.bincount(log.item_idx[known], minlength=n_items)
     return np.asarray(counts < COLD_BELOW, dtype=np.bool_)
 

@@ -8,15 +8,14 @@ import numpy as np
 
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int32, Int64
-from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
-from chronotope.features.snapshot import load_features
-from chronotope.metrics.evaluate import Outcomes, evaluate
+from chronotope.engine import open_engine
 from chronotope.metrics.summary import bootstrap_interval, gains, hits, slices, summarise
 from chronotope.metrics.when import LognormalMixture, WhenScores, judge_when
 from chronotope.metrics.where import judge_where
-from chronotope.models.baselines import baselines
 from chronotope.steps.holdout import CHALLENGER, frozen_folds, judging_targets
+from chronotope.steps.judge_blocks import judge_bundle, judge_rivals
+from chronotope.steps.loaded import features_at, read_once
 from chronotope.steps.settings import TrainSettings
 
 N_WHEN = 2_000
@@ -41,15 +40,13 @@ def judge_holdout(
         ``models`` (metrics by name), ``intervals`` (of NDCG@10 by name), ``when``, and
         ``where``: of the challenger and of staying at the last place; empty without places.
     """
-    log, catalog = load_features(features)
-    known = log.before(frozen_folds(run).holdout.train_end_s)
-    targets = judging_targets(log, settings, run)
+    with read_once(), open_engine(settings.engine) as engine:
+        log, catalog = features_at(features.resolve())
+        until_s = frozen_folds(run).holdout.train_end_s
+        targets = judging_targets(log, settings, run)
+        outcomes = judge_rivals(engine, features, until_s, targets)
+        outcomes[CHALLENGER] = judge_bundle(engine, features, bundle, log, targets)
     challenger = OnnxRecommender.load(bundle)
-    outcomes = {
-        rival.name: _outcomes(rival.fit(known, catalog), log, targets, catalog)
-        for rival in baselines()
-    }
-    outcomes[CHALLENGER] = _outcomes(challenger, log, targets, catalog)
     values = {name: gains(found.rank, 10) for name, found in outcomes.items()}
     users = log.user_idx[targets]
     masks = {f"slice.{name}": of for name, of in slices(outcomes[CHALLENGER]).items()}
@@ -62,10 +59,6 @@ def judge_holdout(
         "intervals": {name: _interval(of, users) for name, of in values.items()},
         **_when_and_where(challenger, log, targets, catalog),
     }
-
-
-def _outcomes(model: Recommender, log: EventLog, targets: Int64, catalog: Catalog) -> Outcomes:
-    return evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
 
 
 def _interval(values: Float64, users: Any) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """Search hyper-parameters over frozen folds of later time, whoever keeps track."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from chronotope.models.config import ModelConfig
 from chronotope.splitting.folds import Fold, Folds, rolling_origin, save_folds
 from chronotope.splitting.targets import targets_between
 from chronotope.steps.holdout import CHALLENGER, frozen_folds
+from chronotope.steps.loaded import features_at, read_once
 from chronotope.steps.run_folder import keep_settings
 from chronotope.steps.settings import TrainSettings
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from chronotope.tuning.batch import SearchSpace, Suggest, TrackerFactory
-from chronotope.tuning.study import Storage, tune
+from chronotope.tuning.batch import TrackerFactory
+from chronotope.tuning.study import SearchSpace, Storage, Suggest, tune
 
 
 def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
@@ -90,7 +90,7 @@ def search(
         fold beside the simplest baselines', earliest first. JSON-able.
     """
     folds = frozen_folds(run)
-    with open_engine(settings.engine) as engine:
+    with read_once(), open_engine(settings.engine) as engine:
         best = tune(
             search_space(settings),
             FoldJudge(features.resolve(), settings, folds),
@@ -101,18 +101,13 @@ def search(
             tracker_factory=tracker_factory,
             engine=engine,
         )
-    rivals = _rivals(*_loaded(features.resolve()), settings, folds)
-    _loaded.cache_clear()  # a log may be large
+        rivals = _rivals(*features_at(features.resolve()), settings, folds)
     return {
         "params": best.params,
         "value": best.value,
         "trial": best.trial_number,
         "folds": {CHALLENGER: list(best.fold_values), **rivals},
     }
-
-
-_loaded = lru_cache(maxsize=1)(load_features)
-"""Features of the search under way: a process that judges several folds reads them once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,7 @@ class FoldJudge:
 
     def __call__(self, params: dict[str, Any], index: int, tracker: Tracker) -> float:
         """Train on what lies before a fold and judge on it."""
-        log, catalog = _loaded(self.features)
+        log, catalog = features_at(self.features)
         listening = {**params, "context": columns_of(log, self.settings)}
         model_config, training_config = configs(listening, self.settings)
         most = min(self.settings.trial_targets, training_config.max_targets)

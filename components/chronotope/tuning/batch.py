@@ -1,4 +1,4 @@
-"""Judge a batch of trials, trials and folds at once, with values that no timing changes."""
+"""Judge a batch of trials, their folds side by side, with values that no timing changes."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,30 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.protocols import Tracker
 from chronotope.engine import Engine
-
-
-class Suggest(Protocol):
-    """What a search space draws from; an Optuna trial satisfies it."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A real number in [low, high]."""
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number in [low, high]."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices."""
-
-
-SearchSpace = Callable[[Suggest], dict[str, object]]
-"""Draws one set of parameters."""
 
 Objective = Callable[[dict[str, object], int, Tracker], float]
 """Trains and judges parameters on a fold (its index); higher is better.

@@ -8,10 +8,10 @@ again with the same name.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.pruners import WilcoxonPruner
@@ -26,11 +26,27 @@ from chronotope.tuning.batch import (
     Drawn,
     Judging,
     Objective,
-    SearchSpace,
     TrackerFactory,
     judge_batch,
 )
 from chronotope.tuning.database import Database, experimental, opened_database
+
+
+class Suggest(Protocol):
+    """What a search space draws from; an Optuna trial satisfies it."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A real number in [low, high]."""
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """A whole number in [low, high]."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+
+
+SearchSpace = Callable[[Suggest], dict[str, object]]
+"""Draws one set of parameters."""
 
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
