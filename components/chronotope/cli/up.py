@@ -133,6 +133,7 @@ def environment(root: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # our models hold no pickle
         "PYTHONUNBUFFERED": "1",
     }
 
