@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.contracts.allowed import AllowedPath
 from chronotope.steps.change_champion import promote_by_hand, roll_back
 
 
@@ -16,7 +17,7 @@ class ChampionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path = Field(Path(), description="Project root, below which stores lie")
+    root: AllowedPath = Field(Path(), description="Project root, below which stores lie")
     dry_run: bool = Field(False, description="Check and show, and change nothing")
 
 

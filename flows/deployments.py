@@ -6,6 +6,7 @@ watches the service's log, and ``python -m flows.watch_interactions`` has to run
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,6 +18,7 @@ from prefect.flows import Flow
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
+from chronotope.contracts.allowed import ALLOWED_ROOTS
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.steps.settings import TrainSettings
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
@@ -143,8 +145,15 @@ def main(words: list[str] | None = None) -> None:
     if told.work_pool:
         register(served, told.work_pool)
         return
+    os.environ.setdefault(ALLOWED_ROOTS, os.pathsep.join(map(str, _own_folders(told))))
     with watching(name, root):
         serve(*served, print_starting_message=False)
+
+
+def _own_folders(told: argparse.Namespace) -> set[Path]:
+    """Where what is named on the command line lies; forms reach no further."""
+    yaml = Path(told.dataset)
+    return {told.root.resolve(), Path.cwd(), *([yaml.resolve().parent] if yaml.is_file() else [])}
 
 
 _INGEST: Final = "Read the dataset's own source; what the lake has already is not written twice."

@@ -21,6 +21,7 @@ from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.allowed import AllowedPath
 from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.verdict import Verdict
@@ -50,10 +51,10 @@ class IngestSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path = Field(Path(), description="Project root; everything written lies below it")
-    conf_dir: Path = Field(CONF_DIR, description="Folder of the datasets' YAML files")
-    suites: Path = Field(Path("expectations"), description="Folder of the validation suites")
-    data_dir: Path | None = Field(
+    root: AllowedPath = Field(Path(), description="Project root; everything written lies below it")
+    conf_dir: AllowedPath = Field(CONF_DIR, description="Folder of the datasets' YAML files")
+    suites: AllowedPath = Field(Path("expectations"), description="Folder of the validation suites")
+    data_dir: AllowedPath | None = Field(
         None, description="Where the data files are, instead of what the YAML says"
     )
     batch_rows: int = Field(

@@ -135,6 +135,7 @@ def environment(root: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(Workspace(root).mlruns),  # may hold a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # our models hold no pickle
         "PYTHONUNBUFFERED": "1",
     }
 

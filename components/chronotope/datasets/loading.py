@@ -6,6 +6,7 @@ from typing import Final
 import yaml
 from pydantic import ValidationError
 
+from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.spec import DatasetSpec
 
@@ -23,7 +24,8 @@ def load_spec(
         data_dir: Where the data files are, instead of what the YAML says.
 
     Raises:
-        ConfigError: No such file, not YAML, or keys that are wrong or missing.
+        ConfigError: No such file, or not where it may lie; not YAML, or keys that are wrong
+            or missing.
     """
     path = _find(path_or_name, conf_dir)
     try:
@@ -48,7 +50,7 @@ def dataset_names(conf_dir: Path = CONF_DIR) -> tuple[str, ...]:
 def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
     for path in (Path(path_or_name), conf_dir / f"{path_or_name}.yaml"):
         if path.is_file():
-            return path
+            return allowed(path)
     known = ", ".join(dataset_names(conf_dir)) or "none"
     raise ConfigError(
         "No such dataset",

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.compression.choose import CompressionConfig
+from chronotope.contracts.allowed import AllowedPath
 from chronotope.contracts.workspace import Workspace
 from chronotope.engine import EngineConfig
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
@@ -20,7 +21,7 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path = Field(Path(), description="Project root; everything written lies below it.")
+    root: AllowedPath = Field(Path(), description="Project root; everything written lies below it.")
     folds: FoldsConfig = Field(FoldsConfig(), description="How time is cut.")
     model: ModelConfig = Field(ModelConfig(), description="Where the search starts.")
     training: TrainingConfig = Field(TrainingConfig(), description="How each model is trained.")

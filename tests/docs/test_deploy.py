@@ -1,0 +1,122 @@
+"""docs/deploy/: it parses, its commands and options exist, and it holds no secret."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[2]
+DEPLOY = PROJECT / "docs" / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+VENV = "/opt/chronotope/.venv/bin/"
+OWN = ("service", "watcher", "worker", "server", "mlflow", "deploy")
+CHRONOTOPE = (sys.executable, "-c", "from chronotope.cli.main import run; run()")
+
+
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def started(unit: Path) -> list[str]:
+    (line,) = re.findall(r"^ExecStart=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
+    assert line.startswith(VENV)
+    return shlex.split(line.removeprefix(VENV))
+
+
+def commands() -> dict[str, list[str]]:
+    """What the units and the containers start."""
+    ours = {f"compose {name}": compose()["services"][name]["command"] for name in OWN}
+    return ours | {unit.name: started(unit) for unit in UNITS}
+
+
+def settings() -> dict[str, str]:
+    lines = (DEPLOY / "chronotope.env.example").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_units_and_containers_run_the_same_programs() -> None:
+    same = {"server": "prefect", "mlflow": "mlflow", "worker": "worker", "service": "serve",
+            "watcher": "watch"}  # fmt: skip
+    for container, unit in same.items():
+        told = sorted(commands()[f"compose {container}"])
+        assert told == sorted(commands()[f"chronotope-{unit}.service"])
+
+
+def test_everything_listens_on_loopback_alone() -> None:
+    for name, words in commands().items():
+        if "--port" in words:
+            assert words[words.index("--host") + 1] == "127.0.0.1", name
+
+
+def test_secrets_stand_in_the_environment_file_alone() -> None:
+    secrets = {name for name, of in settings().items() if "CHANGE-ME" in of}
+    assert {"PREFECT_API_AUTH_STRING", "MLFLOW_AUTH_ADMIN_PASSWORD", "CHRONOTOPE_API_KEY"} < secrets
+    for path in (DEPLOY / "compose.yaml", DEPLOY / "Dockerfile", *UNITS):
+        text = path.read_text(encoding="utf-8")
+        assert "CHANGE-ME" not in text
+        assert not re.findall(rf"({'|'.join(secrets - {'CHRONOTOPE_API_KEY'})})", text)
+
+
+def test_every_variable_that_is_used_is_set() -> None:
+    told = settings()
+    for path in (DEPLOY / "compose.yaml", PROJECT / "prefect.yaml", *UNITS):
+        used = re.findall(r"\$\{?(CHRONOTOPE_\w+)", path.read_text(encoding="utf-8"))
+        assert set(used) <= set(told), path.name
+    assert told["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+    assert told["CHRONOTOPE_ALLOWED_ROOTS"] == told["CHRONOTOPE_ROOT"]
+
+
+def test_containers_and_the_target_name_what_there_is() -> None:
+    services, volumes = compose()["services"], compose()["volumes"]
+    for name, of in services.items():
+        assert set(of.get("depends_on", ())) <= set(services), name
+        named = {told.split(":")[0] for told in of["volumes"] if not told.startswith(".")}
+        assert named <= set(volumes), name
+    assert (DEPLOY / "databases.sql").is_file()
+    target = (DEPLOY / "systemd" / "chronotope.target").read_text(encoding="utf-8")
+    assert set(re.findall(r"chronotope-\w+\.service", target)) == {unit.name for unit in UNITS}
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("python", "chronotope"):
+        (tmp_path / "bin" / name).symlink_to(sys.executable)
+    for unit in (DEPLOY / "systemd").iterdir():
+        text = unit.read_text(encoding="utf-8").replace(VENV, f"{tmp_path}/bin/")
+        (tmp_path / unit.name).write_text(text, encoding="utf-8")
+    units = [str(path) for path in tmp_path.glob("chronotope*.*")]
+    told = ["systemd-analyze", "verify", "--man=no", *units]
+    done = subprocess.run(told, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@cache
+def help_of(command: tuple[str, ...]) -> str:
+    env = os.environ | {"COLUMNS": "250", "NO_COLOR": "1", "TERM": "dumb"}
+    told = [*CHRONOTOPE, *command[1:]] if command[0] == "chronotope" else [sys.executable, *command]
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [*told, "--help"], capture_output=True, text=True, check=False, env=env, cwd=PROJECT
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", commands())
+def test_the_commands_exist_and_know_their_options(name: str) -> None:
+    words = [word for word in commands()[name] if word not in {"python", "--no-prompt"}]
+    end = next(n for n, word in enumerate(words) if word.startswith(("--", "$")))
+    known = help_of(tuple(words[:end]))
+    options = [word for word in words[end:] if word.startswith("--")]
+    assert options
+    assert [option for option in options if option not in known] == []
