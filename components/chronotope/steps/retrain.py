@@ -92,15 +92,16 @@ def parameters_of(run: Path, settings: TrainSettings) -> dict[str, Any]:
         settings: Where its search started.
     """
     for step in PARAMETERS:
-        found = _result(run, step)
+        found = result_of(run, step)
         if found is not None:
-            columns = _result(run, "select_columns") or {}
+            columns = result_of(run, "select_columns") or {}
             kept = {"context": columns["kept"]} if columns else {}
             return {**found["params"], **kept}
     return starting_point(settings)
 
 
-def _result(run: Path, step: str) -> dict[str, Any] | None:
+def result_of(run: Path, step: str) -> dict[str, Any] | None:
+    """What a step of a training found; None if it was not done there."""
     path = run / f"{step}.json"
     if not path.exists():
         return None
