@@ -108,10 +108,8 @@ def compared(
     onnx_ms = sorted(timed(lambda at: onnx.scores(rows[at % len(rows)]), n_runs))[n_runs // 2]
     size_mb, eager_mb = measure(bundle, queries, n_runs=1).size_mb, tensors_mb(eager)
     targets = judging_targets(log, settings, run)
-    ndcg = {
-        name: ranked(model, log, targets, catalog.n_items)
-        for name, model in {"eager": eager, "chosen": onnx}.items()
-    }
+    ways: dict[str, Recommender] = {"eager": eager, "chosen": onnx}
+    ndcg = {name: ranked(way, log, targets, catalog.n_items) for name, way in ways.items()}
     row = {
         "n_items": catalog.n_items,
         "history_len": eager.history_len,
@@ -134,7 +132,7 @@ def compared(
 def tensors_mb(model: ChronotopeRecommender) -> float:
     """Parameters, buffers and priors, in 10^6 bytes; shared ones once."""
     tensors = {t.data_ptr(): t for t in (*model.net.state_dict().values(), *model.priors)}
-    return sum(t.numel() * t.element_size() for t in tensors.values()) / 1e6
+    return float(sum(t.numel() * t.element_size() for t in tensors.values())) / 1e6
 
 
 def ranked(model: Recommender, log: EventLog, targets: Int64, n_items: int) -> float:

@@ -23,6 +23,7 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.steps.settings import TrainSettings
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
+from flows.compress_model import CompressSettings, compress_model
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.train_model import train_model
 from flows.watch_interactions import LOGGED, resource_of, watching
@@ -69,6 +70,8 @@ def deployments(
         "entrypoint_type": EntrypointType.MODULE_PATH,
     }
     by_hand = {"dataset": name, "settings": champion}
+    again = CompressSettings(root=ingestion.root, objective=training.compression)
+    compresses = {"dataset": name, "settings": again.model_dump(mode="json")}
     return [
         _deployed(ingest_events, parameters=takes, description=_INGEST, **common),
         _deployed(
@@ -86,6 +89,7 @@ def deployments(
             triggers=_triggers(name),
             **common,
         ),
+        _deployed(compress_model, parameters=compresses, description=_COMPRESS, **common),
         _deployed(promote_model, parameters=by_hand, description=_PROMOTE, **common),
         _deployed(roll_back_model, parameters=by_hand, description=_ROLL_BACK, **common),
     ]
@@ -167,6 +171,12 @@ _FEEDBACK: Final = """Take in what users did since: the log of the service, and 
 and promote its successor only if it is better.
 
 Nothing new: nothing happens. Tick `force` to retrain on little, or on what looks broken."""
+_COMPRESS: Final = """Compress the trained network again for another objective: how much accuracy
+may be lost, how long a query may take, how large the file may be. Nothing is trained that was
+kept; it is judged and promoted like any other, and as the champion's own network it has to be
+no worse instead of better.
+
+Raise `n_trials` to search wider; the report draws what accuracy costs."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
 _ROLL_BACK: Final = "Return to the champion before the present one."
 

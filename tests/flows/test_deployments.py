@@ -18,12 +18,20 @@ from chronotope.lake.interactions import Interaction, InteractionLog
 from chronotope.steps.settings import TrainSettings
 from flows.change_champion import promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback, decision_of
+from flows.compress_model import compress_model
 from flows.deployments import deployments, main
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.train_model import train_model
 from flows.watch_interactions import Watch, n_waiting, watching
 
-FLOWS = (ingest_events, train_model, collect_feedback, promote_model, roll_back_model)
+FLOWS = (
+    ingest_events,
+    train_model,
+    collect_feedback,
+    compress_model,
+    promote_model,
+    roll_back_model,
+)
 
 
 def made(root: Path, **more: Any) -> dict[str, RunnerDeployment]:

@@ -1,5 +1,7 @@
 """Better than everybody, for everybody, and not by luck."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,19 @@ def test_a_challenger_of_nans_is_refused() -> None:
 def test_other_targets_are_refused() -> None:
     with pytest.raises(DataError):
         judge(CHAMPION[:-1], CHAMPION, {}, users=USERS, slices={}, config=CONFIG)
+
+
+def test_the_champions_own_network_has_to_be_no_worse() -> None:
+    noise = np.random.default_rng(7).normal(0, 0.02, 1000)
+    other = CHAMPION - 0.002 + noise - noise.mean()
+    told: dict[str, Any] = {"users": USERS, "slices": HALF, "config": CONFIG}
+    assert not judge(other, CHAMPION, WEAK, **told).passed
+    assert judge(other, CHAMPION, WEAK, **told, may_lose=0.01).passed
+    strict = judge(other, CHAMPION, WEAK, **told, may_lose=0.002)
+    assert [reason.split(":")[0] for reason in strict.reasons] == [
+        "may lose more than 0.002 to champion"
+    ]
+    fallen = other - np.where(HALF["cold_user"], 0.2, 0.0)
+    assert any("cold_user" in r for r in judge(fallen, CHAMPION, WEAK, **told, may_lose=1).reasons)
+    strong = {"markov": CHAMPION + 0.1}
+    assert not judge(other, CHAMPION, strong, **told, may_lose=1.0).passed

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chronotope.cli.compress import compress
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
 from chronotope.cli.experiment import experiment
@@ -28,6 +29,7 @@ app.command()(demo)
 app.command()(ingest)
 app.command()(train)
 app.command()(feedback)
+app.command()(compress)
 app.command()(recommend)
 app.command()(serve)
 app.command()(experiment)

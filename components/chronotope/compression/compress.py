@@ -31,6 +31,11 @@ class CompressionResult:
         return choose(self.candidates, self.config)
 
     @property
+    def holds(self) -> bool:
+        """Whether what is chosen meets the objective."""
+        return not broken(self.chosen, self.candidates[0], self.config)
+
+    @property
     def reason(self) -> str:
         """Why it was chosen; if nothing meets the objective, what each candidate breaks."""
         return explain(self.candidates, self.config)

@@ -49,11 +49,14 @@ def judge(
     users: npt.NDArray[np.integer],
     slices: Mapping[str, npt.NDArray[np.bool_]],
     config: GateConfig,
+    may_lose: float | None = None,
 ) -> GateDecision:
     """Compare a challenger with every rival on the same targets of the same folds.
 
     It must be better than each rival on average, by more than luck (paired test over
-    users), and no slice may fall below the champion's by more than the bound.
+    users), and no slice may fall below the champion's by more than the bound. A challenger
+    that is the champion's own network, compressed otherwise, cannot be better; it must be
+    no worse: the interval of what it loses ends before ``may_lose``.
 
     Args:
         challenger: A value a target, such as its NDCG@10, shape (n_targets,).
@@ -62,6 +65,8 @@ def judge(
         users: Whose target it is, shape (n_targets,).
         slices: Masks over the targets by name.
         config: Bounds.
+        may_lose: What a challenger of the champion's own network may lose; None if it is
+            another network.
 
     Raises:
         DataError: Shapes differ or there is no target.
@@ -71,14 +76,23 @@ def judge(
         name: paired_difference(challenger, values, users, n=config.n_resamples, seed=config.seed)
         for name, values in rivals.items()
     }
+    to_beat = {n: d for n, d in differences.items() if may_lose is None or n != CHAMPION_NAME}
     reasons = [
-        f"does not beat {name}: {d.estimate:+.4f} [{d.low:+.4f}, {d.high:+.4f}], p {d.p_value:.3f}"
-        for name, d in differences.items()
+        f"does not beat {name}: {_interval(d)}, p {d.p_value:.3f}"
+        for name, d in to_beat.items()
         if not (d.estimate > config.min_gain and d.p_value <= config.max_p_value)
     ]
+    if may_lose is not None and champion is not None:
+        lost = differences[CHAMPION_NAME]
+        if not lost.low >= -may_lose:
+            reasons.append(f"may lose more than {may_lose:g} to {CHAMPION_NAME}: {_interval(lost)}")
     if champion is not None:
         reasons += _fallen(challenger - champion, slices, config)
     return GateDecision(not reasons, tuple(reasons), differences)
+
+
+def _interval(of: Difference) -> str:
+    return f"{of.estimate:+.4f} [{of.low:+.4f}, {of.high:+.4f}]"
 
 
 def _fallen(

@@ -82,6 +82,18 @@ def registered(store: MlflowStore, name: str, tags: Mapping[str, str]) -> tuple[
     return str(latest.version), str(latest.run_id)
 
 
+def latest_version(store: MlflowStore, name: str) -> str:
+    """The version that was registered last.
+
+    Raises:
+        StoreError: There is none.
+    """
+    found = store.client.search_model_versions(f"name = '{name}'")
+    if not found:
+        raise StoreError(f"No version of {name!r} is registered", way_out="Train a model first")
+    return str(max(int(each.version) for each in found))
+
+
 def download(store: MlflowStore, name: str, ref: str) -> Path:
     """Folder of a version's bundle.
 

@@ -57,7 +57,8 @@ def compress_model(
             measured again, what they are worth is not.
 
     Returns:
-        ``bundle`` (the chosen folder), ``candidates`` (a row each) and ``reason``.
+        ``bundle`` (the chosen folder), ``candidates`` (a row each), ``holds`` (whether the
+        objective is met) and ``reason``.
     """
     log, catalog = load_features(features)
     model = ChronotopeRecommender.load(trained, catalog)
@@ -94,8 +95,8 @@ def compress_model(
         result = explore(shop, recipes, config, model.model.history_len)
     else:
         result = compress(shop, recipes, config)
-    chosen = str(result.chosen.folder)
-    return {"bundle": chosen, "candidates": result.rows(), "reason": result.reason}
+    told = {"holds": result.holds, "reason": result.reason}
+    return {"bundle": str(result.chosen.folder), "candidates": result.rows(), **told}
 
 
 class _Lately:

@@ -19,7 +19,7 @@ from chronotope.registry.models import download, register, registered
 from chronotope.registry.promotion import current_champion, nominate, promote
 from chronotope.registry.store import MlflowStore, RunTracker, open_store
 from chronotope.steps.holdout import CHALLENGER, frozen_folds, judging_targets
-from chronotope.steps.run_folder import lineage
+from chronotope.steps.run_folder import lineage, network_of
 from chronotope.steps.settings import TrainSettings
 from chronotope.steps.translated import Translated
 
@@ -107,9 +107,18 @@ def promote_bundle(
             version,
             expected_champion=champion,
             key=f"{name}-{registered['run_id']}",
-            reason="beats every baseline and the champion; the artefact is blessed",
+            reason=_merit(store, name, champion, settings, run),
         )
     return {"promoted": not reasons, "reasons": list(reasons), "previous": champion, **registered}
+
+
+def _merit(
+    store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run: Path
+) -> str:
+    """Why a version won, for the history."""
+    if _may_lose(store, name, champion, settings, run) is None:
+        return "beats every baseline and the champion; the artefact is blessed"
+    return "the champion's own network for another objective, no worse; the artefact is blessed"
 
 
 def _gate_reasons(
@@ -127,8 +136,27 @@ def _gate_reasons(
     users, challenger = kept.pop("user"), kept.pop("challenger")
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
     reigning = None if folder is None else _values(folder, features, settings, run)
-    decision = judge(challenger, reigning, kept, users=users, slices=masks, config=settings.gate)
+    decision = judge(
+        challenger,
+        reigning,
+        kept,
+        users=users,
+        slices=masks,
+        config=settings.gate,
+        may_lose=_may_lose(store, name, champion, settings, run),
+    )
     return decision.reasons
+
+
+def _may_lose(
+    store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run: Path
+) -> float | None:
+    """What the objective lets go, if the champion is the same network; else None."""
+    if champion is None:
+        return None
+    tags = store.client.get_model_version(name, champion).tags
+    same = tags.get("network", tags.get("training")) == network_of(run)
+    return settings.compression.max_ndcg_loss if same else None
 
 
 def has_seen_targets(champion: Manifest, run: Path) -> bool:

@@ -33,6 +33,9 @@ from chronotope.steps.judge_holdout import SPOTS
 from chronotope.steps.once import step_costs
 from chronotope.steps.settings import TrainSettings
 
+INGESTED = "ingested.json"
+"""File of a run with what the ingestion of its data counted."""
+
 SLICES = ("return", "discovery", "cold_user", "warm_user", "cold_item", "warm_item")
 
 
@@ -65,6 +68,7 @@ def report_training(
     card.write_text(render_card(data), encoding="utf-8")
     measured = json.dumps(found["judged"], indent=2)
     (folder / "metrics.json").write_text(measured, encoding="utf-8")
+    (run / INGESTED).write_text(json.dumps(ingested), encoding="utf-8")
     return {"report": str(report), "card": str(card)}
 
 

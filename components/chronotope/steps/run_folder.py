@@ -9,6 +9,7 @@ from chronotope.steps.holdout import frozen_folds
 from chronotope.steps.settings import TrainSettings
 
 _SETTINGS: Final = "settings.json"
+_NETWORK: Final = "network.txt"
 
 _WHERE: Final = {"root", "engine"}
 """Settings that say where the work is done, and not what comes out."""
@@ -39,6 +40,7 @@ def lineage(features: Path, settings: TrainSettings, run: Path) -> dict[str, str
     """
     return {
         "training": run.name,
+        "network": network_of(run),
         "features": features.name,
         "folds": frozen_folds(run).digest,
         "settings": hashlib.sha256(_told(settings).encode()).hexdigest()[:16],
@@ -63,6 +65,18 @@ def kept_settings(run: Path, root: Path) -> TrainSettings:
     path = run / _SETTINGS
     told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return TrainSettings.model_validate({**told, "root": root})
+
+
+def keep_network(run: Path, trained_in: str) -> None:
+    """Note that a run's network was trained in another run."""
+    run.mkdir(parents=True, exist_ok=True)
+    (run / _NETWORK).write_text(trained_in, encoding="utf-8")
+
+
+def network_of(run: Path) -> str:
+    """Name of the run that trained a run's network; its own unless it took one over."""
+    path = run / _NETWORK
+    return path.read_text(encoding="utf-8") if path.exists() else run.name
 
 
 def _told(settings: TrainSettings) -> str:

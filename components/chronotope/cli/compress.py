@@ -1,0 +1,106 @@
+"""``chronotope compress``: the trained model again, for another objective."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from chronotope.cli.console import command, print_json
+from chronotope.contracts.errors import ConfigError
+
+if TYPE_CHECKING:
+    from chronotope.compression.choose import CompressionConfig
+
+
+def compress(
+    dataset: Annotated[str, typer.Option(help="Dataset whose model is meant")],
+    max_ndcg_loss: Annotated[
+        float | None, typer.Option(help="NDCG@10 that may be lost, absolute")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Median latency of one query at most")
+    ] = None,
+    max_size_mb: Annotated[
+        float | None, typer.Option(help="Size of the graph's file at most, in 10^6 bytes")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Candidates tried in all; many search wider")
+    ] = None,
+    latest: Annotated[
+        bool, typer.Option(help="Take the version registered last instead of the champion")
+    ] = False,
+    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show what would be chosen of what was measured already")
+    ] = False,
+) -> None:
+    """Compress a trained model again, judge it, and promote it if it holds; nothing is trained.
+
+    What is not told stays as the model was compressed before.
+    """
+    told = {
+        "max_ndcg_loss": max_ndcg_loss,
+        "max_latency_ms": max_latency_ms,
+        "max_size_mb": max_size_mb,
+        "n_trials": trials,
+    }
+    with command(f"Compressing the model of {dataset}") as console, ExitStack() as stack:
+        from chronotope.steps.compress_again import Which, origin_of, preview
+        from chronotope.steps.run_folder import kept_settings
+
+        which: Which = "latest" if latest else "champion"
+        origin = origin_of(root, dataset, which)
+        objective = changed(kept_settings(origin.run, root).compression, told)
+        if dry_run:
+            result = preview(origin, objective)
+        else:
+            from flows import without_heartbeat
+            from flows.compress_model import CompressSettings, compress_model
+
+            stack.enter_context(without_heartbeat())
+            settings = CompressSettings(root=root, which=which, objective=objective)
+            result = compress_model(dataset, settings)
+    if as_json:
+        print_json(result | {"dry_run": dry_run})
+    else:
+        _show(console, result if dry_run else result["compressed"])
+        if not dry_run:
+            console.print(_fate(result), markup=False, highlight=False, soft_wrap=True)
+
+
+def changed(kept: "CompressionConfig", told: dict[str, Any]) -> "CompressionConfig":
+    """An objective with what was told in place of what was kept.
+
+    Raises:
+        ConfigError: A value is out of bounds.
+    """
+    given = {name: value for name, value in told.items() if value is not None}
+    try:
+        return type(kept).model_validate(kept.model_dump() | given)
+    except ValidationError as error:
+        raise ConfigError("The objective cannot be used", received=error) from error
+
+
+def _show(console: Console, found: dict[str, Any]) -> None:
+    heads = ("candidate", "MB", "p50 ms", "NDCG@10", "Acc@10", "queries/s", "memory MB", "why not")
+    table = Table(*heads)
+    names = ("size_mb", "p50_ms", "ndcg", "acc", "queries_per_s", "rss_mb")
+    for row in found["candidates"]:
+        values = ("" if row[name] is None else f"{row[name]:.4g}" for name in names)
+        table.add_row(row["name"], *values, "chosen" if row["chosen"] else row["why_not"])
+    console.print(table)
+    console.print(found["reason"], markup=False, highlight=False, soft_wrap=True)
+
+
+def _fate(result: dict[str, Any]) -> str:
+    promoted = result["promoted"]
+    if promoted is None:
+        return f"Nothing was registered: {result['stopped']}."
+    if promoted["promoted"]:
+        return f"Version {promoted['version']} is the champion."
+    return "\n- ".join([f"Version {promoted['version']} stays challenger:", *promoted["reasons"]])

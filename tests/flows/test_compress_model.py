@@ -1,0 +1,108 @@
+"""A trained network is compressed for another objective: nothing is trained, once is enough."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from chronotope.cli.main import app
+from chronotope.compression.choose import CompressionConfig
+from chronotope.registry.promotion import current_champion
+from chronotope.registry.store import open_store
+from chronotope.steps.change_champion import promote_by_hand
+from chronotope.steps.compress_again import origin_of
+from chronotope.steps.retrain import parameters_of
+from chronotope.steps.run_folder import kept_settings
+from flows import compress_model as module
+from flows import without_heartbeat
+from flows.compress_model import CompressSettings, compress_model
+from tests.flows.feedback_town import Town
+from tests.flows.test_train_model import written
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Town:
+    """A town with a champion, whatever the gate says of it."""
+    town = Town(tmp_path_factory.mktemp("town")).settle()
+    promoted = town.train()["promoted"]
+    if not promoted["promoted"]:
+        promote_by_hand(town.root, "town", promoted["version"], "the test needs one")
+    return town
+
+
+def objective(town: Town, **told: Any) -> CompressionConfig:
+    kept = kept_settings(origin_of(town.root, "town", "champion").run, town.root).compression
+    return kept.model_copy(update=told)
+
+
+def compressed(town: Town, wanted: CompressionConfig) -> dict[str, Any]:
+    settings = CompressSettings(root=town.root, which="latest", objective=wanted)
+    with without_heartbeat():
+        found: dict[str, Any] = compress_model("town", settings)
+    return found
+
+
+def called(town: Town, *words: object) -> dict[str, Any]:
+    told = ["compress", "--dataset", "town", "--root", town.root, "--json", *words]
+    done = CliRunner().invoke(app, [str(word) for word in told])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_its_own_objective_and_one_too_strict_register_nothing(town: Town) -> None:
+    champion = current_champion(open_store(town.workspace.mlruns), "town")
+    same = compressed(town, objective(town))
+    assert (same["promoted"], same["stopped"]) == (
+        None,
+        f"version {champion} is what the objective chooses",
+    )
+    strict = compressed(town, objective(town, max_size_mb=1e-3))
+    assert (strict["promoted"], strict["stopped"]) == (None, "nothing meets the objective")
+    assert all("MB, more than 0.001" in row["why_not"] for row in strict["compressed"]["candidates"]
+               if not row["chosen"])  # fmt: skip
+
+
+def test_a_dry_run_shows_what_would_be_chosen_and_writes_nothing(town: Town) -> None:
+    before = written(town.root)
+    found = called(town, "--max-size-mb", 0.001, "--dry-run")
+    assert found["reason"].startswith("Nothing meets the objective, full-float32 is kept.")
+    assert found["dry_run"]
+    assert written(town.root) == before
+
+
+def test_another_objective_is_judged_once_and_trains_nothing(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = origin_of(town.root, "town", "champion")
+    networks = list((origin.network / "candidates" / "networks").iterdir())
+    trained = {path: path.stat().st_mtime_ns for path in networks}
+    wanted = objective(town, variants=("fp16_tables",), max_ndcg_loss=1.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "judge", failing)
+        with pytest.raises(ZeroDivisionError):
+            compressed(town, wanted)
+    first = compressed(town, wanted)
+    before = written(town.root)
+    again = compressed(town, wanted)
+    assert again["promoted"] == first["promoted"]
+    assert {path: at for path, at in written(town.root).items() if before.get(path) != at} == {}
+    assert {path: path.stat().st_mtime_ns for path in networks} == trained
+    assert Path(first["compressed"]["bundle"]).name.endswith("fp16_tables")
+    promoted = first["promoted"]
+    assert not any("champion" in reason for reason in promoted["reasons"])
+    assert "fp16_tables" in Path(first["report"]).read_text(encoding="utf-8")
+    later = origin_of(town.root, "town", "latest")
+    assert (later.version, later.network) == (promoted["version"], origin.network)
+    assert later.run != origin.run
+    settings = kept_settings(later.run, town.root)
+    assert parameters_of(later.run, settings) == parameters_of(origin.run, settings)
+
+
+def failing(*_: object) -> dict[str, Any]:
+    """A step that breaks."""
+    raise ZeroDivisionError
