@@ -33,7 +33,11 @@ def front(
     Returns:
         One inline ``<svg>``; empty if nothing was evaluated.
     """
-    points = [(math.log10(max(cost(r), 1e-6)), r.ndcg, r) for r in rows if r.ndcg is not None]
+    points = [
+        (math.log10(max(cost(row), 1e-6)), row.ndcg, row)
+        for row in rows
+        if row.ndcg is not None and math.isfinite(row.ndcg)
+    ]
     if not points:
         return ""
     across = _scale([x for x, _, _ in points], LEFT, RIGHT)
