@@ -120,5 +120,5 @@ def _dot(x: float, y: float, row: CandidateRow, cost: float, axis: str) -> str:
     dot = f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{told}</title>'
     anchor = "end" if x > (LEFT + RIGHT) / 2 else "start"
     shift = -10 if anchor == "end" else 10
-    named = text_at(x + shift, y + 4, "chosen", anchor) if row.chosen else ""
+    named = text_at(x + shift, y + 14, "chosen", anchor) if row.chosen else ""
     return f"{dot}</circle>{named}"
