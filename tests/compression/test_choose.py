@@ -55,6 +55,13 @@ def test_a_large_candidate_is_passed_over() -> None:
     assert choose([REFERENCE, SMALL], CompressionConfig(max_size_mb=2.0)) is SMALL
 
 
+def test_what_may_not_be_shipped_is_passed_over() -> None:
+    judged = Judged(0.5, 0.5, Load(9.0, 9.0), refused="other answers")
+    refused = Candidate("refused", Path(), Measured(0.1, 1.0, 2.0), judged)
+    assert choose([REFERENCE, refused, SMALL], CompressionConfig()) is SMALL
+    assert why_not(refused, [REFERENCE, refused], CompressionConfig()) == "other answers"
+
+
 def test_nan_accuracy_is_never_chosen() -> None:
     nan = candidate("nan", ndcg=float("nan"), size_mb=1.0)
     assert choose([REFERENCE, nan], CompressionConfig()) is REFERENCE

@@ -73,11 +73,13 @@ class Judged:
         ndcg: NDCG@10 by the caller's evaluation.
         acc: Acc@10 of the same.
         load: Cost of many queries at once, and memory.
+        refused: Why it may not be shipped however accurate it is; empty if it may.
     """
 
     ndcg: float
     acc: float
     load: Load
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Candidate:
 
 
 def choose(candidates: Sequence[Candidate], config: CompressionConfig) -> Candidate:
-    """The smallest candidate of the Pareto front that breaks no bound.
+    """The smallest candidate on the Pareto front of those that break no bound.
 
     Among sizes that count as equal the most accurate wins: a few bytes are not worth
     accuracy. The first candidate is the reference; it is the answer when no other one holds.
@@ -114,7 +116,7 @@ def choose(candidates: Sequence[Candidate], config: CompressionConfig) -> Candid
     if not candidates:
         raise ArtifactError("There is no candidate to choose from")
     reference = candidates[0]
-    held = [c for c in pareto_front(candidates) if not broken(c, reference, config)]
+    held = pareto_front([c for c in candidates if not broken(c, reference, config)])
     smallest_mb = min((c.measured.size_mb for c in held), default=0.0)
     equal = [c for c in held if c.measured.size_mb <= smallest_mb * (1 + config.size_tie)]
     return max(equal, key=lambda c: (c.ndcg, -c.measured.size_mb), default=reference)
@@ -142,6 +144,7 @@ def broken(
         lost = reference.ndcg - candidate.ndcg
         if not lost <= config.max_ndcg_loss:
             reasons.append(f"loses {lost:.4f} NDCG@10, more than {config.max_ndcg_loss:g}")
+        reasons += [candidate.judged.refused] if candidate.judged.refused else []
     return tuple(reasons)
 
 

@@ -91,7 +91,7 @@ def distinct(shop: Workshop, recipes: Sequence[Recipe]) -> list[Recipe]:
     return list(kept.values())
 
 
-def _judged(candidate: Candidate) -> dict[str, float | None]:
+def _judged(candidate: Candidate) -> dict[str, object]:
     """What an evaluation found, None where there was none."""
     of = candidate.judged
     return {
@@ -100,4 +100,5 @@ def _judged(candidate: Candidate) -> dict[str, float | None]:
         "batch_ms": None if of is None else of.load.batch_ms,
         "queries_per_s": None if of is None else of.load.queries_per_s,
         "rss_mb": None if of is None else of.load.rss_mb,
+        "refused": "" if of is None else of.refused,
     }

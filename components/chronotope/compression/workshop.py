@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chronotope.artifact.bundle import MANIFEST, MODEL, read_manifest, write_bundle
 from chronotope.artifact.onnx_recommender import OnnxRecommender
@@ -54,10 +54,17 @@ class Source:
 
 
 class Quality(NamedTuple):
-    """What an evaluation found, on time later than the training."""
+    """What an evaluation found, on time later than the training.
+
+    Attributes:
+        ndcg: NDCG@10.
+        acc: Acc@10.
+        refused: Why it may not be shipped however accurate it is; empty if it may.
+    """
 
     ndcg: float
     acc: float
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,12 +149,12 @@ class Workshop:
         return self._nets[name]
 
 
-def _kept(path: Path, work: Callable[[], dict[str, float]]) -> dict[str, float]:
+def _kept(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What work found, read if it was done before."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(work()), encoding="utf-8")
         draft.replace(path)
-    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found

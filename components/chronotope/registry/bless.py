@@ -84,12 +84,37 @@ def bless(
     measured = {
         "size_mb": size_mb,
         "latency_ms": float(np.median(found["latency_ms"])),
-        "overlap": _overlap(found["scores"], expected_scores, config.k),
-        "variation": total_variation(found["scores"], expected_scores),
+        **agreement(found["scores"], expected_scores, config.k),
         "n_nan": float(found["n_nan"].sum()),
     }
     reasons = _reasons(measured, config)
     return Blessing(not reasons, reasons, measured)
+
+
+def agreement(
+    scores: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], k: int
+) -> dict[str, float]:
+    """``overlap`` of the k best items, and ``variation`` of the probabilities.
+
+    Args:
+        scores: What the artefact says, shape (B, n_items).
+        expected: What the original says, same shape.
+        k: Length of the lists compared.
+    """
+    variation = total_variation(scores, expected)
+    return {"overlap": _overlap(scores, expected, k), "variation": variation}
+
+
+def disagreements(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]:
+    """Which bounds on agreement are not met, as sentences; NaN meets none."""
+    met = {
+        f"top-{config.k} overlap is below {config.min_overlap}": measured["overlap"]
+        >= config.min_overlap,
+        f"total variation is above {config.max_variation}": measured["variation"]
+        <= config.max_variation,
+    }
+    told = {name: round(measured[name], 4) for name in ("overlap", "variation")}
+    return tuple(f"{bound}: {told}" for bound, holds in met.items() if not holds)
 
 
 def total_variation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
@@ -143,10 +168,7 @@ def _reasons(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]
         f"size is above {config.max_size_mb} MB": measured["size_mb"] <= config.max_size_mb,
         f"latency is above {config.max_latency_ms} ms": measured["latency_ms"]
         <= config.max_latency_ms,
-        f"top-{config.k} overlap is below {config.min_overlap}": measured["overlap"]
-        >= config.min_overlap,
-        f"total variation is above {config.max_variation}": measured["variation"]
-        <= config.max_variation,
         "hostile input gives NaN": measured["n_nan"] == 0,
     }
-    return tuple(f"{limit}: {measured}" for limit, holds in met.items() if not holds)
+    reasons = tuple(f"{limit}: {measured}" for limit, holds in met.items() if not holds)
+    return (*reasons, *disagreements(measured, config))

@@ -101,6 +101,7 @@ class CandidateRow(_Frozen):
     rss_mb: float | None = Field(
         default=None, description="Memory of a clean process above bare ONNX Runtime"
     )
+    refused: str = Field(default="", description="Why it may not be shipped however accurate")
     front: bool = Field(default=False, description="Nothing else is better in every respect")
     chosen: bool = False
     why_not: str = Field(default="", description="Why it was not chosen")

@@ -33,7 +33,11 @@ def front(
     Returns:
         One inline ``<svg>``; empty if nothing was evaluated.
     """
-    points = [(math.log10(max(cost(r), 1e-6)), r.ndcg, r) for r in rows if r.ndcg is not None]
+    points = [
+        (math.log10(max(cost(row), 1e-6)), row.ndcg, row)
+        for row in rows
+        if row.ndcg is not None and math.isfinite(row.ndcg)
+    ]
     if not points:
         return ""
     across = _scale([x for x, _, _ in points], LEFT, RIGHT)
@@ -116,5 +120,5 @@ def _dot(x: float, y: float, row: CandidateRow, cost: float, axis: str) -> str:
     dot = f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{told}</title>'
     anchor = "end" if x > (LEFT + RIGHT) / 2 else "start"
     shift = -10 if anchor == "end" else 10
-    named = text_at(x + shift, y + 4, "chosen", anchor) if row.chosen else ""
+    named = text_at(x + shift, y + 14, "chosen", anchor) if row.chosen else ""
     return f"{dot}</circle>{named}"

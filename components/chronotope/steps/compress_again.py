@@ -156,7 +156,8 @@ def _candidate(row: dict[str, Any]) -> Candidate:
     measured = Measured(row["size_mb"], row["p50_ms"], row["p99_ms"])
     judged = None
     if row["ndcg"] is not None:
-        judged = Judged(row["ndcg"], row["acc"], Load(row["batch_ms"], row["rss_mb"]))
+        load = Load(row["batch_ms"], row["rss_mb"])
+        judged = Judged(row["ndcg"], row["acc"], load, row["refused"])
     return Candidate(row["name"], Path(row["name"]), measured, judged)
 
 

@@ -20,6 +20,7 @@ from chronotope.metrics.summary import gains, hits
 from chronotope.models.batch import Batch
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
+from chronotope.registry.bless import agreement, disagreements
 from chronotope.steps.holdout import choosing_targets, frozen_folds
 from chronotope.steps.settings import TrainSettings
 from chronotope.training.prequential import Round, RoundBatches, make_rounds
@@ -65,12 +66,15 @@ def compress_model(
     targets = choosing_targets(log, settings, run)
     known = log.before(frozen_folds(run).holdout.train_end_s)
     queries = queries_at(log, targets[:N_PROBES], history_len=model.history_len, time_given=True)
-    np.savez(run / "probes.npz", positions=targets[:N_PROBES], scores=model.scores(queries))
+    expected = model.scores(queries)
+    np.savez(run / "probes.npz", positions=targets[:N_PROBES], scores=expected)
 
     def quality(candidate: OnnxRecommender) -> Quality:
         outcomes = evaluate(candidate, log, targets, n_items=catalog.n_items, time_given=True)
         ndcg, acc = (measured(outcomes.rank, 10).mean() for measured in (gains, hits))
-        return Quality(float(ndcg), float(acc))
+        alike = agreement(candidate.scores(queries), expected, settings.bless.k)
+        refused = "; ".join(disagreements(alike, settings.bless))
+        return Quality(float(ndcg), float(acc), refused)
 
     about = {
         "name": model.name,

@@ -76,9 +76,9 @@ def verdict(candidate: Candidate, reference: Candidate, config: CompressionConfi
     lost = reference.ndcg - candidate.ndcg
     if math.isnan(lost):
         return Verdict(None, {**excess, "ndcg": 1.0})
-    return Verdict(
-        (lost, cost.size_mb, cost.p50_ms), {**excess, "ndcg": lost - config.max_ndcg_loss}
-    )
+    excess["ndcg"] = lost - config.max_ndcg_loss
+    excess["refused"] = float(bool(candidate.judged.refused))
+    return Verdict((lost, cost.size_mb, cost.p50_ms), excess)
 
 
 def recipe_space(fixed: Sequence[Recipe], history_len: int) -> "Drawer":
