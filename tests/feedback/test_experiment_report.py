@@ -128,6 +128,22 @@ def test_too_few_users_get_no_verdict(log: InteractionLog) -> None:
     assert told.shadows[0].difference is not None  # it answered for all hundred
 
 
+def test_a_small_arm_keeps_the_others_from_no_verdict(log: InteractionLog) -> None:
+    arms = [{"name": n, "share": s} for n, s in (("old", 0.5), ("new", 0.49), ("tiny", 0.01))]
+    design = Experiment.model_validate({"name": "one", "arms": arms})
+    records = []
+    for n in range(600):
+        arm = design.arm_of(f"u{n}").name
+        records.append(shown(str(n), f"u{n}", "a", experiment="one", arm=arm))
+        records += [did(f"u{n}", "a", 0.5)] * (arm == "new")
+    log.append(records)
+    told = report_experiment(log, design, [], Limits()).arms
+    assert [arm.verdict.split(",")[0] for arm in told] == ["control", "better", "not enough"]
+    few = report_experiment(log, design, [], Limits(min_users=299)).arms
+    assert sum(arm.rate is not None for arm in few) == 1
+    assert [arm.uplift for arm in few] == [None] * 3
+
+
 def test_users_that_went_missing_are_noticed(log: InteractionLog) -> None:
     run(log, 1000, share=0.6)
     told = report_experiment(log, DESIGN, [], Limits())

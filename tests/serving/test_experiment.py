@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chronotope.artifact.bundle import MODEL
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.workspace import Workspace
+from chronotope.lake import Lake
 from chronotope.serving import recommending
+from chronotope.serving.questions import RecommendRequest
 from chronotope.serving.shadowing import Shadowing
 from chronotope.steps.experiment import Experiment
 from tests.serving.test_answers import AT, ask, event, ids, metric
@@ -82,12 +86,15 @@ def test_whoever_has_no_id_takes_no_part(client: TestClient) -> None:
     assert (said["arm"], said["experiment"], said["version"]) == (None, None, "1")
 
 
+def add_visit(town: Town) -> None:
+    """One more event of u00 in the lake."""
+    instant = pa.array([1_599_998_000 * 1_000_000], pa.timestamp("us", tz="UTC"))
+    row = {"event_id": ["n"], "user_id": ["u00"], "item_id": ["i09"], "place_id": ["i09"]}
+    row |= {"event_type": ["visit"], "occurred_at": instant}
+    Lake(Workspace(town.root).lake("city")).merge_events(pa.table(row))
+
+
 def test_an_arm_follows_its_alias_and_the_lake(town: Town) -> None:
-    import pyarrow as pa
-
-    from chronotope.contracts.workspace import Workspace
-    from chronotope.lake import Lake
-
     town.add("2", boost=-1.0)
     town.add("3", boost=1.0)
     arms, points_to = [{"name": "new", "share": 1, "model": "next"}], ["2"]
@@ -99,10 +106,7 @@ def test_an_arm_follows_its_alias_and_the_lake(town: Town) -> None:
         points_to[0] = "3"
         look(client)
         assert ask(client, user_id="u00", at=AT)["version"] == "3"
-        instant = pa.array([1_599_998_000 * 1_000_000], pa.timestamp("us", tz="UTC"))
-        row = {"event_id": ["n"], "user_id": ["u00"], "item_id": ["i09"], "place_id": ["i09"]}
-        row |= {"event_type": ["visit"], "occurred_at": instant}
-        Lake(Workspace(town.root).lake("city")).merge_events(pa.table(row))
+        add_visit(town)
         assert look(client)
         said = ask(client, user_id="u00", at=AT)
         assert (said["version"], said["n_history"]) == ("3", 4)
@@ -137,6 +141,24 @@ def test_a_model_that_fails_later_keeps_the_one_that_answered(two: Town) -> None
         look(client)
         (arm,) = client.get("/health").json()["arms"]
         assert (arm["version"], arm["fell_back"], bool(arm["problem"])) == ("2", False, True)
+        add_visit(two)
+        look(client)
+        said = ask(client, user_id="u00", at=AT)
+        assert (said["version"], said["n_history"]) == ("2", 4)  # it misses no event meanwhile
+
+
+def test_a_model_that_cannot_read_new_events_gives_way_to_the_champion(
+    two: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(two, [{"name": "new", "share": 1, "model": "2"}]) as client:
+        service: Any = client.app.state.service  # type: ignore[attr-defined]
+        model = service.arms._opened["2"].champion.model
+        monkeypatch.setattr(model, "answer", lambda _: 1 / 0)
+        add_visit(two)
+        assert look(client)
+        said = ask(client, user_id="u00", at=AT)
+        assert (said["version"], said["n_history"], said["arm"]) == ("1", 4, "new")
+        assert client.get("/health").json()["arms"][0]["fell_back"]
 
 
 QUESTIONS: list[dict[str, Any]] = [
@@ -204,8 +226,6 @@ def test_logged_propensities_are_the_frequencies_of_the_service(town: Town, kind
     how, n = {"kind": kind, "share": 0.7, "temperature": 2}, 600
     with LocalClient(town.app(poll_s=3600, exploration=how)) as client:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
-        from chronotope.serving.questions import RecommendRequest
-
         question = RecommendRequest.model_validate({"user_id": "u00", "at": AT, "k": 2})
         said = [service.recommending.recommend(question) for _ in range(n)]
     told = {

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chronotope.steps.experiment import Experiment
 from tests.serving.town import LocalClient, Town
 
 TEXT = st.text(max_size=8) | st.sampled_from(
@@ -61,7 +62,14 @@ def _objects(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStrat
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     town = Town.build(tmp_path_factory.mktemp("root"))
-    with LocalClient(town.app(poll_s=3600)) as opened:
+    town.add("2", boost=-1.0)
+    arms: list[dict[str, Any]] = [
+        {"name": "plain", "share": 0.5},
+        {"name": "drawn", "share": 0.5, "model": "2", "explore": {"share": 0.5, "kind": "softmax"}},
+        {"name": "unseen", "share": 0.5, "model": "2", "mode": "shadow"},
+    ]
+    experiment = Experiment.model_validate({"name": "fuzz", "arms": arms})
+    with LocalClient(town.app(poll_s=3600, experiment=experiment)) as opened:
         yield opened
 
 

@@ -1,5 +1,6 @@
 """The page at ``/``: what it is made of, and that it works in a real browser."""
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -102,6 +103,16 @@ def browser(opened: tuple[Chrome, str]) -> Chrome:
     return driven
 
 
+OVERHEAR = """
+window.sent = {};
+const ask = window.fetch;
+window.fetch = (path, told) => {
+  (window.sent[path] ??= []).push(told?.body);
+  return ask(path, told);
+};
+"""
+
+
 @pytest.mark.slow
 def test_a_click_counts_at_once(browser: Chrome) -> None:
     before, button = (
@@ -109,12 +120,15 @@ def test_a_click_counts_at_once(browser: Chrome) -> None:
         browser.find_elements("css selector", "[data-did]"),
     )
     assert texts(browser, "#n-history") == ["4 events"]
+    browser.execute_script(OVERHEAR)
     button[-1].click()
     wait(browser, "document.getElementById('n-history').textContent === '5 events'")
     after = texts(browser, "#items .name")
     assert after[0] == before[-1] == texts(browser, "#latest span")[0]
     assert texts(browser, ".moved")[0] == f"\N{BLACK UP-POINTING TRIANGLE} from {len(before)}"
     assert after[0] in texts(browser, "#status")[0]
+    (posted,) = browser.execute_script("return sent['/events']")
+    assert re.fullmatch("[0-9a-f]{32}", json.loads(posted)["answer_id"])
 
 
 @pytest.mark.slow

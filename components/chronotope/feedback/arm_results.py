@@ -24,7 +24,7 @@ class ArmResult:
         versions: That answered.
         n_users, n_lists, n_hits, n_fell_back: Counts; the last of lists.
         rate: Hits a list; None with too few users.
-        uplift: Against the control; None for the control, or with too few users.
+        uplift: Against the control; None for the control, or with too few users in either.
         verdict: In words.
     """
 
@@ -89,14 +89,18 @@ def arm_results(
     n_users = [len({exposures[row].user_id for row in rows}) for rows in own.values()]
     mismatch = share_mismatch(np.array(n_users), np.array([arm.share for arm in experiment.live]))
     level = 1 - 0.05 / max(1, len(own) - 1)  # as many comparisons as arms but the control
-    enough = min(n_users) >= min_users
-    control: Rate | None = None
+    rates = [
+        _rate(exposures, hits, rows, level) if n >= min_users else None
+        for n, rows in zip(n_users, own.values(), strict=True)
+    ]
     results = []
-    for arm, rows in zip(experiment.live, own.values(), strict=True):
-        rate = _rate(exposures, hits, rows, level) if len(rows) and enough else None
-        uplift = compare(control, rate, level=level) if control and rate else None
-        results.append(_result(arm, exposures, hits, rows, rate, uplift, mismatch))
-        control = control or rate
+    for arm, rows, rate in zip(experiment.live, own.values(), rates, strict=True):
+        is_control, control = not results, rates[0]
+        uplift = (
+            None if is_control or not (control and rate) else compare(control, rate, level=level)
+        )
+        verdict = "control" if is_control and rate else _verdict(uplift, mismatch)
+        results.append(_result(arm, exposures, hits, rows, rate, uplift, verdict))
     return tuple(results), mismatch, len(exposures) - sum(map(len, own.values()))
 
 
@@ -117,7 +121,7 @@ def _result(
     rows: list[int],
     rate: Rate | None,
     uplift: Uplift | None,
-    mismatch: float,
+    verdict: str,
 ) -> ArmResult:
     mine = [exposures[row] for row in rows]
     return ArmResult(
@@ -131,15 +135,13 @@ def _result(
         n_fell_back=sum(one.fell_back for one in mine),
         rate=rate,
         uplift=uplift,
-        verdict=_verdict(rate, uplift, mismatch),
+        verdict=verdict,
     )
 
 
-def _verdict(rate: Rate | None, uplift: Uplift | None, mismatch: float) -> str:
-    if rate is None:
-        return "not enough"
+def _verdict(uplift: Uplift | None, mismatch: float) -> str:
     if uplift is None:
-        return "control"
+        return "not enough"
     if mismatch < MISMATCH:
         return "users did not come by the shares: find out why, believe nothing"
     if uplift.low <= 0 <= uplift.high:

@@ -72,6 +72,7 @@ class Arms:
                 if self._problems.get(model) != str(error):
                     _LOG.warning("Model %s of the experiment is not opened: %s", model, error)
                 self._problems[model] = str(error)
+            self._follow(model, champion)
         if self._settings.experiment:
             for arm in self._settings.experiment.arms:
                 is_open = arm.model == CHAMPION or arm.model in self._opened
@@ -132,6 +133,18 @@ class Arms:
         self._problems.pop(model, None)
         del self._again[model]
         _LOG.info("Model %s of the experiment is version %s", model, version)
+
+    def _follow(self, model: str, champion: Opened) -> None:
+        """Let what answers read the champion's events, also where nothing newer could be opened."""
+        now, data = self._opened.get(model), champion.data_version
+        if now is None or now.data_version == data:
+            return
+        try:
+            root = self._settings.root
+            self._opened[model] = Opened.over(now.champion, root, champion.histories, data)
+        except Exception as error:  # better the champion than a model that misses events
+            _LOG.warning("Model %s of the experiment no longer answers: %s", model, error)
+            del self._opened[model]
 
     def _open(self, model: str, version: str, champion: Opened) -> Opened:
         if version == champion.champion.version:

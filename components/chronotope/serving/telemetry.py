@@ -60,7 +60,11 @@ class Telemetry:
             registry=own,
         )
         self.arm_open = Gauge(
-            "chronotope_arm_open", "Whether an arm's model answers", ("arm",), registry=own
+            "chronotope_arm_open",
+            "Whether an arm's model answers, of all workers",
+            ("arm",),
+            registry=own,
+            multiprocess_mode="livemin",
         )
         self.shadows = Counter(
             "chronotope_shadow_answers",
