@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chronotope.contracts.stores import MLFLOW_URL, OPTUNA_URL
@@ -13,8 +14,12 @@ from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items
+from chronotope.engine import EngineConfig, LocalEngine, open_engine
 from chronotope.features.build import build_features
+from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
+from chronotope.splitting.targets import targets_between
+from chronotope.steps.judge_blocks import judge_rivals
 from chronotope.steps.search import freeze_folds
 from chronotope.steps.settings import TrainSettings
 from chronotope.steps.tune_parameters import tune_parameters
@@ -121,6 +126,18 @@ def test_a_node_killed_half_way_changes_nothing(
         cluster.remove_node(victim, allow_graceful=False)
         assert_same(study.result(DEADLINE_S), found_here)
     assert trials(stores, "killed") == N_TRIALS
+
+
+def test_baselines_on_two_nodes_do_as_here(features: Path, cluster: Any) -> None:
+    log, _ = load_features(features)
+    until_s, last_s = int(np.quantile(log.occurred_s, 0.7)), int(log.occurred_s.max())
+    targets = targets_between(log, until_s, last_s)
+    here = judge_rivals(LocalEngine(), features, until_s, targets)
+    with open_engine(EngineConfig(kind="ray", address=cluster.address)) as engine:
+        there = judge_rivals(engine, features, until_s, targets)
+    assert list(there) == list(here)
+    for name, found in there.items():
+        np.testing.assert_array_equal(found.rank, here[name].rank)
 
 
 def trials(server: Postgres, study: str) -> int:

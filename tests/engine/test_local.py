@@ -47,6 +47,12 @@ def test_other_addresses_are_refused(address: str) -> None:
         EngineConfig(kind="ray", address=address)
 
 
+def test_a_kind_alone_is_a_whole_config() -> None:
+    assert EngineConfig.model_validate("ray") == EngineConfig(kind="ray")
+    with pytest.raises(ValueError, match="kind"):
+        EngineConfig.model_validate("spark")
+
+
 def test_without_ray_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with (

@@ -1,8 +1,8 @@
 """Which engine, and what each task of it may take."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class EngineConfig(BaseModel):
@@ -25,3 +25,9 @@ class EngineConfig(BaseModel):
     max_retries: int = Field(
         3, ge=0, le=100, description="Ray: how often a task is started again whose node was lost."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, told: Any) -> Any:
+        """``engine: ray`` is short for ``engine: {kind: ray}``."""
+        return {"kind": told} if isinstance(told, str) else told

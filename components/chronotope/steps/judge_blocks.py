@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -105,4 +105,7 @@ def _put_back(parts: list[Outcomes], order: Int64) -> Outcomes:
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     names = [field.name for field in fields(Outcomes) if field.name != "coverage"]
-    return Outcomes(**{n: np.concatenate([getattr(of, n) for of in parts])[back] for n in names})
+    whole: dict[str, Any] = {
+        name: np.concatenate([getattr(of, name) for of in parts])[back] for name in names
+    }
+    return Outcomes(**whole)

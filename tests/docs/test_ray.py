@@ -1,0 +1,35 @@
+"""What docs/ray.md shows can be told, and the names in it exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chronotope.contracts import stores
+from chronotope.engine import EngineConfig
+from chronotope.metrics.evaluate import BATCH
+from chronotope.steps.judge_blocks import N_BLOCK
+from chronotope.steps.settings import TrainSettings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "ray.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_settings_are_as_shown(block: str) -> None:
+    settings = TrainSettings.model_validate(yaml.safe_load(block))
+    assert settings.engine.kind == "ray"
+    assert settings.study.batch == 6
+
+
+def test_every_setting_of_the_engine_is_told() -> None:
+    told = set(re.findall(r"`engine\.(\w+)`", PAGE))
+    assert told == set(EngineConfig.model_fields)
+
+
+def test_variables_and_sizes_are_those_of_the_code() -> None:
+    told = set(re.findall(r"CHRONOTOPE_\w+", PAGE))
+    assert told == {stores.MLFLOW_URL, stores.OPTUNA_URL}
+    assert f"| {N_BLOCK:,} targets |" in PAGE
+    assert N_BLOCK % BATCH == 0
