@@ -102,7 +102,7 @@ def test_attention_of_one_event_is_the_formula() -> None:
     u, v, q, k = torch.nn.functional.silu(layer.split(layer.norm_in(x)))[0, 0].split(4)
     seen = torch.zeros(4)
     for head, part in enumerate((slice(0, 2), slice(2, 4))):
-        logit = q[part] @ k[part] + layer.by_position[head, 4] + layer.by_time[head, 3]
+        logit = q[part] @ k[part] + layer.by_position[head, 0] + layer.by_time[head, 3]
         seen[part] = logit * torch.sigmoid(logit) * v[part] / 5
     expected = x + layer.out(layer.norm_out(seen) * u)
     bucket = torch.full((1, 1, 1), 3)
@@ -115,7 +115,16 @@ def test_hstu_knows_how_long_ago() -> None:
         for name, parameter in model.named_parameters():
             if "clock" in name:
                 parameter.zero_()
-    later = batch._replace(request_s=batch.request_s + 40 * 86_400)
+    longer_ago = batch.occurred_s.clone()
+    longer_ago[:, :-1] -= 40 * 86_400
+    moved = batch._replace(occurred_s=longer_ago)
+    assert (scores(model, moved) - scores(model, batch)).abs().max() > 1e-3
+
+
+@every_backbone
+def test_the_moment_that_is_asked_about_matters(kind: BackboneKind) -> None:
+    model, batch = backbone(kind), to_batch(questions(), 8)
+    later = batch._replace(request_s=batch.request_s + 5 * 3600)
     assert (scores(model, later) - scores(model, batch)).abs().max() > 1e-3
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from chronotope.contracts.eventlog import Catalog
 from chronotope.models.backbones.backbone import Backbone
+from chronotope.models.backbones.events import Stretches
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.context import N_CONTEXT, context_of
@@ -103,7 +104,13 @@ class ChronotopeNet(nn.Module):
         self.when = WhenHead(config.n_components)
         self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
 
-    def forward(self, batch: Batch, priors: Priors, candidates: Tensor | None = None) -> Outputs:
+    def forward(
+        self,
+        batch: Batch,
+        priors: Priors,
+        candidates: Tensor | None = None,
+        stretches: Stretches | None = None,
+    ) -> Outputs:
         """Score items, the next time and every place.
 
         Args:
@@ -111,6 +118,7 @@ class ChronotopeNet(nn.Module):
             priors: What everybody did before them.
             candidates: Items to score, int64, shape (C,), the first of them 0; None
                 scores the whole catalogue.
+            stretches: The histories as the backbone may read them, each event once.
         """
         view = self.items.view(priors, candidates)
         recent = latest(batch, self.config.kernel_len)
@@ -130,7 +138,7 @@ class ChronotopeNet(nn.Module):
         if told is not None:
             scores = scores + self.surroundings.scores(told, self.items, candidates)
         if self.backbone is not None:
-            learned = self.backbone(batch, self.items, priors, candidates)
+            learned = self.backbone(batch, self.items, priors, candidates, stretches)
             scores = scores + _gated(learned, past, weights.backbone)
         return Outputs(
             item_scores=scores,

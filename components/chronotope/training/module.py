@@ -84,7 +84,7 @@ class NextEventModule(lightning.LightningModule):
         """Weighted sum of the heads' losses, and each by name."""
         candidates = example.candidates
         chosen = None if candidates is None else candidates.item_idx
-        outputs: Outputs = self.net(example.batch, example.priors, chosen)
+        outputs: Outputs = self.net(example.batch, example.priors, chosen, example.stretches)
         what = _what_loss(outputs.item_scores, example)
         when = lognormal_mixture_nll(outputs.when, example.hours).mean()
         parts, total = {"what": what, "when": when}, what + SIDE_WEIGHT * when

@@ -13,11 +13,13 @@ from torch import Tensor
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
+from chronotope.models.backbones.events import Stretches
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.priors import Priors, count_priors
 from chronotope.training.candidates import Candidates, sample_candidates
 from chronotope.training.config import TrainingConfig
+from chronotope.training.stretches import some_of, stretches_of
 
 SPREAD = 1.25
 """How far lengths in a batch may be shuffled, so that batches differ each epoch."""
@@ -47,19 +49,20 @@ class Example(NamedTuple):
     hours: Tensor
     place: Tensor
     candidates: Candidates | None
+    stretches: Stretches | None
     weight: float = 1.0
 
     def shared(self, rank: int, n: int) -> "Example":
-        """The rows that one of n processes takes; one row without weight where none is left."""
-        rows = torch.arange(rank, len(self.item), n)
-        weight = n * len(rows) / len(self.item)
+        """The part that one of n processes takes; one row without weight where none is left."""
+        rows = torch.arange(len(self.item)).tensor_split(n)[rank]
         mine = rows if len(rows) else torch.zeros(1, dtype=torch.int64)
         return self._replace(
             batch=Batch(*(of[mine] for of in self.batch)),
             item=self.item[mine],
             hours=self.hours[mine],
             place=self.place[mine],
-            weight=weight,
+            stretches=None if self.stretches is None else some_of(self.stretches, mine),
+            weight=n * len(rows) / len(self.item),
         )
 
 
@@ -217,7 +220,16 @@ class RoundBatches:
             hours=torch.from_numpy((waited_s / 3600.0).astype(np.float32)),
             place=torch.from_numpy(self.log.place_idx[positions]).long(),
             candidates=self._candidates(round_.priors, queries.item_idx, item, rng),
+            stretches=self._stretches(positions),
         )
+
+    def _stretches(self, positions: npt.NDArray[np.int64]) -> Stretches | None:
+        """The histories laid out once, where there is a backbone to read them."""
+        if self.reads.backbone == "none":
+            return None
+        first, end = self.starts
+        length = self.reads.backbone_len
+        return stretches_of(self.log, first[positions], end[positions], length=length)
 
     def _candidates(
         self,

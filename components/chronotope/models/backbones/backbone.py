@@ -2,8 +2,14 @@
 
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import events_of
-from chronotope.models.backbones.graph import Neighbourhood, Propagated
+from chronotope.models.backbones.events import (
+    DecayedMean,
+    Moment,
+    Stretches,
+    events_of,
+    now_of,
+)
+from chronotope.models.backbones.graph import Propagated
 from chronotope.models.backbones.hstu import Hstu
 from chronotope.models.backbones.recurrent import Recurrent
 from chronotope.models.backbones.towers import ItemTower, UserTower
@@ -11,11 +17,15 @@ from chronotope.models.backbones.transformer import Transformer
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.items import ItemTables
+from chronotope.models.past import latest
 from chronotope.models.priors import Priors
 
 
 class Backbone(nn.Module):
-    """score(b, i) = <reader(events of b), table_i>.
+    """score(b, i) = <moment(reader(events of b), now of b), table_i>.
+
+    The reader is causal: its state after an event knows nothing later, so that one pass
+    over a stretch of history answers all queries in it.
 
     An item's embedding is its category's and its own deviation, so that a rare item is
     scored through its category. Input and output embeddings are tied.
@@ -31,11 +41,17 @@ class Backbone(nn.Module):
         nn.init.normal_(self.item.weight, std=config.d_model**-0.5)
         nn.init.normal_(self.category.weight, std=config.d_model**-0.5)
         self.reader = _reader(config)
+        self.moment = UserTower(config) if config.backbone == "mlp" else Moment(config.d_model)
         self.tower = _tower(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, batch: Batch, tables: ItemTables, priors: Priors, candidates: Tensor | None
+        self,
+        batch: Batch,
+        tables: ItemTables,
+        priors: Priors,
+        candidates: Tensor | None,
+        stretches: Stretches | None = None,
     ) -> Tensor:
         """Scores, shape (B, n_items), or (B, C) for candidates.
 
@@ -44,12 +60,15 @@ class Backbone(nn.Module):
             tables: Categories of the items.
             priors: What everybody did before them.
             candidates: Items to score, int64, shape (C,).
+            stretches: The histories laid out once; None reads each of them apart.
         """
         table = self.item.weight + self.category.weight[tables.category]
         if self.tower is not None:
             table = self.tower(table, priors)
-        events = events_of(batch, self.length)
-        state = self.dropout(self.reader(table[events.item_idx], events))
+        events = events_of(latest(batch, self.length) if stretches is None else stretches)
+        states = self.reader(table[events.item_idx], events)  # (R, W, d)
+        last = states[:, -1] if stretches is None else states[stretches.row, stretches.column]
+        state = self.dropout(self.moment(last, now_of(batch)))
         scores: Tensor = state @ (table if candidates is None else table[candidates]).T
         return scores
 
@@ -59,9 +78,9 @@ def _reader(config: ModelConfig) -> nn.Module:
         return Transformer(config)
     if config.backbone == "hstu":
         return Hstu(config)
-    if config.backbone == "mlp":
-        return UserTower(config)
-    return Neighbourhood() if config.backbone == "graph" else Recurrent(config)
+    if config.backbone in ("mlp", "graph"):
+        return DecayedMean(config.backbone_len)
+    return Recurrent(config)
 
 
 def _tower(config: ModelConfig) -> nn.Module | None:

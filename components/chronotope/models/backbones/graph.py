@@ -1,12 +1,8 @@
-"""LightGCN over the graph of co-visits, inductive in users."""
-
-import math
+"""LightGCN over the graph of co-visits: users are where their latest items are."""
 
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import Events, decayed_mean
-from chronotope.models.backbones.towers import FADING_EVENTS
 from chronotope.models.priors import Priors
 
 
@@ -33,19 +29,6 @@ class Propagated(nn.Module):
         for _ in range(self.n_layers):
             layers.append(_spread(layers[-1], priors))
         return torch.stack(layers).mean(0)
-
-
-class Neighbourhood(nn.Module):
-    """The decayed mean of the latest items: a user is where they have been."""
-
-    def __init__(self) -> None:
-        """Start from a short memory."""
-        super().__init__()
-        self.log_tau = nn.Parameter(torch.tensor(math.log(FADING_EVENTS)))
-
-    def forward(self, x: Tensor, events: Events) -> Tensor:
-        """The user's state, (B, L, d_model) to (B, d_model)."""
-        return decayed_mean(x, events.known, self.log_tau)
 
 
 def _spread(table: Tensor, priors: Priors) -> Tensor:

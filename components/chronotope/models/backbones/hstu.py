@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import Events, TimedEvents
+from chronotope.models.backbones.events import Events, TimedEvents, within
 from chronotope.models.batch import hours_between
 from chronotope.models.config import ModelConfig
 
@@ -27,14 +27,13 @@ class Hstu(nn.Module):
         self.layers = nn.ModuleList(HstuLayer(config) for _ in range(config.n_layers))
 
     def forward(self, x: Tensor, events: Events) -> Tensor:
-        """State after the latest event, (B, L, d_model) to (B, d_model)."""
+        """State after each event, shape (R, W, d_model) kept."""
         x = self.timed(x, events)
-        # from the moment that each event leads to, back to every other event
-        apart_h = hours_between(events.next_s[:, :, None], events.at_s[:, None, :])
+        apart_h = hours_between(events.at_s[:, :, None], events.at_s[:, None, :])
         bucket = (BUCKETS_PER_E * torch.log1p(60.0 * apart_h)).long().clamp(max=N_BUCKETS - 1)
         for layer in self.layers:
             x = layer(x, bucket, events.known)
-        return x[:, -1]
+        return x
 
 
 class HstuLayer(nn.Module):
@@ -55,22 +54,23 @@ class HstuLayer(nn.Module):
         self.split = nn.Linear(d, 4 * d)
         self.out = nn.Linear(d, d)
         self.dropout = nn.Dropout(config.dropout)
-        self.by_position = nn.Parameter(torch.zeros(N_HEADS, 2 * self.length - 1))
+        self.by_position = nn.Parameter(torch.zeros(N_HEADS, self.length))
         self.by_time = nn.Parameter(torch.zeros(N_HEADS, N_BUCKETS))
 
     def forward(self, x: Tensor, bucket: Tensor, known: Tensor) -> Tensor:
-        """Attend to every known event.
+        """Attend to the known events up to each.
 
         Args:
-            x: Shape (B, L, d_model).
-            bucket: Bucket of the time between events, int64, shape (B, L, L).
-            known: 1 where there is an event, shape (B, L).
+            x: Shape (R, W, d_model).
+            bucket: Bucket of the time between events, int64, shape (R, W, W).
+            known: 1 where there is an event, shape (R, W).
         """
         gate, *parts = nn.functional.silu(self.split(self.norm_in(x))).chunk(4, dim=-1)
         value, query, key = (self._heads(part) for part in parts)
         logits = query @ key.transpose(2, 3) + self._bias(bucket)
-        weight = nn.functional.silu(logits) * (known / self.length)[:, None, None, :]
-        seen = (weight @ value).transpose(1, 2).flatten(2)  # (B, L, d)
+        visible = within(x.shape[1], self.length, x) * (known / self.length)[:, None, None, :]
+        weight = nn.functional.silu(logits) * visible
+        seen = (weight @ value).transpose(1, 2).flatten(2)  # (R, W, d)
         y: Tensor = x + self.dropout(self.out(self.norm_out(seen) * gate))
         return y
 
@@ -78,7 +78,7 @@ class HstuLayer(nn.Module):
         return x.view(*x.shape[:2], N_HEADS, -1).transpose(1, 2)
 
     def _bias(self, bucket: Tensor) -> Tensor:
-        """Bias of each head and pair of events, shape (B, N_HEADS, L, L)."""
+        """Bias of each head and pair of events, shape (R, N_HEADS, W, W)."""
         at = torch.arange(bucket.shape[1], device=bucket.device)
-        apart = at[:, None] - at[None, :] + self.length - 1
+        apart = (at[:, None] - at[None, :]).clamp(0, self.length - 1)
         return self.by_position[:, apart] + self.by_time.T[bucket].permute(0, 3, 1, 2)

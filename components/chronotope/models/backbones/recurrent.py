@@ -26,6 +26,6 @@ class Recurrent(nn.Module):
         self.recurrent = cell(d, d, config.n_layers, bias=False, batch_first=True)
 
     def forward(self, x: Tensor, events: Events) -> Tensor:
-        """State after the latest event, (B, L, d_model) to (B, d_model)."""
-        state: Tensor = self.recurrent(self.timed(x, events))[0][:, -1]
-        return state
+        """State after each event, shape (R, W, d_model) kept."""
+        states: Tensor = self.recurrent(self.timed(x, events))[0]
+        return states

@@ -1,16 +1,11 @@
 """Two towers: a network for the user's moment and one for the items."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import N_NOW, Events, decayed_mean
+from chronotope.models.backbones.events import N_NOW
 from chronotope.models.config import ModelConfig
 from chronotope.models.priors import Priors
-
-FADING_EVENTS = 8.0
-"""Events after which an event's weight is 1 / e, at first."""
 
 
 class UserTower(nn.Module):
@@ -24,14 +19,12 @@ class UserTower(nn.Module):
         """Build the layers."""
         super().__init__()
         d = config.d_model
-        self.log_tau = nn.Parameter(torch.tensor(math.log(FADING_EVENTS)))
         self.layers = nn.Sequential(nn.Linear(d + N_NOW, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, events: Events) -> Tensor:
-        """The user's state, (B, L, d_model) to (B, d_model)."""
-        mean = decayed_mean(x, events.known, self.log_tau)
-        state: Tensor = self.layers(torch.cat([self.dropout(mean), events.now], dim=1))
+    def forward(self, mean: Tensor, now: Tensor) -> Tensor:
+        """Mean of the latest items, (B, d_model), to the user's state of the same shape."""
+        state: Tensor = self.layers(torch.cat([self.dropout(mean), now], dim=1))
         return state
 
 

@@ -1,41 +1,43 @@
-"""A Transformer with learned positions."""
+"""A Transformer with rotary positions."""
 
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import Events, TimedEvents
+from chronotope.models.backbones.events import Events, TimedEvents, within
 from chronotope.models.config import ModelConfig
 
 N_HEADS = 2
+ROTARY_BASE = 10_000.0
 
 
 class Transformer(nn.Module):
-    """Self-attention over the latest events; padding is not attended to.
-
-    Only the state after the last event is used, and nothing later is in the history,
-    so attention need not be causal.
+    """Causal self-attention over the latest events; padding is not attended to.
 
     Source:
-        Kang and McAuley (2018), Self-Attentive Sequential Recommendation (SASRec).
+        Kang and McAuley (2018), Self-Attentive Sequential Recommendation (SASRec), with
+        the positions of Su et al. (2021), RoFormer, eq. 14-16: attention depends on how
+        far apart events are, not on where a window of them begins.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the layers."""
         super().__init__()
+        self.length = config.backbone_len
         self.timed = TimedEvents(config.d_model, config.dropout)
-        self.position = nn.Parameter(torch.randn(config.backbone_len, config.d_model) * 0.02)
         self.layers = nn.ModuleList(AttentionLayer(config) for _ in range(config.n_layers))
 
     def forward(self, x: Tensor, events: Events) -> Tensor:
-        """State after the latest event, (B, L, d_model) to (B, d_model)."""
-        n = x.shape[1]
-        x = self.timed(x, events) + self.position[-n:]
+        """State after each event, shape (R, W, d_model) kept."""
+        width = x.shape[1]
+        x = self.timed(x, events)
         # every event attends to itself, or a history of padding alone would be NaN
-        itself = torch.eye(n, dtype=torch.bool, device=x.device)
-        visible = (events.known > 0)[:, None, :] | itself  # (B, L, L)
+        itself = torch.eye(width, dtype=torch.bool, device=x.device)
+        known = (events.known > 0)[:, None, :]
+        visible = (known & within(width, self.length, x)) | itself  # (R, W, W)
+        angle = rotary_angles(width, x.shape[2] // N_HEADS, x)
         for layer in self.layers:
-            x = layer(x, visible[:, None])
-        return x[:, -1]
+            x = layer(x, visible[:, None], angle)
+        return x
 
 
 class AttentionLayer(nn.Module):
@@ -50,16 +52,37 @@ class AttentionLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, x: Tensor, visible: Tensor, angle: Tensor) -> Tensor:
         """Attend to what is visible.
 
         Args:
-            x: Shape (B, L, d_model).
-            visible: Which events each may see, bool, shape (B, 1, L, L).
+            x: Shape (R, W, d_model).
+            visible: Which events each may see, bool, shape (R, 1, W, W).
+            angle: Of ``rotary_angles``.
         """
         parts = self.split(self.norm_in(x)).chunk(3, dim=-1)
         query, key, value = (p.view(*p.shape[:2], N_HEADS, -1).transpose(1, 2) for p in parts)
-        seen = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        seen = nn.functional.scaled_dot_product_attention(
+            rotated(query, angle), rotated(key, angle), value, attn_mask=visible
+        )
         x = x + self.dropout(self.join(seen.transpose(1, 2).flatten(2)))
         y: Tensor = x + self.dropout(self.mlp(self.norm_out(x)))
         return y
+
+
+def rotary_angles(width: int, d_head: int, like: Tensor) -> Tensor:
+    """Angle of each position and pair of coordinates, shape (W, d_head // 2)."""
+    pair = torch.arange(d_head // 2, device=like.device)
+    speed = ROTARY_BASE ** (-2.0 * pair / d_head)
+    return torch.arange(width, device=like.device)[:, None] * speed
+
+
+def rotated(x: Tensor, angle: Tensor) -> Tensor:
+    """Each pair of coordinates turned by its angle, shape (R, heads, W, d_head) kept.
+
+    An odd last coordinate stays as it is.
+    """
+    n = angle.shape[1]
+    one, other, rest = x[..., :n], x[..., n : 2 * n], x[..., 2 * n :]
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([one * cos - other * sin, one * sin + other * cos, rest], dim=-1)
