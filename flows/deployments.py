@@ -149,13 +149,17 @@ def main(words: list[str] | None = None) -> None:
     if told.work_pool:
         register(served, told.work_pool)
         return
-    os.environ.setdefault(ALLOWED_ROOTS, os.pathsep.join(map(str, _own_folders(told))))
+    os.environ.setdefault(ALLOWED_ROOTS, os.pathsep.join(map(str, own_folders(told))))
     with watching(name, root):
         serve(*served, print_starting_message=False)
 
 
-def _own_folders(told: argparse.Namespace) -> set[Path]:
-    """Where what is named on the command line lies; forms reach no further."""
+def own_folders(told: argparse.Namespace) -> set[Path]:
+    """Where what is named on the command line lies; forms reach no further.
+
+    Args:
+        told: ``dataset`` and ``root``, as ``main`` reads them.
+    """
     yaml = Path(told.dataset)
     return {told.root.resolve(), Path.cwd(), *([yaml.resolve().parent] if yaml.is_file() else [])}
 

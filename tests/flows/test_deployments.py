@@ -1,5 +1,6 @@
 """What a user may trigger, when it runs by itself, and that its forms explain themselves."""
 
+from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,20 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
 
+from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.workspace import Workspace
 from chronotope.feedback.take import mark_path
 from chronotope.feedback.watermark import Watermark, write_watermark
 from chronotope.lake.interactions import Interaction, InteractionLog
 from chronotope.steps.settings import TrainSettings
+from flows import watch_interactions
 from flows.change_champion import promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback, decision_of
 from flows.compress_model import compress_model
-from flows.deployments import deployments, main
+from flows.deployments import deployments, main, own_folders
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.train_model import train_model
 from flows.watch_interactions import Watch, n_waiting, watching
@@ -148,6 +152,27 @@ def test_a_log_that_is_broken_stops_nobody(tmp_path: Path) -> None:
         pass
 
 
+def test_watching_needs_a_server_to_tell(tmp_path: Path) -> None:
+    words = ["--dataset", "cafe", "--root", str(tmp_path)]
+    with temporary_settings({PREFECT_API_URL: None}), pytest.raises(ConfigError) as refused:
+        watch_interactions.main(words)
+    assert "PREFECT_API_URL" in str(refused.value)
+
+
+def test_forms_of_served_deployments_reach_no_further_than_their_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    spec = tmp_path / "own" / "cafe.yaml"
+    spec.write_text("name: cafe")
+    monkeypatch.chdir(tmp_path / "own")
+    named = Namespace(dataset="cafe", root=tmp_path / "root")
+    assert own_folders(named) == {tmp_path / "root", tmp_path / "own"}
+    elsewhere = Namespace(dataset=str(spec), root=Path())
+    monkeypatch.chdir(tmp_path)
+    assert own_folders(elsewhere) == {tmp_path, tmp_path / "own"}
+
+
 @pytest.mark.slow
 def test_a_pool_of_workers_takes_them_too(
     prefect: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -162,4 +187,5 @@ def test_a_pool_of_workers_takes_them_too(
         "machines",
         "flows.collect_feedback.collect_feedback",
     )
+    assert found.job_variables == {"working_dir": str(Path.cwd())}  # where conf/ is
     assert [(each.schedule.cron, each.active) for each in found.schedules] == [("0 3 * * *", False)]

@@ -19,7 +19,7 @@ from chronotope.models.config import ModelConfig
 from chronotope.models.priors import Priors, count_priors
 from chronotope.training.candidates import Candidates, sample_candidates
 from chronotope.training.config import TrainingConfig
-from chronotope.training.stretches import stretches_of
+from chronotope.training.stretches import some_of, stretches_of
 
 SPREAD = 1.25
 """How far lengths in a batch may be shuffled, so that batches differ each epoch."""
@@ -53,17 +53,16 @@ class Example(NamedTuple):
     weight: float = 1.0
 
     def shared(self, rank: int, n: int) -> "Example":
-        """The rows that one of n processes takes; one row without weight where none is left."""
+        """The part that one of n processes takes; one row without weight where none is left."""
         rows = torch.arange(len(self.item)).tensor_split(n)[rank]
-        weight = n * len(rows) / len(self.item)
         mine = rows if len(rows) else torch.zeros(1, dtype=torch.int64)
         return self._replace(
             batch=Batch(*(of[mine] for of in self.batch)),
             item=self.item[mine],
             hours=self.hours[mine],
             place=self.place[mine],
-            stretches=None if self.stretches is None else self.stretches.of(mine),
-            weight=weight,
+            stretches=None if self.stretches is None else some_of(self.stretches, mine),
+            weight=n * len(rows) / len(self.item),
         )
 
 

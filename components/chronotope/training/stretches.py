@@ -43,3 +43,20 @@ def stretches_of(log: EventLog, first: Int64, end: Int64, *, length: int) -> Str
         row=torch.from_numpy(row),
         column=torch.from_numpy(width - 1 - (high[row] - end)),
     )
+
+
+def some_of(stretches: Stretches, queries: Tensor) -> Stretches:
+    """The stretches of some of the queries, and no others.
+
+    Args:
+        stretches: Of B queries.
+        queries: Which, int64, shape (C,).
+    """
+    used, row = torch.unique(stretches.row[queries], return_inverse=True)
+    return Stretches(
+        item_idx=stretches.item_idx[used],
+        occurred_s=stretches.occurred_s[used],
+        utc_offset_min=stretches.utc_offset_min[used],
+        row=row,
+        column=stretches.column[queries],
+    )

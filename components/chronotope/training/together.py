@@ -2,7 +2,7 @@
 
 This process is rank 0: it alone writes checkpoints, reports and shows progress. Helpers are
 spawned, so that threads of whoever called, a flow's server or a database's, do no harm.
-All make the same batches from the same seed, and each takes a part of the rows; gradients are
+All make the same batches from the same seed, and each takes its part; gradients are
 averaged with the weight of the rows, so a step is that of one process up to rounding.
 Dropout alone differs, since each process draws its own.
 """

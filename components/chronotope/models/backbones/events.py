@@ -32,11 +32,6 @@ class Stretches(NamedTuple):
     row: Tensor
     column: Tensor
 
-    def of(self, queries: Tensor) -> "Stretches":
-        """What some of the queries read, by their positions, int64, shape (b,)."""
-        used, row = torch.unique(self.row[queries], return_inverse=True)
-        return Stretches(*(of[used] for of in self[:3]), row=row, column=self.column[queries])
-
 
 class Events(NamedTuple):
     """W events of R histories.
