@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from chronotope.artifact.bundle import Manifest, Vocabulary, read_vocabulary
-from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
+from chronotope.artifact.onnx_recommender import Answers
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.workspace import Workspace
@@ -123,7 +124,7 @@ def load_champion(root: Path, dataset: str) -> Champion:
     store = open_registry(root, dataset)
     version = champion_version(store, dataset)
     folder = download(store, dataset, version)
-    return Champion(version, OnnxRecommender.load(folder), read_vocabulary(folder))
+    return Champion(version, open_bundle(folder), read_vocabulary(folder))
 
 
 def _no_champion(dataset: str) -> StoreError:
