@@ -1,6 +1,7 @@
 """The pruned search answers as scoring every item does, and refuses what it cannot read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,9 +138,18 @@ def test_what_is_no_index_is_refused(tmp_path: Path, damage: str) -> None:
     elif damage == "pickle":
         np.savez(path, start=np.array([object()], dtype=object))
     elif damage == "mixed":
-        told = {"axes": INDEX.axes, "centre": INDEX.centre, "start": INDEX.start[:-1]}
-        told |= {"group": INDEX.group, "radius": INDEX.radius, "words": INDEX.words}
-        np.savez(path, codes=INDEX.codes, block=np.zeros(N + 1, np.int16), **told)
+        told: dict[str, Any] = {
+            "axes": INDEX.axes,
+            "centre": INDEX.centre,
+            "start": INDEX.start[:-1],
+        }
+        told |= {
+            "codes": INDEX.codes,
+            "group": INDEX.group,
+            "radius": INDEX.radius,
+            "words": INDEX.words,
+        }
+        np.savez(path, allow_pickle=False, block=np.zeros(N + 1, np.int16), **told)
     with pytest.raises(ArtifactError, match="index"):
         ItemIndex.load(path)
 

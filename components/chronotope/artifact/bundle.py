@@ -6,6 +6,7 @@ pickle::
     model.onnx       raw history to scores
     manifest.json    names, sizes, data version, digests of the other files
     catalog.parquet  one column a map: ids of users, items, places, with titles
+    items.npz        of a large catalogue only: codes of its items (``item_index``)
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from chronotope.contracts.eventlog import Catalog
 from chronotope.contracts.ids import IdMap
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
+INDEX = "items.npz"
 
 
 class Manifest(BaseModel):
@@ -72,7 +74,11 @@ def write_bundle(folder: Path, catalog: Catalog, **manifest: object) -> Manifest
         for kind, ids in kinds.items()
     )
     pq.write_table(table, folder / CATALOG)
-    digests = {name: _digest(folder / name) for name in (MODEL, CATALOG)}
+    digests = {
+        name: _digest(folder / name)
+        for name in (MODEL, CATALOG, INDEX)
+        if (folder / name).is_file()
+    }
     written = Manifest.model_validate({**manifest, "digests": digests})
     (folder / MANIFEST).write_text(written.model_dump_json(indent=2))
     return written

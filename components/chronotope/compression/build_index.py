@@ -118,7 +118,8 @@ def _turned(rows: Tensor, turn: Float64) -> Tensor:
 def _blocks(items: Tensor, group: Int32, config: IndexConfig) -> tuple[Tensor, Tensor, Int32]:
     """Block of each item, middle and group of each block; no block spans two groups."""
     block = torch.zeros(len(items), dtype=torch.int64)
-    centres, groups = [], []
+    centres: list[Tensor] = []
+    groups: list[int] = []
     order = np.argsort(group, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         todo = [torch.from_numpy(rows)]
@@ -129,7 +130,7 @@ def _blocks(items: Tensor, group: Int32, config: IndexConfig) -> tuple[Tensor, T
                 continue
             block[part] = len(centres)
             centres.append(items[part].mean(0))
-            groups.append(group[rows[0]])
+            groups.append(int(group[rows[0]]))
     return block, torch.stack(centres), np.array(groups, np.int32)
 
 
@@ -142,7 +143,7 @@ def _split(items: Tensor, part: Tensor, config: IndexConfig) -> list[Tensor]:
     at = nearest(rows, kmeans(sample, k, n_rounds=config.n_rounds, seed=config.seed))
     found = [part[at == branch] for branch in range(k)]
     found = [branch for branch in found if len(branch)]
-    return found if len(found) > 1 else list(part.split(config.block_items))
+    return found if len(found) > 1 else list(torch.split(part, config.block_items))
 
 
 def _code(left: Tensor, n_codes: int, config: IndexConfig) -> tuple[Tensor, Tensor]:
@@ -150,7 +151,7 @@ def _code(left: Tensor, n_codes: int, config: IndexConfig) -> tuple[Tensor, Tens
     draw = torch.Generator().manual_seed(config.seed)
     sample = torch.randperm(len(left), generator=draw)[:SAMPLE]
     words, codes = [], []
-    for part in left.split(left.shape[1] // n_codes, dim=1):
+    for part in torch.split(left, left.shape[1] // n_codes, dim=1):
         rows = part.contiguous()
         book = kmeans(rows[sample], N_WORDS, n_rounds=config.n_rounds, seed=config.seed)
         words.append(book.half().float())

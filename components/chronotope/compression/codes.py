@@ -81,7 +81,7 @@ def unpack_int4(packed: Packed, width: int) -> Float32:
 def pack_codes(values: Float32, *, n_rounds: int = 8, seed: int = 0) -> Packed:
     """The nearest of 256 centroids for every few columns."""
     width = _sub_width(values.shape[1])
-    parts = torch.from_numpy(np.array(values)).split(width, dim=1)
+    parts = torch.split(torch.from_numpy(np.array(values)), width, dim=1)
     words = [kmeans(p.contiguous(), N_WORDS, n_rounds=n_rounds, seed=seed) for p in parts]
     codes = [nearest(p, book) for p, book in zip(parts, words, strict=True)]
     stored = torch.stack(codes, 1).to(torch.uint8).numpy()
@@ -167,10 +167,12 @@ def _unpack(name: str, rows: dict[str, str], out: str, coding: Coding) -> list[o
             return f"{name}.{arg}"
         return out if arg == "out" else arg if arg in rows.values() else f"{out}.{arg}"
 
-    return [
-        helper.make_node(op, [full(arg) for arg in args], [full(result)], **attributes)
-        for op, args, result, attributes in steps
-    ]
+    nodes = []
+    for op, args, result, attributes in steps:
+        node = helper.make_node(op, [full(arg) for arg in args], [full(result)])
+        node.attribute.extend(helper.make_attribute(*told) for told in attributes.items())
+        nodes.append(node)
+    return nodes
 
 
 _Step = tuple[str, list[str], str, dict[str, int | str]]

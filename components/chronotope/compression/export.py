@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -27,7 +28,7 @@ class _Graph(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs in the order of ``OUTPUT_NAMES``; the unknown item never wins."""
         priors = Priors(*(getattr(self, name) for name in Priors._fields))
-        told = inputs if len(inputs) == len(INPUT_NAMES) else (*inputs, _nothing(inputs[-1]))
+        told = inputs if len(inputs) == len(INPUT_NAMES) else (*inputs, nothing_told(inputs[-1]))
         out = self.net(Batch(*told), priors)
         return out.item_scores, out.when, out.place_scores
 
@@ -40,18 +41,37 @@ def export_onnx(net: ChronotopeNet, priors: Priors, path: Path) -> None:
         priors: The state frozen into the graph.
         path: The file to write.
     """
-    example = _example(net.config.history_len, n_columns=len(net.config.context))
+    inputs, names = example_inputs(net)
+    export_module(_Graph(net, priors), inputs, names, OUTPUT_NAMES, path)
+
+
+def export_module(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    path: Path,
+) -> None:
+    """Export any module with a dynamic batch.
+
+    Args:
+        module: What is traced, in evaluation mode.
+        inputs: An example of two queries.
+        input_names: One name an input.
+        output_names: One name an output.
+        path: The file to write.
+    """
     batch = torch.export.Dim("batch", min=1, max=65_536)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
-            _Graph(net, priors).eval(),
-            example,
+            module.eval(),
+            inputs,
             str(path),
-            input_names=list(INPUT_NAMES[: len(example)]),
-            output_names=list(OUTPUT_NAMES),
-            dynamic_shapes=(tuple({0: batch} for _ in example),),
+            input_names=list(input_names),
+            output_names=list(output_names),
+            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -69,7 +89,13 @@ def _without_notes(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _nothing(time_given: Tensor) -> Tensor:
+def example_inputs(net: ChronotopeNet) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+    """Two queries as a network reads them, and the names of its inputs."""
+    example = _example(net.config.history_len, n_columns=len(net.config.context))
+    return example, INPUT_NAMES[: len(example)]
+
+
+def nothing_told(time_given: Tensor) -> Tensor:
     """The context of a model without columns, shape (B, 0)."""
     return time_given[:, None][:, :0]
 

@@ -30,7 +30,7 @@ def kmeans(rows: Tensor, k: int, *, n_rounds: int, seed: int) -> Tensor:
 def nearest(rows: Tensor, centre: Tensor) -> Tensor:
     """Index of the nearest centroid of each row, int64, shape (n,)."""
     half = 0.5 * centre.square().sum(1)
-    parts = rows.split(ROWS_AT_ONCE)
+    parts = torch.split(rows, ROWS_AT_ONCE)
     return torch.cat([torch.addmm(-half[None], part, centre.T).argmax(1) for part in parts])
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import open_bundle
+from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries
 
 
 def main(bundle: Path, asked: Path, answered: Path, n_timed: int) -> None:
     """Answer the stored queries and write scores, latencies and the NaNs of abuse."""
-    model = OnnxRecommender.load(bundle)
+    model = open_bundle(bundle)
     with np.load(asked) as stored:
         queries = Queries.of_arrays(dict(stored))
     abused = [model.scores(hostile) for hostile in hostile_queries(queries)]
@@ -50,7 +51,7 @@ def hostile_queries(queries: Queries) -> list[Queries]:
     return [stranger, before_the_past, far_future, same_instant, repeated, odd]
 
 
-def _latencies_ms(model: OnnxRecommender, queries: Queries, n: int) -> list[float]:
+def _latencies_ms(model: Recommender, queries: Queries, n: int) -> list[float]:
     spent = []
     for at in np.arange(n) % len(queries):
         one = queries.take(slice(at, at + 1))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from chronotope.artifact.bundle import Manifest, Vocabulary, read_vocabulary
-from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
+from chronotope.artifact.onnx_recommender import Answers
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.stores import MLFLOW_URL
@@ -135,7 +136,7 @@ def load_version(root: Path, dataset: str, version: str) -> Champion:
         ArtifactError: Its files are missing or damaged.
     """
     folder = download(open_registry(root, dataset), dataset, version)
-    return Champion(version, OnnxRecommender.load(folder), read_vocabulary(folder))
+    return Champion(version, open_bundle(folder), read_vocabulary(folder))
 
 
 def version_of(root: Path, dataset: str, alias: str) -> str:
