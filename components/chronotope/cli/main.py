@@ -11,6 +11,7 @@ from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
+from chronotope.cli.monitor import monitor
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.serve import serve
@@ -27,6 +28,7 @@ app.command()(demo)
 app.command()(ingest)
 app.command()(train)
 app.command()(feedback)
+app.command()(monitor)
 app.command()(recommend)
 app.command()(serve)
 app.command()(promote)
