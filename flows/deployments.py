@@ -20,20 +20,26 @@ from prefect.types.entrypoint import EntrypointType
 
 from chronotope.contracts.allowed import ALLOWED_ROOTS
 from chronotope.feedback.config import FeedbackConfig
+from chronotope.monitoring.config import MonitorConfig
 from chronotope.steps.settings import TrainSettings
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
 from flows.ingest_events import IngestSettings, ingest_events
+from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.train_model import train_model
 from flows.watch_interactions import LOGGED, resource_of, watching
 
+BEFORE_DAWN: Final = "0 2 * * *"
 NIGHTLY: Final = "0 3 * * *"
 WEEKLY: Final = "0 1 * * 0"
-"""Cron, in UTC: feedback each night, a full study in the night to Sunday."""
+"""Cron, in UTC: monitoring and then feedback each night, a full study in the night to Sunday."""
 
-DRIFTED: Final = "drift.detected"
-"""Event whose arrival starts the feedback flow, whoever emits it."""
+_REASONS: Final = {
+    "__prefect_kind": "json",
+    "value": {"__prefect_kind": "jinja", "template": "{{ event.payload.reasons | tojson }}"},
+}
+"""What the server puts in as it starts the flow: the reasons that came with the event."""
 
 ONE_AT_A_TIME: Final = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
@@ -62,6 +68,7 @@ def deployments(
     trains = {"settings": training.model_dump(mode="json"), **given}
     takes = {"dataset": dataset, "settings": given["ingestion"]}
     learns = {"feedback": FeedbackConfig().model_dump(mode="json"), **given}
+    watches = {"monitoring": MonitorConfig().model_dump(mode="json"), **given}
     champion = ChampionSettings(root=ingestion.root).model_dump(mode="json")
     common: dict[str, Any] = {
         "name": name,
@@ -86,7 +93,14 @@ def deployments(
             parameters=learns,
             description=_FEEDBACK,
             schedules=[Cron(NIGHTLY, timezone="UTC", slug="nightly", active=scheduled)],
-            triggers=_triggers(name),
+            triggers=_triggers(name, learns),
+            **common,
+        ),
+        _deployed(
+            monitor_drift,
+            parameters=watches,
+            description=_MONITOR,
+            schedules=[Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
             **common,
         ),
         _deployed(compress_model, parameters=compresses, description=_COMPRESS, **common),
@@ -99,15 +113,19 @@ def _deployed(flow: Flow[..., Any], **told: Any) -> RunnerDeployment:
     return cast("RunnerDeployment", flow.to_deployment(**told))
 
 
-def _triggers(dataset: str) -> list[Any]:
+def _triggers(dataset: str, learns: dict[str, Any]) -> list[Any]:
+    """Logged interactions start the feedback flow as it is; drift tells it the reasons too."""
+    with_reasons = {**learns["feedback"], "drifted": _REASONS}
+    told = {LOGGED: None, DRIFTED: {**learns, "feedback": with_reasons}}
     return [
         DeploymentEventTrigger(
             name=f"{dataset}: {event}",
             description=f"Collect the feedback of {dataset} when {event} arrives",
             expect={event},
             match={"prefect.resource.id": resource_of(dataset)},
+            parameters=parameters,
         )
-        for event in (LOGGED, DRIFTED)
+        for event, parameters in told.items()
     ]
 
 
@@ -181,6 +199,11 @@ kept; it is judged and promoted like any other, and as the champion's own networ
 no worse instead of better.
 
 Raise `n_trials` to search wider; the report draws what accuracy costs."""
+_MONITOR: Final = """Compare the newest window with what history says is usual: the data, the
+champion's predictions, and what became of its answers. Drift emits `drift.detected`, which starts
+`collect-feedback`.
+
+The same data, champion and log are measured once; tick `force` to measure again."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
 _ROLL_BACK: Final = "Return to the champion before the present one."
 

@@ -179,6 +179,18 @@ def write_features(dataset: str, settings: IngestSettings) -> dict[str, Any]:
         ``n_events``, ``n_kept`` and ``dropped`` of the noise step; ``path``, ``digest``,
         ``n_users``, ``n_items`` and ``data_version`` of the snapshot.
     """
+    name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
+    return snapshot(dataset, settings, Workspace(settings.root).features(name))
+
+
+def snapshot(dataset: str, settings: IngestSettings, out: Path) -> dict[str, Any]:
+    """What ``write_features`` does, into a folder of one's own.
+
+    Args:
+        dataset: Name or YAML file.
+        settings: Where things are, and what counts as noise.
+        out: Folder of the snapshots.
+    """
     spec, lake = _opened(dataset, settings)
     present = ["events", *(name for name in ("items", "surroundings") if lake.exists(name))]
     versions = {name: lake.version(name) for name in present}
@@ -195,7 +207,7 @@ def write_features(dataset: str, settings: IngestSettings) -> dict[str, Any]:
             context=spec.known_before,
             surroundings=spec.surrounding_columns,
         ),
-        out=Workspace(settings.root).features(spec.name),
+        out=out,
         data_version=f"{version},noise={settings.noise.model_dump_json()}",
         readings=beside.get("surroundings"),
     )

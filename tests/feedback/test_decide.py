@@ -39,6 +39,8 @@ def told(shift: Shift, standing: Standing = YOUNG, **more: Any) -> tuple[str, st
         ({"n_with_past": 9}, {"age_days": 7.5}, {}, "retrain", "7.5 days old"),
         ({"n_with_past": 9}, {}, {"force": True}, "retrain", "forced"),
         ({"n_with_past": 9, "psi": {"items": 0.3}}, {}, {}, "retrain", "items moved (PSI 0.30)"),
+        ({"n_with_past": 9}, {}, {"drifted": ["data: hours"]}, "retrain", "drift of data: hours"),
+        ({"n_new": 0}, {}, {"drifted": ["data: hours"]}, "nothing", "nothing new"),
         ({"psi": {"items": 1.2}}, {}, {}, "hold", "items moved (PSI 1.20)"),
         ({"psi": {"items": 1.2}}, {}, {"force": True}, "retrain", "items moved (PSI 1.20)"),
     ],

@@ -12,9 +12,11 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.workspace import Workspace
+from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.take import mark_path
 from chronotope.feedback.watermark import Watermark, write_watermark
 from chronotope.lake.interactions import Interaction, InteractionLog
@@ -25,6 +27,7 @@ from flows.collect_feedback import collect_feedback, decision_of
 from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
 from flows.ingest_events import IngestSettings, ingest_events
+from flows.monitor_drift import monitor_drift
 from flows.train_model import train_model
 from flows.watch_interactions import Watch, n_waiting, watching
 
@@ -32,6 +35,7 @@ FLOWS = (
     ingest_events,
     train_model,
     collect_feedback,
+    monitor_drift,
     compress_model,
     promote_model,
     roll_back_model,
@@ -68,6 +72,7 @@ def test_schedules_are_nightly_and_weekly_and_can_be_paused(
         for name, each in found.items()
     }
     assert crons.pop("collect-feedback") == [("0 3 * * *", "UTC", scheduled)]
+    assert crons.pop("monitor-drift") == [("0 2 * * *", "UTC", scheduled)]
     assert crons.pop("train-model") == [("0 1 * * 0", "UTC", scheduled)]
     assert set(map(len, crons.values())) == {0}
 
@@ -79,6 +84,18 @@ def test_events_start_the_feedback_flow_and_no_other(tmp_path: Path) -> None:
     resource = {"prefect.resource.id": "chronotope.dataset.cafe"}
     assert expected == [({"interactions.logged"}, resource), ({"drift.detected"}, resource)]
     assert [name for name, each in found.items() if each.triggers] == ["collect-feedback"]
+
+
+def test_drift_tells_the_feedback_flow_its_reasons(tmp_path: Path) -> None:
+    logged, drifted = made(tmp_path)["collect-feedback"].triggers
+    assert logged.parameters is None
+    event = {"payload": {"reasons": ["hours: p < .01"]}}
+    context = HydrationContext(
+        raise_on_error=True, render_jinja=True, jinja_context={"event": event}
+    )
+    filled = collect_feedback.validate_parameters(hydrate(drifted.parameters or {}, context))
+    assert filled["feedback"] == FeedbackConfig(drifted=("hours: p < .01",))
+    assert filled["ingestion"].root == tmp_path
 
 
 def test_the_defaults_are_parameters_that_the_flows_take(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ LAST_S = 1_600_000_000
 
 
 def write_graph(path: Path) -> None:
-    """The inputs of a recommender; the outputs do not depend on them."""
+    """The inputs of a recommender; the outputs do not depend on them, one row a query."""
     whole, real = TensorProto.INT64, TensorProto.FLOAT
     histories = ("item_idx", "occurred_s", "utc_offset_min", "place_idx")
     moments = ("request_s", "request_offset_min", "request_place_idx")
@@ -32,8 +32,13 @@ def write_graph(path: Path) -> None:
     inputs.append(helper.make_tensor_value_info("time_given", real, ["B"]))
     values = {"item_scores": SCORES[None], "when": WHEN[None], "place_scores": SCORES[None]}
     stored = [numpy_helper.from_array(v, f"{name}_") for name, v in values.items()]
-    nodes = [helper.make_node("Identity", [f"{name}_"], [name]) for name in values]
-    outputs = [helper.make_tensor_value_info(n, real, list(v.shape)) for n, v in values.items()]
+    nodes = [helper.make_node("Shape", ["request_s"], ["B"])]
+    for name, value in values.items():
+        stored.append(numpy_helper.from_array(np.array(value.shape[1:]), f"{name}_of"))
+        nodes.append(helper.make_node("Concat", ["B", f"{name}_of"], [f"{name}_B"], axis=0))
+        nodes.append(helper.make_node("Expand", [f"{name}_", f"{name}_B"], [name]))
+    shapes = {name: ["B", *value.shape[1:]] for name, value in values.items()}
+    outputs = [helper.make_tensor_value_info(n, real, of) for n, of in shapes.items()]
     graph = helper.make_graph(nodes, "hand_made", inputs, outputs, stored)
     opset = [helper.make_opsetid("", 20)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)

@@ -13,6 +13,7 @@ from chronotope.cli.doctor import doctor
 from chronotope.cli.experiment import experiment
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
+from chronotope.cli.monitor import monitor
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.serve import serve
@@ -30,6 +31,7 @@ app.command()(ingest)
 app.command()(train)
 app.command()(feedback)
 app.command()(compress)
+app.command()(monitor)
 app.command()(recommend)
 app.command()(serve)
 app.command()(experiment)

@@ -26,6 +26,9 @@ class FeedbackConfig(BaseModel):
     max_age_days: float = Field(
         7.0, gt=0, description="Retrain on fewer new events if the last training is older"
     )
+    drifted: tuple[str, ...] = Field(
+        (), description="What monitoring says has drifted: a reason to retrain on fewer new events"
+    )
     drift_psi: float = Field(
         0.25, gt=0, description="Retrain if a distribution moved by more (stability index)"
     )

@@ -87,6 +87,7 @@ def _reasons(shift: Shift, standing: Standing, config: FeedbackConfig) -> list[s
         found.append(f"{shift.n_with_past:,} new events of users with a past")
     if standing.age_days > config.max_age_days:
         found.append(f"the last training is {standing.age_days:.1f} days old")
+    found += [f"drift of {why}" for why in config.drifted]
     drifted = {name: psi for name, psi in shift.psi.items() if psi > config.drift_psi}
     return found + [_moved(name, psi) for name, psi in drifted.items() if psi <= config.break_psi]
 

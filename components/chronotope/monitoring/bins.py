@@ -1,6 +1,7 @@
 """Columns in few bins, the same in every window: made from history, never from what is new."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ from chronotope.monitoring.events import Coded, Events
 
 OTHER = "other"
 NONE = "none"
+DECILES = 10
+HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def binned(events: Events, is_history: npt.NDArray[np.bool_], n_bins: int) -> li
     texts = {"item": events.item, **events.texts}
     if np.array_equal(_renamed(events.texts["place"], events.item), events.item.codes):
         del texts["place"]  # of check-ins both are one
-    found = [_of_text(name, of, is_history, max(n_bins, 24)) for name, of in texts.items()]
+    found = [_of_text(name, of, is_history, max(n_bins, HOURS)) for name, of in texts.items()]
     found += [_of_number(name, of, is_history, n_bins) for name, of in events.numbers.items()]
     return [each for each in found if len(each.labels) > 1]
 
@@ -66,17 +69,17 @@ def _of_text(name: str, of: Coded, is_history: npt.NDArray[np.bool_], n_bins: in
 
 
 def _of_number(name: str, of: Float64, is_history: npt.NDArray[np.bool_], n_bins: int) -> Binned:
+    """Quantiles of history; what lies beyond all of history has a bin on either side."""
     known = np.isfinite(of)
     past = of[is_history & known]
-    inner = np.linspace(0, 1, min(n_bins, 10) + 1)[1:-1]
-    edges = np.unique(np.quantile(past, inner)) if len(past) else np.empty(0)
-    codes = np.where(known, np.searchsorted(edges, of, side="right"), -1)
+    if not len(past):
+        return Binned(name, np.full(len(of), -1), ())
+    inner = np.quantile(past, np.linspace(0, 1, min(n_bins, DECILES) + 1)[1:-1])
+    edges = np.unique([np.nextafter(past.min(), -np.inf), *inner, past.max()])
+    codes = np.where(known, np.searchsorted(edges, of, side="left"), -1)
     told = [f"{edge:.3g}" for edge in edges]
-    labels = [
-        f"{low} \N{EN DASH} {high}".strip()
-        for low, high in zip(["", *told], [*told, ""], strict=True)
-    ]
-    return Binned(name, *_without_empty(codes, labels))
+    between = [f"{low} \N{EN DASH} {high}" for low, high in pairwise(told)]
+    return Binned(name, *_without_empty(codes, [f"< {told[0]}", *between, f"> {told[-1]}"]))
 
 
 def _without_empty(codes: Int64, labels: list[str]) -> tuple[Int64, tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """Drift of predictions: accuracy against the level at promotion, *when*, and variety."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,9 @@ def prediction_drift(answered: list[Answered], level: Level | None, windows: Win
     rows = tuple(_row(each, windows) for each in answered)
     if not answered or answered[-1].window != windows.n - 1:
         return Judged([], rows, ())
-    measured = [] if level is None else _against_level(answered, level)
+    measured = [_accuracy(answered, level)]
+    if level is not None and level.pit is not None:
+        measured.append(_when(answered, level.pit))
     now = answered[-1]
     for name in VARIETY:
         series = np.array([row.metrics[name] for row in rows])
@@ -84,13 +86,12 @@ def _row(each: Answered, windows: Windows) -> WindowRow:
     )
 
 
-def _against_level(answered: list[Answered], level: Level) -> list[Measured]:
+def _accuracy(answered: list[Answered], level: Level | None) -> Measured:
+    """NDCG@10 below that at promotion; where that is unknown, history alone judges."""
     now = answered[-1]
     values = gains(now.outcomes.rank, 10)
     mean, error = clustered_mean(values, now.outcomes.user)
     told = bootstrap_interval(values, now.outcomes.user, n=500)
-    earlier = [float(gains(each.outcomes.rank, 10).mean()) for each in answered[:-1]]
-    z = (mean - level.ndcg) / max(float(np.hypot(error, level.error)), 1e-12)
     fallen = Measured(
         "predictions",
         "accuracy",
@@ -98,13 +99,14 @@ def _against_level(answered: list[Answered], level: Level) -> list[Measured]:
         mean,
         told.low,
         told.high,
-        history=np.array(earlier),
-        p_sampling=float(stats.norm.cdf(z)),
+        history=np.array([float(gains(of.outcomes.rank, 10).mean()) for of in answered[:-1]]),
         side="below",
-        alone=True,
-        level=level.ndcg,
     )
-    return [fallen] if level.pit is None else [fallen, _when(answered, level.pit)]
+    if level is None:
+        return fallen
+    z = (mean - level.ndcg) / max(float(np.hypot(error, level.error)), 1e-12)
+    by_chance = float(stats.norm.cdf(z))
+    return replace(fallen, p_sampling=by_chance, alone=True, level=level.ndcg)
 
 
 def _when(answered: list[Answered], promoted: Float64) -> Measured:

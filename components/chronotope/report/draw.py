@@ -108,3 +108,57 @@ def scatter_map(points: Sequence[MapPoint], title: str) -> str:
         for p in kept
     ]
     return drawing(40 + wide * scale, 40 + high * scale, title, parts)
+
+
+def paired_bars(rows: Sequence[tuple[str, float, float]], title: str) -> str:
+    """Shares before (pale) and now (strong), a pair of bars a row.
+
+    Args:
+        rows: Label, share before and share now.
+        title: What the drawing shows, for screen readers.
+
+    Returns:
+        One inline ``<svg>``.
+    """
+    top = max((max(before, now) for _, before, now in rows), default=0.0) or 1.0
+    parts = []
+    for i, (label, *shares) in enumerate(rows):
+        shown = label if len(label) <= 20 else label[:19] + "\N{HORIZONTAL ELLIPSIS}"
+        parts.append(text_at(120, 24 * i + 15, shown, "end"))
+        for j, (share, kind) in enumerate(zip(shares, ("bar", "bar strong"), strict=True)):
+            parts.append(
+                f'<rect class="{kind}" x="128" y="{24 * i + 3 + 9 * j}" height="8" '
+                f'width="{200 * share / top:.1f}"><title>{percent(share)}</title></rect>'
+            )
+    return drawing(340, 24 * len(rows) + 4, title, parts)
+
+
+def polyline(values: Sequence[float], labels: tuple[str, str], title: str) -> str:
+    """A number over time, from zero.
+
+    Args:
+        values: Oldest first; at least one, not negative.
+        labels: What stands below the first and the last.
+        title: What the drawing shows, for screen readers.
+
+    Returns:
+        One inline ``<svg>``.
+    """
+    top = max(values) or 1.0
+    step = 250 / max(1, len(values) - 1)
+    points = [(50 + step * i, 120 - 105 * value / top) for i, value in enumerate(values)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dots = (
+        f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{number(v)}</title></circle>'
+        for (x, y), v in zip(points, values, strict=True)
+    )
+    parts = [
+        '<line class="axis" x1="50" x2="310" y1="120" y2="120"/>',
+        f'<polyline class="line" points="{line}"/>',
+        *dots,
+        text_at(44, 19, number(top), "end"),
+        text_at(44, 124, "0", "end"),
+        text_at(50, 138, labels[0]),
+        text_at(310, 138, labels[1], "end"),
+    ]
+    return drawing(340, 146, title, parts)

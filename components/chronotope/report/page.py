@@ -42,19 +42,30 @@ def render_report(data: ReportData) -> str:
     )
     at = f"<time>{escape(moment(data.generated_at))}</time>"
     line = " \N{MIDDLE DOT} ".join([*map(escape, facts), at])
-    title = f"Chronotope: {data.dataset}"
+    body = "".join(section(data) for section in _SECTIONS)
+    return document(f"Chronotope: {data.dataset}", line, body)
+
+
+def document(title: str, line: str, body: str) -> str:
+    """A whole page with the house's style.
+
+    Args:
+        title: Plain text.
+        line: HTML below the title.
+        body: HTML of the sections.
+    """
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{CSS}</style></head><body>"
         f'<header><h1>{escape(title)}</h1><p class="soft">'
         f"{line}</p></header>"
-        f"<main>{''.join(section(data) for section in _SECTIONS)}</main></body></html>\n"
+        f"<main>{body}</main></body></html>\n"
     )
 
 
 def write_report(data: ReportData, path: Path) -> Path:
-    """Write the page so that a reader sees the old file or the new one, never half of one.
+    """Render the report and write it whole.
 
     Args:
         data: What the run measured.
@@ -66,7 +77,22 @@ def write_report(data: ReportData, path: Path) -> Path:
     Raises:
         StoreError: The file cannot be written.
     """
-    html = render_report(data)
+    return write_page(render_report(data), path)
+
+
+def write_page(html: str, path: Path) -> Path:
+    """Write a page so that a reader sees the old file or the new one, never half of one.
+
+    Args:
+        html: The page.
+        path: The file to write; missing folders are made.
+
+    Returns:
+        The path written.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
     draft: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

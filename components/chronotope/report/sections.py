@@ -1,14 +1,17 @@
 """The sections of the page, each empty when its part of the data is absent."""
 
 import math
-from collections.abc import Sequence
 from html import escape
 
 from chronotope.report import draw, draw_front
-from chronotope.report.data import Estimate, ModelRow, ReportData
+from chronotope.report.data import ModelRow, ReportData
+from chronotope.report.parts import Row
+from chronotope.report.parts import estimate as _estimate
+from chronotope.report.parts import figure as _figure
+from chronotope.report.parts import section as _section
+from chronotope.report.parts import table as _table
 from chronotope.report.text import metric_label, metric_order, number, percent, words
 
-Row = tuple[Sequence[str], bool]
 _CARD_HEADINGS = (
     ("intended_use", "Intended use"),
     ("training_data", "Training data"),
@@ -16,41 +19,6 @@ _CARD_HEADINGS = (
     ("limits", "Limits"),
     ("ethics", "Ethics"),
 )
-
-
-def _section(heading: str, *parts: str) -> str:
-    return f"<section><h2>{escape(heading)}</h2>{''.join(parts)}</section>"
-
-
-def _table(caption: str, heads: Sequence[str], rows: Sequence[Row]) -> str:
-    """A table whose first column names the row; cells are HTML already escaped."""
-    head = "".join(
-        f'<th scope="col"{" class=n" if i else ""}>{escape(h)}</th>' for i, h in enumerate(heads)
-    )
-    body = "".join(
-        f'<tr{" class=win" if win else ""}><th scope="row">{cells[0]}</th>'
-        + "".join(f'<td class="n">{cell}</td>' for cell in cells[1:])
-        + "</tr>"
-        for cells, win in rows
-    )
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
-
-
-def _estimate(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return number(None)
-    if estimate.low is None or estimate.high is None:
-        return number(estimate.value)
-    span = f"{number(estimate.low)}\N{EN DASH}{number(estimate.high)}"
-    return f"{number(estimate.value)}<small>{span}</small>"
 
 
 def gate(data: ReportData) -> str:

@@ -1,0 +1,82 @@
+"""``chronotope monitor``: is what comes in, and what is answered, still as usual?"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from chronotope.cli.console import command, print_json
+from chronotope.datasets.loading import load_spec
+from chronotope.monitoring.config import MonitorConfig
+
+
+def monitor(
+    dataset: Annotated[str, typer.Option(help="Name in conf/datasets, or a YAML file")],
+    window_days: Annotated[
+        int, typer.Option(min=1, max=366, help="Length of a window, in days")
+    ] = MonitorConfig().window_days,
+    max_age_days: Annotated[
+        float, typer.Option(min=0.001, help="A champion older than this is flagged")
+    ] = MonitorConfig().max_age_days,
+    force: Annotated[bool, typer.Option(help="Measure again what was measured already")] = False,
+    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Measure and show; keep and tell nothing")] = False,
+) -> None:
+    """Compare the newest window with what history says is usual, and tell of drift.
+
+    Watched are the data, the champion's predictions, and what became of its answers. Running it
+    again on the same data does nothing more.
+    """
+    config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
+    with command(f"Watching {dataset}") as console, ExitStack() as stack:
+        from flows import without_heartbeat
+        from flows.ingest_events import IngestSettings
+        from flows.monitor_drift import monitor_drift
+
+        settings = IngestSettings(root=root)
+        if dry_run:
+            result = _measured(dataset, config, settings)
+        else:
+            stack.enter_context(without_heartbeat())
+            result = monitor_drift(dataset, config, settings)
+    if as_json:
+        print_json(result | {"dry_run": dry_run})
+    else:
+        _show(console, result)
+
+
+def _measured(dataset: str, config: MonitorConfig, settings: Any) -> dict[str, Any]:
+    """The same without a trace; the snapshot that the champion is asked on is thrown away."""
+    from chronotope.monitoring.monitor import monitor as measure
+    from flows.ingest_events import snapshot
+    from flows.monitor_drift import subject_of
+
+    name = load_spec(dataset).name
+    with TemporaryDirectory() as scratch:
+        features = snapshot(dataset, settings, Path(scratch))
+        subject = subject_of(name, features, config, settings.root)
+        return measure(subject).model_dump(mode="json")
+
+
+def _show(console: Console, result: dict[str, Any]) -> None:
+    table = Table("part", "what", "how", "now", "usual", "drift begins", "p", "verdict")
+    for check in result.get("checks", []):
+        numbers = (check[name] for name in ("value", "usual", "threshold", "p_value"))
+        told = ("" if number is None else f"{number:.4g}" for number in numbers)
+        words = (check["part"], escape(check["name"]), check["statistic"])
+        table.add_row(*words, *told, check["verdict"])
+    if table.row_count:
+        console.print(table)
+    lines = [f"Verdict: {result['verdict']}", *(f"- {of}" for of in result["reasons"])]
+    lines += [f"- {of}" for of in result["notes"]]
+    if result.get("is_old"):
+        lines.append(f"- the champion is {result['champion_age_days']:.1f} days old")
+    if "folder" in result:
+        lines.append(f"Page: {result['folder']}/drift.html")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,133 @@
+"""The page of the monitoring: what is watched, what is usual, and what is not."""
+
+from html import escape
+
+from chronotope.contracts.monitored import Check, Monitored
+from chronotope.report import draw
+from chronotope.report.data import Estimate
+from chronotope.report.page import document
+from chronotope.report.parts import Row, estimate, figure, section, table
+from chronotope.report.text import metric_label, moment, number, percent
+
+_PARTS = {"data": "Data", "predictions": "Predictions", "outcome": "Outcome"}
+_DRAWN = ("ndcg_10", "when_coverage_80", "entropy", "coverage", "gini", "unknown_items")
+_SHOWN_BINS = 12
+
+
+def render_drift(found: Monitored) -> str:
+    """Render the page; parts that are absent are left out.
+
+    Args:
+        found: What monitoring found. Every text in it is escaped.
+
+    Returns:
+        A complete HTML document with inline style and drawings, and no script.
+    """
+    champion = "no champion" if found.champion is None else f"champion {found.champion}"
+    span = f"{moment(found.window_start)} to {moment(found.window_end)}"
+    facts = (f"Data version {found.data_version}", champion, f"window {span}")
+    body = (_verdict(found), *(_checks(found, part) for part in _PARTS), _outcome(found))
+    line = " \N{MIDDLE DOT} ".join(map(escape, facts))
+    extra = _columns(found) + _rolling(found)
+    return document(f"Chronotope: drift of {found.dataset}", line, "".join(body) + extra)
+
+
+def _verdict(found: Monitored) -> str:
+    kind = {"drift": "no", "no drift": "yes"}.get(found.verdict, "soft")
+    told = [*found.reasons, *found.notes]
+    if found.is_old:
+        told.append(f"the champion reigns for {number(found.champion_age_days, 1)} days: too long")
+    listed = "".join(f"<li>{escape(words)}</li>" for words in told)
+    word = f'<p><span class="verdict {kind}">{escape(found.verdict)}</span></p>'
+    return section("Verdict", word, f"<ul>{listed}</ul>" if listed else "")
+
+
+def _checks(found: Monitored, part: str) -> str:
+    checks = [check for check in found.checks if check.part == part]
+    rows: list[Row] = [(_cells(check), check.verdict == "drift") for check in checks]
+    caption = (
+        "Small numbers: 95 % interval, users resampled; of divergences it is freed of the noise "
+        "of sampling, the number is not. Drift begins where history says that the usual ends."
+    )
+    heads = ["What", "How", "Now", "Usual", "Drift begins", "p", "History", "Verdict"]
+    return section(_PARTS[part], table(caption, heads, rows)) if rows else ""
+
+
+def _cells(check: Check) -> list[str]:
+    return [
+        escape(check.name),
+        escape(check.statistic),
+        estimate(Estimate(value=check.value, low=check.low, high=check.high)),
+        number(check.usual),
+        number(check.threshold),
+        number(check.p_value, 4),
+        number(check.n_history, 0),
+        escape(check.verdict),
+    ]
+
+
+def _columns(found: Monitored) -> str:
+    drawn = []
+    for column in found.columns:
+        told = sorted(column.bins, key=lambda each: -max(each.reference, each.current))
+        kept = {id(each) for each in told[:_SHOWN_BINS]}
+        rows = [(b.label, b.reference, b.current) for b in column.bins if id(b) in kept]
+        drawn.append(figure(draw.paired_bars(rows, column.name), escape(column.name)))
+    words = "<p>Share in the reference (pale) and in the current window (strong).</p>"
+    return section("Columns", words, f'<div class="pair">{"".join(drawn)}</div>') if drawn else ""
+
+
+def _rolling(found: Monitored) -> str:
+    if not found.windows:
+        return ""
+    ends = (f"{found.windows[0].end:%Y-%m-%d}", f"{found.windows[-1].end:%Y-%m-%d}")
+    drawn = []
+    for name in _DRAWN:
+        values = [row.metrics[name] for row in found.windows if name in row.metrics]
+        label = metric_label(name)
+        if values:
+            drawn.append(figure(draw.polyline(values, ends, f"{label} by window"), escape(label)))
+    if found.pit:
+        counts = [round(10_000 * share) for share in found.pit]
+        svg = draw.histogram(counts, "Histogram of the predicted probability")
+        drawn.append(figure(svg, "When: flat along the dashed line when the forecast is honest."))
+    words = "<p>The champion on later events, each predicted from what was known before it.</p>"
+    pair = f'<div class="pair">{"".join(drawn)}</div>'
+    return section("Predictions over time", words, pair)
+
+
+def _outcome(found: Monitored) -> str:
+    told = found.outcome
+    if told is None or not told.n_answers:
+        return ""
+    words = (
+        f"<p>{number(told.n_answers, 0)} answers followed up; {number(told.n_open, 0)} are too "
+        f"young, {number(told.n_nameless, 0)} went to strangers. {percent(told.explored)} were "
+        f"explored; concentration of what was shown (Gini) {number(told.gini)}.</p>"
+    )
+    days: list[Row] = [
+        ([escape(of.day), escape(of.version), number(of.n_answers, 0), percent(of.hit_rate)], False)
+        for of in told.days
+    ]
+    positions: list[Row] = [
+        (
+            [
+                str(of.position),
+                number(of.n_shown, 0),
+                percent(of.hit_rate),
+                number(None) if of.weighted is None else percent(of.weighted),
+            ],
+            False,
+        )
+        for of in told.positions
+    ]
+    return section(
+        "Outcome of answers",
+        words,
+        table("By day and version.", ["Day", "Version", "Answers", "Followed"], days),
+        table(
+            "By position; by inverse propensity: what any item would get there.",
+            ["Position", "Shown", "Followed", "By inverse propensity"],
+            positions,
+        ),
+    )

@@ -1,0 +1,177 @@
+"""Watch data, predictions and their outcome; drift is told to whoever listens."""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+
+from chronotope.contracts.monitored import Monitored
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.loading import load_spec
+from chronotope.lake import Lake
+from chronotope.monitoring.config import MonitorConfig
+from chronotope.monitoring.keep import KEPT, keep
+from chronotope.monitoring.monitor import Subject, key_of, monitor
+from chronotope.monitoring.words import verdict_of
+from chronotope.steps.link_run import link_run
+from chronotope.steps.once import once
+from flows.ingest_events import TASK, IngestSettings, write_features
+from flows.link_runs import DEFAULT_UI, MLFLOW_UI
+from flows.watch_interactions import resource_of
+
+DRIFTED: Final = "drift.detected"
+"""Event whose arrival starts the feedback flow, whoever emits it."""
+
+EMPTY: Final = {
+    "verdict": "not enough history",
+    "reasons": [],
+    "notes": ["the lake holds no events"],
+}
+
+
+@flow(name="monitor-drift", result_serializer="json")
+def monitor_drift(
+    dataset: str,
+    monitoring: MonitorConfig = MonitorConfig(),  # noqa: B008 - frozen
+    ingestion: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Compare the newest window with what was usual, show it, and tell of drift.
+
+    The same data, champion and log are measured, shown and told of once; a run that was killed
+    goes on after its last finished step.
+
+    Args:
+        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
+        monitoring: How time is cut and how sure an alarm has to be.
+        ingestion: Where data are, and what is noise; its root is where everything lies.
+
+    Returns:
+        The fields of ``Monitored``, ``folder`` where they are kept, and ``new``: whether they
+        were found by this run.
+    """
+    name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
+    workspace = Workspace(ingestion.root)
+    if not Lake(workspace.lake(name)).exists("events"):
+        return {"dataset": name, "new": False, **EMPTY}
+    features = write_features(dataset, ingestion)
+    found = watch(name, features, monitoring, ingestion.root)
+    show(found, ingestion.root)
+    tell(found)
+    return found
+
+
+def subject_of(
+    dataset: str, features: dict[str, Any], monitoring: MonitorConfig, root: Path
+) -> Subject:
+    """What is watched.
+
+    Args:
+        dataset: Name of the dataset.
+        features: What ``write_features`` returned.
+        monitoring: How.
+        root: Project root.
+    """
+    data_version = features["data_version"]
+    return Subject(
+        dataset=dataset,
+        workspace=Workspace(root),
+        features=Path(features["path"]),
+        version=int(data_version.split(",")[0].removeprefix("events@")),
+        data_version=data_version,
+        config=monitoring,
+        now=datetime.now(UTC),
+    )
+
+
+@task(**TASK)
+def watch(
+    dataset: str, features: dict[str, Any], monitoring: MonitorConfig, root: Path
+) -> dict[str, Any]:
+    """Measure and judge, once for the same data, champion, log and settings.
+
+    Args:
+        dataset: Name of the dataset.
+        features: What ``write_features`` returned.
+        monitoring: How.
+        root: Project root.
+    """
+    subject = subject_of(dataset, features, monitoring, root)
+    folder = subject.workspace.monitoring(dataset) / key_of(subject)
+    if monitoring.force:
+        shutil.rmtree(folder, ignore_errors=True)
+    is_new = not (folder / f"{KEPT}.json").exists()
+    found = once(folder, KEPT, lambda: monitor(subject).model_dump(mode="json"))
+    return {**found, "folder": str(folder), "new": is_new}
+
+
+@task(**TASK)
+def show(found: dict[str, Any], root: Path) -> None:
+    """Write the page, log to MLflow, and make the artifacts.
+
+    Args:
+        found: What ``watch`` returned.
+        root: Project root.
+    """
+    folder, kept = Path(found["folder"]), as_monitored(found)
+    once(folder, "show", lambda: _shown(kept, folder, Workspace(root)))
+
+
+@task(**TASK)
+def tell(found: dict[str, Any]) -> None:
+    """Emit ``drift.detected`` with the reasons, once, if the verdict says so.
+
+    Args:
+        found: What ``watch`` returned.
+    """
+    get_run_logger().info("%s: %s %s", found["dataset"], found["verdict"], found["reasons"])
+    if found["verdict"] == "drift":
+        once(Path(found["folder"]), "tell", lambda: emit_drifted(as_monitored(found)))
+
+
+def emit_drifted(found: Monitored) -> str:
+    """Emit the event for the dataset's resource; returns its name.
+
+    Args:
+        found: What was found.
+    """
+    resource = {
+        "prefect.resource.id": resource_of(found.dataset),
+        "prefect.resource.name": found.dataset,
+    }
+    payload = {
+        "reasons": list(found.reasons),
+        "data_version": found.data_version,
+        "champion": found.champion,
+        "window_end": found.window_end.isoformat(),
+    }
+    emit_event(DRIFTED, resource, payload=payload)
+    return DRIFTED
+
+
+def as_monitored(found: dict[str, Any]) -> Monitored:
+    """What ``watch`` returned, as the value it was.
+
+    Args:
+        found: What ``watch`` returned.
+    """
+    told = {name: value for name, value in found.items() if name not in {"folder", "new"}}
+    return Monitored.model_validate(told)
+
+
+def _shown(found: Monitored, folder: Path, workspace: Workspace) -> str:
+    page, run_id = keep(found, folder, workspace)
+    key = f"drift-{found.dataset.replace('_', '-')}"
+    create_markdown_artifact(verdict_of(found), key=f"{key}-verdict", description="Drift or not")
+    rows = [check.model_dump(exclude_none=True) for check in found.checks]
+    create_table_artifact(rows, key=key, description="Each check beside what is usual")
+    create_link_artifact(page.resolve().as_uri(), link_text="Drift page", key=f"{key}-page")
+    shown = link_run(workspace, run_id, str(flow_run.ui_url or ""))
+    address = f"{os.environ.get(MLFLOW_UI, DEFAULT_UI)}/{shown}"
+    create_link_artifact(address, link_text="MLflow run", key=f"{key}-mlflow")
+    return run_id

@@ -1,0 +1,111 @@
+"""The flow on a city with planted drift: shown, told once, and a second run does nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from chronotope.registry.store import open_store
+from flows import monitor_drift as module
+from flows import without_heartbeat
+from flows.ingest_events import IngestSettings
+from flows.monitor_drift import DRIFTED, monitor_drift
+from flows.watch_interactions import resource_of
+from tests.monitoring.city import SMALL, YAML, settle
+from tests.steps.hand_made import register_twice
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Events in the order they were emitted."""
+    told: list[tuple[Any, ...]] = []
+    keep = lambda event, resource, payload: told.append((event, resource, payload))  # noqa: E731
+    monkeypatch.setattr(module, "emit_event", keep)
+    return told
+
+
+def watched(root: Path, **config: Any) -> dict[str, Any]:
+    (root / "city.yaml").write_text(YAML)
+    with without_heartbeat():
+        settings = IngestSettings(root=root, data_docs=False)
+        told = SMALL.model_copy(update=config)
+        found: dict[str, Any] = monitor_drift(str(root / "city.yaml"), told, settings)
+    return found
+
+
+def files(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_planted_drift_is_shown_and_told_once(
+    tmp_path: Path, emitted: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(tmp_path, shifted=True)
+    register_twice(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "keep", failing)
+        with pytest.raises(ZeroDivisionError):
+            watched(tmp_path)
+    assert emitted == []
+    found = watched(tmp_path)  # goes on after what was measured
+    assert (found["verdict"], found["champion"], found["new"]) == ("drift", "1", False)
+    assert_told(emitted, found)
+    assert_shown(tmp_path, found)
+    before = files(tmp_path / "data" / "monitoring")
+    again = watched(tmp_path)
+    assert (again["new"], again["reasons"]) == (False, found["reasons"])
+    assert len(emitted) == 1
+    assert files(tmp_path / "data" / "monitoring") == before
+    assert watched(tmp_path, force=True)["new"]
+    assert len(emitted) == 2
+
+
+def assert_told(emitted: list[tuple[Any, ...]], found: dict[str, Any]) -> None:
+    ((event, resource, payload),) = emitted
+    assert (event, resource["prefect.resource.id"]) == (DRIFTED, resource_of("city"))
+    assert payload["reasons"] == found["reasons"]
+    assert any("hour of day" in why for why in payload["reasons"])
+    assert json.loads(json.dumps(payload))["champion"] == "1"
+
+
+def assert_shown(root: Path, found: dict[str, Any]) -> None:
+    """A page, artifacts, and a run of MLflow tagged with the version."""
+    page = (Path(found["folder"]) / "drift.html").read_text(encoding="utf-8")
+    assert all(words in page for words in ("Predictions over time", "hour of day", "<svg"))
+    client = open_store(root / "mlruns").client
+    experiment = client.get_experiment_by_name("city")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.model_version = '1'")
+    assert run.data.tags["drift"] == "drift"
+    assert {"data/hour of day/js", "predictions/accuracy/ndcg_10"} <= set(run.data.metrics)
+    assert len(client.get_metric_history(run.info.run_id, "stream/ndcg_10")) == len(
+        found["windows"]
+    )
+    with get_client(sync_client=True) as prefect:
+        keys = {artifact.key for artifact in prefect.read_artifacts()}
+    assert keys >= {f"drift-city{each}" for each in ("", "-verdict", "-page", "-mlflow")}
+
+
+def test_a_calm_city_tells_nobody(tmp_path: Path, emitted: list[tuple[Any, ...]]) -> None:
+    settle(tmp_path)
+    found = watched(tmp_path)
+    assert (found["verdict"], found["new"], found["champion"]) == ("no drift", True, None)
+    assert emitted == []
+
+
+def test_an_empty_lake_is_no_failure(tmp_path: Path, emitted: list[tuple[Any, ...]]) -> None:
+    found = watched(tmp_path)
+    assert (found["verdict"], found["notes"]) == (
+        "not enough history",
+        ["the lake holds no events"],
+    )
+    assert (emitted, (tmp_path / "data").exists()) == ([], False)
+
+
+def failing(*_: object) -> None:
+    """A page that cannot be written."""
+    raise ZeroDivisionError
