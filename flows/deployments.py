@@ -18,6 +18,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.steps.settings import TrainSettings
+from flows.backfill_events import backfill_events
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
 from flows.ingest_events import IngestSettings, ingest_events
@@ -83,6 +84,7 @@ def deployments(
             triggers=_triggers(name),
             **common,
         ),
+        _deployed(backfill_events, parameters=given, description=_BACKFILL, **common),
         _deployed(promote_model, parameters=by_hand, description=_PROMOTE, **common),
         _deployed(roll_back_model, parameters=by_hand, description=_ROLL_BACK, **common),
     ]
@@ -155,6 +157,11 @@ _FEEDBACK: Final = """Take in what users did since: the log of the service, and 
 and promote its successor only if it is better.
 
 Nothing new: nothing happens. Tick `force` to retrain on little, or on what looks broken."""
+_BACKFILL: Final = """Replay a period of the dataset's own source in chunks: take each in, predict
+its events one by one from what was known before them, and show the metrics over time.
+
+What the lake has already is not written twice. A cancelled or killed run goes on after its last
+finished chunk if it is started again with the same parameters."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
 _ROLL_BACK: Final = "Return to the champion before the present one."
 

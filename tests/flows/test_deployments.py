@@ -16,6 +16,7 @@ from chronotope.feedback.take import mark_path
 from chronotope.feedback.watermark import Watermark, write_watermark
 from chronotope.lake.interactions import Interaction, InteractionLog
 from chronotope.steps.settings import TrainSettings
+from flows.backfill_events import backfill_events
 from flows.change_champion import promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback, decision_of
 from flows.deployments import deployments, main
@@ -23,7 +24,14 @@ from flows.ingest_events import IngestSettings, ingest_events
 from flows.train_model import train_model
 from flows.watch_interactions import Watch, n_waiting, watching
 
-FLOWS = (ingest_events, train_model, collect_feedback, promote_model, roll_back_model)
+FLOWS = (
+    ingest_events,
+    train_model,
+    collect_feedback,
+    backfill_events,
+    promote_model,
+    roll_back_model,
+)
 
 
 def made(root: Path, **more: Any) -> dict[str, RunnerDeployment]:
@@ -72,6 +80,7 @@ def test_events_start_the_feedback_flow_and_no_other(tmp_path: Path) -> None:
 def test_the_defaults_are_parameters_that_the_flows_take(tmp_path: Path) -> None:
     found = made(tmp_path)
     asked = {"version": "1", "reason": "because"}
+    asked["period"] = {"start": "2024-01-01", "end": "2024-02-01"}
     for flow in FLOWS:
         given = found[flow.name].parameters
         needed = set(parameter_schema(flow).required) - set(given)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chronotope.cli.backfill import backfill
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
 from chronotope.cli.feedback import feedback
@@ -27,6 +28,7 @@ app.command()(demo)
 app.command()(ingest)
 app.command()(train)
 app.command()(feedback)
+app.command()(backfill)
 app.command()(recommend)
 app.command()(serve)
 app.command()(promote)

@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
@@ -40,16 +42,28 @@ def render_report(data: ReportData) -> str:
         data.protocol,
         f"seed {data.seed}",
     )
-    at = f"<time>{escape(moment(data.generated_at))}</time>"
-    line = " \N{MIDDLE DOT} ".join([*map(escape, facts), at])
-    title = f"Chronotope: {data.dataset}"
+    body = "".join(section(data) for section in _SECTIONS)
+    return document(f"Chronotope: {data.dataset}", facts, data.generated_at, body)
+
+
+def document(title: str, facts: Sequence[str], at: datetime, body: str) -> str:
+    """A whole page around its sections.
+
+    Args:
+        title: Its heading; escaped here.
+        facts: What stands under the heading; escaped here.
+        at: When it was made.
+        body: Sections as HTML, already escaped.
+    """
+    told = [*map(escape, facts), f"<time>{escape(moment(at))}</time>"]
+    line = " \N{MIDDLE DOT} ".join(told)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{CSS}</style></head><body>"
         f'<header><h1>{escape(title)}</h1><p class="soft">'
         f"{line}</p></header>"
-        f"<main>{''.join(section(data) for section in _SECTIONS)}</main></body></html>\n"
+        f"<main>{body}</main></body></html>\n"
     )
 
 
@@ -66,7 +80,19 @@ def write_report(data: ReportData, path: Path) -> Path:
     Raises:
         StoreError: The file cannot be written.
     """
-    html = render_report(data)
+    return write_page(render_report(data), path)
+
+
+def write_page(html: str, path: Path) -> Path:
+    """Write a page whole or not at all, as ``write_report`` does.
+
+    Args:
+        html: The page.
+        path: The file to write; missing folders are made.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
     draft: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
