@@ -22,6 +22,7 @@ from chronotope.contracts.allowed import ALLOWED_ROOTS
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.steps.settings import TrainSettings
+from flows.backfill_events import backfill_events
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
@@ -104,6 +105,7 @@ def deployments(
             **common,
         ),
         _deployed(compress_model, parameters=compresses, description=_COMPRESS, **common),
+        _deployed(backfill_events, parameters=given, description=_BACKFILL, **common),
         _deployed(promote_model, parameters=by_hand, description=_PROMOTE, **common),
         _deployed(roll_back_model, parameters=by_hand, description=_ROLL_BACK, **common),
     ]
@@ -204,6 +206,11 @@ champion's predictions, and what became of its answers. Drift emits `drift.detec
 `collect-feedback`.
 
 The same data, champion and log are measured once; tick `force` to measure again."""
+_BACKFILL: Final = """Replay a period of the dataset's own source in chunks: take each in, predict
+its events one by one from what was known before them, and show the metrics over time.
+
+What the lake has already is not written twice. A cancelled or killed run goes on after its last
+finished chunk if it is started again with the same parameters."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
 _ROLL_BACK: Final = "Return to the champion before the present one."
 

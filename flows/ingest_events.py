@@ -148,7 +148,7 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
         NotEnoughData: No row was ever good; the refused ones are in quarantine.
     """
     spec, lake = _opened(dataset, settings)
-    batches = _batches(spec, settings.batch_rows)
+    batches = batches_of(spec, settings.batch_rows)
     folder = (settings.root / "data" / "docs" / spec.name).resolve()
     report = ingest(
         _documented(batches, lake, settings, folder) if settings.data_docs else batches,
@@ -274,7 +274,8 @@ def _documented(
         yield batch
 
 
-def _batches(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
+def batches_of(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
+    """A dataset's own log, read and normalised."""
     for raw in read_events(spec, batch_rows=batch_rows):
         done = normalise(spec, raw)
         yield IngestBatch(raw, done.rows, done.kept, done.refused)

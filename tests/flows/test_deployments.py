@@ -22,6 +22,7 @@ from chronotope.feedback.watermark import Watermark, write_watermark
 from chronotope.lake.interactions import Interaction, InteractionLog
 from chronotope.steps.settings import TrainSettings
 from flows import watch_interactions
+from flows.backfill_events import backfill_events
 from flows.change_champion import promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback, decision_of
 from flows.compress_model import compress_model
@@ -37,6 +38,7 @@ FLOWS = (
     collect_feedback,
     monitor_drift,
     compress_model,
+    backfill_events,
     promote_model,
     roll_back_model,
 )
@@ -101,6 +103,7 @@ def test_drift_tells_the_feedback_flow_its_reasons(tmp_path: Path) -> None:
 def test_the_defaults_are_parameters_that_the_flows_take(tmp_path: Path) -> None:
     found = made(tmp_path)
     asked = {"version": "1", "reason": "because"}
+    asked["period"] = {"start": "2024-01-01", "end": "2024-02-01"}
     for flow in FLOWS:
         given = found[flow.name].parameters
         needed = set(parameter_schema(flow).required) - set(given)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chronotope.cli.backfill import backfill
 from chronotope.cli.compress import compress
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
@@ -32,6 +33,7 @@ app.command()(train)
 app.command()(feedback)
 app.command()(compress)
 app.command()(monitor)
+app.command()(backfill)
 app.command()(recommend)
 app.command()(serve)
 app.command()(experiment)

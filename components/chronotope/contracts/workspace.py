@@ -26,6 +26,10 @@ class Workspace:
         """Folds, checkpoints and bundles in the making, one folder a training."""
         return self.root / "data" / "runs" / dataset
 
+    def backfills(self, dataset: str) -> Path:
+        """What periods that were replayed brought, one folder a backfill."""
+        return self.root / "data" / "backfill" / dataset
+
     def interactions(self, dataset: str) -> Path:
         """The log of what users did and were shown since the service was asked."""
         return self.root / "data" / "interactions" / dataset / "interactions.db"

@@ -3,6 +3,7 @@
 from chronotope.ingestion.noise import NoiseConfig, NoiseReport, filter_noise
 from chronotope.ingestion.payload import replay_quarantine
 from chronotope.ingestion.pipeline import IngestBatch, IngestReport, ingest
+from chronotope.ingestion.window import within
 
 __all__ = [
     "IngestBatch",
@@ -12,4 +13,5 @@ __all__ = [
     "filter_noise",
     "ingest",
     "replay_quarantine",
+    "within",
 ]

@@ -27,9 +27,8 @@ def render_drift(found: Monitored) -> str:
     span = f"{moment(found.window_start)} to {moment(found.window_end)}"
     facts = (f"Data version {found.data_version}", champion, f"window {span}")
     body = (_verdict(found), *(_checks(found, part) for part in _PARTS), _outcome(found))
-    line = " \N{MIDDLE DOT} ".join(map(escape, facts))
     extra = _columns(found) + _rolling(found)
-    return document(f"Chronotope: drift of {found.dataset}", line, "".join(body) + extra)
+    return document(f"Chronotope: drift of {found.dataset}", facts, None, "".join(body) + extra)
 
 
 def _verdict(found: Monitored) -> str:

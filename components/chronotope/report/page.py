@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
@@ -40,20 +42,21 @@ def render_report(data: ReportData) -> str:
         data.protocol,
         f"seed {data.seed}",
     )
-    at = f"<time>{escape(moment(data.generated_at))}</time>"
-    line = " \N{MIDDLE DOT} ".join([*map(escape, facts), at])
     body = "".join(section(data) for section in _SECTIONS)
-    return document(f"Chronotope: {data.dataset}", line, body)
+    return document(f"Chronotope: {data.dataset}", facts, data.generated_at, body)
 
 
-def document(title: str, line: str, body: str) -> str:
-    """A whole page with the house's style.
+def document(title: str, facts: Sequence[str], at: datetime | None, body: str) -> str:
+    """A whole page around its sections.
 
     Args:
-        title: Plain text.
-        line: HTML below the title.
-        body: HTML of the sections.
+        title: Its heading; escaped here.
+        facts: What stands under the heading; escaped here.
+        at: When it was made, if that is to be told.
+        body: Sections as HTML, already escaped.
     """
+    made = [] if at is None else [f"<time>{escape(moment(at))}</time>"]
+    line = " \N{MIDDLE DOT} ".join([*map(escape, facts), *made])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

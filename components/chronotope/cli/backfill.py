@@ -1,0 +1,144 @@
+"""``chronotope backfill``: replay a period in chunks, and see how well it was foreseen."""
+
+import re
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from pydantic import ValidationError
+from rich.table import Table
+
+from chronotope.cli.console import command, print_json
+from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.loading import load_spec
+from chronotope.steps.backfill import (
+    BackfillConfig,
+    chunks_of,
+    moment_of,
+    predictor,
+    seen_in_training,
+)
+
+SHOWN: Final = {
+    "n_new": "new rows",
+    "n_targets": "targets",
+    "acc_1": "Acc@1",
+    "acc_10": "Acc@10",
+    "ndcg_10": "NDCG@10",
+    "mrr": "MRR",
+    "return_acc_10": "seen @10",
+    "discovery_acc_10": "new @10",
+}
+_HOURS: Final = {"h": 1, "d": 24, "w": 168}
+
+
+def backfill(
+    dataset: Annotated[str, typer.Option(help="Name in conf/datasets, or a YAML file")],
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day, UTC")],
+    end: Annotated[
+        datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Day after the last one, UTC")
+    ],
+    chunk: Annotated[str, typer.Option(help="Length of a chunk: 12h, 7d, 4w")] = "7d",
+    version: Annotated[
+        str | None, typer.Option(help="Registered version that predicts, instead of the champion")
+    ] = None,
+    hidden: Annotated[bool, typer.Option(help="Do not tell the moment of each event")] = False,
+    max_targets: Annotated[
+        int, typer.Option(min=50, help="Events of a chunk that are predicted, at most")
+    ] = 20_000,
+    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show the chunks; take nothing in")] = False,
+) -> None:
+    """Replay a period of the log in chunks: ingest, then predict each event, then learn of it.
+
+    Chunks that begin before the end of what the model was trained on are marked. Running it
+    again is safe; a run that was killed goes on after its last finished chunk.
+    """
+    with command(f"Replaying {dataset}") as console, ExitStack() as stack:
+        told = {"start": start.date(), "end": end.date(), "chunk_h": hours_of(chunk)}
+        told |= {"version": version, "time_given": not hidden, "max_targets": max_targets}
+        period, name = _period(told), load_spec(dataset).name
+        if dry_run:
+            result = _plan(root, name, period)
+        else:
+            from flows import without_heartbeat
+            from flows.backfill_events import backfill_events
+            from flows.ingest_events import IngestSettings
+
+            stack.enter_context(without_heartbeat())
+            result = backfill_events(dataset, period, IngestSettings(root=root))
+    if as_json:
+        print_json(result | {"dry_run": dry_run})
+        return
+    console.print(_planned(result) if dry_run else _table(result))
+    if not dry_run:
+        lines = (f"Page    {result['page']}", f"Table   {result['table']}")
+        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def hours_of(text: str) -> int:
+    """Hours of a length such as ``12h``, ``7d`` or ``4w``.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text.strip())
+    if found is None:
+        raise ConfigError(
+            "The length of a chunk cannot be read", received=text, way_out="Write 12h, 7d or 4w"
+        )
+    return int(found[1]) * _HOURS[found[2]]
+
+
+def _period(told: dict[str, Any]) -> BackfillConfig:
+    try:
+        return BackfillConfig.model_validate(told)
+    except ValidationError as error:
+        why = "; ".join(found["msg"] for found in error.errors(include_url=False))
+        raise ConfigError(
+            "The period cannot be replayed", received=why, way_out="Correct --from, --to, --chunk"
+        ) from error
+
+
+def _plan(root: Path, name: str, period: BackfillConfig) -> dict[str, Any]:
+    """The chunks, and which of them the predictor was trained on."""
+    who = predictor(root, name, period.version)
+    chunks = [
+        {
+            "from": moment_of(chunk.start_s),
+            "to": moment_of(chunk.end_s),
+            "seen": seen_in_training(chunk, who),
+        }
+        for chunk in chunks_of(period)
+    ]
+    return {"dataset": name, "version": who["version"], "chunks": chunks}
+
+
+def _planned(plan: dict[str, Any]) -> Table:
+    table = Table(
+        "from", "to", "seen in training", title=f"Version {plan['version']} would predict"
+    )
+    for chunk in plan["chunks"]:
+        table.add_row(chunk["from"], chunk["to"], "yes" if chunk["seen"] else "")
+    return table
+
+
+def _table(result: dict[str, Any]) -> Table:
+    table = Table(
+        "from", *SHOWN.values(), title=f"Predict, then update: version {result['version']}"
+    )
+    for row in result["rows"]:
+        seen = " (seen in training)" if row["seen"] else ""
+        table.add_row(row["from"] + seen, *map(_cell, (row[name] for name in SHOWN)))
+    table.add_section()
+    table.add_row("not seen", *map(_cell, (result["overall"].get(name) for name in SHOWN)))
+    return table
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) and value <= 1 else f"{value:,.0f}"

@@ -1,0 +1,159 @@
+"""Replay a period in chunks: take it in, and measure how well it was foreseen."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from chronotope.contracts.errors import NotEnoughData
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.loading import load_spec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.ingestion import ingest, within
+from chronotope.lake import Lake
+from chronotope.steps.backfill import (
+    METRICS,
+    BackfillConfig,
+    Chunk,
+    backfill_folder,
+    chunks_of,
+    judge_chunk,
+    moment_of,
+    overall,
+    predictor,
+)
+from chronotope.steps.delivery_check import delivery_check
+from chronotope.steps.once import once
+from chronotope.steps.publish_backfill import Backfilled, log_backfill, write_backfill
+from flows import alone
+from flows.ingest_events import TASK, IngestSettings, batches_of, write_features
+
+COUNTS = ("n_read", "n_good", "n_duplicates", "n_quarantined")
+
+
+@flow(name="backfill-events", result_serializer="json")
+def backfill_events(
+    dataset: str,
+    period: BackfillConfig,
+    ingestion: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Replay a period in chunks through ingestion, features, and predict-then-update.
+
+    Each chunk's rows are read from the dataset's own source and merged into the lake; then
+    each of its events is predicted from what was known before it. What the lake has already is
+    not written twice. A run that was killed goes on after its last finished chunk.
+
+    Args:
+        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
+        period: Days, length of the chunks, and who predicts.
+        ingestion: Where data are, and how rows are checked.
+
+    Returns:
+        ``version``, ``rows`` (a chunk each), ``overall`` (chunks that were seen in training
+        left out), ``page``, ``table`` and ``mlflow_run``.
+    """
+    spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
+    with alone(Workspace(ingestion.root), spec.name):
+        who = predictor(ingestion.root, spec.name, period.version)
+        run = folder_of(spec, period, ingestion, who)
+        rows = [play(dataset, chunk, period, ingestion, who, run) for chunk in chunks_of(period)]
+        done = Backfilled(spec.name, period, who["version"], run, rows)
+        written = publish_stream(done, ingestion.root)
+    return {"version": who["version"], "rows": rows, "overall": overall(rows), **written}
+
+
+@task(**TASK)
+def play(
+    dataset: str,
+    chunk: Chunk,
+    period: BackfillConfig,
+    ingestion: IngestSettings,
+    who: dict[str, Any],
+    run: Path,
+) -> dict[str, Any]:
+    """Take one chunk in and measure it, once a backfill.
+
+    Args:
+        dataset: Name or YAML file.
+        chunk: Its stretch of time.
+        period: The protocol.
+        ingestion: Where things are.
+        who: What ``predictor`` returned.
+        run: Folder of the backfill.
+
+    Returns:
+        Its number, ``from`` and ``to``, counts of rows and targets, and the metrics.
+    """
+    row = dict(once(run, chunk.step, lambda: _played(dataset, chunk, period, ingestion, who)))
+    words = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row[name] is not None)
+    get_run_logger().info("%s: %d targets, %s", row["from"], row["n_targets"], words or "no metric")
+    return row
+
+
+@task(**TASK)
+def publish_stream(done: Backfilled, root: Path) -> dict[str, str]:
+    """Write table and page, log the metrics over time, and show them beside the run.
+
+    Args:
+        done: The backfill.
+        root: Project root.
+    """
+    written = dict(once(done.run, "write_backfill", lambda: write_backfill(done)))
+    logged = once(done.run, "log_backfill", lambda: log_backfill(done, root, written))
+    key = f"backfill-{done.dataset.replace('_', '-')}"
+    shown = [
+        {name: round(of, 4) if isinstance(of, float) else of for name, of in row.items()}
+        for row in done.rows
+    ]
+    create_table_artifact(shown, key=key, description="Predict, then update: metrics over time")
+    create_link_artifact(Path(written["page"]).resolve().as_uri(), key=f"{key}-page")
+    return {**written, "mlflow_run": logged}
+
+
+def folder_of(
+    spec: DatasetSpec, period: BackfillConfig, ingestion: IngestSettings, who: dict[str, Any]
+) -> Path:
+    """Folder of a backfill; another source, noise filter or predictor has another one."""
+    source = f"{spec.model_dump_json()}\n{ingestion.noise.model_dump_json()}"
+    return backfill_folder(ingestion.root, spec.name, period, who, source)
+
+
+def _played(
+    dataset: str,
+    chunk: Chunk,
+    period: BackfillConfig,
+    ingestion: IngestSettings,
+    who: dict[str, Any],
+) -> dict[str, Any]:
+    taken = _take_in(dataset, chunk, ingestion)
+    features = Path(write_features.fn(dataset, ingestion)["path"])
+    about = {"chunk": chunk.number, "from": moment_of(chunk.start_s), "to": moment_of(chunk.end_s)}
+    return {**about, **taken, **judge_chunk(features, chunk, period, who)}
+
+
+def _take_in(dataset: str, chunk: Chunk, ingestion: IngestSettings) -> dict[str, int]:
+    """Merge a chunk's rows; the first one also takes those whose time nobody can read."""
+    spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
+    lake = Lake(Workspace(ingestion.root).lake(spec.name))
+    batches = within(
+        batches_of(spec, ingestion.batch_rows),
+        chunk.start_s,
+        chunk.end_s,
+        with_refused=chunk.number == 1,
+    )
+    try:
+        report = asdict(
+            ingest(
+                batches,
+                check=delivery_check(lake, ingestion.suites),
+                lake=lake,
+                run_id=f"{spec.name}-backfill-{chunk.start_s}-{chunk.end_s}",
+                source=spec.name,
+            )
+        )
+    except NotEnoughData:  # nothing happened
+        report = dict.fromkeys(COUNTS, 0)
+    counts = {name: int(report[name]) for name in COUNTS}
+    return {**counts, "n_new": counts.pop("n_good") - counts["n_duplicates"], **counts}
