@@ -24,6 +24,16 @@ def serve(
     poll: Annotated[
         float, typer.Option(min=0.05, help="Seconds between looks for a new champion or new data")
     ] = 5.0,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that answer; each holds the log in memory")
+    ] = 1,
+    store: Annotated[
+        str,
+        typer.Option(
+            envvar="CHRONOTOPE_STORE",
+            help="Redis in which workers share answers, such as redis://127.0.0.1:6379/0",
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON")] = False,
 ) -> None:
     """Answer over HTTP until Ctrl-C: what, when and where; learn of events at once."""
@@ -40,6 +50,8 @@ def serve(
             api_key=key,
             rate_per_s=rate,
             poll_s=poll,
+            workers=workers,
+            store=store or None,
             **_filled_in(dataset),
         )
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
