@@ -30,6 +30,16 @@ def serve(
     explore: Annotated[
         float, typer.Option(min=0, max=1, help="Share of answers drawn at random, to learn from")
     ] = 0.0,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that answer; each holds the log in memory")
+    ] = 1,
+    store: Annotated[
+        str,
+        typer.Option(
+            envvar="CHRONOTOPE_STORE",
+            help="Redis in which workers share answers, such as redis://127.0.0.1:6379/0",
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON")] = False,
 ) -> None:
     """Answer over HTTP until Ctrl-C: what, when and where; learn of events at once."""
@@ -50,6 +60,8 @@ def serve(
             exploration=Exploration(share=explore),
             experiment=None if experiment is None else read_experiment(experiment),
             **filled_in(dataset),
+            workers=workers,
+            store=store or None,
         )
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if as_json:

@@ -5,6 +5,7 @@ A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) be
 """
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,7 +72,7 @@ class InteractionLog:
     """One dataset's log; threads may share it, processes may open the same file."""
 
     def __init__(self, path: Path) -> None:
-        """Open the log, creating it when new.
+        """Open the log, creating it when new; ``identity`` then tells it from every other one.
 
         Args:
             path: The SQLite file.
@@ -80,18 +81,17 @@ class InteractionLog:
             StoreError: It cannot be opened or is no such log.
         """
         self.path = path
-        self._lock = Lock()
+        self._lock, self._reading_lock = Lock(), Lock()
         with self._refusals():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
-            )
+            self._connection, self._reading = _connected(path), _connected(path)
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
                 self._connection.execute(_TABLE)
+                self.identity = self._identified()
             except sqlite3.Error:
-                self._connection.close()
+                self.close()
                 raise
 
     def append(self, records: Sequence[Interaction]) -> int:
@@ -147,8 +147,9 @@ class InteractionLog:
 
     def close(self) -> None:
         """Close the file; what was acknowledged stays."""
-        with self._lock:
+        with self._lock, self._reading_lock:
             self._connection.close()
+            self._reading.close()
 
     def fetch(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query on the table ``interactions``, for whoever wants columns of many.
@@ -157,8 +158,18 @@ class InteractionLog:
             query: SQL that reads.
             values: For its question marks.
         """
-        with self._lock, self._refusals():
-            return self._connection.execute(query, values).fetchall()
+        with self._reading_lock, self._refusals():  # a reader waits for no writer
+            return self._reading.execute(query, values).fetchall()
+
+    def _identified(self) -> int:
+        """A number of its own, drawn when it was new: the same for all who open the file."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if not found:
+            found = 1 + secrets.randbelow(2**31 - 1)
+            self._connection.execute(f"PRAGMA user_version = {found}")
+        self._connection.execute("COMMIT")
+        return int(found)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -170,6 +181,10 @@ class InteractionLog:
                 received=f"{self.path}: {error}",
                 way_out="Check that the folder is writable and the disk is not full",
             ) from error
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
 
 
 def _as_json(record: Interaction) -> str:

@@ -32,6 +32,7 @@ from chronotope.serving.questions import (
     Text,
 )
 from chronotope.serving.recommending import Recommending
+from chronotope.serving.redis_store import RedisStore
 from chronotope.serving.replies import Alive, Explained, Kept, Predicted, Recommended
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.shortcut import Answering, Shortcut
@@ -76,18 +77,20 @@ class Service:
             self.telemetry,
             load=load,
             reigning=reigning,
-            every_poll=lambda: self.asking.live.catch_up(),
+            every_poll=self._keep_up,
             after_look=lambda champion: self.arms.look(champion),
         )
         self.arms = Arms(settings, self.telemetry, load=load_arm, version_of=version_of)
         self.asking = Asking(settings, self.log, self.watcher, self.telemetry)
         self.shown = ImpressionWriter(self.log, self.telemetry.impressions_lost.inc)
+        self.shared = _shared(settings, self.log, self.telemetry)
         self.recommending = Recommending(
             settings,
             self.asking,
             self.arms,
             self.telemetry,
             self.shown if settings.log_answers else None,
+            self.shared,
         )
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="answer")
 
@@ -104,6 +107,13 @@ class Service:
         self.recommending.shadowing.stop()
         self.shown.stop()
         self.log.close()
+        if self.shared is not None:
+            self.shared.close()
+
+    def _keep_up(self) -> None:
+        self.asking.live.catch_up()
+        if self.watcher.opened_or_none:  # since the last look
+            self.asking.live.forget(self.watcher.opened)
 
     async def in_time(self, work: Callable[..., R], *given: Any) -> R:
         """Work in a thread, given up after the time limit.
@@ -248,6 +258,15 @@ def _add_states(app: FastAPI, service: Service) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(directory_page(app.openapi()))
+
+
+def _shared(
+    settings: ServeSettings, log: InteractionLog, telemetry: Telemetry
+) -> RedisStore | None:
+    if settings.store is None:
+        return None
+    space = f"chronotope:{settings.dataset}:{log.identity}:"
+    return RedisStore(settings.store.get_secret_value(), space, telemetry.store_failures.inc)
 
 
 def _interaction(record: Posted) -> Interaction:

@@ -28,7 +28,8 @@ class Asked:
         user_idx: The champion's index; 0 for a stranger.
         whole: Events before the moment.
         past: Those of them that the champion knows.
-        n_live: Events the service was told; a new one makes older answers out of date.
+        told_until: Position in the log of the user's latest event; a new one makes older
+            answers out of date.
     """
 
     opened: Opened
@@ -36,7 +37,7 @@ class Asked:
     user_idx: int
     whole: Past
     past: Past
-    n_live: int
+    told_until: int
 
     @property
     def n_history(self) -> int:
@@ -89,11 +90,11 @@ class Asking:
         opened, at = opened or self.champion, moment_of(question)
         if question.user_id is not None:
             state = self.live.of(question.user_id, opened)
-            user_idx, whole, n_live = state.user_idx, state.past, state.n_live
+            user_idx, whole, told_until = state.user_idx, state.past, state.told_until
         else:
-            user_idx, whole, n_live = 0, past_of(_told(question), opened), 0
+            user_idx, whole, told_until = 0, past_of(_told(question), opened), 0
         before = whole.before(int(at.timestamp()))
-        return Asked(opened, at, user_idx, before, before.known(), n_live)
+        return Asked(opened, at, user_idx, before, before.known(), told_until)
 
     def answer(self, asked: Asked, question: Question) -> Answers:
         """Run the graph.

@@ -20,6 +20,10 @@ from chronotope.steps.past import Past
 _CHUNK = 10_000  # events read at a time
 
 
+Told = tuple[int, LiveEvent]
+"""An event and its position in the log."""
+
+
 @dataclass(frozen=True, slots=True)
 class UserState:
     """A user as one champion sees them.
@@ -27,16 +31,22 @@ class UserState:
     Attributes:
         user_idx: The champion's index; 0 for a stranger.
         past: All events, unknown items included.
-        n_live: Events told to the service since it knows the user.
+        told_until: Position in the log of the latest event that is not known to be in the lake;
+            0 without one. Over one version of the lake, equal positions are equal pasts, in
+            whatever process.
     """
 
     user_idx: int
     past: Past
-    n_live: int
+    told_until: int
 
 
 class LiveState:
-    """Users' pasts: the lake's events and, on top, those of the interaction log."""
+    """Users' pasts: the lake's events and, on top, those of the interaction log.
+
+    The log is the one truth for every process that serves: each look for a user first takes in
+    what the log has got since, so an event counts for all of them once it is acknowledged.
+    """
 
     def __init__(
         self,
@@ -52,8 +62,8 @@ class LiveState:
             cache: Keeps states that are asked for again.
         """
         self._settings, self._log, self._cache, self._lock = settings, log, cache, Lock()
-        self._events: defaultdict[str, list[LiveEvent]] = defaultdict(list)
-        self._seen = 0
+        self._told: defaultdict[str, list[Told]] = defaultdict(list)
+        self._seen, self._lake_until = 0, ""
         self.catch_up()
 
     @property
@@ -61,24 +71,54 @@ class LiveState:
         """Position in the log up to which events count."""
         return self._seen
 
+    @property
+    def n_events(self) -> int:
+        """Events held beside the lake's."""
+        return sum(len(told) for told in self._told.values())
+
     def catch_up(self) -> None:
         """Take in what the log has got since, whoever wrote it."""
+        last = self._log.last()  # impressions up to it need not be passed again
+        if last <= self._seen:
+            return
         with self._lock:
-            last = self._log.last()  # impressions up to it need not be passed again
             while found := self._log.read(self._seen, _CHUNK, "event"):
-                told = [stored.payload for stored in found]
-                for payload, event in zip(told, live_events(told, self._settings), strict=True):
-                    self._events[payload[c.USER_ID]].append(event)
+                payloads = [stored.payload for stored in found]
+                events = live_events(payloads, self._settings)
+                for stored, event in zip(found, events, strict=True):
+                    self._told[stored.payload[c.USER_ID]].append((stored.seq, event))
                 self._seen = found[-1].seq
             self._seen = max(self._seen, last)
 
+    def forget(self, opened: Opened) -> None:
+        """Let go of the events that the lake has by now.
+
+        Args:
+            opened: Has answered for a while: an answer over an older lake, still under way,
+                would miss them.
+        """
+        if opened.data_version == self._lake_until:
+            return
+        with self._lock:
+            for user_id in list(self._told):
+                rows = opened.histories.rows_of(user_id)
+                kept = _not_in_lake(self._told[user_id], rows, opened)
+                if kept:
+                    self._told[user_id] = kept  # another list: somebody may be reading this one
+                else:
+                    del self._told[user_id]
+        self._lake_until = opened.data_version
+
     def of(self, user_id: str, opened: Opened) -> UserState:
-        """A user's state, with all that was posted until now."""
-        live = self._events.get(user_id, [])
-        key = (user_id, len(live), *opened.key)
+        """A user's state, with all that was posted until now, to whatever process."""
+        self.catch_up()
+        told = self._told.get(user_id, [])
+        told_until = told[-1][0] if told else 0
+        key = (user_id, told_until, *opened.key)
         found = self._cache.get(key)
         if found is None:
-            found = _state(user_id, live[: key[1]], opened)
+            until = [each for each in told if each[0] <= told_until]
+            found = _state(user_id, until, opened)
             self._cache.put(key, found)
         return found
 
@@ -96,7 +136,7 @@ def past_of(events: list[LiveEvent], opened: Opened) -> Past:
     )
 
 
-def _state(user_id: str, live: list[LiveEvent], opened: Opened) -> UserState:
+def _state(user_id: str, live: list[Told], opened: Opened) -> UserState:
     rows = opened.histories.rows_of(user_id)
     told = opened.histories
     past = Past(
@@ -107,18 +147,18 @@ def _state(user_id: str, live: list[LiveEvent], opened: Opened) -> UserState:
     )
     new = _not_in_lake(live, rows, opened) if live else []
     if new:
-        past = _merged(past, past_of(new, opened))
-    return UserState(opened.user_of.get(user_id, 0), past, len(live))
+        past = _merged(past, past_of([event for _, event in new], opened))
+    return UserState(opened.user_of.get(user_id, 0), past, live[-1][0] if live else 0)
 
 
-def _not_in_lake(live: list[LiveEvent], rows: slice, opened: Opened) -> list[LiveEvent]:
+def _not_in_lake(live: list[Told], rows: slice, opened: Opened) -> list[Told]:
     """Each event once: by what, when and of which type, as the lake tells events apart."""
     told = opened.histories
     items = told.items.take(pa.array(told.item[rows])).to_pylist()
     kinds = told.kinds.take(pa.array(told.kind[rows])).to_pylist()
     seen = set(zip(told.occurred_us[rows].tolist(), items, kinds, strict=True))
-    distinct = {event[:3]: event for event in reversed(live)}  # of equals the first one stays
-    return [event for key, event in reversed(distinct.items()) if key not in seen]
+    distinct = {each[1][:3]: each for each in reversed(live)}  # of equals the first one stays
+    return [each for key, each in reversed(distinct.items()) if key not in seen]
 
 
 def _merged(left: Past, right: Past) -> Past:

@@ -1,7 +1,6 @@
 """Answers ``/recommend``: items, kept for whoever asks again, sometimes drawn at random."""
 
 from datetime import UTC
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -11,7 +10,7 @@ from chronotope.serving.arms import Arms, Placed
 from chronotope.serving.asking import Asked, Asking
 from chronotope.serving.choosing import choose, exploration
 from chronotope.serving.impressions import ImpressionWriter
-from chronotope.serving.lru import LruCache
+from chronotope.serving.kept import KeptAnswers, Key, Shared
 from chronotope.serving.questions import RecommendRequest
 from chronotope.serving.replies import Recommended
 from chronotope.serving.settings import ServeSettings
@@ -32,6 +31,7 @@ class Recommending:
         arms: Arms,
         telemetry: Telemetry,
         shown: ImpressionWriter | None,
+        shared: Shared | None = None,
     ) -> None:
         """Start with an empty cache.
 
@@ -41,10 +41,14 @@ class Recommending:
             arms: Who answers whom.
             telemetry: Counts.
             shown: Logs what was shown; None logs nothing.
+            shared: Answers of other workers.
         """
         self._settings, self._asking, self._arms, self._shown = settings, asking, arms, shown
-        self._kept: LruCache[tuple[Any, ...], Recommended] = LruCache(
-            settings.cached_answers, telemetry.cache("answers")
+        self._kept = KeptAnswers(
+            settings.cached_answers,
+            telemetry.cache("answers"),
+            shared=shared,
+            count_shared=telemetry.cache("shared answers"),
         )
         self.shadowing = Shadowing(self._shadow, telemetry)
 
@@ -81,10 +85,10 @@ class Recommending:
         names = {"experiment": ran and ran.name, "arm": placed.arm and placed.arm.name}
         return found.model_copy(update={"answer_id": answer_id, **names})
 
-    def _key(self, question: RecommendRequest, asked: Asked) -> tuple[Any, ...] | None:
+    def _key(self, question: RecommendRequest, asked: Asked) -> Key | None:
         """Of equal keys the answer is the same; None for what is not kept.
 
-        The key holds the version and how much the user did: an answer that a swap or an
+        The key holds the version and the latest that the user did: an answer that a swap or an
         event made wrong is never found again.
         """
         if question.user_id is None:
@@ -93,7 +97,7 @@ class Recommending:
         span = 1 if question.at is not None else self._settings.answer_lasts_s
         told = question.model_dump_json(exclude={"at", "history"})
         offset = None if question.at is None else question.at.utcoffset()
-        return (span, second // span, offset, asked.n_live, *asked.opened.key, told)
+        return (span, second // span, offset, asked.told_until, *asked.opened.key, told)
 
     def _compute(
         self, question: RecommendRequest, asked: Asked, how: Exploration, answer_id: str

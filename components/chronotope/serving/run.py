@@ -1,9 +1,22 @@
 """Runs the service until it is told to stop."""
 
-import uvicorn
+import os
+import sys
+import tempfile
+from functools import partial
 
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from chronotope.contracts.workspace import Workspace
+from chronotope.lake import InteractionLog
 from chronotope.serving.app import create_app
+from chronotope.serving.redis_store import RedisStore
 from chronotope.serving.settings import ServeSettings
+from chronotope.serving.telemetry import SHARED_METRICS
+
+_PATIENCE_S = 60  # a worker that is silent for longer is replaced; starting takes a while
 
 
 def serve(settings: ServeSettings, *, host: str, port: int) -> None:
@@ -15,8 +28,36 @@ def serve(settings: ServeSettings, *, host: str, port: int) -> None:
         port: Port to listen on.
 
     Raises:
-        ConfigError: The experiment's name was used for another design.
-        StoreError: The interaction log cannot be used.
+        ConfigError: The store has no such address, or the experiment's name was used for
+            another design.
+        StoreError: The interaction log cannot be used, or the store does not answer.
     """
-    # The access log would write down the questions, and with them the users.
-    uvicorn.run(create_app(settings), host=host, port=port, access_log=False, log_level="warning")
+    if settings.store is not None:
+        store = RedisStore(settings.store.get_secret_value(), "")
+        store.check()
+        store.close()
+    config = partial(
+        uvicorn.Config,
+        host=host,
+        port=port,
+        access_log=False,  # it would write down the questions, and with them the users
+        log_level="warning",
+        workers=settings.workers,
+    )
+    if settings.workers == 1:
+        server = uvicorn.Server(config(create_app(settings)))
+        server.run()
+        if not server.started:
+            sys.exit(STARTUP_FAILURE)
+        return
+    InteractionLog(Workspace(settings.root).interactions(settings.dataset)).close()  # it opens
+    make = partial(create_app, settings)
+    _serve_together(config(make, factory=True, timeout_worker_healthcheck=_PATIENCE_S))
+
+
+def _serve_together(config: uvicorn.Config) -> None:
+    """Workers that listen at one socket; one that dies is replaced."""
+    with tempfile.TemporaryDirectory(prefix="chronotope-metrics-") as folder:
+        os.environ[SHARED_METRICS] = folder  # read by what workers import
+        with config.bind_socket() as sock:
+            Multiprocess(config, [sock]).run()

@@ -23,6 +23,10 @@ class ServeSettings(BaseModel):
         None, ge=0, le=15, description="An event without a place gets its H3 cell."
     )
     api_key: SecretStr | None = Field(None, description="Asked of every caller; None asks none.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer.")
+    store: SecretStr | None = Field(
+        None, description="URL of a Redis in which workers share answers; None shares none."
+    )
     poll_s: float = Field(5.0, gt=0, description="Between looks for a new champion or new data.")
     retry_s: float = Field(60.0, gt=0, description="Until a champion that failed is tried again.")
     threads: int = Field(2, ge=1, le=64, description="Answers computed at a time.")

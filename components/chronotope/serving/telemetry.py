@@ -1,8 +1,13 @@
 """What the service tells of itself to Prometheus; no user is named."""
 
+import os
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable of the folder through which workers count together."""
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 
@@ -72,8 +77,15 @@ class Telemetry:
             ("arm", "result"),
             registry=own,
         )
+        self.store_failures = Counter(
+            "chronotope_store_failures", "Times the shared store did not answer", registry=own
+        )
         self.version = Gauge(
-            "chronotope_champion", "The champion that answers", ("version",), registry=own
+            "chronotope_champion",
+            "The champion that answers",
+            ("version",),
+            registry=own,
+            multiprocess_mode="mostrecent",
         )
 
     def cache(self, name: str) -> Callable[[bool], None]:
@@ -82,5 +94,9 @@ class Telemetry:
         return lambda found: (hit if found else miss).inc()
 
     def page(self) -> bytes:
-        """All metrics, in the text format of Prometheus."""
-        return generate_latest(self._registry)
+        """All metrics, of all workers, in the text format of Prometheus."""
+        if SHARED_METRICS not in os.environ:
+            return generate_latest(self._registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)

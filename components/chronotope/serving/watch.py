@@ -113,9 +113,10 @@ class Watcher:
             self._telemetry.swaps.labels("failed").inc()
             self._failed = (wanted, time.monotonic() + self._settings.retry_s)
             return False
+        if self._opened is not None:
+            self._telemetry.version.labels(self._opened.champion.version).set(0)
         self._opened, self._failed = opened, None
         self._telemetry.swaps.labels("done").inc()
-        self._telemetry.version.clear()
         self._telemetry.version.labels(opened.champion.version).set(1)
         _LOG.info("Version %s answers, over %s", *opened.key)
         return True

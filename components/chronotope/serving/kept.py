@@ -1,0 +1,79 @@
+"""Answers that are kept: those of this process, and behind them those of all workers."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from chronotope.serving.lru import LruCache
+from chronotope.serving.replies import Recommended
+
+Key = tuple[Any, ...]
+"""Everything an answer depends on: of equal keys the answers are equal."""
+
+
+class Shared(Protocol):
+    """What workers have in common; it may forget, and it may be away."""
+
+    def get(self, name: str) -> bytes | None:
+        """What was put under a name, by whomever; None if it is not there."""
+
+    def put(self, name: str, value: bytes) -> None:
+        """Keep a value for a while."""
+
+
+class KeptAnswers:
+    """Looks here first, then into what is shared.
+
+    Nothing is ever invalidated: a key holds the version, the data and the latest event of the
+    user, so an answer that one of them has made wrong is not found again, by any worker.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        count: Callable[[bool], None],
+        *,
+        shared: Shared | None = None,
+        count_shared: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            size: Answers kept in this process.
+            count: Called with whether an answer was here.
+            shared: What other workers keep; None shares nothing.
+            count_shared: Called with whether an answer that was not here was there.
+        """
+        self._here: LruCache[Key, Recommended] = LruCache(size, count)
+        self._shared, self._count_shared = shared, count_shared
+
+    def get(self, key: Key) -> Recommended | None:
+        """The answer, whoever made it."""
+        found = self._here.get(key)
+        if found is None and self._shared is not None:
+            found = _read(self._shared.get(_name(key)))
+            self._count_shared(found is not None)
+            if found is not None:
+                self._here.put(key, found)
+        return found
+
+    def put(self, key: Key, said: Recommended) -> None:
+        """Keep an answer, for the other workers as well."""
+        self._here.put(key, said)
+        if self._shared is not None:
+            self._shared.put(_name(key), said.model_dump_json().encode())
+
+
+def _name(key: Key) -> str:
+    """The same in every process."""
+    return hashlib.sha256(repr(key).encode()).hexdigest()
+
+
+def _read(value: bytes | None) -> Recommended | None:
+    """None also for what another release wrote."""
+    try:
+        return None if value is None else Recommended.model_validate_json(value)
+    except ValidationError:
+        return None
