@@ -1,6 +1,7 @@
 """Answers ``/recommend``: items, kept for whoever asks again, sometimes drawn at random."""
 
 from datetime import UTC
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
