@@ -24,9 +24,8 @@ from tests.models.test_split import loud, plain_catalog
 QUERIES = queries_at(sample_log(), np.arange(5, 90, 3), history_len=12, time_given=True)
 CATALOG = plain_catalog()
 PRIORS = count_priors(sample_log(), CATALOG)
-NET = loud(
-    ChronotopeNet(ModelConfig(history_len=12, kernel_len=8, backbone="gru", d_model=8), CATALOG)
-)
+CONFIG = ModelConfig(history_len=12, kernel_len=8, backbone="mlp", backbone_len=8, d_model=8)
+NET = loud(ChronotopeNet(CONFIG, CATALOG))
 
 pytestmark = pytest.mark.slow
 

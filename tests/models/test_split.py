@@ -36,7 +36,7 @@ def loud(net: ChronotopeNet) -> ChronotopeNet:
 
 def together(split: Split, net: ChronotopeNet, priors: Priors) -> torch.Tensor:
     dense = split.query @ item_vectors(net, priors).T + split.group[:, net.items.category]
-    return dense.scatter_add(1, split.item_idx, split.extra)
+    return dense.scatter_add(1, split.extra_item, split.extra)
 
 
 @pytest.mark.parametrize("kind", ["none", "gru", "transformer", "mlp", "graph"])

@@ -99,6 +99,7 @@ class ItemIndex:
     _words: Float32 = field(init=False, repr=False, compare=False)
     _pairs: npt.NDArray[np.uint16] = field(init=False, repr=False, compare=False)
     _position: Int32 = field(init=False, repr=False, compare=False)
+    _size: Int32 = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together.
@@ -115,6 +116,7 @@ class ItemIndex:
             "_words": self.words.astype(np.float32),
             "_pairs": pairs,
             "_position": position,
+            "_size": np.diff(self.start),
         }.items():
             object.__setattr__(self, name, value)
 
@@ -155,27 +157,27 @@ class ItemIndex:
         added = self._known(extra)
         found = _best(added.item_idx, self._of(asked, added.item_idx) + added.score, k)
         order = np.argsort(-asked.bound, kind="stable")
-        ahead = np.cumsum(np.diff(self.start)[order])
+        falling = -asked.bound[order]
+        ahead = np.cumsum(self._size[order])
         done, n_scored, step = 0, 0, FIRST_ITEMS
         while done < len(order):
+            worth = len(order)
             if len(found[0]) == k:
                 least = np.float32(found[1][-1] + slack)
-                worth = int(np.searchsorted(-asked.bound[order], -least, side="right"))
-            else:
-                worth = len(order)
+                worth = int(np.searchsorted(falling, -least, side="right"))
             until = min(worth, int(np.searchsorted(ahead, n_scored + step)) + 1)
             if until <= done:
                 break
-            items, scores = self._score(asked, order[done:until])
-            n_scored, done, step = n_scored + len(items), until, 2 * step
-            found = _merge(found, items, scores, added.item_idx, k)
+            blocks = order[done:until]
+            scores = self._score(asked, blocks)
+            found = self._better(found, blocks, scores, added.item_idx, k)
+            n_scored, done, step = n_scored + len(scores), until, 2 * step
         return Found(found[0].astype(np.int64), found[1], n_scored)
 
     def scores(self, query: Float32, *, group: Float32 | None = None) -> Float32:
         """Scores of all items, shape (highest index + 1,); -inf where there is no item."""
         every = np.full(len(self._position), -np.inf, np.float32)
-        items, scores = self._score(self._ask(query, group), np.arange(len(self.group)))
-        every[items] = scores
+        every[self.item] = self._score(self._ask(query, group), np.arange(len(self.group)))
         return every
 
     def vectors(self, item_idx: npt.NDArray[np.integer[Any]]) -> Float32:
@@ -218,7 +220,7 @@ class ItemIndex:
         """Arrays of the file: the block of each item says where it lies, in fewer bytes."""
         n_blocks = len(self.group)
         block = np.full(len(self._position), n_blocks, np.min_scalar_type(n_blocks))
-        block[self.item] = np.repeat(np.arange(n_blocks), np.diff(self.start))
+        block[self.item] = np.repeat(np.arange(n_blocks), self._size)
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name != "item"}
         return plain | {"block": block}
 
@@ -236,15 +238,32 @@ class ItemIndex:
         table = (each[1::2, :, None] + each[::2, None, :]).reshape(len(each) // 2, -1)
         return _Asked(table, centre, centre + most + margin)
 
-    def _score(self, asked: _Asked, blocks: Int64) -> tuple[Int32, Float32]:
-        """Items of some blocks, at least one, and their scores."""
-        begin, end = self.start[blocks], self.start[blocks + 1]
-        runs = list(zip(begin.tolist(), end.tolist(), strict=True))
-        pairs = np.concatenate([self._pairs[a:b] for a, b in runs])
-        items = np.concatenate([self.item[a:b] for a, b in runs])
-        scores = _looked_up(asked.table, pairs)
-        scores += np.repeat(asked.centre[blocks], end - begin)
-        return items, scores
+    def _score(self, asked: _Asked, blocks: Int64) -> Float32:
+        """Scores of the items of some blocks, at least one, block after block."""
+        size = self._size[blocks]
+        begin = self.start[blocks]
+        runs = zip(begin.tolist(), (begin + size).tolist(), strict=True)
+        scores = _looked_up(asked.table, np.concatenate([self._pairs[a:b] for a, b in runs]))
+        scores += np.repeat(asked.centre[blocks], size)
+        return scores
+
+    def _better(
+        self, found: tuple[Int64, Float32], blocks: Int64, scores: Float32, added: Int64, k: int
+    ) -> tuple[Int64, Float32]:
+        """The best of what was found and of some blocks, without what came with an extra score."""
+        least = found[1][-1] if len(found[1]) == k else -np.inf
+        rows = np.flatnonzero(scores >= least)
+        n_top = k + len(added)  # the k-th best of the others is among so many
+        if len(rows) > 4 * n_top:
+            cut = len(rows) - n_top
+            rows = rows[scores[rows] >= np.partition(scores[rows], cut)[cut]]
+        before = np.append(0, np.cumsum(self._size[blocks]))
+        of = np.searchsorted(before, rows, side="right") - 1
+        items = self.item[self.start[blocks[of]] + rows - before[of]]
+        if len(added):
+            at = np.minimum(np.searchsorted(added, items), len(added) - 1)
+            rows, items = rows[added[at] != items], items[added[at] != items]
+        return _best(np.append(found[0], items), np.append(found[1], scores[rows]), k)
 
     def _of(self, asked: _Asked, item_idx: Int64) -> Float32:
         """Scores of single items of the index."""
@@ -281,21 +300,6 @@ def _looked_up(table: Float32, pairs: npt.NDArray[np.uint16]) -> Float32:
 def _best(items: npt.NDArray[Any], scores: Float32, k: int) -> tuple[Int64, Float32]:
     order = np.lexsort((items, -scores))[:k]
     return items[order].astype(np.int64), scores[order]
-
-
-def _merge(
-    found: tuple[Int64, Float32], items: Int32, scores: Float32, added: Int64, k: int
-) -> tuple[Int64, Float32]:
-    """The best of what was found and of further items, without those that were added before."""
-    least = found[1][-1] if len(found[1]) == k else -np.inf
-    if len(scores) > 4 * k + len(added):  # the k-th best of the rest; the added ones come extra
-        n_top = k + len(added)
-        least = max(least, np.partition(scores, len(scores) - n_top)[len(scores) - n_top])
-    rows = np.flatnonzero(scores >= least)
-    at = np.minimum(np.searchsorted(added, items[rows]), max(0, len(added) - 1))
-    if len(added):
-        rows = rows[added[at] != items[rows]]
-    return _best(np.append(found[0], items[rows]), np.append(found[1], scores[rows]), k)
 
 
 def _in_blocks(block: npt.NDArray[Any], start: Int32) -> Int32:

