@@ -49,6 +49,10 @@ def test_a_password_is_hidden_in_any_form(text: str) -> None:
     assert "ada" in shown or "DETAIL" in shown
 
 
+def test_a_password_among_the_options_is_hidden() -> None:
+    assert masked("postgresql://db/x?user=a&password=b") == "postgresql://db/x?user=a&password=***"
+
+
 @pytest.mark.parametrize("url", ["sqlite:////data/mlflow.db", "postgresql://db/mlflow", ""])
 def test_an_address_without_a_password_is_shown_as_it_is(url: str) -> None:
     assert masked(url) == url

@@ -7,7 +7,7 @@ or YAML, and shown without their password.
 import os
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 MLFLOW_URL: Final = "CHRONOTOPE_MLFLOW_URL"
 """Variable with the address of MLflow's store, such as ``postgresql://user:secret@host/mlflow``."""
@@ -57,18 +57,20 @@ def hidden(text: str, url: str) -> str:
         url: The address that it was given.
     """
     try:
-        password = urlsplit(url).password or ""
+        parts = urlsplit(url)
     except ValueError:  # no address at all; it may be nothing but a password
         return text.replace(url, "***")
-    for form in sorted({password, unquote(password), quote(unquote(password), safe="")} - {""}):
-        text = (
-            text.replace(f":{form}@", ":***@") if len(form) < _SHORT else text.replace(form, "***")
-        )
+    told = [parts.password or "", *(v for k, v in parse_qsl(parts.query) if k == "password")]
+    for password in told:
+        for form in {password, unquote(password), quote(unquote(password), safe="")} - {""}:
+            for before, after in ((":", "@"), ("password=", "")):
+                text = text.replace(f"{before}{form}{after}", f"{before}***{after}")
+            text = text if len(form) < _SHORT else text.replace(form, "***")
     return text
 
 
 _SHORT: Final = 4
-"""A shorter password may be part of any word: only its place in an address is hidden."""
+"""A shorter password may be part of any word: it is hidden where one stands, no further."""
 
 
 def _named(variable: str) -> str:
