@@ -6,8 +6,15 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from chronotope.contracts.errors import ConfigError, NotEnoughData, SchemaError, SourceError
+from chronotope.contracts.errors import (
+    ConfigError,
+    NotEnoughData,
+    SchemaError,
+    SourceError,
+    StoreError,
+)
 from chronotope.contracts.schemas import EVENTS
+from chronotope.features import build
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
@@ -115,6 +122,32 @@ def test_row_order_and_container_do_not_matter(events, items, tmp_path):
     assert len({ref.digest for ref in refs}) == 1
     assert refs[0].n_events == 4
     assert [p.name for p in (tmp_path / "f").iterdir()] == [refs[0].digest]
+
+
+def many(n):
+    rng = np.random.default_rng(0)
+    return pa.table(
+        {
+            "event_id": [f"{i:032x}" for i in rng.permutation(n)],
+            "user_id": [f"u{i}" for i in rng.integers(0, n // 50, n)],
+            "item_id": [f"i{i}" for i in rng.integers(0, 500, n)],
+            "event_type": ["view"] * n,
+            "occurred_at": pa.array(rng.integers(0, 10**9, n) * 10**6).cast(EVENTS.field(4).type),
+        }
+    )
+
+
+def test_what_does_not_fit_in_memory_is_spilled_and_the_snapshot_is_the_same(tmp_path, monkeypatch):
+    events = many(150_000)
+    refs = [build_features(events, None, config=FeaturesConfig(), out=tmp_path / "roomy")]
+    monkeypatch.setattr(build, "MEMORY", "40MiB")
+    refs += [build_features(events, None, config=FeaturesConfig(), out=tmp_path / "narrow")]
+    assert refs[0].digest == refs[1].digest
+    assert [p.name for p in (tmp_path / "narrow").iterdir()] == [refs[1].digest]
+    monkeypatch.setattr(build, "MEMORY", "1MiB")
+    with pytest.raises(StoreError, match=r"(?s)with 1MiB of memory.*Free disk"):
+        build_features(events, None, config=FeaturesConfig(), out=tmp_path / "none")
+    assert list((tmp_path / "none").iterdir()) == []
 
 
 def test_digest_follows_the_data_and_the_configuration(events, items, tmp_path):

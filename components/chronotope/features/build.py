@@ -4,6 +4,8 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chronotope.contracts.errors import NotEnoughData
+from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.features import queries, surroundings
 from chronotope.features.sources import EventsSource, FeaturesConfig, register
 from chronotope.lake.refusals import refusals
@@ -115,7 +117,10 @@ def _write_tables(
 ) -> None:
     """Write the numeric tables, row group by row group; what does not fit is spilled."""
     spilled = str(draft.with_name("spilled"))
-    with duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spilled}) as con:
+    with (
+        _bounds(),
+        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spilled}) as con,
+    ):
         register(con, events, items, config)
         con.execute(queries.EVENTS, {"types": list(config.event_types)})
         if con.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
@@ -130,6 +135,19 @@ def _write_tables(
         for name in TABLES:
             reader = con.sql(queries.OUT[name]).to_arrow_reader(_ROWS)
             _write(reader, draft / f"{name}.parquet")
+
+
+@contextmanager
+def _bounds() -> Iterator[None]:
+    """Say it when DuckDB is out of memory and of disk."""
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        raise StoreError(
+            f"A snapshot could not be built with {MEMORY} of memory and the free disk",
+            received=error,
+            way_out="Free disk space: what passes that memory is written beside the snapshots",
+        ) from error
 
 
 def _write(reader: pa.RecordBatchReader, path: Path) -> None:
