@@ -221,13 +221,22 @@ def test_a_shadow_that_is_not_open_is_not_asked(two: Town) -> None:
         assert [one.get("shadow_of") for one in logged(client)] == [None]
 
 
-@pytest.mark.parametrize("kind", ["uniform", "softmax", "thompson"])
-def test_logged_propensities_are_the_frequencies_of_the_service(town: Town, kind: str) -> None:
-    how, n = {"kind": kind, "share": 0.7, "temperature": 2}, 600
+@pytest.mark.parametrize(
+    ("kind", "pool", "diversity"),
+    [("uniform", 100, 0), ("softmax", 100, 0), ("thompson", 100, 0), ("softmax", 3, 0.9)],
+)
+def test_logged_propensities_are_the_frequencies_of_the_service(
+    town: Town, kind: str, pool: int, diversity: float
+) -> None:
+    how, n = {"kind": kind, "share": 0.7, "temperature": 2, "pool": pool}, 600
     with LocalClient(town.app(poll_s=3600, exploration=how)) as client:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
-        question = RecommendRequest.model_validate({"user_id": "u00", "at": AT, "k": 2})
+        asked = {"user_id": "u00", "at": AT, "k": 3, "diversity": diversity}
+        question = RecommendRequest.model_validate(asked)
         said = [service.recommending.recommend(question) for _ in range(n)]
+    best = [item.id for item in next(one for one in said if not one.explored).items]
+    drawn = {item.id for one in said if one.explored for item in one.items}
+    assert (set(best) <= drawn) == (not diversity)  # a diverse list goes beyond a small pool
     told = {
         (item.id, row): p
         for one in said

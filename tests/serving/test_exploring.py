@@ -23,7 +23,7 @@ def table(how: Exploration, log_p: np.ndarray, events: np.ndarray, k: int) -> np
     told = np.empty((len(log_p), k))
     for n in range(len(log_p)):
         shown = (n + np.arange(k)) % len(log_p)
-        told[shown, np.arange(k)] = propensities(shown, log_p, events, how)
+        told[shown, np.arange(k)] = propensities(shown, np.arange(k), log_p, events, how)
     return told
 
 
@@ -66,3 +66,12 @@ def test_what_is_little_known_is_explored_more() -> None:
     score, events = np.log(np.full(4, 0.25)) - np.array([0, 1, 1, 1]), np.array([99, 99, 0, 9])
     first = table(Exploration(kind="thompson"), score, events, 1)[:, 0]
     assert first[2] > first[3] > first[1]
+
+
+@pytest.mark.parametrize("how", POLICIES, ids=str)
+def test_an_item_has_its_propensity_whatever_else_is_asked_about(how: Exploration) -> None:
+    told = table(how, LOG_P, EVENTS, K)
+    some = propensities(np.array([4, 1]), np.array([3, 0]), LOG_P, EVENTS, how)
+    assert some == pytest.approx([told[4, 3], told[1, 0]], rel=1e-6)
+    none = np.empty(0, np.int64)
+    assert len(propensities(none, none, LOG_P, EVENTS, how)) == 0

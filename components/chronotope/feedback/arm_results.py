@@ -93,7 +93,7 @@ def arm_results(
         _rate(exposures, hits, rows, level) if n >= min_users else None
         for n, rows in zip(n_users, own.values(), strict=True)
     ]
-    results = []
+    results: list[ArmResult] = []
     for arm, rows, rate in zip(experiment.live, own.values(), rates, strict=True):
         is_control, control = not results, rates[0]
         uplift = (

@@ -72,8 +72,8 @@ def choose(
     explored = rng.random() < how.share
     told = score[pool], crowd.counts[pool]
     at = draw(*told, k, how, rng) if explored else _positions(best, pool)
-    there = propensities(np.maximum(at, 0), *told, how) * (at >= 0)
-    shown = pool[at] if explored else best
+    shown, there, drawn = (pool[at] if explored else best), np.zeros(len(at)), at >= 0
+    there[drawn] = propensities(at[drawn], np.flatnonzero(drawn), *told, how)
     chance = (1 - how.share) * (shown == best) + how.share * there
     return Chosen(shown, chance, _words(how, policy, len(pool)), explored, notes)
 

@@ -48,36 +48,39 @@ def draw(
 
 
 def propensities(
-    shown: Int64, log_probability: Float64, n_events: Int64, how: Exploration
+    shown: Int64, position: Int64, log_probability: Float64, n_events: Int64, how: Exploration
 ) -> Float64:
-    """Probability that ``draw`` puts each shown item in its position, shape (k,).
+    """Probability that ``draw`` puts items in positions, shape (k,).
 
     Args:
-        shown: Positions in the pool, in the order they are shown, shape (k,).
+        shown: Different items, by where they are in the pool, shape (k,).
+        position: Where in the list each is shown, from 0, shape (k,).
         log_probability: Of the pool's items, best first, shape (n,).
         n_events: Events of each item of late, shape (n,).
         how: The policy.
     """
     if how.kind == "uniform":
         return np.full(len(shown), 1 / max(1, len(log_probability)))
+    depth = int(position.max(initial=0)) + 1
     if how.kind == "softmax":
-        weight, higher = _gumbel_grid(shown, _rates(log_probability, how))
+        weight, higher = _gumbel_grid(shown, depth, _rates(log_probability, how))
     else:
-        weight, higher = _normal_grid(shown, log_probability, _spread(n_events, how))
-    rows = np.arange(len(shown))
-    told: Float64 = np.einsum("ta,ta->a", weight, _exactly(higher, shown)[:, rows, rows])
+        weight, higher = _normal_grid(shown, depth, log_probability, _spread(n_events, how))
+    counts = _exactly(higher, shown, depth)[:, np.arange(len(shown)), position]
+    told: Float64 = np.einsum("ta,ta->a", weight, counts)
     return told
 
 
-def _exactly(higher: Float64, shown: Int64) -> Float64:
-    """P[exactly j of the items but a are higher], for j < k and shown items a, shape (t, k, k).
+def _exactly(higher: Float64, shown: Int64, depth: int) -> Float64:
+    """P[exactly j of the items but a are higher], for j < depth, shape (t, k, depth).
 
     Args:
         higher: Probability of each item to be higher than t, independently, shape (t, n).
         shown: The items a, shape (k,).
+        depth: Positions that matter.
     """
     k, rest = len(shown), np.setdiff1d(np.arange(higher.shape[1]), shown)
-    found = np.zeros((len(higher), k))
+    found = np.zeros((len(higher), depth))
     found[:, 0] = 1.0
     for b in rest.tolist():
         _join(found, higher[:, b, None])
@@ -107,18 +110,20 @@ def _spread(n_events: Int64, how: Exploration) -> Float64:
     return how.temperature / np.sqrt(1.0 + told)
 
 
-def _gumbel_grid(shown: Int64, rates: Float64) -> tuple[Float64, Float64]:
+def _gumbel_grid(shown: Int64, depth: int, rates: Float64) -> tuple[Float64, Float64]:
     """Weights (t, k) and chances to be higher (t, n) of Gumbel variables at ``rates``."""
     step = 0.25
-    at = np.arange(_kth(rates, len(shown)) - 4.0, 28.0 + np.log(len(rates)), step)
+    at = np.arange(_kth(rates, depth) - 4.0, 28.0 + np.log(len(rates)), step)
     ahead = np.exp(rates - at[:, None])  # (t, n)
     return step * ahead[:, shown] * np.exp(-ahead[:, shown]), -np.expm1(-ahead)
 
 
-def _normal_grid(shown: Int64, mean: Float64, spread: Float64) -> tuple[Float64, Float64]:
+def _normal_grid(
+    shown: Int64, depth: int, mean: Float64, spread: Float64
+) -> tuple[Float64, Float64]:
     """The same of normal variables."""
     step, reach = spread.min() / 2, 7 * spread
-    at = np.arange(_kth(mean - reach, len(shown)), (mean + reach).max(), step)
+    at = np.arange(_kth(mean - reach, depth), (mean + reach).max(), step)
     z = (at[:, None] - mean) / spread  # (t, n)
     density = np.exp(-(z[:, shown] ** 2) / 2) / np.sqrt(2 * np.pi) / spread[shown]
     return step * density, ndtr(-z)
