@@ -30,6 +30,15 @@ def module_and_example() -> tuple[NextEventModule, Example]:
     return NextEventModule(net, TRAINING, n_steps=1), next(iter(batches))
 
 
+def test_shared_batches_are_parts_of_the_same_batches() -> None:
+    rounds, _ = make_rounds(sample_log(), sample_catalog(), TRAINING)
+    whole = RoundBatches(sample_log(), rounds, TRAINING, reads=MODEL, train=True)
+    parts = [whole.shared(rank, 2) for rank in range(2)]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(torch.cat([first.item, second.item]), batch.item)
+    assert whole.share == (0, 1)
+
+
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_the_weighted_losses_of_the_shares_average_to_the_loss_of_the_batch(n: int) -> None:
     module, example = module_and_example()

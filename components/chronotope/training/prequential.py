@@ -1,9 +1,10 @@
 """Targets with priors counted strictly before them, in rounds of time."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -151,12 +152,18 @@ class RoundBatches:
         self.reads, self.train = reads, train
         self.starts = (log.user_start(), log.basket_start())
         self.epoch = 0
-        self.share = (0, 1)  # which of how many processes takes its rows of each batch
+        self.share = (0, 1)  # which of how many processes this one is
 
     def __len__(self) -> int:
         """Batches an epoch."""
         size = self.config.batch_size
         return sum(-(-len(r.positions) // size) for r in self.rounds) * (1 if self.train else 2)
+
+    def shared(self, rank: int, n: int) -> Self:
+        """The same batches, of each the part that one of n processes takes."""
+        mine = copy(self)
+        mine.share = (rank, n)
+        return mine
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass, the same whenever it is run or resumed."""

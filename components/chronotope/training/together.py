@@ -51,6 +51,8 @@ def run_together(job: Job, n_processes: int, *, progress: bool = False) -> Path:
         try:
             return _take_part(job, ranks, progress=progress)
         except RuntimeError as error:
+            for helper in helpers:
+                helper.join(_POLL_S)  # what broke the connection may still be ending
             _refuse_lost(helpers, error)
             raise
         finally:
@@ -59,15 +61,14 @@ def run_together(job: Job, n_processes: int, *, progress: bool = False) -> Path:
 
 
 def _take_part(job: Job, ranks: "_Ranks", *, progress: bool = False) -> Path:
-    for batches in (job.train, job.valid):
-        batches.share = (ranks.rank, ranks.n)
+    parts = {name: getattr(job, name).shared(ranks.rank, ranks.n) for name in ("train", "valid")}
     strategy = DDPStrategy(
         cluster_environment=ranks,
         process_group_backend="gloo",
         timeout=_PATIENCE,
         find_unused_parameters=True,  # which heads learn depends on the dataset
     )
-    return job.run(
+    return replace(job, **parts).run(
         progress=progress, devices=ranks.n, strategy=strategy, use_distributed_sampler=False
     )
 
