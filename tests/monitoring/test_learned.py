@@ -31,7 +31,7 @@ def simulated(seed: int, *, n_windows: int, spread: float, shift: float = 0.0) -
         pearson = 8 * values[-1] / noise[-1]
         found.append(
             Measured(
-                "data", f"column {column}", "js", float(values[-1]), scale="log",
+                "data", f"column {column}", "js", float(values[-1]), scale="cube root",
                 history=resized(values, 7 * noise / 8)[:-1],
                 p_sampling=float(stats.chi2.sf(pearson, 7)),
             )
@@ -44,7 +44,7 @@ def test_usual_times_are_seldom_called_drift(n_windows: int, spread: float) -> N
     """False alarms over all columns together, at a nominal five in a hundred."""
     worlds = [simulated(seed, n_windows=n_windows, spread=spread) for seed in range(N_SEEDS)]
     for correction in ("benjamini_hochberg", "bonferroni"):
-        config = MonitorConfig(quantile=0.95, correction=correction)  # type: ignore[arg-type]
+        config = MonitorConfig(quantile=0.95, correction=correction)
         alarms = sum(any(c.verdict == "drift" for c in judged(w, config)) for w in worlds)
         assert alarms <= stats.binom.ppf(0.999, N_SEEDS, 0.05)
 
@@ -78,7 +78,7 @@ def test_a_known_level_is_judged_without_a_history() -> None:
 
 def test_what_sampling_explains_is_no_drift_whatever_history_says() -> None:
     flat = np.full(20, 0.01)
-    told = {"scale": "log", "history": flat}
+    told = {"scale": "cube root", "history": flat}
     (by_chance,) = judged([Measured("data", "x", "js", 0.02, p_sampling=0.3, **told)], CONFIG)  # type: ignore[arg-type]
     (real,) = judged([Measured("data", "x", "js", 0.02, p_sampling=1e-9, **told)], CONFIG)  # type: ignore[arg-type]
     assert (by_chance.verdict, real.verdict) == ("usual", "drift")
@@ -114,7 +114,7 @@ def test_the_p_value_is_that_of_the_next_of_normal_values() -> None:
 def test_many_checks_are_allowed_for(
     p_values: list[float], correction: str, level: float, any_alarm: bool
 ) -> None:
-    config = MonitorConfig(correction=correction)  # type: ignore[arg-type]
+    config = MonitorConfig(correction=correction)
     found = alarm_level(np.array(p_values), config)
     assert found == (pytest.approx(level), any_alarm)
 

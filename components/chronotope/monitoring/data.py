@@ -133,7 +133,7 @@ def _divergences(name: str, compared: Compared, config: MonitorConfig) -> list[M
                 high,
                 history=resized(values, expected / _SCALE[statistic])[:-1][compared.enough[:-1]],
                 p_sampling=float(stats.chi2.sf(pearson, max(1, n_used - 1))),
-                scale="log",
+                scale="cube root",
                 judged=statistic == config.statistic,
             )
         )

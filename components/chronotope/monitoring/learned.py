@@ -1,14 +1,13 @@
 """Thresholds that history teaches, and alarms that allow for many checks at once.
 
 Each statistic of the current window is held against the same statistic of earlier windows,
-with m its mean and s its standard deviation over K of them (of the logarithm, where the
-statistic is a divergence):
+with m its mean and s its standard deviation over K of them:
 
     t = (x - m) / (s sqrt(1 + 1/K))        Student's t with K - 1 degrees of freedom
 
-This is the exact prediction of one more value if they are normal (Geisser 1993), and it
-reaches quantiles that K values alone could not. Divergences in usual times are skewed less to
-the right than a lognormal, so that it errs towards silence. An alarm must also be more than
+which predicts one more of normal values exactly, and reaches quantiles that K values alone
+could not. Divergences are squares of many small differences, so their cube roots are nearly
+normal (Wilson & Hilferty 1931); of shares it is the log-odds. An alarm must also be more than
 the noise of sampling: the larger of both p-values counts.
 """
 
@@ -26,18 +25,19 @@ from chronotope.monitoring.config import MonitorConfig
 
 Numbers = npt.NDArray[np.float64]
 Side = Literal["above", "below", "both"]
-Scale = Literal["plain", "log", "log-odds"]
-
-TINY = 1e-12
-"""Divergences of equal distributions count as this, so that they have a logarithm."""
+Scale = Literal["plain", "cube root", "log-odds"]
 
 _Map = Callable[[Any], Any]
 _TO: Final[dict[Scale, _Map]] = {
     "plain": np.asarray,
-    "log": lambda of: np.log(np.maximum(of, TINY)),
+    "cube root": np.cbrt,
     "log-odds": logit,
 }
-_FROM: Final[dict[Scale, _Map]] = {"plain": np.asarray, "log": np.exp, "log-odds": expit}
+_FROM: Final[dict[Scale, _Map]] = {
+    "plain": np.asarray,
+    "cube root": lambda of: of**3,
+    "log-odds": expit,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Measured:
         history: The same of earlier windows, shape (K,).
         p_sampling: Chance of such a value by sampling alone; 0 if only history can tell.
         side: Where drift lies.
-        scale: On which values are compared: divergences as logarithms, shares as log-odds.
+        scale: On which values are compared: divergences as cube roots, shares as log-odds.
         judged: Whether it may call drift; others are shown.
         alone: Whether it may without a history: it is held against a known level.
         level: That level, if it is of the same kind.

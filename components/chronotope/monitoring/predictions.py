@@ -124,7 +124,7 @@ def _when(answered: list[Answered], promoted: Float64) -> Measured:
         float(values[-1]),
         history=values[:-1],
         p_sampling=float(stats.chi2.sf(8 * values[-1] / both, PIT_BINS - 1)),
-        scale="log",
+        scale="cube root",
         alone=True,
     )
 

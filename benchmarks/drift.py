@@ -1,0 +1,101 @@
+"""Drift of a dataset's log, asked at the end of each of its windows as if it were the present.
+
+``python -m benchmarks.drift --data foursquare_nyc --days 28 --reference 1 --json FILE``
+"""
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.loading import CONF_DIR, load_spec
+from chronotope.lake import Lake
+from chronotope.monitoring.config import MonitorConfig
+from chronotope.monitoring.data import data_drift
+from chronotope.monitoring.events import Coded, Events, read_events
+from chronotope.monitoring.learned import judged
+from chronotope.monitoring.monitor import overall
+from chronotope.monitoring.windows import Windows
+from flows.ingest_events import IngestSettings, write_events, write_tables
+
+
+def verdicts(events: Events, config: MonitorConfig) -> list[dict[str, Any]]:
+    """A row a window: its end, its events, the verdict, and what drifted.
+
+    Args:
+        events: The whole log.
+        config: How time is cut.
+    """
+    windows = Windows.over(events.occurred_s, config)
+    found = []
+    for window in range(windows.n):
+        start = windows.start_s(window)
+        known = until(events, start + windows.length_s)
+        so_far = replace(windows, end_s=start + windows.length_s, n=window + 1)
+        checks = judged(data_drift(known, so_far, config)[0], config)
+        drifted = [
+            {"what": c.name, "value": c.value, "usual": c.usual, "threshold": c.threshold}
+            for c in checks
+            if c.verdict == "drift"
+        ]
+        found.append(
+            {
+                "end": f"{windows.span(window)[1]:%Y-%m-%d}",
+                "n_events": int((known.occurred_s >= start).sum()),
+                "verdict": overall(checks),
+                "drifted": drifted,
+            }
+        )
+    return found
+
+
+def until(events: Events, end_s: int) -> Events:
+    """The events before an instant."""
+    kept = events.occurred_s < end_s
+
+    def cut(of: Coded) -> Coded:
+        return replace(of, codes=of.codes[kept])
+
+    return Events(
+        user=cut(events.user),
+        item=cut(events.item),
+        occurred_s=events.occurred_s[kept],
+        texts={name: cut(of) for name, of in events.texts.items()},
+        numbers={name: of[kept] for name, of in events.numbers.items()},
+    )
+
+
+def ingested(dataset: str, root: Path) -> Events:
+    """A dataset's events, taken in below a root without a server."""
+    settings = IngestSettings(root=root, data_docs=False)
+    write_tables.fn(dataset, settings)
+    write_events.fn(dataset, settings)
+    name = load_spec(dataset, conf_dir=CONF_DIR).name
+    return read_events(Lake(Workspace(root).lake(name)), 0)
+
+
+def main() -> None:
+    """Ask at the end of each window, print, and keep as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="name of a dataset in conf/datasets")
+    parser.add_argument("--days", type=int, default=MonitorConfig().window_days)
+    parser.add_argument("--reference", type=int, default=MonitorConfig().reference_windows)
+    parser.add_argument("--json", type=Path, help="where the rows are kept")
+    told = parser.parse_args()
+    config = MonitorConfig(window_days=told.days, reference_windows=told.reference)
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = verdicts(ingested(told.data, Path(scratch)), config)
+    for row in rows:
+        words = ", ".join(
+            f"{of['what']} {of['value']:.3g}, usual {of['usual']:.3g}" for of in row["drifted"]
+        )
+        print(f"{row['end']} {row['n_events']:>8,} {row['verdict']:<20} {words}")
+    if told.json:
+        told.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
