@@ -89,8 +89,9 @@ def verdict(rows: Sequence[dict[str, Any]], overall: dict[str, Any]) -> dict[str
 
 
 def _replay(told: argparse.Namespace) -> Replay:
-    root = told.root.resolve()
     spec = _city() if told.quick else load_spec(told.dataset, data_dir=told.data)
+    cut = f"{spec.name}-{told.base_share:g}-{told.rounds}"  # another cut is another replay
+    root = (told.root / cut).resolve()
     settings = (
         TrainSettings.model_validate({**QUICK, "root": root})
         if told.quick
