@@ -35,13 +35,15 @@ events:
   columns: {{user_id: user_id, item_id: item_id, occurred_at: occurred_at, lat: lat, lon: lon}}
 """
 COLUMNS = ["user_id", "item_id", "occurred_at", "lat", "lon"]
+SMALL = {"n_users": 60, "n_items": 40, "days": 60, "seed": 3}
 TINY: dict[str, Any] = {
     "study": {"n_trials": 1},
     "folds": {"k": 1},
     "model": {"history_len": 16},
     "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64},
     "compression": {
-        "variants": ["int8_tables"], "pruned_units": 0.0, "n_runs": 10, "max_latency_ms": 10_000,
+        "variants": ["int8_tables"], "pruned_units": 0.0, "student": False, "n_runs": 10,
+        "max_latency_ms": 10_000,
     },
     "gate": {"max_p_value": 0.99, "max_slice_drop": 1.0},
     "bless": {"max_latency_ms": 10_000},
@@ -68,9 +70,9 @@ class Town:
     def lake(self) -> Lake:
         return Lake(self.workspace.lake("town"))
 
-    def settle(self, *, n_events: int = 4_000, share: float = 0.7) -> "Town":
+    def settle(self, *, share: float = 0.7, **city_of: Any) -> "Town":
         """Write the log, up to a share of the events, and the rest as payloads."""
-        city = CityConfig(n_events=n_events, n_users=60, n_items=40, days=60, seed=3)
+        city = CityConfig(**{"n_events": 4_000, **SMALL, **city_of})
         rows = pa.concat_tables(simulate_events(city)).sort_by("occurred_at").select(COLUMNS)
         n_known = int(share * len(rows))
         self.root.mkdir(parents=True, exist_ok=True)
@@ -87,9 +89,9 @@ class Town:
         rows: list[dict[str, Any]] = json.loads((self.root / "later.json").read_text())
         return rows
 
-    def train(self) -> dict[str, Any]:
+    def train(self, **told: Any) -> dict[str, Any]:
         with without_heartbeat():
-            settings = TrainSettings.model_validate({**TINY, "root": self.root})
+            settings = TrainSettings.model_validate({**TINY, **told, "root": self.root})
             found: dict[str, Any] = train_model(str(self.spec), settings, self.ingestion())
         return found
 

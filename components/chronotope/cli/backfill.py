@@ -4,7 +4,7 @@ import re
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
@@ -13,13 +13,9 @@ from rich.table import Table
 from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.loading import load_spec
-from chronotope.steps.backfill import (
-    BackfillConfig,
-    chunks_of,
-    moment_of,
-    predictor,
-    seen_in_training,
-)
+
+if TYPE_CHECKING:
+    from chronotope.steps.backfill import BackfillConfig
 
 SHOWN: Final = {
     "n_new": "new rows",
@@ -93,7 +89,9 @@ def hours_of(text: str) -> int:
     return int(found[1]) * _HOURS[found[2]]
 
 
-def _period(told: dict[str, Any]) -> BackfillConfig:
+def _period(told: dict[str, Any]) -> "BackfillConfig":
+    from chronotope.steps.backfill import BackfillConfig
+
     try:
         return BackfillConfig.model_validate(told)
     except ValidationError as error:
@@ -103,8 +101,10 @@ def _period(told: dict[str, Any]) -> BackfillConfig:
         ) from error
 
 
-def _plan(root: Path, name: str, period: BackfillConfig) -> dict[str, Any]:
+def _plan(root: Path, name: str, period: "BackfillConfig") -> dict[str, Any]:
     """The chunks, and which of them the predictor was trained on."""
+    from chronotope.steps.backfill import chunks_of, moment_of, predictor, seen_in_training
+
     who = predictor(root, name, period.version)
     chunks = [
         {

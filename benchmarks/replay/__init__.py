@@ -1,0 +1,1 @@
+"""A log replayed as live traffic: asked, told, taken in, learned from, round by round."""

@@ -1,0 +1,178 @@
+"""A log replayed as live traffic through the service and the feedback flow.
+
+    python -m benchmarks.replay --dataset foursquare_nyc --rounds 15 --json replay.json
+
+The first half of the log trains the first champion by ``train-model``. The rest comes in
+rounds of equally many events: each is posted to ``chronotope serve``, which answers some
+questions on the way; then ``collect-feedback`` takes it in, decides, retrains, and promotes
+what is better; the running service takes the new champion over. What was served is judged
+on every event of the round whose user has a past, beside the first champion, which stays as it
+was. Histories are live for both, the moment of the request is known, and the whole catalogue
+is ranked. A replay that was stopped, or told to stop ``--after`` a round, goes on from there.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.replay.live import serving
+from benchmarks.replay.rounds import LEARNS, Replay
+from benchmarks.replay.traffic import Traffic
+from benchmarks.rows import at_least_one
+from chronotope.cli.train import read_settings
+from chronotope.datasets.city import CityConfig
+from chronotope.datasets.loading import load_spec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.steps.settings import TrainSettings
+from flows import without_heartbeat
+
+SETTLED: Final = 2
+"""Rounds after which what is served shall be at least as good as what stayed as it was."""
+
+QUICK_CITY: Final = CityConfig(n_events=5_000, n_users=60, n_items=40, days=60, seed=3)
+QUICK: Final[dict[str, Any]] = {
+    "folds": {"k": 1},
+    "study": {"n_trials": 1},
+    "backbones": ["none"],
+    "model": {"history_len": 16},
+    "training": {"max_epochs": 1, "n_rounds": 2},
+    "compression": {
+        "variants": ["int8_tables"], "pruned_units": 0.0, "student": False, "n_runs": 10,
+        "max_p50_ms": 10_000,
+    },
+    "gate": {"max_p_value": 0.5, "max_slice_drop": 0.2},
+    "bless": {"max_latency_ms": 10_000},
+    "max_fold_targets": 100,
+    "max_holdout_targets": 300,
+}  # fmt: skip
+"""Settings of ``--quick``: seconds a training, and numbers that say nothing."""
+
+QUICK_LEARNS: Final = LEARNS.model_copy(update={"min_rows": 1_200, "drift_psi": 1.0})
+"""Every second of three rounds retrains."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Replay, print a row a round and write all to a file."""
+    told = _parser().parse_args(words)
+    replay = _replay(told)
+    console = Console(width=max(Console().width, 110))
+    rows: list[dict[str, Any]] = []
+    with without_heartbeat():
+        base = replay.begin()
+        with serving(replay.name, replay.root) as live:
+            for number in range(1, (told.after or told.rounds) + 1):
+                rows.append(replay.play(number, live))
+                _write(told.json, base, rows, replay)
+    console.print(_table(rows, replay.overall([row["round"] for row in rows])))
+
+
+def verdict(rows: Sequence[dict[str, Any]], overall: dict[str, Any]) -> dict[str, Any]:
+    """What was promised of a replay, and whether it held.
+
+    Args:
+        rows: What ``Replay.play`` returned, a row a round.
+        overall: What ``Replay.overall`` returned.
+    """
+    return {
+        "lost": sum(abs(row["lost"]) for row in rows),
+        "rounds_behind": [
+            row["round"] for row in rows if row["round"] > SETTLED and row["gain"]["estimate"] < 0
+        ],
+        "better_overall": overall["gain"]["estimate"] > 0,
+    }
+
+
+def _replay(told: argparse.Namespace) -> Replay:
+    spec = _city() if told.quick else load_spec(told.dataset, data_dir=told.data)
+    cut = f"{spec.name}-{told.base_share:g}-{told.rounds}"  # another cut is another replay
+    root = (told.root / cut).resolve()
+    settings = (
+        TrainSettings.model_validate({**QUICK, "root": root})
+        if told.quick
+        else read_settings(told.config, root)
+    )
+    traffic = Traffic.of(spec, base_share=told.base_share, n_rounds=told.rounds)
+    return Replay(traffic, settings, told.asked, QUICK_LEARNS if told.quick else LEARNS)
+
+
+def _city() -> DatasetSpec:
+    about = {"description": "A city to replay.", "licence": "CC0-1.0", "event_type": "check_in"}
+    told = {"name": "replayed_city", "city": QUICK_CITY, "items_are_places": True, **about}
+    return DatasetSpec.model_validate(told)
+
+
+def _write(
+    path: Path | None, base: dict[str, Any], rows: list[dict[str, Any]], replay: Replay
+) -> None:
+    if path is None:
+        return
+    overall = replay.overall([row["round"] for row in rows])
+    found = {
+        "dataset": replay.name,
+        "protocol": "replay, time given, full catalogue, histories live",
+        "seed": replay.settings.training.seed,
+        "base": base,
+        "rounds": rows,
+        "overall": overall,
+        "verdict": verdict(rows, overall),
+    }
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.replay", description="A log replayed as live traffic."
+    )
+    parser.add_argument("--dataset", default="foursquare_nyc", help="name in conf/datasets or YAML")
+    parser.add_argument("--data", type=Path, help="folder of the data, instead of the YAML's")
+    parser.add_argument("--rounds", type=at_least_one, default=15, help="the log's later part in")
+    parser.add_argument("--after", type=at_least_one, help="stop after this round; go on later")
+    parser.add_argument("--base-share", type=float, default=0.5, help="of the log, trains")
+    parser.add_argument("--asked", type=int, default=200, help="questions a round over HTTP")
+    parser.add_argument(
+        "--config", type=Path, default=Path("conf/training/replay.yaml"), help="how it trains"
+    )
+    parser.add_argument("--root", type=Path, default=Path("data/replay"), help="all lies below it")
+    parser.add_argument("--quick", action="store_true", help="a small simulated city: does it run?")
+    parser.add_argument("--json", type=Path, help="write everything to this file")
+    return parser
+
+
+def _table(rows: Sequence[dict[str, Any]], overall: dict[str, Any]) -> Table:
+    """The rounds as people read them."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Served / frozen, time given")
+    heads = ("round", "version", "events", "lost", "n", "Acc@1", "Acc@10", "NDCG@10", "gain")
+    for head in (*heads, "decided", "s"):
+        table.add_column(head, justify="left" if head == "decided" else "right", no_wrap=True)
+    for row in rows:
+        decision, promoted = row["decision"], row["promoted"]
+        fate = f" → {promoted['version']}" if promoted and promoted["promoted"] else ""
+        table.add_row(
+            *map(str, (row["round"], row["version"], row["n_posted"], row["lost"])),
+            *_numbers(row),
+            f"{decision['action']} {decision['mode']}{fate}",
+            f"{sum(row['seconds'].values()):.0f}",
+        )
+    table.add_section()
+    lost = sum(row["lost"] for row in rows)
+    posted = sum(row["n_posted"] for row in rows)
+    table.add_row("all", "", str(posted), str(lost), *_numbers(overall), "", "")
+    return table
+
+
+def _numbers(row: dict[str, Any]) -> list[str]:
+    both = [
+        f"{row['served'][name]:.3f} / {row['frozen'][name]:.3f}"
+        for name in ("acc_1", "acc_10", "ndcg_10")
+    ]
+    return [str(row["n_targets"]), *both, f"{row['gain']['estimate']:+.4f}"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""One round: ask and tell the service, let the feedback flow learn, judge what was served."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.replay.judge import Judge, compared, keep, kept
+from benchmarks.replay.live import Live
+from benchmarks.replay.traffic import SPEC, Traffic, posts
+from chronotope.contracts import columns as c
+from chronotope.contracts.workspace import Workspace
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.lake import Lake
+from chronotope.registry.models import download
+from chronotope.registry.store import open_store
+from chronotope.steps.champion import reigning_version
+from chronotope.steps.change_champion import promote_by_hand
+from chronotope.steps.once import once, step_costs
+from chronotope.steps.settings import TrainSettings
+
+MOST: Final = 500
+"""Events posted at a time."""
+
+LEARNS: Final = FeedbackConfig(flood_rows=1_000)
+"""A round is weeks of traffic: an account may send more in it than in a night."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A replay below a root; whatever was finished there is not done again.
+
+    Attributes:
+        traffic: What happens.
+        settings: How the first champion and its successors are trained.
+        n_asked: Questions a round that are put to the service itself.
+        feedback: When it retrains.
+    """
+
+    traffic: Traffic
+    settings: TrainSettings
+    n_asked: int
+    feedback: FeedbackConfig = LEARNS
+
+    @property
+    def root(self) -> Path:
+        """Where everything lies."""
+        return self.settings.root
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return self.traffic.spec.name
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Judges all rounds."""
+        return Judge.over(self.traffic, self.root / "whole")
+
+    def begin(self) -> dict[str, Any]:
+        """Train the first champion on the base; if the gate refuses it, it reigns all the same."""
+        return dict(once(self.root / "rounds", "base", self._first_champion))
+
+    def play(self, number: int, live: Live) -> dict[str, Any]:
+        """Play a round.
+
+        Args:
+            number: The first is 1.
+            live: The running service.
+
+        Returns:
+            Who served, what was posted and taken in, what was decided, and how good it was.
+        """
+        folder = self.root / "rounds" / f"{number:02d}"
+        served = once(folder, "served", lambda: reigning_version(self.root, self.name))
+        live.wait_for(served)
+        posted = once(folder, "posted", lambda: self._tell(number, live))
+        learned = once(folder, "learned", self._learn)
+        judged = once(folder, "judged", lambda: self._judged(number, served, folder))
+        counts = once(folder, "counted", self._count)
+        costs = {step: cost["seconds"] for step, cost in step_costs(folder).items()}
+        told = {"round": number, "version": served, **posted, **learned}
+        return {**told, **counts, "lost": self._lost(number, counts), **judged, "seconds": costs}
+
+    def overall(self, numbers: list[int]) -> dict[str, Any]:
+        """All rounds' targets together."""
+        folders = [self.root / "rounds" / f"{number:02d}" for number in numbers]
+        served, frozen = (
+            kept([folder / f"{who}.npz" for folder in folders]) for who in ("served", "frozen")
+        )
+        return compared(served, frozen)
+
+    def _first_champion(self) -> dict[str, Any]:
+        from flows.ingest_events import IngestSettings
+        from flows.train_model import train_model
+
+        spec = self.traffic.write_base(self.root)
+        ingestion = IngestSettings(root=self.root, data_docs=False)
+        found = train_model(str(spec), self.settings, ingestion)
+        promoted = found["promoted"]
+        if not promoted["promoted"]:
+            promote_by_hand(self.root, self.name, promoted["version"], "the replay needs a first")
+        return {"version": promoted["version"], "by_gate": promoted["promoted"], **self._count()}
+
+    def _tell(self, number: int, live: Live) -> dict[str, Any]:
+        """Post a round's events in time order; ask about some just before they are told."""
+        waiting: list[dict[str, Any]] = []
+        events = list(posts(self.traffic.round(number)))
+        asked = {at * len(events) // max(1, self.n_asked) for at in range(self.n_asked)}
+        n_right = n_new = 0
+        for at, event in enumerate(events):
+            if at in asked or len(waiting) == MOST:
+                n_new += _posted(waiting, live)
+                waiting = []
+            n_right += at in asked and event[c.ITEM_ID] in _answered(event, live)
+            waiting.append(event)
+        n_new += _posted(waiting, live)
+        return {"n_posted": len(events), "n_new": n_new, "asked": len(asked), "right": n_right}
+
+    def _learn(self) -> dict[str, Any]:
+        from flows.collect_feedback import collect_feedback
+        from flows.ingest_events import IngestSettings
+
+        ingestion = IngestSettings(root=self.root, data_docs=False)
+        found = collect_feedback(str(self.root / SPEC), self.feedback, ingestion)
+        decision = {name: found["decision"][name] for name in ("action", "mode", "reasons")}
+        counts = ("n_read", "n_new", "n_duplicates", "n_quarantined", "reasons")
+        taken = {name: found["taken"][name] for name in counts}
+        return {"taken": taken, "decision": decision, "promoted": found["promoted"]}
+
+    def _judged(self, number: int, served: str, folder: Path) -> dict[str, Any]:
+        start_s, end_s = self.traffic.cuts_s[number - 1 : number + 1]
+        targets = self.judge.targets(start_s, end_s)
+        store, first = open_store(Workspace(self.root).mlruns), self.begin()["version"]
+        ours = self.judge.outcomes(download(store, self.name, served), targets)
+        bundle = download(store, self.name, first)
+        theirs = ours if served == first else self.judge.outcomes(bundle, targets)
+        keep(folder / "served.npz", ours)
+        keep(folder / "frozen.npz", theirs)
+        return compared(ours, theirs)
+
+    def _count(self) -> dict[str, int]:
+        """Rows in the lake and in quarantine, once an event."""
+        lake = Lake(Workspace(self.root).lake(self.name))
+        refused = lake.dataset("quarantine").count_rows() if lake.exists("quarantine") else 0
+        return {"n_lake": lake.dataset("events").count_rows(), "n_quarantine": refused}
+
+    def _lost(self, number: int, counts: dict[str, int]) -> int:
+        """Events that happened until the end of a round and are in neither table."""
+        happened = len(self.traffic.base) + sum(
+            len(self.traffic.round(n)) for n in range(1, number + 1)
+        )
+        return happened - counts["n_lake"] - counts["n_quarantine"]
+
+
+def _posted(events: list[dict[str, Any]], live: Live) -> int:
+    return int(live.post("/events", events)["new"]) if events else 0
+
+
+def _answered(event: dict[str, Any], live: Live) -> set[str]:
+    """The ten likeliest items at the moment of an event, by the service."""
+    question = {"user_id": event[c.USER_ID], "at": event[c.OCCURRED_AT], "k": 10}
+    if c.UTC_OFFSET_MIN in event:
+        question[c.UTC_OFFSET_MIN] = event[c.UTC_OFFSET_MIN]
+    return {item["id"] for item in live.post("/recommend", question)["items"]}

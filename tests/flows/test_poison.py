@@ -1,0 +1,178 @@
+"""One account that floods and rows of garbage do not spoil what clean users are told."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+
+from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.datasets.city import CityConfig
+from chronotope.datasets.loading import load_spec
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.readers import read_events
+from chronotope.datasets.simulation import simulate_events
+from chronotope.features.build import build_features
+from chronotope.features.snapshot import load_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.flood import FLOOD
+from chronotope.feedback.rows import NO_OBJECT
+from chronotope.feedback.take import Intake, Taken, inbox, take_in
+from chronotope.metrics.evaluate import evaluate
+from chronotope.metrics.summary import gains
+from chronotope.models.config import ModelConfig
+from chronotope.splitting.targets import targets_between
+from chronotope.steps.retrain import freeze_later_folds, learn_on
+from chronotope.steps.settings import TrainSettings
+from chronotope.training.config import TrainingConfig
+from chronotope.training.recommender import ChronotopeRecommender
+from flows.ingest_events import write_features
+from tests.flows.feedback_town import COLUMNS, YAML, Town
+
+pytestmark = pytest.mark.slow
+
+CITY = CityConfig(
+    n_events=6_000, n_users=300, n_items=60, days=60, seed=3, cold_users=0.0, cold_items=0.0
+)
+FLOOD_SHARE, GARBAGE_SHARE = 0.20, 0.05
+SETTINGS = TrainSettings.model_validate({"folds": {"holdout_quantile": 0.95, "k": 1}})
+ITEMS_ARE_PLACES = FeaturesConfig(items_are_places=True)
+GARBAGE: list[Any] = [
+    "no JSON at all",
+    {"user_id": "u1", "item_id": "p0001"},
+    {"user_id": "u1", "item_id": "p0001", "occurred_at": "one of these days"},
+    {"user_id": "u1", "occurred_at": "2024-02-20T10:00:00Z"},
+    {"user_id": "u1", "item_id": "p0001", "occurred_at": "2999-01-01T00:00:00Z"},
+    {"user_id": "u1", "item_id": "p0001", "occurred_at": "2024-02-20T10:00:00Z", "lat": 999},
+]
+
+
+@pytest.fixture(scope="module")
+def rows() -> pa.Table:
+    """Everything that happens in the town, in the order of time."""
+    return pa.concat_tables(simulate_events(CITY)).sort_by("occurred_at").select(COLUMNS)
+
+
+def test_clean_users_are_told_as_well_as_without_the_poison(rows: pa.Table, tmp_path: Path) -> None:
+    n_known, n_told = int(0.6 * len(rows)), int(0.9 * len(rows))
+    known, news = rows.slice(0, n_known), payloads(rows.slice(n_known, n_told - n_known))
+    clean, poisoned = settled(tmp_path / "clean", known), settled(tmp_path / "poisoned", known)
+    champion, features = trained(clean, tmp_path / "model.pt")
+    deliver(clean, news)
+    deliver(poisoned, [*news, *flood(news), *garbage(news)])
+    taken = {town: taken_in(town) for town in (clean, poisoned)}
+    log, catalog = whole(rows, tmp_path / "whole")
+    judged = {
+        town: ndcg(retrained(town, champion, features), log, catalog, n_told)
+        for town in (clean, poisoned)
+    }
+    assert (taken[clean].n_new, taken[clean].n_quarantined) == (len(news), 0)
+    assert_refused(poisoned, taken[poisoned], news)
+    assert judged[poisoned] >= 0.99 * judged[clean], judged
+
+
+def assert_refused(town: Town, taken: Taken, news: Sequence[dict[str, Any]]) -> None:
+    """All garbage and most of the flood lie in quarantine, each row with its reasons."""
+    n_flood, n_garbage = sizes(len(news))
+    typical = np.median(list(Counter(row["user_id"] for row in news).values()))
+    kept = int(max(FeedbackConfig().flood_rows, FeedbackConfig().flood_factor * typical))
+    assert taken.n_new == len(news) + kept
+    assert taken.n_read == taken.n_new + taken.n_duplicates + taken.n_quarantined
+    assert taken.n_quarantined == n_garbage + n_flood - kept
+    reasons = town.lake.read("quarantine")["reasons"].to_pylist()
+    assert len(reasons) == taken.n_quarantined
+    assert all(reasons)
+    assert sum(FLOOD in each for each in reasons) == n_flood - kept
+    told = {why for each in reasons for why in each}
+    assert {NO_OBJECT, "item_id is missing", "occurred_at is missing"} <= told
+    assert len(told) >= len(GARBAGE) + 1
+
+
+def payloads(rows: pa.Table) -> list[dict[str, Any]]:
+    return [row | {"occurred_at": row["occurred_at"].isoformat()} for row in rows.to_pylist()]
+
+
+def sizes(n_news: int) -> tuple[int, int]:
+    """Rows of the flood and of garbage, as shares of all that is delivered."""
+    n_all = n_news / (1 - FLOOD_SHARE - GARBAGE_SHARE)
+    return round(FLOOD_SHARE * n_all), round(GARBAGE_SHARE * n_all)
+
+
+def flood(news: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One account that is always at one place, at the times of the others."""
+    n_flood, _ = sizes(len(news))
+    at = np.linspace(0, len(news) - 1, n_flood).astype(int)
+    return [{**news[k], "user_id": "spammer", "item_id": "p0007"} for k in at]
+
+
+def garbage(news: Sequence[dict[str, Any]]) -> list[Any]:
+    _, n_garbage = sizes(len(news))
+    return [GARBAGE[k % len(GARBAGE)] for k in range(n_garbage)]
+
+
+def settled(root: Path, known: pa.Table) -> Town:
+    """A town whose lake holds what is known."""
+    root.mkdir()
+    pyarrow.csv.write_csv(known, root / "log.csv")
+    (root / "town.yaml").write_text(YAML.format(folder=root), encoding="utf-8")
+    town, spec = Town(root), load_spec(root / "town.yaml")
+    for raw in read_events(spec):
+        town.lake.merge_events(normalise(spec, raw).rows)
+    return town
+
+
+def deliver(town: Town, lines: Sequence[Any]) -> None:
+    folder = inbox(town.workspace, "town")
+    folder.mkdir(parents=True)
+    (folder / "news.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+
+
+def taken_in(town: Town) -> Taken:
+    spec = load_spec(town.spec)
+    return take_in(Intake(spec, town.workspace, Path("expectations"), FeedbackConfig()))
+
+
+def snapshot(town: Town) -> Path:
+    return Path(write_features.fn(str(town.spec), town.ingestion())["path"])
+
+
+def trained(town: Town, path: Path) -> tuple[Path, Path]:
+    """A network that knows the town as it was, and the features it was trained on."""
+    features = snapshot(town)
+    log, catalog = load_features(features)
+    training = TrainingConfig(max_epochs=2, n_rounds=2, batch_size=64)
+    model = ChronotopeRecommender(ModelConfig(history_len=32, kernel_len=32), training)
+    model.fit(log.before(int(log.occurred_s.max()) + 1), catalog).save(path)
+    return path, features
+
+
+def retrained(town: Town, champion: Path, earlier: Path) -> ChronotopeRecommender:
+    """The network after it learned on from what the town's lake has by now."""
+    features, run = snapshot(town), town.root / "run"
+    until_s = int(load_features(earlier)[0].occurred_s.max())
+    freeze_later_folds(features, SETTINGS, run, until_s)
+    learned = Path(learn_on(features, run, champion, earlier))
+    return ChronotopeRecommender.load(learned, load_features(features)[1])
+
+
+def ndcg(model: ChronotopeRecommender, log: EventLog, catalog: Catalog, n_told: int) -> float:
+    """NDCG@10 on everything that clean users do later."""
+    start_s = int(np.sort(log.occurred_s)[n_told])
+    targets = targets_between(log, start_s, int(log.occurred_s.max()) + 1)
+    found = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
+    return float(gains(found.rank, 10).mean())
+
+
+def whole(rows: pa.Table, out: Path) -> tuple[EventLog, Catalog]:
+    """The log of the clean town to its end; its items are those of every model here."""
+    n = len(rows)
+    about = {"event_id": pa.array(map(str, range(n))), "event_type": pa.array(["check_in"] * n)}
+    table = pa.table({**{name: rows[name] for name in COLUMNS}, **about})
+    built = build_features(table, None, config=ITEMS_ARE_PLACES, out=out)
+    return load_features(built.path)
