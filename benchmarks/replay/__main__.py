@@ -44,7 +44,7 @@ QUICK: Final[dict[str, Any]] = {
     "training": {"max_epochs": 1, "n_rounds": 2},
     "compression": {
         "variants": ["int8_tables"], "pruned_units": 0.0, "student": False, "n_runs": 10,
-        "max_p50_ms": 10_000,
+        "max_latency_ms": 10_000,
     },
     "gate": {"max_p_value": 0.5, "max_slice_drop": 0.2},
     "bless": {"max_latency_ms": 10_000},
