@@ -93,6 +93,14 @@ def test_an_item_shut_out_by_an_extra_score_comes_last() -> None:
     assert best not in INDEX.top_k(query, 50, extra=shut).item_idx
 
 
+def test_one_group_alone_can_be_asked_for() -> None:
+    alone = np.full(N_GROUPS, -np.inf, np.float32)
+    alone[2] = 0.5
+    found = INDEX.top_k(VECTORS[7], N, group=alone)
+    assert same(found, brute(VECTORS[7], N, alone))
+    assert 0 < len(found.item_idx) == found.n_scored < N
+
+
 def test_codes_say_nearly_what_vectors_said() -> None:
     told = INDEX.vectors(np.arange(N + 1))
     assert not told[0].any()
@@ -161,6 +169,8 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         INDEX.top_k(np.full(D, np.nan, np.float32), 5)
     with pytest.raises(DataError):
         INDEX.top_k(query, 5, group=np.zeros(2, np.float32))
+    with pytest.raises(DataError):
+        INDEX.top_k(query, 5, group=np.full(N_GROUPS, np.inf, np.float32))
     with pytest.raises(DataError):
         INDEX.top_k(query, 5, extra=twice)
     with pytest.raises(DataError):

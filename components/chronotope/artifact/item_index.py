@@ -143,8 +143,9 @@ class ItemIndex:
         Args:
             query: Shape (D,).
             k: Number of items, at least 1.
-            group: Score of each group, shape (>= n_groups,); none counts as zero.
-            extra: Exact scores on top for some items; those not in the index are left out.
+            group: Score of each group, shape (>= n_groups,); none counts as zero, and -inf
+                leaves its items out.
+            extra: Exact scores on top for some items; -inf leaves an item out.
             slack: 0 finds the exact best. Otherwise no item left out scores more than this
                 above the last one found, for less work.
 
@@ -161,10 +162,10 @@ class ItemIndex:
         ahead = np.cumsum(self._size[order])
         done, n_scored, step = 0, 0, FIRST_ITEMS
         while done < len(order):
-            worth = len(order)
+            worth = int(np.searchsorted(falling, np.inf))  # no item of the others is allowed
             if len(found[0]) == k:
                 least = np.float32(found[1][-1] + slack)
-                worth = int(np.searchsorted(falling, -least, side="right"))
+                worth = min(worth, int(np.searchsorted(falling, -least, side="right")))
             until = min(worth, int(np.searchsorted(ahead, n_scored + step)) + 1)
             if until <= done:
                 break
@@ -172,7 +173,8 @@ class ItemIndex:
             scores = self._score(asked, blocks)
             found = self._better(found, blocks, scores, added.item_idx, k)
             n_scored, done, step = n_scored + len(scores), until, 2 * step
-        return Found(found[0].astype(np.int64), found[1], n_scored)
+        left = found[1] > -np.inf
+        return Found(found[0][left], found[1][left], n_scored)
 
     def scores(self, query: Float32, *, group: Float32 | None = None) -> Float32:
         """Scores of all items, shape (highest index + 1,); -inf where there is no item."""
@@ -227,16 +229,19 @@ class ItemIndex:
     def _ask(self, query: Float32, group: Float32 | None) -> _Asked:
         q = self.axes @ np.asarray(query, np.float32)
         told = np.zeros(self.n_groups, np.float32) if group is None else group
-        if not np.isfinite(q).all() or len(told) < self.n_groups or np.isnan(told).any():
-            raise DataError("A query must be finite, with one score for each group")
+        if not np.isfinite(q).all() or len(told) < self.n_groups or not (told < np.inf).all():
+            raise DataError("A query must be finite, with a score below infinity for each group")
         parts = q.reshape(len(self.words), -1)  # (m, s)
         each = np.matmul(self._words, parts[:, :, None])[:, :, 0]  # (m, N_WORDS)
         centre = self._centre @ q + told[self.group]
         length = np.sqrt(np.square(parts).sum(1))
         most = np.minimum(each.max(1), self.radius * length).sum(1)
-        margin = ROUNDING * (np.abs(centre) + np.abs(each).max(1).sum())
+        margin = ROUNDING * (
+            np.abs(np.where(centre > -np.inf, centre, 0.0)) + np.abs(each).max(1).sum()
+        )
         table = (each[1::2, :, None] + each[::2, None, :]).reshape(len(each) // 2, -1)
-        return _Asked(table, centre, centre + most + margin)
+        bound = np.where(centre > -np.inf, centre + most + margin, -np.inf)
+        return _Asked(table, centre, bound)
 
     def _score(self, asked: _Asked, blocks: Int64) -> Float32:
         """Scores of the items of some blocks, at least one, block after block."""
@@ -282,7 +287,7 @@ class ItemIndex:
         """Extra scores of items of the index, by increasing item."""
         if extra is None:
             return Extra(np.empty(0, np.int64), np.empty(0, np.float32))
-        if np.isnan(extra.score).any() or len(np.unique(extra.item_idx)) < len(extra.item_idx):
+        if not (extra.score < np.inf).all() or len(np.unique(extra.item_idx)) < len(extra.item_idx):
             raise DataError("Extra scores must be numbers, one an item")
         order = np.argsort(extra.item_idx)
         order = order[self._at(extra.item_idx[order]) >= 0]

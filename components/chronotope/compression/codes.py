@@ -25,7 +25,9 @@ from chronotope.contracts.eventlog import Float32
 
 Coding = Literal["int4", "pq"]
 
-MIN_ROWS = 1024
+MIN_ROWS = 4 * N_WORDS
+"""Rows of a table at least: a code book has to pay for itself."""
+
 WIDTHS = range(8, 1025)
 """Columns of a table of rows that stand for something, such as items."""
 
@@ -55,7 +57,7 @@ def pack_tables(source: Path, target: Path, coding: Coding) -> None:
     """
     model = onnx.load(source)
     graph = model.graph
-    packed = [t for t in graph.initializer if _is_table(t, coding)]
+    packed = [t for t in graph.initializer if _is_table(t)]
     for table in packed:
         graph.initializer.remove(table)
         _replace(graph, table, coding)
@@ -99,11 +101,9 @@ def _sub_width(width: int) -> int:
     return next(s for s in (SUB_WIDTH, 2, 1) if width % s == 0)
 
 
-def _is_table(tensor: onnx.TensorProto, coding: Coding) -> bool:
-    """Whether packing makes the tensor smaller: a code book has to pay for itself."""
+def _is_table(tensor: onnx.TensorProto) -> bool:
     rows, width = tensor.dims if len(tensor.dims) == 2 else (0, 0)
-    enough = rows >= MIN_ROWS and (coding == "int4" or rows >= 4 * N_WORDS)
-    return tensor.data_type == TensorProto.FLOAT and enough and width in WIDTHS
+    return tensor.data_type == TensorProto.FLOAT and rows >= MIN_ROWS and width in WIDTHS
 
 
 def _replace(graph: onnx.GraphProto, table: onnx.TensorProto, coding: Coding) -> None:
@@ -137,23 +137,17 @@ def _gathers(node: onnx.NodeProto, table: str) -> bool:
 
 
 def _constants(name: str, width: int, coding: Coding) -> list[onnx.TensorProto]:
+    told: dict[str, npt.NDArray[np.generic]] = {
+        "zero": np.array([0], np.int64),
+        "last": np.array([-1], np.int64),
+        "flat": np.array([width], np.int64),
+    }
     if coding == "pq":
         n_codes = width // _sub_width(width)
-        told: dict[str, npt.NDArray[np.generic]] = {
-            "begin": (N_WORDS * np.arange(n_codes)).astype(np.int32),
-            "zero": np.array([0], np.int64),
-            "last": np.array([-1], np.int64),
-            "flat": np.array([width], np.int64),
-        }
+        told["begin"] = (N_WORDS * np.arange(n_codes)).astype(np.int32)
     else:
-        told = {
-            "four": np.array(4, np.uint8),
-            "sixteen": np.array(16, np.uint8),
-            "eight": np.array(8, np.float32),
-            "zero": np.array([0], np.int64),
-            "flat": np.array([width], np.int64),
-            "last": np.array([-1], np.int64),
-        }
+        told["four"], told["sixteen"] = np.array(4, np.uint8), np.array(16, np.uint8)
+        told["eight"] = np.array(8, np.float32)
     return [numpy_helper.from_array(value, f"{name}.{part}") for part, value in told.items()]
 
 
