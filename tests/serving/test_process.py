@@ -42,11 +42,19 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for _ in range(600):
+        try:
+            self._wait()
+        except BaseException:
+            self.kill(signal.SIGTERM)  # nothing stays behind
+            raise
+
+    def _wait(self) -> None:
+        end = time.monotonic() + 240
+        while time.monotonic() < end:
             assert self.process.poll() is None, "it ended"
             try:
                 self.get("/ready")
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:
                 time.sleep(0.1)
             else:
                 return
@@ -66,8 +74,9 @@ class Server:
             return json.load(reply)
 
     def kill(self, sign: int) -> int:
-        os.kill(self.process.pid, sign)
-        return self.process.wait(30)
+        if self.process.poll() is None:
+            os.kill(self.process.pid, sign)
+        return self.process.wait(120)
 
 
 @pytest.fixture(scope="module")
