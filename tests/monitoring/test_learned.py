@@ -92,6 +92,8 @@ def test_the_p_value_is_that_of_the_next_of_normal_values() -> None:
     assert history_p(-1.0, history, "both") == pytest.approx(2 * stats.t.sf(t, 3))
     assert history_p(2.0, np.full(5, 2.0), "both") == 1.0
     assert history_p(2.1, np.full(5, 2.0), "above") == 0.0
+    nearly = 2.0 + np.array([0.0, 1e-12, 2e-12])
+    assert history_p(2.0 + 1e-8, nearly, "both") == 1.0  # rounding is no drift
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ Numbers = npt.NDArray[np.float64]
 Side = Literal["above", "below", "both"]
 Scale = Literal["plain", "cube root", "log-odds"]
 
+ROUNDING: Final = 1e-6
+"""Nearer to the middle of history than this, relatively, a value is the same."""
+
 _Map = Callable[[Any], Any]
 _TO: Final[dict[Scale, _Map]] = {
     "plain": np.asarray,
@@ -121,20 +124,17 @@ def history_p(value: float, history: Numbers, side: Side) -> float:
         side: Which extremes count.
     """
     middle, spread = _predicted(history)
-    if spread == 0:
-        t = 0.0 if value == middle else float(np.copysign(np.inf, value - middle))
-    else:
-        t = (value - middle) / spread
+    if abs(value - middle) <= ROUNDING * abs(middle):
+        return 1.0
+    t = (value - middle) / spread if spread else float(np.copysign(np.inf, value - middle))
     t = {"above": t, "below": -t, "both": abs(t)}[side]
     return min(1.0, float(stats.t.sf(t, len(history) - 1)) * (2 if side == "both" else 1))
 
 
 def _predicted(history: Numbers) -> tuple[float, float]:
-    """Middle and spread of the prediction; equal values have no spread, whatever their bits."""
-    middle, spread = float(history.mean()), float(history.std(ddof=1))
-    if np.ptp(history) <= 1e-9 * max(1.0, abs(middle)):
-        spread = 0.0
-    return middle, spread * float(np.sqrt(1 + 1 / len(history)))
+    """Middle and spread of the prediction."""
+    spread = float(history.std(ddof=1) * np.sqrt(1 + 1 / len(history)))
+    return float(history.mean()), spread
 
 
 def _scaled(each: Measured) -> tuple[float, Numbers]:

@@ -132,7 +132,7 @@ def _when(answered: list[Answered], promoted: Float64) -> Measured:
 def _inner_coverage(now: Answered) -> Measured:
     """Share of true waits inside the central interval; the check of *when* judges."""
     mean, error = clustered_mean(_inside(now).astype(np.float64), now.outcomes.user)
-    low, high = mean - HALF_WIDTH * error, mean + HALF_WIDTH * error
+    low, high = max(0.0, mean - HALF_WIDTH * error), min(1.0, mean + HALF_WIDTH * error)
     return Measured(
         "predictions", "when", "coverage_80", mean, low, high, judged=False, level=INNER
     )

@@ -59,10 +59,15 @@ def _cells(check: Check) -> list[str]:
         estimate(Estimate(value=check.value, low=check.low, high=check.high)),
         number(check.usual),
         number(check.threshold),
-        number(check.p_value, 4),
+        _chance(check.p_value),
         number(check.n_history, 0),
         escape(check.verdict),
     ]
+
+
+def _chance(p_value: float | None) -> str:
+    """A p-value; one too small to print is not nothing."""
+    return "&lt; 0.0001" if p_value is not None and p_value < 1e-4 else number(p_value, 4)
 
 
 def _columns(found: Monitored) -> str:
