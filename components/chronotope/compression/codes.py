@@ -77,7 +77,7 @@ def unpack_int4(packed: Packed, width: int) -> Float32:
     """What ``pack_int4`` kept."""
     both = packed.rows["packed"].astype(np.uint8)
     number = np.concatenate([both & 15, both >> 4], axis=1)[:, :width]
-    return ((number.astype(np.float32) - 8) * packed.rows["scale"]).astype(np.float32)
+    return np.asarray((number.astype(np.float32) - 8) * packed.rows["scale"].astype(np.float32))
 
 
 def pack_codes(values: Float32, *, n_rounds: int = 8, seed: int = 0) -> Packed:
@@ -93,8 +93,9 @@ def pack_codes(values: Float32, *, n_rounds: int = 8, seed: int = 0) -> Packed:
 def unpack_codes(packed: Packed) -> Float32:
     """What ``pack_codes`` kept."""
     codes = packed.rows["codes"].astype(np.int64)
-    words = packed.shared["words"][codes + N_WORDS * np.arange(codes.shape[1])]
-    return words.reshape(len(codes), -1).astype(np.float32)
+    words = packed.shared["words"].astype(np.float32)
+    told = words[codes + N_WORDS * np.arange(codes.shape[1])]
+    return np.asarray(told.reshape(len(codes), -1))
 
 
 def _sub_width(width: int) -> int:
