@@ -60,7 +60,7 @@ def settings_of(told: argparse.Namespace, root: Path) -> TrainSettings:
     tried = {
         "variants": ["int8_tables", "int8_matmul"],
         "pruned_units": 0.0,
-        "student_successors": told.successors,
+        "successors": told.successors,
         "max_ndcg_loss": told.max_loss,
         "n_trials": told.trials,
         "timeout_s": told.timeout,
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--targets", type=int, default=30_000, help="of an epoch at most")
     parser.add_argument("--history", type=int, default=1024, help="events the model reads")
     parser.add_argument("--judged", type=int, default=2_000, help="targets that choose")
-    parser.add_argument("--successors", type=int, default=8, help="of the student; 0: all")
+    parser.add_argument("--successors", type=int, default=4, help="kept of each item; 0: all")
     parser.add_argument("--max-loss", type=float, default=0.004, help="of NDCG@10, absolute")
     parser.add_argument("--trials", type=int, default=0, help="candidates in all; 0: few")
     parser.add_argument("--timeout", type=float, help="begin no candidate after so many seconds")

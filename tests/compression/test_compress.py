@@ -94,12 +94,10 @@ def in_turn(*told: float) -> Callable[[str], float]:
 def test_every_network_comes_in_every_variant(work: Work, tmp_path: Path) -> None:
     config = configured("fp16_tables", pruned_weights=0.5, pruned_units=0.5)
     result = compress(work.shop(tmp_path, lambda _: 0.5), fixed_recipes(config, 8), config)
-    names = ["full", "full-zero50", "narrow-u50", "student-h8-w12-top8"]
+    names = ["full", "full-zero50", "narrow-u50", "student-h8-w12"]
     expected = {f"{n}-{v}" for n in names for v in ("float32", "fp16_tables")}
     assert {c.name for c in result.candidates} == expected
-    assert [row["name"] for row in result.rows() if row["chosen"]] == [
-        "student-h8-w12-top8-fp16_tables"
-    ]
+    assert [row["name"] for row in result.rows() if row["chosen"]] == ["student-h8-w12-fp16_tables"]
     assert (work.n_exports, work.n_trainings, len(work.told)) == (4, 2, 2)
 
 

@@ -71,3 +71,8 @@ def test_names_tell_candidates_apart_and_nothing_else() -> None:
     assert len({recipe.name for recipe in recipes}) == len(recipes) == 4 * 6
     assert recipes[0] == Recipe()
     assert {recipe.history_len for recipe in recipes} == {0, 32}
+    cut = fixed_recipes(CompressionConfig(successors=4, variants=("int8_tables",)), 32)
+    assert [recipe.name for recipe in cut if recipe.n_successors] == [
+        "full-top4-float32",
+        "full-top4-int8_tables",
+    ]

@@ -44,7 +44,7 @@ def explored(**config: Any) -> tuple[Shop, Any]:
 
 
 def test_a_wider_search_finds_what_the_fixed_recipes_do_not_hold() -> None:
-    shop, result = explored(n_trials=40, max_ndcg_loss=0.01, student_successors=0)
+    shop, result = explored(n_trials=40, max_ndcg_loss=0.01)
     assert len(result.candidates) == len(shop.asked) - 1 == 40  # the reference is asked twice
     fixed = fixed_recipes(result.config, 256)
     assert [c.name for c in result.candidates[: len(fixed)]] == [r.name for r in fixed]

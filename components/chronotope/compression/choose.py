@@ -48,8 +48,12 @@ class CompressionConfig(BaseModel):
     student_hidden: int = Field(
         12, ge=4, le=512, description="Width of the distilled student's gates."
     )
-    student_successors: int = Field(
-        8, ge=0, le=32, description="Successors of an item in the student's tables; 0 keeps all."
+    successors: int = Field(
+        0,
+        ge=0,
+        le=32,
+        description="The trained network with so many successors of each item in its tables, "
+        "tried too; 0 skips it.",
     )
     n_runs: int = Field(200, ge=1, le=100_000, description="Queries timed a candidate.")
     n_trials: int = Field(

@@ -69,14 +69,22 @@ def fixed_recipes(config: CompressionConfig, history_len: int) -> tuple[Recipe, 
         history_len: Events that the trained network reads; a student reads no more.
     """
     networks = [Recipe()]
+    if config.successors > 0:
+        networks.append(Recipe(n_successors=config.successors))
     if config.pruned_weights > 0:
         networks.append(Recipe(zero_weights=config.pruned_weights))
     if config.pruned_units > 0:
         networks.append(Recipe(network="narrow", removed_units=config.pruned_units))
+<<<<<<< HEAD
     if config.student:
         read = min(config.student_history_len, history_len)
         shape = {"history_len": read, "n_hidden": config.student_hidden}
         networks.append(Recipe(network="student", **shape, n_successors=config.student_successors))
+=======
+    read = min(config.student_history_len, history_len)
+    shape = {"history_len": read, "n_hidden": config.student_hidden}
+    networks.append(Recipe(network="student", **shape))
+>>>>>>> pareto
     variants: tuple[Variant, ...] = ("float32", *(v for v in config.variants if v != "float32"))
     return tuple(
         network.model_copy(update={"variant": variant})
