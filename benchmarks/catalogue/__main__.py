@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from rich.table import Table as Shown
 
 from benchmarks.catalogue.tables import Table, drawn, grocer
 from benchmarks.rows import Row, at_least_one, read_rows, write_rows
-from benchmarks.serving.__main__ import _ask, _cpu_s, _free_port, _running, _times
+from benchmarks.serving.servers import ask, cpu_s, free_port, running, times
 from chronotope.artifact.exact_rows import ExactRows
 from chronotope.artifact.item_index import ItemIndex
 from chronotope.compression.build_index import IndexConfig, build_index
@@ -126,19 +126,19 @@ class Bench:
 
     def under_load(self, n_candidates: int) -> Row:
         """Times over HTTP, of the index alone or with rows."""
-        port, runs = _free_port(), []
+        port, runs = free_port(), []
         told = ["--port", str(port), "--candidates", str(n_candidates)]
         module = ["-m", "benchmarks.catalogue.served", "--folder", str(self.folder)]
         command = [sys.executable, *module, *told]
         bodies: list[Any] = [{"query": n, "k": 10} for n in range(len(self.table.queries))]
-        with _running(command, port) as group:
+        with running(command, port) as group:
             address = f"http://127.0.0.1:{port}/recommend"
-            _ask(address, bodies[:100])  # warm
+            ask(address, bodies[:100])  # warm
             for _ in range(self.repeats):
-                used_s = _cpu_s(group)
-                loaded = _ask(address, bodies, "--rate", str(self.rate))
-                used = {"load_cpu_ms": round(1000 * (_cpu_s(group) - used_s) / len(bodies), 3)}
-                row = _times("load", loaded["seconds"]) | used
+                used_s = cpu_s(group)
+                loaded = ask(address, bodies, "--rate", str(self.rate))
+                used = {"load_cpu_ms": round(1000 * (cpu_s(group) - used_s) / len(bodies), 3)}
+                row = times("load", loaded["seconds"]) | used
                 runs.append(row | {"failed": loaded["failed"]})
         return {
             name: sum(run[name] for run in runs) if name == "failed" else _median(runs, name)
@@ -190,8 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--codes", type=at_least_one, default=8, help="bytes an item")
     parser.add_argument("--block-items", type=at_least_one, default=256)
     told = parser.parse_args(arguments)
-    tables = [lambda: drawn(told.items, told.queries)]
-    tables += [lambda: grocer(told.queries)] if told.real else []
+    tables: list[Callable[[], Table]] = [partial(drawn, told.items, told.queries)]
+    tables += [partial(grocer, told.queries)] if told.real else []
     rows = read_rows(told.json) if told.json else []
     for table in tables:
         with tempfile.TemporaryDirectory() as scratch:

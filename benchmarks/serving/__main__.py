@@ -10,18 +10,10 @@ machine disturb less. Every question is new, but for ``chronotope, asked before`
 """
 
 import argparse
-import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from benchmarks.serving.champion import DATASET, Served
+from benchmarks.serving.servers import ask, cpu_s, free_port, running, times
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.registry.pyfunc import BUNDLE
 
@@ -47,7 +40,6 @@ COLUMNS: Final = (
     "req_per_s",
     "failed",
 )
-PATIENCE_S: Final = 120.0
 CLIENTS: Final = 8
 
 
@@ -76,26 +68,26 @@ class Bench:
             model.session.run(None, feed)
             seconds.append(time.perf_counter() - started)
         cpu_ms = round(1000 * (time.process_time() - used_s) / self.n, 3)
-        return _times("alone", seconds) | {
+        return times("alone", seconds) | {
             "cpu_ms": cpu_ms,
             "req_per_s": round(1 / float(np.mean(seconds)), 1),
         }
 
     def over_http(self, way: str) -> Row:
         """One way to serve it."""
-        port = _free_port()
+        port = free_port()
         command, path = self._command(way, port)
         asked = self._bodies(way)
-        with _running(command, port) as group:
+        with running(command, port) as group:
             address = f"http://127.0.0.1:{port}{path}"
-            _ask(address, asked[: self.n // 4])  # warm
+            ask(address, asked[: self.n // 4])  # warm
             fresh = asked if way == "chronotope, asked before" else asked[self.n // 4 :]
-            used_s = _cpu_s(group)
-            alone = _ask(address, fresh[: self.n])
-            used_s = _cpu_s(group) - used_s
-            loaded = _ask(address, fresh[self.n : 2 * self.n], "--rate", str(self.rate))
-            most = _ask(address, fresh[2 * self.n : 3 * self.n], "--clients", str(CLIENTS))
-        row = _times("alone", alone["seconds"]) | _times("load", loaded["seconds"])
+            used_s = cpu_s(group)
+            alone = ask(address, fresh[: self.n])
+            used_s = cpu_s(group) - used_s
+            loaded = ask(address, fresh[self.n : 2 * self.n], "--rate", str(self.rate))
+            most = ask(address, fresh[2 * self.n : 3 * self.n], "--clients", str(CLIENTS))
+        row = times("alone", alone["seconds"]) | times("load", loaded["seconds"])
         row["cpu_ms"] = round(1000 * used_s / self.n, 3)
         row["req_per_s"] = round(len(most["seconds"]) / most["passed_s"], 1)
         return row | {"failed": sum(one["failed"] for one in (alone, loaded, most))}
@@ -156,66 +148,6 @@ def _served(root: Path, n_items: int, history_len: int) -> Served:
         return Served.read(root)
     root.mkdir(parents=True, exist_ok=True)
     return Served.make(root, n_items=n_items, history_len=history_len)
-
-
-def _ask(address: str, bodies: list[Any], *options: str) -> dict[str, Any]:
-    """Let another process ask."""
-    command = [sys.executable, "-m", "benchmarks.serving.load", address, *options]
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        command, input=json.dumps(bodies), capture_output=True, text=True, check=True
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-@contextmanager
-def _running(command: list[str], port: int) -> Iterator[int]:
-    """The process group of a server, from its first answer to the end of the block."""
-    with subprocess.Popen(  # noqa: S603 - commands of this file
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as process:
-        try:
-            _wait_for(process, port)
-            yield process.pid
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-
-
-def _wait_for(process: "subprocess.Popen[bytes]", port: int) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                return
-        except urllib.error.HTTPError:  # it answers, though not to this
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError(f"No answer on port {port}: {process.args!r}")
-
-
-def _cpu_s(group: int) -> float:
-    """Processor seconds that the processes of a group have used until now."""
-    ticks = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            told = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
-            continue
-        if int(told[2]) == group:
-            ticks += int(told[11]) + int(told[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def _times(name: str, seconds: list[float]) -> Row:
-    p50, p99 = np.quantile(1000 * np.array(seconds), (0.5, 0.99)).round(3).tolist()
-    return {f"{name}_p50_ms": p50, f"{name}_p99_ms": p99}
 
 
 def _compare(rows: list[Row]) -> None:

@@ -77,7 +77,9 @@ def unpack_int4(packed: Packed, width: int) -> Float32:
     """What ``pack_int4`` kept."""
     both = packed.rows["packed"].astype(np.uint8)
     number = np.concatenate([both & 15, both >> 4], axis=1)[:, :width]
-    return np.asarray((number.astype(np.float32) - 8) * packed.rows["scale"].astype(np.float32))
+    scale = np.asarray(packed.rows["scale"], dtype=np.float32)
+    unpacked: Float32 = (number.astype(np.float32) - np.float32(8)) * scale
+    return unpacked
 
 
 def pack_codes(values: Float32, *, n_rounds: int = 8, seed: int = 0) -> Packed:
@@ -95,7 +97,8 @@ def unpack_codes(packed: Packed) -> Float32:
     codes = packed.rows["codes"].astype(np.int64)
     words = packed.shared["words"].astype(np.float32)
     told = words[codes + N_WORDS * np.arange(codes.shape[1])]
-    return np.asarray(told.reshape(len(codes), -1))
+    unpacked: Float32 = told.reshape(len(codes), -1)
+    return unpacked
 
 
 def _sub_width(width: int) -> int:

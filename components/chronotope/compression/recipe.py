@@ -75,16 +75,10 @@ def fixed_recipes(config: CompressionConfig, history_len: int) -> tuple[Recipe, 
         networks.append(Recipe(zero_weights=config.pruned_weights))
     if config.pruned_units > 0:
         networks.append(Recipe(network="narrow", removed_units=config.pruned_units))
-<<<<<<< HEAD
     if config.student:
         read = min(config.student_history_len, history_len)
         shape = {"history_len": read, "n_hidden": config.student_hidden}
-        networks.append(Recipe(network="student", **shape, n_successors=config.student_successors))
-=======
-    read = min(config.student_history_len, history_len)
-    shape = {"history_len": read, "n_hidden": config.student_hidden}
-    networks.append(Recipe(network="student", **shape))
->>>>>>> pareto
+        networks.append(Recipe(network="student", **shape))
     variants: tuple[Variant, ...] = ("float32", *(v for v in config.variants if v != "float32"))
     return tuple(
         network.model_copy(update={"variant": variant})

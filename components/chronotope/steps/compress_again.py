@@ -109,7 +109,9 @@ def take_over(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, A
     keep_network(run, origin.network.name)
     for name in _WHOLE:
         _linked(origin.run / name, run / name)
-    tuned = next(filter(None, (step_result(origin.run, step) for step in PARAMETERS)), {})
+    tuned: dict[str, Any] = next(
+        filter(None, (step_result(origin.run, step) for step in PARAMETERS)), {}
+    )
     nothing = tuned.get("selected", {"kept": [], "columns": []})
     selected = step_result(origin.run, "select_columns") or nothing
     params = parameters_of(origin.run, settings)
