@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger, task
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.compression.choose import CompressionConfig
+from chronotope.contracts.allowed import AllowedPath
 from chronotope.contracts.workspace import Workspace
 from chronotope.steps import compress_again
 from chronotope.steps.compress_again import Origin, Which
@@ -24,7 +25,7 @@ class CompressSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path = Field(Path(), description="Project root, below which stores lie")
+    root: AllowedPath = Field(Path(), description="Project root, below which stores lie")
     which: Which = Field(
         "champion", description="The champion's network, or that of the latest version"
     )
