@@ -74,7 +74,7 @@ def keep(path: Path, outcomes: Outcomes) -> None:
 def kept(paths: Sequence[Path]) -> Outcomes:
     """Outcomes of several files, one after the other."""
     found = [dict(np.load(path)) for path in paths]
-    joined = {
+    joined: dict[str, Any] = {
         f.name: np.concatenate([np.atleast_1d(each[f.name]) for each in found])
         for f in fields(Outcomes)
         if f.name != "coverage"
