@@ -14,6 +14,9 @@ from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries
 
+LONGEST = 10_000
+"""Events of the longest history it is asked with; the service takes no longer one."""
+
 
 def main(bundle: Path, asked: Path, answered: Path, n_timed: int) -> None:
     """Answer the stored queries and write scores, latencies and the NaNs of abuse."""
@@ -46,9 +49,33 @@ def hostile_queries(queries: Queries) -> list[Queries]:
     far_future = replace(queries, request_s=np.full_like(queries.request_s, 2**40))
     same_instant = replace(queries, occurred_s=np.full_like(queries.occurred_s, 1))
     repeated = replace(queries, item_idx=np.ones_like(queries.item_idx))
-    endless = {name: np.full_like(of, np.inf) for name, of in queries.context.items()}
-    odd = replace(queries, context=endless)
-    return [stranger, before_the_past, far_future, same_instant, repeated, odd]
+    odd, unknown = (
+        replace(queries, context={n: np.full_like(of, told) for n, of in queries.context.items()})
+        for told in (np.inf, np.nan)
+    )
+    return [
+        stranger,
+        before_the_past,
+        far_future,
+        same_instant,
+        repeated,
+        odd,
+        unknown,
+        _without_end(queries),
+    ]
+
+
+def _without_end(queries: Queries) -> Queries:
+    """One user whose history has ``LONGEST`` events, the same ones over and over."""
+    one = queries.take(slice(0, 1))
+    rounds = -(-LONGEST // one.item_idx.shape[1])
+    return replace(
+        one,
+        item_idx=np.tile(one.item_idx, rounds)[:, -LONGEST:],
+        occurred_s=np.tile(one.occurred_s, rounds)[:, -LONGEST:],
+        utc_offset_min=np.tile(one.utc_offset_min, rounds)[:, -LONGEST:],
+        place_idx=np.tile(one.place_idx, rounds)[:, -LONGEST:],
+    )
 
 
 def _latencies_ms(model: Recommender, queries: Queries, n: int) -> list[float]:
