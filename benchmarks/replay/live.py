@@ -59,6 +59,10 @@ class Live:
                 raise ChronotopeError("The service did not swap", received=now, way_out=version)
             time.sleep(_POLL_S)
 
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
     def _exchange(self, path: str, told: str) -> tuple[int, bytes]:
         self._connection.request("POST", path, told, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
@@ -81,4 +85,8 @@ def serving(dataset: str, root: Path) -> Iterator[Live]:
     with Programs(logs=root / "logs", env=os.environ) as programs:
         programs.start(part)
         programs.wait_for(part.name)
-        yield Live(port)
+        live = Live(port)
+        try:
+            yield live
+        finally:
+            live.close()

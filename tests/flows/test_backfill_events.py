@@ -22,7 +22,7 @@ from flows import backfill_events as module
 from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
 from tests.models.recommender_suite import sample_catalog, sample_log
-from tests.steps.hand_made import MODEL, write_batch_graph
+from tests.steps.hand_made import MODEL, write_graph
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -72,7 +72,7 @@ def root(untouched: Path, tmp_path: Path) -> Path:
 def crown(root: Path) -> None:
     bundle, store = root / "bundle", open_store(Workspace(root).mlruns)
     bundle.mkdir()
-    write_batch_graph(bundle / MODEL)
+    write_graph(bundle / MODEL)
     about = {"name": "hand", "dataset": "city", "data_version": "1", "history_len": 8}
     write_bundle(bundle, sample_catalog(), trained_until_s=TRAINED_UNTIL_S, **about)
     with store.run("city", "hand") as tracker:

@@ -18,7 +18,7 @@ from chronotope.steps.run_folder import kept_settings
 from flows import compress_model as module
 from flows import without_heartbeat
 from flows.compress_model import CompressSettings, compress_model
-from tests.flows.feedback_town import Town
+from tests.flows.feedback_town import TINY, Town
 from tests.flows.test_train_model import written
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 def town(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Town:
     """A town with a champion, whatever the gate says of it."""
     town = Town(tmp_path_factory.mktemp("town")).settle()
-    promoted = town.train()["promoted"]
+    distilled = {**TINY["compression"], "student": True}
+    promoted = town.train(compression=distilled)["promoted"]
     if not promoted["promoted"]:
         promote_by_hand(town.root, "town", promoted["version"], "the test needs one")
     return town

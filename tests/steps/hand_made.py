@@ -22,26 +22,6 @@ DAY = 86_400
 LAST_S = 1_600_000_000
 
 
-def write_batch_graph(path: Path) -> None:
-    """As ``write_graph``, but an answer for each query of a batch."""
-    write_graph(path)
-    model = onnx.load(path)
-    told, (node, *others) = model.graph.input[4].name, model.graph.node
-    zero = numpy_helper.from_array(np.array(0, np.int64), "zero")
-    axis = numpy_helper.from_array(np.array([1], np.int64), "axis")
-    model.graph.initializer.extend([zero, axis])
-    nodes = [
-        helper.make_node("Mul", [told, "zero"], ["none"]),
-        helper.make_node("Cast", ["none"], ["none_real"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["none_real", "axis"], ["column"]),
-        helper.make_node("Add", ["column", node.input[0]], [node.output[0]]),
-    ]
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *others])
-    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "B"
-    onnx.save(model, path)
-
-
 def write_graph(path: Path) -> None:
     """The inputs of a recommender; the outputs do not depend on them, one row a query."""
     whole, real = TensorProto.INT64, TensorProto.FLOAT
