@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from chronotope.artifact.bundle import INDEX, MODEL, Manifest, read_manifest
+from chronotope.artifact.bundle import INDEX, Manifest, read_manifest
 from chronotope.artifact.item_index import Extra, Found, ItemIndex
-from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
+from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender, open_session
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.eventlog import Catalog, EventLog, Float32
 from chronotope.contracts.queries import Queries
@@ -70,12 +70,7 @@ class IndexedRecommender:
                 received=folder,
                 way_out="Open it with OnnxRecommender",
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(folder, n_threads=n_threads)
         return cls(session, ItemIndex.load(folder / INDEX), manifest)
 
     @property

@@ -39,13 +39,7 @@ class OnnxRecommender:
     def load(cls, folder: Path, *, n_threads: int = 1) -> Self:
         """Open a bundle after verifying its digests."""
         manifest = read_manifest(folder)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
-        )
-        return cls(session, manifest)
+        return cls(open_session(folder, n_threads=n_threads), manifest)
 
     @property
     def name(self) -> str:
@@ -87,6 +81,16 @@ class OnnxRecommender:
         }
         columns = self.manifest.context
         return plain | ({"context": _side_by_side(queries, columns)} if columns else {})
+
+
+def open_session(folder: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
+    """The graph of a bundle, on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _right_aligned(column: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.int64]:

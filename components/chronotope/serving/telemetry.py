@@ -58,6 +58,19 @@ class Telemetry:
             ("result",),
             registry=own,
         )
+        self.store_failures = Counter(
+            "chronotope_store_failures", "Times the shared store did not answer", registry=own
+        )
+        self.version = Gauge(
+            "chronotope_champion",
+            "The champion that answers",
+            ("version",),
+            registry=own,
+            multiprocess_mode="mostrecent",
+        )
+        self._of_experiments(own)
+
+    def _of_experiments(self, own: CollectorRegistry) -> None:
         self.arm_answers = Counter(
             "chronotope_arm_answers",
             "Answers to users of an arm; fell_back: the champion stood in for its model",
@@ -76,16 +89,6 @@ class Telemetry:
             "Answers of shadows: done, failed, dropped where too many waited",
             ("arm", "result"),
             registry=own,
-        )
-        self.store_failures = Counter(
-            "chronotope_store_failures", "Times the shared store did not answer", registry=own
-        )
-        self.version = Gauge(
-            "chronotope_champion",
-            "The champion that answers",
-            ("version",),
-            registry=own,
-            multiprocess_mode="mostrecent",
         )
 
     def cache(self, name: str) -> Callable[[bool], None]:

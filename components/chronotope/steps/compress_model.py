@@ -76,17 +76,12 @@ def compress_model(
         refused = "; ".join(disagreements(alike, settings.bless))
         return Quality(float(ndcg), float(acc), refused)
 
-    about = {
-        "name": model.name,
-        "dataset": run.parent.name,
-        "data_version": data_version,
-        "context": model.model.context,
-        "trained_until_s": int(known.occurred_s.max()),
-    }
     lately = _Lately(model, known, catalog)
     config = settings.compression
     shop = Workshop(
-        Source(model.net, model.priors, catalog, about),
+        Source(
+            model.net, model.priors, catalog, _about(model, known, run.parent.name, data_version)
+        ),
         Teaching(lately.fine_tune, lately.examples),
         quality,
         queries,
@@ -101,6 +96,19 @@ def compress_model(
         result = compress(shop, recipes, config)
     told = {"holds": result.holds, "reason": result.reason}
     return {"bundle": str(result.chosen.folder), "candidates": result.rows(), **told}
+
+
+def _about(
+    model: ChronotopeRecommender, known: EventLog, dataset: str, data_version: str
+) -> dict[str, Any]:
+    """What a bundle says of itself."""
+    return {
+        "name": model.name,
+        "dataset": dataset,
+        "data_version": data_version,
+        "context": model.model.context,
+        "trained_until_s": int(known.occurred_s.max()),
+    }
 
 
 class _Lately:
