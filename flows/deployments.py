@@ -65,50 +65,60 @@ def deployments(
         ingestion: Defaults of where data are.
         scheduled: Whether the schedules are active; paused ones can be switched on in the UI.
     """
-    given = {"dataset": dataset, "ingestion": ingestion.model_dump(mode="json")}
-    trains = {"settings": training.model_dump(mode="json"), **given}
-    takes = {"dataset": dataset, "settings": given["ingestion"]}
-    learns = {"feedback": FeedbackConfig().model_dump(mode="json"), **given}
-    watches = {"monitoring": MonitorConfig().model_dump(mode="json"), **given}
-    champion = ChampionSettings(root=ingestion.root).model_dump(mode="json")
+    forms = _forms(dataset, name, training, ingestion)
     common: dict[str, Any] = {
         "name": name,
         "tags": ["chronotope", name],
         "concurrency_limit": ONE_AT_A_TIME,
         "entrypoint_type": EntrypointType.MODULE_PATH,
     }
-    by_hand = {"dataset": name, "settings": champion}
-    again = CompressSettings(root=ingestion.root, objective=training.compression)
-    compresses = {"dataset": name, "settings": again.model_dump(mode="json")}
     return [
-        _deployed(ingest_events, parameters=takes, description=_INGEST, **common),
+        _deployed(ingest_events, parameters=forms["takes"], description=_INGEST, **common),
         _deployed(
             train_model,
-            parameters=trains,
+            parameters=forms["trains"],
             description=_TRAIN,
             schedules=[Cron(WEEKLY, timezone="UTC", slug="weekly", active=scheduled)],
             **common,
         ),
         _deployed(
             collect_feedback,
-            parameters=learns,
+            parameters=forms["learns"],
             description=_FEEDBACK,
             schedules=[Cron(NIGHTLY, timezone="UTC", slug="nightly", active=scheduled)],
-            triggers=_triggers(name, learns),
+            triggers=_triggers(name, forms["learns"]),
             **common,
         ),
         _deployed(
             monitor_drift,
-            parameters=watches,
+            parameters=forms["watches"],
             description=_MONITOR,
             schedules=[Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
             **common,
         ),
-        _deployed(compress_model, parameters=compresses, description=_COMPRESS, **common),
-        _deployed(backfill_events, parameters=given, description=_BACKFILL, **common),
-        _deployed(promote_model, parameters=by_hand, description=_PROMOTE, **common),
-        _deployed(roll_back_model, parameters=by_hand, description=_ROLL_BACK, **common),
+        _deployed(compress_model, parameters=forms["compresses"], description=_COMPRESS, **common),
+        _deployed(backfill_events, parameters=forms["replays"], description=_BACKFILL, **common),
+        _deployed(promote_model, parameters=forms["by_hand"], description=_PROMOTE, **common),
+        _deployed(roll_back_model, parameters=forms["by_hand"], description=_ROLL_BACK, **common),
     ]
+
+
+def _forms(
+    dataset: str, name: str, training: TrainSettings, ingestion: IngestSettings
+) -> dict[str, dict[str, Any]]:
+    """What the forms of the flows are filled with."""
+    given = {"dataset": dataset, "ingestion": ingestion.model_dump(mode="json")}
+    again = CompressSettings(root=ingestion.root, objective=training.compression)
+    champion = ChampionSettings(root=ingestion.root)
+    return {
+        "takes": {"dataset": dataset, "settings": given["ingestion"]},
+        "trains": {"settings": training.model_dump(mode="json"), **given},
+        "learns": {"feedback": FeedbackConfig().model_dump(mode="json"), **given},
+        "watches": {"monitoring": MonitorConfig().model_dump(mode="json"), **given},
+        "replays": given,
+        "compresses": {"dataset": name, "settings": again.model_dump(mode="json")},
+        "by_hand": {"dataset": name, "settings": champion.model_dump(mode="json")},
+    }
 
 
 def _deployed(flow: Flow[..., Any], **told: Any) -> RunnerDeployment:
