@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -167,18 +168,24 @@ def kept(path: Path | None) -> list[Row]:
 
 
 def leads(work: Path) -> list[str]:
-    """Our default model against each library's, paired over the targets of the latest runs."""
-    ranks = {name: work / name / RANKS for name in ROSTER}
-    if not ranks[OURS].is_file():
-        return []
-    ours, lines = np.load(ranks[OURS]), []
-    for name, path in ranks.items():
-        if ROSTER[name].env == OWN or not path.is_file() or len(np.load(path)) != len(ours):
-            continue
-        found = ranking.lead(ours, np.load(path))
-        span = f"{found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
-        lines.append(f"{OURS} - {name}: NDCG@10 {span}, p {found.p_value:.3f}")
-    return lines
+    """Our models against each library's, paired over the targets of the latest runs."""
+    found = {name: work / name / RANKS for name in ROSTER}
+    ranks = {name: np.load(path) for name, path in found.items() if path.is_file()}
+    return [
+        _lead(our, ranks[our], name, theirs)
+        for our in ranks
+        if our.startswith(OURS)
+        for name, theirs in ranks.items()
+        if ROSTER[name].env != OWN and len(theirs) == len(ranks[our])
+    ]
+
+
+def _lead(
+    our: str, ours: npt.NDArray[np.floating], name: str, theirs: npt.NDArray[np.floating]
+) -> str:
+    found = ranking.lead(ours, theirs)
+    span = f"{found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    return f"{our} - {name}: NDCG@10 {span}, p {found.p_value:.3f}"
 
 
 def table(rows: Sequence[Row], dataset: str, protocol: str) -> Table:

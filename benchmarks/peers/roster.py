@@ -94,8 +94,24 @@ ROSTER: Final[dict[str, Entry]] = {
     "rectools_sasrec_256": Entry("rectools", "sasrec", {"batch_size": 16}, _SAMPLED),
     "rectools_bert4rec": Entry("rectools", "bert4rec", _RECTOOLS_64, _SAMPLED),
     "chronotope": Entry(OWN, "chronotope"),
+    "chronotope_short": Entry(
+        OWN,
+        "chronotope",
+        {"training": {"max_epochs": 3}},
+        {"training": {"max_epochs": 3, "full_softmax_items": LARGE_CATALOGUE}},
+    ),
     "chronotope_transformer": Entry(
         OWN, "chronotope", {"backbone": "transformer", "d_model": 64, "backbone_len": 100}
+    ),
+    "chronotope_transformer_short": Entry(
+        OWN,
+        "chronotope",
+        {
+            "backbone": "transformer",
+            "d_model": 64,
+            "backbone_len": 100,
+            "training": {"max_epochs": 4},
+        },
     ),
     **{
         family: Entry(OWN, "chronotope", {**_ALONE, "backbone": family})
