@@ -181,7 +181,7 @@ def leads(work: Path) -> list[str]:
 
 
 def _lead(
-    our: str, ours: npt.NDArray[np.floating], name: str, theirs: npt.NDArray[np.floating]
+    our: str, ours: npt.NDArray[np.float64], name: str, theirs: npt.NDArray[np.float64]
 ) -> str:
     found = ranking.lead(ours, theirs)
     span = f"{found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
