@@ -6,9 +6,11 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.blocks.system import Secret
 
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
+from chronotope.datasets.spec import DatasetSpec
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.take import Intake, take_in
 from chronotope.feedback.weigh import begin, give_up, settle, weigh
@@ -39,9 +41,9 @@ def collect_feedback(
 ) -> dict[str, Any]:
     """Take in new interactions, decide whether they are worth a training, retrain, promote.
 
-    Interactions come from the service's log and from ``*.jsonl`` files dropped into
-    ``data/inbox/<dataset>``. Running it twice changes nothing; a run that was killed goes on
-    after its last finished step.
+    Interactions come from the service's log, from ``*.jsonl`` files dropped into
+    ``data/inbox/<dataset>``, and from the table that the dataset names. Running it twice
+    changes nothing; a run that was killed goes on after its last finished step.
 
     Args:
         dataset: Name of a file in conf/datasets, or the path of such a YAML file.
@@ -117,7 +119,8 @@ def take_new(dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings) 
     """
     spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
     workspace = Workspace(ingestion.root)
-    found = take_in(Intake(spec, workspace, ingestion.suites, feedback))
+    url = _address(spec)
+    found = take_in(Intake(spec, workspace, ingestion.suites, feedback, url))
     lake = Lake(workspace.lake(spec.name))
     version = lake.version("events") if lake.exists("events") else None
     counts = {**asdict(found), "reasons": dict(found.reasons)}
@@ -208,6 +211,13 @@ def decision_of(decision: dict[str, Any]) -> str:
     mode = f" ({decision['mode']})" if decision["mode"] else ""
     reasons = "\n".join(f"- {reason}" for reason in decision["reasons"])
     return f"**Decision: {decision['action']}{mode}.**\n\n{reasons}"
+
+
+def _address(spec: DatasetSpec) -> str | None:
+    """What the Secret block of the dataset's table holds; None if it names none."""
+    if spec.feedback is None or spec.feedback.block is None:
+        return None
+    return str(Secret.load(spec.feedback.block).get())  # type: ignore[union-attr]
 
 
 def _taken_over(plan: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:

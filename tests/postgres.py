@@ -28,7 +28,7 @@ class Postgres:
 
     def url(self, database: str, scheme: str = "postgresql") -> str:
         """Address of a database, created when new."""
-        with self._connected("postgres") as connection:
+        with self.connected("postgres") as connection:
             known = connection.execute("SELECT datname FROM pg_database").fetchall()
             if (database,) not in known:
                 connection.execute(f'CREATE DATABASE "{database}"')
@@ -36,10 +36,11 @@ class Postgres:
 
     def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
         """What a query finds."""
-        with self._connected(database) as connection:
+        with self.connected(database) as connection:
             return list(connection.execute(query).fetchall())
 
-    def _connected(self, database: str) -> Any:
+    def connected(self, database: str) -> Any:
+        """A connection to a database, to be used in a ``with``."""
         import psycopg
 
         where = {"host": "127.0.0.1", "port": self.port, "dbname": database}

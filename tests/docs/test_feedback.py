@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+import yaml
 from typer.main import get_command
 
 from chronotope.cli.main import app
@@ -24,6 +25,13 @@ def block(language: str) -> str:
 def test_the_example_is_an_event() -> None:
     (row,) = as_batch([json.loads(block("json"))], spec()).rows.to_pylist()
     assert (row["user_id"], row["item_id"], row["place_id"]) == ("7", "flat white", "north")
+
+
+def test_the_table_is_understood() -> None:
+    feed = spec(feedback=yaml.safe_load(block("yaml"))["feedback"]).feedback
+    assert feed is not None
+    assert f"newest {feed.reread_rows:,} rows" in DOC
+    assert f"at most {FeedbackConfig().delivery_rows:,} rows" in DOC
 
 
 def test_the_commands_are_understood() -> None:

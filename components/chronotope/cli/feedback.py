@@ -28,8 +28,8 @@ def feedback(
 ) -> None:
     """Take in new interactions, decide, retrain, and promote what is better.
 
-    They come from the service's log and from data/inbox/DATASET/*.jsonl. Running it again is
-    safe; a run that was killed goes on.
+    They come from the service's log, from data/inbox/DATASET/*.jsonl, and from the table that
+    the dataset names. Running it again is safe; a run that was killed goes on.
     """
     with command(f"Collecting the feedback of {dataset}") as console, ExitStack() as stack:
         name = load_spec(dataset).name

@@ -74,5 +74,13 @@ _SHORT: Final = 4
 
 
 def _named(variable: str) -> str:
-    url = os.environ.get(variable, "")
+    return driven(os.environ.get(variable, ""))
+
+
+def driven(url: str) -> str:
+    """An address for SQLAlchemy: Postgres by the driver that is installed with us.
+
+    >>> driven("postgresql://db/shop")
+    'postgresql+psycopg://db/shop'
+    """
     return _DRIVER + url.removeprefix(_PLAIN) if url.startswith(_PLAIN) else url

@@ -1,16 +1,22 @@
-"""Stream the rows of a SQL query as they are, under their source names."""
+"""Read the rows of a SQL query as they are, under their source names."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from chronotope.contracts.errors import SourceError
+from chronotope.contracts.stores import driven, hidden
 from chronotope.datasets.files import check_columns
-from chronotope.datasets.spec import TableSpec
+from chronotope.datasets.spec import FeedSpec, TableSpec
+
+_UNTYPED: Final = sa.types.NullType()
+_VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 def stream_query(table: TableSpec, *, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -20,29 +26,67 @@ def stream_query(table: TableSpec, *, batch_rows: int) -> Iterator[pa.RecordBatc
         SourceError: The database cannot be reached or refuses the query.
         SchemaError: The query does not return the needed columns.
     """
-    try:
-        with _connected(table.url or "", batch_rows) as connection:
-            result = connection.execute(sa.text(table.query or ""))
-            check_columns(table, list(result.keys()), "the query")
-            for rows in result.columns(*table.needed).partitions(batch_rows):
-                yield _batch(table.needed, rows)
-    except (SQLAlchemyError, ImportError) as error:
-        raise SourceError(
-            "The database refused",
-            received=error,
-            way_out="Check url and query in the dataset's YAML, and that its driver is installed",
-        ) from error
+    with _connected(table.url or "") as connection:
+        streamed = connection.execution_options(yield_per=batch_rows)
+        result = streamed.execute(sa.text(table.query or ""))
+        check_columns(table, list(result.keys()), "the query")
+        for rows in result.columns(*table.needed).partitions(batch_rows):
+            yield _batch(table.needed, rows)
+
+
+def rows_from(
+    feed: FeedSpec, url: str, since: int | float | str | None, limit: int
+) -> pa.RecordBatch | None:
+    """Rows whose growing column is not below a value, in its order; None if there are none.
+
+    Args:
+        feed: Query, columns, and the column that grows.
+        url: Address of the database; $VARIABLES are expanded.
+        since: Value as ``feedback.table`` keeps it; None reads from the beginning.
+        limit: Most rows.
+
+    Raises:
+        SourceError: The database cannot be reached, refuses the query or finds no such column.
+    """
+    asked = sa.text(feed.query or "").columns(*map(sa.column, feed.needed)).subquery("feed")
+    grows = asked.c[feed.after]
+    # No type is told, so that the database compares by the column's own.
+    bound = grows.is_not(None) if since is None else grows >= sa.bindparam(None, since, _UNTYPED)
+    with _connected(url) as connection:
+        wanted = sa.select(asked).where(bound).order_by(grows).limit(limit)
+        rows = connection.execute(wanted).fetchall()
+    return _batch(feed.needed, rows) if rows else None
 
 
 @contextmanager
-def _connected(url: str, batch_rows: int) -> Iterator[sa.Connection]:
-    engine = sa.create_engine(os.path.expandvars(url))
-    _require_sqlite_file(engine.url)
+def _connected(url: str) -> Iterator[sa.Connection]:
+    """A connection; what the database refuses is told without its password."""
+    address = driven(_expanded(url))
     try:
-        with engine.connect().execution_options(yield_per=batch_rows) as connection:
-            yield connection
-    finally:
-        engine.dispose()
+        engine = sa.create_engine(address)
+        _require_sqlite_file(engine.url)
+        try:
+            with engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        raise SourceError(
+            "The database refused",
+            received=hidden(str(error), address),
+            way_out="Check url and query in the dataset's YAML, and that its driver is installed",
+        ) from None  # what lies below may tell the password
+
+
+def _expanded(url: str) -> str:
+    missing = [a or b for a, b in _VARIABLE.findall(url) if (a or b) not in os.environ]
+    if missing:
+        raise SourceError(
+            "The address of the database stands in a variable that is not set",
+            received=", ".join(missing),
+            way_out="Set it in the environment of whoever runs this",
+        )
+    return os.path.expandvars(url)
 
 
 def _require_sqlite_file(url: sa.URL) -> None:

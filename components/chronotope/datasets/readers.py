@@ -10,11 +10,11 @@ from chronotope.contracts.errors import SourceError
 from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import INSTANT, ITEMS, SURROUNDINGS, USERS
 from chronotope.datasets.city import city_items
-from chronotope.datasets.databases import stream_query
+from chronotope.datasets.databases import rows_from, stream_query
 from chronotope.datasets.files import stream_file
 from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.simulation import simulate_events
-from chronotope.datasets.spec import DatasetSpec, Format, TableSpec
+from chronotope.datasets.spec import DatasetSpec, FeedSpec, Format, TableSpec
 
 _JOINED_BY = ", "
 
@@ -94,6 +94,27 @@ def read_surroundings(spec: DatasetSpec) -> pa.Table:
     fields = [*SURROUNDINGS, *(pa.field(name, pa.float64()) for name in table.context)]
     columns = [ids, instants, until.cast(INSTANT), numbers[c.PLACE_ID], *readings]
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def read_feed(
+    feed: FeedSpec, url: str, *, since: int | float | str | None, limit: int
+) -> tuple[list[object], pa.Table]:
+    """What was appended to a table: values of the growing column, rows under contract names.
+
+    Args:
+        feed: The table.
+        url: Address of its database.
+        since: Rows from this value of the growing column on; None for all.
+        limit: Most rows.
+
+    Raises:
+        SourceError: The database cannot be reached, refuses the query or finds no such column.
+    """
+    found = rows_from(feed, url, since, limit)
+    if found is None:
+        return [], pa.table({})
+    raw = pa.Table.from_batches([found])
+    return raw[feed.after].to_pylist(), _mapped(feed, raw)
 
 
 def _raw_events(spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
+from chronotope.contracts.stores import masked
 from chronotope.datasets.city import IS_ANOMALY, CityConfig
 from chronotope.spacetime.clock import zone
 
@@ -126,6 +127,42 @@ class SurroundingsSpec(TableSpec):
         return self
 
 
+class FeedSpec(TableSpec):
+    """A table that interactions are appended to, read on from where the last run stopped."""
+
+    format: Format = Field(default=Format.SQL, description="sql: nothing else can be read on")
+    after: str = Field(
+        min_length=1,
+        description="Source column that only grows and is never null: an id, or when the row came",
+    )
+    reread_rows: int = Field(
+        default=1_000,
+        ge=1,
+        le=100_000,
+        description="Newest rows looked at again, for a transaction that committed late",
+    )
+    block: str | None = Field(
+        default=None, description="Prefect Secret block with the address, instead of url"
+    )
+    time: TimeSpec = Field(default=TimeSpec(), description="How the table's times read")
+
+    @model_validator(mode="after")
+    def _located(self) -> Self:
+        if self.format is not Format.SQL or self.query is None:
+            raise ValueError("format must be sql, with a query")
+        if (self.url is None) == (self.block is None):
+            raise ValueError("give exactly one of url and block")
+        if self.url is not None and masked(self.url) != self.url:
+            raise ValueError("url holds a password: write $VARIABLE, or name a block")
+        return self
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Source columns to read, each once; the one that grows is the last."""
+        others = [name for name in super().needed if name != self.after]
+        return (*others, self.after)
+
+
 class DatasetSpec(Frozen):
     """A dataset: what conf/datasets/NAME.yaml holds."""
 
@@ -141,6 +178,9 @@ class DatasetSpec(Frozen):
     )
     items: TableSpec | None = Field(default=None, description="The catalogue, if there is one")
     users: TableSpec | None = Field(default=None, description="User attributes, if there are any")
+    feedback: FeedSpec | None = Field(
+        default=None, description="Where new interactions are appended, besides log and inbox"
+    )
     surroundings: SurroundingsSpec | None = Field(
         default=None, description="Readings by time and, perhaps, place: weather, promotions"
     )
@@ -182,6 +222,7 @@ class DatasetSpec(Frozen):
             *_table_problems("events", self.events, EVENTS.names, _NEEDED_EVENTS),
             *_table_problems("items", self.items, ITEMS.names, (c.ITEM_ID,)),
             *_table_problems("users", self.users, USERS.names, (c.USER_ID,)),
+            *_table_problems("feedback", self.feedback, EVENTS.names, _NEEDED_EVENTS),
         ]
         if (self.events is None) == (self.city is None):
             problems.append("give exactly one of events and city")
@@ -194,6 +235,8 @@ class DatasetSpec(Frozen):
             for name in self.known_before
             if name not in told
         ]
+        extra = [*self.feedback.context, *self.feedback.attributes] if self.feedback else []
+        problems += [f"feedback: the events have no {n!r}" for n in extra if n not in known]
         known += list(self.items.attributes) if self.items else []
         problems += [
             f"surroundings: {name!r} is the name of another column"

@@ -25,16 +25,20 @@ UNREADABLE: Final = "unreadable"
 NO_OBJECT: Final = "it is no JSON object of plain values"
 
 _CONTEXT: Final = "context"
+_ISO_8601: Final = TimeSpec()
 _PLAIN: Final = (str, int, float)
 
 
-def as_batch(payloads: Sequence[object], spec: DatasetSpec) -> IngestBatch:
+def as_batch(
+    payloads: Sequence[object], spec: DatasetSpec, time: TimeSpec = _ISO_8601
+) -> IngestBatch:
     """Read payloads as events of a dataset; what is none is refused with its reasons.
 
     Args:
-        payloads: Objects whose keys are contract columns and ``context``; times are
-            ISO 8601, UTC without an offset. Anything else is refused.
+        payloads: Objects whose keys are contract columns and ``context``; anything else
+            is refused.
         spec: The dataset: identity, default event type, context, whose clock.
+        time: How times read; by default ISO 8601, UTC without an offset.
     """
     names = [name for name in EVENTS.names if name != c.EVENT_ID]
     more = (*spec.context_columns, *spec.attribute_columns)
@@ -44,7 +48,7 @@ def as_batch(payloads: Sequence[object], spec: DatasetSpec) -> IngestBatch:
         columns[c.PLACE_ID] = pc.coalesce(columns[c.PLACE_ID], columns[c.ITEM_ID])
     broken = [None if of else _told(given) for of, given in zip(sound, payloads, strict=True)]
     raw = pa.table({**columns, UNREADABLE: pa.array(broken, pa.string())})
-    done = normalise(spec.model_copy(update={"time": TimeSpec()}), raw)
+    done = normalise(spec.model_copy(update={"time": time}), raw)
     refused = _renamed(done.refused, np.array([not of for of in sound], dtype=np.bool_))
     return IngestBatch(raw, done.rows, done.kept, refused)
 

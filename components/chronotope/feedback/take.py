@@ -13,10 +13,11 @@ import pyarrow as pa
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.normalise import REFUSED
-from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.spec import DatasetSpec, TimeSpec
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.flood import without_flood
 from chronotope.feedback.rows import as_batch
+from chronotope.feedback.table import TABLE, table_deliveries
 from chronotope.feedback.watermark import (
     Watermark,
     new_files,
@@ -31,6 +32,9 @@ from chronotope.steps.delivery_check import delivery_check
 
 LOG: Final = "interactions"
 """Source of what comes from the service's log, as the quarantine names it."""
+
+Delivery = tuple[str, str, Sequence[object], Watermark]
+"""Source, run, payloads, and the watermark once they are safe."""
 
 
 @dataclass(slots=True)
@@ -73,12 +77,14 @@ class Intake:
         workspace: Its folders.
         suites: Folder of the validation suites.
         config: Guards and sizes.
+        url: Address of the dataset's table of interactions, if its YAML names a block.
     """
 
     spec: DatasetSpec
     workspace: Workspace
     suites: Path
     config: FeedbackConfig
+    url: str | None = field(default=None, repr=False)  # it may hold a password
 
     @property
     def mark_path(self) -> Path:
@@ -102,7 +108,7 @@ def inbox(workspace: Workspace, dataset: str) -> Path:
 
 
 def take_in(intake: Intake) -> Taken:
-    """Read all that is new, from the log and the inbox, and write it to lake or quarantine.
+    """Read all that is new, from log, inbox and table, and write it to lake or quarantine.
 
     Killed anywhere, the next call takes the same deliveries up again under the same names:
     no event is lost, and none is counted or quarantined twice.
@@ -118,9 +124,17 @@ def take_in(intake: Intake) -> Taken:
     return taken
 
 
-def _deliveries(intake: Intake) -> Iterator[tuple[str, str, Sequence[object], Watermark]]:
-    """Source, run, payloads, and the watermark once they are safe."""
+def _deliveries(intake: Intake) -> Iterator[Delivery]:
     yield from _from_log(intake)
+    yield from _from_inbox(intake)
+    feed, path = intake.spec.feedback, intake.mark_path
+    if feed is not None:
+        url, most = intake.url or feed.url or "", intake.config.delivery_rows
+        for digest, payloads, after in table_deliveries(feed, url, path, most):
+            yield TABLE, f"{intake.spec.name}-table-{digest}", payloads, after
+
+
+def _from_inbox(intake: Intake) -> Iterator[Delivery]:
     mark, name = read_watermark(intake.mark_path), intake.spec.name
     for file, digest in new_files(intake.inbox, mark).items():
         payloads = read_lines(intake.inbox / file)
@@ -128,7 +142,7 @@ def _deliveries(intake: Intake) -> Iterator[tuple[str, str, Sequence[object], Wa
         yield f"inbox/{file}", f"{name}-inbox-{digest}", payloads, mark
 
 
-def _from_log(intake: Intake) -> Iterator[tuple[str, str, Sequence[object], Watermark]]:
+def _from_log(intake: Intake) -> Iterator[Delivery]:
     path = intake.workspace.interactions(intake.spec.name)
     if not path.exists():
         return
@@ -165,15 +179,16 @@ def _deliver(
         check = delivery_check(lake, intake.suites)
         return ingest(batches, check=check, lake=lake, run_id=run_id, source=source)
 
+    def guarded(chunk: Sequence[object]) -> IngestBatch:
+        feed = intake.spec.feedback
+        time = feed.time if feed is not None and source == TABLE else TimeSpec()
+        return without_flood(as_batch(chunk, intake.spec, time), intake.config)
+
     try:
-        return write(_guarded(intake, chunk) for chunk in chunks)
+        return write(guarded(chunk) for chunk in chunks)
     except ValidationFailed as error:
         why = str(error)
-        return write(_refused(_guarded(intake, chunk), why) for chunk in chunks)
-
-
-def _guarded(intake: Intake, payloads: Sequence[object]) -> IngestBatch:
-    return without_flood(as_batch(payloads, intake.spec), intake.config)
+        return write(_refused(guarded(chunk), why) for chunk in chunks)
 
 
 def _refused(batch: IngestBatch, why: str) -> IngestBatch:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chronotope.contracts.errors import StoreError
+
+
+class TableMark(BaseModel):
+    """How far a table has been read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    since: int | float | str | None = Field(
+        None, description="Value of the growing column from which rows are looked at again"
+    )
+    seen: tuple[str, ...] = Field((), description="Digests of the rows taken in from there on")
 
 
 class Watermark(BaseModel):
@@ -22,6 +34,7 @@ class Watermark(BaseModel):
     files: dict[str, str] = Field(
         default_factory=dict, description="Digest of each file of the inbox as it was taken in"
     )
+    table: TableMark = Field(TableMark(), description="How far the dataset's table was read")
     learned_version: int | None = Field(
         None,
         description="Version of the events that the last finished retraining weighed: its "
@@ -53,10 +66,15 @@ def read_watermark(path: Path) -> Watermark:
 
 def write_watermark(path: Path, mark: Watermark) -> None:
     """Keep a watermark, whole or not at all, on the disk when this returns."""
+    write_safely(path, [mark.model_dump_json(indent=2)])
+
+
+def write_safely(path: Path, lines: Iterable[str]) -> None:
+    """Write a file whole or not at all; it is on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     with draft.open("w", encoding="utf-8") as file:
-        file.write(mark.model_dump_json(indent=2) + "\n")
+        file.writelines(f"{line}\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
@@ -64,7 +82,7 @@ def write_watermark(path: Path, mark: Watermark) -> None:
 
 def new_files(folder: Path, mark: Watermark) -> dict[str, str]:
     """Digest of each ``*.jsonl`` that is new or has changed, by name, sorted."""
-    found = {path.name: _digest(path) for path in sorted(folder.glob("*.jsonl"))}
+    found = {path.name: digest_of(path) for path in sorted(folder.glob("*.jsonl"))}
     return {name: digest for name, digest in found.items() if mark.files.get(name) != digest}
 
 
@@ -84,6 +102,7 @@ def _parsed(line: str) -> object:
         return line
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """Short digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
