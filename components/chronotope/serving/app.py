@@ -1,21 +1,20 @@
 """The application: which address does what."""
 
-import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import Body, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, TypeAdapter
 
-from chronotope.contracts.errors import StoreError
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Interaction, InteractionLog
 from chronotope.serving.arms import Arms
 from chronotope.serving.asking import Asking
+from chronotope.serving.computing import Computing
 from chronotope.serving.directory import directory_page
 from chronotope.serving.guard import Guard
 from chronotope.serving.impressions import ImpressionWriter
@@ -46,8 +45,6 @@ from chronotope.steps.champion import (
     version_of,
 )
 from chronotope.steps.experiment import remember
-
-R = TypeVar("R")
 
 
 class Service:
@@ -92,18 +89,20 @@ class Service:
             self.shown if settings.log_answers else None,
             self.shared,
         )
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="answer")
+        self.computing = Computing(settings.threads, settings.time_limit_s)
 
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         """Look for champions and log answers while the application runs."""
-        await asyncio.get_running_loop().run_in_executor(self._pool, self.watcher.try_to_look)
+        await self.computing.in_background(self.watcher.try_to_look)
         self.watcher.start()
         self.shown.start()
         self.recommending.shadowing.start()
+        gc.freeze()  # what lies here stays: looking all of it through takes half a second
         yield
+        gc.unfreeze()
         self.watcher.stop()
-        self._pool.shutdown()
+        self.computing.stop()
         self.recommending.shadowing.stop()
         self.shown.stop()
         self.log.close()
@@ -115,22 +114,11 @@ class Service:
         if self.watcher.opened_or_none:  # since the last look
             self.asking.live.forget(self.watcher.opened)
 
-    async def in_time(self, work: Callable[..., R], *given: Any) -> R:
-        """Work in a thread, given up after the time limit.
-
-        Raises:
-            StoreError: It took too long.
-        """
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
-        try:
-            async with asyncio.timeout(self.settings.time_limit_s):
-                return await future
-        except TimeoutError:
-            raise StoreError(
-                "The answer took too long",
-                received=f"more than {self.settings.time_limit_s:g} s",
-                way_out="Ask again; if it stays so, give the service more threads",
-            ) from None
+    async def recommend(self, question: RecommendRequest) -> Recommended:
+        """Which items? Redis, and questions that take longer, are left to a thread."""
+        short = self.shared is None and question.is_short
+        compute = self.computing.at_once if short else self.computing.in_time
+        return await compute(self.recommending.recommend, question)
 
     def keep(self, records: list[Posted]) -> Kept:
         """Log records; they are on the disk, and count, when this returns."""
@@ -172,6 +160,7 @@ def create_app(
         redoc_url=None,
         lifespan=service.running,
         responses=PROBLEMS,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it has its own
     )
     app.state.service = service
     posts = {**_add_answers(app, service), **_add_posts(app, service)}
@@ -190,12 +179,12 @@ def _add_answers(app: FastAPI, service: Service) -> dict[str, Answering]:
     @app.post("/recommend", response_model=Recommended)
     async def recommend(question: RecommendRequest) -> Response:
         """Items for a user, or for a history, at a moment and a place."""
-        return _json(await service.in_time(service.recommending.recommend, question))
+        return _json(await service.recommend(question))
 
     @app.post("/predict", response_model=Predicted)
     async def predict_next(question: PredictRequest) -> Response:
         """What a user does next, when, with intervals, and where."""
-        return _json(await service.in_time(predict, service.asking, dataset, question))
+        return _json(await service.computing.in_time(predict, service.asking, dataset, question))
 
     @app.get("/explain", response_model=Explained)
     async def explain_items(
@@ -206,7 +195,9 @@ def _add_answers(app: FastAPI, service: Service) -> dict[str, Answering]:
     ) -> Response:
         """Why an item has its rank, or why the likeliest are the likeliest."""
         question = Question(user_id=user_id, at=at, k=k)
-        return _json(await service.in_time(explain, service.asking, dataset, question, item_id))
+        return _json(
+            await service.computing.in_time(explain, service.asking, dataset, question, item_id)
+        )
 
     return {
         "/recommend": (TypeAdapter(RecommendRequest), recommend),
@@ -221,7 +212,7 @@ def _add_posts(app: FastAPI, service: Service) -> dict[str, Answering]:
     ) -> Response:
         """Keep events and impressions. Once this answers 200 they are on the disk, each once."""
         many = records if isinstance(records, list) else [records]
-        return _json(await service.in_time(service.keep, many))
+        return _json(await service.computing.in_time(service.keep, many))
 
     return {"/events": (TypeAdapter(Delivery), post_events)}
 

@@ -52,12 +52,12 @@ def choose(
     how: Exploration,
     facts: ItemFacts,
     crowd: Crowd,
-    rng: np.random.Generator,
+    seed: str,
 ) -> Chosen:
     """The best list, or with probability ``how.share`` one that is drawn.
 
     The propensity of an item at a position: ``(1 - e) [it is there in the best list] + e q``,
-    where q is what the drawing gives it.
+    where q is what the drawing gives it. Of equal seeds the draws are equal.
     """
     k, score = question.k, scored.log_probability
     best, notes = scored.best(k), tuple[str, ...]()
@@ -68,7 +68,7 @@ def choose(
     policy = f"diverse {question.diversity:g}" if question.diversity else "greedy"
     if not how.share or not len(best):
         return Chosen(best, np.ones(len(best)), policy, notes=notes)
-    pool = scored.best(max(k, how.pool))
+    pool, rng = scored.best(max(k, how.pool)), np.random.default_rng(list(seed.encode()))
     explored = rng.random() < how.share
     told = score[pool], crowd.counts[pool]
     at = draw(*told, k, how, rng) if explored else _positions(best, pool)

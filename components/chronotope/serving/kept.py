@@ -27,7 +27,8 @@ class KeptAnswers:
     """Looks here first, then into what is shared.
 
     Nothing is ever invalidated: a key holds the version, the data and the latest event of the
-    user, so an answer that one of them has made wrong is not found again, by any worker.
+    user, so an answer that one of them has made wrong is not found again, by any worker. They
+    are kept as bytes: the garbage collector would look objects through again and again.
     """
 
     def __init__(
@@ -46,24 +47,27 @@ class KeptAnswers:
             shared: What other workers keep; None shares nothing.
             count_shared: Called with whether an answer that was not here was there.
         """
-        self._here: LruCache[Key, Recommended] = LruCache(size, count)
+        self._here: LruCache[Key, bytes] = LruCache(size, count)
         self._shared, self._count_shared = shared, count_shared
 
     def get(self, key: Key) -> Recommended | None:
         """The answer, whoever made it."""
-        found = self._here.get(key)
-        if found is None and self._shared is not None:
-            found = _read(self._shared.get(_name(key)))
-            self._count_shared(found is not None)
-            if found is not None:
-                self._here.put(key, found)
+        value = self._here.get(key)
+        if value is not None or self._shared is None:
+            return _read(value)
+        value = self._shared.get(_name(key))
+        found = _read(value)
+        self._count_shared(found is not None)
+        if value is not None and found is not None:
+            self._here.put(key, value)
         return found
 
     def put(self, key: Key, said: Recommended) -> None:
         """Keep an answer, for the other workers as well."""
-        self._here.put(key, said)
+        value = said.model_dump_json().encode()
+        self._here.put(key, value)
         if self._shared is not None:
-            self._shared.put(_name(key), said.model_dump_json().encode())
+            self._shared.put(_name(key), value)
 
 
 def _name(key: Key) -> str:

@@ -110,6 +110,12 @@ class RecommendRequest(Question):
             raise ValueError("within_km needs lat and lon")
         return self
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the answer takes hardly longer than the graph."""
+        n_told = 0 if self.history is None else len(self.history)
+        return self.k <= 100 and not self.diversity and n_told <= 1000
+
     def wish(self) -> Wish:
         """What is asked for."""
         return Wish(

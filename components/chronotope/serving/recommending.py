@@ -4,8 +4,6 @@ from datetime import UTC
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-
 from chronotope.lake import Interaction
 from chronotope.serving.arms import Arms, Placed
 from chronotope.serving.asking import Asked, Asking
@@ -107,8 +105,8 @@ class Recommending:
         logits = self._asking.answer(asked, question).item_scores[0]
         scored = score_items(logits, asked.past, opened.facts, wish)
         words, crowd = opened.champion.vocabulary, opened.crowd(asked.at)
-        rng = np.random.default_rng(list(answer_id.encode()))  # the draw can be made again
-        chosen = choose(scored, question, how, opened.facts, crowd, rng)
+        # the id is the seed, so that the draw can be made again
+        chosen = choose(scored, question, how, opened.facts, crowd, answer_id)
         items = tell_items(chosen.items, scored, asked.past, crowd, words, opened.facts)
         champion, n_history = opened.champion, asked.n_history
         notes = tell_notes(champion, n_history, asked.at, found=bool(items), timed=True)

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,7 +38,7 @@ class Shortcut:
             await self._app(scope, receive, send)
             return
         reads, answers = known
-        body = await Request(scope, receive).body()
+        body = await whole(receive)
         try:
             question = reads.validate_json(body)
         except ValidationError:
@@ -50,6 +49,16 @@ class Shortcut:
         except ChronotopeError as error:
             reply = as_answer(error)
         await reply(scope, receive, send)
+
+
+async def whole(receive: Receive) -> bytes:
+    """A body that has come."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

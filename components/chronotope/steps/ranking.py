@@ -33,11 +33,9 @@ class Scored:
 
     def best(self, k: int) -> Int64:
         """Indices of the k likeliest allowed items; of equals the smaller index first."""
-        candidates = np.flatnonzero(self.allowed)
-        scores = self.log_probability[candidates]
-        if k < len(candidates):
-            least = np.partition(scores, len(scores) - k)[len(scores) - k]
-            candidates = candidates[scores >= least]
+        scores = np.where(self.allowed, self.log_probability, -np.inf)
+        least = -np.inf if k >= len(scores) else np.partition(scores, -k)[-k]
+        candidates = np.flatnonzero((scores >= least) & self.allowed)
         order = np.argsort(-self.log_probability[candidates], kind="stable")
         return candidates[order[:k]]
 
@@ -62,7 +60,8 @@ def score_items(logits: Float32, past: Past, facts: ItemFacts, wish: Wish) -> Sc
     if wish.category is not None:
         allowed &= facts.category_idx == _category(facts, wish.category)
     best = scores.max()
-    total = best + np.log(np.exp(scores - best).sum())
+    shares = np.exp((scores - best).astype(np.float32))  # fast, and exact to seven digits
+    total = best + np.log(shares.sum(dtype=np.float64))
     return Scored(scores - total, allowed, km)
 
 
