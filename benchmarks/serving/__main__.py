@@ -23,13 +23,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers.environments import interpreter
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from benchmarks.serving.champion import DATASET, Served
 from benchmarks.serving.servers import ask, cpu_s, free_port, running, times
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.registry.pyfunc import BUNDLE
 
-WAYS: Final = ("bare", "chronotope", "chronotope, asked before", "fastapi + torch", "mlflow")
+WAYS: Final = (
+    "bare",
+    "chronotope",
+    "chronotope, asked before",
+    "fastapi + torch",
+    "mlflow",
+    "litserve",
+)
 COLUMNS: Final = (
     "alone_p50_ms",
     "alone_p99_ms",
@@ -41,6 +49,8 @@ COLUMNS: Final = (
     "failed",
 )
 CLIENTS: Final = 8
+ENVIRONMENTS: Final = Path(".venv-peers")
+LIT: Final = Path(__file__).with_name("lit.py")
 
 
 @dataclass(frozen=True)
@@ -51,11 +61,13 @@ class Bench:
         served: The champion.
         n: Requests a measurement.
         rate: Requests a second under load.
+        environments: Where servers that need an environment of their own have it.
     """
 
     served: Served
     n: int
     rate: float
+    environments: Path
 
     def bare(self) -> Row:
         """The graph alone."""
@@ -111,6 +123,12 @@ class Bench:
         if way == "fastapi + torch":
             told = ["-m", "benchmarks.serving.plain", "--root", root, "--port", str(port)]
             return [sys.executable, *told], "/recommend"
+        if way == "litserve":
+            histories = self.served.root / "histories.npz"
+            self.served.write_histories(histories)
+            told = ["--bundle", str(self.served.bundle), "--histories", str(histories)]
+            python = str(interpreter(way, self.environments))
+            return [python, str(LIT), *told, "--port", str(port)], "/recommend"
         code = "from chronotope.cli.main import run; run()"
         told = ["serve", DATASET, "--root", root, "--port", str(port), "--json"]
         return [sys.executable, "-c", code, *told], "/recommend"
@@ -128,10 +146,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--root", type=Path, help="a root that an earlier run has made, or a new one"
     )
+    parser.add_argument(
+        "--venvs", type=Path, default=ENVIRONMENTS, help="kept virtual environments"
+    )
     told = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         served = _served(told.root or Path(scratch), told.items, told.history)
-        bench = Bench(served, told.requests, told.rate)
+        bench = Bench(served, told.requests, told.rate, told.venvs)
         rows = read_rows(told.json) if told.json else []
         for way in told.ways:
             row = bench.bare() if way == "bare" else bench.over_http(way)

@@ -91,6 +91,15 @@ class Served:
         """The same model, not exported."""
         return ChronotopeRecommender.load(self.root / _WEIGHTS, self.catalog)
 
+    def write_histories(self, path: Path) -> None:
+        """Users' events as plain arrays, for a server that has nothing of this project."""
+        log, users = self.log, self.catalog.users.ids.to_pylist()
+        start = np.searchsorted(log.user_idx, np.arange(1, len(users) + 2))
+        names = ("item_idx", "occurred_s", "utc_offset_min", "place_idx")
+        columns = {name: getattr(log, name) for name in names}
+        items = np.array(["", *self.catalog.items.ids.to_pylist()])
+        np.savez(path, user=np.array(users), start=start, items=items, **columns)
+
     def questions(self, n: int) -> list[dict[str, object]]:
         """Users at moments after their last event, no two alike, as a service hears them."""
         draw = np.random.default_rng(0)

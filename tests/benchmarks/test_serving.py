@@ -10,7 +10,9 @@ import pytest
 
 from benchmarks.rows import read_rows, write_rows
 from benchmarks.serving.__main__ import _compare, main
+from benchmarks.serving.champion import Served
 from benchmarks.serving.load import Load
+from tests.models.recommender_suite import sample_catalog, sample_log
 
 BUSY_S = 0.05
 
@@ -64,6 +66,17 @@ def test_the_overhead_is_told_against_the_bare_graph(tmp_path: Path) -> None:
     assert (rows[0]["overhead_ms"], "overhead_ms" in rows[1]) == (1.25, False)
     write_rows(rows, tmp_path / "rows.json")
     assert read_rows(tmp_path / "rows.json") == rows
+
+
+def test_histories_of_a_server_of_its_own_are_those_of_the_log(tmp_path: Path) -> None:
+    log, catalog = sample_log(), sample_catalog()
+    Served(tmp_path, tmp_path, log, catalog).write_histories(tmp_path / "histories.npz")
+    told = np.load(tmp_path / "histories.npz", allow_pickle=False)
+    for n, user in enumerate(told["user"].tolist()):
+        rows = slice(*told["start"][n : n + 2])
+        mine = log.user_idx == catalog.users.index([user])[0]
+        np.testing.assert_array_equal(told["item_idx"][rows], log.item_idx[mine])
+        np.testing.assert_array_equal(told["occurred_s"][rows], log.occurred_s[mine])
 
 
 @pytest.mark.slow
