@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from chronotope.contracts.errors import PromotionConflict, StoreError
-from chronotope.registry.models import download
+from chronotope.contracts.stores import MLFLOW_URL
+from chronotope.registry.models import download, register
 from chronotope.registry.promotion import (
     current_champion,
     history,
@@ -20,6 +21,7 @@ from chronotope.registry.promotion import (
     rollback,
 )
 from chronotope.registry.store import MlflowStore, open_store
+from tests.postgres import postgres
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -159,33 +161,78 @@ def _interrupt(_: str) -> None:
     raise KeyboardInterrupt
 
 
-def _race(root: Path, lane: int, barrier: Barrier, pipe: Connection, n_rounds: int) -> None:
+N_ROUNDS = 50
+OWN = (("2", "3"), ("4", "5"))
+"""Versions of each racer: one of the two is not the champion, whoever won last."""
+
+
+def _race(root: Path, lane: int, barrier: Barrier, pipe: Connection) -> None:
+    """Meet the other one behind a barrier, again and again, about the same champion."""
     store = open_store(root)
-    for number in range(n_rounds):
+    for number in range(N_ROUNDS):
         expected = current_champion(store, "city")
+        version = next(own for own in OWN[lane] if own != expected)
         barrier.wait(60)
         try:
-            _promote(store, str(2 + 2 * number + lane), expected)
-            pipe.send("won")
+            _promote(store, version, expected, key=f"{number}-{lane}")
+            pipe.send(("won", expected, version))
         except PromotionConflict:
-            pipe.send("lost")
+            pipe.send(("lost", expected, version))
         barrier.wait(60)
 
 
-def test_of_two_promoters_one_wins(city: MlflowStore) -> None:
-    _promote(city, "1", None)
-    barrier, n_rounds = SPAWN.Barrier(2), 4
-    pipes = [SPAWN.Pipe() for _ in range(2)]
+def _raced(store: MlflowStore) -> list[str]:
+    """Two processes race; returns the winner of each round, who is one."""
+    barrier, pipes = SPAWN.Barrier(2), [SPAWN.Pipe() for _ in range(2)]
     racers = [
-        SPAWN.Process(target=_race, args=(city.root, lane, barrier, pipe[1], n_rounds))
+        SPAWN.Process(target=_race, args=(store.root, lane, barrier, pipe[1]))
         for lane, pipe in enumerate(pipes)
     ]
     for racer in racers:
         racer.start()
-    for _ in range(n_rounds):
-        assert sorted(pipe[0].recv() for pipe in pipes) == ["lost", "won"]
+    winners: list[str] = []
+    for number in range(N_ROUNDS):
+        told = [_received(pipe[0], number) for pipe in pipes]
+        assert sorted(outcome for outcome, _, _ in told) == ["lost", "won"], f"round {number}"
+        assert {expected for _, expected, _ in told} == {winners[-1] if winners else "1"}
+        winners += [version for outcome, _, version in told if outcome == "won"]
     for racer in racers:
         racer.join(60)
-    states = [e.state for e in history(city, "city")]
-    assert states == ["committed"] * (n_rounds + 1)
-    assert current_champion(city, "city") == _alias(city)
+        assert racer.exitcode == 0
+    return winners
+
+
+def _received(end: Connection, number: int) -> tuple[str, str, str]:
+    assert end.poll(120), f"round {number} never ended"
+    told: tuple[str, str, str] = end.recv()
+    return told
+
+
+def _assert_one_each(store: MlflowStore, winners: list[str]) -> None:
+    lines = [(e.previous, e.version, e.state) for e in history(store, "city")]
+    reigns = ["1", *winners]
+    earlier = [None, *reigns]
+    wanted = [(*pair, "committed") for pair in zip(earlier, reigns, strict=False)]
+    assert lines == wanted
+    assert current_champion(store, "city") == _alias(store) == winners[-1]
+
+
+def test_of_two_promoters_one_wins_fifty_times(city: MlflowStore) -> None:
+    _promote(city, "1", None)
+    _assert_one_each(city, _raced(city))
+
+
+@pytest.mark.slow
+def test_of_two_promoters_one_wins_on_postgres(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with postgres() as server:
+        monkeypatch.setenv(MLFLOW_URL, server.url("mlflow"))
+        store = open_store(tmp_path / "mlruns")
+        with store.run("training", "fit") as tracker:
+            for _ in range(5):
+                register(store, name="city", bundle_dir=bundle, run_id=tracker.run_id, tags={})
+        _promote(store, "1", None)
+        _assert_one_each(store, _raced(store))
+        told = "SELECT version FROM registered_model_aliases WHERE alias = 'champion'"
+        assert [(int(current_champion(store, "city") or 0),)] == server.rows("mlflow", told)
