@@ -11,6 +11,7 @@ from prefect.blocks.system import Secret
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.engine import EngineConfig
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.take import Intake, take_in
 from chronotope.feedback.weigh import begin, give_up, settle, weigh
@@ -38,6 +39,7 @@ def collect_feedback(
     dataset: str,
     feedback: FeedbackConfig = FeedbackConfig(),  # noqa: B008 - frozen
     ingestion: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
+    engine: EngineConfig = EngineConfig(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Take in new interactions, decide whether they are worth a training, retrain, promote.
 
@@ -49,6 +51,7 @@ def collect_feedback(
         dataset: Name of a file in conf/datasets, or the path of such a YAML file.
         feedback: When to retrain and what is kept out.
         ingestion: Where data are, and how rows are checked.
+        engine: Where a challenger and its rivals are judged.
 
     Returns:
         ``taken`` (new + duplicates + quarantined = read), ``decision`` with its reasons, and
@@ -64,13 +67,18 @@ def collect_feedback(
         decision = weigh_news(name, features, feedback, ingestion)
         promoted = None
         if decision["action"] == "retrain":
-            promoted = retrain(name, decision, {"events": taken, "features": features}, ingestion)
+            counts = {"events": taken, "features": features}
+            promoted = retrain(name, decision, counts, ingestion, engine)
         publish_feedback(name, taken, decision, promoted)
     return {"taken": taken, "decision": decision, "promoted": promoted}
 
 
 def retrain(
-    dataset: str, decision: dict[str, Any], taken: dict[str, Any], ingestion: IngestSettings
+    dataset: str,
+    decision: dict[str, Any],
+    taken: dict[str, Any],
+    ingestion: IngestSettings,
+    engine: EngineConfig,
 ) -> dict[str, Any]:
     """Train the champion's successor and let it win the place, or say why it does not.
 
@@ -79,13 +87,15 @@ def retrain(
         decision: What ``weigh_news`` returned.
         taken: Counts of the ``events`` and the ``features``.
         ingestion: Its root is where everything lies.
+        engine: Where the challenger and its rivals are judged.
 
     Returns:
         What ``promote_bundle`` returned.
     """
     workspace, plan = Workspace(ingestion.root), decision["plan"]
     features, run = Path(plan["features"]), Path(plan["run"])
-    settings = kept_settings(Path(plan["champion_run"]), ingestion.root)
+    kept = kept_settings(Path(plan["champion_run"]), ingestion.root)
+    settings = kept.model_copy(update={"engine": engine})
     begin(dataset, decision, workspace)
     try:
         tuned = prepare(decision, settings)

@@ -13,6 +13,7 @@ import pyarrow.csv
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.simulation import simulate_events
+from chronotope.engine import EngineConfig
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.lake import Lake
 from chronotope.lake.interactions import Interaction, InteractionLog
@@ -95,10 +96,10 @@ class Town:
             found: dict[str, Any] = train_model(str(self.spec), settings, self.ingestion())
         return found
 
-    def collect(self, **feedback: Any) -> dict[str, Any]:
+    def collect(self, engine: EngineConfig = EngineConfig(), **feedback: Any) -> dict[str, Any]:  # noqa: B008 - frozen
         with without_heartbeat():
-            config = FeedbackConfig.model_validate(feedback)
-            found: dict[str, Any] = collect_feedback(str(self.spec), config, self.ingestion())
+            config, told = FeedbackConfig.model_validate(feedback), self.ingestion()
+            found: dict[str, Any] = collect_feedback(str(self.spec), config, told, engine)
         taken = found["taken"]
         kept = taken["n_new"] + taken["n_duplicates"] + taken["n_quarantined"]
         assert kept == taken["n_read"]

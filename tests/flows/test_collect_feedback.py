@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from chronotope.contracts.workspace import Workspace
+from chronotope.engine import EngineConfig, open_engine
 from chronotope.feedback.take import mark_path
 from chronotope.feedback.watermark import read_watermark
 from chronotope.registry.promotion import current_champion
 from chronotope.registry.store import open_store
+from chronotope.steps import judge_holdout
 from chronotope.steps.change_champion import promote_by_hand
 from chronotope.steps.once import step_costs
 from flows import collect_feedback as module
@@ -49,7 +51,11 @@ def test_a_failed_retraining_keeps_its_rows_and_is_tried_again_warm(
     mark = read_watermark(mark_path(town.workspace, "town"))
     assert (mark.seq, mark.learned_version, mark.retraining) == (602, None, None)
     assert len(town.lake.read("events")) == 2_800 + 600
-    found = town.collect(min_rows=100)
+    wanted, opened = EngineConfig(task_cpus=0.5), []
+    spied = lambda config: opened.append(config) or open_engine(config)  # noqa: E731
+    monkeypatch.setattr(judge_holdout, "open_engine", spied)
+    found = town.collect(wanted, min_rows=100)
+    assert opened == [wanted]
     assert found["taken"]["n_read"] == 0
     assert (found["decision"]["action"], found["decision"]["mode"]) == ("retrain", "warm")
     assert_succeeded(town, found)
