@@ -199,6 +199,7 @@ def snapshot(dataset: str, settings: IngestSettings, out: Path) -> dict[str, Any
     keep, noise = filter_noise(looked_at, settings.noise)
     del looked_at  # the events themselves are streamed: they need not fit in memory
     version = ",".join(f"{name}@{at}" for name, at in versions.items())
+    place = "" if isinstance(lake.root, Path) else f"{lake.root},"  # whose versions they are
     ref = build_features(
         lake.reader("events", versions["events"], None if keep.all() else keep),
         beside.get("items"),
@@ -208,7 +209,7 @@ def snapshot(dataset: str, settings: IngestSettings, out: Path) -> dict[str, Any
             surroundings=spec.surrounding_columns,
         ),
         out=out,
-        data_version=f"{version},noise={settings.noise.model_dump_json()}",
+        data_version=f"{place}{version},noise={settings.noise.model_dump_json()}",
         readings=beside.get("surroundings"),
     )
     found = {"path": str(ref.path), "digest": ref.digest, "data_version": version}

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.stores import (
+    LAKE_URL,
     MLFLOW_URL,
     OPTUNA_URL,
     hidden,
+    lake_location,
     masked,
     mlflow_url,
     optuna_url,
@@ -32,6 +35,45 @@ def test_the_environment_names_another_with_the_driver_we_have(
     monkeypatch.setenv(OPTUNA_URL, "postgresql+asyncpg://db/optuna")
     assert mlflow_url(Path()) == URL.replace("postgresql:", "postgresql+psycopg:")
     assert optuna_url(Path()) == "postgresql+asyncpg://db/optuna"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("", Path("data")),
+        ("s3://shop", "s3://shop"),
+        ("s3://shop-logs/lake/", "s3://shop-logs/lake"),
+        ("gs://shop/a/year=2026", "gs://shop/a/year=2026"),
+    ],
+)
+def test_the_lake_lies_in_a_folder_or_in_a_store(
+    url: str, place: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LAKE_URL, url)
+    assert lake_location(Path("data")) == place
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/mnt/lake",
+        "lake",
+        "s3:/shop",
+        "s3://",
+        "s3://ada:s3cret@shop",
+        "s3://ada:s3/cret@shop",
+        "s3://shop?key=s3cret",
+        "s3://shop/../s3cret#",
+        "https://shop/s3cret",
+    ],
+)
+def test_what_is_no_address_is_refused_and_not_shown(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LAKE_URL, url)
+    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID") as raised:
+        lake_location(Path("data"))
+    assert "s3cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

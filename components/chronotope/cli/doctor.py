@@ -19,6 +19,8 @@ from packaging.requirements import Requirement
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.stores import LAKE_URL
 from chronotope.contracts.workspace import Workspace
 
 MIN_FREE_GB: Final = 2.0
@@ -74,6 +76,7 @@ def examine(root: Path) -> Iterator[Check]:
     yield _python()
     yield from _packages()
     yield _threads()
+    yield _lake(root)
     yield from (_writable(name, path) for name, path in _stores(root).items())
     yield from (_port(port, name) for port, name in PORTS.items())
     yield _disk(root)
@@ -107,9 +110,14 @@ def champion_ages(root: Path, now: datetime) -> Iterator[Check]:
     path = Workspace(root).mlruns / "promotions.db"
     if not path.is_file():
         return
+    from chronotope.lake.places import datasets
     from chronotope.registry.journal import Journal
 
-    for dataset in sorted(p.name for p in Workspace(root).lake("").glob("*") if p.is_dir()):
+    try:
+        known = datasets(Workspace(root).lakes())
+    except ChronotopeError:  # the check of the lake tells
+        return
+    for dataset in known:
         try:
             with Journal(path).locked() as view:
                 reigns = view.reigns(dataset)
@@ -150,7 +158,21 @@ def _threads() -> Check:
 
 def _stores(root: Path) -> dict[str, Path]:
     workspace = Workspace(root)
-    return {"lake": workspace.lake(""), "reports": workspace.reports(), "mlruns": workspace.mlruns}
+    return {"reports": workspace.reports(), "mlruns": workspace.mlruns}
+
+
+def _lake(root: Path) -> Check:
+    """Whether the lake's folder can be written, or its object store answers."""
+    try:
+        lakes = Workspace(root).lakes()
+        if isinstance(lakes, Path):
+            return _writable("lake", lakes)
+        from chronotope.lake.places import datasets
+
+        datasets(lakes)
+    except ChronotopeError as error:
+        return Check("store lake", False, str(error), f"Set {LAKE_URL} and its store's variables")
+    return Check("store lake", True, lakes)
 
 
 def _writable(name: str, path: Path) -> Check:

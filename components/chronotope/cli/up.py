@@ -176,7 +176,12 @@ def _watch(programs: Programs, parts: Mapping[str, Part], root: Path, name: str)
 
 
 def _is_ingested(root: Path, name: str) -> bool:
-    return (Workspace(root).lake(name) / "events").is_dir()
+    lake = Workspace(root).lake(name)
+    if isinstance(lake, Path):
+        return (lake / "events").is_dir()
+    from chronotope.lake import Lake
+
+    return Lake(lake).exists("events")
 
 
 @contextmanager

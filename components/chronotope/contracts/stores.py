@@ -1,19 +1,32 @@
-"""Where stores live: a database below the root, or one that the environment names.
+"""Where stores live: below the root, or where the environment says.
 
 Addresses may hold passwords, so they are read from the environment alone, never from settings
 or YAML, and shown without their password.
 """
 
 import os
+import re
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from chronotope.contracts.errors import ConfigError
+
+Location: TypeAlias = Path | str
+"""A folder, or as text an address in an object store such as ``s3://bucket/lake``."""
 
 MLFLOW_URL: Final = "CHRONOTOPE_MLFLOW_URL"
 """Variable with the address of MLflow's store, such as ``postgresql://user:secret@host/mlflow``."""
 
 OPTUNA_URL: Final = "CHRONOTOPE_OPTUNA_URL"
 """Variable with the address of the studies' database."""
+
+LAKE_URL: Final = "CHRONOTOPE_LAKE_URL"
+"""Variable with the address of the lake in an object store; what opens the store is told by the
+variables of its vendor, such as ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT_URL``."""
+
+_IN_A_STORE: Final = re.compile(r"(s3|gs|az)://[a-z0-9][a-z0-9._-]+(/[\w.=-]+)*/?", re.ASCII)
+"""Nothing else, so that no key or password can stand in an address: it is shown and logged."""
 
 _PLAIN: Final = "postgresql://"
 _DRIVER: Final = "postgresql+psycopg://"
@@ -36,6 +49,28 @@ def optuna_url(mlruns: Path) -> str:
         mlruns: Folder of the SQLite file if the environment names no other.
     """
     return _named(OPTUNA_URL) or f"sqlite:///{mlruns.resolve() / 'optuna.db'}"
+
+
+def lake_location(folder: Path) -> Location:
+    """Where the lakes of all datasets lie.
+
+    Args:
+        folder: Their folder if the environment names no other place.
+
+    Raises:
+        ConfigError: What the environment names is no such address, or holds more than one.
+    """
+    url = os.environ.get(LAKE_URL, "")
+    if not url:
+        return folder
+    if not _IN_A_STORE.fullmatch(url):
+        raise ConfigError(
+            f"{LAKE_URL} is no address of an object store",
+            received="(not shown: it may hold a secret)",
+            way_out="Set it to s3://bucket/prefix, and keys in AWS_ACCESS_KEY_ID and so on; "
+            "for a folder leave it out and give another root",
+        )
+    return url.rstrip("/")
 
 
 def masked(url: str) -> str:

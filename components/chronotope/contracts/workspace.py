@@ -1,7 +1,9 @@
-"""Where things lie on disk: one root, one folder a kind."""
+"""Where things lie: one root, one folder a kind; the lake may lie in an object store."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from chronotope.contracts.stores import Location, lake_location
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,14 +11,28 @@ class Workspace:
     """Folders of one Chronotope installation.
 
     Attributes:
-        root: The project's root; everything written lies below it.
+        root: The project's root; everything written lies below it, but for stores that the
+            environment names (``contracts.stores``).
     """
 
     root: Path
 
-    def lake(self, dataset: str) -> Path:
-        """Delta tables of a dataset, one folder a table."""
-        return self.root / "data" / "lake" / dataset
+    def lakes(self) -> Location:
+        """The lakes of all datasets, a folder each.
+
+        Raises:
+            ConfigError: The environment names no place for them.
+        """
+        return lake_location(self.root / "data" / "lake")
+
+    def lake(self, dataset: str) -> Location:
+        """Delta tables of a dataset, one folder a table.
+
+        Raises:
+            ConfigError: The environment names no place for it.
+        """
+        lakes = self.lakes()
+        return lakes / dataset if isinstance(lakes, Path) else f"{lakes}/{dataset}"
 
     def features(self, dataset: str) -> Path:
         """Feature snapshots, one folder a digest."""

@@ -1,4 +1,8 @@
-"""A delivery on its way into the events table: staged as the table's own files."""
+"""A delivery on its way into the events table: staged as the table's own files.
+
+Where the table lies in an object store, they are staged on this machine and written to the table
+from there: a store can't rename, and only a commit makes what was written part of the table.
+"""
 
 import json
 import shutil
@@ -16,18 +20,24 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from deltalake import Schema
+from deltalake import CommitProperties, Schema
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SchemaError
 from chronotope.contracts.schemas import EVENTS
+from chronotope.contracts.stores import Location
 from chronotope.lake.refusals import refusals
 from chronotope.lake.rows import conform, conformed_schema, first_of_each, hashes, repeated
 
 Mask = npt.NDArray[np.bool_]
 
+FIRST: Final = CommitProperties(max_commit_retries=0)
+"""Of a commit that makes a table. Tried again, it would add its rows to those of whoever was
+faster, as the second version, and nobody would have looked for equal keys."""
+
 _PREFIX: Final = ".staging-"
+_PREFIX_IN_TMP: Final = "chronotope-staging-"
 _ABANDONED_S: Final = 86_400
 """A folder into which nothing was written for a day belongs to nobody."""
 
@@ -40,7 +50,7 @@ class Delivery:
     """Rows staged batch by batch; of each row 8 bytes stay in memory, for its id.
 
     Attributes:
-        folder: Where the files lie, on the lake's own disk.
+        folder: Where the files lie: on the lake's own disk if it has one.
         schema: Columns of all batches so far.
         paths: One Parquet file a batch.
     """
@@ -123,7 +133,9 @@ def adopt(delivery: Delivery, table: Path) -> None:
             moved.append(path.rename(target))
             actions.append(_added(target))
         schema = Schema.from_arrow(delivery.schema)
-        create_table_with_add_actions(str(table), schema, actions, mode="error")
+        create_table_with_add_actions(
+            str(table), schema, actions, mode="error", commit_properties=FIRST
+        )
     except BaseException:
         for path in moved:
             path.unlink(missing_ok=True)
@@ -143,13 +155,19 @@ def _added(path: Path) -> AddAction:
 
 
 @contextmanager
-def staging(root: Path) -> Iterator[Delivery]:
-    """A folder for one delivery; what killed deliveries left behind is removed first."""
+def staging(root: Location) -> Iterator[Delivery]:
+    """A folder for one delivery; what killed deliveries left behind is removed first.
+
+    Args:
+        root: The lake. For one in an object store the folder lies below ``TMPDIR``.
+    """
+    prefix = _PREFIX if isinstance(root, Path) else _PREFIX_IN_TMP
+    above = root if isinstance(root, Path) else Path(tempfile.gettempdir())
     with refusals("events"):
-        root.mkdir(parents=True, exist_ok=True)
-        for left in root.glob(f"{_PREFIX}*"):
+        above.mkdir(parents=True, exist_ok=True)
+        for left in above.glob(f"{prefix}*"):
             if left.stat().st_mtime < time.time() - _ABANDONED_S:
                 shutil.rmtree(left, ignore_errors=True)
-        folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root)
+        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=above)
     with folder as name:
         yield Delivery(Path(name))

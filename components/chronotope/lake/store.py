@@ -1,6 +1,6 @@
 """One dataset's lake: Delta tables that are merged into, versioned and atomic."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as pads
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, SURROUNDINGS, USERS
-from chronotope.lake.delivery import Delivery, adopt, staging
+from chronotope.contracts.stores import Location
+from chronotope.lake.delivery import FIRST, Delivery, adopt, staging
 from chronotope.lake.refusals import refusals
 from chronotope.lake.rows import conform, conformed_schema, first_of_each, stream
 
@@ -31,6 +33,9 @@ _SCHEMAS: Final = {
     "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
 }
 _QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
+
+_ATTEMPTS: Final = 10
+"""How often a write is begun again because another committed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,14 @@ class Lake:
     """Tables ``events``, ``items``, ``users``, ``surroundings``, ``quarantine`` of a dataset.
 
     Every write is one Delta commit: a kill or a full disk at any moment leaves the
-    previous version whole.
+    previous version whole. Of two that write at once, the slower begins again.
 
     Attributes:
-        root: Folder of the dataset; one folder a table below it.
+        root: Folder of the dataset, or its address in an object store; one folder a table
+            below it.
     """
 
-    root: Path
+    root: Location
 
     def merge_events(self, rows: pa.Table | pads.Dataset) -> MergeCounts:
         """Insert the events whose ``event_id`` the table does not have yet.
@@ -80,27 +86,28 @@ class Lake:
         return MergeCounts(inserted, n_rows - inserted, self.version("events"))
 
     def delivery(self) -> AbstractContextManager[Delivery]:
-        """Open a delivery of events: batches are staged on the lake's disk, then merged."""
+        """Open a delivery of events: batches are staged on a disk, then merged."""
         return staging(self.root)
 
     def merge_delivery(self, delivery: Delivery) -> MergeCounts:
         """Insert what was staged, as ``merge_events`` would, in one commit.
 
-        The files of a first delivery become the table's own; nothing is written twice.
+        The files of a first delivery become the table's own, where the lake is a folder;
+        nothing is written twice.
 
         Raises:
             SchemaError: A column has another type in the table.
             StoreError: The lake could not be written.
         """
         n_rows = delivery.n_rows()
-        if self.exists("events"):
+        if isinstance(self.root, Path) and not self.exists("events"):
+            with refusals("events"):
+                inserted = delivery.leave_out_repeated()
+                adopt(delivery, self.root / "events")
+        else:
             schema = self._schema("events", delivery.schema)
             rows, keep = delivery.dataset(), delivery.keep()
             inserted = self._insert_new("events", rows, schema, (c.EVENT_ID,), keep)
-        else:
-            with refusals("events"):
-                inserted = delivery.leave_out_repeated()
-                adopt(delivery, self._path("events"))
         return MergeCounts(inserted, n_rows - inserted, self.version("events"))
 
     def upsert_items(self, rows: pa.Table) -> int:
@@ -140,8 +147,20 @@ class Lake:
         return int(done["num_deleted_rows"] or 0)
 
     def exists(self, table: str) -> bool:
-        """Whether a table has ever been written."""
-        return DeltaTable.is_deltatable(str(self._path(table)))
+        """Whether a table has ever been written.
+
+        Raises:
+            StoreError: An object store does not answer, or refuses.
+        """
+        address = self._address(table)
+        if isinstance(self.root, Path):
+            return DeltaTable.is_deltatable(address)
+        with refusals(table):
+            try:
+                DeltaTable(address)  # other threads run meanwhile; is_deltatable stops them all
+            except TableNotFoundError:
+                return False
+        return True
 
     def version(self, table: str) -> int:
         """Latest version of a table, the data version."""
@@ -177,23 +196,24 @@ class Lake:
         """Paths of the Parquet files of a version, for DuckDB's ``read_parquet``."""
         return [unquote(uri) for uri in self._open(table, version).file_uris()]
 
-    def _path(self, table: str) -> Path:
+    def _address(self, table: str) -> str:
         if table not in _SCHEMAS:
             raise StoreError(
                 f"The lake has no table {table!r}", way_out=f"Choose one of {list(_SCHEMAS)}"
             )
-        return self.root / table
+        return f"{self.root}/{table}"
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
-        path = self._path(table)
-        if not DeltaTable.is_deltatable(str(path)):
-            raise StoreError(
-                f"Table {table!r} has not been written yet",
-                received=path,
-                way_out="Ingest a delivery first",
-            )
+        address = self._address(table)
         with refusals(table):
-            return DeltaTable(str(path), version=version)
+            try:
+                return DeltaTable(address, version=version)
+            except TableNotFoundError as error:
+                raise StoreError(
+                    f"Table {table!r} has not been written yet",
+                    received=address,
+                    way_out="Ingest a delivery first",
+                ) from error
 
     def _schema(self, table: str, found: pa.Schema) -> pa.Schema:
         """Schema of rows to write: what they carry and what the table already has."""
@@ -212,26 +232,30 @@ class Lake:
         keep: npt.NDArray[np.bool_] | None,
     ) -> int:
         """Write the first version, or MERGE rows whose key is new; returns how many."""
-        reader = stream(rows, schema, keep)
-        with refusals(table):
-            if not self.exists(table):
-                self._path(table).parent.mkdir(parents=True, exist_ok=True)
-                write_deltalake(str(self._path(table)), reader, mode="error")
+
+        def insert() -> int:
+            if self._created(table, lambda: stream(rows, schema, keep)):
                 return rows.count_rows() if keep is None else int(keep.sum())
             merge = self._open(table).merge(
-                reader, _same(key), source_alias="s", target_alias="t", merge_schema=True
+                stream(rows, schema, keep),
+                _same(key),
+                source_alias="s",
+                target_alias="t",
+                merge_schema=True,
             )
             return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
+
+        with refusals(table):
+            return _begun_again(insert)
 
     def _upsert(self, table: str, rows: pa.Table, key: str) -> int:
         schema = self._schema(table, rows.schema)
         unique = conform(rows, schema)
         keep = first_of_each(unique.column(key))
         unique = unique if keep is None else unique.filter(pa.array(keep))
-        with refusals(table):
-            if not self.exists(table):
-                self._path(table).parent.mkdir(parents=True, exist_ok=True)
-                write_deltalake(str(self._path(table)), unique, mode="error")
+
+        def upsert() -> int:
+            if self._created(table, lambda: unique):
                 return 0
             merge = self._open(table).merge(
                 unique, _same([key]), source_alias="s", target_alias="t", merge_schema=True
@@ -241,7 +265,34 @@ class Lake:
             if changed:
                 merge = merge.when_matched_update_all(" OR ".join(changed))
             merge.when_not_matched_insert_all().execute()
-        return self.version(table)
+            return self.version(table)
+
+        with refusals(table):
+            return _begun_again(upsert)
+
+    def _created(self, table: str, rows: Callable[[], pa.Table | pa.RecordBatchReader]) -> bool:
+        """Write the first version; False if there is one by now."""
+        if self.exists(table):
+            return False
+        if isinstance(self.root, Path):
+            self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            write_deltalake(self._address(table), rows(), mode="error", commit_properties=FIRST)
+        except DeltaError:
+            if not self.exists(table):
+                raise
+            return False
+        return True
+
+
+def _begun_again(write: Callable[[], int]) -> int:
+    """Write on top of what another committed meanwhile, however often that happens."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return write()
+        except CommitFailedError:
+            continue
+    return write()
 
 
 def _same(key: Sequence[str]) -> str:

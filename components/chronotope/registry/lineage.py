@@ -3,10 +3,12 @@
 import hashlib
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
+from chronotope.contracts.stores import Location
 from chronotope.registry.store import MlflowStore, RunTracker
 
 _MAX_DIGEST = 36  # MLflow refuses longer ones
@@ -14,7 +16,7 @@ _MAX_DESCRIPTION = 5000  # as wide as the registry's column
 
 
 def log_dataset(
-    tracker: RunTracker, *, name: str, digest: str, source: Path, profile: dict[str, int]
+    tracker: RunTracker, *, name: str, digest: str, source: Location, profile: dict[str, int]
 ) -> None:
     """Say which data a run learned from; shown as the run's dataset.
 
@@ -22,15 +24,16 @@ def log_dataset(
         tracker: The run.
         name: Name of the dataset.
         digest: Version of its tables; one too long for MLflow is hashed.
-        source: Folder of the dataset's lake.
+        source: Where the dataset's lake lies.
         profile: Counts, such as the number of events.
     """
     short = digest if len(digest) <= _MAX_DIGEST else hashlib.sha256(digest.encode()).hexdigest()
+    url = source.resolve().as_uri() if isinstance(source, Path) else source
     dataset = Dataset(
         name=name,
         digest=short[:_MAX_DIGEST],
-        source_type="local",
-        source=json.dumps({"uri": source.resolve().as_uri()}),
+        source_type="local" if isinstance(source, Path) else urlsplit(url).scheme,
+        source=json.dumps({"uri": url}),
         profile=json.dumps(profile),
     )
     context = [InputTag(MLFLOW_DATASET_CONTEXT, "training")]

@@ -12,6 +12,7 @@ from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.stores import MLFLOW_URL
 from chronotope.contracts.workspace import Workspace
+from chronotope.lake.places import datasets
 from chronotope.registry.journal import Journal
 from chronotope.registry.models import download, find_version
 from chronotope.registry.promotion import current_champion
@@ -46,7 +47,7 @@ class Champion:
 
 def known_datasets(root: Path) -> tuple[str, ...]:
     """Datasets that were ingested below a root, sorted."""
-    return tuple(sorted(path.name for path in Workspace(root).lake("").glob("*") if path.is_dir()))
+    return datasets(Workspace(root).lakes())
 
 
 def require_dataset(root: Path, dataset: str) -> None:
