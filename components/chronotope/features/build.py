@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chronotope.contracts.drafts import draft_folder
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.features import queries, surroundings
 from chronotope.features.sources import EventsSource, FeaturesConfig, register
@@ -90,15 +90,13 @@ def build_features(
         known = out / _digest(config, data_version)
         if (known / META).exists():
             return read_ref(known)
-    with refusals("features"):
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as folder:
-            draft = Path(folder) / "snapshot"
-            draft.mkdir()
-            _write_tables(draft, events, items, readings, config)
-            digest = _digest(config, data_version or _content(draft))
-            _describe(draft, digest, config)
-            _publish(draft, out / digest)
+    with refusals("features"), draft_folder(out, ".draft-") as folder:
+        draft = folder / "snapshot"
+        draft.mkdir()
+        _write_tables(draft, events, items, readings, config)
+        digest = _digest(config, data_version or _content(draft))
+        _describe(draft, digest, config)
+        _publish(draft, out / digest)
     return read_ref(out / digest)
 
 

@@ -5,11 +5,10 @@ from there: a store can't rename, and only a commit makes what was written part 
 """
 
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,7 @@ from deltalake import CommitProperties, Schema
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.drafts import draft_folder
 from chronotope.contracts.errors import SchemaError
 from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.stores import Location
@@ -38,9 +38,6 @@ faster, as the second version, and nobody would have looked for equal keys."""
 
 _PREFIX: Final = ".staging-"
 _PREFIX_IN_TMP: Final = "chronotope-staging-"
-_ABANDONED_S: Final = 86_400
-"""A folder into which nothing was written for a day belongs to nobody."""
-
 _ENCODED: Final = (c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.UTC_OFFSET_MIN, c.PLACE_ID, c.SESSION_ID)
 """Columns whose values repeat; a dictionary of the others would only cost time."""
 
@@ -163,11 +160,8 @@ def staging(root: Location) -> Iterator[Delivery]:
     """
     prefix = _PREFIX if isinstance(root, Path) else _PREFIX_IN_TMP
     above = root if isinstance(root, Path) else Path(tempfile.gettempdir())
+    folders = ExitStack()
     with refusals("events"):
-        above.mkdir(parents=True, exist_ok=True)
-        for left in above.glob(f"{prefix}*"):
-            if left.stat().st_mtime < time.time() - _ABANDONED_S:
-                shutil.rmtree(left, ignore_errors=True)
-        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=above)
-    with folder as name:
-        yield Delivery(Path(name))
+        folder = folders.enter_context(draft_folder(above, prefix))
+    with folders:
+        yield Delivery(folder)
