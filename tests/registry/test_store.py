@@ -1,5 +1,8 @@
 """Runs, nesting and what they keep."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,33 @@ def test_a_broken_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"not a database" * 100)
     with pytest.raises(StoreError, match="cannot be opened"):
         open_store(tmp_path)
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from chronotope.registry.store import open_store
+store = open_store(Path(sys.argv[1]))
+with store.run("city", "study") as study, store.run("city", "trial", parent=study):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def statuses(store: MlflowStore) -> dict[str, str]:
+    experiments = [each.experiment_id for each in store.client.search_experiments()]
+    runs = store.client.search_runs(experiments)
+    return {str(run.info.run_name): str(run.info.status) for run in runs}
+
+
+def test_runs_of_a_killed_process_end_when_the_store_is_opened_again(store: MlflowStore) -> None:
+    with store.run("city", "of the living"):
+        command = [sys.executable, "-c", DYING, store.root]
+        done = subprocess.run(command, check=False)  # noqa: S603 - our own interpreter
+        assert done.returncode == -signal.SIGKILL
+        left = statuses(store)
+        assert left == {"study": "RUNNING", "trial": "RUNNING", "of the living": "RUNNING"}
+        open_store(store.root)
+        told = {"study": "KILLED", "trial": "KILLED", "of the living": "RUNNING"}
+        assert statuses(store) == told
+    assert statuses(store) == told | {"of the living": "FINISHED"}
+    assert list((store.root / "running").iterdir()) == []

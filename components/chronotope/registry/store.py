@@ -18,6 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.stores import hidden, masked, mlflow_url
+from chronotope.registry.running import bury, held
+
+HELD_BY: Final = "held_by"
+"""Tag of a run with the token that its process holds while it works on it."""
+
+_RUNNING: Final = "running"
+"""Folder of the tokens, beside the artifacts."""
 
 _MAX_PARAM_LENGTH = 6000  # MLflow refuses longer values
 _MAX_NOTE_LENGTH = 5000
@@ -88,6 +95,8 @@ class MlflowStore:
     ) -> Iterator[RunTracker]:
         """Open a run that ends FINISHED, or FAILED if the block raises.
 
+        If the process dies, the run ends KILLED when somebody opens the store again.
+
         Args:
             experiment: Its experiment, created when new.
             run_name: Name shown in the user interface.
@@ -98,17 +107,29 @@ class MlflowStore:
             A tracker of the run.
         """
         nesting = {MLFLOW_PARENT_RUN_ID: parent.run_id} if isinstance(parent, RunTracker) else {}
-        run = self.client.create_run(
-            self._experiment_id(experiment),
-            run_name=run_name,
-            tags={**(tags or {}), **nesting},
-        )
-        status = "FAILED"
-        try:
-            yield RunTracker(self.client, run.info.run_id)
-            status = "FINISHED"
-        finally:
-            self.client.set_terminated(run.info.run_id, status)
+        experiment_id = self._experiment_id(experiment)
+        with held(self.root / _RUNNING, experiment_id) as token:
+            run = self.client.create_run(
+                experiment_id,
+                run_name=run_name,
+                tags={**(tags or {}), **nesting, HELD_BY: token},
+            )
+            status = "FAILED"
+            try:
+                yield RunTracker(self.client, run.info.run_id)
+                status = "FINISHED"
+            finally:
+                self.client.set_terminated(run.info.run_id, status)
+
+    def bury(self) -> None:
+        """Mark as KILLED what a process that has died left RUNNING below this folder."""
+
+        def end(experiment_id: str, token: str) -> None:
+            left = f"tags.{HELD_BY} = '{token}' and attributes.status = 'RUNNING'"
+            for run in self.client.search_runs([experiment_id], left):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+        bury(self.root / _RUNNING, end)
 
     def _experiment_id(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
@@ -152,4 +173,6 @@ def open_store(mlruns: Path) -> MlflowStore:
             way_out=f"Check that {root} is writable, and that it is a database of this version "
             "that answers",
         ) from None  # what lies below may tell the password
-    return MlflowStore(root, client)
+    store = MlflowStore(root, client)
+    store.bury()
+    return store
