@@ -25,6 +25,9 @@ LAKE_URL: Final = "CHRONOTOPE_LAKE_URL"
 """Variable with the address of the lake in an object store; what opens the store is told by the
 variables of its vendor, such as ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT_URL``."""
 
+ARTIFACTS_URL: Final = "CHRONOTOPE_ARTIFACTS_URL"
+"""Variable with the address in an object store below which MLflow's artifacts lie."""
+
 _IN_A_STORE: Final = re.compile(r"(s3|gs|az)://[a-z0-9][a-z0-9._-]+(/[\w.=-]+)*/?", re.ASCII)
 """Nothing else, so that no key or password can stand in an address: it is shown and logged."""
 
@@ -60,12 +63,26 @@ def lake_location(folder: Path) -> Location:
     Raises:
         ConfigError: What the environment names is no such address, or holds more than one.
     """
-    url = os.environ.get(LAKE_URL, "")
-    if not url:
-        return folder
-    if not _IN_A_STORE.fullmatch(url):
+    return _in_a_store(LAKE_URL) or folder
+
+
+def artifacts_url(mlruns: Path) -> str:
+    """Address below which runs keep their files, models among them.
+
+    Args:
+        mlruns: Folder of their folder if the environment names no other place.
+
+    Raises:
+        ConfigError: What the environment names is no such address, or holds more than one.
+    """
+    return _in_a_store(ARTIFACTS_URL) or (mlruns.resolve() / "artifacts").as_uri()
+
+
+def _in_a_store(variable: str) -> str:
+    url = os.environ.get(variable, "")
+    if url and not _IN_A_STORE.fullmatch(url):
         raise ConfigError(
-            f"{LAKE_URL} is no address of an object store",
+            f"{variable} is no address of an object store",
             received="(not shown: it may hold a secret)",
             way_out="Set it to s3://bucket/prefix, and keys in AWS_ACCESS_KEY_ID and so on; "
             "for a folder leave it out and give another root",

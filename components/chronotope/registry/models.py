@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import numpy.typing as npt
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
 from chronotope.contracts.errors import ArtifactError, StoreError
+from chronotope.registry.files import local_folder
 from chronotope.registry.pyfunc import BUNDLE, write_model
 from chronotope.registry.store import MlflowStore
 
 _FOLDER = "model"
+_FETCHED = "fetched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def latest_version(store: MlflowStore, name: str) -> str:
 
 
 def download(store: MlflowStore, name: str, ref: str) -> Path:
-    """Folder of a version's bundle.
+    """Folder of a version's bundle, fetched once where it lies in an object store.
 
     Args:
         store: The store.
@@ -103,10 +103,11 @@ def download(store: MlflowStore, name: str, ref: str) -> Path:
         ref: A version such as ``"3"`` or an alias such as ``"champion"``.
 
     Raises:
-        StoreError: There is no such version or alias.
+        StoreError: There is no such version or alias, or the object store refuses.
         ArtifactError: Its files are missing.
     """
-    folder = local_folder(_found(store, name, ref).source) / BUNDLE
+    source = str(_found(store, name, ref).source)
+    folder = local_folder(source, store.root / _FETCHED) / BUNDLE
     if not folder.is_dir():
         raise ArtifactError("The files of the version are missing", received=folder)
     return folder
@@ -147,12 +148,6 @@ def metrics_of(store: MlflowStore, name: str, version: str) -> dict[str, float]:
         return dict(store.client.get_run(str(run_id)).data.metrics)
     except MlflowException:
         return {}
-
-
-def local_folder(uri: str | None) -> Path:
-    """The folder behind a ``file:`` address or a plain path."""
-    parts = urlparse(uri or "")
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" else Path(uri or "")
 
 
 def _ensure_registered(store: MlflowStore, name: str) -> None:

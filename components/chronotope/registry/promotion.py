@@ -14,8 +14,8 @@ from contextlib import suppress
 from mlflow.exceptions import MlflowException
 
 from chronotope.contracts.errors import PromotionConflict, StoreError
+from chronotope.registry.files import is_there
 from chronotope.registry.journal import Journal, Promotion
-from chronotope.registry.models import local_folder
 from chronotope.registry.store import MlflowStore
 
 CHAMPION = "champion"
@@ -134,7 +134,7 @@ def _problem(store: MlflowStore, name: str, version: str) -> str:
         found = store.client.get_model_version(name, version)
     except MlflowException as error:
         return str(error)
-    return "" if local_folder(found.source).is_dir() else f"{found.source} is missing"
+    return "" if is_there(str(found.source)) else f"{found.source} is missing"
 
 
 def _follow(store: MlflowStore, name: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.protocols import Tracker
-from chronotope.contracts.stores import hidden, masked, mlflow_url
+from chronotope.contracts.stores import artifacts_url, hidden, masked, mlflow_url
 from chronotope.registry.running import bury, held
 
 HELD_BY: Final = "held_by"
@@ -135,7 +136,7 @@ class MlflowStore:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        location = (self.root / "artifacts" / name).as_uri()
+        location = f"{artifacts_url(self.root)}/{quote(name)}"
         try:
             return str(self.client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
         except MlflowException:  # another process created it between look and leap
@@ -152,8 +153,8 @@ def open_store(mlruns: Path) -> MlflowStore:
     run in several processes at once.
 
     Args:
-        mlruns: Folder of ``artifacts/``, and of ``mlflow.db`` unless the environment names
-            another database (``contracts.stores.MLFLOW_URL``).
+        mlruns: Folder of ``artifacts/`` and ``mlflow.db`` unless the environment names other
+            places (``contracts.stores``).
 
     Raises:
         StoreError: The folder or the database cannot be used.

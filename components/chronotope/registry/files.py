@@ -1,0 +1,80 @@
+"""The files of a version: a folder, or in an object store and fetched from there once."""
+
+import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from mlflow.artifacts import download_artifacts, list_artifacts
+
+from chronotope.contracts.errors import StoreError
+
+
+def is_there(uri: str) -> bool:
+    """Whether a folder of files is where it should be.
+
+    Args:
+        uri: Its address, or a plain path.
+
+    Raises:
+        StoreError: The object store does not answer, or refuses.
+    """
+    folder = _local(uri)
+    if folder is not None:
+        return folder.is_dir()
+    try:
+        return bool(list_artifacts(artifact_uri=uri))
+    except Exception as error:  # of MLflow, or of whichever library reads such a store
+        raise _refused(uri, error) from error
+
+
+def local_folder(uri: str, kept: Path) -> Path:
+    """The folder itself, or a copy of what lies in an object store.
+
+    What a version consists of never changes, so it is fetched once.
+
+    Args:
+        uri: Its address, or a plain path.
+        kept: Folder of the copies.
+
+    Raises:
+        StoreError: The object store does not answer, or refuses.
+    """
+    folder = _local(uri)
+    if folder is not None:
+        return folder
+    copy = kept / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    if not copy.is_dir():
+        _fetch(uri, copy)
+    return copy
+
+
+def _fetch(uri: str, copy: Path) -> None:
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=copy.parent, prefix=".") as scratch:
+        try:
+            found = Path(download_artifacts(artifact_uri=uri, dst_path=scratch))
+        except Exception as error:  # of MLflow, or of whichever library reads such a store
+            raise _refused(uri, error) from error
+        try:
+            found.rename(copy)
+        except OSError:
+            if not copy.is_dir():  # else another process fetched it meanwhile
+                raise
+
+
+def _local(uri: str) -> Path | None:
+    parts = urlparse(uri)
+    if parts.scheme == "file":
+        return Path(url2pathname(parts.path))
+    return None if "://" in uri else Path(uri)
+
+
+def _refused(uri: str, error: Exception) -> StoreError:
+    return StoreError(
+        "Files cannot be read from the object store",
+        received=f"{uri}: {error}",
+        way_out="Check that it answers, and the variables that open it, such as AWS_ENDPOINT_URL; "
+        "S3 needs boto3, which chronotope[scale] installs",
+    )
