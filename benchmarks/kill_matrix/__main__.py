@@ -1,0 +1,145 @@
+"""Each step of the two flows that train, killed at three points; what the next run makes of it.
+
+    python -m benchmarks.kill_matrix --json kill_matrix.json
+
+A small simulated town is trained, and later events wait in its inbox. Every run is a process of
+its own, killed by SIGKILL with all its children. Each step is killed three times in a row: at its
+start; by the next run half-way through it, by the clock (half of what it takes undisturbed); and by
+the one after that once its work is done and nothing has recorded that. Then the flow is run to its
+end, and what it leaves is compared with what a run leaves that nobody disturbed: metrics,
+parameters, versions, aliases and promotions, rows of all tables, snapshots, the watermark, and
+that nothing is left running. The next step begins from what the three kills left, so kills add up;
+``--points`` takes them apart.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.kill_matrix.doom import (
+    POINTS,
+    STEPS,
+    Doom,
+    Point,
+    look,
+    run_doomed,
+    run_to_end,
+    run_watched,
+)
+from benchmarks.kill_matrix.town import LEFT_RUNNING, Town
+from benchmarks.rows import Row, some_of, write_rows
+
+WIDTH: Final = 120
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A flow, the folder where it runs, and copies of it as it was.
+
+    Attributes:
+        flow: ``train_model`` or ``collect_feedback``.
+        folder: Holds the town and the copies.
+    """
+
+    flow: str
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        """Where the town lies, whatever becomes of it: paths are kept in databases."""
+        return self.folder / "town"
+
+    def outcomes(self, steps: Sequence[str], points: Sequence[Point]) -> Iterator[Row]:
+        """Kill, run to the end, compare: one row a step.
+
+        Args:
+            steps: Some of the flow's, in its order.
+            points: Where in each, one run after the other.
+        """
+        self._begin()
+        seconds = run_watched(self.root, self.flow)
+        wanted = {**look(self.root), LEFT_RUNNING: {}}
+        self._restore("begun")
+        for step in steps:
+            for point in points:
+                run_doomed(self.root, self.flow, Doom(step, point, seconds[step]))
+            self._keep("killed")
+            yield self._outcome(step, wanted) | {"step_s": round(seconds[step], 3)}
+            self._restore("killed")
+
+    def _outcome(self, step: str, wanted: dict[str, Any]) -> Row:
+        began = time.perf_counter()
+        found = run_to_end(self.root, self.flow)
+        return {
+            "flow": self.flow,
+            "step": step,
+            "again_s": round(time.perf_counter() - began, 1),
+            "differs": [name for name, value in wanted.items() if found[name] != value],
+        }
+
+    def _begin(self) -> None:
+        """Settle the town if it is not there; who takes in feedback has a champion already."""
+        if not self.root.exists():
+            Town(self.root).settle()
+        if self.flow == "collect_feedback":
+            run_to_end(self.root, "train_model")
+        self._keep("begun")
+
+    def _keep(self, name: str) -> None:
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        shutil.copytree(self.root, self.folder / name, symlinks=True)
+
+    def _restore(self, name: str) -> None:
+        shutil.rmtree(self.root)
+        shutil.copytree(self.folder / name, self.root, symlinks=True)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Print and keep a row a step, as they come; the exit code is 1 if any differs."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--json", type=Path, help="keep the rows in this file")
+    parser.add_argument("--flows", type=some_of(STEPS), default=list(STEPS), help="comma-separated")
+    parser.add_argument("--points", type=some_of(POINTS), default=list(POINTS))
+    parser.add_argument("--steps", help="comma-separated; all without")
+    args = parser.parse_args(words)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch, prefect_test_harness(120):
+        os.environ["PREFECT_API_URL"] = PREFECT_API_URL.value() or ""
+        for flow in args.flows:
+            chosen = args.steps.split(",") if args.steps else STEPS[flow]
+            matrix = Matrix(flow, Path(scratch) / flow)
+            for row in matrix.outcomes([s for s in STEPS[flow] if s in chosen], args.points):
+                rows.append(row)
+                print(row, flush=True)
+                if args.json:
+                    write_rows(rows, args.json)
+    Console(width=WIDTH).print(_table(rows, args.points))
+    if any(row["differs"] for row in rows):
+        raise SystemExit(1)
+
+
+def _table(rows: Sequence[Row], points: Sequence[Point]) -> Table:
+    """A line a step, as Markdown: docs/resume.md holds it."""
+    killed = f"killed: {', '.join(points)}"
+    table = Table("flow", "step", "takes", killed, "the next run takes", box=box.MARKDOWN)
+    for row in rows:
+        outcome = "differs: " + ", ".join(row["differs"]) if row["differs"] else "the same"
+        seconds = (f"{row[name]:.1f} s" for name in ("step_s", "again_s"))
+        table.add_row(row["flow"], row["step"], next(seconds), outcome, next(seconds))
+    return table
+
+
+if __name__ == "__main__":
+    main()

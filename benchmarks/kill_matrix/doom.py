@@ -1,0 +1,175 @@
+"""Runs of a flow in processes of their own, watched, or killed in a chosen step.
+
+A step is a function that a flow calls by its name. It is wrapped where the flow looks it up, so
+that the flow itself knows nothing of being killed.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import flows.collect_feedback
+import flows.ingest_events
+import flows.train_model
+from benchmarks.kill_matrix.town import Town
+from chronotope.contracts.errors import ChronotopeError
+
+Point = Literal["start", "half-way", "done"]
+POINTS: Final[tuple[Point, ...]] = ("start", "half-way", "done")
+
+_LEARNS: Final = (
+    "compress_model",
+    "judge_holdout",
+    "register_bundle",
+    "promote_bundle",
+    "report_training",
+    "publish_training",
+    "publish",
+    "link_runs",
+)
+STEPS: Final[dict[str, tuple[str, ...]]] = {
+    "train_model": (
+        *("write_tables", "write_events", "write_features", "publish_counts", "freeze_folds"),
+        *("tune_parameters", "select_columns", "train_final", *_LEARNS),
+    ),
+    "collect_feedback": (
+        *("take_new", "write_features", "weigh_news", "begin", "freeze_later_folds"),
+        *("learn_on", *_LEARNS, "settle", "publish_feedback"),
+    ),
+}
+"""Steps of each flow, in the order it takes them."""
+
+_ROOMS: Final = (flows.ingest_events, flows.train_model, flows.collect_feedback)
+_PRELOADED: Final = ["benchmarks.kill_matrix.doom"]
+_LIMIT_S: Final = 900.0
+
+
+@dataclass(frozen=True)
+class Doom:
+    """Where a run dies.
+
+    Attributes:
+        step: Name of the step.
+        point: Where in it.
+        seconds: What the step takes if nobody disturbs it.
+    """
+
+    step: str
+    point: Point
+    seconds: float
+
+    def wrap(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The step, which kills its own process and all its children."""
+
+        def dying(*words: Any, **more: Any) -> Any:
+            if self.point == "start":
+                _die()
+            if self.point == "half-way":
+                threading.Timer(self.seconds / 2, _die).start()
+            work(*words, **more)
+            _die()
+
+        return dying
+
+
+def run_watched(root: Path, flow: str) -> dict[str, float]:
+    """Run a flow to its end; returns the seconds of each step."""
+    said = root.parent / "seconds.json"
+    _in_child(_watch, root, flow, said)
+    seconds: dict[str, float] = json.loads(said.read_text(encoding="utf-8"))
+    missing = set(STEPS[flow]) - set(seconds)
+    if missing:
+        raise ChronotopeError("The flow took other steps than it should", received=missing)
+    return seconds
+
+
+def run_doomed(root: Path, flow: str, doom: Doom) -> None:
+    """Run a flow until it is killed.
+
+    Raises:
+        ChronotopeError: It was not.
+    """
+    code = _exit_code(_perish, root, flow, doom)
+    if code != -signal.SIGKILL:
+        raise ChronotopeError("The flow was to be killed", received=(doom, code))
+
+
+def run_to_end(root: Path, flow: str) -> dict[str, Any]:
+    """Run a flow to its end; returns the town's state."""
+    said = root.parent / "state.json"
+    _in_child(_finish, root, flow, said)
+    state: dict[str, Any] = json.loads(said.read_text(encoding="utf-8"))
+    return state
+
+
+def look(root: Path) -> dict[str, Any]:
+    """The town's state as it is."""
+    return run_to_end(root, "")
+
+
+def _watch(root: Path, flow: str, said: Path) -> None:
+    seconds: dict[str, float] = {}
+
+    def timed(step: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*words: Any, **more: Any) -> Any:
+            began = time.perf_counter()
+            found = work(*words, **more)
+            seconds[step] = time.perf_counter() - began
+            return found
+
+        return watched
+
+    for step in STEPS[flow]:
+        _replace(step, partial(timed, step))
+    Town(root).run(flow)
+    said.write_text(json.dumps(seconds), encoding="utf-8")
+
+
+def _perish(root: Path, flow: str, doom: Doom) -> None:
+    os.setsid()
+    _replace(doom.step, doom.wrap)
+    Town(root).run(flow)
+
+
+def _finish(root: Path, flow: str, said: Path) -> None:
+    if flow:
+        Town(root).run(flow)
+    said.write_text(json.dumps(Town(root).state()), encoding="utf-8")
+
+
+def _replace(step: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Wrap a step wherever a flow would look it up."""
+    for room in _ROOMS:
+        if hasattr(room, step):
+            setattr(room, step, wrapped(getattr(room, step)))
+
+
+def _die() -> None:
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _in_child(work: Callable[..., None], *told: Any) -> None:
+    code = _exit_code(work, *told)
+    if code != 0:
+        raise ChronotopeError("The flow did not come to its end", received=(work.__name__, code))
+
+
+def _exit_code(work: Callable[..., None], *told: Any) -> int | None:
+    """What a fresh process came to; its modules are loaded already, nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    child = context.Process(target=work, args=told)
+    child.start()
+    child.join(_LIMIT_S)
+    if child.is_alive():
+        child.kill()
+        raise ChronotopeError("The flow hangs", received=(work.__name__, told))
+    return child.exitcode

@@ -1,0 +1,153 @@
+"""A small simulated town: its first part trains, what came later waits in the inbox."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from optuna.trial import TrialState
+
+from benchmarks.replay.traffic import Traffic, posts
+from chronotope.contracts import columns as c
+from chronotope.contracts.stores import optuna_url
+from chronotope.contracts.workspace import Workspace
+from chronotope.datasets.city import CityConfig
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.take import inbox, mark_path
+from chronotope.feedback.watermark import read_watermark
+from chronotope.lake import Lake
+from chronotope.registry.promotion import current_champion, history
+from chronotope.registry.store import open_store
+from chronotope.steps.settings import TrainSettings
+from flows import without_heartbeat
+from flows.collect_feedback import collect_feedback
+from flows.ingest_events import IngestSettings
+from flows.train_model import train_model
+
+NAME: Final = "town"
+LEFT_RUNNING: Final = "left running"
+CITY: Final = CityConfig(
+    n_events=6_000, n_users=60, n_items=40, days=60, seed=3, anomalies=0.0, cold_users=0.0,
+    cold_items=0.0,
+)  # fmt: skip
+SETTINGS: Final[dict[str, Any]] = {
+    "folds": {"k": 1},
+    "study": {"n_trials": 2},
+    "backbones": ["none"],
+    "model": {"history_len": 64, "kernel_len": 64},
+    "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64},
+    "compression": {
+        "variants": ["int8_tables"], "pruned_units": 0.0, "student": False, "n_runs": 10,
+        "max_latency_ms": 10_000,
+    },
+    "gate": {"max_p_value": 0.99, "max_slice_drop": 1.0},
+    "bless": {"max_latency_ms": 10_000},
+    "trial_targets": 200,
+    "max_fold_targets": 100,
+    "max_holdout_targets": 600,
+}  # fmt: skip
+"""Seconds a training; what comes out says nothing but whether it is the same."""
+
+FEEDBACK: Final = FeedbackConfig(min_rows=100, flood_rows=10_000, break_psi=100.0, mode="warm")
+
+
+@dataclass(frozen=True)
+class Town:
+    """A dataset below a root.
+
+    Attributes:
+        root: Its folder; everything that a flow leaves lies below it.
+    """
+
+    root: Path
+
+    @property
+    def workspace(self) -> Workspace:
+        """Its folders."""
+        return Workspace(self.root)
+
+    def settle(self) -> None:
+        """Write the first part of the log as a dataset, and the rest into the inbox."""
+        spec = DatasetSpec(
+            name=NAME, description="A simulated town", licence="CC0-1.0",
+            items_are_places=True, city=CITY,
+        )  # fmt: skip
+        traffic = Traffic.of(spec, base_share=0.7, n_rounds=1)
+        traffic.write_base(self.root)
+        later = inbox(self.workspace, NAME)
+        later.mkdir(parents=True)
+        lines = [json.dumps(told) for told in posts(traffic.round(1))]
+        (later / "later.jsonl").write_text("\n".join([*lines, '{"half": ']), encoding="utf-8")
+
+    def run(self, flow: str) -> None:
+        """Run ``train_model`` or ``collect_feedback`` to its end."""
+        ingestion = IngestSettings(root=self.root, data_docs=False)
+        dataset = str(self.root / "dataset.yaml")
+        with without_heartbeat():
+            if flow == "train_model":
+                settings = TrainSettings.model_validate({**SETTINGS, "root": self.root})
+                train_model(dataset, settings, ingestion)
+            else:
+                collect_feedback(dataset, FEEDBACK, ingestion)
+
+    def state(self) -> dict[str, Any]:
+        """What is to be the same, however often a flow was killed; JSON-able."""
+        runs = self.workspace.runs(NAME)
+        return {
+            "metrics": _results(runs, "judge_holdout"),
+            "parameters": _results(runs, "tune_parameters"),
+            "registry": self._registry(),
+            "tables": self._tables(),
+            "features": sorted(path.name for path in self.workspace.features(NAME).iterdir()),
+            "watermark": self._watermark(),
+            LEFT_RUNNING: self._running(),
+        }
+
+    def _registry(self) -> dict[str, Any]:
+        store = open_store(self.workspace.mlruns)
+        versions = store.client.search_model_versions(f"name='{NAME}'")
+        alias = store.client.get_model_version_by_alias(NAME, "champion")
+        return {
+            "champion": current_champion(store, NAME),
+            "alias": str(alias.version),
+            "versions": sorted(str(version.version) for version in versions),
+            "promotions": [(e.kind, e.version, e.state) for e in history(store, NAME)],
+        }
+
+    def _tables(self) -> dict[str, list[str]]:
+        lake = Lake(self.workspace.lake(NAME))
+        present = [name for name in ("events", "items", "quarantine") if lake.exists(name)]
+        found = {}
+        for name in present:
+            rows = lake.read(name)
+            told = rows.select(
+                [column for column in rows.column_names if column != c.QUARANTINED_AT]
+            )
+            found[name] = sorted(json.dumps(row, default=str) for row in told.to_pylist())
+        return found
+
+    def _watermark(self) -> dict[str, Any]:
+        mark = read_watermark(mark_path(self.workspace, NAME))
+        told: dict[str, Any] = mark.model_dump(mode="json", exclude={"learned_at"})
+        return told
+
+    def _running(self) -> dict[str, int]:
+        """Runs, trials and drafts of files that nobody works on any more."""
+        client = open_store(self.workspace.mlruns).client
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        runs = client.search_runs(experiments, "attributes.status = 'RUNNING'")
+        drafts = list(self.root.rglob("*.draft"))
+        url = optuna_url(self.workspace.mlruns)
+        names = optuna.get_all_study_names(storage=url)
+        studies = [optuna.load_study(study_name=name, storage=url) for name in names]
+        trials = [study.get_trials(states=[TrialState.RUNNING]) for study in studies]
+        found = {"MLflow runs": len(runs), "trials": sum(map(len, trials)), "drafts": len(drafts)}
+        return {kind: n for kind, n in found.items() if n}
+
+
+def _results(runs: Path, step: str) -> list[Any]:
+    """What a step returned in each run, earliest first."""
+    files = sorted(runs.glob(f"*/{step}.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [json.loads(path.read_text(encoding="utf-8"))["result"] for path in files]
