@@ -50,6 +50,10 @@ class S3:
         """Requests whose condition did not hold, such as a commit that came second."""
         return [line for line in self.log.read_text().splitlines() if '" 412 ' in line]
 
+    def n_requests(self) -> int:
+        """Requests that were answered so far."""
+        return self.log.read_text().count(" HTTP/1.1")
+
     def asked(self, method: str, path: str) -> bytes:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:

@@ -13,11 +13,24 @@ from typing import Any
 import pytest
 import yaml
 
+from chronotope.contracts.stores import (
+    ARTIFACTS_URL,
+    LAKE_URL,
+    MLFLOW_URL,
+    OPTUNA_URL,
+    artifacts_url,
+)
+from chronotope.contracts.workspace import Workspace
+from chronotope.lake import Lake
+from tests.lake.test_delivery import deliver, events, ids
+from tests.s3 import running_s3
+
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "docs" / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 VENV = "/opt/chronotope/.venv/bin/"
 OWN = ("service", "watcher", "worker", "server", "mlflow", "deploy")
+OTHERS = ("postgres", "store", "bucket")
 CHRONOTOPE = (sys.executable, "-c", "from chronotope.cli.main import run; run()")
 
 
@@ -55,6 +68,12 @@ def test_everything_listens_on_loopback_alone() -> None:
     for name, words in commands().items():
         if "--port" in words:
             assert words[words.index("--host") + 1] == "127.0.0.1", name
+    services = compose()["services"]
+    assert set(services) == {*OWN, *OTHERS}
+    assert "listen_addresses=127.0.0.1" in services["postgres"]["command"]
+    told = services["store"]["command"]
+    for option in ("--address", "--console-address"):
+        assert told[told.index(option) + 1].startswith("127.0.0.1:")
 
 
 def test_secrets_stand_in_the_environment_file_alone() -> None:
@@ -84,6 +103,42 @@ def test_containers_and_the_target_name_what_there_is() -> None:
     assert (DEPLOY / "databases.sql").is_file()
     target = (DEPLOY / "systemd" / "chronotope.target").read_text(encoding="utf-8")
     assert set(re.findall(r"chronotope-\w+\.service", target)) == {unit.name for unit in UNITS}
+
+
+def test_images_are_pinned() -> None:
+    images = {name: of["image"] for name, of in compose()["services"].items()}
+    others = {name: image for name, image in images.items() if image != "chronotope"}
+    assert set(others) == {"postgres", "store"}
+    assert all(re.search(r":\w[\w.-]*\d", image) for image in others.values())
+
+
+def test_our_variables_are_those_the_code_reads() -> None:
+    ours = {name for name in settings() if name.startswith("CHRONOTOPE_")}
+    assert {LAKE_URL, ARTIFACTS_URL, MLFLOW_URL, OPTUNA_URL} < ours
+    places = [*PROJECT.glob("components/**/*.py"), *PROJECT.glob("flows/*.py")]
+    places += [PROJECT / "prefect.yaml", DEPLOY / "compose.yaml"]
+    read = "".join(path.read_text(encoding="utf-8") for path in places)
+    assert [name for name in ours if not re.search(rf"\b{name}\b", read)] == []
+
+
+def test_the_lake_is_written_with_the_lines_of_the_environment_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against an S3 server in the place of MinIO, in the bucket that the container makes."""
+    pytest.importorskip("boto3", reason="needs boto3: the extra `scale`")
+    _, *words = compose()["services"]["bucket"]["command"]
+    with running_s3() as server:
+        for name, value in settings().items():
+            if name.startswith("AWS_") or name in {LAKE_URL, ARTIFACTS_URL}:
+                monkeypatch.setenv(name, value)
+        for name in ("AWS_ENDPOINT_URL", "NO_PROXY"):
+            monkeypatch.setenv(name, server.environment[name])
+        for _ in range(2):
+            subprocess.run([sys.executable, *words], check=True)  # noqa: S603 - our interpreter
+        lake = Lake(Workspace(tmp_path).lake("shop"))
+        deliver(lake, events("ab"))
+        assert (lake.root, ids(lake)) == ("s3://chronotope/lake/shop", ["a", "b"])
+    assert artifacts_url(tmp_path) == "s3://chronotope/artifacts"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

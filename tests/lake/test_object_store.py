@@ -19,6 +19,7 @@ from chronotope.contracts.errors import SchemaError, StoreError
 from chronotope.contracts.stores import LAKE_URL
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake, store
+from chronotope.lake.following import Following
 from chronotope.lake.places import datasets
 from tests.lake.test_delivery import deliver, events, ids
 from tests.s3 import BUCKET, S3, SECRET, running_s3
@@ -212,6 +213,20 @@ def test_tables_beside_the_events_are_upserted(lake: Lake) -> None:
     lake.upsert_items(pa.table({"item_id": ["j"], "category": ["zoo"]}))
     found = lake.read("items").sort_by("item_id").column("category").to_pylist()
     assert (found, lake.version("items")) == (["bar", "zoo"], 1)
+
+
+def test_versions_are_followed_with_few_requests(lake: Lake, server: S3) -> None:
+    followed = Following(lake)
+    assert followed.version("events") is None
+    for letter in "abcdef":
+        deliver(lake, events(letter))
+    assert followed.version("events") == 5
+    deliver(lake, events("g"))
+    before = server.n_requests()
+    assert followed.version("events") == 6
+    looked, before = server.n_requests() - before, server.n_requests()
+    assert lake.version("events") == 6
+    assert looked < 6 < server.n_requests() - before
 
 
 def test_a_store_that_refuses_says_so_without_the_secret(

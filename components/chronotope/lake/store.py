@@ -152,7 +152,7 @@ class Lake:
         Raises:
             StoreError: An object store does not answer, or refuses.
         """
-        address = self._address(table)
+        address = self.address(table)
         if isinstance(self.root, Path):
             return DeltaTable.is_deltatable(address)
         with refusals(table):
@@ -161,6 +161,18 @@ class Lake:
             except TableNotFoundError:
                 return False
         return True
+
+    def address(self, table: str) -> str:
+        """Where a table lies.
+
+        Raises:
+            StoreError: A lake has no such table.
+        """
+        if table not in _SCHEMAS:
+            raise StoreError(
+                f"The lake has no table {table!r}", way_out=f"Choose one of {list(_SCHEMAS)}"
+            )
+        return f"{self.root}/{table}"
 
     def version(self, table: str) -> int:
         """Latest version of a table, the data version."""
@@ -196,15 +208,8 @@ class Lake:
         """Paths of the Parquet files of a version, for DuckDB's ``read_parquet``."""
         return [unquote(uri) for uri in self._open(table, version).file_uris()]
 
-    def _address(self, table: str) -> str:
-        if table not in _SCHEMAS:
-            raise StoreError(
-                f"The lake has no table {table!r}", way_out=f"Choose one of {list(_SCHEMAS)}"
-            )
-        return f"{self.root}/{table}"
-
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
-        address = self._address(table)
+        address = self.address(table)
         with refusals(table):
             try:
                 return DeltaTable(address, version=version)
@@ -277,7 +282,7 @@ class Lake:
         if isinstance(self.root, Path):
             self.root.mkdir(parents=True, exist_ok=True)
         try:
-            write_deltalake(self._address(table), rows(), mode="error", commit_properties=FIRST)
+            write_deltalake(self.address(table), rows(), mode="error", commit_properties=FIRST)
         except DeltaError:
             if not self.exists(table):
                 raise

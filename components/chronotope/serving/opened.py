@@ -13,6 +13,7 @@ from chronotope.contracts.ids import IdMap
 from chronotope.contracts.workspace import Workspace
 from chronotope.features.surroundings import Readings
 from chronotope.lake import Lake
+from chronotope.lake.following import Following
 from chronotope.serving.histories import Histories
 from chronotope.serving.lru import LruCache
 from chronotope.steps.champion import Champion
@@ -133,10 +134,16 @@ class Opened:
         self.crowd(at)
 
 
-def data_version(lake: Lake) -> str:
-    """Versions of the tables that answers are made of."""
-    names = ("events", *(name for name in ("items", "surroundings") if lake.exists(name)))
-    return ",".join(f"{name}@{lake.version(name)}" for name in names)
+def data_version(tables: Following) -> str:
+    """Versions of the tables that answers are made of.
+
+    Raises:
+        StoreError: There are no events, or the lake cannot be read.
+    """
+    found = {name: tables.version(name) for name in ("events", "items", "surroundings")}
+    if found["events"] is None:
+        found["events"] = tables.lake.version("events")  # which says what to do
+    return ",".join(f"{name}@{at}" for name, at in found.items() if at is not None)
 
 
 def _translated(codes: Int32, idx: Int32) -> Int32:

@@ -9,6 +9,7 @@ from threading import Event, Lock, Thread
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
+from chronotope.lake.following import Following
 from chronotope.serving.histories import Histories
 from chronotope.serving.opened import Opened, data_version
 from chronotope.serving.settings import ServeSettings
@@ -44,6 +45,7 @@ class Watcher:
         self._settings, self._telemetry = settings, telemetry
         self._load, self._reigning, self._every_poll = load, reigning, every_poll
         self._after_look = after_look
+        self._tables = Following(Lake(Workspace(settings.root).lake(settings.dataset)))
         self._opened: Opened | None = None
         self._failed: tuple[tuple[str | None, str], float] | None = None
         self._stop, self._looking = Event(), Lock()
@@ -100,14 +102,13 @@ class Watcher:
 
     def _look(self) -> bool:
         root, dataset = self._settings.root, self._settings.dataset
-        lake = Lake(Workspace(root).lake(dataset))
-        wanted = (self._reigning(root, dataset), data_version(lake))
+        wanted = (self._reigning(root, dataset), data_version(self._tables))
         if wanted[0] is None or (self._opened and self._opened.key == wanted):
             return False
         if self._failed and self._failed[0] == wanted and time.monotonic() < self._failed[1]:
             return False
         try:
-            opened = self._open(wanted[0], wanted[1], lake)
+            opened = self._open(wanted[0], wanted[1], self._tables.lake)
         except Exception as error:
             _LOG.warning("Version %s cannot answer and is not taken over: %s", wanted[0], error)
             self._telemetry.swaps.labels("failed").inc()

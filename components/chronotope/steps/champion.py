@@ -12,6 +12,7 @@ from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.stores import MLFLOW_URL
 from chronotope.contracts.workspace import Workspace
+from chronotope.lake import Lake
 from chronotope.lake.places import datasets
 from chronotope.registry.journal import Journal
 from chronotope.registry.models import download, find_version
@@ -54,11 +55,16 @@ def require_dataset(root: Path, dataset: str) -> None:
     """See that a dataset was ingested.
 
     Raises:
-        ConfigError: No such dataset below the root.
+        ConfigError: No such dataset below the root, or in the object store.
     """
-    if dataset not in known_datasets(root):
+    lakes = Workspace(root).lakes()
+    if isinstance(lakes, Path):
+        place, known = str(root.resolve()), dataset in datasets(lakes)
+    else:  # a listing would stop other threads until the store has answered
+        place, known = lakes, Lake(f"{lakes}/{dataset}").exists("events")
+    if not known:
         raise ConfigError(
-            f"No such dataset below {root.resolve()}",
+            f"No such dataset below {place}",
             received=dataset,
             way_out=f"Ingest it first, or choose one of: {_listed(known_datasets(root))}",
         )
