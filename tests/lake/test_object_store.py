@@ -236,3 +236,5 @@ def test_a_store_that_refuses_says_so_without_the_secret(
     with pytest.raises(StoreError, match="could not be read or written") as raised:
         deliver(Lake(Workspace(tmp_path).lake("city")), events("a"))
     assert SECRET not in f"{raised.value} {raised.value.__cause__}"
+    assert "NoSuchBucket" in str(raised.value.__cause__)
+    assert str(raised.value).isprintable()

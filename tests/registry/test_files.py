@@ -35,10 +35,13 @@ def shop(
     return store
 
 
-def test_a_bundle_comes_back_and_is_fetched_once(shop: MlflowStore, server: S3) -> None:
+def test_a_bundle_comes_back_and_is_fetched_once(
+    shop: MlflowStore, server: S3, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = download(shop, "shop", "1")
     assert (folder / "model.onnx").read_bytes() == b"graph"
     assert (folder / "ids" / "items.txt").read_text() == "a\nb\n"
+    assert capsys.readouterr().err == ""
     assert not list((shop.root / "artifacts").iterdir())
     asked = server.log.stat().st_size
     assert download(shop, "shop", "1") == folder

@@ -160,6 +160,7 @@ def open_store(mlruns: Path) -> MlflowStore:
         StoreError: The folder or the database cannot be used.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # among log lines
     # Importing MLflow may have started the client already; this stops it.
     set_telemetry_client()  # type: ignore[no-untyped-call]
     root, url = mlruns.resolve(), mlflow_url(mlruns)
