@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from benchmarks.replay.traffic import Traffic
 from chronotope.artifact.bundle import read_vocabulary
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.eventlog import Catalog, EventLog, Int64
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
@@ -50,7 +50,7 @@ class Judge:
 
     def outcomes(self, bundle: Path, targets: Int64) -> Outcomes:
         """Ranks by a bundle, histories live, the moment of each request known."""
-        model = Translated(OnnxRecommender.load(bundle), read_vocabulary(bundle), self.catalog)
+        model = Translated(open_bundle(bundle), read_vocabulary(bundle), self.catalog)
         n_items = self.catalog.n_items
         return evaluate(model, self.log, targets, n_items=n_items, time_given=True)
 

@@ -61,6 +61,36 @@ def test_pruning_changes_nothing(seed: int, k: int, size: float) -> None:
     assert same(told, brute(query, k, group, extra))
 
 
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 1e-3, 0.3, 1.0]), k=st.integers(1, 60)
+)
+def test_only_what_is_allowed_is_found(seed: int, share: float, k: int) -> None:
+    draw = np.random.default_rng(seed)
+    query = draw.normal(size=D).astype(np.float32)
+    items = draw.choice(N + 50, 40, replace=False)
+    extra = Extra(items, draw.normal(size=len(items)).astype(np.float32) * 3)
+    allowed = draw.random(N + 1) < share
+    shut = Extra(np.arange(N + 1), np.where(allowed, 0, -np.inf).astype(np.float32))
+    added = items[items <= N]
+    shut.score[added] += extra.score[items <= N]
+    told = INDEX.top_k(query, k, extra=extra, allowed=allowed)
+    assert same(told, brute(query, k, None, shut))
+
+
+def test_a_kind_that_few_are_of_opens_few_blocks() -> None:
+    allowed = np.zeros(N + 1, np.bool_)
+    allowed[[7, 3000]] = True
+    found = INDEX.top_k(VECTORS[5], 10, allowed=allowed)
+    assert sorted(found.item_idx.tolist()) == [7, 3000]
+    assert found.n_scored <= 2 * 16
+
+
+def test_what_is_allowed_is_said_of_every_item() -> None:
+    with pytest.raises(DataError, match="every item"):
+        INDEX.top_k(VECTORS[5], 3, allowed=np.ones(N, np.bool_))
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), slack=st.floats(0, 5))
 def test_what_slack_leaves_out_is_not_better_by_more(seed: int, slack: float) -> None:

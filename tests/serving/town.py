@@ -10,8 +10,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from onnx import TensorProto, helper, numpy_helper
 
-from chronotope.artifact.bundle import MODEL, read_vocabulary, write_bundle
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.bundle import INDEX, MODEL, read_vocabulary, write_bundle
+from chronotope.artifact.open_bundle import open_bundle
+from chronotope.compression.build_index import IndexConfig, build_index
+from chronotope.contracts.eventlog import Float32
 from chronotope.serving.app import create_app
 from chronotope.serving.settings import ServeSettings
 from chronotope.steps.champion import Champion
@@ -85,6 +87,35 @@ def write_graph(path: Path, *, boost: float = 0.0, n_items: int = N_ITEMS + 1) -
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
 
 
+def write_split_graph(path: Path) -> Float32:
+    """The same model as ``write_graph`` for an index; returns the vectors of the items."""
+    write_graph(path)
+    model = onnx.load(path)
+    graph, real, whole = model.graph, TensorProto.FLOAT, TensorProto.INT64
+    kept = {part.name: numpy_helper.to_array(part) for part in graph.initializer}
+    vectors = np.stack([kept["base"][0], kept["slope"][0]], axis=1)
+    left = {"hot", "sums", "own", "near", "own_near", "item_scores", "place_scores"}
+    nodes = [node for node in graph.node if not left & set(node.output)]
+    steps: tuple[tuple[str, list[str], str], ...] = (
+        ("Identity", ["item_idx"], "extra_item"),
+        ("Identity", ["weight_2"], "extra"),
+        ("Sub", ["here_1", "here_1"], "group"),
+        ("Add", ["group", "unit"], "ones"),
+        ("MatMul", ["here_1", "slope"], "place_scores"),
+    )
+    nodes += [helper.make_node(op, of, [to]) for op, of, to in steps]
+    nodes.append(helper.make_node("Concat", ["ones", "here_1"], ["query"], axis=1))
+    asked = helper.make_tensor_value_info("vectors", real, ["B", WIDTH, vectors.shape[1]])
+    names = ("query", "group", "extra_item", "extra", "when", "place_scores")
+    told = [
+        helper.make_tensor_value_info(name, whole if name == "extra_item" else real, None)
+        for name in names
+    ]
+    split = helper.make_graph(nodes, "split", [*graph.input, asked], told, graph.initializer)
+    onnx.save(helper.make_model(split, opset_imports=model.opset_import, ir_version=10), path)
+    return vectors
+
+
 class LocalClient(TestClient):
     """Asks by the name that a service without a key answers to."""
 
@@ -112,6 +143,17 @@ class Town:
         folder = self.root / "versions" / version
         folder.mkdir(parents=True)
         write_graph(folder / MODEL, **graph)
+        self._told(folder)
+
+    def add_indexed(self, version: str) -> None:
+        """A version whose items are found by an index, with the same scores."""
+        folder = self.root / "versions" / version
+        folder.mkdir(parents=True)
+        vectors = write_split_graph(folder / MODEL)
+        build_index(vectors, config=IndexConfig(n_codes=2, block_items=8)).save(folder / INDEX)
+        self._told(folder)
+
+    def _told(self, folder: Path) -> None:
         about = {"name": "town", "dataset": "city", "data_version": "1", "history_len": WIDTH}
         write_bundle(folder, sample_catalog(), trained_until_s=LAST_S - 30 * DAY, **about)
 
@@ -121,7 +163,7 @@ class Town:
 
     def load_version(self, root: Path, dataset: str, version: str) -> Champion:
         folder = root / "versions" / version
-        return Champion(version, OnnxRecommender.load(folder), read_vocabulary(folder))
+        return Champion(version, open_bundle(folder), read_vocabulary(folder))
 
     def app(self, **settings: Any) -> FastAPI:
         told = ServeSettings(dataset="city", root=self.root, **settings)

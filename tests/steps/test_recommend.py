@@ -125,9 +125,9 @@ def test_only_new_ones_and_only_of_a_kind(root: Path) -> None:
 
 def test_of_equals_the_smaller_index_is_first() -> None:
     scores = np.array([-np.inf, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
-    scored = Scored(scores, np.array([False, *[True] * 5, False]), None)
+    scored = Scored(scores, np.array([False, *[True] * 5, False]))
     for k, best in ((1, [2]), (2, [2, 4]), (4, [2, 4, 5, 1]), (9, [2, 4, 5, 1, 3])):
-        assert scored.best(k).tolist() == best
+        assert scored.best(k).items.tolist() == best
 
 
 def test_followers_are_of_the_same_user() -> None:

@@ -7,16 +7,16 @@ that of the index and of one answer.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from chronotope.artifact.bundle import INDEX, Manifest, read_manifest
-from chronotope.artifact.item_index import Extra, Found, ItemIndex
+from chronotope.artifact.item_index import Extra, Found, ItemIndex, Mask
 from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender, open_session
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.eventlog import Catalog, EventLog, Float32
@@ -40,6 +40,14 @@ class Told:
     extra: Extra
     when: Float32
     place_scores: Float32
+
+    def without(self, item_idx: npt.NDArray[np.integer[Any]]) -> "Told":
+        """The same, with some items left out."""
+        items = np.union1d(self.extra.item_idx, item_idx).astype(np.int64)
+        score = np.zeros(len(items), np.float32)
+        score[np.searchsorted(items, self.extra.item_idx)] = self.extra.score
+        score[np.isin(items, item_idx)] = -np.inf
+        return replace(self, extra=Extra(items, score))
 
 
 class IndexedRecommender:
@@ -103,10 +111,22 @@ class IndexedRecommender:
             k: Number of items.
             slack: As of ``ItemIndex.top_k``.
         """
-        return [
-            self.index.top_k(told.query, k, group=told.group, extra=told.extra, slack=slack)
-            for told in self.told(queries)
-        ]
+        return [self.found(told, k, slack=slack) for told in self.told(queries)]
+
+    def found(
+        self, told: Told, k: int, *, allowed: Mask | None = None, slack: float = 0.0
+    ) -> Found:
+        """The k best items by what the graph has told.
+
+        Args:
+            told: Of one query.
+            k: Number of items.
+            allowed: As of ``ItemIndex.top_k``.
+            slack: As of ``ItemIndex.top_k``.
+        """
+        return self.index.top_k(
+            told.query, k, group=told.group, extra=told.extra, allowed=allowed, slack=slack
+        )
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items by the codes, shape (B, n_items); -inf for the unknown."""

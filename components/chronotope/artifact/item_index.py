@@ -28,6 +28,8 @@ import numpy.typing as npt
 from chronotope.contracts.errors import ArtifactError, DataError
 from chronotope.contracts.eventlog import Float32, Int32, Int64
 
+Mask = npt.NDArray[np.bool_]
+
 N_WORDS = 256
 """Centroids of a code book: one byte a code."""
 
@@ -70,6 +72,7 @@ class _Asked(NamedTuple):
     table: Float32  # (m / 2, N_WORDS ** 2)
     centre: Float32  # (J,)
     bound: Float32  # (J,)
+    allowed: Mask | None = None  # in the order of blocks, (n,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ class ItemIndex:
         *,
         group: Float32 | None = None,
         extra: Extra | None = None,
+        allowed: Mask | None = None,
         slack: float = 0.0,
     ) -> Found:
         """The k items with the highest scores.
@@ -146,16 +150,19 @@ class ItemIndex:
             group: Score of each group, shape (>= n_groups,); none counts as zero, and -inf
                 leaves its items out.
             extra: Exact scores on top for some items; -inf leaves an item out.
+            allowed: Which items may be found, by index; blocks without any are not opened.
             slack: 0 finds the exact best. Otherwise no item left out scores more than this
                 above the last one found, for less work.
 
         Raises:
-            DataError: The query, k or an extra score is no number that can be ranked by.
+            DataError: The query, k or an extra score is no number that can be ranked by, or
+                ``allowed`` does not speak of every item.
         """
         if k < 1 or slack < 0:
             raise DataError("k must be 1 or more and slack not negative", received=(k, slack))
-        asked = self._ask(query, group)
-        added = self._known(extra)
+        asked, added = self._ask(query, group), self._known(extra)
+        if allowed is not None:
+            asked, added = self._only(allowed, asked, added)
         found = _best(added.item_idx, self._of(asked, added.item_idx) + added.score, k)
         order = np.argsort(-asked.bound, kind="stable")
         falling = -asked.bound[order]
@@ -243,6 +250,21 @@ class ItemIndex:
         bound = np.where(centre > -np.inf, centre + most + margin, -np.inf)
         return _Asked(table, centre, bound)
 
+    def _only(self, allowed: Mask, asked: _Asked, added: Extra) -> tuple[_Asked, Extra]:
+        """The same, with nothing left of blocks and extra scores that are not allowed."""
+        if len(allowed) < len(self._position):
+            raise DataError(
+                "What is allowed must be said of every item",
+                received=allowed.shape,
+                way_out=f"Give {len(self._position)} values, the unknown item's first",
+            )
+        inside = allowed[self.item]
+        ahead = np.append(0, np.cumsum(inside))
+        is_open = ahead[self.start[1:]] > ahead[self.start[:-1]]
+        bound = np.where(is_open, asked.bound, np.float32(-np.inf))
+        score = np.where(allowed[added.item_idx], added.score, np.float32(-np.inf))
+        return asked._replace(bound=bound, allowed=inside), Extra(added.item_idx, score)
+
     def _score(self, asked: _Asked, blocks: Int64) -> Float32:
         """Scores of the items of some blocks, at least one, block after block."""
         size = self._size[blocks]
@@ -250,6 +272,9 @@ class ItemIndex:
         runs = zip(begin.tolist(), (begin + size).tolist(), strict=True)
         scores = _looked_up(asked.table, np.concatenate([self._pairs[a:b] for a, b in runs]))
         scores += np.repeat(asked.centre[blocks], size)
+        if asked.allowed is not None:
+            runs = zip(begin.tolist(), (begin + size).tolist(), strict=True)
+            scores[~np.concatenate([asked.allowed[a:b] for a, b in runs])] = -np.inf
         return scores
 
     def _better(

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from chronotope.artifact.bundle import MODEL, Manifest, read_manifest
+from chronotope.artifact.bundle import INDEX, MODEL, Manifest, read_manifest
+from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import Queries
 
@@ -37,8 +38,18 @@ class OnnxRecommender:
 
     @classmethod
     def load(cls, folder: Path, *, n_threads: int = 1) -> Self:
-        """Open a bundle after verifying its digests."""
+        """Open a bundle after verifying its digests.
+
+        Raises:
+            ArtifactError: It is damaged, or its items are found by an index.
+        """
         manifest = read_manifest(folder)
+        if INDEX in manifest.digests:
+            raise ArtifactError(
+                "The graph of this bundle does not score items by itself",
+                received=folder,
+                way_out="Open it with open_bundle, which reads its index as well",
+            )
         return cls(open_session(folder, n_threads=n_threads), manifest)
 
     @property

@@ -95,7 +95,7 @@ def _show(console: Console, said: "Recommendation") -> None:
                 column.justify = "right"
     for rank, item in enumerate(said.items, 1):
         km = ["" if item.distance_km is None else f"{item.distance_km:.1f}"] if has_km else []
-        share = f"{100 * item.probability:.1f} %"
+        share = "" if item.probability is None else f"{100 * item.probability:.1f} %"
         table.add_row(str(rank), escape(item.title or item.id), share, *km, escape(item.reason))
     console.print(table)
     lines = [*([_when(said.at, said.when)] if said.when else []), *said.notes]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chronotope.artifact.bundle import MANIFEST, MODEL, read_manifest, write_bundle
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import Bundled, open_bundle
 from chronotope.compression.choose import Candidate, Judged
 from chronotope.compression.export import export_onnx
 from chronotope.compression.int8 import derive
@@ -83,7 +83,7 @@ class Workshop:
 
     source: Source
     teaching: Teaching
-    evaluate: Callable[[OnnxRecommender], Quality]
+    evaluate: Callable[[Bundled], Quality]
     queries: Queries
     folder: Path
     measures: Path
@@ -102,7 +102,7 @@ class Workshop:
         candidate = self.measured(recipe)
         quality = _kept(
             self.folder / "judged" / f"{recipe.behaviour}.json",
-            lambda: self.evaluate(OnnxRecommender.load(candidate.folder))._asdict(),
+            lambda: self.evaluate(open_bundle(candidate.folder))._asdict(),
         )
         load = _kept(
             self.measures / f"{recipe.name}-load.json",

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from chronotope.artifact.bundle import read_vocabulary
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.monitored import Check, ColumnShares, Monitored, Outcome, Overall
@@ -151,7 +151,7 @@ def _predictions(subject: Subject, king: Reigning | None, windows: Windows) -> J
     store = open_store(subject.workspace.mlruns)
     folder = download(store, subject.dataset, king.version)
     log, catalog = load_features(subject.features)
-    champion = Translated(OnnxRecommender.load(folder), read_vocabulary(folder), catalog)
+    champion = Translated(open_bundle(folder), read_vocabulary(folder), catalog)
     answered = ask(champion, log, catalog, windows, subject.config, after_s=king.trained_until_s)
     return prediction_drift(answered, level_of(king, store, subject.dataset), windows)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import Bundled, open_bundle
 from chronotope.contracts.queries import CONTEXT, Queries
 
 BUNDLE: Final = "bundle"
@@ -47,7 +47,7 @@ class ServedRecommender:
         model: The opened bundle.
     """
 
-    model: OnnxRecommender
+    model: Bundled
 
     def predict(
         self,
@@ -98,4 +98,4 @@ def _signature(example: Mapping[str, object]) -> ModelSignature:
 
 def _load_pyfunc(path: str) -> ServedRecommender:
     """MLflow's way in; the name is its convention."""
-    return ServedRecommender(OnnxRecommender.load(Path(path)))
+    return ServedRecommender(open_bundle(Path(path)))

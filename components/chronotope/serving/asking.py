@@ -1,10 +1,14 @@
 """From a question to the model's scores: the one way every endpoint goes."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
+from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.onnx_recommender import Answers
+from chronotope.contracts.queries import Queries
 from chronotope.lake import InteractionLog
 from chronotope.serving.live import LiveState, past_of
 from chronotope.serving.live_events import LiveEvent
@@ -14,8 +18,12 @@ from chronotope.serving.questions import Question
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import Telemetry
 from chronotope.serving.watch import Watcher
+from chronotope.steps.answers import Wish
 from chronotope.steps.past import Past, as_queries
+from chronotope.steps.ranking import Ranking, score_items, search_items
 from chronotope.steps.request_context import check_told
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +105,36 @@ class Asking:
         return Asked(opened, at, user_idx, before, before.known(), told_until)
 
     def answer(self, asked: Asked, question: Question) -> Answers:
-        """Run the graph.
+        """Scores of all items, when and where; of a large catalogue this takes its time.
 
         Raises:
             ConfigError: The champion does not listen to a column that was told.
         """
+        queries = self._queries(asked, question)
+        return self._timed(lambda: asked.opened.champion.model.answer(queries))
+
+    def ranking(self, asked: Asked, question: Question, wish: Wish) -> Ranking:
+        """The best items: out of all scores, or of a large catalogue by its index.
+
+        Raises:
+            ConfigError: The champion does not listen to a column that was told, or no item is
+                of the wished kind.
+        """
+        model, past, facts = asked.opened.champion.model, asked.past, asked.opened.facts
+        if isinstance(model, IndexedRecommender):
+            queries = self._queries(asked, question)
+            return self._timed(lambda: search_items(model, queries, past, facts, wish))
+        return score_items(self.answer(asked, question).item_scores[0], past, facts, wish)
+
+    def _queries(self, asked: Asked, question: Question) -> Queries:
+        """What the graph is asked, counted."""
         self._telemetry.unknown_items.inc(asked.n_unknown)
         if not asked.n_history:
             self._telemetry.strangers.inc()
         check_told(question.context, asked.opened.champion.model.manifest.context)
         context = asked.opened.context(asked.whole, asked.at) | question.context
         place_idx = asked.opened.place_of.get(question.place_id or "", 0)
-        queries = as_queries(
+        return as_queries(
             asked.past,
             asked.user_idx,
             asked.at,
@@ -116,8 +142,10 @@ class Asking:
             offset_min=question.utc_offset_min,
             context=context,
         )
+
+    def _timed(self, work: Callable[[], R]) -> R:
         started = time.perf_counter()
-        said = asked.opened.champion.model.answer(queries)
+        said = work()
         self._telemetry.model_seconds.observe(time.perf_counter() - started)
         return said
 

@@ -11,7 +11,7 @@ from chronotope.steps.crowd import Crowd
 from chronotope.steps.diversity import can_differ, diversify
 from chronotope.steps.experiment import Exploration
 from chronotope.steps.item_facts import ItemFacts
-from chronotope.steps.ranking import Scored
+from chronotope.steps.ranking import Ranking
 
 POOL = 100
 """Items of which a diverse list is made, or k if that is more."""
@@ -47,7 +47,7 @@ def exploration(question: RecommendRequest, default: Exploration) -> Exploration
 
 
 def choose(
-    scored: Scored,
+    ranking: Ranking,
     question: RecommendRequest,
     how: Exploration,
     facts: ItemFacts,
@@ -59,18 +59,19 @@ def choose(
     The propensity of an item at a position: ``(1 - e) [it is there in the best list] + e q``,
     where q is what the drawing gives it. Of equal seeds the draws are equal.
     """
-    k, score = question.k, scored.log_probability
-    best, notes = scored.best(k), tuple[str, ...]()
+    k, notes = question.k, tuple[str, ...]()
     if question.diversity:
-        pool = scored.best(max(k, POOL))
+        pool, score = ranking.best(max(k, POOL))
         best = diversify(pool, score, facts, k, question.diversity)
         notes = () if can_differ(pool, facts) else (NOTHING_DIFFERS,)
+    else:
+        best = ranking.best(k).items
     policy = f"diverse {question.diversity:g}" if question.diversity else "greedy"
     if not how.share or not len(best):
         return Chosen(best, np.ones(len(best)), policy, notes=notes)
-    pool, rng = scored.best(max(k, how.pool)), np.random.default_rng(list(seed.encode()))
+    (pool, score), rng = ranking.best(max(k, how.pool)), np.random.default_rng(list(seed.encode()))
     explored = rng.random() < how.share
-    told = score[pool], crowd.counts[pool]
+    told = score, crowd.counts[pool]
     at = draw(*told, k, how, rng) if explored else _positions(best, pool)
     shown, there, drawn = (pool[at] if explored else best), np.zeros(len(at)), at >= 0
     there[drawn] = propensities(at[drawn], np.flatnonzero(drawn), *told, how)

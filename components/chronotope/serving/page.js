@@ -103,7 +103,7 @@ function showShort() {
   const { listed, told, at } = shown, first = listed.items[0], when = told.when;
   byId("short-what").textContent = first ? nameOf(first) : "Nothing fits";
   byId("more-what").textContent = first
-    ? [percent(first.probability), first.category].filter(Boolean).join(" \u00b7 ") : "";
+    ? [chance(first), first.category].filter(Boolean).join(" \u00b7 ") : "";
   const then = (hours) => clock(at + 3_600_000 * hours, state.offset, "minute");
   byId("short-when").textContent = when ? `In about ${span(when.median_h)}` : "No telling";
   byId("more-when").textContent = when
@@ -130,15 +130,18 @@ function named(places) {
   return places.map((place) => ({ ...place, name: names.get(place.id) ?? `Place ${place.id}` }));
 }
 
+// Of a large catalogue nobody has summed over, no probability is known.
+const chance = (item) => (item.probability === null ? "" : percent(item.probability));
+
 function showItems() {
-  const { items } = shown.listed, top = Math.max(...items.map((item) => item.probability));
+  const { items } = shown.listed, top = Math.max(...items.map((item) => item.probability ?? 0));
   byId("items").replaceChildren(...items.map((item, n) => itemRow(item, n, top)));
   if (!items.length) byId("items").append(html("li", {}, "No item fits."));
 }
 
 function itemRow(item, n, top) {
   const about = [item.category, item.distance_km === null ? "" : km(item.distance_km), item.reason];
-  const width = `${Math.max(0.5, (100 * item.probability) / top)}%`;
+  const width = `${Math.max(0.5, top ? (100 * item.probability) / top : 0)}%`;
   const bar = svg("svg", { "aria-hidden": "true" },
     svg("rect", { class: "fill", width, height: 8, rx: 4 }));
   const did = html("button", { type: "button", "data-did": item.id,
@@ -148,7 +151,7 @@ function itemRow(item, n, top) {
     html("span", { class: "rank" }, `${n + 1}`),
     html("div", {},
       html("div", {}, html("span", { class: "name" }, nameOf(item)), moveOf(item, n)),
-      html("div", { class: "bar" }, bar, html("span", {}, percent(item.probability))),
+      html("div", { class: "bar" }, bar, html("span", {}, chance(item))),
       html("div", { class: "about" }, about.filter(Boolean).join(" \u00b7 "))),
     did);
   for (const [kind, lit] of [["mouseenter", true], ["mouseleave", false], ["focusin", true],
@@ -163,6 +166,7 @@ function moveOf(item, n) {
   if (was < 0) return badge("new here");
   if (was !== n) return badge(`${was > n ? "\u25b2" : "\u25bc"} from ${was + 1}`);
   const then = shown.before[was].probability;
+  if (then === null || item.probability === null) return null;
   return Math.abs(Math.log(item.probability / then)) > 0.1 ? badge(`was ${percent(then)}`) : null;
 }
 

@@ -31,14 +31,15 @@ def predict(asking: Asking, dataset: str, question: PredictRequest) -> Predicted
     asked = asking.asked(question)
     said, opened = asking.answer(asked, question), asked.opened
     words, facts = opened.champion.vocabulary, opened.facts
-    scored = score_items(said.item_scores[0], asked.past, facts, question.wish())
-    chosen, crowd = scored.best(question.k), opened.crowd(asked.at)
+    wish = question.wish()
+    scored = score_items(said.item_scores[0], asked.past, facts, wish)
+    chosen, crowd = scored.best(question.k).items, opened.crowd(asked.at)
     when = _curve(wait_of(said.when, asked.past, asked.at))
     common = _common(asked, question, dataset, timed=when is not None)
     return Predicted(
         **dict(common),
         history=_history(asked, question.n_history),
-        items=tell_items(chosen, scored, asked.past, crowd, words, facts),
+        items=tell_items(chosen, scored, wish, asked.past, crowd, words, facts),
         when=when,
         where=tell_where(said.place_scores[0], words, facts, question.n_places),
     )
@@ -53,7 +54,7 @@ def explain(asking: Asking, dataset: str, question: Question, item_id: str | Non
     asked = asking.asked(question)
     logits = asking.answer(asked, question).item_scores[0]
     scored = score_items(logits, asked.past, asked.opened.facts, Wish())
-    chosen = scored.best(question.k) if item_id is None else _index(asked, item_id)
+    chosen = scored.best(question.k).items if item_id is None else _index(asked, item_id)
     common = _common(asked, question, dataset, timed=True)
     return Explained(**dict(common), items=_reasons(asked, scored, chosen))
 
@@ -123,17 +124,19 @@ def _reasons(asked: Asked, scored: Scored, chosen: Int64) -> tuple[Reason, ...]:
     opened, past = asked.opened, asked.past
     crowd, words = opened.crowd(asked.at), opened.champion.vocabulary
     follows = crowd.follows(int(past.item_idx[-1]) if len(past) else 0)
-    items = tell_items(chosen, scored, past, crowd, words, opened.facts)
+    items = tell_items(chosen, scored, Wish(), past, crowd, words, opened.facts)
     return tuple(
         Reason(
             id=item.id,
             title=item.title,
             rank=1 + int((scored.log_probability > scored.log_probability[i]).sum()),
-            probability=item.probability,
+            probability=probability,
             reason=item.reason,
             n_own=int((past.item_idx == i).sum()),
             n_follows=int((follows == i).sum()),
             n_recent=int(crowd.counts[i]),
         )
-        for i, item in zip(chosen.tolist(), items, strict=True)
+        for i, item, probability in zip(
+            chosen.tolist(), items, scored.probabilities(chosen), strict=True
+        )
     )

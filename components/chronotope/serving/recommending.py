@@ -16,7 +16,7 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.serving.shadowing import Shadowing, Task
 from chronotope.serving.telemetry import Telemetry
 from chronotope.steps.experiment import Exploration
-from chronotope.steps.ranking import score_items, tell_items
+from chronotope.steps.ranking import tell_items
 from chronotope.steps.recommend import tell_notes
 
 
@@ -102,12 +102,12 @@ class Recommending:
         self, question: RecommendRequest, asked: Asked, how: Exploration, answer_id: str
     ) -> Recommended:
         wish, opened = question.wish(), asked.opened
-        logits = self._asking.answer(asked, question).item_scores[0]
-        scored = score_items(logits, asked.past, opened.facts, wish)
+        ranking = self._asking.ranking(asked, question, wish)
         words, crowd = opened.champion.vocabulary, opened.crowd(asked.at)
         # the id is the seed, so that the draw can be made again
-        chosen = choose(scored, question, how, opened.facts, crowd, answer_id)
-        items = tell_items(chosen.items, scored, asked.past, crowd, words, opened.facts)
+        chosen = choose(ranking, question, how, opened.facts, crowd, answer_id)
+        past, facts = asked.past, opened.facts
+        items = tell_items(chosen.items, ranking, wish, past, crowd, words, facts)
         champion, n_history = opened.champion, asked.n_history
         notes = tell_notes(champion, n_history, asked.at, found=bool(items), timed=True)
         return Recommended(
@@ -136,12 +136,13 @@ def _impression(
     """What was shown, with all that is needed to judge another policy by it."""
     about = {"experiment": said.experiment, "arm": said.arm, "shadow_of": shadow_of}
     who = {"user_id", "history", "at"}
+    probabilities = [item.probability for item in said.items]
     payload: dict[str, Any] = {
         "answer_id": said.answer_id,
         "user_id": said.user_id,
         "at": said.at.astimezone(UTC).isoformat(),
         "items": [item.id for item in said.items],
-        "probabilities": [item.probability for item in said.items],
+        "probabilities": [] if None in probabilities else probabilities,
         "propensities": list(said.propensities),
         "version": said.version,
         "policy": said.policy,

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from chronotope.contracts.errors import ChronotopeError
+from chronotope.artifact.indexed_recommender import IndexedRecommender
+from chronotope.contracts.errors import ChronotopeError, ConfigError
 from chronotope.serving.app import Service
 from chronotope.serving.questions import RecommendRequest
 from chronotope.serving.settings import ServeSettings
@@ -26,6 +27,7 @@ class Replay(AbstractContextManager["Replay"]):
 
         Raises:
             StoreError: It does not answer.
+            ConfigError: It does not know the probabilities of what it shows.
         """
 
         def champion(root: Path, dataset: str) -> Champion:
@@ -36,8 +38,15 @@ class Replay(AbstractContextManager["Replay"]):
         self._service = Service(silent, champion, lambda *_: version, load)
         self._service.watcher.look()
         self.version = version
-        manifest = self._service.watcher.opened.champion.model.manifest
-        self.trained_until_s = manifest.trained_until_s
+        model = self._service.watcher.opened.champion.model
+        if isinstance(model, IndexedRecommender):
+            self._service.log.close()
+            raise ConfigError(
+                "A version that finds its items by an index cannot be judged by old lists",
+                received=f"version {version}",
+                way_out="Its probabilities are not known: let it take part in an experiment",
+            )
+        self.trained_until_s = model.manifest.trained_until_s
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -61,4 +70,4 @@ class Replay(AbstractContextManager["Replay"]):
             said = self._service.recommending.recommend(asked)
         except (ValidationError, ChronotopeError):
             return []
-        return [(item.id, item.probability) for item in said.items]
+        return [(item.id, p) for item in said.items if (p := item.probability) is not None]

@@ -29,7 +29,8 @@ class Item:
     Attributes:
         id: External id.
         title: What to show; "" if unknown.
-        probability: That it is the next one, over the whole catalogue.
+        probability: That it is the next one, over the whole catalogue; of a large catalogue,
+            which no answer reads as a whole, it is not known.
         lat, lon: Degrees WGS 84.
         distance_km: From where the user asked.
         category: Its kind.
@@ -38,7 +39,7 @@ class Item:
 
     id: str
     title: str
-    probability: float
+    probability: float | None
     lat: float | None
     lon: float | None
     distance_km: float | None

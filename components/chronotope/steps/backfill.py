@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chronotope.artifact.bundle import MODEL, read_manifest, read_vocabulary
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.workspace import Workspace
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import evaluate
@@ -144,7 +144,7 @@ def judge_chunk(
     known = log.before(chunk.end_s)
     targets = targets_between(known, chunk.start_s, chunk.end_s, max_targets=config.max_targets)
     bundle = Path(who["bundle"])
-    model = Translated(OnnxRecommender.load(bundle), read_vocabulary(bundle), catalog)
+    model = Translated(open_bundle(bundle), read_vocabulary(bundle), catalog)
     found = evaluate(model, known, targets, n_items=catalog.n_items, time_given=config.time_given)
     summary = summarise(found)
     values = {name: _finite(summary[name]) for name in METRICS}

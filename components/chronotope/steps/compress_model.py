@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import Bundled
 from chronotope.compression.compress import compress
 from chronotope.compression.networks import Teaching
 from chronotope.compression.recipe import fixed_recipes
@@ -69,7 +69,7 @@ def compress_model(
     expected = model.scores(queries)
     np.savez(run / "probes.npz", positions=targets[:N_PROBES], scores=expected)
 
-    def quality(candidate: OnnxRecommender) -> Quality:
+    def quality(candidate: Bundled) -> Quality:
         outcomes = evaluate(candidate, log, targets, n_items=catalog.n_items, time_given=True)
         ndcg, acc = (measured(outcomes.rank, 10).mean() for measured in (gains, hits))
         alike = agreement(candidate.scores(queries), expected, settings.bless.k)

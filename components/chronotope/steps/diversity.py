@@ -16,21 +16,18 @@ NEAR_KM = 1.0
 """Nearness of two items is ``exp(-km / NEAR_KM)``."""
 
 
-def diversify(
-    pool: Int64, log_probability: Float64, facts: ItemFacts, k: int, diversity: float
-) -> Int64:
+def diversify(pool: Int64, score: Float64, facts: ItemFacts, k: int, diversity: float) -> Int64:
     """Choose k items of a pool; the likeliest one is always the first.
 
     Args:
         pool: Indices of the best items, likeliest first, shape (n,).
-        log_probability: Of all items; relevance runs from 0, the pool's least, to 1, its best.
+        score: Of the pool's items, shape (n,); relevance runs from 0, the least, to 1, the best.
         facts: Kinds and coordinates, which make items similar.
         k: Length of the list.
         diversity: d, from 0 to 1.
     """
     if not diversity or len(pool) < 2:
         return pool[:k]
-    score = log_probability[pool]
     relevance = (score - score[-1]) / max(score[0] - score[-1], 1e-12)
     likest, chosen = np.zeros(len(pool)), [0]
     while len(chosen) < min(k, len(pool)):

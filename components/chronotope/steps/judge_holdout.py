@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import Bundled, open_bundle
 from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int32, Int64
 from chronotope.contracts.queries import queries_at
 from chronotope.engine import open_engine
@@ -46,7 +46,7 @@ def judge_holdout(
         targets = judging_targets(log, settings, run)
         outcomes = judge_rivals(engine, features, until_s, targets)
         outcomes[CHALLENGER] = judge_bundle(engine, features, bundle, log, targets)
-    challenger = OnnxRecommender.load(bundle)
+    challenger = open_bundle(bundle)
     values = {name: gains(found.rank, 10) for name, found in outcomes.items()}
     users = log.user_idx[targets]
     masks = {f"slice.{name}": of for name, of in slices(outcomes[CHALLENGER]).items()}
@@ -67,7 +67,7 @@ def _interval(values: Float64, users: Any) -> tuple[float, float]:
 
 
 def _when_and_where(
-    model: OnnxRecommender, log: EventLog, targets: Int64, catalog: Catalog
+    model: Bundled, log: EventLog, targets: Int64, catalog: Catalog
 ) -> dict[str, Any]:
     """How well the next event's time, in hours after the last one, and place are told."""
     some = targets[:: max(1, len(targets) // N_WHEN)]

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.features.snapshot import load_features
 
 features_at = lru_cache(maxsize=1)(load_features)
 """The log and catalogue of a snapshot, as ``load_features`` reads them."""
 
-bundle_at = lru_cache(maxsize=1)(OnnxRecommender.load)
+bundle_at = lru_cache(maxsize=1)(open_bundle)
 """A bundle, opened."""
 
 

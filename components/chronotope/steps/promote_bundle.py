@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chronotope.artifact.bundle import MODEL, Manifest, read_manifest, read_vocabulary
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import evaluate
@@ -174,7 +174,7 @@ def _values(
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """NDCG@10 of the reigning champion on the challenger's targets, in its own words."""
     log, catalog = load_features(features)
-    model = Translated(OnnxRecommender.load(folder), read_vocabulary(folder), catalog)
+    model = Translated(open_bundle(folder), read_vocabulary(folder), catalog)
     targets = judging_targets(log, settings, run)
     outcomes = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
     return gains(outcomes.rank, 10)

@@ -1,20 +1,46 @@
 """From the model's scores to items: which are allowed, the best of them, and why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from chronotope.artifact.bundle import Vocabulary
+from chronotope.artifact.indexed_recommender import IndexedRecommender, Told
+from chronotope.artifact.item_index import Mask
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.eventlog import Float32, Float64, Int64
+from chronotope.contracts.queries import Queries
 from chronotope.spacetime.distances import haversine_km
 from chronotope.steps.answers import Item, Wish
 from chronotope.steps.crowd import Crowd
 from chronotope.steps.item_facts import ItemFacts
 from chronotope.steps.past import Past
 from chronotope.steps.reasons import tell_reasons
+
+
+class Best(NamedTuple):
+    """Items, likeliest first; of equals the smaller index first.
+
+    Attributes:
+        items: Indices, shape (k,), fewer if fewer are allowed.
+        scores: Log-probabilities, or the same but for one constant, shape (k,).
+    """
+
+    items: Int64
+    scores: Float64
+
+
+class Ranking(Protocol):
+    """The items of one question in order, however they are found."""
+
+    def best(self, k: int) -> Best:
+        """The k likeliest allowed items."""
+
+    def probabilities(self, items: Int64) -> Sequence[float | None]:
+        """Of some items, over the whole catalogue; None where nobody has summed over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +50,48 @@ class Scored:
     Attributes:
         log_probability: Over all known items, shape (n_items,); -inf for the unknown.
         allowed: Which items the wish allows, shape (n_items,).
-        km: Distance from where the user is, shape (n_items,); None if nobody says.
     """
 
     log_probability: Float64
-    allowed: npt.NDArray[np.bool_]
-    km: Float64 | None
+    allowed: Mask
 
-    def best(self, k: int) -> Int64:
-        """Indices of the k likeliest allowed items; of equals the smaller index first."""
+    def best(self, k: int) -> Best:
+        """The k likeliest allowed items."""
         scores = np.where(self.allowed, self.log_probability, -np.inf)
         least = -np.inf if k >= len(scores) else np.partition(scores, -k)[-k]
         candidates = np.flatnonzero((scores >= least) & self.allowed)
         order = np.argsort(-self.log_probability[candidates], kind="stable")
-        return candidates[order[:k]]
+        items = candidates[order[:k]]
+        return Best(items, self.log_probability[items])
+
+    def probabilities(self, items: Int64) -> list[float]:
+        """Of some items, over the whole catalogue."""
+        told: list[float] = np.exp(self.log_probability[items]).tolist()
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """The items of a large catalogue, found by its index when they are asked for.
+
+    Attributes:
+        model: Holds the index.
+        told: What its graph says of the question, without the items that are left out.
+        allowed: Which items the wish allows, shape (n_items,); None allows all.
+    """
+
+    model: IndexedRecommender
+    told: Told
+    allowed: Mask | None
+
+    def best(self, k: int) -> Best:
+        """The k likeliest allowed items, by their logits."""
+        found = self.model.found(self.told, k, allowed=self.allowed)
+        return Best(found.item_idx, found.score.astype(np.float64))
+
+    def probabilities(self, items: Int64) -> list[None]:
+        """Not known: nothing is summed over the catalogue."""
+        return [None] * len(items)
 
 
 def score_items(logits: Float32, past: Past, facts: ItemFacts, wish: Wish) -> Scored:
@@ -48,35 +102,66 @@ def score_items(logits: Float32, past: Past, facts: ItemFacts, wish: Wish) -> Sc
     """
     scores = logits.astype(np.float64)
     scores[0] = -np.inf
-    km = None
-    if wish.lat is not None and wish.lon is not None:
-        km = haversine_km(lat=facts.lat, lon=facts.lon, to_lat=wish.lat, to_lon=wish.lon)
-    allowed = np.ones(len(scores), np.bool_)
+    wanted = _wanted(facts, wish)
+    allowed = np.ones(len(scores), np.bool_) if wanted is None else wanted
     allowed[0] = False
-    if wish.within_km is not None and km is not None:
-        allowed &= km <= wish.within_km
     if wish.exclude_seen:
         allowed[past.item_idx] = False
-    if wish.category is not None:
-        allowed &= facts.category_idx == _category(facts, wish.category)
     best = scores.max()
     shares = np.exp((scores - best).astype(np.float32))  # fast, and exact to seven digits
     total = best + np.log(shares.sum(dtype=np.float64))
-    return Scored(scores - total, allowed, km)
+    return Scored(scores - total, allowed)
+
+
+def search_items(
+    model: IndexedRecommender, queries: Queries, past: Past, facts: ItemFacts, wish: Wish
+) -> Searched:
+    """What the graph says of one question, and what the wish allows.
+
+    Raises:
+        ConfigError: No item is of the wished kind.
+    """
+    (told,) = model.told(queries)
+    return Searched(
+        model, told.without(past.item_idx) if wish.exclude_seen else told, _wanted(facts, wish)
+    )
+
+
+def _wanted(facts: ItemFacts, wish: Wish) -> Mask | None:
+    """Which items are of the wished kind and near enough, shape (n_items,); None: any."""
+    parts = []
+    if wish.within_km is not None and wish.lat is not None and wish.lon is not None:
+        parts.append(_km(facts.lat, facts.lon, wish) <= wish.within_km)
+    if wish.category is not None:
+        parts.append(facts.category_idx == _category(facts, wish.category))
+    return np.logical_and.reduce(parts) if parts else None
+
+
+def _km(lat: Float64, lon: Float64, wish: Wish) -> Float64:
+    """Distance from where the user is; NaN where a side of it is not known."""
+    if wish.lat is None or wish.lon is None:
+        return np.full(len(lat), np.nan)
+    return haversine_km(lat=lat, lon=lon, to_lat=wish.lat, to_lon=wish.lon)
 
 
 def tell_items(
-    chosen: Int64, scored: Scored, past: Past, crowd: Crowd, words: Vocabulary, facts: ItemFacts
+    chosen: Int64,
+    ranking: Ranking,
+    wish: Wish,
+    past: Past,
+    crowd: Crowd,
+    words: Vocabulary,
+    facts: ItemFacts,
 ) -> tuple[Item, ...]:
     """The chosen items in words."""
-    n = len(chosen)
+    lat, lon = facts.lat[chosen], facts.lon[chosen]
     told = zip(
         words.items.names(chosen),
         chosen.tolist(),
-        np.exp(scored.log_probability[chosen]).tolist(),
-        facts.lat[chosen].tolist(),
-        facts.lon[chosen].tolist(),
-        [None] * n if scored.km is None else scored.km[chosen].tolist(),
+        ranking.probabilities(chosen),
+        lat.tolist(),
+        lon.tolist(),
+        _km(lat, lon, wish).tolist(),
         facts.categories.names(facts.category_idx[chosen]),
         tell_reasons(chosen, past, crowd, words),
         strict=True,

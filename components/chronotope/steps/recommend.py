@@ -58,7 +58,7 @@ def recommend(
     if crowd.is_empty:  # a moment long after the log
         crowd = read_crowd(lake, trained_until(champion), words.items)
     scored = score_items(said.item_scores[0], past, facts, wish)
-    items = tell_items(scored.best(wish.k), scored, past, crowd, words, facts)
+    items = tell_items(scored.best(wish.k).items, scored, wish, past, crowd, words, facts)
     when = tell_when(wait_of(said.when, past, at))
     n_places = 0 if items_are_places(words) else N_PLACES
     return Recommendation(

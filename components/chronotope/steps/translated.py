@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.artifact.bundle import Vocabulary
-from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender
+from chronotope.artifact.onnx_recommender import Answers
+from chronotope.artifact.open_bundle import Bundled
 from chronotope.contracts.eventlog import Catalog, EventLog, Int32
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.queries import Queries
@@ -23,7 +24,7 @@ F = TypeVar("F", bound=np.floating)
 class Translated:
     """A recommender over a catalogue that it was not trained on."""
 
-    def __init__(self, model: OnnxRecommender, words: Vocabulary, catalog: Catalog) -> None:
+    def __init__(self, model: Bundled, words: Vocabulary, catalog: Catalog) -> None:
         """Look up every id once.
 
         Args:
