@@ -108,19 +108,19 @@ class Matrix:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Print and keep a row a step, as they come; the exit code is 1 if any differs."""
+    known = sorted({step for steps in STEPS.values() for step in steps})
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", type=Path, help="keep the rows in this file")
     parser.add_argument("--flows", type=some_of(STEPS), default=list(STEPS), help="comma-separated")
     parser.add_argument("--points", type=some_of(POINTS), default=list(POINTS))
-    parser.add_argument("--steps", help="comma-separated; all without")
+    parser.add_argument("--steps", type=some_of(known), default=known, help="comma-separated")
     args = parser.parse_args(words)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, prefect_test_harness(120):
         os.environ["PREFECT_API_URL"] = PREFECT_API_URL.value() or ""
         for flow in args.flows:
-            chosen = args.steps.split(",") if args.steps else STEPS[flow]
             matrix = Matrix(flow, Path(scratch) / flow)
-            for row in matrix.outcomes([s for s in STEPS[flow] if s in chosen], args.points):
+            for row in matrix.outcomes([s for s in STEPS[flow] if s in args.steps], args.points):
                 rows.append(row)
                 print(row, flush=True)
                 if args.json:

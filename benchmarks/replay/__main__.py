@@ -25,8 +25,8 @@ from benchmarks.replay.live import serving
 from benchmarks.replay.rounds import LEARNS, Replay
 from benchmarks.replay.traffic import Traffic
 from benchmarks.rows import at_least_one
+from benchmarks.small import CITY, TRAINING
 from chronotope.cli.train import read_settings
-from chronotope.datasets.city import CityConfig
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.steps.settings import TrainSettings
@@ -34,24 +34,6 @@ from flows import without_heartbeat
 
 SETTLED: Final = 2
 """Rounds after which what is served shall be at least as good as what stayed as it was."""
-
-QUICK_CITY: Final = CityConfig(n_events=5_000, n_users=60, n_items=40, days=60, seed=3)
-QUICK: Final[dict[str, Any]] = {
-    "folds": {"k": 1},
-    "study": {"n_trials": 1},
-    "backbones": ["none"],
-    "model": {"history_len": 16},
-    "training": {"max_epochs": 1, "n_rounds": 2},
-    "compression": {
-        "variants": ["int8_tables"], "pruned_units": 0.0, "student": False, "n_runs": 10,
-        "max_latency_ms": 10_000,
-    },
-    "gate": {"max_p_value": 0.5, "max_slice_drop": 0.2},
-    "bless": {"max_latency_ms": 10_000},
-    "max_fold_targets": 100,
-    "max_holdout_targets": 300,
-}  # fmt: skip
-"""Settings of ``--quick``: seconds a training, and numbers that say nothing."""
 
 QUICK_LEARNS: Final = LEARNS.model_copy(update={"min_rows": 1_200, "drift_psi": 1.0})
 """Every second of three rounds retrains."""
@@ -93,7 +75,7 @@ def _replay(told: argparse.Namespace) -> Replay:
     cut = f"{spec.name}-{told.base_share:g}-{told.rounds}"  # another cut is another replay
     root = (told.root / cut).resolve()
     settings = (
-        TrainSettings.model_validate({**QUICK, "root": root})
+        TrainSettings.model_validate({**TRAINING, "root": root})
         if told.quick
         else read_settings(told.config, root)
     )
@@ -103,7 +85,7 @@ def _replay(told: argparse.Namespace) -> Replay:
 
 def _city() -> DatasetSpec:
     about = {"description": "A city to replay.", "licence": "CC0-1.0", "event_type": "check_in"}
-    told = {"name": "replayed_city", "city": QUICK_CITY, "items_are_places": True, **about}
+    told = {"name": "replayed_city", "city": CITY, "items_are_places": True, **about}
     return DatasetSpec.model_validate(told)
 
 

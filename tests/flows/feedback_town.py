@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
+from benchmarks.small import TRAINING
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.simulation import simulate_events
@@ -38,19 +39,11 @@ events:
 COLUMNS = ["user_id", "item_id", "occurred_at", "lat", "lon"]
 SMALL = {"n_users": 60, "n_items": 40, "days": 60, "seed": 3}
 TINY: dict[str, Any] = {
-    "study": {"n_trials": 1},
-    "folds": {"k": 1},
-    "model": {"history_len": 16},
+    **TRAINING,
     "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64},
-    "compression": {
-        "variants": ["int8_tables"], "pruned_units": 0.0, "student": False, "n_runs": 10,
-        "max_latency_ms": 10_000,
-    },
     "gate": {"max_p_value": 0.99, "max_slice_drop": 1.0},
-    "bless": {"max_latency_ms": 10_000},
-    "max_fold_targets": 100,
     "max_holdout_targets": 200,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

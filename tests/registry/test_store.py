@@ -78,3 +78,13 @@ def test_runs_of_a_killed_process_end_when_the_store_is_opened_again(store: Mlfl
         assert statuses(store) == told
     assert statuses(store) == told | {"of the living": "FINISHED"}
     assert list((store.root / "running").iterdir()) == []
+
+
+def test_what_is_no_token_does_not_stop_anybody(store: MlflowStore) -> None:
+    folder = store.root / "running"
+    folder.mkdir(exist_ok=True)
+    (folder / "notes.txt").write_text("not ours")
+    (folder / "999-of-no-experiment").touch()
+    (folder / "1-a-folder").mkdir()
+    open_store(store.root)
+    assert sorted(path.name for path in folder.iterdir()) == ["1-a-folder", "notes.txt"]

@@ -39,7 +39,7 @@ def draft_folder(above: Path, prefix: str) -> Iterator[Path]:
 
 def _remove_if_left(folder: Path) -> None:
     """Remove a draft that nobody holds; a new one with nothing in it may be about to be held."""
-    with suppress(OSError), (folder / _OWNER).open("r+") as owner:
+    with suppress(OSError), (folder / _OWNER).open("a") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         begun = any(path.name != _OWNER for path in folder.iterdir())
         if begun or folder.stat().st_mtime < time.time() - _BEGINNING_S:

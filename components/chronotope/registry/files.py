@@ -2,12 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from mlflow.artifacts import download_artifacts, list_artifacts
 
+from chronotope.contracts.drafts import draft_folder
 from chronotope.contracts.errors import StoreError
 
 
@@ -51,10 +51,9 @@ def local_folder(uri: str, kept: Path) -> Path:
 
 
 def _fetch(uri: str, copy: Path) -> None:
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=copy.parent, prefix=".") as scratch:
+    with draft_folder(copy.parent, ".draft-") as draft:
         try:
-            found = Path(download_artifacts(artifact_uri=uri, dst_path=scratch))
+            found = Path(download_artifacts(artifact_uri=uri, dst_path=str(draft / "files")))
         except Exception as error:  # of MLflow, or of whichever library reads such a store
             raise _refused(uri, error) from error
         try:

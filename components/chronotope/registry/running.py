@@ -36,7 +36,7 @@ def bury(folder: Path, each: Callable[[str, str], None]) -> None:
         each: Is told what the token is about, and the token.
     """
     for path in folder.glob("*-*"):
-        with suppress(BlockingIOError, FileNotFoundError), path.open("r+") as file:
+        with suppress(OSError), path.open("r+") as file:  # held, or gone by now
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             each(path.name.split("-", maxsplit=1)[0], path.name)
             path.unlink(missing_ok=True)

@@ -168,6 +168,8 @@ def open_store(mlruns: Path) -> MlflowStore:
         (root / "artifacts").mkdir(parents=True, exist_ok=True)
         client = MlflowClient(url, url)
         client.search_experiments(max_results=1)
+        store = MlflowStore(root, client)
+        store.bury()
     except (OSError, MlflowException, SQLAlchemyError) as error:
         raise StoreError(
             "The MLflow store cannot be opened",
@@ -175,6 +177,4 @@ def open_store(mlruns: Path) -> MlflowStore:
             way_out=f"Check that {root} is writable, and that it is a database of this version "
             "that answers",
         ) from None  # what lies below may tell the password
-    store = MlflowStore(root, client)
-    store.bury()
     return store
