@@ -70,7 +70,7 @@ def test_a_database_that_refuses_is_named_without_its_password(
         open_store(tmp_path / "mlruns")
     with (
         pytest.raises(StoreError, match=r"127\.0\.0\.1") as of_optuna,
-        opened_database(optuna_url(tmp_path), heartbeat_s=1, max_retries=0),
+        opened_database(optuna_url(tmp_path)),
     ):
         pass
     for caught in (of_mlflow, of_optuna):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+import optuna
 import pytest
 
 from chronotope.contracts.errors import ConfigError, StoreError
@@ -71,7 +72,7 @@ def tuned(root: Path, objective: Objective = hill, **changes: object) -> Best:
         objective,
         n_folds=n_folds,
         default=DEFAULT,
-        config=StudyConfig.model_validate({"n_trials": 12, "heartbeat_s": 1} | changes),
+        config=StudyConfig.model_validate({"n_trials": 12} | changes),
         storage=Storage(f"sqlite:///{root}/optuna.db", "city"),
         tracker_factory=notebook.open,
         engine=cast("Engine", engine),
@@ -174,9 +175,53 @@ def test_a_killed_study_is_resumed(tmp_path: Path) -> None:
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
     assert states(tmp_path) == ["COMPLETE", "COMPLETE", "RUNNING"]
-    time.sleep(3)  # twice the heartbeat, and the trial counts as dead
-    tuned(tmp_path, n_trials=5)
+    found = tuned(tmp_path, n_trials=8)
     told = states(tmp_path)
     assert told[2] == "FAIL"
     assert "RUNNING" not in told
-    assert sum(state in {"COMPLETE", "PRUNED"} for state in told) == 5
+    assert sum(state in {"COMPLETE", "PRUNED"} for state in told) == 8
+    (tmp_path / "whole").mkdir()
+    assert found == tuned(tmp_path / "whole", n_trials=8)
+
+
+def test_what_runs_when_all_trials_are_done_is_buried(tmp_path: Path) -> None:
+    tuned(tmp_path, n_trials=2)
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    optuna.load_study(study_name="city", storage=url).ask()
+    tuned(tmp_path, n_trials=2)
+    assert states(tmp_path) == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
+def drawn(root: Path) -> list[float]:
+    study = optuna.load_study(study_name="city", storage=f"sqlite:///{root}/optuna.db")
+    return [trial.params["x"] for trial in study.get_trials(deepcopy=False)]
+
+
+@pytest.mark.parametrize("kills", [1, 2, 3])
+def test_parameters_that_kill_their_process_are_given_up(tmp_path: Path, kills: int) -> None:
+    def interrupted(params: dict[str, object], fold: int, tracker: Tracker) -> float:
+        if params["x"] != 0.0:
+            raise KeyboardInterrupt  # as far as the study knows, a death
+        return hill(params, fold, tracker)
+
+    for _ in range(kills):
+        with pytest.raises(KeyboardInterrupt):
+            tuned(tmp_path, interrupted, n_trials=2, max_retries=1)
+    tuned(tmp_path, n_trials=2, max_retries=1)
+    first, *died, last = drawn(tmp_path)
+    assert (first, len(died)) == (0.0, kills)
+    assert len(set(died[:2])) == 1
+    assert (last == died[0]) == (kills == 1)
+
+
+def test_parameters_that_raise_an_error_are_not_drawn_again(tmp_path: Path) -> None:
+    def broken(params: dict[str, object], fold: int, tracker: Tracker) -> float:
+        if params["x"] != 0.0:
+            raise ValueError("No such model")
+        return hill(params, fold, tracker)
+
+    with pytest.raises(ValueError, match="No such"):
+        tuned(tmp_path, broken, n_trials=2)
+    tuned(tmp_path, n_trials=2)
+    assert states(tmp_path) == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert len(set(drawn(tmp_path))) == 3

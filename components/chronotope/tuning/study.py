@@ -4,18 +4,24 @@ One trial is one set of parameters, trained on every fold and reported fold by f
 that a Wilcoxon test against the best trial can stop it early. Trials are drawn, judged and
 told in batches, so what is drawn depends on the size of a batch and never on which task is
 finished first. A study lives in a database: a killed one is resumed by calling ``tune``
-again with the same name.
+again with the same name, and ends as if it had never been killed, because what is drawn next
+depends on the trials that are finished and on nothing else.
 """
 
+import json
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Protocol
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import WilcoxonPruner
 from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
 from optuna.trial import FixedTrial, TrialState
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,7 +35,7 @@ from chronotope.tuning.batch import (
     TrackerFactory,
     judge_batch,
 )
-from chronotope.tuning.database import Database, experimental, opened_database
+from chronotope.tuning.database import opened_database
 
 
 class Suggest(Protocol):
@@ -50,6 +56,9 @@ SearchSpace = Callable[[Suggest], dict[str, object]]
 
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
+_ERROR = "error"
+"""Attribute of trials that failed; those whose process died have none."""
+
 
 class StudyConfig(BaseModel):
     """How long and how to search."""
@@ -67,7 +76,6 @@ class StudyConfig(BaseModel):
         description="p-value at which a trial is stopped; 0.1 needs 4 folds or more",
     )
     n_startup_folds: int = Field(2, ge=2, description="Folds before a trial may be stopped")
-    heartbeat_s: int = Field(30, ge=1, description="Seconds between signs of life of a trial")
     max_retries: int = Field(2, ge=0, description="Retries of a trial whose process died")
     batch: int = Field(
         1,
@@ -85,7 +93,7 @@ class Best:
     Attributes:
         params: What the search space drew.
         value: Mean of the objective over the folds.
-        trial_number: Number of the trial in the study.
+        trial_number: How many finished trials came before it.
         fold_values: The objective on each fold, earliest first.
     """
 
@@ -121,7 +129,8 @@ def tune(
 ) -> Best:
     """Search parameters, or go on searching where a killed study stopped.
 
-    The default is tried first, so the result is never worse than it on these folds.
+    The default is tried first, so the result is never worse than it on these folds. One process
+    at a time works on a study: a trial that runs when it is opened is of one that was killed.
 
     Args:
         space: Draws parameters.
@@ -141,14 +150,14 @@ def tune(
     if n_folds < 1:
         raise ConfigError("Tuning needs at least one fold", received=n_folds)
     how = Judging(objective, n_folds, _n_sure(config, n_folds), engine, tracker_factory)
-    kept = {"heartbeat_s": config.heartbeat_s, "max_retries": config.max_retries}
-    with opened_database(storage.url, **kept) as database:
+    with opened_database(storage.url) as database:
         study = _open(config, storage, database, n_folds)
-        _enqueue(study, default)
+        _bury(study)
+        _enqueue(study, default, config)
         with tracker_factory(storage.study_name, None) as tracker:
             for n_trials in _sizes(study, config):
-                database.bury(study)
-                _judge(study, database, _draw(study, database, space, n_trials), how, tracker)
+                _reseed(study, config)
+                _judge(study, _draw(study, space, n_trials), how, tracker)
             best = _best(study, space)
             tracker.metrics({"best_value": best.value, "n_trials": _n_done(study)})
             tracker.params({f"best_{name}": value for name, value in best.params.items()})
@@ -161,19 +170,16 @@ def _n_sure(config: StudyConfig, n_folds: int) -> int:
     return next(enough, n_folds)
 
 
-def _open(config: StudyConfig, storage: Storage, database: Database, n_folds: int) -> optuna.Study:
+def _open(
+    config: StudyConfig, storage: Storage, database: RDBStorage, n_folds: int
+) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=database.storage,
+        storage=database,
         study_name=storage.study_name,
         direction="maximize",
         pruner=_pruner(config),
         load_if_exists=True,
-    )
-    # A resumed sampler must not draw its first trials again.
-    study.sampler = TPESampler(
-        seed=config.seed + len(study.get_trials(deepcopy=False)),
-        n_startup_trials=config.n_startup_trials,
     )
     if study.user_attrs.get("n_folds", n_folds) != n_folds:
         raise ConfigError(
@@ -186,15 +192,46 @@ def _open(config: StudyConfig, storage: Storage, database: Database, n_folds: in
 
 
 def _pruner(config: StudyConfig) -> WilcoxonPruner:
-    with experimental():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
         return WilcoxonPruner(p_threshold=config.prune_p, n_startup_steps=config.n_startup_folds)
 
 
-def _enqueue(study: optuna.Study, default: dict[str, Any]) -> None:
-    """Queue the default unless it waits or was judged; one left running may be dead."""
+def _bury(study: optuna.Study) -> None:
+    """Fail what a killed process left running."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _enqueue(study: optuna.Study, default: dict[str, Any], config: StudyConfig) -> None:
+    """Queue the default unless it waits, was judged, or killed its process too often."""
     tried = study.get_trials(deepcopy=False, states=(*_DONE, TrialState.WAITING))
-    if not any(trial.system_attrs.get("fixed_params") == default for trial in tried):
+    known = any(trial.system_attrs.get("fixed_params") == default for trial in tried)
+    if not known and _deaths(study)[_key(default)] <= config.max_retries:
         study.enqueue_trial(default)
+
+
+def _reseed(study: optuna.Study, config: StudyConfig) -> None:
+    """Draw the same next trials however often the study was killed.
+
+    Parameters that raised an error, or killed their process too often, are not drawn again.
+    """
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    n_lost = sum(_ERROR in trial.user_attrs for trial in failed)
+    n_lost += sum(n > config.max_retries for n in _deaths(study).values())
+    study.sampler = TPESampler(
+        seed=config.seed + _n_done(study) + n_lost, n_startup_trials=config.n_startup_trials
+    )
+
+
+def _deaths(study: optuna.Study) -> Counter[str]:
+    """How often a process died with each set of parameters."""
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return Counter(_key(trial.params) for trial in failed if _ERROR not in trial.user_attrs)
+
+
+def _key(params: dict[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True, default=str)
 
 
 def _sizes(study: optuna.Study, config: StudyConfig) -> Iterator[int]:
@@ -206,26 +243,23 @@ def _sizes(study: optuna.Study, config: StudyConfig) -> Iterator[int]:
         yield min(config.batch, n_left)
 
 
-def _draw(
-    study: optuna.Study, database: Database, space: SearchSpace, n_trials: int
-) -> list[Drawn]:
+def _draw(study: optuna.Study, space: SearchSpace, n_trials: int) -> list[Drawn]:
     """Draw trials one after the other; the sampler knows which are drawn already."""
     drawn = []
     for _ in range(n_trials):
-        trial = database.ask(study)
+        trial = study.ask()
         drawn.append((trial, space(trial)))
     return drawn
 
 
-def _judge(
-    study: optuna.Study, database: Database, drawn: list[Drawn], how: Judging, run: Tracker
-) -> None:
+def _judge(study: optuna.Study, drawn: list[Drawn], how: Judging, run: Tracker) -> None:
     """Judge trials and tell the study in the order they were drawn; an error fails them."""
     try:
-        with database.beating(study.study_name, [trial.number for trial, _ in drawn]):
-            batch = judge_batch(drawn, how, run)
-    except (Exception, KeyboardInterrupt):
+        batch = judge_batch(drawn, how, run)
+    except (Exception, KeyboardInterrupt) as error:
         for trial, _ in drawn:
+            if not isinstance(error, KeyboardInterrupt):
+                trial.set_user_attr(_ERROR, repr(error))
             study.tell(trial, state=TrialState.FAIL)
         raise
     for judged in batch:
@@ -250,4 +284,6 @@ def _best(study: optuna.Study, space: SearchSpace) -> Best:
     best = study.best_trial
     params = space(FixedTrial(best.params, number=best.number))
     values = tuple(best.intermediate_values[fold] for fold in sorted(best.intermediate_values))
-    return Best(params, float(best.value or 0.0), best.number, values)
+    done = study.get_trials(deepcopy=False, states=_DONE)
+    before = sum(trial.number < best.number for trial in done)
+    return Best(params, float(best.value or 0.0), before, values)
