@@ -9,6 +9,7 @@ import pytest
 
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.protocols import Tracker
+from chronotope.registry.database import make_whole
 from chronotope.registry.store import MlflowStore, open_store
 
 
@@ -88,3 +89,37 @@ def test_what_is_no_token_does_not_stop_anybody(store: MlflowStore) -> None:
     (folder / "1-a-folder").mkdir()
     open_store(store.root)
     assert sorted(path.name for path in folder.iterdir()) == ["1-a-folder", "notes.txt"]
+
+
+DYING_AT_BIRTH = """
+import os, signal, sys
+from pathlib import Path
+import mlflow.store.db.utils as tables
+from chronotope.registry.store import open_store
+upgrade = tables._upgrade_db
+def half(engine):
+    if sys.argv[2] == "migrated":
+        upgrade(engine)
+    os.kill(os.getpid(), signal.SIGKILL)
+tables._upgrade_db = half
+open_store(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("point", ["tables", "migrated"])
+def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path, point: str) -> None:
+    command = [sys.executable, "-c", DYING_AT_BIRTH, str(tmp_path), point]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL  # noqa: S603
+    assert not (tmp_path / "mlflow.db").exists()
+    with open_store(tmp_path).run("city", "study") as tracker:
+        tracker.metrics({"ndcg_10": 0.25})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db", "running"]
+
+
+def test_a_database_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    for address in (url, "sqlite://", "sqlite:///:memory:", "postgresql://host/mlflow"):
+        make_whole(address)
+    assert (tmp_path / "mlflow.db").read_bytes() == b""
+    assert len(list(tmp_path.iterdir())) == 1

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.stores import artifacts_url, hidden, masked, mlflow_url
+from chronotope.registry.database import make_whole
 from chronotope.registry.running import bury, held
 
 HELD_BY: Final = "held_by"
@@ -166,6 +167,7 @@ def open_store(mlruns: Path) -> MlflowStore:
     root, url = mlruns.resolve(), mlflow_url(mlruns)
     try:
         (root / "artifacts").mkdir(parents=True, exist_ok=True)
+        make_whole(url)
         client = MlflowClient(url, url)
         client.search_experiments(max_results=1)
         store = MlflowStore(root, client)

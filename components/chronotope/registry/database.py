@@ -1,0 +1,44 @@
+"""A new MLflow database on the disk: whole or not at all."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine_with_retry
+from sqlalchemy.engine import make_url
+
+from chronotope.contracts.drafts import draft_folder
+
+_DRAFTS: Final = ".new-database-"
+
+
+def make_whole(url: str) -> None:
+    """Make the SQLite file of an address, if it is one of a file that is not there.
+
+    MLflow makes tables and then migrates them one step after the other; a file that was left by
+    a process killed in between opens never again. So it is made aside and then given its name.
+
+    Args:
+        url: Address of MLflow's database; one of a server or of files is left alone.
+    """
+    path = _file_of(url)
+    if path is None or path.exists():
+        return
+    with draft_folder(path.parent, _DRAFTS) as folder:
+        draft = folder / path.name
+        engine = create_sqlalchemy_engine_with_retry(f"sqlite:///{draft}")  # type: ignore[no-untyped-call]
+        _initialize_tables(engine)  # type: ignore[no-untyped-call]
+        engine.dispose()
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # another process was first
+        except OSError:  # no links on this disk
+            draft.replace(path)
+
+
+def _file_of(url: str) -> Path | None:
+    if not url.startswith("sqlite:"):
+        return None
+    name = make_url(url).database
+    return None if name in (None, "", ":memory:") else Path(str(name))
