@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.overhead import take_in
 from benchmarks.rows import read_rows, write_rows
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.compression.measure import measure, timed
 from chronotope.contracts.eventlog import EventLog, Int64
 from chronotope.contracts.protocols import Recommender
@@ -50,7 +50,8 @@ def main(words: Sequence[str] | None = None) -> None:
         row = measured(told.dataset, settings_of(told, root))
     print(json.dumps(row, indent=2))
     if told.json:
-        others = [each for each in read_rows(told.json) if each["dataset"] != told.dataset]
+        mine = (told.dataset, told.index)
+        others = [each for each in read_rows(told.json) if (each["dataset"], each["index"]) != mine]
         write_rows([*others, row], told.json)
 
 
@@ -65,10 +66,12 @@ def settings_of(told: argparse.Namespace, root: Path) -> TrainSettings:
         "n_trials": told.trials,
         "timeout_s": told.timeout,
     }
+    if told.index:
+        tried["index_above_items"] = 0
     settings = {
         "root": root,
         "folds": {"k": 1},
-        "model": {"history_len": told.history},
+        "model": {"history_len": told.history, "backbone": told.backbone},
         "training": trained,
         "compression": tried,
         "max_fold_targets": told.judged,
@@ -90,7 +93,9 @@ def measured(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     params = starting_point(settings)
     trained = Path(once(run, "train_final", lambda: train_final(features, settings, run, params)))
     found = compress_model(features, settings, run, trained, "bare")
-    return {"dataset": dataset, **compared(features, settings, run, trained, found)}
+    index = settings.compression.index_above_items == 0
+    about = {"dataset": dataset, "backbone": settings.model.backbone, "index": index}
+    return about | compared(features, settings, run, trained, found)
 
 
 def compared(
@@ -104,8 +109,9 @@ def compared(
     rows = [queries.take(slice(at, at + 1)) for at in range(len(queries))]
     n_runs = settings.compression.n_runs
     eager_ms = sorted(timed(lambda at: eager.scores(rows[at % len(rows)]), n_runs))[n_runs // 2]
-    onnx = OnnxRecommender.load(bundle)
-    onnx_ms = sorted(timed(lambda at: onnx.scores(rows[at % len(rows)]), n_runs))[n_runs // 2]
+    onnx = open_bundle(bundle)
+    ready = [onnx.prepared(row) for row in rows]
+    onnx_ms = sorted(timed(lambda at: ready[at % len(rows)](), n_runs))[n_runs // 2]
     size_mb, eager_mb = measure(bundle, queries, n_runs=1).size_mb, tensors_mb(eager)
     targets = judging_targets(log, settings, run)
     ways: dict[str, Recommender] = {"eager": eager, "chosen": onnx}
@@ -150,6 +156,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--history", type=int, default=1024, help="events the model reads")
     parser.add_argument("--judged", type=int, default=2_000, help="targets that choose")
     parser.add_argument("--successors", type=int, default=4, help="kept of each item; 0: all")
+    parser.add_argument("--backbone", default="none", help="family beside the kernels")
+    parser.add_argument(
+        "--index", action="store_true", help="rank the items by an index; they have no coordinates"
+    )
     parser.add_argument("--max-loss", type=float, default=0.004, help="of NDCG@10, absolute")
     parser.add_argument("--trials", type=int, default=0, help="candidates in all; 0: few")
     parser.add_argument("--timeout", type=float, help="begin no candidate after so many seconds")

@@ -30,8 +30,8 @@ from rich.table import Table as Shown
 from benchmarks.catalogue.tables import Table, drawn, grocer
 from benchmarks.rows import Row, at_least_one, read_rows, write_rows
 from benchmarks.serving.servers import ask, cpu_s, free_port, running, times
-from chronotope.artifact.exact_rows import ExactRows
 from chronotope.artifact.item_index import ItemIndex
+from chronotope.artifact.remainders import N_CANDIDATES, Remainders
 from chronotope.compression.build_index import IndexConfig, build_index
 from chronotope.contracts.eventlog import Float32, Int64
 
@@ -50,7 +50,7 @@ COLUMNS: Final = (
     "load_cpu_ms",
     "failed",
 )
-N_CANDIDATES: Final = 200
+RERANKED: Final = "codes, then the rest"
 N_BRUTE: Final = 30
 """Queries that the slow ways are asked."""
 
@@ -67,7 +67,7 @@ class Bench:
     Attributes:
         table: Items and queries.
         index: Of the items, as read from the folder.
-        rows: Of the items, left on the disk.
+        rest: What its codes leave out, left on the disk.
         folder: Holds what is served.
         rate: Requests a second under load.
         repeats: Times that each way under load is measured; the median is told.
@@ -75,7 +75,7 @@ class Bench:
 
     table: Table
     index: ItemIndex
-    rows: ExactRows
+    rest: Remainders
     folder: Path
     rate: float
     repeats: int
@@ -93,22 +93,23 @@ class Bench:
         made = build_index(table.vectors, group=table.group, queries=table.sample, config=config)
         used_s = time.process_time() - used_s
         made.save(folder / "items.npz")
-        ExactRows.of(table.vectors).save(folder)
+        Remainders.of(made, table.vectors).save(folder / "remainders.npy")
         np.save(folder / "queries.npy", table.queries)
-        index, rows = ItemIndex.load(folder / "items.npz"), ExactRows.load(folder)
-        return cls(table, index, rows, folder, told.rate, told.repeats), used_s
+        index = ItemIndex.load(folder / "items.npz")
+        rest = Remainders.load(folder / "remainders.npy", index)
+        return cls(table, index, rest, folder, told.rate, told.repeats), used_s
 
     def ways(self) -> dict[str, tuple[Rank, int]]:
         """How to rank, and the bytes that each needs."""
         float32 = self.table.vectors[1:].nbytes
         codes = (self.folder / "items.npz").stat().st_size
-        exact = sum((self.folder / f).stat().st_size for f in ("rows.npy", "rows_scale.npy"))
+        rest = (self.folder / "remainders.npy").stat().st_size
         return {
             "float32, numpy": (self._numpy, float32),
             "float32, ONNX TopK": (_onnx_top_k(self.table.vectors), float32),
             "codes, all": (self._all_codes, codes),
             "codes, pruned": (lambda q, k: self.index.top_k(q, k).item_idx, codes),
-            "codes, then int8 rows": (self._again, codes + exact),
+            RERANKED: (self._again, codes + rest),
         }
 
     def measured(self, way: str, rank: Rank, n_bytes: int) -> Row:
@@ -125,7 +126,7 @@ class Bench:
         return row
 
     def under_load(self, n_candidates: int) -> Row:
-        """Times over HTTP, of the index alone or with rows."""
+        """Times over HTTP, of the index alone or with what its codes leave out."""
         port, runs = free_port(), []
         told = ["--port", str(port), "--candidates", str(n_candidates)]
         module = ["-m", "benchmarks.catalogue.served", "--folder", str(self.folder)]
@@ -163,7 +164,7 @@ class Bench:
 
     def _again(self, query: Float32, k: int) -> Int64:
         found = self.index.top_k(query, max(N_CANDIDATES, 2 * k))
-        return self.rows.again(found, query, k).item_idx
+        return self.rest.again(found, self.index.axes @ query, k).item_idx
 
     def _pruned(self, asked: Float32) -> Row:
         """Whether pruning changed anything, and how much was looked at."""
@@ -209,7 +210,7 @@ def _rows(table: Table, folder: Path, told: argparse.Namespace) -> list[Row]:
     rows = []
     for way, (rank, n_bytes) in bench.ways().items():
         row = bench.measured(way, rank, n_bytes)
-        if way in ("codes, pruned", "codes, then int8 rows"):
+        if way in ("codes, pruned", RERANKED):
             row |= built | bench.under_load(0 if way == "codes, pruned" else N_CANDIDATES)
         about = {"table": table.name, "n_items": len(table.vectors) - 1, "way": way}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

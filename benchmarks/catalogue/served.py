@@ -8,8 +8,8 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from chronotope.artifact.exact_rows import ExactRows
 from chronotope.artifact.item_index import ItemIndex
+from chronotope.artifact.remainders import Remainders
 
 
 class Ask(BaseModel):
@@ -20,17 +20,17 @@ class Ask(BaseModel):
 
 
 def index_app(folder: Path, n_candidates: int) -> FastAPI:
-    """The application; with candidates, rows on the disk rank them again."""
+    """The application; with candidates, what their codes leave out ranks them again."""
     index, queries = ItemIndex.load(folder / "items.npz"), np.load(folder / "queries.npy")
-    rows = ExactRows.load(folder) if n_candidates else None
+    rest = Remainders.load(folder / "remainders.npy", index) if n_candidates else None
     app = FastAPI()
 
     @app.post("/recommend")
     async def recommend(ask: Ask) -> dict[str, list[float]]:
         query = queries[ask.query]
         found = index.top_k(query, max(n_candidates, ask.k))
-        if rows is not None:
-            found = rows.again(found, query, ask.k)
+        if rest is not None:
+            found = rest.again(found, index.axes @ query, ask.k)
         return {"items": found.item_idx.tolist(), "scores": found.score.tolist()}
 
     return app

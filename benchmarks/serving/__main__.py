@@ -5,8 +5,9 @@
 Each way runs in a process of its own; another process asks it, first one request after the
 other (``alone``), then ``--rate`` a second whatever becomes of them (``under load``), then
 from eight clients at once (requests a second). ``bare`` is ``session.run`` in a loop, its
-inputs at hand. ``cpu`` is processor time of the server an answer, which other programs on the
-machine disturb less. Every question is new, but for ``chronotope, asked before``.
+inputs at hand; with ``--codes`` the graph and the search of its index. ``cpu`` is processor
+time of the server an answer, which other programs on the machine disturb less. Every question
+is new, but for ``chronotope, asked before``.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from benchmarks.peers.environments import interpreter
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from benchmarks.serving.champion import DATASET, Served
 from benchmarks.serving.servers import ask, cpu_s, free_port, running, times
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.registry.pyfunc import BUNDLE
 
 WAYS: Final = (
@@ -71,13 +72,13 @@ class Bench:
 
     def bare(self) -> Row:
         """The graph alone."""
-        model = OnnxRecommender.load(self.served.bundle)
+        model = open_bundle(self.served.bundle)
         seconds = []
-        feeds = [model.feed(queries) for queries in self.served.queries(self.n)]
+        answers = [model.prepared(queries) for queries in self.served.queries(self.n)]
         used_s = time.process_time()
-        for feed in feeds:
+        for answer in answers:
             started = time.perf_counter()
-            model.session.run(None, feed)
+            answer()
             seconds.append(time.perf_counter() - started)
         cpu_ms = round(1000 * (time.process_time() - used_s) / self.n, 3)
         return times("alone", seconds) | {
@@ -142,6 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=at_least_one, default=1000, help="a measurement")
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second under load")
     parser.add_argument("--items", type=at_least_one, default=5000)
+    parser.add_argument(
+        "--codes", type=int, default=0, help="bytes an item of an index; 0 scores all items"
+    )
     parser.add_argument("--history", type=at_least_one, default=1024, help="events it reads")
     parser.add_argument(
         "--root", type=Path, help="a root that an earlier run has made, or a new one"
@@ -151,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     told = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        served = _served(told.root or Path(scratch), told.items, told.history)
+        served = _served(told.root or Path(scratch), told)
         bench = Bench(served, told.requests, told.rate, told.venvs)
         rows = read_rows(told.json) if told.json else []
         for way in told.ways:
@@ -164,11 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Console().print(_table(rows, told.rate))
 
 
-def _served(root: Path, n_items: int, history_len: int) -> Served:
+def _served(root: Path, told: argparse.Namespace) -> Served:
     if (root / "bundle").is_dir():
         return Served.read(root)
     root.mkdir(parents=True, exist_ok=True)
-    return Served.make(root, n_items=n_items, history_len=history_len)
+    sizes = {"n_items": told.items, "history_len": told.history, "n_codes": told.codes}
+    return Served.make(root, **sizes)
 
 
 def _compare(rows: list[Row]) -> None:

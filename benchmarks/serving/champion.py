@@ -1,4 +1,4 @@
-"""A champion to serve: a simulated city, one short training, registered and promoted."""
+"""A champion to serve: a drawn log, one short training, registered and promoted."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,19 +6,22 @@ from typing import Final, Self
 
 import numpy as np
 
-from chronotope.artifact.bundle import MODEL, write_bundle
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from benchmarks.serving.log import write_log
+from chronotope.artifact.bundle import INDEX, MODEL, REMAINDERS, read_manifest, write_bundle
+from chronotope.compression.build_index import IndexConfig
 from chronotope.compression.export import export_onnx
+from chronotope.compression.export_indexed import export_asking, index_items
+from chronotope.compression.int8 import derive
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items
-from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.lake import Lake
+from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.registry.models import register
 from chronotope.registry.promotion import promote
@@ -27,6 +30,9 @@ from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 
 DATASET: Final = "served_city"
+N_EXAMPLES: Final = 1024
+"""Questions that the codes of an index are chosen for."""
+
 _WEIGHTS: Final = "weights.pt"
 
 
@@ -46,29 +52,39 @@ class Served:
     catalog: Catalog
 
     @classmethod
-    def make(cls, root: Path, *, n_items: int, history_len: int) -> Self:
-        """Train for one epoch: how good it is does not change what it costs."""
-        told = {"n_items": n_items, "n_users": n_items // 5, "n_events": 20 * n_items}
-        about = {"description": "A city to serve.", "licence": "CC0-1.0", "items_are_places": True}
-        spec = DatasetSpec.model_validate({"name": DATASET, "city": told, **about})
+    def make(cls, root: Path, *, n_items: int, history_len: int, n_codes: int = 0) -> Self:
+        """Train for one epoch: how good it is does not change what it costs.
+
+        Args:
+            root: Where everything goes.
+            n_items: Size of the catalogue.
+            history_len: Events that the graph reads.
+            n_codes: Bytes an item of the index that ranks the items, which have no coordinates
+                then; 0 scores them all.
+        """
+        spec = write_log(DATASET, (root / "inbox").resolve(), n_items, placed=not n_codes)
         lake = Lake(Workspace(root).lake(DATASET))
-        for raw in read_events(spec, batch_rows=200_000):
+        for raw in read_events(spec, batch_rows=500_000):
             lake.merge_events(normalise(spec, raw).rows)
         items = read_items(spec)
-        if items is not None:
-            lake.upsert_items(items)
-        config = FeaturesConfig(items_are_places=True)
+        lake.upsert_items(items)
+        config = FeaturesConfig(items_are_places=not n_codes)
         out = Workspace(root).features(DATASET)
         built = build_features(lake.dataset("events"), items, config=config, out=out)
         log, catalog = load_features(built.path)
         log = log.take(np.arange(len(log)))  # torch wants arrays of its own, not a file's
         training = TrainingConfig(max_epochs=1, n_rounds=2, max_targets=1_000)
-        model = ChronotopeRecommender(ModelConfig(history_len=history_len), training)
+        backbone = "transformer" if n_codes else "none"
+        reads = ModelConfig(history_len=history_len, backbone=backbone)
+        model = ChronotopeRecommender(reads, training)
         model.fit(log, catalog)
         bundle = root / "bundle"
         bundle.mkdir()
         model.save(root / _WEIGHTS)
-        export_onnx(model.net, model.priors, bundle / MODEL)
+        if n_codes:
+            _write_indexed(model, log, catalog, bundle, n_codes)
+        else:
+            export_onnx(model.net, model.priors, bundle / MODEL)
         write_bundle(
             bundle,
             catalog,
@@ -117,7 +133,7 @@ class Served:
         users = self.catalog.users.index([str(one["user_id"]) for one in asked])
         last = np.searchsorted(self.log.user_idx, users, side="right") - 1
         starts = (self.log.user_start(), self.log.basket_start())
-        width = OnnxRecommender.load(self.bundle).history_len
+        width = read_manifest(self.bundle).history_len
         return [
             replace(
                 queries_at(
@@ -127,6 +143,22 @@ class Served:
             )
             for i, one in enumerate(asked)
         ]
+
+
+def _write_indexed(
+    model: ChronotopeRecommender, log: EventLog, catalog: Catalog, folder: Path, n_codes: int
+) -> None:
+    """A graph that asks, the codes of the items, and what these leave out."""
+    net, priors = model.net, model.priors
+    export_asking(net, priors, folder / "exported.onnx")
+    derive(folder / "exported.onnx", folder / MODEL, "fp16_tables")
+    (folder / "exported.onnx").unlink()
+    some = np.random.default_rng(0).integers(1, len(log), N_EXAMPLES)
+    asked = queries_at(log, some, history_len=net.config.history_len, time_given=True)
+    batch = to_batch(asked, net.config.history_len)
+    index, rest = index_items(net, priors, catalog, [(batch, priors)], IndexConfig(n_codes=n_codes))
+    index.save(folder / INDEX)
+    rest.save(folder / REMAINDERS)
 
 
 def _crown(root: Path, bundle: Path) -> None:

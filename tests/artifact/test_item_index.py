@@ -132,9 +132,9 @@ def test_one_group_alone_can_be_asked_for() -> None:
 
 
 def test_codes_say_nearly_what_vectors_said() -> None:
-    told = INDEX.vectors(np.arange(N + 1))
+    told = INDEX.told(np.arange(N + 1)) @ INDEX.axes
     assert not told[0].any()
-    assert INDEX.vectors(np.array([[N + 5, -3]])).shape == (1, 2, D)
+    assert INDEX.told(np.array([[N + 5, -3]])).shape == (1, 2, len(INDEX.axes))
     lost = np.square(told[1:] - VECTORS[1:]).sum() / np.square(VECTORS[1:] - VECTORS.mean(0)).sum()
     assert lost < 0.06
     query = np.random.default_rng(1).normal(size=D).astype(np.float32)
@@ -150,7 +150,7 @@ def test_scores_of_asked_directions_are_kept_best() -> None:
     queries = queries.astype(np.float32)
 
     def lost(index: ItemIndex) -> float:
-        told = index.vectors(np.arange(1, 3000))
+        told = index.told(np.arange(1, 3000)) @ index.axes
         return float(np.square((told - vectors[1:]) @ queries.T).mean())
 
     plain, asked = (build_index(vectors, queries=q, config=config) for q in (None, queries))

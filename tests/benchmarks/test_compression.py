@@ -26,7 +26,8 @@ def test_one_dataset_replaces_its_own_row(tmp_path: Path, monkeypatch: pytest.Mo
 
     def measured(dataset: str, settings: Any) -> dict[str, Any]:
         asked.append((settings.compression.n_trials, settings.model.history_len))
-        return {"dataset": dataset, "n": len(asked)}
+        index = settings.compression.index_above_items == 0
+        return {"dataset": dataset, "index": index, "n": len(asked)}
 
     monkeypatch.setattr(compression, "measured", measured)
     path = tmp_path / "rows.json"
@@ -34,4 +35,6 @@ def test_one_dataset_replaces_its_own_row(tmp_path: Path, monkeypatch: pytest.Mo
         words = ["--dataset", name, "--trials", str(trials), "--history", "64"]
         compression.main([*words, "--json", str(path)])
     assert asked == [(0, 64), (40, 64), (50, 64)]
-    assert json.loads(path.read_text()) == [{"dataset": "b", "n": 2}, {"dataset": "a", "n": 3}]
+    compression.main(["--dataset", "b", "--index", "--json", str(path)])
+    rows = [tuple(row.values()) for row in json.loads(path.read_text())]
+    assert rows == [("b", False, 2), ("a", False, 3), ("b", True, 4)]

@@ -1,15 +1,21 @@
 """A bundle with an index ranks as the network does, and never scores all items to answer."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chronotope.artifact.bundle import INDEX
+from chronotope.artifact import indexed_recommender as room
+from chronotope.artifact.bundle import INDEX, MODEL, REMAINDERS, read_manifest, write_bundle
 from chronotope.artifact.indexed_recommender import IndexedRecommender
+from chronotope.artifact.item_index import ItemIndex
+from chronotope.artifact.onnx_recommender import open_session
+from chronotope.artifact.remainders import Remainders
 from chronotope.compression.build_index import IndexConfig
-from chronotope.compression.export_indexed import export_indexed
+from chronotope.compression.export_indexed import export_asking, index_items
+from chronotope.compression.measure import measure, measure_load
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
@@ -17,6 +23,7 @@ from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import count_priors
+from chronotope.models.split import item_vectors
 from tests.compression.toy_graph import ABOUT, toy_bundle
 from tests.models.recommender_suite import sample_log
 from tests.models.test_split import loud, plain_catalog
@@ -24,6 +31,7 @@ from tests.models.test_split import loud, plain_catalog
 QUERIES = queries_at(sample_log(), np.arange(5, 90, 3), history_len=12, time_given=True)
 CATALOG = plain_catalog()
 PRIORS = count_priors(sample_log(), CATALOG)
+EXAMPLES = [(to_batch(QUERIES, 12), PRIORS)]
 CONFIG = ModelConfig(history_len=12, kernel_len=8, backbone="mlp", backbone_len=8, d_model=8)
 NET = loud(ChronotopeNet(CONFIG, CATALOG))
 
@@ -34,7 +42,10 @@ pytestmark = pytest.mark.slow
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     config = IndexConfig(n_codes=26, block_items=8)  # a code a column: all but exact
-    export_indexed(NET, PRIORS, CATALOG, folder, about=ABOUT, sample=QUERIES, config=config)
+    export_asking(NET, PRIORS, folder / MODEL)
+    index, _ = index_items(NET, PRIORS, CATALOG, EXAMPLES, config)
+    index.save(folder / INDEX)
+    write_bundle(folder, CATALOG, **ABOUT | {"history_len": 12})
     return folder
 
 
@@ -68,6 +79,51 @@ def test_one_query_is_answered_as_in_a_batch(bundle: Path) -> None:
     model = IndexedRecommender.load(bundle)
     one = model.best(QUERIES.take(slice(3, 4)), 5)[0]
     np.testing.assert_array_equal(one.item_idx, model.best(QUERIES, 5)[3].item_idx)
+
+
+def test_it_is_measured_with_its_index(bundle: Path) -> None:
+    cost = measure(bundle, QUERIES, n_runs=5)
+    files = sum((bundle / name).stat().st_size for name in (MODEL, INDEX))
+    assert cost.size_mb == pytest.approx(files / 1e6)
+    assert 0 < cost.p50_ms <= cost.p99_ms
+    assert measure_load(bundle, QUERIES, n_runs=5).batch_ms > 0
+
+
+def blunt() -> tuple[ItemIndex, Remainders]:
+    """Codes that tell no more than the block of an item, and what they leave out."""
+    made, _ = index_items(NET, PRIORS, CATALOG, EXAMPLES, IndexConfig(n_codes=2, block_items=64))
+    index = replace(made, words=np.zeros_like(made.words), radius=np.zeros_like(made.radius))
+    return index, Remainders.of(index, item_vectors(NET, PRIORS).detach().numpy())
+
+
+def test_what_the_codes_leave_out_is_added_to_the_best(bundle: Path, tmp_path: Path) -> None:
+    index, rest = blunt()
+    shutil.copyfile(bundle / MODEL, tmp_path / MODEL)
+    index.save(tmp_path / INDEX)
+    write_bundle(tmp_path, CATALOG, **ABOUT | {"history_len": 12})
+    by_codes = IndexedRecommender.load(tmp_path).scores(QUERIES)
+    rest.save(tmp_path / REMAINDERS)
+    write_bundle(tmp_path, CATALOG, **ABOUT | {"history_len": 12})
+    model = IndexedRecommender.load(tmp_path)
+    expected = NET(to_batch(QUERIES, 12), PRIORS).item_scores.detach().numpy()[:, 1:]
+    scores = model.scores(QUERIES)
+    assert np.abs(by_codes[:, 1:] - expected).max() > 0.5
+    np.testing.assert_allclose(scores[:, 1:], expected, atol=0.1)
+    for row, found in enumerate(model.best(QUERIES, 5)):
+        order = np.lexsort((np.arange(scores.shape[1]), -scores[row]))[:5]
+        np.testing.assert_array_equal(found.item_idx, order)
+        np.testing.assert_allclose(found.score, scores[row][order], rtol=1e-5)
+
+
+def test_candidates_stay_above_all_others(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "N_CANDIDATES", 4)
+    session, (index, rest) = open_session(bundle, n_threads=1), blunt()
+    model = IndexedRecommender(session, index, read_manifest(bundle), rest)
+    for told, row in zip(model.told(QUERIES), model.scores(QUERIES), strict=True):
+        ranked = np.argsort(-row, kind="stable").tolist()
+        by_codes = index.top_k(told.query, 4, group=told.group, extra=told.extra)
+        assert sorted(ranked[:4]) == sorted(by_codes.item_idx)
+        assert ranked[:2] == model.found(told, 2).item_idx.tolist()
 
 
 def test_a_damaged_index_is_refused(bundle: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ pickle::
     manifest.json    names, sizes, data version, digests of the other files
     catalog.parquet  one column a map: ids of users, items, places, with titles
     items.npz        of a large catalogue only: codes of its items (``item_index``)
+    remainders.npy   perhaps beside it: what the codes leave out (``remainders``)
 """
 
 import hashlib
@@ -23,7 +24,9 @@ from chronotope.contracts.eventlog import Catalog
 from chronotope.contracts.ids import IdMap
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
-INDEX = "items.npz"
+INDEX, REMAINDERS = "items.npz", "remainders.npy"
+ANSWERING = (MODEL, INDEX, REMAINDERS)
+"""Files that answers are made of; only the first is in every bundle."""
 
 
 class Manifest(BaseModel):
@@ -40,6 +43,12 @@ class Manifest(BaseModel):
     )
     trained_until_s: int = Field(description="UTC seconds of the last event it knows.")
     digests: dict[str, str] = Field(description="SHA-256 of each other file.")
+
+    @property
+    def answering(self) -> str:
+        """Digest of what answers: that of the graph, and with an index that of all its files."""
+        told = [self.digests[name] for name in ANSWERING if name in self.digests]
+        return told[0] if len(told) == 1 else hashlib.sha256("".join(told).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +84,7 @@ def write_bundle(folder: Path, catalog: Catalog, **manifest: object) -> Manifest
     )
     pq.write_table(table, folder / CATALOG)
     digests = {
-        name: _digest(folder / name)
-        for name in (MODEL, CATALOG, INDEX)
-        if (folder / name).is_file()
+        name: _digest(folder / name) for name in (CATALOG, *ANSWERING) if (folder / name).is_file()
     }
     written = Manifest.model_validate({**manifest, "digests": digests})
     (folder / MANIFEST).write_text(written.model_dump_json(indent=2))
@@ -106,6 +113,11 @@ def read_manifest(folder: Path) -> Manifest:
             way_out="Download the version again",
         )
     return manifest
+
+
+def answering_bytes(folder: Path) -> int:
+    """Size of what answers: the graph and, of a large catalogue, its index."""
+    return sum((folder / f).stat().st_size for f in ANSWERING if (folder / f).is_file())
 
 
 def read_vocabulary(folder: Path) -> Vocabulary:

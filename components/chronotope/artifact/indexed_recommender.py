@@ -2,25 +2,31 @@
 
 Beside the files of every bundle, ``items.npz`` holds the index. The graph reads a history and
 the vectors of its items, decoded from the index, and says a query, scores of categories, and
-what a few items get on top (``chronotope.models.split``); the index finds the best. Memory is
+what a few items get on top (``chronotope.models.split``); the index finds the best. Where
+``remainders.npy`` is there too, the best ``N_CANDIDATES`` are ranked again by it. Memory is
 that of the index and of one answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from chronotope.artifact.bundle import INDEX, Manifest, read_manifest
+from chronotope.artifact.bundle import INDEX, REMAINDERS, Manifest, read_manifest
 from chronotope.artifact.item_index import Extra, Found, ItemIndex, Mask
 from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender, open_session
+from chronotope.artifact.remainders import N_CANDIDATES, Remainders
 from chronotope.contracts.errors import ArtifactError
-from chronotope.contracts.eventlog import Catalog, EventLog, Float32
+from chronotope.contracts.eventlog import Catalog, EventLog, Float32, Int64
 from chronotope.contracts.queries import Queries
+
+N_BEST: Final = 10
+"""Items that an answer is timed to find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +60,19 @@ class IndexedRecommender:
     """A frozen recommender for a large catalogue.
 
     It is a ``Recommender`` as well, for judging: ``scores`` is what the index says of all items,
-    one batch at a time. To answer, ``best`` looks at few of them.
+    one batch at a time, the best of them as they are answered. To answer, ``best`` looks at few.
     """
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, index: ItemIndex, manifest: Manifest
+        self,
+        session: onnxruntime.InferenceSession,
+        index: ItemIndex,
+        manifest: Manifest,
+        remainders: Remainders | None = None,
     ) -> None:
         """Wrap an open session and an index; use ``load``."""
-        self.index, self._inner = index, OnnxRecommender(session, manifest)
+        self.index, self.remainders = index, remainders
+        self._inner = OnnxRecommender(session, manifest)
         (self._width,) = (i.shape[-1] for i in session.get_inputs() if i.name == "vectors")
 
     @classmethod
@@ -79,7 +90,10 @@ class IndexedRecommender:
                 way_out="Open it with OnnxRecommender",
             )
         session = open_session(folder, n_threads=n_threads)
-        return cls(session, ItemIndex.load(folder / INDEX), manifest)
+        index = ItemIndex.load(folder / INDEX)
+        more = REMAINDERS in manifest.digests
+        rest = Remainders.load(folder / REMAINDERS, index) if more else None
+        return cls(session, index, manifest, rest)
 
     @property
     def manifest(self) -> Manifest:
@@ -103,33 +117,35 @@ class IndexedRecommender:
     def observe(self, log: EventLog) -> None:
         """The graph's priors are frozen; the live state is the history in the query."""
 
-    def best(self, queries: Queries, k: int, *, slack: float = 0.0) -> list[Found]:
+    def best(self, queries: Queries, k: int) -> list[Found]:
         """The k best items of each query, exact over the codes.
 
         Args:
             queries: The questions.
             k: Number of items.
-            slack: As of ``ItemIndex.top_k``.
         """
-        return [self.found(told, k, slack=slack) for told in self.told(queries)]
+        return [self.found(told, k) for told in self.told(queries)]
 
-    def found(
-        self, told: Told, k: int, *, allowed: Mask | None = None, slack: float = 0.0
-    ) -> Found:
+    def found(self, told: Told, k: int, *, allowed: Mask | None = None) -> Found:
         """The k best items by what the graph has told.
 
         Args:
             told: Of one query.
             k: Number of items.
             allowed: As of ``ItemIndex.top_k``.
-            slack: As of ``ItemIndex.top_k``.
         """
-        return self.index.top_k(
-            told.query, k, group=told.group, extra=told.extra, allowed=allowed, slack=slack
-        )
+        n = k if self.remainders is None else max(N_CANDIDATES, 2 * k)
+        found = self.index.top_k(told.query, n, group=told.group, extra=told.extra, allowed=allowed)
+        if self.remainders is None:
+            return found
+        return self.remainders.again(found, self.index.axes @ told.query, k)
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
-        """Logits of all items by the codes, shape (B, n_items); -inf for the unknown."""
+        """Logits of all items, shape (B, n_items); -inf for the unknown.
+
+        With remainders, the candidates' are those they are ranked again by, and the others',
+        by the codes alone, are lowered by what keeps them below the candidates.
+        """
         return np.stack([self._all(told) for told in self.told(queries)])
 
     def answer(self, queries: Queries) -> Answers:
@@ -141,19 +157,45 @@ class IndexedRecommender:
             place_scores=np.concatenate([one.place_scores for one in told]),
         )
 
+    def prepared(self, queries: Queries) -> Callable[[], object]:
+        """The work of one answer, to be timed: some of the best items, not all scores."""
+        return partial(self.best, queries, N_BEST)
+
     def told(self, queries: Queries) -> Iterator[Told]:
         """Run the graph once for a batch, and take it apart."""
         feed = self._inner.feed(queries)
-        vectors = self.index.vectors(feed["item_idx"].astype(np.int64))[..., -self._width :]
+        vectors = self._vectors(feed["item_idx"].astype(np.int64))[..., -self._width :]
         said = self._inner.session.run(None, feed | {"vectors": vectors})
         for row in range(len(queries)):
             query, group, items, extra, when, places = (part[row : row + 1] for part in said)
             yield Told(query[0], group[0], _added(items[0], extra[0]), when, places)
 
+    def _vectors(self, item_idx: Int64) -> Float32:
+        """What is known of items, shape (..., D)."""
+        told = self.index.told(item_idx)
+        if self.remainders is not None:
+            told += self.remainders.left(item_idx)
+        vectors: Float32 = told @ self.index.axes
+        return vectors
+
     def _all(self, told: Told) -> Float32:
         scores = self.index.scores(told.query, group=told.group)
         inside = told.extra.item_idx < len(scores)
         scores[told.extra.item_idx[inside]] += told.extra.score[inside]
+        return scores if self.remainders is None else self._again(told, scores, self.remainders)
+
+    def _again(self, told: Told, scores: Float32, remainders: Remainders) -> Float32:
+        """Scores by codes, the best of them ranked again and above all others."""
+        n = min(N_CANDIDATES, len(self.index))
+        some = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
+        some = some[np.argsort(-scores[some], kind="stable")[:n]]
+        other, exact = np.delete(scores, some), scores[some]
+        exact = exact + remainders.scores(some, self.index.axes @ told.query)
+        least = exact.min()
+        above = np.max(other, initial=-np.inf) - least
+        if above >= 0:
+            scores = np.minimum(scores - above, np.nextafter(least, np.float32(-np.inf)))
+        scores[some] = exact
         return scores
 
 

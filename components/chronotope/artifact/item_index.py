@@ -128,6 +128,11 @@ class ItemIndex:
         return len(self.item)
 
     @property
+    def n_items(self) -> int:
+        """Rows that a table of all indices has, the unknown item's among them."""
+        return len(self._position)
+
+    @property
     def n_groups(self) -> int:
         """Groups that scores are asked for."""
         return int(self.group.max(initial=0)) + 1
@@ -189,13 +194,13 @@ class ItemIndex:
         every[self.item] = self._score(self._ask(query, group), np.arange(len(self.group)))
         return every
 
-    def vectors(self, item_idx: npt.NDArray[np.integer[Any]]) -> Float32:
-        """What the codes say of items, in the query's axes; zeros for unknown ones, (..., D)."""
+    def told(self, item_idx: npt.NDArray[np.integer[Any]]) -> Float32:
+        """What the codes say of items, zeros for unknown ones, (..., D'); ``@ axes`` gives v^."""
         at = self._at(item_idx)
         block = np.searchsorted(self.start, at, side="right") - 1
         words = self._words[np.arange(self.codes.shape[1]), self.codes[at]]  # (..., m, s)
         told = self._centre[block] + words.reshape(*at.shape, -1)
-        return np.where((at >= 0)[..., None], told @ self.axes, np.float32(0.0))
+        return np.where((at >= 0)[..., None], told, np.float32(0.0))
 
     @property
     def n_bytes(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +25,7 @@ class CompressionConfig(BaseModel):
         50.0, gt=0.0, description="Median latency of one query at most, one thread."
     )
     max_size_mb: float = Field(
-        200.0, gt=0.0, description="Size of the graph's file at most, in 10^6 bytes."
+        200.0, gt=0.0, description="Size of graph and index at most, in 10^6 bytes."
     )
     size_tie: float = Field(
         0.02, ge=0.0, le=1.0, description="Share by which sizes may differ and count as equal."
@@ -54,6 +55,23 @@ class CompressionConfig(BaseModel):
         le=32,
         description="The trained network with so many successors of each item in its tables, "
         "tried too; 0 skips it.",
+    )
+    index_above_items: int = Field(
+        200_000,
+        ge=0,
+        description="A catalogue of more items, none of which has coordinates, is ranked by an "
+        "index instead of scored in full.",
+    )
+    index_codes: tuple[Annotated[int, Field(ge=2, le=256, multiple_of=2)], ...] = Field(
+        (8, 16, 32),
+        min_length=1,
+        description="Bytes an item of the indexes tried: even numbers up to 256. More are "
+        "more accurate, and slower.",
+    )
+    index_rerank: bool = Field(
+        True,
+        description="Try each index also with what its codes leave out kept on the disk, to "
+        "rank the best again: larger, more accurate, hardly slower.",
     )
     n_runs: int = Field(200, ge=1, le=100_000, description="Queries timed a candidate.")
     n_trials: int = Field(

@@ -10,10 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from chronotope.artifact.bundle import MODEL
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.bundle import answering_bytes
+from chronotope.artifact.open_bundle import Bundled, open_bundle
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import Queries
 
@@ -22,7 +21,7 @@ N_AT_ONCE: Final = 64
 """Queries of a full batch."""
 
 PATIENCE_S: Final = 120.0
-_PROBE: Final = Path(__file__).with_name("memory_probe.py")
+_PROBE: Final = "chronotope.compression.memory_probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Measured:
     """Cost of one answer.
 
     Attributes:
-        size_mb: The graph's file, in 10^6 bytes.
+        size_mb: The graph and, of a large catalogue, its index, in 10^6 bytes.
         p50_ms: Median time of one query, one thread.
         p99_ms: Its 99th percentile.
     """
@@ -46,8 +45,8 @@ class Load:
 
     Attributes:
         batch_ms: Median time of 64 queries at once, one thread.
-        rss_mb: Resident memory of a clean process that loads the graph and answers once,
-            above one that has only imported ONNX Runtime, in 10^6 bytes.
+        rss_mb: Resident memory of a clean process that opens the bundle and answers once,
+            above one that has only imported what it needs for that, in 10^6 bytes.
     """
 
     batch_ms: float
@@ -72,11 +71,12 @@ def measure(bundle: Path, queries: Queries, *, n_runs: int = 200) -> Measured:
     """
     model = _opened(bundle, queries)
     asked = [
-        model.feed(queries.take(slice(row, row + 1))) for row in range(min(len(queries), n_runs))
+        model.prepared(queries.take(slice(row, row + 1)))
+        for row in range(min(len(queries), n_runs))
     ]
-    times_ms = timed(lambda run: model.session.run(None, asked[run % len(asked)]), n_runs)
+    times_ms = timed(lambda run: asked[run % len(asked)](), n_runs)
     p50_ms, p99_ms = np.percentile(times_ms, [50, 99])
-    return Measured((bundle / MODEL).stat().st_size / 1e6, float(p50_ms), float(p99_ms))
+    return Measured(answering_bytes(bundle) / 1e6, float(p50_ms), float(p99_ms))
 
 
 def measure_load(bundle: Path, queries: Queries, *, n_runs: int = 200) -> Load:
@@ -91,11 +91,10 @@ def measure_load(bundle: Path, queries: Queries, *, n_runs: int = 200) -> Load:
         ArtifactError: There is no query, the bundle is broken, or its process died.
     """
     model = _opened(bundle, queries)
-    many = model.feed(queries.take(np.arange(N_AT_ONCE) % len(queries)))
+    many = model.prepared(queries.take(np.arange(N_AT_ONCE) % len(queries)))
     n_batches = max(3, n_runs // N_AT_ONCE)
-    times_ms = timed(lambda _: model.session.run(None, many), n_batches, n_warm=1)
-    one = model.feed(queries.take(slice(0, 1)))
-    return Load(float(np.median(times_ms)), _resident_mb(bundle / MODEL, one))
+    times_ms = timed(lambda _: many(), n_batches, n_warm=1)
+    return Load(float(np.median(times_ms)), _resident_mb(bundle, queries.take(slice(0, 1))))
 
 
 def timed(work: Callable[[int], object], n: int, *, n_warm: int = N_WARM) -> list[float]:
@@ -109,19 +108,19 @@ def timed(work: Callable[[int], object], n: int, *, n_warm: int = N_WARM) -> lis
     return times_ms
 
 
-def _opened(bundle: Path, queries: Queries) -> OnnxRecommender:
+def _opened(bundle: Path, queries: Queries) -> Bundled:
     if len(queries) == 0:
         raise ArtifactError("Measuring needs at least one query", received=bundle)
-    return OnnxRecommender.load(bundle, n_threads=1)
+    return open_bundle(bundle, n_threads=1)
 
 
-def _resident_mb(graph: Path, feed: dict[str, npt.NDArray[np.generic]]) -> float:
-    """Memory that a graph takes in a process that does nothing else."""
+def _resident_mb(bundle: Path, query: Queries) -> float:
+    """Memory that a bundle takes in a process that does nothing else."""
     with TemporaryDirectory() as scratch:
         asked = Path(scratch) / "asked.npz"
-        named: dict[str, Any] = dict(feed)
+        named: dict[str, Any] = query.arrays()
         np.savez(asked, **named)
-        command = [sys.executable, "-I", str(_PROBE), str(graph), str(asked)]
+        command = [sys.executable, "-I", "-m", _PROBE, str(bundle.resolve()), str(asked)]
         try:
             done = subprocess.run(  # noqa: S603 - our own file, no shell
                 command, capture_output=True, text=True, timeout=PATIENCE_S, check=True
@@ -129,6 +128,6 @@ def _resident_mb(graph: Path, feed: dict[str, npt.NDArray[np.generic]]) -> float
         except subprocess.SubprocessError as error:
             told = getattr(error, "stderr", "") or str(error)
             raise ArtifactError(
-                "The memory of the graph could not be measured", received=told[-300:]
+                "The memory of the bundle could not be measured", received=told[-300:]
             ) from error
     return float(done.stdout)

@@ -1,7 +1,6 @@
-"""What runs in a clean process: how much memory a graph adds to ONNX Runtime alone.
+"""What runs in a clean process: how much memory a bundle adds to what it is read with.
 
-Usage: ``python -I memory_probe.py MODEL.onnx FEED.npz``, run as a file, so that nothing of
-this package is imported. Prints 10^6 bytes.
+Usage: ``python -I -m chronotope.compression.memory_probe BUNDLE QUERY.npz``. Prints 10^6 bytes.
 """
 
 import gc
@@ -10,25 +9,25 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+
+from chronotope.artifact.open_bundle import open_bundle
+from chronotope.contracts.queries import Queries
 
 _STATUS = Path("/proc/self/status")
 
 
-def main(graph: str, asked: str) -> float:
-    """Load a graph, answer once, and return what that added, in 10^6 bytes.
+def main(bundle: Path, asked: Path) -> float:
+    """Open a bundle, answer once, and return what that added, in 10^6 bytes.
 
     Args:
-        graph: Its file.
-        asked: Its inputs, as numpy keeps named arrays.
+        bundle: Its folder.
+        asked: One query, as numpy keeps named arrays.
     """
     with np.load(asked) as stored:
-        feed = dict(stored)
+        query = Queries.of_arrays(dict(stored))
     before = resident_bytes()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    session.run(None, feed)
+    model = open_bundle(bundle)
+    model.prepared(query)()
     gc.collect()
     return (resident_bytes() - before) / 1e6
 
@@ -43,4 +42,4 @@ def resident_bytes() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{main(sys.argv[1], sys.argv[2])}\n")
+    sys.stdout.write(f"{main(Path(sys.argv[1]), Path(sys.argv[2]))}\n")

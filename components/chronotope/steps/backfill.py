@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chronotope.artifact.bundle import MODEL, read_manifest, read_vocabulary
+from chronotope.artifact.bundle import read_manifest, read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.workspace import Workspace
 from chronotope.features.snapshot import load_features
@@ -114,7 +114,7 @@ def backfill_folder(
         who: What ``predictor`` returned.
         source: What is replayed, and how it is read.
     """
-    graph = read_manifest(Path(who["bundle"])).digests[MODEL]
+    graph = read_manifest(Path(who["bundle"])).answering
     told = config.model_copy(update={"version": who["version"]}).model_dump_json()
     digest = hashlib.sha256(f"{told}\n{graph}\n{source}".encode()).hexdigest()[:12]
     return Workspace(root).backfills(dataset) / digest

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from chronotope.artifact.bundle import MODEL, read_manifest
+from chronotope.artifact.bundle import read_manifest
 from chronotope.compression.choose import Candidate, CompressionConfig, Judged
 from chronotope.compression.compress import CompressionResult
 from chronotope.compression.measure import Load, Measured
@@ -47,7 +47,7 @@ class Origin:
         network: Folder of the run that trained its network, and keeps the candidates.
         features: Snapshot it was trained on.
         data_version: Version of the events.
-        graph: Digest of its graph.
+        answering: Digests of its graph and index.
     """
 
     version: str
@@ -55,7 +55,7 @@ class Origin:
     network: Path
     features: Path
     data_version: str
-    graph: str
+    answering: str
 
 
 def origin_of(root: Path, dataset: str, which: Which) -> Origin:
@@ -85,7 +85,7 @@ def origin_of(root: Path, dataset: str, which: Which) -> Origin:
             way_out="Train again, or choose another version",
         )
     network = run.parent / network_of(run)
-    return Origin(version, run, network, features, manifest.data_version, manifest.digests[MODEL])
+    return Origin(version, run, network, features, manifest.data_version, manifest.answering)
 
 
 def settings_for(origin: Origin, root: Path, config: CompressionConfig) -> TrainSettings:
@@ -134,8 +134,8 @@ def why_stop(origin: Origin, run: Path, compressed: dict[str, Any]) -> str:
     """
     if not compressed["holds"]:
         return "nothing meets the objective"
-    found = read_manifest(Path(compressed["bundle"])).digests[MODEL]
-    same = origin.run != run and found == origin.graph
+    found = read_manifest(Path(compressed["bundle"])).answering
+    same = origin.run != run and found == origin.answering
     return f"version {origin.version} is what the objective chooses" if same else ""
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from chronotope.artifact.open_bundle import Bundled
+from chronotope.compression.choose import CompressionConfig
 from chronotope.compression.compress import compress
 from chronotope.compression.networks import Teaching
-from chronotope.compression.recipe import fixed_recipes
+from chronotope.compression.recipe import Recipe, fixed_recipes, indexed_recipes
 from chronotope.compression.workshop import Quality, Source, Workshop
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
@@ -20,6 +21,7 @@ from chronotope.metrics.summary import gains, hits
 from chronotope.models.batch import Batch
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
+from chronotope.models.split import is_separable
 from chronotope.registry.bless import agreement, disagreements
 from chronotope.steps.holdout import choosing_targets, frozen_folds
 from chronotope.steps.settings import TrainSettings
@@ -89,13 +91,26 @@ def compress_model(
         measures=run / MEASURED,
         n_runs=config.n_runs,
     )
-    recipes = fixed_recipes(config, model.model.history_len)
+    recipes = recipes_for(model.net, config, catalog.n_items)
     if config.n_trials > len(recipes):
         result = explore(shop, recipes, config, model.model.history_len)
     else:
         result = compress(shop, recipes, config)
     told = {"holds": result.holds, "reason": result.reason}
     return {"bundle": str(result.chosen.folder), "candidates": result.rows(), **told}
+
+
+def recipes_for(net: ChronotopeNet, config: CompressionConfig, n_items: int) -> tuple[Recipe, ...]:
+    """What is tried: of a large catalogue indexes, unless items have coordinates.
+
+    Args:
+        net: The trained network.
+        config: Where a catalogue is large.
+        n_items: Of the catalogue.
+    """
+    if n_items > config.index_above_items and is_separable(net):
+        return indexed_recipes(config)
+    return fixed_recipes(config, net.config.history_len)
 
 
 def _about(

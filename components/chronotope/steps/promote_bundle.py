@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chronotope.artifact.bundle import MODEL, Manifest, read_manifest, read_vocabulary
+from chronotope.artifact.bundle import Manifest, read_manifest, read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
@@ -39,7 +39,7 @@ def register_bundle(
     manifest = read_manifest(bundle)
     store, name = open_store(settings.workspace.mlruns), manifest.dataset
     about = {"dataset": name, "data_version": manifest.data_version}
-    graph = {"graph": manifest.digests[MODEL][:16]}
+    graph = {"graph": manifest.answering[:16]}
     tags = {**about, **graph, **lineage(features, settings, run)}
     known = registered(store, name, tags)
     if known is not None:  # killed before it could note down what it had registered

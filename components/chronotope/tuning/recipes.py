@@ -27,6 +27,9 @@ OF_NETWORK: Final[dict[NetworkKind, tuple[str, ...]]] = {
 }
 """What sets networks of one kind apart."""
 
+OF_ALL: Final = ("zero_weights", "n_successors", "n_codes", "rerank")
+"""What can be done to any network."""
+
 
 def explore(
     shop: Workshop, fixed: Sequence[Recipe], config: CompressionConfig, history_len: int
@@ -99,6 +102,8 @@ def recipe_space(fixed: Sequence[Recipe], history_len: int) -> "Drawer":
     own = {name: {getattr(recipe, name) for recipe in fixed} - {0} for name in steps}
     merged = {name: sorted({*usual, *own[name]}) for name, usual in steps.items()}
     merged["n_successors"].append(merged["n_successors"].pop(0))  # 0 keeps all: the most
+    for name in ("n_codes", "rerank"):
+        merged[name] = sorted({getattr(recipe, name) for recipe in fixed})
     return Drawer(
         {name: tuple(values) for name, values in merged.items()},
         tuple(dict.fromkeys(recipe.network for recipe in fixed)),
@@ -125,13 +130,13 @@ class Drawer:
         network = trial.suggest_categorical("network", self.networks)
         drawn = {
             name: self.steps[name][trial.suggest_int(name, 0, len(self.steps[name]) - 1)]
-            for name in (*OF_NETWORK[network], "zero_weights", "n_successors")
+            for name in (*OF_NETWORK[network], *OF_ALL)
         }
         variant = trial.suggest_categorical("variant", self.variants)
         return {"network": network, **drawn, "variant": variant}
 
     def suggested(self, recipe: Recipe) -> dict[str, Any]:
         """What would have to be suggested for a recipe to be drawn."""
-        names = (*OF_NETWORK[recipe.network], "zero_weights", "n_successors")
+        names = (*OF_NETWORK[recipe.network], *OF_ALL)
         at = {name: self.steps[name].index(getattr(recipe, name)) for name in names}
         return {"network": recipe.network, **at, "variant": recipe.variant}
