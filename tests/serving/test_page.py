@@ -22,7 +22,7 @@ from chronotope.registry.store import open_store
 from tests.models.recommender_suite import N_ITEMS, sample_catalog
 from tests.serving.browser import chromium, texts, wait
 from tests.serving.test_process import Server
-from tests.serving.town import WIDTH, write_graph
+from tests.serving.town import WIDTH, write_graph, write_indexed
 from tests.steps.hand_made import DAY, LAST_S, fill_lake
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
@@ -67,12 +67,15 @@ def test_the_page_is_counted_by_its_names(client: TestClient) -> None:
         assert told in client.get("/metrics").text
 
 
-def register_town(root: Path) -> None:
+def register_town(root: Path, *, indexed: bool = False) -> None:
     """A champion that goes by the history, one of whose titles is an attack."""
     fill_lake(root)
     folder, store = root / "bundle", open_store(Workspace(root).mlruns)
     folder.mkdir()
-    write_graph(folder / MODEL)
+    if indexed:
+        write_indexed(folder)
+    else:
+        write_graph(folder / MODEL)
     titles = ("", *(HOSTILE if n == 3 else f"Shop {n}" for n in range(N_ITEMS)))
     about = {"name": "town", "dataset": "city", "data_version": "1", "history_len": WIDTH}
     catalog = replace(sample_catalog(), item_title=titles)
@@ -182,4 +185,19 @@ def test_a_key_is_asked_for_once(
     wait(driven, "document.querySelector('[data-did]')")
     driven.find_element("css selector", "[data-did]").click()
     wait(driven, "document.getElementById('n-history').textContent === '5 events'")
+    server.kill(signal.SIGTERM)
+
+
+def test_no_share_is_drawn_where_none_is_known(opened: tuple[Chrome, str], tmp_path: Path) -> None:
+    driven, _ = opened
+    register_town(tmp_path, indexed=True)
+    server = Server(tmp_path)
+    driven.get(f"http://127.0.0.1:{server.port}/#user=u00")
+    wait(driven, "document.querySelector('[data-did]')")
+    before = texts(driven, "#items .name")
+    assert before[0] == "Shop 5"
+    assert not driven.find_elements("css selector", "#items .bar")
+    driven.find_element("css selector", "#items li:last-child [data-did]").click()
+    wait(driven, "document.querySelector('#items .moved')")
+    assert texts(driven, "#items .name") != before
     server.kill(signal.SIGTERM)

@@ -116,6 +116,12 @@ def write_split_graph(path: Path) -> Float32:
     return vectors
 
 
+def write_indexed(folder: Path) -> None:
+    """The same model as ``write_graph``, its items found by an index."""
+    vectors = write_split_graph(folder / MODEL)
+    build_index(vectors, config=IndexConfig(n_codes=2, block_items=8)).save(folder / INDEX)
+
+
 class LocalClient(TestClient):
     """Asks by the name that a service without a key answers to."""
 
@@ -149,8 +155,7 @@ class Town:
         """A version whose items are found by an index, with the same scores."""
         folder = self.root / "versions" / version
         folder.mkdir(parents=True)
-        vectors = write_split_graph(folder / MODEL)
-        build_index(vectors, config=IndexConfig(n_codes=2, block_items=8)).save(folder / INDEX)
+        write_indexed(folder)
         self._told(folder)
 
     def _told(self, folder: Path) -> None:

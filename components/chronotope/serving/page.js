@@ -130,9 +130,6 @@ function named(places) {
   return places.map((place) => ({ ...place, name: names.get(place.id) ?? `Place ${place.id}` }));
 }
 
-// Of a large catalogue nobody has summed over, no probability is known.
-const chance = (item) => (item.probability === null ? "" : percent(item.probability));
-
 function showItems() {
   const { items } = shown.listed, top = Math.max(...items.map((item) => item.probability ?? 0));
   byId("items").replaceChildren(...items.map((item, n) => itemRow(item, n, top)));
@@ -141,9 +138,6 @@ function showItems() {
 
 function itemRow(item, n, top) {
   const about = [item.category, item.distance_km === null ? "" : km(item.distance_km), item.reason];
-  const width = `${Math.max(0.5, top ? (100 * item.probability) / top : 0)}%`;
-  const bar = svg("svg", { "aria-hidden": "true" },
-    svg("rect", { class: "fill", width, height: 8, rx: 4 }));
   const did = html("button", { type: "button", "data-did": item.id,
     "aria-label": `${state.user} did this: ${nameOf(item)}` }, "Did this");
   did.addEventListener("click", () => doing(() => post(item)));
@@ -151,12 +145,21 @@ function itemRow(item, n, top) {
     html("span", { class: "rank" }, `${n + 1}`),
     html("div", {},
       html("div", {}, html("span", { class: "name" }, nameOf(item)), moveOf(item, n)),
-      html("div", { class: "bar" }, bar, html("span", {}, chance(item))),
+      chanceOf(item, top),
       html("div", { class: "about" }, about.filter(Boolean).join(" \u00b7 "))),
     did);
   for (const [kind, lit] of [["mouseenter", true], ["mouseleave", false], ["focusin", true],
     ["focusout", false]]) row.addEventListener(kind, () => light(item.id, lit));
   return row;
+}
+
+// Of a large catalogue nobody has summed over, no probability is known.
+function chanceOf(item, top) {
+  if (item.probability === null) return null;
+  const width = `${Math.max(0.5, top ? (100 * item.probability) / top : 0)}%`;
+  const bar = svg("svg", { "aria-hidden": "true" },
+    svg("rect", { class: "fill", width, height: 8, rx: 4 }));
+  return html("div", { class: "bar" }, bar, html("span", {}, percent(item.probability)));
 }
 
 function moveOf(item, n) {
