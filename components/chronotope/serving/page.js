@@ -145,7 +145,7 @@ function itemRow(item, n, top) {
     html("span", { class: "rank" }, `${n + 1}`),
     html("div", {},
       html("div", {}, html("span", { class: "name" }, nameOf(item)), moveOf(item, n)),
-      chanceOf(item, top),
+      barOf(item, top),
       html("div", { class: "about" }, about.filter(Boolean).join(" \u00b7 "))),
     did);
   for (const [kind, lit] of [["mouseenter", true], ["mouseleave", false], ["focusin", true],
@@ -154,12 +154,14 @@ function itemRow(item, n, top) {
 }
 
 // Of a large catalogue nobody has summed over, no probability is known.
-function chanceOf(item, top) {
+const chance = (item) => (item.probability === null ? "" : percent(item.probability));
+
+function barOf(item, top) {
   if (item.probability === null) return null;
   const width = `${Math.max(0.5, top ? (100 * item.probability) / top : 0)}%`;
   const bar = svg("svg", { "aria-hidden": "true" },
     svg("rect", { class: "fill", width, height: 8, rx: 4 }));
-  return html("div", { class: "bar" }, bar, html("span", {}, percent(item.probability)));
+  return html("div", { class: "bar" }, bar, html("span", {}, chance(item)));
 }
 
 function moveOf(item, n) {
