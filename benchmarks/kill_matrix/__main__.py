@@ -73,10 +73,11 @@ class Matrix:
         wanted = {**look(self.root), LEFT_RUNNING: {}}
         self._restore("begun")
         for step in steps:
-            for point in points:
-                run_doomed(self.root, self.flow, Doom(step, point, seconds[step]))
+            dooms = (Doom(step, point, seconds[step]) for point in points)
+            killed = [doom.point for doom in dooms if run_doomed(self.root, self.flow, doom)]
             self._keep("killed")
-            yield self._outcome(step, wanted) | {"step_s": round(seconds[step], 3)}
+            about = {"killed": killed, "step_s": round(seconds[step], 3)}
+            yield self._outcome(step, wanted) | about
             self._restore("killed")
 
     def _outcome(self, step: str, wanted: dict[str, Any]) -> Row:
@@ -136,6 +137,8 @@ def _table(rows: Sequence[Row], points: Sequence[Point]) -> Table:
     table = Table("flow", "step", "takes", killed, "the next run takes", box=box.MARKDOWN)
     for row in rows:
         outcome = "differs: " + ", ".join(row["differs"]) if row["differs"] else "the same"
+        left = [point for point in points if point not in row["killed"]]
+        outcome += f" ({', '.join(left)}: nothing was left to do)" if left else ""
         seconds = (f"{row[name]:.1f} s" for name in ("step_s", "again_s"))
         table.add_row(row["flow"], row["step"], next(seconds), outcome, next(seconds))
     return table

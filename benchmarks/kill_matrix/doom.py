@@ -91,15 +91,16 @@ def run_watched(root: Path, flow: str) -> dict[str, float]:
     return seconds
 
 
-def run_doomed(root: Path, flow: str, doom: Doom) -> None:
-    """Run a flow until it is killed.
+def run_doomed(root: Path, flow: str, doom: Doom) -> bool:
+    """Run a flow until it is killed; False if it ended, since nothing was left to do for the step.
 
     Raises:
-        ChronotopeError: It was not.
+        ChronotopeError: It died of something else.
     """
     code = _exit_code(_perish, root, flow, doom)
-    if code != -signal.SIGKILL:
+    if code not in (0, -signal.SIGKILL):
         raise ChronotopeError("The flow was to be killed", received=(doom, code))
+    return code != 0
 
 
 def run_to_end(root: Path, flow: str) -> dict[str, Any]:

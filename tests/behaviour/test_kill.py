@@ -20,3 +20,4 @@ def test_killed_in_a_step_flows_end_as_the_undisturbed_run(
     for flow, step in (("train_model", "register_bundle"), ("collect_feedback", "promote_bundle")):
         (row,) = Matrix(flow, tmp_path).outcomes([step], ["half-way", "done"])
         assert row["differs"] == [], row
+        assert row["killed"] == ["half-way", "done"], row

@@ -59,5 +59,8 @@ def test_what_it_does_not_know_is_refused(
 
 def test_a_difference_is_told() -> None:
     row = {"flow": "train_model", "step": "publish", "step_s": 1.0, "again_s": 2.0}
-    table = _table([{**row, "differs": []}, {**row, "differs": ["metrics"]}], POINTS)
-    assert list(table.columns[3].cells) == ["the same", "differs: metrics"]
+    same = {**row, "killed": [*POINTS], "differs": []}
+    early = {**same, "killed": ["start", "half-way"]}
+    table = _table([same, {**same, "differs": ["metrics"]}, early], POINTS)
+    told = ["the same", "differs: metrics", "the same (done: nothing was left to do)"]
+    assert list(table.columns[3].cells) == told
