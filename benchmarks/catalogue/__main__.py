@@ -26,6 +26,7 @@ from onnx import TensorProto, helper
 from rich import box
 from rich.console import Console
 from rich.table import Table as Shown
+from threadpoolctl import threadpool_limits
 
 from benchmarks.catalogue.tables import Table, drawn, grocer
 from benchmarks.rows import Row, at_least_one, read_rows, write_rows
@@ -191,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--codes", type=at_least_one, default=8, help="bytes an item")
     parser.add_argument("--block-items", type=at_least_one, default=256)
     told = parser.parse_args(arguments)
+    threadpool_limits(1, user_api="blas")
     tables: list[Callable[[], Table]] = [partial(drawn, told.items, told.queries)]
     tables += [partial(grocer, told.queries)] if told.real else []
     rows = read_rows(told.json) if told.json else []

@@ -7,6 +7,7 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
+from threadpoolctl import threadpool_limits
 
 from chronotope.artifact.item_index import ItemIndex
 from chronotope.artifact.remainders import Remainders
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--candidates", type=int, default=0)
     told = parser.parse_args()
+    threadpool_limits(1, user_api="blas")
     app = index_app(told.folder, told.candidates)
     uvicorn.run(app, port=told.port, access_log=False, log_level="warning")
 

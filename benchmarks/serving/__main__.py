@@ -23,6 +23,7 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from benchmarks.peers.environments import interpreter
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
@@ -73,6 +74,7 @@ class Bench:
     def bare(self) -> Row:
         """The graph alone."""
         model = open_bundle(self.served.bundle)
+        threadpool_limits(1, user_api="blas")
         seconds = []
         answers = [model.prepared(queries) for queries in self.served.queries(self.n)]
         used_s = time.process_time()

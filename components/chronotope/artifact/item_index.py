@@ -34,7 +34,7 @@ N_WORDS = 256
 """Centroids of a code book: one byte a code."""
 
 FIRST_ITEMS = 4096
-"""Items scored before the first look at the bounds; each further look scores twice as many."""
+"""About so many items are scored before the first look at the bounds, then twice as many."""
 
 ROUNDING = np.float32(2e-5)
 """Share of the terms of a bound that float32 may lose; added to it, so that it stays one."""
@@ -99,6 +99,7 @@ class ItemIndex:
     codes: npt.NDArray[np.uint8]
     item: Int32
     _centre: Float32 = field(init=False, repr=False, compare=False)
+    _radius: Float32 = field(init=False, repr=False, compare=False)  # (m, J): sums are fast
     _words: Float32 = field(init=False, repr=False, compare=False)
     _pairs: npt.NDArray[np.uint16] = field(init=False, repr=False, compare=False)
     _position: Int32 = field(init=False, repr=False, compare=False)
@@ -116,6 +117,7 @@ class ItemIndex:
         pairs = np.ascontiguousarray(self.codes).view("<u2")
         for name, value in {
             "_centre": self.centre.astype(np.float32),
+            "_radius": np.ascontiguousarray(self.radius.T),
             "_words": self.words.astype(np.float32),
             "_pairs": pairs,
             "_position": position,
@@ -169,22 +171,18 @@ class ItemIndex:
         if allowed is not None:
             asked, added = self._only(allowed, asked, added)
         found = _best(added.item_idx, self._of(asked, added.item_idx) + added.score, k)
-        order = np.argsort(-asked.bound, kind="stable")
-        falling = -asked.bound[order]
-        ahead = np.cumsum(self._size[order])
-        done, n_scored, step = 0, 0, FIRST_ITEMS
-        while done < len(order):
-            worth = int(np.searchsorted(falling, np.inf))  # no item of the others is allowed
-            if len(found[0]) == k:
-                least = np.float32(found[1][-1] + slack)
-                worth = min(worth, int(np.searchsorted(falling, -least, side="right")))
-            until = min(worth, int(np.searchsorted(ahead, n_scored + step)) + 1)
-            if until <= done:
+        bound, n_scored, step = asked.bound.copy(), 0, FIRST_ITEMS
+        while True:
+            least = np.float32(found[1][-1] + slack) if len(found[0]) == k else -np.inf
+            worth = np.flatnonzero((bound >= least) & (bound > -np.inf))
+            if not len(worth):
                 break
-            blocks = order[done:until]
+            n_blocks = 1 + step * len(bound) // len(self)
+            blocks = worth if n_blocks >= len(worth) else _highest(worth, bound, n_blocks)
             scores = self._score(asked, blocks)
             found = self._better(found, blocks, scores, added.item_idx, k)
-            n_scored, done, step = n_scored + len(scores), until, 2 * step
+            bound[blocks] = -np.inf
+            n_scored, step = n_scored + len(scores), 2 * step
         left = found[1] > -np.inf
         return Found(found[0][left], found[1][left], n_scored)
 
@@ -247,7 +245,7 @@ class ItemIndex:
         each = np.matmul(self._words, parts[:, :, None])[:, :, 0]  # (m, N_WORDS)
         centre = self._centre @ q + told[self.group]
         length = np.sqrt(np.square(parts).sum(1))
-        most = np.minimum(each.max(1), self.radius * length).sum(1)
+        most = np.minimum(each.max(1)[:, None], self._radius * length[:, None]).sum(0)
         margin = ROUNDING * (
             np.abs(np.where(centre > -np.inf, centre, 0.0)) + np.abs(each).max(1).sum()
         )
@@ -335,6 +333,11 @@ def _looked_up(table: Float32, pairs: npt.NDArray[np.uint16]) -> Float32:
 def _best(items: npt.NDArray[Any], scores: Float32, k: int) -> tuple[Int64, Float32]:
     order = np.lexsort((items, -scores))[:k]
     return items[order].astype(np.int64), scores[order]
+
+
+def _highest(blocks: Int64, bound: Float32, n: int) -> Int64:
+    """The n blocks of the highest bounds, in no order."""
+    return blocks[np.argpartition(-bound[blocks], n - 1)[:n]]
 
 
 def _in_blocks(block: npt.NDArray[Any], start: Int32) -> Int32:

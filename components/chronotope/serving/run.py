@@ -6,6 +6,8 @@ import tempfile
 from functools import partial
 
 import uvicorn
+from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -45,14 +47,20 @@ def serve(settings: ServeSettings, *, host: str, port: int) -> None:
         workers=settings.workers,
     )
     if settings.workers == 1:
-        server = uvicorn.Server(config(create_app(settings)))
+        server = uvicorn.Server(config(_application(settings)))
         server.run()
         if not server.started:
             sys.exit(STARTUP_FAILURE)
         return
     InteractionLog(Workspace(settings.root).interactions(settings.dataset)).close()  # it opens
-    make = partial(create_app, settings)
+    make = partial(_application, settings)
     _serve_together(config(make, factory=True, timeout_worker_healthcheck=_PATIENCE_S))
+
+
+def _application(settings: ServeSettings) -> FastAPI:
+    """The service, on one thread of linear algebra: its products are too small to be shared."""
+    threadpool_limits(1, user_api="blas")
+    return create_app(settings)
 
 
 def _serve_together(config: uvicorn.Config) -> None:
