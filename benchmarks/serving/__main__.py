@@ -29,7 +29,10 @@ from benchmarks.peers.environments import interpreter
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from benchmarks.serving.champion import DATASET, Served
 from benchmarks.serving.servers import ask, cpu_s, free_port, running, times
+from chronotope.artifact.bundle import read_manifest
+from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.open_bundle import open_bundle
+from chronotope.contracts.queries import Queries
 from chronotope.registry.pyfunc import BUNDLE
 
 WAYS: Final = (
@@ -48,8 +51,10 @@ COLUMNS: Final = (
     "load_p50_ms",
     "load_p99_ms",
     "req_per_s",
+    "recall_10",
     "failed",
 )
+N_RECALL: Final = 50
 CLIENTS: Final = 8
 ENVIRONMENTS: Final = Path(".venv-peers")
 LIT: Final = Path(__file__).with_name("lit.py")
@@ -83,10 +88,11 @@ class Bench:
             answer()
             seconds.append(time.perf_counter() - started)
         cpu_ms = round(1000 * (time.process_time() - used_s) / self.n, 3)
-        return times("alone", seconds) | {
-            "cpu_ms": cpu_ms,
-            "req_per_s": round(1 / float(np.mean(seconds)), 1),
-        }
+        row = times("alone", seconds)
+        row |= {"cpu_ms": cpu_ms, "req_per_s": round(1 / float(np.mean(seconds)), 1)}
+        if isinstance(model, IndexedRecommender):
+            row["recall_10"] = recall(model, self.served.queries(N_RECALL))
+        return row
 
     def over_http(self, way: str) -> Row:
         """One way to serve it."""
@@ -137,6 +143,20 @@ class Bench:
         return [sys.executable, "-c", code, *told], "/recommend"
 
 
+def recall(model: IndexedRecommender, asked: Sequence[Queries], k: int = 10) -> float:
+    """Share of the k best of all items, each with what its codes leave out, that are found."""
+    every, found = np.arange(1, model.index.n_items), 0
+    for queries in asked:
+        (told,) = model.told(queries)
+        exact = model.index.scores(told.query, group=told.group)
+        exact[told.extra.item_idx] += told.extra.score
+        if model.remainders is not None:
+            exact[every] += model.remainders.scores(every, model.index.axes @ told.query)
+        best = np.argpartition(-exact, k)[:k]
+        found += len(np.intersect1d(best, model.found(told, k).item_idx))
+    return round(found / (k * len(asked)), 4)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the chosen ways, print a table, keep the rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
@@ -159,10 +179,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         served = _served(told.root or Path(scratch), told)
         bench = Bench(served, told.requests, told.rate, told.venvs)
+        history = read_manifest(served.bundle).history_len
         rows = read_rows(told.json) if told.json else []
         for way in told.ways:
             row = bench.bare() if way == "bare" else bench.over_http(way)
-            about = {"way": way, "n_items": served.catalog.n_items - 1, "history": told.history}
+            about = {"way": way, "n_items": served.catalog.n_items - 1, "history": history}
             rows = [old for old in rows if old["way"] != way] + [about | row]
             _compare(rows)
             if told.json:
