@@ -9,9 +9,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from chronotope.contracts.errors import ArtifactError
 from chronotope.models.batch import INPUT_NAMES, Batch
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
+
+MOST_BYTES = 2**31 - 2**20
+"""Protocol buffers end at two GiB; a graph's nodes need some of it."""
 
 OUTPUT_NAMES = ("item_scores", "when", "place_scores")
 
@@ -60,7 +64,17 @@ def export_module(
         input_names: One name an input.
         output_names: One name an output.
         path: The file to write.
+
+    Raises:
+        ArtifactError: Its tables are more than one ONNX file can hold.
     """
+    n_bytes = sum(table.nbytes for table in module.state_dict().values())
+    if n_bytes >= MOST_BYTES:
+        raise ArtifactError(
+            "The catalogue is too large for one ONNX graph",
+            received=f"{n_bytes / 1e9:.1f} GB of tables, {MOST_BYTES / 1e9:.1f} GB can be held",
+            way_out="Leave items out that hardly anybody had, or set a smaller model.d_model",
+        )
     batch = torch.export.Dim("batch", min=1, max=65_536)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
