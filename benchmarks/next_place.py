@@ -44,6 +44,7 @@ from chronotope.models.baselines import (
     PopularityLastDays,
     UserCounts,
 )
+from chronotope.models.config import BackboneKind, ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 
@@ -86,8 +87,10 @@ WITHIN_SESSION: Final = TrainingConfig(max_wait_h=24.0)
 """Trajectories end where nothing came for a day, so no target waited longer."""
 
 
-def _own(seed: int) -> ChronotopeRecommender:
-    return ChronotopeRecommender(training=WITHIN_SESSION.model_copy(update={"seed": seed}))
+def _own(seed: int, backbone: BackboneKind = "none") -> ChronotopeRecommender:
+    beside = {} if backbone == "none" else {"d_model": 64, "backbone_len": 64}
+    config = ModelConfig.model_validate({"backbone": backbone, **beside})
+    return ChronotopeRecommender(config, WITHIN_SESSION.model_copy(update={"seed": seed}))
 
 
 MODELS: Final[dict[str, Callable[[int], Recommender]]] = {
@@ -101,6 +104,12 @@ MODELS: Final[dict[str, Callable[[int], Recommender]]] = {
     "chronotope_retrained": lambda seed: OverRequestTimes(RetrainedEachRound(_own(seed))),
 }
 """Makes each model from a seed."""
+
+BESIDE: Final[dict[str, Callable[[int], Recommender]]] = {
+    "chronotope_transformer": lambda seed: OverRequestTimes(_own(seed, "transformer")),
+    "chronotope_graph": lambda seed: OverRequestTimes(_own(seed, "graph")),
+}
+"""A backbone beside the kernels: measured only when they are named, they take twice as long."""
 
 N_ROUNDS: Final = 15
 TABLE_WIDTH: Final = 96
@@ -209,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stream = read_stream(chosen.data)
     console = Console(width=max(Console().width, TABLE_WIDTH))
     rows = [
-        measure(MODELS[name](chosen.seed), stream, time_given=chosen.time == "given")
+        measure((MODELS | BESIDE)[name](chosen.seed), stream, time_given=chosen.time == "given")
         for name in track(chosen.models, "Measuring", console=console, transient=True)
     ]
     console.print(_table(rows))
@@ -227,7 +236,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of everything that is trained")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument(
-        "--models", type=some_of(MODELS), default=list(MODELS), help=f"some of {','.join(MODELS)}"
+        "--models",
+        type=some_of(MODELS | BESIDE),
+        default=list(MODELS),
+        help=f"some of {','.join(MODELS | BESIDE)}",
     )
     return parser
 

@@ -180,3 +180,20 @@ def test_a_backbone_is_weighed_apart_for_returns_and_discoveries() -> None:
         said = net(batch, PRIORS).item_scores - 0.15 * PRIORS.popularity
     expected = torch.where(seen, 3.0 * learned, -2.0 * learned)
     torch.testing.assert_close(said[:, 1:], expected[:, 1:], rtol=1e-4, atol=1e-5)
+
+
+def test_beside_kernels_a_backbone_says_nothing_of_returns() -> None:
+    net, batch = (
+        ChronotopeNet(ModelConfig(backbone="mlp"), sample_catalog()).eval(),
+        to_batch(questions(), 8),
+    )
+    assert net.backbone is not None
+    torch.nn.init.normal_(net.backbone.item.weight)
+    net.get_parameter("gate.2.bias").data[-2:] = torch.tensor([3.0, -2.0])
+    seen = torch.zeros(30, 16).scatter(1, batch.item_idx, 1.0) > 0
+    with torch.no_grad():
+        learned, with_it = scores(net.backbone, batch), net(batch, PRIORS).item_scores
+        net.backbone = None
+        without = net(batch, PRIORS).item_scores
+    expected = torch.where(seen, 0.0 * learned, -2.0 * learned)
+    torch.testing.assert_close((with_it - without)[:, 1:], expected[:, 1:], rtol=1e-4, atol=1e-4)

@@ -8,12 +8,12 @@ For a query b and an item i,
                 + sum_g v_g(c_b) G_g(b, i)                       priors, for a discovery
                   (r(c_b) of them, plus a bonus, for a return)
                 + <A c_b, e_i>                                   columns of context, if any
-                + a(c_b) <state_b, e_i>                          backbone, if any;
-                                                                 one a for a return,
-                                                                 one for a discovery
+                + a(c_b) <state_b, e_i>                          backbone, if any,
+                                                                 for a discovery
 
 where c_b is the context: hour, weekday, gap, history length, repeat rate, and named columns
-such as the weather. Without kernels, popularity, columns and the backbone are all there is.
+such as the weather. Without kernels, popularity, columns and the backbone are all there is,
+and the backbone has a share of its own in a return.
 """
 
 from typing import NamedTuple
@@ -40,7 +40,7 @@ N_RETURN = 2
 """What a return differs in: the share of the priors it keeps, and a bonus."""
 
 N_BACKBONE = 2
-"""The backbone's share in a return, and in a discovery."""
+"""The backbone's share in a return, none beside kernels, and in a discovery."""
 
 GATED = (len(KERNELS), len(CROWD), N_COUNTS, N_RETURN, N_BACKBONE)
 """Groups of weights that the gate gives for each query."""
@@ -128,7 +128,7 @@ class ChronotopeNet(nn.Module):
         told = self.surroundings(batch) if self.surroundings.columns else None
         if told is not None:
             context = torch.cat([context, told], dim=1)
-        weights = Weights(*self.gate(context).split(GATED, dim=1))
+        weights = self.weights(context)
         look = Look(view, recent, past, near, context)
         if self.config.kernels:
             bank = self.kernels(recent, self.items, context)  # (B, L, K)
@@ -149,6 +149,18 @@ class ChronotopeNet(nn.Module):
                 else self._place_scores(recent, priors, context, bank)
             ),
         )
+
+    def weights(self, context: Tensor) -> Weights:
+        """What the gate gives; beside kernels a backbone says nothing of returns.
+
+        Args:
+            context: Of the queries, shape (B, n).
+        """
+        given = Weights(*self.gate(context).split(GATED, dim=1))
+        if not self.config.kernels:
+            return given
+        new = given.backbone[:, 1:]
+        return given._replace(backbone=torch.cat([torch.zeros_like(new), new], dim=1))
 
     def _kernel_scores(
         self, batch: Batch, priors: Priors, look: Look, bank: Tensor, weights: Weights

@@ -19,7 +19,7 @@ from chronotope.models.batch import Batch
 from chronotope.models.context import context_of
 from chronotope.models.crowd import CrowdParts, crowd_parts
 from chronotope.models.kernels import KERNELS
-from chronotope.models.network import GATED, ChronotopeNet, Weights
+from chronotope.models.network import ChronotopeNet, Weights
 from chronotope.models.own import Evidence
 from chronotope.models.past import Past, latest
 from chronotope.models.priors import N_HOUR_BINS, Priors
@@ -96,7 +96,7 @@ class SplitNet(nn.Module):
         told = net.surroundings(batch) if net.surroundings.columns else None
         if told is not None:
             context = torch.cat([context, told], dim=1)
-        weights = Weights(*net.gate(context).split(GATED, dim=1))
+        weights = net.weights(context)
         bank = net.kernels(recent, net.items, context) if net.config.kernels else None
         crowd = _crowd(net, recent, priors, bank, weights)
         query, own = [crowd.everywhere], torch.zeros_like(past.is_first)
