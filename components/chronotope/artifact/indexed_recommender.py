@@ -143,8 +143,8 @@ class IndexedRecommender:
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items, shape (B, n_items); -inf for the unknown.
 
-        With remainders, the candidates' are those they are ranked again by, and the others',
-        by the codes alone, are lowered by what keeps them below the candidates.
+        With remainders, the candidates' are those they are ranked again by, and the others', by
+        the codes alone, end below the lowest of them.
         """
         return np.stack([self._all(told) for told in self.told(queries)])
 
@@ -189,12 +189,8 @@ class IndexedRecommender:
         n = min(N_CANDIDATES, len(self.index))
         some = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
         some = some[np.argsort(-scores[some], kind="stable")[:n]]
-        other, exact = np.delete(scores, some), scores[some]
-        exact = exact + remainders.scores(some, self.index.axes @ told.query)
-        least = exact.min()
-        above = np.max(other, initial=-np.inf) - least
-        if above >= 0:
-            scores = np.minimum(scores - above, np.nextafter(least, np.float32(-np.inf)))
+        exact = scores[some] + remainders.scores(some, self.index.axes @ told.query)
+        scores = np.minimum(scores, np.nextafter(exact.min(), np.float32(-np.inf)))
         scores[some] = exact
         return scores
 

@@ -24,6 +24,8 @@ from chronotope.contracts.eventlog import Float32, Float64, Int32
 
 MOST_BRANCHES = 32
 SAMPLE = 16_384
+"""Items that code books are learned from, and a quarter more: those farthest from their blocks.
+These are few, the popular ones among them, and would hardly be drawn."""
 
 
 class IndexConfig(BaseModel):
@@ -149,7 +151,9 @@ def _split(items: Tensor, part: Tensor, config: IndexConfig) -> list[Tensor]:
 def _code(left: Tensor, n_codes: int, config: IndexConfig) -> tuple[Tensor, Tensor]:
     """Code books, float16 values, (m, N_WORDS, s), and codes, uint8, (n, m)."""
     draw = torch.Generator().manual_seed(config.seed)
-    sample = torch.randperm(len(left), generator=draw)[:SAMPLE]
+    some = torch.randperm(len(left), generator=draw)[:SAMPLE]
+    far = left.square().sum(1).topk(min(len(left), SAMPLE // 4)).indices
+    sample = torch.unique(torch.cat([some, far]))
     words, codes = [], []
     for part in torch.split(left, left.shape[1] // n_codes, dim=1):
         rows = part.contiguous()

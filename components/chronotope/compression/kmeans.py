@@ -1,4 +1,11 @@
-"""K-means for code books and blocks: float32, a fixed number of rounds, seeded."""
+"""K-means for code books and blocks: float32, a fixed number of rounds, seeded.
+
+The first centroids lie far apart (k-means++): rows that are few and far off, such as those of
+the popular items, have a centroid of their own, which averaging alone would never give them.
+
+Source:
+    Arthur & Vassilvitskii (2007), k-means++: The Advantages of Careful Seeding.
+"""
 
 import numpy as np
 import torch
@@ -17,14 +24,14 @@ def kmeans(rows: Tensor, k: int, *, n_rounds: int, seed: int) -> Tensor:
         seed: Of the first centroids.
     """
     draw = torch.Generator().manual_seed(seed)
-    centre = rows[_some(len(rows), k, draw)].clone()
+    centre = _apart(rows, k, draw)
     for _ in range(n_rounds):
         at = nearest(rows, centre)
         size = torch.bincount(at, minlength=k).float()
         total = torch.zeros_like(centre).index_add_(0, at, rows)
         centre = total / size.clamp(min=1.0)[:, None]
         empty = (size == 0).nonzero()[:, 0]
-        centre[empty] = rows[_some(len(rows), len(empty), draw)]
+        centre[empty] = rows[torch.randint(len(rows), (len(empty),), generator=draw)]
     return centre
 
 
@@ -36,7 +43,13 @@ def nearest(rows: Tensor, centre: Tensor) -> Tensor:
     return torch.from_numpy(np.concatenate(near))  # numpy's argmax is ten times as fast
 
 
-def _some(n: int, k: int, draw: torch.Generator) -> Tensor:
-    distinct = torch.randperm(n, generator=draw)[:k]
-    again = torch.randint(n, (k - len(distinct),), generator=draw)
-    return torch.cat([distinct, again])
+def _apart(rows: Tensor, k: int, draw: torch.Generator) -> Tensor:
+    """Rows drawn one after the other by their squared distance to the nearest before them."""
+    chosen = [int(torch.randint(len(rows), (1,), generator=draw))]
+    far = torch.full((len(rows),), torch.inf)
+    for u in torch.rand(k - 1, generator=draw):
+        torch.minimum(far, (rows - rows[chosen[-1]]).square().sum(1), out=far)
+        until = far.double().cumsum(0)
+        at = int(torch.searchsorted(until, u * until[-1], right=True))
+        chosen.append(min(at, len(rows) - 1))  # if all are equal, the last again and again
+    return rows[chosen].clone()
