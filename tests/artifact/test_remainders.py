@@ -43,6 +43,12 @@ def test_equal_items_are_told_apart_by_their_index() -> None:
     assert found.item_idx.tolist() == [1, 2]
 
 
+def test_nothing_is_left_of_unknown_items() -> None:
+    _, rows = built()
+    assert not rows.left(np.array([[0, -3], [len(VECTORS), 10**6]])).any()
+    assert rows.left(np.array([5])).any()
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut", "of another index"])
 def test_what_are_no_remainders_is_refused(tmp_path: Path, damage: str) -> None:
     index, rows = built()

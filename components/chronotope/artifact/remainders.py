@@ -55,8 +55,9 @@ class Remainders:
         return cls(row)
 
     def left(self, item_idx: Int64) -> Float32:
-        """What is left of items, in the axes of the index, shape (..., D')."""
-        row = self.row[item_idx]
+        """What is left of items, in the axes of the index, zeros for unknown ones, (..., D')."""
+        inside = (item_idx >= 0) & (item_idx < len(self.row))
+        row = self.row[np.where(inside, item_idx, 0)]
         left: Float32 = row[..., :-SCALE_BYTES] * row[..., -SCALE_BYTES:].copy().view("<f4")
         return left
 
