@@ -197,21 +197,47 @@ def drawn(root: Path) -> list[float]:
     return [trial.params["x"] for trial in study.get_trials(deepcopy=False)]
 
 
-@pytest.mark.parametrize("kills", [1, 2, 3])
-def test_parameters_that_kill_their_process_are_given_up(tmp_path: Path, kills: int) -> None:
-    def interrupted(params: dict[str, object], fold: int, tracker: Tracker) -> float:
-        if params["x"] != 0.0:
-            raise KeyboardInterrupt  # as far as the study knows, a death
+class Killed(BaseException):
+    """Nobody tells the study of it, as of a process that is gone."""
+
+
+def ending(error: type[BaseException], *, default: bool = False) -> Objective:
+    """Ends so with the default, or with all others."""
+
+    def judge(params: dict[str, object], fold: int, tracker: Tracker) -> float:
+        if (params["x"] == 0.0) == default:
+            raise error
         return hill(params, fold, tracker)
 
-    for _ in range(kills):
-        with pytest.raises(KeyboardInterrupt):
-            tuned(tmp_path, interrupted, n_trials=2, max_retries=1)
-    tuned(tmp_path, n_trials=2, max_retries=1)
+    return judge
+
+
+def again(root: Path, objective: Objective, error: type[BaseException], n: int) -> None:
+    for _ in range(n):
+        with pytest.raises(error):
+            tuned(root, objective, n_trials=2, max_retries=1)
+    tuned(root, n_trials=2, max_retries=1)
+
+
+@pytest.mark.parametrize("kills", [1, 2, 3])
+def test_parameters_that_kill_their_process_are_given_up(tmp_path: Path, kills: int) -> None:
+    again(tmp_path, ending(Killed), Killed, kills)
     first, *died, last = drawn(tmp_path)
     assert (first, len(died)) == (0.0, kills)
     assert len(set(died[:2])) == 1
     assert (last == died[0]) == (kills == 1)
+
+
+def test_stopped_by_hand_the_same_parameters_come_again(tmp_path: Path) -> None:
+    again(tmp_path, ending(KeyboardInterrupt), KeyboardInterrupt, 4)
+    assert len(set(drawn(tmp_path)[1:])) == 1
+
+
+def test_the_default_is_tried_however_often_its_process_died(tmp_path: Path) -> None:
+    again(tmp_path, ending(Killed, default=True), Killed, 4)
+    assert drawn(tmp_path)[:5] == [0.0] * 5
+    (tmp_path / "whole").mkdir()
+    assert tuned(tmp_path, n_trials=2) == tuned(tmp_path / "whole", n_trials=2)
 
 
 def test_parameters_that_raise_an_error_are_not_drawn_again(tmp_path: Path) -> None:

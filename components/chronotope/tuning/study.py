@@ -56,8 +56,11 @@ SearchSpace = Callable[[Suggest], dict[str, object]]
 
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
-_ERROR = "error"
-"""Attribute of trials that failed; those whose process died have none."""
+_ENDED = "ended"
+"""Attribute of trials that failed: by what. Those whose process died have none."""
+
+_FIXED = "fixed_params"
+"""Optuna's attribute of trials that were queued, as the default is, not drawn."""
 
 
 class StudyConfig(BaseModel):
@@ -153,7 +156,7 @@ def tune(
     with opened_database(storage.url) as database:
         study = _open(config, storage, database, n_folds)
         _bury(study)
-        _enqueue(study, default, config)
+        _enqueue(study, default)
         with tracker_factory(storage.study_name, None) as tracker:
             for n_trials in _sizes(study, config):
                 _reseed(study, config)
@@ -203,31 +206,27 @@ def _bury(study: optuna.Study) -> None:
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _enqueue(study: optuna.Study, default: dict[str, Any], config: StudyConfig) -> None:
-    """Queue the default unless it waits, was judged, or killed its process too often."""
+def _enqueue(study: optuna.Study, default: dict[str, Any]) -> None:
+    """Queue the default unless it waits or was judged, however often its process died."""
     tried = study.get_trials(deepcopy=False, states=(*_DONE, TrialState.WAITING))
-    known = any(trial.system_attrs.get("fixed_params") == default for trial in tried)
-    if not known and _deaths(study)[_key(default)] <= config.max_retries:
+    if not any(trial.system_attrs.get(_FIXED) == default for trial in tried):
         study.enqueue_trial(default)
 
 
 def _reseed(study: optuna.Study, config: StudyConfig) -> None:
     """Draw the same next trials however often the study was killed.
 
-    Parameters that raised an error, or killed their process too often, are not drawn again.
+    Parameters that were drawn and raised an error, or killed their process too often, are not
+    drawn again.
     """
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    n_lost = sum(_ERROR in trial.user_attrs for trial in failed)
-    n_lost += sum(n > config.max_retries for n in _deaths(study).values())
+    drawn = [trial for trial in failed if _FIXED not in trial.system_attrs]
+    deaths = Counter(_key(trial.params) for trial in drawn if _ENDED not in trial.user_attrs)
+    n_lost = sum(trial.user_attrs.get(_ENDED) == "error" for trial in drawn)
+    n_lost += sum(n > config.max_retries for n in deaths.values())
     study.sampler = TPESampler(
         seed=config.seed + _n_done(study) + n_lost, n_startup_trials=config.n_startup_trials
     )
-
-
-def _deaths(study: optuna.Study) -> Counter[str]:
-    """How often a process died with each set of parameters."""
-    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    return Counter(_key(trial.params) for trial in failed if _ERROR not in trial.user_attrs)
 
 
 def _key(params: dict[str, Any]) -> str:
@@ -258,8 +257,8 @@ def _judge(study: optuna.Study, drawn: list[Drawn], how: Judging, run: Tracker) 
         batch = judge_batch(drawn, how, run)
     except (Exception, KeyboardInterrupt) as error:
         for trial, _ in drawn:
-            if not isinstance(error, KeyboardInterrupt):
-                trial.set_user_attr(_ERROR, repr(error))
+            by_hand = isinstance(error, KeyboardInterrupt)
+            trial.set_user_attr(_ENDED, "interrupted" if by_hand else "error")
             study.tell(trial, state=TrialState.FAIL)
         raise
     for judged in batch:
