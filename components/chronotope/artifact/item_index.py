@@ -147,7 +147,6 @@ class ItemIndex:
         group: Float32 | None = None,
         extra: Extra | None = None,
         allowed: Mask | None = None,
-        slack: float = 0.0,
     ) -> Found:
         """The k items with the highest scores.
 
@@ -158,22 +157,20 @@ class ItemIndex:
                 leaves its items out.
             extra: Exact scores on top for some items; -inf leaves an item out.
             allowed: Which items may be found, by index; blocks without any are not opened.
-            slack: 0 finds the exact best. Otherwise no item left out scores more than this
-                above the last one found, for less work.
 
         Raises:
             DataError: The query, k or an extra score is no number that can be ranked by, or
                 ``allowed`` does not speak of every item.
         """
-        if k < 1 or slack < 0:
-            raise DataError("k must be 1 or more and slack not negative", received=(k, slack))
+        if k < 1:
+            raise DataError("k must be 1 or more", received=k)
         asked, added = self._ask(query, group), self._known(extra)
         if allowed is not None:
             asked, added = self._only(allowed, asked, added)
         found = _best(added.item_idx, self._of(asked, added.item_idx) + added.score, k)
         bound, n_scored, step = asked.bound.copy(), 0, FIRST_ITEMS
         while True:
-            least = np.float32(found[1][-1] + slack) if len(found[0]) == k else -np.inf
+            least = found[1][-1] if len(found[0]) == k else -np.inf
             worth = np.flatnonzero((bound >= least) & (bound > -np.inf))
             if not len(worth):
                 break

@@ -3,7 +3,7 @@
 Networks are few and dear, variants many and cheap. All is kept in a folder::
 
     networks/student-h64-w12.pt          trained once
-    graphs/student-h64-w12.onnx          exported once
+    graphs/student-h64-w12.onnx          exported once; its variants beside it
     indices/full-index8/items.npz        of a large catalogue: built once
     student-h64-w12-int8_tables/         the bundle
     judged/student-h64-w12-int8_tables.json
@@ -13,7 +13,6 @@ so a study that was killed, or is run again with another objective, trains nothi
 """
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,6 +41,7 @@ from chronotope.compression.networks import (
 )
 from chronotope.compression.recipe import REFERENCE, Recipe
 from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.links import link_or_copy
 from chronotope.contracts.queries import Queries
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors, first_successors
@@ -130,16 +130,25 @@ class Workshop:
         folder = self.folder / recipe.name
         if not (folder / MANIFEST).exists():  # it is written last
             folder.mkdir(parents=True, exist_ok=True)
-            derive(self._graph(recipe), folder / MODEL, recipe.variant)
+            link_or_copy(self._stored(recipe), folder / MODEL)
             if recipe.n_codes:
                 index = self._index(recipe)
                 for name in (INDEX, REMAINDERS) if recipe.rerank else (INDEX,):
-                    shutil.copyfile(index / name, folder / name)
+                    link_or_copy(index / name, folder / name)
             history_len = self._network(recipe).config.history_len
             write_bundle(
                 folder, self.source.catalog, **{**self.source.about, "history_len": history_len}
             )
         return folder
+
+    def _stored(self, recipe: Recipe) -> Path:
+        """The graph in fewer bits: one file for all indexes beside it."""
+        path = self.folder / "graphs" / f"{recipe.graph_name}-{recipe.variant}.onnx"
+        if not path.exists():
+            draft = path.with_suffix(".draft")
+            derive(self._graph(recipe), draft, recipe.variant)
+            draft.replace(path)
+        return path
 
     def _graph(self, recipe: Recipe) -> Path:
         path = self.folder / "graphs" / f"{recipe.graph_name}.onnx"

@@ -5,8 +5,6 @@ of, so that it can be judged, promoted and succeeded like any other.
 """
 
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +14,7 @@ from chronotope.compression.choose import Candidate, CompressionConfig, Judged
 from chronotope.compression.compress import CompressionResult
 from chronotope.compression.measure import Load, Measured
 from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.links import link_or_copy
 from chronotope.contracts.workspace import Workspace
 from chronotope.registry.models import download, latest_version
 from chronotope.steps.champion import champion_version, open_registry
@@ -108,7 +107,7 @@ def take_over(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, A
     keep_settings(run, settings)
     keep_network(run, origin.network.name)
     for name in _WHOLE:
-        _linked(origin.run / name, run / name)
+        link_or_copy(origin.run / name, run / name)
     tuned: dict[str, Any] = next(
         filter(None, (step_result(origin.run, step) for step in PARAMETERS)), {}
     )
@@ -161,13 +160,3 @@ def _candidate(row: dict[str, Any]) -> Candidate:
         load = Load(row["batch_ms"], row["rss_mb"])
         judged = Judged(row["ndcg"], row["acc"], load, row["refused"])
     return Candidate(row["name"], Path(row["name"]), measured, judged)
-
-
-def _linked(source: Path, target: Path) -> None:
-    """The same file in another folder; a copy where links cannot be made."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
