@@ -37,6 +37,8 @@ KERNEL_GROUPS: Final = {
         *("category_hour", "after_hour", "after_hour_30d", "after_weekend_hour", "after_recent"),
     ),
     "nearness": ("place", "after_near", "after_near_hour"),
+    "times": ("time", "time_7d", "time_weekday", "time_transition"),
+    "waits": ("wait", "wait_hour", "wait_transition", "wait_after_hour"),
     "learned": tuple(f"learned_{n}" for n in range(N_LEARNED)),
     "counts": ("count", "today"),
 }
@@ -112,8 +114,9 @@ def without_return_gate(net: ChronotopeNet) -> None:
 
 def without_context(net: ChronotopeNet) -> None:
     """The same weights for every query."""
-    for layer in (cast("nn.Linear", net.gate[0]), net.own.mix_context, net.kernels.read_context):
-        drop_inputs(layer, range(layer.in_features))
+    gate = cast("nn.Linear", net.gate[0])
+    for layer in (gate, net.own.mix_context, net.kernels.read_context, net.next_kind.read):
+        drop_inputs(layer, range(gate.in_features))
 
 
 def silent(path: str) -> Change:
@@ -157,6 +160,10 @@ PARTS: Final[dict[str, Part]] = {
         "kernels of what followed the like", (without_kernels(KERNEL_GROUPS["transitions"]),)
     ),
     "nearness": Part("kernels of place", (without_kernels(KERNEL_GROUPS["nearness"]),)),
+    "times": Part(
+        "kernels of the same minutes of the day", (without_kernels(KERNEL_GROUPS["times"]),)
+    ),
+    "waits": Part("kernels of as long a wait", (without_kernels(KERNEL_GROUPS["waits"]),)),
     "learned": Part("learned kernels", (without_kernels(KERNEL_GROUPS["learned"]),)),
     "counts": Part(
         "plain counts, recent and over the whole past",
@@ -179,6 +186,7 @@ PARTS: Final[dict[str, Part]] = {
     "prior_succession": Part(
         "successors and neighbours of items", (without_priors(PRIOR_GROUPS["prior_succession"]),)
     ),
+    "next_kind": Part("categories by the context", (silent("next_kind"),)),
     "return_gate": Part("the weighing of return against discovery", (without_return_gate,)),
     "novelty": Part(
         "novelty of the latest events in the context",

@@ -5,7 +5,7 @@ import torch
 
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
-from chronotope.models.crowd import CROWD, crowd_scores
+from chronotope.models.crowd import CROWD, Leaning, crowd_scores
 from chronotope.models.items import ItemTables, project
 from chronotope.models.priors import count_priors
 from chronotope.spacetime.distances import haversine_km
@@ -20,7 +20,8 @@ def only(name: str) -> torch.Tensor:
     weights = torch.zeros(20, len(CROWD))
     weights[:, CROWD.index(name)] = 1.0
     view = items.view(priors, None)
-    return crowd_scores(batch, priors, items, view, torch.ones(20, 8), weights)
+    leaning = Leaning(torch.ones(20, 8), weights, torch.zeros(20, items.n_categories))
+    return crowd_scores(batch, priors, items, view, leaning)
 
 
 def test_popularity_alone_ranks_by_count() -> None:

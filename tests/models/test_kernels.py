@@ -45,6 +45,33 @@ def test_hour_is_a_circular_gaussian() -> None:
     np.testing.assert_allclose(bank["hour"], expected, rtol=1e-5, atol=1e-9)
 
 
+def test_time_tells_minutes_of_the_day_apart() -> None:
+    """After 1 h nearly nothing where "hour" has most of its weight, on Mondays or any day."""
+    bank = bank_of([0.5, 7 + 13 / 24, 14 + 12.5 / 24, 15.5], [1, 2, 3, 4])
+    one, half = math.exp(-0.5 * (1 / 0.5) ** 2), math.exp(-0.5)
+    np.testing.assert_allclose(bank["time"], [1.0, one, half], rtol=1e-4)
+    np.testing.assert_allclose(bank["time_weekday"], [0.0, 0.0, 0.0], atol=1e-9)
+    assert bank_of([0.5, 1, 7.5], [1, 2, 3])["time_weekday"] == [1.0, 0.0]
+
+
+def test_wait_compares_the_log_of_how_long_the_next_event_took() -> None:
+    bank = bank_of([1, 2, 4, 5, 5 + 1 / 24, 6 + 1 / 24], [1, 2, 3, 1, 9, 2])
+    day, two, hour = (math.log(hours + 0.05) for hours in (24.0, 48.0, 1.0))
+    expected = [math.exp(-0.5 * ((waited - day) / 0.4) ** 2) for waited in (day, two, day, hour)]
+    np.testing.assert_allclose(bank["wait"][1:], expected, rtol=1e-4, atol=1e-9)
+    assert bank["wait"][0] == 0  # nothing came before it
+
+
+def test_nobody_knows_the_wait_of_a_hidden_moment() -> None:
+    log = EventLog.sorted(user_idx=[1] * 4, item_idx=[1, 2, 3, 1], occurred_s=[0, 60, 120, 180])
+    asked = [queries_at(log, np.array([3]), history_len=None, time_given=g) for g in (True, False)]
+    with torch.no_grad():
+        given, hidden = (kernels_of(to_batch(each, 3))[0] for each in asked)
+    waits = [KERNELS.index(name) for name in KERNELS if name.startswith("wait")]
+    assert (given[1:, waits[0]] == 1).all()
+    assert (hidden[:, waits] == 0).all()
+
+
 def test_transition_marks_what_followed_the_last_item() -> None:
     assert bank_of([1, 2, 3, 4, 5], [7, 4, 5, 7, 4])["transition"] == [0, 1, 0, 0]
 

@@ -30,7 +30,7 @@ class OverRequestTimes:
 
     With t_1 .. t_n the middles of n equally likely stretches of the predicted time,
 
-        p(i) = p(i | hidden) / 2 + sum_j p(i | t_j) / 2n
+        p(i) = sum_j p(i | t_j) / n
 
     A moment that is told is used as it is. The cost is n more answers a hidden query.
 
@@ -40,7 +40,7 @@ class OverRequestTimes:
     """
 
     model: Answering
-    n_times: int = 4
+    n_times: int = 8
 
     @property
     def name(self) -> str:
@@ -65,17 +65,18 @@ class OverRequestTimes:
         """Log-probabilities, or logits where the moment is told, shape (B, n_items)."""
         if queries.time_given.all():
             return self.model.scores(queries)
-        plain = self.model.answer(queries)
+        when = self.model.answer(queries).when
         hidden = ~queries.time_given & (queries.item_idx[:, -1] > 0)
-        parts = [_log_softmax(plain.item_scores) - np.log(2.0)]
-        for instant_s in self._likely_s(queries, plain.when):
+        parts = []
+        for instant_s in self._likely_s(queries, when):
             asked = replace(
                 queries,
                 request_s=np.where(hidden, instant_s, queries.request_s),
                 time_given=queries.time_given | hidden,
             )
-            parts.append(_log_softmax(self.model.scores(asked)) - np.log(2.0 * self.n_times))
-        return np.asarray(logsumexp(np.stack(parts), axis=0), dtype=np.float32)
+            parts.append(_log_softmax(self.model.scores(asked)))
+        mean = logsumexp(np.stack(parts), axis=0) - np.log(self.n_times)
+        return np.asarray(mean, dtype=np.float32)
 
     def _likely_s(self, queries: Queries, when: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """UTC seconds of the moments asked about, shape (n_times, B)."""

@@ -29,6 +29,20 @@ CROWD = (
 """Names of the priors, in the order of their weights."""
 
 
+class Leaning(NamedTuple):
+    """How much each query makes of what everybody does.
+
+    Attributes:
+        fading: Weight of each event of the history in tastes, shape (B, H).
+        weights: One of each of ``CROWD``, shape (B, len(CROWD)).
+        kinds: What the context says of each category, shape (B, n_categories).
+    """
+
+    fading: Tensor
+    weights: Tensor
+    kinds: Tensor
+
+
 class CrowdParts(NamedTuple):
     """What the priors say, before it is laid over candidates.
 
@@ -46,26 +60,24 @@ class CrowdParts(NamedTuple):
     told: Tensor
 
 
-def crowd_parts(
-    batch: Batch, priors: Priors, items: ItemTables, fading: Tensor, weights: Tensor
-) -> CrowdParts:
+def crowd_parts(batch: Batch, priors: Priors, items: ItemTables, leaning: Leaning) -> CrowdParts:
     """The parts of ``crowd_scores`` that need no candidates; nearness in space is not among them.
 
     Args:
         batch: The queries.
         priors: What everybody did before them.
         items: Categories of the items.
-        fading: Weight of each event of the history in tastes, shape (B, H).
-        weights: One of each of ``CROWD`` a query, shape (B, len(CROWD)).
+        leaning: How much each query makes of it.
     """
-    of = _by_name(weights)
+    of = _by_name(leaning.weights)
     last = batch.item_idx[:, -1]
     now = torch.nn.functional.one_hot(moment_of(batch), N_HOUR_BINS).float()  # (B, N_HOUR_BINS)
-    tastes = _log_counts(batch, items.category, items.n_categories, fading)
+    tastes = _log_counts(batch, items.category, items.n_categories, leaning.fading)
     of_category = (
         tastes * of["taste"]
         + priors.next_category[items.category[last]] * of["category_succession"]
         + now @ priors.category_by_hour * of["category_by_hour"]
+        + leaning.kinds
     )
     everywhere = torch.cat([of["popularity"], of["popularity_week"], now * of["by_hour"]], dim=1)
     latest = batch.item_idx[:, -N_LATEST:]
@@ -78,7 +90,7 @@ def crowd_parts(
 
 
 def crowd_scores(
-    batch: Batch, priors: Priors, items: ItemTables, view: View, fading: Tensor, weights: Tensor
+    batch: Batch, priors: Priors, items: ItemTables, view: View, leaning: Leaning
 ) -> Tensor:
     """Weighted sum of the priors for every candidate, shape (B, C).
 
@@ -87,15 +99,14 @@ def crowd_scores(
         priors: What everybody did before them.
         items: Categories and coordinates.
         view: The candidates.
-        fading: Weight of each event of the history in tastes, shape (B, H).
-        weights: One of each of ``CROWD`` a query, shape (B, len(CROWD)).
+        leaning: How much each query makes of it.
     """
-    parts = crowd_parts(batch, priors, items, fading, weights)
+    parts = crowd_parts(batch, priors, items, leaning)
     table = torch.cat([view.popularity[None], view.popularity_week[None], view.by_hour])
     scores = parts.everywhere @ table + parts.of_category.index_select(1, view.category)
     if items.has_coordinates:
-        of = _by_name(weights)
-        nearby = _log_counts(batch, items.cell, items.n_cells, fading)
+        of = _by_name(leaning.weights)
+        nearby = _log_counts(batch, items.cell, items.n_cells, leaning.fading)
         scores = scores + (nearby * of["neighbourhood"]).index_select(1, view.cell)
         near = closeness(items, batch.item_idx[:, -1], view.xy_km, view.located)
         for name, closer in zip(CLOSENESS, near, strict=True):

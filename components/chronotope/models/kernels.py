@@ -40,9 +40,21 @@ KERNELS = (
     "today",
     "after_near",
     "after_near_hour",
+    "time",
+    "time_7d",
+    "time_weekday",
+    "time_transition",
+    "wait",
+    "wait_hour",
+    "wait_transition",
+    "wait_after_hour",
     *(f"learned_{n}" for n in range(N_LEARNED)),
 )
 """Names of the kernels, in the order of the last axis of ``KernelBank``'s output."""
+
+
+SHORT_WAIT_H = 0.05
+"""Waits below this are all short."""
 
 
 class Clock(NamedTuple):
@@ -56,8 +68,9 @@ class Clock(NamedTuple):
 class KernelBank(nn.Module):
     """K non-negative kernels between a query and each event of its history.
 
-    Bandwidths (decay times in hours, the width of the hour-of-day Gaussian, the decay
-    over ranks) are learned on a log scale. The cost is linear in H; every kernel is
+    Bandwidths (decay times in hours, the widths of the Gaussians over the hour of the day,
+    over the time of day and over the log of the wait since the event before, the decay over
+    ranks) are learned on a log scale. The cost is linear in H; every kernel is
     elementwise, so the bank is bound by memory bandwidth.
     """
 
@@ -66,6 +79,8 @@ class KernelBank(nn.Module):
         super().__init__()
         self.log_tau_h = nn.Parameter(torch.log(torch.tensor([24.0, 168.0, 720.0, 3.0])))
         self.log_sigma_h = nn.Parameter(torch.tensor(math.log(1.5)))
+        self.log_time_h = nn.Parameter(torch.tensor(math.log(0.5)))
+        self.log_wait = nn.Parameter(torch.tensor(math.log(0.4)))
         self.log_tau_rank = nn.Parameter(torch.tensor(math.log(5.0)))
         self.log_near_km = nn.Parameter(torch.tensor(math.log(0.5)))
         self.read_kernels = nn.Linear(len(KERNELS) - N_LEARNED + 2, N_UNITS)
@@ -87,16 +102,11 @@ class KernelBank(nn.Module):
         rank = torch.arange(valid.shape[1] - 1, -1, -1, device=valid.device).float()
         by_rank = torch.exp(-rank / self.log_tau_rank.exp()).expand_as(valid)
         clock = _clock_of(batch)
-        given = torch.stack(
-            [
-                torch.ones_like(valid),
-                *decay.unbind(-1),
-                by_rank,
-                *self._at_the_moment(batch, clock, month),
-                *self._after_the_last(batch, tables, clock, month),
-            ],
-            dim=-1,
-        )
+        always = [torch.ones_like(valid), *decay.unbind(-1), by_rank]
+        at_the_moment = self._at_the_moment(batch, clock, month)
+        after_the_last = self._after_the_last(batch, tables, clock, month)
+        coarse = dict(zip(KERNELS, [*always, *at_the_moment, *after_the_last], strict=False))
+        given = torch.stack([*coarse.values(), *self._in_step(batch, clock, coarse)], dim=-1)
         learned = self._learned(given, age_h, rank, context)
         return torch.cat([given, learned], dim=-1) * valid[..., None]
 
@@ -142,6 +152,29 @@ class KernelBank(nn.Module):
             after_near * after_hour,
         ]
 
+    def _in_step(self, batch: Batch, clock: Clock, coarse: dict[str, Tensor]) -> list[Tensor]:
+        """Events at the same minutes of the day or after as long a wait: "time" and on.
+
+        How long has been waited for the next event is known only where its moment is told.
+        """
+        now = local_hour(batch.request_s, batch.request_offset_min)
+        time = _circular_gaussian(clock.hour, now, self.log_time_h.exp())
+        waited = _log_wait(hours_between(batch.occurred_s, _shift(batch.occurred_s)))
+        waiting = _log_wait(hours_between(batch.request_s, batch.occurred_s[:, -1]))
+        apart = (waited - waiting[:, None]) / self.log_wait.exp()
+        known = batch.time_given[:, None] * (_shift(batch.item_idx) > 0)
+        wait = torch.exp(-0.5 * apart.square()) * known
+        return [
+            time,
+            time * coarse["decay_7d"],
+            time * coarse["weekday"],
+            time * coarse["transition"],
+            wait,
+            wait * coarse["hour"],
+            wait * coarse["transition"],
+            wait * coarse["after_hour"],
+        ]
+
     def _learned(self, given: Tensor, age_h: Tensor, rank: Tensor, context: Tensor) -> Tensor:
         """What a small network makes of the other kernels, ages and ranks, (B, H, N_LEARNED)."""
         far = torch.stack(
@@ -152,10 +185,20 @@ class KernelBank(nn.Module):
         return torch.sigmoid(self.learned(unit) - 2.0)
 
     def _same_hour(self, hours: Tensor, hour: Tensor) -> Tensor:
-        """Gaussian of the circular distance between hours of the day, shape (B, H)."""
-        apart = (hours - hour[:, None]).abs()
-        apart = torch.minimum(apart, 24.0 - apart)
-        return torch.exp(-0.5 * (apart / self.log_sigma_h.exp()) ** 2)
+        """Nearness of hours of the day, shape (B, H)."""
+        return _circular_gaussian(hours, hour, self.log_sigma_h.exp())
+
+
+def _circular_gaussian(hours: Tensor, hour: Tensor, width_h: Tensor) -> Tensor:
+    """Gaussian of the circular distance between hours of the day, shape (B, H)."""
+    apart = (hours - hour[:, None]).abs()
+    apart = torch.minimum(apart, 24.0 - apart)
+    return torch.exp(-0.5 * (apart / width_h) ** 2)
+
+
+def _log_wait(hours: Tensor) -> Tensor:
+    """Log of waiting times, which differ little below some minutes; shape kept."""
+    return torch.log(hours + SHORT_WAIT_H)
 
 
 def _clock_of(batch: Batch) -> Clock:

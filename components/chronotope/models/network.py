@@ -6,7 +6,8 @@ For a query b and an item i,
                 + mlp(log-kernels of i, c_b)                     own recent past
                 + sum_l u_l(c_b) log(1 + count_l(b, i))          own whole past
                 + sum_g v_g(c_b) G_g(b, i)                       priors, for a discovery
-                  (r(c_b) of them, plus a bonus, for a return)
+                + <m(c_b, last category), f_category(i)>         kinds, for a discovery
+                  (r(c_b) of both, plus a bonus, for a return)
                 + <A c_b, e_i>                                   columns of context, if any
                 + a(c_b) <state_b, e_i>                          backbone, if any,
                                                                  for a discovery
@@ -27,9 +28,10 @@ from chronotope.models.backbones.events import Stretches
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.context import N_CONTEXT, context_of
-from chronotope.models.crowd import CROWD, crowd_scores
+from chronotope.models.crowd import CROWD, Leaning, crowd_scores
 from chronotope.models.items import ItemTables, View
 from chronotope.models.kernels import KERNELS, KernelBank
+from chronotope.models.kinds import NextKind
 from chronotope.models.own import N_COUNTS, Evidence, OwnPast
 from chronotope.models.past import Past, latest, past_of
 from chronotope.models.priors import Priors
@@ -100,6 +102,7 @@ class ChronotopeNet(nn.Module):
         self.gate = nn.Sequential(
             nn.Linear(n_context, 32), nn.GELU(), _opening_layer(kernels=config.kernels)
         )
+        self.next_kind = NextKind(self.items.n_categories, n_context)
         self.backbone = None if config.backbone == "none" else Backbone(config, self.items)
         self.when = WhenHead(config.n_components)
         self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
@@ -167,8 +170,8 @@ class ChronotopeNet(nn.Module):
     ) -> Tensor:
         """Kernels, counts and priors, (B, C)."""
         view, recent, past, near, context = look
-        fading = bank[..., KERNELS.index("decay_30d")]
-        crowd = crowd_scores(recent, priors, self.items, view, fading, weights.crowd)
+        leaning = self.leaning(recent, bank, context, weights)
+        crowd = crowd_scores(recent, priors, self.items, view, leaning)
         counts = self.own.counts(batch, past)  # (B, H, N_COUNTS)
         expected = crowd.gather(1, past.column)
         whole = (counts * weights.counts[:, None, :]).sum(-1) + weights.back[:, 1:]
@@ -177,6 +180,19 @@ class ChronotopeNet(nn.Module):
         evidence = Evidence(bank, known, near)
         lately = self.own(evidence, recent, priors, self.items, context, weights.kernels)
         return crowd.scatter_add(1, past.column, whole).scatter_add(1, near.column, lately)
+
+    def leaning(self, recent: Batch, bank: Tensor, context: Tensor, weights: Weights) -> Leaning:
+        """How much each query makes of what everybody does.
+
+        Args:
+            recent: The queries with their latest L events.
+            bank: Kernels, shape (B, L, K).
+            context: Shape (B, n).
+            weights: What the gate gives.
+        """
+        last = self.items.category[recent.item_idx[:, -1]]
+        fading = bank[..., KERNELS.index("decay_30d")]
+        return Leaning(fading, weights.crowd, self.next_kind(context, last))
 
     def _place_scores(
         self, batch: Batch, priors: Priors, context: Tensor, bank: Tensor | None

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from chronotope.contracts.errors import ConfigError
 from chronotope.models.batch import Batch
 from chronotope.models.context import context_of
-from chronotope.models.crowd import CrowdParts, crowd_parts
-from chronotope.models.kernels import KERNELS
-from chronotope.models.network import ChronotopeNet, Weights
+from chronotope.models.crowd import CrowdParts, Leaning, crowd_parts
+from chronotope.models.network import ChronotopeNet
 from chronotope.models.own import Evidence
 from chronotope.models.past import Past, latest
 from chronotope.models.priors import N_HOUR_BINS, Priors
@@ -98,7 +97,8 @@ class SplitNet(nn.Module):
             context = torch.cat([context, told], dim=1)
         weights = net.weights(context)
         bank = net.kernels(recent, net.items, context) if net.config.kernels else None
-        crowd = _crowd(net, recent, priors, bank, weights)
+        leaning = None if bank is None else net.leaning(recent, bank, context, weights)
+        crowd = _crowd(net, recent, priors, leaning, weights.crowd)
         query, own = [crowd.everywhere], torch.zeros_like(past.is_first)
         if told is not None:
             query.append(net.surroundings.tastes(told))
@@ -138,13 +138,12 @@ def _own(batch: Batch) -> Past:
 
 
 def _crowd(
-    net: ChronotopeNet, recent: Batch, priors: Priors, bank: Tensor | None, weights: Weights
+    net: ChronotopeNet, recent: Batch, priors: Priors, leaning: Leaning | None, weights: Tensor
 ) -> CrowdParts:
     """The priors' parts; of a network without kernels popularity alone."""
-    if bank is not None:
-        fading = bank[..., KERNELS.index("decay_30d")]
-        return crowd_parts(recent, priors, net.items, fading, weights.crowd)
-    popular = weights.crowd[:, :1]
+    if leaning is not None:
+        return crowd_parts(recent, priors, net.items, leaning)
+    popular = weights[:, :1]
     nothing = popular.new_zeros(len(popular), 0)
     return CrowdParts(
         everywhere=nn.functional.pad(popular, (0, 1 + N_HOUR_BINS)),
