@@ -87,9 +87,11 @@ WITHIN_SESSION: Final = TrainingConfig(max_wait_h=24.0)
 """Trajectories end where nothing came for a day, so no target waited longer."""
 
 
-def _own(seed: int, backbone: BackboneKind = "none") -> ChronotopeRecommender:
+def _own(
+    seed: int, backbone: BackboneKind = "none", *, kinds: bool = False
+) -> ChronotopeRecommender:
     beside = {} if backbone == "none" else {"d_model": 64, "backbone_len": 64}
-    config = ModelConfig.model_validate({"backbone": backbone, **beside})
+    config = ModelConfig.model_validate({"backbone": backbone, "kinds": kinds, **beside})
     return ChronotopeRecommender(config, WITHIN_SESSION.model_copy(update={"seed": seed}))
 
 
@@ -106,10 +108,11 @@ MODELS: Final[dict[str, Callable[[int], Recommender]]] = {
 """Makes each model from a seed."""
 
 BESIDE: Final[dict[str, Callable[[int], Recommender]]] = {
+    "chronotope_kinds": lambda seed: OverRequestTimes(_own(seed, kinds=True)),
     "chronotope_transformer": lambda seed: OverRequestTimes(_own(seed, "transformer")),
     "chronotope_graph": lambda seed: OverRequestTimes(_own(seed, "graph")),
 }
-"""A backbone beside the kernels: measured only when they are named, they take twice as long."""
+"""More beside the kernels: measured only when they are named, a backbone takes twice as long."""
 
 N_ROUNDS: Final = 15
 TABLE_WIDTH: Final = 96

@@ -115,7 +115,7 @@ def without_return_gate(net: ChronotopeNet) -> None:
 def without_context(net: ChronotopeNet) -> None:
     """The same weights for every query."""
     gate = cast("nn.Linear", net.gate[0])
-    for layer in (gate, net.own.mix_context, net.kernels.read_context, net.next_kind.read):
+    for layer in (gate, net.own.mix_context, net.kernels.read_context):
         drop_inputs(layer, range(gate.in_features))
 
 
@@ -186,7 +186,6 @@ PARTS: Final[dict[str, Part]] = {
     "prior_succession": Part(
         "successors and neighbours of items", (without_priors(PRIOR_GROUPS["prior_succession"]),)
     ),
-    "next_kind": Part("categories by the context", (silent("next_kind"),)),
     "return_gate": Part("the weighing of return against discovery", (without_return_gate,)),
     "novelty": Part(
         "novelty of the latest events in the context",

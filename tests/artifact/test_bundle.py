@@ -55,9 +55,9 @@ def test_a_missing_bundle_is_a_clear_error(tmp_path: Path) -> None:
 def test_the_graph_agrees_with_the_network(
     tmp_path: Path, kernels: bool, backbone: BackboneKind
 ) -> None:
-    config = ModelConfig(
-        history_len=16, kernels=kernels, backbone=backbone, backbone_len=4, d_model=8, n_layers=2
-    )
+    sizes = {"history_len": 16, "backbone_len": 4, "d_model": 8, "n_layers": 2}
+    kinds = backbone == "graph"
+    config = ModelConfig(kernels=kernels, kinds=kinds, backbone=backbone, **sizes)
     training = TrainingConfig(max_epochs=1, n_rounds=2)
     model = ChronotopeRecommender(config, training).fit(sample_log(), sample_catalog())
     export_onnx(model.net, model.priors, tmp_path / MODEL)

@@ -20,8 +20,7 @@ def only(name: str) -> torch.Tensor:
     weights = torch.zeros(20, len(CROWD))
     weights[:, CROWD.index(name)] = 1.0
     view = items.view(priors, None)
-    leaning = Leaning(torch.ones(20, 8), weights, torch.zeros(20, items.n_categories))
-    return crowd_scores(batch, priors, items, view, leaning)
+    return crowd_scores(batch, priors, items, view, Leaning(torch.ones(20, 8), weights))
 
 
 def test_popularity_alone_ranks_by_count() -> None:

@@ -49,7 +49,12 @@ def test_the_parts_add_up_to_the_scores(
         pytest.skip("nothing would be left of the model")
     catalog = plain_catalog()
     config = ModelConfig(
-        history_len=12, kernel_len=8, backbone=kind, kernels=kernels, context=context
+        history_len=12,
+        kernel_len=8,
+        backbone=kind,
+        kernels=kernels,
+        kinds=bool(context),
+        context=context,
     )
     net, priors = loud(ChronotopeNet(config, catalog)), count_priors(sample_log(), catalog)
     rain = {"rain": np.linspace(-1, 1, len(QUERIES)).astype(np.float32)}

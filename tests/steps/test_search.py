@@ -11,7 +11,7 @@ from chronotope.steps.search import configs, search_space, starting_point
 from chronotope.steps.settings import TrainSettings
 
 SPACE = search_space(TrainSettings())
-REST = {"n_hidden": 8, "learning_rate": 1e-2, "weight_decay": 1e-3}
+REST = {"kinds": True, "n_hidden": 8, "learning_rate": 1e-2, "weight_decay": 1e-3}
 
 
 def drawn(n: int) -> list[dict[str, Any]]:
@@ -38,6 +38,7 @@ def test_a_drawn_family_is_the_model_that_is_trained(kernels: bool) -> None:
     params = SPACE(FixedTrial({"backbone": "hstu", "kernels": kernels} | REST))
     model, training = configs(params, TrainSettings())
     assert (model.backbone, model.kernels, model.n_hidden) == ("hstu", kernels, 8)
+    assert model.kinds is kernels  # they are scored beside kernels alone
     assert training.weight_decay == 1e-3
 
 

@@ -22,7 +22,12 @@ def trained(
     backbone: BackboneKind = "none", context: tuple[str, ...] = ()
 ) -> ChronotopeRecommender:
     model = ModelConfig(
-        history_len=16, backbone=backbone, backbone_len=4, d_model=8, context=context
+        history_len=16,
+        kinds=True,
+        backbone=backbone,
+        backbone_len=4,
+        d_model=8,
+        context=context,
     )
     config = TrainingConfig(max_epochs=1, n_rounds=2, batch_size=64)
     return ChronotopeRecommender(model, config).fit(sample_log(), sample_catalog())

@@ -24,6 +24,9 @@ class ModelConfig(BaseModel):
     kernels: bool = Field(
         True, description="Kernels and priors; without them a backbone and popularity alone."
     )
+    kinds: bool = Field(
+        False, description="Beside kernels: score categories by the context and the last one."
+    )
     backbone: BackboneKind = Field("none", description="Learned model beside the kernels.")
     n_layers: int = Field(1, ge=1, le=8, description="Layers of the backbone.")
     backbone_len: int = Field(32, ge=2, le=512, description="Latest events the backbone reads.")
@@ -46,7 +49,8 @@ class ModelConfig(BaseModel):
 
     @property
     def family(self) -> str:
-        """Name of the model in tables: its backbone, its kernels, or both."""
+        """Name of the model in tables: its kernels, and what stands beside them."""
         if not self.kernels:
             return self.backbone
-        return "chronotope" if self.backbone == "none" else f"chronotope+{self.backbone}"
+        beside = [self.backbone] if self.backbone != "none" else []
+        return "+".join(["chronotope", *beside, *(["kinds"] if self.kinds else [])])

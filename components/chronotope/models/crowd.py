@@ -35,12 +35,12 @@ class Leaning(NamedTuple):
     Attributes:
         fading: Weight of each event of the history in tastes, shape (B, H).
         weights: One of each of ``CROWD``, shape (B, len(CROWD)).
-        kinds: What the context says of each category, shape (B, n_categories).
+        kinds: What the context says of each category, shape (B, n_categories), if anything.
     """
 
     fading: Tensor
     weights: Tensor
-    kinds: Tensor
+    kinds: Tensor | None = None
 
 
 class CrowdParts(NamedTuple):
@@ -77,8 +77,9 @@ def crowd_parts(batch: Batch, priors: Priors, items: ItemTables, leaning: Leanin
         tastes * of["taste"]
         + priors.next_category[items.category[last]] * of["category_succession"]
         + now @ priors.category_by_hour * of["category_by_hour"]
-        + leaning.kinds
     )
+    if leaning.kinds is not None:
+        of_category = of_category + leaning.kinds
     everywhere = torch.cat([of["popularity"], of["popularity_week"], now * of["by_hour"]], dim=1)
     latest = batch.item_idx[:, -N_LATEST:]
     fade = torch.exp(torch.arange(1 - latest.shape[1], 1, device=latest.device) / 3.0)

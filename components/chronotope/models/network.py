@@ -6,7 +6,7 @@ For a query b and an item i,
                 + mlp(log-kernels of i, c_b)                     own recent past
                 + sum_l u_l(c_b) log(1 + count_l(b, i))          own whole past
                 + sum_g v_g(c_b) G_g(b, i)                       priors, for a discovery
-                + <m(c_b, last category), f_category(i)>         kinds, for a discovery
+                + <m(c_b, last category), f_category(i)>         kinds, if any, likewise
                   (r(c_b) of both, plus a bonus, for a return)
                 + <A c_b, e_i>                                   columns of context, if any
                 + a(c_b) <state_b, e_i>                          backbone, if any,
@@ -102,7 +102,7 @@ class ChronotopeNet(nn.Module):
         self.gate = nn.Sequential(
             nn.Linear(n_context, 32), nn.GELU(), _opening_layer(kernels=config.kernels)
         )
-        self.next_kind = NextKind(self.items.n_categories, n_context)
+        self.next_kind = NextKind(self.items.n_categories, n_context) if config.kinds else None
         self.backbone = None if config.backbone == "none" else Backbone(config, self.items)
         self.when = WhenHead(config.n_components)
         self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
@@ -190,9 +190,11 @@ class ChronotopeNet(nn.Module):
             context: Shape (B, n).
             weights: What the gate gives.
         """
+        leaning = Leaning(bank[..., KERNELS.index("decay_30d")], weights.crowd)
+        if self.next_kind is None:
+            return leaning
         last = self.items.category[recent.item_idx[:, -1]]
-        fading = bank[..., KERNELS.index("decay_30d")]
-        return Leaning(fading, weights.crowd, self.next_kind(context, last))
+        return leaning._replace(kinds=self.next_kind(context, last))
 
     def _place_scores(
         self, batch: Batch, priors: Priors, context: Tensor, bank: Tensor | None

@@ -40,9 +40,11 @@ def search_space(settings: TrainSettings) -> SearchSpace:
 
     def draw(trial: Suggest) -> dict[str, object]:
         backbone = trial.suggest_categorical("backbone", backbones)
+        kernels = backbone == "none" or trial.suggest_categorical("kernels", [True, False])
         return {
             "backbone": backbone,
-            "kernels": backbone == "none" or trial.suggest_categorical("kernels", [True, False]),
+            "kernels": kernels,
+            "kinds": kernels and trial.suggest_categorical("kinds", [True, False]),
             "n_hidden": trial.suggest_int("n_hidden", 8, 96),
             "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
             "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
@@ -54,7 +56,7 @@ def search_space(settings: TrainSettings) -> SearchSpace:
 def starting_point(settings: TrainSettings) -> dict[str, object]:
     """The settings' own values of what may vary: tried first, so no search ends below."""
     told = settings.model.model_dump() | settings.training.model_dump()
-    vary = ("backbone", "kernels", "n_hidden", "learning_rate", "weight_decay")
+    vary = ("backbone", "kernels", "kinds", "n_hidden", "learning_rate", "weight_decay")
     return {name: told[name] for name in vary}
 
 
