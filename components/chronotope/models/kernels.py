@@ -105,7 +105,8 @@ class KernelBank(nn.Module):
         always = [torch.ones_like(valid), *decay.unbind(-1), by_rank]
         at_the_moment = self._at_the_moment(batch, clock, month)
         after_the_last = self._after_the_last(batch, tables, clock, month)
-        coarse = dict(zip(KERNELS, [*always, *at_the_moment, *after_the_last], strict=False))
+        so_far = [*always, *at_the_moment, *after_the_last]
+        coarse = dict(zip(KERNELS[: len(so_far)], so_far, strict=True))
         given = torch.stack([*coarse.values(), *self._in_step(batch, clock, coarse)], dim=-1)
         learned = self._learned(given, age_h, rank, context)
         return torch.cat([given, learned], dim=-1) * valid[..., None]
