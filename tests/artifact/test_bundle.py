@@ -56,7 +56,7 @@ def test_the_graph_agrees_with_the_network(
     tmp_path: Path, kernels: bool, backbone: BackboneKind
 ) -> None:
     sizes = {"history_len": 16, "backbone_len": 4, "d_model": 8, "n_layers": 2}
-    kinds = backbone == "graph"
+    kinds = kernels and backbone == "graph"
     config = ModelConfig(kernels=kernels, kinds=kinds, backbone=backbone, **sizes)
     training = TrainingConfig(max_epochs=1, n_rounds=2)
     model = ChronotopeRecommender(config, training).fit(sample_log(), sample_catalog())

@@ -144,6 +144,11 @@ def test_neither_kernels_nor_backbone_is_refused() -> None:
         ModelConfig(kernels=False)
 
 
+def test_kinds_without_kernels_are_refused() -> None:
+    with pytest.raises(ValidationError, match="beside kernels"):
+        ModelConfig(backbone="gru", kernels=False, kinds=True)
+
+
 @pytest.mark.parametrize(
     ("kernels", "kind", "name"),
     [(True, "none", "chronotope"), (True, "gru", "chronotope+gru"), (False, "hstu", "hstu")],

@@ -53,7 +53,7 @@ def test_the_parts_add_up_to_the_scores(
         kernel_len=8,
         backbone=kind,
         kernels=kernels,
-        kinds=bool(context),
+        kinds=kernels and bool(context),
         context=context,
     )
     net, priors = loud(ChronotopeNet(config, catalog)), count_priors(sample_log(), catalog)

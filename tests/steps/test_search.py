@@ -25,6 +25,8 @@ def test_every_family_is_drawn_and_none_without_anything_to_learn() -> None:
     families = {(p["backbone"], p["kernels"]) for p in drawn(300)}
     expected = {(kind, kernels) for kind in BACKBONES for kernels in (True, False)}
     assert families == expected - {("none", False)}
+    beside = {(p["kernels"], p["kinds"]) for p in drawn(300)}
+    assert beside == {(True, True), (True, False), (False, False)}
 
 
 def test_a_search_keeps_to_the_families_it_is_told() -> None:

@@ -42,9 +42,11 @@ class ModelConfig(BaseModel):
     n_components: int = Field(16, ge=1, le=64, description="Lognormals in the mixture of *when*.")
 
     @model_validator(mode="after")
-    def _has_something_to_learn(self) -> Self:
+    def _fits_together(self) -> Self:
         if not self.kernels and self.backbone == "none":
             raise ValueError("A model without kernels needs a backbone: set one, or kernels: true")
+        if not self.kernels and self.kinds:
+            raise ValueError("Kinds stand beside kernels: set kernels: true, or kinds: false")
         return self
 
     @property
