@@ -196,7 +196,7 @@ def test_a_random_list_says_how_likely_it_was(client: TestClient) -> None:
     first = [(ids(one)[0], one["propensities"][0]) for one in said]
     assert {p for i, p in first if i == greedy[0]} == {0.5 + 0.5 / 15}
     assert {p for i, p in first if i != greedy[0]} == {0.5 / 15}
-    assert np.mean([i == greedy[0] for i, _ in first]) == pytest.approx(0.533, abs=0.25)
+    assert np.mean([i == greedy[0] for i, _ in first]) == pytest.approx(0.533, abs=0.32)
     assert answers_found(client) == 0
 
 
