@@ -6,11 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
+from chronotope.models.config import ModelConfig
 from chronotope.splitting.folds import load_folds
 from chronotope.steps.retrain import (
     freeze_later_folds,
@@ -21,6 +23,8 @@ from chronotope.steps.retrain import (
 )
 from chronotope.steps.search import starting_point
 from chronotope.steps.settings import TrainSettings
+from chronotope.training.config import TrainingConfig
+from chronotope.training.recommender import ChronotopeRecommender
 
 HOUR = 3_600
 
@@ -35,6 +39,13 @@ def snapshot(
     plain |= {"user_id": [f"u{k % 10}" for k in range(n)], "category": [category] * n}
     table = pa.table({**plain, "occurred_at": at})
     return build_features(table, None, config=FeaturesConfig(), out=root).path
+
+
+def teach(features: Path, trained: Path) -> None:
+    """Keep a small network of the snapshot's catalogue."""
+    short = TrainingConfig(max_epochs=1, max_targets=100)
+    model = ChronotopeRecommender(ModelConfig(backbone="none", n_components=2), short)
+    model.fit(*load_features(features)).save(trained)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +88,28 @@ def test_a_network_learns_on_unless_much_is_new(tmp_path: Path) -> None:
         return why_not_warm(load_features(now)[1], then, trained)
 
     assert "not kept" in why(then, then)
-    trained.touch()
+    teach(then, trained)
     assert "not kept" in why(then, tmp_path / "gone")
     assert why(snapshot(tmp_path, 1_100), then) == ""
     assert why(snapshot(tmp_path, more="new"), then) == "1 of 8 items are new"
-    many = snapshot(tmp_path, n_items=30)
-    assert why(snapshot(tmp_path, n_items=30, more="new"), many) == ""
-    assert why(then, snapshot(tmp_path, more="new")) == ""
     assert why(snapshot(tmp_path, category="b"), then) == "1 of 1 categories are new"
+    many, fewer = snapshot(tmp_path, n_items=30), snapshot(tmp_path, more="new")
+    teach(many, trained)
+    assert why(snapshot(tmp_path, n_items=30, more="new"), many) == ""
+    teach(fewer, trained)
+    assert why(then, fewer) == ""
+
+
+def test_a_network_that_this_version_does_not_build_is_trained_anew(tmp_path: Path) -> None:
+    then, trained = snapshot(tmp_path), tmp_path / "model.pt"
+    teach(then, trained)
+    kept = torch.load(trained, weights_only=True)
+    older = {name: tensor for name, tensor in kept["net"].items() if "kernels" not in name}
+    assert len(older) < len(kept["net"])
+    torch.save(kept | {"net": older}, trained)
+    assert "does not build" in why_not_warm(load_features(then)[1], then, trained)
+    trained.write_bytes(b"torn")
+    assert "damaged" in why_not_warm(load_features(then)[1], then, trained)
 
 
 def test_parameters_are_taken_over_from_a_search_or_a_successor(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def moment_of(batch: Batch) -> Tensor:
 
 def _hour_profile(log: EventLog, group: np.ndarray, n: int) -> Tensor:
     """Log of the smoothed lift of each group in each hour bin, shape (N_HOUR_BINS, n)."""
-    instant, offset = torch.from_numpy(log.occurred_s), torch.from_numpy(log.utc_offset_min).long()
+    instant, offset = torch.tensor(log.occurred_s), torch.tensor(log.utc_offset_min).long()
     bins = hour_bin(local_weekday(instant, offset), local_hour(instant, offset)).numpy()
     counts = np.bincount(bins * n + group, minlength=N_HOUR_BINS * n).reshape(N_HOUR_BINS, n)
     share = counts.sum(1, keepdims=True) / max(1, len(log))

@@ -118,7 +118,7 @@ def why_not_warm(now: Catalog, earlier: Path, trained: Path) -> str:
         return "its trained network or its data are not kept here any more"
     _, then = load_features(earlier)
     many = [_many(getattr(now, name), getattr(then, name), name) for name in _LEARNED]
-    return ", ".join(filter(None, many))
+    return ", ".join(filter(None, many)) or _unreadable(trained, then)
 
 
 def learn_on(features: Path, run: Path, trained: Path, earlier: Path) -> str:
@@ -149,6 +149,15 @@ def learn_on(features: Path, run: Path, trained: Path, earlier: Path) -> str:
 
 _LEARNED: Final = ("items", "categories")
 """Ids that a network may have learned a row each of."""
+
+
+def _unreadable(trained: Path, then: Catalog) -> str:
+    """What keeps a network from being read; "" if nothing does."""
+    try:
+        ChronotopeRecommender.load(trained, then)
+    except ArtifactError:
+        return "its trained network is damaged, or has a shape that this version does not build"
+    return ""
 
 
 def _many(now: IdMap, then: IdMap, name: str) -> str:

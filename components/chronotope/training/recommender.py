@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Self
 
 import lightning
@@ -187,7 +186,7 @@ class ChronotopeRecommender:
             )
             net = ChronotopeNet(model.model, catalog)
             net.load_state_dict(kept["net"])
-        except (OSError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
+        except Exception as error:  # what a damaged file does to its reader cannot be foretold
             raise ArtifactError(
                 "The trained model cannot be read", received=path, way_out="Train it again"
             ) from error
