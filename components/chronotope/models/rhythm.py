@@ -128,14 +128,12 @@ def _pace(batch: Batch, past: _Past) -> Tensor:
     n_known = known.float().sum(1)
     first_s = torch.where(known, batch.occurred_s, last_s[:, None]).amin(1)
     span_h = hours_between(last_s, first_s)
-    pace = [
-        *(
-            part
-            for tau in TAU_RANKS
-            for part in _moments(past, past.is_gap * torch.exp(-rank / tau))
-        ),
-        *(torch.log1p((past.is_event * torch.exp(-age_h / tau)).sum(1)) / 2.0 for tau in TAU_H),
-        *((past.is_gap * (past.gap_h < most)).sum(1) / n_gaps for most in SHORT_H),
+    fading = torch.exp(-rank / rank.new_tensor(TAU_RANKS)[:, None])  # (T, N_GAPS)
+    lately = (
+        torch.exp(-age_h[:, None] / age_h.new_tensor(TAU_H)[:, None]) @ past.is_event[..., None]
+    )
+    short = (past.gap_h[:, None] < age_h.new_tensor(SHORT_H)[:, None]) * past.is_gap[:, None]
+    spans = [
         torch.log1p(past.gap_h[:, -16:].amax(1)) / 5.0,
         torch.log1p(n_known) / 4.0,
         torch.log1p(span_h) / 5.0,
@@ -143,16 +141,29 @@ def _pace(batch: Batch, past: _Past) -> Tensor:
         torch.log1p(_today(past)),
         (n_known == 0).float(),
     ]
-    return torch.stack(pace, dim=1)
+    pace = [
+        _moments(past, past.is_gap[:, None] * fading).flatten(1),
+        torch.log1p(lately[..., 0]) / 2.0,
+        short.sum(-1) / n_gaps[:, None],
+        torch.stack(spans, dim=1),
+    ]
+    return torch.cat(pace, dim=1)
 
 
-def _moments(past: _Past, weight: Tensor) -> tuple[Tensor, ...]:
-    """Weighted mean and spread of the log gap, and log of the mean gap, each (B,)."""
-    total = weight.sum(1).clamp(min=1e-3)
-    mean = (weight * past.log_gap).sum(1) / total
-    spread = (weight * (past.log_gap - mean[:, None]).square()).sum(1) / total
-    rate = (weight * past.gap_h).sum(1) / total
-    return mean / 3.0, (spread + 1e-4).sqrt() / 3.0, torch.log(rate + 0.01) / 5.0
+def _moments(past: _Past, weight: Tensor) -> Tensor:
+    """Weighted mean and spread of the log gap, and log of the mean gap, (B, T, 3).
+
+    Args:
+        past: The latest events.
+        weight: T weights a gap, shape (B, T, N_GAPS).
+    """
+    total = weight.sum(-1).clamp(min=1e-3)
+    mean = (weight @ past.log_gap[..., None])[..., 0] / total
+    apart = past.log_gap[:, None] - mean[..., None]
+    spread = (weight * apart.square()).sum(-1) / total
+    rate = (weight @ past.gap_h[..., None])[..., 0] / total
+    told = mean / 3.0, (spread + 1e-4).sqrt() / 3.0, torch.log(rate + 0.01) / 5.0
+    return torch.stack(told, dim=-1)
 
 
 def _today(past: _Past) -> Tensor:
