@@ -1,9 +1,7 @@
 """Users answered by arms, shadows that nobody sees, and lists drawn at random."""
 
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +14,10 @@ from chronotope.artifact.bundle import MODEL
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
-from chronotope.serving import recommending
 from chronotope.serving.questions import RecommendRequest
 from chronotope.serving.shadowing import Shadowing
 from chronotope.steps.experiment import Experiment
-from tests.serving.test_answers import AT, ask, event, ids, metric
+from tests.serving.test_answers import AT, ask, event, foretell, ids, metric
 from tests.serving.test_swap import look
 from tests.serving.town import LocalClient, Town
 
@@ -169,12 +166,6 @@ QUESTIONS: list[dict[str, Any]] = [
     for k in (1, 5)
     for more in ({}, {"exclude_seen": True}, {"epsilon": 0.5}, {"diversity": 0.5})
 ]
-
-
-def foretell(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
-    """Ids of answers from ``id-first`` on; they are the seeds of what is drawn."""
-    ids = (SimpleNamespace(hex=f"id-{n}") for n in count(first))
-    monkeypatch.setattr(recommending, "uuid4", ids.__next__)
 
 
 def answers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:

@@ -108,6 +108,8 @@ def test_a_network_that_this_version_does_not_build_is_trained_anew(tmp_path: Pa
     assert len(older) < len(kept["net"])
     torch.save(kept | {"net": older}, trained)
     assert "does not build" in why_not_warm(load_features(then)[1], then, trained)
+    torch.save({name: part for name, part in kept.items() if name != "priors"}, trained)
+    assert "damaged" in why_not_warm(load_features(then)[1], then, trained)
     trained.write_bytes(b"torn")
     assert "damaged" in why_not_warm(load_features(then)[1], then, trained)
 

@@ -186,13 +186,13 @@ class ChronotopeRecommender:
             )
             net = ChronotopeNet(model.model, catalog)
             net.load_state_dict(kept["net"])
+            model._net, model._catalog = net.eval(), catalog
+            model._priors = Priors(**kept["priors"])
+            model._seen_until_s = int(kept["seen_until_s"])
         except Exception as error:  # what a damaged file does to its reader cannot be foretold
             raise ArtifactError(
                 "The trained model cannot be read", received=path, way_out="Train it again"
             ) from error
-        model._net, model._catalog = net.eval(), catalog
-        model._priors = Priors(**kept["priors"])
-        model._seen_until_s = kept["seen_until_s"]
         return model
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
