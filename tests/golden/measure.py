@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.next_place import read_stream
-from chronotope.artifact.open_bundle import open_bundle
 from chronotope.artifact.bundle import MODEL, write_bundle
+from chronotope.artifact.open_bundle import open_bundle
 from chronotope.compression.export import export_onnx
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import Queries, queries_at
