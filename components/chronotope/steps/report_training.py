@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from chronotope.contracts.durable import write_json, write_text
 from chronotope.report.data import (
     CandidateRow,
     CardText,
@@ -65,10 +66,9 @@ def report_training(
     write_report(data, folder / "report.html")
     write_plots(data, folder / "plots")
     card = folder / "card.md"
-    card.write_text(render_card(data), encoding="utf-8")
-    measured = json.dumps(found["judged"], indent=2)
-    (folder / "metrics.json").write_text(measured, encoding="utf-8")
-    (run / INGESTED).write_text(json.dumps(ingested), encoding="utf-8")
+    write_text(card, render_card(data))
+    write_text(folder / "metrics.json", json.dumps(found["judged"], indent=2))
+    write_json(run / INGESTED, ingested)
     return {"report": str(report), "card": str(card)}
 
 
