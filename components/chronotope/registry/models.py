@@ -151,6 +151,20 @@ def _found(store: MlflowStore, name: str, ref: str) -> MlflowVersion:
         ) from error
 
 
+def run_of(store: MlflowStore, name: str, version: str) -> str | None:
+    """Run that registered a version, whose id no other store has; None if there is no version.
+
+    Args:
+        store: The store.
+        name: Registered model.
+        version: Its version.
+    """
+    try:
+        return str(store.client.get_model_version(name, version).run_id)
+    except MlflowException:
+        return None
+
+
 def metrics_of(store: MlflowStore, name: str, version: str) -> dict[str, float]:
     """Metrics of the run that registered a version; empty if it was deleted.
 

@@ -17,7 +17,13 @@ _WHAT: Final = "The result of a step"
 _WAY_OUT: Final = "Delete the file and run again: the step is then done again"
 
 
-def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
+def once(
+    run: Path,
+    step: str,
+    work: Callable[[], Any],
+    *,
+    is_current: Callable[[Any], bool] = lambda _: True,
+) -> Any:
     """The step's result: read if it was finished before, else worked out and kept.
 
     The result lies in ``<run>/<step>.json`` beside the seconds it took and the peak
@@ -28,11 +34,16 @@ def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
         run: Folder of this run.
         step: Name of the step.
         work: Does the step; returns something JSON-able.
+        is_current: Whether an earlier result still holds, such as one that names an entry of a
+            store, which may have been replaced since; else the step is done again.
     """
     path = run / f"{step}.json"
     if path.exists():
         try:
-            return step_result(run, step)
+            earlier = step_result(run, step)
+            if is_current(earlier):
+                return earlier
+            _LOG.warning("Step %s is done again: the store does not hold %s", step, earlier)
         except StoreError as error:
             _LOG.warning("Step %s is done again: %s", step, error)
     began = time.perf_counter()

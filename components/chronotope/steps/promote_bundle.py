@@ -12,6 +12,7 @@ from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.data_version import EVENTS
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import queries_at
+from chronotope.contracts.stored_arrays import load_arrays
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
 from chronotope.metrics.evaluate import evaluate
@@ -19,7 +20,7 @@ from chronotope.metrics.summary import gains
 from chronotope.registry.bless import bless
 from chronotope.registry.gate import judge
 from chronotope.registry.lineage import log_dataset
-from chronotope.registry.models import download, register, registered
+from chronotope.registry.models import download, register, registered, run_of
 from chronotope.registry.promotion import current_champion, nominate, promote
 from chronotope.registry.store import MlflowStore, RunTracker, open_store
 from chronotope.steps.holdout import CHALLENGER, frozen_folds, judging_targets
@@ -66,6 +67,18 @@ def register_bundle(
     return {"name": made.name, "version": made.version, "run_id": tracker.run_id}
 
 
+def is_registered(settings: TrainSettings, registered: dict[str, Any]) -> bool:
+    """Whether the registry holds the version that a run registered, and no other's by its number.
+
+    Args:
+        settings: Where the registry lies.
+        registered: What ``register_bundle`` returned.
+    """
+    store = open_store(settings.workspace.mlruns)
+    run_id: str = registered["run_id"]
+    return run_of(store, registered["name"], registered["version"]) == run_id
+
+
 def _log_metrics(tracker: RunTracker, metrics: dict[str, dict[str, float]]) -> None:
     """The model's metrics by their names, each baseline's in a group of its own."""
     tracker.metrics(metrics[CHALLENGER])
@@ -89,7 +102,7 @@ def _log_data(
 def _example(features: Path, run: Path, manifest: Manifest) -> dict[str, np.ndarray[Any, Any]]:
     """Two of the probes as the named arrays that the registered model takes."""
     log, _ = load_features(features)
-    positions = np.load(run / "probes.npz")["positions"][:2]
+    positions = load_arrays(run / "probes.npz")["positions"][:2]
     queries = queries_at(log, positions, history_len=manifest.history_len, time_given=True)
     told = {name: queries.context[name] for name in manifest.context}
     return replace(queries, context=told).arrays()
@@ -143,7 +156,7 @@ def _gate_reasons(
         manifest = read_manifest(folder)
         if has_seen_targets(manifest, run):
             return (_no_contest(f"champion {champion}", manifest, settings),)
-    kept = dict(np.load(run / "holdout.npz"))
+    kept = load_arrays(run / "holdout.npz")
     users, challenger = kept.pop("user"), kept.pop("challenger")
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
     reigning = None if folder is None else _values(folder, features, settings, run)
@@ -220,7 +233,7 @@ def _blessing_reasons(
     features: Path, settings: TrainSettings, run: Path, bundle: Path
 ) -> tuple[str, ...]:
     log, _ = load_features(features)
-    probes = np.load(run / "probes.npz")
+    probes = load_arrays(run / "probes.npz")
     history_len = read_manifest(bundle).history_len
     queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
     blessing = bless(

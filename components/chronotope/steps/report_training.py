@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from chronotope.contracts.durable import write_json, write_text
+from chronotope.contracts.stored_arrays import load_arrays
 from chronotope.report.data import (
     CandidateRow,
     CardText,
@@ -166,7 +165,7 @@ def _when(judged: dict[str, Any]) -> WhenCalibration:
 def _map_points(run: Path) -> tuple[MapPoint, ...]:
     return tuple(
         MapPoint(lat=lat, lon=lon, weight=weight, hit_share=share)
-        for lat, lon, weight, share in np.load(run / SPOTS).tolist()
+        for lat, lon, weight, share in load_arrays(run / SPOTS)["spots"].tolist()
     )
 
 
