@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
-from chronotope.artifact.bundle import MANIFEST, bundle_checksum
+from chronotope.artifact.bundle import MANIFEST, bundle_checksum, read_manifest
 from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.registry.files import local_folder
 from chronotope.registry.pyfunc import BUNDLE, write_model
@@ -112,14 +112,16 @@ def download(store: MlflowStore, name: str, ref: str) -> Path:
         ArtifactError: Its files are missing, or its manifest is not the one registered.
     """
     found = _found(store, name, ref)
-    folder = local_folder(str(found.source), store.root / _FETCHED) / BUNDLE
+    wanted = found.tags.get(CHECKSUM)
+    is_whole = lambda copy: wanted is None or _is_bundle(copy / BUNDLE, wanted)  # noqa: E731
+    kept = store.root / _FETCHED
+    folder = local_folder(str(found.source), kept, is_whole=is_whole) / BUNDLE
     if not folder.is_dir():
         raise ArtifactError(
             "The files of the version are missing",
             received=folder,
             way_out="Roll back, train again, or restore the folder from a copy",
         )
-    wanted = found.tags.get(CHECKSUM)
     if wanted is not None and bundle_checksum(folder) != wanted:
         raise ArtifactError(
             "The manifest of the version is not the one that was registered",
@@ -127,6 +129,15 @@ def download(store: MlflowStore, name: str, ref: str) -> Path:
             way_out="Roll back, train again, or restore the folder from a copy",
         )
     return folder
+
+
+def _is_bundle(folder: Path, checksum: str) -> bool:
+    """Whether a folder holds the bundle of a checksum, and every file of it is whole."""
+    try:
+        read_manifest(folder)
+        return bundle_checksum(folder) == checksum
+    except ArtifactError:
+        return False
 
 
 def find_version(store: MlflowStore, name: str, ref: str) -> str:
