@@ -32,6 +32,7 @@ from chronotope.artifact.bundle import read_manifest
 from chronotope.contracts import columns as c
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import queries_at
+from chronotope.contracts.stored_arrays import load_arrays
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
@@ -248,12 +249,12 @@ def featured(
 
 def objections(features: Path, settings: TrainSettings, run: Path, bundle: Path) -> list[str]:
     """What gate and blessing say, without a reigning champion."""
-    kept = dict(np.load(run / "holdout.npz"))
+    kept = load_arrays(run / "holdout.npz")
     users, challenger = kept.pop("user"), kept.pop(CHALLENGER)
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
     gate = judge(challenger, None, kept, users=users, slices=masks, config=settings.gate)
     log, _ = load_features(features)
-    probes, history_len = np.load(run / "probes.npz"), read_manifest(bundle).history_len
+    probes, history_len = load_arrays(run / "probes.npz"), read_manifest(bundle).history_len
     queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
     said = bless(bundle, queries=queries, expected_scores=probes["scores"], config=settings.bless)
     return [*gate.reasons, *said.reasons]

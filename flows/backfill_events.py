@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
@@ -19,6 +20,7 @@ from chronotope.steps.backfill import (
     Chunk,
     backfill_folder,
     chunks_of,
+    forget_if_replaced,
     judge_chunk,
     moment_of,
     overall,
@@ -58,6 +60,7 @@ def backfill_events(
     with alone(Workspace(ingestion.root), spec.name):
         who = predictor(ingestion.root, spec.name, period.version)
         run = folder_of(spec, period, ingestion, who)
+        forget_if_replaced(run, Lake(Workspace(ingestion.root).lake(spec.name)))
         rows = [play(dataset, chunk, period, ingestion, who, run) for chunk in chunks_of(period)]
         done = Backfilled(spec.name, period, who["version"], run, rows)
         written = publish_stream(done, ingestion.root)
@@ -86,7 +89,8 @@ def play(
     Returns:
         Its number, ``from`` and ``to``, counts of rows and targets, and the metrics.
     """
-    row = dict(once(run, chunk.step, lambda: _played(dataset, chunk, period, ingestion, who)))
+    work = lambda: _played(dataset, chunk, period, ingestion, who)  # noqa: E731
+    row = dict(once(run, chunk.step, work)["row"])
     words = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row[name] is not None)
     get_run_logger().info("%s: %d targets, %s", row["from"], row["n_targets"], words or "no metric")
     return row
@@ -128,9 +132,10 @@ def _played(
     who: dict[str, Any],
 ) -> dict[str, Any]:
     taken = _take_in(dataset, chunk, ingestion)
-    features = Path(write_features.fn(dataset, ingestion)["path"])
+    features = write_features.fn(dataset, ingestion)
     about = {"chunk": chunk.number, "from": moment_of(chunk.start_s), "to": moment_of(chunk.end_s)}
-    return {**about, **taken, **judge_chunk(features, chunk, period, who)}
+    row = {**about, **taken, **judge_chunk(Path(features["path"]), chunk, period, who)}
+    return {"row": row, EVENTS: str(DataVersion.parse(features["data_version"]).events)}
 
 
 def _take_in(dataset: str, chunk: Chunk, ingestion: IngestSettings) -> dict[str, int]:

@@ -8,6 +8,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.blocks.system import Secret
 
+from chronotope.contracts.data_version import DataVersion, TableVersion
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
@@ -111,7 +112,7 @@ def retrain(
         raise
     publish(dataset, judged, promoted, written)
     link_runs(ingestion.root, promoted)
-    settle(dataset, decision["version"], workspace)
+    settle(dataset, TableVersion.parse(decision["version"]), workspace)
     return promoted
 
 
@@ -149,7 +150,7 @@ def weigh_news(
         feedback: Bounds, mode, and whether somebody insists.
         ingestion: Its root is where everything lies.
     """
-    version = int(features["data_version"].split(",")[0].removeprefix("events@"))
+    version = DataVersion.parse(features["data_version"]).events
     workspace = Workspace(ingestion.root)
     return weigh(dataset, Path(features["path"]), version, workspace, feedback)
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.allowed import AllowedPath
+from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.verdict import Verdict
@@ -193,13 +194,12 @@ def snapshot(dataset: str, settings: IngestSettings, out: Path) -> dict[str, Any
     """
     spec, lake = _opened(dataset, settings)
     present = ["events", *(name for name in ("items", "surroundings") if lake.exists(name))]
-    versions = {name: lake.version(name) for name in present}
+    versions = {name: lake.table_version(name) for name in present}
     beside = {name: lake.read(name, at) for name, at in versions.items() if name != "events"}
     looked_at = lake.read("events", versions["events"], COLUMNS)
     keep, noise = filter_noise(looked_at, settings.noise)
     del looked_at  # the events themselves are streamed: they need not fit in memory
-    version = ",".join(f"{name}@{at}" for name, at in versions.items())
-    place = "" if isinstance(lake.root, Path) else f"{lake.root},"  # whose versions they are
+    version = str(DataVersion(tuple(versions.items())))
     ref = build_features(
         lake.reader("events", versions["events"], None if keep.all() else keep),
         beside.get("items"),
@@ -209,7 +209,7 @@ def snapshot(dataset: str, settings: IngestSettings, out: Path) -> dict[str, Any
             surroundings=spec.surrounding_columns,
         ),
         out=out,
-        data_version=f"{place}{version},noise={settings.noise.model_dump_json()}",
+        data_version=f"{version},noise={settings.noise.model_dump_json()}",
         readings=beside.get("surroundings"),
     )
     found = {"path": str(ref.path), "digest": ref.digest, "data_version": version}

@@ -11,6 +11,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
+from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.monitored import Monitored
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
@@ -77,13 +78,11 @@ def subject_of(
         monitoring: How.
         root: Project root.
     """
-    data_version = features["data_version"]
     return Subject(
         dataset=dataset,
         workspace=Workspace(root),
         features=Path(features["path"]),
-        version=int(data_version.split(",")[0].removeprefix("events@")),
-        data_version=data_version,
+        data_version=DataVersion.parse(features["data_version"]),
         config=monitoring,
         now=datetime.now(UTC),
     )

@@ -1,6 +1,7 @@
 """Train, compress, judge and promote a model of a dataset's feature snapshot."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from chronotope.datasets.loading import load_spec
 from chronotope.steps.compress_model import compress_model
 from chronotope.steps.judge_holdout import judge_holdout
 from chronotope.steps.once import once, peak_mb, step_costs
-from chronotope.steps.promote_bundle import promote_bundle, register_bundle
+from chronotope.steps.promote_bundle import is_registered, promote_bundle, register_bundle
 from chronotope.steps.publish_training import publish_training
 from chronotope.steps.report_training import report_training
 from chronotope.steps.run_folder import run_folder
@@ -137,9 +138,11 @@ def register_and_promote(
 ) -> dict[str, Any]:
     """Register the bundle; champion if gate and blessing say so."""
     work = lambda: register_bundle(features, settings, run, bundle, judged["models"])  # noqa: E731
-    registered = once(run, "register_bundle", work)
+    known = partial(is_registered, settings)
+    registered = once(run, "register_bundle", work, is_current=known)
     final = lambda: promote_bundle(features, settings, run, bundle, registered)  # noqa: E731
-    return dict(once(run, "promote_bundle", final))
+    same = lambda earlier: earlier["run_id"] == registered["run_id"]  # noqa: E731
+    return dict(once(run, "promote_bundle", final, is_current=same))
 
 
 @task(**_TASK)
@@ -150,7 +153,8 @@ def report(
     work = lambda: report_training(run, settings, taken, found)  # noqa: E731
     written = dict(once(run, "report_training", work))
     shown = lambda: publish_training(settings, found["promoted"], written)  # noqa: E731
-    once(run, "publish_training", shown)
+    same = lambda earlier: earlier == found["promoted"]["run_id"]  # noqa: E731
+    once(run, "publish_training", shown, is_current=same)
     return written
 
 

@@ -59,7 +59,7 @@ def n_waiting(dataset: str, root: Path) -> int:
     if not path.exists():
         return 0
     with closing(InteractionLog(path)) as log:
-        after = read_watermark(mark_path(workspace, dataset)).seq
+        after = read_watermark(mark_path(workspace, dataset)).over(log.identity).seq
         return log.count(after, kind="event")
 
 

@@ -122,8 +122,10 @@ class Town:
 
     def _watermark(self) -> dict[str, Any]:
         mark = read_watermark(mark_path(self.workspace, NAME))
-        told: dict[str, Any] = mark.model_dump(mode="json", exclude={"learned_at"})
-        return told
+        own = {"learned_at", "learned_version", "log", "events"}  # identities of this town alone
+        told: dict[str, Any] = mark.model_dump(mode="json", exclude=own)
+        learned = mark.learned_version
+        return {**told, "learned_version": None if learned is None else learned.number}
 
     def _running(self) -> dict[str, int]:
         """Runs, trials and drafts of files that nobody works on any more."""

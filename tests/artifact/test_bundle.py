@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chronotope.artifact.bundle import MODEL, read_manifest, read_vocabulary, write_bundle
+from chronotope.artifact.bundle import (
+    CATALOG,
+    MANIFEST,
+    MODEL,
+    bundle_checksum,
+    read_manifest,
+    read_vocabulary,
+    write_bundle,
+)
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.compression.export import export_onnx
 from chronotope.contracts.errors import ArtifactError
@@ -13,6 +21,7 @@ from chronotope.contracts.queries import queries_at
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
+from tests.damage import flips
 from tests.models.recommender_suite import sample_catalog, sample_log
 
 ABOUT = {
@@ -40,6 +49,39 @@ def test_a_touched_file_is_refused(tmp_path: Path) -> None:
     (sealed(tmp_path) / MODEL).write_bytes(b"another graph")
     with pytest.raises(ArtifactError, match=r"differ.*model\.onnx"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", [MODEL, CATALOG, MANIFEST])
+def test_no_changed_byte_of_a_bundle_is_believed(tmp_path: Path, name: str) -> None:
+    wanted = read_manifest(sealed(tmp_path))
+    refused = 0
+    for _ in flips(tmp_path / name, 100):
+        try:
+            found = read_manifest(tmp_path)
+        except ArtifactError:
+            refused += 1
+        else:  # white space, or the case of an escape
+            assert (name, found) == (MANIFEST, wanted)
+    assert refused >= (5 if name == MODEL else 90)
+
+
+def test_an_altered_manifest_is_refused(tmp_path: Path) -> None:
+    path = sealed(tmp_path) / MANIFEST
+    text = path.read_text()
+    assert '"history_len": 16' in text
+    path.write_text(text.replace('"history_len": 16', '"history_len": 61'))
+    with pytest.raises(ArtifactError, match=r"manifest.*differs from its checksum.*Roll back"):
+        read_manifest(tmp_path)
+
+
+def test_the_checksum_of_a_bundle_covers_the_manifest(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "same", "other")]
+    for folder in folders:
+        folder.mkdir()
+        sealed(folder)
+    write_bundle(folders[2], sample_catalog(), **{**ABOUT, "data_version": "4"})
+    one, same, other = map(bundle_checksum, folders)
+    assert one == same != other
 
 
 def test_a_missing_bundle_is_a_clear_error(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_from_the_form_to_a_champion_and_on_by_feedback(installation: Installati
     assert len(town.lake.read("events")) == n_before + 400
     assert len(town.lake.read("quarantine")) == 1
     mark = read_watermark(mark_path(town.workspace, "town"))
-    assert (mark.seq, mark.learned_version) == (401, town.lake.version("events"))
+    assert (mark.seq, mark.learned_version) == (401, town.lake.table_version("events"))
     assert len(store.client.search_model_versions("name='town'")) == 2
     wanted = {"feedback-town", "feedback-town-decision", "train-town", "train-town-mlflow"}
     assert wanted <= installation.artifacts()

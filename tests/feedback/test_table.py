@@ -74,7 +74,7 @@ def test_what_was_appended_is_taken_in_once(shop: Shop, tmp_path: Path) -> None:
     assert (cafe.sizes(), cafe.lake.version("events")) == ((3, 1), version)
     shop.sell(6)
     assert (cafe.take().n_read, cafe.sizes()) == (1, (4, 1))
-    assert not list((tmp_path / "cafe").rglob("table.jsonl"))
+    assert not list((tmp_path / "cafe").rglob("table.json"))
 
 
 @pytest.mark.parametrize(("delivery_rows", "reread_rows"), [(5, 1), (5, 3), (100, 100)])
@@ -141,7 +141,8 @@ def test_a_killed_delivery_is_the_same_again(
     for cafe in (calm, killed):
         cafe.take()
     assert killed.sizes() == calm.sizes() == (31, 2)
-    assert killed.mark == calm.mark
+    marks = [cafe.mark.model_copy(update={"events": None}) for cafe in (killed, calm)]
+    assert marks[0] == marks[1]  # but for the identities of the two lakes
 
 
 def test_a_deleted_watermark_reads_all_again(shop: Shop, tmp_path: Path) -> None:

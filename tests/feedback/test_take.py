@@ -1,6 +1,7 @@
 """Whatever comes in: in = new + duplicates + quarantined, once, also after a kill."""
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from chronotope.feedback.take import Intake, Taken, take_in
 from chronotope.feedback.watermark import Watermark, read_watermark
 from chronotope.lake import Lake
 from chronotope.lake.interactions import Interaction, InteractionLog
+from flows.watch_interactions import n_waiting
 from tests.feedback.test_rows import spec
 
 START = datetime(2025, 2, 3, tzinfo=UTC)
@@ -87,6 +89,30 @@ def test_log_and_inbox_are_taken_in_once(cafe: Cafe) -> None:
     assert (cafe.sizes(), cafe.lake.version("events")) == ((3, 2), version)
     cafe.log([event("ann", 9)])
     assert cafe.take().n_new == 1
+
+
+def test_another_lake_gets_all_feedback_again(cafe: Cafe) -> None:
+    cafe.log([event("ann", 1), event("bob", 2)])
+    cafe.drop("a.jsonl", [json.dumps(event("cat", 3))])
+    cafe.take()
+    version = cafe.mark.events
+    assert version == cafe.lake.table_version("events")
+    shutil.rmtree(cafe.workspace.lake("cafe"))
+    cafe.log([event("dan", 4)])
+    found = cafe.take()
+    assert (found.n_read, found.n_new, cafe.sizes()) == (4, 4, (4, 0))
+    assert cafe.mark.events == cafe.lake.table_version("events") != version
+    assert cafe.take() == Taken()
+
+
+def test_another_log_is_read_from_its_beginning(cafe: Cafe) -> None:
+    cafe.log([event("ann", n) for n in range(3)])
+    cafe.take()
+    shutil.rmtree(cafe.workspace.interactions("cafe").parent)
+    cafe.log([event("bob", 1), event("bob", 2)])
+    assert n_waiting("cafe", cafe.workspace.root) == 2
+    assert (cafe.take().n_new, cafe.mark.seq, cafe.sizes()) == (2, 2, (5, 0))
+    assert n_waiting("cafe", cafe.workspace.root) == 0
 
 
 def test_deliveries_are_bounded_and_none_is_skipped(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.workspace import Workspace
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
@@ -30,17 +31,20 @@ class City:
         self.lake = Lake(self.workspace.lake("city"))
         self.n = n
 
-    def deliver(self, users: list[str], items: list[str], days: np.ndarray[Any, Any]) -> int:
+    def deliver(
+        self, users: list[str], items: list[str], days: np.ndarray[Any, Any]
+    ) -> TableVersion:
         """Merge events at days after LAST_S; returns the version."""
         at = pa.array((1e6 * (LAST_S + DAY * days)).astype(np.int64), pa.timestamp("us", tz="UTC"))
         ids = [f"e{self.n + i}" for i in range(len(users))]
         self.n += len(users)
         plain = {"event_id": ids, "user_id": users, "item_id": items, "place_id": items}
         kinds = {"event_type": ["visit"] * len(users), "occurred_at": at}
-        return self.lake.merge_events(pa.table({**plain, **kinds})).version
+        self.lake.merge_events(pa.table({**plain, **kinds}))
+        return self.lake.table_version("events")
 
     def weigh(self, **config: Any) -> dict[str, Any]:
-        version = self.lake.version("events")
+        version = self.lake.table_version("events")
         ref = build_features(
             self.lake.read("events"), None, config=FeaturesConfig(items_are_places=True),
             out=self.workspace.features("city"), data_version=f"events@{version}",
@@ -78,7 +82,9 @@ def city(settled: Path, tmp_path: Path) -> City:
 def test_nothing_new_is_nothing_whatever_is_forced(city: City) -> None:
     found = city.weigh(force=True)
     assert (found["action"], found["reasons"], found["plan"]) == ("nothing", ["nothing new"], {})
-    assert (found["champion"], found["learned_version"]) == ("1", 0)
+    first = city.lake.table_version("events")
+    assert (found["champion"], found["learned_version"]) == ("1", str(first))
+    assert first.number == 0
 
 
 def test_only_new_users_wait(city: City) -> None:
@@ -116,8 +122,9 @@ def test_what_has_begun_comes_first_and_what_failed_is_weighed_again(city: City)
     assert city.weigh() == found
     give_up("city", city.workspace)
     again = city.weigh()
-    assert (again["version"], again["shift"]["n_new"]) == (2, 100)
-    settle("city", again["version"], city.workspace)
+    version = TableVersion.parse(again["version"])
+    assert (version.number, again["shift"]["n_new"]) == (2, 100)
+    settle("city", version, city.workspace)
     assert city.weigh()["action"] == "nothing"
     assert city.mark.retraining is None
 
@@ -125,7 +132,7 @@ def test_what_has_begun_comes_first_and_what_failed_is_weighed_again(city: City)
 def test_what_a_retraining_weighed_starts_no_other_and_still_teaches(city: City) -> None:
     city.deliver(some(80, 4), some(80, 5, prefix="i"), np.linspace(11, 14, 80))
     first = city.weigh()
-    settle("city", first["version"], city.workspace)
+    settle("city", TableVersion.parse(first["version"]), city.workspace)
     assert [city.weigh(force=True)["action"] for _ in range(2)] == ["nothing"] * 2
     city.deliver(some(60, 9), some(60, 10, prefix="i"), np.linspace(15, 17, 60))
     again = city.weigh()
@@ -146,3 +153,19 @@ def test_what_has_begun_is_dropped_once_somebody_else_reigns(city: City) -> None
     mine = {**found, "plan": {**found["plan"], "run": str(city.workspace.runs("city") / "unknown")}}
     begin("city", mine, city.workspace)  # killed after its own promotion
     assert city.weigh() == mine
+
+
+def test_in_another_lake_every_event_is_new(city: City) -> None:
+    """The folder of the events is deleted, and other people's rows get the same numbers."""
+    city.deliver(some(80, 4), some(80, 5, prefix="i"), np.linspace(11, 14, 80))
+    begun = city.weigh()
+    begin("city", begun, city.workspace)
+    shutil.rmtree(city.lake.address("events"))
+    city.deliver(some(300, 6), some(300, 7, prefix="i"), np.linspace(0, 9, 300))
+    city.deliver(some(50, 8), some(50, 9, prefix="i"), np.linspace(10, 12, 50))
+    found = city.weigh()
+    assert (
+        TableVersion.parse(found["version"]).number == TableVersion.parse(begun["version"]).number
+    )
+    assert (found["learned_version"], found["shift"]["n_new"]) == (None, 350)
+    assert city.mark.retraining is None

@@ -159,6 +159,15 @@ def test_twice_is_once_and_a_day_without_events_is_a_row_without_metrics(root: P
     assert n_events(root) == n
 
 
+def test_another_lake_begins_the_backfill_anew(root: Path) -> None:
+    before, n = backfilled(root), n_events(root)
+    shutil.rmtree(f"{Workspace(root).lake('city')}/events")
+    after = backfilled(root)
+    assert n_events(root) == n
+    assert [row["n_new"] for row in after["rows"]] == [row["n_new"] for row in before["rows"]]
+    assert after["mlflow_run"] != before["mlflow_run"]
+
+
 def test_the_command_plans_and_refuses_clearly(root: Path) -> None:
     words = ["backfill", "--dataset", str(root / "city.yaml"), "--root", str(root)]
     told = ["--from", "2020-09-20", "--to", "2020-10-11", "--dry-run"]

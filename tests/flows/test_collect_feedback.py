@@ -72,7 +72,7 @@ def assert_succeeded(town: Town, found: dict[str, Any]) -> None:
         step_costs(Path(found["decision"]["plan"]["run"]))
     )
     mark = read_watermark(mark_path(Workspace(town.root), "town"))
-    assert (mark.learned_version, mark.retraining) == (found["decision"]["version"], None)
+    assert (str(mark.learned_version), mark.retraining) == (found["decision"]["version"], None)
     again = town.collect(min_rows=100)
     assert again["decision"]["action"] == "nothing"
     assert len(store.client.search_model_versions("name='town'")) == 2

@@ -220,13 +220,34 @@ def test_versions_are_followed_with_few_requests(lake: Lake, server: S3) -> None
     assert followed.version("events") is None
     for letter in "abcdef":
         deliver(lake, events(letter))
-    assert followed.version("events") == 5
+    assert followed.version("events") == lake.table_version("events")
     deliver(lake, events("g"))
     before = server.n_requests()
-    assert followed.version("events") == 6
+    latest = followed.version("events")
     looked, before = server.n_requests() - before, server.n_requests()
-    assert lake.version("events") == 6
+    assert lake.table_version("events") == latest
+    assert latest is not None
+    assert latest.number == 6
     assert looked < 6 < server.n_requests() - before
+
+
+def test_another_lake_at_the_same_address_is_noticed(lake: Lake, server: S3) -> None:
+    boto3 = pytest.importorskip("boto3", reason="needs boto3: the extra `scale`")
+    for letters in ("ab", "cd"):
+        deliver(lake, events(letters))
+    followed, before = Following(lake, reopen_s=0.0), lake.table_version("events")
+    assert followed.version("events") == before
+    store = boto3.client("s3", endpoint_url=server.environment["AWS_ENDPOINT_URL"])
+    for key in server.keys(f"{lake.root}/".removeprefix(f"s3://{BUCKET}/")):
+        store.delete_object(Bucket=BUCKET, Key=key)
+    assert followed.version("events") is None
+    assert not lake.holds("events", before)
+    for letters in ("vw", "xy"):
+        deliver(lake, events(letters))
+    after = followed.version("events")
+    assert after is not None
+    assert (after.number, after == before) == (before.number, False)
+    assert not lake.holds("events", before)
 
 
 def test_a_store_that_refuses_says_so_without_the_secret(

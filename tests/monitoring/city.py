@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.workspace import Workspace
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
@@ -69,11 +70,10 @@ def subject(root: Path, config: MonitorConfig = SMALL) -> Subject:
     """The city's latest version, on a snapshot of it."""
     workspace = Workspace(root)
     lake = Lake(workspace.lake("city"))
-    version = lake.version("events")
-    told = f"events@{version}"
+    version = DataVersion((("events", lake.table_version("events")),))
     ref = build_features(
         lake.read("events"), None, config=FeaturesConfig(items_are_places=True),
-        out=workspace.features("city"), data_version=told,
+        out=workspace.features("city"), data_version=str(version),
     )  # fmt: skip
     now = datetime.now(UTC)
-    return Subject("city", workspace, ref.path, version, told, config, now)
+    return Subject("city", workspace, ref.path, version, config, now)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chronotope.contracts.stored_arrays import save_arrays
 from chronotope.metrics.evaluate import Outcomes
 from chronotope.monitoring.asked import Answered
 from chronotope.monitoring.config import MonitorConfig
@@ -82,12 +83,20 @@ def test_the_level_is_that_of_the_holdout(tmp_path: Path) -> None:
     judged_then = {"when": {"pit": [0.1] * 10, "n_targets": 200}}
     (tmp_path / "judge_holdout.json").write_text(json.dumps({"result": judged_then}))
     values = np.repeat([0.0, 1.0], 50)
-    np.savez(tmp_path / "holdout.npz", user=np.arange(100), challenger=values)
+    save_arrays(tmp_path / "holdout.npz", user=np.arange(100), challenger=values)
     level = level_of(king(tmp_path), open_store(tmp_path / "mlruns"), "city")
     assert level is not None
     assert (level.ndcg, level.error) == pytest.approx((0.5, 0.05))
     assert level.pit is not None
     assert level.pit.tolist() == pytest.approx([20.0] * 10)
+
+
+def test_damaged_files_of_the_training_count_as_gone(tmp_path: Path) -> None:
+    (tmp_path / "judge_holdout.json").write_text(json.dumps({"result": {"when": {}}}))
+    (tmp_path / "holdout.npz").write_bytes(b"PK")
+    assert level_of(king(tmp_path), open_store(tmp_path / "mlruns"), "city") is None
+    (tmp_path / "judge_holdout.json").write_text("")
+    assert level_of(king(tmp_path), open_store(tmp_path / "mlruns"), "city") is None
 
 
 def test_the_registry_knows_the_mean_when_the_folder_is_gone(tmp_path: Path) -> None:

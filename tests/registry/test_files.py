@@ -12,6 +12,7 @@ from chronotope.registry.models import download, register
 from chronotope.registry.promotion import current_champion, promote
 from chronotope.registry.store import MlflowStore
 from tests.s3 import BUCKET, S3, SECRET, running_s3
+from tests.steps.hand_made import write_hand_made_bundle
 
 boto3 = pytest.importorskip("boto3", reason="needs boto3: the extra `scale`")
 
@@ -47,6 +48,18 @@ def test_a_bundle_comes_back_and_is_fetched_once(
     assert download(shop, "shop", "1") == folder
     assert server.log.stat().st_size == asked
     assert [path.name for path in folder.parents[1].iterdir()] == [folder.parent.name]
+
+
+def test_a_copy_that_is_damaged_is_fetched_again(shop: MlflowStore, tmp_path: Path) -> None:
+    sealed = write_hand_made_bundle(tmp_path / "sealed")
+    with shop.run("training", "fit") as tracker:
+        register(shop, name="shop", bundle_dir=sealed, run_id=tracker.run_id, tags={})
+    folder = download(shop, "shop", "2")
+    for name in ("model.onnx", "manifest.json"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:-2])
+        assert download(shop, "shop", "2") == folder
+        assert (folder / name).read_bytes() == whole
 
 
 def test_it_is_promoted_unless_its_files_are_gone(

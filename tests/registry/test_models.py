@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from chronotope.artifact.bundle import bundle_checksum, read_manifest, write_bundle
 from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.registry.models import download, register, registered
 from chronotope.registry.promotion import nominate
 from chronotope.registry.store import MlflowStore
+from tests.models.recommender_suite import sample_catalog
+from tests.steps.hand_made import write_hand_made_bundle
 
 
 def test_bundle_comes_back_whole(store: MlflowStore, bundle: Path) -> None:
@@ -47,6 +50,20 @@ def test_an_empty_bundle_is_refused(store: MlflowStore, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArtifactError, match="no bundle"):
         register(store, name="city", bundle_dir=tmp_path / "empty", run_id="-", tags={})
+
+
+def test_a_manifest_that_was_replaced_is_refused(store: MlflowStore, tmp_path: Path) -> None:
+    """Also one that vouches for itself and for every file: the registry knows the first one."""
+    bundle = write_hand_made_bundle(tmp_path / "sealed")
+    with store.run("training", "fit") as tracker:
+        register(store, name="city", bundle_dir=bundle, run_id=tracker.run_id, tags={})
+    folder = download(store, "city", "1")
+    assert store.client.get_model_version("city", "1").tags["bundle"] == bundle_checksum(bundle)
+    about = {"name": "hand", "dataset": "city", "data_version": "2", "history_len": 8}
+    write_bundle(folder, sample_catalog(), trained_until_s=0, **about)
+    read_manifest(folder)
+    with pytest.raises(ArtifactError, match=r"not the one that was registered.*Roll back"):
+        download(store, "city", "1")
 
 
 @pytest.mark.parametrize("ref", ["99", "champion"])

@@ -1,18 +1,24 @@
 """A new champion takes over between two answers; a bad one never does."""
 
+import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from fastapi.testclient import TestClient
 
-from chronotope.artifact.bundle import MODEL
+from chronotope.artifact.bundle import CATALOG, MANIFEST, MODEL
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
-from tests.serving.test_answers import AT, ask, ids, metric
+from chronotope.serving.bundle_check import BundleCheck
+from tests.damage import flipped
+from tests.serving.test_answers import AT, ask, event, ids, metric
 from tests.serving.town import LocalClient, Town
+from tests.steps.hand_made import fill_lake
 
 NINE = {"user_id": "nobody", "at": AT, "k": 1}
 
@@ -100,3 +106,97 @@ def test_no_request_fails_during_ten_swaps_one_of_them_corrupt(town: Town) -> No
         seen = [version for one in asking for version in one.result()]
     assert "7" not in seen
     assert len(set(seen)) > 3
+
+
+def problem(client: TestClient) -> str | None:
+    """What both states tell, the same; it answers all the while."""
+    health, ready = client.get("/health"), client.get("/ready")
+    assert (health.status_code, ready.status_code) == (200, 200)
+    told: str | None = ready.json()["problem"]
+    assert health.json()["problem"] == told
+    return told
+
+
+def test_a_champion_that_is_damaged_under_the_service_answers_from_memory(
+    town: Town, client: TestClient
+) -> None:
+    before = ask(client, user_id="u00", at=AT, k=15)
+    assert not look(client)
+    assert problem(client) is None
+    folder = town.root / "versions" / "1"
+    for name in (MODEL, CATALOG, MANIFEST):
+        with flipped(folder / name, (folder / name).stat().st_size // 2):
+            assert not look(client)
+            told = problem(client) or ""
+            assert told.startswith("Version 1 answers from memory: ")
+            assert str(town.root) not in told
+            assert ids(ask(client, user_id="u00", at=AT, k=15)) == ids(before)
+        assert not look(client)
+        assert problem(client) is None
+
+
+def test_a_version_that_is_damaged_is_not_taken_over_and_told_of(
+    town: Town, client: TestClient
+) -> None:
+    town.add("2", boost=-1.0)
+    town.version, manifest = "2", town.root / "versions" / "2" / MANIFEST
+    with flipped(manifest, 30):
+        assert not look(client)
+        told = problem(client) or ""
+        assert told.startswith("Version 2 cannot answer and is not taken over: The model bundle")
+        assert ask(client, user_id="u00", at=AT)["version"] == "1"
+    town.version = "1"
+    assert not look(client)
+    assert problem(client) is None
+
+
+def test_without_a_champion_the_reason_is_told(town: Town) -> None:
+    (town.root / "versions" / "1" / MODEL).write_bytes(b"no graph")
+    with LocalClient(town.app(poll_s=3600)) as client:
+        refused = client.get("/ready")
+        assert refused.status_code == 503
+        assert "differ from its manifest" in refused.json()["received"]
+
+
+def test_all_bytes_are_read_again_after_a_while(town: Town) -> None:
+    """A byte that turned without a trace in size and time is found at the next full reading."""
+    champion, now = town.load(town.root, "city"), [0.0]
+    check = BundleCheck(verify_s=600.0, clock=lambda: now[0])
+    assert check.problem(champion) is None
+    path = town.root / "versions" / "1" / MODEL
+    status = path.stat()
+    with flipped(path, 50):
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert check.problem(champion) is None
+        now[0] = 601.0
+        assert "differ from its manifest" in str(check.problem(champion))
+
+
+def test_another_lake_under_the_same_path_is_taken_over(town: Town, client: TestClient) -> None:
+    """With the same version numbers; what was posted to the log counts over it as well."""
+    live: Any = client.app.state.service.asking.live  # type: ignore[attr-defined]
+    client.post("/events", json=event("a", "i05"))
+    lake = Lake(Workspace(town.root).lake("city"))
+    lake.merge_events(row_of("a", "u00", "i05", "2020-09-13T17:00Z"))
+    assert look(client)
+    live.forget(opened(client))
+    assert (live.n_events, ask(client, user_id="u00", at=AT)["n_history"]) == (0, 4)
+    before = opened(client).data_version
+    shutil.rmtree(Workspace(town.root).lake("city"))
+    fill_lake(town.root)
+    lake.merge_events(row_of("b", "u02", "i06", "2020-09-13T17:00Z"))
+    assert look(client)
+    assert opened(client).data_version.events.number == before.events.number
+    live.forget(opened(client))
+    assert (live.n_events, ask(client, user_id="u00", at=AT)["n_history"]) == (1, 4)
+    assert ask(client, user_id="u02", at=AT)["n_history"] == 2
+
+
+def opened(client: TestClient) -> Any:
+    return client.app.state.service.watcher.opened  # type: ignore[attr-defined]
+
+
+def row_of(event_id: str, user: str, item: str, at: str) -> pa.Table:
+    instant = pa.array([datetime.fromisoformat(at)], pa.timestamp("us", tz="UTC"))
+    columns = {"event_id": [event_id], "user_id": [user], "item_id": [item], "place_id": [item]}
+    return pa.table({**columns, "event_type": ["event"], "occurred_at": instant})

@@ -168,7 +168,7 @@ class Town:
 
     def load_version(self, root: Path, dataset: str, version: str) -> Champion:
         folder = root / "versions" / version
-        return Champion(version, open_bundle(folder), read_vocabulary(folder))
+        return Champion(version, open_bundle(folder), read_vocabulary(folder), folder)
 
     def app(self, **settings: Any) -> FastAPI:
         told = ServeSettings(dataset="city", root=self.root, **settings)

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.steps.once import once, step_costs
+from chronotope.contracts.errors import StoreError
+from chronotope.steps.once import once, step_costs, step_result
 from chronotope.steps.run_folder import keep_settings, kept_settings, run_folder
 from chronotope.steps.settings import TrainSettings
+from tests.damage import flips
 
 
 def test_a_finished_step_is_read_back(tmp_path: Path) -> None:
@@ -21,6 +23,39 @@ def test_a_step_that_died_is_done_again(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         once(tmp_path, "step", lambda: 1 // 0)
     assert once(tmp_path, "step", lambda: 7) == 7
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"seconds": 1}'])
+def test_a_step_whose_file_is_damaged_is_done_again(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    once(tmp_path, "step", lambda: {"n": 1})
+    (tmp_path / "step.json").write_bytes(content)
+    with pytest.raises(StoreError, match=r"result of a step.*step\.json.*Delete the file"):
+        step_result(tmp_path, "step")
+    assert once(tmp_path, "step", lambda: {"n": 2}) == {"n": 2}
+    assert "Step step is done again" in caplog.text
+    assert once(tmp_path, "step", lambda: {"n": 3}) == {"n": 2}
+
+
+def test_no_changed_byte_of_a_step_gives_another_result(tmp_path: Path) -> None:
+    result = {"params": {"rate": 0.0123, "kind": "gru"}, "n": 40}
+    once(tmp_path, "step", lambda: result)
+    refused = 0
+    for _ in flips(tmp_path / "step.json", 100):
+        try:
+            assert step_result(tmp_path, "step") == result
+        except StoreError:
+            refused += 1
+    assert refused > 50
+
+
+def test_damaged_settings_are_a_clear_error(tmp_path: Path) -> None:
+    keep_settings(tmp_path, TrainSettings(root=tmp_path, max_fold_targets=60))
+    path = tmp_path / "settings.json"
+    path.write_text(path.read_text().replace("60", "61"))
+    with pytest.raises(StoreError, match=r"settings of a training.*Train again"):
+        kept_settings(tmp_path, tmp_path)
 
 
 def test_other_settings_make_another_folder(tmp_path: Path) -> None:

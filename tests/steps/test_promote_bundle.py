@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from chronotope.artifact.bundle import read_manifest
+from chronotope.artifact.bundle import MODEL, read_manifest
+from chronotope.contracts.stored_arrays import save_arrays
 from chronotope.contracts.workspace import Workspace
-from chronotope.registry.promotion import current_champion
+from chronotope.registry.models import download
+from chronotope.registry.promotion import current_champion, history
 from chronotope.registry.store import open_store
 from chronotope.splitting.folds import Fold, Folds, FoldsConfig, save_folds
 from chronotope.steps import promote_bundle as module
@@ -34,6 +37,47 @@ def test_a_champion_that_knows_the_holdout_is_no_rival(
     assert (done["promoted"], done["previous"]) == (False, "1")
     assert "part of this holdout" in done["reasons"][0]
     assert current_champion(open_store(Workspace(tmp_path).mlruns), "city") == "1"
+
+
+def test_a_champion_of_another_lake_is_told_apart(tmp_path: Path) -> None:
+    register_twice(tmp_path)
+    settings = TrainSettings(root=tmp_path)
+    manifest = read_manifest(tmp_path / "bundle")
+    told = module._no_contest("champion 1", manifest, settings)
+    assert told == "champion 1 was trained on a part of this holdout; wait for later data"
+    other = manifest.model_copy(update={"data_version": "events@3.1f3a9c20"})
+    told = module._no_contest("champion 1", other, settings)
+    assert "version 3.1f3a9c20 of the events, which this lake does not hold" in told
+    assert "`chronotope promote`" in told
+
+
+def test_a_damaged_champion_bars_no_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_twice(tmp_path)
+    run, store = tmp_path / "run", open_store(Workspace(tmp_path).mlruns)
+    cut(run, TRAINED_UNTIL_S - DAY)
+    values = {"challenger": np.ones(40), "popularity": np.zeros(40), "user": np.arange(40)}
+    save_arrays(run / "holdout.npz", **values)
+    model = download(store, "city", "1") / MODEL
+    model.write_bytes(b"damaged")
+    monkeypatch.setattr(module, "_blessing_reasons", lambda *_: ())
+    told = {"name": "city", "version": "2", "run_id": "r"}
+    done = module.promote_bundle(
+        tmp_path, TrainSettings(root=tmp_path), run, tmp_path / "bundle", told
+    )
+    assert (done["promoted"], done["reasons"], done["previous"]) == (True, [], "1")
+    assert "the champion's files are damaged" in history(store, "city")[-1].reason
+
+
+def test_a_version_of_another_registry_is_not_the_one_registered(tmp_path: Path) -> None:
+    register_twice(tmp_path)
+    settings, store = TrainSettings(root=tmp_path), open_store(Workspace(tmp_path).mlruns)
+    run_id = str(store.client.get_model_version("city", "1").run_id)
+    told = {"name": "city", "version": "1", "run_id": run_id}
+    assert module.is_registered(settings, told)
+    assert not module.is_registered(settings, {**told, "version": "7"})
+    assert not module.is_registered(settings, {**told, "run_id": "of another store"})
 
 
 @pytest.mark.parametrize(("start", "seen"), [(0, True), (1, False), (DAY, False)])

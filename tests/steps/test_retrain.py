@@ -25,6 +25,7 @@ from chronotope.steps.search import starting_point
 from chronotope.steps.settings import TrainSettings
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
+from tests.damage import flipped
 
 HOUR = 3_600
 
@@ -112,6 +113,17 @@ def test_a_network_that_this_version_does_not_build_is_trained_anew(tmp_path: Pa
     assert "damaged" in why_not_warm(load_features(then)[1], then, trained)
     trained.write_bytes(b"torn")
     assert "damaged" in why_not_warm(load_features(then)[1], then, trained)
+
+
+def test_a_changed_tensor_or_snapshot_is_no_start(tmp_path: Path) -> None:
+    then, trained = snapshot(tmp_path), tmp_path / "model.pt"
+    teach(then, trained)
+    catalog = load_features(then)[1]
+    assert why_not_warm(catalog, then, trained) == ""
+    with flipped(trained, trained.stat().st_size // 2):
+        assert "network is damaged" in why_not_warm(catalog, then, trained)
+    with flipped(then / "items.parquet", 40):
+        assert "data that it was trained on are damaged" in why_not_warm(catalog, then, trained)
 
 
 def test_parameters_are_taken_over_from_a_search_or_a_successor(tmp_path: Path) -> None:

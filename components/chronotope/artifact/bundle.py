@@ -4,22 +4,23 @@ A bundle needs nothing but numpy, pyarrow and ONNX Runtime to answer, and holds 
 pickle::
 
     model.onnx       raw history to scores
-    manifest.json    names, sizes, data version, digests of the other files
+    manifest.json    names, sizes, data version, digests of the other files, its own checksum
     catalog.parquet  one column a map: ids of users, items, places, with titles
     items.npz        of a large catalogue only: codes of its items (``item_index``)
     remainders.npy   perhaps beside it: what the codes leave out (``remainders``)
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.durable import checksum_of, read_json, sync_file, write_json
+from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.contracts.eventlog import Catalog
 from chronotope.contracts.ids import IdMap
 
@@ -27,6 +28,8 @@ MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
 INDEX, REMAINDERS = "items.npz", "remainders.npy"
 ANSWERING = (MODEL, INDEX, REMAINDERS)
 """Files that answers are made of; only the first is in every bundle."""
+
+_WAY_OUT: Final = "Roll back, train again, or restore the folder from a copy"
 
 
 class Manifest(BaseModel):
@@ -83,11 +86,12 @@ def write_bundle(folder: Path, catalog: Catalog, **manifest: object) -> Manifest
         for kind, ids in kinds.items()
     )
     pq.write_table(table, folder / CATALOG)
-    digests = {
-        name: _digest(folder / name) for name in (CATALOG, *ANSWERING) if (folder / name).is_file()
-    }
+    paths = [folder / name for name in (CATALOG, *ANSWERING) if (folder / name).is_file()]
+    for path in paths:
+        sync_file(path)  # before the manifest vouches for it
+    digests = {path.name: _digest(path) for path in paths}
     written = Manifest.model_validate({**manifest, "digests": digests})
-    (folder / MANIFEST).write_text(written.model_dump_json(indent=2))
+    write_json(folder / MANIFEST, written.model_dump(mode="json"))
     return written
 
 
@@ -95,24 +99,43 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and verify a bundle's manifest.
 
     Raises:
-        ArtifactError: A file is missing or its digest does not match.
+        ArtifactError: A file is missing, its digest does not match, or the manifest was changed.
     """
     try:
-        manifest = Manifest.model_validate(json.loads((folder / MANIFEST).read_text()))
+        manifest = Manifest.model_validate(_content(folder))
         wrong = [name for name, sha in manifest.digests.items() if _digest(folder / name) != sha]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StoreError) as error:
         raise ArtifactError(
-            "The model bundle cannot be read",
-            received=f"{folder}: {error}",
-            way_out="Train again, or choose another version",
+            "The model bundle cannot be read", received=f"{folder}: {error}", way_out=_WAY_OUT
         ) from error
     if wrong:
         raise ArtifactError(
             "Files of the model bundle differ from its manifest",
-            received=wrong,
-            way_out="Download the version again",
+            received=f"{folder}: {wrong}",
+            way_out=_WAY_OUT,
         )
     return manifest
+
+
+def bundle_checksum(folder: Path) -> str:
+    """Checksum of a manifest, and with it of every file of the bundle: their digests are in it.
+
+    Args:
+        folder: The bundle's folder; only its manifest is read.
+
+    Raises:
+        ArtifactError: The manifest is missing or damaged.
+    """
+    try:
+        return checksum_of(_content(folder))
+    except StoreError as error:
+        raise ArtifactError(
+            "The model bundle cannot be read", received=error.received, way_out=_WAY_OUT
+        ) from error
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    return read_json(folder / MANIFEST, what="The manifest of the bundle", way_out=_WAY_OUT)
 
 
 def answering_bytes(folder: Path) -> int:

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from chronotope.compression.distill import distil, make_student
 from chronotope.compression.prune import FineTune, prune_units, prune_weights
 from chronotope.compression.recipe import Recipe
+from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.eventlog import Catalog
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
+from chronotope.models.stored import load_tensors, save_tensors
 
 Examples = Iterable[tuple[Batch, Priors]]
 
@@ -57,10 +58,7 @@ def make_network(
 
 def write_network(net: ChronotopeNet, path: Path) -> None:
     """Keep a network, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    torch.save({"config": net.config.model_dump_json(), "net": net.state_dict()}, draft)
-    draft.replace(path)
+    save_tensors(path, {"config": net.config.model_dump_json(), "net": dict(net.state_dict())})
 
 
 def read_network(path: Path, catalog: Catalog) -> ChronotopeNet:
@@ -69,8 +67,18 @@ def read_network(path: Path, catalog: Catalog) -> ChronotopeNet:
     Args:
         path: The file.
         catalog: The catalogue the network was built for.
+
+    Raises:
+        ArtifactError: The file is damaged.
     """
-    kept = torch.load(path, weights_only=True)
+    try:
+        kept = load_tensors(path)
+    except Exception as error:  # what a damaged file does to its reader cannot be foretold
+        raise ArtifactError(
+            "A network of the candidates cannot be read",
+            received=f"{path}: {error}",
+            way_out="Delete the file and run again: it is made again",
+        ) from error
     net = ChronotopeNet(ModelConfig.model_validate_json(kept["config"]), catalog)
     width, n_context = kept["net"]["gate.0.weight"].shape
     first, activation, last = net.gate

@@ -12,7 +12,8 @@ Networks are few and dear, variants many and cheap. All is kept in a folder::
 so a study that was killed, or is run again with another objective, trains nothing twice.
 """
 
-import json
+import logging
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,11 +41,15 @@ from chronotope.compression.networks import (
     write_network,
 )
 from chronotope.compression.recipe import REFERENCE, Recipe
+from chronotope.contracts.durable import read_json, replacing, write_json
+from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.contracts.eventlog import Catalog
 from chronotope.contracts.links import link_or_copy
 from chronotope.contracts.queries import Queries
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors, first_successors
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class Workshop:
 
     def _bundle(self, recipe: Recipe) -> Path:
         folder = self.folder / recipe.name
+        self._discard_damaged(recipe, folder)
         if not (folder / MANIFEST).exists():  # it is written last
             folder.mkdir(parents=True, exist_ok=True)
             link_or_copy(self._stored(recipe), folder / MODEL)
@@ -141,37 +147,55 @@ class Workshop:
             )
         return folder
 
+    def _discard_damaged(self, recipe: Recipe, folder: Path) -> None:
+        """Remove a bundle that differs from its manifest, and what it was linked from."""
+        if not (folder / MANIFEST).exists():
+            return
+        try:
+            read_manifest(folder)
+        except ArtifactError as error:
+            _LOG.warning("A candidate is made again: %s", error)
+            for path in (self._graph_path(recipe), self._stored_path(recipe)):
+                path.unlink(missing_ok=True)
+            shutil.rmtree(self._index_path(recipe), ignore_errors=True)
+            shutil.rmtree(folder)
+
+    def _graph_path(self, recipe: Recipe) -> Path:
+        return self.folder / "graphs" / f"{recipe.graph_name}.onnx"
+
+    def _stored_path(self, recipe: Recipe) -> Path:
+        return self.folder / "graphs" / f"{recipe.graph_name}-{recipe.variant}.onnx"
+
+    def _index_path(self, recipe: Recipe) -> Path:
+        return self.folder / "indices" / f"{recipe.graph_name}{recipe.n_codes}"
+
     def _stored(self, recipe: Recipe) -> Path:
         """The graph in fewer bits: one file for all indexes beside it."""
-        path = self.folder / "graphs" / f"{recipe.graph_name}-{recipe.variant}.onnx"
+        path = self._stored_path(recipe)
         if not path.exists():
-            draft = path.with_suffix(".draft")
-            derive(self._graph(recipe), draft, recipe.variant)
-            draft.replace(path)
+            with replacing(path) as draft:
+                derive(self._graph(recipe), draft, recipe.variant)
         return path
 
     def _graph(self, recipe: Recipe) -> Path:
-        path = self.folder / "graphs" / f"{recipe.graph_name}.onnx"
+        path = self._graph_path(recipe)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             export = export_asking if recipe.n_codes else export_onnx
-            draft = path.with_suffix(".draft")
-            export(self._network(recipe), self._priors(recipe), draft)
-            draft.replace(path)
+            with replacing(path) as draft:
+                export(self._network(recipe), self._priors(recipe), draft)
         return path
 
     def _index(self, recipe: Recipe) -> Path:
         """Folder of codes and remainders; the latter are written last."""
-        folder = self.folder / "indices" / f"{recipe.graph_name}{recipe.n_codes}"
+        folder = self._index_path(recipe)
         if not (folder / REMAINDERS).exists():
-            folder.mkdir(parents=True, exist_ok=True)
             examples, config = self.teaching.examples(), IndexConfig(n_codes=recipe.n_codes)
             net, priors, catalog = self._network(recipe), self._priors(recipe), self.source.catalog
             index, remainders = index_items(net, priors, catalog, examples, config)
-            index.save(folder / INDEX)
-            draft = (folder / REMAINDERS).with_suffix(".draft")
-            remainders.save(draft)
-            draft.replace(folder / REMAINDERS)
+            with replacing(folder / INDEX) as draft:
+                index.save(draft)
+            with replacing(folder / REMAINDERS) as draft:
+                remainders.save(draft)
         return folder
 
     def _priors(self, recipe: Recipe) -> Priors:
@@ -192,10 +216,11 @@ class Workshop:
 
 def _kept(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What work found, read if it was done before."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(work()), encoding="utf-8")
-        draft.replace(path)
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    what, way_out = "What a candidate was measured at", "Delete the file: it is measured again"
+    if path.exists():
+        try:
+            return read_json(path, what=what, way_out=way_out)
+        except StoreError as error:
+            _LOG.warning("A candidate is measured again: %s", error)
+    write_json(path, work())
+    return read_json(path, what=what, way_out=way_out)

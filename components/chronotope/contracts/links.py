@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+from chronotope.contracts.durable import replacing
+
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a file another name; nothing happens if the name is taken.
@@ -17,4 +19,5 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        with replacing(target) as draft:
+            shutil.copyfile(source, draft)

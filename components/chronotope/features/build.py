@@ -2,28 +2,39 @@
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chronotope.contracts.drafts import draft_folder
+from chronotope.contracts.durable import (
+    file_checksum,
+    read_json,
+    sync_file,
+    sync_folder,
+    write_json,
+)
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.features import queries, surroundings
 from chronotope.features.sources import EventsSource, FeaturesConfig, register
 from chronotope.lake.refusals import refusals
 
-FORMAT: Final = 1
+_LOG = logging.getLogger(__name__)
+
+FORMAT: Final = 2
 """Raised when snapshots change form, so that old ones are not taken for new."""
 
 META: Final = "features.json"
 TABLES: Final = ("events", "users", "items", "places", "categories")
+_FILES: Final = tuple(f"{name}.parquet" for name in TABLES)
 
 MEMORY: Final = "4GiB"
 """What DuckDB may hold while a snapshot is built; beyond it, it writes beside the snapshot."""
@@ -74,7 +85,7 @@ def build_features(
         out: Folder of the snapshots; each is a folder named by its digest.
         data_version: Versions of the tables read, such as ``"events@3,items@1"``. It
             then stands for the data in the digest and a known snapshot is not built
-            again; without it the content is digested.
+            again unless it is damaged; without it the content is digested.
         readings: Columns of ``SURROUNDINGS`` and numbers; None if there are none.
 
     Returns:
@@ -88,7 +99,7 @@ def build_features(
     """
     if data_version is not None:
         known = out / _digest(config, data_version)
-        if (known / META).exists():
+        if _is_whole(known):
             return read_ref(known)
     with refusals("features"), draft_folder(out, ".draft-") as folder:
         draft = folder / "snapshot"
@@ -101,9 +112,62 @@ def build_features(
 
 
 def read_ref(path: Path) -> FeatureRef:
-    """The reference of a snapshot's folder, from the meta file in it."""
-    meta = json.loads((path / META).read_text(encoding="utf-8"))
+    """The reference of a snapshot's folder, from the meta file in it.
+
+    Raises:
+        StoreError: The meta file is missing or damaged.
+    """
+    meta = _read_meta(path)
     return FeatureRef(path, meta["digest"], meta["n_events"], meta["n_users"], meta["n_items"])
+
+
+def read_checked(path: Path) -> dict[str, Any]:
+    """What the meta file says of a snapshot, whose files all have the checksums named there.
+
+    Args:
+        path: Folder of the snapshot.
+
+    Raises:
+        StoreError: A file is missing or damaged.
+    """
+    meta = _read_meta(path)
+    checksums = meta.get("checksums", {})
+    try:
+        wrong = [n for n in _FILES if file_checksum(path / n) != checksums.get(n)]
+    except OSError as error:
+        raise StoreError(
+            "The feature snapshot is not whole", received=error, way_out=_way_out(path)
+        ) from error
+    if wrong:
+        raise StoreError(
+            "Files of the feature snapshot differ from their checksums",
+            received=", ".join(str(path / name) for name in wrong),
+            way_out=_way_out(path),
+        )
+    return meta
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    return read_json(path / META, what="The feature snapshot", way_out=_way_out(path))
+
+
+def _way_out(path: Path) -> str:
+    return (
+        f"Run again: an ingestion builds a damaged snapshot anew; or delete {path} and build it "
+        "again with build_features"
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether there is a snapshot that can be used; one that is damaged is told of."""
+    if not (path / META).exists():
+        return False
+    try:
+        read_checked(path)
+    except StoreError as error:
+        _LOG.warning("A feature snapshot is built again: %s", error)
+        return False
+    return True
 
 
 def _write_tables(
@@ -178,11 +242,15 @@ def _describe(draft: Path, digest: str, config: FeaturesConfig) -> None:
     counted = ("events", "users", "items")
     rows = {f"n_{n}": pq.read_metadata(draft / f"{n}.parquet").num_rows for n in counted}
     meta = {"format": FORMAT, "digest": digest, "config": config.model_dump(mode="json"), **rows}
-    (draft / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+    for name in _FILES:
+        sync_file(draft / name)
+    checksums = {name: file_checksum(draft / name) for name in _FILES}
+    write_json(draft / META, {**meta, "checksums": checksums})
 
 
 def _publish(draft: Path, target: Path) -> None:
-    """Put a finished snapshot in its place; one already there is the same."""
-    if not (target / META).exists():
+    """Put a finished snapshot in its place; a whole one already there is the same."""
+    if not _is_whole(target):
         shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
+        sync_folder(target.parent)

@@ -1,6 +1,5 @@
 """Read a feature snapshot back as the numeric log and its catalogue."""
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -8,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chronotope.contracts.errors import SourceError
+from chronotope.contracts.errors import SourceError, StoreError
 from chronotope.contracts.eventlog import Catalog, EventLog, Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
-from chronotope.features.build import META, TABLES
+from chronotope.features.build import TABLES, read_checked
 from chronotope.features.sources import FeaturesConfig
 
 _LOG_INTS: Final = ("user_idx", "item_idx", "utc_offset_min", "place_idx", "session_idx")
@@ -27,18 +26,20 @@ def load_features(path: Path) -> tuple[EventLog, Catalog]:
         The log and what is known of its items, places and users.
 
     Raises:
-        SourceError: The snapshot is missing or incomplete.
+        SourceError: The snapshot is missing, incomplete or damaged.
     """
     try:
-        meta = json.loads((path / META).read_text(encoding="utf-8"))
+        meta = read_checked(path)
         config = FeaturesConfig.model_validate(meta["config"])
         tables = {n: pq.read_table(path / f"{n}.parquet") for n in TABLES if n != "events"}
         log = _log(path / "events.parquet", config)
+    except StoreError as error:
+        raise SourceError(error.what, received=error.received, way_out=error.way_out) from error
     except (OSError, ValueError, KeyError) as error:
         raise SourceError(
             "The feature snapshot cannot be read",
-            received=path,
-            way_out="Build it again with build_features",
+            received=f"{path}: {error}",
+            way_out=f"Delete {path} and build it again with build_features",
         ) from error
     return log, _catalog(tables, config)
 

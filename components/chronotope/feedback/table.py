@@ -7,27 +7,40 @@ each time, and those that were taken in are known by their digests.
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chronotope.contracts.durable import read_json, write_json
+from chronotope.contracts.errors import StoreError
 from chronotope.datasets.readers import read_feed
 from chronotope.datasets.spec import FeedSpec
 from chronotope.feedback.watermark import (
     TableMark,
     Watermark,
     digest_of,
-    read_lines,
     read_watermark,
-    write_safely,
 )
+
+_LOG = logging.getLogger(__name__)
 
 TABLE: Final = "table"
 """Source of what comes from the table, as the quarantine names it."""
+
+
+class KeptDelivery(BaseModel):
+    """A delivery that was read from a table and may not be in the lake yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before: TableMark = Field(description="How far the table was read before it")
+    after: TableMark = Field(description="And with it")
+    rows: list[dict[str, Any]] = Field(description="Payloads")
 
 
 def table_deliveries(
@@ -47,35 +60,44 @@ def table_deliveries(
     Raises:
         SourceError: The database cannot be reached, refuses the query or finds no such column.
     """
-    kept = mark_path.with_name("table.jsonl")
+    kept = mark_path.with_name("table.json")
     while True:
         mark = read_watermark(mark_path)
         if not _belongs(kept, mark.table):
             fresh, after = _next(feed, url, mark.table, most)
             if not fresh:
                 return
-            marks = json.dumps([mark.table.model_dump(), after.model_dump()])
-            write_safely(kept, [marks, *map(_line, fresh)])
-        (_, after), payloads = _kept(kept)
-        yield digest_of(kept), payloads, mark.model_copy(update={"table": after})
+            write_json(kept, KeptDelivery(before=mark.table, after=after, rows=fresh).model_dump())
+        delivery = _kept(kept)
+        yield digest_of(kept), delivery.rows, mark.model_copy(update={"table": delivery.after})
         kept.unlink()
 
 
 def _belongs(kept: Path, mark: TableMark) -> bool:
-    """Whether a delivery was kept and not taken in; one from another watermark is dropped."""
+    """Whether a delivery was kept and not taken in; another watermark's is dropped.
+
+    So is a damaged one: its rows are still in the table, behind the watermark.
+    """
     if not kept.exists():
         return False
-    (before, _), _ = _kept(kept)
-    if before == mark:
-        return True
+    try:
+        if _kept(kept).before == mark:
+            return True
+    except StoreError as error:
+        _LOG.warning("The rows are read from the table again: %s", error)
     kept.unlink()
     return False
 
 
-def _kept(path: Path) -> tuple[tuple[TableMark, TableMark], list[object]]:
-    """The marks before and after a kept delivery, and its payloads."""
-    marks, *payloads = read_lines(path)
-    return TypeAdapter(tuple[TableMark, TableMark]).validate_python(marks), payloads
+def _kept(path: Path) -> KeptDelivery:
+    what, way_out = "A kept delivery of a table", "Delete it: its rows are read again"
+    content = read_json(path, what=what, way_out=way_out)
+    try:
+        return KeptDelivery.model_validate(content)
+    except ValidationError as error:
+        raise StoreError(
+            f"{what} cannot be read", received=f"{path}: {error}", way_out=way_out
+        ) from error
 
 
 def _next(

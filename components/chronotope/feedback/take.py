@@ -1,5 +1,6 @@
 """Take what users did since into the lake; the watermark follows each delivery that landed."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.normalise import REFUSED
@@ -29,6 +31,8 @@ from chronotope.ingestion import IngestBatch, IngestReport, ingest
 from chronotope.lake import Lake
 from chronotope.lake.interactions import InteractionLog
 from chronotope.steps.delivery_check import delivery_check
+
+_LOG = logging.getLogger(__name__)
 
 LOG: Final = "interactions"
 """Source of what comes from the service's log, as the quarantine names it."""
@@ -92,6 +96,11 @@ class Intake:
         return mark_path(self.workspace, self.spec.name)
 
     @property
+    def lake(self) -> Lake:
+        """Where good rows go."""
+        return Lake(self.workspace.lake(self.spec.name))
+
+    @property
     def inbox(self) -> Path:
         """Folder into which ``*.jsonl`` files are dropped."""
         return inbox(self.workspace, self.spec.name)
@@ -117,11 +126,36 @@ def take_in(intake: Intake) -> Taken:
         intake: Sources, guards and the lake.
     """
     taken = Taken()
+    _start_over_if_replaced(intake)
     for source, run_id, payloads, after in _deliveries(intake):
         if payloads:
             taken.add(_deliver(intake, payloads, source=source, run_id=run_id))
-        write_watermark(intake.mark_path, after)
+        mark = after.model_copy(update={"events": _events_version(intake)})
+        write_watermark(intake.mark_path, mark)
     return taken
+
+
+def _start_over_if_replaced(intake: Intake) -> None:
+    """Forget what was taken into a lake that is gone, or set back: this one lacks it."""
+    if not intake.mark_path.exists():
+        return
+    mark, lake = read_watermark(intake.mark_path), intake.lake
+    if mark.events is None or lake.holds(EVENTS, mark.events):
+        present = _events_version(intake)  # an old version's log entries are cleaned up one day
+        if present != mark.events:
+            write_watermark(intake.mark_path, mark.model_copy(update={"events": present}))
+        return
+    _LOG.warning(
+        "The lake of %s does not hold version %s of the events, which feedback was taken into: "
+        "all feedback is read again",
+        intake.spec.name,
+        mark.events,
+    )
+    write_watermark(intake.mark_path, Watermark())
+
+
+def _events_version(intake: Intake) -> TableVersion | None:
+    return intake.lake.table_version(EVENTS) if intake.lake.exists(EVENTS) else None
 
 
 def _deliveries(intake: Intake) -> Iterator[Delivery]:
@@ -148,7 +182,7 @@ def _from_log(intake: Intake) -> Iterator[Delivery]:
         return
     with closing(InteractionLog(path)) as log:
         while True:
-            mark = read_watermark(intake.mark_path)
+            mark = read_watermark(intake.mark_path).over(log.identity)
             payloads, upto = _next_of(log, mark, intake.config.delivery_rows)
             if upto == mark.seq:
                 return
@@ -172,7 +206,7 @@ def _deliver(
     intake: Intake, payloads: Sequence[object], *, source: str, run_id: str
 ) -> IngestReport:
     """Guard, check and merge; a delivery that is broken as a whole is quarantined as a whole."""
-    lake, most = Lake(intake.workspace.lake(intake.spec.name)), intake.config.delivery_rows
+    lake, most = intake.lake, intake.config.delivery_rows
     chunks = [payloads[at : at + most] for at in range(0, len(payloads), most)]
 
     def write(batches: Iterator[IngestBatch]) -> IngestReport:

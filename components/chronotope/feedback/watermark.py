@@ -2,15 +2,18 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chronotope.contracts.data_version import TableVersionText
+from chronotope.contracts.durable import read_json, write_json
 from chronotope.contracts.errors import StoreError
+
+_WHAT: Final = "The watermark of the feedback"
+_WAY_OUT: Final = "Delete it: all is read again, and the lake knows what it has"
 
 
 class TableMark(BaseModel):
@@ -35,7 +38,11 @@ class Watermark(BaseModel):
         default_factory=dict, description="Digest of each file of the inbox as it was taken in"
     )
     table: TableMark = Field(TableMark(), description="How far the dataset's table was read")
-    learned_version: int | None = Field(
+    log: int | None = Field(None, description="Identity of the log that seq and upto count in")
+    events: TableVersionText | None = Field(
+        None, description="Version of the lake's events after the last delivery"
+    )
+    learned_version: TableVersionText | None = Field(
         None,
         description="Version of the events that the last finished retraining weighed: its "
         "newest part judged and teaches the next one",
@@ -44,6 +51,15 @@ class Watermark(BaseModel):
     retraining: dict[str, Any] | None = Field(
         None, description="Decision whose retraining has begun and has not finished"
     )
+
+    def over(self, log: int) -> Self:
+        """The same for a log: from its beginning if the positions are another log's.
+
+        Args:
+            log: Identity of the log.
+        """
+        positions = {} if self.log in (None, log) else {"seq": 0, "upto": 0}
+        return self.model_copy(update={**positions, "log": log})
 
 
 def read_watermark(path: Path) -> Watermark:
@@ -54,30 +70,18 @@ def read_watermark(path: Path) -> Watermark:
     """
     if not path.exists():
         return Watermark()
+    content = read_json(path, what=_WHAT, way_out=_WAY_OUT)
     try:
-        return Watermark.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, ValidationError) as error:
+        return Watermark.model_validate(content)
+    except ValidationError as error:
         raise StoreError(
-            "The watermark of the feedback cannot be read",
-            received=f"{path}: {error}",
-            way_out="Delete it: all is read again, and the lake knows what it has",
+            f"{_WHAT} cannot be read", received=f"{path}: {error}", way_out=_WAY_OUT
         ) from error
 
 
 def write_watermark(path: Path, mark: Watermark) -> None:
     """Keep a watermark, whole or not at all, on the disk when this returns."""
-    write_safely(path, [mark.model_dump_json(indent=2)])
-
-
-def write_safely(path: Path, lines: Iterable[str]) -> None:
-    """Write a file whole or not at all; it is on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_json(path, mark.model_dump(mode="json"))
 
 
 def new_files(folder: Path, mark: Watermark) -> dict[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.eventlog import EventLog
 from chronotope.contracts.workspace import Workspace
@@ -29,12 +30,17 @@ _DAY_S = 86_400
 
 
 def weigh(
-    dataset: str, features: Path, version: int, workspace: Workspace, config: FeedbackConfig
+    dataset: str,
+    features: Path,
+    version: TableVersion,
+    workspace: Workspace,
+    config: FeedbackConfig,
 ) -> dict[str, Any]:
     """Decide whether and how to retrain; a retraining that was cut off comes first.
 
     It is dropped if somebody else has become champion since: its holdout is not later than
-    that one's training, and its network is another's.
+    that one's training, and its network is another's. It is also dropped if the lake was
+    replaced: its snapshot is of other events.
 
     Args:
         dataset: Name of the dataset.
@@ -45,27 +51,28 @@ def weigh(
 
     Returns:
         ``action``, ``mode``, ``reasons``; ``shift``: what was measured; ``champion``,
-        ``learned_version`` (None without), ``version``, and ``plan``: what a retraining
+        ``learned_version`` (None without), ``version`` as texts, and ``plan``: what a retraining
         starts from (``features``, ``run``, ``champion_run``, ``champion_features``,
         ``after_s``). JSON-able.
     """
     mark = read_watermark(mark_path(workspace, dataset))
     king = reigning(open_store(workspace.mlruns), workspace, dataset)
+    lake = Lake(workspace.lake(dataset))
     if mark.retraining is not None:
-        if _still_succeeds(mark.retraining, king):
+        if _still_succeeds(mark.retraining, king) and _is_over(mark.retraining, lake):
             return mark.retraining
         give_up(dataset, workspace)
-    learned = _learned(king, mark)
-    shift = _shift(Lake(workspace.lake(dataset)), learned, version, config)
+    learned = _learned(king, mark, lake)
+    shift = _shift(lake, learned, version, config)
     decision = decide(shift, _standing(king, mark, features, workspace), config)
     retrains = king is not None and decision.action == "retrain"
     return {
         **asdict(decision),
-        "reasons": list(decision.reasons),
+        "reasons": [*decision.reasons, *_another_lake(king, learned)],
         "shift": asdict(shift),
         "champion": None if king is None else king.version,
-        "learned_version": learned,
-        "version": version,
+        "learned_version": None if learned is None else str(learned),
+        "version": str(version),
         "plan": _plan(king, features, decision.mode, workspace) if king and retrains else {},
     }
 
@@ -75,6 +82,21 @@ def _still_succeeds(begun: dict[str, Any], king: Reigning | None) -> bool:
     if king is None:
         return False
     return king.version == begun["champion"] or king.run.name == Path(begun["plan"]["run"]).name
+
+
+def _is_over(begun: dict[str, Any], lake: Lake) -> bool:
+    """Whether a retraining's events are in the lake as they were."""
+    return lake.holds(EVENTS, TableVersion.parse(begun["version"]))
+
+
+def _another_lake(king: Reigning | None, learned: TableVersion | None) -> list[str]:
+    """A note if the champion's events are not in the lake's history."""
+    if king is None or king.learned_version is None or learned is not None:
+        return []
+    return [
+        f"the lake does not hold version {king.learned_version} of the events, which the champion "
+        "was trained on: every event counts as new"
+    ]
 
 
 def begin(dataset: str, decision: dict[str, Any], workspace: Workspace) -> None:
@@ -87,7 +109,7 @@ def give_up(dataset: str, workspace: Workspace) -> None:
     _mark(dataset, workspace, retraining=None)
 
 
-def settle(dataset: str, version: int, workspace: Workspace) -> None:
+def settle(dataset: str, version: TableVersion, workspace: Workspace) -> None:
     """Note that a retraining on a version of the events has finished, however it ended.
 
     They start no other. What of them was trained on, the champion's ``trained_until_s`` tells.
@@ -114,16 +136,21 @@ def _plan(king: Reigning, features: Path, mode: str, workspace: Workspace) -> di
     }
 
 
-def _learned(king: Reigning | None, mark: Watermark) -> int | None:
-    told = (mark.learned_version, None if king is None else king.learned_version)
-    return max((version for version in told if version is not None), default=None)
+def _learned(king: Reigning | None, mark: Watermark, lake: Lake) -> TableVersion | None:
+    """Latest version that a training has seen, of those in the lake's history."""
+    candidates = (mark.learned_version, None if king is None else king.learned_version)
+    held = (each for each in candidates if each is not None and lake.holds(EVENTS, each))
+    return max(held, key=lambda each: each.number, default=None)
 
 
-def _shift(lake: Lake, learned: int | None, version: int, config: FeedbackConfig) -> Shift:
+def _shift(
+    lake: Lake, learned: TableVersion | None, version: TableVersion, config: FeedbackConfig
+) -> Shift:
     rows = lake.read("events", version=version, columns=COLUMNS)
     is_new = np.ones(len(rows), dtype=np.bool_)
     if learned is not None:
-        known = lake.read("events", version=min(learned, version), columns=[c.EVENT_ID]).column(0)
+        earlier = min(learned, version, key=lambda each: each.number)
+        known = lake.read("events", version=earlier, columns=[c.EVENT_ID]).column(0)
         found = pc.is_in(rows.column(c.EVENT_ID), value_set=known.combine_chunks())
         is_new = ~found.combine_chunks().to_numpy(zero_copy_only=False)
     return compare(rows, is_new, compared_rows=config.compared_rows)

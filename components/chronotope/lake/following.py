@@ -1,13 +1,20 @@
 """The versions of a lake's tables, for whoever asks again and again."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from chronotope.contracts.data_version import TableVersion
+from chronotope.lake.identity import identified
 from chronotope.lake.refusals import refusals
 from chronotope.lake.store import Lake
+
+REOPEN_S: Final = 60.0
+"""After so long a table in an object store is opened anew: another may have its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,29 +22,37 @@ class Following:
     """Asks a lake for its newest versions, one question at a time.
 
     In an object store, opening a table reads each of its commits; to look for newer ones takes
-    two requests, however many there were. A folder is opened anew each time.
+    two requests, however many there were. Those do not show that another table took the place of
+    the one that was opened, so it is opened anew now and then. A folder is opened each time.
 
     Attributes:
         lake: The lake.
+        reopen_s: Seconds after which a table in an object store is opened anew.
     """
 
     lake: Lake
-    _opened: dict[str, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
+    reopen_s: float = REOPEN_S
+    _opened: dict[str, tuple[DeltaTable, float]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
-    def version(self, table: str) -> int | None:
+    def version(self, table: str) -> TableVersion | None:
         """Latest version of a table; None if it was never written.
 
         Raises:
             StoreError: The store does not answer, or refuses.
         """
         if isinstance(self.lake.root, Path):
-            return self.lake.version(table) if self.lake.exists(table) else None
+            return self.lake.table_version(table) if self.lake.exists(table) else None
         with refusals(table):
-            if table in self._opened:
-                self._opened[table].update_incremental()
-            else:
-                try:
-                    self._opened[table] = DeltaTable(self.lake.address(table))
-                except TableNotFoundError:
-                    return None
-        return self._opened[table].version()
+            opened, until = self._opened.get(table, (None, 0.0))
+            if opened is not None and time.monotonic() < until:
+                opened.update_incremental()
+                return identified(opened)
+            self._opened.pop(table, None)
+            try:
+                opened = DeltaTable(self.lake.address(table))
+            except TableNotFoundError:
+                return None
+            self._opened[table] = opened, time.monotonic() + self.reopen_s
+            return identified(opened)

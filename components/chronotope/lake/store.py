@@ -15,10 +15,12 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, SURROUNDINGS, USERS
 from chronotope.contracts.stores import Location
 from chronotope.lake.delivery import FIRST, Delivery, adopt, staging
+from chronotope.lake.identity import identified
 from chronotope.lake.refusals import refusals
 from chronotope.lake.rows import conform, conformed_schema, first_of_each, stream
 
@@ -175,8 +177,31 @@ class Lake:
         return f"{self.root}/{table}"
 
     def version(self, table: str) -> int:
-        """Latest version of a table, the data version."""
+        """Number of a table's latest version; ``table_version`` tells it from other tables'."""
         return self._open(table).version()
+
+    def table_version(self, table: str) -> TableVersion:
+        """Latest version of a table: what to remember of data that something was made of."""
+        opened = self._open(table)
+        with refusals(table):
+            return identified(opened)
+
+    def holds(self, table: str, version: TableVersion) -> bool:
+        """Whether a version is in the table's history, under the same identity.
+
+        Not if another table took its place, or it was set back to an earlier version and written
+        to again. A version whose log entries were cleaned up counts as not held.
+
+        Raises:
+            StoreError: The lake cannot be read.
+        """
+        if not self.exists(table) or self.version(table) < version.number:
+            return False
+        try:
+            self._open(table, version)
+        except StoreError:
+            return False
+        return True
 
     def n_last(self, table: str) -> int:
         """Rows that the latest version of a table has more than the one before."""
@@ -185,20 +210,27 @@ class Lake:
         return int(self.dataset(table, version).count_rows() - before)
 
     def read(
-        self, table: str, version: int | None = None, columns: Sequence[str] | None = None
+        self,
+        table: str,
+        version: int | TableVersion | None = None,
+        columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """A table, or some of its columns, as of a version (None: the latest)."""
         names = None if columns is None else list(columns)
         return self.dataset(table, version).to_table(columns=names)
 
-    def dataset(self, table: str, version: int | None = None) -> pads.Dataset:
-        """A table as of a version, to scan without loading it."""
+    def dataset(self, table: str, version: int | TableVersion | None = None) -> pads.Dataset:
+        """A table as of a version, to scan without loading it.
+
+        Raises:
+            StoreError: There is no such version, or it is another table's by now.
+        """
         opened = self._open(table, version)
         wanted = pa.schema(opened.schema().to_arrow())
         return opened.to_pyarrow_dataset(schema=wanted)
 
     def reader(
-        self, table: str, version: int, keep: npt.NDArray[np.bool_] | None = None
+        self, table: str, version: int | TableVersion, keep: npt.NDArray[np.bool_] | None = None
     ) -> pa.RecordBatchReader:
         """A version's rows batch by batch, in the order of ``dataset``; only those to keep."""
         rows = self.dataset(table, version)
@@ -208,17 +240,26 @@ class Lake:
         """Paths of the Parquet files of a version, for DuckDB's ``read_parquet``."""
         return [unquote(uri) for uri in self._open(table, version).file_uris()]
 
-    def _open(self, table: str, version: int | None = None) -> DeltaTable:
-        address = self.address(table)
+    def _open(self, table: str, version: int | TableVersion | None = None) -> DeltaTable:
+        address, wanted = self.address(table), version
+        number = wanted.number if isinstance(wanted, TableVersion) else wanted
         with refusals(table):
             try:
-                return DeltaTable(address, version=version)
+                opened = DeltaTable(address, version=number)
             except TableNotFoundError as error:
                 raise StoreError(
                     f"Table {table!r} has not been written yet",
                     received=address,
                     way_out="Ingest a delivery first",
                 ) from error
+            present = identified(opened) if isinstance(wanted, TableVersion) else wanted
+        if present != wanted:
+            raise StoreError(
+                f"Table {table!r} was replaced: this version holds other rows now",
+                received=f"{address}: version {present}, wanted {wanted}",
+                way_out="Run again: the table is then read as it is now",
+            )
+        return opened
 
     def _schema(self, table: str, found: pa.Schema) -> pa.Schema:
         """Schema of rows to write: what they carry and what the table already has."""

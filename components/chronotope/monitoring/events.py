@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.eventlog import EventLog, Float64, Int64
 from chronotope.lake import Lake
 from chronotope.spacetime.clock import hour_of_week, local_hour
@@ -52,7 +53,7 @@ class Events:
         return len(self.occurred_s)
 
 
-def read_events(lake: Lake, version: int) -> Events:
+def read_events(lake: Lake, version: int | TableVersion) -> Events:
     """Events of a version, with what follows from the user's previous one.
 
     Args:

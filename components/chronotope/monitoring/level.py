@@ -1,16 +1,21 @@
 """How good the champion was when it was promoted, on the holdout that judged it."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
+from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.contracts.eventlog import Float64
+from chronotope.contracts.stored_arrays import load_arrays
 from chronotope.monitoring.resampled import clustered_mean
 from chronotope.registry.models import metrics_of
 from chronotope.registry.store import MlflowStore
 from chronotope.steps.holdout import CHALLENGER
 from chronotope.steps.once import step_result
 from chronotope.steps.reigning import Reigning
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +36,30 @@ class Level:
 def level_of(king: Reigning, store: MlflowStore, dataset: str) -> Level | None:
     """From the folder of its training, or else from what the registry keeps; None without.
 
+    Files of the training that are damaged count as gone.
+
     Args:
         king: The champion.
         store: The registry.
         dataset: Name of the registered model.
     """
-    judged, kept = step_result(king.run, "judge_holdout"), king.run / "holdout.npz"
-    if judged is None or not kept.is_file():
-        told = metrics_of(store, dataset, king.version)
-        return Level(told["ndcg_10"], 0.0, None) if "ndcg_10" in told else None
-    with np.load(kept) as values:
-        mean, error = clustered_mean(values[CHALLENGER], values["user"])
+    try:
+        level = _judged_level(king)
+    except (StoreError, ArtifactError) as error:
+        _LOG.warning("The level of version %s is taken from the registry: %s", king.version, error)
+        level = None
+    if level is not None:
+        return level
+    told = metrics_of(store, dataset, king.version)
+    return Level(told["ndcg_10"], 0.0, None) if "ndcg_10" in told else None
+
+
+def _judged_level(king: Reigning) -> Level | None:
+    """The level by the files of the champion's training; None if they are gone."""
+    judged, path = step_result(king.run, "judge_holdout"), king.run / "holdout.npz"
+    if judged is None or not path.is_file():
+        return None
+    values = load_arrays(path)
+    mean, error = clustered_mean(values[CHALLENGER], values["user"])
     pit = np.asarray(judged["when"]["pit"]) * judged["when"]["n_targets"]
     return Level(mean, error, pit)

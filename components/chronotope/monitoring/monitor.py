@@ -14,6 +14,7 @@ import pyarrow as pa
 from chronotope.artifact.bundle import read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts import columns as c
+from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.monitored import Check, ColumnShares, Monitored, Outcome, Overall
 from chronotope.contracts.workspace import Workspace
@@ -47,8 +48,7 @@ class Subject:
         dataset: Its name.
         workspace: Its folders.
         features: Feature snapshot of the version, which the champion is asked on.
-        version: Version of the lake's events.
-        data_version: Versions of all tables, as they are shown.
+        data_version: Versions of the lake's tables.
         config: How.
         now: The moment, which tells the champion's age.
     """
@@ -56,8 +56,7 @@ class Subject:
     dataset: str
     workspace: Workspace
     features: Path
-    version: int
-    data_version: str
+    data_version: DataVersion
     config: MonitorConfig
     now: datetime
 
@@ -72,7 +71,8 @@ def monitor(subject: Subject) -> Monitored:
         NotEnoughData: The lake holds no events.
     """
     config = subject.config
-    events = read_events(Lake(subject.workspace.lake(subject.dataset)), subject.version)
+    lake = Lake(subject.workspace.lake(subject.dataset))
+    events = read_events(lake, subject.data_version.events)
     if not len(events):
         raise NotEnoughData("There are no events to watch", way_out="Ingest events first")
     windows, king = Windows.over(events.occurred_s, config), champion_of(subject)
@@ -83,7 +83,7 @@ def monitor(subject: Subject) -> Monitored:
     start, end = windows.span(windows.n - 1)
     return Monitored(
         dataset=subject.dataset,
-        data_version=subject.data_version,
+        data_version=str(subject.data_version),
         champion=None if king is None else king.version,
         champion_age_days=None if king is None else age_days(king, subject.now),
         is_old=is_old(king, subject.now, config),
@@ -110,7 +110,7 @@ def key_of(subject: Subject) -> str:
     """
     king = champion_of(subject)
     told = [
-        subject.data_version,
+        str(subject.data_version),
         subject.features.name,
         None if king is None else king.version,
         is_old(king, subject.now, subject.config),

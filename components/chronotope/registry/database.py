@@ -8,6 +8,7 @@ from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine_w
 from sqlalchemy.engine import make_url
 
 from chronotope.contracts.drafts import draft_folder
+from chronotope.contracts.durable import sync_folder
 
 _DRAFTS: Final = ".new-database-"
 
@@ -35,6 +36,7 @@ def make_whole(url: str) -> None:
             pass  # another process was first
         except OSError:  # no links on this disk
             draft.replace(path)
+    sync_folder(path.parent)
 
 
 def _file_of(url: str) -> Path | None:

@@ -1,6 +1,9 @@
 """The files of a version: a folder, or in an object store and fetched from there once."""
 
 import hashlib
+import logging
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -9,6 +12,8 @@ from mlflow.artifacts import download_artifacts, list_artifacts
 
 from chronotope.contracts.drafts import draft_folder
 from chronotope.contracts.errors import StoreError
+
+_LOG = logging.getLogger(__name__)
 
 
 def is_there(uri: str) -> bool:
@@ -29,14 +34,18 @@ def is_there(uri: str) -> bool:
         raise _refused(uri, error) from error
 
 
-def local_folder(uri: str, kept: Path) -> Path:
+def local_folder(
+    uri: str, kept: Path, *, is_whole: Callable[[Path], bool] = lambda _: True
+) -> Path:
     """The folder itself, or a copy of what lies in an object store.
 
-    What a version consists of never changes, so it is fetched once.
+    What a version consists of never changes, so it is fetched once, and again if the copy is
+    damaged.
 
     Args:
         uri: Its address, or a plain path.
         kept: Folder of the copies.
+        is_whole: Whether a copy can be used.
 
     Raises:
         StoreError: The object store does not answer, or refuses.
@@ -45,6 +54,9 @@ def local_folder(uri: str, kept: Path) -> Path:
     if folder is not None:
         return folder
     copy = kept / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    if copy.is_dir() and not is_whole(copy):
+        _LOG.warning("%s is damaged and fetched again from %s", copy, uri)
+        shutil.rmtree(copy)
     if not copy.is_dir():
         _fetch(uri, copy)
     return copy

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import numpy.typing as npt
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
+from chronotope.artifact.bundle import MANIFEST, bundle_checksum, read_manifest
 from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.registry.files import local_folder
 from chronotope.registry.pyfunc import BUNDLE, write_model
@@ -17,6 +18,9 @@ from chronotope.registry.store import MlflowStore
 
 _FOLDER = "model"
 _FETCHED = "fetched"
+
+CHECKSUM: Final = "bundle"
+"""Tag of a version with the checksum of its bundle, which covers the manifest as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def register(
         example: Named arrays of ``Queries`` that show how to ask.
 
     Raises:
-        ArtifactError: The folder is missing or empty.
+        ArtifactError: The folder is missing or empty, or its manifest is damaged.
     """
     if not bundle_dir.is_dir() or not any(bundle_dir.iterdir()):
         raise ArtifactError(
@@ -62,12 +66,13 @@ def register(
             received=bundle_dir,
             way_out="Export the model into this folder first",
         )
+    sealed = {CHECKSUM: bundle_checksum(bundle_dir)} if (bundle_dir / MANIFEST).is_file() else {}
     _ensure_registered(store, name)
     with TemporaryDirectory() as scratch:
         write_model(bundle_dir, Path(scratch) / _FOLDER, example)
         store.client.log_artifacts(run_id, scratch)
     uri = f"{store.client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
-    made = store.client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
+    made = store.client.create_model_version(name, uri, run_id=run_id, tags={**tags, **sealed})
     return ModelVersion(name, str(made.version), uri)
 
 
@@ -104,13 +109,35 @@ def download(store: MlflowStore, name: str, ref: str) -> Path:
 
     Raises:
         StoreError: There is no such version or alias, or the object store refuses.
-        ArtifactError: Its files are missing.
+        ArtifactError: Its files are missing, or its manifest is not the one registered.
     """
-    source = str(_found(store, name, ref).source)
-    folder = local_folder(source, store.root / _FETCHED) / BUNDLE
+    found = _found(store, name, ref)
+    wanted = found.tags.get(CHECKSUM)
+    is_whole = lambda copy: wanted is None or _is_bundle(copy / BUNDLE, wanted)  # noqa: E731
+    kept = store.root / _FETCHED
+    folder = local_folder(str(found.source), kept, is_whole=is_whole) / BUNDLE
     if not folder.is_dir():
-        raise ArtifactError("The files of the version are missing", received=folder)
+        raise ArtifactError(
+            "The files of the version are missing",
+            received=folder,
+            way_out="Roll back, train again, or restore the folder from a copy",
+        )
+    if wanted is not None and bundle_checksum(folder) != wanted:
+        raise ArtifactError(
+            "The manifest of the version is not the one that was registered",
+            received=folder / MANIFEST,
+            way_out="Roll back, train again, or restore the folder from a copy",
+        )
     return folder
+
+
+def _is_bundle(folder: Path, checksum: str) -> bool:
+    """Whether a folder holds the bundle of a checksum, and every file of it is whole."""
+    try:
+        read_manifest(folder)
+        return bundle_checksum(folder) == checksum
+    except ArtifactError:
+        return False
 
 
 def find_version(store: MlflowStore, name: str, ref: str) -> str:
@@ -133,6 +160,20 @@ def _found(store: MlflowStore, name: str, ref: str) -> MlflowVersion:
             received=f"{name} {ref}: {error}",
             way_out="Train and promote a model first",
         ) from error
+
+
+def run_of(store: MlflowStore, name: str, version: str) -> str | None:
+    """Run that registered a version, whose id no other store has; None if there is no version.
+
+    Args:
+        store: The store.
+        name: Registered model.
+        version: Its version.
+    """
+    try:
+        return str(store.client.get_model_version(name, version).run_id)
+    except MlflowException:
+        return None
 
 
 def metrics_of(store: MlflowStore, name: str, version: str) -> dict[str, float]:

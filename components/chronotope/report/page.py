@@ -1,12 +1,11 @@
 """The report of a training: one HTML file that needs no network to be read."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
 
+from chronotope.contracts.durable import write_text
 from chronotope.contracts.errors import StoreError
 from chronotope.report import sections
 from chronotope.report.data import ReportData
@@ -96,18 +95,9 @@ def write_page(html: str, path: Path) -> Path:
     Raises:
         StoreError: The file cannot be written.
     """
-    draft: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        draft = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        draft.chmod(0o644)
-        draft.replace(path)
+        write_text(path, html)
     except OSError as error:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
         raise StoreError(
             "The report cannot be written",
             received=f"{path}: {error}",

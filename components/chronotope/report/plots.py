@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from chronotope.contracts.durable import write_text
 from chronotope.report import draw, draw_front
 from chronotope.report.data import ReportData
 from chronotope.report.style import CSS
@@ -22,7 +23,7 @@ def write_plots(data: ReportData, folder: Path) -> list[Path]:
     written = []
     for name, svg in _drawings(data).items():
         path = folder / f"{name}.svg"
-        path.write_text(_standalone(svg), encoding="utf-8")
+        write_text(path, _standalone(svg))
         written.append(path)
     return written
 

@@ -226,6 +226,7 @@ def _add_states(app: FastAPI, service: Service) -> None:
             status=status,
             dataset=settings.dataset,
             version=version,
+            problem=service.watcher.problem,
             experiment=settings.experiment.name if settings.experiment else None,
             arms=service.arms.states(opened),
         )

@@ -122,7 +122,7 @@ class Arms:
     def _look(self, model: str, champion: Opened) -> None:
         root, dataset = self._settings.root, self._settings.dataset
         version = model if model.isdecimal() else self._version_of(root, dataset, model)
-        wanted, now = (version, champion.data_version), self._opened.get(model)
+        wanted, now = (version, str(champion.data_version)), self._opened.get(model)
         if now is not None and now.key == wanted:
             return
         failed, until = self._again.get(model, (("", ""), 0.0))

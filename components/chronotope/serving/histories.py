@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.eventlog import Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.lake import Lake
@@ -42,7 +43,7 @@ class Histories:
         items, places, kinds: The texts.
     """
 
-    version: int
+    version: TableVersion
     user_of: dict[str, int]
     start: Int64
     user: Int32
@@ -58,7 +59,7 @@ class Histories:
     @classmethod
     def read(cls, lake: Lake) -> Self:
         """All events of the lake's latest version."""
-        version = lake.version("events")
+        version = lake.table_version("events")
         rows = lake.read("events", version, _COLUMNS)
         users = IdMap.of(rows[c.USER_ID])
         rows = rows.set_column(0, c.USER_ID, pa.array(users.index(rows[c.USER_ID]) - 1))

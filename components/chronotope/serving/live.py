@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.eventlog import Int32
-from chronotope.lake import InteractionLog
+from chronotope.contracts.workspace import Workspace
+from chronotope.lake import InteractionLog, Lake
 from chronotope.serving.live_events import LiveEvent, live_events
 from chronotope.serving.lru import LruCache
 from chronotope.serving.opened import Opened
@@ -63,7 +65,8 @@ class LiveState:
         """
         self._settings, self._log, self._cache, self._lock = settings, log, cache, Lock()
         self._told: defaultdict[str, list[Told]] = defaultdict(list)
-        self._seen, self._lake_until = 0, ""
+        self._seen = 0
+        self._lake_until: TableVersion | None = None
         self.catch_up()
 
     @property
@@ -82,24 +85,38 @@ class LiveState:
         if last <= self._seen:
             return
         with self._lock:
-            while found := self._log.read(self._seen, _CHUNK, "event"):
-                payloads = [stored.payload for stored in found]
-                events = live_events(payloads, self._settings)
-                for stored, event in zip(found, events, strict=True):
-                    self._told[stored.payload[c.USER_ID]].append((stored.seq, event))
-                self._seen = found[-1].seq
-            self._seen = max(self._seen, last)
+            self._seen = max(self._read_into(self._told, self._seen), last)
+
+    def _read_into(self, told: defaultdict[str, list[Told]], seen: int) -> int:
+        """Add the log's events after a position; returns the position of the last one."""
+        while found := self._log.read(seen, _CHUNK, "event"):
+            payloads = [stored.payload for stored in found]
+            events = live_events(payloads, self._settings)
+            for stored, event in zip(found, events, strict=True):
+                told[stored.payload[c.USER_ID]].append((stored.seq, event))
+            seen = found[-1].seq
+        return seen
 
     def forget(self, opened: Opened) -> None:
         """Let go of the events that the lake has by now.
+
+        What an earlier lake had is read from the log again if another lake took its place, or
+        if it was set back: this one may lack it.
 
         Args:
             opened: Has answered for a while: an answer over an older lake, still under way,
                 would miss them.
         """
-        if opened.data_version == self._lake_until:
+        version = opened.histories.version
+        if version == self._lake_until:
             return
+        lake = Lake(Workspace(self._settings.root).lake(self._settings.dataset))
+        replaced = self._lake_until is not None and not lake.holds(EVENTS, self._lake_until)
         with self._lock:
+            if replaced:
+                again: defaultdict[str, list[Told]] = defaultdict(list)
+                self._seen = max(self._read_into(again, 0), self._seen)
+                self._told = again
             for user_id in list(self._told):
                 rows = opened.histories.rows_of(user_id)
                 kept = _not_in_lake(self._told[user_id], rows, opened)
@@ -107,7 +124,7 @@ class LiveState:
                     self._told[user_id] = kept  # another list: somebody may be reading this one
                 else:
                     del self._told[user_id]
-        self._lake_until = opened.data_version
+        self._lake_until = version
 
     def of(self, user_id: str, opened: Opened) -> UserState:
         """A user's state, with all that was posted until now, to whatever process."""

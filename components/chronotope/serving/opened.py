@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.eventlog import Int32
 from chronotope.contracts.ids import IdMap
@@ -51,11 +52,13 @@ class Opened:
     place_idx: Int32
     items_are_places: bool
     readings: Readings | None
-    data_version: str
+    data_version: DataVersion
     _crowds: LruCache[datetime, Crowd] = field(default_factory=lambda: LruCache(_CROWDS))
 
     @classmethod
-    def over(cls, champion: Champion, root: Path, histories: Histories, data_version: str) -> Self:
+    def over(
+        cls, champion: Champion, root: Path, histories: Histories, data_version: DataVersion
+    ) -> Self:
         """Read what the champion needs to answer, and see that it answers.
 
         Args:
@@ -92,7 +95,7 @@ class Opened:
     @property
     def key(self) -> tuple[str, str]:
         """Whatever was computed under another key is out of date."""
-        return self.champion.version, self.data_version
+        return self.champion.version, str(self.data_version)
 
     def context(self, past: Past, at: datetime) -> dict[str, float]:
         """What surrounds a request of somebody with this past."""
@@ -134,16 +137,16 @@ class Opened:
         self.crowd(at)
 
 
-def data_version(tables: Following) -> str:
+def data_version(tables: Following) -> DataVersion:
     """Versions of the tables that answers are made of.
 
     Raises:
         StoreError: There are no events, or the lake cannot be read.
     """
-    found = {name: tables.version(name) for name in ("events", "items", "surroundings")}
-    if found["events"] is None:
-        found["events"] = tables.lake.version("events")  # which says what to do
-    return ",".join(f"{name}@{at}" for name, at in found.items() if at is not None)
+    events = tables.version(EVENTS) or tables.lake.table_version(EVENTS)  # which says what to do
+    others = ((name, tables.version(name)) for name in ("items", "surroundings"))
+    present = ((name, version) for name, version in others if version is not None)
+    return DataVersion(((EVENTS, events), *present))
 
 
 def _translated(codes: Int32, idx: Int32) -> Int32:

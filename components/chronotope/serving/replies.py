@@ -126,6 +126,9 @@ class Alive(_Reply):
     status: str
     dataset: str
     version: str | None
+    problem: str | None = Field(
+        None, description="Why a newer champion is not taken over, or its files are damaged."
+    )
     experiment: str | None = None
     arms: tuple[ArmState, ...] = ()
 

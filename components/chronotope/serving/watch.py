@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock, Thread
 
-from chronotope.contracts.errors import StoreError
+from chronotope.contracts.data_version import EVENTS, DataVersion
+from chronotope.contracts.errors import ChronotopeError, StoreError
 from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
 from chronotope.lake.following import Following
+from chronotope.serving.bundle_check import BundleCheck
 from chronotope.serving.histories import Histories
 from chronotope.serving.opened import Opened, data_version
 from chronotope.serving.settings import ServeSettings
@@ -47,7 +49,10 @@ class Watcher:
         self._after_look = after_look
         self._tables = Following(Lake(Workspace(settings.root).lake(settings.dataset)))
         self._opened: Opened | None = None
-        self._failed: tuple[tuple[str | None, str], float] | None = None
+        self._failed: tuple[tuple[str, str], float] | None = None
+        self._swap_problem: str | None = None
+        self._file_problem: str | None = None
+        self._check = BundleCheck()
         self._stop, self._looking = Event(), Lock()
         self._thread = Thread(target=self._run, name="watcher", daemon=True)
 
@@ -55,6 +60,14 @@ class Watcher:
     def opened_or_none(self) -> Opened | None:
         """The champion that answers now, if there is one."""
         return self._opened
+
+    @property
+    def problem(self) -> str | None:
+        """Why a newer champion or newer data are not taken over, or the files are damaged.
+
+        Without paths, which the log tells: states are answered without a key.
+        """
+        return self._swap_problem or self._file_problem
 
     @property
     def opened(self) -> Opened:
@@ -67,6 +80,7 @@ class Watcher:
         if opened is None:
             raise StoreError(
                 f"Dataset {self._settings.dataset!r} has no champion that answers yet",
+                received=self.problem,
                 way_out="Train a model, or look for the reason in the service's log",
             )
         return opened
@@ -75,6 +89,8 @@ class Watcher:
         """Look once for a new champion or new data; whether something was taken over."""
         with self._looking:
             taken = self._look()
+            if self._opened is not None:
+                self._note_damage(self._opened.champion)
             self._after_look(self._opened)
             return taken
 
@@ -85,6 +101,7 @@ class Watcher:
             self.look()
         except Exception as error:  # a watcher that dies watches no more
             _LOG.warning("Looking for a champion failed: %s", error)
+            self._swap_problem = f"Looking for a champion failed: {_brief(error)}"
 
     def start(self) -> None:
         """Look again and again, in a thread."""
@@ -100,32 +117,57 @@ class Watcher:
         while not self._stop.wait(self._settings.poll_s):
             self.try_to_look()
 
+    def _note_damage(self, champion: Champion) -> None:
+        error, problem = self._check.problem(champion), None
+        if error is not None:
+            problem = f"Version {champion.version} answers from memory: {_brief(error)}"
+            if problem != self._file_problem:
+                _LOG.warning("Version %s answers from memory: %s", champion.version, error)
+        self._file_problem = problem
+
     def _look(self) -> bool:
         root, dataset = self._settings.root, self._settings.dataset
-        wanted = (self._reigning(root, dataset), data_version(self._tables))
-        if wanted[0] is None or (self._opened and self._opened.key == wanted):
+        version, data = self._reigning(root, dataset), data_version(self._tables)
+        if version is None:
+            self._swap_problem = None
+            return False
+        wanted = (version, str(data))
+        if self._opened and self._opened.key == wanted:
+            self._swap_problem = None
             return False
         if self._failed and self._failed[0] == wanted and time.monotonic() < self._failed[1]:
             return False
         try:
-            opened = self._open(wanted[0], wanted[1], self._tables.lake)
+            opened = self._open(version, data, self._tables.lake)
         except Exception as error:
-            _LOG.warning("Version %s cannot answer and is not taken over: %s", wanted[0], error)
-            self._telemetry.swaps.labels("failed").inc()
-            self._failed = (wanted, time.monotonic() + self._settings.retry_s)
+            self._refuse(wanted, error)
             return False
+        self._take_over(opened)
+        return True
+
+    def _refuse(self, wanted: tuple[str, str], error: Exception) -> None:
+        refusal = f"Version {wanted[0]} cannot answer and is not taken over"
+        _LOG.warning("%s: %s", refusal, error)
+        self._swap_problem = f"{refusal}: {_brief(error)}"
+        self._telemetry.swaps.labels("failed").inc()
+        self._failed = (wanted, time.monotonic() + self._settings.retry_s)
+
+    def _take_over(self, opened: Opened) -> None:
         if self._opened is not None:
             self._telemetry.version.labels(self._opened.champion.version).set(0)
-        self._opened, self._failed = opened, None
+        self._opened, self._failed, self._swap_problem = opened, None, None
         self._telemetry.swaps.labels("done").inc()
         self._telemetry.version.labels(opened.champion.version).set(1)
         _LOG.info("Version %s answers, over %s", *opened.key)
-        return True
 
-    def _open(self, version: str, data: str, lake: Lake) -> Opened:
+    def _open(self, version: str, data: DataVersion, lake: Lake) -> Opened:
         now, root = self._opened, self._settings.root
         same = now is not None and now.champion.version == version
         champion = now.champion if now and same else self._load(root, self._settings.dataset)
-        fresh = now is not None and now.histories.version == lake.version("events")
+        fresh = now is not None and now.histories.version == lake.table_version(EVENTS)
         histories = now.histories if now and fresh else Histories.read(lake)
         return Opened.over(champion, root, histories, data)
+
+
+def _brief(error: Exception) -> str:
+    return error.what if isinstance(error, ChronotopeError) else type(error).__name__

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from chronotope.contracts.durable import write_text
 from chronotope.contracts.errors import DataError, NotEnoughData, SourceError
 from chronotope.contracts.eventlog import EventLog
 
@@ -118,11 +119,8 @@ def save_folds(folds: Folds, path: Path) -> str:
     Returns:
         The digest stored with them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"digest": folds.digest, "folds": folds.model_dump(mode="json")}
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_text(path, json.dumps(content, indent=2) + "\n")
     return folds.digest
 
 

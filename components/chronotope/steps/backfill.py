@@ -5,6 +5,8 @@ then becomes known. Histories are live; what a bundle has counted and learned st
 """
 
 import hashlib
+import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,14 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chronotope.artifact.bundle import read_manifest, read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
+from chronotope.contracts.data_version import EVENTS, TableVersion
+from chronotope.contracts.errors import StoreError
 from chronotope.contracts.workspace import Workspace
 from chronotope.features.snapshot import load_features
+from chronotope.lake import Lake
 from chronotope.metrics.evaluate import evaluate
 from chronotope.metrics.summary import summarise
 from chronotope.registry.models import download
 from chronotope.splitting.targets import targets_between
 from chronotope.steps.champion import champion_version, open_registry
+from chronotope.steps.once import step_result
 from chronotope.steps.translated import Translated
+
+_LOG = logging.getLogger(__name__)
 
 MOST_CHUNKS: Final = 2_000
 """Each is a task and a point of a drawing."""
@@ -118,6 +126,24 @@ def backfill_folder(
     told = config.model_copy(update={"version": who["version"]}).model_dump_json()
     digest = hashlib.sha256(f"{told}\n{graph}\n{source}".encode()).hexdigest()[:12]
     return Workspace(root).backfills(dataset) / digest
+
+
+def forget_if_replaced(run: Path, lake: Lake) -> None:
+    """Remove a backfill that was played into a lake which is gone or was set back.
+
+    Args:
+        run: Folder of the backfill.
+        lake: Where its rows should be.
+    """
+    for path in run.glob("chunk-*.json"):
+        try:
+            version = TableVersion.parse(step_result(run, path.stem)[EVENTS])
+        except StoreError:  # damaged: the chunk alone is done again
+            continue
+        if not lake.holds(EVENTS, version):
+            _LOG.warning("The backfill %s begins anew: the lake lacks %s", run.name, version)
+            shutil.rmtree(run)
+            return
 
 
 def seen_in_training(chunk: Chunk, who: dict[str, Any]) -> bool:

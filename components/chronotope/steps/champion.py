@@ -39,11 +39,13 @@ class Champion:
         version: Its version in the registry.
         model: Answers queries.
         vocabulary: The ids it speaks.
+        folder: Where its files lie; None if it was not read from a folder.
     """
 
     version: str
     model: Answering
     vocabulary: Vocabulary
+    folder: Path | None = None
 
 
 def known_datasets(root: Path) -> tuple[str, ...]:
@@ -143,7 +145,7 @@ def load_version(root: Path, dataset: str, version: str) -> Champion:
         ArtifactError: Its files are missing or damaged.
     """
     folder = download(open_registry(root, dataset), dataset, version)
-    return Champion(version, open_bundle(folder), read_vocabulary(folder))
+    return Champion(version, open_bundle(folder), read_vocabulary(folder), folder)
 
 
 def version_of(root: Path, dataset: str, alias: str) -> str:

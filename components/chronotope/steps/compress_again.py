@@ -4,7 +4,6 @@ The run of the network keeps its candidates; the new run takes over what else a 
 of, so that it can be judged, promoted and succeeded like any other.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from chronotope.artifact.bundle import read_manifest
 from chronotope.compression.choose import Candidate, CompressionConfig, Judged
 from chronotope.compression.compress import CompressionResult
 from chronotope.compression.measure import Load, Measured
+from chronotope.contracts.durable import read_json
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.links import link_or_copy
 from chronotope.contracts.workspace import Workspace
@@ -118,9 +118,12 @@ def take_over(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, A
 
 
 def read_ingested(run: Path) -> dict[str, Any]:
-    """What the ingestion of a run's data counted."""
-    found: dict[str, Any] = json.loads((run / INGESTED).read_text(encoding="utf-8"))
-    return found
+    """What the ingestion of a run's data counted.
+
+    Raises:
+        StoreError: The file is missing or damaged.
+    """
+    return read_json(run / INGESTED, what="What a run ingested", way_out="Train again")
 
 
 def why_stop(origin: Origin, run: Path, compressed: dict[str, Any]) -> str:

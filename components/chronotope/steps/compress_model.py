@@ -5,8 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from chronotope.artifact.open_bundle import Bundled
 from chronotope.compression.choose import CompressionConfig
 from chronotope.compression.compress import compress
@@ -15,6 +13,7 @@ from chronotope.compression.recipe import Recipe, fixed_recipes, indexed_recipes
 from chronotope.compression.workshop import Quality, Source, Workshop
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
+from chronotope.contracts.stored_arrays import save_arrays
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import evaluate
 from chronotope.metrics.summary import gains, hits
@@ -69,7 +68,7 @@ def compress_model(
     known = log.before(frozen_folds(run).holdout.train_end_s)
     queries = queries_at(log, targets[:N_PROBES], history_len=model.history_len, time_given=True)
     expected = model.scores(queries)
-    np.savez(run / "probes.npz", positions=targets[:N_PROBES], scores=expected)
+    save_arrays(run / "probes.npz", positions=targets[:N_PROBES], scores=expected)
 
     def quality(candidate: Bundled) -> Quality:
         outcomes = evaluate(candidate, log, targets, n_items=catalog.n_items, time_given=True)

@@ -1,6 +1,5 @@
 """An experiment: who is answered by which model, decided by a hash and by nothing else."""
 
-import json
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from chronotope.contracts.durable import write_new_text
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.registry.promotion import CHALLENGER, CHAMPION
 
@@ -144,10 +144,8 @@ def remember(folder: Path, experiment: Experiment) -> None:
     """
     path = folder / f"{experiment.name}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(experiment.model_dump_json(indent=2))
+            write_new_text(path, experiment.model_dump_json(indent=2))
         except FileExistsError:
             if recall(folder, experiment.name) != experiment:
                 raise ConfigError(
@@ -164,11 +162,18 @@ def recall(folder: Path, name: str) -> Experiment:
 
     Raises:
         ConfigError: There was none of this name.
+        StoreError: Its file is damaged.
     """
     path = folder / f"{name}.json"
     try:
-        return Experiment.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return Experiment.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StoreError(
+            "The design of an experiment cannot be read",
+            received=f"{path}: {error}",
+            way_out="Delete the file and serve the same design again, which writes it anew",
+        ) from error
+    except OSError as error:
         known = ", ".join(sorted(found.stem for found in folder.glob("*.json"))) or "none"
         raise ConfigError(
             "No such experiment was served", received=name, way_out=f"Known are: {known}"

@@ -9,6 +9,7 @@ import numpy as np
 from chronotope.artifact.open_bundle import Bundled, open_bundle
 from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int32, Int64
 from chronotope.contracts.queries import queries_at
+from chronotope.contracts.stored_arrays import save_arrays
 from chronotope.engine import open_engine
 from chronotope.metrics.summary import bootstrap_interval, gains, hits, slices, summarise
 from chronotope.metrics.when import LognormalMixture, WhenScores, judge_when
@@ -24,7 +25,7 @@ N_WHEN = 2_000
 STAYING = "last place"
 """Who says that the next event is where the last one was."""
 
-SPOTS = "spots.npy"
+SPOTS = "spots.npz"
 """File with what the map shows."""
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -51,9 +52,9 @@ def judge_holdout(
     users = log.user_idx[targets]
     masks = {f"slice.{name}": of for name, of in slices(outcomes[CHALLENGER]).items()}
     kept: dict[str, Any] = {"user": users, **values, **masks}
-    np.savez(run / "holdout.npz", **kept)
+    save_arrays(run / "holdout.npz", **kept)
     hit = hits(outcomes[CHALLENGER].rank, 10)
-    np.save(run / SPOTS, spots(log.item_idx[targets], hit, catalog))
+    save_arrays(run / SPOTS, spots=spots(log.item_idx[targets], hit, catalog))
     return {
         "models": {name: _finite(summarise(found)) for name, found in outcomes.items()},
         "intervals": {name: _interval(of, users) for name, of in values.items()},

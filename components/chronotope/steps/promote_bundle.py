@@ -1,5 +1,6 @@
 """Register a bundle, and make it champion if it beats everybody and proves it serves."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,20 +9,27 @@ import numpy as np
 
 from chronotope.artifact.bundle import Manifest, read_manifest, read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
+from chronotope.contracts.data_version import EVENTS
+from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import queries_at
+from chronotope.contracts.stored_arrays import load_arrays
 from chronotope.features.snapshot import load_features
+from chronotope.lake import Lake
 from chronotope.metrics.evaluate import evaluate
 from chronotope.metrics.summary import gains
 from chronotope.registry.bless import bless
 from chronotope.registry.gate import judge
 from chronotope.registry.lineage import log_dataset
-from chronotope.registry.models import download, register, registered
+from chronotope.registry.models import download, register, registered, run_of
 from chronotope.registry.promotion import current_champion, nominate, promote
 from chronotope.registry.store import MlflowStore, RunTracker, open_store
 from chronotope.steps.holdout import CHALLENGER, frozen_folds, judging_targets
+from chronotope.steps.reigning import events_version
 from chronotope.steps.run_folder import lineage, network_of
 from chronotope.steps.settings import TrainSettings
 from chronotope.steps.translated import Translated
+
+_LOG = logging.getLogger(__name__)
 
 
 def register_bundle(
@@ -59,6 +67,18 @@ def register_bundle(
     return {"name": made.name, "version": made.version, "run_id": tracker.run_id}
 
 
+def is_registered(settings: TrainSettings, registered: dict[str, Any]) -> bool:
+    """Whether the registry holds the version that a run registered, and no other's by its number.
+
+    Args:
+        settings: Where the registry lies.
+        registered: What ``register_bundle`` returned.
+    """
+    store = open_store(settings.workspace.mlruns)
+    run_id: str = registered["run_id"]
+    return run_of(store, registered["name"], registered["version"]) == run_id
+
+
 def _log_metrics(tracker: RunTracker, metrics: dict[str, dict[str, float]]) -> None:
     """The model's metrics by their names, each baseline's in a group of its own."""
     tracker.metrics(metrics[CHALLENGER])
@@ -82,7 +102,7 @@ def _log_data(
 def _example(features: Path, run: Path, manifest: Manifest) -> dict[str, np.ndarray[Any, Any]]:
     """Two of the probes as the named arrays that the registered model takes."""
     log, _ = load_features(features)
-    positions = np.load(run / "probes.npz")["positions"][:2]
+    positions = load_arrays(run / "probes.npz")["positions"][:2]
     queries = queries_at(log, positions, history_len=manifest.history_len, time_given=True)
     told = {name: queries.context[name] for name in manifest.context}
     return replace(queries, context=told).arrays()
@@ -116,6 +136,8 @@ def _merit(
     store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run: Path
 ) -> str:
     """Why a version won, for the history."""
+    if champion is not None and _champion_folder(store, name, champion) is None:
+        return "beats every baseline; the champion's files are damaged; the artefact is blessed"
     if _may_lose(store, name, champion, settings, run) is None:
         return "beats every baseline and the champion; the artefact is blessed"
     return "the champion's own network for another objective, no worse; the artefact is blessed"
@@ -129,10 +151,12 @@ def _gate_reasons(
     settings: TrainSettings,
     run: Path,
 ) -> tuple[str, ...]:
-    folder = None if champion is None else download(store, name, champion)
-    if folder is not None and has_seen_targets(read_manifest(folder), run):
-        return (f"champion {champion} was trained on a part of this holdout; wait for later data",)
-    kept = dict(np.load(run / "holdout.npz"))
+    folder = None if champion is None else _champion_folder(store, name, champion)
+    if folder is not None:
+        manifest = read_manifest(folder)
+        if has_seen_targets(manifest, run):
+            return (_no_contest(f"champion {champion}", manifest, settings),)
+    kept = load_arrays(run / "holdout.npz")
     users, challenger = kept.pop("user"), kept.pop("challenger")
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
     reigning = None if folder is None else _values(folder, features, settings, run)
@@ -148,11 +172,36 @@ def _gate_reasons(
     return decision.reasons
 
 
+def _champion_folder(store: MlflowStore, name: str, champion: str) -> Path | None:
+    """Folder of the champion's bundle; None if it is damaged, since nobody can compare with it.
+
+    It could not answer after a restart either, so it bars no successor.
+    """
+    try:
+        folder = download(store, name, champion)
+        read_manifest(folder)
+    except ArtifactError as error:
+        _LOG.warning("Champion %s is no rival: %s", champion, error)
+        return None
+    return folder
+
+
+def _no_contest(subject: str, manifest: Manifest, settings: TrainSettings) -> str:
+    """Why a champion that was trained beyond the begin of the holdout is no rival."""
+    trained_on, lake = events_version(manifest), Lake(settings.workspace.lake(manifest.dataset))
+    if trained_on is None or lake.holds(EVENTS, trained_on):
+        return f"{subject} was trained on a part of this holdout; wait for later data"
+    return (
+        f"{subject} was trained on version {trained_on} of the events, which this lake does not "
+        "hold, up to within this holdout: they cannot be compared; `chronotope promote` decides"
+    )
+
+
 def _may_lose(
     store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run: Path
 ) -> float | None:
     """What the objective lets go, if the champion is the same network; else None."""
-    if champion is None:
+    if champion is None or _champion_folder(store, name, champion) is None:
         return None
     tags = store.client.get_model_version(name, champion).tags
     same = tags.get("network", tags.get("training")) == network_of(run)
@@ -184,7 +233,7 @@ def _blessing_reasons(
     features: Path, settings: TrainSettings, run: Path, bundle: Path
 ) -> tuple[str, ...]:
     log, _ = load_features(features)
-    probes = np.load(run / "probes.npz")
+    probes = load_arrays(run / "probes.npz")
     history_len = read_manifest(bundle).history_len
     queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
     blessing = bless(

@@ -1,11 +1,12 @@
 """The champion that reigns: since when, and which training it comes from."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from chronotope.artifact.bundle import read_manifest
+from chronotope.artifact.bundle import Manifest, read_manifest
+from chronotope.contracts.data_version import DataVersion, TableVersion
+from chronotope.contracts.errors import DataError
 from chronotope.contracts.workspace import Workspace
 from chronotope.registry.models import download
 from chronotope.registry.promotion import current_champion, history
@@ -29,7 +30,7 @@ class Reigning:
     version: str
     run: Path
     features: Path
-    learned_version: int | None
+    learned_version: TableVersion | None
     trained_until_s: int
     promoted_at: datetime
 
@@ -47,13 +48,20 @@ def reigning(store: MlflowStore, workspace: Workspace, dataset: str) -> Reigning
         return None
     tags = dict(store.client.get_model_version(dataset, version).tags)
     manifest = read_manifest(download(store, dataset, version))
-    found = re.match(r"events@(\d+)", manifest.data_version)
     settled = [e for e in history(store, dataset) if e.state == "committed"]
     return Reigning(
         version=version,
         run=workspace.runs(dataset) / tags.get("training", "unknown"),
         features=workspace.features(dataset) / tags.get("features", "unknown"),
-        learned_version=int(found[1]) if found else None,
+        learned_version=events_version(manifest),
         trained_until_s=manifest.trained_until_s,
         promoted_at=settled[-1].opened_at,
     )
+
+
+def events_version(manifest: Manifest) -> TableVersion | None:
+    """Version of the events that a bundle names; None if it names no lake's."""
+    try:
+        return DataVersion.parse(manifest.data_version).events
+    except DataError:
+        return None

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from chronotope.contracts.durable import write_json, write_text
+from chronotope.contracts.stored_arrays import load_arrays
 from chronotope.report.data import (
     CandidateRow,
     CardText,
@@ -65,10 +65,9 @@ def report_training(
     write_report(data, folder / "report.html")
     write_plots(data, folder / "plots")
     card = folder / "card.md"
-    card.write_text(render_card(data), encoding="utf-8")
-    measured = json.dumps(found["judged"], indent=2)
-    (folder / "metrics.json").write_text(measured, encoding="utf-8")
-    (run / INGESTED).write_text(json.dumps(ingested), encoding="utf-8")
+    write_text(card, render_card(data))
+    write_text(folder / "metrics.json", json.dumps(found["judged"], indent=2))
+    write_json(run / INGESTED, ingested)
     return {"report": str(report), "card": str(card)}
 
 
@@ -166,7 +165,7 @@ def _when(judged: dict[str, Any]) -> WhenCalibration:
 def _map_points(run: Path) -> tuple[MapPoint, ...]:
     return tuple(
         MapPoint(lat=lat, lon=lon, weight=weight, hit_share=share)
-        for lat, lon, weight, share in np.load(run / SPOTS).tolist()
+        for lat, lon, weight, share in load_arrays(run / SPOTS)["spots"].tolist()
     )
 
 

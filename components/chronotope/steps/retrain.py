@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from chronotope.contracts.errors import ArtifactError, NotEnoughData
+from chronotope.contracts.errors import ArtifactError, NotEnoughData, SourceError
 from chronotope.contracts.eventlog import Catalog, EventLog
 from chronotope.contracts.ids import IdMap
 from chronotope.features.snapshot import load_features
@@ -116,7 +116,10 @@ def why_not_warm(now: Catalog, earlier: Path, trained: Path) -> str:
     """
     if not trained.is_file() or not earlier.is_dir():
         return "its trained network or its data are not kept here any more"
-    _, then = load_features(earlier)
+    try:
+        _, then = load_features(earlier)
+    except SourceError as error:
+        return f"the data that it was trained on are damaged: {error.what}"
     many = [_many(getattr(now, name), getattr(then, name), name) for name in _LEARNED]
     return ", ".join(filter(None, many)) or _unreadable(trained, then)
 

@@ -5,11 +5,14 @@ import json
 from pathlib import Path
 from typing import Final
 
+from chronotope.contracts.durable import read_json, write_json, write_text
 from chronotope.steps.holdout import frozen_folds
 from chronotope.steps.settings import TrainSettings
 
 _SETTINGS: Final = "settings.json"
 _NETWORK: Final = "network.txt"
+
+_WAY_OUT: Final = "Train again with the settings that are wanted, or choose another version"
 
 _WHERE: Final = {"root", "engine"}
 """Settings that say where the work is done, and not what comes out."""
@@ -49,10 +52,7 @@ def lineage(features: Path, settings: TrainSettings, run: Path) -> dict[str, str
 
 def keep_settings(run: Path, settings: TrainSettings) -> None:
     """Keep what a training was told beside what it did, for its successors."""
-    run.mkdir(parents=True, exist_ok=True)
-    draft = run / "settings.draft"
-    draft.write_text(_told(settings), encoding="utf-8")
-    draft.replace(run / _SETTINGS)
+    write_json(run / _SETTINGS, json.loads(_told(settings)))
 
 
 def kept_settings(run: Path, root: Path) -> TrainSettings:
@@ -61,16 +61,20 @@ def kept_settings(run: Path, root: Path) -> TrainSettings:
     Args:
         run: Folder of the training.
         root: Project root.
+
+    Raises:
+        StoreError: The file is damaged.
     """
     path = run / _SETTINGS
-    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told = {}
+    if path.exists():
+        told = read_json(path, what="The settings of a training", way_out=_WAY_OUT)
     return TrainSettings.model_validate({**told, "root": root})
 
 
 def keep_network(run: Path, trained_in: str) -> None:
     """Note that a run's network was trained in another run."""
-    run.mkdir(parents=True, exist_ok=True)
-    (run / _NETWORK).write_text(trained_in, encoding="utf-8")
+    write_text(run / _NETWORK, trained_in)
 
 
 def network_of(run: Path) -> str:

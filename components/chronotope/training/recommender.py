@@ -18,6 +18,7 @@ from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet, Outputs
 from chronotope.models.priors import Priors, count_priors
+from chronotope.models.stored import load_tensors, save_tensors
 from chronotope.training.config import TrainingConfig
 from chronotope.training.module import NextEventModule
 from chronotope.training.prequential import Round, RoundBatches, make_rounds, new_targets
@@ -158,18 +159,14 @@ class ChronotopeRecommender:
 
     def save(self, path: Path) -> None:
         """Write configs, parameters and priors, whole or not at all."""
-        draft = path.with_suffix(".draft")
-        torch.save(
-            {
-                "model": self.model.model_dump_json(),
-                "training": self.training.model_dump_json(),
-                "net": self.net.state_dict(),
-                "priors": self.priors._asdict(),
-                "seen_until_s": self._seen_until_s,
-            },
-            draft,
-        )
-        draft.replace(path)
+        content = {
+            "model": self.model.model_dump_json(),
+            "training": self.training.model_dump_json(),
+            "net": dict(self.net.state_dict()),
+            "priors": self.priors._asdict(),
+            "seen_until_s": self._seen_until_s,
+        }
+        save_tensors(path, content)
 
     @classmethod
     def load(cls, path: Path, catalog: Catalog) -> Self:
@@ -179,7 +176,7 @@ class ChronotopeRecommender:
             ArtifactError: The file is missing, damaged or of another catalogue.
         """
         try:
-            kept = torch.load(path, weights_only=True)
+            kept = load_tensors(path)
             model = cls(
                 ModelConfig.model_validate_json(kept["model"]),
                 TrainingConfig.model_validate_json(kept["training"]),
