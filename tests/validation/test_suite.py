@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from chronotope.contracts.clock import MAX_CLOCK_SKEW
 from chronotope.contracts.errors import ConfigError, DataError, StoreError, ValidationFailed
 from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.verdict import Severity
@@ -56,6 +57,14 @@ def test_a_bad_row_fails_with_its_reason(change: dict[str, object], reason: str)
     verdict = check_events(SUITES / "events.json", now=NOW)(rows({}, change, {}))
     assert verdict.failing.column("row").to_pylist() == [1]
     assert any(reason in text for text in verdict.failing.column("reasons")[0].as_py())
+
+
+def test_clocks_may_run_ahead_by_the_one_bound_on_the_future() -> None:
+    check = check_events(SUITES / "events.json", now=NOW)
+    second = timedelta(seconds=1)
+    times = (NOW, NOW + MAX_CLOCK_SKEW, NOW + MAX_CLOCK_SKEW + second, NOW + timedelta(hours=1))
+    verdict = check(rows(*({"occurred_at": time} for time in times)))
+    assert verdict.failing.column("row").to_pylist() == [2, 3]
 
 
 def test_doubles_and_unknown_items_and_old_deliveries_are_only_shown() -> None:

@@ -1,16 +1,18 @@
 """Find and read a dataset's YAML."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import yaml
 from pydantic import ValidationError
 
 from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.strict_yaml import read_yaml
 
 CONF_DIR: Final = Path("conf/datasets")
+_SHOWN_PROBLEMS: Final = 50
 
 
 def load_spec(
@@ -28,10 +30,7 @@ def load_spec(
             or missing.
     """
     path = _find(path_or_name, conf_dir)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read {path}", received=error) from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping", received=type(content).__name__)
     if data_dir is not None:
@@ -49,8 +48,9 @@ def dataset_names(conf_dir: Path = CONF_DIR) -> tuple[str, ...]:
 
 def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
     for path in (Path(path_or_name), conf_dir / f"{path_or_name}.yaml"):
-        if path.is_file():
-            return allowed(path)
+        with suppress(OSError):  # such as a name that is too long to be one
+            if path.is_file():
+                return allowed(path)
     known = ", ".join(dataset_names(conf_dir)) or "none"
     raise ConfigError(
         "No such dataset",
@@ -60,7 +60,10 @@ def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
 
 
 def _all_problems(error: ValidationError) -> str:
-    return "; ".join(
+    problems = [
         f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
         for found in error.errors(include_url=False)
-    )
+    ]
+    more = len(problems) - _SHOWN_PROBLEMS
+    shown = problems[:_SHOWN_PROBLEMS] + ([f"and {more:,} more"] if more > 0 else [])
+    return "; ".join(shown)

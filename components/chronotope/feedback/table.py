@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +18,11 @@ from pydantic import TypeAdapter
 
 from chronotope.datasets.readers import read_feed
 from chronotope.datasets.spec import FeedSpec
+from chronotope.feedback.lines import read_lines
 from chronotope.feedback.watermark import (
     TableMark,
     Watermark,
     digest_of,
-    read_lines,
     read_watermark,
     write_safely,
 )
@@ -62,12 +63,16 @@ def table_deliveries(
 
 
 def _belongs(kept: Path, mark: TableMark) -> bool:
-    """Whether a delivery was kept and not taken in; one from another watermark is dropped."""
+    """Whether a delivery was kept and not taken in; one from another watermark is dropped.
+
+    So is a damaged one: the table is read again from the watermark on.
+    """
     if not kept.exists():
         return False
-    (before, _), _ = _kept(kept)
-    if before == mark:
-        return True
+    with suppress(ValueError):
+        (before, _), _ = _kept(kept)
+        if before == mark:
+            return True
     kept.unlink()
     return False
 
