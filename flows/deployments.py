@@ -162,7 +162,7 @@ def main(words: list[str] | None = None) -> None:
     """
     from chronotope.cli.train import read_settings
     from chronotope.datasets.loading import CONF_DIR, load_spec
-    from chronotope.datasets.readers import source_folders
+    from chronotope.datasets.locations import source_folders
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help="Name in conf/datasets, or a YAML file")

@@ -19,7 +19,8 @@ from urllib.request import Request
 import pytest
 
 from chronotope.contracts.errors import SourceError
-from chronotope.datasets.download import _Redirects, downloaded, is_address
+from chronotope.datasets.download import _Redirects, downloaded
+from chronotope.datasets.locations import is_address
 from chronotope.datasets.readers import read_events
 from chronotope.datasets.spec import SourceLimits
 from tests.datasets.test_readers import make_spec
@@ -170,8 +171,8 @@ def test_a_redirect_within_reach_is_followed(address: str) -> None:
     ],
 )
 def test_a_stranger_sends_us_to_no_private_address(old: str, new: str, said: str) -> None:
+    request = Request(old)  # noqa: S310
     with pytest.raises(URLError, match=said):
-        request = Request(old)  # noqa: S310
         _Redirects().redirect_request(request, None, 302, "", {}, new)  # type: ignore[arg-type]
 
 

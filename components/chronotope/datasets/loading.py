@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.locations import source_folders
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.strict_yaml import read_yaml
 
@@ -26,8 +27,9 @@ def load_spec(
         data_dir: Where the data files are, instead of what the YAML says.
 
     Raises:
-        ConfigError: No such file, or not where it may lie; not YAML, or keys that are wrong
-            or missing.
+        ConfigError: No such file; it, or the data that it names, lie where flows may not read;
+            not YAML, or keys that are wrong or missing.
+        SourceError: An http address stands in a variable.
     """
     path = _find(path_or_name, conf_dir)
     content = read_yaml(path)
@@ -36,9 +38,12 @@ def load_spec(
     if data_dir is not None:
         content["data_dir"] = str(data_dir)
     try:
-        return DatasetSpec.model_validate(content)
+        spec = DatasetSpec.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path} is wrong: {_all_problems(error)}") from error
+    for folder in source_folders(spec):
+        allowed(folder)
+    return spec
 
 
 def dataset_names(conf_dir: Path = CONF_DIR) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Read a dataset's tables under contract names."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +11,8 @@ from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import INSTANT, ITEMS, SURROUNDINGS, USERS
 from chronotope.datasets.budget import MAX_BATCH_BYTES
 from chronotope.datasets.city import city_items
-from chronotope.datasets.databases import expanded, rows_from, sqlite_file, stream_query
-from chronotope.datasets.download import is_address
-from chronotope.datasets.files import local_path, stream_file
+from chronotope.datasets.databases import rows_from, stream_query
+from chronotope.datasets.files import stream_file
 from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.simulation import simulate_events
 from chronotope.datasets.spec import DatasetSpec, FeedSpec, Format, TableSpec
@@ -118,27 +116,6 @@ def read_feed(
         return [], pa.table({})
     raw = pa.Table.from_batches([found])
     return raw[feed.after].to_pylist(), _mapped(feed, raw)
-
-
-def source_folders(spec: DatasetSpec) -> set[Path]:
-    """Folders of the files that a dataset is read from; none for packages, addresses, servers.
-
-    Args:
-        spec: The dataset.
-    """
-    tables = [spec.events, spec.items, spec.users, spec.surroundings, spec.feedback]
-    paths = [_local_source(table, spec) for table in tables if table is not None]
-    return {
-        (path if path.is_dir() else path.parent).resolve() for path in paths if path is not None
-    }
-
-
-def _local_source(table: TableSpec, spec: DatasetSpec) -> Path | None:
-    if table.format is Format.SQL:
-        return sqlite_file(expanded(table.url)) if table.url else None
-    if table.package is not None or is_address(table.path or ""):
-        return None
-    return local_path(table, spec.data_dir)
 
 
 def _raw_events(spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
