@@ -70,7 +70,7 @@ def read_settings(config: Path | None, root: Path) -> TrainSettings:
     try:
         told = {} if config is None else read_yaml(config) or {}
         return TrainSettings.model_validate({**told, "root": root})
-    except (ValidationError, TypeError) as error:
+    except (ConfigError, ValidationError, TypeError) as error:
         raise ConfigError(
             "The training settings cannot be used",
             received=f"{config}: {error}",

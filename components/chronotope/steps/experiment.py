@@ -127,6 +127,10 @@ def read_experiment(path: Path) -> Experiment:
             for found in error.errors(include_url=False)
         )
         raise ConfigError(f"The experiment is wrong: {told}", received=path) from error
+    except ConfigError as error:
+        raise ConfigError(
+            "The experiment cannot be read", received=f"{path}: {error.received}"
+        ) from error
 
 
 def remember(folder: Path, experiment: Experiment) -> None:
