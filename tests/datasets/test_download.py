@@ -243,3 +243,12 @@ def wait_for(holds: Any) -> None:
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_ours(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file" / "below"))
+    with pytest.raises(SourceError, match="Cannot fetch"), downloaded(address, SourceLimits()):
+        pass

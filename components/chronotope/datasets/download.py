@@ -7,7 +7,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import (
     HTTPConnection,
     HTTPException,
@@ -58,8 +58,9 @@ def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
         SourceError: It cannot be fetched whole within the limits, or redirects to where the
             address itself does not lead.
     """
-    with draft_folder(Path(tempfile.gettempdir()), _FOLDER) as folder:
+    with ExitStack() as stack:
         try:
+            folder = stack.enter_context(draft_folder(Path(tempfile.gettempdir()), _FOLDER))
             suffixes = _SUFFIXES.search(urlsplit(address).path)  # tell whether it is compressed
             copy = folder / f"log{suffixes.group() if suffixes else ''}"
             _fetch(address, copy, limits)
