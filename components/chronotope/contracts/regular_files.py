@@ -40,9 +40,9 @@ def require_regular(path: Path) -> int:
     Raises:
         OSError: It is missing, or no regular file; ``strerror`` says which kind it is of.
     """
-    found = path.stat()
-    _require_regular_mode(found.st_mode, path)
-    return found.st_size
+    status = path.stat()
+    _require_regular_mode(status.st_mode, path)
+    return status.st_size
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:

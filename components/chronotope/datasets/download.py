@@ -94,8 +94,8 @@ def _late(limits: SourceLimits) -> str:
 
 
 def _save(response: HTTPResponse, part: Path, max_bytes: int) -> None:
-    told = response.headers.get("Content-Length")
-    length = int(told) if told is not None else None
+    header = response.headers.get("Content-Length")
+    length = int(header) if header is not None else None
     n_bytes = length or 0
     if n_bytes <= max_bytes:
         n_bytes = 0
@@ -221,5 +221,6 @@ def _is_private(host: str) -> bool:
     Raises:
         OSError: There is no such host.
     """
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return any(not ipaddress.ip_address(str(to[0]).split("%")[0]).is_global for *_, to in found)
+    hosts = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = [str(host_address[0]).split("%")[0] for *_, host_address in hosts]
+    return any(not ipaddress.ip_address(address).is_global for address in addresses)

@@ -30,11 +30,10 @@ def main() -> None:
 
 def _sizes(file: str, columns: frozenset[str]) -> dict[str, int]:
     metadata = pq.read_metadata(file)
-    positions = [
-        at for at in range(metadata.num_columns) if metadata.schema.column(at).path in columns
-    ]
-    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
-    chunks = [group.column(at).total_uncompressed_size for group in groups for at in positions]
+    schema = metadata.schema
+    needed = [idx for idx in range(metadata.num_columns) if schema.column(idx).path in columns]
+    groups = [metadata.row_group(idx) for idx in range(metadata.num_row_groups)]
+    chunks = [group.column(idx).total_uncompressed_size for group in groups for idx in needed]
     rows = [group.num_rows for group in groups]
     return {
         "n_rows": metadata.num_rows,

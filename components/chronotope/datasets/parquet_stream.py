@@ -27,6 +27,15 @@ MAX_FOOTER_BYTES: Final = 32 << 20
 
 _PROBE_TIMEOUT_S: Final = 120.0
 
+_TEXT_KINDS: Final = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+)
+
 _END: Final = struct.Struct("<I4s")
 """The last bytes of a file: length of the footer, and what marks it as Parquet."""
 
@@ -156,11 +165,7 @@ def _texts(schema: pa.Schema, needed: Sequence[str]) -> list[str]:
 
 def _is_text(kind: pa.DataType) -> bool:
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    of = pa.types
-    return bool(
-        of.is_string(value) or of.is_large_string(value) or of.is_string_view(value)
-        or of.is_binary(value) or of.is_large_binary(value) or of.is_binary_view(value)
-    )  # fmt: skip
+    return any(is_kind(value) for is_kind in _TEXT_KINDS)
 
 
 def _decoded(batch: pa.RecordBatch, budget: ByteBudget) -> Iterator[pa.RecordBatch]:

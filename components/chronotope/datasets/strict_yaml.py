@@ -69,7 +69,7 @@ class _Bounds:
         if key not in self._sizes:
             self._open.add(key)
             _require_unique_keys(node)
-            self._sizes[key] = 1 + sum(self.size(each, depth + 1) for each in _children(node))
+            self._sizes[key] = 1 + sum(self.size(child, depth + 1) for child in _children(node))
             self._open.remove(key)
         if self._sizes[key] > MAX_NODES:
             raise ValueError(f"its aliases expand to more than {MAX_NODES:,} values{_where(node)}")

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -77,13 +78,13 @@ class Inbox:
 
     def _pieces(self, name: str, mark: Watermark) -> Iterator[tuple[InboxRange, bytes]]:
         """Whole lines of a file that were not taken in; why the rest is not goes to set_aside."""
-        try:
-            file = _open(self.folder / name)
-        except OSError as error:
-            self._set_aside(name, error)
-            return
-        with file:
-            reader = _Reader(file, name, mark)
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(_open(self.folder / name))
+                reader = _Reader(file, name, mark)
+            except OSError as error:
+                self._set_aside(name, error)
+                return
             while (piece := self._piece(reader)) is not None:
                 yield piece
 
