@@ -1,5 +1,6 @@
 """Every expectation has a row that fails it, and a good row fails none."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -141,3 +142,19 @@ def test_docs_that_cannot_be_written_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "docs").write_text("in the way")
     with pytest.raises(StoreError, match="switch data docs off"):
         build_docs(SUITES / "events.json", rows({}), tmp_path / "docs" / "city", now=NOW)
+
+
+def test_a_suite_that_must_not_be_read_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="it is a named pipe, no regular file"):
+        check_table(path)
+    path.unlink()
+    for text, reason in (
+        ('{"name": "a", "name": "b", "expectations": []}', "key 'name' stands in it twice"),
+        ("[" * 5_000, "levels deep"),
+        ("[]", "list indices"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=reason):
+            check_table(path)
