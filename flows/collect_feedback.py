@@ -132,6 +132,8 @@ def take_new(dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings) 
     workspace = Workspace(ingestion.root)
     url = _address(spec)
     found = take_in(Intake(spec, workspace, ingestion.suites, feedback, url))
+    for name, reason in found.set_aside.items():
+        get_run_logger().warning("Set aside in the inbox: %s: %s", name, reason)
     lake = Lake(workspace.lake(spec.name))
     version = lake.version("events") if lake.exists("events") else None
     counts = {**asdict(found), "reasons": dict(found.reasons)}
@@ -208,7 +210,8 @@ def publish_feedback(
     rows = [{"what": name.removeprefix("n_"), "rows": taken[name]} for name in names]
     rows += [{"what": f"quarantined: {why}", "rows": n} for why, n in taken["reasons"].items()]
     create_table_artifact(rows, key=key, description="Interactions since the last run")
-    words = decision_of(decision) + (f"\n\n{verdict_of(promoted)}" if promoted else "")
+    words = decision_of(decision) + set_aside_of(taken)
+    words += f"\n\n{verdict_of(promoted)}" if promoted else ""
     create_markdown_artifact(words, key=f"{key}-decision", description="Retrain or not, and why")
     get_run_logger().info("%d read, %d new. %s", taken["n_read"], taken["n_new"], words)
 
@@ -222,6 +225,18 @@ def decision_of(decision: dict[str, Any]) -> str:
     mode = f" ({decision['mode']})" if decision["mode"] else ""
     reasons = "\n".join(f"- {reason}" for reason in decision["reasons"])
     return f"**Decision: {decision['action']}{mode}.**\n\n{reasons}"
+
+
+def set_aside_of(taken: dict[str, Any]) -> str:
+    """Files of the inbox that were not taken in, and why, as Markdown; "" without any.
+
+    Args:
+        taken: What ``take_new`` returned.
+    """
+    lines = [
+        f"- `{name.replace('`', ' ')}`: {reason}" for name, reason in taken["set_aside"].items()
+    ]
+    return "\n\n**Set aside in the inbox.**\n\n" + "\n".join(lines) if lines else ""
 
 
 def _address(spec: DatasetSpec) -> str | None:

@@ -162,6 +162,7 @@ def main(words: list[str] | None = None) -> None:
     """
     from chronotope.cli.train import read_settings
     from chronotope.datasets.loading import CONF_DIR, load_spec
+    from chronotope.datasets.locations import source_folders
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help="Name in conf/datasets, or a YAML file")
@@ -170,7 +171,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--work-pool", help="Register for this pool of workers, and end")
     parser.add_argument("--paused", action="store_true", help="Leave the schedules switched off")
     told = parser.parse_args(words)
-    root, name = told.root.resolve(), load_spec(told.dataset, conf_dir=CONF_DIR).name
+    spec = load_spec(told.dataset, conf_dir=CONF_DIR)
+    root, name = told.root.resolve(), spec.name
     ingestion = IngestSettings(root=root)
     training = read_settings(told.config, root)
     served = deployments(
@@ -179,13 +181,17 @@ def main(words: list[str] | None = None) -> None:
     if told.work_pool:
         register(served, told.work_pool)
         return
-    os.environ.setdefault(ALLOWED_ROOTS, os.pathsep.join(map(str, own_folders(told))))
+    if ALLOWED_ROOTS not in os.environ:
+        folders = own_folders(told) | source_folders(spec)
+        os.environ[ALLOWED_ROOTS] = os.pathsep.join(map(str, folders))
     with watching(name, root):
         serve(*served, print_starting_message=False)
 
 
 def own_folders(told: argparse.Namespace) -> set[Path]:
-    """Where what is named on the command line lies; forms reach no further.
+    """Where what is named on the command line lies.
+
+    Forms reach no further than there and the folders that the dataset itself is read from.
 
     Args:
         told: ``dataset`` and ``root``, as ``main`` reads them.

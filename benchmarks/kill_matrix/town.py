@@ -71,7 +71,7 @@ class Town:
         later = inbox(self.workspace, NAME)
         later.mkdir(parents=True)
         lines = [json.dumps(told) for told in posts(traffic.round(1))]
-        (later / "later.jsonl").write_text("\n".join([*lines, '{"half": ']), encoding="utf-8")
+        (later / "later.jsonl").write_text("\n".join([*lines, '{"half": ', ""]), encoding="utf-8")
 
     def run(self, flow: str) -> None:
         """Run ``train_model`` or ``collect_feedback`` to its end."""

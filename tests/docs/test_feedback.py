@@ -3,13 +3,17 @@
 import json
 import re
 import shlex
+from datetime import timedelta
 from pathlib import Path
 
 import yaml
 from typer.main import get_command
 
 from chronotope.cli.main import app
+from chronotope.contracts.clock import MAX_CLOCK_SKEW
+from chronotope.contracts.strict_json import MAX_DEPTH
 from chronotope.feedback.config import FeedbackConfig
+from chronotope.feedback.inbox import MAX_DELIVERY_BYTES
 from chronotope.feedback.rows import NO_OBJECT, as_batch
 from chronotope.feedback.shift import WHOLE_DAYS_S
 from tests.feedback.test_rows import spec
@@ -52,6 +56,9 @@ def test_the_numbers_are_those_of_the_defaults() -> None:
         f"an index above {default.drift_psi:.2f}".replace("0.", "."),
         f"from {default.compared_rows} new events on",
         NO_OBJECT,
+        f"more than {MAX_DELIVERY_BYTES >> 20} MiB",
+        f"it is nested more than {MAX_DEPTH} levels deep",
     ):
         assert words in DOC, words
     assert WHOLE_DAYS_S == 2 * 24 * 3600
+    assert timedelta(minutes=5) == MAX_CLOCK_SKEW  # "five minutes"

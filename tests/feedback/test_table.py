@@ -219,3 +219,15 @@ def test_a_refusal_does_not_tell_the_password(
     told = f"{caught.value}{caught.value.__cause__}{cafe_of(tmp_path).intake}"
     assert "not-the-password" not in told
     assert caught.value.__suppress_context__
+
+
+def test_a_damaged_copy_of_a_delivery_is_dropped_and_read_again(shop: Shop, tmp_path: Path) -> None:
+    cafe = cafe_of(tmp_path / "cafe")
+    shop.sell(1, 2, 3)
+    kept = cafe.intake.mark_path.with_name("table.jsonl")
+    kept.parent.mkdir(parents=True)
+    for damaged in ("", "{half", "[1, 2]\n{}", "[" * 5_000):
+        kept.write_text(damaged)
+        shop.sell(10 + len(damaged))
+        assert cafe.take().n_new >= 1
+    assert cafe.sizes() == (7, 0)

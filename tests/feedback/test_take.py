@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from chronotope.contracts.clock import MAX_CLOCK_SKEW
 from chronotope.contracts.workspace import Workspace
 from chronotope.feedback import take
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.take import Intake, Taken, take_in
 from chronotope.feedback.watermark import Watermark, read_watermark
+from chronotope.ingestion import replay_quarantine
 from chronotope.lake import Lake
 from chronotope.lake.interactions import Interaction, InteractionLog
 from flows.watch_interactions import n_waiting
@@ -50,7 +52,8 @@ class Cafe:
 
     def drop(self, name: str, lines: Sequence[str]) -> None:
         self.intake.inbox.mkdir(parents=True, exist_ok=True)
-        (self.intake.inbox / name).write_text("\n".join(lines), encoding="utf-8")
+        text = "".join(f"{line}\n" for line in lines)
+        (self.intake.inbox / name).write_text(text, encoding="utf-8")
 
     def take(self) -> Taken:
         found = take_in(self.intake)
@@ -180,3 +183,25 @@ def dying(work: Any, when: str) -> Any:
         raise KeyboardInterrupt
 
     return die
+
+
+def test_events_of_the_future_are_refused_from_log_and_inbox_alike(cafe: Cafe) -> None:
+    now = datetime.now(UTC)
+    ahead = {"a": MAX_CLOCK_SKEW / 2, "b": 2 * MAX_CLOCK_SKEW, "c": timedelta(hours=12)}
+    events = [event(user, 0, occurred_at=(now + by).isoformat()) for user, by in ahead.items()]
+    cafe.log(events)
+    cafe.drop("a.jsonl", [json.dumps({**one, "item_id": "other"}) for one in events])
+    found = cafe.take()
+    assert (found.n_new, found.n_quarantined) == (2, 4)
+    assert list(found.reasons) == ["time is neither before 1990 nor in the future"]
+
+
+def test_control_characters_and_half_characters_reach_the_quarantine_and_come_back(
+    cafe: Cafe,
+) -> None:
+    odd = ["\x1b[31mred\x07", "a\x00b", "\ud800", "\u202edetsrever", "x" * 100_000]
+    cafe.drop("a.jsonl", [json.dumps(event(name, 1, value="\x1b[2Jmuch")) for name in odd])
+    found = cafe.take()
+    assert (found.n_new, found.n_quarantined) == (0, len(odd))
+    users = replay_quarantine(cafe.lake).column("user_id").to_pylist()
+    assert users == [name.encode("utf-8", "replace").decode() for name in odd]

@@ -13,7 +13,7 @@ from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.loading import load_spec
 from chronotope.steps.settings import TrainSettings
 from flows.deployments import deployments
-from flows.ingest_events import IngestSettings, write_events
+from flows.ingest_events import IngestSettings, write_events, write_tables
 
 
 @pytest.fixture
@@ -63,3 +63,25 @@ def test_a_dataset_is_read_from_no_other_folder(root: Path, corner_shop: Path) -
     with pytest.raises(ConfigError, match="outside the folders"):
         write_events.fn(str(stray), IngestSettings(root=root))
     assert not (root / "data").exists()
+
+
+def test_a_yaml_that_a_form_names_reaches_no_further_than_the_form(
+    root: Path, corner_shop: Path
+) -> None:
+    (outside := root.parent / "beyond").mkdir(exist_ok=True)
+    for name in ("log.csv", "items.csv"):
+        (outside / name).write_bytes((root / name).read_bytes())
+    text = corner_shop.read_text()
+    settings = IngestSettings(root=root)
+    for told in (
+        text.replace(f"data_dir: {root}", f"data_dir: {outside}"),
+        text.replace("path: items.csv", f"path: ../{outside.name}/items.csv"),
+    ):
+        assert told != text
+        corner_shop.write_text(told)
+        with pytest.raises(ConfigError, match="outside the folders"):
+            write_tables.fn(str(corner_shop), settings)
+    corner_shop.write_text(text.replace("path: log.csv", f"path: {outside}/log.csv"))
+    with pytest.raises(ConfigError, match="outside the folders"):
+        write_events.fn(str(corner_shop), settings)
+    assert not (root / "data" / "lake").exists()

@@ -130,7 +130,9 @@ def settled(root: Path, known: pa.Table) -> Town:
 def deliver(town: Town, lines: Sequence[Any]) -> None:
     folder = inbox(town.workspace, "town")
     folder.mkdir(parents=True)
-    (folder / "news.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    (folder / "news.jsonl").write_text(
+        "".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8"
+    )
 
 
 def taken_in(town: Town) -> Taken:

@@ -1,11 +1,13 @@
 """Every expectation has a row that fails it, and a good row fails none."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from chronotope.contracts.clock import MAX_CLOCK_SKEW
 from chronotope.contracts.errors import ConfigError, DataError, StoreError, ValidationFailed
 from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.verdict import Severity
@@ -56,6 +58,14 @@ def test_a_bad_row_fails_with_its_reason(change: dict[str, object], reason: str)
     verdict = check_events(SUITES / "events.json", now=NOW)(rows({}, change, {}))
     assert verdict.failing.column("row").to_pylist() == [1]
     assert any(reason in text for text in verdict.failing.column("reasons")[0].as_py())
+
+
+def test_clocks_may_run_ahead_by_the_one_bound_on_the_future() -> None:
+    check = check_events(SUITES / "events.json", now=NOW)
+    second = timedelta(seconds=1)
+    times = (NOW, NOW + MAX_CLOCK_SKEW, NOW + MAX_CLOCK_SKEW + second, NOW + timedelta(hours=1))
+    verdict = check(rows(*({"occurred_at": time} for time in times)))
+    assert verdict.failing.column("row").to_pylist() == [2, 3]
 
 
 def test_doubles_and_unknown_items_and_old_deliveries_are_only_shown() -> None:
@@ -132,3 +142,19 @@ def test_docs_that_cannot_be_written_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "docs").write_text("in the way")
     with pytest.raises(StoreError, match="switch data docs off"):
         build_docs(SUITES / "events.json", rows({}), tmp_path / "docs" / "city", now=NOW)
+
+
+def test_a_suite_that_must_not_be_read_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="it is a named pipe, no regular file"):
+        check_table(path)
+    path.unlink()
+    for text, reason in (
+        ('{"name": "a", "name": "b", "expectations": []}', "key 'name' stands in it twice"),
+        ("[" * 5_000, "levels deep"),
+        ("[]", "list indices"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=reason):
+            check_table(path)

@@ -52,21 +52,29 @@ def feedback(
 
 
 def _waiting(dataset: str, root: Path) -> dict[str, Any]:
-    """Events behind the watermark, and files that were not taken in."""
+    """Events behind the watermark, files that were not taken in, and those that cannot be."""
     from chronotope.contracts.workspace import Workspace
+    from chronotope.feedback.inbox import Inbox
     from chronotope.feedback.take import inbox, mark_path
-    from chronotope.feedback.watermark import new_files, read_watermark
+    from chronotope.feedback.watermark import read_watermark
     from flows.watch_interactions import n_waiting
 
     workspace = Workspace(root)
     mark = read_watermark(mark_path(workspace, dataset))
-    files = new_files(inbox(workspace, dataset), mark)
-    return {"events": n_waiting(dataset, root), "files": list(files)}
+    files = Inbox(inbox(workspace, dataset))
+    waiting = files.waiting(mark)
+    return {"events": n_waiting(dataset, root), "files": waiting, "set_aside": files.set_aside}
 
 
 def _sentence(waiting: dict[str, Any]) -> str:
     files = ", ".join(waiting["files"]) or "none"
-    return f"Waiting: {waiting['events']:,} events; files of the inbox: {files}."
+    words = f"Waiting: {waiting['events']:,} events; files of the inbox: {files}."
+    return "\n".join([words, *_set_aside(waiting["set_aside"])])
+
+
+def _set_aside(reasons: dict[str, str]) -> list[str]:
+    """A line for each file of the inbox that is not taken in."""
+    return [f"Set aside: {name}: {reason}." for name, reason in reasons.items()]
 
 
 def _show(console: Console, name: str, result: dict[str, Any]) -> None:
@@ -79,7 +87,8 @@ def _show(console: Console, name: str, result: dict[str, Any]) -> None:
         table.add_row(f"quarantined: {why}", f"{n:,}")
     console.print(table)
     mode = f" ({decision['mode']})" if decision["mode"] else ""
-    lines = [f"Decision: {decision['action']}{mode}", *(f"- {why}" for why in decision["reasons"])]
+    lines = _set_aside(taken["set_aside"])
+    lines += [f"Decision: {decision['action']}{mode}", *(f"- {why}" for why in decision["reasons"])]
     promoted = result["promoted"]
     if promoted:
         fate = "is the champion." if promoted["promoted"] else "stays challenger:"

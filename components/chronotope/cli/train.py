@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +14,7 @@ from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.stores import masked, mlflow_url
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
+from chronotope.datasets.strict_yaml import read_yaml
 from chronotope.steps.settings import TrainSettings
 
 SHOWN = {
@@ -65,12 +65,12 @@ def read_settings(config: Path | None, root: Path) -> TrainSettings:
     """Settings from a YAML file, or the defaults.
 
     Raises:
-        ConfigError: The file is missing or a value is out of bounds.
+        ConfigError: The file cannot be read or a value is out of bounds.
     """
     try:
-        told = {} if config is None else yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+        told = {} if config is None else read_yaml(config) or {}
         return TrainSettings.model_validate({**told, "root": root})
-    except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
+    except (ConfigError, ValidationError, TypeError) as error:
         raise ConfigError(
             "The training settings cannot be used",
             received=f"{config}: {error}",

@@ -1,16 +1,19 @@
 """Find and read a dataset's YAML."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import yaml
 from pydantic import ValidationError
 
 from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.locations import source_folders
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.strict_yaml import read_yaml
 
 CONF_DIR: Final = Path("conf/datasets")
+_SHOWN_PROBLEMS: Final = 50
 
 
 def load_spec(
@@ -24,22 +27,23 @@ def load_spec(
         data_dir: Where the data files are, instead of what the YAML says.
 
     Raises:
-        ConfigError: No such file, or not where it may lie; not YAML, or keys that are wrong
-            or missing.
+        ConfigError: No such file; it, or the data that it names, lie where flows may not read;
+            not YAML, or keys that are wrong or missing.
+        SourceError: An http address stands in a variable.
     """
     path = _find(path_or_name, conf_dir)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read {path}", received=error) from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping", received=type(content).__name__)
     if data_dir is not None:
         content["data_dir"] = str(data_dir)
     try:
-        return DatasetSpec.model_validate(content)
+        spec = DatasetSpec.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path} is wrong: {_all_problems(error)}") from error
+    for folder in source_folders(spec):
+        allowed(folder)
+    return spec
 
 
 def dataset_names(conf_dir: Path = CONF_DIR) -> tuple[str, ...]:
@@ -49,8 +53,9 @@ def dataset_names(conf_dir: Path = CONF_DIR) -> tuple[str, ...]:
 
 def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
     for path in (Path(path_or_name), conf_dir / f"{path_or_name}.yaml"):
-        if path.is_file():
-            return allowed(path)
+        with suppress(OSError):  # such as a name that is too long to be one
+            if path.is_file():
+                return allowed(path)
     known = ", ".join(dataset_names(conf_dir)) or "none"
     raise ConfigError(
         "No such dataset",
@@ -60,7 +65,10 @@ def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
 
 
 def _all_problems(error: ValidationError) -> str:
-    return "; ".join(
+    problems = [
         f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
         for found in error.errors(include_url=False)
-    )
+    ]
+    more = len(problems) - _SHOWN_PROBLEMS
+    shown = problems[:_SHOWN_PROBLEMS] + ([f"and {more:,} more"] if more > 0 else [])
+    return "; ".join(shown)

@@ -9,6 +9,7 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SourceError
 from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import INSTANT, ITEMS, SURROUNDINGS, USERS
+from chronotope.datasets.budget import MAX_BATCH_BYTES
 from chronotope.datasets.city import city_items
 from chronotope.datasets.databases import rows_from, stream_query
 from chronotope.datasets.files import stream_file
@@ -173,11 +174,16 @@ def _mapped(table: TableSpec, raw: pa.Table) -> pa.Table:
 
 
 def _rebatched(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:
-    """Tables of ``batch_rows`` rows; shorter at the end and where column types change."""
+    """Tables of ``batch_rows`` rows.
+
+    Shorter ones come at the end, where column types change, and where texts are so long that
+    they would not fit in memory.
+    """
     waiting = pa.table({})
     for batch in batches:
         table = pa.Table.from_batches([batch])
-        if waiting.num_rows and waiting.schema != table.schema:
+        n_bytes = waiting.nbytes + table.nbytes
+        if waiting.num_rows and (waiting.schema != table.schema or n_bytes > MAX_BATCH_BYTES):
             yield waiting
             waiting = pa.table({})
         waiting = pa.concat_tables([waiting, table]) if waiting.num_rows else table

@@ -54,20 +54,45 @@ class TimeSpec(Frozen):
         return self
 
 
+class SourceLimits(Frozen):
+    """What a source may take, so that none is waited for without end."""
+
+    timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=3_600,
+        description="Seconds that a server may keep silent, or a database until it is connected",
+    )
+    total_timeout_s: float = Field(
+        default=3_600.0,
+        gt=0,
+        le=86_400,
+        description="Seconds of a whole download, or until a database gives its next rows",
+    )
+    max_bytes: int = Field(
+        default=64 << 30,
+        ge=1,
+        description="Most bytes of a download, and of what the file decompresses to",
+    )
+
+
 class TableSpec(Frozen):
     """One table of a dataset and how its columns map onto the contract."""
 
     format: Format = Field(description="csv, parquet or sql")
     path: str | None = Field(
         default=None,
-        description="File or folder below data_dir, or http(s) address; $VARIABLES expand",
+        description="File or folder below data_dir, where $VARIABLES expand; or http(s) address",
     )
     package: str | None = Field(
-        default=None, description="Installed Python package that ships the file; path is inside it"
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Installed top-level Python package that ships the file; path is inside it",
     )
     url: str | None = Field(
         default=None,
-        description="SQLAlchemy URL of the database (format sql); $VARIABLES are expanded",
+        description="SQLAlchemy URL of the database (format sql); a $VARIABLE may be all of it, "
+        "the user, the password, or part of the path of an SQLite file",
     )
     query: str | None = Field(default=None, description="SELECT statement (format sql)")
     encoding: str = Field(default="utf-8", description="Text encoding of a CSV file")
@@ -86,6 +111,10 @@ class TableSpec(Frozen):
     )
     attributes: dict[str, str] = Field(
         default_factory=dict, description="Further text column: source column"
+    )
+    # Not part of what a source is: another time-out must not make another delivery of it.
+    limits: SourceLimits = Field(
+        default=SourceLimits(), exclude=True, description="Time-outs and sizes"
     )
 
     @model_validator(mode="after")

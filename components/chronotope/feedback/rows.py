@@ -8,8 +8,6 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +15,7 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.spec import DatasetSpec, TimeSpec
+from chronotope.feedback.lines import RefusedLine
 from chronotope.ingestion import IngestBatch
 
 UNREADABLE: Final = "unreadable"
@@ -46,10 +45,13 @@ def as_batch(
     columns = {name: _column(sound, name) for name in (*names, *more)}
     if spec.items_are_places:
         columns[c.PLACE_ID] = pc.coalesce(columns[c.PLACE_ID], columns[c.ITEM_ID])
-    broken = [None if of else _told(given) for of, given in zip(sound, payloads, strict=True)]
-    raw = pa.table({**columns, UNREADABLE: pa.array(broken, pa.string())})
+    texts = [
+        None if fields else _as_received(payload)
+        for fields, payload in zip(sound, payloads, strict=True)
+    ]
+    raw = pa.table({**columns, UNREADABLE: pa.array(texts, pa.string())})
     done = normalise(spec.model_copy(update={"time": time}), raw)
-    refused = _renamed(done.refused, np.array([not of for of in sound], dtype=np.bool_))
+    refused = _renamed(done.refused, sound, payloads)
     return IngestBatch(raw, done.rows, done.kept, refused)
 
 
@@ -74,15 +76,27 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value).encode("utf-8", "replace").decode("utf-8")
 
 
-def _told(payload: object) -> str | None:
+def _as_received(payload: object) -> str | None:
+    if isinstance(payload, RefusedLine):
+        return _text(payload.text)
     return _text(payload if isinstance(payload, str) else json.dumps(payload, default=str))
 
 
-def _renamed(refused: pa.Table, broken: npt.NDArray[np.bool_]) -> pa.Table:
+def _renamed(
+    refused: pa.Table, sound: Sequence[dict[str, Any]], payloads: Sequence[object]
+) -> pa.Table:
     """One reason for what is no object, instead of every column that it lacks."""
-    mine = broken[refused.column("row").to_numpy()]
-    if not mine.any():
+    rows = refused.column("row").to_pylist()
+    if all(sound[row] for row in rows):
         return refused
-    reasons = np.array(refused.column(c.REASONS).to_pylist(), dtype=object)
-    told = [[NO_OBJECT] if of else had for of, had in zip(mine, reasons, strict=True)]
-    return refused.set_column(1, refused.schema.field(1), pa.array(told, pa.list_(pa.string())))
+    reasons = [
+        own if sound[row] else [_why_no_object(payloads[row])]
+        for row, own in zip(rows, refused.column(c.REASONS).to_pylist(), strict=True)
+    ]
+    column = pa.array(reasons, pa.list_(pa.string()))
+    return refused.set_column(1, refused.schema.field(1), column)
+
+
+def _why_no_object(payload: object) -> str:
+    reason = payload.reason if isinstance(payload, RefusedLine) else None
+    return reason or NO_OBJECT

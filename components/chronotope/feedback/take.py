@@ -18,15 +18,10 @@ from chronotope.datasets.normalise import REFUSED
 from chronotope.datasets.spec import DatasetSpec, TimeSpec
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.flood import without_flood
+from chronotope.feedback.inbox import Inbox
 from chronotope.feedback.rows import as_batch
 from chronotope.feedback.table import TABLE, table_deliveries
-from chronotope.feedback.watermark import (
-    Watermark,
-    new_files,
-    read_lines,
-    read_watermark,
-    write_watermark,
-)
+from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
 from chronotope.ingestion import IngestBatch, IngestReport, ingest
 from chronotope.lake import Lake
 from chronotope.lake.interactions import InteractionLog
@@ -52,6 +47,7 @@ class Taken:
         n_quarantined: Refused ones.
         reasons: Refused ones by reason; one may have several.
         findings: What did not hold of a delivery as a whole, in words.
+        set_aside: Why a file of the inbox, or the rest of one, was not taken in, by its name.
     """
 
     n_read: int = 0
@@ -60,6 +56,7 @@ class Taken:
     n_quarantined: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
+    set_aside: dict[str, str] = field(default_factory=dict)
 
     def add(self, report: IngestReport) -> None:
         """Count a delivery."""
@@ -125,13 +122,14 @@ def take_in(intake: Intake) -> Taken:
     Args:
         intake: Sources, guards and the lake.
     """
-    taken = Taken()
+    taken, files = Taken(), Inbox(intake.inbox)
     _start_over_if_replaced(intake)
-    for source, run_id, payloads, after in _deliveries(intake):
+    for source, run_id, payloads, after in _deliveries(intake, files):
         if payloads:
             taken.add(_deliver(intake, payloads, source=source, run_id=run_id))
         mark = after.model_copy(update={"events": _events_version(intake)})
         write_watermark(intake.mark_path, mark)
+    taken.set_aside = files.set_aside
     return taken
 
 
@@ -158,9 +156,9 @@ def _events_version(intake: Intake) -> TableVersion | None:
     return intake.lake.table_version(EVENTS) if intake.lake.exists(EVENTS) else None
 
 
-def _deliveries(intake: Intake) -> Iterator[Delivery]:
+def _deliveries(intake: Intake, files: Inbox) -> Iterator[Delivery]:
     yield from _from_log(intake)
-    yield from _from_inbox(intake)
+    yield from _from_inbox(intake, files)
     feed, path = intake.spec.feedback, intake.mark_path
     if feed is not None:
         url, most = intake.url or feed.url or "", intake.config.delivery_rows
@@ -168,12 +166,9 @@ def _deliveries(intake: Intake) -> Iterator[Delivery]:
             yield TABLE, f"{intake.spec.name}-table-{digest}", payloads, after
 
 
-def _from_inbox(intake: Intake) -> Iterator[Delivery]:
-    mark, name = read_watermark(intake.mark_path), intake.spec.name
-    for file, digest in new_files(intake.inbox, mark).items():
-        payloads = read_lines(intake.inbox / file)
-        mark = mark.model_copy(update={"files": mark.files | {file: digest}})
-        yield f"inbox/{file}", f"{name}-inbox-{digest}", payloads, mark
+def _from_inbox(intake: Intake, files: Inbox) -> Iterator[Delivery]:
+    for taken, payloads, after in files.deliveries(intake.mark_path):
+        yield f"inbox/{taken.file}", f"{intake.spec.name}-inbox-{taken.digest}", payloads, after
 
 
 def _from_log(intake: Intake) -> Iterator[Delivery]:

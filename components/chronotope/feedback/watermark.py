@@ -1,7 +1,6 @@
 """How far feedback has been taken in, and what of it a retraining has weighed."""
 
 import hashlib
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -14,6 +13,17 @@ from chronotope.contracts.errors import StoreError
 
 _WHAT: Final = "The watermark of the feedback"
 _WAY_OUT: Final = "Delete it: all is read again, and the lake knows what it has"
+
+
+class InboxRange(BaseModel):
+    """A delivery of the inbox: whole lines of one file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(description="Name of the file")
+    start: int = Field(ge=0, description="Bytes of the file before it")
+    end: int = Field(ge=0, description="Bytes of the file up to its end")
+    digest: str = Field(description="Digest of the file up to its end")
 
 
 class TableMark(BaseModel):
@@ -35,7 +45,13 @@ class Watermark(BaseModel):
     seq: int = Field(0, ge=0, description="Last interaction of the log that was taken in")
     upto: int = Field(0, ge=0, description="End of the delivery being taken in, if beyond seq")
     files: dict[str, str] = Field(
-        default_factory=dict, description="Digest of each file of the inbox as it was taken in"
+        default_factory=dict, description="Digest of what was taken in of each file of the inbox"
+    )
+    sizes: dict[str, int] = Field(
+        default_factory=dict, description="Bytes taken in of each file, from its beginning"
+    )
+    begun: InboxRange | None = Field(
+        None, description="Delivery of the inbox that is being taken in, so that it stays the same"
     )
     table: TableMark = Field(TableMark(), description="How far the dataset's table was read")
     log: int | None = Field(None, description="Identity of the log that seq and upto count in")
@@ -82,28 +98,6 @@ def read_watermark(path: Path) -> Watermark:
 def write_watermark(path: Path, mark: Watermark) -> None:
     """Keep a watermark, whole or not at all, on the disk when this returns."""
     write_json(path, mark.model_dump(mode="json"))
-
-
-def new_files(folder: Path, mark: Watermark) -> dict[str, str]:
-    """Digest of each ``*.jsonl`` that is new or has changed, by name, sorted."""
-    found = {path.name: digest_of(path) for path in sorted(folder.glob("*.jsonl"))}
-    return {name: digest for name, digest in found.items() if mark.files.get(name) != digest}
-
-
-def read_lines(path: Path) -> list[object]:
-    """What each line of a file holds; one that is no JSON stays the text that it is.
-
-    Lines end at a line feed alone: texts may hold other separators, such as U+2028.
-    """
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        return [_parsed(line.rstrip("\r\n")) for line in file if line.strip()]
-
-
-def _parsed(line: str) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return line
 
 
 def digest_of(path: Path) -> str:

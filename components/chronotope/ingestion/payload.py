@@ -45,5 +45,5 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 def _column(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a number beyond 64 bits
         return pa.array([None if value is None else str(value) for value in values], pa.string())

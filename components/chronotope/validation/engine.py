@@ -1,6 +1,5 @@
 """Great Expectations itself, opened late and quietly: no analytics, no progress bars."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from chronotope.contracts.errors import ConfigError, DataError
+from chronotope.contracts.regular_files import read_bounded
+from chronotope.contracts.strict_json import parse_json
 from chronotope.validation.facts import extremes
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ _BOUNDS: Final = frozenset(
         "expect_column_min_to_be_between",
     }
 )
+_MAX_BYTES: Final = 1_000_000
+"""A larger file is no suite."""
+
 _BOUND_KWARGS: Final = frozenset({"column", "min_value", "max_value", "strict_min", "strict_max"})
 
 
@@ -35,12 +39,12 @@ def load_suite(path: Path) -> dict[str, Any]:
         ConfigError: The file is absent or no suite.
     """
     try:
-        suite: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        suite: dict[str, Any] = parse_json(read_bounded(path, _MAX_BYTES).decode("utf-8"))
         return {"name": suite["name"], "expectations": suite["expectations"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             "The expectation suite cannot be read",
-            received=path,
+            received=f"{path}: {error}",
             way_out="It is a JSON file with 'name' and 'expectations'",
         ) from error
 

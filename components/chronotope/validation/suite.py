@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.clock import MAX_CLOCK_SKEW
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.verdict import Finding, Severity, Verdict
@@ -39,7 +40,8 @@ def check_events(
 
     Args:
         suite_path: The suite's JSON.
-        now: Instant of the check, with a zone; later events are in the future.
+        now: Instant of the check, with a zone; events later than that by more than
+            ``MAX_CLOCK_SKEW`` are in the future.
         known_items: Item ids of the lake; None skips the check of references.
         accepted: ``shares`` of the last accepted version; None skips the comparison.
         profile: ``profile_of`` the last accepted version; None skips what compares the
@@ -103,9 +105,14 @@ def check_table(suite_path: Path) -> RowCheck:
 
 
 def moments(now: datetime) -> dict[str, int]:
-    """The instants that suites name as parameters, UTC seconds."""
-    fresh = now - timedelta(days=FRESH_DAYS)
-    return {"now_s": int(now.timestamp()), "fresh_s": int(fresh.timestamp())}
+    """The instants that suites name as parameters, UTC seconds.
+
+    ``now_s``; ``latest_s``, after which an event lies in the future; ``fresh_s``, from which on
+    a delivery counts as fresh.
+    """
+    latest, fresh = now + MAX_CLOCK_SKEW, now - timedelta(days=FRESH_DAYS)
+    moments = {"now_s": now, "latest_s": latest, "fresh_s": fresh}
+    return {name: int(moment.timestamp()) for name, moment in moments.items()}
 
 
 def shares(events: pa.Table) -> dict[str, float]:

@@ -1,0 +1,226 @@
+"""Fetch a file from an http address: in bounded time and size, whole or not at all."""
+
+import ipaddress
+import re
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPMessage,
+    HTTPResponse,
+    HTTPSConnection,
+)
+from pathlib import Path
+from threading import Timer
+from typing import IO, Any, Final
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
+
+from chronotope.contracts.drafts import draft_folder
+from chronotope.contracts.errors import SourceError
+from chronotope.contracts.stores import hidden
+from chronotope.datasets.spec import SourceLimits
+
+MAX_REDIRECTS: Final = 5
+
+_FOLDER: Final = "chronotope-download-"
+_CHUNK_BYTES: Final = 1 << 16
+_SUFFIXES: Final = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,2}$")
+
+
+@contextmanager
+def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
+    """A copy of what an address serves, gone behind the block.
+
+    Copies that killed processes left go first.
+
+    Args:
+        address: http or https; it is used as it stands, no variable in it is expanded.
+        limits: Bounds on time and size.
+
+    Raises:
+        SourceError: It cannot be fetched whole within the limits, or redirects to where the
+            address itself does not lead.
+    """
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(draft_folder(Path(tempfile.gettempdir()), _FOLDER))
+            suffixes = _SUFFIXES.search(urlsplit(address).path)  # tell whether it is compressed
+            copy = folder / f"log{suffixes.group() if suffixes else ''}"
+            _fetch(address, copy, limits)
+        except (OSError, HTTPException, ValueError) as error:
+            raise SourceError(
+                "Cannot fetch the file",
+                received=f"{hidden(address, address)}: {hidden(str(error), address)}",
+                way_out="Correct path, or limits, in the dataset's YAML",
+            ) from error
+        yield copy
+
+
+def _fetch(address: str, copy: Path, limits: SourceLimits) -> None:
+    part = copy.with_name("part")
+    with _Deadline(limits.total_timeout_s) as deadline:
+        try:
+            request = Request(address, headers={"User-Agent": "chronotope"})  # noqa: S310
+            with _opener(deadline).open(request, timeout=limits.timeout_s) as response:
+                _save(response, part, limits.max_bytes)
+        except (OSError, HTTPException) as error:
+            if not deadline.passed:
+                raise
+            raise TimeoutError(_late(limits)) from error
+        if deadline.passed:  # a body without a length seems whole when its connection is shut
+            raise TimeoutError(_late(limits))
+    part.replace(copy)
+
+
+def _late(limits: SourceLimits) -> str:
+    return f"it took longer than {limits.total_timeout_s:g} s (limits: total_timeout_s)"
+
+
+def _save(response: HTTPResponse, part: Path, max_bytes: int) -> None:
+    header = response.headers.get("Content-Length")
+    length = int(header) if header is not None else None
+    n_bytes = length or 0
+    if n_bytes <= max_bytes:
+        n_bytes = 0
+        with part.open("wb") as file:
+            while n_bytes <= max_bytes and (chunk := response.read1(_CHUNK_BYTES)):
+                n_bytes += len(chunk)
+                file.write(chunk)
+    if n_bytes > max_bytes:
+        raise OSError(f"it is larger than {max_bytes:,} bytes (limits: max_bytes)")
+    if length is not None and n_bytes != length:
+        raise OSError(f"it was cut short: {n_bytes:,} of {length:,} bytes came")
+
+
+def _opener(deadline: "_Deadline") -> OpenerDirector:
+    """Opens http and https alone: no file, no ftp, also by no redirect."""
+    opener = OpenerDirector()
+    for handler in (
+        ProxyHandler(),
+        _Plain(deadline),
+        _Encrypted(deadline),
+        HTTPDefaultErrorHandler(),
+        _Redirects(),
+        HTTPErrorProcessor(),
+        UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _Deadline:
+    """Shuts the connections of a download when its time is over.
+
+    A time-out of a socket does not: it begins anew with every byte that trickles in.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._timer = Timer(seconds, self._shut)
+        self._timer.daemon = True
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self._until
+
+    def connect(self, *where: Any, **more: Any) -> socket.socket:
+        """Open a connection that ends with the time."""
+        connection = socket.create_connection(*where, **more)
+        # A handle of its own: TLS takes the socket's away.
+        self._sockets.append(connection.dup())
+        if self.passed:
+            self._shut()
+        return connection
+
+    def _shut(self) -> None:
+        for connection in self._sockets:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> "_Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._timer.cancel()
+        for connection in self._sockets:
+            connection.close()
+
+
+def _connections(
+    kind: type[HTTPConnection], deadline: _Deadline, **own: Any
+) -> Callable[..., HTTPConnection]:
+    def connection(host: str, **more: Any) -> HTTPConnection:
+        made = kind(host, **own, **more)
+        made._create_connection = deadline.connect  # type: ignore[attr-defined]
+        return made
+
+    return connection
+
+
+class _Plain(HTTPHandler):
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(_connections(HTTPConnection, self._deadline), req)
+
+
+class _Encrypted(HTTPSHandler):
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def https_open(self, req: Request) -> HTTPResponse:
+        context = ssl.create_default_context()
+        kind = _connections(HTTPSConnection, self._deadline, context=context)
+        return self.do_open(kind, req)
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows a redirect to where a stranger may send us, and no further."""
+
+    max_redirections = MAX_REDIRECTS
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if new.scheme not in ("http", "https"):
+            raise URLError(f"it redirects to another scheme than http: {new.scheme}")
+        if old.scheme == "https" and new.scheme == "http":
+            raise URLError("it redirects from https to http")
+        if _is_private(new.hostname or "") and not _is_private(old.hostname or ""):
+            raise URLError(f"it redirects to a private address: {new.hostname}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is this machine or one of its network; a name is looked up.
+
+    Raises:
+        OSError: There is no such host.
+    """
+    hosts = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = [str(host_address[0]).split("%")[0] for *_, host_address in hosts]
+    return any(not ipaddress.ip_address(address).is_global for address in addresses)

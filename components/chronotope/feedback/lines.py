@@ -1,0 +1,42 @@
+"""Lines of JSON that come from outside: payloads, and what is refused of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chronotope.contracts.strict_json import RefusedJson, parse_json
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLine:
+    """A line that holds no payload.
+
+    Attributes:
+        text: The line.
+        reason: Why it must not be read; None if it is no JSON.
+    """
+
+    text: str
+    reason: str | None = None
+
+
+def read_lines(path: Path) -> list[object]:
+    """What each line of a file of our own holds."""
+    return parse_lines(path.read_bytes())
+
+
+def parse_lines(content: bytes) -> list[object]:
+    """What each line holds; a ``RefusedLine`` for one that is no JSON or must not be read.
+
+    Lines end at a line feed alone: texts may hold other separators, such as U+2028.
+    """
+    lines = content.decode("utf-8", errors="replace").split("\n")
+    return [_parsed(line.rstrip("\r")) for line in lines if line.strip()]
+
+
+def _parsed(line: str) -> object:
+    try:
+        return parse_json(line)
+    except RefusedJson as error:
+        return RefusedLine(line, str(error))
+    except ValueError:
+        return RefusedLine(line)

@@ -1,0 +1,150 @@
+"""SQL sources: bounded in time, and nothing of the environment is sent where it must not go."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from socket import socket
+
+import pytest
+
+from chronotope.contracts.errors import SourceError
+from chronotope.datasets.databases import _column, expanded
+from chronotope.datasets.readers import read_events, read_feed
+from chronotope.datasets.spec import DatasetSpec, FeedSpec
+from tests.datasets.test_readers import MAPPED, make_spec
+from tests.postgres import Postgres, postgres
+
+ENDLESS = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    'SELECT i AS who, i AS what, i AS "when" FROM n WHERE i < {first}'
+)
+
+
+def sqlite_of(folder: Path, query: str, **more: object) -> DatasetSpec:
+    with closing(sqlite3.connect(folder / "log.db")):
+        pass
+    (folder / "log.db").touch()
+    url = f"sqlite:///{folder / 'log.db'}"
+    return make_spec(folder, format="sql", url=url, query=query, **more)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
+
+
+def test_a_query_without_end_is_interrupted(tmp_path: Path) -> None:
+    limits = {"total_timeout_s": 0.3}
+    spec = sqlite_of(tmp_path, ENDLESS.format(first=0), limits=limits)
+    with within(5), pytest.raises(SourceError, match=r"gave no rows within 0\.3 s"):
+        next(read_events(spec))
+
+
+def test_work_between_the_rows_does_not_count(tmp_path: Path) -> None:
+    query = ENDLESS.format(first=4) + " LIMIT 3"
+    spec = sqlite_of(tmp_path, query, limits={"total_timeout_s": 0.5})
+    n_rows = 0
+    for raw in read_events(spec, batch_rows=1):
+        n_rows += len(raw)
+        time.sleep(0.3)
+    assert n_rows == 3
+
+
+def test_a_table_of_feedback_without_end_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "log.db").touch()
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    told = {"url": url, "query": ENDLESS.format(first=0), "after": "when", "columns": MAPPED}
+    feed = FeedSpec.model_validate({**told, "limits": {"total_timeout_s": 0.3}})
+    with within(5), pytest.raises(SourceError, match="gave no rows"):
+        read_feed(feed, url, since=None, limit=10)
+
+
+def test_what_arrow_has_no_type_for_becomes_text() -> None:
+    assert _column([1, 2**70, None]).to_pylist() == ["1", str(2**70), None]
+    assert _column(["a\ud800", "b"]).to_pylist() == ["a?", "b"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
+
+
+def test_postgres_ends_what_takes_too_long(tmp_path: Path, server: Postgres) -> None:
+    query = 'SELECT 1 AS who, 2 AS what, 3 AS "when", pg_sleep(30)'
+    url, limits = server.url("log"), {"total_timeout_s": 0.5}
+    with within(10), pytest.raises(SourceError, match=r"gave no rows within 0\.5 s") as caught:
+        next(read_events(make_spec(tmp_path, format="sql", url=url, query=query, limits=limits)))
+    assert server.password not in str(caught.value)
+    time.sleep(0.2)
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' AND state = 'active' AND pid <> pg_backend_pid()"  # noqa: E501
+    assert server.rows("log", running) == [(0,)]
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg", reason="needs psycopg: the extra `scale`")
+    with socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"postgresql://ada:s3cret@127.0.0.1:{silent.getsockname()[1]}/log"
+        limits = {"timeout_s": 1}
+        spec = make_spec(tmp_path, format="sql", url=url, query="SELECT 1", limits=limits)
+        with within(15), pytest.raises(SourceError, match="The database refused") as caught:
+            next(read_events(spec))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("$SHOP", "postgresql://db/shop"),
+        ("${SHOP}", "postgresql://db/shop"),
+        ("postgresql://ada:$PASSWORD@db/shop", "postgresql://ada:s3cret@db/shop"),
+        ("postgresql://$PASSWORD:${PASSWORD}@db/a", "postgresql://s3cret:s3cret@db/a"),
+        ("sqlite:///$FOLDER/shop.db", "sqlite:////data/shop.db"),
+        ("postgresql://db/shop?a=1", "postgresql://db/shop?a=1"),
+    ],
+)
+def test_variables_stand_for_the_address_the_account_or_a_file(
+    monkeypatch: pytest.MonkeyPatch, url: str, address: str
+) -> None:
+    told = {"SHOP": "postgresql://db/shop", "PASSWORD": "s3cret", "FOLDER": "/data"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert expanded(url) == address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://$PASSWORD/shop", "postgresql://db:$PASSWORD/shop",
+        "postgresql://db/$PASSWORD", "postgresql://db/shop?application_name=${PASSWORD}",
+        "$PASSWORD/shop", "mysql://db/shop#$PASSWORD", "postgresql://ada@db:1/$PASSWORD",
+    ],
+)  # fmt: skip
+def test_a_variable_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PASSWORD", "s3cret")
+    with pytest.raises(SourceError, match="variable stands in the wrong part"):
+        expanded(url)
+
+
+def test_what_a_block_holds_is_used_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "a$b.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute('CREATE TABLE log (who, what, "when")')
+        database.execute("INSERT INTO log VALUES (1, 2, 3)")
+        database.commit()
+    told = {"block": "shop", "query": "SELECT * FROM log", "after": "when", "columns": MAPPED}
+    feed = FeedSpec.model_validate(told)
+    values, _ = read_feed(feed, f"sqlite:///{path}", since=None, limit=10)
+    assert values == [3]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://db:port/shop", "postgresql://[::1/a"])
+def test_what_is_no_address_is_an_error_of_ours(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SourceError, match=r"no address|refused"):
+        next(read_events(make_spec(tmp_path, format="sql", url=url, query="SELECT 1")))

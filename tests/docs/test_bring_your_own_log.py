@@ -1,0 +1,34 @@
+"""docs/bring-your-own-log.md: its YAML is understood, and its numbers are those of the code."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+
+from chronotope.contracts.clock import MAX_CLOCK_SKEW
+from chronotope.datasets.budget import FREE_BYTES, MAX_COLUMNS, MAX_EXPANSION
+from chronotope.datasets.csv_stream import BLOCK_BYTES
+from chronotope.datasets.download import MAX_REDIRECTS
+from chronotope.datasets.parquet_stream import MAX_FOOTER_BYTES
+from chronotope.datasets.spec import SourceLimits
+
+DOC = (Path(__file__).parents[2] / "docs" / "bring-your-own-log.md").read_text(encoding="utf-8")
+
+
+def test_the_limits_are_the_defaults() -> None:
+    blocks = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)]
+    (limits,) = [block["limits"] for block in blocks if "limits" in block]
+    assert SourceLimits.model_validate(limits) == SourceLimits()
+    assert set(limits) == set(SourceLimits.model_fields)
+
+
+def test_the_numbers_are_those_of_the_code() -> None:
+    for words in (
+        f"more than {MAX_EXPANSION} times its size once that is above {FREE_BYTES >> 30} GiB",
+        f"a row of more than {BLOCK_BYTES >> 20} MiB",
+        f"more than {MAX_COLUMNS:,} columns",
+        f"a footer of more than {MAX_FOOTER_BYTES >> 20} MiB",
+    ):
+        assert words in DOC, words
+    assert (MAX_REDIRECTS, timedelta(minutes=5)) == (5, MAX_CLOCK_SKEW)
