@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.contracts.private_files import private_folder
 from chronotope.registry.promotion import CHALLENGER, CHAMPION
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -144,7 +145,7 @@ def remember(folder: Path, experiment: Experiment) -> None:
     """
     path = folder / f"{experiment.name}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(experiment.model_dump_json(indent=2))

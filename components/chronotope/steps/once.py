@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chronotope.contracts.private_files import private_folder
+
 
 def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
     """The step's result: read if it was finished before, else worked out and kept.
@@ -30,7 +32,7 @@ def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
         "seconds": round(time.perf_counter() - began, 3),
         "peak_mb": round(peak_mb(), 1),
     }
-    run.mkdir(parents=True, exist_ok=True)
+    private_folder(run)
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(kept, indent=2), encoding="utf-8")
     draft.replace(path)

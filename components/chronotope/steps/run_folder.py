@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+from chronotope.contracts.private_files import private_folder
 from chronotope.steps.holdout import frozen_folds
 from chronotope.steps.settings import TrainSettings
 
@@ -49,7 +50,7 @@ def lineage(features: Path, settings: TrainSettings, run: Path) -> dict[str, str
 
 def keep_settings(run: Path, settings: TrainSettings) -> None:
     """Keep what a training was told beside what it did, for its successors."""
-    run.mkdir(parents=True, exist_ok=True)
+    private_folder(run)
     draft = run / "settings.draft"
     draft.write_text(_told(settings), encoding="utf-8")
     draft.replace(run / _SETTINGS)
@@ -69,7 +70,7 @@ def kept_settings(run: Path, root: Path) -> TrainSettings:
 
 def keep_network(run: Path, trained_in: str) -> None:
     """Note that a run's network was trained in another run."""
-    run.mkdir(parents=True, exist_ok=True)
+    private_folder(run)
     (run / _NETWORK).write_text(trained_in, encoding="utf-8")
 
 

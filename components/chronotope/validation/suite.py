@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.clock_skew import CLOCK_SKEW
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.verdict import Finding, Severity, Verdict
@@ -103,9 +104,12 @@ def check_table(suite_path: Path) -> RowCheck:
 
 
 def moments(now: datetime) -> dict[str, int]:
-    """The instants that suites name as parameters, UTC seconds."""
+    """The instants that suites name as parameters, UTC seconds.
+
+    ``now_s`` is where the future begins: the clock of a sender may be ahead.
+    """
     fresh = now - timedelta(days=FRESH_DAYS)
-    return {"now_s": int(now.timestamp()), "fresh_s": int(fresh.timestamp())}
+    return {"now_s": int((now + CLOCK_SKEW).timestamp()), "fresh_s": int(fresh.timestamp())}
 
 
 def shares(events: pa.Table) -> dict[str, float]:
