@@ -34,8 +34,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 def serving(**limits: Any) -> Iterator[Callable[..., socket.socket]]:
     """Opens connections to a server that stops behind the block."""
     http = cast("Any", BoundedConnections(ConnectionLimits(**limits)))
-    settings: dict[str, Any] = {"ws": "none", "lifespan": "off", "log_level": "critical"}
-    config = uvicorn.Config(application, http=http, timeout_graceful_shutdown=1, **settings)
+    settings: dict[str, Any] = {"ws": "none", "lifespan": "off", "log_config": None}
+    config = uvicorn.Config(application, http=http, timeout_graceful_shutdown=2, **settings)
     server = uvicorn.Server(config)
     with ExitStack() as opened:
         listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -152,10 +152,22 @@ def test_an_answer_that_nobody_takes_is_dropped() -> None:
         assert len(received(sock)) < len(LARGE)
 
 
+def test_a_server_that_stops_leaves_whoever_does_not_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving(write_timeout_s=60.0, stop_timeout_s=0.3) as connect:
+        sock = connect((GET.replace(b"small", b"large") + b"\r\n") * 3, receive_buffer=4096)
+        time.sleep(0.5)
+        started = time.monotonic()
+    assert time.monotonic() - started < 5
+    assert caplog.text == ""  # nothing was cancelled, and nothing written to what is closed
+    assert sock.fileno() == -1
+
+
 def test_a_slow_reader_gets_all_of_its_answer() -> None:
     with serving(write_timeout_s=15.0, keep_alive_s=1) as connect:
         sock = connect(GET.replace(b"small", b"large") + b"\r\n", receive_buffer=1 << 16)
-        time.sleep(2)
+        time.sleep(1.5)
         assert len(received(sock)) > len(LARGE)
 
 

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from chronotope.serving.answer_headers import DEFAULT_HEADERS
@@ -88,6 +88,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._make_room = connections.make_room
         self._refusal = (HTTPStatus.BAD_REQUEST, "The request is no HTTP", "Send HTTP/1.1")
         self._n_unparsed = 0  # bytes since a head or a body ended, or bytes of a body came
+        self._answering: RequestResponseCycle | None = None
         self._deadline = 0.0
         self._unsent_since: float | None = None
         self._check_timer: asyncio.TimerHandle | None = None
@@ -110,6 +111,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._waiting.pop(self, None)
         if self._check_timer is not None:
             self._check_timer.cancel()
+        if self._answering is not None:  # uvicorn tells the latest request only
+            self._answering.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -134,6 +137,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise _RefusedRequest
         self._n_unparsed = 0
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answering = self.cycle
         self.headers = []  # trailers of the body are none of the request's headers
         self._wait_for_request(limits.body_timeout_s)
 
@@ -151,16 +156,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it is there."""
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self.timeout_keep_alive_task is not None:
             limits = self._limits
             self._wait_for_request(limits.keep_alive_s + limits.header_timeout_s)
 
     def shutdown(self) -> None:
-        """End an idle connection, and one whose request has not come whole."""
+        """End a connection: at once without a whole request, else when its answer is taken."""
         super().shutdown()
         if self in self._waiting and not self.transport.is_closing():
             self.cut()
+        elif self._check_timer is not None:
+            self._check_timer.cancel()
+            self._check_timer = self.loop.call_later(self._limits.stop_timeout_s, self.cut)
 
     def cut(self) -> None:
         """End the connection at once; what was not sent is lost."""

@@ -27,6 +27,7 @@ class ConnectionLimits:
         body_timeout_s: Seconds from there to the end of its body.
         keep_alive_s: Seconds that a connection without a request stays open.
         write_timeout_s: Seconds in which a client takes what was written to it.
+        stop_timeout_s: Seconds that connections have left once the service stops.
     """
 
     max_connections: int = 1000
@@ -37,6 +38,7 @@ class ConnectionLimits:
     body_timeout_s: float = 15.0
     keep_alive_s: int = 5
     write_timeout_s: float = 20.0
+    stop_timeout_s: float = 9.0
 
 
 def connections_within(open_files: int, wanted: int) -> tuple[int, int]:

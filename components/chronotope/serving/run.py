@@ -31,6 +31,7 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import SHARED_METRICS
 
 _PATIENCE_S = 60  # a worker that is silent for longer is replaced; starting takes a while
+_BEFORE_STOP = 0.8  # of the time to stop: connections end before their tasks are cancelled
 _AFTER_REFUSAL_S = 5.0  # in which a client reads that its body came too slowly
 
 
@@ -107,6 +108,7 @@ def _limits(settings: ServeSettings) -> tuple[ConnectionLimits, int]:
         body_timeout_s=settings.time_limit_s + _AFTER_REFUSAL_S,
         keep_alive_s=settings.keep_alive_s,
         write_timeout_s=settings.write_timeout_s,
+        stop_timeout_s=_BEFORE_STOP * settings.stop_timeout_s,
     )
     return limits, backlog
 
