@@ -1,5 +1,6 @@
 """What ``serve`` refuses before it answers anybody."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,20 @@ def root(tmp_path: Path) -> Path:
         (["cafe"], "No such dataset"),
         (["city", "--host", "0.0.0.0"], "only with an API key"),  # noqa: S104 - refused
         (["city", "--api-key-env", "CHRONOTOPE_NO_SUCH_KEY"], "is empty"),
+        (["city", "--behind-proxy", "proxy.example"], "trusted by its address"),
+        (["city", "--host", "no.such.host.invalid", "--api-key-env", "HOME"], "cannot listen"),
     ],
 )
 def test_what_cannot_be_served_is_told(root: Path, words: list[str], told: str) -> None:
     done = CliRunner().invoke(app, ["serve", *words, "--root", str(root)])
     assert (done.exit_code, told in " ".join(done.stderr.split())) == (1, True), done.stderr
+
+
+def test_a_port_that_is_taken_is_refused_before_an_address_is_told(root: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        words = ["--port", str(taken.getsockname()[1]), "--root", str(root), "--json"]
+        done = CliRunner().invoke(app, ["serve", "city", *words])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "The port is taken" in " ".join(done.stderr.split())

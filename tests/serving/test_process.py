@@ -26,21 +26,30 @@ from tests.steps.hand_made import fill_lake, register_twice
 pytestmark = pytest.mark.slow
 
 COMMAND = "from chronotope.cli.main import run; run()"
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({0}, {0})); "
 AT = "2020-09-13T18:00:00+00:00"
 
 
 class Server:
     """``chronotope serve`` on a port of its own."""
 
-    def __init__(self, root: Path, *words: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *words: str,
+        open_files: int | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
         told = ["serve", "city", "--root", str(root), "--port", str(self.port), "--json"]
+        command = COMMAND if open_files is None else LIMITED.format(open_files) + COMMAND
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", COMMAND, *told, "--poll", "0.2", *words],
+            [sys.executable, "-c", command, *told, "--poll", "0.2", *words],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=os.environ | (env or {}),
         )
         try:
             self._wait()

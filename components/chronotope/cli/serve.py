@@ -1,6 +1,7 @@
 """``chronotope serve``: the champion answers over HTTP, in real time."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,16 @@ def serve(
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="Requests a second of one client; no bound")
     ] = None,
+    behind_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address or network of a proxy whose X-Forwarded-For names the client",
+        ),
+    ] = None,
+    max_connections: Annotated[
+        int, typer.Option(min=1, help="Open connections of a process, idle ones included")
+    ] = 1000,
     poll: Annotated[
         float, typer.Option(min=0.05, help="Seconds between looks for a new champion or new data")
     ] = 5.0,
@@ -44,6 +55,7 @@ def serve(
 ) -> None:
     """Answer over HTTP until Ctrl-C: what, when and where; learn of events at once."""
     with command(f"Opening the champion of {dataset}") as console:
+        from chronotope.serving.run import bind
         from chronotope.serving.run import serve as run
         from chronotope.serving.settings import ServeSettings
         from chronotope.steps.champion import require_dataset
@@ -56,6 +68,8 @@ def serve(
             root=root,
             api_key=key,
             rate_per_s=rate,
+            trusted_proxies=_networks(behind_proxy or []),
+            max_connections=max_connections,
             poll_s=poll,
             exploration=Exploration(share=explore),
             experiment=None if experiment is None else read_experiment(experiment),
@@ -63,13 +77,14 @@ def serve(
             workers=workers,
             store=store or None,
         )
+        sockets = bind(settings, host=host, port=port)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if as_json:
         print_json({"dataset": dataset, "address": address})
     else:
         console.print(f"{dataset} answers at {address}, described at {address}/docs; Ctrl-C ends")
     with command("Answering"):
-        run(settings, host=host, port=port)
+        run(settings, sockets)
 
 
 def filled_in(dataset: str) -> dict[str, Any]:
@@ -84,6 +99,24 @@ def filled_in(dataset: str) -> dict[str, Any]:
         return {}
     names = {"event_type", "local_zone", "cell_resolution"}
     return load_spec(dataset).model_dump(include=names)
+
+
+def _networks(addresses: list[str]) -> tuple[str, ...]:
+    """Proxies that are trusted.
+
+    Raises:
+        ConfigError: One of them is neither an address nor a network.
+    """
+    for address in addresses:
+        try:
+            ip_network(address)
+        except ValueError as error:
+            raise ConfigError(
+                "A proxy is trusted by its address",
+                received=error,
+                way_out="Name addresses or networks, such as --behind-proxy 10.0.0.0/8",
+            ) from None
+    return tuple(addresses)
 
 
 def _api_key(host: str, variable: str) -> str | None:

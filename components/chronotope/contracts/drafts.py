@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from chronotope.contracts.private_files import private_folder
+
 _OWNER: Final = ".owner"
 """File in a draft that its process holds locked; the operating system lets go of it."""
 
@@ -27,7 +29,7 @@ def draft_folder(above: Path, prefix: str) -> Iterator[Path]:
     Raises:
         OSError: The disk refuses.
     """
-    above.mkdir(parents=True, exist_ok=True)
+    private_folder(above)
     for left in above.glob(f"{prefix}*"):
         _remove_if_left(left)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=above) as name:

@@ -25,6 +25,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 from chronotope.contracts import columns as c
 from chronotope.contracts.drafts import draft_folder
 from chronotope.contracts.errors import SchemaError
+from chronotope.contracts.private_files import private_folder
 from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.stores import Location
 from chronotope.lake.refusals import refusals
@@ -121,7 +122,7 @@ def write_rows(table: pa.Table, path: Path) -> None:
 
 def adopt(delivery: Delivery, table: Path) -> None:
     """Make the staged files the first version of a table, in one commit."""
-    table.mkdir(parents=True, exist_ok=True)
+    private_folder(table)
     moved: list[Path] = []
     actions: list[AddAction] = []
     try:

@@ -1,7 +1,8 @@
 """The interaction log: what users did and were shown, once each, durable when acknowledged.
 
 A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) before
-``append`` returns. The key of a record makes it idempotent: the first one stays.
+``append`` returns. The key of a record makes it idempotent: the first one stays. Other users of
+the machine cannot read the file.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.errors import DataError, StoreError
+from chronotope.contracts.private_files import private_database
 
 Kind = Literal["event", "impression"]
 
@@ -83,7 +85,7 @@ class InteractionLog:
         self.path = path
         self._lock, self._reading_lock = Lock(), Lock()
         with self._refusals():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_database(path)
             self._connection, self._reading = _connected(path), _connected(path)
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")

@@ -17,6 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.private_files import private_folder
 from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, SURROUNDINGS, USERS
 from chronotope.contracts.stores import Location
 from chronotope.lake.delivery import FIRST, Delivery, adopt, staging
@@ -321,7 +322,7 @@ class Lake:
         if self.exists(table):
             return False
         if isinstance(self.root, Path):
-            self.root.mkdir(parents=True, exist_ok=True)
+            private_folder(self.root)
         try:
             write_deltalake(self.address(table), rows(), mode="error", commit_properties=FIRST)
         except DeltaError:

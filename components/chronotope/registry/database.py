@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 
 from chronotope.contracts.drafts import draft_folder
 from chronotope.contracts.durable import sync_folder
+from chronotope.contracts.private_files import close_to_others
 
 _DRAFTS: Final = ".new-database-"
 
@@ -30,6 +31,7 @@ def make_whole(url: str) -> None:
         engine = create_sqlalchemy_engine_with_retry(f"sqlite:///{draft}")  # type: ignore[no-untyped-call]
         _initialize_tables(engine)  # type: ignore[no-untyped-call]
         engine.dispose()
+        close_to_others(draft)
         try:
             os.link(draft, path)
         except FileExistsError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from chronotope.contracts.errors import PromotionConflict, StoreError
+from chronotope.contracts.private_files import private_database
 
 State = Literal["intent", "committed", "aborted"]
 
@@ -110,6 +111,7 @@ class Journal:
     @contextmanager
     def locked(self) -> Iterator[View]:
         """Hold the write lock: what is read inside stays true until the end."""
+        private_database(self.path)
         with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             for statement in (_TABLE, *_INDEXES):

@@ -6,6 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from chronotope.contracts.private_files import private_folder
+
 
 @contextmanager
 def held(folder: Path, about: str) -> Iterator[str]:
@@ -18,7 +20,7 @@ def held(folder: Path, about: str) -> Iterator[str]:
     Yields:
         The token, ``about-...``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     path = folder / f"{about}-{uuid4().hex}"
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -17,6 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from sqlalchemy.exc import SQLAlchemyError
 
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.private_files import private_folder
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.stores import artifacts_url, hidden, masked, mlflow_url
 from chronotope.registry.database import make_whole
@@ -166,7 +167,7 @@ def open_store(mlruns: Path) -> MlflowStore:
     set_telemetry_client()  # type: ignore[no-untyped-call]
     root, url = mlruns.resolve(), mlflow_url(mlruns)
     try:
-        (root / "artifacts").mkdir(parents=True, exist_ok=True)
+        private_folder(root / "artifacts")
         make_whole(url)
         client = MlflowClient(url, url)
         client.search_experiments(max_results=1)

@@ -15,7 +15,7 @@ from chronotope.lake import Interaction, InteractionLog
 from chronotope.serving.arms import Arms
 from chronotope.serving.asking import Asking
 from chronotope.serving.computing import Computing
-from chronotope.serving.directory import directory_page
+from chronotope.serving.directory import content_policy, directory_page
 from chronotope.serving.guard import Guard
 from chronotope.serving.impressions import ImpressionWriter
 from chronotope.serving.page import add_page
@@ -249,7 +249,8 @@ def _add_states(app: FastAPI, service: Service) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(directory_page(app.openapi()))
+        policy = {"Content-Security-Policy": content_policy()}
+        return HTMLResponse(directory_page(app.openapi()), headers=policy)
 
 
 def _shared(

@@ -1,5 +1,7 @@
 """The page at ``/docs``: every address in one self-contained page without scripts."""
 
+import base64
+import hashlib
 from html import escape
 from typing import Any
 
@@ -7,6 +9,12 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }
 code { background: #8882; padding: .1em .3em } td, th { text-align: left; padding: .2em 1em .2em 0 }
 """
+
+
+def content_policy() -> str:
+    """Nothing but the page's own style."""
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'"
 
 
 def directory_page(document: dict[str, Any]) -> str:

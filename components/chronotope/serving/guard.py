@@ -2,17 +2,21 @@
 
 import asyncio
 import hmac
+import ipaddress
 import logging
 import re
 import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Iterable
+from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chronotope.serving.answer_headers import add_default_headers
+from chronotope.serving.repeated_keys import repeated_key
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.shortcut import replay
 from chronotope.serving.telemetry import Telemetry
@@ -22,6 +26,8 @@ _PROBED = frozenset({"/health", "/ready"})  # for whoever starts and stops the s
 _OPEN = _PROBED | {"/"}  # the page holds no data
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _CLIENTS = 10_000  # whose buckets are remembered
+_CLIENT_GONE = 499  # counted where the client ended the connection before its request had come
+_IPV6_PREFIX = 64  # bits of an address that one client cannot choose freely
 
 
 class Buckets:
@@ -44,9 +50,12 @@ class Buckets:
 
 
 class _Refused(Exception):  # noqa: N818 - it carries an answer
-    def __init__(self, status: int, what: str, way_out: str, **headers: str) -> None:
+    def __init__(
+        self, status: int, what: str, way_out: str, received: str | None = None, **headers: str
+    ) -> None:
         super().__init__(what)
-        self.status, self.what, self.way_out = status, what, way_out
+        self.status = status
+        self.body = {"what": what, "received": received, "way_out": way_out}
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -58,6 +67,37 @@ def _check_host(request: Request) -> None:
     host = request.headers.get("host", "")
     if re.sub(r":\d+$", "", host).lower() not in _OWN_NAMES:
         raise _Refused(421, "This is not the name of this service", "Ask 127.0.0.1, or set a key")
+
+
+def _check_names(body: bytes) -> None:
+    name = repeated_key(body)
+    if name is not None:
+        raise _Refused(422, "A name stands twice in a JSON object", "Send it once", name[:100])
+
+
+def _check_query(query: bytes) -> None:
+    if b"&" not in query:
+        return
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+    if len(set(names)) < len(names):
+        raise _Refused(422, "A parameter stands twice in the address", "Send it once")
+
+
+def _network(address: str) -> str:
+    """Whose rate is counted: an IPv4 address, or the network of an IPv6 one.
+
+    >>> _network("2001:db8:1:2:3:4:5:6"), _network("::ffff:192.0.2.1"), _network("192.0.2.1")
+    ('2001:db8:1:2::', '192.0.2.1', '192.0.2.1')
+    """
+    if ":" not in address:
+        return address
+    try:
+        known = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(known), _IPV6_PREFIX), strict=False).network_address)
 
 
 class Guard:
@@ -81,6 +121,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
+        if scope["type"] == "websocket":  # there is none, and nothing below would ask for the key
+            await send({"type": "websocket.close"})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -90,34 +133,46 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                add_default_headers(message)
             await send(message)
 
         try:
-            await self._through(scope, receive, noting)
-        except _Refused as refused:
-            body = {"what": refused.what, "way_out": refused.way_out}
-            reply = JSONResponse(body, refused.status, refused.headers)
-            await reply(scope, receive, noting)
+            await self._answer(scope, receive, noting)
+        except ClientDisconnect:
+            status = _CLIENT_GONE
         except Exception as error:
             _LOG.error("%s at %s", type(error).__name__, _places(error))
             if not status:
                 await JSONResponse({"what": "Something went wrong"}, 500)(scope, receive, noting)
         self._note(scope["path"], status, time.perf_counter() - started)
 
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._through(scope, receive, send)
+        except _Refused as refused:
+            reply = JSONResponse(refused.body, refused.status, refused.headers)
+            await reply(scope, receive, send)
+
     async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         if scope["path"] not in _PROBED:
             self._check_rate(request)  # first, so that keys cannot be tried out
-        if scope["path"] not in _OPEN:
-            self._check_key(request)
+        self._check_key(request)
+        _check_query(scope["query_string"])
         if scope["method"] in {"POST", "PUT", "PATCH"}:
-            receive = replay(await self._body(request), receive)
+            body = await self._body(request)
+            _check_names(body)
+            receive = replay(body, receive)
+        elif scope["method"] == "HEAD":  # the server leaves the body out
+            scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
 
     def _check_key(self, request: Request) -> None:
         wanted = self._settings.api_key
         if wanted is None:
             _check_host(request)
+            return
+        if request.scope["path"] in _OPEN:
             return
         given = request.headers.get("x-api-key", "")
         if not hmac.compare_digest(given.encode(), wanted.get_secret_value().encode()):
@@ -127,7 +182,7 @@ class Guard:
         if self._buckets is None:
             return
         client = request.client.host if request.client else ""
-        wait_s = self._buckets.wait_s(client, time.monotonic())
+        wait_s = self._buckets.wait_s(_network(client), time.monotonic())
         if wait_s:
             wait = str(int(wait_s) + 1)
             raise _Refused(429, "Too many requests", f"Wait {wait} s", retry_after=wait)

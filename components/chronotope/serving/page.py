@@ -91,12 +91,7 @@ def _headers(nonce: str) -> dict[str, str]:
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    return {
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-store",
-    }
+    return {"Content-Security-Policy": policy}
 
 
 def _known_users(histories: Histories, start: str, n: int) -> tuple[KnownUser, ...]:

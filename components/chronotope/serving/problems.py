@@ -18,6 +18,7 @@ _MEANINGS: Final = {
     421: "Without a key, only 127.0.0.1 and localhost are answered.",
     422: "A field is wrong, or there is no such thing.",
     429: "Too many requests.",
+    431: "The headers are too many or too large.",
     503: "There is no champion yet, a store cannot be used, or the answer took too long.",
 }
 

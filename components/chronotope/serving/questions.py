@@ -1,6 +1,6 @@
 """What can be asked of the service, and told to it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from chronotope.contracts.clock import is_in_future
 from chronotope.steps.answers import Wish
 
 _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
@@ -28,7 +29,7 @@ def _possible(moment: datetime) -> datetime:
 
 
 def _past(moment: datetime) -> datetime:
-    if moment > datetime.now(UTC) + timedelta(days=1):
+    if is_in_future(moment, datetime.now(UTC)):
         raise ValueError("lies in the future")
     return moment
 
@@ -161,7 +162,7 @@ class PostedImpression(_Strict):
     key: Annotated[Text, Field(max_length=200, description="The same key counts once.")]
     answer_id: Text
     user_id: Text | None = None
-    at: Annotated[Moment, InUtc]
+    at: Annotated[Happened, InUtc]
     items: list[Text] = Field(max_length=1000, description="In the order they were shown.")
     probabilities: list[FiniteFloat] = Field([], max_length=1000)
     propensities: list[FiniteFloat] = Field([], max_length=1000)

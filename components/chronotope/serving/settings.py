@@ -1,11 +1,18 @@
 """Everything the service can be told."""
 
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from chronotope.steps.experiment import Experiment, Exploration
+
+
+def _network(address: str) -> str:
+    """An address or a network as given, if it is one: uvicorn takes any word and trusts nobody."""
+    ip_network(address)
+    return address
 
 
 class ServeSettings(BaseModel):
@@ -32,6 +39,18 @@ class ServeSettings(BaseModel):
     threads: int = Field(2, ge=1, le=64, description="Answers computed at a time.")
     time_limit_s: float = Field(10.0, gt=0, description="A slower answer is given up: 503.")
     max_body_bytes: int = Field(1 << 20, ge=1, description="A larger request is refused: 413.")
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        (), description="Addresses or networks whose X-Forwarded-For names the client."
+    )
+    max_connections: int = Field(
+        1000, ge=1, description="Open connections of a process, idle ones included."
+    )
+    max_header_bytes: int = Field(32 * 1024, ge=1024, description="Larger headers: 431.")
+    max_headers: int = Field(100, ge=1, description="More headers: 431.")
+    header_timeout_s: float = Field(10.0, gt=0, description="Until the headers have come.")
+    keep_alive_s: int = Field(5, ge=1, description="A connection without a request is closed.")
+    write_timeout_s: float = Field(20.0, gt=0, description="Until an answer has been taken.")
+    stop_timeout_s: int = Field(10, ge=1, description="For what is under way at the end.")
     rate_per_s: float | None = Field(None, gt=0, description="Requests a client; None sets none.")
     burst: int = Field(20, ge=1, description="Requests a client may send at once.")
     cached_users: int = Field(10_000, ge=1, description="Users whose past is kept ready.")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import IO, Final
 
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.private_files import private_folder
 from chronotope.contracts.workspace import Workspace
 
 PATIENCE_S: Final = 12 * 3600.0
@@ -35,7 +36,7 @@ def exclusively(
         StoreError: Somebody else held it all that time.
     """
     path = workspace.root / "data" / "locks" / f"{dataset}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     with path.open("w") as file:
         if not _taken(file):
             on_wait()

@@ -16,6 +16,7 @@ from pydantic import (
 
 from chronotope.contracts.durable import write_new_text
 from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.contracts.private_files import private_folder
 from chronotope.datasets.strict_yaml import read_yaml
 from chronotope.registry.promotion import CHALLENGER, CHAMPION
 
@@ -146,6 +147,7 @@ def remember(folder: Path, experiment: Experiment) -> None:
     """
     path = folder / f"{experiment.name}.json"
     try:
+        private_folder(folder)
         try:
             write_new_text(path, experiment.model_dump_json(indent=2))
         except FileExistsError:

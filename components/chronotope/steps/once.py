@@ -16,6 +16,8 @@ _LOG = logging.getLogger(__name__)
 _WHAT: Final = "The result of a step"
 _WAY_OUT: Final = "Delete the file and run again: the step is then done again"
 
+from chronotope.contracts.private_files import private_folder
+
 
 def once(
     run: Path,
@@ -53,6 +55,7 @@ def once(
         "seconds": round(time.perf_counter() - began, 3),
         "peak_mb": round(peak_mb(), 1),
     }
+    private_folder(run)
     write_json(path, kept)
     return result
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from chronotope.contracts.durable import read_json, write_json, write_text
+from chronotope.contracts.private_files import private_folder
 from chronotope.steps.holdout import frozen_folds
 from chronotope.steps.settings import TrainSettings
 
@@ -52,6 +53,7 @@ def lineage(features: Path, settings: TrainSettings, run: Path) -> dict[str, str
 
 def keep_settings(run: Path, settings: TrainSettings) -> None:
     """Keep what a training was told beside what it did, for its successors."""
+    private_folder(run)
     write_json(run / _SETTINGS, json.loads(_told(settings)))
 
 
@@ -74,6 +76,7 @@ def kept_settings(run: Path, root: Path) -> TrainSettings:
 
 def keep_network(run: Path, trained_in: str) -> None:
     """Note that a run's network was trained in another run."""
+    private_folder(run)
     write_text(run / _NETWORK, trained_in)
 
 

@@ -1,0 +1,159 @@
+"""Clients that send too much, too slowly or never read, against the command in its own process."""
+
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving.test_process import AT, Server
+from tests.steps.hand_made import fill_lake, register_twice
+
+pytestmark = pytest.mark.slow
+
+OPEN_FILES = 256
+GET = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+POST = b"POST /recommend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n{"
+QUESTION = {"user_id": "u00", "at": AT}
+KEY_VARIABLE = "TEST_SERVICE_KEY"
+LONGEST_STOP_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("root")
+    fill_lake(root)
+    register_twice(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(root: Path) -> Iterator[Server]:
+    server = Server(root, open_files=OPEN_FILES)
+    try:
+        yield server
+    finally:
+        server.kill(signal.SIGKILL)
+
+
+def resident_mib(server: Server) -> float:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
+
+
+def n_open_files(server: Server) -> int:
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+def connect(server: Server, sent: bytes = b"") -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    sock.sendall(sent)
+    return sock
+
+
+def send_without_end(server: Server, start: bytes, piece: bytes, n_bytes: int) -> int:
+    """Send pieces until the service ends the connection; returns the bytes that were sent."""
+    n_sent = 0
+    with connect(server, start) as sock:
+        try:
+            while n_sent < n_bytes:
+                sock.sendall(piece)
+                n_sent += len(piece)
+        except OSError:
+            pass
+    return n_sent
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (GET, b"X-A: " + b"a" * 60_000 + b"\r\n"),
+        (GET + b"X-A: ", b"a" * 60_000),
+        (b"GET /", b"a" * 60_000),
+        (GET, b"X-A: b\r\n" * 8000),
+    ],
+)
+def test_headers_without_end_take_no_memory(server: Server, start: bytes, piece: bytes) -> None:
+    before = resident_mib(server)
+    n_sent = [send_without_end(server, start, piece, 54_000_000) for _ in range(5)]
+    assert max(n_sent) < 54_000_000
+    assert resident_mib(server) < before + 40
+    assert server.get("/health")["status"] == "running"
+
+
+@pytest.mark.parametrize("sent", [GET, POST, GET + b"\r\n"])
+def test_clients_that_hold_connections_shut_nobody_out(server: Server, sent: bytes) -> None:
+    held = [connect(server, sent) for _ in range(OPEN_FILES + 24)]
+    assert n_open_files(server) < OPEN_FILES - 64  # the lake and the log have theirs
+    for _ in range(10):
+        assert server.post("/recommend", QUESTION)["version"] == "1"
+        assert server.get("/ready")["status"] == "ready"
+    for sock in held:
+        sock.close()
+
+
+def test_no_connection_is_held_for_long_by_a_request_that_does_not_come(server: Server) -> None:
+    before = n_open_files(server)
+    held = [connect(server, sent) for sent in (b"", GET, GET + b"\r\n") for _ in range(10)]
+    assert n_open_files(server) >= before + 20
+    end = time.monotonic() + 40
+    while n_open_files(server) > before + 2:
+        assert time.monotonic() < end, "connections stay open"
+        time.sleep(0.2)
+    for sock in held:
+        sock.close()
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])
+def test_a_client_that_never_reads_does_not_keep_the_service(
+    root: Path, number: int, workers: str
+) -> None:
+    server = Server(root, "--workers", workers)
+    with socket.socket() as sock, connect(server, POST), connect(server, GET):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        sock.connect(("127.0.0.1", server.port))
+        for _ in range(8):  # 14 MB of answers, more than sockets hold
+            sock.sendall((GET + b"\r\n") * 50)
+            time.sleep(0.3)
+        started = time.monotonic()
+        server.kill(number)
+        assert time.monotonic() - started < LONGEST_STOP_S
+
+
+def statuses(server: Server, forwarded_for: list[str]) -> list[int]:
+    """What wrong keys are answered, each said to come from another address."""
+    answers = []
+    for n, address in enumerate(forwarded_for):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{server.port}/metrics",
+            headers={"X-API-Key": f"wrong{n}", "X-Forwarded-For": address},
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)  # noqa: S310 - our own
+        answers.append(refused.value.code)
+        refused.value.close()
+    return answers
+
+
+def test_only_a_proxy_that_was_named_says_who_asks(root: Path) -> None:
+    words = ("--rate", "0.001", "--api-key-env", KEY_VARIABLE)
+    addresses = [f"192.0.2.{n}" for n in range(40)]
+    environment = {KEY_VARIABLE: "a key of this test", "FORWARDED_ALLOW_IPS": "*"}
+    plain = Server(root, *words, env=environment)
+    try:
+        assert statuses(plain, addresses) == [401] * 20 + [429] * 20
+    finally:
+        plain.kill(signal.SIGTERM)
+    behind = Server(root, *words, "--behind-proxy", "127.0.0.1", env=environment)
+    try:
+        assert statuses(behind, addresses) == [401] * 40
+        assert statuses(behind, [f"{n}, 198.51.100.7" for n in addresses]) == (
+            [401] * 20 + [429] * 20
+        )
+    finally:
+        behind.kill(signal.SIGTERM)
