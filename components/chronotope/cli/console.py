@@ -23,7 +23,7 @@ _QUIET: Final = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
 _QUIET_LOGGERS: Final = {
-    "mlflow.store.db": logging.WARNING,  # says that it makes its tables
+    "mlflow.store.db": logging.ERROR,  # says that it makes its tables, and what we raise
     "optuna.study": logging.ERROR,  # prints a traceback of what we raise, before we say it
 }
 

@@ -109,7 +109,7 @@ def _print_error(text: str, title: str = "Error: ") -> None:
         errors = TerminalConsole(stderr=True)
         if title:
             errors.print(title, style="bold red", end="")
-        errors.print(line, style="red")
+        errors.print(line, style="red", soft_wrap=True)
 
 
 def _trace(error: BaseException) -> str:

@@ -104,7 +104,7 @@ RULES: Final = (
     ),
     ErrorRule(
         "The address of a store cannot be understood",
-        f"Correct {_ADDRESSES}, whichever is set; it looks like scheme://user:password@host/name",
+        f"Correct {_ADDRESSES}, whichever is set; such as postgresql://user@host/name or s3://bucket/prefix",
         types=(
             "sqlalchemy.exc.ArgumentError",
             "sqlalchemy.exc.NoSuchModuleError",
@@ -114,7 +114,7 @@ RULES: Final = (
     ),
     ErrorRule(
         "The address of a store cannot be understood",
-        f"Correct {_ADDRESSES}, whichever is set; it looks like scheme://user:password@host/name",
+        f"Correct {_ADDRESSES}, whichever is set; such as postgresql://user@host/name or s3://bucket/prefix",
         pattern=r"could not parse (sqlalchemy )?url|invalid ipv6 url|port could not be cast|"
         r"port out of range|redis url must specify|invalid port|relative url without a base|"
         r"does not appear to be an ipv|unsupported protocol",

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from pydantic import ValidationError
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
@@ -70,7 +69,7 @@ def read_settings(config: Path | None, root: Path) -> TrainSettings:
     try:
         told = {} if config is None else yaml.safe_load(config.read_text(encoding="utf-8")) or {}
         return TrainSettings.model_validate({**told, "root": root})
-    except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, TypeError) as error:
         raise ConfigError(
             "The training settings cannot be used",
             received=f"{config}: {error}",

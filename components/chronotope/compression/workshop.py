@@ -41,6 +41,7 @@ from chronotope.compression.networks import (
 )
 from chronotope.compression.recipe import REFERENCE, Recipe
 from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.json_files import read_json
 from chronotope.contracts.links import link_or_copy
 from chronotope.contracts.queries import Queries
 from chronotope.models.network import ChronotopeNet
@@ -197,5 +198,5 @@ def _kept(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(work()), encoding="utf-8")
         draft.replace(path)
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = read_json(path)
     return found

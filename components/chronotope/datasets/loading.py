@@ -30,8 +30,12 @@ def load_spec(
     path = _find(path_or_name, conf_dir)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read {path}", received=error) from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"Cannot read {path}",
+            received=error,
+            way_out="Correct the file; dates and text with colons stand in quotes",
+        ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping", received=type(content).__name__)
     if data_dir is not None:

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Final
 
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine_with_retry
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from chronotope.contracts.drafts import draft_folder
 
 _DRAFTS: Final = ".new-database-"
+_CONNECT_S: Final = 10
+"""Seconds that a server has to answer in."""
 
 
 def make_whole(url: str) -> None:
@@ -35,6 +38,24 @@ def make_whole(url: str) -> None:
             pass  # another process was first
         except OSError:  # no links on this disk
             draft.replace(path)
+
+
+def require_answer(url: str) -> None:
+    """Ask a database server once: MLflow itself goes on asking for minutes.
+
+    Args:
+        url: Address of MLflow's database; only one of a server is asked.
+
+    Raises:
+        SQLAlchemyError: It does not answer, or refuses.
+    """
+    if not url.startswith("postgresql"):
+        return
+    engine = create_engine(url, connect_args={"connect_timeout": _CONNECT_S})
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _file_of(url: str) -> Path | None:

@@ -4,7 +4,6 @@ The run of the network keeps its candidates; the new run takes over what else a 
 of, so that it can be judged, promoted and succeeded like any other.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from chronotope.compression.choose import Candidate, CompressionConfig, Judged
 from chronotope.compression.compress import CompressionResult
 from chronotope.compression.measure import Load, Measured
 from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.json_files import read_json
 from chronotope.contracts.links import link_or_copy
 from chronotope.contracts.workspace import Workspace
 from chronotope.registry.models import download, latest_version
@@ -119,7 +119,7 @@ def take_over(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, A
 
 def read_ingested(run: Path) -> dict[str, Any]:
     """What the ingestion of a run's data counted."""
-    found: dict[str, Any] = json.loads((run / INGESTED).read_text(encoding="utf-8"))
+    found: dict[str, Any] = read_json(run / INGESTED)
     return found
 
 

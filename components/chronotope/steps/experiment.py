@@ -127,8 +127,12 @@ def read_experiment(path: Path) -> Experiment:
             for found in error.errors(include_url=False)
         )
         raise ConfigError(f"The experiment is wrong: {told}", received=path) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("The experiment cannot be read", received=error) from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(
+            "The experiment cannot be read",
+            received=f"{path}: {error}",
+            way_out="Correct the file; dates and text with colons stand in quotes",
+        ) from error
 
 
 def remember(folder: Path, experiment: Experiment) -> None:

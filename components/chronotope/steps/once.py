@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chronotope.contracts.json_files import damaged, read_json
+
 
 def once(run: Path, step: str, work: Callable[[], Any]) -> Any:
     """The step's result: read if it was finished before, else worked out and kept.
@@ -43,15 +45,23 @@ def step_result(run: Path, step: str) -> Any:
     Args:
         run: Folder of the run.
         step: Name of the step.
+
+    Raises:
+        StoreError: Its file is empty or damaged.
     """
     path = run / f"{step}.json"
-    return json.loads(path.read_text(encoding="utf-8"))["result"] if path.exists() else None
+    if not path.exists():
+        return None
+    record = read_json(path)
+    if not isinstance(record, dict) or "result" not in record:
+        raise damaged(path, "no result in it")
+    return record["result"]
 
 
 def step_costs(run: Path) -> dict[str, dict[str, float]]:
     """``seconds`` and ``peak_mb`` of each finished step, in the order they finished."""
     files = sorted(run.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    kept = {path.stem: read_json(path) for path in files}
     return {
         step: {"seconds": found["seconds"], "peak_mb": found["peak_mb"]}
         for step, found in kept.items()

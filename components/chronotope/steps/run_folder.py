@@ -1,10 +1,10 @@
 """One folder a training: the same data and settings resume, others start anew."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Final
 
+from chronotope.contracts.json_files import read_json
 from chronotope.steps.holdout import frozen_folds
 from chronotope.steps.settings import TrainSettings
 
@@ -63,7 +63,7 @@ def kept_settings(run: Path, root: Path) -> TrainSettings:
         root: Project root.
     """
     path = run / _SETTINGS
-    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told = read_json(path) if path.exists() else {}
     return TrainSettings.model_validate({**told, "root": root})
 
 
