@@ -1,6 +1,7 @@
 """Whatever a command raises ends as one line and an exit code; the trace comes on demand."""
 
 import os
+import select
 import sys
 import tempfile
 import traceback
@@ -75,7 +76,7 @@ def reported_errors(ctx: Any) -> Iterator[None]:
         _print_error("Interrupted; run again to go on after the last finished step.", title="")
         raise typer.Exit(INTERRUPTED) from None
     except BaseException as error:  # panics of Rust libraries are no Exceptions
-        if isinstance(error, BrokenPipeError) and not _can_write_output():
+        if isinstance(error, BrokenPipeError) and _lost_its_reader():
             raise typer.Exit(BROKEN_PIPE) from None
         _report(error, ctx)
         raise typer.Exit(1) from None
@@ -132,12 +133,15 @@ def _write_trace(error: BaseException, root: Path | None) -> Path | None:
     return None
 
 
-def _can_write_output() -> bool:
-    """Whether standard output takes what is left in its buffer; if not, it goes nowhere."""
+def _lost_its_reader() -> bool:
+    """Whether standard output is a pipe that nobody reads any more; then it goes nowhere."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        with suppress(OSError, ValueError):  # no file behind it, as in tests
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file behind it
         return False
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # what is left in the buffer
     return True
