@@ -17,12 +17,11 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from chronotope.contracts import columns as c
 from chronotope.lake.refusals import refusals
 
 LOG: Final = "_delta_log"
-KEYS: Final = {"events": c.EVENT_ID, "items": c.ITEM_ID, "users": c.USER_ID}
-"""Tables that can be built again from their files alone, and what tells their rows apart."""
+REBUILDABLE: Final = frozenset({"events", "items", "users"})
+"""Tables whose rows have an id, so that they can be built again from their files alone."""
 
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
 _CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint(\..+)?\.parquet")
