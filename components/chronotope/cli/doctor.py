@@ -156,7 +156,8 @@ def champion_ages(root: Path, now: datetime) -> Iterator[Check]:
         try:
             with Journal(path).locked() as view:
                 reigns = view.reigns(dataset)
-        except ChronotopeError:  # the check of the databases tells
+        except ChronotopeError as error:
+            yield Check("promotions", False, error.what, error.way_out)
             return
         if reigns:
             yield _age(dataset, reigns[-1].version, (now - reigns[-1].opened_at).days)

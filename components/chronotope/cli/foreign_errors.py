@@ -92,6 +92,12 @@ RULES: Final = (
         pattern=r"cannot allocate memory|std::bad_alloc|unable to allocate",
     ),
     ErrorRule(
+        "Prefect's own server did not start",
+        "Check that PREFECT_HOME (by default ~/.prefect) can be written and its disk is not full, "
+        "or start a server (`prefect server start`) and set PREFECT_API_URL",
+        pattern=r"ephemeral prefect api",
+    ),
+    ErrorRule(
         "Another process holds a database",
         "Wait until it has ended, or stop it, and run again",
         pattern=r"database (table )?is locked",
@@ -140,8 +146,7 @@ RULES: Final = (
     ErrorRule(
         "A store or server does not answer",
         f"Start it or correct its address ({_ADDRESSES}), then {_RETRY}",
-        pattern=r"generic (s3|gcs|microsoftazure) error|connection refused|"
-        r"failed to reach api|attempting to connect to ephemeral prefect",
+        pattern=r"generic (s3|gcs|microsoftazure) error|connection refused|failed to reach api",
     ),
     ErrorRule(
         "A table of the lake is broken",

@@ -5,6 +5,7 @@ from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from chronotope.contracts.printable import printable
 
@@ -26,10 +27,14 @@ class TerminalConsole(Console):
         plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
         super().__init__(stderr=stderr, file=file, **(plain | kwargs))
 
+    def render_str(self, text: str, **kwargs: Any) -> Text:
+        """A cell or a line, made fit for the terminal before it is measured."""
+        return super().render_str(printable(text), **kwargs)
+
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Segments of what is printed, made fit for the terminal."""
+        """Segments of what is printed; what came as a ``Text`` is made fit here."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment

@@ -7,6 +7,7 @@ readable commits leads back to a readable checkpoint, or to the first commit.
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ REBUILDABLE: Final = frozenset({"events", "items", "users"})
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
 _CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint(\..+)?\.parquet")
 _HINT: Final = "_last_checkpoint"
+_MOST_COMMITS: Final = 10_000
+"""More were never lost: a file with a larger number is a stray one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,26 @@ def forget_missing(table: Path) -> None:
         DeltaTable(str(table)).repair()
 
 
+def pass_version(table: Path, latest: int) -> None:
+    """Commit versions that change nothing until one is newer than any that there ever was.
+
+    A version number stands for its rows in snapshots and trainings: it must not come twice.
+
+    Args:
+        table: Folder of a table whose log is whole.
+        latest: The newest version that was ever committed.
+
+    Raises:
+        StoreError: A commit could not be written.
+    """
+    with refusals(table.name):
+        version = DeltaTable(str(table)).version()
+        for number in range(version + 1, min(latest + 1, version + _MOST_COMMITS) + 1):
+            action = {"commitInfo": {"timestamp": time.time_ns() // 10**6, "operation": "REPAIR"}}
+            with (table / LOG / f"{number:020}.json").open("x", encoding="utf-8") as file:
+                file.write(json.dumps(action) + "\n")
+
+
 def count_rows(table: Path) -> tuple[int, int]:
     """Latest version of a table and its rows.
 
@@ -135,8 +158,17 @@ def readable_rows(folder: Path) -> pa.Table | None:
         folder: Such as of a table whose log is lost. Equal rows of several versions are in it.
     """
     files = sorted(folder.glob("*.parquet"), key=lambda path: -path.stat().st_mtime_ns)
-    tables = [pq.ParquetFile(path).read() for path in files if _is_parquet(path)]
+    tables = [_plain_strings(pq.ParquetFile(path).read()) for path in files if _is_parquet(path)]
     return pa.concat_tables(tables, promote_options="permissive") if tables else None
+
+
+def _plain_strings(rows: pa.Table) -> pa.Table:
+    """Rows with one type of string: files written by a MERGE have another one."""
+    fields = [
+        pa.field(f.name, pa.string() if pa.types.is_string_view(f.type) else f.type)
+        for f in rows.schema
+    ]
+    return rows.cast(pa.schema(fields))
 
 
 def _newest(whole: set[int], checkpoints: set[int]) -> int | None:

@@ -34,7 +34,7 @@ def database_problem(path: Path, tables: Iterable[str]) -> str:
     if path.stat().st_size == 0:
         return "the file is empty"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        with closing(_read_only(path)) as connection:
             verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
             names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:
@@ -113,6 +113,12 @@ def _append(journal: Journal, name: str, version: str) -> bool:
         journal.settle(intent, "committed")
         return True
     return False
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A connection that leaves no file behind; a log of writes beside the file has to be read."""
+    kind = "mode=ro" if any(_siblings(path)) else "mode=ro&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?{kind}", uri=True)
 
 
 def _siblings(path: Path) -> Iterator[Path]:

@@ -53,27 +53,29 @@ def _remedy(state: "LogState") -> str:
 
 
 def _mend_log(table: Path, aside: Aside) -> str:
-    from chronotope.lake.repair_log import count_rows, examine_log, unnamed_files
+    from chronotope.lake.repair_log import count_rows, examine_log, pass_version, unnamed_files
 
     state = examine_log(table)
     if state.version is None:
-        return _rebuild(table, aside)
+        return _rebuild(table, state.latest, aside)
     for path in (*state.damaged, *state.unreachable):
         aside.move(path)
     version, n_rows = count_rows(table)
     done = f"version {version} remains, with {n_rows:,} rows"
-    if version == state.latest:
+    if state.latest is None or version >= state.latest:
         return done
+    pass_version(table, state.latest)
+    done += f", as version {state.latest + 1}"
     unnamed = unnamed_files(table)
     files = ", ".join(path.name for path in unnamed[:3])
     left = f"; {len(unnamed)} data files that it does not name stay ({files})" if unnamed else ""
     return f"{done}{left}; {_AGAIN}"
 
 
-def _rebuild(table: Path, aside: Aside) -> str:
+def _rebuild(table: Path, latest: int | None, aside: Aside) -> str:
     """Move the whole table aside and write its rows anew, each once."""
     from chronotope.lake import Lake
-    from chronotope.lake.repair_log import REBUILDABLE, count_rows, readable_rows
+    from chronotope.lake.repair_log import REBUILDABLE, count_rows, pass_version, readable_rows
 
     rows = readable_rows(table) if table.name in REBUILDABLE else None
     moved = aside.move(table)
@@ -86,6 +88,8 @@ def _rebuild(table: Path, aside: Aside) -> str:
         "users": lake.upsert_users,
     }
     writers[table.name](rows)
+    if latest is not None:
+        pass_version(table, latest)
     version, n_rows = count_rows(table)
     return (
         f"no version of it could be read; built again from its data files: version {version}, "
