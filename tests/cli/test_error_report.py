@@ -77,7 +77,7 @@ def open_garbage_as(suffix: str) -> Path:
     return path
 
 
-WORK = {
+WORK: dict[str, tuple[Callable[[], object], str, str]] = {
     "full disk": (write_to_a_full_disk, "disk is full", "Free some space"),
     "sqlite": (
         lambda: sqlite3.connect(open_garbage_as(".db")).execute("SELECT * FROM sqlite_master"),
