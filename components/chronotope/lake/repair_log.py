@@ -5,6 +5,7 @@ all commits up to it. A table can be read up to the last version from which an u
 readable commits leads back to a readable checkpoint, or to the first commit.
 """
 
+import errno
 import json
 import re
 import time
@@ -16,7 +17,6 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 
 from chronotope.lake.refusals import refusals
 
@@ -26,6 +26,7 @@ REBUILDABLE: Final = frozenset({"events", "items", "users"})
 
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
 _CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint(\..+)?\.parquet")
+_PART: Final = re.compile(r"\.\d{10}\.\d{10}\.parquet$")
 _HINT: Final = "_last_checkpoint"
 _MOST_COMMITS: Final = 10_000
 """More were never lost: a file with a larger number is a stray one."""
@@ -73,7 +74,8 @@ def examine_log(table: Path) -> LogState:
     checkpoints = [(int(m[1]), path) for path in files if (m := _CHECKPOINT.fullmatch(path.name))]
     bad_checkpoints = {path for _, path in checkpoints if not _is_checkpoint(path)}
     whole = {version for version, path in commits.items() if _is_commit(path, version)}
-    starts = {version for version, path in checkpoints if path not in bad_checkpoints}
+    starts = {version for version, _ in checkpoints}
+    starts -= {version for version, path in checkpoints if path in bad_checkpoints}
     version = _newest(whole, starts)
     reachable = -1 if version is None else version
     hint = table / LOG / _HINT
@@ -186,7 +188,7 @@ def _is_commit(path: Path, version: int) -> bool:
     """Whether every line is an action; the first commit has to say what the table is."""
     try:
         lines = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     actions: set[Any] = set()
     for line in lines:
@@ -197,10 +199,12 @@ def _is_commit(path: Path, version: int) -> bool:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    try:
-        rows = pq.ParquetFile(path).read()
-    except (OSError, pa.ArrowException):
+    """Whether a checkpoint can be read; unless it is a part, it says what the table is."""
+    if not _is_parquet(path):
         return False
+    if _PART.search(path.name):
+        return True
+    rows = pq.ParquetFile(path).read()
     needed = ("protocol", "metaData")
     return all(
         name in rows.column_names and rows.column(name).null_count < len(rows) for name in needed
@@ -211,7 +215,7 @@ def _hinted(path: Path) -> int | None:
     """Version of the checkpoint that the hint names; None if it cannot be read."""
     try:
         hint = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     version = hint.get("version") if isinstance(hint, dict) else None
     return version if isinstance(version, int) else None
@@ -224,11 +228,19 @@ def _named_files(table: Path) -> list[Path]:
 
 
 def _is_parquet(path: Path) -> bool:
-    """Whether every page of a file can be read."""
+    """Whether every page of a file can be read.
+
+    Raises:
+        OSError: The operating system refuses: that says nothing about the file.
+    """
     try:
         with pq.ParquetFile(path) as file:
             for _ in file.iter_batches():
                 pass
-    except (OSError, pa.ArrowException, DeltaError):
+    except pa.ArrowException:
+        return False
+    except OSError as error:  # what Arrow cannot decode has no number
+        if error.errno not in {None, errno.ENOENT}:
+            raise
         return False
     return True

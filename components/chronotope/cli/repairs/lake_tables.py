@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from chronotope.cli.repairs.damage import Aside, Damage
+from chronotope.contracts.errors import StoreError
 
 if TYPE_CHECKING:
     from chronotope.lake.repair_log import LogState
@@ -27,7 +28,11 @@ def table_damages(lake: Path) -> Iterator[Damage]:
         if not state.is_whole:
             yield Damage(name, _log_problem(state), _remedy(state), partial(_mend_log, table))
             continue
-        damaged = damaged_files(table)
+        try:
+            damaged = damaged_files(table)
+        except StoreError as error:  # whole as far as we can see, and still refused
+            yield Damage(name, str(error), "nothing: see what is wrong", partial(_refuse, error))
+            continue
         if damaged:
             files = ", ".join(path.name for path in damaged[:3])
             yield Damage(
@@ -36,6 +41,10 @@ def table_damages(lake: Path) -> Iterator[Damage]:
                 "move them aside and commit a version without them",
                 partial(_mend_files, table, damaged),
             )
+
+
+def _refuse(error: StoreError, _: Aside) -> str:
+    raise error
 
 
 def _log_problem(state: "LogState") -> str:

@@ -61,7 +61,9 @@ def _snapshot_problem(folder: Path) -> str:
         read_ref(folder)
         load_features(folder)
     except ChronotopeError as error:
-        return error.what
+        return "" if isinstance(error.__cause__, PermissionError) else error.what
+    except PermissionError:  # that says nothing about the snapshot
+        return ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"it cannot be read: {error}"
     return ""
