@@ -58,7 +58,6 @@ exec "$@"
 """
 CHRONOTOPE = "from chronotope.cli.main import run; run()"
 ON_A_SMALL_DISK = (
-    ("ingest", "size=64k", "filled", "The disk is full"),
     ("ingest", "size=300k", "as it is", "data docs could not be written"),
     ("train", "size=64k", "filled", "The disk is full"),
     ("feedback", "size=1m,nr_inodes=1", "as it is", "The disk is full"),
