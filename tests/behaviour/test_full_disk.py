@@ -1,4 +1,4 @@
-"""A disk that fills up at any step of an ingestion: the earlier version stays whole."""
+"""A disk that fills up at any step, is full, or may not be written: said in one line."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-from tests.behaviour.shop import GOOD, Shop, refusal_of
+from tests.behaviour.shop import GOOD, YAML, Shop, refusal_of
 
 PROJECT = Path(__file__).parents[2]
 LIMITED = """
@@ -45,3 +45,51 @@ def test_a_full_disk_leaves_the_previous_version_whole(
     assert "Check free disk space" in refusal_of(done.stderr)
     assert len(shop.lake.read("events")) in {len(GOOD), len(GOOD) + 200}
     assert shop.ingest()["n_good"] == len(GOOD) + 200
+
+
+MOUNTED = """
+mkdir -p "$1" && mount -t tmpfs -o "$2" tmpfs "$1" || exit 77
+case "$3" in
+  filled) dd if=/dev/zero of="$1/filling" bs=1k 2>/dev/null ;;
+  read-only) mount -o remount,ro "$1" ;;
+esac
+shift 3
+exec "$@"
+"""
+CHRONOTOPE = "from chronotope.cli.main import run; run()"
+ON_A_SMALL_DISK = (
+    ("ingest", "size=300k", "as it is", "data docs could not be written"),
+    ("train", "size=64k", "filled", "The disk is full"),
+    ("feedback", "size=1m,nr_inodes=1", "as it is", "The disk is full"),
+    ("feedback", "size=64k", "read-only", "read-only"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "options", "state", "what"), ON_A_SMALL_DISK)
+def test_a_root_that_takes_nothing_is_said_in_one_line(
+    prefect: None, shop: Shop, command: str, options: str, state: str, what: str
+) -> None:
+    shop.write(*GOOD)
+    spec = YAML.format(folder=shop.folder, format="csv")
+    (shop.folder / "shop.yaml").write_text(spec, encoding="utf-8")
+    mounting = ("unshare", "-rm", "sh", "-c", MOUNTED, "sh", shop.root, options, state)
+    told = (sys.executable, "-c", CHRONOTOPE, command, shop.folder / "shop.yaml")
+    env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or ""}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter
+            [str(word) for word in (*mounting, *told, "--root", shop.root)],
+            cwd=PROJECT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if done.returncode == 77 or "unshare: " in done.stderr:
+        pytest.skip("no disk can be mounted here")
+    assert done.returncode == 1, done.stderr
+    assert what in refusal_of(done.stderr)
+    assert len(done.stderr.splitlines()) <= 2, done.stderr

@@ -101,13 +101,25 @@ class OnnxRecommender:
 
 
 def open_session(folder: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
-    """The graph of a bundle, on the CPU."""
+    """The graph of a bundle, on the CPU.
+
+    Raises:
+        ArtifactError: This version of ONNX Runtime cannot run it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        str(folder / MODEL), options, providers=["CPUExecutionProvider"]
-    )
+    try:
+        return onnxruntime.InferenceSession(
+            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions have no base of their own
+        raise ArtifactError(
+            "ONNX Runtime cannot run a model's file",
+            received=f"{folder / MODEL}: {error}",
+            way_out="Return to the champion before with `chronotope rollback`, or train again; "
+            "`chronotope doctor` shows whether onnxruntime lies within its bounds",
+        ) from error
 
 
 def _right_aligned(column: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.int64]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
+from chronotope.cli.terminal import TerminalConsole
 from chronotope.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def compress(
     else:
         _show(console, result if dry_run else result["compressed"])
         if not dry_run:
-            console.print(_fate(result), markup=False, highlight=False, soft_wrap=True)
+            console.print(_fate(result), soft_wrap=True)
 
 
 def changed(kept: "CompressionConfig", told: dict[str, Any]) -> "CompressionConfig":
@@ -86,7 +86,7 @@ def changed(kept: "CompressionConfig", told: dict[str, Any]) -> "CompressionConf
         raise ConfigError("The objective cannot be used", received=error) from error
 
 
-def _show(console: Console, found: dict[str, Any]) -> None:
+def _show(console: TerminalConsole, found: dict[str, Any]) -> None:
     heads = ("candidate", "MB", "p50 ms", "NDCG@10", "Acc@10", "queries/s", "memory MB", "why not")
     table = Table(*heads)
     names = ("size_mb", "p50_ms", "ndcg", "acc", "queries_per_s", "rss_mb")
@@ -94,7 +94,7 @@ def _show(console: Console, found: dict[str, Any]) -> None:
         values = ("" if row[name] is None else f"{row[name]:.4g}" for name in names)
         table.add_row(row["name"], *values, "chosen" if row["chosen"] else row["why_not"])
     console.print(table)
-    console.print(found["reason"], markup=False, highlight=False, soft_wrap=True)
+    console.print(found["reason"], soft_wrap=True)
 
 
 def _fate(result: dict[str, Any]) -> str:

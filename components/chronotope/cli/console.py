@@ -1,4 +1,4 @@
-"""What all commands share: quiet libraries, errors in one red line, JSON for machines."""
+"""What all commands share: quiet libraries, a spinner, JSON for machines."""
 
 import json
 import logging
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import typer
-from rich.console import Console
 
-from chronotope.contracts.errors import ChronotopeError
+from chronotope.cli.terminal import TerminalConsole
+from chronotope.contracts.printable import printable_line
 
 _QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -23,16 +23,17 @@ _QUIET: Final = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
 _QUIET_LOGGERS: Final = {
-    "mlflow.store.db": logging.WARNING,  # says that it makes its tables
+    "mlflow.store.db": logging.ERROR,  # says that it makes its tables, and what we raise
     "optuna.study": logging.ERROR,  # prints a traceback of what we raise, before we say it
 }
 
 
 @contextmanager
-def command(doing: str) -> Iterator[Console]:
-    """Run a command's work: a spinner on a terminal, and exit code 1 for our own errors.
+def command(doing: str) -> Iterator[TerminalConsole]:
+    """Run a command's work below a spinner on a terminal.
 
-    Settings of the libraries that somebody made in the environment stay as they are.
+    Settings of the libraries that somebody made in the environment stay as they are. What is
+    raised is reported by ``error_report``.
 
     Args:
         doing: What the spinner says.
@@ -44,14 +45,8 @@ def command(doing: str) -> Iterator[Console]:
         os.environ.setdefault(name, value)
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
-    try:
-        with Console(stderr=True).status(doing):
-            yield Console()
-    except ChronotopeError as error:
-        errors = Console(stderr=True)
-        errors.print("Error:", style="bold red", end=" ")
-        errors.print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from None
+    with TerminalConsole(stderr=True).status(printable_line(doing)):
+        yield TerminalConsole()
 
 
 def print_json(result: dict[str, Any]) -> None:

@@ -1,9 +1,8 @@
-"""``chronotope doctor``: is this machine ready, and if not, what to do."""
+"""``chronotope doctor``: is this machine ready, what is damaged, and what to do."""
 
 import os
 import shutil
 import socket
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +16,11 @@ from typing import Annotated, Final
 import typer
 from packaging.requirements import Requirement
 from rich.table import Table
+from rich.text import Text
 
 from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.printable import printable_line
 from chronotope.contracts.stores import LAKE_URL
 from chronotope.contracts.workspace import Workspace
 
@@ -50,12 +51,22 @@ class Check:
 
 def doctor(
     root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what is damaged; nothing is deleted")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="With --repair: show what would be done, and do nothing")
+    ] = False,
 ) -> None:
-    """Check versions, stores, ports, threads and disk, and say what to do.
+    """Check versions, stores, ports, threads, disk and files, and say what to do.
 
-    Exit code 1 if something is wrong that Chronotope cannot work with.
+    Exit code 1 if something is wrong that Chronotope cannot work with. With --repair, damaged
+    tables, databases, snapshots and files of runs are mended; what is in the way is moved to
+    data/repaired.
     """
+    if repair:
+        _repair(root, as_json=as_json, dry_run=dry_run)
     with command("Looking around") as console:
         checks = list(examine(root))
     ready = all(check.ok for check in checks if check.needed)
@@ -63,8 +74,31 @@ def doctor(
         print_json({"ready": ready, "checks": [asdict(check) for check in checks]})
     else:
         console.print(_table(checks))
-        console.print("Ready." if ready else "Not ready: see the red lines.", highlight=False)
+        console.print("Ready." if ready else "Not ready: see the red lines.")
     raise typer.Exit(0 if ready else 1)
+
+
+def _repair(root: Path, *, as_json: bool, dry_run: bool) -> None:
+    """Mend what is damaged and end; exit code 1 if something could not be mended."""
+    with command("Repairing") as console:
+        from chronotope.cli.repairs import repair
+
+        results = repair(root, dry_run=dry_run)
+    if as_json:
+        print_json({"dry_run": dry_run, "repaired": [asdict(result) for result in results]})
+    else:
+        for result in results:
+            verb = "would be mended" if dry_run else "mended" if result.ok else "NOT mended"
+            line = f"{result.name}: {result.problem}. {verb.capitalize()}: {result.done}."
+            console.print(printable_line(line), soft_wrap=True)
+        console.print(_last_line(len(results), dry_run=dry_run))
+    raise typer.Exit(0 if dry_run or all(result.ok for result in results) else 1)
+
+
+def _last_line(n_damages: int, *, dry_run: bool) -> str:
+    if not n_damages:
+        return "Nothing is damaged."
+    return "Nothing was changed (dry run)." if dry_run else "Run `chronotope doctor` to check."
 
 
 def examine(root: Path) -> Iterator[Check]:
@@ -82,6 +116,7 @@ def examine(root: Path) -> Iterator[Check]:
     yield _disk(root)
     yield from (_data_package(name) for name in DATA_PACKAGES)
     yield from champion_ages(root, datetime.now(UTC))
+    yield from _damages(root)
 
 
 def version_check(requirement: str) -> Check:
@@ -121,11 +156,20 @@ def champion_ages(root: Path, now: datetime) -> Iterator[Check]:
         try:
             with Journal(path).locked() as view:
                 reigns = view.reigns(dataset)
-        except sqlite3.Error as error:
-            yield Check("promotions", False, str(error), f"Restore {path} from a backup")
+        except ChronotopeError as error:
+            yield Check("promotions", False, error.what, error.way_out)
             return
         if reigns:
             yield _age(dataset, reigns[-1].version, (now - reigns[-1].opened_at).days)
+
+
+def _damages(root: Path) -> Iterator[Check]:
+    """What is damaged below the root, and can be mended."""
+    from chronotope.cli.repairs import damages
+
+    for damage in damages(root):
+        way_out = f"chronotope doctor --repair: {damage.remedy}"
+        yield Check(damage.name, False, damage.problem, way_out, needed=damage.needed)
 
 
 def _age(dataset: str, version: str, days: int) -> Check:
@@ -213,8 +257,7 @@ def _data_package(name: str) -> Check:
 def _table(checks: list[Check]) -> Table:
     table = Table("", "check", "found", "what to do")
     for check in checks:
-        mark = (
-            "[green]ok[/]" if check.ok else "[red]wrong[/]" if check.needed else "[yellow]note[/]"
-        )
+        word, colour = ("wrong", "red") if check.needed else ("note", "yellow")
+        mark = Text("ok", "green") if check.ok else Text(word, colour)
         table.add_row(mark, check.name, check.found, check.way_out)
     return table

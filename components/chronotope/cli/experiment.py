@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from chronotope.cli.console import command
+from chronotope.cli.terminal import TerminalConsole
 
 if TYPE_CHECKING:
     from chronotope.feedback.experiment_report import Report
@@ -57,7 +56,7 @@ def experiment(
         if json_file is not None:
             json_file.write_text(json.dumps(_plain(asdict(report)), indent=2), encoding="utf-8")
         if html_file is not None:
-            page = Console(record=True, width=140, file=StringIO())
+            page = TerminalConsole(record=True, width=140, file=StringIO())
             show(report, page)
             html_file.write_text(page.export_html(), encoding="utf-8")
     show(report, console)
@@ -115,21 +114,21 @@ def _target(root: Path, dataset: str, ref: str, stack: ExitStack) -> "Callable[[
     return opened
 
 
-def show(report: "Report", console: Console) -> None:
+def show(report: "Report", console: TerminalConsole) -> None:
     """Print the tables that have rows, and what they rest on."""
     hours, users = report.limits.window_s / 3600, report.limits.min_users
     title = f"Experiment {report.experiment}" if report.experiment else "No experiment"
-    console.print(f"{title}: items users went for within {hours:g} h, a list", markup=False)
+    console.print(f"{title}: items users went for within {hours:g} h, a list")
     for table in (_arms(report), _shadows(report), _policies(report)):
         if table.row_count:
             console.print(table)
     if len(report.arms) > 1:
-        console.print(f"Users came by the arms' shares: p = {report.mismatch:.3g}", markup=False)
+        console.print(f"Users came by the arms' shares: p = {report.mismatch:.3g}")
     if report.n_misplaced:
-        console.print(f"{report.n_misplaced} lists of a foreign arm were left out", markup=False)
+        console.print(f"{report.n_misplaced} lists of a foreign arm were left out")
     if not report.policies:
-        console.print("No list was drawn at random: no version can be estimated", markup=False)
-    console.print(f"With fewer than {users} users there is no verdict.", markup=False)
+        console.print("No list was drawn at random: no version can be estimated")
+    console.print(f"With fewer than {users} users there is no verdict.")
 
 
 def _arms(report: "Report") -> Table:
@@ -152,7 +151,7 @@ def _arms(report: "Report") -> Table:
             "\n".join((*counts, *fell_back)),
             _two_lines(rate.estimate, rate.low, rate.high) if rate else "",
             gain,
-            escape(arm.verdict),
+            arm.verdict,
         )
     return table
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
+from chronotope.cli.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
 from chronotope.feedback.config import FeedbackConfig, Mode
 
@@ -46,7 +46,7 @@ def feedback(
     if as_json:
         print_json(result | {"dry_run": dry_run})
     elif dry_run:
-        console.print(_sentence(result["waiting"]), markup=False, highlight=False)
+        console.print(_sentence(result["waiting"]))
     else:
         _show(console, name, result)
 
@@ -77,7 +77,7 @@ def _set_aside(reasons: dict[str, str]) -> list[str]:
     return [f"Set aside: {name}: {reason}." for name, reason in reasons.items()]
 
 
-def _show(console: Console, name: str, result: dict[str, Any]) -> None:
+def _show(console: TerminalConsole, name: str, result: dict[str, Any]) -> None:
     taken, decision = result["taken"], result["decision"]
     table = Table("what", "rows", title=name)
     table.columns[1].justify = "right"
@@ -93,4 +93,4 @@ def _show(console: Console, name: str, result: dict[str, Any]) -> None:
     if promoted:
         fate = "is the champion." if promoted["promoted"] else "stays challenger:"
         lines += [f"Version {promoted['version']} {fate}", *map("- {}".format, promoted["reasons"])]
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
+from chronotope.cli.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
 
 
@@ -44,7 +44,7 @@ def ingest(
         _show(console, result, dry_run=dry_run)
 
 
-def _show(console: Console, result: dict[str, Any], *, dry_run: bool) -> None:
+def _show(console: TerminalConsole, result: dict[str, Any], *, dry_run: bool) -> None:
     from flows.ingest_events import counts_table
 
     table = Table("what", "rows", title=result["events"]["dataset"])
@@ -54,9 +54,9 @@ def _show(console: Console, result: dict[str, Any], *, dry_run: bool) -> None:
     console.print(table)
     for finding in result["events"]["findings"]:
         text = f"{finding['severity']}: expected that {finding['expectation']}"
-        console.print(text, markup=False, highlight=False)
+        console.print(text)
     if result["events"]["docs"]:
         docs = f"Data docs: {result['events']['docs']}"
-        console.print(docs, markup=False, highlight=False, soft_wrap=True)
+        console.print(docs, soft_wrap=True)
     written = "Nothing was kept (dry run)" if dry_run else f"Features: {result['features']['path']}"
-    console.print(written, markup=False, highlight=False, soft_wrap=True)
+    console.print(written, soft_wrap=True)

@@ -2,8 +2,9 @@
 
 import atexit
 import os
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +12,7 @@ from chronotope.cli.backfill import backfill
 from chronotope.cli.compress import compress
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
+from chronotope.cli.error_report import DEBUG, ReportingCommand, ReportingGroup
 from chronotope.cli.experiment import experiment
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
@@ -23,26 +25,31 @@ from chronotope.cli.up import up
 from chronotope.cli.versions import history, promote, rollback
 
 app = typer.Typer(
+    cls=ReportingGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Predict what a user does next, when and where.",
 )
-app.command()(demo)
-app.command()(ingest)
-app.command()(train)
-app.command()(feedback)
-app.command()(compress)
-app.command()(monitor)
-app.command()(backfill)
-app.command()(recommend)
-app.command()(serve)
-app.command()(experiment)
-app.command()(promote)
-app.command()(rollback)
-app.command()(history)
-app.command()(report)
-app.command()(up)
-app.command()(doctor)
+_COMMANDS: Final[tuple[Callable[..., None], ...]] = (
+    demo,
+    ingest,
+    train,
+    feedback,
+    compress,
+    monitor,
+    backfill,
+    recommend,
+    serve,
+    experiment,
+    promote,
+    rollback,
+    history,
+    report,
+    up,
+    doctor,
+)
+for _command in _COMMANDS:
+    app.command(cls=ReportingCommand)(_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -56,6 +63,10 @@ def _main(
     _: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version"),
+    ] = False,
+    debug: Annotated[  # read by the report of an error, from the context
+        bool,
+        typer.Option("--debug", envvar=DEBUG, help="Show the full trace of an error"),
     ] = False,
 ) -> None:
     """Predict what a user does next, when and where."""

@@ -6,11 +6,10 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
+from chronotope.cli.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
 from chronotope.monitoring.config import MonitorConfig
 
@@ -64,12 +63,12 @@ def _measured(dataset: str, config: MonitorConfig, settings: Any) -> dict[str, A
         return measure(subject).model_dump(mode="json")
 
 
-def _show(console: Console, result: dict[str, Any]) -> None:
+def _show(console: TerminalConsole, result: dict[str, Any]) -> None:
     table = Table("part", "what", "how", "now", "usual", "drift begins", "p", "verdict")
     for check in result.get("checks", []):
         numbers = (check[name] for name in ("value", "usual", "threshold", "p_value"))
         told = ("" if number is None else f"{number:.4g}" for number in numbers)
-        words = (check["part"], escape(check["name"]), check["statistic"])
+        words = (check["part"], check["name"], check["statistic"])
         table.add_row(*words, *told, check["verdict"])
     if table.row_count:
         console.print(table)
@@ -79,4 +78,4 @@ def _show(console: Console, result: dict[str, Any]) -> None:
         lines.append(f"- the champion is {result['champion_age_days']:.1f} days old")
     if "folder" in result:
         lines.append(f"Page: {result['folder']}/drift.html")
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)

@@ -8,6 +8,7 @@ import typer
 
 from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.printable import printable
 from chronotope.contracts.workspace import Workspace
 
 
@@ -23,7 +24,7 @@ def report(
     if as_json:
         print_json({"dataset": dataset, "path": str(path)})
     else:
-        typer.echo(str(path))
+        typer.echo(printable(str(path)))
     if open_it:
         webbrowser.open(path.as_uri())
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
+from chronotope.cli.terminal import TerminalConsole
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.stores import masked, mlflow_url
 from chronotope.contracts.workspace import Workspace
@@ -47,7 +47,7 @@ def train(
         settings = read_settings(config, root)
         load_spec(dataset, data_dir=data)
         if dry_run:
-            console.print_json(settings.model_dump_json())
+            console.print_json(settings.model_dump_json(), highlight=False, ensure_ascii=True)
             return
         from flows import without_heartbeat
         from flows.ingest_events import IngestSettings
@@ -78,7 +78,7 @@ def read_settings(config: Path | None, root: Path) -> TrainSettings:
         ) from error
 
 
-def show(console: Console, result: dict[str, Any], root: Path) -> None:
+def show(console: TerminalConsole, result: dict[str, Any], root: Path) -> None:
     """Champion against every baseline, and where to look next."""
     models = result["judged"]["models"]
     table = Table("model", *SHOWN.values(), title="Holdout: later time, full catalogue, time given")
@@ -99,7 +99,7 @@ def show(console: Console, result: dict[str, Any], root: Path) -> None:
         f"MLflow UI   mlflow ui --backend-store-uri {store}",
         "Prefect UI  prefect server start",
     )
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 def _costs(costs: dict[str, dict[str, float]]) -> Table:

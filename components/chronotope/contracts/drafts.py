@@ -11,7 +11,7 @@ from typing import Final
 
 from chronotope.contracts.private_files import private_folder
 
-_OWNER: Final = ".owner"
+OWNER: Final = ".owner"
 """File in a draft that its process holds locked; the operating system lets go of it."""
 
 _BEGINNING_S: Final = 60.0
@@ -34,15 +34,15 @@ def draft_folder(above: Path, prefix: str) -> Iterator[Path]:
         _remove_if_left(left)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=above) as name:
         folder = Path(name)
-        with (folder / _OWNER).open("w") as owner:
+        with (folder / OWNER).open("w") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX)
             yield folder
 
 
 def _remove_if_left(folder: Path) -> None:
     """Remove a draft that nobody holds; a new one with nothing in it may be about to be held."""
-    with suppress(OSError), (folder / _OWNER).open("a") as owner:
+    with suppress(OSError), (folder / OWNER).open("a") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        begun = any(path.name != _OWNER for path in folder.iterdir())
+        begun = any(path.name != OWNER for path in folder.iterdir())
         if begun or folder.stat().st_mtime < time.time() - _BEGINNING_S:
             shutil.rmtree(folder, ignore_errors=True)

@@ -218,7 +218,8 @@ class Lake:
     ) -> pa.Table:
         """A table, or some of its columns, as of a version (None: the latest)."""
         names = None if columns is None else list(columns)
-        return self.dataset(table, version).to_table(columns=names)
+        with refusals(table):
+            return self.dataset(table, version).to_table(columns=names)
 
     def dataset(self, table: str, version: int | TableVersion | None = None) -> pads.Dataset:
         """A table as of a version, to scan without loading it.

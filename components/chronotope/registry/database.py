@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine_with_retry
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from chronotope.contracts.drafts import draft_folder
@@ -12,6 +13,8 @@ from chronotope.contracts.durable import sync_folder
 from chronotope.contracts.private_files import close_to_others
 
 _DRAFTS: Final = ".new-database-"
+_CONNECT_S: Final = 10
+"""Seconds that a server has to answer in."""
 
 
 def make_whole(url: str) -> None:
@@ -39,6 +42,24 @@ def make_whole(url: str) -> None:
         except OSError:  # no links on this disk
             draft.replace(path)
     sync_folder(path.parent)
+
+
+def require_answer(url: str) -> None:
+    """Ask a database server once: MLflow itself goes on asking for minutes.
+
+    Args:
+        url: Address of MLflow's database; only one of a server is asked.
+
+    Raises:
+        SQLAlchemyError: It does not answer, or refuses.
+    """
+    if not url.startswith("postgresql"):
+        return
+    engine = create_engine(url, connect_args={"connect_timeout": _CONNECT_S})
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _file_of(url: str) -> Path | None:

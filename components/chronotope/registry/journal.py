@@ -6,14 +6,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from chronotope.contracts.errors import PromotionConflict, StoreError
 from chronotope.contracts.private_files import private_database
 
 State = Literal["intent", "committed", "aborted"]
 
-_TABLE = """
+TABLE: Final = """
 CREATE TABLE IF NOT EXISTS promotions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
@@ -26,11 +26,11 @@ CREATE TABLE IF NOT EXISTS promotions (
     opened_at TEXT NOT NULL
 )
 """
-_INDEXES = (
+INDEXES: Final = (
     "CREATE UNIQUE INDEX IF NOT EXISTS one_intent ON promotions (name) WHERE state = 'intent'",
     "CREATE UNIQUE INDEX IF NOT EXISTS one_key ON promotions (name, key) WHERE state != 'aborted'",
 )
-_COLUMNS = "id, name, version, previous, kind, key, reason, state, opened_at"
+COLUMNS: Final = "id, name, version, previous, kind, key, reason, state, opened_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class View:
     def entries(self, name: str) -> list[Promotion]:
         """All lines of a model, oldest first."""
         rows = self.connection.execute(
-            f"SELECT {_COLUMNS} FROM promotions WHERE name = ? ORDER BY id",  # noqa: S608
+            f"SELECT {COLUMNS} FROM promotions WHERE name = ? ORDER BY id",  # noqa: S608
             (name,),
         )
         return [Promotion(*(*row[:-1], datetime.fromisoformat(row[-1]))) for row in rows]
@@ -110,11 +110,14 @@ class Journal:
 
     @contextmanager
     def locked(self) -> Iterator[View]:
-        """Hold the write lock: what is read inside stays true until the end."""
-        private_database(self.path)
-        with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as connection:
+        """Hold the write lock: what is read inside stays true until the end.
+
+        Raises:
+            StoreError: The file cannot be opened, or is no such journal.
+        """
+        with _refusals(self.path), closing(_connected(self.path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            for statement in (_TABLE, *_INDEXES):
+            for statement in (TABLE, *INDEXES):
                 connection.execute(statement)
             try:
                 yield View(connection)
@@ -192,6 +195,31 @@ class Journal:
                 (state, intent.id),
             )
             return next(e for e in view.entries(intent.name) if e.id == intent.id)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(private_database(path), timeout=60, isolation_level=None)
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn what SQLite refuses, and lines that are none, into an error with a way out."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreError(
+            "The journal of promotions cannot be read or written",
+            received=f"{path}: {error}",
+            way_out="Check free disk space, and that its folder is writable and no other process "
+            f"holds it; if it is damaged, {_REPAIR}",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            "The journal of promotions is damaged", received=f"{path}: {error}", way_out=_REPAIR
+        ) from error
+
+
+_REPAIR: Final = "`chronotope doctor --repair` carries over what can be read"
 
 
 def _compare(view: View, name: str, expected: str | None) -> None:

@@ -20,7 +20,7 @@ from chronotope.contracts.errors import StoreError
 from chronotope.contracts.private_files import private_folder
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.stores import artifacts_url, hidden, masked, mlflow_url
-from chronotope.registry.database import make_whole
+from chronotope.registry.database import make_whole, require_answer
 from chronotope.registry.running import bury, held
 
 HELD_BY: Final = "held_by"
@@ -169,15 +169,16 @@ def open_store(mlruns: Path) -> MlflowStore:
     try:
         private_folder(root / "artifacts")
         make_whole(url)
+        require_answer(url)
         client = MlflowClient(url, url)
         client.search_experiments(max_results=1)
         store = MlflowStore(root, client)
         store.bury()
-    except (OSError, MlflowException, SQLAlchemyError) as error:
+    except (OSError, ValueError, MlflowException, SQLAlchemyError) as error:
         raise StoreError(
             "The MLflow store cannot be opened",
             received=f"{masked(url)}: {hidden(str(error), url)}",
             way_out=f"Check that {root} is writable, and that it is a database of this version "
-            "that answers",
+            "that answers; `chronotope doctor --repair` moves an empty one aside",
         ) from None  # what lies below may tell the password
     return store

@@ -10,13 +10,12 @@ from typing import Any, Final
 
 from chronotope.contracts.durable import read_json, write_json
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.private_files import private_folder
 
 _LOG = logging.getLogger(__name__)
 
 _WHAT: Final = "The result of a step"
-_WAY_OUT: Final = "Delete the file and run again: the step is then done again"
-
-from chronotope.contracts.private_files import private_folder
+_WAY_OUT: Final = "`chronotope doctor --repair` moves it aside, and the step is done again"
 
 
 def once(

@@ -1,0 +1,103 @@
+"""Everything below a root looked at, and mended one thing after the other."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chronotope.cli.repairs.damage import Aside, Damage
+from chronotope.cli.repairs.databases import database_damages, permission_damages
+from chronotope.cli.repairs.lake_tables import table_damages
+from chronotope.cli.repairs.leftovers import draft_damages, orphan_damages
+from chronotope.cli.repairs.run_files import run_damages, snapshot_damages
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.workspace import Workspace
+
+_ROUNDS: Final = 5
+"""What is mended may lay bare what lies behind it: a log that can be read names its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """One damage and what became of it.
+
+    Attributes:
+        name: What was damaged.
+        problem: What was wrong.
+        done: What was done, or would be done in a dry run.
+        ok: Whether it is mended now.
+    """
+
+    name: str
+    problem: str
+    done: str
+    ok: bool
+
+
+def damages(root: Path) -> Iterator[Damage]:
+    """All that is damaged below a root; nothing is written.
+
+    Args:
+        root: Project root.
+    """
+    for lake in _local_lakes(root):
+        yield from table_damages(lake)
+    yield from database_damages(root)
+    yield from snapshot_damages(root)
+    yield from run_damages(root)
+    yield from draft_damages(root)
+    yield from permission_damages(root)
+    yield from orphan_damages(root)
+
+
+def repair(root: Path, *, dry_run: bool) -> list[Repaired]:
+    """Mend what is damaged; nothing is deleted, and no flow runs meanwhile.
+
+    Args:
+        root: Project root.
+        dry_run: Say what would be done, and do nothing.
+
+    Raises:
+        StoreError: A flow is running.
+    """
+    if dry_run:
+        return [Repaired(one.name, one.problem, one.remedy, ok=False) for one in damages(root)]
+    aside = Aside.of_now(root)
+    results: list[Repaired] = []
+    with ExitStack() as stack:
+        _hold_all(root, stack)
+        for _ in range(_ROUNDS):
+            tried = {(one.name, one.problem) for one in results}
+            waiting = [one for one in damages(root) if (one.name, one.problem) not in tried]
+            if not waiting:
+                break
+            results += [_mended(one, aside) for one in waiting]
+    return results
+
+
+def _mended(damage: Damage, aside: Aside) -> Repaired:
+    try:
+        done, ok = damage.mend(aside), True
+    except ChronotopeError as error:
+        done, ok = str(error), False
+    return Repaired(damage.name, damage.problem, done, ok)
+
+
+def _hold_all(root: Path, stack: ExitStack) -> None:
+    """Hold the lock of every dataset, so that no flow writes what is being mended."""
+    from chronotope.steps.exclusive import exclusively
+
+    folders = [root / "data" / kind for kind in ("lake", "runs", "features")]
+    names = {path.name for folder in folders for path in folder.glob("[!.]*") if path.is_dir()}
+    for name in sorted(names):
+        stack.enter_context(exclusively(Workspace(root), name, patience_s=0))
+
+
+def _local_lakes(root: Path) -> list[Path]:
+    """Lakes on a disk; what lies in an object store is that store's to keep whole."""
+    try:
+        lakes = Workspace(root).lakes()
+    except ChronotopeError:  # the check of the lake tells
+        return []
+    return sorted(lakes.glob("[!.]*")) if isinstance(lakes, Path) else []
