@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy
 import typer
 import yaml
+from prefect.exceptions import TerminationSignal
 from typer.testing import CliRunner, Result
 
 from chronotope.artifact.bundle import MODEL, write_bundle
@@ -197,13 +198,20 @@ def test_debug_shows_the_trace_without_secrets_and_locals(
     assert "\x1b" not in done.output
 
 
-def test_control_c_is_one_line_and_130() -> None:
+@pytest.mark.parametrize(
+    ("signalled", "code", "word"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (TerminationSignal(signal=signal.SIGTERM), 143, "Terminated"),
+    ],
+)
+def test_control_c_and_sigterm_are_one_line(signalled: BaseException, code: int, word: str) -> None:
     def interrupt() -> None:
-        raise KeyboardInterrupt
+        raise signalled
 
     done = fails(interrupt)
-    assert (done.exit_code, len(done.stderr.splitlines())) == (130, 1)
-    assert "Interrupted" in done.stderr
+    assert (done.exit_code, len(done.stderr.splitlines())) == (code, 1)
+    assert word in done.stderr
 
 
 PROGRAM = """

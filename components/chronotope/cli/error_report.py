@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from chronotope.cli.foreign_errors import message_of, translated
+from chronotope.cli.foreign_errors import message_of, translated, type_names
 from chronotope.cli.terminal import TerminalConsole
 from chronotope.contracts.errors import ChronotopeError
 from chronotope.contracts.printable import printable_line
@@ -30,6 +30,10 @@ INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 """Exit code when whoever read the output has gone, as of programs that SIGPIPE ends."""
 
+TERMINATED: Final = 143
+"""Exit code when a flow was ended by SIGTERM."""
+
+_TERMINATION: Final = "prefect.exceptions.TerminationSignal"
 _DEBUG_FLAG: Final = "--debug"
 _ROOT: Final = "chronotope.root"
 _MAX_CHARS: Final = 500
@@ -78,6 +82,9 @@ def reported_errors(ctx: Any) -> Iterator[None]:
     except BaseException as error:  # panics of Rust libraries are no Exceptions
         if isinstance(error, BrokenPipeError) and _lost_its_reader():
             raise typer.Exit(BROKEN_PIPE) from None
+        if _TERMINATION in type_names(error):
+            _print_error("Terminated; run again to go on after the last finished step.", title="")
+            raise typer.Exit(TERMINATED) from None
         _report(error, ctx)
         raise typer.Exit(1) from None
 
