@@ -72,7 +72,7 @@ def backfill(
     console.print(_planned(result) if dry_run else _table(result))
     if not dry_run:
         lines = (f"Page    {result['page']}", f"Table   {result['table']}")
-        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
 def hours_of(text: str) -> int:

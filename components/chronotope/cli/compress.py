@@ -70,7 +70,7 @@ def compress(
     else:
         _show(console, result if dry_run else result["compressed"])
         if not dry_run:
-            console.print(_fate(result), markup=False, highlight=False, soft_wrap=True)
+            console.print(_fate(result), highlight=False, soft_wrap=True)
 
 
 def changed(kept: "CompressionConfig", told: dict[str, Any]) -> "CompressionConfig":
@@ -94,7 +94,7 @@ def _show(console: Console, found: dict[str, Any]) -> None:
         values = ("" if row[name] is None else f"{row[name]:.4g}" for name in names)
         table.add_row(row["name"], *values, "chosen" if row["chosen"] else row["why_not"])
     console.print(table)
-    console.print(found["reason"], markup=False, highlight=False, soft_wrap=True)
+    console.print(found["reason"], highlight=False, soft_wrap=True)
 
 
 def _fate(result: dict[str, Any]) -> str:

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.escaping import visible_text
 
 _QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -26,6 +28,22 @@ _QUIET_LOGGERS: Final = {
     "mlflow.store.db": logging.WARNING,  # says that it makes its tables
     "optuna.study": logging.ERROR,  # prints a traceback of what we raise, before we say it
 }
+
+
+class LiteralConsole(Console):
+    """Shows texts as they are: in none of them is markup, an emoji code or a control sequence."""
+
+    def __init__(self, **options: Any) -> None:
+        """Make a console.
+
+        Args:
+            options: As of ``rich.console.Console``.
+        """
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """What every text that is printed goes through, in tables and outside."""
+        return super().render_str(visible_text(text), **options)
 
 
 @contextmanager
@@ -46,11 +64,11 @@ def command(doing: str) -> Iterator[Console]:
         logging.getLogger(name).setLevel(level)
     try:
         with Console(stderr=True).status(doing):
-            yield Console()
+            yield LiteralConsole()
     except ChronotopeError as error:
-        errors = Console(stderr=True)
+        errors = LiteralConsole(stderr=True)
         errors.print("Error:", style="bold red", end=" ")
-        errors.print(str(error), style="red", markup=False, highlight=False)
+        errors.print(str(error), style="red", highlight=False)
         raise typer.Exit(1) from None
 
 

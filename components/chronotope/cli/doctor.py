@@ -17,6 +17,7 @@ from typing import Annotated, Final
 import typer
 from packaging.requirements import Requirement
 from rich.table import Table
+from rich.text import Text
 
 from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import ChronotopeError
@@ -217,8 +218,7 @@ def _data_package(name: str) -> Check:
 def _table(checks: list[Check]) -> Table:
     table = Table("", "check", "found", "what to do")
     for check in checks:
-        mark = (
-            "[green]ok[/]" if check.ok else "[red]wrong[/]" if check.needed else "[yellow]note[/]"
-        )
+        failed = ("wrong", "red") if check.needed else ("note", "yellow")
+        mark = Text(*(("ok", "green") if check.ok else failed))
         table.add_row(mark, check.name, check.found, check.way_out)
     return table

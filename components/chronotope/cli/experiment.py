@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
-from chronotope.cli.console import command
+from chronotope.cli.console import LiteralConsole, command
 
 if TYPE_CHECKING:
     from chronotope.feedback.experiment_report import Report
@@ -57,7 +56,7 @@ def experiment(
         if json_file is not None:
             json_file.write_text(json.dumps(_plain(asdict(report)), indent=2), encoding="utf-8")
         if html_file is not None:
-            page = Console(record=True, width=140, file=StringIO())
+            page = LiteralConsole(record=True, width=140, file=StringIO())
             show(report, page)
             html_file.write_text(page.export_html(), encoding="utf-8")
     show(report, console)
@@ -152,7 +151,7 @@ def _arms(report: "Report") -> Table:
             "\n".join((*counts, *fell_back)),
             _two_lines(rate.estimate, rate.low, rate.high) if rate else "",
             gain,
-            escape(arm.verdict),
+            arm.verdict,
         )
     return table
 

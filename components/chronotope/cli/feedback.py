@@ -46,7 +46,7 @@ def feedback(
     if as_json:
         print_json(result | {"dry_run": dry_run})
     elif dry_run:
-        console.print(_sentence(result["waiting"]), markup=False, highlight=False)
+        console.print(_sentence(result["waiting"]), highlight=False)
     else:
         _show(console, name, result)
 
@@ -84,4 +84,4 @@ def _show(console: Console, name: str, result: dict[str, Any]) -> None:
     if promoted:
         fate = "is the champion." if promoted["promoted"] else "stays challenger:"
         lines += [f"Version {promoted['version']} {fate}", *map("- {}".format, promoted["reasons"])]
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)

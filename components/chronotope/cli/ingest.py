@@ -54,9 +54,9 @@ def _show(console: Console, result: dict[str, Any], *, dry_run: bool) -> None:
     console.print(table)
     for finding in result["events"]["findings"]:
         text = f"{finding['severity']}: expected that {finding['expectation']}"
-        console.print(text, markup=False, highlight=False)
+        console.print(text, highlight=False)
     if result["events"]["docs"]:
         docs = f"Data docs: {result['events']['docs']}"
-        console.print(docs, markup=False, highlight=False, soft_wrap=True)
+        console.print(docs, highlight=False, soft_wrap=True)
     written = "Nothing was kept (dry run)" if dry_run else f"Features: {result['features']['path']}"
-    console.print(written, markup=False, highlight=False, soft_wrap=True)
+    console.print(written, highlight=False, soft_wrap=True)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
@@ -69,7 +68,7 @@ def _show(console: Console, result: dict[str, Any]) -> None:
     for check in result.get("checks", []):
         numbers = (check[name] for name in ("value", "usual", "threshold", "p_value"))
         told = ("" if number is None else f"{number:.4g}" for number in numbers)
-        words = (check["part"], escape(check["name"]), check["statistic"])
+        words = (check["part"], check["name"], check["statistic"])
         table.add_row(*words, *told, check["verdict"])
     if table.row_count:
         console.print(table)
@@ -79,4 +78,4 @@ def _show(console: Console, result: dict[str, Any]) -> None:
         lines.append(f"- the champion is {result['champion_age_days']:.1f} days old")
     if "folder" in result:
         lines.append(f"Page: {result['folder']}/drift.html")
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
@@ -87,7 +86,7 @@ def parse_context(texts: list[str]) -> dict[str, float]:
 
 def _show(console: Console, said: "Recommendation") -> None:
     has_km = any(item.distance_km is not None for item in said.items)
-    title = escape(f"{said.user_id} at {said.at:%Y-%m-%d %H:%M %Z}")
+    title = f"{said.user_id} at {said.at:%Y-%m-%d %H:%M %Z}"
     table = Table("", "what", "probability", *(["km"] if has_km else []), "why", title=title)
     for name in ("probability", "km"):
         for column in table.columns:
@@ -96,14 +95,14 @@ def _show(console: Console, said: "Recommendation") -> None:
     for rank, item in enumerate(said.items, 1):
         km = ["" if item.distance_km is None else f"{item.distance_km:.1f}"] if has_km else []
         share = "" if item.probability is None else f"{100 * item.probability:.1f} %"
-        table.add_row(str(rank), escape(item.title or item.id), share, *km, escape(item.reason))
+        table.add_row(str(rank), item.title or item.id, share, *km, item.reason)
     console.print(table)
     lines = [*([_when(said.at, said.when)] if said.when else []), *said.notes]
     if said.where:
         shares = (f"{place.id} ({100 * place.probability:.0f} %)" for place in said.where)
         lines.insert(0, f"Where: {', '.join(shares)}")
     for line in [*lines, f"Champion: {said.dataset} version {said.version}"]:
-        console.print(line, markup=False, highlight=False)
+        console.print(line, highlight=False)
 
 
 def _when(at: datetime, when: "When") -> str:

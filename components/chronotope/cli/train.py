@@ -99,7 +99,7 @@ def show(console: Console, result: dict[str, Any], root: Path) -> None:
         f"MLflow UI   mlflow ui --backend-store-uri {store}",
         "Prefect UI  prefect server start",
     )
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
 def _costs(costs: dict[str, dict[str, float]]) -> Table:

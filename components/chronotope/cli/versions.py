@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
@@ -36,7 +35,7 @@ def promote(
     if as_json:
         print_json(result)
     else:
-        console.print(_sentence(result), markup=False, highlight=False)
+        console.print(_sentence(result), highlight=False)
 
 
 def rollback(
@@ -54,7 +53,7 @@ def rollback(
     if as_json:
         print_json(result)
     else:
-        console.print(_sentence(result), markup=False, highlight=False)
+        console.print(_sentence(result), highlight=False)
 
 
 def history(dataset: Dataset, root: Root = Path(), as_json: AsJson = False) -> None:
@@ -81,6 +80,6 @@ def _table(entries: "list[Promotion]") -> Table:
     table = Table("when", "what", "version", "before", "state", "reason")
     for entry in entries:
         when = f"{entry.opened_at:%Y-%m-%d %H:%M %Z}"
-        words = (entry.kind, entry.version, entry.previous or "", entry.state, escape(entry.reason))
+        words = (entry.kind, entry.version, entry.previous or "", entry.state, entry.reason)
         table.add_row(when, *words)
     return table
