@@ -32,3 +32,16 @@ def test_errors_show_texts_as_they_are(
     with pytest.raises(typer.Exit), command("Reading"):
         raise DataError("An id cannot be read", received=HOSTILE)
     assert SHOWN in capsys.readouterr().err
+
+
+def test_a_server_of_prefect_that_does_not_start_is_an_error_with_a_way_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slow = "Timed out while attempting to connect to ephemeral Prefect API server."
+    with pytest.raises(typer.Exit), command("Training"):
+        raise RuntimeError(slow)
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.startswith("Error: Prefect's own server did not start in time")
+    assert "PREFECT_API_URL" in shown
+    with pytest.raises(RuntimeError, match="anything else"), command("Training"):
+        raise RuntimeError("anything else")

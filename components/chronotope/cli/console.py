@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.errors import ChronotopeError, StoreError
 from chronotope.contracts.escaping import visible_text
 
 _QUIET: Final = {
@@ -24,6 +24,13 @@ _QUIET: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
+_PATIENT: Final = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # 20 are few beside other trainings
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
+}
+_NO_SERVER: Final = "ephemeral Prefect API server"
+"""In the message of the bare RuntimeError that Prefect raises if its server does not start."""
+
 _QUIET_LOGGERS: Final = {
     "mlflow.store.db": logging.WARNING,  # says that it makes its tables
     "optuna.study": logging.ERROR,  # prints a traceback of what we raise, before we say it
@@ -58,7 +65,7 @@ def command(doing: str) -> Iterator[Console]:
     Yields:
         The console to print results on.
     """
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET | _PATIENT).items():
         os.environ.setdefault(name, value)
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
@@ -66,10 +73,26 @@ def command(doing: str) -> Iterator[Console]:
         with Console(stderr=True).status(doing):
             yield LiteralConsole()
     except ChronotopeError as error:
-        errors = LiteralConsole(stderr=True)
-        errors.print("Error:", style="bold red", end=" ")
-        errors.print(str(error), style="red", highlight=False)
+        _print_error(error)
         raise typer.Exit(1) from None
+    except RuntimeError as error:
+        if _NO_SERVER not in str(error):
+            raise
+        _print_error(
+            StoreError(
+                "Prefect's own server did not start in time",
+                received=error,
+                way_out="Run again when the machine is less busy, or start `prefect server start` "
+                "once and set PREFECT_API_URL, so that all commands share it",
+            )
+        )
+        raise typer.Exit(1) from None
+
+
+def _print_error(error: ChronotopeError) -> None:
+    console = LiteralConsole(stderr=True)
+    console.print("Error:", style="bold red", end=" ")
+    console.print(str(error), style="red", highlight=False)
 
 
 def print_json(result: dict[str, Any]) -> None:

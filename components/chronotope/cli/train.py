@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +13,7 @@ from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.stores import masked, mlflow_url
 from chronotope.contracts.workspace import Workspace
+from chronotope.contracts.yaml_files import read_yaml
 from chronotope.datasets.loading import load_spec
 from chronotope.steps.settings import TrainSettings
 
@@ -68,9 +68,9 @@ def read_settings(config: Path | None, root: Path) -> TrainSettings:
         ConfigError: The file is missing or a value is out of bounds.
     """
     try:
-        told = {} if config is None else yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+        told = {} if config is None else read_yaml(config) or {}
         return TrainSettings.model_validate({**told, "root": root})
-    except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
+    except (ValidationError, TypeError) as error:
         raise ConfigError(
             "The training settings cannot be used",
             received=f"{config}: {error}",

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-import yaml
 from pydantic import ValidationError
 
 from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.yaml_files import read_yaml
 from chronotope.datasets.spec import DatasetSpec
 
 CONF_DIR: Final = Path("conf/datasets")
@@ -28,10 +28,7 @@ def load_spec(
             or missing.
     """
     path = _find(path_or_name, conf_dir)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read {path}", received=error) from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping", received=type(content).__name__)
     if data_dir is not None:

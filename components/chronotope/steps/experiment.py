@@ -6,7 +6,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -17,6 +16,7 @@ from pydantic import (
 )
 
 from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.contracts.yaml_files import read_yaml
 from chronotope.registry.promotion import CHALLENGER, CHAMPION
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -120,15 +120,15 @@ def read_experiment(path: Path) -> Experiment:
         ConfigError: No such file, not YAML, or keys that are wrong or missing.
     """
     try:
-        return Experiment.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Experiment.model_validate(read_yaml(path))
     except ValidationError as error:
         told = "; ".join(
             f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
             for found in error.errors(include_url=False)
         )
         raise ConfigError(f"The experiment is wrong: {told}", received=path) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("The experiment cannot be read", received=error) from error
+    except ConfigError as error:
+        raise ConfigError("The experiment cannot be read", received=error) from None
 
 
 def remember(folder: Path, experiment: Experiment) -> None:
