@@ -62,11 +62,12 @@ lint: setup ## Format, style, types, layers, spelling, dependencies
 	$(BIN)/codespell
 	$(BIN)/deptry $(TYPED)
 
-# In an environment of its own: what it needs must not move our pins. It asks the package index
+# In an environment of its own: what it needs must not move our pins. Strict: what the index does not
+# know is no package without vulnerabilities. It asks the package index
 # (PIP_INDEX_URL, or pypi.org); AUDIT_ARGS="-s osv" asks osv.dev instead.
 audit: ## Known vulnerabilities of the pinned packages (needs the network)
 	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
-	.audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --progress-spinner off $(AUDIT_ARGS)
+	.audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict --progress-spinner off $(AUDIT_ARGS)
 
 format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff format $(CODE)
