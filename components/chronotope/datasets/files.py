@@ -4,6 +4,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import pyarrow.csv as pcsv
 import pyarrow.dataset as pds
 
 from chronotope.contracts.errors import SchemaError, SourceError
+from chronotope.contracts.stores import hidden, without_secrets
 from chronotope.datasets.spec import Format, TableSpec
 
 _BLOCK_BYTES = 16 << 20
@@ -76,10 +78,12 @@ def _local(table: TableSpec, data_dir: Path) -> Iterator[Path]:
         copy = Path(folder) / (Path(urlsplit(address).path).name or "log")
         try:
             urlretrieve(address, copy)  # noqa: S310 - http and https alone come here
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise SourceError(
-                "Cannot fetch the file", received=f"{address}: {error}", way_out="Correct path"
-            ) from error
+                "Cannot fetch the file",
+                received=f"{without_secrets(address)}: {hidden(str(error), address)}",
+                way_out="Correct path; an account and password in it are not supported",
+            ) from None  # what lies below may quote a password
         yield copy
 
 
