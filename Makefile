@@ -1,7 +1,7 @@
 # Needs nothing but GNU make and Python >= 3.11 with pip.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test cover lint format up clean
+.PHONY: help setup demo test cover lint audit format up clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,6 +62,13 @@ lint: setup ## Format, style, types, layers, spelling, dependencies
 	$(BIN)/codespell
 	$(BIN)/deptry $(TYPED)
 
+# In an environment of its own: what it needs must not move our pins. Strict: what the index does not
+# know is no package without vulnerabilities. It asks the package index
+# (PIP_INDEX_URL, or pypi.org); AUDIT_ARGS="-s osv" asks osv.dev instead.
+audit: ## Known vulnerabilities of the pinned packages (needs the network)
+	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
+	.audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict --progress-spinner off $(AUDIT_ARGS)
+
 format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
@@ -70,5 +77,5 @@ up: setup ## Start the Prefect UI, the MLflow UI, the deployments and the servic
 	@$(BIN)/chronotope up $(if $(DATASET),--dataset $(DATASET),--config conf/training/quick.yaml)
 
 clean: ## Remove the environment and caches; data and models stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .audit build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find components flows benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

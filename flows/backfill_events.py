@@ -9,6 +9,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import NotEnoughData
+from chronotope.contracts.escaping import markdown_rows
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
@@ -111,7 +112,9 @@ def publish_stream(done: Backfilled, root: Path) -> dict[str, str]:
         {name: round(of, 4) if isinstance(of, float) else of for name, of in row.items()}
         for row in done.rows
     ]
-    create_table_artifact(shown, key=key, description="Predict, then update: metrics over time")
+    create_table_artifact(
+        markdown_rows(shown), key=key, description="Predict, then update: metrics over time"
+    )
     create_link_artifact(Path(written["page"]).resolve().as_uri(), key=f"{key}-page")
     return {**written, "mlflow_run": logged}
 

@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.allowed import AllowedPath
+from chronotope.contracts.escaping import markdown_text
 from chronotope.steps.change_champion import promote_by_hand, roll_back
 
 
@@ -79,6 +80,8 @@ def change(
     else:
         done = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
     would = "would be" if dry_run else "is"
-    told = f"Champion of `{dataset}` {would} version {done['champion']}. Why: {reason}"
+    told = (
+        f"Champion of `{dataset}` {would} version {done['champion']}. Why: {markdown_text(reason)}"
+    )
     create_markdown_artifact(told, key=f"champion-{dataset.replace('_', '-')}")
     return done

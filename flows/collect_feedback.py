@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.blocks.system import Secret
 
 from chronotope.contracts.data_version import DataVersion, TableVersion
+from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
@@ -209,7 +210,9 @@ def publish_feedback(
     names = ("n_read", "n_new", "n_duplicates", "n_quarantined")
     rows = [{"what": name.removeprefix("n_"), "rows": taken[name]} for name in names]
     rows += [{"what": f"quarantined: {why}", "rows": n} for why, n in taken["reasons"].items()]
-    create_table_artifact(rows, key=key, description="Interactions since the last run")
+    create_table_artifact(
+        markdown_rows(rows), key=key, description="Interactions since the last run"
+    )
     words = decision_of(decision) + set_aside_of(taken)
     words += f"\n\n{verdict_of(promoted)}" if promoted else ""
     create_markdown_artifact(words, key=f"{key}-decision", description="Retrain or not, and why")
@@ -223,7 +226,7 @@ def decision_of(decision: dict[str, Any]) -> str:
         decision: What ``weigh_news`` returned.
     """
     mode = f" ({decision['mode']})" if decision["mode"] else ""
-    reasons = "\n".join(f"- {reason}" for reason in decision["reasons"])
+    reasons = "\n".join(f"- {markdown_text(reason)}" for reason in decision["reasons"])
     return f"**Decision: {decision['action']}{mode}.**\n\n{reasons}"
 
 

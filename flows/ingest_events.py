@@ -24,6 +24,7 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.allowed import AllowedPath
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
+from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.verdict import Verdict
 from chronotope.contracts.workspace import Workspace
@@ -225,10 +226,15 @@ def publish_counts(events: dict[str, Any], features: dict[str, Any]) -> None:
         features: What ``write_features`` returned.
     """
     key = f"ingest-{events['dataset'].replace('_', '-')}"
-    create_table_artifact(counts_table(events, features), key=key, description="Rows of a delivery")
-    lines = [f"- {f['severity']}: {f['expectation']} {f['observed']}" for f in events["findings"]]
+    create_table_artifact(
+        markdown_rows(counts_table(events, features)), key=key, description="Rows of a delivery"
+    )
+    findings = ((f["severity"], f"{f['expectation']} {f['observed']}") for f in events["findings"])
+    lines = [f"- {severity}: {markdown_text(words)}" for severity, words in findings]
     text = "\n".join(lines) or "Every expectation held."
-    create_markdown_artifact(f"# {events['dataset']}\n\n{text}\n", key=f"{key}-findings")
+    create_markdown_artifact(
+        f"# {markdown_text(events['dataset'])}\n\n{text}\n", key=f"{key}-findings"
+    )
     if events["docs"]:
         about = f"The first {_SHOWN_ROWS:,} rows of the delivery against the suite"
         create_link_artifact(events["docs"], key=f"{key}-docs", description=about)

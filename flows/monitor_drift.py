@@ -12,6 +12,7 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from chronotope.contracts.data_version import DataVersion
+from chronotope.contracts.escaping import markdown_rows
 from chronotope.contracts.monitored import Monitored
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
@@ -168,7 +169,9 @@ def _shown(found: Monitored, folder: Path, workspace: Workspace) -> str:
     key = f"drift-{found.dataset.replace('_', '-')}"
     create_markdown_artifact(verdict_of(found), key=f"{key}-verdict", description="Drift or not")
     rows = [check.model_dump(exclude_none=True) for check in found.checks]
-    create_table_artifact(rows, key=key, description="Each check beside what is usual")
+    create_table_artifact(
+        markdown_rows(rows), key=key, description="Each check beside what is usual"
+    )
     create_link_artifact(page.resolve().as_uri(), link_text="Drift page", key=f"{key}-page")
     shown = link_run(workspace, run_id, str(flow_run.ui_url or ""))
     address = f"{os.environ.get(MLFLOW_UI, DEFAULT_UI)}/{shown}"

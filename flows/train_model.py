@@ -9,6 +9,7 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.datasets.loading import load_spec
 from chronotope.steps.compress_model import compress_model
 from chronotope.steps.judge_holdout import judge_holdout
@@ -123,7 +124,9 @@ def show_candidates(dataset: str, compressed: dict[str, Any]) -> None:
         for row in compressed["candidates"]
     ]
     key = f"compress-{dataset.replace('_', '-')}"
-    create_table_artifact(rows, key=key, description=compressed["reason"])
+    create_table_artifact(
+        markdown_rows(rows), key=key, description=markdown_text(compressed["reason"])
+    )
 
 
 @task(**_TASK)
@@ -169,7 +172,9 @@ def publish(
         {"model": model, **{name: round(found[name], 4) for name in names}}
         for model, found in judged["models"].items()
     ]
-    create_table_artifact(rows, key=key, description="Holdout, full catalogue, time given")
+    create_table_artifact(
+        markdown_rows(rows), key=key, description="Holdout, full catalogue, time given"
+    )
     card = Path(written["card"]).read_text(encoding="utf-8")
     verdict = f"{verdict_of(promoted)}\n\n{card}"
     create_markdown_artifact(verdict, key=f"{key}-card", description="Gate and model card")
@@ -186,5 +191,9 @@ def verdict_of(promoted: dict[str, Any]) -> str:
     if promoted["promoted"]:
         return f"**{subject} is the champion.**"
     return "\n".join(
-        [f"**{subject} stays challenger:**", "", *map("- {}".format, promoted["reasons"])]
+        [
+            f"**{subject} stays challenger:**",
+            "",
+            *(f"- {markdown_text(reason)}" for reason in promoted["reasons"]),
+        ]
     )

@@ -10,6 +10,11 @@ end, and what it leaves is compared with what a run leaves that nobody disturbed
 parameters, versions, aliases and promotions, rows of all tables, snapshots, the watermark, and
 that nothing is left running. The next step begins from what the three kills left, so kills add up;
 ``--points`` takes them apart.
+
+    python -m benchmarks.kill_matrix --random 10 --seed 1
+
+kills from outside instead, ten times a flow, each time at a moment drawn from the whole time that
+the flow takes; every run begins anew.
 """
 
 import argparse
@@ -22,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from numpy.random import Generator, default_rng
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 from rich import box
@@ -35,6 +41,7 @@ from benchmarks.kill_matrix.doom import (
     Point,
     look,
     run_doomed,
+    run_killed_after,
     run_to_end,
     run_watched,
 )
@@ -80,6 +87,23 @@ class Matrix:
             yield self._outcome(step, wanted) | about
             self._restore("killed")
 
+    def random_outcomes(self, n_kills: int, rng: Generator) -> Iterator[Row]:
+        """Kill at random moments, run to the end, compare: one row a kill.
+
+        Args:
+            n_kills: How often.
+            rng: Draws the moments.
+        """
+        self._begin()
+        began = time.perf_counter()
+        wanted = {**run_to_end(self.root, self.flow), LEFT_RUNNING: {}}
+        whole_s = time.perf_counter() - began
+        for kill_s in rng.uniform(1.0, whole_s, n_kills).tolist():
+            self._restore("begun")
+            killed = run_killed_after(self.root, self.flow, kill_s)
+            about = {"killed": ["random"] if killed else [], "step_s": round(kill_s, 3)}
+            yield self._outcome(f"at {kill_s:.1f} of {whole_s:.1f} s", wanted) | about
+
     def _outcome(self, step: str, wanted: dict[str, Any]) -> Row:
         began = time.perf_counter()
         found = run_to_end(self.root, self.flow)
@@ -115,23 +139,30 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--flows", type=some_of(STEPS), default=list(STEPS), help="comma-separated")
     parser.add_argument("--points", type=some_of(POINTS), default=list(POINTS))
     parser.add_argument("--steps", type=some_of(known), default=known, help="comma-separated")
+    parser.add_argument("--random", type=int, metavar="N", help="N kills a flow, at any moment")
+    parser.add_argument("--seed", type=int, default=0, help="draws the moments of --random")
     args = parser.parse_args(words)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, prefect_test_harness(120):
         os.environ["PREFECT_API_URL"] = PREFECT_API_URL.value() or ""
         for flow in args.flows:
-            matrix = Matrix(flow, Path(scratch) / flow)
-            for row in matrix.outcomes([s for s in STEPS[flow] if s in args.steps], args.points):
+            for row in _rows(Matrix(flow, Path(scratch) / flow), args):
                 rows.append(row)
                 print(row, flush=True)
                 if args.json:
                     write_rows(rows, args.json)
-    Console(width=WIDTH).print(_table(rows, args.points))
+    Console(width=WIDTH).print(_table(rows, ["random"] if args.random else args.points))
     if any(row["differs"] for row in rows):
         raise SystemExit(1)
 
 
-def _table(rows: Sequence[Row], points: Sequence[Point]) -> Table:
+def _rows(matrix: Matrix, args: argparse.Namespace) -> Iterator[Row]:
+    if args.random:
+        return matrix.random_outcomes(args.random, default_rng(args.seed))
+    return matrix.outcomes([s for s in STEPS[matrix.flow] if s in args.steps], args.points)
+
+
+def _table(rows: Sequence[Row], points: Sequence[str]) -> Table:
     """A line a step, as Markdown: docs/resume.md holds it."""
     killed = f"killed: {', '.join(points)}"
     table = Table("flow", "step", "takes", killed, "the next run takes", box=box.MARKDOWN)

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import flows.collect_feedback
 import flows.ingest_events
@@ -103,6 +104,22 @@ def run_doomed(root: Path, flow: str, doom: Doom) -> bool:
     return code != 0
 
 
+def run_killed_after(root: Path, flow: str, seconds: float) -> bool:
+    """Run a flow, and kill it from outside after some time; False if it ended before.
+
+    Raises:
+        ChronotopeError: It died of something else.
+    """
+    child = _started(_lead, root, flow)
+    child.join(seconds)
+    if child.exitcode is None:
+        os.killpg(cast("int", child.pid), signal.SIGKILL)
+        child.join(_LIMIT_S)
+    if child.exitcode not in (0, -signal.SIGKILL):
+        raise ChronotopeError("The flow was to be killed", received=(seconds, child.exitcode))
+    return child.exitcode != 0
+
+
 def run_to_end(root: Path, flow: str) -> dict[str, Any]:
     """Run a flow to its end; returns the town's state."""
     said = root.parent / "state.json"
@@ -140,6 +157,11 @@ def _perish(root: Path, flow: str, doom: Doom) -> None:
     Town(root).run(flow)
 
 
+def _lead(root: Path, flow: str) -> None:
+    os.setsid()
+    Town(root).run(flow)
+
+
 def _finish(root: Path, flow: str, said: Path) -> None:
     if flow:
         Town(root).run(flow)
@@ -164,13 +186,19 @@ def _in_child(work: Callable[..., None], *told: Any) -> None:
 
 
 def _exit_code(work: Callable[..., None], *told: Any) -> int | None:
-    """What a fresh process came to; its modules are loaded already, nothing else."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    child = context.Process(target=work, args=told)
-    child.start()
+    """What a fresh process came to."""
+    child = _started(work, *told)
     child.join(_LIMIT_S)
     if child.is_alive():
         child.kill()
         raise ChronotopeError("The flow hangs", received=(work.__name__, told))
     return child.exitcode
+
+
+def _started(work: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A fresh process; its modules are loaded already, nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    child = context.Process(target=work, args=arguments)
+    child.start()
+    return child

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,9 @@ def test_report_is_the_latest_of_this_dataset(tmp_path: Path) -> None:
     for age, name in zip((30, 20, 10), names, strict=True):
         (folder / name).write_text("page")
         os.utime(folder / name, (1_700_000_000 - age,) * 2)
+    ahead = folder / "city-1.html"  # written while the clock was a year ahead
+    ahead.write_text("page")
+    os.utime(ahead, (time.time() + 365 * 86_400,) * 2)
     assert answer(tmp_path, "report")["path"] == str((folder / "city-2.html").resolve())
 
 
@@ -123,6 +127,8 @@ def test_an_old_champion_is_noted_and_a_broken_journal_is_an_error(bare: Path) -
     (check,) = champion_ages(bare, datetime.now(UTC) + timedelta(days=31, hours=1))
     assert (check.ok, check.needed) == (False, False)
     assert check.found == "version 4, 31 days since its promotion"
+    (check,) = champion_ages(bare, datetime.now(UTC) - timedelta(days=365, hours=1))
+    assert (check.ok, check.found) == (False, "version 4, promoted 366 days from now")
     path.write_bytes(b"no database at all, but long enough to be looked at" * 20)
     (check,) = champion_ages(bare, datetime.now(UTC))
     assert (check.ok, check.needed) == (False, True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chronotope.contracts.printable import printable, printable_line
+from chronotope.contracts.escaping import visible_line, visible_text
 from chronotope.contracts.secrets import mask_secrets
 
 SECRET = "p4ss/w@rd!"  # noqa: S105 - of nobody
@@ -53,9 +53,9 @@ def test_values_of_the_environment_are_masked_wherever_they_stand(
 
 def test_nothing_that_is_printed_steers_a_terminal() -> None:
     everything = "".join(map(chr, range(0x2100))) + "\u2066\udcff"
-    shown = printable(everything)
+    shown = visible_text(everything)
     assert not [c for c in shown if (ord(c) < 32 and c not in "\t\n") or 127 <= ord(c) < 160]
     assert not set("\u202e\u2028\u2066\udcff") & set(shown)
     assert shown.encode("utf-8")
-    assert printable("tea \u00fc \u8336 \U0001f375") == "tea \u00fc \u8336 \U0001f375"
-    assert printable_line("a\r\nb\x1b[1m") == "a b\\x1b[1m"
+    assert visible_text("tea \u00fc \u8336 \U0001f375") == "tea \u00fc \u8336 \U0001f375"
+    assert visible_line("a\r\nb\x1b[1m") == "a b\\x1b[1m"

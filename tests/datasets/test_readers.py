@@ -128,6 +128,20 @@ def test_address_without_a_file(address: str) -> None:
         next(read_events(spec))
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["http://ada:s3cret%2Fword@127.0.0.1:1/log.csv", "http://127.0.0.1:1/log.csv?sig=s3cret"],
+)
+def test_an_address_is_told_without_its_secrets(path: str) -> None:
+    spec = make_spec(Path(), format="csv", path=path)
+    with pytest.raises(
+        SourceError, match=r"Cannot fetch.*http://127\.0\.0\.1:1/log\.csv:"
+    ) as caught:
+        next(read_events(spec))
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 def test_sql_query_streams_and_mixed_types_become_text(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "log.db") as database:
         database.execute('CREATE TABLE log (who, what, "when")')

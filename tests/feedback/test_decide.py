@@ -1,5 +1,6 @@
 """When feedback is learned from: each reason alone, and what holds it back."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,7 @@ def told(shift: Shift, standing: Standing = YOUNG, **more: Any) -> tuple[str, st
         ({"n_with_past": 499}, {}, {}, "wait", "only 499"),
         ({"n_with_past": 500}, {}, {}, "retrain", "500 new events"),
         ({"n_with_past": 9}, {"age_days": 7.5}, {}, "retrain", "7.5 days old"),
+        ({"n_with_past": 9}, {"age_days": math.inf}, {}, "retrain", "dated in the future"),
         ({"n_with_past": 9}, {}, {"force": True}, "retrain", "forced"),
         ({"n_with_past": 9, "psi": {"items": 0.3}}, {}, {}, "retrain", "items moved (PSI 0.30)"),
         ({"n_with_past": 9}, {}, {"drifted": ["data: hours"]}, "retrain", "drift of data: hours"),

@@ -1,7 +1,9 @@
 """What is new is weighed by versions of the lake, beside a champion made by hand."""
 
 import shutil
-from datetime import UTC, datetime
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,21 @@ def test_enough_new_events_retrain_in_full_without_the_network(city: City) -> No
     assert "not kept here" in found["reasons"][-1]
     assert found["plan"]["after_s"] == LAST_S - 30 * DAY
     assert city.weigh(min_rows=100)["action"] == "wait"
+
+
+def test_a_clock_that_was_ahead_does_not_put_off_a_retraining(city: City) -> None:
+    city.deliver(some(40, 4), some(40, 5, prefix="i"), np.linspace(11, 14, 40))
+    assert city.weigh()["action"] == "wait"
+    ahead = datetime.now(UTC) + timedelta(days=365)
+    path = mark_path(city.workspace, "city")
+    write_watermark(path, city.mark.model_copy(update={"learned_at": ahead}))
+    assert city.weigh()["action"] == "wait"  # the champion's own date is a right one
+    with closing(sqlite3.connect(city.workspace.mlruns / "promotions.db")) as journal, journal:
+        journal.execute("UPDATE promotions SET opened_at = ?", (ahead.isoformat(),))
+    found = city.weigh()
+    assert (found["action"], "dated in the future" in found["reasons"][0]) == ("retrain", True)
+    settle("city", 0, city.workspace)  # dated now: one retraining is enough
+    assert city.weigh()["action"] == "wait"
 
 
 def test_a_break_is_held_back_until_it_is_forced(city: City) -> None:

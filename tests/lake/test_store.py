@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from chronotope.contracts.errors import SchemaError, StoreError
 from chronotope.contracts.schemas import EVENTS, INSTANT
 from chronotope.lake import Lake, store
+from chronotope.lake.rows import conform
 
 
 def events(*ids: str, **extra: list[object]) -> pa.Table:
@@ -53,6 +55,35 @@ def test_first_write_keeps_each_id_once_and_all_columns(tmp_path: Path) -> None:
     table = Lake(tmp_path).read("events").sort_by("event_id")
     assert table.column("value").to_pylist() == [1.0, 2.0]
     assert table.column_names == EVENTS.names
+
+
+@pytest.mark.parametrize("made_by_us", [True, False])
+def test_no_version_is_dropped_for_its_age(tmp_path: Path, made_by_us: bool) -> None:
+    lake, log = Lake(tmp_path), tmp_path / "events" / "_delta_log"
+    if not made_by_us:  # without our configuration
+        write_deltalake(tmp_path / "events", conform(events("0"), EVENTS))
+    for n in range(4):
+        lake.merge_events(events(f"e{n}"))
+    often = {"delta.checkpointInterval": "2"}
+    DeltaTable(tmp_path / "events").alter.set_table_properties(often)
+    for path in log.iterdir():
+        os.utime(path, (0, 0))
+    for n in range(4, 8):
+        lake.merge_events(events(f"e{n}"))
+    assert list(log.glob("*.checkpoint.parquet"))
+    assert len(lake.read("events", 1)) == 2
+
+
+def test_a_version_that_somebody_removed_is_said_to_be_gone(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for n in range(4):
+        lake.merge_events(events(f"e{n}"))
+    DeltaTable(tmp_path / "events").create_checkpoint()
+    for n in range(3):
+        (tmp_path / "events" / "_delta_log" / f"{n:020}.json").unlink()
+    assert len(lake.read("events")) == 4
+    with pytest.raises(StoreError, match=r"Version 1 of table 'events' is no longer there.*is 3"):
+        lake.read("events", 1)
 
 
 def test_second_delivery_changes_nothing_not_even_the_version(tmp_path: Path) -> None:

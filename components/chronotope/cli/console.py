@@ -10,7 +10,7 @@ from typing import Any, Final
 import typer
 
 from chronotope.cli.terminal import TerminalConsole
-from chronotope.contracts.printable import printable_line
+from chronotope.contracts.escaping import visible_line
 
 _QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -21,6 +21,10 @@ _QUIET: Final = {
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+_PATIENT: Final = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # 20 are few beside other trainings
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
 }
 _QUIET_LOGGERS: Final = {
     "mlflow.store.db": logging.ERROR,  # says that it makes its tables, and what we raise
@@ -41,11 +45,11 @@ def command(doing: str) -> Iterator[TerminalConsole]:
     Yields:
         The console to print results on.
     """
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET | _PATIENT).items():
         os.environ.setdefault(name, value)
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
-    with TerminalConsole(stderr=True).status(printable_line(doing)):
+    with TerminalConsole(stderr=True).status(visible_line(doing)):
         yield TerminalConsole()
 
 

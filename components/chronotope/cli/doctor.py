@@ -20,7 +20,7 @@ from rich.text import Text
 
 from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import ChronotopeError
-from chronotope.contracts.printable import printable_line
+from chronotope.contracts.escaping import visible_line
 from chronotope.contracts.stores import LAKE_URL
 from chronotope.contracts.workspace import Workspace
 
@@ -90,7 +90,7 @@ def _repair(root: Path, *, as_json: bool, dry_run: bool) -> None:
         for result in results:
             verb = "would be mended" if dry_run else "mended" if result.ok else "NOT mended"
             line = f"{result.name}: {result.problem}. {verb.capitalize()}: {result.done}."
-            console.print(printable_line(line), soft_wrap=True)
+            console.print(visible_line(line), soft_wrap=True)
         console.print(_last_line(len(results), dry_run=dry_run))
     raise typer.Exit(0 if dry_run or all(result.ok for result in results) else 1)
 
@@ -173,6 +173,10 @@ def _damages(root: Path) -> Iterator[Check]:
 
 
 def _age(dataset: str, version: str, days: int) -> Check:
+    if days < -1:
+        dated = f"version {version}, promoted {-days} days from now"
+        way_out = "Set the clock: it was ahead then, or it is behind now"
+        return Check(f"champion {dataset}", False, dated, way_out, needed=False)
     ok = days <= MAX_CHAMPION_DAYS
     way_out = "" if ok else "Ingest what is new and train again"
     found = f"version {version}, {days} days since its promotion"

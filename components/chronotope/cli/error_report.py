@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from chronotope.cli.foreign_errors import message_of, translated, type_names
 from chronotope.cli.terminal import TerminalConsole
 from chronotope.contracts.errors import ChronotopeError
-from chronotope.contracts.printable import printable_line
+from chronotope.contracts.escaping import visible_line
 from chronotope.contracts.secrets import mask_secrets
 
 DEBUG: Final = "CHRONOTOPE_DEBUG"
@@ -112,7 +112,7 @@ def _report(error: BaseException, ctx: Any) -> None:
 
 def _print_error(text: str, title: str = "Error: ") -> None:
     """One message in red; a closed standard error is nothing to stumble over."""
-    line = printable_line(mask_secrets(text))
+    line = visible_line(mask_secrets(text))
     with suppress(OSError, ValueError):
         errors = TerminalConsole(stderr=True)
         if title:

@@ -11,7 +11,7 @@ from rich.table import Table
 from chronotope.cli.console import command, print_json
 from chronotope.cli.terminal import TerminalConsole
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.printable import printable_line
+from chronotope.contracts.escaping import visible_line
 
 if TYPE_CHECKING:
     from chronotope.steps.answers import Recommendation, When
@@ -87,7 +87,7 @@ def parse_context(texts: list[str]) -> dict[str, float]:
 
 def _show(console: TerminalConsole, said: "Recommendation") -> None:
     has_km = any(item.distance_km is not None for item in said.items)
-    title = f"{printable_line(said.user_id)} at {said.at:%Y-%m-%d %H:%M %Z}"
+    title = f"{visible_line(said.user_id)} at {said.at:%Y-%m-%d %H:%M %Z}"
     table = Table("", "what", "probability", *(["km"] if has_km else []), "why", title=title)
     for name in ("probability", "km"):
         for column in table.columns:
@@ -96,16 +96,16 @@ def _show(console: TerminalConsole, said: "Recommendation") -> None:
     for rank, item in enumerate(said.items, 1):
         km = ["" if item.distance_km is None else f"{item.distance_km:.1f}"] if has_km else []
         share = "" if item.probability is None else f"{100 * item.probability:.1f} %"
-        table.add_row(str(rank), printable_line(item.title or item.id), share, *km, item.reason)
+        table.add_row(str(rank), visible_line(item.title or item.id), share, *km, item.reason)
     console.print(table)
     lines = [*([_when(said.at, said.when)] if said.when else []), *said.notes]
     if said.where:
         shares = (
-            f"{printable_line(place.id)} ({100 * place.probability:.0f} %)" for place in said.where
+            f"{visible_line(place.id)} ({100 * place.probability:.0f} %)" for place in said.where
         )
         lines.insert(0, f"Where: {', '.join(shares)}")
     for line in [*lines, f"Champion: {said.dataset} version {said.version}"]:
-        console.print(printable_line(line))
+        console.print(visible_line(line))
 
 
 def _when(at: datetime, when: "When") -> str:

@@ -1,15 +1,18 @@
 """``chronotope report``: where the latest report of a dataset lies."""
 
+import time
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import StoreError
-from chronotope.contracts.printable import printable
+from chronotope.contracts.escaping import visible_text
 from chronotope.contracts.workspace import Workspace
+
+_CLOCK_TOLERANCE_S: Final = 60.0
 
 
 def report(
@@ -24,7 +27,7 @@ def report(
     if as_json:
         print_json({"dataset": dataset, "path": str(path)})
     else:
-        typer.echo(printable(str(path)))
+        typer.echo(visible_text(str(path)))
     if open_it:
         webbrowser.open(path.as_uri())
 
@@ -43,4 +46,10 @@ def latest_report(folder: Path, dataset: str) -> Path:
             received=folder.resolve(),
             way_out="Train a model; every training writes one",
         )
-    return max(found, key=lambda path: path.stat().st_mtime)
+    now = time.time() + _CLOCK_TOLERANCE_S
+
+    def age_key(path: Path) -> tuple[bool, float]:  # what a clock that was ahead dated comes last
+        written = path.stat().st_mtime
+        return written <= now, written
+
+    return max(found, key=age_key)

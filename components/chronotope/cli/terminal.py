@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from chronotope.contracts.printable import printable
+from chronotope.contracts.escaping import visible_text
 
 
 class TerminalConsole(Console):
@@ -29,7 +29,7 @@ class TerminalConsole(Console):
 
     def render_str(self, text: str, **kwargs: Any) -> Text:
         """A cell or a line, made fit for the terminal before it is measured."""
-        return super().render_str(printable(text), **kwargs)
+        return super().render_str(visible_text(text), **kwargs)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -39,7 +39,7 @@ class TerminalConsole(Console):
             if segment.control:
                 yield segment
             else:
-                yield Segment(printable(segment.text), segment.style)
+                yield Segment(visible_text(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """Leave it to the command line, which ends quietly."""

@@ -44,5 +44,6 @@ def _remove_if_left(folder: Path) -> None:
     with suppress(OSError), (folder / OWNER).open("a") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         begun = any(path.name != OWNER for path in folder.iterdir())
-        if begun or folder.stat().st_mtime < time.time() - _BEGINNING_S:
+        age_s = time.time() - folder.stat().st_mtime
+        if begun or abs(age_s) > _BEGINNING_S:  # dated in the future by a clock that was ahead
             shutil.rmtree(folder, ignore_errors=True)

@@ -101,6 +101,20 @@ def masked(url: str) -> str:
     return hidden(url, url)
 
 
+def without_secrets(url: str) -> str:
+    """An address to show: without account, password, query and fragment; a query may sign it.
+
+    >>> without_secrets("https://ada:secret@files.example/log.csv?signature=abc")
+    'https://files.example/log.csv'
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no address)"
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
 def hidden(text: str, url: str) -> str:
     """A text without the password of an address, in whatever form it stands there.
 

@@ -34,7 +34,7 @@ from urllib.request import (
 
 from chronotope.contracts.drafts import draft_folder
 from chronotope.contracts.errors import SourceError
-from chronotope.contracts.stores import hidden
+from chronotope.contracts.stores import hidden, without_secrets
 from chronotope.datasets.spec import SourceLimits
 
 MAX_REDIRECTS: Final = 5
@@ -67,9 +67,9 @@ def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
         except (OSError, HTTPException, ValueError) as error:
             raise SourceError(
                 "Cannot fetch the file",
-                received=f"{hidden(address, address)}: {hidden(str(error), address)}",
+                received=f"{without_secrets(address)}: {hidden(str(error), address)}",
                 way_out="Correct path, or limits, in the dataset's YAML",
-            ) from error
+            ) from None  # what lies below may quote a password
         yield copy
 
 

@@ -31,9 +31,19 @@ def read_yaml(path: Path) -> Any:
         return _parsed(read_bounded(path, MAX_BYTES).decode("utf-8"))
     except RecursionError:
         problem: object = f"it is nested more than {MAX_DEPTH} levels deep"
-    except (OSError, ValueError, OverflowError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
+        problem = _without_quotes(error)
+    except (OSError, ValueError, OverflowError) as error:
         problem = error
     raise ConfigError(f"Cannot read {path}", received=problem, way_out="Correct the file")
+
+
+def _without_quotes(error: yaml.YAMLError) -> str:
+    """What is wrong and where; the parser also quotes the line, which may hold a password."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return type(error).__name__
+    mark = error.problem_mark
+    return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _parsed(text: str) -> Any:

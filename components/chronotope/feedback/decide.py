@@ -1,5 +1,6 @@
 """Is what is new worth a training, and of which kind? Told with the reasons."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,8 @@ class Standing:
 
     Attributes:
         champion: Version of the champion; None if there is none.
-        age_days: Days since the last training that saw feedback, or since the promotion.
+        age_days: Days since the last training that saw feedback, or since the promotion;
+            infinite if both are dated in the future.
         can_judge: Whether enough happened since its training to judge a challenger on.
         n_teaching: Events that a retraining would train on and the champion was not.
         can_warm: Whether its network can learn on: its file is there and fits the catalogue.
@@ -85,7 +87,9 @@ def _reasons(shift: Shift, standing: Standing, config: FeedbackConfig) -> list[s
     found = ["forced by hand"] if config.force else []
     if shift.n_with_past >= config.min_rows:
         found.append(f"{shift.n_with_past:,} new events of users with a past")
-    if standing.age_days > config.max_age_days:
+    if math.isinf(standing.age_days):
+        found.append("the last training is dated in the future: the clock was ahead then")
+    elif standing.age_days > config.max_age_days:
         found.append(f"the last training is {standing.age_days:.1f} days old")
     found += [f"drift of {why}" for why in config.drifted]
     drifted = {name: psi for name, psi in shift.psi.items() if psi > config.drift_psi}

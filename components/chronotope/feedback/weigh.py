@@ -1,7 +1,8 @@
 """Weigh what no retraining has weighed yet against the champion that reigns."""
 
+import math
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from chronotope.steps.run_folder import kept_settings, run_folder
 from chronotope.steps.settings import TrainSettings
 
 _DAY_S = 86_400
+
+_CLOCK_TOLERANCE = timedelta(days=1)
+"""What is dated later than this from now was dated by a clock that was wrong."""
 
 
 def weigh(
@@ -170,17 +174,24 @@ def _standing(
         )
     log, catalog = load_features(features)
     teaching = _teaching(log, kept_settings(king.run, workspace.root), king.trained_until_s)
-    since = max(king.promoted_at, mark.learned_at or king.promoted_at)
     why = why_not_warm(catalog, king.features, king.run / "model.pt")
-    age = (datetime.now(UTC) - since).total_seconds() / _DAY_S
     return Standing(
         champion=king.version,
-        age_days=age,
+        age_days=_age_days(king.promoted_at, mark.learned_at, now=datetime.now(UTC)),
         can_judge=teaching is not None,
         n_teaching=teaching or 0,
         can_warm=not why,
         why_full=why,
     )
+
+
+def _age_days(*trained_at: datetime | None, now: datetime) -> float:
+    """Days since the latest of some moments; infinite if all of them lie in the future.
+
+    A clock that was a year ahead would otherwise put off the next retraining by that year.
+    """
+    past = [at for at in trained_at if at is not None and at <= now + _CLOCK_TOLERANCE]
+    return max(0.0, (now - max(past)).total_seconds() / _DAY_S) if past else math.inf
 
 
 def _teaching(log: EventLog, settings: TrainSettings, after_s: int) -> int | None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, Schema
+from deltalake import CommitProperties, PostCommitHookProperties, Schema
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from chronotope.contracts import columns as c
@@ -36,6 +36,13 @@ Mask = npt.NDArray[np.bool_]
 FIRST: Final = CommitProperties(max_commit_retries=0)
 """Of a commit that makes a table. Tried again, it would add its rows to those of whoever was
 faster, as the second version, and nobody would have looked for equal keys."""
+
+ALL_VERSIONS: Final = {"delta.enableExpiredLogCleanup": "false"}
+"""Configuration of a new table: no writer removes versions by their age. Delta's default is to
+drop those older than 30 days with every hundredth commit, and trainings name versions."""
+
+NO_CLEANUP: Final = PostCommitHookProperties(cleanup_expired_logs=False)
+"""The same of a single commit, for tables that were made without that configuration."""
 
 _PREFIX: Final = ".staging-"
 _PREFIX_IN_TMP: Final = "chronotope-staging-"
@@ -132,7 +139,12 @@ def adopt(delivery: Delivery, table: Path) -> None:
             actions.append(_added(target))
         schema = Schema.from_arrow(delivery.schema)
         create_table_with_add_actions(
-            str(table), schema, actions, mode="error", commit_properties=FIRST
+            str(table),
+            schema,
+            actions,
+            mode="error",
+            configuration=ALL_VERSIONS,
+            commit_properties=FIRST,
         )
     except BaseException:
         for path in moved:

@@ -20,7 +20,14 @@ from chronotope.contracts.errors import StoreError
 from chronotope.contracts.private_files import private_folder
 from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, SURROUNDINGS, USERS
 from chronotope.contracts.stores import Location
-from chronotope.lake.delivery import FIRST, Delivery, adopt, staging
+from chronotope.lake.delivery import (
+    ALL_VERSIONS,
+    FIRST,
+    NO_CLEANUP,
+    Delivery,
+    adopt,
+    staging,
+)
 from chronotope.lake.identity import identified
 from chronotope.lake.refusals import refusals
 from chronotope.lake.rows import conform, conformed_schema, first_of_each, stream
@@ -146,7 +153,9 @@ class Lake:
             return 0
         with refusals("quarantine"):
             quoted = run_id.replace("'", "''")
-            done = self._open("quarantine").delete(f"{c.RUN_ID} = '{quoted}'")
+            done = self._open("quarantine").delete(
+                f"{c.RUN_ID} = '{quoted}'", post_commithook_properties=NO_CLEANUP
+            )
         return int(done["num_deleted_rows"] or 0)
 
     def exists(self, table: str) -> bool:
@@ -249,6 +258,12 @@ class Lake:
             try:
                 opened = DeltaTable(address, version=number)
             except TableNotFoundError as error:
+                if version is not None and self.exists(table):
+                    raise StoreError(
+                        f"Version {version} of table {table!r} is no longer there",
+                        received=f"{address}, whose latest version is {self.version(table)}",
+                        way_out="Ask for a later version, or restore the table's _delta_log",
+                    ) from error
                 raise StoreError(
                     f"Table {table!r} has not been written yet",
                     received=address,
@@ -290,6 +305,7 @@ class Lake:
                 source_alias="s",
                 target_alias="t",
                 merge_schema=True,
+                post_commithook_properties=NO_CLEANUP,
             )
             return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
 
@@ -306,7 +322,12 @@ class Lake:
             if self._created(table, lambda: unique):
                 return 0
             merge = self._open(table).merge(
-                unique, _same([key]), source_alias="s", target_alias="t", merge_schema=True
+                unique,
+                _same([key]),
+                source_alias="s",
+                target_alias="t",
+                merge_schema=True,
+                post_commithook_properties=NO_CLEANUP,
             )
             known = self.dataset(table).schema.names
             changed = [_changed(name, name in known) for name in schema.names if name != key]
@@ -325,7 +346,13 @@ class Lake:
         if isinstance(self.root, Path):
             private_folder(self.root)
         try:
-            write_deltalake(self.address(table), rows(), mode="error", commit_properties=FIRST)
+            write_deltalake(
+                self.address(table),
+                rows(),
+                mode="error",
+                configuration=ALL_VERSIONS,
+                commit_properties=FIRST,
+            )
         except DeltaError:
             if not self.exists(table):
                 raise

@@ -1,5 +1,6 @@
 """What was found, in words."""
 
+from chronotope.contracts.escaping import markdown_text
 from chronotope.contracts.monitored import Check, Monitored
 
 
@@ -16,6 +17,6 @@ def verdict_of(found: Monitored) -> str:
     lines = [*found.reasons, *found.notes]
     if found.is_old and found.champion_age_days is not None:
         lines.append(f"champion {found.champion} is old: {found.champion_age_days:.1f} days")
-    listed = "\n".join(f"- {line}" for line in lines)
+    listed = "\n".join(f"- {markdown_text(line)}" for line in lines)
     window = f"{found.window_start:%Y-%m-%d %H:%M} to {found.window_end:%Y-%m-%d %H:%M} UTC"
-    return f"**{found.dataset}, {window}: {found.verdict}.**\n\n{listed}".rstrip()
+    return f"**{markdown_text(found.dataset)}, {window}: {found.verdict}.**\n\n{listed}".rstrip()

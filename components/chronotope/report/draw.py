@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from html import escape
 
+from chronotope.contracts.escaping import html_text
 from chronotope.report.data import Coverage, MapPoint
 from chronotope.report.text import number, percent
 
@@ -16,13 +16,13 @@ def drawing(width: float, height: float, title: str, parts: Sequence[str]) -> st
     return (
         f'<svg role="img" class="{kind}" viewBox="0 0 {width:.0f} {height:.0f}"'
         f' style="max-width:{width:.0f}px"'
-        f' aria-label="{escape(title)}"><title>{escape(title)}</title>{"".join(parts)}</svg>'
+        f' aria-label="{html_text(title)}"><title>{html_text(title)}</title>{"".join(parts)}</svg>'
     )
 
 
 def text_at(x: float, y: float, words: str, anchor: str = "start") -> str:
     """Words at a point, escaped."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html_text(words)}</text>'
 
 
 def bars(rows: Sequence[tuple[str, float, bool]], title: str, digits: int = 3) -> str:

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 
+from chronotope.contracts.escaping import html_text
 from chronotope.report.data import CandidateRow, ReportData
 from chronotope.report.draw import drawing, text_at
 from chronotope.report.text import number
@@ -116,7 +116,9 @@ def _bound(most: float | None, across: Callable[[float], float]) -> list[str]:
 
 def _dot(x: float, y: float, row: CandidateRow, cost: float, axis: str) -> str:
     kind, radius = ("dot", 7) if row.chosen else ("bar", 4)
-    told = f"{escape(row.name)}: NDCG@10 {number(row.ndcg)}, {number(cost, 2)} ({escape(axis)})"
+    told = (
+        f"{html_text(row.name)}: NDCG@10 {number(row.ndcg)}, {number(cost, 2)} ({html_text(axis)})"
+    )
     dot = f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{told}</title>'
     anchor = "end" if x > (LEFT + RIGHT) / 2 else "start"
     shift = -10 if anchor == "end" else 10

@@ -1,7 +1,6 @@
 """The page of the monitoring: what is watched, what is usual, and what is not."""
 
-from html import escape
-
+from chronotope.contracts.escaping import html_text
 from chronotope.contracts.monitored import Check, Monitored
 from chronotope.report import draw
 from chronotope.report.data import Estimate
@@ -36,8 +35,8 @@ def _verdict(found: Monitored) -> str:
     told = [*found.reasons, *found.notes]
     if found.is_old:
         told.append(f"the champion reigns for {number(found.champion_age_days, 1)} days: too long")
-    listed = "".join(f"<li>{escape(words)}</li>" for words in told)
-    word = f'<p><span class="verdict {kind}">{escape(found.verdict)}</span></p>'
+    listed = "".join(f"<li>{html_text(words)}</li>" for words in told)
+    word = f'<p><span class="verdict {kind}">{html_text(found.verdict)}</span></p>'
     return section("Verdict", word, f"<ul>{listed}</ul>" if listed else "")
 
 
@@ -54,14 +53,14 @@ def _checks(found: Monitored, part: str) -> str:
 
 def _cells(check: Check) -> list[str]:
     return [
-        escape(check.name),
-        escape(check.statistic),
+        html_text(check.name),
+        html_text(check.statistic),
         estimate(Estimate(value=check.value, low=check.low, high=check.high)),
         number(check.usual),
         number(check.threshold),
         _chance(check.p_value),
         number(check.n_history, 0),
-        escape(check.verdict),
+        html_text(check.verdict),
     ]
 
 
@@ -76,7 +75,7 @@ def _columns(found: Monitored) -> str:
         told = sorted(column.bins, key=lambda each: -max(each.reference, each.current))
         kept = {id(each) for each in told[:_SHOWN_BINS]}
         rows = [(b.label, b.reference, b.current) for b in column.bins if id(b) in kept]
-        drawn.append(figure(draw.paired_bars(rows, column.name), escape(column.name)))
+        drawn.append(figure(draw.paired_bars(rows, column.name), html_text(column.name)))
     words = "<p>Share in the reference (pale) and in the current window (strong).</p>"
     return section("Columns", words, f'<div class="pair">{"".join(drawn)}</div>') if drawn else ""
 
@@ -90,7 +89,9 @@ def _rolling(found: Monitored) -> str:
         values = [row.metrics[name] for row in found.windows if name in row.metrics]
         label = metric_label(name)
         if values:
-            drawn.append(figure(draw.polyline(values, ends, f"{label} by window"), escape(label)))
+            drawn.append(
+                figure(draw.polyline(values, ends, f"{label} by window"), html_text(label))
+            )
     if found.pit:
         counts = [round(10_000 * share) for share in found.pit]
         svg = draw.histogram(counts, "Histogram of the predicted probability")
@@ -110,7 +111,15 @@ def _outcome(found: Monitored) -> str:
         f"explored; concentration of what was shown (Gini) {number(told.gini)}.</p>"
     )
     days: list[Row] = [
-        ([escape(of.day), escape(of.version), number(of.n_answers, 0), percent(of.hit_rate)], False)
+        (
+            [
+                html_text(of.day),
+                html_text(of.version),
+                number(of.n_answers, 0),
+                percent(of.hit_rate),
+            ],
+            False,
+        )
         for of in told.days
     ]
     positions: list[Row] = [

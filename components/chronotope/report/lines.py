@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
+from chronotope.contracts.escaping import html_text
 from chronotope.report.text import number
 
 WIDTH, HEIGHT = 960.0, 260.0
@@ -47,15 +47,15 @@ def over_time(
         parts += _drawn(line, shade, top, labels, hollow)
     return (
         f'<svg role="img" class="wide" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" '
-        f'style="max-width:{WIDTH:.0f}px" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+        f'style="max-width:{WIDTH:.0f}px" aria-label="{html_text(title)}">'
+        f"<title>{html_text(title)}</title>{''.join(parts)}</svg>"
     )
 
 
 def legend(lines: Sequence[Line]) -> str:
     """Which shade is which line, as HTML."""
     return "".join(
-        f'<i class="key {shade}"></i>{escape(line.name)}'
+        f'<i class="key {shade}"></i>{html_text(line.name)}'
         for line, shade in zip(lines, _SHADES, strict=False)
     )
 
@@ -74,7 +74,7 @@ def _drawn(
     dots = [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" style="stroke:{colour};stroke-width:1.5;'
         f'fill:{"var(--card)" if hollow[at] else colour}">'
-        f"<title>{escape(f'{line.name} {number(value)}, {labels[at]}')}</title></circle>"
+        f"<title>{html_text(f'{line.name} {number(value)}, {labels[at]}')}</title></circle>"
         for x, y, at, value in points
     ]
     return [f'<polyline points="{path}" {style}/>', *dots]
@@ -96,7 +96,7 @@ def _steps(labels: Sequence[str]) -> list[str]:
     every = max(1, math.ceil(len(labels) / _MOST_LABELS))
     return [
         f'<text x="{_x(at, len(labels)):.1f}" y="{HEIGHT - 12}" text-anchor="middle">'
-        f"{escape(labels[at])}</text>"
+        f"{html_text(labels[at])}</text>"
         for at in range(0, len(labels), every)
     ]
 

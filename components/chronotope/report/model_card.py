@@ -1,21 +1,12 @@
 """The model card: Markdown stored with a model version."""
 
-from html import escape
-
+from chronotope.contracts.escaping import markdown_text
 from chronotope.report.data import ReportData
 from chronotope.report.text import metric_label, metric_order, moment, number
 
-_SPECIAL = "\\`*_[]|#"
-
-
-def _plain(words: str) -> str:
-    """Words that neither HTML nor Markdown reads as markup."""
-    flat = escape(" ".join(words.split()), quote=False)
-    return "".join(f"\\{c}" if c in _SPECIAL else c for c in flat)
-
 
 def _heading(title: str, words: str) -> list[str]:
-    return [f"## {title}", "", _plain(words), ""] if words else []
+    return [f"## {title}", "", markdown_text(words), ""] if words else []
 
 
 def _metrics(data: ReportData) -> list[str]:
@@ -27,7 +18,7 @@ def _metrics(data: ReportData) -> list[str]:
         est = row.metrics[name]
         known = est.low is not None and est.high is not None
         span = f"{number(est.low)} to {number(est.high)}" if known else "\N{EN DASH}"
-        lines.append(f"| {_plain(metric_label(name))} | {number(est.value)} | {span} |")
+        lines.append(f"| {markdown_text(metric_label(name))} | {number(est.value)} | {span} |")
     return [*lines, ""]
 
 
@@ -35,7 +26,7 @@ def _gate(data: ReportData) -> list[str]:
     if data.gate is None:
         return []
     word = "Promoted." if data.gate.promoted else "Not promoted."
-    return ["## Gate", "", word, "", *(f"- {_plain(r)}" for r in data.gate.reasons), ""]
+    return ["## Gate", "", word, "", *(f"- {markdown_text(r)}" for r in data.gate.reasons), ""]
 
 
 def render_card(data: ReportData) -> str:
@@ -50,17 +41,17 @@ def render_card(data: ReportData) -> str:
     card = data.card
     name = data.champion.name if data.champion else "model"
     lines = [
-        f"# Model card: {_plain(name)} on {_plain(data.dataset)}",
+        f"# Model card: {markdown_text(name)} on {markdown_text(data.dataset)}",
         "",
-        f"- Data version: {_plain(data.data_version)}",
-        f"- Protocol: {_plain(data.protocol)}",
+        f"- Data version: {markdown_text(data.data_version)}",
+        f"- Protocol: {markdown_text(data.protocol)}",
         f"- Seed: {data.seed}",
         f"- Generated: {moment(data.generated_at)}",
         "",
         *_heading("Intended use", card.intended_use if card else ""),
         *_heading("Training data", card.training_data if card else ""),
         *(["## Metrics", ""] if data.champion or (card and card.metrics) else []),
-        *([_plain(card.metrics), ""] if card and card.metrics else []),
+        *([markdown_text(card.metrics), ""] if card and card.metrics else []),
         *_metrics(data),
         *_gate(data),
         *_heading("Limits", card.limits if card else ""),

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from html import escape
 from pathlib import Path
 
 from chronotope.contracts.durable import write_text
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.escaping import html_text
 from chronotope.report import sections
 from chronotope.report.data import ReportData
 from chronotope.report.style import CSS
@@ -54,13 +54,13 @@ def document(title: str, facts: Sequence[str], at: datetime | None, body: str) -
         at: When it was made, if that is to be told.
         body: Sections as HTML, already escaped.
     """
-    made = [] if at is None else [f"<time>{escape(moment(at))}</time>"]
-    line = " \N{MIDDLE DOT} ".join([*map(escape, facts), *made])
+    made = [] if at is None else [f"<time>{html_text(moment(at))}</time>"]
+    line = " \N{MIDDLE DOT} ".join([*map(html_text, facts), *made])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head><body>"
-        f'<header><h1>{escape(title)}</h1><p class="soft">'
+        f"<title>{html_text(title)}</title><style>{CSS}</style></head><body>"
+        f'<header><h1>{html_text(title)}</h1><p class="soft">'
         f"{line}</p></header>"
         f"<main>{body}</main></body></html>\n"
     )

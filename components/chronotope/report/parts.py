@@ -1,8 +1,8 @@
 """What every page is made of: sections, tables, figures, estimates; each returns HTML."""
 
 from collections.abc import Sequence
-from html import escape
 
+from chronotope.contracts.escaping import html_text
 from chronotope.report.data import Estimate
 from chronotope.report.text import number
 
@@ -12,13 +12,13 @@ Row = tuple[Sequence[str], bool]
 
 def section(heading: str, *parts: str) -> str:
     """A section of a page; the parts are HTML."""
-    return f"<section><h2>{escape(heading)}</h2>{''.join(parts)}</section>"
+    return f"<section><h2>{html_text(heading)}</h2>{''.join(parts)}</section>"
 
 
 def table(caption: str, heads: Sequence[str], rows: Sequence[Row]) -> str:
     """A table whose first column names the row; cells are HTML already escaped."""
     head = "".join(
-        f'<th scope="col"{" class=n" if i else ""}>{escape(h)}</th>' for i, h in enumerate(heads)
+        f'<th scope="col"{" class=n" if i else ""}>{html_text(h)}</th>' for i, h in enumerate(heads)
     )
     body = "".join(
         f'<tr{" class=win" if win else ""}><th scope="row">{cells[0]}</th>'
@@ -27,8 +27,8 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[Row]) -> str:
         for cells, win in rows
     )
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{html_text(caption)}">'
+        f"<table><caption>{html_text(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

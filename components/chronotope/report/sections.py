@@ -1,8 +1,8 @@
 """The sections of the page, each empty when its part of the data is absent."""
 
 import math
-from html import escape
 
+from chronotope.contracts.escaping import html_text
 from chronotope.report import draw, draw_front
 from chronotope.report.data import ModelRow, ReportData
 from chronotope.report.parts import Row
@@ -26,7 +26,7 @@ def gate(data: ReportData) -> str:
     if data.gate is None:
         return ""
     kind, word = ("yes", "Promoted") if data.gate.promoted else ("no", "Not promoted")
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in data.gate.reasons)
+    reasons = "".join(f"<li>{html_text(reason)}</li>" for reason in data.gate.reasons)
     listed = f"<ul>{reasons}</ul>" if reasons else ""
     return _section("Gate", f'<p><span class="verdict {kind}">{word}</span></p>', listed)
 
@@ -40,7 +40,7 @@ def models(data: ReportData) -> str:
     rows: list[Row] = []
     for row in ranked:
         mark = f" \N{BLACK STAR} {_role(data)}" if row.champion else ""
-        cells = [escape(row.name) + mark, *(_estimate(row.metrics.get(n)) for n in names)]
+        cells = [html_text(row.name) + mark, *(_estimate(row.metrics.get(n)) for n in names)]
         rows.append((cells, row.champion))
     label = metric_label(data.main_metric)
     drawn = [
@@ -48,7 +48,7 @@ def models(data: ReportData) -> str:
         for row in ranked
         if data.main_metric in row.metrics
     ]
-    picture = _figure(draw.bars(drawn, f"{label} by model"), escape(label)) if drawn else ""
+    picture = _figure(draw.bars(drawn, f"{label} by model"), html_text(label)) if drawn else ""
     caption = "Small numbers: 95 % interval."
     heads = ["Model", *map(metric_label, names)]
     return _section("Accuracy against baselines", _table(caption, heads, rows), picture)
@@ -72,7 +72,10 @@ def folds(data: ReportData) -> str:
     columns = sorted({row.fold for row in data.folds})
     winner = data.champion.name if data.champion else None
     rows: list[Row] = [
-        ([escape(model), *(number(value.get((model, fold))) for fold in columns)], model == winner)
+        (
+            [html_text(model), *(number(value.get((model, fold))) for fold in columns)],
+            model == winner,
+        )
         for model in dict.fromkeys(row.model for row in data.folds)
     ]
     caption = f"{metric_label(data.main_metric)} in each rolling-origin fold, oldest first."
@@ -87,7 +90,7 @@ def slices(data: ReportData) -> str:
     rows: list[Row] = [
         (
             [
-                escape(words(row.name)),
+                html_text(words(row.name)),
                 number(row.n_targets, 0),
                 *(number(row.metrics.get(name)) for name in names),
             ],
@@ -103,7 +106,7 @@ def columns(data: ReportData) -> str:
     """What each context column is worth on later time."""
     rows: list[Row] = [
         (
-            [escape(row.name), _estimate(row.lost), "listened to" if row.kept else "dropped"],
+            [html_text(row.name), _estimate(row.lost), "listened to" if row.kept else "dropped"],
             False,
         )
         for row in data.columns
@@ -140,7 +143,7 @@ def where(data: ReportData) -> str:
     rows: list[Row] = [
         (
             [
-                escape(of.name),
+                html_text(of.name),
                 percent(of.accuracy),
                 number(of.median_km, 2),
                 number(of.n_targets, 0),
@@ -170,7 +173,7 @@ def compression(data: ReportData) -> str:
     rows: list[Row] = [
         (
             [
-                escape(row.name) + (" \N{BLACK STAR} chosen" if row.chosen else ""),
+                html_text(row.name) + (" \N{BLACK STAR} chosen" if row.chosen else ""),
                 number(row.size_mb, 2),
                 number(row.p50_ms, 2),
                 number(row.p99_ms, 2),
@@ -189,7 +192,9 @@ def compression(data: ReportData) -> str:
     heads += ["Queries a second", "Memory, MB", "On the front"]
     caption = "One thread, queries a second in batches of 64, memory above bare ONNX Runtime."
     passed = [
-        f"<li>{escape(r.name)}: {escape(r.why_not)}</li>" for r in data.candidates if r.why_not
+        f"<li>{html_text(r.name)}: {html_text(r.why_not)}</li>"
+        for r in data.candidates
+        if r.why_not
     ]
     reasons = f"<h3>Passed over</h3><ul>{''.join(passed)}</ul>" if passed else ""
     svgs = "".join(_figure(svg, _FRONT) for svg in draw_front.both(data).values())
@@ -209,7 +214,7 @@ def _objective(data: ReportData) -> str:
         f"At most {of.max_ndcg_loss:g} NDCG@10 lost, {of.max_latency_ms:g} ms a query, "
         f"{of.max_size_mb:g} MB."
     )
-    return f"<p>{escape(bounds)}</p><p>{escape(of.reason)}</p>"
+    return f"<p>{html_text(bounds)}</p><p>{html_text(of.reason)}</p>"
 
 
 def intake(data: ReportData) -> str:
@@ -218,7 +223,7 @@ def intake(data: ReportData) -> str:
     if data.ingestion is not None:
         counts = data.ingestion
         lost: list[Row] = [
-            ([escape(k), number(v, 0)], False) for k, v in counts.quarantined.items()
+            ([html_text(k), number(v, 0)], False) for k, v in counts.quarantined.items()
         ]
         rows: list[Row] = [
             (["Rows read", number(counts.n_read, 0)], False),
@@ -234,7 +239,7 @@ def intake(data: ReportData) -> str:
             )
     if data.noise:
         removed: list[Row] = [
-            ([escape(words(k)), number(v, 0)], False) for k, v in data.noise.items()
+            ([html_text(words(k)), number(v, 0)], False) for k, v in data.noise.items()
         ]
         parts.append(_table("Accepted, then left out as noise.", ["Filter", "Events"], removed))
     return _section("Data", *parts) if parts else ""
@@ -245,7 +250,7 @@ def steps(data: ReportData) -> str:
     if not data.steps:
         return ""
     rows: list[Row] = [
-        ([escape(words(s.name)), number(s.seconds, 1), number(s.peak_mb, 0)], False)
+        ([html_text(words(s.name)), number(s.seconds, 1), number(s.peak_mb, 0)], False)
         for s in data.steps
     ]
     rows.append((["Total", number(sum(s.seconds for s in data.steps), 1), _peak(data)], True))
@@ -262,5 +267,5 @@ def card(data: ReportData) -> str:
     if data.card is None:
         return ""
     words = data.card.model_dump()
-    parts = [f"<h3>{h}</h3><p>{escape(words[k])}</p>" for k, h in _CARD_HEADINGS if words[k]]
+    parts = [f"<h3>{h}</h3><p>{html_text(words[k])}</p>" for k, h in _CARD_HEADINGS if words[k]]
     return _section("Model card", *parts) if parts else ""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from typing import Any
 
+from chronotope.contracts.escaping import html_text
 from chronotope.report.lines import Line, legend, over_time
 from chronotope.report.page import document
 from chronotope.report.text import metric_label, number
@@ -64,7 +64,7 @@ def _summary(data: StreamData) -> str:
         if n_seen
         else ""
     )
-    return f"<section><h2>All of it</h2><p>{escape(told)}; {n} targets.</p>{seen}</section>"
+    return f"<section><h2>All of it</h2><p>{html_text(told)}; {n} targets.</p>{seen}</section>"
 
 
 def _drawing(heading: str, names: Sequence[str], data: StreamData) -> str:
@@ -82,10 +82,10 @@ def _table(data: StreamData) -> str:
     names = (*SHOWN, *APART)
     heads = ["from", *(name.removeprefix("n_") for name in COUNTS), *map(metric_label, names)]
     head = "".join(
-        f'<th scope="col"{" class=n" if i else ""}>{escape(h)}</th>' for i, h in enumerate(heads)
+        f'<th scope="col"{" class=n" if i else ""}>{html_text(h)}</th>' for i, h in enumerate(heads)
     )
     body = "".join(
-        f'<tr><th scope="row">{escape(str(row["from"]))}'
+        f'<tr><th scope="row">{html_text(str(row["from"]))}'
         f"{' (seen in training)' if row['seen'] else ''}</th>"
         + "".join(f'<td class="n">{row[name]:,}</td>' for name in COUNTS)
         + "".join(f'<td class="n">{number(row[name])}</td>' for name in names)

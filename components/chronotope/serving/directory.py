@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
-from html import escape
 from typing import Any
+
+from chronotope.contracts.escaping import html_text
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }
@@ -23,7 +24,7 @@ def directory_page(document: dict[str, Any]) -> str:
     Args:
         document: As at ``/openapi.json``, where all details are.
     """
-    title, summary = (escape(document["info"].get(n, "")) for n in ("title", "summary"))
+    title, summary = (html_text(document["info"].get(n, "")) for n in ("title", "summary"))
     parts = [
         _operation(method, path, told, document)
         for path, methods in document["paths"].items()
@@ -42,6 +43,6 @@ def _operation(method: str, path: str, told: dict[str, Any], document: dict[str,
     name = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
     schema = document.get("components", {}).get("schemas", {}).get(name, {})
     rows += [(key, of.get("description", "")) for key, of in schema.get("properties", {}).items()]
-    table = "".join(f"<tr><th><code>{escape(k)}</code><td>{escape(d)}" for k, d in rows)
-    heading = f"<h2><code>{method.upper()} {escape(path)}</code></h2>"
-    return f"{heading}<p>{escape(told.get('description', ''))}</p><table>{table}</table>"
+    table = "".join(f"<tr><th><code>{html_text(k)}</code><td>{html_text(d)}" for k, d in rows)
+    heading = f"<h2><code>{method.upper()} {html_text(path)}</code></h2>"
+    return f"{heading}<p>{html_text(told.get('description', ''))}</p><table>{table}</table>"

@@ -130,8 +130,10 @@ def read_experiment(path: Path) -> Experiment:
         raise ConfigError(f"The experiment is wrong: {told}", received=path) from error
     except ConfigError as error:
         raise ConfigError(
-            "The experiment cannot be read", received=f"{path}: {error.received}"
-        ) from error
+            "The experiment cannot be read",
+            received=f"{path}: {error.received}",
+            way_out="Correct the file",
+        ) from None
 
 
 def remember(folder: Path, experiment: Experiment) -> None:

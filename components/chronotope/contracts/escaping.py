@@ -1,0 +1,76 @@
+"""Foreign text made harmless, one function for each kind of output.
+
+Ids, titles, descriptions and reasons come from datasets and requests. Whatever they hold is shown
+literally: nothing of it is markup, a script, a command to a terminal or a change of direction.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+_CONTROLS: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters but tab and newline, separators of lines, bidirectional overrides and
+isolates, lone surrogates."""
+
+_SPECIAL: Final = re.compile(
+    r"[\\`*\[\]|#~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE
+)
+"""Markup wherever it stands in a line of Markdown, and what makes a link of an address."""
+
+_SPECIAL_AT_START: Final = re.compile(r"^(?=[-+=])|^(\d+)(?=[.)])")
+
+
+def visible_text(text: str) -> str:
+    r"""Text for a terminal or a log: what would act instead of being seen is written out.
+
+    >>> visible_text("a \x1b[31mred \u202eabc")
+    'a \\x1b[31mred \\u202eabc'
+    """
+    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def visible_line(text: str) -> str:
+    r"""The same on one line: runs of white space are one blank.
+
+    >>> visible_line("tea\nChampion: none")
+    'tea Champion: none'
+    """
+    return visible_text(" ".join(text.split()))
+
+
+def html_text(text: str) -> str:
+    """Text for HTML, between tags or in a quoted attribute.
+
+    >>> html_text('<b title="x">')
+    '&lt;b title=&quot;x&quot;&gt;'
+    """
+    return html.escape(visible_text(text))
+
+
+def markdown_text(text: str) -> str:
+    r"""Text for a paragraph, a heading, a list item or a table cell of Markdown, on one line.
+
+    >>> markdown_text("[a](javascript:x) <b> 2*3")
+    '\\[a\\](javascript:x) &lt;b&gt; 2\\*3'
+    """
+    line = html.escape(visible_text(" ".join(text.split())), quote=False)
+    line = _SPECIAL.sub(r"\\\g<0>", line)
+    return _SPECIAL_AT_START.sub(lambda match: f"{match[0]}\\", line, count=1)
+
+
+def markdown_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    r"""Rows of a table whose cells and heads are shown as Markdown; numbers stay numbers.
+
+    >>> markdown_rows([{"what": "[a](javascript:x)", "rows": 1}])
+    [{'what': '\\[a\\](javascript:x)', 'rows': 1}]
+    """
+    return [
+        {
+            markdown_text(name): markdown_text(cell) if isinstance(cell, str) else cell
+            for name, cell in row.items()
+        }
+        for row in rows
+    ]
