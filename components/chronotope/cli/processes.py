@@ -222,14 +222,20 @@ def web_app(name: str, module: str, port: int, health: str, option: str = "") ->
     return Part(name, (*command, *quiet), lambda: answers(port, health) is not None, port, option)
 
 
-def is_taken(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((HOST, port))
-        except OSError:
-            return True
+def is_taken(port: int, host: str = HOST) -> bool:
+    """Whether a port cannot be listened on.
+
+    Args:
+        port: Port.
+        host: Address or name of this machine.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+    except OSError:
+        return True
     return False
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from chronotope.cli.console import command, print_json
+from chronotope.cli.processes import is_taken
 from chronotope.contracts.errors import ConfigError
 
 
@@ -63,6 +64,7 @@ def serve(
             workers=workers,
             store=store or None,
         )
+        refuse_taken_port(host, port)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if as_json:
         print_json({"dataset": dataset, "address": address})
@@ -70,6 +72,21 @@ def serve(
         console.print(f"{dataset} answers at {address}, described at {address}/docs; Ctrl-C ends")
     with command("Answering"):
         run(settings, host=host, port=port)
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Look whether the service can listen, before it says where it answers.
+
+    Raises:
+        ConfigError: The port is taken, or the address is none of this machine.
+    """
+    if is_taken(port, host):
+        raise ConfigError(
+            "The service cannot listen there: the port is taken, or the address is not of "
+            "this machine",
+            received=f"{host}:{port}",
+            way_out=f"Choose another: --port {port + 1 if port < 65535 else port - 1}",
+        )
 
 
 def filled_in(dataset: str) -> dict[str, Any]:

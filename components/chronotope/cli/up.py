@@ -27,7 +27,7 @@ from chronotope.cli.processes import (
     refuse_taken_ports,
     web_app,
 )
-from chronotope.contracts.stores import mlflow_url
+from chronotope.contracts.stores import artifacts_url, mlflow_url
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 
@@ -65,15 +65,13 @@ def up(
         root = root.resolve()
         name = load_spec(dataset).name
         ports = {PREFECT: prefect_port, MLFLOW: mlflow_port, SERVICE: service_port}
-        password = "" if dry_run else prefect_password(root)
-        words = _told(config, paused=paused)
-        parts = parts_of(dataset, name, root, ports, told=words, password=password)
+        parts = parts_of(dataset, name, root, ports, told=_told(config, paused=paused))
         refuse_taken_ports(parts.values())
         if dry_run:
             _show(console, parts, root, as_json=as_json, dry_run=True)
             return
         try:
-            env = environment(root, ports, password)
+            env = environment(root, ports, prefect_password(root))
             with Programs(root / "data" / "logs", env) as programs:
                 _start(programs, parts, root, name)
                 _show(console, parts, root, as_json=as_json, dry_run=False)
@@ -89,7 +87,6 @@ def parts_of(
     ports: Mapping[str, int],
     *,
     told: tuple[str, ...] = (),
-    password: str = "",
 ) -> dict[str, Part]:
     """The programs of one installation, by name, in the order in which they start.
 
@@ -99,7 +96,6 @@ def parts_of(
         root: Project root, absolute.
         ports: Port of each part that listens.
         told: More words for the deployments.
-        password: What the Prefect server asks for.
     """
     python = sys.executable
     runner = (python, "-m", "flows.deployments", "--dataset", dataset, "--root", str(root), *told)
@@ -111,7 +107,7 @@ def parts_of(
         web_app(
             MLFLOW, "chronotope.registry.mlflow_app", ports[MLFLOW], "/health", "--mlflow-port"
         ),
-        Part(RUNNER, runner, lambda: _deployed(ports[PREFECT], name, began, password)),
+        Part(RUNNER, runner, lambda: _deployed(ports[PREFECT], name, began, root)),
         Part(
             SERVICE,
             (*chronotope, *service),
@@ -149,6 +145,7 @@ def environment(root: Path, ports: Mapping[str, int], password: str) -> dict[str
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(Workspace(root).mlruns),  # may hold a password
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts_url(Workspace(root).mlruns),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # our models hold no pickle
         "PYTHONUNBUFFERED": "1",
@@ -160,9 +157,10 @@ def _told(config: Path | None, *, paused: bool) -> tuple[str, ...]:
     return (*words, "--paused") if paused else words
 
 
-def _deployed(port: int, name: str, began: datetime, password: str) -> bool:
+def _deployed(port: int, name: str, began: datetime, root: Path) -> bool:
     """Whether the last of the deployments was registered since the start."""
-    body = answers(port, f"/api/deployments/name/{_LAST_DEPLOYED}/{name}", password)
+    path = f"/api/deployments/name/{_LAST_DEPLOYED}/{name}"
+    body = answers(port, path, prefect_password(root))
     return body is not None and datetime.fromisoformat(json.loads(body)["updated"]) >= began
 
 

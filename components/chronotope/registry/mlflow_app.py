@@ -11,11 +11,15 @@ from chronotope.contracts.same_origin import AsgiApp, SameOriginGuard
 
 
 def create_app() -> SameOriginGuard:
-    """MLflow's application over the store that ``MLFLOW_BACKEND_STORE_URI`` names, guarded."""
-    from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
+    """MLflow's application, guarded.
+
+    Its store is what ``MLFLOW_BACKEND_STORE_URI`` and ``MLFLOW_DEFAULT_ARTIFACT_ROOT`` name.
+    """
+    from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
 
     # as `mlflow server` does it; a command line would show a password of the address
     os.environ[BACKEND_STORE_URI_ENV_VAR] = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    os.environ[ARTIFACT_ROOT_ENV_VAR] = os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
     from mlflow.server.fastapi_app import app
 
     return SameOriginGuard(cast("AsgiApp", app))
