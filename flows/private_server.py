@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
@@ -18,6 +21,7 @@ from prefect.settings import (
 
 from chronotope.cli.prefect_password import new_password
 from chronotope.cli.processes import HOST, Programs, listen, web_app
+from chronotope.contracts.errors import ConfigError
 from flows import without_heartbeat
 
 _NAME: Final = "Prefect server"
@@ -35,10 +39,41 @@ def run_by_hand(root: Path) -> Iterator[None]:
     """
     with without_heartbeat():
         if PREFECT_API_URL.value():
+            check_server(root)
             yield
             return
         with private_server(root):
             yield
+
+
+def check_server(root: Path) -> None:
+    """Ask the server of ``PREFECT_API_URL`` whether it lets this command in.
+
+    Args:
+        root: Project root, below which ``chronotope up`` keeps its password.
+
+    Raises:
+        ConfigError: It does not answer, or not without a password.
+    """
+    url = PREFECT_API_URL.value()
+    with get_client(sync_client=True) as client:
+        if error := client.api_healthcheck():
+            raise ConfigError(
+                "The Prefect server does not answer",
+                received=f"PREFECT_API_URL={url}",
+                way_out="Start it (chronotope up), or unset PREFECT_API_URL",
+            ) from error
+        try:
+            client.read_flows(limit=1)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+                raise
+            raise ConfigError(
+                "The Prefect server asks for a password",
+                received=f"PREFECT_API_URL={url}, and no PREFECT_API_AUTH_STRING that it knows",
+                way_out="Of `chronotope up` with the same root: export PREFECT_API_AUTH_STRING="
+                f'"$(cat {root / "data" / "prefect-password"})"',
+            ) from None
 
 
 @contextmanager
