@@ -24,7 +24,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
 
-from chronotope.cli.processes import is_taken
+from chronotope.cli.processes import answers, is_taken
 from chronotope.cli.up import MLFLOW, PREFECT, SERVICE
 from chronotope.feedback.take import mark_path
 from chronotope.feedback.watermark import read_watermark
@@ -293,6 +293,10 @@ def test_a_website_reads_and_runs_nothing(installation: Installation, tmp_path: 
     prefect, mlflow, service = (installation.addresses[n] for n in (PREFECT, MLFLOW, SERVICE))
     known = installation.call("GET", "/deployments/name/ingest-events/town")["id"]
     before = state_of(installation)
+    until = time.monotonic() + 120
+    while answers(installation.port(SERVICE), "/health") is None:
+        assert time.monotonic() < until, "the service did not start"
+        time.sleep(0.5)
     experiments = f"{mlflow}/ajax-api/2.0/mlflow/experiments"
     reads = [
         f"{prefect}/api/health",
