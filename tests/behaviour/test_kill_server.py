@@ -64,10 +64,10 @@ def test_a_killed_training_leaves_no_server(tmp_path: Path) -> None:
     with subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", COMMAND, *map(str, words)], env=env, stdout=subprocess.DEVNULL
     ) as training:
-        wait("the first run", 120, lambda: n_runs(home) > 0)
+        wait("the first run", 400, lambda: n_runs(home) > 0)
         started = group_of(training.pid)
         training.kill()
     assert len(started) >= 2
     alive = lambda: [pid for pid in started if Path(f"/proc/{pid}").exists()]  # noqa: E731
-    wait("the server to end", 15, lambda: not alive())
+    wait("the server to end", 30, lambda: not alive())
     assert [path for path in scratch.iterdir() if path.is_dir()] == []
