@@ -161,11 +161,11 @@ def read_settings(config: Path, root: Path) -> TrainSettings:
 
 def with_flow(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     """The flow as ``chronotope train`` runs it."""
-    from flows import without_heartbeat
     from flows.ingest_events import IngestSettings
+    from flows.private_server import run_by_hand
     from flows.train_model import train_model
 
-    with without_heartbeat():
+    with run_by_hand(settings.root):
         result = train_model(dataset, settings, IngestSettings(root=settings.root, suites=SUITES))
     return {"models": result["judged"]["models"]}
 

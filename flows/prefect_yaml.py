@@ -28,6 +28,7 @@ _HEAD: Final = """\
 #
 # For production: the deployments of one dataset, run by the workers of a process work pool.
 #
+#     export PREFECT_API_URL=... PREFECT_API_AUTH_STRING=...  # the server and its password
 #     export CHRONOTOPE_DATASET=... CHRONOTOPE_ROOT=/srv/chronotope CHRONOTOPE_WORK_POOL=...
 #     prefect work-pool create --type process "$CHRONOTOPE_WORK_POOL"
 #     prefect --no-prompt deploy --all

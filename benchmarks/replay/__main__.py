@@ -30,7 +30,7 @@ from chronotope.cli.train import read_settings
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.steps.settings import TrainSettings
-from flows import without_heartbeat
+from flows.private_server import run_by_hand
 
 SETTLED: Final = 2
 """Rounds after which what is served shall be at least as good as what stayed as it was."""
@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
     replay = _replay(told)
     console = Console(width=max(Console().width, 110))
     rows: list[dict[str, Any]] = []
-    with without_heartbeat():
+    with run_by_hand(replay.root):
         base = replay.begin()
         with serving(replay.name, replay.root) as live:
             for number in range(1, (told.after or told.rounds) + 1):

@@ -6,7 +6,8 @@ import pytest
 import typer
 from rich.table import Table
 
-from chronotope.cli.console import LiteralConsole, command
+from chronotope.cli.console import command
+from chronotope.cli.terminal import TerminalConsole
 from chronotope.contracts.errors import DataError
 
 HOSTILE = "[/] [link=http://192.0.2.1]x[/link] :skull: \x1b]0;title\x07 \x9b2J \u202eabc"
@@ -15,7 +16,7 @@ SHOWN = r"[/] [link=http://192.0.2.1]x[/link] :skull: \x1b]0;title\x07 \x9b2J \u
 
 def test_prints_and_tables_show_texts_as_they_are() -> None:
     file = StringIO()
-    console = LiteralConsole(file=file, width=200, force_terminal=True, color_system=None)
+    console = TerminalConsole(file=file, width=200, force_terminal=True, color_system=None)
     table = Table("what", title=HOSTILE)
     table.add_row(HOSTILE)
     console.print(table)

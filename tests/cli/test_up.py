@@ -37,8 +37,11 @@ def test_a_dry_run_tells_the_addresses_and_starts_nothing(tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     wanted = [f"http://127.0.0.1:{port}" for port in words[1::2]]
-    assert told == {"addresses": dict(zip([PREFECT, MLFLOW, SERVICE], wanted, strict=True)),
-                    "dry_run": True}  # fmt: skip
+    assert told == {
+        "addresses": dict(zip([PREFECT, MLFLOW, SERVICE], wanted, strict=True)),
+        "prefect_password_file": str(tmp_path / "data" / "prefect-password"),
+        "dry_run": True,
+    }
     assert "Nothing was started" in up(tmp_path, *words, "--dry-run").stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -59,10 +62,13 @@ def test_a_taken_port_is_told_with_the_way_out(tmp_path: Path, option: str) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_stops_all_as_sigterm_does(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), _stopping_on_signals():
-        signal.raise_signal(number)
-    assert signal.getsignal(number) == before
+    before = signal.signal(number, signal.SIG_DFL)  # pytest itself may run under nohup
+    try:
+        with pytest.raises(KeyboardInterrupt), _stopping_on_signals():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_nohup_stays_nohup() -> None:
@@ -79,15 +85,15 @@ def test_an_unknown_dataset_is_refused_before_anything_starts(tmp_path: Path) ->
     assert (done.exit_code, "No such dataset" in done.stderr) == (1, True)
 
 
-def test_all_listen_on_this_machine_alone_and_know_the_same_server(tmp_path: Path) -> None:
+def test_all_know_the_same_server_and_only_the_service_binds_its_own_port(tmp_path: Path) -> None:
     ports = {PREFECT: 1, MLFLOW: 2, SERVICE: 3}
     parts = parts_of("city.yaml", "city", tmp_path, ports, told=("--paused",))
-    for name, port in ports.items():
-        words = parts[name].command
-        at = words.index("--host")
-        assert words[at : at + 4] == ("--host", "127.0.0.1", "--port", str(port))
+    service = parts[SERVICE].command
+    listens_at = service.index("--host")
+    assert service[listens_at : listens_at + 4] == ("--host", "127.0.0.1", "--port", "3")
     assert parts[RUNNER].command[-4:] == ("city.yaml", "--root", str(tmp_path), "--paused")
-    env = environment(tmp_path, ports)
+    env = environment(tmp_path, ports, "me:secret")
     assert env["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
+    assert env["PREFECT_API_AUTH_STRING"] == env["PREFECT_SERVER_API_AUTH_STRING"] == "me:secret"
     assert not [name for name in env if name.startswith("PREFECT_LOGGING")]
     assert not any(part.is_ready() for part in parts.values())

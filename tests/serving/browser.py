@@ -11,11 +11,21 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.wait import WebDriverWait
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1300,1000"]
+FLAGS = [
+    "--headless=new",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1300,1000",
+]
 
 
 @contextmanager
-def chromium() -> Iterator[Chrome]:
+def chromium(*more_flags: str) -> Iterator[Chrome]:
     """Open it; skip the test where it or its driver is not installed."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     driver = shutil.which("chromedriver")
@@ -24,7 +34,7 @@ def chromium() -> Iterator[Chrome]:
     options = ChromeOptions()
     options.binary_location = found
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]:
+    for flag in [*FLAGS, *more_flags, *(["--no-sandbox"] if os.geteuid() == 0 else [])]:
         options.add_argument(flag)
     opened = Chrome(options=options, service=Service(driver))
     try:

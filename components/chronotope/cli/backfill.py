@@ -60,11 +60,11 @@ def backfill(
         if dry_run:
             result = _plan(root, name, period)
         else:
-            from flows import without_heartbeat
             from flows.backfill_events import backfill_events
             from flows.ingest_events import IngestSettings
+            from flows.private_server import run_by_hand
 
-            stack.enter_context(without_heartbeat())
+            stack.enter_context(run_by_hand(root))
             result = backfill_events(dataset, period, IngestSettings(root=root))
     if as_json:
         print_json(result | {"dry_run": dry_run})

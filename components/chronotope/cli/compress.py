@@ -59,10 +59,10 @@ def compress(
         if dry_run:
             result = preview(origin, objective)
         else:
-            from flows import without_heartbeat
             from flows.compress_model import CompressSettings, compress_model
+            from flows.private_server import run_by_hand
 
-            stack.enter_context(without_heartbeat())
+            stack.enter_context(run_by_hand(root))
             settings = CompressSettings(root=root, which=which, objective=objective)
             result = compress_model(dataset, settings)
     if as_json:

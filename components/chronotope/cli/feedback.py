@@ -36,11 +36,11 @@ def feedback(
         if dry_run:
             result: dict[str, Any] = {"dataset": name, "waiting": _waiting(name, root)}
         else:
-            from flows import without_heartbeat
             from flows.collect_feedback import collect_feedback
             from flows.ingest_events import IngestSettings
+            from flows.private_server import run_by_hand
 
-            stack.enter_context(without_heartbeat())
+            stack.enter_context(run_by_hand(root))
             config = FeedbackConfig(force=force, mode=mode, min_rows=min_rows)
             result = collect_feedback(dataset, config, IngestSettings(root=root))
     if as_json:

@@ -30,12 +30,12 @@ def ingest(
     """
     with command(f"Ingesting {dataset}") as console, ExitStack() as stack:
         load_spec(dataset, data_dir=data)  # a mistake is told before anything starts
-        from flows import without_heartbeat
         from flows.ingest_events import IngestSettings, ingest_events
+        from flows.private_server import run_by_hand
 
         if dry_run:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stack.enter_context(without_heartbeat())
+        stack.enter_context(run_by_hand(root))
         settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
         result = ingest_events(dataset, settings)
     if as_json:

@@ -34,15 +34,15 @@ def monitor(
     """
     config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
     with command(f"Watching {dataset}") as console, ExitStack() as stack:
-        from flows import without_heartbeat
         from flows.ingest_events import IngestSettings
         from flows.monitor_drift import monitor_drift
+        from flows.private_server import run_by_hand
 
         settings = IngestSettings(root=root)
         if dry_run:
             result = _measured(dataset, config, settings)
         else:
-            stack.enter_context(without_heartbeat())
+            stack.enter_context(run_by_hand(root))
             result = monitor_drift(dataset, config, settings)
     if as_json:
         print_json(result | {"dry_run": dry_run})

@@ -1,18 +1,21 @@
 """Programs that run beside this one: started, waited for, watched, and all stopped."""
 
+import base64
 import contextlib
 import http.client
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from chronotope.contracts.errors import ChronotopeError, ConfigError
+from chronotope.contracts.errors import ChronotopeError, ConfigError, StoreError
+from chronotope.contracts.supervisor import supervised
 
 HOST: Final = "127.0.0.1"
 PATIENCE_S: Final = 180.0
@@ -20,6 +23,9 @@ GRACE_S: Final = 15.0
 """Seconds a program has to become ready, and to end after it was asked to."""
 
 _POLL_S: Final = 0.2
+_REAP_S: Final = 1.0
+_REAP_POLL_S: Final = 0.02
+_BACKLOG: Final = 128  # connections that wait to be accepted
 _TOLD_CHARS: Final = 250
 
 
@@ -63,23 +69,44 @@ class Programs:
     running: dict[str, tuple[Part, "subprocess.Popen[bytes]"]] = field(default_factory=dict)
 
     def __enter__(self) -> "Programs":
-        """Make the folder of the logs."""
-        self.logs.mkdir(parents=True, exist_ok=True)
+        """Make the folder of the logs.
+
+        Raises:
+            StoreError: The disk refuses.
+        """
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                "The folder of the logs cannot be made",
+                received=f"{self.logs}: {error.strerror}",
+                way_out="Choose another folder with --root, or make room",
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop all, the last started first."""
         stop([process for _, process in reversed(self.running.values())], self.grace_s)
 
-    def start(self, part: Part) -> None:
-        """Start a part in a process group of its own, which a Ctrl-C does not reach."""
+    def start(self, part: Part, listener: socket.socket | None = None) -> None:
+        """Start a part in a process group of its own, which a Ctrl-C does not reach.
+
+        It ends with this process, also when that is killed by ``kill -9``.
+
+        Args:
+            part: The program.
+            listener: Its listening socket, which it inherits as ``--fd``.
+        """
+        descriptors = () if listener is None else (listener.fileno(),)
+        inherited = [word for number in descriptors for word in ("--fd", str(number))]
         with self.log_of(part.name).open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own programs, no shell
-                part.command,
+                supervised((*part.command, *inherited)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(self.env),
+                pass_fds=descriptors,
                 start_new_session=True,
             )
         self.running[part.name] = (part, process)
@@ -139,6 +166,7 @@ def stop(processes: Iterable["subprocess.Popen[bytes]"], grace_s: float) -> None
     for process in asked:
         _signal(process, signal.SIGKILL)  # whoever of the group is left
         process.wait()
+        _wait_for_group(process.pid)
 
 
 def refuse_taken_ports(parts: Iterable[Part]) -> None:
@@ -157,22 +185,73 @@ def refuse_taken_ports(parts: Iterable[Part]) -> None:
             )
 
 
-def is_taken(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((HOST, port))
-        except OSError:
-            return True
+def listen(port: int) -> socket.socket:
+    """A listening socket on this machine, for a program to inherit.
+
+    Nobody else can take the port before the program starts, and get what its callers send.
+
+    Args:
+        port: Port; 0 for any that is free.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def web_app(name: str, module: str, port: int, health: str, option: str = "") -> Part:
+    """A part that serves an ASGI application on a socket that it inherits.
+
+    Args:
+        name: Of the part.
+        module: Module with ``create_app()``.
+        port: Port of the socket.
+        health: Path that answers once it is ready.
+        option: Option of ``chronotope up`` that chooses another port.
+    """
+    command = (sys.executable, "-m", "uvicorn", "--factory", f"{module}:create_app")
+    quiet = ("--log-level", "warning", "--no-access-log", "--no-proxy-headers")
+    return Part(name, (*command, *quiet), lambda: answers(port, health) is not None, port, option)
+
+
+def is_taken(port: int, host: str = HOST) -> bool:
+    """Whether a port cannot be listened on.
+
+    Args:
+        port: Port.
+        host: Address or name of this machine.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+    except OSError:
+        return True
     return False
 
 
-def answers(port: int, path: str) -> bytes | None:
-    """Body of a good answer to a GET; None if there is none."""
+def answers(port: int, path: str, password: str = "") -> bytes | None:
+    """Body of a good answer to a GET; None if there is none.
+
+    Args:
+        port: Port on this machine.
+        path: Path of the address.
+        password: ``NAME:SECRET`` for servers that ask for one.
+    """
+    token = base64.b64encode(password.encode()).decode()
+    headers = {"Authorization": f"Basic {token}"} if password else {}
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException):
@@ -180,6 +259,15 @@ def answers(port: int, path: str) -> bytes | None:
     finally:
         connection.close()
     return body if answer.status < http.client.BAD_REQUEST else None
+
+
+def _wait_for_group(leader_pid: int) -> None:
+    """Wait a moment until the killed members of a group are gone."""
+    until = time.monotonic() + _REAP_S
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < until:
+            os.killpg(leader_pid, 0)
+            time.sleep(_REAP_POLL_S)
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:

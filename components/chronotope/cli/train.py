@@ -49,11 +49,11 @@ def train(
         if dry_run:
             console.print_json(settings.model_dump_json(), highlight=False, ensure_ascii=True)
             return
-        from flows import without_heartbeat
         from flows.ingest_events import IngestSettings
+        from flows.private_server import run_by_hand
         from flows.train_model import train_model
 
-        stack.enter_context(without_heartbeat())
+        stack.enter_context(run_by_hand(root))
         result = train_model(dataset, settings, IngestSettings(root=root, data_dir=data))
     if as_json:
         print_json(result)

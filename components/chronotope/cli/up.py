@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,8 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.console import command, print_json
-from chronotope.cli.processes import HOST, Part, Programs, answers, refuse_taken_ports
-from chronotope.contracts.stores import mlflow_url
+from chronotope.cli.prefect_password import PASSWORD_VARIABLE, password_file, prefect_password
+from chronotope.cli.processes import (
+    HOST,
+    Part,
+    Programs,
+    answers,
+    listen,
+    refuse_taken_ports,
+    web_app,
+)
+from chronotope.contracts.stores import artifacts_url, mlflow_url
 from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 
@@ -58,19 +68,25 @@ def up(
         parts = parts_of(dataset, name, root, ports, told=_told(config, paused=paused))
         refuse_taken_ports(parts.values())
         if dry_run:
-            _show(console, parts, as_json=as_json, dry_run=True)
+            _show(console, parts, root, as_json=as_json, dry_run=True)
             return
         try:
-            with Programs(root / "data" / "logs", environment(root, ports)) as programs:
+            env = environment(root, ports, prefect_password(root))
+            with Programs(root / "data" / "logs", env) as programs:
                 _start(programs, parts, root, name)
-                _show(console, parts, as_json=as_json, dry_run=False)
+                _show(console, parts, root, as_json=as_json, dry_run=False)
                 _watch(programs, parts, root, name)
         except KeyboardInterrupt:
             console.print("All stopped.")
 
 
 def parts_of(
-    dataset: str, name: str, root: Path, ports: Mapping[str, int], *, told: tuple[str, ...] = ()
+    dataset: str,
+    name: str,
+    root: Path,
+    ports: Mapping[str, int],
+    *,
+    told: tuple[str, ...] = (),
 ) -> dict[str, Part]:
     """The programs of one installation, by name, in the order in which they start.
 
@@ -82,31 +98,19 @@ def parts_of(
         told: More words for the deployments.
     """
     python = sys.executable
-    at = {part: ("--host", HOST, "--port", str(port)) for part, port in ports.items()}
-    server = (python, "-m", "prefect", "server", "start", *at[PREFECT])
-    mlflow = (python, "-m", "mlflow", "ui", "--workers", "1")
     runner = (python, "-m", "flows.deployments", "--dataset", dataset, "--root", str(root), *told)
     chronotope = (python, "-c", "from chronotope.cli.main import run; run()", "serve", name)
+    service = ("--host", HOST, "--port", str(ports[SERVICE]), "--root", str(root))
     began = datetime.now(UTC)
     parts = (
-        Part(
-            PREFECT,
-            server,
-            lambda: answers(ports[PREFECT], "/api/health") is not None,
-            ports[PREFECT],
-            "--prefect-port",
+        web_app(PREFECT, "flows.prefect_app", ports[PREFECT], "/api/health", "--prefect-port"),
+        web_app(
+            MLFLOW, "chronotope.registry.mlflow_app", ports[MLFLOW], "/health", "--mlflow-port"
         ),
-        Part(
-            MLFLOW,
-            (*mlflow, *at[MLFLOW]),
-            lambda: answers(ports[MLFLOW], "/health") is not None,
-            ports[MLFLOW],
-            "--mlflow-port",
-        ),
-        Part(RUNNER, runner, lambda: _deployed(ports[PREFECT], name, began)),
+        Part(RUNNER, runner, lambda: _deployed(ports[PREFECT], name, began, root)),
         Part(
             SERVICE,
-            (*chronotope, *at[SERVICE], "--root", str(root)),
+            (*chronotope, *service),
             lambda: answers(ports[SERVICE], "/health") is not None,
             ports[SERVICE],
             "--service-port",
@@ -115,12 +119,15 @@ def parts_of(
     return {part.name: part for part in parts}
 
 
-def environment(root: Path, ports: Mapping[str, int]) -> dict[str, str]:
+def environment(root: Path, ports: Mapping[str, int], password: str) -> dict[str, str]:
     """Environment of the parts: one Prefect server, whose database lies below the root too.
+
+    Only this account reads it, unlike the words of a command line.
 
     Args:
         root: Project root, absolute.
         ports: Where the parts listen.
+        password: What the Prefect server asks for.
     """
     quiet = {name: of for name, of in os.environ.items() if not name.startswith("PREFECT_LOGGING")}
     return {
@@ -129,11 +136,16 @@ def environment(root: Path, ports: Mapping[str, int]) -> dict[str, str]:
         **quiet,
         "PREFECT_API_URL": f"http://{HOST}:{ports[PREFECT]}/api",
         "PREFECT_UI_URL": f"http://{HOST}:{ports[PREFECT]}",
+        "PREFECT_UI_API_URL": "/api",  # of the very origin that the browser opened
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{ports[PREFECT]}",
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "PREFECT_API_AUTH_STRING": password,
         "CHRONOTOPE_MLFLOW_UI": f"http://{HOST}:{ports[MLFLOW]}",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(Workspace(root).mlruns),  # may hold a password
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts_url(Workspace(root).mlruns),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # our models hold no pickle
         "PYTHONUNBUFFERED": "1",
@@ -145,18 +157,21 @@ def _told(config: Path | None, *, paused: bool) -> tuple[str, ...]:
     return (*words, "--paused") if paused else words
 
 
-def _deployed(port: int, name: str, began: datetime) -> bool:
+def _deployed(port: int, name: str, began: datetime, root: Path) -> bool:
     """Whether the last of the deployments was registered since the start."""
-    body = answers(port, f"/api/deployments/name/{_LAST_DEPLOYED}/{name}")
+    path = f"/api/deployments/name/{_LAST_DEPLOYED}/{name}"
+    body = answers(port, path, prefect_password(root))
     return body is not None and datetime.fromisoformat(json.loads(body)["updated"]) >= began
 
 
 def _start(programs: Programs, parts: Mapping[str, Part], root: Path, name: str) -> None:
     from chronotope.registry.store import open_store
 
-    open_store(Workspace(root).mlruns)  # its migrations must not run in two processes at once
-    for part in (PREFECT, MLFLOW):
-        programs.start(parts[part])
+    with ExitStack() as stack:
+        listeners = {name: stack.enter_context(_listen(parts[name])) for name in (PREFECT, MLFLOW)}
+        open_store(Workspace(root).mlruns)  # its migrations must not run in two processes at once
+        for part, listener in listeners.items():
+            programs.start(parts[part], listener)
     programs.wait_for(PREFECT)
     programs.start(parts[RUNNER])
     for part in (MLFLOW, RUNNER):
@@ -164,6 +179,19 @@ def _start(programs: Programs, parts: Mapping[str, Part], root: Path, name: str)
     if _is_ingested(root, name):
         programs.start(parts[SERVICE])
         programs.wait_for(SERVICE)
+
+
+def _listen(part: Part) -> socket.socket:
+    """Hold a part's port from now on.
+
+    Raises:
+        ConfigError: Somebody took it since it was looked at.
+    """
+    try:
+        return listen(part.port or 0)
+    except OSError:
+        refuse_taken_ports([part])
+        raise
 
 
 def _watch(programs: Programs, parts: Mapping[str, Part], root: Path, name: str) -> None:
@@ -204,16 +232,25 @@ def _stopping_on_signals() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def _show(console: Console, parts: Mapping[str, Part], *, as_json: bool, dry_run: bool) -> None:
-    """Where to find what."""
+def _show(
+    console: Console, parts: Mapping[str, Part], root: Path, *, as_json: bool, dry_run: bool
+) -> None:
+    """Where to find what; never the password itself, since output ends up in logs."""
     if as_json:
-        found: dict[str, Any] = {name: part.address for name, part in parts.items() if part.port}
-        print_json({"addresses": found, "dry_run": dry_run})
+        addresses: dict[str, Any] = {
+            name: part.address for name, part in parts.items() if part.port
+        }
+        path = password_file(root)
+        told = {"prefect_password_file": None if path is None else str(path)}
+        print_json({"addresses": addresses, **told, "dry_run": dry_run})
         return
     table = Table("", "where", "what for")
     for name, why in _WHAT_FOR.items():
         table.add_row(name, parts[name].address, why)
     console.print(table)
+    path = password_file(root)
+    place = f"what {PASSWORD_VARIABLE} holds" if path is None else f"the line in {path}"
+    console.print(f"The Prefect UI asks once for a password: {place}", soft_wrap=True)
     console.print("Nothing was started (dry run)." if dry_run else "Ctrl-C stops all of them.")
 
 

@@ -1,0 +1,124 @@
+"""Flows from the command line report to a Prefect server of their own, unless one is named."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_SERVER_EPHEMERAL_ENABLED,
+    get_current_settings,
+    temporary_settings,
+)
+
+from chronotope.cli.prefect_password import new_password
+from chronotope.cli.processes import HOST, Programs, listen, web_app
+from chronotope.contracts.errors import ConfigError
+from flows import without_heartbeat
+
+_NAME: Final = "Prefect server"
+_GRACE_S: Final = 5.0
+_DRAIN_S: Final = 10.0
+"""Seconds to stop the server, and before that to send it the last logs and events."""
+
+
+@contextmanager
+def run_by_hand(root: Path) -> Iterator[None]:
+    """Run flows without heartbeats, on the server of ``PREFECT_API_URL`` or on a private one.
+
+    Args:
+        root: Project root; the log of a private server lies below it.
+    """
+    with without_heartbeat():
+        if PREFECT_API_URL.value():
+            check_server(root)
+            yield
+            return
+        with private_server(root):
+            yield
+
+
+def check_server(root: Path) -> None:
+    """Ask the server of ``PREFECT_API_URL`` whether it lets this command in.
+
+    Args:
+        root: Project root, below which ``chronotope up`` keeps its password.
+
+    Raises:
+        ConfigError: It does not answer, or not without a password.
+    """
+    url = PREFECT_API_URL.value()
+    with get_client(sync_client=True) as client:
+        if error := client.api_healthcheck():
+            raise ConfigError(
+                "The Prefect server does not answer",
+                received=f"PREFECT_API_URL={url}",
+                way_out="Start it (chronotope up), or unset PREFECT_API_URL",
+            ) from error
+        try:
+            client.read_flows(limit=1)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+                raise
+            raise ConfigError(
+                "The Prefect server asks for a password",
+                received=f"PREFECT_API_URL={url}, and no PREFECT_API_AUTH_STRING that it knows",
+                way_out="Of `chronotope up` with the same root: export PREFECT_API_AUTH_STRING="
+                f'"$(cat {root / "data" / "prefect-password"})"',
+            ) from None
+
+
+@contextmanager
+def private_server(root: Path) -> Iterator[None]:
+    """A Prefect server for one command, with a random port and password.
+
+    Unlike Prefect's temporary server it asks for the password, answers no other website, and ends
+    with this process, ``kill -9`` included.
+
+    Args:
+        root: Project root, below which its log lies.
+
+    Raises:
+        ChronotopeError: It does not start.
+    """
+    password = new_password()
+    with (
+        listen(0) as listener,
+        Programs(root / "data" / "logs", _environment(password)) as programs,
+    ):
+        programs.grace_s = _GRACE_S
+        port = listener.getsockname()[1]
+        programs.start(web_app(_NAME, "flows.prefect_app", port, "/api/health"), listener)
+        listener.close()
+        programs.wait_for(_NAME)
+        settings = {
+            PREFECT_API_URL: f"http://{HOST}:{port}/api",
+            PREFECT_API_AUTH_STRING: password,
+            PREFECT_SERVER_EPHEMERAL_ENABLED: False,
+        }
+        with temporary_settings(settings):
+            try:
+                yield
+            finally:  # while it still answers
+                EventsWorker.drain_all(timeout=_DRAIN_S)
+                APILogWorker.drain_all(timeout=_DRAIN_S)
+
+
+def _environment(password: str) -> dict[str, str]:
+    """Of a server without UI and schedules; its database is the user's own."""
+    return {
+        **os.environ,
+        **get_current_settings().to_environment_variables(exclude_unset=True),
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "PREFECT_API_AUTH_STRING": password,
+    }
