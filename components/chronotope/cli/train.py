@@ -13,8 +13,8 @@ from chronotope.cli.console import command, print_json
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.stores import masked, mlflow_url
 from chronotope.contracts.workspace import Workspace
-from chronotope.contracts.yaml_files import read_yaml
 from chronotope.datasets.loading import load_spec
+from chronotope.datasets.yaml_files import read_yaml
 from chronotope.steps.settings import TrainSettings
 
 SHOWN = {

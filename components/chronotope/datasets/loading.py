@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.yaml_files import read_yaml
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.yaml_files import read_yaml
 
 CONF_DIR: Final = Path("conf/datasets")
 

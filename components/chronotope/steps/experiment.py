@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from chronotope.contracts.errors import ConfigError, StoreError
-from chronotope.contracts.yaml_files import read_yaml
+from chronotope.datasets.yaml_files import read_yaml
 from chronotope.registry.promotion import CHALLENGER, CHAMPION
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.yaml_files import read_yaml
+from chronotope.datasets.yaml_files import read_yaml
 
 HIDDEN = "s3cret"
 URL = f"postgresql://ada:{HIDDEN}@db/shop"
