@@ -63,7 +63,7 @@ def _connected(url: str) -> Iterator[sa.Connection]:
     """A connection; what the database refuses is told without its password."""
     address = driven(_expanded(url))
     try:
-        engine = sa.create_engine(address)
+        engine = _engine(address)
         _require_sqlite_file(engine.url)
         try:
             with engine.connect() as connection:
@@ -76,6 +76,17 @@ def _connected(url: str) -> Iterator[sa.Connection]:
             received=hidden(str(error), address),
             way_out="Check url and query in the dataset's YAML, and that its driver is installed",
         ) from None  # what lies below may tell the password
+
+
+def _engine(address: str) -> sa.Engine:
+    try:
+        return sa.create_engine(address)
+    except ValueError as error:  # such as a port that is no number
+        raise SourceError(
+            "The address of the database cannot be read",
+            received=hidden(str(error), address),
+            way_out="Write it like postgresql://user:password@host:5432/database",
+        ) from None
 
 
 def _expanded(url: str) -> str:
