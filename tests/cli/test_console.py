@@ -3,10 +3,10 @@
 from io import StringIO
 
 import pytest
-import typer
 from rich.table import Table
+from typer.testing import CliRunner
 
-from chronotope.cli.console import command
+from chronotope.cli.main import app
 from chronotope.cli.terminal import TerminalConsole
 from chronotope.contracts.errors import DataError
 
@@ -26,23 +26,27 @@ def test_prints_and_tables_show_texts_as_they_are() -> None:
     assert not {"\x07", "\x9b", "\u202e"} & {*shown}
 
 
-def test_errors_show_texts_as_they_are(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(typer.Exit), command("Reading"):
-        raise DataError("An id cannot be read", received=HOSTILE)
-    assert SHOWN in capsys.readouterr().err
+def run_failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the command line writes to standard error when a command raises."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr("chronotope.cli.report.latest_report", fail)
+    done = CliRunner().invoke(app, ["report"])
+    assert done.exit_code == 1
+    return " ".join(done.stderr.split())
+
+
+def test_errors_show_texts_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SHOWN in run_failing(DataError("An id cannot be read", received=HOSTILE), monkeypatch)
 
 
 def test_a_server_of_prefect_that_does_not_start_is_an_error_with_a_way_out(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = "Timed out while attempting to connect to ephemeral Prefect API server."
-    with pytest.raises(typer.Exit), command("Training"):
-        raise RuntimeError(slow)
-    shown = " ".join(capsys.readouterr().err.split())
-    assert shown.startswith("Error: Prefect's own server did not start in time")
+    shown = run_failing(RuntimeError(slow), monkeypatch)
+    assert shown.startswith("Error: Prefect's own server did not start")
     assert "PREFECT_API_URL" in shown
-    with pytest.raises(RuntimeError, match="anything else"), command("Training"):
-        raise RuntimeError("anything else")

@@ -168,6 +168,14 @@ def test_missing_database_is_not_created(tmp_path: Path) -> None:
     assert not (tmp_path / "no.db").exists()
 
 
+def test_a_database_address_that_cannot_be_read_is_an_error() -> None:
+    url = "postgresql://ada:s3cret@127.0.0.1:port/shop"
+    spec = make_spec(Path(), format="sql", url=url, query="SELECT 1")
+    with pytest.raises(SourceError, match="no address of a database") as caught:
+        next(read_events(spec))
+    assert "s3cret" not in str(caught.value)
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"No such file.*log\.csv.*data_dir"):
         next(read_events(make_spec(tmp_path, format="csv", path="log.csv")))
