@@ -34,7 +34,7 @@ def run_failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.setattr("chronotope.cli.report.latest_report", fail)
-    done = CliRunner().invoke(app, ["report"])
+    done = CliRunner().invoke(app, ["report", "--dataset", "shop"])
     assert done.exit_code == 1
     return " ".join(done.stderr.split())
 

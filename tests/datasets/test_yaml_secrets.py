@@ -5,11 +5,7 @@ from pathlib import Path
 import pytest
 
 from chronotope.contracts.errors import ConfigError
-<<<<<<<< HEAD:tests/datasets/test_yaml_secrets.py
 from chronotope.datasets.strict_yaml import read_yaml
-========
-from chronotope.datasets.yaml_files import read_yaml
->>>>>>>> h15-f:tests/datasets/test_yaml_files.py
 
 HIDDEN = "s3cret"
 URL = f"postgresql://ada:{HIDDEN}@db/shop"
