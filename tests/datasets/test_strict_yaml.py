@@ -37,7 +37,7 @@ def write(folder: Path, text: str) -> Path:
         (MERGE_BOMB, "aliases expand to more than"),
         ("a: &a [*a]", "contains itself"),
         ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
-        ("a: [", "while parsing"),
+        ("a: [", r"expected the node content.*line 1"),
         ("{[1]: 2}", "unhashable"),
         ("x" * (MAX_BYTES + 1), f"larger than {MAX_BYTES:,} bytes"),
     ],

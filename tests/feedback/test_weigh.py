@@ -117,7 +117,9 @@ def test_a_clock_that_was_ahead_does_not_put_off_a_retraining(city: City) -> Non
         journal.execute("UPDATE promotions SET opened_at = ?", (ahead.isoformat(),))
     found = city.weigh()
     assert (found["action"], "dated in the future" in found["reasons"][0]) == ("retrain", True)
-    settle("city", 0, city.workspace)  # dated now: one retraining is enough
+    settle(
+        "city", TableVersion.parse(found["version"]), city.workspace
+    )  # dated now: one retraining is enough
     assert city.weigh()["action"] == "wait"
 
 

@@ -31,7 +31,7 @@ def test_a_step_whose_file_is_damaged_is_done_again(
 ) -> None:
     once(tmp_path, "step", lambda: {"n": 1})
     (tmp_path / "step.json").write_bytes(content)
-    with pytest.raises(StoreError, match=r"result of a step.*step\.json.*Delete the file"):
+    with pytest.raises(StoreError, match=r"result of a step.*step\.json.*doctor --repair"):
         step_result(tmp_path, "step")
     assert once(tmp_path, "step", lambda: {"n": 2}) == {"n": 2}
     assert "Step step is done again" in caplog.text
