@@ -120,7 +120,7 @@ def test_a_clock_that_was_ahead_does_not_put_off_a_retraining(city: City) -> Non
     settle(
         "city", TableVersion.parse(found["version"]), city.workspace
     )  # dated now: one retraining is enough
-    assert city.weigh()["action"] == "wait"
+    assert city.weigh()["action"] == "nothing"
 
 
 def test_a_break_is_held_back_until_it_is_forced(city: City) -> None:
