@@ -21,21 +21,21 @@ import torch
 from benchmarks.overhead import take_in
 from benchmarks.rows import read_rows, write_rows
 from chronotope.artifact.open_bundle import open_bundle
-from chronotope.compression.measure import measure, timed
-from chronotope.contracts.eventlog import EventLog, Int64
+from chronotope.compression.bundle_cost import measure_latency, time_calls_ms
+from chronotope.contracts.event_log import EventLog, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
 from chronotope.datasets.loading import load_spec
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import gains
-from chronotope.steps.compress_model import N_PROBES, compress_model
-from chronotope.steps.holdout import choosing_targets, judging_targets
-from chronotope.steps.once import once
-from chronotope.steps.run_folder import run_folder
-from chronotope.steps.search import freeze_folds, starting_point
-from chronotope.steps.settings import TrainSettings
-from chronotope.steps.train_final import train_final
+from chronotope.metrics.summary import ndcg
+from chronotope.pipelines.compress import N_PROBES, compress_model
+from chronotope.pipelines.holdout import evaluation_targets, selection_targets
+from chronotope.pipelines.run_dir import training_run_dir
+from chronotope.pipelines.search import freeze_folds, starting_point
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import train_final
+from chronotope.runtime.step_cache import run_step
 from chronotope.training.recommender import ChronotopeRecommender
 
 TARGETS: Final = {"size": 10.0, "latency": 3.0, "lost": 0.01}
@@ -85,13 +85,15 @@ def measured(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     torch.set_num_threads(1)
     spec = load_spec(dataset)
     intake = settings.workspace.runs(spec.name)
-    taken = once(intake, "taken", lambda: take_in(spec, settings))
+    taken = run_step(intake, "taken", lambda: take_in(spec, settings))
     features = Path(taken["features"]["path"])
     plain = settings.model_copy(update={"compression": type(settings.compression)()})
-    run = run_folder(features, spec.name, plain)  # whatever is tried, one training
-    once(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
+    run = training_run_dir(features, spec.name, plain)  # whatever is tried, one training
+    run_step(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
     params = starting_point(settings)
-    trained = Path(once(run, "train_final", lambda: train_final(features, settings, run, params)))
+    trained = Path(
+        run_step(run, "train_final", lambda: train_final(features, settings, run, params))
+    )
     found = compress_model(features, settings, run, trained, "bare")
     index = settings.compression.index_above_items == 0
     about = {"dataset": dataset, "backbone": settings.model.backbone, "index": index}
@@ -104,16 +106,18 @@ def compared(
     """One row: what the eager model and the chosen artefact take, and how they rank."""
     log, catalog = load_features(features)
     eager, bundle = ChronotopeRecommender.load(trained, catalog), Path(found["bundle"])
-    asked = choosing_targets(log, settings, run)[:N_PROBES]
+    asked = selection_targets(log, settings, run)[:N_PROBES]
     queries = queries_at(log, asked, history_len=eager.history_len, time_given=True)
     rows = [queries.take(slice(at, at + 1)) for at in range(len(queries))]
     n_runs = settings.compression.n_runs
-    eager_ms = sorted(timed(lambda at: eager.scores(rows[at % len(rows)]), n_runs))[n_runs // 2]
+    eager_ms = sorted(time_calls_ms(lambda at: eager.scores(rows[at % len(rows)]), n_runs))[
+        n_runs // 2
+    ]
     onnx = open_bundle(bundle)
     answer = lambda at: onnx.prepared(rows[at % len(rows)])()  # noqa: E731 - from the query on
-    onnx_ms = sorted(timed(answer, n_runs))[n_runs // 2]
-    size_mb, eager_mb = measure(bundle, queries, n_runs=1).size_mb, tensors_mb(eager)
-    targets = judging_targets(log, settings, run)
+    onnx_ms = sorted(time_calls_ms(answer, n_runs))[n_runs // 2]
+    size_mb, eager_mb = measure_latency(bundle, queries, n_runs=1).size_mb, tensors_mb(eager)
+    targets = evaluation_targets(log, settings, run)
     ways: dict[str, Recommender] = {"eager": eager, "chosen": onnx}
     ndcg = {name: ranked(way, log, targets, catalog.n_items) for name, way in ways.items()}
     row = {
@@ -144,7 +148,7 @@ def tensors_mb(model: ChronotopeRecommender) -> float:
 def ranked(model: Recommender, log: EventLog, targets: Int64, n_items: int) -> float:
     """Mean NDCG@10 of targets, time given."""
     outcomes = evaluate(model, log, targets, n_items=n_items, time_given=True)
-    return float(gains(outcomes.rank, 10).mean())
+    return float(ndcg(outcomes.rank, 10).mean())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,19 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.lake import Lake
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.data import data_drift
-from chronotope.monitoring.events import Coded, Events, read_events
-from chronotope.monitoring.learned import judged
-from chronotope.monitoring.monitor import overall
+from chronotope.monitoring.data_drift import measure_data_drift
+from chronotope.monitoring.encoded_events import EncodedColumn, EncodedEvents, read_encoded_events
+from chronotope.monitoring.monitor import overall_status
+from chronotope.monitoring.thresholds import check_statistics
 from chronotope.monitoring.windows import Windows
+from chronotope.runtime.workspace import Workspace
 from flows.ingest_events import IngestSettings, write_events, write_tables
 
 
-def verdicts(events: Events, config: MonitorConfig) -> list[dict[str, Any]]:
+def verdicts(events: EncodedEvents, config: MonitorConfig) -> list[dict[str, Any]]:
     """A row a window: its end, its events, the verdict, and what drifted.
 
     Args:
@@ -35,7 +35,7 @@ def verdicts(events: Events, config: MonitorConfig) -> list[dict[str, Any]]:
         start = windows.start_s(window)
         known = until(events, start + windows.length_s)
         so_far = replace(windows, end_s=start + windows.length_s, n=window + 1)
-        checks = judged(data_drift(known, so_far, config)[0], config)
+        checks = check_statistics(measure_data_drift(known, so_far, config)[0], config)
         drifted = [
             {"what": c.name, "value": c.value, "usual": c.usual, "threshold": c.threshold}
             for c in checks
@@ -45,21 +45,21 @@ def verdicts(events: Events, config: MonitorConfig) -> list[dict[str, Any]]:
             {
                 "end": f"{windows.span(window)[1]:%Y-%m-%d}",
                 "n_events": int((known.occurred_s >= start).sum()),
-                "verdict": overall(checks),
+                "verdict": overall_status(checks),
                 "drifted": drifted,
             }
         )
     return found
 
 
-def until(events: Events, end_s: int) -> Events:
+def until(events: EncodedEvents, end_s: int) -> EncodedEvents:
     """The events before an instant."""
     kept = events.occurred_s < end_s
 
-    def cut(of: Coded) -> Coded:
+    def cut(of: EncodedColumn) -> EncodedColumn:
         return replace(of, codes=of.codes[kept])
 
-    return Events(
+    return EncodedEvents(
         user=cut(events.user),
         item=cut(events.item),
         occurred_s=events.occurred_s[kept],
@@ -68,13 +68,13 @@ def until(events: Events, end_s: int) -> Events:
     )
 
 
-def ingested(dataset: str, root: Path) -> Events:
+def ingested(dataset: str, root: Path) -> EncodedEvents:
     """A dataset's events, taken in below a root without a server."""
     settings = IngestSettings(root=root, data_docs=False)
     write_tables.fn(dataset, settings)
     write_events.fn(dataset, settings)
     name = load_spec(dataset, conf_dir=CONF_DIR).name
-    return read_events(Lake(Workspace(root).lake(name)), 0)
+    return read_encoded_events(Lake(Workspace(root).lake(name)), 0)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from chronotope.engine import Engine, EngineConfig, LocalEngine, open_engine
+from chronotope.runtime.engine import Engine, EngineConfig, LocalEngine, open_engine
 
 
 def main() -> None:

@@ -27,15 +27,15 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.rows import some_of
-from chronotope.artifact.hidden_time import OverRequestTimes
-from chronotope.artifact.onnx_recommender import Answers
+from chronotope.artifact.hidden_time import RequestTimeMarginalized
+from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import SourceError
-from chronotope.contracts.eventlog import Catalog, EventLog, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries
 from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import summarise
+from chronotope.metrics.summary import summarise_metrics
 from chronotope.models.baselines import (
     Ease,
     FirstOrderMarkov,
@@ -78,7 +78,7 @@ class RetrainedEachRound:
         """Scores by the latest parameters."""
         return self.model.scores(queries)
 
-    def answer(self, queries: Queries) -> Answers:
+    def answer(self, queries: Queries) -> ModelOutput:
         """What, when and where by the latest parameters."""
         return self.model.answer(queries)
 
@@ -102,15 +102,15 @@ MODELS: Final[dict[str, Callable[[int], Recommender]]] = {
     "markov": lambda _: FirstOrderMarkov(),
     "ease": lambda _: Ease(),
     "gfcf": lambda _: GfCf(),
-    "chronotope": lambda seed: OverRequestTimes(_own(seed)),
-    "chronotope_retrained": lambda seed: OverRequestTimes(RetrainedEachRound(_own(seed))),
+    "chronotope": lambda seed: RequestTimeMarginalized(_own(seed)),
+    "chronotope_retrained": lambda seed: RequestTimeMarginalized(RetrainedEachRound(_own(seed))),
 }
 """Makes each model from a seed."""
 
 BESIDE: Final[dict[str, Callable[[int], Recommender]]] = {
-    "chronotope_kinds": lambda seed: OverRequestTimes(_own(seed, kinds=True)),
-    "chronotope_transformer": lambda seed: OverRequestTimes(_own(seed, "transformer")),
-    "chronotope_graph": lambda seed: OverRequestTimes(_own(seed, "graph")),
+    "chronotope_kinds": lambda seed: RequestTimeMarginalized(_own(seed, kinds=True)),
+    "chronotope_transformer": lambda seed: RequestTimeMarginalized(_own(seed, "transformer")),
+    "chronotope_graph": lambda seed: RequestTimeMarginalized(_own(seed, "graph")),
 }
 """More beside the kernels: measured only when they are named, a backbone takes twice as long."""
 
@@ -203,7 +203,7 @@ def measure(model: Recommender, stream: Stream, *, time_given: bool) -> Row:
         time_given=time_given,
         rounds=stream.rounds,
     )
-    summary = summarise(outcomes)
+    summary = summarise_metrics(outcomes)
     row: Row = {
         "model": model.name,
         "protocol": "stream",

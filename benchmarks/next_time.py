@@ -32,13 +32,18 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.next_place import Row, Stream, read_stream
-from chronotope.contracts.eventlog import Float64, Int64
+from chronotope.contracts.event_log import Float64, Int64
 from chronotope.contracts.queries import queries_at
 from chronotope.losses.objectives import lognormal_mixture_nll, open_wait_nll
-from chronotope.metrics.when import SHORTEST_H, LognormalMixture, WhenScores, judge_when
+from chronotope.metrics.time_calibration import (
+    SHORTEST_H,
+    LognormalMixture,
+    TimeCalibration,
+    evaluate_time,
+)
 from chronotope.models.batch import to_batch
-from chronotope.models.rhythm import Rhythm, rhythm_of
-from chronotope.models.when import WhenHead
+from chronotope.models.gap_features import GapFeatures, gap_features
+from chronotope.models.time_head import TimeHead
 
 PROTOCOLS: Final = ("global", "stream", "session")
 HEADERS: Final = ("model", "NLL (h)", "|log error|", "80 % covers", "seconds")
@@ -110,12 +115,12 @@ def cut(stream: Stream, protocol: str) -> Waits:
     )
 
 
-def exponential(waits: Waits) -> WhenScores:
+def exponential(waits: Waits) -> TimeCalibration:
     """One rate for everybody, in closed form."""
     mean, true = waits.hours[waits.train].mean(), waits.hours[waits.test]
     low, median, high = (-mean * math.log(1 - q) for q in (0.1, 0.5, 0.9))
     pit, _ = np.histogram(1 - np.exp(-true / mean), bins=10, range=(0, 1))
-    return WhenScores(
+    return TimeCalibration(
         nll=float(math.log(mean) + true.mean() / mean),
         mean_abs_log_error=float(np.abs(np.log(true / median)).mean()),
         coverage_80=float(((true >= low) & (true <= high)).mean()),
@@ -124,13 +129,13 @@ def exponential(waits: Waits) -> WhenScores:
     )
 
 
-def lognormal(waits: Waits) -> WhenScores:
+def lognormal(waits: Waits) -> TimeCalibration:
     """One lognormal for everybody."""
     log_h = np.log(waits.hours[waits.train])
     return _judge_same(waits, np.zeros(1), log_h.mean(keepdims=True), log_h.std(keepdims=True))
 
 
-def mixture_8(waits: Waits) -> WhenScores:
+def mixture_8(waits: Waits) -> TimeCalibration:
     """Eight lognormals for everybody, fitted by expectation and maximisation."""
     log_h = np.log(waits.hours[waits.train])
     weight, mean = np.full(8, 1 / 8), np.quantile(log_h, (np.arange(8) + 0.5) / 8)
@@ -146,7 +151,7 @@ def mixture_8(waits: Waits) -> WhenScores:
     return _judge_same(waits, np.log(weight), mean, scale)
 
 
-def user_median(waits: Waits) -> WhenScores:
+def user_median(waits: Waits) -> TimeCalibration:
     """A lognormal around each user's own median; everybody's without a past."""
     log_h, user = np.log(waits.hours[waits.train]), waits.user_idx[waits.train]
     order = np.lexsort((log_h, user))
@@ -157,14 +162,14 @@ def user_median(waits: Waits) -> WhenScores:
     scale = (log_h - median[user]).std()
     mean = median[waits.user_idx[waits.test]][:, None]
     predicted = LognormalMixture(np.zeros_like(mean), mean, np.full_like(mean, scale))
-    return judge_when(predicted, waits.hours[waits.test])
+    return evaluate_time(predicted, waits.hours[waits.test])
 
 
-def rhythm(waits: Waits) -> WhenScores:
+def rhythm(waits: Waits) -> TimeCalibration:
     """The model's head alone, with the epoch that is best on later time."""
     torch.manual_seed(0)
     seen = _rhythms(waits)
-    head = WhenHead(N_COMPONENTS)
+    head = TimeHead(N_COMPONENTS)
     best, best_loss = head.state_dict(), math.inf
     for loss in _epochs(head, seen, waits):
         if loss < best_loss:
@@ -175,10 +180,10 @@ def rhythm(waits: Waits) -> WhenScores:
     predicted = LognormalMixture(
         torch.log_softmax(log_weight, 1).numpy(), mean.numpy(), log_scale.exp().numpy()
     )
-    return judge_when(predicted, waits.hours[waits.test])
+    return evaluate_time(predicted, waits.hours[waits.test])
 
 
-MODELS: Final[dict[str, Callable[[Waits], WhenScores]]] = {
+MODELS: Final[dict[str, Callable[[Waits], TimeCalibration]]] = {
     "exponential": exponential,
     "lognormal": lognormal,
     "mixture_8": mixture_8,
@@ -209,13 +214,15 @@ def _measure(name: str, waits: Waits, protocol: str) -> Row:
     return row | {"seconds": round(time.perf_counter() - started, 3)}
 
 
-def _judge_same(waits: Waits, log_weight: Float64, mean: Float64, scale: Float64) -> WhenScores:
+def _judge_same(
+    waits: Waits, log_weight: Float64, mean: Float64, scale: Float64
+) -> TimeCalibration:
     """Judge one mixture, parts of shape (K,), that is said of every target."""
     parts = (np.tile(part, (len(waits.test), 1)) for part in (log_weight, mean, scale))
-    return judge_when(LognormalMixture(*parts), waits.hours[waits.test])
+    return evaluate_time(LognormalMixture(*parts), waits.hours[waits.test])
 
 
-def _rhythms(waits: Waits) -> Rhythm:
+def _rhythms(waits: Waits) -> GapFeatures:
     """What the head reads of every target, computed once."""
     log = waits.stream.log
     starts = (log.user_start(), log.basket_start())
@@ -223,11 +230,11 @@ def _rhythms(waits: Waits) -> Rhythm:
     for at in np.array_split(waits.at, -(-len(waits.at) // CHUNK)):
         queries = queries_at(log, at, history_len=HISTORY_LEN, time_given=False, starts=starts)
         batch = to_batch(queries, HISTORY_LEN)
-        parts.append(rhythm_of(batch, batch))
-    return Rhythm(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        parts.append(gap_features(batch, batch))
+    return GapFeatures(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _epochs(head: WhenHead, seen: Rhythm, waits: Waits) -> Iterator[float]:
+def _epochs(head: TimeHead, seen: GapFeatures, waits: Waits) -> Iterator[float]:
     """Train epoch by epoch, yielding the loss on later time after each."""
     rows = torch.from_numpy(np.concatenate([waits.train, waits.still_open]))
     ended = torch.from_numpy(waits.hours).float()
@@ -239,7 +246,7 @@ def _epochs(head: WhenHead, seen: Rhythm, waits: Waits) -> Iterator[float]:
     for _ in range(EPOCHS):
         head.train()
         for some in torch.split(torch.randperm(len(rows)), BATCH):
-            said = head.mixture(Rhythm(seen.features[rows[some]], seen.gaps[rows[some]]))
+            said = head.mixture(GapFeatures(seen.features[rows[some]], seen.gaps[rows[some]]))
             closed, still_open = (
                 f(said, hours[some]) for f in (lognormal_mixture_nll, open_wait_nll)
             )
@@ -252,11 +259,11 @@ def _epochs(head: WhenHead, seen: Rhythm, waits: Waits) -> Iterator[float]:
         yield float(later.mean())
 
 
-def _said(head: WhenHead, seen: Rhythm, rows: Int64) -> Tensor:
+def _said(head: TimeHead, seen: GapFeatures, rows: Int64) -> Tensor:
     """The head's mixtures for some rows, shape (n, 3, n_components)."""
     head.eval()
     with torch.no_grad():
-        said: Tensor = head.mixture(Rhythm(seen.features[rows], seen.gaps[rows]))
+        said: Tensor = head.mixture(GapFeatures(seen.features[rows], seen.gaps[rows]))
     return said
 
 

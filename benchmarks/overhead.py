@@ -32,8 +32,6 @@ from chronotope.artifact.bundle import read_manifest
 from chronotope.contracts import columns as c
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import queries_at
-from chronotope.contracts.stored_arrays import load_arrays
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items, read_users
@@ -43,18 +41,20 @@ from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
 from chronotope.lake import Lake
-from chronotope.registry.bless import bless
-from chronotope.registry.gate import judge
-from chronotope.steps.compress_model import compress_model
-from chronotope.steps.holdout import CHALLENGER
-from chronotope.steps.judge_holdout import judge_holdout
-from chronotope.steps.once import once
-from chronotope.steps.report_training import report_training
-from chronotope.steps.run_folder import run_folder
-from chronotope.steps.search import freeze_folds, search
-from chronotope.steps.settings import TrainSettings
-from chronotope.steps.train_final import train_final
-from chronotope.validation import check_events, check_table, profile_of
+from chronotope.pipelines.compress import compress_model
+from chronotope.pipelines.evaluate_holdout import evaluate_holdout
+from chronotope.pipelines.holdout import CHALLENGER
+from chronotope.pipelines.report import report_training
+from chronotope.pipelines.run_dir import training_run_dir
+from chronotope.pipelines.search import freeze_folds, search_parameters
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import train_final
+from chronotope.registry.blessing import run_blessing
+from chronotope.registry.gate import evaluate_gate
+from chronotope.runtime.step_cache import run_step
+from chronotope.runtime.stored_arrays import load_arrays
+from chronotope.runtime.workspace import Workspace
+from chronotope.validation import check_events, check_table, profile_rows
 
 SUITES = Path(__file__).parents[1] / "expectations"
 QUICK = Path(__file__).parents[1] / "conf" / "training" / "quick.yaml"
@@ -174,17 +174,21 @@ def bare(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     """The same steps, one call after the other."""
     taken = take_in(load_spec(dataset), settings)
     features = Path(taken["features"]["path"])
-    run = run_folder(features, dataset, settings)
-    once(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
+    run = training_run_dir(features, dataset, settings)
+    run_step(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
     settings.workspace.mlruns.mkdir(parents=True)  # Optuna's database lies there
-    found = once(run, "tune_parameters", lambda: search(features, settings, run, forgotten))
+    found = run_step(
+        run, "tune_parameters", lambda: search_parameters(features, settings, run, forgotten)
+    )
     fitted = lambda: train_final(features, settings, run, found["params"])  # noqa: E731
-    trained = Path(once(run, "train_final", fitted))
+    trained = Path(run_step(run, "train_final", fitted))
     version = taken["features"]["data_version"]
     smaller = lambda: compress_model(features, settings, run, trained, version)  # noqa: E731
-    compressed = once(run, "compress_model", smaller)
+    compressed = run_step(run, "compress_model", smaller)
     bundle = Path(compressed["bundle"])
-    judged = once(run, "judge_holdout", lambda: judge_holdout(features, settings, run, bundle))
+    judged = run_step(
+        run, "evaluate_holdout", lambda: evaluate_holdout(features, settings, run, bundle)
+    )
     reasons = objections(features, settings, run, bundle)
     promoted = {"promoted": not reasons, "reasons": reasons}
     steps = {"tuned": found, "compressed": compressed, "judged": judged, "promoted": promoted}
@@ -217,7 +221,7 @@ def take_in(spec: DatasetSpec, settings: TrainSettings) -> dict[str, Any]:
         now=datetime.now(UTC),
         known_items=ids,
         accepted=None,
-        profile=profile_of(iter(()), items=known, n_last=0),
+        profile=profile_rows(iter(()), items=known, n_last=0),
     )
     report = ingest(batches(spec), check=check, lake=lake, run_id="bare", source=spec.name)
     return {"events": asdict(report), "features": featured(spec, lake, known, settings.workspace)}
@@ -252,11 +256,13 @@ def objections(features: Path, settings: TrainSettings, run: Path, bundle: Path)
     kept = load_arrays(run / "holdout.npz")
     users, challenger = kept.pop("user"), kept.pop(CHALLENGER)
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
-    gate = judge(challenger, None, kept, users=users, slices=masks, config=settings.gate)
+    gate = evaluate_gate(challenger, None, kept, users=users, slices=masks, config=settings.gate)
     log, _ = load_features(features)
     probes, history_len = load_arrays(run / "probes.npz"), read_manifest(bundle).history_len
     queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
-    said = bless(bundle, queries=queries, expected_scores=probes["scores"], config=settings.bless)
+    said = run_blessing(
+        bundle, queries=queries, expected_scores=probes["scores"], config=settings.bless
+    )
     return [*gate.reasons, *said.reasons]
 
 

@@ -23,13 +23,13 @@ from rich.table import Table
 
 from benchmarks.peers import data
 from benchmarks.rows import Row, at_least_one, some_of, write_rows
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.features.snapshot import load_features
 from chronotope.models.config import BACKBONES, ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.training.config import TrainingConfig
-from chronotope.training.module import NextEventModule
-from chronotope.training.prequential import Example, RoundBatches, make_rounds
+from chronotope.training.lightning_module import NextEventModule
+from chronotope.training.prequential import RoundBatches, TrainingBatch, make_rounds
 
 KERNELS: Final = "chronotope"
 FAMILIES: Final = (KERNELS, *(kind for kind in BACKBONES if kind != "none"))
@@ -64,12 +64,12 @@ def row_of(family: str, log: EventLog, catalog: Catalog, n_steps: int) -> Row:
     module = NextEventModule(net, training, n_steps=1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
 
-    def step(example: Example) -> None:
+    def step(example: TrainingBatch) -> None:
         optimizer.zero_grad()
         torch.autograd.backward(module.training_step(example, 0))
         optimizer.step()
 
-    def forward(example: Example) -> None:
+    def forward(example: TrainingBatch) -> None:
         with torch.no_grad():
             module.training_step(example, 0)
 
@@ -92,7 +92,7 @@ def config_of(family: str) -> ModelConfig:
     return ModelConfig.model_validate({"backbone": family, "kernels": False, **size})
 
 
-def _gathered(source: Iterator[Example]) -> Iterator[tuple[Example, float]]:
+def _gathered(source: Iterator[TrainingBatch]) -> Iterator[tuple[TrainingBatch, float]]:
     """Examples with what each took to gather."""
     while True:
         began = time.process_time()
@@ -100,7 +100,7 @@ def _gathered(source: Iterator[Example]) -> Iterator[tuple[Example, float]]:
         yield example, 1e3 * (time.process_time() - began)
 
 
-def _ms(work: Callable[[Example], None], example: Example) -> float:
+def _ms(work: Callable[[TrainingBatch], None], example: TrainingBatch) -> float:
     """Processor milliseconds of some work."""
     began = time.process_time()
     work(example)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from prefect import get_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-from chronotope.contracts.workspace import Workspace
-from chronotope.steps.exclusive import exclusively
+from chronotope.runtime.dataset_lock import dataset_lock
+from chronotope.runtime.workspace import Workspace
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def without_heartbeat() -> Iterator[None]:
 
 
 @contextmanager
-def alone(workspace: Workspace, dataset: str) -> Iterator[None]:
+def dataset_lock_in_flow(workspace: Workspace, dataset: str) -> Iterator[None]:
     """Hold a dataset's lock inside a flow; a run that has to wait says so in its log.
 
     Args:
@@ -32,5 +32,5 @@ def alone(workspace: Workspace, dataset: str) -> Iterator[None]:
     def waits() -> None:
         get_run_logger().info("Waiting for another run on %s", dataset)
 
-    with exclusively(workspace, dataset, on_wait=waits):
+    with dataset_lock(workspace, dataset, on_wait=waits):
         yield

@@ -8,9 +8,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.allowed import AllowedPath
 from chronotope.contracts.escaping import markdown_text
-from chronotope.steps.change_champion import promote_by_hand, roll_back
+from chronotope.registry.manual_promotion import promote_by_hand, roll_back
+from chronotope.runtime.allowed_paths import AllowedPath
 
 
 class ChampionSettings(BaseModel):
@@ -40,7 +40,7 @@ def promote_model(
     Returns:
         ``champion`` and ``previous``.
     """
-    return change(dataset, settings, reason, version)
+    return change_champion(dataset, settings, reason, version)
 
 
 @flow(name="roll-back-model", result_serializer="json")
@@ -59,11 +59,11 @@ def roll_back_model(
     Returns:
         ``champion`` and ``previous``.
     """
-    return change(dataset, settings, reason, None)
+    return change_champion(dataset, settings, reason, None)
 
 
 @task(cache_policy=NO_CACHE, result_serializer="json")
-def change(
+def change_champion(
     dataset: str, settings: ChampionSettings, reason: str, version: str | None
 ) -> dict[str, Any]:
     """Change the champion and show who reigns now.

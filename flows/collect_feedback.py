@@ -10,29 +10,34 @@ from prefect.blocks.system import Secret
 
 from chronotope.contracts.data_version import DataVersion, TableVersion
 from chronotope.contracts.escaping import markdown_rows, markdown_text
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.engine import EngineConfig
 from chronotope.feedback.config import FeedbackConfig
-from chronotope.feedback.take import Intake, take_in
-from chronotope.feedback.weigh import begin, give_up, settle, weigh
+from chronotope.feedback.intake import Intake, run_intake
+from chronotope.feedback.retrain_plan import (
+    plan_retraining,
+    record_retraining_end,
+    record_retraining_failure,
+    record_retraining_start,
+)
 from chronotope.lake import Lake
-from chronotope.steps.once import once
-from chronotope.steps.retrain import freeze_later_folds, learn_on, parameters_of
-from chronotope.steps.run_folder import kept_settings
-from chronotope.steps.settings import TrainSettings
-from flows import alone
+from chronotope.pipelines.retrain import freeze_later_folds, trained_parameters, warm_start
+from chronotope.pipelines.run_dir import read_settings
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.engine import EngineConfig
+from chronotope.runtime.step_cache import run_step
+from chronotope.runtime.workspace import Workspace
+from flows import dataset_lock_in_flow
 from flows.ingest_events import TASK, IngestSettings, write_features
 from flows.link_runs import link_runs
 from flows.train_model import (
     compress,
-    fit,
-    judge,
+    evaluate,
+    promotion_markdown,
     publish,
     register_and_promote,
     report,
-    verdict_of,
+    train,
 )
 
 
@@ -60,13 +65,13 @@ def collect_feedback(
         ``promoted``: None without a retraining.
     """
     name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
-    with alone(Workspace(ingestion.root), name):
-        taken = take_new(dataset, feedback, ingestion)
+    with dataset_lock_in_flow(Workspace(ingestion.root), name):
+        taken = take_in_interactions(dataset, feedback, ingestion)
         if taken["version"] is None:
             decision = {"action": "nothing", "mode": "", "reasons": ["the lake holds no events"]}
             return {"taken": taken, "decision": decision, "promoted": None}
         features = write_features(dataset, ingestion)
-        decision = weigh_news(name, features, feedback, ingestion)
+        decision = plan_retraining_task(name, features, feedback, ingestion)
         promoted = None
         if decision["action"] == "retrain":
             counts = {"events": taken, "features": features}
@@ -86,7 +91,7 @@ def retrain(
 
     Args:
         dataset: Name of the dataset.
-        decision: What ``weigh_news`` returned.
+        decision: What ``plan_retraining_task`` returned.
         taken: Counts of the ``events`` and the ``features``.
         ingestion: Its root is where everything lies.
         engine: Where the challenger and its rivals are judged.
@@ -96,29 +101,31 @@ def retrain(
     """
     workspace, plan = Workspace(ingestion.root), decision["plan"]
     features, run = Path(plan["features"]), Path(plan["run"])
-    kept = kept_settings(Path(plan["champion_run"]), ingestion.root)
+    kept = read_settings(Path(plan["champion_run"]), ingestion.root)
     settings = kept.model_copy(update={"engine": engine})
-    begin(dataset, decision, workspace)
+    record_retraining_start(dataset, decision, workspace)
     try:
-        tuned = prepare(decision, settings)
-        trained = learn(decision, settings, tuned["params"])
+        tuned = prepare_retraining(decision, settings)
+        trained = train_challenger(decision, settings, tuned["params"])
         compressed = compress(features, settings, run, trained, taken["features"]["data_version"])
         bundle = Path(compressed["bundle"])
-        judged = judge(features, settings, run, bundle)
+        judged = evaluate(features, settings, run, bundle)
         promoted = register_and_promote(features, settings, run, bundle, judged)
         found = {"compressed": compressed, "judged": judged, "promoted": promoted, "tuned": tuned}
         written = report(run, settings, taken, {**found, "selected": tuned["selected"]})
     except Exception:
-        give_up(dataset, workspace)
+        record_retraining_failure(dataset, workspace)
         raise
     publish(dataset, judged, promoted, written)
     link_runs(ingestion.root, promoted)
-    settle(dataset, TableVersion.parse(decision["version"]), workspace)
+    record_retraining_end(dataset, TableVersion.parse(decision["version"]), workspace)
     return promoted
 
 
 @task(**TASK)
-def take_new(dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings) -> dict[str, Any]:
+def take_in_interactions(
+    dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings
+) -> dict[str, Any]:
     """Read what is new since the watermark; good rows to the lake, others to quarantine.
 
     Args:
@@ -132,7 +139,7 @@ def take_new(dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings) 
     spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
     workspace = Workspace(ingestion.root)
     url = _address(spec)
-    found = take_in(Intake(spec, workspace, ingestion.suites, feedback, url))
+    found = run_intake(Intake(spec, workspace, ingestion.suites, feedback, url))
     for name, reason in found.set_aside.items():
         get_run_logger().warning("Set aside in the inbox: %s: %s", name, reason)
     lake = Lake(workspace.lake(spec.name))
@@ -142,7 +149,7 @@ def take_new(dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings) 
 
 
 @task(**TASK)
-def weigh_news(
+def plan_retraining_task(
     dataset: str, features: dict[str, Any], feedback: FeedbackConfig, ingestion: IngestSettings
 ) -> dict[str, Any]:
     """Decide what to do with the events that no retraining has weighed yet.
@@ -155,15 +162,15 @@ def weigh_news(
     """
     version = DataVersion.parse(features["data_version"]).events
     workspace = Workspace(ingestion.root)
-    return weigh(dataset, Path(features["path"]), version, workspace, feedback)
+    return plan_retraining(dataset, Path(features["path"]), version, workspace, feedback)
 
 
 @task(**TASK)
-def prepare(decision: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
+def prepare_retraining(decision: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
     """Cut time behind the champion's training, and take its parameters over.
 
     Args:
-        decision: What ``weigh_news`` returned.
+        decision: What ``plan_retraining_task`` returned.
         settings: The champion's.
 
     Returns:
@@ -172,26 +179,28 @@ def prepare(decision: dict[str, Any], settings: TrainSettings) -> dict[str, Any]
     plan = decision["plan"]
     features, run = Path(plan["features"]), Path(plan["run"])
     cut = lambda: freeze_later_folds(features, settings, run, plan["after_s"])  # noqa: E731
-    once(run, "freeze_folds", cut)
-    params = once(run, "take_parameters", lambda: _taken_over(plan, settings))
+    run_step(run, "freeze_folds", cut)
+    params = run_step(run, "take_parameters", lambda: _taken_over(plan, settings))
     return dict(params)
 
 
 @task(**TASK)
-def learn(decision: dict[str, Any], settings: TrainSettings, params: dict[str, Any]) -> Path:
+def train_challenger(
+    decision: dict[str, Any], settings: TrainSettings, params: dict[str, Any]
+) -> Path:
     """Let the champion's network learn on, or train a new one with its parameters.
 
     Args:
-        decision: What ``weigh_news`` returned.
+        decision: What ``plan_retraining_task`` returned.
         settings: The champion's.
         params: Its parameters.
     """
     plan = decision["plan"]
     features, run = Path(plan["features"]), Path(plan["run"])
     if decision["mode"] == "full":
-        return fit.fn(features, settings, run, params)
+        return train.fn(features, settings, run, params)
     champion, earlier = Path(plan["champion_run"]) / "model.pt", Path(plan["champion_features"])
-    return Path(once(run, "learn_on", lambda: learn_on(features, run, champion, earlier)))
+    return Path(run_step(run, "warm_start", lambda: warm_start(features, run, champion, earlier)))
 
 
 @task(**TASK)
@@ -202,8 +211,8 @@ def publish_feedback(
 
     Args:
         dataset: Name of the dataset.
-        taken: What ``take_new`` returned.
-        decision: What ``weigh_news`` returned.
+        taken: What ``take_in_interactions`` returned.
+        decision: What ``plan_retraining_task`` returned.
         promoted: What ``retrain`` returned, if anything.
     """
     key = f"feedback-{dataset.replace('_', '-')}"
@@ -213,17 +222,17 @@ def publish_feedback(
     create_table_artifact(
         markdown_rows(rows), key=key, description="Interactions since the last run"
     )
-    words = decision_of(decision) + set_aside_of(taken)
-    words += f"\n\n{verdict_of(promoted)}" if promoted else ""
+    words = decision_markdown(decision) + set_aside_of(taken)
+    words += f"\n\n{promotion_markdown(promoted)}" if promoted else ""
     create_markdown_artifact(words, key=f"{key}-decision", description="Retrain or not, and why")
     get_run_logger().info("%d read, %d new. %s", taken["n_read"], taken["n_new"], words)
 
 
-def decision_of(decision: dict[str, Any]) -> str:
+def decision_markdown(decision: dict[str, Any]) -> str:
     """A decision and its reasons, as Markdown.
 
     Args:
-        decision: What ``weigh_news`` returned.
+        decision: What ``plan_retraining_task`` returned.
     """
     mode = f" ({decision['mode']})" if decision["mode"] else ""
     reasons = "\n".join(f"- {markdown_text(reason)}" for reason in decision["reasons"])
@@ -234,7 +243,7 @@ def set_aside_of(taken: dict[str, Any]) -> str:
     """Files of the inbox that were not taken in, and why, as Markdown; "" without any.
 
     Args:
-        taken: What ``take_new`` returned.
+        taken: What ``take_in_interactions`` returned.
     """
     lines = [
         f"- `{name.replace('`', ' ')}`: {reason}" for name, reason in taken["set_aside"].items()
@@ -250,6 +259,6 @@ def _address(spec: DatasetSpec) -> str | None:
 
 
 def _taken_over(plan: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
-    params = parameters_of(Path(plan["champion_run"]), settings)
+    params = trained_parameters(Path(plan["champion_run"]), settings)
     selected = {"kept": params.get("context", []), "columns": []}
     return {"params": params, "folds": {}, "selected": selected}

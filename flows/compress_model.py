@@ -6,18 +6,18 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.compression.choose import CompressionConfig
-from chronotope.contracts.allowed import AllowedPath
-from chronotope.contracts.workspace import Workspace
-from chronotope.steps import compress_again
-from chronotope.steps.compress_again import Origin, Which
-from chronotope.steps.compress_model import compress_model as compress_network
-from chronotope.steps.once import once
-from chronotope.steps.settings import TrainSettings
-from flows import alone
+from chronotope.compression.selection import CompressionConfig
+from chronotope.pipelines import recompress
+from chronotope.pipelines.compress import compress_model as compress_network
+from chronotope.pipelines.recompress import RecompressionSource, VersionSelector
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.allowed_paths import AllowedPath
+from chronotope.runtime.step_cache import run_step
+from chronotope.runtime.workspace import Workspace
+from flows import dataset_lock_in_flow
 from flows.ingest_events import TASK
 from flows.link_runs import link_runs
-from flows.train_model import judge, publish, register_and_promote, report, show_candidates
+from flows.train_model import evaluate, publish, register_and_promote, report, show_candidates
 
 
 class CompressSettings(BaseModel):
@@ -26,7 +26,7 @@ class CompressSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     root: AllowedPath = Field(Path(), description="Project root, below which stores lie")
-    which: Which = Field(
+    which: VersionSelector = Field(
         "champion", description="The champion's network, or that of the latest version"
     )
     objective: CompressionConfig = Field(
@@ -52,35 +52,39 @@ def compress_model(
         ``version`` (which was compressed), ``compressed``, ``stopped`` (why nothing was
         registered), and ``judged`` and ``promoted``: None if so.
     """
-    with alone(Workspace(settings.root), dataset):
-        origin = compress_again.origin_of(settings.root, dataset, settings.which)
-        told = compress_again.settings_for(origin, settings.root, settings.objective)
-        run = compress_again.folder_for(origin, told)
-        return compress_alone(origin, told, run)
+    with dataset_lock_in_flow(Workspace(settings.root), dataset):
+        origin = recompress.find_source(settings.root, dataset, settings.which)
+        told = recompress.settings_with_objective(origin, settings.root, settings.objective)
+        run = recompress.recompression_dir(origin, told)
+        return compress_locked(origin, told, run)
 
 
-def compress_alone(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, Any]:
+def compress_locked(
+    origin: RecompressionSource, settings: TrainSettings, run: Path
+) -> dict[str, Any]:
     """What ``compress_model`` does once nobody else works on the dataset."""
-    taken = take_over(origin, settings, run)
-    compressed = compress(origin, settings, run)
+    taken = copy_training(origin, settings, run)
+    compressed = recompress_task(origin, settings, run)
     bundle = Path(compressed["bundle"])
-    why_stop = compress_again.why_stop(origin, run, compressed)
+    why_stop = recompress.stop_reason(origin, run, compressed)
     told = {"version": origin.version, "compressed": compressed, "stopped": why_stop}
     if why_stop:
         get_run_logger().info("Nothing is registered: %s", why_stop)
         return {**told, "judged": None, "promoted": None}
-    judged = judge(origin.features, settings, run, bundle)
+    judged = evaluate(origin.features, settings, run, bundle)
     promoted = register_and_promote(origin.features, settings, run, bundle, judged)
     found = {"tuned": taken, "selected": taken["selected"], "compressed": compressed}
     found |= {"judged": judged, "promoted": promoted}
-    written = report(run, settings, compress_again.read_ingested(run), found)
+    written = report(run, settings, recompress.read_ingested(run), found)
     publish(run.parent.name, judged, promoted, written)
     link_runs(settings.root, promoted)
     return {**told, "judged": judged, "promoted": promoted, **written}
 
 
 @task(**TASK)
-def take_over(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, Any]:
+def copy_training(
+    origin: RecompressionSource, settings: TrainSettings, run: Path
+) -> dict[str, Any]:
     """Begin a run with the folds, the network and the parameters of the version.
 
     Args:
@@ -88,12 +92,14 @@ def take_over(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, A
         settings: Its own, with the new objective.
         run: Folder of the new run.
     """
-    work = lambda: compress_again.take_over(origin, settings, run)  # noqa: E731
-    return dict(once(run, "take_parameters", work))
+    work = lambda: recompress.copy_training_results(origin, settings, run)  # noqa: E731
+    return dict(run_step(run, "take_parameters", work))
 
 
 @task(**TASK)
-def compress(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, Any]:
+def recompress_task(
+    origin: RecompressionSource, settings: TrainSettings, run: Path
+) -> dict[str, Any]:
     """Choose among the kept candidates and what the objective asks for beside them.
 
     Args:
@@ -109,6 +115,6 @@ def compress(origin: Origin, settings: TrainSettings, run: Path) -> dict[str, An
         origin.data_version,
         made_in=origin.network,
     )
-    found = dict(once(run, "compress_model", work))
+    found = dict(run_step(run, "compress_model", work))
     show_candidates(run.parent.name, found)
     return found

@@ -18,10 +18,10 @@ from prefect.flows import Flow
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
-from chronotope.contracts.allowed import ALLOWED_ROOTS
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
 from flows.backfill_events import backfill_events
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
@@ -29,7 +29,7 @@ from flows.compress_model import CompressSettings, compress_model
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.train_model import train_model
-from flows.watch_interactions import LOGGED, resource_of, watching
+from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
 
 BEFORE_DAWN: Final = "0 2 * * *"
 NIGHTLY: Final = "0 3 * * *"
@@ -134,7 +134,7 @@ def _triggers(dataset: str, learns: dict[str, Any]) -> list[Any]:
             name=f"{dataset}: {event}",
             description=f"Collect the feedback of {dataset} when {event} arrives",
             expect={event},
-            match={"prefect.resource.id": resource_of(dataset)},
+            match={"prefect.resource.id": dataset_resource(dataset)},
             parameters=parameters,
         )
         for event, parameters in told.items()
@@ -184,7 +184,7 @@ def main(words: list[str] | None = None) -> None:
     if ALLOWED_ROOTS not in os.environ:
         folders = own_folders(told) | source_folders(spec)
         os.environ[ALLOWED_ROOTS] = os.pathsep.join(map(str, folders))
-    with watching(name, root):
+    with watch_in_thread(name, root):
         serve(*served, print_starting_message=False)
 
 

@@ -21,27 +21,27 @@ from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
-from chronotope.contracts.allowed import AllowedPath
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
 from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.contracts.schemas import INSTANT
-from chronotope.contracts.verdict import Verdict
-from chronotope.contracts.workspace import Workspace
+from chronotope.contracts.validation_result import ValidationResult
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.normalise import normalise
-from chronotope.datasets.readers import read_events, read_items, read_surroundings, read_users
+from chronotope.datasets.readers import read_context_table, read_events, read_items, read_users
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
 from chronotope.ingestion.noise import COLUMNS
-from chronotope.ingestion.payload import to_payloads
+from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.store import ROW
-from chronotope.steps.delivery_check import delivery_check, known_items
+from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
+from chronotope.runtime.allowed_paths import AllowedPath
+from chronotope.runtime.workspace import Workspace
 from chronotope.validation import build_docs, check_table
-from flows import alone
+from flows import dataset_lock_in_flow
 
 _Counts: TypeAlias = dict[str, int]
 _SHOWN_ROWS: Final = 10_000
@@ -96,11 +96,11 @@ def ingest_events(dataset: str, settings: IngestSettings = IngestSettings()) -> 
         quarantined = read) and ``features`` (noise counts, path, digest).
     """
     name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
-    with alone(Workspace(settings.root), name):
-        return ingest_alone(dataset, settings)
+    with dataset_lock_in_flow(Workspace(settings.root), name):
+        return ingest_locked(dataset, settings)
 
 
-def ingest_alone(dataset: str, settings: IngestSettings) -> dict[str, Any]:
+def ingest_locked(dataset: str, settings: IngestSettings) -> dict[str, Any]:
     """What ``ingest_events`` does once nobody else works on the dataset."""
     tables = write_tables(dataset, settings)
     events = write_events(dataset, settings)
@@ -124,7 +124,7 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, _Counts]:
         ``n_quarantined``; a reading that cannot be read stops the run instead.
     """
     spec, lake = _opened(dataset, settings)
-    readings = read_surroundings(spec)
+    readings = read_context_table(spec)
     if len(readings):
         lake.upsert_surroundings(readings)
     return {
@@ -143,20 +143,20 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
         settings: Where things are.
 
     Returns:
-        The fields of ``IngestReport``, ``dataset``, ``run_id`` and ``docs``, the address of
+        The fields of ``IngestReport``, ``dataset``, ``delivery_id`` and ``docs``, the address of
         the data docs; None if they are switched off.
 
     Raises:
         NotEnoughData: No row was ever good; the refused ones are in quarantine.
     """
     spec, lake = _opened(dataset, settings)
-    batches = batches_of(spec, settings.batch_rows)
+    batches = read_batches(spec, settings.batch_rows)
     folder = (settings.root / "data" / "docs" / spec.name).resolve()
     report = ingest(
         _documented(batches, lake, settings, folder) if settings.data_docs else batches,
-        check=delivery_check(lake, settings.suites),
+        check=batch_check(lake, settings.suites),
         lake=lake,
-        run_id=run_id(spec),
+        run_id=delivery_id(spec),
         source=spec.name,
     )
     if report.version is None:
@@ -166,7 +166,7 @@ def write_events(dataset: str, settings: IngestSettings) -> dict[str, Any]:
             way_out="The rows wait in quarantine; correct the source or the dataset's YAML",
         )
     docs = (folder / "index.html").as_uri() if settings.data_docs else None
-    return {"dataset": spec.name, "run_id": run_id(spec), "docs": docs, **asdict(report)}
+    return {"dataset": spec.name, "run_id": delivery_id(spec), "docs": docs, **asdict(report)}
 
 
 @task(**TASK)
@@ -182,10 +182,10 @@ def write_features(dataset: str, settings: IngestSettings) -> dict[str, Any]:
         ``n_users``, ``n_items`` and ``data_version`` of the snapshot.
     """
     name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
-    return snapshot(dataset, settings, Workspace(settings.root).features(name))
+    return build_snapshot(dataset, settings, Workspace(settings.root).features(name))
 
 
-def snapshot(dataset: str, settings: IngestSettings, out: Path) -> dict[str, Any]:
+def build_snapshot(dataset: str, settings: IngestSettings, out: Path) -> dict[str, Any]:
     """What ``write_features`` does, into a folder of one's own.
 
     Args:
@@ -255,7 +255,7 @@ def counts_table(events: dict[str, Any], features: dict[str, Any]) -> list[dict[
     return [*rows, {"what": "kept for features", "rows": features["n_kept"]}]
 
 
-def run_id(spec: DatasetSpec) -> str:
+def delivery_id(spec: DatasetSpec) -> str:
     """Name of a delivery: the same source read again is the same, so rows stay once."""
     return f"{spec.name}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:12]}"
 
@@ -276,12 +276,12 @@ def _documented(
                 batch.rows.slice(0, _SHOWN_ROWS),
                 folder,
                 now=datetime.now(UTC),
-                known_items=known_items(lake),
+                known_items=catalog_item_ids(lake),
             )
         yield batch
 
 
-def batches_of(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
+def read_batches(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
     """A dataset's own log, read and normalised."""
     for raw in read_events(spec, batch_rows=batch_rows):
         done = normalise(spec, raw)
@@ -297,13 +297,13 @@ def _take_in(name: str, rows: pa.Table, spec: DatasetSpec, settings: IngestSetti
     at = verdict.failing.column("row").combine_chunks()
     good = np.ones(len(rows), dtype=np.bool_)
     good[at.to_numpy()] = False
-    lake.quarantine(_quarantined(f"{spec.name}.{name}", rows, verdict, run_id(spec)))
+    lake.quarantine(_quarantined(f"{spec.name}.{name}", rows, verdict, delivery_id(spec)))
     upsert = lake.upsert_items if name == "items" else lake.upsert_users
     upsert(rows.filter(pa.array(good)))
     return {"n_read": len(rows), "n_good": int(good.sum()), "n_quarantined": len(at)}
 
 
-def _quarantined(source: str, rows: pa.Table, verdict: Verdict, run: str) -> pa.Table:
+def _quarantined(source: str, rows: pa.Table, verdict: ValidationResult, run: str) -> pa.Table:
     failing = verdict.failing
     about = {c.SOURCE: source, c.SUITE: verdict.suite, c.RUN_ID: run}
     now = pa.scalar(datetime.now(UTC), INSTANT)

@@ -9,8 +9,8 @@ from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from chronotope.contracts.workspace import Workspace
-from chronotope.steps.link_run import link_run
+from chronotope.registry.run_links import link_run
+from chronotope.runtime.workspace import Workspace
 
 MLFLOW_UI: Final = "CHRONOTOPE_MLFLOW_UI"
 """Environment variable with the address of the MLflow UI; ``chronotope up`` sets it."""

@@ -12,20 +12,20 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from chronotope.contracts.data_version import DataVersion
+from chronotope.contracts.drift_report import DriftReport
 from chronotope.contracts.escaping import markdown_rows
-from chronotope.contracts.monitored import Monitored
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.lake import Lake
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.keep import KEPT, keep
-from chronotope.monitoring.monitor import Subject, key_of, monitor
-from chronotope.monitoring.words import verdict_of
-from chronotope.steps.link_run import link_run
-from chronotope.steps.once import once
+from chronotope.monitoring.drift_text import drift_summary
+from chronotope.monitoring.monitor import MonitoredState, monitor, report_key
+from chronotope.monitoring.publish import KEPT, publish_report
+from chronotope.registry.run_links import link_run
+from chronotope.runtime.step_cache import run_step
+from chronotope.runtime.workspace import Workspace
 from flows.ingest_events import TASK, IngestSettings, write_features
 from flows.link_runs import DEFAULT_UI, MLFLOW_UI
-from flows.watch_interactions import resource_of
+from flows.watch_interactions import dataset_resource
 
 DRIFTED: Final = "drift.detected"
 """Event whose arrival starts the feedback flow, whoever emits it."""
@@ -54,7 +54,7 @@ def monitor_drift(
         ingestion: Where data are, and what is noise; its root is where everything lies.
 
     Returns:
-        The fields of ``Monitored``, ``folder`` where they are kept, and ``new``: whether they
+        The fields of ``DriftReport``, ``folder`` where they are kept, and ``new``: whether they
         were found by this run.
     """
     name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
@@ -62,15 +62,15 @@ def monitor_drift(
     if not Lake(workspace.lake(name)).exists("events"):
         return {"dataset": name, "new": False, **EMPTY}
     features = write_features(dataset, ingestion)
-    found = watch(name, features, monitoring, ingestion.root)
-    show(found, ingestion.root)
-    tell(found)
+    found = measure_drift(name, features, monitoring, ingestion.root)
+    publish_drift(found, ingestion.root)
+    notify_drift(found)
     return found
 
 
-def subject_of(
+def read_monitored_state(
     dataset: str, features: dict[str, Any], monitoring: MonitorConfig, root: Path
-) -> Subject:
+) -> MonitoredState:
     """What is watched.
 
     Args:
@@ -79,7 +79,7 @@ def subject_of(
         monitoring: How.
         root: Project root.
     """
-    return Subject(
+    return MonitoredState(
         dataset=dataset,
         workspace=Workspace(root),
         features=Path(features["path"]),
@@ -90,7 +90,7 @@ def subject_of(
 
 
 @task(**TASK)
-def watch(
+def measure_drift(
     dataset: str, features: dict[str, Any], monitoring: MonitorConfig, root: Path
 ) -> dict[str, Any]:
     """Measure and judge, once for the same data, champion, log and settings.
@@ -101,47 +101,51 @@ def watch(
         monitoring: How.
         root: Project root.
     """
-    subject = subject_of(dataset, features, monitoring, root)
-    folder = subject.workspace.monitoring(dataset) / key_of(subject)
+    subject = read_monitored_state(dataset, features, monitoring, root)
+    folder = subject.workspace.monitoring(dataset) / report_key(subject)
     if monitoring.force:
         shutil.rmtree(folder, ignore_errors=True)
     is_new = not (folder / f"{KEPT}.json").exists()
-    found = once(folder, KEPT, lambda: monitor(subject).model_dump(mode="json"))
+    found = run_step(folder, KEPT, lambda: monitor(subject).model_dump(mode="json"))
     return {**found, "folder": str(folder), "new": is_new}
 
 
 @task(**TASK)
-def show(found: dict[str, Any], root: Path) -> None:
+def publish_drift(found: dict[str, Any], root: Path) -> None:
     """Write the page, log to MLflow, and make the artifacts.
 
     Args:
-        found: What ``watch`` returned.
+        found: What ``measure_drift`` returned.
         root: Project root.
     """
-    folder, kept = Path(found["folder"]), as_monitored(found)
-    once(folder, "show", lambda: _shown(kept, folder, Workspace(root)))
+    folder, kept = Path(found["folder"]), parse_drift_report(found)
+    run_step(folder, "publish_drift", lambda: _shown(kept, folder, Workspace(root)))
 
 
 @task(**TASK)
-def tell(found: dict[str, Any]) -> None:
+def notify_drift(found: dict[str, Any]) -> None:
     """Emit ``drift.detected`` with the reasons, once, if the verdict says so.
 
     Args:
-        found: What ``watch`` returned.
+        found: What ``measure_drift`` returned.
     """
     get_run_logger().info("%s: %s %s", found["dataset"], found["verdict"], found["reasons"])
     if found["verdict"] == "drift":
-        once(Path(found["folder"]), "tell", lambda: emit_drifted(as_monitored(found)))
+        run_step(
+            Path(found["folder"]),
+            "notify_drift",
+            lambda: emit_drift_event(parse_drift_report(found)),
+        )
 
 
-def emit_drifted(found: Monitored) -> str:
+def emit_drift_event(found: DriftReport) -> str:
     """Emit the event for the dataset's resource; returns its name.
 
     Args:
         found: What was found.
     """
     resource = {
-        "prefect.resource.id": resource_of(found.dataset),
+        "prefect.resource.id": dataset_resource(found.dataset),
         "prefect.resource.name": found.dataset,
     }
     payload = {
@@ -154,20 +158,20 @@ def emit_drifted(found: Monitored) -> str:
     return DRIFTED
 
 
-def as_monitored(found: dict[str, Any]) -> Monitored:
-    """What ``watch`` returned, as the value it was.
+def parse_drift_report(found: dict[str, Any]) -> DriftReport:
+    """What ``measure_drift`` returned, as the value it was.
 
     Args:
-        found: What ``watch`` returned.
+        found: What ``measure_drift`` returned.
     """
     told = {name: value for name, value in found.items() if name not in {"folder", "new"}}
-    return Monitored.model_validate(told)
+    return DriftReport.model_validate(told)
 
 
-def _shown(found: Monitored, folder: Path, workspace: Workspace) -> str:
-    page, run_id = keep(found, folder, workspace)
+def _shown(found: DriftReport, folder: Path, workspace: Workspace) -> str:
+    page, run_id = publish_report(found, folder, workspace)
     key = f"drift-{found.dataset.replace('_', '-')}"
-    create_markdown_artifact(verdict_of(found), key=f"{key}-verdict", description="Drift or not")
+    create_markdown_artifact(drift_summary(found), key=f"{key}-verdict", description="Drift or not")
     rows = [check.model_dump(exclude_none=True) for check in found.checks]
     create_table_artifact(
         markdown_rows(rows), key=key, description="Each check beside what is usual"

@@ -4,7 +4,7 @@ from typing import cast
 
 from prefect.server.api.server import create_app as create_prefect_app
 
-from chronotope.contracts.same_origin import AsgiApp, SameOriginGuard
+from chronotope.runtime.same_origin import AsgiApp, SameOriginGuard
 
 
 def create_app() -> SameOriginGuard:

@@ -13,7 +13,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings
 from flows.deployments import deployments
 from flows.ingest_events import IngestSettings
 
@@ -51,10 +51,10 @@ _Dumper.add_representer(str, _text)
 
 def main() -> None:
     """Write the file at the project's root."""
-    FILE.write_text(text(), encoding="utf-8")
+    FILE.write_text(render_prefect_yaml(), encoding="utf-8")
 
 
-def text() -> str:
+def render_prefect_yaml() -> str:
     """The whole of ``prefect.yaml``."""
     root = Path(ROOT)
     found = deployments(
@@ -63,11 +63,15 @@ def text() -> str:
         training=TrainSettings(root=root),
         ingestion=IngestSettings(root=root),
     )
-    content = {"name": "chronotope", "pull": [], "deployments": [entry(each) for each in found]}
+    content = {
+        "name": "chronotope",
+        "pull": [],
+        "deployments": [deployment_entry(each) for each in found],
+    }
     return _HEAD + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96)
 
 
-def entry(deployment: RunnerDeployment) -> dict[str, Any]:
+def deployment_entry(deployment: RunnerDeployment) -> dict[str, Any]:
     """One deployment as ``prefect deploy`` reads it.
 
     Args:

@@ -20,7 +20,7 @@ from prefect.settings import (
 )
 
 from chronotope.cli.prefect_password import new_password
-from chronotope.cli.processes import HOST, Programs, listen, web_app
+from chronotope.cli.processes import HOST, ProcessGroup, listen, web_app
 from chronotope.contracts.errors import ConfigError
 from flows import without_heartbeat
 
@@ -92,7 +92,7 @@ def private_server(root: Path) -> Iterator[None]:
     password = new_password()
     with (
         listen(0) as listener,
-        Programs(root / "data" / "logs", _environment(password)) as programs,
+        ProcessGroup(root / "data" / "logs", _environment(password)) as programs,
     ):
         programs.grace_s = _GRACE_S
         port = listener.getsockname()[1]

@@ -11,20 +11,20 @@ from prefect.cache_policies import NO_CACHE
 
 from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.datasets.loading import load_spec
-from chronotope.steps.compress_model import compress_model
-from chronotope.steps.judge_holdout import judge_holdout
-from chronotope.steps.once import once, peak_mb, step_costs
-from chronotope.steps.promote_bundle import is_registered, promote_bundle, register_bundle
-from chronotope.steps.publish_training import publish_training
-from chronotope.steps.report_training import report_training
-from chronotope.steps.run_folder import run_folder
-from chronotope.steps.search import freeze_folds
-from chronotope.steps.select_columns import select_columns
-from chronotope.steps.settings import TrainSettings
-from chronotope.steps.train_final import train_final
-from chronotope.steps.tune_parameters import tune_parameters
-from flows import alone
-from flows.ingest_events import IngestSettings, ingest_alone
+from chronotope.pipelines.compress import compress_model
+from chronotope.pipelines.evaluate_holdout import evaluate_holdout
+from chronotope.pipelines.promote import is_registered, promote_bundle, register_bundle
+from chronotope.pipelines.publish_training import publish_training
+from chronotope.pipelines.report import report_training
+from chronotope.pipelines.run_dir import training_run_dir
+from chronotope.pipelines.search import freeze_folds
+from chronotope.pipelines.select_columns import select_columns
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import train_final
+from chronotope.pipelines.tune_parameters import tune_parameters
+from chronotope.runtime.step_cache import peak_mb, run_step, step_costs
+from flows import dataset_lock_in_flow
+from flows.ingest_events import IngestSettings, ingest_locked
 from flows.link_runs import link_runs
 
 _TASK: Final[dict[str, Any]] = {
@@ -52,23 +52,25 @@ def train_model(
         ``judged``, ``compressed``, ``promoted``, ``report`` and ``costs`` (seconds, peak MB).
     """
     name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
-    with alone(settings.workspace, name):
-        return train_alone(dataset, settings, ingestion)
+    with dataset_lock_in_flow(settings.workspace, name):
+        return train_locked(dataset, settings, ingestion)
 
 
-def train_alone(dataset: str, settings: TrainSettings, ingestion: IngestSettings) -> dict[str, Any]:
+def train_locked(
+    dataset: str, settings: TrainSettings, ingestion: IngestSettings
+) -> dict[str, Any]:
     """What ``train_model`` does once nobody else trains on the dataset."""
     began = time.perf_counter()
-    taken = ingest_alone(dataset, ingestion.model_copy(update={"root": settings.root}))
+    taken = ingest_locked(dataset, ingestion.model_copy(update={"root": settings.root}))
     ingesting = {"seconds": time.perf_counter() - began, "peak_mb": peak_mb()}
     features, name = Path(taken["features"]["path"]), taken["events"]["dataset"]
-    run = run_folder(features, name, settings)
-    best = choose_parameters(features, settings, run)
-    selected = choose_columns(features, settings, run, best["params"])
-    trained = fit(features, settings, run, {**best["params"], "context": selected["kept"]})
+    run = training_run_dir(features, name, settings)
+    best = search_parameters(features, settings, run)
+    selected = select_context_columns(features, settings, run, best["params"])
+    trained = train(features, settings, run, {**best["params"], "context": selected["kept"]})
     compressed = compress(features, settings, run, trained, taken["features"]["data_version"])
     bundle = Path(compressed["bundle"])
-    judged = judge(features, settings, run, bundle)
+    judged = evaluate(features, settings, run, bundle)
     promoted = register_and_promote(features, settings, run, bundle, judged)
     chosen = {"tuned": best, "selected": selected, "compressed": compressed}
     found = {**chosen, "judged": judged, "promoted": promoted}
@@ -80,25 +82,25 @@ def train_alone(dataset: str, settings: TrainSettings, ingestion: IngestSettings
 
 
 @task(**_TASK)
-def choose_parameters(features: Path, settings: TrainSettings, run: Path) -> dict[str, Any]:
+def search_parameters(features: Path, settings: TrainSettings, run: Path) -> dict[str, Any]:
     """Freeze the folds and search hyper-parameters over them."""
-    once(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
-    return dict(once(run, "tune_parameters", lambda: tune_parameters(features, settings, run)))
+    run_step(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
+    return dict(run_step(run, "tune_parameters", lambda: tune_parameters(features, settings, run)))
 
 
 @task(**_TASK)
-def choose_columns(
+def select_context_columns(
     features: Path, settings: TrainSettings, run: Path, params: dict[str, Any]
 ) -> dict[str, Any]:
     """Keep the context columns that help on later time; a log without any costs nothing."""
     work = lambda: select_columns(features, settings, run, params)  # noqa: E731
-    return dict(once(run, "select_columns", work))
+    return dict(run_step(run, "select_columns", work))
 
 
 @task(**_TASK)
-def fit(features: Path, settings: TrainSettings, run: Path, params: dict[str, Any]) -> Path:
+def train(features: Path, settings: TrainSettings, run: Path, params: dict[str, Any]) -> Path:
     """Train on everything before the holdout."""
-    return Path(once(run, "train_final", lambda: train_final(features, settings, run, params)))
+    return Path(run_step(run, "train_final", lambda: train_final(features, settings, run, params)))
 
 
 @task(**_TASK)
@@ -107,7 +109,7 @@ def compress(
 ) -> dict[str, Any]:
     """Prune, distil, quantise, export; keep the smallest that meets the objective."""
     work = lambda: compress_model(features, settings, run, trained, data_version)  # noqa: E731
-    found = dict(once(run, "compress_model", work))
+    found = dict(run_step(run, "compress_model", work))
     show_candidates(run.parent.name, found)
     return found
 
@@ -130,9 +132,11 @@ def show_candidates(dataset: str, compressed: dict[str, Any]) -> None:
 
 
 @task(**_TASK)
-def judge(features: Path, settings: TrainSettings, run: Path, bundle: Path) -> dict[str, Any]:
+def evaluate(features: Path, settings: TrainSettings, run: Path, bundle: Path) -> dict[str, Any]:
     """Judge the bundle and every baseline on the holdout."""
-    return dict(once(run, "judge_holdout", lambda: judge_holdout(features, settings, run, bundle)))
+    return dict(
+        run_step(run, "evaluate_holdout", lambda: evaluate_holdout(features, settings, run, bundle))
+    )
 
 
 @task(**_TASK)
@@ -142,10 +146,10 @@ def register_and_promote(
     """Register the bundle; champion if gate and blessing say so."""
     work = lambda: register_bundle(features, settings, run, bundle, judged["models"])  # noqa: E731
     known = partial(is_registered, settings)
-    registered = once(run, "register_bundle", work, is_current=known)
+    registered = run_step(run, "register_bundle", work, is_current=known)
     final = lambda: promote_bundle(features, settings, run, bundle, registered)  # noqa: E731
     same = lambda earlier: earlier["run_id"] == registered["run_id"]  # noqa: E731
-    return dict(once(run, "promote_bundle", final, is_current=same))
+    return dict(run_step(run, "promote_bundle", final, is_current=same))
 
 
 @task(**_TASK)
@@ -154,10 +158,10 @@ def report(
 ) -> dict[str, str]:
     """Write the HTML report and the model card; keep both with MLflow's run."""
     work = lambda: report_training(run, settings, taken, found)  # noqa: E731
-    written = dict(once(run, "report_training", work))
+    written = dict(run_step(run, "report_training", work))
     shown = lambda: publish_training(settings, found["promoted"], written)  # noqa: E731
     same = lambda earlier: earlier == found["promoted"]["run_id"]  # noqa: E731
-    once(run, "publish_training", shown, is_current=same)
+    run_step(run, "publish_training", shown, is_current=same)
     return written
 
 
@@ -176,12 +180,12 @@ def publish(
         markdown_rows(rows), key=key, description="Holdout, full catalogue, time given"
     )
     card = Path(written["card"]).read_text(encoding="utf-8")
-    verdict = f"{verdict_of(promoted)}\n\n{card}"
+    verdict = f"{promotion_markdown(promoted)}\n\n{card}"
     create_markdown_artifact(verdict, key=f"{key}-card", description="Gate and model card")
     create_link_artifact(Path(written["report"]).resolve().as_uri(), key=f"{key}-report")
 
 
-def verdict_of(promoted: dict[str, Any]) -> str:
+def promotion_markdown(promoted: dict[str, Any]) -> str:
     """Whether a version became champion and what spoke against it, as Markdown.
 
     Args:

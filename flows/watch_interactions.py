@@ -17,11 +17,11 @@ from prefect.events import emit_event
 from prefect.settings import get_current_settings
 
 from chronotope.contracts.errors import ChronotopeError, ConfigError
-from chronotope.contracts.workspace import Workspace
 from chronotope.feedback.config import FeedbackConfig
-from chronotope.feedback.take import mark_path
+from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import read_watermark
-from chronotope.lake.interactions import InteractionLog
+from chronotope.lake.interaction_log import InteractionLog
+from chronotope.runtime.workspace import Workspace
 
 LOGGED: Final = "interactions.logged"
 """Event that starts the feedback flow."""
@@ -31,7 +31,7 @@ POLL_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-def resource_of(dataset: str) -> str:
+def dataset_resource(dataset: str) -> str:
     """Id of a dataset as Prefect's events name it."""
     return f"chronotope.dataset.{dataset}"
 
@@ -43,7 +43,7 @@ def emit_logged(dataset: str, n_new: int) -> None:
         dataset: Whose log it is.
         n_new: Events behind the watermark.
     """
-    resource = {"prefect.resource.id": resource_of(dataset), "prefect.resource.name": dataset}
+    resource = {"prefect.resource.id": dataset_resource(dataset), "prefect.resource.name": dataset}
     emit_event(LOGGED, resource, payload={"n_new": n_new})
 
 
@@ -59,11 +59,11 @@ def n_waiting(dataset: str, root: Path) -> int:
     if not path.exists():
         return 0
     with closing(InteractionLog(path)) as log:
-        after = read_watermark(mark_path(workspace, dataset)).over(log.identity).seq
+        after = read_watermark(watermark_path(workspace, dataset)).over(log.identity).seq
         return log.count(after, kind="event")
 
 
-class Watch:
+class InteractionWatcher:
     """Emits when ``min_rows`` events wait, and not again until some were collected."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Watch:
 
     def look(self) -> None:
         """Emit if enough is waiting and a collection has begun since it was last said."""
-        at = read_watermark(mark_path(Workspace(self.root), self.dataset)).seq
+        at = read_watermark(watermark_path(Workspace(self.root), self.dataset)).seq
         if at == self.said_at:
             return
         waiting = n_waiting(self.dataset, self.root)
@@ -97,7 +97,7 @@ class Watch:
 
 
 @contextmanager
-def watching(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iterator[None]:
+def watch_in_thread(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iterator[None]:
     """Look every few seconds from a thread of this process.
 
     Args:
@@ -105,7 +105,7 @@ def watching(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iterator[No
         root: Project root.
         poll_s: Seconds between two looks.
     """
-    watch, done = Watch(dataset, root), threading.Event()
+    watch, done = InteractionWatcher(dataset, root), threading.Event()
     words = (watch, done, poll_s)
     thread = threading.Thread(target=_look_on, args=words, name="watch-interactions", daemon=True)
     thread.start()
@@ -116,7 +116,7 @@ def watching(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iterator[No
         thread.join()
 
 
-def _look_on(watch: Watch, done: threading.Event, poll_s: float) -> None:
+def _look_on(watch: InteractionWatcher, done: threading.Event, poll_s: float) -> None:
     while not done.wait(poll_s):
         try:
             watch.look()
@@ -146,7 +146,7 @@ def main(words: list[str] | None = None) -> None:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
-    _look_on(Watch(told.dataset, told.root.resolve()), done, told.poll)
+    _look_on(InteractionWatcher(told.dataset, told.root.resolve()), done, told.poll)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ from rich.table import Table
 from benchmarks.ablation.parts import FULL, PARTS, REQUEST_TIMES
 from benchmarks.next_place import WITHIN_SESSION, Stream, read_stream
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
-from chronotope.artifact.hidden_time import OverRequestTimes
-from chronotope.contracts.eventlog import Float64
-from chronotope.metrics.evaluate import Outcomes, evaluate
-from chronotope.metrics.summary import hits, paired_difference
+from chronotope.artifact.hidden_time import RequestTimeMarginalized
+from chronotope.contracts.event_log import Float64
+from chronotope.metrics.evaluate import EvaluationResult, evaluate
+from chronotope.metrics.summary import hit_rate, paired_difference
 from chronotope.models.config import ModelConfig
 from chronotope.training.recommender import ChronotopeRecommender
 
@@ -74,10 +74,10 @@ class Judged:
 
     def of_metric(self, name: str) -> tuple[Float64, npt.NDArray[np.bool_]]:
         """Each target's value of a metric, and the targets it is about."""
-        values = {"acc_1": hits(self.rank, 1), "mrr": 1 / self.rank}
+        values = {"acc_1": hit_rate(self.rank, 1), "mrr": 1 / self.rank}
         about = {"return_acc_10": self.is_return, "discovery_acc_10": ~self.is_return}
         everything = np.ones(len(self.rank), dtype=np.bool_)
-        return values.get(name, hits(self.rank, 10)), about.get(name, everything)
+        return values.get(name, hit_rate(self.rank, 10)), about.get(name, everything)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,7 +108,7 @@ def measure(part: str, stream: Stream, settings: Settings, folder: Path) -> floa
     """Train without a part, write what happened at the targets; returns training seconds."""
     changes = {"max_epochs": settings.epochs, "seed": settings.seed}
     model = ChronotopeRecommender(settings.model, WITHIN_SESSION.model_copy(update=changes))
-    asked = model if part == REQUEST_TIMES else OverRequestTimes(model)
+    asked = model if part == REQUEST_TIMES else RequestTimeMarginalized(model)
     started = time.perf_counter()
     with PARTS[part].off():
         model.fit(stream.base, stream.catalog)
@@ -142,7 +142,7 @@ def row_of(without: Judged, full: Judged) -> Row:
     return row
 
 
-def save(outcomes: Outcomes, path: Path) -> None:
+def save(outcomes: EvaluationResult, path: Path) -> None:
     """Write what is needed to compare."""
     np.savez(path, rank=outcomes.rank, user=outcomes.user, is_return=outcomes.is_return)
 

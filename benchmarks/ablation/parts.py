@@ -13,13 +13,13 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from chronotope.contracts.eventlog import Catalog
-from chronotope.models import context
+from chronotope.contracts.event_log import Catalog
+from chronotope.models import query_context
 from chronotope.models.config import ModelConfig
-from chronotope.models.crowd import CROWD
 from chronotope.models.kernels import KERNELS, N_LEARNED
 from chronotope.models.network import GATED, ChronotopeNet
-from chronotope.training import module, recommender
+from chronotope.models.prior_scores import CROWD
+from chronotope.training import lightning_module, recommender
 
 Change = Callable[[ChronotopeNet], object]
 N_KERNELS, N_CROWD, N_COUNTS = GATED[:3]
@@ -189,9 +189,11 @@ PARTS: Final[dict[str, Part]] = {
     "return_gate": Part("the weighing of return against discovery", (without_return_gate,)),
     "novelty": Part(
         "novelty of the latest events in the context",
-        swaps=((context, "_novelty", _nothing_new),),
+        swaps=((query_context, "_novelty", _nothing_new),),
     ),
     "context": Part("the context of every gate and network", (without_context,)),
-    "when_loss": Part("the losses of when and where", swaps=((module, "SIDE_WEIGHT", 0.0),)),
+    "when_loss": Part(
+        "the losses of when and where", swaps=((lightning_module, "SIDE_WEIGHT", 0.0),)
+    ),
     REQUEST_TIMES: Part("the average over likely request times"),
 }

@@ -32,9 +32,9 @@ from benchmarks.catalogue.tables import Table, drawn, grocer
 from benchmarks.rows import Row, at_least_one, read_rows, write_rows
 from benchmarks.serving.servers import ask, cpu_s, free_port, running, times
 from chronotope.artifact.item_index import ItemIndex
-from chronotope.artifact.remainders import N_CANDIDATES, Remainders
+from chronotope.artifact.residuals import N_CANDIDATES, Residuals
 from chronotope.compression.build_index import IndexConfig, build_index
-from chronotope.contracts.eventlog import Float32, Int64
+from chronotope.contracts.event_log import Float32, Int64
 
 COLUMNS: Final = (
     "bytes_per_item",
@@ -76,7 +76,7 @@ class Bench:
 
     table: Table
     index: ItemIndex
-    rest: Remainders
+    rest: Residuals
     folder: Path
     rate: float
     repeats: int
@@ -94,10 +94,10 @@ class Bench:
         made = build_index(table.vectors, group=table.group, queries=table.sample, config=config)
         used_s = time.process_time() - used_s
         made.save(folder / "items.npz")
-        Remainders.of(made, table.vectors).save(folder / "remainders.npy")
+        Residuals.of(made, table.vectors).save(folder / "remainders.npy")
         np.save(folder / "queries.npy", table.queries)
         index = ItemIndex.load(folder / "items.npz")
-        rest = Remainders.load(folder / "remainders.npy", index)
+        rest = Residuals.load(folder / "remainders.npy", index)
         return cls(table, index, rest, folder, told.rate, told.repeats), used_s
 
     def ways(self) -> dict[str, tuple[Rank, int]]:

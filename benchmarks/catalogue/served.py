@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from threadpoolctl import threadpool_limits
 
 from chronotope.artifact.item_index import ItemIndex
-from chronotope.artifact.remainders import Remainders
+from chronotope.artifact.residuals import Residuals
 
 
 class Ask(BaseModel):
@@ -23,7 +23,7 @@ class Ask(BaseModel):
 def index_app(folder: Path, n_candidates: int) -> FastAPI:
     """The application; with candidates, what their codes leave out ranks them again."""
     index, queries = ItemIndex.load(folder / "items.npz"), np.load(folder / "queries.npy")
-    rest = Remainders.load(folder / "remainders.npy", index) if n_candidates else None
+    rest = Residuals.load(folder / "remainders.npy", index) if n_candidates else None
     app = FastAPI()
 
     @app.post("/recommend")

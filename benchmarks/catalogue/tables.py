@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from chronotope.contracts.eventlog import Float32, Int32
+from chronotope.contracts.event_log import Float32, Int32
 
 N_CATEGORIES: Final = 1000
 N_KINDS: Final = 40

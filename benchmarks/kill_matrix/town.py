@@ -11,16 +11,16 @@ from optuna.trial import TrialState
 from benchmarks.replay.traffic import Traffic, posts
 from benchmarks.small import CITY, TRAINING
 from chronotope.contracts import columns as c
-from chronotope.contracts.stores import optuna_url
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.feedback.config import FeedbackConfig
-from chronotope.feedback.take import inbox, mark_path
+from chronotope.feedback.intake import inbox_dir, watermark_path
 from chronotope.feedback.watermark import read_watermark
 from chronotope.lake import Lake
-from chronotope.registry.promotion import current_champion, history
-from chronotope.registry.store import open_store
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.promotion import current_champion, promotion_history
+from chronotope.runtime.store_urls import optuna_url
+from chronotope.runtime.workspace import Workspace
 from flows import without_heartbeat
 from flows.collect_feedback import collect_feedback
 from flows.ingest_events import IngestSettings
@@ -68,7 +68,7 @@ class Town:
         )  # fmt: skip
         traffic = Traffic.of(spec, base_share=0.7, n_rounds=1)
         traffic.write_base(self.root)
-        later = inbox(self.workspace, NAME)
+        later = inbox_dir(self.workspace, NAME)
         later.mkdir(parents=True)
         lines = [json.dumps(told) for told in posts(traffic.round(1))]
         (later / "later.jsonl").write_text("\n".join([*lines, '{"half": ', ""]), encoding="utf-8")
@@ -105,7 +105,7 @@ class Town:
             "champion": current_champion(store, NAME),
             "alias": str(alias.version),
             "versions": sorted(str(version.version) for version in versions),
-            "promotions": [(e.kind, e.version, e.state) for e in history(store, NAME)],
+            "promotions": [(e.kind, e.version, e.state) for e in promotion_history(store, NAME)],
         }
 
     def _tables(self) -> dict[str, list[str]]:
@@ -121,7 +121,7 @@ class Town:
         return found
 
     def _watermark(self) -> dict[str, Any]:
-        mark = read_watermark(mark_path(self.workspace, NAME))
+        mark = read_watermark(watermark_path(self.workspace, NAME))
         own = {"learned_at", "learned_version", "log", "events"}  # identities of this town alone
         told: dict[str, Any] = mark.model_dump(mode="json", exclude=own)
         learned = mark.learned_version

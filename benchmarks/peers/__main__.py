@@ -27,7 +27,7 @@ from benchmarks.peers import data, environments, ranking
 from benchmarks.peers.roster import OWN, ROSTER, Entry
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from chronotope.contracts.errors import ChronotopeError
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 
 KEYS: Final = ("dataset", "protocol", "model")
 COLUMNS: Final = {

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SourceError
-from chronotope.contracts.eventlog import Catalog, EventLog, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items

@@ -5,15 +5,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.queries import Queries
 from chronotope.metrics.evaluate import evaluate
 from chronotope.metrics.summary import (
-    Difference,
+    PairedDifference,
     bootstrap_interval,
-    gains,
+    ndcg,
     paired_difference,
-    summarise,
+    summarise_metrics,
 )
 
 METRICS = ("ndcg_10", "acc_1", "acc_10", "mrr", "return_acc_10", "discovery_acc_10")
@@ -60,12 +60,12 @@ def judged(
     """Metrics of exported scores with the interval of NDCG@10, and each target's rank."""
     model = Exported(scores, log.user_idx[targets], drops_seen=drops_seen)
     outcomes = evaluate(model, log, targets, n_items=n_items, time_given=False)
-    summary = summarise(outcomes)
-    interval = bootstrap_interval(gains(outcomes.rank, 10), outcomes.user)
+    summary = summarise_metrics(outcomes)
+    interval = bootstrap_interval(ndcg(outcomes.rank, 10), outcomes.user)
     found = {name: summary[name] for name in (*METRICS, "n_targets", "n_return")}
     return found | {"ndcg_10_low": interval.low, "ndcg_10_high": interval.high}, outcomes.rank
 
 
-def lead(ours: Float64, theirs: Float64) -> Difference:
+def lead(ours: Float64, theirs: Float64) -> PairedDifference:
     """Our NDCG@10 minus theirs on the same targets, one a user."""
-    return paired_difference(gains(ours, 10), gains(theirs, 10), np.arange(len(ours)))
+    return paired_difference(ndcg(ours, 10), ndcg(theirs, 10), np.arange(len(ours)))

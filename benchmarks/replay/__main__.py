@@ -29,7 +29,7 @@ from benchmarks.small import CITY, TRAINING
 from chronotope.cli.train import read_settings
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings
 from flows.private_server import run_by_hand
 
 SETTLED: Final = 2

@@ -11,15 +11,15 @@ import pyarrow as pa
 from benchmarks.replay.traffic import Traffic
 from chronotope.artifact.bundle import read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
-from chronotope.contracts.eventlog import Catalog, EventLog, Int64
+from chronotope.artifact.remapped import RemappedRecommender
+from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.ingestion import NoiseConfig, filter_noise
-from chronotope.metrics.evaluate import Outcomes, evaluate
-from chronotope.metrics.summary import gains, paired_difference, summarise
+from chronotope.metrics.evaluate import EvaluationResult, evaluate
+from chronotope.metrics.summary import ndcg, paired_difference, summarise_metrics
 from chronotope.splitting.targets import targets_between
-from chronotope.steps.translated import Translated
 
 METRICS = ("acc_1", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10")
 
@@ -48,17 +48,17 @@ class Judge:
         """Events of a stretch of time whose user has a past."""
         return targets_between(self.log, start_s, end_s)
 
-    def outcomes(self, bundle: Path, targets: Int64) -> Outcomes:
+    def outcomes(self, bundle: Path, targets: Int64) -> EvaluationResult:
         """Ranks by a bundle, histories live, the moment of each request known."""
-        model = Translated(open_bundle(bundle), read_vocabulary(bundle), self.catalog)
+        model = RemappedRecommender(open_bundle(bundle), read_vocabulary(bundle), self.catalog)
         n_items = self.catalog.n_items
         return evaluate(model, self.log, targets, n_items=n_items, time_given=True)
 
 
-def compared(served: Outcomes, frozen: Outcomes) -> dict[str, Any]:
+def compared(served: EvaluationResult, frozen: EvaluationResult) -> dict[str, Any]:
     """Metrics of both, and the paired difference of NDCG@10 with its interval over users."""
-    told = {"served": summarise(served), "frozen": summarise(frozen)}
-    gain = paired_difference(gains(served.rank, 10), gains(frozen.rank, 10), served.user)
+    told = {"served": summarise_metrics(served), "frozen": summarise_metrics(frozen)}
+    gain = paired_difference(ndcg(served.rank, 10), ndcg(frozen.rank, 10), served.user)
     return {
         "n_targets": len(served),
         **{name: {of: values[of] for of in METRICS} for name, values in told.items()},
@@ -66,17 +66,17 @@ def compared(served: Outcomes, frozen: Outcomes) -> dict[str, Any]:
     }
 
 
-def keep(path: Path, outcomes: Outcomes) -> None:
+def keep(path: Path, outcomes: EvaluationResult) -> None:
     """Write outcomes to a file."""
-    np.savez(path, **{f.name: getattr(outcomes, f.name) for f in fields(Outcomes)})
+    np.savez(path, **{f.name: getattr(outcomes, f.name) for f in fields(EvaluationResult)})
 
 
-def kept(paths: Sequence[Path]) -> Outcomes:
+def kept(paths: Sequence[Path]) -> EvaluationResult:
     """Outcomes of several files, one after the other."""
     found = [dict(np.load(path)) for path in paths]
     joined: dict[str, Any] = {
         f.name: np.concatenate([np.atleast_1d(each[f.name]) for each in found])
-        for f in fields(Outcomes)
+        for f in fields(EvaluationResult)
         if f.name != "coverage"
     }
-    return Outcomes(**joined)
+    return EvaluationResult(**joined)

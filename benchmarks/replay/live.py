@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from chronotope.cli.processes import HOST, Part, Programs, answers
+from chronotope.cli.processes import HOST, ManagedProcess, ProcessGroup, http_get_body
 from chronotope.contracts.errors import ChronotopeError
 
 _COMMAND: Final = "from chronotope.cli.main import run; run()"
@@ -44,7 +44,7 @@ class Live:
 
     def version(self) -> str | None:
         """The champion that answers; None while there is none."""
-        said = answers(self.port, "/ready")
+        said = http_get_body(self.port, "/ready")
         return None if said is None else json.loads(said)["version"]
 
     def wait_for(self, version: str) -> None:
@@ -76,13 +76,13 @@ def serving(dataset: str, root: Path) -> Iterator[Live]:
         sock.bind((HOST, 0))
         port = sock.getsockname()[1]
     words = ("serve", dataset, "--root", str(root), "--port", str(port), "--poll", "0.5")
-    part = Part(
+    part = ManagedProcess(
         name="Service",
         command=(sys.executable, "-c", _COMMAND, *words),
-        is_ready=lambda: answers(port, "/ready") is not None,
+        is_ready=lambda: http_get_body(port, "/ready") is not None,
         port=port,
     )
-    with Programs(logs=root / "logs", env=os.environ) as programs:
+    with ProcessGroup(logs=root / "logs", env=os.environ) as programs:
         programs.start(part)
         programs.wait_for(part.name)
         live = Live(port)

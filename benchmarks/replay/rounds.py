@@ -9,15 +9,15 @@ from benchmarks.replay.judge import Judge, compared, keep, kept
 from benchmarks.replay.live import Live
 from benchmarks.replay.traffic import SPEC, Traffic, posts
 from chronotope.contracts import columns as c
-from chronotope.contracts.workspace import Workspace
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.lake import Lake
-from chronotope.registry.models import download
-from chronotope.registry.store import open_store
-from chronotope.steps.champion import reigning_version
-from chronotope.steps.change_champion import promote_by_hand
-from chronotope.steps.once import once, step_costs
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.registry.champion import journal_champion_version
+from chronotope.registry.manual_promotion import promote_by_hand
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.model_versions import download_version
+from chronotope.runtime.step_cache import run_step, step_costs
+from chronotope.runtime.workspace import Workspace
 
 MOST: Final = 500
 """Events posted at a time."""
@@ -59,7 +59,7 @@ class Replay:
 
     def begin(self) -> dict[str, Any]:
         """Train the first champion on the base; if the gate refuses it, it reigns all the same."""
-        return dict(once(self.root / "rounds", "base", self._first_champion))
+        return dict(run_step(self.root / "rounds", "base", self._first_champion))
 
     def play(self, number: int, live: Live) -> dict[str, Any]:
         """Play a round.
@@ -72,12 +72,12 @@ class Replay:
             Who served, what was posted and taken in, what was decided, and how good it was.
         """
         folder = self.root / "rounds" / f"{number:02d}"
-        served = once(folder, "served", lambda: reigning_version(self.root, self.name))
+        served = run_step(folder, "served", lambda: journal_champion_version(self.root, self.name))
         live.wait_for(served)
-        posted = once(folder, "posted", lambda: self._tell(number, live))
-        learned = once(folder, "learned", self._learn)
-        judged = once(folder, "judged", lambda: self._judged(number, served, folder))
-        counts = once(folder, "counted", self._count)
+        posted = run_step(folder, "posted", lambda: self._tell(number, live))
+        learned = run_step(folder, "learned", self._learn)
+        judged = run_step(folder, "judged", lambda: self._judged(number, served, folder))
+        counts = run_step(folder, "counted", self._count)
         costs = {step: cost["seconds"] for step, cost in step_costs(folder).items()}
         told = {"round": number, "version": served, **posted, **learned}
         return {**told, **counts, "lost": self._lost(number, counts), **judged, "seconds": costs}
@@ -132,8 +132,8 @@ class Replay:
         start_s, end_s = self.traffic.cuts_s[number - 1 : number + 1]
         targets = self.judge.targets(start_s, end_s)
         store, first = open_store(Workspace(self.root).mlruns), self.begin()["version"]
-        ours = self.judge.outcomes(download(store, self.name, served), targets)
-        bundle = download(store, self.name, first)
+        ours = self.judge.outcomes(download_version(store, self.name, served), targets)
+        bundle = download_version(store, self.name, first)
         theirs = ours if served == first else self.judge.outcomes(bundle, targets)
         keep(folder / "served.npz", ours)
         keep(folder / "frozen.npz", theirs)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from chronotope.contracts import columns as c
-from chronotope.contracts.eventlog import Int64
+from chronotope.contracts.event_log import Int64
 from chronotope.contracts.schemas import EVENTS, ITEMS
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items

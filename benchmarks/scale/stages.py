@@ -18,9 +18,9 @@ from chronotope.lake import Lake
 from chronotope.metrics.evaluate import evaluate
 from chronotope.models.baselines import UserCounts
 from chronotope.models.config import ModelConfig
+from chronotope.pipelines.ingest_checks import batch_check
+from chronotope.runtime.step_cache import peak_mb
 from chronotope.splitting.targets import targets_between
-from chronotope.steps.delivery_check import delivery_check
-from chronotope.steps.once import peak_mb
 from chronotope.training.config import TrainingConfig
 from chronotope.training.prequential import RoundBatches, make_rounds
 from flows.ingest_events import IngestSettings, write_events, write_features
@@ -123,7 +123,7 @@ def measure(stage: str, root: Path, n_events: int) -> dict[str, Any]:
         n_events: Size of the log.
     """
     if stage == "ingestion":  # opens Great Expectations, which costs the same whatever the size
-        delivery_check(Lake(root / "nothing"), _SUITES)
+        batch_check(Lake(root / "nothing"), _SUITES)
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     start_mb = peak_mb()
     about = STAGES[stage](root, n_events)

@@ -10,11 +10,10 @@ from benchmarks.serving.log import write_log
 from chronotope.artifact.bundle import INDEX, MODEL, REMAINDERS, read_manifest, write_bundle
 from chronotope.compression.build_index import IndexConfig
 from chronotope.compression.export import export_onnx
-from chronotope.compression.export_indexed import export_asking, index_items
-from chronotope.compression.int8 import derive
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.compression.export_indexed import export_query_graph, index_items
+from chronotope.compression.graph_variants import derive_variant
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries, queries_at
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items
 from chronotope.features.build import build_features
@@ -23,9 +22,10 @@ from chronotope.features.sources import FeaturesConfig
 from chronotope.lake import Lake
 from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
-from chronotope.registry.models import register
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
-from chronotope.registry.store import open_store
+from chronotope.runtime.workspace import Workspace
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 
@@ -150,8 +150,8 @@ def _write_indexed(
 ) -> None:
     """A graph that asks, the codes of the items, and what these leave out."""
     net, priors = model.net, model.priors
-    export_asking(net, priors, folder / "exported.onnx")
-    derive(folder / "exported.onnx", folder / MODEL, "fp16_tables")
+    export_query_graph(net, priors, folder / "exported.onnx")
+    derive_variant(folder / "exported.onnx", folder / MODEL, "fp16_tables")
     (folder / "exported.onnx").unlink()
     some = np.random.default_rng(0).integers(1, len(log), N_EXAMPLES)
     asked = queries_at(log, some, history_len=net.config.history_len, time_given=True)
@@ -164,5 +164,7 @@ def _write_indexed(
 def _crown(root: Path, bundle: Path) -> None:
     store = open_store(Workspace(root).mlruns)
     with store.run(DATASET, "bench") as tracker:
-        made = register(store, name=DATASET, bundle_dir=bundle, run_id=tracker.run_id, tags={})
+        made = register_version(
+            store, name=DATASET, bundle_dir=bundle, run_id=tracker.run_id, tags={}
+        )
     promote(store, DATASET, made.version, expected_champion=None, key="bench", reason="bench")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from chronotope.artifact.hidden_time import OverRequestTimes
-from chronotope.artifact.onnx_recommender import Answers
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.artifact.hidden_time import RequestTimeMarginalized
+from chronotope.artifact.onnx_recommender import ModelOutput
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries, queries_at
 
 HOUR_S = 3600
@@ -28,14 +28,14 @@ class Clock:
     def observe(self, log: EventLog) -> None:
         pass
 
-    def answer(self, queries: Queries) -> Answers:
+    def answer(self, queries: Queries) -> ModelOutput:
         wait_h = (queries.request_s - queries.occurred_s[:, -1]) / HOUR_S
         self.asked_h += wait_h.tolist()
         scores = np.zeros((len(queries), 3), np.float32)
         scores[:, 1] = np.where(queries.time_given, np.where(wait_h < 1, 9.0, -9.0), 0.0)
         one = np.array([[[0.0], [self.log_mean], [np.log(0.25)]]], np.float32)
         when = np.repeat(one, len(queries), axis=0)  # log-weight, mean, log-scale of log hours
-        return Answers(scores, when, np.zeros((len(queries), 1), np.float32))
+        return ModelOutput(scores, when, np.zeros((len(queries), 1), np.float32))
 
     def scores(self, queries: Queries) -> np.ndarray:
         return self.answer(queries).item_scores
@@ -48,7 +48,7 @@ def ask(*, time_given: bool) -> Queries:
 
 def test_a_hidden_moment_is_averaged_over_the_likely_ones() -> None:
     clock = Clock()
-    p = np.exp(OverRequestTimes(clock, n_times=4).scores(ask(time_given=False)))
+    p = np.exp(RequestTimeMarginalized(clock, n_times=4).scores(ask(time_given=False)))
     assert p.sum() == pytest.approx(1.0, rel=1e-5)
     assert p[0, 1] == pytest.approx(0.5, abs=1e-4)
     np.testing.assert_allclose(
@@ -58,14 +58,14 @@ def test_a_hidden_moment_is_averaged_over_the_likely_ones() -> None:
 
 def test_no_moment_lies_more_than_ten_years_ahead() -> None:
     clock = Clock(log_mean=40.0)
-    scores = OverRequestTimes(clock).scores(ask(time_given=False))
+    scores = RequestTimeMarginalized(clock).scores(ask(time_given=False))
     assert np.isfinite(scores[:, 1:]).all()
     assert max(clock.asked_h) <= 10 * 366 * 24
 
 
 def test_a_told_moment_is_asked_for_once() -> None:
     clock = Clock()
-    scores = OverRequestTimes(clock).scores(ask(time_given=True))
+    scores = RequestTimeMarginalized(clock).scores(ask(time_given=True))
     assert clock.asked_h == [5.0]
     assert scores.tolist() == [[0.0, -9.0, 0.0]]
 
@@ -73,5 +73,5 @@ def test_a_told_moment_is_asked_for_once() -> None:
 def test_without_a_past_nothing_is_averaged() -> None:
     log = EventLog.sorted(user_idx=[1], item_idx=[1], occurred_s=[7])
     stranger = queries_at(log, np.array([0]), history_len=4, time_given=False)
-    p = np.exp(OverRequestTimes(Clock()).scores(stranger))
+    p = np.exp(RequestTimeMarginalized(Clock()).scores(stranger))
     assert p[0].tolist() == pytest.approx([0.0, 0.5, 0.5])

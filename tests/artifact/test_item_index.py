@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chronotope.artifact.item_index import Extra, Found, ItemIndex
+from chronotope.artifact.item_index import ExactScores, ItemIndex, TopItems
 from chronotope.compression.build_index import IndexConfig, build_index
 from chronotope.contracts.errors import ArtifactError, ConfigError, DataError
-from chronotope.contracts.eventlog import Float32
+from chronotope.contracts.event_log import Float32
 
 N, D, N_GROUPS = 5000, 12, 7
 
@@ -33,18 +33,18 @@ VECTORS, INDEX = made()
 
 
 def brute(
-    query: Float32, k: int, group: Float32 | None = None, extra: Extra | None = None
-) -> Found:
+    query: Float32, k: int, group: Float32 | None = None, extra: ExactScores | None = None
+) -> TopItems:
     scores = INDEX.scores(query, group=group)
     if extra is not None:
         known = (extra.item_idx > 0) & (extra.item_idx <= N)
         scores[extra.item_idx[known]] += extra.score[known]
     order = np.lexsort((np.arange(len(scores)), -scores))[:k]
     order = order[scores[order] > -np.inf]
-    return Found(order, scores[order], N)
+    return TopItems(order, scores[order], N)
 
 
-def same(one: Found, other: Found) -> bool:
+def same(one: TopItems, other: TopItems) -> bool:
     return np.array_equal(one.item_idx, other.item_idx) and np.array_equal(one.score, other.score)
 
 
@@ -55,7 +55,7 @@ def test_pruning_changes_nothing(seed: int, k: int, size: float) -> None:
     query = (size * draw.normal(size=D)).astype(np.float32)
     group = draw.normal(size=N_GROUPS).astype(np.float32)
     items = draw.choice(N + 50, draw.integers(0, 300), replace=False)
-    extra = Extra(items, draw.normal(size=len(items)).astype(np.float32) * 3)
+    extra = ExactScores(items, draw.normal(size=len(items)).astype(np.float32) * 3)
     assert same(INDEX.top_k(query, k), brute(query, k))
     told = INDEX.top_k(query, k, group=group, extra=extra)
     assert same(told, brute(query, k, group, extra))
@@ -69,9 +69,9 @@ def test_only_what_is_allowed_is_found(seed: int, share: float, k: int) -> None:
     draw = np.random.default_rng(seed)
     query = draw.normal(size=D).astype(np.float32)
     items = draw.choice(N + 50, 40, replace=False)
-    extra = Extra(items, draw.normal(size=len(items)).astype(np.float32) * 3)
+    extra = ExactScores(items, draw.normal(size=len(items)).astype(np.float32) * 3)
     allowed = draw.random(N + 1) < share
-    shut = Extra(np.arange(N + 1), np.where(allowed, 0, -np.inf).astype(np.float32))
+    shut = ExactScores(np.arange(N + 1), np.where(allowed, 0, -np.inf).astype(np.float32))
     added = items[items <= N]
     shut.score[added] += extra.score[items <= N]
     told = INDEX.top_k(query, k, extra=extra, allowed=allowed)
@@ -109,7 +109,7 @@ def test_more_than_all_items_can_be_asked_for() -> None:
 def test_an_item_shut_out_by_an_extra_score_comes_last() -> None:
     query = VECTORS[7]
     best = int(INDEX.top_k(query, 1).item_idx[0])
-    shut = Extra(np.array([best]), np.array([-np.inf], np.float32))
+    shut = ExactScores(np.array([best]), np.array([-np.inf], np.float32))
     assert best not in INDEX.top_k(query, 50, extra=shut).item_idx
 
 
@@ -184,7 +184,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path, damage: str) -> None:
 
 def test_what_cannot_be_ranked_is_refused() -> None:
     query = VECTORS[1]
-    twice = Extra(np.array([4, 4]), np.zeros(2, np.float32))
+    twice = ExactScores(np.array([4, 4]), np.zeros(2, np.float32))
     with pytest.raises(DataError):
         INDEX.top_k(np.full(D, np.nan, np.float32), 5)
     with pytest.raises(DataError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.feedback.test_take import Cafe, event
+from tests.feedback.test_intake import Cafe, event
 
 pytestmark = pytest.mark.slow
 
@@ -17,9 +17,9 @@ PROJECT = Path(__file__).parents[2]
 TAKE = """
 import os, signal, sys
 from pathlib import Path
-from chronotope.feedback import take
+from chronotope.feedback import intake
 from chronotope.lake import Lake
-from tests.feedback.test_take import Cafe
+from tests.feedback.test_intake import Cafe
 
 where, name = {"quarantine": Lake, "merge_delivery": Lake, "write_watermark": take}, sys.argv[2]
 work, left = getattr(where[name], name), [int(sys.argv[3])]
@@ -32,7 +32,7 @@ def dying(*words, **more):
     return found
 
 setattr(where[name], name, dying)
-take.take_in(Cafe(Path(sys.argv[1]), delivery_rows=40).intake)
+intake.take_in(Cafe(Path(sys.argv[1]), delivery_rows=40).intake)
 """
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.cli.processes import HOST, Part, Programs, answers
-from chronotope.registry.store import open_store
+from chronotope.cli.processes import HOST, ManagedProcess, ProcessGroup, http_get_body
+from chronotope.registry.mlflow_store import open_store
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,9 +49,9 @@ def address(tmp_path: Path, free_port: int, secret: str) -> Iterator[str]:
     }
     words = ("-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1")
     at = ("--backend-store-uri", store.uri, "--host", HOST, "--port", str(free_port))
-    ready = lambda: answers(free_port, "/health") is not None  # noqa: E731
-    with Programs(tmp_path / "logs", env) as programs:
-        programs.start(Part("MLflow", (sys.executable, *words, *at), ready, free_port))
+    ready = lambda: http_get_body(free_port, "/health") is not None  # noqa: E731
+    with ProcessGroup(tmp_path / "logs", env) as programs:
+        programs.start(ManagedProcess("MLflow", (sys.executable, *words, *at), ready, free_port))
         programs.wait_for("MLflow", 400)
         yield f"http://{HOST}:{free_port}"
 

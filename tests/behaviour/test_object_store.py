@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from chronotope.contracts.stores import ARTIFACTS_URL, LAKE_URL
-from chronotope.serving.app import create_app
+from chronotope.registry.manual_promotion import promote_by_hand
+from chronotope.runtime.store_urls import ARTIFACTS_URL, LAKE_URL
+from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
-from chronotope.steps.change_champion import promote_by_hand
 from tests.flows.feedback_town import Town
 from tests.s3 import BUCKET, SECRET, running_s3
 from tests.serving.town import LocalClient

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.cli.processes import Programs
-from chronotope.cli.up import MLFLOW, PREFECT, SERVICE, environment, parts_of
+from chronotope.cli.processes import ProcessGroup
+from chronotope.cli.up import MLFLOW, PREFECT, SERVICE, process_environment, service_processes
 from chronotope.contracts.errors import StoreError
-from chronotope.contracts.stores import MLFLOW_URL, OPTUNA_URL, optuna_url
-from chronotope.contracts.workspace import Workspace
-from chronotope.registry.store import open_store
-from chronotope.tuning.database import opened_database
+from chronotope.registry.mlflow_store import open_store
+from chronotope.runtime.store_urls import MLFLOW_URL, OPTUNA_URL, optuna_url
+from chronotope.runtime.workspace import Workspace
+from chronotope.tuning.study_database import open_study_database
 from tests.cli.test_processes import free_port
 from tests.postgres import Postgres, postgres
 
@@ -42,8 +42,11 @@ def test_both_servers_keep_their_runs_in_it(
     with open_store(Workspace(tmp_path).mlruns).run("town", "one") as tracker:
         tracker.metrics({"ndcg_10": 0.5})
     ports = {PREFECT: free_port(), MLFLOW: free_port(), SERVICE: free_port()}
-    parts, env = parts_of("town", "town", tmp_path, ports), environment(tmp_path, ports)
-    with Programs(tmp_path / "logs", env) as programs:
+    parts, env = (
+        service_processes("town", "town", tmp_path, ports),
+        process_environment(tmp_path, ports),
+    )
+    with ProcessGroup(tmp_path / "logs", env) as programs:
         for name in (PREFECT, MLFLOW):
             programs.start(parts[name])
         for name in (PREFECT, MLFLOW):
@@ -70,7 +73,7 @@ def test_a_database_that_refuses_is_named_without_its_password(
         open_store(tmp_path / "mlruns")
     with (
         pytest.raises(StoreError, match=r"127\.0\.0\.1") as of_optuna,
-        opened_database(optuna_url(tmp_path)),
+        open_study_database(optuna_url(tmp_path)),
     ):
         pass
     for caught in (of_mlflow, of_optuna):

@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chronotope.contracts.stores import MLFLOW_URL, OPTUNA_URL
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items
-from chronotope.engine import EngineConfig, LocalEngine, open_engine
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
+from chronotope.pipelines.evaluate_blocks import evaluate_baselines
+from chronotope.pipelines.search import freeze_folds
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.tune_parameters import tune_parameters
+from chronotope.runtime.engine import EngineConfig, LocalEngine, open_engine
+from chronotope.runtime.store_urls import MLFLOW_URL, OPTUNA_URL
+from chronotope.runtime.workspace import Workspace
 from chronotope.splitting.targets import targets_between
-from chronotope.steps.judge_blocks import judge_rivals
-from chronotope.steps.search import freeze_folds
-from chronotope.steps.settings import TrainSettings
-from chronotope.steps.tune_parameters import tune_parameters
-from tests.engine.cluster import SHAPE, two_nodes
 from tests.postgres import Postgres, postgres
+from tests.runtime.engine.cluster import SHAPE, two_nodes
 
 pytestmark = pytest.mark.slow
 DEADLINE_S = 600
@@ -132,9 +132,9 @@ def test_baselines_on_two_nodes_do_as_here(features: Path, cluster: Any) -> None
     log, _ = load_features(features)
     until_s, last_s = int(np.quantile(log.occurred_s, 0.7)), int(log.occurred_s.max())
     targets = targets_between(log, until_s, last_s)
-    here = judge_rivals(LocalEngine(), features, until_s, targets)
+    here = evaluate_baselines(LocalEngine(), features, until_s, targets)
     with open_engine(EngineConfig(kind="ray", address=cluster.address)) as engine:
-        there = judge_rivals(engine, features, until_s, targets)
+        there = evaluate_baselines(engine, features, until_s, targets)
     assert list(there) == list(here)
     for name, found in there.items():
         np.testing.assert_array_equal(found.rank, here[name].rank)

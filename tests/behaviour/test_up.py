@@ -24,13 +24,13 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
 
-from chronotope.cli.processes import answers, is_taken
+from chronotope.cli.processes import http_get_body, is_port_in_use
 from chronotope.cli.up import MLFLOW, PREFECT, SERVICE
-from chronotope.feedback.take import mark_path
+from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import read_watermark
 from chronotope.lake import InteractionLog
+from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion import current_champion
-from chronotope.registry.store import open_store
 from tests.behaviour.foreign_site import attack, foreign_site
 from tests.flows.feedback_town import TINY, Town
 from tests.serving.browser import chromium, wait
@@ -216,7 +216,7 @@ def test_from_the_form_to_a_champion_and_on_by_feedback(installation: Installati
     installation.finish(second)  # waits for the first, and finds nothing new
     assert len(town.lake.read("events")) == n_before + 400
     assert len(town.lake.read("quarantine")) == 1
-    mark = read_watermark(mark_path(town.workspace, "town"))
+    mark = read_watermark(watermark_path(town.workspace, "town"))
     assert (mark.seq, mark.learned_version) == (401, town.lake.table_version("events"))
     assert len(store.client.search_model_versions("name='town'")) == 2
     wanted = {"feedback-town", "feedback-town-decision", "train-town", "train-town-mlflow"}
@@ -294,7 +294,7 @@ def test_a_website_reads_and_runs_nothing(installation: Installation, tmp_path: 
     known = installation.call("GET", "/deployments/name/ingest-events/town")["id"]
     before = state_of(installation)
     until = time.monotonic() + 120
-    while answers(installation.port(SERVICE), "/health") is None:
+    while http_get_body(installation.port(SERVICE), "/health") is None:
         assert time.monotonic() < until, "the service did not start"
         time.sleep(0.5)
     experiments = f"{mlflow}/ajax-api/2.0/mlflow/experiments"
@@ -347,4 +347,4 @@ def test_all_ends_with_sigterm(installation: Installation) -> None:
     installation.process.send_signal(signal.SIGTERM)
     assert installation.process.wait(60) == 0
     ports = [int(address.rsplit(":", 1)[1]) for address in installation.addresses.values()]
-    assert not any(map(is_taken, ports))
+    assert not any(map(is_port_in_use, ports))

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from chronotope.cli.processes import HOST, Part, Programs
-from chronotope.contracts.workspace import Workspace
+from chronotope.cli.processes import HOST, ManagedProcess, ProcessGroup
 from chronotope.lake import Lake
-from chronotope.lake.interactions import Interaction, InteractionLog
+from chronotope.lake.interaction_log import Interaction, InteractionLog
+from chronotope.runtime.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -98,18 +98,20 @@ def settle(root: Path) -> None:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, free_port: int) -> Iterator[tuple[Server, Programs]]:
+def installation(tmp_path: Path, free_port: int) -> Iterator[tuple[Server, ProcessGroup]]:
     settle(tmp_path)
     server = Server(tmp_path, free_port)
     words = ("-m", "prefect", "server", "start", "--host", HOST, "--port", str(free_port))
-    with Programs(tmp_path / "logs", server.env) as programs:
-        programs.start(Part("Server", (sys.executable, *words), server.is_ready, free_port))
+    with ProcessGroup(tmp_path / "logs", server.env) as programs:
+        programs.start(
+            ManagedProcess("Server", (sys.executable, *words), server.is_ready, free_port)
+        )
         programs.wait_for("Server", PATIENCE_S)
         yield server, programs
 
 
 def test_deployed_for_a_pool_run_by_a_worker_and_watched(
-    installation: tuple[Server, Programs], tmp_path: Path
+    installation: tuple[Server, ProcessGroup], tmp_path: Path
 ) -> None:
     server, programs = installation
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -126,7 +128,7 @@ def test_deployed_for_a_pool_run_by_a_worker_and_watched(
     assert named == {"shop: interactions.logged", "shop: drift.detected"}
 
     worker = ("-m", "prefect", "worker", "start", "--pool", "machines", "--type", "process")
-    programs.start(Part("Worker", (sys.executable, *worker), lambda: True))
+    programs.start(ManagedProcess("Worker", (sys.executable, *worker), lambda: True))
     (ingest,) = (each for each in found if flows[each["flow_id"]] == "ingest-events")
     run = server.call("POST", f"/deployments/{ingest['id']}/create_flow_run", {})["id"]
     ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -138,7 +140,9 @@ def test_deployed_for_a_pool_run_by_a_worker_and_watched(
     with closing(InteractionLog(Workspace(tmp_path).interactions("shop"))) as log:
         log.append([Interaction(key=str(n), kind="event", payload={}) for n in range(500)])
     watcher = ("-m", "flows.watch_interactions", "--dataset", "shop", "--root", str(tmp_path))
-    programs.start(Part("Watcher", (sys.executable, *watcher, "--poll", "0.5"), lambda: True))
+    programs.start(
+        ManagedProcess("Watcher", (sys.executable, *watcher, "--poll", "0.5"), lambda: True)
+    )
     collects = next(e["id"] for e in found if flows[e["flow_id"]] == "collect-feedback")
     asked = {"deployments": {"id": {"any_": [collects]}}, "flow_runs": {"expected_start_time": {}}}
     started = lambda: [  # noqa: E731 - not those of the nightly schedule

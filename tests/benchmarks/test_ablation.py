@@ -20,15 +20,15 @@ from benchmarks.ablation.parts import (
 )
 from benchmarks.next_place import Stream
 from chronotope.contracts.queries import queries_at
-from chronotope.models import context
+from chronotope.models import query_context
 from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
-from chronotope.models.context import N_CONTEXT
-from chronotope.models.crowd import CROWD
 from chronotope.models.kernels import KERNELS
 from chronotope.models.network import ChronotopeNet
+from chronotope.models.prior_scores import CROWD
 from chronotope.models.priors import count_priors
-from chronotope.training import module
+from chronotope.models.query_context import N_CONTEXT
+from chronotope.training import lightning_module
 from tests.models.recommender_suite import sample_catalog, sample_log
 
 TINY = ModelConfig(history_len=16, kernel_len=8)
@@ -91,17 +91,17 @@ def test_every_kernel_and_every_prior_is_in_one_group() -> None:
 
 
 def test_without_context_every_query_is_weighed_alike() -> None:
-    net = built("context")
+    net = built("query_context")
     weights = net.gate(torch.randn(9, N_CONTEXT))
     assert torch.equal(weights, weights[:1].expand_as(weights))
 
 
 def test_what_is_replaced_comes_back() -> None:
-    before = (module.SIDE_WEIGHT, context._novelty)
+    before = (lightning_module.SIDE_WEIGHT, query_context._novelty)
     with PARTS["when_loss"].off(), PARTS["novelty"].off():
-        assert module.SIDE_WEIGHT == 0.0
-        assert not torch.stack(context._novelty(torch.ones(3, 4, dtype=torch.int64))).any()
-    assert (module.SIDE_WEIGHT, context._novelty) == before
+        assert lightning_module.SIDE_WEIGHT == 0.0
+        assert not torch.stack(query_context._novelty(torch.ones(3, 4, dtype=torch.int64))).any()
+    assert (lightning_module.SIDE_WEIGHT, query_context._novelty) == before
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import time
 
 from benchmarks.engine import measure, timed
-from chronotope.engine import EngineConfig, LocalEngine
+from chronotope.runtime.engine import EngineConfig, LocalEngine
 
 
 def test_busy_tasks_take_their_time() -> None:

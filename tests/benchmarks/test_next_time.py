@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import next_time
 from benchmarks.next_place import Stream, read_stream
-from chronotope.contracts.eventlog import EventLog
-from chronotope.metrics.when import WhenScores
+from chronotope.contracts.event_log import EventLog
+from chronotope.metrics.time_calibration import TimeCalibration
 from tests.models.recommender_suite import sample_catalog
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "foursquare_nyc"
@@ -64,7 +64,7 @@ def test_open_waits_hide_how_they_ended(stream: Stream) -> None:
     assert len(next_time.cut(stream, "session").still_open) == 0
 
 
-def scores(stream: Stream, name: str) -> WhenScores:
+def scores(stream: Stream, name: str) -> TimeCalibration:
     return next_time.MODELS[name](next_time.cut(stream, "global"))
 
 

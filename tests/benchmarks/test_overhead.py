@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import overhead
-from chronotope.cli.console import _QUIET
+from chronotope.cli.output.console import _QUIET
 
 
 def test_the_bare_way_imports_neither_prefect_nor_mlflow() -> None:

@@ -17,7 +17,7 @@ from benchmarks.peers import data, environments, page, ranking
 from benchmarks.peers.roster import OWN, ROSTER, Entry
 from benchmarks.peers.workers import exchange
 from chronotope.contracts.errors import ChronotopeError, ConfigError
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 
 PROJECT = Path(__file__).parents[2]
 DATA = PROJECT / ".." / "shared" / "data"

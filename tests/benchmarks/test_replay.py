@@ -16,9 +16,9 @@ from benchmarks.replay.traffic import SPEC, Traffic, posts
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events
-from chronotope.feedback.rows import as_batch
-from chronotope.metrics.evaluate import Outcomes
-from chronotope.serving.questions import PostedEvent
+from chronotope.feedback.payloads import payloads_to_batch
+from chronotope.metrics.evaluate import EvaluationResult
+from chronotope.serving.api.requests import PostedEvent
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_an_event_is_the_same_from_the_source_and_from_the_service(
     payloads = [
         each.model_dump(mode="json", exclude={"kind", "key"}, exclude_none=True) for each in told
     ]
-    taken = ids(as_batch(payloads, spec).rows)
+    taken = ids(payloads_to_batch(payloads, spec).rows)
     assert taken == [each.key for each in told] == ids(traffic.round(1))
     assert yaml.safe_load((tmp_path / SPEC).read_text())["items_are_places"] is True
 
@@ -64,10 +64,10 @@ def test_the_verdict_names_what_was_lost_and_where_it_was_behind() -> None:
 
 
 def test_outcomes_come_back_one_round_after_the_other(tmp_path: Path) -> None:
-    def outcomes(n: int) -> Outcomes:
+    def outcomes(n: int) -> EvaluationResult:
         whole = np.arange(n, dtype=np.int64)
         truth = whole % 2 == 0
-        return Outcomes(whole, whole.astype(np.int32), whole + 1.0, truth, whole, ~truth)
+        return EvaluationResult(whole, whole.astype(np.int32), whole + 1.0, truth, whole, ~truth)
 
     for name, n in (("a", 3), ("b", 2)):
         keep(tmp_path / f"{name}.npz", outcomes(n))

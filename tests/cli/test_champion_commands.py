@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from chronotope.cli.doctor import champion_ages
 from chronotope.cli.main import app
-from chronotope.registry.journal import Journal
-from tests.steps.hand_made import fill_lake, register_twice
+from chronotope.registry.promotion_journal import PromotionJournal
+from tests.inference.hand_made import fill_lake, register_twice
 
 WHY = ("--reason", "because")
 
@@ -121,7 +121,7 @@ def test_report_is_the_latest_of_this_dataset(tmp_path: Path) -> None:
 def test_an_old_champion_is_noted_and_a_broken_journal_is_an_error(bare: Path) -> None:
     (bare / "mlruns").mkdir()
     path = bare / "mlruns" / "promotions.db"
-    journal = Journal(path)
+    journal = PromotionJournal(path)
     intent = journal.open_intent("city", "4", expected=None, key="k", reason="r")
     journal.settle(intent, "committed")
     (check,) = champion_ages(bare, datetime.now(UTC) + timedelta(days=31, hours=1))

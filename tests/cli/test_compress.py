@@ -5,22 +5,22 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from chronotope.cli.compress import changed
+from chronotope.cli.compress import override_objective
 from chronotope.cli.main import app
-from chronotope.compression.choose import CompressionConfig
+from chronotope.compression.selection import CompressionConfig
 from chronotope.contracts.errors import ConfigError
 
 KEPT = CompressionConfig(max_size_mb=3.0, variants=("int8_tables",))
 
 
 def test_what_is_not_told_stays() -> None:
-    found = changed(KEPT, {"max_latency_ms": 2.5, "max_size_mb": None, "n_trials": 40})
+    found = override_objective(KEPT, {"max_latency_ms": 2.5, "max_size_mb": None, "n_trials": 40})
     assert found == KEPT.model_copy(update={"max_latency_ms": 2.5, "n_trials": 40})
 
 
 def test_a_bound_out_of_bounds_is_refused() -> None:
     with pytest.raises(ConfigError, match="max_latency_ms"):
-        changed(KEPT, {"max_latency_ms": 0.0})
+        override_objective(KEPT, {"max_latency_ms": 0.0})
 
 
 def test_without_a_dataset_nothing_is_made(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from chronotope.cli.main import app
-from chronotope.contracts.workspace import Workspace
+from chronotope.experiments.experiment import Experiment, store_experiment
 from chronotope.lake import InteractionLog
-from chronotope.registry.promotion import nominate
-from chronotope.registry.store import open_store
-from chronotope.serving.app import create_app
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.promotion import set_challenger
+from chronotope.runtime.workspace import Workspace
+from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
-from chronotope.steps.experiment import Experiment, remember
+from tests.inference.hand_made import fill_lake, register_twice
 from tests.serving.test_answers import ask, event, ids
 from tests.serving.town import LocalClient
-from tests.steps.hand_made import fill_lake, register_twice
 
 ARMS: list[dict[str, Any]] = [
     {"name": "old", "share": 0.5, "explore": {"share": 0.4}},
@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     fill_lake(root)
     register_twice(root)
-    nominate(open_store(Workspace(root).mlruns), "city", "2")
+    set_challenger(open_store(Workspace(root).mlruns), "city", "2")
     settings = ServeSettings(dataset="city", root=root, poll_s=3600, experiment=DESIGN)
     with LocalClient(create_app(settings)) as client:
         for n in range(40):
@@ -97,7 +97,7 @@ def test_without_a_design_or_with_several(tmp_path: Path) -> None:
     assert (code, "No list was drawn at random" in told) == (0, True)
     for name in ("one", "two"):
         folder = Workspace(tmp_path).experiments("city")
-        remember(folder, DESIGN.model_copy(update={"name": name}))
+        store_experiment(folder, DESIGN.model_copy(update={"name": name}))
     assert "one of: one, two" in run(tmp_path)[1]
 
 

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from chronotope.cli.main import app
+from tests.inference.hand_made import register_twice
 from tests.monitoring.city import YAML, settle
-from tests.steps.hand_made import register_twice
 
 
 @pytest.fixture(scope="module")

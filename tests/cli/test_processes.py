@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.cli.processes import Part, Programs, answers, is_taken, refuse_taken_ports
+from chronotope.cli.processes import (
+    ManagedProcess,
+    ProcessGroup,
+    http_get_body,
+    is_port_in_use,
+    refuse_taken_ports,
+)
 from chronotope.contracts.errors import ChronotopeError, ConfigError
 
 NEVER = lambda: False  # noqa: E731
@@ -20,8 +26,8 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def python(code: str, name: str = "Some Part") -> Part:
-    return Part(name, (sys.executable, "-c", code), NEVER)
+def python(code: str, name: str = "Some Part") -> ManagedProcess:
+    return ManagedProcess(name, (sys.executable, "-c", code), NEVER)
 
 
 def is_alive(pid: int) -> bool:
@@ -35,20 +41,22 @@ def is_alive(pid: int) -> bool:
 def test_a_part_is_ready_when_it_answers_and_is_gone_afterwards(tmp_path: Path) -> None:
     port = free_port()
     command = (sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1")
-    part = Part("Files", command, lambda: answers(port, "/") is not None, port, "--port")
-    with Programs(tmp_path / "logs", os.environ) as programs:
+    part = ManagedProcess(
+        "Files", command, lambda: http_get_body(port, "/") is not None, port, "--port"
+    )
+    with ProcessGroup(tmp_path / "logs", os.environ) as programs:
         programs.start(part)
         programs.wait_for("Files", 30)
         assert part.address == f"http://127.0.0.1:{port}"
-        assert answers(port, "/no-such-page") is None
+        assert http_get_body(port, "/no-such-page") is None
         with pytest.raises(ConfigError, match=f"--port {port + 1}"):
             refuse_taken_ports([part])
-    assert not is_taken(port)
+    assert not is_port_in_use(port)
     refuse_taken_ports([part])
 
 
 def test_a_part_that_ends_says_its_last_words(tmp_path: Path) -> None:
-    with Programs(tmp_path, os.environ) as programs:
+    with ProcessGroup(tmp_path, os.environ) as programs:
         programs.start(python("print('no disk left'); raise SystemExit(3)"))
         with pytest.raises(
             ChronotopeError, match=r"ended with code 3.*no disk left.*some-part.log"
@@ -57,7 +65,7 @@ def test_a_part_that_ends_says_its_last_words(tmp_path: Path) -> None:
 
 
 def test_a_part_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
-    with Programs(tmp_path, os.environ) as programs:
+    with ProcessGroup(tmp_path, os.environ) as programs:
         programs.start(python("import time; time.sleep(60)"))
         with pytest.raises(ChronotopeError, match="not ready within 0 s"):
             programs.wait_for("Some Part", 0.2)
@@ -72,7 +80,7 @@ def test_children_and_the_stubborn_are_stopped_too(tmp_path: Path) -> None:
         f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
         "time.sleep(60)\n"
     )
-    with Programs(tmp_path, os.environ, grace_s=0.5) as programs:
+    with ProcessGroup(tmp_path, os.environ, grace_s=0.5) as programs:
         programs.start(python(code))
         until = time.monotonic() + 30
         while not (pids.exists() and pids.read_text()) and time.monotonic() < until:

@@ -18,16 +18,16 @@ from typer.testing import CliRunner, Result
 
 from chronotope.cli.main import app
 from chronotope.contracts.errors import StoreError
-from chronotope.contracts.workspace import Workspace
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.lake import InteractionLog, Lake
-from chronotope.registry.journal import Journal
-from chronotope.registry.store import open_store
-from chronotope.steps.exclusive import exclusively
-from chronotope.steps.once import once, step_result
-from tests.steps.hand_made import fill_lake, register_twice
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.promotion_journal import PromotionJournal
+from chronotope.runtime.dataset_lock import dataset_lock
+from chronotope.runtime.step_cache import run_step, step_result
+from chronotope.runtime.workspace import Workspace
+from tests.inference.hand_made import fill_lake, register_twice
 
 ASKING = ("recommend", "u00", "--dataset", "city")
 TELLING = ("history", "--dataset", "city")
@@ -172,7 +172,7 @@ def test_a_journal_keeps_what_can_be_read_and_takes_the_champion_from_the_alias(
     root: Path,
 ) -> None:
     path = root / "mlruns" / "promotions.db"
-    journal = Journal(path)
+    journal = PromotionJournal(path)
     for number in range(60):
         intent = journal.open_intent(
             "town",
@@ -188,8 +188,8 @@ def test_a_journal_keeps_what_can_be_read_and_takes_the_champion_from_the_alias(
     path.write_bytes(bytes(content))
     assert call(root, "history", "--dataset", "town").exit_code == 1
     repaired(root)
-    assert 40 < len(Journal(path).entries("town")) < 60
-    assert Journal(path).champion("city") == "1"
+    assert 40 < len(PromotionJournal(path).entries("town")) < 60
+    assert PromotionJournal(path).champion("city") == "1"
 
 
 @pytest.mark.slow
@@ -207,20 +207,20 @@ def test_an_empty_mlflow_database_is_moved_aside_and_made_anew(root: Path) -> No
 
 def test_an_empty_step_file_is_moved_aside_and_the_step_done_again(tmp_path: Path) -> None:
     run = Workspace(tmp_path).runs("city") / "abc"
-    once(run, "fit", lambda: 1)
-    once(run, "judge", lambda: 2)
+    run_step(run, "fit", lambda: 1)
+    run_step(run, "judge", lambda: 2)
     (run / "fit.json").write_bytes(b"")
     with pytest.raises(StoreError, match=r"fit\.json.*chronotope doctor --repair"):
         step_result(run, "fit")
     assert damage_names(tmp_path) == {"run city/abc"}
     repaired(tmp_path)
-    assert once(run, "fit", lambda: 3) == 3
-    assert once(run, "judge", lambda: 4) == 2
+    assert run_step(run, "fit", lambda: 3) == 3
+    assert run_step(run, "judge", lambda: 4) == 2
 
 
 def test_a_run_whose_folds_are_damaged_is_done_again_as_a_whole(tmp_path: Path) -> None:
     run = Workspace(tmp_path).runs("city") / "abc"
-    once(run, "freeze_folds", lambda: 1)
+    run_step(run, "freeze_folds", lambda: 1)
     (run / "frozen_folds.json").write_text("[", encoding="utf-8")
     (mended,) = repaired(tmp_path)
     assert mended["name"] == "run city/abc"
@@ -255,8 +255,8 @@ def test_rights_of_databases_with_user_ids_are_taken_from_others(tmp_path: Path)
 DRAFTING = """
 import sys, time
 from pathlib import Path
-from chronotope.contracts.drafts import draft_folder
-with draft_folder(Path(sys.argv[1]), ".draft-"):
+from chronotope.runtime.temp_dirs import temporary_folder
+with temporary_folder(Path(sys.argv[1]), ".draft-"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -317,7 +317,7 @@ def test_nothing_is_repaired_while_a_flow_runs_or_another_process_holds_the_data
     tmp_path: Path,
 ) -> None:
     fill_lake(tmp_path)
-    with exclusively(Workspace(tmp_path), "city"):
+    with dataset_lock(Workspace(tmp_path), "city"):
         refused = call(tmp_path, "doctor", "--repair")
     assert refused.exit_code == 1
     assert "Another run" in refused.stderr

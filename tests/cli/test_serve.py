@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chronotope.cli.main import app
-from tests.steps.hand_made import fill_lake
+from tests.inference.hand_made import fill_lake
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from chronotope.cli.up import (
     RUNNER,
     SERVICE,
     _stopping_on_signals,
-    environment,
-    parts_of,
+    process_environment,
+    service_processes,
 )
 from tests.cli.test_processes import free_port
 
@@ -87,12 +87,12 @@ def test_an_unknown_dataset_is_refused_before_anything_starts(tmp_path: Path) ->
 
 def test_all_know_the_same_server_and_only_the_service_binds_its_own_port(tmp_path: Path) -> None:
     ports = {PREFECT: 1, MLFLOW: 2, SERVICE: 3}
-    parts = parts_of("city.yaml", "city", tmp_path, ports, told=("--paused",))
+    parts = service_processes("city.yaml", "city", tmp_path, ports, told=("--paused",))
     service = parts[SERVICE].command
     listens_at = service.index("--host")
     assert service[listens_at : listens_at + 4] == ("--host", "127.0.0.1", "--port", "3")
     assert parts[RUNNER].command[-4:] == ("city.yaml", "--root", str(tmp_path), "--paused")
-    env = environment(tmp_path, ports, "me:secret")
+    env = process_environment(tmp_path, ports, "me:secret")
     assert env["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
     assert env["PREFECT_API_AUTH_STRING"] == env["PREFECT_SERVER_API_AUTH_STRING"] == "me:secret"
     assert not [name for name in env if name.startswith("PREFECT_LOGGING")]

@@ -10,13 +10,17 @@ import pytest
 import torch
 
 from chronotope.artifact.onnx_recommender import OnnxRecommender
-from chronotope.compression import workshop as room
-from chronotope.compression.choose import CompressionConfig
+from chronotope.compression import candidate_store as room
+from chronotope.compression.bundle_cost import LoadCost
+from chronotope.compression.candidate_store import (
+    CandidateQuality,
+    CandidateStore,
+    CompressionSource,
+)
 from chronotope.compression.compress import CompressionResult, compress
-from chronotope.compression.measure import Load
-from chronotope.compression.networks import Teaching
+from chronotope.compression.networks import TeacherData
 from chronotope.compression.recipe import fixed_recipes
-from chronotope.compression.workshop import Quality, Source, Workshop
+from chronotope.compression.selection import CompressionConfig
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
@@ -30,10 +34,10 @@ QUERIES = queries_at(sample_log(), np.arange(40, 60), history_len=8, time_given=
 EXAMPLES = [(to_batch(QUERIES, 8), PRIORS)]
 
 
-def source() -> Source:
+def source() -> CompressionSource:
     torch.manual_seed(0)
     net = ChronotopeNet(ModelConfig(history_len=8), sample_catalog()).eval()
-    return Source(net, PRIORS, sample_catalog(), ABOUT)
+    return CompressionSource(net, PRIORS, sample_catalog(), ABOUT)
 
 
 @dataclass
@@ -44,18 +48,20 @@ class Work:
     n_trainings: int = 0
     told: list[float] = field(default_factory=list)
 
-    def shop(self, folder: Path, answers: Callable[[str], float], measures: str = "m") -> Workshop:
-        def evaluate(model: OnnxRecommender) -> Quality:
+    def shop(
+        self, folder: Path, answers: Callable[[str], float], measures: str = "m"
+    ) -> CandidateStore:
+        def evaluate(model: OnnxRecommender) -> CandidateQuality:
             self.told.append(answers(model.name))
-            return Quality(self.told[-1], self.told[-1])
+            return CandidateQuality(self.told[-1], self.told[-1])
 
         def fine_tune(net: ChronotopeNet) -> ChronotopeNet:
             self.n_trainings += 1
             return net
 
-        teaching = Teaching(fine_tune, lambda: EXAMPLES)
+        teaching = TeacherData(fine_tune, lambda: EXAMPLES)
         shelf = {"folder": folder, "measures": folder / measures, "n_runs": 3}
-        return Workshop(source(), teaching, evaluate, QUERIES, **shelf)
+        return CandidateStore(source(), teaching, evaluate, QUERIES, **shelf)
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
         toy_graph(path, table, np.arange(n))
 
     monkeypatch.setattr(room, "export_onnx", toy_export)
-    monkeypatch.setattr(room, "measure_load", lambda *_, **__: Load(1.0, 1.0))
+    monkeypatch.setattr(room, "measure_load", lambda *_, **__: LoadCost(1.0, 1.0))
     return work
 
 
@@ -79,7 +85,7 @@ def configured(*variants: str, **more: Any) -> CompressionConfig:
     return CompressionConfig.model_validate({**told, "max_latency_ms": 1e6})
 
 
-def one_network(shop: Workshop, *variants: str) -> CompressionResult:
+def one_network(shop: CandidateStore, *variants: str) -> CompressionResult:
     """Compress without smaller networks."""
     config = configured(*variants)
     recipes = [recipe for recipe in fixed_recipes(config, 8) if recipe.network == "full"]
@@ -161,13 +167,13 @@ def test_real_graphs_shrink_and_rank_alike(tmp_path: Path) -> None:
     with torch.no_grad():
         said = given.net(EXAMPLES[0][0], PRIORS).item_scores.numpy()
 
-    def overlap(model: OnnxRecommender) -> Quality:
+    def overlap(model: OnnxRecommender) -> CandidateQuality:
         same = model.scores(QUERIES)[:, 1:].argmax(1) == said[:, 1:].argmax(1)
-        return Quality(float(same.mean()), 0.0)
+        return CandidateQuality(float(same.mean()), 0.0)
 
-    teaching = Teaching(lambda net: net, lambda: EXAMPLES)
+    teaching = TeacherData(lambda net: net, lambda: EXAMPLES)
     shelf = {"folder": tmp_path, "measures": tmp_path / "m", "n_runs": 20}
-    shop = Workshop(given, teaching, overlap, QUERIES, **shelf)
+    shop = CandidateStore(given, teaching, overlap, QUERIES, **shelf)
     config = configured("exact_tables", "int8_tables", pruned_units=0.5)
     result = compress(shop, fixed_recipes(config, 8), config)
     reference = result.candidates[0]

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from chronotope.compression.distill import DistilConfig, distil, draw_hours, latest, make_student
+from chronotope.compression.distill import (
+    DistilConfig,
+    distil,
+    draw_hours,
+    latest_events,
+    make_student,
+)
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
@@ -31,7 +37,7 @@ def teacher() -> ChronotopeNet:
 def distance(net: ChronotopeNet, student: ChronotopeNet) -> float:
     with torch.no_grad():
         said = net(BATCH, PRIORS).item_scores[:, 1:].softmax(1)
-        heard = student(latest(BATCH, 8), PRIORS).item_scores[:, 1:].softmax(1)
+        heard = student(latest_events(BATCH, 8), PRIORS).item_scores[:, 1:].softmax(1)
     return float((said - heard).abs().sum(1).mean())
 
 

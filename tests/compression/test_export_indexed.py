@@ -12,21 +12,21 @@ from chronotope.artifact.bundle import INDEX, MODEL, REMAINDERS, read_manifest, 
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.item_index import ItemIndex
 from chronotope.artifact.onnx_recommender import open_session
-from chronotope.artifact.remainders import Remainders
+from chronotope.artifact.residuals import Residuals
 from chronotope.compression.build_index import IndexConfig
-from chronotope.compression.export_indexed import export_asking, index_items
-from chronotope.compression.measure import measure, measure_load
+from chronotope.compression.bundle_cost import measure_latency, measure_load
+from chronotope.compression.export_indexed import export_query_graph, index_items
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
+from chronotope.models.factorized import item_vectors
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import count_priors
-from chronotope.models.split import item_vectors
 from tests.compression.toy_graph import ABOUT, toy_bundle
 from tests.models.recommender_suite import sample_log
-from tests.models.test_split import loud, plain_catalog
+from tests.models.test_factorized import loud, plain_catalog
 
 QUERIES = queries_at(sample_log(), np.arange(5, 90, 3), history_len=12, time_given=True)
 CATALOG = plain_catalog()
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.slow
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     config = IndexConfig(n_codes=26, block_items=8)  # a code a column: all but exact
-    export_asking(NET, PRIORS, folder / MODEL)
+    export_query_graph(NET, PRIORS, folder / MODEL)
     index, _ = index_items(NET, PRIORS, CATALOG, EXAMPLES, config)
     index.save(folder / INDEX)
     write_bundle(folder, CATALOG, **ABOUT | {"history_len": 12})
@@ -82,18 +82,18 @@ def test_one_query_is_answered_as_in_a_batch(bundle: Path) -> None:
 
 
 def test_it_is_measured_with_its_index(bundle: Path) -> None:
-    cost = measure(bundle, QUERIES, n_runs=5)
+    cost = measure_latency(bundle, QUERIES, n_runs=5)
     files = sum((bundle / name).stat().st_size for name in (MODEL, INDEX))
     assert cost.size_mb == pytest.approx(files / 1e6)
     assert 0 < cost.p50_ms <= cost.p99_ms
     assert measure_load(bundle, QUERIES, n_runs=5).batch_ms > 0
 
 
-def blunt() -> tuple[ItemIndex, Remainders]:
+def blunt() -> tuple[ItemIndex, Residuals]:
     """Codes that tell no more than the block of an item, and what they leave out."""
     made, _ = index_items(NET, PRIORS, CATALOG, EXAMPLES, IndexConfig(n_codes=2, block_items=64))
     index = replace(made, words=np.zeros_like(made.words), radius=np.zeros_like(made.radius))
-    return index, Remainders.of(index, item_vectors(NET, PRIORS).detach().numpy())
+    return index, Residuals.of(index, item_vectors(NET, PRIORS).detach().numpy())
 
 
 def test_what_the_codes_leave_out_is_added_to_the_best(bundle: Path, tmp_path: Path) -> None:

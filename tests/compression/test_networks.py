@@ -5,20 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from chronotope.compression.choose import CompressionConfig
-from chronotope.compression.networks import (
-    Teaching,
-    make_network,
-    read_network,
-    write_network,
-)
+from chronotope.compression.networks import TeacherData, make_network, read_network, write_network
 from chronotope.compression.recipe import Recipe, fixed_recipes
+from chronotope.compression.selection import CompressionConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import first_successors
 from tests.compression.test_distill import BATCH, PRIORS, teacher
 from tests.models.recommender_suite import sample_catalog
 
-TEACHING = Teaching(fine_tune=lambda net: net, examples=lambda: [(BATCH, PRIORS)])
+TEACHING = TeacherData(fine_tune=lambda net: net, examples=lambda: [(BATCH, PRIORS)])
 RECIPES = (
     Recipe(),
     Recipe(network="narrow", removed_units=0.5),

@@ -8,9 +8,9 @@ from chronotope.compression.prune import prune_units, prune_weights
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.config import BackboneKind, ModelConfig
-from chronotope.models.context import N_CONTEXT
-from chronotope.models.network import ChronotopeNet, Outputs
+from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.priors import count_priors
+from chronotope.models.query_context import N_CONTEXT
 from tests.models.recommender_suite import sample_catalog, sample_log
 
 PRIORS = count_priors(sample_log(), sample_catalog())
@@ -24,9 +24,9 @@ def network(backbone: BackboneKind = "none") -> ChronotopeNet:
     return net
 
 
-def say(net: ChronotopeNet) -> Outputs:
+def say(net: ChronotopeNet) -> NetworkOutput:
     queries = queries_at(sample_log(), np.arange(40, 60), history_len=16, time_given=True)
-    outputs: Outputs = net(to_batch(queries, 16), PRIORS)
+    outputs: NetworkOutput = net(to_batch(queries, 16), PRIORS)
     return outputs
 
 

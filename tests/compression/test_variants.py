@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from chronotope.compression.int8 import Variant, derive
-from chronotope.compression.tables import narrow_tables
+from chronotope.compression.graph_variants import Variant, derive_variant
+from chronotope.compression.quantized_tables import quantize_tables
 from tests.compression.toy_graph import HISTORIES, MOMENTS, toy_graph
 
 TABLE = np.random.default_rng(2).normal(scale=3.0, size=(400, 32)).astype(np.float32)
@@ -35,7 +35,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_exact_tables_lose_no_bit_and_merge_copies(source: Path, tmp_path: Path) -> None:
-    narrow_tables(source, tmp_path / "small.onnx", "exact")
+    quantize_tables(source, tmp_path / "small.onnx", "exact")
     before, after = source.stat().st_size, (tmp_path / "small.onnx").stat().st_size
     assert before - after > 400 * (2 * 8 - 2) - 500  # one of two copies, uint16
     for one, other in zip(
@@ -45,14 +45,14 @@ def test_exact_tables_lose_no_bit_and_merge_copies(source: Path, tmp_path: Path)
 
 
 def test_float16_tables_round_to_eleven_bits(source: Path, tmp_path: Path) -> None:
-    narrow_tables(source, tmp_path / "small.onnx", "float16")
+    quantize_tables(source, tmp_path / "small.onnx", "float16")
     vector = answer(tmp_path / "small.onnx", [3])[1]
     np.testing.assert_array_equal(vector[0], TABLE[3].astype(np.float16).astype(np.float32))
     assert not np.array_equal(vector[0], TABLE[3])
 
 
 def test_int8_rows_err_by_half_a_step_of_their_own_scale(source: Path, tmp_path: Path) -> None:
-    narrow_tables(source, tmp_path / "small.onnx", "int8")
+    quantize_tables(source, tmp_path / "small.onnx", "int8")
     vector = answer(tmp_path / "small.onnx", list(range(400)))[1]
     step = np.abs(TABLE).max(1, keepdims=True) / 127
     assert (np.abs(vector - TABLE) <= 0.5006 * step).all()  # the scale itself has eleven bits
@@ -61,7 +61,7 @@ def test_int8_rows_err_by_half_a_step_of_their_own_scale(source: Path, tmp_path:
 
 def test_a_table_too_large_for_float16_stays(tmp_path: Path) -> None:
     toy_graph(tmp_path / "source.onnx", TABLE * 1e5, np.arange(400))
-    narrow_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "float16")
+    quantize_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "float16")
     np.testing.assert_array_equal(
         answer(tmp_path / "small.onnx", [3])[1][0], (TABLE * np.float32(1e5))[3]
     )
@@ -79,7 +79,7 @@ def test_what_can_be_told_shorter_is_and_loses_nothing(
     table: npt.NDArray[np.float32], most: int, tmp_path: Path
 ) -> None:
     toy_graph(tmp_path / "source.onnx", table, np.arange(400))
-    narrow_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
+    quantize_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
     said = answer(tmp_path / "small.onnx", list(range(400)))[1]
     np.testing.assert_array_equal(said, table)  # the ids are a range, told by its length
     graph = onnx.load(tmp_path / "small.onnx").graph
@@ -90,7 +90,7 @@ def test_what_can_be_told_shorter_is_and_loses_nothing(
 def test_ids_beyond_two_bytes_take_three(tmp_path: Path) -> None:
     ids = np.array([0, 399, 2**16 - 1, 2**16, 2**24 - 1] * 80)
     toy_graph(tmp_path / "source.onnx", TABLE, ids)
-    narrow_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
+    quantize_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
     graph = onnx.load(tmp_path / "small.onnx").graph
     sizes = [len(t.raw_data) for t in graph.initializer if t.name.startswith("ids")]
     assert sum(sizes) == 400 * 3 + 8
@@ -116,7 +116,7 @@ def reread(path: Path, table: str) -> npt.NDArray[np.int64]:
 
 def test_negative_ids_keep_their_sign(tmp_path: Path) -> None:
     toy_graph(tmp_path / "source.onnx", TABLE, np.arange(400) - 400)
-    narrow_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
+    quantize_tables(tmp_path / "source.onnx", tmp_path / "small.onnx", "exact")
     np.testing.assert_array_equal(answer(tmp_path / "small.onnx", [3])[1][0], TABLE[3])
 
 
@@ -125,7 +125,7 @@ def test_products_run_on_bytes_and_stay_near(
     source: Path, tmp_path: Path, variant: Variant
 ) -> None:
     level = logging.getLogger().level
-    derive(source, tmp_path / "small.onnx", variant)
+    derive_variant(source, tmp_path / "small.onnx", variant)
     kinds = {node.op_type for node in onnx.load(tmp_path / "small.onnx").graph.node}
     one, other = answer(source, [3, 9])[0], answer(tmp_path / "small.onnx", [3, 9])[0]
     assert "MatMulInteger" in kinds
@@ -134,5 +134,5 @@ def test_products_run_on_bytes_and_stay_near(
 
 
 def test_float32_is_a_copy(source: Path, tmp_path: Path) -> None:
-    derive(source, tmp_path / "copy.onnx", "float32")
+    derive_variant(source, tmp_path / "copy.onnx", "float32")
     assert (tmp_path / "copy.onnx").read_bytes() == source.read_bytes()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.queries import queries_at
 
 ROWS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 6)), min_size=1, max_size=20)

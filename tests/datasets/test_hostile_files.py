@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from chronotope.contracts.allowed import ALLOWED_ROOTS
 from chronotope.contracts.errors import ConfigError, SchemaError, SourceError
 from chronotope.datasets import budget, parquet_stream
 from chronotope.datasets.locations import source_folders
 from chronotope.datasets.readers import read_events
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
 from tests.datasets.test_readers import ROWS, make_spec, read_all, write_parquet
 
 HEAD = "who,what,when\n"

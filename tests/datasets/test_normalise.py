@@ -8,7 +8,7 @@ import pytest
 
 from chronotope.contracts.errors import SchemaError
 from chronotope.contracts.schemas import EVENTS
-from chronotope.datasets.normalise import Normalised, normalise
+from chronotope.datasets.normalise import NormalisedBatch, normalise
 from chronotope.datasets.spec import DatasetSpec
 
 GOOD = {"user_id": "u", "item_id": "i", "occurred_at": "2020-05-01T12:00:00Z", "value": "1.5"}
@@ -21,7 +21,7 @@ def make_spec(**changes: object) -> DatasetSpec:
     return DatasetSpec.model_validate(base | changes)
 
 
-def run(*rows: dict[str, object], **changes: object) -> Normalised:
+def run(*rows: dict[str, object], **changes: object) -> NormalisedBatch:
     return normalise(make_spec(**changes), pa.Table.from_pylist([GOOD | row for row in rows]))
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from chronotope.contracts.errors import SourceError
-from chronotope.datasets.readers import read_surroundings
+from chronotope.datasets.readers import read_context_table
 from chronotope.datasets.spec import DatasetSpec
 
 WEATHER = "hour,station,rain\n2024-01-01T08:00:00+01:00,north,1.5\n2024-01-01T08:00:00Z,,x\n"
@@ -35,7 +35,7 @@ def made(folder: Path, text: str = WEATHER, **settings: object) -> DatasetSpec:
 
 
 def test_readings_have_instants_places_and_an_end(tmp_path: Path) -> None:
-    rows = read_surroundings(made(tmp_path)).to_pylist()
+    rows = read_context_table(made(tmp_path)).to_pylist()
     seven = datetime(2024, 1, 1, 7, tzinfo=UTC)
     assert [row["occurred_at"] for row in rows] == [seven, seven + timedelta(hours=1)]
     assert rows[0]["valid_until"] == seven + timedelta(hours=2)
@@ -44,19 +44,19 @@ def test_readings_have_instants_places_and_an_end(tmp_path: Path) -> None:
 
 
 def test_a_corrected_reading_keeps_its_id(tmp_path: Path) -> None:
-    before = read_surroundings(made(tmp_path))["event_id"].to_pylist()
-    after = read_surroundings(made(tmp_path, WEATHER.replace("1.5", "2.5")))["event_id"]
+    before = read_context_table(made(tmp_path))["event_id"].to_pylist()
+    after = read_context_table(made(tmp_path, WEATHER.replace("1.5", "2.5")))["event_id"]
     assert before == after.to_pylist()
     assert before[0] != before[1]
 
 
 def test_an_unreadable_time_is_an_error_that_shows_it(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"1 times .* Received: noon"):
-        read_surroundings(made(tmp_path, "hour,station,rain\nnoon,north,1\n"))
+        read_context_table(made(tmp_path, "hour,station,rain\nnoon,north,1\n"))
 
 
 def test_without_a_table_there_are_no_rows(tmp_path: Path) -> None:
-    assert read_surroundings(made(tmp_path, surroundings=None)).num_rows == 0
+    assert read_context_table(made(tmp_path, surroundings=None)).num_rows == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from chronotope.cli.main import app
-from chronotope.steps.publish_backfill import PAGE, TABLE
+from chronotope.pipelines.publish_backtest import PAGE, TABLE
 
 DOC = (Path(__file__).parents[2] / "docs" / "backfill.md").read_text(encoding="utf-8")
 

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
-from chronotope.contracts.stores import (
+from chronotope.lake import Lake
+from chronotope.runtime.store_urls import (
     ARTIFACTS_URL,
     LAKE_URL,
     MLFLOW_URL,
     OPTUNA_URL,
     artifacts_url,
 )
-from chronotope.contracts.workspace import Workspace
-from chronotope.lake import Lake
-from tests.lake.test_delivery import deliver, events, ids
+from chronotope.runtime.workspace import Workspace
+from tests.lake.test_staged_batch import deliver, events, ids
 from tests.s3 import running_s3
 
 PROJECT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from typer.main import get_command
 
 from chronotope.cli.main import app
-from chronotope.serving.questions import Posted
-from chronotope.steps.experiment import Experiment, Exploration
+from chronotope.experiments.experiment import Experiment, Exploration
+from chronotope.serving.api.requests import Posted
 
 TEXT = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
 

@@ -14,9 +14,9 @@ from chronotope.contracts.clock import MAX_CLOCK_SKEW
 from chronotope.contracts.strict_json import MAX_DEPTH
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.inbox import MAX_DELIVERY_BYTES
-from chronotope.feedback.rows import NO_OBJECT, as_batch
-from chronotope.feedback.shift import WHOLE_DAYS_S
-from tests.feedback.test_rows import spec
+from chronotope.feedback.payloads import NO_OBJECT, payloads_to_batch
+from chronotope.feedback.population_shift import WHOLE_DAYS_S
+from tests.feedback.test_payloads import spec
 
 DOC = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text(encoding="utf-8")
 
@@ -27,7 +27,7 @@ def block(language: str) -> str:
 
 
 def test_the_example_is_an_event() -> None:
-    (row,) = as_batch([json.loads(block("json"))], spec()).rows.to_pylist()
+    (row,) = payloads_to_batch([json.loads(block("json"))], spec()).rows.to_pylist()
     assert (row["user_id"], row["item_id"], row["place_id"]) == ("7", "flat white", "north")
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chronotope.contracts import stores
-from chronotope.engine import EngineConfig
 from chronotope.metrics.evaluate import BATCH
-from chronotope.steps.judge_blocks import N_BLOCK
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.evaluate_blocks import N_BLOCK
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime import store_urls
+from chronotope.runtime.engine import EngineConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ray.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -30,6 +30,6 @@ def test_every_setting_of_the_engine_is_told() -> None:
 
 def test_variables_and_sizes_are_those_of_the_code() -> None:
     told = set(re.findall(r"CHRONOTOPE_\w+", PAGE))
-    assert told == {stores.MLFLOW_URL, stores.OPTUNA_URL}
+    assert told == {store_urls.MLFLOW_URL, store_urls.OPTUNA_URL}
     assert f"| {N_BLOCK:,} targets |" in PAGE
     assert N_BLOCK % BATCH == 0

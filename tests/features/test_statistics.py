@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chronotope.contracts.errors import NotEnoughData, SchemaError
-from chronotope.features.statistics import offline, online
+from chronotope.features.statistics import offline_statistics, online_statistics
 
 HOUR = 3_600_000_000  # microseconds
 MONDAY = 4 * 24 * HOUR  # 1970-01-05 00:00 UTC was a Monday
@@ -39,7 +39,7 @@ VISITS = [
 
 
 def test_statistics_by_hand():
-    rows = by_id(offline(table(VISITS)))
+    rows = by_id(offline_statistics(table(VISITS)))
     second = rows["0001"]
     assert (second["local_hour"], second["hour_of_week"], second["gap_h"]) == (8.0, 32, 2.0)
     assert second["distance_km"] == pytest.approx(111.195, rel=1e-5)
@@ -54,7 +54,7 @@ def test_statistics_by_hand():
 
 def test_local_time_follows_the_offset_across_midnight():
     events = table([VISITS[0]]).append_column("utc_offset_min", pa.array([-450]))
-    row = offline(events).to_pylist()[0]
+    row = offline_statistics(events).to_pylist()[0]
     assert (row["local_hour"], row["hour_of_week"]) == (22.5, 22)
 
 
@@ -78,11 +78,11 @@ def in_time(table_):
 @given(st.lists(VISIT, min_size=5, max_size=10))
 def test_online_equals_offline_at_every_moment(visits):
     events = in_time(table(visits))
-    expected = by_id(offline(events))
+    expected = by_id(offline_statistics(events))
     user = np.array(events["user_id"].to_pylist())
     for end in range(1, len(events) + 1):
         history = events.take(np.flatnonzero(user[:end] == user[end - 1]))
-        row = online(history)
+        row = online_statistics(history)
         assert row == expected[events["event_id"][end - 1].as_py()]
 
 
@@ -90,27 +90,27 @@ def test_online_equals_offline_at_every_moment(visits):
 @given(st.lists(VISIT, min_size=1, max_size=8), st.lists(VISIT, max_size=8))
 def test_the_future_changes_nothing(past, future):
     later = [(u, i, t + 7 * HOUR, *rest) for u, i, t, *rest in future]
-    before, after = offline(table(past)), by_id(offline(table(past + later)))
+    before, after = offline_statistics(table(past)), by_id(offline_statistics(table(past + later)))
     assert [after[row["event_id"]] for row in before.to_pylist()] == before.to_pylist()
 
 
 def test_a_planted_future_feature_is_not_seen():
     """An item only ever met in the future leaves the counts of the past at zero."""
     planted = [("u", "a", MONDAY + (40 + h) * HOUR, "p", 0.0, 0.0, "s", "x") for h in range(50)]
-    rows = by_id(offline(table([VISITS[1], *planted])))
+    rows = by_id(offline_statistics(table([VISITS[1], *planted])))
     assert (rows["0000"]["n_user_item"], rows["0000"]["n_user_place"]) == (0, 0)
     assert rows["0050"]["n_user_item"] == 49
 
 
 def test_events_of_one_basket_do_not_see_each_other():
     basket = [("u", "a", MONDAY, "p", 0.0, 0.0, "s", "x")] * 3
-    assert set(offline(table(basket))["n_user_item"].to_pylist()) == {0}
+    assert set(offline_statistics(table(basket))["n_user_item"].to_pylist()) == {0}
 
 
 def test_empty_foreign_and_incomplete_histories_are_refused():
     with pytest.raises(NotEnoughData, match="no event"):
-        online(table([]))
+        online_statistics(table([]))
     with pytest.raises(SchemaError, match="one user"):
-        online(table(VISITS))
+        online_statistics(table(VISITS))
     with pytest.raises(SchemaError, match="item_id"):
-        offline(table(VISITS).drop_columns("item_id"))
+        offline_statistics(table(VISITS).drop_columns("item_id"))

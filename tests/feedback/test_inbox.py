@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from chronotope.feedback import inbox as module
-from chronotope.feedback import take
+from chronotope.feedback import intake
 from chronotope.feedback.inbox import Inbox
-from chronotope.feedback.take import Taken
+from chronotope.feedback.intake import IntakeReport
 from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
-from tests.feedback.test_take import Cafe, dying, event
+from tests.feedback.test_intake import Cafe, dying, event
 
 NOBODY = 65_534
 
@@ -127,12 +127,12 @@ def test_a_line_that_is_half_written_waits_for_its_rest(cafe: Cafe) -> None:
     found = cafe.take()
     assert (found.n_read, found.n_new, found.n_quarantined) == (2, 2, 0)
     assert "20 bytes wait" in found.set_aside["good.jsonl"]
-    assert cafe.take() == Taken(set_aside=found.set_aside)
+    assert cafe.take() == IntakeReport(set_aside=found.set_aside)
     with path.open("a") as file:
         file.write(whole[20:] + "\n" + line(3))  # whole, though nothing ends it
     again = cafe.take()
     assert (again.n_read, again.n_new, again.set_aside) == (2, 2, {})
-    assert cafe.take() == Taken()
+    assert cafe.take() == IntakeReport()
 
 
 def test_what_a_file_grew_by_is_read_and_nothing_twice(cafe: Cafe) -> None:
@@ -175,7 +175,7 @@ def test_a_kill_and_a_file_that_grew_since_quarantine_nothing_twice(
 ) -> None:
     cafe.drop("good.jsonl", ["{half", line(0)])
     with monkeypatch.context() as patched:
-        patched.setattr(take, "_deliver", dying(take._deliver, when))
+        patched.setattr(intake, "_deliver", dying(intake._deliver, when))
         with pytest.raises(KeyboardInterrupt):
             cafe.take()
     with (cafe.intake.inbox / "good.jsonl").open("a") as file:
@@ -190,7 +190,7 @@ def test_a_watermark_of_an_earlier_version_knows_its_files(cafe: Cafe) -> None:
     cafe.take()
     mark = read_watermark(cafe.intake.mark_path)
     write_watermark(cafe.intake.mark_path, mark.model_copy(update={"sizes": {}}))
-    assert cafe.take() == Taken()
+    assert cafe.take() == IntakeReport()
 
 
 def test_an_inbox_that_is_no_folder_is_set_aside(tmp_path: Path) -> None:

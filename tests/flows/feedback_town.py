@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.csv
 
 from benchmarks.small import TRAINING
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.simulation import simulate_events
-from chronotope.engine import EngineConfig
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.lake import Lake
-from chronotope.lake.interactions import Interaction, InteractionLog
-from chronotope.steps.settings import TrainSettings
+from chronotope.lake.interaction_log import Interaction, InteractionLog
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.engine import EngineConfig
+from chronotope.runtime.workspace import Workspace
 from flows import without_heartbeat
 from flows.collect_feedback import collect_feedback
 from flows.ingest_events import IngestSettings

@@ -8,10 +8,10 @@ import pytest
 from prefect.flows import load_flow_from_entrypoint
 from pydantic import BaseModel, ValidationError
 
-from chronotope.contracts.allowed import ALLOWED_ROOTS
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.loading import load_spec
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
 from flows.deployments import deployments
 from flows.ingest_events import IngestSettings, write_events, write_tables
 

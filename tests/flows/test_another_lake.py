@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from chronotope.contracts.data_version import DataVersion
-from chronotope.contracts.stores import LAKE_URL
-from chronotope.contracts.workspace import Workspace
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
-from chronotope.steps.run_folder import run_folder
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.run_dir import training_run_dir
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.store_urls import LAKE_URL
+from chronotope.runtime.workspace import Workspace
 from flows.ingest_events import IngestSettings, write_events, write_features, write_tables
 from tests.s3 import BUCKET, S3, running_s3
 
@@ -34,7 +34,7 @@ def ingested(root: Path, *, n_events: int, seed: int = 1) -> dict[str, Any]:
     write_tables.fn(str(spec), settings)
     write_events.fn(str(spec), settings)
     features = dict(write_features.fn(str(spec), settings))
-    run = run_folder(Path(features["path"]), "town", TrainSettings(root=root))
+    run = training_run_dir(Path(features["path"]), "town", TrainSettings(root=root))
     return {**features, "run": run, "numbers": numbers(features["data_version"])}
 
 

@@ -12,17 +12,17 @@ from typer.testing import CliRunner
 
 from chronotope.artifact.bundle import write_bundle
 from chronotope.cli.main import app
-from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
-from chronotope.registry.models import register
+from chronotope.pipelines.backtest import BacktestConfig
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
-from chronotope.registry.store import open_store
-from chronotope.steps.backfill import BackfillConfig
+from chronotope.runtime.workspace import Workspace
 from flows import backfill_events as module
 from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
+from tests.inference.hand_made import MODEL, write_graph
 from tests.models.recommender_suite import sample_catalog, sample_log
-from tests.steps.hand_made import MODEL, write_graph
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -37,7 +37,7 @@ events:
   path: log.csv
   columns: {{user_id: user, item_id: item, occurred_at: at, lat: lat}}
 """
-PERIOD = BackfillConfig(start=date(2020, 9, 20), end=date(2020, 10, 11), chunk_h=168)
+PERIOD = BacktestConfig(start=date(2020, 9, 20), end=date(2020, 10, 11), chunk_h=168)
 TRAINED_UNTIL_S = 1_600_992_000 + 3_600  # an hour into 2020-09-25, in the first chunk
 
 
@@ -76,11 +76,11 @@ def crown(root: Path) -> None:
     about = {"name": "hand", "dataset": "city", "data_version": "1", "history_len": 8}
     write_bundle(bundle, sample_catalog(), trained_until_s=TRAINED_UNTIL_S, **about)
     with store.run("city", "hand") as tracker:
-        register(store, name="city", bundle_dir=bundle, run_id=tracker.run_id, tags={})
+        register_version(store, name="city", bundle_dir=bundle, run_id=tracker.run_id, tags={})
     promote(store, "city", "1", expected_champion=None, key="first", reason="first")
 
 
-def backfilled(root: Path, period: BackfillConfig = PERIOD) -> dict[str, Any]:
+def backfilled(root: Path, period: BacktestConfig = PERIOD) -> dict[str, Any]:
     with without_heartbeat():
         settings = IngestSettings(root=root)
         found: dict[str, Any] = module.backfill_events(str(root / "city.yaml"), period, settings)
@@ -153,7 +153,7 @@ def test_twice_is_once_and_a_day_without_events_is_a_row_without_metrics(root: P
     n, version = n_events(root), Lake(Workspace(root).lake("city")).version("events")
     backfilled(root)
     assert Lake(Workspace(root).lake("city")).version("events") == version
-    later = BackfillConfig(start=date(2021, 1, 1), end=date(2021, 1, 2))
+    later = BacktestConfig(start=date(2021, 1, 1), end=date(2021, 1, 2))
     (row,) = backfilled(root, later)["rows"]
     assert (row["n_read"], row["n_targets"], row["acc_10"]) == (1, 0, None)  # the unreadable row
     assert n_events(root) == n

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from chronotope.contracts.workspace import Workspace
-from chronotope.engine import EngineConfig, open_engine
-from chronotope.feedback.take import mark_path
+from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import read_watermark
+from chronotope.pipelines import evaluate_holdout
+from chronotope.registry.manual_promotion import promote_by_hand
+from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion import current_champion
-from chronotope.registry.store import open_store
-from chronotope.steps import judge_holdout
-from chronotope.steps.change_champion import promote_by_hand
-from chronotope.steps.once import step_costs
+from chronotope.runtime.engine import EngineConfig, open_engine
+from chronotope.runtime.step_cache import step_costs
+from chronotope.runtime.workspace import Workspace
 from flows import collect_feedback as module
 from tests.flows.feedback_town import Town
 
@@ -48,12 +48,12 @@ def test_a_failed_retraining_keeps_its_rows_and_is_tried_again_warm(
         broken.setattr(module, "learn_on", failing)
         with pytest.raises(ZeroDivisionError):
             town.collect(min_rows=100)
-    mark = read_watermark(mark_path(town.workspace, "town"))
+    mark = read_watermark(watermark_path(town.workspace, "town"))
     assert (mark.seq, mark.learned_version, mark.retraining) == (602, None, None)
     assert len(town.lake.read("events")) == 2_800 + 600
     wanted, opened = EngineConfig(task_cpus=0.5), []
     spied = lambda config: opened.append(config) or open_engine(config)  # noqa: E731
-    monkeypatch.setattr(judge_holdout, "open_engine", spied)
+    monkeypatch.setattr(evaluate_holdout, "open_engine", spied)
     found = town.collect(wanted, min_rows=100)
     assert opened == [wanted]
     assert found["taken"]["n_read"] == 0
@@ -71,7 +71,7 @@ def assert_succeeded(town: Town, found: dict[str, Any]) -> None:
     assert {"learn_on", "judge_holdout", "report_training"} <= set(
         step_costs(Path(found["decision"]["plan"]["run"]))
     )
-    mark = read_watermark(mark_path(Workspace(town.root), "town"))
+    mark = read_watermark(watermark_path(Workspace(town.root), "town"))
     assert (str(mark.learned_version), mark.retraining) == (found["decision"]["version"], None)
     again = town.collect(min_rows=100)
     assert again["decision"]["action"] == "nothing"

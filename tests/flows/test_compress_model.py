@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from chronotope.cli.main import app
-from chronotope.compression.choose import CompressionConfig
+from chronotope.compression.selection import CompressionConfig
+from chronotope.pipelines.recompress import find_source
+from chronotope.pipelines.retrain import trained_parameters
+from chronotope.pipelines.run_dir import read_settings
+from chronotope.registry.manual_promotion import promote_by_hand
+from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion import current_champion
-from chronotope.registry.store import open_store
-from chronotope.steps.change_champion import promote_by_hand
-from chronotope.steps.compress_again import origin_of
-from chronotope.steps.retrain import parameters_of
-from chronotope.steps.run_folder import kept_settings
 from flows import compress_model as module
 from flows import without_heartbeat
 from flows.compress_model import CompressSettings, compress_model
@@ -36,7 +36,7 @@ def town(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Town:
 
 
 def objective(town: Town, **told: Any) -> CompressionConfig:
-    kept = kept_settings(origin_of(town.root, "town", "champion").run, town.root).compression
+    kept = read_settings(find_source(town.root, "town", "champion").run, town.root).compression
     return kept.model_copy(update=told)
 
 
@@ -79,7 +79,7 @@ def test_a_dry_run_shows_what_would_be_chosen_and_writes_nothing(town: Town) -> 
 def test_another_objective_is_judged_once_and_trains_nothing(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    origin = origin_of(town.root, "town", "champion")
+    origin = find_source(town.root, "town", "champion")
     networks = list((origin.network / "candidates" / "networks").iterdir())
     trained = {path: path.stat().st_mtime_ns for path in networks}
     wanted = objective(town, variants=("fp16_tables",), max_ndcg_loss=1.0)
@@ -97,11 +97,11 @@ def test_another_objective_is_judged_once_and_trains_nothing(
     promoted = first["promoted"]
     assert not any("champion" in reason for reason in promoted["reasons"])
     assert "fp16_tables" in Path(first["report"]).read_text(encoding="utf-8")
-    later = origin_of(town.root, "town", "latest")
+    later = find_source(town.root, "town", "latest")
     assert (later.version, later.network) == (promoted["version"], origin.network)
     assert later.run != origin.run
-    settings = kept_settings(later.run, town.root)
-    assert parameters_of(later.run, settings) == parameters_of(origin.run, settings)
+    settings = read_settings(later.run, town.root)
+    assert trained_parameters(later.run, settings) == trained_parameters(origin.run, settings)
 
 
 def failing(*_: object) -> dict[str, Any]:

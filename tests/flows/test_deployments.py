@@ -15,22 +15,22 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.workspace import Workspace
 from chronotope.feedback.config import FeedbackConfig
-from chronotope.feedback.take import mark_path
+from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import Watermark, write_watermark
-from chronotope.lake.interactions import Interaction, InteractionLog
-from chronotope.steps.settings import TrainSettings
+from chronotope.lake.interaction_log import Interaction, InteractionLog
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.workspace import Workspace
 from flows import watch_interactions
 from flows.backfill_events import backfill_events
 from flows.change_champion import promote_model, roll_back_model
-from flows.collect_feedback import collect_feedback, decision_of
+from flows.collect_feedback import collect_feedback, decision_markdown
 from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
 from flows.train_model import train_model
-from flows.watch_interactions import Watch, n_waiting, watching
+from flows.watch_interactions import InteractionWatcher, n_waiting, watch_in_thread
 
 FLOWS = (
     ingest_events,
@@ -126,7 +126,7 @@ def test_every_parameter_of_every_form_has_its_help(flow: Any) -> None:
 
 
 def test_a_decision_is_told_with_its_reasons() -> None:
-    told = decision_of({"action": "retrain", "mode": "warm", "reasons": ["drift", "age"]})
+    told = decision_markdown({"action": "retrain", "mode": "warm", "reasons": ["drift", "age"]})
     assert told == "**Decision: retrain (warm).**\n\n- drift\n- age"
 
 
@@ -139,12 +139,12 @@ def log_events(root: Path, n: int) -> int:
 
 def test_enough_new_interactions_are_told_once(tmp_path: Path) -> None:
     said: list[tuple[str, int]] = []
-    watch = Watch("cafe", tmp_path, min_rows=10, emit=lambda *told: said.append(told))
+    watch = InteractionWatcher("cafe", tmp_path, min_rows=10, emit=lambda *told: said.append(told))
     for n in (0, 9, 1, 5, 0, 50):
         last = log_events(tmp_path, n)
         watch.look()
     assert said == [("cafe", 10)]
-    write_watermark(mark_path(Workspace(tmp_path), "cafe"), Watermark(seq=last))
+    write_watermark(watermark_path(Workspace(tmp_path), "cafe"), Watermark(seq=last))
     watch.look()
     log_events(tmp_path, 10)
     watch.look()
@@ -156,7 +156,7 @@ def test_what_was_shown_is_no_event(tmp_path: Path) -> None:
     with closing(InteractionLog(Workspace(tmp_path).interactions("cafe"))) as log:
         log.append([Interaction(key=f"s{n}", kind="impression", payload={}) for n in range(30)])
     log_events(tmp_path, 3)
-    watch = Watch("cafe", tmp_path, min_rows=4, emit=lambda *told: said.append(told))
+    watch = InteractionWatcher("cafe", tmp_path, min_rows=4, emit=lambda *told: said.append(told))
     watch.look()
     assert (said, n_waiting("cafe", tmp_path)) == ([], 3)
     log_events(tmp_path, 1)
@@ -168,7 +168,7 @@ def test_a_log_that_is_broken_stops_nobody(tmp_path: Path) -> None:
     path = Workspace(tmp_path).interactions("cafe")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no database at all " * 100)
-    with watching("cafe", tmp_path, poll_s=0.01):
+    with watch_in_thread("cafe", tmp_path, poll_s=0.01):
         pass
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.feedback.take import inbox
+from chronotope.feedback.intake import inbox_dir
 from flows import without_heartbeat
 from flows.collect_feedback import collect_feedback, set_aside_of
 from flows.ingest_events import IngestSettings
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 def test_the_flow_goes_on_and_says_what_it_set_aside(tmp_path: Path) -> None:
     town = Town(tmp_path)
     town.spec.write_text(YAML.format(folder=tmp_path))
-    folder = inbox(town.workspace, "town")
+    folder = inbox_dir(town.workspace, "town")
     folder.mkdir(parents=True)
     os.mkfifo(folder / "pi`pe.jsonl")
     with without_heartbeat():

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.registry.promotion import current_champion, history
-from chronotope.registry.store import open_store
-from chronotope.steps.change_champion import promote_by_hand
+from chronotope.registry.manual_promotion import promote_by_hand
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.promotion import current_champion, promotion_history
 from tests.flows.feedback_town import Town
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -40,7 +40,7 @@ def test_a_better_challenger_takes_the_place(tmp_path: Path) -> None:
     store = open_store(town.workspace.mlruns)
     assert current_champion(store, "town") == "2"
     assert str(store.client.get_model_version_by_alias("town", "champion").version) == "2"
-    entry = history(store, "town")[-1]
+    entry = promotion_history(store, "town")[-1]
     assert (entry.version, entry.state) == ("2", "committed")
     assert entry.reason == "beats every baseline and the champion; the artefact is blessed"
     again = town.collect(mode="full")

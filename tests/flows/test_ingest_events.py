@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from chronotope.contracts.errors import ConfigError, StoreError
-from chronotope.contracts.workspace import Workspace
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
-from chronotope.steps.exclusive import exclusively
+from chronotope.runtime.dataset_lock import dataset_lock
+from chronotope.runtime.workspace import Workspace
 from flows import without_heartbeat
 from flows.ingest_events import (
     IngestSettings,
@@ -130,8 +130,8 @@ def test_a_snapshot_holds_the_versions_that_it_names(
 def test_an_ingestion_waits_for_others_on_its_dataset(
     prefect: None, corner_shop: Path, settings: IngestSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(exclusively.__wrapped__.__kwdefaults__, "patience_s", 0.3)  # type: ignore[attr-defined]
-    held = exclusively(Workspace(settings.root), "corner_shop")
+    monkeypatch.setitem(dataset_lock.__wrapped__.__kwdefaults__, "patience_s", 0.3)  # type: ignore[attr-defined]
+    held = dataset_lock(Workspace(settings.root), "corner_shop")
     with held, without_heartbeat(), pytest.raises(StoreError, match="Another run"):
         ingest_events(str(corner_shop), settings)
     assert not (settings.root / "data" / "lake").exists()

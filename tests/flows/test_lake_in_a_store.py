@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from chronotope.contracts.data_version import DataVersion
-from chronotope.contracts.stores import LAKE_URL
-from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
+from chronotope.runtime.store_urls import LAKE_URL
+from chronotope.runtime.workspace import Workspace
 from flows.ingest_events import IngestSettings, write_events, write_features, write_tables
 from tests.s3 import BUCKET, S3, SECRET, running_s3
 

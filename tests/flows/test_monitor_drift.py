@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from chronotope.registry.store import open_store
+from chronotope.registry.mlflow_store import open_store
 from flows import monitor_drift as module
 from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
 from flows.monitor_drift import DRIFTED, monitor_drift
-from flows.watch_interactions import resource_of
+from flows.watch_interactions import dataset_resource
 from tests.flows.artifacts import shown_of
+from tests.inference.hand_made import register_twice
 from tests.monitoring.city import SMALL, YAML, settle
-from tests.steps.hand_made import register_twice
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -66,7 +66,7 @@ def test_planted_drift_is_shown_and_told_once(
 
 def assert_told(emitted: list[tuple[Any, ...]], found: dict[str, Any]) -> None:
     ((event, resource, payload),) = emitted
-    assert (event, resource["prefect.resource.id"]) == (DRIFTED, resource_of("city"))
+    assert (event, resource["prefect.resource.id"]) == (DRIFTED, dataset_resource("city"))
     assert payload["reasons"] == found["reasons"]
     assert any("hour of day" in why for why in payload["reasons"])
     assert json.loads(json.dumps(payload))["champion"] == "1"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
@@ -21,15 +21,15 @@ from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.feedback.config import FeedbackConfig
-from chronotope.feedback.flood import FLOOD
-from chronotope.feedback.rows import NO_OBJECT
-from chronotope.feedback.take import Intake, Taken, inbox, take_in
+from chronotope.feedback.intake import Intake, IntakeReport, inbox_dir, run_intake
+from chronotope.feedback.payloads import NO_OBJECT
+from chronotope.feedback.rate_guard import FLOOD
 from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import gains
+from chronotope.metrics.summary import ndcg
 from chronotope.models.config import ModelConfig
+from chronotope.pipelines.retrain import freeze_later_folds, warm_start
+from chronotope.pipelines.settings import TrainSettings
 from chronotope.splitting.targets import targets_between
-from chronotope.steps.retrain import freeze_later_folds, learn_on
-from chronotope.steps.settings import TrainSettings
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from flows.ingest_events import write_features
@@ -77,7 +77,7 @@ def test_clean_users_are_told_as_well_as_without_the_poison(rows: pa.Table, tmp_
     assert judged[poisoned] >= 0.99 * judged[clean], judged
 
 
-def assert_refused(town: Town, taken: Taken, news: Sequence[dict[str, Any]]) -> None:
+def assert_refused(town: Town, taken: IntakeReport, news: Sequence[dict[str, Any]]) -> None:
     """All garbage and most of the flood lie in quarantine, each row with its reasons."""
     n_flood, n_garbage = sizes(len(news))
     typical = np.median(list(Counter(row["user_id"] for row in news).values()))
@@ -128,16 +128,16 @@ def settled(root: Path, known: pa.Table) -> Town:
 
 
 def deliver(town: Town, lines: Sequence[Any]) -> None:
-    folder = inbox(town.workspace, "town")
+    folder = inbox_dir(town.workspace, "town")
     folder.mkdir(parents=True)
     (folder / "news.jsonl").write_text(
         "".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8"
     )
 
 
-def taken_in(town: Town) -> Taken:
+def taken_in(town: Town) -> IntakeReport:
     spec = load_spec(town.spec)
-    return take_in(Intake(spec, town.workspace, Path("expectations"), FeedbackConfig()))
+    return run_intake(Intake(spec, town.workspace, Path("expectations"), FeedbackConfig()))
 
 
 def snapshot(town: Town) -> Path:
@@ -159,7 +159,7 @@ def retrained(town: Town, champion: Path, earlier: Path) -> ChronotopeRecommende
     features, run = snapshot(town), town.root / "run"
     until_s = int(load_features(earlier)[0].occurred_s.max())
     freeze_later_folds(features, SETTINGS, run, until_s)
-    learned = Path(learn_on(features, run, champion, earlier))
+    learned = Path(warm_start(features, run, champion, earlier))
     return ChronotopeRecommender.load(learned, load_features(features)[1])
 
 
@@ -168,7 +168,7 @@ def ndcg(model: ChronotopeRecommender, log: EventLog, catalog: Catalog, n_told: 
     start_s = int(np.sort(log.occurred_s)[n_told])
     targets = targets_between(log, start_s, int(log.occurred_s.max()) + 1)
     found = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
-    return float(gains(found.rank, 10).mean())
+    return float(ndcg(found.rank, 10).mean())
 
 
 def whole(rows: pa.Table, out: Path) -> tuple[EventLog, Catalog]:

@@ -25,7 +25,7 @@ def kept() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def meant() -> dict[str, dict[str, Any]]:
-    return by_flow(prefect_yaml.text())
+    return by_flow(prefect_yaml.render_prefect_yaml())
 
 
 def test_the_file_names_each_deployment_with_its_schedules(kept: Any, meant: Any) -> None:
@@ -69,4 +69,6 @@ def test_what_differs_between_installations_comes_from_the_environment(meant: An
 def test_writing_it_writes_that_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_yaml, "FILE", tmp_path / "prefect.yaml")
     prefect_yaml.main()
-    assert (tmp_path / "prefect.yaml").read_text(encoding="utf-8") == prefect_yaml.text()
+    assert (tmp_path / "prefect.yaml").read_text(
+        encoding="utf-8"
+    ) == prefect_yaml.render_prefect_yaml()

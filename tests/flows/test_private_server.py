@@ -6,7 +6,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from chronotope.cli.processes import answers, is_taken
+from chronotope.cli.processes import http_get_body, is_port_in_use
 from chronotope.contracts.errors import ConfigError
 from flows.private_server import private_server, run_by_hand
 
@@ -22,12 +22,12 @@ def test_it_answers_its_command_alone_and_ends_with_it(
         port = int(url.split(":")[2].split("/")[0])
         with get_client(sync_client=True) as client, run_by_hand(tmp_path):
             assert client.read_flows() == []
-        assert answers(port, "/api/admin/version") is None
-        assert answers(port, "/api/admin/version", str(password)) is not None
+        assert http_get_body(port, "/api/admin/version") is None
+        assert http_get_body(port, "/api/admin/version", str(password)) is not None
         with temporary_settings({PREFECT_API_AUTH_STRING: "chronotope:guess"}):
             with pytest.raises(ConfigError, match="asks for a password") as refused:
                 run_by_hand(tmp_path).__enter__()
             assert f"$(cat {tmp_path / 'data' / 'prefect-password'})" in str(refused.value)
-    assert is_taken(port) is False
+    assert is_port_in_use(port) is False
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(ConfigError, match="not answer"):
         run_by_hand(tmp_path).__enter__()

@@ -6,11 +6,11 @@ import mlflow.pyfunc
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from chronotope.registry.store import MlflowStore, open_store
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.registry.mlflow_store import MlflowStore, open_store
 from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
-from flows.train_model import train_model, verdict_of
+from flows.train_model import promotion_markdown, train_model
 from tests.flows.artifacts import shown_of
 
 YAML = """
@@ -87,7 +87,7 @@ def test_every_parameter_of_the_form_has_its_help() -> None:
 
 def test_the_verdict_says_why_not() -> None:
     told = {"name": "city", "version": "3", "promoted": False, "reasons": ["too slow", "too big"]}
-    words = verdict_of(told)
+    words = promotion_markdown(told)
     assert "Version 3 of `city` stays challenger" in words
     assert words.endswith("- too slow\n- too big")
-    assert "is the champion" in verdict_of({**told, "promoted": True, "reasons": []})
+    assert "is the champion" in promotion_markdown({**told, "promoted": True, "reasons": []})

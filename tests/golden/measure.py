@@ -19,15 +19,15 @@ from benchmarks.next_place import read_stream
 from chronotope.artifact.bundle import MODEL, write_bundle
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.compression.export import export_onnx
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import summarise
+from chronotope.metrics.summary import summarise_metrics
 from chronotope.models.config import ModelConfig
-from chronotope.serving.app import create_app
+from chronotope.registry.manual_promotion import promote_by_hand
+from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
-from chronotope.steps.change_champion import promote_by_hand
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.flows.feedback_town import Town
@@ -95,7 +95,9 @@ def measure_check_ins(folder: Path) -> Golden:
     return {
         "torch": top_scores(model.scores(queries)),
         "onnx": top_scores(open_bundle(folder).scores(queries)),
-        "accuracy": {name: summarise(outcomes)[name] for name in ("acc_1", "acc_10", "mrr")},
+        "accuracy": {
+            name: summarise_metrics(outcomes)[name] for name in ("acc_1", "acc_10", "mrr")
+        },
     }
 
 

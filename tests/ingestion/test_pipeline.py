@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chronotope.contracts.errors import NotEnoughData, StoreError, ValidationFailed
 from chronotope.contracts.schemas import EVENTS
-from chronotope.contracts.verdict import Finding, Severity, Verdict
+from chronotope.contracts.validation_result import FailedExpectation, Severity, ValidationResult
 from chronotope.ingestion import IngestBatch, IngestReport, ingest, replay_quarantine
 from chronotope.lake import Lake
 
@@ -34,12 +34,12 @@ def batch(kinds: str) -> IngestBatch:
     )
 
 
-def check(rows: pa.Table) -> Verdict:
+def check(rows: pa.Table) -> ValidationResult:
     ids = rows.column("event_id").to_pylist()
     if "C" in ids:
         raise ValidationFailed("Critical")
     bad = [{"row": n, "reasons": ["loud"]} for n, name in enumerate(ids) if name == "!"]
-    return Verdict("events", pa.Table.from_pylist(bad, schema=REFUSED), (), len(rows))
+    return ValidationResult("events", pa.Table.from_pylist(bad, schema=REFUSED), (), len(rows))
 
 
 def deliver(root: Path, *kinds: str, run_id: str = "r") -> IngestReport:
@@ -75,14 +75,14 @@ class Watching:
     def __init__(self, smallest: int) -> None:
         self.seen, self.smallest = 0, smallest
 
-    def __call__(self, rows: pa.Table) -> Verdict:
+    def __call__(self, rows: pa.Table) -> ValidationResult:
         self.seen += len(rows)
         return check(rows)
 
-    def of_delivery(self) -> tuple[Finding, ...]:
+    def of_delivery(self) -> tuple[FailedExpectation, ...]:
         if self.seen < self.smallest:
             raise ValidationFailed("Too small")
-        return (Finding("large", "", Severity.WARNING, 0, f"{self.seen} rows"),)
+        return (FailedExpectation("large", "", Severity.WARNING, 0, f"{self.seen} rows"),)
 
 
 def test_the_delivery_as_a_whole_is_judged_before_anything_is_written(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pytest
 
 from chronotope.contracts.errors import SchemaError, StoreError
-from chronotope.contracts.stores import LAKE_URL
-from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake, store
-from chronotope.lake.following import Following
-from chronotope.lake.places import datasets
-from tests.lake.test_delivery import deliver, events, ids
+from chronotope.lake.listing import list_datasets
+from chronotope.lake.version_poller import VersionPoller
+from chronotope.runtime.store_urls import LAKE_URL
+from chronotope.runtime.workspace import Workspace
+from tests.lake.test_staged_batch import deliver, events, ids
 from tests.s3 import BUCKET, S3, SECRET, running_s3
 
 PROJECT = Path(__file__).parents[2]
@@ -50,9 +50,9 @@ def lake(lakes: str, tmp_path: Path) -> Lake:
 
 def test_the_environment_names_the_place(lake: Lake, lakes: str, tmp_path: Path) -> None:
     assert lake.root == f"{lakes}/city"
-    assert datasets(Workspace(tmp_path).lakes()) == ()
+    assert list_datasets(Workspace(tmp_path).lakes()) == ()
     deliver(lake, events("a"))
-    assert datasets(Workspace(tmp_path).lakes()) == ("city",)
+    assert list_datasets(Workspace(tmp_path).lakes()) == ("city",)
     assert not list(tmp_path.iterdir())
 
 
@@ -80,7 +80,7 @@ def test_a_delivery_that_fails_leaves_no_object_and_no_staged_file(
 SCRIPT = """
 import os, signal, sys
 from chronotope.lake import Lake, delivery, store
-from tests.lake.test_delivery import deliver, events
+from tests.lake.test_staged_batch import deliver, events
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -216,7 +216,7 @@ def test_tables_beside_the_events_are_upserted(lake: Lake) -> None:
 
 
 def test_versions_are_followed_with_few_requests(lake: Lake, server: S3) -> None:
-    followed = Following(lake)
+    followed = VersionPoller(lake)
     assert followed.version("events") is None
     for letter in "abcdef":
         deliver(lake, events(letter))
@@ -235,7 +235,7 @@ def test_another_lake_at_the_same_address_is_noticed(lake: Lake, server: S3) -> 
     boto3 = pytest.importorskip("boto3", reason="needs boto3: the extra `scale`")
     for letters in ("ab", "cd"):
         deliver(lake, events(letters))
-    followed, before = Following(lake, reopen_s=0.0), lake.table_version("events")
+    followed, before = VersionPoller(lake, reopen_s=0.0), lake.table_version("events")
     assert followed.version("events") == before
     store = boto3.client("s3", endpoint_url=server.environment["AWS_ENDPOINT_URL"])
     for key in server.keys(f"{lake.root}/".removeprefix(f"s3://{BUCKET}/")):

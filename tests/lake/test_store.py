@@ -17,7 +17,7 @@ from deltalake import DeltaTable, write_deltalake
 from chronotope.contracts.errors import SchemaError, StoreError
 from chronotope.contracts.schemas import EVENTS, INSTANT
 from chronotope.lake import Lake, store
-from chronotope.lake.rows import conform
+from chronotope.lake.row_conformance import conform_rows
 
 
 def events(*ids: str, **extra: list[object]) -> pa.Table:
@@ -61,7 +61,7 @@ def test_first_write_keeps_each_id_once_and_all_columns(tmp_path: Path) -> None:
 def test_no_version_is_dropped_for_its_age(tmp_path: Path, made_by_us: bool) -> None:
     lake, log = Lake(tmp_path), tmp_path / "events" / "_delta_log"
     if not made_by_us:  # without our configuration
-        write_deltalake(tmp_path / "events", conform(events("0"), EVENTS))
+        write_deltalake(tmp_path / "events", conform_rows(events("0"), EVENTS))
     for n in range(4):
         lake.merge_events(events(f"e{n}"))
     often = {"delta.checkpointInterval": "2"}

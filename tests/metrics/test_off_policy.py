@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from chronotope.contracts.errors import DataError, NotEnoughData
-from chronotope.metrics.off_policy import OffPolicy, Shown, off_policy
-from chronotope.metrics.reward_model import expected, features
+from chronotope.metrics.off_policy import LoggedImpressions, OffPolicyEstimates, estimate_off_policy
+from chronotope.metrics.reward_model import expected_rewards, reward_features
 
 N_ITEMS, K, LISTS = 6, 2, 3  # lists a user
 PREFERENCE = np.array([0.35, 0.25, 0.15, 0.12, 0.08, 0.05])  # the logging model's probabilities
@@ -39,27 +39,27 @@ def logged(users: int, seed: int) -> Log:
     return Log(items, (rng.random((n, K)) < chance).astype(float), user)
 
 
-def shown(log: Log, *, good_q: bool = True) -> Shown:
+def shown(log: Log, *, good_q: bool = True) -> LoggedImpressions:
     best = np.argsort(-PREFERENCE)[:K]
     n, position = len(log.items), np.tile(np.arange(K), len(log.items))
     items, target = log.items.ravel(), np.tile(TARGET, n)
     propensity = (1 - EPSILON) * (items == np.tile(best, n)) + EPSILON / N_ITEMS
     reward, users = log.reward.ravel(), np.repeat(log.user, K)
-    told = features(APPEAL[items] if good_q else PREFERENCE[items], position)
-    asked = features(APPEAL[target] if good_q else PREFERENCE[target], position)
-    q, q_target = expected(told, reward, users, asked)
+    told = reward_features(APPEAL[items] if good_q else PREFERENCE[items], position)
+    asked = reward_features(APPEAL[target] if good_q else PREFERENCE[target], position)
+    q, q_target = expected_rewards(told, reward, users, asked)
     rows = np.repeat(np.arange(n), K)
     hit = (items == target).astype(float)
-    return Shown(rows, log.user, reward, propensity, hit, q, q_target)
+    return LoggedImpressions(rows, log.user, reward, propensity, hit, q, q_target)
 
 
 @pytest.fixture(scope="module")
-def many() -> list[OffPolicy]:
-    return [off_policy(shown(logged(200, seed)), n=200, seed=seed) for seed in range(200)]
+def many() -> list[OffPolicyEstimates]:
+    return [estimate_off_policy(shown(logged(200, seed)), n=200, seed=seed) for seed in range(200)]
 
 
 @pytest.mark.parametrize("name", ["ips", "snips", "dr"])
-def test_they_are_right_on_average(many: list[OffPolicy], name: str) -> None:
+def test_they_are_right_on_average(many: list[OffPolicyEstimates], name: str) -> None:
     found = np.array([getattr(one, name).estimate for one in many])
     error = found.std() / np.sqrt(len(found))
     assert abs(found.mean() - TRUTH) < 3.5 * error
@@ -68,34 +68,37 @@ def test_they_are_right_on_average(many: list[OffPolicy], name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ips", "snips", "dr"])
 def test_their_intervals_hold_the_truth_as_often_as_they_say(
-    many: list[OffPolicy], name: str
+    many: list[OffPolicyEstimates], name: str
 ) -> None:
     told = [getattr(one, name) for one in many]
     assert 0.90 <= np.mean([one.low <= TRUTH <= one.high for one in told]) <= 0.985
 
 
-def test_normalising_and_a_reward_model_make_them_surer(many: list[OffPolicy]) -> None:
+def test_normalising_and_a_reward_model_make_them_surer(many: list[OffPolicyEstimates]) -> None:
     spread = {n: np.std([getattr(one, n).estimate for one in many]) for n in ("ips", "snips", "dr")}
     assert spread["snips"] < spread["ips"]
     assert spread["dr"] < spread["ips"]
 
 
 def test_a_wrong_reward_model_does_no_harm_to_the_average() -> None:
-    found = [off_policy(shown(logged(200, s), good_q=False), n=2).dr.estimate for s in range(100)]
+    found = [
+        estimate_off_policy(shown(logged(200, s), good_q=False), n=2).dr.estimate
+        for s in range(100)
+    ]
     assert abs(np.mean(found) - TRUTH) < 3.5 * np.std(found) / np.sqrt(len(found))
 
 
-def test_wrong_propensities_are_found_out(many: list[OffPolicy]) -> None:
+def test_wrong_propensities_are_found_out(many: list[OffPolicyEstimates]) -> None:
     """What the tests above would miss if they could not fail."""
     log = shown(logged(2000, 0))
-    wrong = off_policy(replace(log, propensity=np.full_like(log.propensity, 0.5)), n=300)
+    wrong = estimate_off_policy(replace(log, propensity=np.full_like(log.propensity, 0.5)), n=300)
     assert not wrong.ips.low <= TRUTH <= wrong.ips.high
     assert wrong.mean_weight < 0.5
     assert np.mean([one.mean_weight for one in many]) == pytest.approx(1, abs=0.02)
 
 
 def test_by_hand() -> None:
-    told = Shown(
+    told = LoggedImpressions(
         list_idx=np.array([0, 0, 1]),
         user=np.array([7, 8]),
         reward=np.array([1.0, 0.0, 1.0]),
@@ -104,7 +107,7 @@ def test_by_hand() -> None:
         q=np.array([0.5, 0.5, 0.5]),
         q_target=np.array([0.5, 0.2, 0.6]),
     )
-    found = off_policy(told)
+    found = estimate_off_policy(told)
     assert found.logged.estimate == 1.0
     assert found.ips.estimate == pytest.approx((2 + 10) / 2)
     assert found.snips.estimate == pytest.approx(12 / 12 * 3 / 2)
@@ -112,14 +115,14 @@ def test_by_hand() -> None:
     assert found.gain.estimate == pytest.approx(found.dr.estimate - 1)
     assert found.effective_n == pytest.approx(12**2 / 104)
     assert (found.max_weight, found.clipped, found.n_users) == (10, 0, 2)
-    clipped = off_policy(told, clip=4)
+    clipped = estimate_off_policy(told, clip=4)
     assert clipped.ips.estimate == pytest.approx((2 + 4) / 2)
     assert (clipped.max_weight, clipped.clipped) == (4, pytest.approx(1 / 3))
 
 
 def test_what_was_always_shown_is_worth_what_it_was() -> None:
     log = shown(logged(50, 1))
-    same = off_policy(
+    same = estimate_off_policy(
         replace(log, propensity=np.ones_like(log.propensity), target=log.propensity**0)
     )
     assert same.ips == same.snips == same.logged
@@ -129,21 +132,23 @@ def test_what_was_always_shown_is_worth_what_it_was() -> None:
 def test_what_cannot_be_estimated_is_refused() -> None:
     log, none = shown(logged(5, 1)), np.empty(0)
     with pytest.raises(DataError, match="above 0"):
-        off_policy(replace(log, propensity=log.propensity * 0))
+        estimate_off_policy(replace(log, propensity=log.propensity * 0))
     with pytest.raises(NotEnoughData):
-        off_policy(Shown(none.astype(int), none.astype(int), none, none, none, none, none))
+        estimate_off_policy(
+            LoggedImpressions(none.astype(int), none.astype(int), none, none, none, none, none)
+        )
 
 
 def test_a_single_user_teaches_nobody() -> None:
-    x = features(np.array([0.5, 0.1]), np.array([0, 1]))
-    q, _ = expected(x, np.array([1.0, 0.0]), np.array([3, 3]), x)
+    x = reward_features(np.array([0.5, 0.1]), np.array([0, 1]))
+    q, _ = expected_rewards(x, np.array([1.0, 0.0]), np.array([3, 3]), x)
     assert q.tolist() == [0.5, 0.5]
 
 
 def test_the_reward_model_finds_what_made_the_rewards() -> None:
     rng = np.random.default_rng(0)
     p, position = rng.uniform(0.001, 1, 20_000), rng.integers(0, 10, 20_000)
-    x = features(p, position)
+    x = reward_features(p, position)
     truth = 1 / (1 + np.exp(-(x @ np.array([-1.0, 0.8, -0.5]))))
-    q, _ = expected(x, (rng.random(20_000) < truth).astype(float), np.arange(20_000), x)
+    q, _ = expected_rewards(x, (rng.random(20_000) < truth).astype(float), np.arange(20_000), x)
     assert np.abs(q - truth).max() < 0.03

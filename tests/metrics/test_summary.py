@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from chronotope.contracts.errors import DataError
-from chronotope.metrics.evaluate import Outcomes
-from chronotope.metrics.summary import bootstrap_interval, paired_difference, summarise
+from chronotope.metrics.evaluate import EvaluationResult
+from chronotope.metrics.summary import bootstrap_interval, paired_difference, summarise_metrics
 
 
 def outcomes_of(rank, *, is_return, n_history):
     n = len(rank)
-    return Outcomes(
+    return EvaluationResult(
         position=np.arange(n),
         user=np.ones(n, np.int32),
         rank=np.array(rank, float),
@@ -24,7 +24,7 @@ def outcomes_of(rank, *, is_return, n_history):
 def test_summary_by_hand(oracle):
     ranks = [1.0, 2.5, 10.5, 20.0]
     outcomes = outcomes_of(ranks, is_return=[True, True, False, False], n_history=[4, 5, 0, 9])
-    summary = summarise(outcomes)
+    summary = summarise_metrics(outcomes)
     assert [summary[f"acc_{k}"] for k in (1, 5, 10, 20)] == [0.25, 0.5, 0.5, 1.0]
     assert summary["mrr"] == pytest.approx((1 + 0.4 + 1 / 10.5 + 0.05) / 4)
     assert summary["ndcg_10"] == pytest.approx(oracle.ndcg(ranks, 10))
@@ -87,4 +87,4 @@ def test_unpaired_or_no_values_are_refused():
 
 def test_coverage_is_passed_on_if_it_was_measured():
     outcomes = outcomes_of([1.0], is_return=[True], n_history=[3])
-    assert summarise(replace(outcomes, coverage=0.25))["coverage"] == 0.25
+    assert summarise_metrics(replace(outcomes, coverage=0.25))["coverage"] == 0.25

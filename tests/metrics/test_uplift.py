@@ -7,11 +7,11 @@ from scipy.stats import norm
 
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.metrics.uplift import (
-    Rate,
+    HitsPerList,
     Uplift,
-    always_reach,
-    compare,
-    hit_rate,
+    anytime_bound,
+    estimate_uplift,
+    hits_per_list,
     share_mismatch,
 )
 
@@ -27,17 +27,19 @@ def users(n: int, mean: float, rng: np.random.Generator) -> tuple[Floats, Floats
 
 def pair(seed: int, gain: float = 0.0, n: int = 300) -> Uplift:
     rng = np.random.default_rng(seed)
-    return compare(hit_rate(*users(n, 0.2, rng)), hit_rate(*users(n, 0.2 + gain, rng)))
+    return estimate_uplift(
+        hits_per_list(*users(n, 0.2, rng)), hits_per_list(*users(n, 0.2 + gain, rng))
+    )
 
 
 def test_intervals_of_a_rate_hold_the_truth_as_often_as_they_say() -> None:
-    told = [hit_rate(*users(300, 0.2, np.random.default_rng(seed))) for seed in range(600)]
+    told = [hits_per_list(*users(300, 0.2, np.random.default_rng(seed))) for seed in range(600)]
     assert 0.92 <= np.mean([one.low <= 0.2 <= one.high for one in told]) <= 0.975
 
 
 def test_lists_of_one_user_are_not_counted_as_many_users() -> None:
     hits, lists = users(300, 0.2, np.random.default_rng(0))
-    rate = hit_rate(hits, lists)
+    rate = hits_per_list(hits, lists)
     naive = np.sqrt(rate.estimate * (1 - rate.estimate) / lists.sum())
     assert rate.error > 1.2 * naive
 
@@ -64,29 +66,29 @@ def test_looking_every_day_deceives_the_usual_interval_but_not_the_other() -> No
         n = 40 * np.arange(1, 101)
         z = np.abs(sums) / np.sqrt(n)
         usual += bool((z > norm.ppf(0.975)).any())
-        always += bool((z > [always_reach(int(m), 0.95) for m in n]).any())
+        always += bool((z > [anytime_bound(int(m), 0.95) for m in n]).any())
     assert usual > 0.25 * 200
     assert always <= 0.05 * 200
 
 
 def test_by_hand() -> None:
-    rate = hit_rate(np.array([1.0, 0.0, 2.0]), np.array([2.0, 1.0, 2.0]))
+    rate = hits_per_list(np.array([1.0, 0.0, 2.0]), np.array([2.0, 1.0, 2.0]))
     assert rate.estimate == 0.6
     spread = ((1 - 1.2) ** 2 + 0.6**2 + (2 - 1.2) ** 2) * 3 / 2 / 25
     assert rate.error == pytest.approx(np.sqrt(spread))
-    told = compare(Rate(0.2, 0, 0, 0.03, 10), Rate(0.3, 0, 0, 0.04, 10))
+    told = estimate_uplift(HitsPerList(0.2, 0, 0, 0.03, 10), HitsPerList(0.3, 0, 0, 0.04, 10))
     assert (told.difference, told.relative) == (pytest.approx(0.1), pytest.approx(0.5))
     assert told.p_value == pytest.approx(2 * norm.sf(2))
     assert told.always_low < told.low < told.high < told.always_high
 
 
 def test_nothing_happened_anywhere() -> None:
-    none = hit_rate(np.zeros(5), np.ones(5))
-    told = compare(none, none)
+    none = hits_per_list(np.zeros(5), np.ones(5))
+    told = estimate_uplift(none, none)
     assert (told.difference, told.p_value) == (0, 1)
     assert np.isnan(told.relative)
     with pytest.raises(NotEnoughData):
-        hit_rate(np.ones(1), np.ones(1))
+        hits_per_list(np.ones(1), np.ones(1))
 
 
 def test_a_mismatch_of_shares_is_seen() -> None:

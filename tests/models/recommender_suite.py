@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at

@@ -11,7 +11,7 @@ from chronotope.models.backbones.backbone import Backbone
 from chronotope.models.backbones.hstu import HstuLayer
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
-from chronotope.models.items import ItemTables
+from chronotope.models.item_tables import ItemTables
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import count_priors
 from tests.models.recommender_suite import sample_catalog, sample_log

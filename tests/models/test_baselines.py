@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.models.baselines import (

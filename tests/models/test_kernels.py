@@ -5,12 +5,12 @@ import math
 import numpy as np
 import torch
 
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import Batch, local_hour, local_weekday, to_batch
-from chronotope.models.context import N_CONTEXT
-from chronotope.models.items import ItemTables
+from chronotope.models.item_tables import ItemTables
 from chronotope.models.kernels import KERNELS, KernelBank
+from chronotope.models.query_context import N_CONTEXT
 from tests.models.recommender_suite import sample_catalog
 
 DAY_S = 86_400

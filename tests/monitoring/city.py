@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from chronotope.contracts.data_version import DataVersion
-from chronotope.contracts.workspace import Workspace
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.lake import Lake
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.monitor import Subject
-from tests.steps.hand_made import DAY, LAST_S
+from chronotope.monitoring.monitor import MonitoredState
+from chronotope.runtime.workspace import Workspace
+from tests.inference.hand_made import DAY, LAST_S
 
 DAYS, N_EVENTS, N_USERS = 60, 6_000, 12
 SHIFT_S = LAST_S - 3 * DAY
@@ -66,7 +66,7 @@ def settle(root: Path, **told: Any) -> Lake:
     return lake
 
 
-def subject(root: Path, config: MonitorConfig = SMALL) -> Subject:
+def subject(root: Path, config: MonitorConfig = SMALL) -> MonitoredState:
     """The city's latest version, on a snapshot of it."""
     workspace = Workspace(root)
     lake = Lake(workspace.lake("city"))
@@ -76,4 +76,4 @@ def subject(root: Path, config: MonitorConfig = SMALL) -> Subject:
         out=workspace.features("city"), data_version=str(version),
     )  # fmt: skip
     now = datetime.now(UTC)
-    return Subject("city", workspace, ref.path, version, config, now)
+    return MonitoredState("city", workspace, ref.path, version, config, now)

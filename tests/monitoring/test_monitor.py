@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from chronotope.contracts.data_version import DataVersion
-from chronotope.contracts.monitored import CHECKS, Monitored
+from chronotope.contracts.drift_report import CHECKS, DriftReport
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.monitor import key_of, monitor
-from chronotope.monitoring.words import verdict_of
+from chronotope.monitoring.drift_text import drift_summary
+from chronotope.monitoring.monitor import monitor, report_key
+from tests.inference.hand_made import register_twice
 from tests.monitoring.city import SMALL, settle, subject
-from tests.steps.hand_made import register_twice
 
 
-def drifted(found: Monitored) -> set[str]:
+def drifted(found: DriftReport) -> set[str]:
     return {check.name for check in found.checks if check.verdict == "drift"}
 
 
@@ -76,10 +76,10 @@ def test_what_was_planted_is_found_in_data_and_predictions(reigned: Path) -> Non
 def test_it_is_plain_json_and_a_table(reigned: Path) -> None:
     found = monitor(subject(reigned))
     told = json.loads(json.dumps(found.model_dump(mode="json"), allow_nan=False))
-    assert Monitored.model_validate(told) == found
+    assert DriftReport.model_validate(told) == found
     assert found.table().schema == CHECKS
     assert len(found.table()) == len(found.checks)
-    assert verdict_of(found).startswith("**city, 2020-09-10")
+    assert drift_summary(found).startswith("**city, 2020-09-10")
 
 
 def test_too_little_history_is_said_and_is_no_drift(tmp_path: Path) -> None:
@@ -110,16 +110,18 @@ def test_an_old_champion_is_flagged(reigned: Path) -> None:
     young, old = monitor(told), monitor(replace(told, now=told.now + timedelta(days=31)))
     assert (young.is_old, old.is_old) == (False, True)
     assert old.champion_age_days == pytest.approx(31, abs=0.1)
-    assert "champion 1 is old: 31.0 days" in verdict_of(old)
-    assert key_of(replace(told, now=told.now + timedelta(days=31))) != key_of(told)
+    assert "champion 1 is old: 31.0 days" in drift_summary(old)
+    assert report_key(replace(told, now=told.now + timedelta(days=31))) != report_key(told)
 
 
 def test_the_key_is_that_of_data_champion_and_settings(reigned: Path) -> None:
     told = subject(reigned)
-    assert key_of(replace(told, now=told.now + timedelta(days=3))) == key_of(told)
-    assert key_of(replace(told, config=SMALL.model_copy(update={"force": True}))) == key_of(told)
+    assert report_key(replace(told, now=told.now + timedelta(days=3))) == report_key(told)
+    assert report_key(replace(told, config=SMALL.model_copy(update={"force": True}))) == report_key(
+        told
+    )
     for other in (
         replace(told, data_version=DataVersion.parse("events@0.1f3a9c20")),
         replace(told, config=SMALL.model_copy(update={"seed": 1})),
     ):
-        assert key_of(other) != key_of(told)
+        assert report_key(other) != report_key(told)

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.drift import ingested, verdicts
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.data import data_drift
-from chronotope.monitoring.events import Coded, Events
-from chronotope.monitoring.learned import judged
+from chronotope.monitoring.data_drift import measure_data_drift
+from chronotope.monitoring.encoded_events import EncodedColumn, EncodedEvents
+from chronotope.monitoring.thresholds import check_statistics
 from chronotope.monitoring.windows import Windows
 
 NYC = Path(__file__).parents[2].parent / "shared" / "data" / "foursquare_nyc"
@@ -24,24 +24,26 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
+def events(tmp_path_factory: pytest.TempPathFactory) -> EncodedEvents:
     return ingested("foursquare_nyc", tmp_path_factory.mktemp("nyc"))
 
 
-def test_months_are_as_usual_once_there_is_history(events: Events) -> None:
+def test_months_are_as_usual_once_there_is_history(events: EncodedEvents) -> None:
     found = verdicts(events, MonitorConfig(window_days=28, reference_windows=1))
     told = [row["verdict"] for row in found]
     assert told == ["not enough history"] * 7 + ["no drift"] * 4
 
 
-def test_few_weeks_are_called_drift_and_for_reasons(events: Events) -> None:
+def test_few_weeks_are_called_drift_and_for_reasons(events: EncodedEvents) -> None:
     found = {row["end"]: row for row in verdicts(events, MonitorConfig())}
     drifted = {end: of["drifted"] for end, of in found.items() if of["verdict"] == "drift"}
     assert len(drifted) <= 5
     assert [of["what"] for of in drifted["2012-06-30"]] == ["hour of day"]
 
 
-def planted(events: Events, is_last: npt.NDArray[np.bool_], what: str, size: float) -> Events:
+def planted(
+    events: EncodedEvents, is_last: npt.NDArray[np.bool_], what: str, size: float
+) -> EncodedEvents:
     """The same log with its last week changed."""
     rng, texts, numbers = np.random.default_rng(0), events.texts, events.numbers
     if what == "km from last":
@@ -50,7 +52,7 @@ def planted(events: Events, is_last: npt.NDArray[np.bool_], what: str, size: flo
     if what == "new users":
         chosen = is_last & (events.user.codes % 20 < 20 * size)
         codes = np.where(chosen, events.user.codes + len(events.user.names), events.user.codes)
-        return replace(events, user=Coded(codes, events.user.names * 2))
+        return replace(events, user=EncodedColumn(codes, events.user.names * 2))
     of = texts[what]
     if what == "hour of day":
         codes = (of.codes + int(size)) % 24
@@ -58,7 +60,7 @@ def planted(events: Events, is_last: npt.NDArray[np.bool_], what: str, size: flo
         other = rng.integers(0, len(of.names), len(of.codes))
         codes = np.where(rng.random(len(other)) < size, other, of.codes)
     return replace(
-        events, texts={**texts, what: Coded(np.where(is_last, codes, of.codes), of.names)}
+        events, texts={**texts, what: EncodedColumn(np.where(is_last, codes, of.codes), of.names)}
     )
 
 
@@ -74,11 +76,11 @@ def planted(events: Events, is_last: npt.NDArray[np.bool_], what: str, size: flo
     ],
 )
 def test_how_large_a_change_of_the_last_week_has_to_be(
-    events: Events, what: str, size: float, found: bool
+    events: EncodedEvents, what: str, size: float, found: bool
 ) -> None:
     config = MonitorConfig()
     windows = Windows.over(events.occurred_s, config)
     is_last = windows.of(events.occurred_s) == windows.n - 1
     changed = planted(events, is_last, what, size)
-    checks = judged(data_drift(changed, windows, config)[0], config)
+    checks = check_statistics(measure_data_drift(changed, windows, config)[0], config)
     assert [check.name for check in checks if check.verdict == "drift"] == [what] * found

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 
 DOUBT = 1e-3
 """Probability with which an honest predictor passes one of these bounds."""

@@ -2,10 +2,10 @@
 
 import pytest
 
-from chronotope.contracts.eventlog import EventLog, Float64
+from chronotope.contracts.event_log import EventLog, Float64
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.oracle import best_reachable_accuracy
-from chronotope.metrics.summary import hits
+from chronotope.metrics.summary import hit_rate
 from chronotope.models.baselines import Popularity, UserCounts
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
@@ -34,7 +34,7 @@ def ours(log: EventLog, start_s: int) -> Float64:
     model = ChronotopeRecommender(
         ModelConfig(history_len=256, kernel_len=128), TrainingConfig(max_epochs=5)
     )
-    return hits(later_ranks(model, log, catalog_of(CITY), start_s), 1)
+    return hit_rate(later_ranks(model, log, catalog_of(CITY), start_s), 1)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_never_better_than_who_knows_the_law(ours: Float64, best: float) -> None
 def test_beats_counting(
     model: Popularity | UserCounts, ours: Float64, log: EventLog, start_s: int
 ) -> None:
-    theirs = hits(later_ranks(model, log, catalog_of(CITY), start_s), 1)
+    theirs = hit_rate(later_ranks(model, log, catalog_of(CITY), start_s), 1)
     assert ours.mean() > theirs.mean() + 2 * luck(len(ours))
 
 

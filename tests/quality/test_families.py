@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.baselines import Popularity
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig

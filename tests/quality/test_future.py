@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chronotope.contracts.eventlog import Catalog, EventLog, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
 from chronotope.metrics.evaluate import evaluate
 from chronotope.metrics.ranking import expected_rank
-from chronotope.metrics.summary import hits
+from chronotope.metrics.summary import hit_rate
 from chronotope.models.baselines import baselines
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
@@ -152,8 +152,8 @@ def test_a_planted_future_feature_scores_at_chance() -> None:
     queries = queries_at(log, asked, history_len=model.history_len, time_given=True)
     said = model.answer(queries)
     bound = 1 / N_PLANTED + luck(len(asked))
-    assert hits(expected_rank(said.item_scores, log.item_idx[asked]), 1).mean() <= bound
-    assert hits(expected_rank(said.place_scores, log.place_idx[asked]), 1).mean() <= bound
+    assert hit_rate(expected_rank(said.item_scores, log.item_idx[asked]), 1).mean() <= bound
+    assert hit_rate(expected_rank(said.place_scores, log.place_idx[asked]), 1).mean() <= bound
 
 
 def test_the_planted_feature_would_tell_all_if_it_were_read() -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.datasets.city import CityConfig
-from chronotope.metrics.summary import hits
+from chronotope.metrics.summary import hit_rate
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
@@ -34,7 +34,7 @@ def test_items_drawn_at_random_are_not_foreseen(log: EventLog) -> None:
     """Items drawn anew from their popularity: the ten commonest are the best answer."""
     drawn = np.random.default_rng(0).choice(log.item_idx, len(log))
     noise = replace(log, item_idx=drawn, place_idx=drawn)
-    found = hits(later_ranks(small(), noise, catalog_of(CITY), instant_at(log, 0.7)), 10)
+    found = hit_rate(later_ranks(small(), noise, catalog_of(CITY), instant_at(log, 0.7)), 10)
     bound = best_of_noise(log.item_idx, 10)
     assert 0.8 * bound <= found.mean() <= bound + luck(len(found))
 
@@ -52,5 +52,5 @@ def test_in_shuffled_time_only_habits_are_left(log: EventLog) -> None:
     ranks = later_ranks(small(), mixed, catalog_of(CITY), start_s)
     asked = asked_from(mixed, start_s)
     early = mixed.occurred_s[asked] < end_s
-    found = hits(ranks[early], 1)
+    found = hit_rate(ranks[early], 1)
     assert found.mean() <= best_without_order(mixed, asked[early]) + luck(len(found))

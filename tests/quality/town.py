@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.protocols import Recommender
 from chronotope.datasets.city import CATEGORIES, CityConfig, build_city, item_ids

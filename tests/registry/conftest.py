@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.registry.models import register
-from chronotope.registry.store import MlflowStore, open_store
+from chronotope.registry.mlflow_store import MlflowStore, open_store
+from chronotope.registry.model_versions import register_version
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +40,5 @@ def city(store: MlflowStore, bundle: Path) -> MlflowStore:
     """A store whose model ``city`` has the versions 1 to 9."""
     with store.run("training", "fit") as tracker:
         for _ in range(9):
-            register(store, name="city", bundle_dir=bundle, run_id=tracker.run_id, tags={})
+            register_version(store, name="city", bundle_dir=bundle, run_id=tracker.run_id, tags={})
     return store

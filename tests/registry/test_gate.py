@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chronotope.contracts.errors import DataError
-from chronotope.registry.gate import GateConfig, judge
+from chronotope.registry.gate import GateConfig, evaluate_gate
 
 USERS = np.repeat(np.arange(200), 5)
 RNG = np.random.default_rng(3)
@@ -17,7 +17,9 @@ CONFIG = GateConfig()
 
 
 def test_a_better_challenger_passes() -> None:
-    decision = judge(CHAMPION + 0.05, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
+    decision = evaluate_gate(
+        CHAMPION + 0.05, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG
+    )
     assert decision.passed
     assert decision.reasons == ()
     assert decision.differences["champion"].estimate == pytest.approx(0.05)
@@ -25,65 +27,67 @@ def test_a_better_challenger_passes() -> None:
 
 
 def test_the_first_model_needs_only_beat_the_baselines() -> None:
-    assert judge(CHAMPION, None, WEAK, users=USERS, slices=HALF, config=CONFIG).passed
+    assert evaluate_gate(CHAMPION, None, WEAK, users=USERS, slices=HALF, config=CONFIG).passed
     strong = WEAK | {"markov": CHAMPION + 0.1}
-    decision = judge(CHAMPION, None, strong, users=USERS, slices=HALF, config=CONFIG)
+    decision = evaluate_gate(CHAMPION, None, strong, users=USERS, slices=HALF, config=CONFIG)
     assert not decision.passed
     assert [reason.split(":")[0] for reason in decision.reasons] == ["does not beat markov"]
 
 
 def test_an_equal_challenger_is_refused() -> None:
-    decision = judge(CHAMPION, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
+    decision = evaluate_gate(CHAMPION, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
     assert not decision.passed
 
 
 def test_luck_is_refused() -> None:
     noise = np.repeat(np.random.default_rng(5).normal(0, 0.3, 200), 5)
     lucky = CHAMPION + noise - noise.mean() + 0.001
-    decision = judge(lucky, CHAMPION, WEAK, users=USERS, slices={}, config=CONFIG)
+    decision = evaluate_gate(lucky, CHAMPION, WEAK, users=USERS, slices={}, config=CONFIG)
     assert decision.differences["champion"].estimate == pytest.approx(0.001)
     assert not decision.passed
 
 
 def test_a_fallen_slice_is_refused() -> None:
     uneven = CHAMPION + np.where(HALF["cold_user"], -0.03, 0.1)
-    decision = judge(uneven, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
+    decision = evaluate_gate(uneven, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
     assert [reason.split(",")[0] for reason in decision.reasons] == [
         "slice cold_user falls by 0.0300"
     ]
     lenient = GateConfig(max_slice_drop=0.04)
-    assert judge(uneven, CHAMPION, WEAK, users=USERS, slices=HALF, config=lenient).passed
+    assert evaluate_gate(uneven, CHAMPION, WEAK, users=USERS, slices=HALF, config=lenient).passed
 
 
 def test_a_tiny_slice_is_not_judged() -> None:
     few = {"few": np.arange(1000) < 99}
     uneven = CHAMPION + np.where(few["few"], -0.5, 0.2)
-    assert judge(uneven, CHAMPION, WEAK, users=USERS, slices=few, config=CONFIG).passed
+    assert evaluate_gate(uneven, CHAMPION, WEAK, users=USERS, slices=few, config=CONFIG).passed
     enough = GateConfig(min_slice_targets=99)
-    assert not judge(uneven, CHAMPION, WEAK, users=USERS, slices=few, config=enough).passed
+    assert not evaluate_gate(uneven, CHAMPION, WEAK, users=USERS, slices=few, config=enough).passed
 
 
 def test_a_challenger_of_nans_is_refused() -> None:
     broken = np.full(1000, np.nan)
-    assert not judge(broken, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG).passed
+    assert not evaluate_gate(broken, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG).passed
 
 
 def test_other_targets_are_refused() -> None:
     with pytest.raises(DataError):
-        judge(CHAMPION[:-1], CHAMPION, {}, users=USERS, slices={}, config=CONFIG)
+        evaluate_gate(CHAMPION[:-1], CHAMPION, {}, users=USERS, slices={}, config=CONFIG)
 
 
 def test_the_champions_own_network_has_to_be_no_worse() -> None:
     noise = np.random.default_rng(7).normal(0, 0.02, 1000)
     other = CHAMPION - 0.002 + noise - noise.mean()
     told: dict[str, Any] = {"users": USERS, "slices": HALF, "config": CONFIG}
-    assert not judge(other, CHAMPION, WEAK, **told).passed
-    assert judge(other, CHAMPION, WEAK, **told, may_lose=0.01).passed
-    strict = judge(other, CHAMPION, WEAK, **told, may_lose=0.002)
+    assert not evaluate_gate(other, CHAMPION, WEAK, **told).passed
+    assert evaluate_gate(other, CHAMPION, WEAK, **told, may_lose=0.01).passed
+    strict = evaluate_gate(other, CHAMPION, WEAK, **told, may_lose=0.002)
     assert [reason.split(":")[0] for reason in strict.reasons] == [
         "may lose more than 0.002 to champion"
     ]
     fallen = other - np.where(HALF["cold_user"], 0.2, 0.0)
-    assert any("cold_user" in r for r in judge(fallen, CHAMPION, WEAK, **told, may_lose=1).reasons)
+    assert any(
+        "cold_user" in r for r in evaluate_gate(fallen, CHAMPION, WEAK, **told, may_lose=1).reasons
+    )
     strong = {"markov": CHAMPION + 0.1}
-    assert not judge(other, CHAMPION, strong, **told, may_lose=1.0).passed
+    assert not evaluate_gate(other, CHAMPION, strong, **told, may_lose=1.0).passed

@@ -9,8 +9,8 @@ from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import queries_at
-from chronotope.registry.bless import BlessConfig, bless
-from chronotope.registry.bless_probe import main as probe
+from chronotope.registry.blessing import BlessConfig, run_blessing
+from chronotope.registry.blessing_probe import main as probe
 from chronotope.registry.pyfunc import BUNDLE, _load_pyfunc, write_model
 from tests.models.recommender_suite import sample_log
 from tests.serving.town import WIDTH, Town
@@ -29,11 +29,13 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_blessed_by_the_answers_of_the_original(town: Path) -> None:
     expected = OnnxRecommender.load(town / "1").scores(QUERIES)
-    blessing = bless(town / "2", queries=QUERIES, expected_scores=expected, config=LIMITS)
+    blessing = run_blessing(town / "2", queries=QUERIES, expected_scores=expected, config=LIMITS)
     assert blessing.passed, blessing.reasons
     assert blessing.measured["overlap"] > 0.95
     other = np.roll(expected, 5, axis=1)
-    assert not bless(town / "2", queries=QUERIES, expected_scores=other, config=LIMITS).passed
+    assert not run_blessing(
+        town / "2", queries=QUERIES, expected_scores=other, config=LIMITS
+    ).passed
 
 
 def test_the_probe_times_what_is_served(town: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chronotope.registry.lineage import describe_version, log_dataset
-from chronotope.registry.store import MlflowStore
+from chronotope.registry.mlflow_store import MlflowStore
 
 
 @pytest.mark.parametrize(

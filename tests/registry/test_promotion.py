@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from chronotope.contracts.errors import PromotionConflict, StoreError
-from chronotope.contracts.stores import MLFLOW_URL
-from chronotope.registry.models import download, register
+from chronotope.registry.mlflow_store import MlflowStore, open_store
+from chronotope.registry.model_versions import download_version, register_version
 from chronotope.registry.promotion import (
     current_champion,
-    history,
-    nominate,
     promote,
-    recover,
+    promotion_history,
+    recover_promotion,
     rollback,
+    set_challenger,
 )
-from chronotope.registry.store import MlflowStore, open_store
+from chronotope.runtime.store_urls import MLFLOW_URL
 from tests.postgres import postgres
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -44,11 +44,11 @@ def _promote(store: MlflowStore, version: str, expected: str | None, key: str = 
 
 def test_promotion_sets_journal_and_alias(city: MlflowStore) -> None:
     assert current_champion(city, "city") is None
-    nominate(city, "city", "2")
+    set_challenger(city, "city", "2")
     _promote(city, "2", None)
     assert current_champion(city, "city") == _alias(city) == "2"
     assert "challenger" not in city.client.get_registered_model("city").aliases
-    assert [(e.version, e.previous, e.state) for e in history(city, "city")] == [
+    assert [(e.version, e.previous, e.state) for e in promotion_history(city, "city")] == [
         ("2", None, "committed")
     ]
 
@@ -65,7 +65,7 @@ def test_the_same_key_promotes_once(city: MlflowStore) -> None:
     _promote(city, "2", "1", key="b")
     _promote(city, "1", None, key="a")
     assert current_champion(city, "city") == _alias(city) == "2"
-    assert len(history(city, "city")) == 2
+    assert len(promotion_history(city, "city")) == 2
     with pytest.raises(PromotionConflict, match="another version"):
         _promote(city, "3", "2", key="a")
 
@@ -85,10 +85,10 @@ def test_a_missing_version_leaves_the_champion(city: MlflowStore) -> None:
 
 
 def test_missing_files_are_refused(city: MlflowStore) -> None:
-    shutil.rmtree(download(city, "city", "1").parent)
+    shutil.rmtree(download_version(city, "city", "1").parent)
     with pytest.raises(StoreError, match="is missing"):
         _promote(city, "1", None)
-    assert [e.state for e in history(city, "city")] == ["aborted"]
+    assert [e.state for e in promotion_history(city, "city")] == ["aborted"]
 
 
 def test_rollback_walks_back_step_by_step(city: MlflowStore) -> None:
@@ -133,15 +133,15 @@ def test_a_kill_after_any_step_leaves_one_champion(city: MlflowStore, step: str)
     process.join(60)
     assert process.exitcode == 9
     assert _alias(city) in {"1", "2"}
-    recover(city, "city")
+    recover_promotion(city, "city")
     assert current_champion(city, "city") == _alias(city) == "2"
     _promote(city, "2", "1", key="k")  # the killed promoter tries again
-    assert [e.state for e in history(city, "city")] == ["committed", "committed"]
+    assert [e.state for e in promotion_history(city, "city")] == ["committed", "committed"]
 
 
 def test_a_killed_promotion_of_lost_files_is_aborted(city: MlflowStore) -> None:
     _promote(city, "1", None)
-    shutil.copytree(download(city, "city", "1"), city.root / "other")
+    shutil.copytree(download_version(city, "city", "1"), city.root / "other")
     other = city.client.create_model_version("city", (city.root / "other").as_uri())
     with pytest.raises(KeyboardInterrupt):
         promote(
@@ -209,7 +209,7 @@ def _received(end: Connection, number: int) -> tuple[str, str, str]:
 
 
 def _assert_one_each(store: MlflowStore, winners: list[str]) -> None:
-    lines = [(e.previous, e.version, e.state) for e in history(store, "city")]
+    lines = [(e.previous, e.version, e.state) for e in promotion_history(store, "city")]
     reigns = ["1", *winners]
     earlier = [None, *reigns]
     wanted = [(*pair, "committed") for pair in zip(earlier, reigns, strict=False)]
@@ -231,7 +231,9 @@ def test_of_two_promoters_one_wins_on_postgres(
         store = open_store(tmp_path / "mlruns")
         with store.run("training", "fit") as tracker:
             for _ in range(5):
-                register(store, name="city", bundle_dir=bundle, run_id=tracker.run_id, tags={})
+                register_version(
+                    store, name="city", bundle_dir=bundle, run_id=tracker.run_id, tags={}
+                )
         _promote(store, "1", None)
         _assert_one_each(store, _raced(store))
         told = "SELECT version FROM registered_model_aliases WHERE alias = 'champion'"

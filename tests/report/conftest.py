@@ -2,14 +2,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chronotope.report.data import (
+from chronotope.report.report_data import (
     CandidateRow,
     CardText,
     ColumnRow,
     Coverage,
     Estimate,
     FoldRow,
-    GateDecision,
+    GateSummary,
     IngestionCounts,
     MapPoint,
     ModelRow,
@@ -86,6 +86,6 @@ def full(bare: ReportData) -> ReportData:
             ),
             "noise": {"duplicates": 5},
             "card": CardText(intended_use="Next place.", limits="One city.", ethics="Consent."),
-            "gate": GateDecision(promoted=True, reasons=("beats popularity",)),
+            "gate": GateSummary(promoted=True, reasons=("beats popularity",)),
         }
     )

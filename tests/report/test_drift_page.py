@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chronotope.contracts.monitored import (
+from chronotope.contracts.drift_report import (
     AnswerRow,
-    Bin,
-    Check,
+    BinShares,
     ColumnShares,
-    Monitored,
-    Outcome,
+    DriftCheck,
+    DriftReport,
+    OutcomeSummary,
     PositionRow,
     WindowRow,
 )
@@ -20,26 +20,28 @@ from tests.report.test_page import ATTACK, _tags
 START, END = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 8, tzinfo=UTC)
 
 
-def found(**more: object) -> Monitored:
+def found(**more: object) -> DriftReport:
     told = {
         "dataset": "nyc", "data_version": "events@7", "champion": None, "champion_age_days": None,
         "is_old": False, "window_start": START, "window_end": END, "verdict": "no drift",
         "reasons": (), "checks": (),
     }  # fmt: skip
-    return Monitored.model_validate(told | more)
+    return DriftReport.model_validate(told | more)
 
 
 @pytest.fixture
-def full() -> Monitored:
-    bins = tuple(Bin(label=f"{n:02d} h", reference=1 / 24, current=1 / 24) for n in range(24))
+def full() -> DriftReport:
+    bins = tuple(BinShares(label=f"{n:02d} h", reference=1 / 24, current=1 / 24) for n in range(24))
     check = {"part": "data", "name": ATTACK, "statistic": "js", "value": 0.31, "low": 0.2}
     row = WindowRow(start=START, end=END, n_targets=9, metrics={"ndcg_10": 0.5, "entropy": 2.0})
-    outcome = Outcome(
+    outcome = OutcomeSummary(
         n_answers=40, n_open=2, n_nameless=3, explored=0.25, gini=0.5,
         days=(AnswerRow(day="2024-05-02", version="3", n_answers=40, hit_rate=0.2),),
         positions=(PositionRow(position=1, n_shown=40, hit_rate=0.2, weighted=0.125),),
     )  # fmt: skip
-    drifted = Check(**check, high=0.4, usual=0.01, threshold=0.05, n_history=9, verdict="drift")
+    drifted = DriftCheck(
+        **check, high=0.4, usual=0.01, threshold=0.05, n_history=9, verdict="drift"
+    )
     return found(
         champion="3", champion_age_days=40.0, is_old=True, verdict="drift",
         reasons=(f"data: {ATTACK}",), checks=(drifted,),
@@ -48,7 +50,7 @@ def full() -> Monitored:
     )  # fmt: skip
 
 
-def test_everything_found_is_on_it(full: Monitored) -> None:
+def test_everything_found_is_on_it(full: DriftReport) -> None:
     page = render_drift(full)
     for words in (
         "drift of nyc", "events@7", "champion 3", "40.0 days", "no places", "0.310",
@@ -59,7 +61,7 @@ def test_everything_found_is_on_it(full: Monitored) -> None:
     assert page.count("<svg") == 4  # a column, two metrics, the histogram
 
 
-def test_it_is_whole_escaped_and_needs_nothing_else(full: Monitored) -> None:
+def test_it_is_whole_escaped_and_needs_nothing_else(full: DriftReport) -> None:
     page = render_drift(full)
     tags = _tags(page)
     assert tags.open == []

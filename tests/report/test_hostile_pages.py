@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from chronotope.contracts.drift_report import BinShares, ColumnShares
 from chronotope.contracts.escaping import visible_text
-from chronotope.contracts.monitored import Bin, ColumnShares
-from chronotope.report.data import CardText, GateDecision, ReportData
 from chronotope.report.drift_page import render_drift
 from chronotope.report.page import write_page, write_report
+from chronotope.report.report_data import CardText, GateSummary, ReportData
 from chronotope.validation import build_docs
 from tests.report.test_drift_page import found
 from tests.serving.browser import chromium
@@ -36,14 +36,14 @@ def hostile_report(full: ReportData, text: str) -> ReportData:
             "models": (row.model_copy(update={"name": text}),),
             "slices": (sliced.model_copy(update={"name": text}),),
             "noise": {text: 1},
-            "gate": GateDecision(promoted=False, reasons=(text,)),
+            "gate": GateSummary(promoted=False, reasons=(text,)),
             "card": CardText(training_data=text, limits=text),
         }
     )
 
 
 def hostile_drift(text: str) -> str:
-    bins = tuple(Bin(label=f"{n}{text}", reference=0.5, current=0.5) for n in range(2))
+    bins = tuple(BinShares(label=f"{n}{text}", reference=0.5, current=0.5) for n in range(2))
     columns = (ColumnShares(name=text, bins=bins),)
     return render_drift(found(dataset=text, reasons=(text,), notes=(text,), columns=columns))
 

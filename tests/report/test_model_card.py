@@ -1,5 +1,5 @@
-from chronotope.report.data import ReportData
 from chronotope.report.model_card import render_card
+from chronotope.report.report_data import ReportData
 
 
 def test_card_shows_the_champion(full: ReportData) -> None:

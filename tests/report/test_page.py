@@ -6,14 +6,14 @@ import pytest
 from pydantic import ValidationError
 
 from chronotope.contracts.errors import StoreError
-from chronotope.report.data import (
+from chronotope.report.page import render_report, write_report
+from chronotope.report.report_data import (
     Estimate,
-    GateDecision,
+    GateSummary,
     ModelRow,
     ReportData,
     WhenCalibration,
 )
-from chronotope.report.page import render_report, write_report
 
 ATTACK = '<script>alert("x")</script>'
 
@@ -88,7 +88,7 @@ def test_texts_are_escaped(full: ReportData) -> None:
             "models": (champion,),
             "slices": (full.slices[0].model_copy(update={"name": ATTACK}),),
             "noise": {ATTACK: 1},
-            "gate": GateDecision(promoted=False, reasons=(ATTACK,)),
+            "gate": GateSummary(promoted=False, reasons=(ATTACK,)),
         }
     )
     tags = _tags(render_report(hostile))
@@ -147,6 +147,6 @@ def test_models_stand_best_first(full: ReportData) -> None:
 
 
 def test_who_was_not_promoted_is_no_champion(full: ReportData) -> None:
-    html = render_report(full.model_copy(update={"gate": GateDecision(promoted=False)}))
+    html = render_report(full.model_copy(update={"gate": GateSummary(promoted=False)}))
     assert "spacetime ★ challenger" in html
     assert "champion" not in html

@@ -3,8 +3,8 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from chronotope.report.data import ReportData
 from chronotope.report.plots import write_plots
+from chronotope.report.report_data import ReportData
 
 
 def test_each_drawing_is_an_image_of_its_own(full: ReportData, tmp_path: Path) -> None:

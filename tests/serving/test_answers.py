@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from chronotope.serving import recommending
-from chronotope.steps.answers import Wish
-from chronotope.steps.recommend import recommend
+from chronotope.inference.recommend import recommend
+from chronotope.inference.request import RecommendOptions
+from chronotope.serving.api import recommend_endpoint
 from tests.serving.town import LocalClient, Town
 
 AT = "2020-09-13T18:00:00+00:00"
@@ -42,7 +42,7 @@ def metric(client: TestClient, name: str, **labels: str) -> float:
 def test_it_answers_as_the_command_does(town: Town, client: TestClient) -> None:
     from datetime import datetime
 
-    at, wish = datetime.fromisoformat(AT), Wish(k=15, lat=40, lon=-40)
+    at, wish = datetime.fromisoformat(AT), RecommendOptions(k=15, lat=40, lon=-40)
     wanted = recommend(town.root, "city", "u00", at, wish=wish, load=town.load)
     said = ask(client, user_id="u00", at=AT, k=15, lat=40, lon=-40)
     assert ids(said) == [item.id for item in wanted.items]
@@ -196,7 +196,7 @@ def test_equal_questions_are_answered_from_the_cache_until_something_happens(
 def foretell(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
     """Ids of answers from ``id-first`` on; they are the seeds of what is drawn."""
     ids = (SimpleNamespace(hex=f"id-{n}") for n in count(first))
-    monkeypatch.setattr(recommending, "uuid4", ids.__next__)
+    monkeypatch.setattr(recommend_endpoint, "uuid4", ids.__next__)
 
 
 def test_a_random_list_says_how_likely_it_was(

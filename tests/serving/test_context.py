@@ -2,13 +2,13 @@
 
 from fastapi.testclient import TestClient
 
-from chronotope.serving.app import create_app
+from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
+from tests.inference.hand_made import LAST_S
+from tests.inference.weather import Weathered, add_readings, weathered
 from tests.serving.test_answers import ask
 from tests.serving.test_swap import look
 from tests.serving.town import LocalClient, Town
-from tests.steps.hand_made import LAST_S
-from tests.steps.weather import Weathered, add_readings, weathered
 
 AT = "2020-09-13T18:26:40+00:00"  # six hours after the last event
 

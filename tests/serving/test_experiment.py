@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 
 from chronotope.artifact.bundle import MODEL
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.workspace import Workspace
+from chronotope.experiments.experiment import Experiment
 from chronotope.lake import Lake
-from chronotope.serving.questions import RecommendRequest
-from chronotope.serving.shadowing import Shadowing
-from chronotope.steps.experiment import Experiment
+from chronotope.runtime.workspace import Workspace
+from chronotope.serving.api.requests import RecommendRequest
+from chronotope.serving.model.shadow import ShadowWorker
 from tests.serving.test_answers import AT, ask, event, foretell, ids, metric
 from tests.serving.test_swap import look
 from tests.serving.town import LocalClient, Town
@@ -204,7 +204,7 @@ def test_shadows_change_no_byte_of_an_answer(
 def test_what_shadows_cannot_take_is_dropped_and_counted(two: Town) -> None:
     with serve(two, [*ONE, SHADOW]) as client:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
-        slow = Shadowing(lambda _: None, service.telemetry, waiting=3)  # never started
+        slow = ShadowWorker(lambda _: None, service.telemetry, waiting=3)  # never started
         service.recommending.shadowing, running = slow, service.recommending.shadowing
         running.stop()
         for user in USERS:

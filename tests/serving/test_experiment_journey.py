@@ -7,12 +7,16 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from chronotope.contracts.workspace import Workspace
-from chronotope.feedback.experiment_report import Limits, Report, report_experiment
+from chronotope.experiments.experiment import Experiment
+from chronotope.experiments.experiment_report import (
+    ExperimentReport,
+    OutcomeLimits,
+    report_experiment,
+)
 from chronotope.lake import InteractionLog
-from chronotope.serving.replay import Replay
+from chronotope.runtime.workspace import Workspace
+from chronotope.serving.model.replay import RequestReplay
 from chronotope.serving.settings import ServeSettings
-from chronotope.steps.experiment import Experiment
 from tests.serving.test_answers import ask, event, ids
 from tests.serving.town import LocalClient, Town
 
@@ -52,16 +56,16 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
 
 
 @pytest.fixture(scope="module")
-def report(town: Town) -> Report:
+def report(town: Town) -> ExperimentReport:
     log = InteractionLog(Workspace(town.root).interactions("city"))
     settings = ServeSettings(dataset="city", root=town.root)
-    with Replay(settings, "1", load=town.load_version) as target:
-        told = report_experiment(log, DESIGN, [lambda: target], Limits(min_users=30))
+    with RequestReplay(settings, "1", load=town.load_version) as target:
+        told = report_experiment(log, DESIGN, [lambda: target], OutcomeLimits(min_users=30))
     log.close()
     return told
 
 
-def test_the_arm_that_shows_what_is_liked_wins(report: Report) -> None:
+def test_the_arm_that_shows_what_is_liked_wins(report: ExperimentReport) -> None:
     old, new = report.arms
     assert (old.versions, new.versions) == (("2",), ("1",))
     assert old.n_lists + new.n_lists == N_USERS
@@ -70,7 +74,7 @@ def test_the_arm_that_shows_what_is_liked_wins(report: Report) -> None:
     assert "better" in new.verdict
 
 
-def test_what_was_drawn_tells_what_the_other_version_is_worth(report: Report) -> None:
+def test_what_was_drawn_tells_what_the_other_version_is_worth(report: ExperimentReport) -> None:
     (policy,) = report.policies
     assert (policy.version, policy.n_known) == ("1", 0)
     assert policy.estimate is not None
@@ -78,18 +82,20 @@ def test_what_was_drawn_tells_what_the_other_version_is_worth(report: Report) ->
     assert policy.estimate.n_lists == report.arms[0].n_lists  # the other arm draws nothing
 
 
-def test_the_shadow_answered_about_half_of_them(report: Report) -> None:
+def test_the_shadow_answered_about_half_of_them(report: ExperimentReport) -> None:
     (shadow,) = report.shadows
     assert shadow.versions == ("1",)
     assert 0.3 * N_USERS < shadow.n_lists < 0.7 * N_USERS
     assert 0.2 < shadow.same_first < 0.6  # the same as the arm of its own version
 
 
-def test_a_replayed_question_gets_the_list_it_got(town: Town, report: Report) -> None:
+def test_a_replayed_question_gets_the_list_it_got(town: Town, report: ExperimentReport) -> None:
     log = InteractionLog(Workspace(town.root).interactions("city"))
     shown = [s.payload for s in log.read(0, 999, "impression") if s.payload["arm"] == "new"]
     log.close()
-    with Replay(ServeSettings(dataset="city", root=town.root), "1", load=town.load_version) as old:
+    with RequestReplay(
+        ServeSettings(dataset="city", root=town.root), "1", load=town.load_version
+    ) as old:
         for told in shown[:20]:
             again = old.listed(told["user_id"], told["at"], told["question"])
             assert [item for item, _ in again] == told["items"]
@@ -101,7 +107,7 @@ def test_a_replayed_question_gets_the_list_it_got(town: Town, report: Report) ->
 
 def test_what_cannot_be_asked_again_is_an_empty_list(town: Town) -> None:
     settings: Any = ServeSettings(dataset="city", root=town.root)
-    with Replay(settings, "1", load=town.load_version) as old:
+    with RequestReplay(settings, "1", load=town.load_version) as old:
         assert old.listed("u", "2020-10-01T18:00:00Z", {"category": "cakes"}) == []
         assert old.listed("u", "2020-10-01T18:00:00Z", {"k": 0}) == []
         assert old.listed("u", "no time", {}) == []

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.inference.hand_made import fill_lake, register_twice
 from tests.serving.test_process import AT, COMMAND, Server
-from tests.steps.hand_made import fill_lake, register_twice
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chronotope.steps.experiment import Experiment
+from chronotope.experiments.experiment import Experiment
 from tests.serving.town import LocalClient, Town
 
 TEXT = st.text(max_size=8) | st.sampled_from(

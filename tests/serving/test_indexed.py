@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
-from chronotope.serving.replay import Replay
+from chronotope.runtime.workspace import Workspace
+from chronotope.serving.model.replay import RequestReplay
 from chronotope.serving.settings import ServeSettings
 from tests.models.recommender_suite import sample_catalog
 from tests.serving.test_answers import AT, ask, event, ids
@@ -97,4 +97,4 @@ def test_it_cannot_be_judged_by_old_lists(town: Town) -> None:
     town.add_indexed("2")
     settings = ServeSettings(dataset="city", root=town.root)
     with pytest.raises(ConfigError, match="old lists"):
-        Replay(settings, "2", load=town.load_version)
+        RequestReplay(settings, "2", load=town.load_version)

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from chronotope.artifact.bundle import MODEL, write_bundle
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.compression.export import export_onnx
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from chronotope.contracts.workspace import Workspace
+from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion import promote
-from chronotope.registry.store import open_store
-from tests.steps.hand_made import fill_lake, register_twice
+from chronotope.runtime.workspace import Workspace
+from tests.inference.hand_made import fill_lake, register_twice
 
 pytestmark = pytest.mark.slow
 

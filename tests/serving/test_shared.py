@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chronotope.contracts.errors import ConfigError, StoreError
-from chronotope.serving.kept import KeptAnswers
-from chronotope.serving.redis_store import RedisStore, shown
+from chronotope.serving.state.redis_cache import RedisCache, url_without_credentials
+from chronotope.serving.state.response_cache import ResponseCache
 from tests.serving.redis_server import PASSWORD, RedisServer, free_port, running_redis
 from tests.serving.test_answers import AT, ask, event, ids, metric
 from tests.serving.test_swap import look
@@ -110,13 +110,13 @@ def test_what_another_release_wrote_is_no_answer(town: Town) -> None:
             raise AssertionError
 
     seen: list[bool] = []
-    kept = KeptAnswers(10, seen.append, shared=Old(), count_shared=seen.append)
+    kept = ResponseCache(10, seen.append, shared=Old(), count_shared=seen.append)
     assert kept.get(("a",)) is None
     assert seen == [False, False]
 
 
 def test_at_the_start_redis_has_to_answer() -> None:
-    store = RedisStore(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0", "")
+    store = RedisCache(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0", "")
     with pytest.raises(StoreError, match=r"redis://127\.0\.0\.1:\d+/0.*leave --store out") as told:
         store.check()
     assert PASSWORD not in str(told.value)
@@ -126,7 +126,7 @@ def test_a_redis_that_hangs_is_away() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         failures: list[None] = []
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        store = RedisStore(url, "", lambda: failures.append(None))
+        store = RedisCache(url, "", lambda: failures.append(None))
         store.put("a", b"1")
         assert (store.get("a"), len(failures)) == (None, 1)  # the second look did not wait
         store.close()
@@ -137,7 +137,7 @@ def test_a_redis_that_hangs_is_away() -> None:
 )
 def test_other_addresses_are_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="redis://127") as told:
-        shown(url)
+        url_without_credentials(url)
     assert "pw" not in str(told.value)
 
 

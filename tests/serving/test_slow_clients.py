@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.inference.hand_made import fill_lake, register_twice
 from tests.serving.test_process import AT, Server
-from tests.steps.hand_made import fill_lake, register_twice
 
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 from fastapi.testclient import TestClient
 
 from chronotope.artifact.bundle import CATALOG, MANIFEST, MODEL
-from chronotope.contracts.workspace import Workspace
 from chronotope.lake import Lake
-from chronotope.serving.bundle_check import BundleCheck
+from chronotope.runtime.workspace import Workspace
+from chronotope.serving.model.bundle_check import BundleCheck
 from tests.damage import flipped
+from tests.inference.hand_made import fill_lake
 from tests.serving.test_answers import AT, ask, event, ids, metric
 from tests.serving.town import LocalClient, Town
-from tests.steps.hand_made import fill_lake
 
 NINE = {"user_id": "nobody", "at": AT, "k": 1}
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from chronotope.contracts.workspace import Workspace
+from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion import promote
-from chronotope.registry.store import open_store
+from chronotope.runtime.workspace import Workspace
+from tests.inference.hand_made import fill_lake, register_twice
 from tests.serving.redis_server import RedisServer, running_redis
 from tests.serving.test_process import AT, Server, event
-from tests.steps.hand_made import fill_lake, register_twice
 
 pytestmark = pytest.mark.slow
 

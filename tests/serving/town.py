@@ -13,12 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from chronotope.artifact.bundle import INDEX, MODEL, read_vocabulary, write_bundle
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.compression.build_index import IndexConfig, build_index
-from chronotope.contracts.eventlog import Float32
-from chronotope.serving.app import create_app
+from chronotope.contracts.event_log import Float32
+from chronotope.registry.champion import Champion
+from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
-from chronotope.steps.champion import Champion
+from tests.inference.hand_made import DAY, LAST_S, WHEN, fill_lake
 from tests.models.recommender_suite import N_ITEMS, sample_catalog
-from tests.steps.hand_made import DAY, LAST_S, WHEN, fill_lake
 
 WIDTH = 8  # events the graph reads
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chronotope.contracts.errors import DataError, NotEnoughData, SourceError
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.splitting.folds import Fold, FoldsConfig, load_folds, rolling_origin, save_folds
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.splitting.targets import global_split, leave_one_out, targets_between
 
 EVENT = st.tuples(st.integers(1, 4), st.integers(0, 9))

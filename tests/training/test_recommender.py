@@ -7,7 +7,7 @@ import pytest
 from scipy.special import log_softmax
 
 from chronotope.contracts.errors import ChronotopeError, NotEnoughData
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.protocols import Recommender, Tracker
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import BackboneKind, ModelConfig

@@ -16,9 +16,9 @@ import pytest
 
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
-from chronotope.engine import Engine, LocalEngine
-from chronotope.tuning.batch import Objective
-from chronotope.tuning.study import Best, Storage, StudyConfig, Suggest, tune
+from chronotope.runtime.engine import Engine, LocalEngine
+from chronotope.tuning.study import BestTrial, ParameterSuggester, StudyConfig, StudyStorage, tune
+from chronotope.tuning.trial_batch import Objective
 
 DEFAULT = {"x": 0.0, "kind": "a"}
 
@@ -51,7 +51,7 @@ class Notebook:
         yield Notebook(path, self.opened, self.said)
 
 
-def _space(suggest: Suggest) -> dict[str, object]:
+def _space(suggest: ParameterSuggester) -> dict[str, object]:
     x = suggest.suggest_float("x", -10, 10)
     return {"x": x, "kind": suggest.suggest_categorical("kind", ["a", "b"]), "fixed": 7}
 
@@ -61,7 +61,7 @@ def hill(params: dict[str, object], fold: int, _: Tracker) -> float:
     return -((float(str(params["x"])) - 3) ** 2) + (fold - 1.5) / 100
 
 
-def tuned(root: Path, objective: Objective = hill, **changes: object) -> Best:
+def tuned(root: Path, objective: Objective = hill, **changes: object) -> BestTrial:
     notebook = changes.pop("notebook", Notebook())
     n_folds = changes.pop("n_folds", 4)
     engine = changes.pop("engine", LocalEngine())
@@ -73,7 +73,7 @@ def tuned(root: Path, objective: Objective = hill, **changes: object) -> Best:
         n_folds=n_folds,
         default=DEFAULT,
         config=StudyConfig.model_validate({"n_trials": 12} | changes),
-        storage=Storage(f"sqlite:///{root}/optuna.db", "city"),
+        storage=StudyStorage(f"sqlite:///{root}/optuna.db", "city"),
         tracker_factory=notebook.open,
         engine=cast("Engine", engine),
     )
@@ -96,7 +96,7 @@ def test_the_search_finds_better_than_the_default(tmp_path: Path) -> None:
 def test_the_default_is_tried_first(tmp_path: Path) -> None:
     best = tuned(tmp_path, n_trials=1)
     folds = pytest.approx((-9.015, -9.005, -8.995, -8.985))
-    assert best == Best({"x": 0.0, "kind": "a", "fixed": 7}, pytest.approx(-9.0), 0, folds)
+    assert best == BestTrial({"x": 0.0, "kind": "a", "fixed": 7}, pytest.approx(-9.0), 0, folds)
 
 
 def test_the_same_seed_finds_the_same(tmp_path: Path) -> None:

@@ -10,8 +10,14 @@ import pytest
 from chronotope.contracts.clock import MAX_CLOCK_SKEW
 from chronotope.contracts.errors import ConfigError, DataError, StoreError, ValidationFailed
 from chronotope.contracts.schemas import EVENTS
-from chronotope.contracts.verdict import Severity
-from chronotope.validation import build_docs, check_events, check_table, engine, shares
+from chronotope.contracts.validation_result import Severity
+from chronotope.validation import (
+    build_docs,
+    check_events,
+    check_table,
+    event_type_shares,
+    gx_context,
+)
 
 SUITES = Path(__file__).parents[2] / "expectations"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,7 +84,7 @@ def test_doubles_and_unknown_items_and_old_deliveries_are_only_shown() -> None:
 
 
 def test_a_changed_mix_of_events_is_a_warning() -> None:
-    accepted = shares(rows({}, {}, {}, {"event_type": "buy"}))
+    accepted = event_type_shares(rows({}, {}, {}, {"event_type": "buy"}))
     check = check_events(SUITES / "events.json", now=NOW, accepted=accepted)
     assert check(rows({}, {}, {"event_type": "buy"})).findings == ()
     (finding,) = check(rows({"event_type": "buy"}, {"event_type": "buy"})).findings
@@ -90,7 +96,7 @@ def test_bounds_at_the_ends_decide_as_every_row_would(monkeypatch: pytest.Monkey
     check = check_events(SUITES / "events.json", now=NOW, known_items=pa.array(["i"]))
     for batch in (rows(*odd), rows({}, {}), rows({"lat": float("nan")}, {"item_id": "other"})):
         quick = check(batch)
-        monkeypatch.setattr(engine, "_BOUNDS", frozenset())
+        monkeypatch.setattr(gx_context, "_BOUNDS", frozenset())
         slow = check(batch)
         monkeypatch.undo()
         assert quick.failing.column("row").equals(slow.failing.column("row"))

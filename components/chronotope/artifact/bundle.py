@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.durable import checksum_of, read_json, sync_file, write_json
 from chronotope.contracts.errors import ArtifactError, StoreError
-from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
+from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, write_json
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
 INDEX, REMAINDERS = "items.npz", "remainders.npy"
@@ -138,7 +138,7 @@ def _content(folder: Path) -> dict[str, Any]:
     return read_json(folder / MANIFEST, what="The manifest of the bundle", way_out=_WAY_OUT)
 
 
-def answering_bytes(folder: Path) -> int:
+def serving_size_bytes(folder: Path) -> int:
     """Size of what answers: the graph and, of a large catalogue, its index."""
     return sum((folder / f).stat().st_size for f in ANSWERING if (folder / f).is_file())
 

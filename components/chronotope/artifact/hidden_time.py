@@ -7,25 +7,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
-from chronotope.artifact.onnx_recommender import Answers
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.artifact.onnx_recommender import ModelOutput
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries
-from chronotope.metrics.when import LognormalMixture
+from chronotope.metrics.time_calibration import LognormalMixture
 
 LONGEST_S = 10 * 365 * 86_400
 """No moment later than ten years after the last event is asked about."""
 
 
-class Answering(Recommender, Protocol):
+class ForecastingRecommender(Recommender, Protocol):
     """A recommender that also tells when."""
 
-    def answer(self, queries: Queries) -> Answers:
+    def answer(self, queries: Queries) -> ModelOutput:
         """What, when and where."""
 
 
 @dataclass(frozen=True, slots=True)
-class OverRequestTimes:
+class RequestTimeMarginalized:
     """A recommender that fills in a hidden request time by what it says of *when*.
 
     With t_1 .. t_n the middles of n equally likely stretches of the predicted time,
@@ -39,7 +39,7 @@ class OverRequestTimes:
         n_times: Moments n.
     """
 
-    model: Answering
+    model: ForecastingRecommender
     n_times: int = 8
 
     @property

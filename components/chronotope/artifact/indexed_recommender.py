@@ -2,7 +2,7 @@
 
 Beside the files of every bundle, ``items.npz`` holds the index. The graph reads a history and
 the vectors of its items, decoded from the index, and says a query, scores of categories, and
-what a few items get on top (``chronotope.models.split``); the index finds the best. Where
+what a few items get on top (``chronotope.models.factorized``); the index finds the best. Where
 ``remainders.npy`` is there too, the best ``N_CANDIDATES`` are ranked again by it. Memory is
 that of the index and of one answer.
 """
@@ -18,11 +18,11 @@ import numpy.typing as npt
 import onnxruntime
 
 from chronotope.artifact.bundle import INDEX, REMAINDERS, Manifest, read_manifest
-from chronotope.artifact.item_index import Extra, Found, ItemIndex, Mask
-from chronotope.artifact.onnx_recommender import Answers, OnnxRecommender, open_session
-from chronotope.artifact.remainders import N_CANDIDATES, Remainders
+from chronotope.artifact.item_index import ExactScores, ItemIndex, Mask, TopItems
+from chronotope.artifact.onnx_recommender import ModelOutput, OnnxRecommender, open_session
+from chronotope.artifact.residuals import N_CANDIDATES, Residuals
 from chronotope.contracts.errors import ArtifactError
-from chronotope.contracts.eventlog import Catalog, EventLog, Float32, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Float32, Int64
 from chronotope.contracts.queries import Queries
 
 N_BEST: Final = 10
@@ -30,30 +30,30 @@ N_BEST: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class QueryOutput:
     """What the graph says of one query.
 
     Attributes:
         query: For the index, shape (D,).
         group: Score of each category, shape (n_categories,).
         extra: What few items get on top.
-        when: As of ``Answers``, shape (1, 3, C).
-        place_scores: As of ``Answers``, shape (1, n_places).
+        when: As of ``ModelOutput``, shape (1, 3, C).
+        place_scores: As of ``ModelOutput``, shape (1, n_places).
     """
 
     query: Float32
     group: Float32
-    extra: Extra
+    extra: ExactScores
     when: Float32
     place_scores: Float32
 
-    def without(self, item_idx: npt.NDArray[np.integer[Any]]) -> "Told":
+    def without(self, item_idx: npt.NDArray[np.integer[Any]]) -> "QueryOutput":
         """The same, with some items left out."""
         items = np.union1d(self.extra.item_idx, item_idx).astype(np.int64)
         score = np.zeros(len(items), np.float32)
         score[np.searchsorted(items, self.extra.item_idx)] = self.extra.score
         score[np.isin(items, item_idx)] = -np.inf
-        return replace(self, extra=Extra(items, score))
+        return replace(self, extra=ExactScores(items, score))
 
 
 class IndexedRecommender:
@@ -68,7 +68,7 @@ class IndexedRecommender:
         session: onnxruntime.InferenceSession,
         index: ItemIndex,
         manifest: Manifest,
-        remainders: Remainders | None = None,
+        remainders: Residuals | None = None,
     ) -> None:
         """Wrap an open session and an index; use ``load``."""
         self.index, self.remainders = index, remainders
@@ -92,7 +92,7 @@ class IndexedRecommender:
         session = open_session(folder, n_threads=n_threads)
         index = ItemIndex.load(folder / INDEX)
         more = REMAINDERS in manifest.digests
-        rest = Remainders.load(folder / REMAINDERS, index) if more else None
+        rest = Residuals.load(folder / REMAINDERS, index) if more else None
         return cls(session, index, manifest, rest)
 
     @property
@@ -117,7 +117,7 @@ class IndexedRecommender:
     def observe(self, log: EventLog) -> None:
         """The graph's priors are frozen; the live state is the history in the query."""
 
-    def best(self, queries: Queries, k: int) -> list[Found]:
+    def best(self, queries: Queries, k: int) -> list[TopItems]:
         """The k best items of each query, exact over the codes.
 
         Args:
@@ -126,7 +126,7 @@ class IndexedRecommender:
         """
         return [self.found(told, k) for told in self.told(queries)]
 
-    def found(self, told: Told, k: int, *, allowed: Mask | None = None) -> Found:
+    def found(self, told: QueryOutput, k: int, *, allowed: Mask | None = None) -> TopItems:
         """The k best items by what the graph has told.
 
         Args:
@@ -148,10 +148,10 @@ class IndexedRecommender:
         """
         return np.stack([self._all(told) for told in self.told(queries)])
 
-    def answer(self, queries: Queries) -> Answers:
+    def answer(self, queries: Queries) -> ModelOutput:
         """What, when and where, for all items: as ``scores``, not bounded by the answer."""
         told = list(self.told(queries))
-        return Answers(
+        return ModelOutput(
             item_scores=np.stack([self._all(one) for one in told]),
             when=np.concatenate([one.when for one in told]),
             place_scores=np.concatenate([one.place_scores for one in told]),
@@ -161,14 +161,14 @@ class IndexedRecommender:
         """The work of one answer, to be timed: some of the best items, not all scores."""
         return partial(self.best, queries, N_BEST)
 
-    def told(self, queries: Queries) -> Iterator[Told]:
+    def told(self, queries: Queries) -> Iterator[QueryOutput]:
         """Run the graph once for a batch, and take it apart."""
         feed = self._inner.feed(queries)
         vectors = self._vectors(feed["item_idx"].astype(np.int64))[..., -self._width :]
         said = self._inner.session.run(None, feed | {"vectors": vectors})
         for row in range(len(queries)):
             query, group, items, extra, when, places = (part[row : row + 1] for part in said)
-            yield Told(query[0], group[0], _added(items[0], extra[0]), when, places)
+            yield QueryOutput(query[0], group[0], _added(items[0], extra[0]), when, places)
 
     def _vectors(self, item_idx: Int64) -> Float32:
         """What is known of items, shape (..., D)."""
@@ -178,13 +178,13 @@ class IndexedRecommender:
         vectors: Float32 = told @ self.index.axes
         return vectors
 
-    def _all(self, told: Told) -> Float32:
+    def _all(self, told: QueryOutput) -> Float32:
         scores = self.index.scores(told.query, group=told.group)
         inside = told.extra.item_idx < len(scores)
         scores[told.extra.item_idx[inside]] += told.extra.score[inside]
         return scores if self.remainders is None else self._again(told, scores, self.remainders)
 
-    def _again(self, told: Told, scores: Float32, remainders: Remainders) -> Float32:
+    def _again(self, told: QueryOutput, scores: Float32, remainders: Residuals) -> Float32:
         """Scores by codes, the best of them ranked again and above all others."""
         n = min(N_CANDIDATES, len(self.index))
         some = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
@@ -195,9 +195,9 @@ class IndexedRecommender:
         return scores
 
 
-def _added(items: npt.NDArray[np.int64], extra: Float32) -> Extra:
+def _added(items: npt.NDArray[np.int64], extra: Float32) -> ExactScores:
     """One sum for each item that is known."""
     distinct, at = np.unique(items, return_inverse=True)
     total = np.bincount(at, weights=extra.astype(np.float64)).astype(np.float32)
     known = distinct > 0
-    return Extra(distinct[known], total[known])
+    return ExactScores(distinct[known], total[known])

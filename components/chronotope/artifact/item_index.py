@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.contracts.errors import ArtifactError, DataError
-from chronotope.contracts.eventlog import Float32, Int32, Int64
+from chronotope.contracts.event_log import Float32, Int32, Int64
 
 Mask = npt.NDArray[np.bool_]
 
@@ -40,7 +40,7 @@ ROUNDING = np.float32(2e-5)
 """Share of the terms of a bound that float32 may lose; added to it, so that it stays one."""
 
 
-class Extra(NamedTuple):
+class ExactScores(NamedTuple):
     """Exact scores that some items get beside those of the codes.
 
     Attributes:
@@ -52,7 +52,7 @@ class Extra(NamedTuple):
     score: Float32
 
 
-class Found(NamedTuple):
+class TopItems(NamedTuple):
     """The best items, best first; of equal scores the smaller index first.
 
     Attributes:
@@ -145,9 +145,9 @@ class ItemIndex:
         k: int,
         *,
         group: Float32 | None = None,
-        extra: Extra | None = None,
+        extra: ExactScores | None = None,
         allowed: Mask | None = None,
-    ) -> Found:
+    ) -> TopItems:
         """The k items with the highest scores.
 
         Args:
@@ -181,7 +181,7 @@ class ItemIndex:
             bound[blocks] = -np.inf
             n_scored, step = n_scored + len(scores), 2 * step
         left = found[1] > -np.inf
-        return Found(found[0][left], found[1][left], n_scored)
+        return TopItems(found[0][left], found[1][left], n_scored)
 
     def scores(self, query: Float32, *, group: Float32 | None = None) -> Float32:
         """Scores of all items, shape (highest index + 1,); -inf where there is no item."""
@@ -250,7 +250,7 @@ class ItemIndex:
         bound = np.where(centre > -np.inf, centre + most + margin, -np.inf)
         return _Asked(table, centre, bound)
 
-    def _only(self, allowed: Mask, asked: _Asked, added: Extra) -> tuple[_Asked, Extra]:
+    def _only(self, allowed: Mask, asked: _Asked, added: ExactScores) -> tuple[_Asked, ExactScores]:
         """The same, with nothing left of blocks and extra scores that are not allowed."""
         if len(allowed) < len(self._position):
             raise DataError(
@@ -263,7 +263,7 @@ class ItemIndex:
         is_open = ahead[self.start[1:]] > ahead[self.start[:-1]]
         bound = np.where(is_open, asked.bound, np.float32(-np.inf))
         score = np.where(allowed[added.item_idx], added.score, np.float32(-np.inf))
-        return asked._replace(bound=bound, allowed=inside), Extra(added.item_idx, score)
+        return asked._replace(bound=bound, allowed=inside), ExactScores(added.item_idx, score)
 
     def _score(self, asked: _Asked, blocks: Int64) -> Float32:
         """Scores of the items of some blocks, at least one, block after block."""
@@ -308,15 +308,15 @@ class ItemIndex:
         at: Int32 = np.where(inside, self._position[np.where(inside, item_idx, 0)], np.int32(-1))
         return at
 
-    def _known(self, extra: Extra | None) -> Extra:
+    def _known(self, extra: ExactScores | None) -> ExactScores:
         """Extra scores of items of the index, by increasing item."""
         if extra is None:
-            return Extra(np.empty(0, np.int64), np.empty(0, np.float32))
+            return ExactScores(np.empty(0, np.int64), np.empty(0, np.float32))
         if not (extra.score < np.inf).all() or len(np.unique(extra.item_idx)) < len(extra.item_idx):
             raise DataError("Extra scores must be numbers, one an item")
         order = np.argsort(extra.item_idx)
         order = order[self._at(extra.item_idx[order]) >= 0]
-        return Extra(extra.item_idx[order], extra.score[order].astype(np.float32))
+        return ExactScores(extra.item_idx[order], extra.score[order].astype(np.float32))
 
 
 def _looked_up(table: Float32, pairs: npt.NDArray[np.uint16]) -> Float32:

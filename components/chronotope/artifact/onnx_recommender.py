@@ -12,12 +12,12 @@ import onnxruntime
 
 from chronotope.artifact.bundle import INDEX, MODEL, Manifest, read_manifest
 from chronotope.contracts.errors import ArtifactError
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ModelOutput:
     """What, when and where.
 
     Attributes:
@@ -75,9 +75,9 @@ class OnnxRecommender:
         """Logits of all items, shape (B, n_items)."""
         return self.answer(queries).item_scores
 
-    def answer(self, queries: Queries) -> Answers:
+    def answer(self, queries: Queries) -> ModelOutput:
         """Run the graph once."""
-        return Answers(*self.session.run(None, self.feed(queries)))
+        return ModelOutput(*self.session.run(None, self.feed(queries)))
 
     def prepared(self, queries: Queries) -> Callable[[], object]:
         """The work of one answer, to be timed: its inputs are at hand."""

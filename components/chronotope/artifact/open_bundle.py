@@ -6,11 +6,11 @@ from chronotope.artifact.bundle import INDEX
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 
-Bundled = OnnxRecommender | IndexedRecommender
+BundleRecommender = OnnxRecommender | IndexedRecommender
 """A recommender read from a bundle."""
 
 
-def open_bundle(folder: Path, *, n_threads: int = 1) -> Bundled:
+def open_bundle(folder: Path, *, n_threads: int = 1) -> BundleRecommender:
     """The recommender in a folder, its digests verified.
 
     Raises:

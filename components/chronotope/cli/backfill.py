@@ -10,12 +10,12 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
+from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.loading import load_spec
 
 if TYPE_CHECKING:
-    from chronotope.steps.backfill import BackfillConfig
+    from chronotope.pipelines.backtest import BacktestConfig
 
 SHOWN: Final = {
     "n_new": "new rows",
@@ -53,8 +53,8 @@ def backfill(
     Chunks that begin before the end of what the model was trained on are marked. Running it
     again is safe; a run that was killed goes on after its last finished chunk.
     """
-    with command(f"Replaying {dataset}") as console, ExitStack() as stack:
-        told = {"start": start.date(), "end": end.date(), "chunk_h": hours_of(chunk)}
+    with run_command(f"Replaying {dataset}") as console, ExitStack() as stack:
+        told = {"start": start.date(), "end": end.date(), "chunk_h": parse_hours(chunk)}
         told |= {"version": version, "time_given": not hidden, "max_targets": max_targets}
         period, name = _period(told), load_spec(dataset).name
         if dry_run:
@@ -75,7 +75,7 @@ def backfill(
         console.print("\n".join(lines), soft_wrap=True)
 
 
-def hours_of(text: str) -> int:
+def parse_hours(text: str) -> int:
     """Hours of a length such as ``12h``, ``7d`` or ``4w``.
 
     Raises:
@@ -89,11 +89,11 @@ def hours_of(text: str) -> int:
     return int(found[1]) * _HOURS[found[2]]
 
 
-def _period(told: dict[str, Any]) -> "BackfillConfig":
-    from chronotope.steps.backfill import BackfillConfig
+def _period(told: dict[str, Any]) -> "BacktestConfig":
+    from chronotope.pipelines.backtest import BacktestConfig
 
     try:
-        return BackfillConfig.model_validate(told)
+        return BacktestConfig.model_validate(told)
     except ValidationError as error:
         why = "; ".join(found["msg"] for found in error.errors(include_url=False))
         raise ConfigError(
@@ -101,18 +101,23 @@ def _period(told: dict[str, Any]) -> "BackfillConfig":
         ) from error
 
 
-def _plan(root: Path, name: str, period: "BackfillConfig") -> dict[str, Any]:
+def _plan(root: Path, name: str, period: "BacktestConfig") -> dict[str, Any]:
     """The chunks, and which of them the predictor was trained on."""
-    from chronotope.steps.backfill import chunks_of, moment_of, predictor, seen_in_training
+    from chronotope.pipelines.backtest import (
+        format_minute,
+        resolve_predictor,
+        seen_in_training,
+        split_period,
+    )
 
-    who = predictor(root, name, period.version)
+    who = resolve_predictor(root, name, period.version)
     chunks = [
         {
-            "from": moment_of(chunk.start_s),
-            "to": moment_of(chunk.end_s),
+            "from": format_minute(chunk.start_s),
+            "to": format_minute(chunk.end_s),
             "seen": seen_in_training(chunk, who),
         }
-        for chunk in chunks_of(period)
+        for chunk in split_period(period)
     ]
     return {"dataset": name, "version": who["version"], "chunks": chunks}
 

@@ -8,12 +8,12 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
-from chronotope.cli.terminal import TerminalConsole
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chronotope.compression.choose import CompressionConfig
+    from chronotope.compression.selection import CompressionConfig
 
 
 def compress(
@@ -49,15 +49,15 @@ def compress(
         "max_size_mb": max_size_mb,
         "n_trials": trials,
     }
-    with command(f"Compressing the model of {dataset}") as console, ExitStack() as stack:
-        from chronotope.steps.compress_again import Which, origin_of, preview
-        from chronotope.steps.run_folder import kept_settings
+    with run_command(f"Compressing the model of {dataset}") as console, ExitStack() as stack:
+        from chronotope.pipelines.recompress import VersionSelector, find_source, preview_selection
+        from chronotope.pipelines.run_dir import read_settings
 
-        which: Which = "latest" if latest else "champion"
-        origin = origin_of(root, dataset, which)
-        objective = changed(kept_settings(origin.run, root).compression, told)
+        which: VersionSelector = "latest" if latest else "champion"
+        origin = find_source(root, dataset, which)
+        objective = override_objective(read_settings(origin.run, root).compression, told)
         if dry_run:
-            result = preview(origin, objective)
+            result = preview_selection(origin, objective)
         else:
             from flows.compress_model import CompressSettings, compress_model
             from flows.private_server import run_by_hand
@@ -73,7 +73,7 @@ def compress(
             console.print(_fate(result), soft_wrap=True)
 
 
-def changed(kept: "CompressionConfig", told: dict[str, Any]) -> "CompressionConfig":
+def override_objective(kept: "CompressionConfig", told: dict[str, Any]) -> "CompressionConfig":
     """An objective with what was told in place of what was kept.
 
     Raises:

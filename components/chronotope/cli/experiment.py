@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from chronotope.cli.console import command
-from chronotope.cli.terminal import TerminalConsole
+from chronotope.cli.output.console import run_command
+from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
-    from chronotope.feedback.experiment_report import Report
-    from chronotope.serving.replay import Replay
-    from chronotope.steps.experiment import Experiment
+    from chronotope.experiments.experiment import Experiment
+    from chronotope.experiments.experiment_report import ExperimentReport
+    from chronotope.serving.model.replay import RequestReplay
 
 
 def experiment(
@@ -46,27 +46,27 @@ def experiment(
     root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
 ) -> None:
     """Judge an experiment by the log: uplift with intervals, shadows, off-policy estimates."""
-    with command(f"Reading what {dataset} was shown") as console, ExitStack() as stack:
-        from chronotope.feedback.experiment_report import Limits, report_experiment
+    with run_command(f"Reading what {dataset} was shown") as console, ExitStack() as stack:
+        from chronotope.experiments.experiment_report import OutcomeLimits, report_experiment
 
         log = stack.enter_context(closing(_log(root, dataset)))
-        limits = Limits(window_s=window * 3600, min_users=min_users, clip=clip)
+        limits = OutcomeLimits(window_s=window * 3600, min_users=min_users, clip=clip)
         targets = [_target(root, dataset, ref, stack) for ref in policy or ["champion"]]
         report = report_experiment(log, _design(root, dataset, name), targets, limits)
         if json_file is not None:
             json_file.write_text(json.dumps(_plain(asdict(report)), indent=2), encoding="utf-8")
         if html_file is not None:
             page = TerminalConsole(record=True, width=140, file=StringIO())
-            show(report, page)
+            print_experiment(report, page)
             html_file.write_text(page.export_html(), encoding="utf-8")
-    show(report, console)
+    print_experiment(report, console)
 
 
 def _log(root: Path, dataset: str) -> Any:
     from chronotope.contracts.errors import ConfigError
-    from chronotope.contracts.workspace import Workspace
     from chronotope.lake import InteractionLog
-    from chronotope.steps.champion import require_dataset
+    from chronotope.registry.champion import require_dataset
+    from chronotope.runtime.workspace import Workspace
 
     require_dataset(root, dataset)
     path = Workspace(root).interactions(dataset)
@@ -86,35 +86,37 @@ def _design(root: Path, dataset: str, name: str) -> "Experiment | None":
         ConfigError: There is none of this name, or several and no name.
     """
     from chronotope.contracts.errors import ConfigError
-    from chronotope.contracts.workspace import Workspace
-    from chronotope.steps.experiment import recall
+    from chronotope.experiments.experiment import load_experiment
+    from chronotope.runtime.workspace import Workspace
 
     folder = Workspace(root).experiments(dataset)
     known = sorted(path.stem for path in folder.glob("*.json"))
     if not name and len(known) > 1:
         raise ConfigError("Which experiment?", way_out=f"Give --name, one of: {', '.join(known)}")
-    return recall(folder, name or known[0]) if name or known else None
+    return load_experiment(folder, name or known[0]) if name or known else None
 
 
-def _target(root: Path, dataset: str, ref: str, stack: ExitStack) -> "Callable[[], Replay]":
+def _target(root: Path, dataset: str, ref: str, stack: ExitStack) -> "Callable[[], RequestReplay]":
     """Opens a version when it is needed: a log without random lists needs none."""
 
-    def opened() -> "Replay":
-        from chronotope.cli.serve import filled_in
-        from chronotope.serving.replay import Replay
+    def opened() -> "RequestReplay":
+        from chronotope.cli.serve import ingestion_defaults
+        from chronotope.registry.champion import alias_version, champion_version, open_registry
+        from chronotope.serving.model.replay import RequestReplay
         from chronotope.serving.settings import ServeSettings
-        from chronotope.steps.champion import champion_version, open_registry, version_of
 
         store = open_registry(root, dataset)
         champion = ref == "champion"
-        version = champion_version(store, dataset) if champion else version_of(root, dataset, ref)
-        settings = ServeSettings(dataset=dataset, root=root, **filled_in(dataset))
-        return stack.enter_context(Replay(settings, version))
+        version = (
+            champion_version(store, dataset) if champion else alias_version(root, dataset, ref)
+        )
+        settings = ServeSettings(dataset=dataset, root=root, **ingestion_defaults(dataset))
+        return stack.enter_context(RequestReplay(settings, version))
 
     return opened
 
 
-def show(report: "Report", console: TerminalConsole) -> None:
+def print_experiment(report: "ExperimentReport", console: TerminalConsole) -> None:
     """Print the tables that have rows, and what they rest on."""
     hours, users = report.limits.window_s / 3600, report.limits.min_users
     title = f"Experiment {report.experiment}" if report.experiment else "No experiment"
@@ -131,7 +133,7 @@ def show(report: "Report", console: TerminalConsole) -> None:
     console.print(f"With fewer than {users} users there is no verdict.")
 
 
-def _arms(report: "Report") -> Table:
+def _arms(report: "ExperimentReport") -> Table:
     numbers = (Column(name, no_wrap=True) for name in ("counted", "hits a list", "uplift"))
     title = "Arms, the first one is the control"
     table = Table("arm", "version", *numbers, "verdict", title=title, show_lines=True)
@@ -156,7 +158,7 @@ def _arms(report: "Report") -> Table:
     return table
 
 
-def _shadows(report: "Report") -> Table:
+def _shadows(report: "ExperimentReport") -> Table:
     heads = (
         "shadow",
         "version",
@@ -182,7 +184,7 @@ def _shadows(report: "Report") -> Table:
     return table
 
 
-def _policies(report: "Report") -> Table:
+def _policies(report: "ExperimentReport") -> Table:
     numbers = (Column(name, no_wrap=True) for name in ("drawn", "hits a list", "weights"))
     title = "Off-policy: what a version's best lists would have been worth"
     table = Table("version", *numbers, "verdict", title=title, show_lines=True)

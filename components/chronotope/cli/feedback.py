@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
-from chronotope.cli.terminal import TerminalConsole
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
 from chronotope.feedback.config import FeedbackConfig, Mode
 
@@ -31,7 +31,7 @@ def feedback(
     They come from the service's log, from data/inbox/DATASET/*.jsonl, and from the table that
     the dataset names. Running it again is safe; a run that was killed goes on.
     """
-    with command(f"Collecting the feedback of {dataset}") as console, ExitStack() as stack:
+    with run_command(f"Collecting the feedback of {dataset}") as console, ExitStack() as stack:
         name = load_spec(dataset).name
         if dry_run:
             result: dict[str, Any] = {"dataset": name, "waiting": _waiting(name, root)}
@@ -53,15 +53,15 @@ def feedback(
 
 def _waiting(dataset: str, root: Path) -> dict[str, Any]:
     """Events behind the watermark, files that were not taken in, and those that cannot be."""
-    from chronotope.contracts.workspace import Workspace
     from chronotope.feedback.inbox import Inbox
-    from chronotope.feedback.take import inbox, mark_path
+    from chronotope.feedback.intake import inbox_dir, watermark_path
     from chronotope.feedback.watermark import read_watermark
+    from chronotope.runtime.workspace import Workspace
     from flows.watch_interactions import n_waiting
 
     workspace = Workspace(root)
-    mark = read_watermark(mark_path(workspace, dataset))
-    files = Inbox(inbox(workspace, dataset))
+    mark = read_watermark(watermark_path(workspace, dataset))
+    files = Inbox(inbox_dir(workspace, dataset))
     waiting = files.waiting(mark)
     return {"events": n_waiting(dataset, root), "files": waiting, "set_aside": files.set_aside}
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
-from chronotope.cli.terminal import TerminalConsole
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
 
 
@@ -28,7 +28,7 @@ def ingest(
 
     Running it again is safe: events that the lake has are not written twice.
     """
-    with command(f"Ingesting {dataset}") as console, ExitStack() as stack:
+    with run_command(f"Ingesting {dataset}") as console, ExitStack() as stack:
         load_spec(dataset, data_dir=data)  # a mistake is told before anything starts
         from flows.ingest_events import IngestSettings, ingest_events
         from flows.private_server import run_by_hand

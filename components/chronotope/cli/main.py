@@ -12,11 +12,11 @@ from chronotope.cli.backfill import backfill
 from chronotope.cli.compress import compress
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
-from chronotope.cli.error_report import DEBUG, ReportingCommand, ReportingGroup
 from chronotope.cli.experiment import experiment
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.monitor import monitor
+from chronotope.cli.output.error_report import DEBUG, ReportingCommand, ReportingGroup
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.serve import serve

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
-from chronotope.cli.terminal import TerminalConsole
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
 from chronotope.monitoring.config import MonitorConfig
 
@@ -33,7 +33,7 @@ def monitor(
     again on the same data does nothing more.
     """
     config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
-    with command(f"Watching {dataset}") as console, ExitStack() as stack:
+    with run_command(f"Watching {dataset}") as console, ExitStack() as stack:
         from flows.ingest_events import IngestSettings
         from flows.monitor_drift import monitor_drift
         from flows.private_server import run_by_hand
@@ -53,13 +53,13 @@ def monitor(
 def _measured(dataset: str, config: MonitorConfig, settings: Any) -> dict[str, Any]:
     """The same without a trace; the snapshot that the champion is asked on is thrown away."""
     from chronotope.monitoring.monitor import monitor as measure
-    from flows.ingest_events import snapshot
-    from flows.monitor_drift import subject_of
+    from flows.ingest_events import build_snapshot
+    from flows.monitor_drift import read_monitored_state
 
     name = load_spec(dataset).name
     with TemporaryDirectory() as scratch:
-        features = snapshot(dataset, settings, Path(scratch))
-        subject = subject_of(name, features, config, settings.root)
+        features = build_snapshot(dataset, settings, Path(scratch))
+        subject = read_monitored_state(name, features, config, settings.root)
         return measure(subject).model_dump(mode="json")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from chronotope.contracts.errors import ChronotopeError, ConfigError, StoreError
-from chronotope.contracts.supervisor import supervised
+from chronotope.runtime.supervisor import supervised
 
 HOST: Final = "127.0.0.1"
 PATIENCE_S: Final = 180.0
@@ -30,7 +30,7 @@ _TOLD_CHARS: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ManagedProcess:
     """One program.
 
     Attributes:
@@ -54,7 +54,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Programs:
+class ProcessGroup:
     """Running parts; whatever happens inside the block, all have ended behind it.
 
     Attributes:
@@ -66,9 +66,11 @@ class Programs:
     logs: Path
     env: Mapping[str, str]
     grace_s: float = GRACE_S
-    running: dict[str, tuple[Part, "subprocess.Popen[bytes]"]] = field(default_factory=dict)
+    running: dict[str, tuple[ManagedProcess, "subprocess.Popen[bytes]"]] = field(
+        default_factory=dict
+    )
 
-    def __enter__(self) -> "Programs":
+    def __enter__(self) -> "ProcessGroup":
         """Make the folder of the logs.
 
         Raises:
@@ -86,9 +88,11 @@ class Programs:
 
     def __exit__(self, *_: object) -> None:
         """Stop all, the last started first."""
-        stop([process for _, process in reversed(self.running.values())], self.grace_s)
+        stop_process_groups(
+            [process for _, process in reversed(self.running.values())], self.grace_s
+        )
 
-    def start(self, part: Part, listener: socket.socket | None = None) -> None:
+    def start(self, part: ManagedProcess, listener: socket.socket | None = None) -> None:
         """Start a part in a process group of its own, which a Ctrl-C does not reach.
 
         It ends with this process, also when that is killed by ``kill -9``.
@@ -149,7 +153,7 @@ class Programs:
         )
 
 
-def stop(processes: Iterable["subprocess.Popen[bytes]"], grace_s: float) -> None:
+def stop_process_groups(processes: Iterable["subprocess.Popen[bytes]"], grace_s: float) -> None:
     """Ask whole process groups to end, and after a while make them.
 
     Args:
@@ -169,14 +173,14 @@ def stop(processes: Iterable["subprocess.Popen[bytes]"], grace_s: float) -> None
         _wait_for_group(process.pid)
 
 
-def refuse_taken_ports(parts: Iterable[Part]) -> None:
+def refuse_taken_ports(parts: Iterable[ManagedProcess]) -> None:
     """Look whether every part can listen where it should.
 
     Raises:
         ConfigError: A port is taken.
     """
     for part in parts:
-        if part.port is not None and is_taken(part.port):
+        if part.port is not None and is_port_in_use(part.port):
             raise ConfigError(
                 f"Port {part.port}, wanted for {part.name}, is taken",
                 received=f"{HOST}:{part.port}",
@@ -207,7 +211,7 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def web_app(name: str, module: str, port: int, health: str, option: str = "") -> Part:
+def web_app(name: str, module: str, port: int, health: str, option: str = "") -> ManagedProcess:
     """A part that serves an ASGI application on a socket that it inherits.
 
     Args:
@@ -219,10 +223,12 @@ def web_app(name: str, module: str, port: int, health: str, option: str = "") ->
     """
     command = (sys.executable, "-m", "uvicorn", "--factory", f"{module}:create_app")
     quiet = ("--log-level", "warning", "--no-access-log", "--no-proxy-headers")
-    return Part(name, (*command, *quiet), lambda: answers(port, health) is not None, port, option)
+    return ManagedProcess(
+        name, (*command, *quiet), lambda: http_get_body(port, health) is not None, port, option
+    )
 
 
-def is_taken(port: int, host: str = HOST) -> bool:
+def is_port_in_use(port: int, host: str = HOST) -> bool:
     """Whether a port cannot be listened on.
 
     Args:
@@ -239,7 +245,7 @@ def is_taken(port: int, host: str = HOST) -> bool:
     return False
 
 
-def answers(port: int, path: str, password: str = "") -> bytes | None:
+def http_get_body(port: int, path: str, password: str = "") -> bytes | None:
     """Body of a good answer to a GET; None if there is none.
 
     Args:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
-from chronotope.cli.terminal import TerminalConsole
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.escaping import visible_line
 
 if TYPE_CHECKING:
-    from chronotope.steps.answers import Recommendation, When
+    from chronotope.inference.request import Recommendation, TimeForecast
 
 
 def recommend(
@@ -34,13 +34,13 @@ def recommend(
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON")] = False,
 ) -> None:
     """Ask the champion what a user does next, when and where; only the past is read."""
-    with command(f"Asking the champion of {dataset}") as console:
+    with run_command(f"Asking the champion of {dataset}") as console:
         moment = parse_moment(at)
-        from chronotope.steps.answers import Wish
-        from chronotope.steps.recommend import recommend as ask
+        from chronotope.inference.recommend import recommend as ask
+        from chronotope.inference.request import RecommendOptions
 
         told = parse_context(context or [])
-        wish = Wish(k=k, lat=lat, lon=lon, within_km=within_km, context=told)
+        wish = RecommendOptions(k=k, lat=lat, lon=lon, within_km=within_km, context=told)
         said = ask(root, dataset, user, moment, wish=wish)
     if as_json:
         print_json(asdict(said) | {"at": said.at.isoformat()})
@@ -108,7 +108,7 @@ def _show(console: TerminalConsole, said: "Recommendation") -> None:
         console.print(visible_line(line))
 
 
-def _when(at: datetime, when: "When") -> str:
+def _when(at: datetime, when: "TimeForecast") -> str:
     spans = (_span(when.median_h), _span(when.low_h), _span(when.high_h))
     text = "When: in {} (80 %: {} to {})".format(*spans)
     try:

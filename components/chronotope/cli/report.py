@@ -7,10 +7,10 @@ from typing import Annotated, Final
 
 import typer
 
-from chronotope.cli.console import command, print_json
+from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.escaping import visible_text
-from chronotope.contracts.workspace import Workspace
+from chronotope.runtime.workspace import Workspace
 
 _CLOCK_TOLERANCE_S: Final = 60.0
 
@@ -22,7 +22,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the path as JSON")] = False,
 ) -> None:
     """Print the path of the latest HTML report."""
-    with command(f"Looking for the report of {dataset}"):
+    with run_command(f"Looking for the report of {dataset}"):
         path = latest_report(Workspace(root).reports(), dataset)
     if as_json:
         print_json({"dataset": dataset, "path": str(path)})

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chronotope.cli.console import command, print_json
+from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ConfigError
 
 
@@ -54,12 +54,12 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON")] = False,
 ) -> None:
     """Answer over HTTP until Ctrl-C: what, when and where; learn of events at once."""
-    with command(f"Opening the champion of {dataset}") as console:
-        from chronotope.serving.run import bind
-        from chronotope.serving.run import serve as run
+    with run_command(f"Opening the champion of {dataset}") as console:
+        from chronotope.experiments.experiment import Exploration, read_experiment
+        from chronotope.registry.champion import require_dataset
+        from chronotope.serving.server import bind
+        from chronotope.serving.server import serve as run
         from chronotope.serving.settings import ServeSettings
-        from chronotope.steps.champion import require_dataset
-        from chronotope.steps.experiment import Exploration, read_experiment
 
         require_dataset(root, dataset)
         key = _api_key(host, api_key_env)
@@ -73,7 +73,7 @@ def serve(
             poll_s=poll,
             exploration=Exploration(share=explore),
             experiment=None if experiment is None else read_experiment(experiment),
-            **filled_in(dataset),
+            **ingestion_defaults(dataset),
             workers=workers,
             store=store or None,
         )
@@ -83,11 +83,11 @@ def serve(
         print_json({"dataset": dataset, "address": address})
     else:
         console.print(f"{dataset} answers at {address}, described at {address}/docs; Ctrl-C ends")
-    with command("Answering"):
+    with run_command("Answering"):
         run(settings, sockets)
 
 
-def filled_in(dataset: str) -> dict[str, Any]:
+def ingestion_defaults(dataset: str) -> dict[str, Any]:
     """What ingestion fills in where an event leaves it out; a champion needs no YAML.
 
     Raises:

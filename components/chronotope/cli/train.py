@@ -8,14 +8,14 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
-from chronotope.cli.terminal import TerminalConsole
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.stores import masked, mlflow_url
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.strict_yaml import read_yaml
-from chronotope.steps.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.store_urls import mask_password, mlflow_url
+from chronotope.runtime.workspace import Workspace
 
 SHOWN = {
     "acc_1": "Acc@1",
@@ -43,7 +43,7 @@ def train(
 
     A run that was killed goes on after its last finished step.
     """
-    with command(f"Training on {dataset}") as console, ExitStack() as stack:
+    with run_command(f"Training on {dataset}") as console, ExitStack() as stack:
         settings = read_settings(config, root)
         load_spec(dataset, data_dir=data)
         if dry_run:
@@ -58,7 +58,7 @@ def train(
     if as_json:
         print_json(result)
     else:
-        show(console, result, root)
+        print_summary(console, result, root)
 
 
 def read_settings(config: Path | None, root: Path) -> TrainSettings:
@@ -78,7 +78,7 @@ def read_settings(config: Path | None, root: Path) -> TrainSettings:
         ) from error
 
 
-def show(console: TerminalConsole, result: dict[str, Any], root: Path) -> None:
+def print_summary(console: TerminalConsole, result: dict[str, Any], root: Path) -> None:
     """Champion against every baseline, and where to look next."""
     models = result["judged"]["models"]
     table = Table("model", *SHOWN.values(), title="Holdout: later time, full catalogue, time given")
@@ -93,7 +93,7 @@ def show(console: TerminalConsole, result: dict[str, Any], root: Path) -> None:
         console.print(f"Version {promoted['version']} of {promoted['name']} is the champion.")
     else:
         console.print(f"Version {promoted['version']} stays challenger:", *promoted["reasons"])
-    store = masked(mlflow_url(Workspace(root).mlruns))
+    store = mask_password(mlflow_url(Workspace(root).mlruns))
     lines = (
         f"Report      {result['report']}",
         f"MLflow UI   mlflow ui --backend-store-uri {store}",

@@ -16,20 +16,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
+from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.prefect_password import PASSWORD_VARIABLE, password_file, prefect_password
 from chronotope.cli.processes import (
     HOST,
-    Part,
-    Programs,
-    answers,
+    ManagedProcess,
+    ProcessGroup,
+    http_get_body,
     listen,
     refuse_taken_ports,
     web_app,
 )
-from chronotope.contracts.stores import artifacts_url, mlflow_url
-from chronotope.contracts.workspace import Workspace
 from chronotope.datasets.loading import load_spec
+from chronotope.runtime.store_urls import artifacts_url, mlflow_url
+from chronotope.runtime.workspace import Workspace
 
 PREFECT: Final = "Prefect UI"
 MLFLOW: Final = "MLflow UI"
@@ -61,18 +61,18 @@ def up(
     Flows are triggered and scheduled in the Prefect UI. The service answers as soon as the
     dataset was ingested; it finds new champions by itself.
     """
-    with command("Starting") as console, _stopping_on_signals():
+    with run_command("Starting") as console, _stopping_on_signals():
         root = root.resolve()
         name = load_spec(dataset).name
         ports = {PREFECT: prefect_port, MLFLOW: mlflow_port, SERVICE: service_port}
-        parts = parts_of(dataset, name, root, ports, told=_told(config, paused=paused))
+        parts = service_processes(dataset, name, root, ports, told=_told(config, paused=paused))
         refuse_taken_ports(parts.values())
         if dry_run:
             _show(console, parts, root, as_json=as_json, dry_run=True)
             return
         try:
-            env = environment(root, ports, prefect_password(root))
-            with Programs(root / "data" / "logs", env) as programs:
+            env = process_environment(root, ports, prefect_password(root))
+            with ProcessGroup(root / "data" / "logs", env) as programs:
                 _start(programs, parts, root, name)
                 _show(console, parts, root, as_json=as_json, dry_run=False)
                 _watch(programs, parts, root, name)
@@ -80,14 +80,14 @@ def up(
             console.print("All stopped.")
 
 
-def parts_of(
+def service_processes(
     dataset: str,
     name: str,
     root: Path,
     ports: Mapping[str, int],
     *,
     told: tuple[str, ...] = (),
-) -> dict[str, Part]:
+) -> dict[str, ManagedProcess]:
     """The programs of one installation, by name, in the order in which they start.
 
     Args:
@@ -107,11 +107,11 @@ def parts_of(
         web_app(
             MLFLOW, "chronotope.registry.mlflow_app", ports[MLFLOW], "/health", "--mlflow-port"
         ),
-        Part(RUNNER, runner, lambda: _deployed(ports[PREFECT], name, began, root)),
-        Part(
+        ManagedProcess(RUNNER, runner, lambda: _deployed(ports[PREFECT], name, began, root)),
+        ManagedProcess(
             SERVICE,
             (*chronotope, *service),
-            lambda: answers(ports[SERVICE], "/health") is not None,
+            lambda: http_get_body(ports[SERVICE], "/health") is not None,
             ports[SERVICE],
             "--service-port",
         ),
@@ -119,7 +119,7 @@ def parts_of(
     return {part.name: part for part in parts}
 
 
-def environment(root: Path, ports: Mapping[str, int], password: str) -> dict[str, str]:
+def process_environment(root: Path, ports: Mapping[str, int], password: str) -> dict[str, str]:
     """Environment of the parts: one Prefect server, whose database lies below the root too.
 
     Only this account reads it, unlike the words of a command line.
@@ -160,12 +160,14 @@ def _told(config: Path | None, *, paused: bool) -> tuple[str, ...]:
 def _deployed(port: int, name: str, began: datetime, root: Path) -> bool:
     """Whether the last of the deployments was registered since the start."""
     path = f"/api/deployments/name/{_LAST_DEPLOYED}/{name}"
-    body = answers(port, path, prefect_password(root))
+    body = http_get_body(port, path, prefect_password(root))
     return body is not None and datetime.fromisoformat(json.loads(body)["updated"]) >= began
 
 
-def _start(programs: Programs, parts: Mapping[str, Part], root: Path, name: str) -> None:
-    from chronotope.registry.store import open_store
+def _start(
+    programs: ProcessGroup, parts: Mapping[str, ManagedProcess], root: Path, name: str
+) -> None:
+    from chronotope.registry.mlflow_store import open_store
 
     with ExitStack() as stack:
         listeners = {name: stack.enter_context(_listen(parts[name])) for name in (PREFECT, MLFLOW)}
@@ -181,7 +183,7 @@ def _start(programs: Programs, parts: Mapping[str, Part], root: Path, name: str)
         programs.wait_for(SERVICE)
 
 
-def _listen(part: Part) -> socket.socket:
+def _listen(part: ManagedProcess) -> socket.socket:
     """Hold a part's port from now on.
 
     Raises:
@@ -194,7 +196,9 @@ def _listen(part: Part) -> socket.socket:
         raise
 
 
-def _watch(programs: Programs, parts: Mapping[str, Part], root: Path, name: str) -> None:
+def _watch(
+    programs: ProcessGroup, parts: Mapping[str, ManagedProcess], root: Path, name: str
+) -> None:
     """Look after the parts until somebody stops this; the service starts once it can."""
     while True:
         programs.check()
@@ -233,7 +237,12 @@ def _stopping_on_signals() -> Iterator[None]:
 
 
 def _show(
-    console: Console, parts: Mapping[str, Part], root: Path, *, as_json: bool, dry_run: bool
+    console: Console,
+    parts: Mapping[str, ManagedProcess],
+    root: Path,
+    *,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Where to find what; never the password itself, since output ends up in logs."""
     if as_json:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from chronotope.cli.console import command, print_json
+from chronotope.cli.output.console import print_json, run_command
 
 if TYPE_CHECKING:
-    from chronotope.registry.journal import Promotion
+    from chronotope.registry.promotion_journal import Promotion
 
 Dataset = Annotated[str, typer.Option(help="Dataset whose versions are meant")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history")]
@@ -28,8 +28,8 @@ def promote(
     dry_run: DryRun = False,
 ) -> None:
     """Make a version the champion by hand, without the gate; its files are verified."""
-    with command(f"Promoting version {version}") as console:
-        from chronotope.steps.change_champion import promote_by_hand
+    with run_command(f"Promoting version {version}") as console:
+        from chronotope.registry.manual_promotion import promote_by_hand
 
         result = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
     if as_json:
@@ -46,8 +46,8 @@ def rollback(
     dry_run: DryRun = False,
 ) -> None:
     """Return to the champion before the present one; can be repeated."""
-    with command(f"Rolling {dataset} back") as console:
-        from chronotope.steps.change_champion import roll_back
+    with run_command(f"Rolling {dataset} back") as console:
+        from chronotope.registry.manual_promotion import roll_back
 
         result = roll_back(root, dataset, reason, dry_run=dry_run)
     if as_json:
@@ -58,11 +58,11 @@ def rollback(
 
 def history(dataset: Dataset, root: Root = Path(), as_json: AsJson = False) -> None:
     """Every promotion and rollback, oldest first, with its reason."""
-    with command(f"Reading the history of {dataset}") as console:
+    with run_command(f"Reading the history of {dataset}") as console:
         from chronotope.registry import promotion
-        from chronotope.steps.champion import open_registry
+        from chronotope.registry.champion import open_registry
 
-        entries = promotion.history(open_registry(root, dataset), dataset)
+        entries = promotion.promotion_history(open_registry(root, dataset), dataset)
     if as_json:
         lines = [asdict(entry) | {"opened_at": entry.opened_at.isoformat()} for entry in entries]
         print_json({"dataset": dataset, "history": lines})

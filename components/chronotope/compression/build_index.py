@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from chronotope.artifact.item_index import N_WORDS, ItemIndex
-from chronotope.compression.kmeans import kmeans, nearest
+from chronotope.compression.kmeans import kmeans, nearest_centroid
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.eventlog import Float32, Float64, Int32
+from chronotope.contracts.event_log import Float32, Float64, Int32
 
 MOST_BRANCHES = 32
 SAMPLE = 16_384
@@ -142,7 +142,7 @@ def _split(items: Tensor, part: Tensor, config: IndexConfig) -> list[Tensor]:
     rows = items[part]
     draw = torch.Generator().manual_seed(config.seed)
     sample = rows[torch.randperm(len(rows), generator=draw)[: 256 * k]]
-    at = nearest(rows, kmeans(sample, k, n_rounds=config.n_rounds, seed=config.seed))
+    at = nearest_centroid(rows, kmeans(sample, k, n_rounds=config.n_rounds, seed=config.seed))
     found = [part[at == branch] for branch in range(k)]
     found = [branch for branch in found if len(branch)]
     return found if len(found) > 1 else list(torch.split(part, config.block_items))
@@ -159,7 +159,7 @@ def _code(left: Tensor, n_codes: int, config: IndexConfig) -> tuple[Tensor, Tens
         rows = part.contiguous()
         book = kmeans(rows[sample], N_WORDS, n_rounds=config.n_rounds, seed=config.seed)
         words.append(book.half().float())
-        codes.append(nearest(rows, words[-1]).to(torch.uint8))
+        codes.append(nearest_centroid(rows, words[-1]).to(torch.uint8))
     return torch.stack(words), torch.stack(codes, dim=1)
 
 

@@ -4,18 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from chronotope.compression.choose import (
+from chronotope.compression.candidate_store import CandidateStore
+from chronotope.compression.recipe import Recipe
+from chronotope.compression.selection import (
     Candidate,
     CompressionConfig,
-    broken,
-    choose,
-    explain,
     pareto_front,
-    too_costly,
-    why_not,
+    rejection_reason,
+    select_candidate,
+    selection_reason,
+    violated_bounds,
+    violated_cost_bounds,
 )
-from chronotope.compression.recipe import Recipe
-from chronotope.compression.workshop import Workshop
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,17 @@ class CompressionResult:
     @property
     def chosen(self) -> Candidate:
         """What to ship."""
-        return choose(self.candidates, self.config)
+        return select_candidate(self.candidates, self.config)
 
     @property
     def holds(self) -> bool:
         """Whether what is chosen meets the objective."""
-        return not broken(self.chosen, self.candidates[0], self.config)
+        return not violated_bounds(self.chosen, self.candidates[0], self.config)
 
     @property
     def reason(self) -> str:
         """Why it was chosen; if nothing meets the objective, what each candidate breaks."""
-        return explain(self.candidates, self.config)
+        return selection_reason(self.candidates, self.config)
 
     def rows(self) -> list[dict[str, object]]:
         """One row a candidate: what it costs, whether it is chosen, and if not, why."""
@@ -50,14 +50,14 @@ class CompressionResult:
                 **_judged(candidate),
                 "front": candidate.name in front,
                 "chosen": candidate is chosen,
-                "why_not": why_not(candidate, self.candidates, self.config),
+                "why_not": rejection_reason(candidate, self.candidates, self.config),
             }
             for candidate in self.candidates
         ]
 
 
 def compress(
-    shop: Workshop, recipes: Sequence[Recipe], config: CompressionConfig
+    shop: CandidateStore, recipes: Sequence[Recipe], config: CompressionConfig
 ) -> CompressionResult:
     """Make and measure candidates, evaluate those that could be chosen, and choose.
 
@@ -69,21 +69,21 @@ def compress(
         recipes: What to try, the reference first.
         config: What it may cost.
     """
-    made = distinct(shop, recipes)
+    made = make_distinct_candidates(shop, recipes)
     reference = shop.judged(made[0])
     found, largest_mb = [reference], math.inf
     for recipe in sorted(made[1:], key=lambda recipe: shop.measured(recipe).measured.size_mb):
         candidate = shop.measured(recipe)
         size_mb = candidate.measured.size_mb
-        if size_mb <= largest_mb and not too_costly(candidate.measured, config):
+        if size_mb <= largest_mb and not violated_cost_bounds(candidate.measured, config):
             candidate = shop.judged(recipe)
-            if not broken(candidate, reference, config):
+            if not violated_bounds(candidate, reference, config):
                 largest_mb = min(largest_mb, size_mb * (1 + config.size_tie))
         found.append(candidate)
     return CompressionResult(tuple(found), config)
 
 
-def distinct(shop: Workshop, recipes: Sequence[Recipe]) -> list[Recipe]:
+def make_distinct_candidates(shop: CandidateStore, recipes: Sequence[Recipe]) -> list[Recipe]:
     """Make all; of recipes that give equal graphs the first is kept."""
     kept: dict[str, Recipe] = {}
     for recipe in recipes:

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from chronotope.contracts.errors import NotEnoughData
-from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.event_log import Catalog
 from chronotope.losses.objectives import lognormal_mixture_nll
 from chronotope.models.batch import Batch
-from chronotope.models.network import ChronotopeNet, Outputs
+from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.priors import Priors
 
 
@@ -90,7 +90,7 @@ def distil(
         for batch, priors in examples:
             with torch.no_grad():
                 said = teacher(batch, priors)
-            heard = student(latest(batch, student.config.history_len), priors)
+            heard = student(latest_events(batch, student.config.history_len), priors)
             loss = _loss(said, heard, config, generator)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -102,7 +102,7 @@ def distil(
     return student.eval()
 
 
-def latest(batch: Batch, history_len: int) -> Batch:
+def latest_events(batch: Batch, history_len: int) -> Batch:
     """The same questions with the latest events only."""
     return Batch(*(x[:, -history_len:] if x.ndim == 2 else x for x in batch))
 
@@ -122,7 +122,7 @@ def draw_hours(when: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _loss(
-    said: Outputs, heard: Outputs, config: DistilConfig, generator: torch.Generator
+    said: NetworkOutput, heard: NetworkOutput, config: DistilConfig, generator: torch.Generator
 ) -> Tensor:
     """Divergence of *what* plus weighted cross-entropy of *when*."""
     t = config.temperature

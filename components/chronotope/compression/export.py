@@ -32,7 +32,7 @@ class _Graph(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs in the order of ``OUTPUT_NAMES``; the unknown item never wins."""
         priors = Priors(*(getattr(self, name) for name in Priors._fields))
-        told = inputs if len(inputs) == len(INPUT_NAMES) else (*inputs, nothing_told(inputs[-1]))
+        told = inputs if len(inputs) == len(INPUT_NAMES) else (*inputs, empty_context(inputs[-1]))
         out = self.net(Batch(*told), priors)
         return out.item_scores, out.when, out.place_scores
 
@@ -109,7 +109,7 @@ def example_inputs(net: ChronotopeNet) -> tuple[tuple[Tensor, ...], tuple[str, .
     return example, INPUT_NAMES[: len(example)]
 
 
-def nothing_told(time_given: Tensor) -> Tensor:
+def empty_context(time_given: Tensor) -> Tensor:
     """The context of a model without columns, shape (B, 0)."""
     return time_given[:, None][:, :0]
 

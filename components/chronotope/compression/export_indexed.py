@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from chronotope.artifact.item_index import ItemIndex
-from chronotope.artifact.remainders import Remainders
+from chronotope.artifact.residuals import Residuals
 from chronotope.compression.build_index import IndexConfig, build_index
-from chronotope.compression.export import example_inputs, export_module, nothing_told
-from chronotope.compression.networks import Examples
-from chronotope.contracts.eventlog import Catalog, Float32
+from chronotope.compression.export import empty_context, example_inputs, export_module
+from chronotope.compression.networks import DistillationQueries
+from chronotope.contracts.event_log import Catalog, Float32
 from chronotope.models.batch import INPUT_NAMES, Batch
+from chronotope.models.factorized import FactorizedNet, FactorizedOutput, item_vectors
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
-from chronotope.models.split import Split, SplitNet, item_vectors
 
 ASKED_AT_ONCE = 64
 N_ASKED = 2048
@@ -27,20 +27,20 @@ class _Graph(nn.Module):
 
     def __init__(self, net: ChronotopeNet, priors: Priors) -> None:
         super().__init__()
-        self.split = SplitNet(net)
+        self.split = FactorizedNet(net)
         for name, table in priors._asdict().items():
             self.register_buffer(name, table)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Outputs in the order of ``Split``."""
+        """Outputs in the order of ``FactorizedOutput``."""
         *told, vectors = inputs
         priors = Priors(*(getattr(self, name) for name in Priors._fields))
         if len(told) < len(INPUT_NAMES):
-            told.append(nothing_told(told[-1]))
+            told.append(empty_context(told[-1]))
         return tuple(self.split(Batch(*told), priors, vectors))
 
 
-def export_asking(net: ChronotopeNet, priors: Priors, path: Path) -> None:
+def export_query_graph(net: ChronotopeNet, priors: Priors, path: Path) -> None:
     """Write the graph that ``IndexedRecommender`` asks an index by.
 
     Args:
@@ -55,16 +55,16 @@ def export_asking(net: ChronotopeNet, priors: Priors, path: Path) -> None:
     inputs, names = example_inputs(net)
     width = 1 if net.backbone is None else net.config.d_model
     inputs = (*inputs, torch.zeros(2, net.config.history_len, width))
-    export_module(graph, inputs, (*names, "vectors"), Split._fields, path)
+    export_module(graph, inputs, (*names, "vectors"), FactorizedOutput._fields, path)
 
 
 def index_items(
     net: ChronotopeNet,
     priors: Priors,
     catalog: Catalog,
-    examples: Examples,
+    examples: DistillationQueries,
     config: IndexConfig | None = None,
-) -> tuple[ItemIndex, Remainders]:
+) -> tuple[ItemIndex, Residuals]:
     """The index of a network's items, its codes chosen for what the network asks; and the rest.
 
     Args:
@@ -77,14 +77,14 @@ def index_items(
     Raises:
         ConfigError: The items have coordinates.
     """
-    split, told = SplitNet(net).eval(), item_vectors(net, priors).detach()
+    split, told = FactorizedNet(net).eval(), item_vectors(net, priors).detach()
     asked = _asked(split, told[:, -net.config.d_model :], examples)
     vectors = np.ascontiguousarray(told.numpy())
     index = build_index(vectors, group=catalog.item_category, queries=asked, config=config)
-    return index, Remainders.of(index, vectors)
+    return index, Residuals.of(index, vectors)
 
 
-def _asked(split: SplitNet, embedded: Tensor, examples: Examples) -> Float32:
+def _asked(split: FactorizedNet, embedded: Tensor, examples: DistillationQueries) -> Float32:
     """What the network asks the index for, shape (Q, D)."""
     said: list[Tensor] = []
     for whole, priors in examples:

@@ -26,7 +26,7 @@ def kmeans(rows: Tensor, k: int, *, n_rounds: int, seed: int) -> Tensor:
     draw = torch.Generator().manual_seed(seed)
     centre = _apart(rows, k, draw)
     for _ in range(n_rounds):
-        at = nearest(rows, centre)
+        at = nearest_centroid(rows, centre)
         size = torch.bincount(at, minlength=k).float()
         total = torch.zeros_like(centre).index_add_(0, at, rows)
         centre = total / size.clamp(min=1.0)[:, None]
@@ -35,7 +35,7 @@ def kmeans(rows: Tensor, k: int, *, n_rounds: int, seed: int) -> Tensor:
     return centre
 
 
-def nearest(rows: Tensor, centre: Tensor) -> Tensor:
+def nearest_centroid(rows: Tensor, centre: Tensor) -> Tensor:
     """Index of the nearest centroid of each row, int64, shape (n,)."""
     half = 0.5 * centre.square().sum(1)
     parts = torch.split(rows, ROWS_AT_ONCE)

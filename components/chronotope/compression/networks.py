@@ -10,18 +10,18 @@ from chronotope.compression.distill import distil, make_student
 from chronotope.compression.prune import FineTune, prune_units, prune_weights
 from chronotope.compression.recipe import Recipe
 from chronotope.contracts.errors import ArtifactError
-from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.event_log import Catalog
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
+from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors
-from chronotope.models.stored import load_tensors, save_tensors
 
-Examples = Iterable[tuple[Batch, Priors]]
+DistillationQueries = Iterable[tuple[Batch, Priors]]
 
 
 @dataclass(frozen=True, slots=True)
-class Teaching:
+class TeacherData:
     """What smaller networks learn from.
 
     Attributes:
@@ -30,11 +30,11 @@ class Teaching:
     """
 
     fine_tune: FineTune
-    examples: Callable[[], Examples]
+    examples: Callable[[], DistillationQueries]
 
 
 def make_network(
-    recipe: Recipe, teacher: ChronotopeNet, catalog: Catalog, teaching: Teaching
+    recipe: Recipe, teacher: ChronotopeNet, catalog: Catalog, teaching: TeacherData
 ) -> ChronotopeNet:
     """Prune or distil what a recipe asks for; the teacher is not changed.
 

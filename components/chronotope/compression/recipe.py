@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.compression.choose import CompressionConfig
-from chronotope.compression.int8 import Variant
+from chronotope.compression.graph_variants import Variant
+from chronotope.compression.selection import CompressionConfig
 
 NetworkKind = Literal["full", "narrow", "student"]
 

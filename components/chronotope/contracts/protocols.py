@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries
-from chronotope.contracts.verdict import Verdict
+from chronotope.contracts.validation_result import ValidationResult
 
 
 @runtime_checkable
@@ -42,7 +42,7 @@ class Recommender(Protocol):
 class RowCheck(Protocol):
     """Judges a batch of normalised rows before it is written."""
 
-    def __call__(self, batch: pa.Table) -> Verdict:
+    def __call__(self, batch: pa.Table) -> ValidationResult:
         """Check one batch.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.contracts.eventlog import EventLog, Float32, Int32, Int64
+from chronotope.contracts.event_log import EventLog, Float32, Int32, Int64
 from chronotope.contracts.ids import UNKNOWN
 
 CONTEXT: Final = "context."

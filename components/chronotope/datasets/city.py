@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.eventlog import Float64, Int32
+from chronotope.contracts.event_log import Float64, Int32
 from chronotope.contracts.schemas import ITEMS
 from chronotope.spacetime.clock import HOURS_PER_WEEK
 from chronotope.spacetime.distances import haversine_km

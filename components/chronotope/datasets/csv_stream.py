@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from chronotope.contracts.errors import SchemaError
-from chronotope.contracts.regular_files import open_regular, require_regular
 from chronotope.datasets.budget import MAX_COLUMNS, ByteBudget
 from chronotope.datasets.columns import check_columns
 from chronotope.datasets.spec import TableSpec
+from chronotope.runtime.regular_files import open_regular, require_regular
 
 BLOCK_BYTES: Final = 16 << 20
 """No row may be longer."""

@@ -12,11 +12,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import SourceError
-from chronotope.contracts.stores import driven, hidden
 from chronotope.datasets.columns import check_columns
 from chronotope.datasets.spec import FeedSpec, SourceLimits, TableSpec
+from chronotope.runtime.allowed_paths import require_allowed_path
+from chronotope.runtime.store_urls import redact_password, with_driver
 
 MAX_FETCHED_ROWS: Final = 50_000
 """Rows that are Python's objects at one time, each many times as large as in Arrow."""
@@ -58,7 +58,7 @@ def stream_query(table: TableSpec, *, batch_rows: int) -> Iterator[pa.RecordBatc
             yield _batch(table.needed, rows)
 
 
-def rows_from(
+def rows_since(
     feed: FeedSpec, url: str, since: int | float | str | None, limit: int
 ) -> pa.RecordBatch | None:
     """Rows whose growing column is not below a value, in its order; None if there are none.
@@ -119,7 +119,7 @@ def sqlite_file(url: str) -> Path | None:
 @contextmanager
 def _connected(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
     """A connection; what the database refuses is told without its password."""
-    address = driven(url)
+    address = with_driver(url)
     try:
         _require_sqlite_file(address)
         engine = _engine(address, limits)
@@ -132,7 +132,7 @@ def _connected(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
     except (SQLAlchemyError, ImportError) as error:
         raise SourceError(
             "The database refused",
-            received=hidden(str(error), address),
+            received=redact_password(str(error), address),
             way_out="Check url and query in the dataset's YAML, and that its driver is installed",
         ) from None  # what lies below may tell the password
 
@@ -202,7 +202,7 @@ def _expand(text: str) -> str:
 def _stray_variable(url: str) -> SourceError:
     return SourceError(
         "A variable stands in the wrong part of the address of a database",
-        received=hidden(url, url),
+        received=redact_password(url, url),
         way_out="A $VARIABLE may be the whole address, its user or its password",
     )
 
@@ -210,7 +210,7 @@ def _stray_variable(url: str) -> SourceError:
 def _no_address(url: str) -> SourceError:
     return SourceError(
         "This is no address of a database",
-        received=hidden(url, url),
+        received=redact_password(url, url),
         way_out="Write url as SQLAlchemy reads it, such as postgresql://db/shop",
     )
 
@@ -220,7 +220,7 @@ def _require_sqlite_file(address: str) -> None:
     path = sqlite_file(address)
     if path is None:
         return
-    if not allowed(path).is_file():
+    if not require_allowed_path(path).is_file():
         raise SourceError("No such database file", received=path, way_out="Correct url")
 
 

@@ -32,10 +32,10 @@ from urllib.request import (
     UnknownHandler,
 )
 
-from chronotope.contracts.drafts import draft_folder
 from chronotope.contracts.errors import SourceError
-from chronotope.contracts.stores import hidden, without_secrets
 from chronotope.datasets.spec import SourceLimits
+from chronotope.runtime.store_urls import redact_password, without_secrets
+from chronotope.runtime.temp_dirs import temporary_folder
 
 MAX_REDIRECTS: Final = 5
 
@@ -60,14 +60,14 @@ def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
     """
     with ExitStack() as stack:
         try:
-            folder = stack.enter_context(draft_folder(Path(tempfile.gettempdir()), _FOLDER))
+            folder = stack.enter_context(temporary_folder(Path(tempfile.gettempdir()), _FOLDER))
             suffixes = _SUFFIXES.search(urlsplit(address).path)  # tell whether it is compressed
             copy = folder / f"log{suffixes.group() if suffixes else ''}"
             _fetch(address, copy, limits)
         except (OSError, HTTPException, ValueError) as error:
             raise SourceError(
                 "Cannot fetch the file",
-                received=f"{without_secrets(address)}: {hidden(str(error), address)}",
+                received=f"{without_secrets(address)}: {redact_password(str(error), address)}",
                 way_out="Correct path, or limits, in the dataset's YAML",
             ) from None  # what lies below may quote a password
         yield copy

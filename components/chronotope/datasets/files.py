@@ -8,15 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from chronotope.contracts.errors import SourceError
-from chronotope.contracts.regular_files import require_regular
 from chronotope.datasets.csv_stream import BLOCK_BYTES, stream_csv
 from chronotope.datasets.download import downloaded
 from chronotope.datasets.locations import is_address, local_path
 from chronotope.datasets.parquet_stream import stream_parquet
 from chronotope.datasets.spec import Format, TableSpec
+from chronotope.runtime.regular_files import require_regular
 
 
-def locate(table: TableSpec, data_dir: Path) -> Path:
+def locate_table(table: TableSpec, data_dir: Path) -> Path:
     """Where a table's file or folder is.
 
     Raises:
@@ -61,7 +61,7 @@ def _local(table: TableSpec, data_dir: Path) -> AbstractContextManager[Path]:
     """The file itself, or a copy of what an http address serves, gone afterwards."""
     if is_address(table.path or ""):
         return downloaded(table.path or "", table.limits)
-    return nullcontext(locate(table, data_dir))
+    return nullcontext(locate_table(table, data_dir))
 
 
 @contextmanager

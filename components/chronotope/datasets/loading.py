@@ -6,11 +6,11 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.locations import source_folders
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.strict_yaml import read_yaml
+from chronotope.runtime.allowed_paths import require_allowed_path
 
 CONF_DIR: Final = Path("conf/datasets")
 _SHOWN_PROBLEMS: Final = 50
@@ -42,7 +42,7 @@ def load_spec(
     except ValidationError as error:
         raise ConfigError(f"{path} is wrong: {_all_problems(error)}") from error
     for folder in source_folders(spec):
-        allowed(folder)
+        require_allowed_path(folder)
     return spec
 
 
@@ -55,7 +55,7 @@ def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
     for path in (Path(path_or_name), conf_dir / f"{path_or_name}.yaml"):
         with suppress(OSError):  # such as a name that is too long to be one
             if path.is_file():
-                return allowed(path)
+                return require_allowed_path(path)
     known = ", ".join(dataset_names(conf_dir)) or "none"
     raise ConfigError(
         "No such dataset",

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import SourceError
 from chronotope.datasets.spec import DatasetSpec, Format, TableSpec
+from chronotope.runtime.allowed_paths import require_allowed_path
 
 _ADDRESS: Final = re.compile(r"https?://", re.IGNORECASE)
 
@@ -34,7 +34,7 @@ def local_path(table: TableSpec, data_dir: Path) -> Path:
             way_out="Write the http address into the dataset's YAML, without variables",
         )
     if table.package is None:
-        return allowed(data_dir / expanded)
+        return require_allowed_path(data_dir / expanded)
     folder = _folder(table.package)
     path = Path(os.path.normpath(folder / expanded))
     if not path.is_relative_to(folder):

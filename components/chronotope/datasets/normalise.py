@@ -28,7 +28,7 @@ _MASK = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Normalised:
+class NormalisedBatch:
     """Result of normalising one batch; rows and refused rows add up to what was read.
 
     Attributes:
@@ -42,7 +42,7 @@ class Normalised:
     kept: npt.NDArray[np.int64]
 
 
-def normalise(spec: DatasetSpec, raw: pa.Table) -> Normalised:
+def normalise(spec: DatasetSpec, raw: pa.Table) -> NormalisedBatch:
     """Convert a batch of ``read_events`` to the contract.
 
     Refused are rows whose user, item or time is missing or unreadable, whose numbers
@@ -69,7 +69,7 @@ def normalise(spec: DatasetSpec, raw: pa.Table) -> Normalised:
     rows = rows.set_column(0, EVENTS.field(c.EVENT_ID), ids)
     if spec.cell_resolution is not None:  # after the ids, which another resolution must not change
         rows = _in_cells(rows, spec.cell_resolution)
-    return Normalised(rows=rows, refused=_refused(batch.refusals, bad), kept=kept)
+    return NormalisedBatch(rows=rows, refused=_refused(batch.refusals, bad), kept=kept)
 
 
 def _in_cells(rows: pa.Table, resolution: int) -> pa.Table:

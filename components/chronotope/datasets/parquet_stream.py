@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
 
-from chronotope.contracts.allowed import allowed
 from chronotope.contracts.errors import SchemaError, SourceError
-from chronotope.contracts.regular_files import open_regular, require_regular
 from chronotope.datasets.budget import MAX_BATCH_BYTES, MAX_COLUMNS, ByteBudget
 from chronotope.datasets.columns import check_columns
 from chronotope.datasets.spec import TableSpec
+from chronotope.runtime.allowed_paths import require_allowed_path
+from chronotope.runtime.regular_files import open_regular, require_regular
 
 MAX_FOOTER_BYTES: Final = 32 << 20
 """Parsed, a footer takes a multiple of its size."""
@@ -78,7 +78,7 @@ def _files(path: Path) -> list[Path]:
     files = sorted(_below(path))
     if not files:
         raise SourceError("The folder holds no files", received=path, way_out="Correct path")
-    return [allowed(file) for file in files]
+    return [require_allowed_path(file) for file in files]
 
 
 def _below(folder: Path) -> Iterator[Path]:

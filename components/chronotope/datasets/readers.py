@@ -11,7 +11,7 @@ from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import INSTANT, ITEMS, SURROUNDINGS, USERS
 from chronotope.datasets.budget import MAX_BATCH_BYTES
 from chronotope.datasets.city import city_items
-from chronotope.datasets.databases import rows_from, stream_query
+from chronotope.datasets.databases import rows_since, stream_query
 from chronotope.datasets.files import stream_file
 from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.simulation import simulate_events
@@ -66,7 +66,7 @@ def read_users(spec: DatasetSpec) -> pa.Table:
     return _read_table(spec.users, spec, USERS)
 
 
-def read_surroundings(spec: DatasetSpec) -> pa.Table:
+def read_context_table(spec: DatasetSpec) -> pa.Table:
     """Readings: the columns of ``SURROUNDINGS``, then numbers; no rows if there are none.
 
     A second reading of one place and moment has the ``event_id`` of the first.
@@ -111,7 +111,7 @@ def read_feed(
     Raises:
         SourceError: The database cannot be reached, refuses the query or finds no such column.
     """
-    found = rows_from(feed, url, since, limit)
+    found = rows_since(feed, url, since, limit)
     if found is None:
         return [], pa.table({})
     raw = pa.Table.from_batches([found])

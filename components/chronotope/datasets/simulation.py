@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chronotope.contracts import columns as c
-from chronotope.contracts.eventlog import Float64, Int32, Int64
+from chronotope.contracts.event_log import Float64, Int32, Int64
 from chronotope.contracts.schemas import INSTANT
 from chronotope.datasets.city import (
     IS_ANOMALY,

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
-from chronotope.contracts.stores import masked
 from chronotope.datasets.city import IS_ANOMALY, CityConfig
+from chronotope.runtime.store_urls import mask_password
 from chronotope.spacetime.clock import zone
 
 
@@ -31,13 +31,13 @@ class TimeKind(StrEnum):
     STRPTIME = "strptime"
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
     """Base of the models here: immutable, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TimeSpec(Frozen):
+class TimeSpec(FrozenModel):
     """How to turn the time column into UTC instants."""
 
     kind: TimeKind = Field(default=TimeKind.TIMESTAMP, description="How the time column reads")
@@ -54,7 +54,7 @@ class TimeSpec(Frozen):
         return self
 
 
-class SourceLimits(Frozen):
+class SourceLimits(FrozenModel):
     """What a source may take, so that none is waited for without end."""
 
     timeout_s: float = Field(
@@ -76,7 +76,7 @@ class SourceLimits(Frozen):
     )
 
 
-class TableSpec(Frozen):
+class TableSpec(FrozenModel):
     """One table of a dataset and how its columns map onto the contract."""
 
     format: Format = Field(description="csv, parquet or sql")
@@ -140,7 +140,7 @@ class TableSpec(Frozen):
         return tuple(dict.fromkeys([*self.sources.values(), *combined]))
 
 
-class SurroundingsSpec(TableSpec):
+class ContextTableSpec(TableSpec):
     """Readings of what surrounds events, joined as of each event's moment."""
 
     valid_h: float = Field(
@@ -181,7 +181,7 @@ class FeedSpec(TableSpec):
             raise ValueError("format must be sql, with a query")
         if (self.url is None) == (self.block is None):
             raise ValueError("give exactly one of url and block")
-        if self.url is not None and masked(self.url) != self.url:
+        if self.url is not None and mask_password(self.url) != self.url:
             raise ValueError("url holds a password: write $VARIABLE, or name a block")
         return self
 
@@ -192,7 +192,7 @@ class FeedSpec(TableSpec):
         return (*others, self.after)
 
 
-class DatasetSpec(Frozen):
+class DatasetSpec(FrozenModel):
     """A dataset: what conf/datasets/NAME.yaml holds."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name used everywhere")
@@ -210,7 +210,7 @@ class DatasetSpec(Frozen):
     feedback: FeedSpec | None = Field(
         default=None, description="Where new interactions are appended, besides log and inbox"
     )
-    surroundings: SurroundingsSpec | None = Field(
+    surroundings: ContextTableSpec | None = Field(
         default=None, description="Readings by time and, perhaps, place: weather, promotions"
     )
     known_before: tuple[str, ...] = Field(

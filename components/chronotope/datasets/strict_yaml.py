@@ -7,8 +7,8 @@ from typing import Any, Final
 import yaml
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.regular_files import read_bounded
 from chronotope.contracts.strict_json import shown_key
+from chronotope.runtime.regular_files import read_bounded
 
 MAX_BYTES: Final = 1_000_000
 """A larger file is no configuration."""

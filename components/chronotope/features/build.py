@@ -14,18 +14,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chronotope.contracts.drafts import draft_folder
-from chronotope.contracts.durable import (
+from chronotope.contracts.errors import NotEnoughData, StoreError
+from chronotope.features import context_join, queries
+from chronotope.features.sources import EventsSource, FeaturesConfig, register_sources
+from chronotope.lake.store_errors import translate_store_errors
+from chronotope.runtime.durable_files import (
     file_checksum,
     read_json,
     sync_file,
     sync_folder,
     write_json,
 )
-from chronotope.contracts.errors import NotEnoughData, StoreError
-from chronotope.features import queries, surroundings
-from chronotope.features.sources import EventsSource, FeaturesConfig, register
-from chronotope.lake.refusals import refusals
+from chronotope.runtime.temp_dirs import temporary_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def build_features(
         known = out / _digest(config, data_version)
         if _is_whole(known):
             return read_ref(known)
-    with refusals("features"), draft_folder(out, ".draft-") as folder:
+    with translate_store_errors("features"), temporary_folder(out, ".draft-") as folder:
         draft = folder / "snapshot"
         draft.mkdir()
         _write_tables(draft, events, items, readings, config)
@@ -183,7 +183,7 @@ def _write_tables(
         _bounds(),
         duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spilled}) as con,
     ):
-        register(con, events, items, config)
+        register_sources(con, events, items, config)
         con.execute(queries.EVENTS, {"types": list(config.event_types)})
         if con.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
             raise NotEnoughData(
@@ -193,7 +193,7 @@ def _write_tables(
             )
         con.execute(queries.INDICES)
         con.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
-        surroundings.join(con, readings, config.surroundings)
+        context_join.join_context(con, readings, config.surroundings)
         for name in TABLES:
             reader = con.sql(queries.OUT[name]).to_arrow_reader(_ROWS)
             _write(reader, draft / f"{name}.parquet")

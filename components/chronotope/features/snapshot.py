@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chronotope.contracts.errors import SourceError, StoreError
-from chronotope.contracts.eventlog import Catalog, EventLog, Float32, Float64, Int32, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.features.build import TABLES, read_checked
 from chronotope.features.sources import FeaturesConfig

@@ -49,7 +49,7 @@ class FeaturesConfig(BaseModel):
     )
 
 
-def register(
+def register_sources(
     con: duckdb.DuckDBPyConnection,
     events: EventsSource,
     items: pa.Table | None,

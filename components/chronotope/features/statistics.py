@@ -66,7 +66,7 @@ ORDER BY user_id, us, event_id
 """A rank less one counts what was strictly earlier, so a basket never sees itself."""
 
 
-def offline(events: pa.Table) -> pa.Table:
+def offline_statistics(events: pa.Table) -> pa.Table:
     """Statistics of every event, each from what its user did before its basket.
 
     Args:
@@ -98,8 +98,8 @@ def offline(events: pa.Table) -> pa.Table:
         return result.to_arrow_table()
 
 
-def online(history: pa.Table) -> dict[str, object]:
-    """Statistics of the latest event of one user, by the same SQL as ``offline``.
+def online_statistics(history: pa.Table) -> dict[str, object]:
+    """Statistics of the latest event of one user, by the same SQL as ``offline_statistics``.
 
     Args:
         history: The user's events in any order, the one asked about included.
@@ -112,7 +112,7 @@ def online(history: pa.Table) -> dict[str, object]:
         NotEnoughData: The history is empty.
         SchemaError: It is of more than one user or lacks a required column.
     """
-    rows = offline(history)
+    rows = offline_statistics(history)
     if len(rows) == 0:
         raise NotEnoughData(
             "There is no event to describe", way_out="Pass the event asked about as well"

@@ -12,14 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from chronotope.contracts.regular_files import open_regular
-from chronotope.feedback.lines import parse_lines
+from chronotope.feedback.json_lines import parse_lines
 from chronotope.feedback.watermark import (
     InboxRange,
     Watermark,
     read_watermark,
     write_watermark,
 )
+from chronotope.runtime.regular_files import open_regular
 
 SUFFIX: Final = ".jsonl"
 MAX_DELIVERY_BYTES: Final = 64 << 20

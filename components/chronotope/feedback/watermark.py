@@ -8,8 +8,8 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chronotope.contracts.data_version import TableVersionText
-from chronotope.contracts.durable import read_json, write_json
 from chronotope.contracts.errors import StoreError
+from chronotope.runtime.durable_files import read_json, write_json
 
 _WHAT: Final = "The watermark of the feedback"
 _WAY_OUT: Final = "Delete it: all is read again, and the lake knows what it has"
@@ -26,7 +26,7 @@ class InboxRange(BaseModel):
     digest: str = Field(description="Digest of the file up to its end")
 
 
-class TableMark(BaseModel):
+class TablePosition(BaseModel):
     """How far a table has been read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +53,9 @@ class Watermark(BaseModel):
     begun: InboxRange | None = Field(
         None, description="Delivery of the inbox that is being taken in, so that it stays the same"
     )
-    table: TableMark = Field(TableMark(), description="How far the dataset's table was read")
+    table: TablePosition = Field(
+        TablePosition(), description="How far the dataset's table was read"
+    )
     log: int | None = Field(None, description="Identity of the log that seq and upto count in")
     events: TableVersionText | None = Field(
         None, description="Version of the lake's events after the last delivery"
@@ -100,7 +102,7 @@ def write_watermark(path: Path, mark: Watermark) -> None:
     write_json(path, mark.model_dump(mode="json"))
 
 
-def digest_of(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Short digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,9 +1,9 @@
 """From batches of a source to the lake, and the step that names noise."""
 
 from chronotope.ingestion.noise import NoiseConfig, NoiseReport, filter_noise
-from chronotope.ingestion.payload import replay_quarantine
 from chronotope.ingestion.pipeline import IngestBatch, IngestReport, ingest
-from chronotope.ingestion.window import within
+from chronotope.ingestion.quarantine_payloads import replay_quarantine
+from chronotope.ingestion.time_window import rows_in_window
 
 __all__ = [
     "IngestBatch",
@@ -13,5 +13,5 @@ __all__ = [
     "filter_noise",
     "ingest",
     "replay_quarantine",
-    "within",
+    "rows_in_window",
 ]

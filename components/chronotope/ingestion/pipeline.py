@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.contracts.protocols import RowCheck
-from chronotope.contracts.verdict import Finding
-from chronotope.ingestion.payload import to_payloads
+from chronotope.contracts.validation_result import FailedExpectation
+from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
-from chronotope.lake.delivery import Delivery
-from chronotope.lake.refusals import refusals
+from chronotope.lake.staged_batch import StagedBatch
+from chronotope.lake.store_errors import translate_store_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class IngestBatch:
 
 
 @runtime_checkable
-class DeliveryCheck(RowCheck, Protocol):
+class WholeBatchCheck(RowCheck, Protocol):
     """A check that also judges the delivery as a whole, before anything is written."""
 
-    def of_delivery(self) -> tuple[Finding, ...]:
+    def of_delivery(self) -> tuple[FailedExpectation, ...]:
         """What does not hold of all batches together.
 
         Raises:
@@ -70,7 +70,7 @@ class IngestReport:
     n_duplicates: int
     n_quarantined: int
     reasons: dict[str, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[FailedExpectation, ...]
     version: int | None
 
 
@@ -78,14 +78,14 @@ class IngestReport:
 class _Progress:
     """Running totals while batches are staged."""
 
-    delivery: Delivery
+    delivery: StagedBatch
     n_read: int = 0
     n_good: int = 0
     n_refused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
+    findings: dict[tuple[str, str], FailedExpectation] = field(default_factory=dict)
 
-    def note(self, findings: Iterable[Finding]) -> None:
+    def note(self, findings: Iterable[FailedExpectation]) -> None:
         """Keep what does not hold; of equal findings the last."""
         self.findings |= {(each.expectation, each.column): each for each in findings}
 
@@ -100,7 +100,7 @@ def ingest(
 
     Args:
         batches: The delivery.
-        check: Judges normalised rows, and a ``DeliveryCheck`` all of them together.
+        check: Judges normalised rows, and a ``WholeBatchCheck`` all of them together.
         lake: Where to write.
         run_id: Name of this run; the same run's rows are quarantined once.
         source: Where the delivery comes from, for people.
@@ -119,7 +119,7 @@ def ingest(
             raise NotEnoughData(
                 "The delivery has no rows", received=source, way_out="Check the file or query"
             )
-        if isinstance(check, DeliveryCheck):
+        if isinstance(check, WholeBatchCheck):
             progress.note(check.of_delivery())
         return _write(progress, lake)
 
@@ -144,7 +144,7 @@ def _stage(
         progress.delivery.add(good)
     if len(refused):
         rows = _quarantined(batch.raw, refused, about | {c.SUITE: suite}, progress.n_read)
-        with refusals("quarantine"):
+        with translate_store_errors("quarantine"):
             pq.write_table(rows, progress.delivery.folder / f"refused-{number:06d}.parquet")
         progress.reasons.update(pc.list_flatten(refused.column(c.REASONS)).to_pylist())
     progress.n_read += len(batch.raw)

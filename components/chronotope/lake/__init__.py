@@ -1,6 +1,6 @@
 """The event store: Delta tables, versions, merges and quarantine; and the interaction log."""
 
-from chronotope.lake.interactions import Interaction, InteractionLog, Stored
+from chronotope.lake.interaction_log import Interaction, InteractionLog, StoredInteraction
 from chronotope.lake.store import Lake, MergeCounts
 
-__all__ = ["Interaction", "InteractionLog", "Lake", "MergeCounts", "Stored"]
+__all__ = ["Interaction", "InteractionLog", "Lake", "MergeCounts", "StoredInteraction"]

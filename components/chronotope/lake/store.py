@@ -17,20 +17,25 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
-from chronotope.contracts.private_files import private_folder
 from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, SURROUNDINGS, USERS
-from chronotope.contracts.stores import Location
-from chronotope.lake.delivery import (
+from chronotope.lake.row_conformance import (
+    conform_rows,
+    conformed_schema,
+    first_occurrence_mask,
+    stream_rows,
+)
+from chronotope.lake.staged_batch import (
     ALL_VERSIONS,
     FIRST,
     NO_CLEANUP,
-    Delivery,
-    adopt,
-    staging,
+    StagedBatch,
+    commit_first_version,
+    staging_folder,
 )
-from chronotope.lake.identity import identified
-from chronotope.lake.refusals import refusals
-from chronotope.lake.rows import conform, conformed_schema, first_of_each, stream
+from chronotope.lake.store_errors import translate_store_errors
+from chronotope.lake.table_identity import identified
+from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.store_urls import Location
 
 ROW: Final = "row"
 """Position of a quarantined row in its delivery; with the run it tells rows apart."""
@@ -89,17 +94,17 @@ class Lake:
             StoreError: The lake could not be written.
         """
         schema = self._schema("events", rows.schema)
-        source = pads.dataset(conform(rows, schema)) if isinstance(rows, pa.Table) else rows
-        keep = first_of_each(source.to_table(columns=[c.EVENT_ID]).column(0))
+        source = pads.dataset(conform_rows(rows, schema)) if isinstance(rows, pa.Table) else rows
+        keep = first_occurrence_mask(source.to_table(columns=[c.EVENT_ID]).column(0))
         n_rows = source.count_rows()
         inserted = self._insert_new("events", source, schema, (c.EVENT_ID,), keep)
         return MergeCounts(inserted, n_rows - inserted, self.version("events"))
 
-    def delivery(self) -> AbstractContextManager[Delivery]:
+    def delivery(self) -> AbstractContextManager[StagedBatch]:
         """Open a delivery of events: batches are staged on a disk, then merged."""
-        return staging(self.root)
+        return staging_folder(self.root)
 
-    def merge_delivery(self, delivery: Delivery) -> MergeCounts:
+    def merge_delivery(self, delivery: StagedBatch) -> MergeCounts:
         """Insert what was staged, as ``merge_events`` would, in one commit.
 
         The files of a first delivery become the table's own, where the lake is a folder;
@@ -111,9 +116,9 @@ class Lake:
         """
         n_rows = delivery.n_rows()
         if isinstance(self.root, Path) and not self.exists("events"):
-            with refusals("events"):
+            with translate_store_errors("events"):
                 inserted = delivery.leave_out_repeated()
-                adopt(delivery, self.root / "events")
+                commit_first_version(delivery, self.root / "events")
         else:
             schema = self._schema("events", delivery.schema)
             rows, keep = delivery.dataset(), delivery.keep()
@@ -144,14 +149,14 @@ class Lake:
         schema = self._schema("quarantine", rows.schema)
         if not len(rows):
             return 0
-        source = pads.dataset(conform(rows, schema))
+        source = pads.dataset(conform_rows(rows, schema))
         return self._insert_new("quarantine", source, schema, _QUARANTINE_KEY, None)
 
     def release_quarantine(self, run_id: str) -> int:
         """Drop a run's quarantined rows, after a replay took them over; returns how many."""
         if not self.exists("quarantine"):
             return 0
-        with refusals("quarantine"):
+        with translate_store_errors("quarantine"):
             quoted = run_id.replace("'", "''")
             done = self._open("quarantine").delete(
                 f"{c.RUN_ID} = '{quoted}'", post_commithook_properties=NO_CLEANUP
@@ -167,7 +172,7 @@ class Lake:
         address = self.address(table)
         if isinstance(self.root, Path):
             return DeltaTable.is_deltatable(address)
-        with refusals(table):
+        with translate_store_errors(table):
             try:
                 DeltaTable(address)  # other threads run meanwhile; is_deltatable stops them all
             except TableNotFoundError:
@@ -193,7 +198,7 @@ class Lake:
     def table_version(self, table: str) -> TableVersion:
         """Latest version of a table: what to remember of data that something was made of."""
         opened = self._open(table)
-        with refusals(table):
+        with translate_store_errors(table):
             return identified(opened)
 
     def holds(self, table: str, version: TableVersion) -> bool:
@@ -227,7 +232,7 @@ class Lake:
     ) -> pa.Table:
         """A table, or some of its columns, as of a version (None: the latest)."""
         names = None if columns is None else list(columns)
-        with refusals(table):
+        with translate_store_errors(table):
             return self.dataset(table, version).to_table(columns=names)
 
     def dataset(self, table: str, version: int | TableVersion | None = None) -> pads.Dataset:
@@ -245,7 +250,7 @@ class Lake:
     ) -> pa.RecordBatchReader:
         """A version's rows batch by batch, in the order of ``dataset``; only those to keep."""
         rows = self.dataset(table, version)
-        return stream(rows, rows.schema, keep)
+        return stream_rows(rows, rows.schema, keep)
 
     def files(self, table: str, version: int | None = None) -> list[str]:
         """Paths of the Parquet files of a version, for DuckDB's ``read_parquet``."""
@@ -254,7 +259,7 @@ class Lake:
     def _open(self, table: str, version: int | TableVersion | None = None) -> DeltaTable:
         address, wanted = self.address(table), version
         number = wanted.number if isinstance(wanted, TableVersion) else wanted
-        with refusals(table):
+        with translate_store_errors(table):
             try:
                 opened = DeltaTable(address, version=number)
             except TableNotFoundError as error:
@@ -297,10 +302,10 @@ class Lake:
         """Write the first version, or MERGE rows whose key is new; returns how many."""
 
         def insert() -> int:
-            if self._created(table, lambda: stream(rows, schema, keep)):
+            if self._created(table, lambda: stream_rows(rows, schema, keep)):
                 return rows.count_rows() if keep is None else int(keep.sum())
             merge = self._open(table).merge(
-                stream(rows, schema, keep),
+                stream_rows(rows, schema, keep),
                 _same(key),
                 source_alias="s",
                 target_alias="t",
@@ -309,13 +314,13 @@ class Lake:
             )
             return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
 
-        with refusals(table):
+        with translate_store_errors(table):
             return _begun_again(insert)
 
     def _upsert(self, table: str, rows: pa.Table, key: str) -> int:
         schema = self._schema(table, rows.schema)
-        unique = conform(rows, schema)
-        keep = first_of_each(unique.column(key))
+        unique = conform_rows(rows, schema)
+        keep = first_occurrence_mask(unique.column(key))
         unique = unique if keep is None else unique.filter(pa.array(keep))
 
         def upsert() -> int:
@@ -336,7 +341,7 @@ class Lake:
             merge.when_not_matched_insert_all().execute()
             return self.version(table)
 
-        with refusals(table):
+        with translate_store_errors(table):
             return _begun_again(upsert)
 
     def _created(self, table: str, rows: Callable[[], pa.Table | pa.RecordBatchReader]) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.contracts.errors import ConfigError, DataError
-from chronotope.contracts.eventlog import EventLog, Float64, Int32, Int64
+from chronotope.contracts.event_log import EventLog, Float64, Int32, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
 from chronotope.metrics.ranking import expected_rank
@@ -20,7 +20,7 @@ COLD_BELOW = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
+class EvaluationResult:
     """What happened at each target, in the order the positions were given.
 
     Attributes:
@@ -58,7 +58,7 @@ def evaluate(
     rounds: Sequence[int] | None = None,
     coverage_k: int | None = None,
     cold_before_s: int | None = None,
-) -> Outcomes:
+) -> EvaluationResult:
     """Rank the true item of every target, knowing only what came before its basket.
 
     Histories are always live. Global state (counts, priors) is what the model was
@@ -107,7 +107,7 @@ def evaluate(
         rank[rows] = expected_rank(scores, log.item_idx[positions[rows]])
         if coverage_k is not None:
             seen[top_items(scores, coverage_k)] = True
-    return Outcomes(
+    return EvaluationResult(
         position=positions,
         user=log.user_idx[positions],
         rank=rank,
@@ -118,7 +118,7 @@ def evaluate(
     )
 
 
-def first_second(log: EventLog, positions: Int64) -> int:
+def first_target_s(log: EventLog, positions: Int64) -> int:
     """When the earliest target happened, UTC seconds."""
     return int(log.occurred_s[positions].min(initial=np.iinfo(np.int64).max))
 
@@ -162,7 +162,7 @@ def _cold_items(
 ) -> npt.NDArray[np.bool_]:
     """Whether each item had few events by then, shape (n_items,)."""
     if before_s is None:
-        before_s = first_second(log, positions)
+        before_s = first_target_s(log, positions)
     known = log.occurred_s < before_s
     counts = np.bincount(log.item_idx[known], minlength=n_items)
     return np.asarray(counts < COLD_BELOW, dtype=np.bool_)

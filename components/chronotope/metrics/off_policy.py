@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.contracts.errors import DataError, NotEnoughData
-from chronotope.contracts.eventlog import Float64
+from chronotope.contracts.event_log import Float64
 from chronotope.metrics.summary import Interval
 
 _BLOCK = 4_000_000
@@ -28,7 +28,7 @@ _BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class LoggedImpressions:
     """Positions of lists that were shown, one row each.
 
     Attributes:
@@ -51,7 +51,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class OffPolicy:
+class OffPolicyEstimates:
     """Hits a list, with intervals by resampling users.
 
     Attributes:
@@ -78,9 +78,14 @@ class OffPolicy:
     clipped: float
 
 
-def off_policy(
-    shown: Shown, *, clip: float | None = None, n: int = 1000, level: float = 0.95, seed: int = 0
-) -> OffPolicy:
+def estimate_off_policy(
+    shown: LoggedImpressions,
+    *,
+    clip: float | None = None,
+    n: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> OffPolicyEstimates:
     """Estimate the value of the target.
 
     Args:
@@ -104,7 +109,7 @@ def off_policy(
     points = _ratios(sums.sum(axis=0)[None])[:, 0]
     told = [Interval(float(p), float(a), float(b)) for p, (a, b) in zip(points, ends, strict=True)]
     logged, ips, snips, dr, gain = told
-    return OffPolicy(
+    return OffPolicyEstimates(
         logged=logged,
         ips=ips,
         snips=snips,
@@ -119,7 +124,7 @@ def off_policy(
     )
 
 
-def _weights(shown: Shown, clip: float | None) -> tuple[Float64, npt.NDArray[np.bool_]]:
+def _weights(shown: LoggedImpressions, clip: float | None) -> tuple[Float64, npt.NDArray[np.bool_]]:
     if not len(shown.reward):
         raise NotEnoughData("No list was drawn at random: there is nothing to estimate from")
     if not ((shown.propensity > 0) & (shown.propensity <= 1 + 1e-9)).all():
@@ -132,7 +137,7 @@ def _weights(shown: Shown, clip: float | None) -> tuple[Float64, npt.NDArray[np.
     return np.minimum(weight, most), weight > most
 
 
-def _by_user(shown: Shown, weight: Float64) -> Float64:
+def _by_user(shown: LoggedImpressions, weight: Float64) -> Float64:
     """Sums of each user: lists, positions, r, w, w r, and the terms of DR, shape (n_users, 6)."""
     _, of_list = np.unique(shown.user, return_inverse=True)
     of_row = of_list[shown.list_idx]

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.contracts.errors import DataError
-from chronotope.contracts.eventlog import Float64
+from chronotope.contracts.event_log import Float64
 from chronotope.contracts.ids import UNKNOWN
 
 

@@ -8,22 +8,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from chronotope.contracts.eventlog import Float64
+from chronotope.contracts.event_log import Float64
 
 N_FOLDS = 5
 _RIDGE, _STEPS = 1.0, 15
 
 
-def expected(
+def expected_rewards(
     told: Float64, reward: Float64, users: npt.NDArray[np.int64], asked: Float64
 ) -> tuple[Float64, Float64]:
     """Expected rewards of what was shown and of what would have been.
 
     Args:
-        told: ``features`` of the shown items, shape (n, f).
+        told: ``reward_features`` of the shown items, shape (n, f).
         reward: 1 if it was hit, shape (n,).
         users: Whose list it is, shape (n,).
-        asked: ``features`` of the target's items in the same positions, shape (n, f).
+        asked: ``reward_features`` of the target's items in the same positions, shape (n, f).
     """
     _, code = np.unique(users, return_inverse=True)
     fold = code % N_FOLDS
@@ -37,7 +37,7 @@ def expected(
     return q, q_target
 
 
-def features(probability: Float64, position: npt.NDArray[np.int64]) -> Float64:
+def reward_features(probability: Float64, position: npt.NDArray[np.int64]) -> Float64:
     """One, log probability and log rank, shape (n, 3)."""
     return np.stack(
         [np.ones(len(position)), np.log(np.maximum(probability, 1e-9)), np.log1p(position)], axis=1

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.contracts.errors import DataError
-from chronotope.contracts.eventlog import Float64
-from chronotope.metrics.evaluate import COLD_BELOW, Outcomes
+from chronotope.contracts.event_log import Float64
+from chronotope.metrics.evaluate import COLD_BELOW, EvaluationResult
 
 _BLOCK = 4_000_000
 """Resampled entries held at once."""
@@ -24,7 +24,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class PairedDifference:
     """Mean of a - b, its interval, and a two-sided p-value (sign flips by user)."""
 
     estimate: float
@@ -33,17 +33,17 @@ class Difference:
     p_value: float
 
 
-def hits(rank: Float64, k: int) -> Float64:
+def hit_rate(rank: Float64, k: int) -> Float64:
     """Acc@k (one target a query, so Recall@k too) of each target: ``1[rank <= k]``."""
     return np.asarray(rank <= k, dtype=np.float64)
 
 
-def gains(rank: Float64, k: int) -> Float64:
+def ndcg(rank: Float64, k: int) -> Float64:
     """NDCG@k of each target: ``1[rank <= k] / log2(1 + rank)``."""
     return np.asarray(np.where(rank <= k, 1 / np.log2(1 + rank), 0.0), dtype=np.float64)
 
 
-def summarise(outcomes: Outcomes) -> dict[str, float]:
+def summarise_metrics(outcomes: EvaluationResult) -> dict[str, float]:
     """Means over all targets and over slices.
 
     A slice without targets has the value NaN. ``coverage`` is there only if it was
@@ -58,18 +58,18 @@ def summarise(outcomes: Outcomes) -> dict[str, float]:
         warm_user, cold_item and warm_item.
     """
     rank = outcomes.rank
-    summary = {f"acc_{k}": _mean(hits(rank, k)) for k in (1, 5, 10, 20)}
-    summary |= {"ndcg_10": _mean(gains(rank, 10)), "mrr": _mean(1 / rank)}
+    summary = {f"acc_{k}": _mean(hit_rate(rank, k)) for k in (1, 5, 10, 20)}
+    summary |= {"ndcg_10": _mean(ndcg(rank, 10)), "mrr": _mean(1 / rank)}
     summary["n_targets"] = float(len(outcomes))
-    for name, chosen in slices(outcomes).items():
-        summary[f"{name}_acc_10"] = _mean(hits(rank[chosen], 10))
+    for name, chosen in slice_masks(outcomes).items():
+        summary[f"{name}_acc_10"] = _mean(hit_rate(rank[chosen], 10))
         summary[f"n_{name}"] = float(chosen.sum())
     if not np.isnan(outcomes.coverage):
         summary["coverage"] = outcomes.coverage
     return summary
 
 
-def slices(outcomes: Outcomes) -> dict[str, npt.NDArray[np.bool_]]:
+def slice_masks(outcomes: EvaluationResult) -> dict[str, npt.NDArray[np.bool_]]:
     """Masks over the targets by slice name, each of shape (n_targets,)."""
     cold_user = outcomes.n_history < COLD_BELOW
     return {
@@ -125,7 +125,7 @@ def paired_difference(
     n: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> Difference:
+) -> PairedDifference:
     """Whether a beats b on the same targets.
 
     The interval resamples users; the p-value flips the sign of each user's summed
@@ -159,7 +159,7 @@ def paired_difference(
     for block in _blocks(n, len(sums)):
         signs = rng.choice(np.array([-1.0, 1.0]), size=(block.stop - block.start, len(sums)))
         extreme += int((np.abs(signs @ sums) >= bar).sum())
-    return Difference(interval.estimate, interval.low, interval.high, (1 + extreme) / (1 + n))
+    return PairedDifference(interval.estimate, interval.low, interval.high, (1 + extreme) / (1 + n))
 
 
 def _by_group(values: Float64, groups: npt.NDArray[np.integer]) -> tuple[Float64, Float64]:

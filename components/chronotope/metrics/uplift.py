@@ -17,14 +17,14 @@ import numpy as np
 from scipy.stats import chisquare, norm
 
 from chronotope.contracts.errors import NotEnoughData
-from chronotope.contracts.eventlog import Float64, Int64
+from chronotope.contracts.event_log import Float64, Int64
 
 TIGHTEST_AT = 1000
 """Users at which the always valid interval is relatively narrowest; fixed beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class HitsPerList:
     """Hits a list.
 
     Attributes:
@@ -62,7 +62,7 @@ class Uplift:
     p_value: float
 
 
-def hit_rate(hits: Float64, lists: Float64, *, level: float = 0.95) -> Rate:
+def hits_per_list(hits: Float64, lists: Float64, *, level: float = 0.95) -> HitsPerList:
     """Hits a list and how sure it is.
 
     Args:
@@ -79,10 +79,10 @@ def hit_rate(hits: Float64, lists: Float64, *, level: float = 0.95) -> Rate:
     rate = float(np.sum(hits)) / total
     error = float(np.sqrt(((hits - rate * lists) ** 2).sum() * m / (m - 1)) / total)
     reach = norm.ppf((1 + level) / 2) * error
-    return Rate(rate, rate - reach, rate + reach, error, m)
+    return HitsPerList(rate, rate - reach, rate + reach, error, m)
 
 
-def compare(control: Rate, arm: Rate, *, level: float = 0.95) -> Uplift:
+def estimate_uplift(control: HitsPerList, arm: HitsPerList, *, level: float = 0.95) -> Uplift:
     """The arm's rate minus the control's; users of the two are different ones.
 
     Args:
@@ -93,7 +93,7 @@ def compare(control: Rate, arm: Rate, *, level: float = 0.95) -> Uplift:
     difference = arm.estimate - control.estimate
     error = float(np.hypot(control.error, arm.error))
     reach = norm.ppf((1 + level) / 2) * error
-    always = always_reach(control.n_users + arm.n_users, level) * error
+    always = anytime_bound(control.n_users + arm.n_users, level) * error
     p_value = 2 * float(norm.sf(abs(difference) / error)) if error else float(difference == 0)
     relative = difference / control.estimate if control.estimate else float("nan")
     return Uplift(
@@ -107,7 +107,7 @@ def compare(control: Rate, arm: Rate, *, level: float = 0.95) -> Uplift:
     )
 
 
-def always_reach(n: int, level: float) -> float:
+def anytime_bound(n: int, level: float) -> float:
     """Half a width, in standard errors, that n growing users never leave with this probability."""
     alpha = 1 - level
     twice = -2 * np.log(alpha)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from chronotope.models.batch import DAY_S, Batch, hours_between, local_hour, local_weekday
-from chronotope.models.context import N_CONTEXT
-from chronotope.models.items import ItemTables
+from chronotope.models.item_tables import ItemTables
+from chronotope.models.query_context import N_CONTEXT
 
 N_UNITS = 24
 N_LEARNED = 8
@@ -57,7 +57,7 @@ SHORT_WAIT_H = 0.05
 """Waits below this are all short."""
 
 
-class Clock(NamedTuple):
+class LocalClock(NamedTuple):
     """Local hour, weekday and day of each event, each (B, H)."""
 
     hour: Tensor
@@ -111,7 +111,7 @@ class KernelBank(nn.Module):
         learned = self._learned(given, age_h, rank, context)
         return torch.cat([given, learned], dim=-1) * valid[..., None]
 
-    def _at_the_moment(self, batch: Batch, clock: Clock, month: Tensor) -> list[Tensor]:
+    def _at_the_moment(self, batch: Batch, clock: LocalClock, month: Tensor) -> list[Tensor]:
         """Events at the hour and on the day that is asked about: "hour" to "weekend_hour"."""
         hour = self._same_hour(clock.hour, local_hour(batch.request_s, batch.request_offset_min))
         today = local_weekday(batch.request_s, batch.request_offset_min)[:, None]
@@ -120,7 +120,7 @@ class KernelBank(nn.Module):
         return [hour, hour * month, weekday, weekday * hour, weekend * hour]
 
     def _after_the_last(
-        self, batch: Batch, tables: ItemTables, clock: Clock, month: Tensor
+        self, batch: Batch, tables: ItemTables, clock: LocalClock, month: Tensor
     ) -> list[Tensor]:
         """Events that came after one like the last: "transition" to "after_near_hour"."""
         items, last = batch.item_idx, batch.item_idx[:, -1:]
@@ -153,7 +153,7 @@ class KernelBank(nn.Module):
             after_near * after_hour,
         ]
 
-    def _in_step(self, batch: Batch, clock: Clock, coarse: dict[str, Tensor]) -> list[Tensor]:
+    def _in_step(self, batch: Batch, clock: LocalClock, coarse: dict[str, Tensor]) -> list[Tensor]:
         """Events at the same minutes of the day or after as long a wait: "time" and on.
 
         How long has been waited for the next event is known only where its moment is told.
@@ -202,9 +202,9 @@ def _log_wait(hours: Tensor) -> Tensor:
     return torch.log(hours + SHORT_WAIT_H)
 
 
-def _clock_of(batch: Batch) -> Clock:
+def _clock_of(batch: Batch) -> LocalClock:
     local_s = batch.occurred_s + 60 * batch.utc_offset_min
-    return Clock(
+    return LocalClock(
         hour=local_hour(batch.occurred_s, batch.utc_offset_min),
         weekday=local_weekday(batch.occurred_s, batch.utc_offset_min),
         day=torch.div(local_s, DAY_S, rounding_mode="floor"),

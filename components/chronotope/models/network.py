@@ -22,21 +22,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from chronotope.contracts.eventlog import Catalog
+from chronotope.contracts.event_log import Catalog
 from chronotope.models.backbones.backbone import Backbone
-from chronotope.models.backbones.events import Stretches
+from chronotope.models.backbones.event_inputs import PackedSequences
 from chronotope.models.batch import Batch
+from chronotope.models.category_head import CategoryHead
 from chronotope.models.config import ModelConfig
-from chronotope.models.context import N_CONTEXT, context_of
-from chronotope.models.crowd import CROWD, Leaning, crowd_scores
-from chronotope.models.items import ItemTables, View
+from chronotope.models.context_head import ContextHead
+from chronotope.models.history_index import HistoryIndex, index_history, truncate_history
+from chronotope.models.item_tables import CandidateView, ItemTables
 from chronotope.models.kernels import KERNELS, KernelBank
-from chronotope.models.kinds import NextKind
-from chronotope.models.own import N_COUNTS, Evidence, OwnPast
-from chronotope.models.past import Past, latest, past_of
+from chronotope.models.prior_scores import CROWD, PriorWeights, prior_scores
 from chronotope.models.priors import Priors
-from chronotope.models.surroundings import Surroundings
-from chronotope.models.when import WhenHead
+from chronotope.models.query_context import N_CONTEXT, query_context
+from chronotope.models.repeat_head import N_COUNTS, EventEvidence, RepeatHead
+from chronotope.models.time_head import TimeHead
 
 N_RETURN = 2
 """What a return differs in: the share of the priors it keeps, and a bonus."""
@@ -50,7 +50,7 @@ GATED = (len(KERNELS), len(CROWD), N_COUNTS, N_RETURN, N_BACKBONE)
 PLACE_KERNELS = ("count", "decay_7d", "hour")
 
 
-class Outputs(NamedTuple):
+class NetworkOutput(NamedTuple):
     """What the model says.
 
     Attributes:
@@ -65,7 +65,7 @@ class Outputs(NamedTuple):
     place_scores: Tensor
 
 
-class Weights(NamedTuple):
+class GateWeights(NamedTuple):
     """What the gate gives for each query, one group a part, each of shape (B, n)."""
 
     kernels: Tensor
@@ -75,13 +75,13 @@ class Weights(NamedTuple):
     backbone: Tensor
 
 
-class Look(NamedTuple):
+class EncodedQuery(NamedTuple):
     """A batch as the kernels see it: candidates, latest events, items of the past, context."""
 
-    view: View
+    view: CandidateView
     recent: Batch
-    past: Past
-    near: Past
+    past: HistoryIndex
+    near: HistoryIndex
     context: Tensor
 
 
@@ -95,16 +95,16 @@ class ChronotopeNet(nn.Module):
         self.n_places = catalog.n_places
         self.places_are_items = catalog.items_are_places and catalog.n_places == catalog.n_items
         self.items = ItemTables(catalog)
-        self.surroundings = Surroundings(config.context, self.items)
+        self.surroundings = ContextHead(config.context, self.items)
         n_context = N_CONTEXT + self.surroundings.n_out
         self.kernels = KernelBank(n_context)
-        self.own = OwnPast(self.items.n_categories, config.n_hidden, n_context)
+        self.own = RepeatHead(self.items.n_categories, config.n_hidden, n_context)
         self.gate = nn.Sequential(
             nn.Linear(n_context, 32), nn.GELU(), _opening_layer(kernels=config.kernels)
         )
-        self.next_kind = NextKind(self.items.n_categories, n_context) if config.kinds else None
+        self.next_kind = CategoryHead(self.items.n_categories, n_context) if config.kinds else None
         self.backbone = None if config.backbone == "none" else Backbone(config, self.items)
-        self.when = WhenHead(config.n_components)
+        self.when = TimeHead(config.n_components)
         self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
 
     def forward(
@@ -112,8 +112,8 @@ class ChronotopeNet(nn.Module):
         batch: Batch,
         priors: Priors,
         candidates: Tensor | None = None,
-        stretches: Stretches | None = None,
-    ) -> Outputs:
+        stretches: PackedSequences | None = None,
+    ) -> NetworkOutput:
         """Score items, the next time and every place.
 
         Args:
@@ -124,15 +124,15 @@ class ChronotopeNet(nn.Module):
             stretches: The histories as the backbone may read them, each event once.
         """
         view = self.items.view(priors, candidates)
-        recent = latest(batch, self.config.kernel_len)
-        past = past_of(batch, view)
-        near = past if recent is batch else past_of(recent, view)
-        context = context_of(batch, recent, near.is_first)
+        recent = truncate_history(batch, self.config.kernel_len)
+        past = index_history(batch, view)
+        near = past if recent is batch else index_history(recent, view)
+        context = query_context(batch, recent, near.is_first)
         told = self.surroundings(batch) if self.surroundings.columns else None
         if told is not None:
             context = torch.cat([context, told], dim=1)
         weights = self.weights(context)
-        look = Look(view, recent, past, near, context)
+        look = EncodedQuery(view, recent, past, near, context)
         if self.config.kernels:
             bank = self.kernels(recent, self.items, context)  # (B, L, K)
             scores = self._kernel_scores(batch, priors, look, bank, weights)
@@ -143,7 +143,7 @@ class ChronotopeNet(nn.Module):
         if self.backbone is not None:
             learned = self.backbone(batch, self.items, priors, candidates, stretches)
             scores = scores + _gated(learned, past, weights.backbone)
-        return Outputs(
+        return NetworkOutput(
             item_scores=scores,
             when=self.when(batch, recent),
             place_scores=(
@@ -153,35 +153,37 @@ class ChronotopeNet(nn.Module):
             ),
         )
 
-    def weights(self, context: Tensor) -> Weights:
+    def weights(self, context: Tensor) -> GateWeights:
         """What the gate gives; beside kernels a backbone says nothing of returns.
 
         Args:
             context: Of the queries, shape (B, n).
         """
-        given = Weights(*self.gate(context).split(GATED, dim=1))
+        given = GateWeights(*self.gate(context).split(GATED, dim=1))
         if not self.config.kernels:
             return given
         new = given.backbone[:, 1:]
         return given._replace(backbone=torch.cat([torch.zeros_like(new), new], dim=1))
 
     def _kernel_scores(
-        self, batch: Batch, priors: Priors, look: Look, bank: Tensor, weights: Weights
+        self, batch: Batch, priors: Priors, look: EncodedQuery, bank: Tensor, weights: GateWeights
     ) -> Tensor:
         """Kernels, counts and priors, (B, C)."""
         view, recent, past, near, context = look
         leaning = self.leaning(recent, bank, context, weights)
-        crowd = crowd_scores(recent, priors, self.items, view, leaning)
+        crowd = prior_scores(recent, priors, self.items, view, leaning)
         counts = self.own.counts(batch, past)  # (B, H, N_COUNTS)
         expected = crowd.gather(1, past.column)
         whole = (counts * weights.counts[:, None, :]).sum(-1) + weights.back[:, 1:]
         whole = (whole + expected * (weights.back[:, :1] - 1.0)) * past.is_first
         known = torch.cat([counts, expected[..., None]], dim=-1)[:, -recent.item_idx.shape[1] :]
-        evidence = Evidence(bank, known, near)
+        evidence = EventEvidence(bank, known, near)
         lately = self.own(evidence, recent, priors, self.items, context, weights.kernels)
         return crowd.scatter_add(1, past.column, whole).scatter_add(1, near.column, lately)
 
-    def leaning(self, recent: Batch, bank: Tensor, context: Tensor, weights: Weights) -> Leaning:
+    def leaning(
+        self, recent: Batch, bank: Tensor, context: Tensor, weights: GateWeights
+    ) -> PriorWeights:
         """How much each query makes of what everybody does.
 
         Args:
@@ -190,7 +192,7 @@ class ChronotopeNet(nn.Module):
             context: Shape (B, n).
             weights: What the gate gives.
         """
-        leaning = Leaning(bank[..., KERNELS.index("decay_30d")], weights.crowd)
+        leaning = PriorWeights(bank[..., KERNELS.index("decay_30d")], weights.crowd)
         if self.next_kind is None:
             return leaning
         last = self.items.category[recent.item_idx[:, -1]]
@@ -211,7 +213,7 @@ class ChronotopeNet(nn.Module):
         return scores
 
 
-def _gated(learned: Tensor, past: Past, weights: Tensor) -> Tensor:
+def _gated(learned: Tensor, past: HistoryIndex, weights: Tensor) -> Tensor:
     """A backbone's scores times one weight at returns and another at discoveries, (B, C)."""
     back, new = weights[:, :1], weights[:, 1:]
     more = learned.gather(1, past.column) * (back - new) * past.is_first

@@ -12,7 +12,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.models.batch import Batch, local_hour, local_weekday
 
 WEEK_S = 7 * 86_400
@@ -93,7 +93,7 @@ def hour_bin(weekday: Tensor, hour: Tensor) -> Tensor:
     return (hour / 3.0).long() + 8 * (weekday >= 5).long()
 
 
-def moment_of(batch: Batch) -> Tensor:
+def request_hour_bin(batch: Batch) -> Tensor:
     """Bin of the hour and kind of day that is asked about, int64, shape (B,)."""
     return hour_bin(
         local_weekday(batch.request_s, batch.request_offset_min),

@@ -13,35 +13,41 @@ import pyarrow as pa
 
 from chronotope.artifact.bundle import read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
+from chronotope.artifact.remapped import RemappedRecommender
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import DataVersion
+from chronotope.contracts.drift_report import (
+    ColumnShares,
+    DriftCheck,
+    DriftReport,
+    OutcomeSummary,
+    OverallStatus,
+)
 from chronotope.contracts.errors import NotEnoughData
-from chronotope.contracts.monitored import Check, ColumnShares, Monitored, Outcome, Overall
-from chronotope.contracts.workspace import Workspace
 from chronotope.features.snapshot import load_features
 from chronotope.lake import InteractionLog, Lake
-from chronotope.lake.shown import ACTIONS, AT_S, actions, shown
-from chronotope.monitoring.asked import ask
+from chronotope.lake.impression_tables import ACTIONS, AT_S, action_table, impression_table
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.data import data_drift
-from chronotope.monitoring.events import Events, read_events
-from chronotope.monitoring.learned import Measured, judged
-from chronotope.monitoring.level import level_of
-from chronotope.monitoring.outcome import outcome_drift, outcome_of
-from chronotope.monitoring.predictions import Judged, prediction_drift
+from chronotope.monitoring.data_drift import measure_data_drift
+from chronotope.monitoring.drift_text import drift_reason
+from chronotope.monitoring.encoded_events import EncodedEvents, read_encoded_events
+from chronotope.monitoring.outcome_drift import measure_outcome_drift, summarise_outcome
+from chronotope.monitoring.prediction_drift import PredictionDrift, measure_prediction_drift
+from chronotope.monitoring.prediction_replay import replay_predictions
+from chronotope.monitoring.promotion_baseline import promotion_baseline
+from chronotope.monitoring.thresholds import DriftStatistic, check_statistics
 from chronotope.monitoring.windows import Windows
-from chronotope.monitoring.words import reason
-from chronotope.registry.models import download
-from chronotope.registry.store import open_store
-from chronotope.steps.champion import reigning_version
-from chronotope.steps.reigning import Reigning, reigning
-from chronotope.steps.translated import Translated
+from chronotope.registry.champion import journal_champion_version
+from chronotope.registry.champion_info import ChampionInfo, champion_info
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.model_versions import download_version
+from chronotope.runtime.workspace import Workspace
 
 _DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MonitoredState:
     """What is watched.
 
     Attributes:
@@ -61,7 +67,7 @@ class Subject:
     now: datetime
 
 
-def monitor(subject: Subject) -> Monitored:
+def monitor(subject: MonitoredState) -> DriftReport:
     """Compare the newest window with what was usual: data, predictions, outcome.
 
     Args:
@@ -72,25 +78,25 @@ def monitor(subject: Subject) -> Monitored:
     """
     config = subject.config
     lake = Lake(subject.workspace.lake(subject.dataset))
-    events = read_events(lake, subject.data_version.events)
+    events = read_encoded_events(lake, subject.data_version.events)
     if not len(events):
         raise NotEnoughData("There are no events to watch", way_out="Ingest events first")
-    windows, king = Windows.over(events.occurred_s, config), champion_of(subject)
-    data, columns = data_drift(events, windows, config)
+    windows, king = Windows.over(events.occurred_s, config), find_champion(subject)
+    data, columns = measure_data_drift(events, windows, config)
     predicted = _predictions(subject, king, windows)
     outcome, followed = _outcome(subject, events, king, windows)
-    checks = judged([*data, *predicted.measured, *followed], config)
+    checks = check_statistics([*data, *predicted.measured, *followed], config)
     start, end = windows.span(windows.n - 1)
-    return Monitored(
+    return DriftReport(
         dataset=subject.dataset,
         data_version=str(subject.data_version),
         champion=None if king is None else king.version,
         champion_age_days=None if king is None else age_days(king, subject.now),
-        is_old=is_old(king, subject.now, config),
+        is_old=is_champion_stale(king, subject.now, config),
         window_start=start,
         window_end=end,
-        verdict=overall(checks),
-        reasons=tuple(map(reason, filter(lambda check: check.verdict == "drift", checks))),
+        verdict=overall_status(checks),
+        reasons=tuple(map(drift_reason, filter(lambda check: check.verdict == "drift", checks))),
         checks=checks,
         columns=columns,
         windows=predicted.rows,
@@ -100,7 +106,7 @@ def monitor(subject: Subject) -> Monitored:
     )
 
 
-def key_of(subject: Subject) -> str:
+def report_key(subject: MonitoredState) -> str:
     """Name of what is found: the same data, champion, log and settings are found once.
 
     A champion that becomes too old is another finding.
@@ -108,36 +114,36 @@ def key_of(subject: Subject) -> str:
     Args:
         subject: What is watched.
     """
-    king = champion_of(subject)
+    king = find_champion(subject)
     told = [
         str(subject.data_version),
         subject.features.name,
         None if king is None else king.version,
-        is_old(king, subject.now, subject.config),
+        is_champion_stale(king, subject.now, subject.config),
         _last_logged(subject),
         subject.config.model_dump(mode="json", exclude={"force"}),
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def champion_of(subject: Subject) -> Reigning | None:
+def find_champion(subject: MonitoredState) -> ChampionInfo | None:
     """The champion; where nothing was promoted, no store is made."""
-    if reigning_version(subject.workspace.root, subject.dataset) is None:
+    if journal_champion_version(subject.workspace.root, subject.dataset) is None:
         return None
-    return reigning(open_store(subject.workspace.mlruns), subject.workspace, subject.dataset)
+    return champion_info(open_store(subject.workspace.mlruns), subject.workspace, subject.dataset)
 
 
-def age_days(king: Reigning, now: datetime) -> float:
+def age_days(king: ChampionInfo, now: datetime) -> float:
     """Days since the promotion."""
     return (now - king.promoted_at).total_seconds() / _DAY_S
 
 
-def is_old(king: Reigning | None, now: datetime, config: MonitorConfig) -> bool:
+def is_champion_stale(king: ChampionInfo | None, now: datetime, config: MonitorConfig) -> bool:
     """Whether the champion reigns longer than allowed."""
     return king is not None and age_days(king, now) > config.max_age_days
 
 
-def overall(checks: tuple[Check, ...]) -> Overall:
+def overall_status(checks: tuple[DriftCheck, ...]) -> OverallStatus:
     """One word for all checks."""
     verdicts = {check.verdict for check in checks}
     if "drift" in verdicts:
@@ -145,33 +151,41 @@ def overall(checks: tuple[Check, ...]) -> Overall:
     return "no drift" if "usual" in verdicts else "not enough history"
 
 
-def _predictions(subject: Subject, king: Reigning | None, windows: Windows) -> Judged:
+def _predictions(
+    subject: MonitoredState, king: ChampionInfo | None, windows: Windows
+) -> PredictionDrift:
     if king is None:
-        return Judged([], (), ())
+        return PredictionDrift([], (), ())
     store = open_store(subject.workspace.mlruns)
-    folder = download(store, subject.dataset, king.version)
+    folder = download_version(store, subject.dataset, king.version)
     log, catalog = load_features(subject.features)
-    champion = Translated(open_bundle(folder), read_vocabulary(folder), catalog)
-    answered = ask(champion, log, catalog, windows, subject.config, after_s=king.trained_until_s)
-    return prediction_drift(answered, level_of(king, store, subject.dataset), windows)
+    champion = RemappedRecommender(open_bundle(folder), read_vocabulary(folder), catalog)
+    answered = replay_predictions(
+        champion, log, catalog, windows, subject.config, after_s=king.trained_until_s
+    )
+    return measure_prediction_drift(
+        answered, promotion_baseline(king, store, subject.dataset), windows
+    )
 
 
 def _outcome(
-    subject: Subject, events: Events, king: Reigning | None, windows: Windows
-) -> tuple[Outcome | None, list[Measured]]:
+    subject: MonitoredState, events: EncodedEvents, king: ChampionInfo | None, windows: Windows
+) -> tuple[OutcomeSummary | None, list[DriftStatistic]]:
     path = subject.workspace.interactions(subject.dataset)
     if not path.exists():
         return None, []
     with closing(InteractionLog(path)) as log:
-        rows, done = shown(log), actions(log)
-    followed = outcome_of(rows, pa.concat_tables([done, _done(events, rows)]), subject.config)
+        rows, done = impression_table(log), action_table(log)
+    followed = summarise_outcome(
+        rows, pa.concat_tables([done, _done(events, rows)]), subject.config
+    )
     if followed is None:
         return None, []
     champion = None if king is None else king.version
-    return followed[0], outcome_drift(followed[1], champion, windows, subject.config)
+    return followed[0], measure_outcome_drift(followed[1], champion, windows, subject.config)
 
 
-def _done(events: Events, rows: pa.Table) -> pa.Table:
+def _done(events: EncodedEvents, rows: pa.Table) -> pa.Table:
     """What the lake knows was done since anything was shown: not all comes by the service."""
     since = min(rows.column(AT_S).drop_null().to_pylist(), default=np.iinfo(np.int64).max)
     late = np.flatnonzero(events.occurred_s >= since)
@@ -183,7 +197,7 @@ def _done(events: Events, rows: pa.Table) -> pa.Table:
     return pa.table({**told, AT_S: events.occurred_s[late]}, schema=ACTIONS)
 
 
-def _last_logged(subject: Subject) -> int:
+def _last_logged(subject: MonitoredState) -> int:
     path = subject.workspace.interactions(subject.dataset)
     if not path.exists():
         return 0
@@ -194,9 +208,9 @@ def _last_logged(subject: Subject) -> int:
 def _notes(
     windows: Windows,
     columns: tuple[ColumnShares, ...],
-    king: Reigning | None,
-    predicted: Judged,
-    outcome: Outcome | None,
+    king: ChampionInfo | None,
+    predicted: PredictionDrift,
+    outcome: OutcomeSummary | None,
     config: MonitorConfig,
 ) -> tuple[str, ...]:
     """What could not be judged, and why."""

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.contracts.eventlog import Int64
+from chronotope.contracts.event_log import Int64
 from chronotope.monitoring.config import MonitorConfig
 
 _DAY_S = 86_400

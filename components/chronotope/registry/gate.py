@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.eventlog import Float64
-from chronotope.metrics.summary import Difference, paired_difference
+from chronotope.contracts.event_log import Float64
+from chronotope.metrics.summary import PairedDifference, paired_difference
 
 CHAMPION_NAME = "champion"
 
@@ -38,10 +38,10 @@ class GateDecision:
 
     passed: bool
     reasons: tuple[str, ...]
-    differences: dict[str, Difference]
+    differences: dict[str, PairedDifference]
 
 
-def judge(
+def evaluate_gate(
     challenger: Float64,
     champion: Float64 | None,
     baselines: Mapping[str, Float64],
@@ -91,7 +91,7 @@ def judge(
     return GateDecision(not reasons, tuple(reasons), differences)
 
 
-def _interval(of: Difference) -> str:
+def _interval(of: PairedDifference) -> str:
     return f"{of.estimate:+.4f} [{of.low:+.4f}, {of.high:+.4f}]"
 
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from chronotope.contracts.stores import Location
-from chronotope.registry.store import MlflowStore, RunTracker
+from chronotope.registry.mlflow_store import MlflowStore, RunTracker
+from chronotope.runtime.store_urls import Location
 
 _MAX_DIGEST = 36  # MLflow refuses longer ones
 _MAX_DESCRIPTION = 5000  # as wide as the registry's column

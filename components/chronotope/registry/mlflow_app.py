@@ -7,7 +7,7 @@ MLflow's own checks let pages of every port of this machine read and write, and 
 import os
 from typing import cast
 
-from chronotope.contracts.same_origin import AsgiApp, SameOriginGuard
+from chronotope.runtime.same_origin import AsgiApp, SameOriginGuard
 
 
 def create_app() -> SameOriginGuard:

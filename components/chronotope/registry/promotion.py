@@ -14,9 +14,9 @@ from contextlib import suppress
 from mlflow.exceptions import MlflowException
 
 from chronotope.contracts.errors import PromotionConflict, StoreError
-from chronotope.registry.files import is_there
-from chronotope.registry.journal import Journal, Promotion
-from chronotope.registry.store import MlflowStore
+from chronotope.registry.mlflow_store import MlflowStore
+from chronotope.registry.promotion_journal import Promotion, PromotionJournal
+from chronotope.registry.version_files import has_version_files
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -47,7 +47,7 @@ def promote(
         PromotionConflict: Somebody else promoted first, or the key was used otherwise.
         StoreError: The version does not exist or its files are missing.
     """
-    recover(store, name)
+    recover_promotion(store, name)
     intent = _journal(store).open_intent(
         name, version, expected=expected_champion, key=key, reason=reason
     )
@@ -72,18 +72,18 @@ def rollback(
         StoreError: There is no earlier champion.
     """
     expected = current_champion(store, name) if expected_champion is None else expected_champion
-    recover(store, name)
+    recover_promotion(store, name)
     intent = _journal(store).open_rollback(name, expected=expected, reason=reason)
     return _roll_forward(store, intent, lambda _: None)
 
 
 def current_champion(store: MlflowStore, name: str) -> str | None:
     """Version of the champion after recovery; None if nothing was ever promoted."""
-    recover(store, name)
+    recover_promotion(store, name)
     return _journal(store).champion(name)
 
 
-def recover(store: MlflowStore, name: str) -> None:
+def recover_promotion(store: MlflowStore, name: str) -> None:
     """Settle an unfinished promotion and let the alias follow the journal."""
     intent = _journal(store).pending(name)
     if intent is not None:
@@ -92,18 +92,18 @@ def recover(store: MlflowStore, name: str) -> None:
     _follow(store, name)
 
 
-def nominate(store: MlflowStore, name: str, version: str) -> None:
+def set_challenger(store: MlflowStore, name: str, version: str) -> None:
     """Point the alias ``challenger`` at a version."""
     store.client.set_registered_model_alias(name, CHALLENGER, version)
 
 
-def history(store: MlflowStore, name: str) -> list[Promotion]:
+def promotion_history(store: MlflowStore, name: str) -> list[Promotion]:
     """Every promotion and rollback, oldest first, aborted ones included."""
     return _journal(store).entries(name)
 
 
-def _journal(store: MlflowStore) -> Journal:
-    return Journal(store.root / "promotions.db")
+def _journal(store: MlflowStore) -> PromotionJournal:
+    return PromotionJournal(store.root / "promotions.db")
 
 
 def _roll_forward(
@@ -134,7 +134,7 @@ def _problem(store: MlflowStore, name: str, version: str) -> str:
         found = store.client.get_model_version(name, version)
     except MlflowException as error:
         return str(error)
-    return "" if is_there(str(found.source)) else f"{found.source} is missing"
+    return "" if has_version_files(str(found.source)) else f"{found.source} is missing"
 
 
 def _follow(store: MlflowStore, name: str) -> None:

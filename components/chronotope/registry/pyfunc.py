@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
-from chronotope.artifact.open_bundle import Bundled, open_bundle
+from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.queries import CONTEXT, Queries
 
 BUNDLE: Final = "bundle"
@@ -47,7 +47,7 @@ class ServedRecommender:
         model: The opened bundle.
     """
 
-    model: Bundled
+    model: BundleRecommender
 
     def predict(
         self,

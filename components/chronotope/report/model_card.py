@@ -1,8 +1,8 @@
 """The model card: Markdown stored with a model version."""
 
 from chronotope.contracts.escaping import markdown_text
-from chronotope.report.data import ReportData
-from chronotope.report.text import metric_label, metric_order, moment, number
+from chronotope.report.formatting import format_instant, format_number, metric_label, metric_order
+from chronotope.report.report_data import ReportData
 
 
 def _heading(title: str, words: str) -> list[str]:
@@ -17,8 +17,10 @@ def _metrics(data: ReportData) -> list[str]:
     for name in metric_order([row.metrics]):
         est = row.metrics[name]
         known = est.low is not None and est.high is not None
-        span = f"{number(est.low)} to {number(est.high)}" if known else "\N{EN DASH}"
-        lines.append(f"| {markdown_text(metric_label(name))} | {number(est.value)} | {span} |")
+        span = f"{format_number(est.low)} to {format_number(est.high)}" if known else "\N{EN DASH}"
+        lines.append(
+            f"| {markdown_text(metric_label(name))} | {format_number(est.value)} | {span} |"
+        )
     return [*lines, ""]
 
 
@@ -46,7 +48,7 @@ def render_card(data: ReportData) -> str:
         f"- Data version: {markdown_text(data.data_version)}",
         f"- Protocol: {markdown_text(data.protocol)}",
         f"- Seed: {data.seed}",
-        f"- Generated: {moment(data.generated_at)}",
+        f"- Generated: {format_instant(data.generated_at)}",
         "",
         *_heading("Intended use", card.intended_use if card else ""),
         *_heading("Training data", card.training_data if card else ""),

@@ -4,26 +4,26 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from chronotope.contracts.durable import write_text
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.escaping import html_text
 from chronotope.report import sections
-from chronotope.report.data import ReportData
+from chronotope.report.formatting import format_instant
+from chronotope.report.report_data import ReportData
 from chronotope.report.style import CSS
-from chronotope.report.text import moment
+from chronotope.runtime.durable_files import write_text
 
 _SECTIONS = (
-    sections.gate,
-    sections.models,
-    sections.folds,
-    sections.slices,
-    sections.columns,
-    sections.when,
-    sections.where,
-    sections.compression,
-    sections.intake,
-    sections.steps,
-    sections.card,
+    sections.gate_section,
+    sections.model_section,
+    sections.fold_section,
+    sections.slice_section,
+    sections.context_column_section,
+    sections.time_section,
+    sections.place_section,
+    sections.compression_section,
+    sections.ingestion_section,
+    sections.step_section,
+    sections.card_section,
 )
 
 
@@ -42,10 +42,10 @@ def render_report(data: ReportData) -> str:
         f"seed {data.seed}",
     )
     body = "".join(section(data) for section in _SECTIONS)
-    return document(f"Chronotope: {data.dataset}", facts, data.generated_at, body)
+    return html_document(f"Chronotope: {data.dataset}", facts, data.generated_at, body)
 
 
-def document(title: str, facts: Sequence[str], at: datetime | None, body: str) -> str:
+def html_document(title: str, facts: Sequence[str], at: datetime | None, body: str) -> str:
     """A whole page around its sections.
 
     Args:
@@ -54,7 +54,7 @@ def document(title: str, facts: Sequence[str], at: datetime | None, body: str) -
         at: When it was made, if that is to be told.
         body: Sections as HTML, already escaped.
     """
-    made = [] if at is None else [f"<time>{html_text(moment(at))}</time>"]
+    made = [] if at is None else [f"<time>{html_text(format_instant(at))}</time>"]
     line = " \N{MIDDLE DOT} ".join([*map(html_text, facts), *made])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from chronotope.contracts.durable import write_text
-from chronotope.report import draw, draw_front
-from chronotope.report.data import ReportData
+from chronotope.report import pareto_chart, svg_charts
+from chronotope.report.formatting import metric_label
+from chronotope.report.report_data import ReportData
 from chronotope.report.style import CSS
-from chronotope.report.text import metric_label
+from chronotope.runtime.durable_files import write_text
 
 
 def write_plots(data: ReportData, folder: Path) -> list[Path]:
@@ -36,14 +36,18 @@ def _drawings(data: ReportData) -> dict[str, str]:
     ]
     if rows:
         ranked = sorted(rows, key=lambda row: -row[1])
-        found["accuracy"] = draw.bars(ranked, f"{metric_label(metric)} by model")
+        found["accuracy"] = svg_charts.bar_chart(ranked, f"{metric_label(metric)} by model")
     if data.when is not None and data.when.pit_counts:
-        found["when_calibration"] = draw.histogram(data.when.pit_counts, "Predicted probability")
+        found["when_calibration"] = svg_charts.histogram(
+            data.when.pit_counts, "Predicted probability"
+        )
     if data.when is not None and data.when.coverage:
-        found["when_coverage"] = draw.reliability(data.when.coverage, "Actual against nominal")
-    found |= draw_front.both(data)
+        found["when_coverage"] = svg_charts.reliability_diagram(
+            data.when.coverage, "Actual against nominal"
+        )
+    found |= pareto_chart.cost_charts(data)
     if data.map_points:
-        found["map"] = draw.scatter_map(data.map_points, "Targets by share predicted right")
+        found["map"] = svg_charts.scatter_map(data.map_points, "Targets by share predicted right")
     return found
 
 

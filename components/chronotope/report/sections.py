@@ -3,14 +3,20 @@
 import math
 
 from chronotope.contracts.escaping import html_text
-from chronotope.report import draw, draw_front
-from chronotope.report.data import ModelRow, ReportData
-from chronotope.report.parts import Row
-from chronotope.report.parts import estimate as _estimate
-from chronotope.report.parts import figure as _figure
-from chronotope.report.parts import section as _section
-from chronotope.report.parts import table as _table
-from chronotope.report.text import metric_label, metric_order, number, percent, words
+from chronotope.report import pareto_chart, svg_charts
+from chronotope.report.formatting import (
+    format_number,
+    format_percent,
+    metric_label,
+    metric_order,
+    words_of_identifier,
+)
+from chronotope.report.html_parts import Row
+from chronotope.report.html_parts import estimate as _estimate
+from chronotope.report.html_parts import figure as _figure
+from chronotope.report.html_parts import section as _section
+from chronotope.report.html_parts import table as _table
+from chronotope.report.report_data import ModelRow, ReportData
 
 _CARD_HEADINGS = (
     ("intended_use", "Intended use"),
@@ -21,7 +27,7 @@ _CARD_HEADINGS = (
 )
 
 
-def gate(data: ReportData) -> str:
+def gate_section(data: ReportData) -> str:
     """Promoted or not, with reasons."""
     if data.gate is None:
         return ""
@@ -31,7 +37,7 @@ def gate(data: ReportData) -> str:
     return _section("Gate", f'<p><span class="verdict {kind}">{word}</span></p>', listed)
 
 
-def models(data: ReportData) -> str:
+def model_section(data: ReportData) -> str:
     """Every model against every metric, best first, and the main metric drawn."""
     if not data.models:
         return ""
@@ -48,7 +54,9 @@ def models(data: ReportData) -> str:
         for row in ranked
         if data.main_metric in row.metrics
     ]
-    picture = _figure(draw.bars(drawn, f"{label} by model"), html_text(label)) if drawn else ""
+    picture = (
+        _figure(svg_charts.bar_chart(drawn, f"{label} by model"), html_text(label)) if drawn else ""
+    )
     caption = "Small numbers: 95 % interval."
     heads = ["Model", *map(metric_label, names)]
     return _section("Accuracy against baselines", _table(caption, heads, rows), picture)
@@ -64,7 +72,7 @@ def _role(data: ReportData) -> str:
     return "challenger" if data.gate is not None and not data.gate.promoted else "champion"
 
 
-def folds(data: ReportData) -> str:
+def fold_section(data: ReportData) -> str:
     """The main metric of each model in each fold."""
     if not data.folds:
         return ""
@@ -73,7 +81,7 @@ def folds(data: ReportData) -> str:
     winner = data.champion.name if data.champion else None
     rows: list[Row] = [
         (
-            [html_text(model), *(number(value.get((model, fold))) for fold in columns)],
+            [html_text(model), *(format_number(value.get((model, fold))) for fold in columns)],
             model == winner,
         )
         for model in dict.fromkeys(row.model for row in data.folds)
@@ -82,7 +90,7 @@ def folds(data: ReportData) -> str:
     return _section("Folds", _table(caption, ["Model", *(f"Fold {c}" for c in columns)], rows))
 
 
-def slices(data: ReportData) -> str:
+def slice_section(data: ReportData) -> str:
     """The chosen model on parts of the targets."""
     if not data.slices:
         return ""
@@ -90,9 +98,9 @@ def slices(data: ReportData) -> str:
     rows: list[Row] = [
         (
             [
-                html_text(words(row.name)),
-                number(row.n_targets, 0),
-                *(number(row.metrics.get(name)) for name in names),
+                html_text(words_of_identifier(row.name)),
+                format_number(row.n_targets, 0),
+                *(format_number(row.metrics.get(name)) for name in names),
             ],
             False,
         )
@@ -102,7 +110,7 @@ def slices(data: ReportData) -> str:
     return _section("Slices", _table(f"The {_role(data)} on parts of the targets.", heads, rows))
 
 
-def columns(data: ReportData) -> str:
+def context_column_section(data: ReportData) -> str:
     """What each context column is worth on later time."""
     rows: list[Row] = [
         (
@@ -119,34 +127,36 @@ def columns(data: ReportData) -> str:
     return _section("Context", _table(caption, heads, rows)) if rows else ""
 
 
-def when(data: ReportData) -> str:
+def time_section(data: ReportData) -> str:
     """Calibration of the predicted moment."""
     if data.when is None:
         return ""
     parts, levels = [], data.when.coverage
     if data.when.pit_counts:
-        svg = draw.histogram(data.when.pit_counts, "Histogram of the predicted probability")
+        svg = svg_charts.histogram(data.when.pit_counts, "Histogram of the predicted probability")
         parts.append(_figure(svg, "Flat along the dashed line when the forecast is honest."))
     if levels:
-        svg = draw.reliability(levels, "Actual against nominal coverage")
+        svg = svg_charts.reliability_diagram(levels, "Actual against nominal coverage")
         parts.append(_figure(svg, "On the diagonal when intervals hold what they promise."))
-    nll = number(data.when.nll)
+    nll = format_number(data.when.nll)
     words = f"<p>Negative log-likelihood of the hours to the next event: <b>{nll}</b>.</p>"
-    rows: list[Row] = [([percent(c.nominal, 0), percent(c.actual)], False) for c in levels]
+    rows: list[Row] = [
+        ([format_percent(c.nominal, 0), format_percent(c.actual)], False) for c in levels
+    ]
     table = _table("Coverage of intervals.", ["Nominal", "Actual"], rows) if rows else ""
     pair = f'<div class="pair">{"".join(parts)}</div>'
     return _section("When: calibration", words if data.when.nll is not None else "", pair, table)
 
 
-def where(data: ReportData) -> str:
+def place_section(data: ReportData) -> str:
     """How right and how far off the likeliest places are, and a map of the targets."""
     rows: list[Row] = [
         (
             [
                 html_text(of.name),
-                percent(of.accuracy),
-                number(of.median_km, 2),
-                number(of.n_targets, 0),
+                format_percent(of.accuracy),
+                format_number(of.median_km, 2),
+                format_number(of.n_targets, 0),
             ],
             False,
         )
@@ -162,11 +172,11 @@ def _map(data: ReportData) -> str:
     if not data.map_points:
         return ""
     keys = "".join(f'<i class="key q{i}"></i>{20 * i}\N{EN DASH}{20 * i + 20} %' for i in range(5))
-    svg = draw.scatter_map(data.map_points, "Map of targets by share predicted right")
+    svg = svg_charts.scatter_map(data.map_points, "Map of targets by share predicted right")
     return _figure(svg, f"Share right:{keys}. Area: number of targets.")
 
 
-def compression(data: ReportData) -> str:
+def compression_section(data: ReportData) -> str:
     """What each compressed artefact costs and saves, the front drawn, and why one was chosen."""
     if not data.candidates:
         return ""
@@ -174,14 +184,14 @@ def compression(data: ReportData) -> str:
         (
             [
                 html_text(row.name) + (" \N{BLACK STAR} chosen" if row.chosen else ""),
-                number(row.size_mb, 2),
-                number(row.p50_ms, 2),
-                number(row.p99_ms, 2),
-                number(row.ndcg),
-                number(row.ndcg_loss, 4),
-                number(row.acc),
-                number(row.queries_per_s, 0),
-                number(row.rss_mb, 1),
+                format_number(row.size_mb, 2),
+                format_number(row.p50_ms, 2),
+                format_number(row.p99_ms, 2),
+                format_number(row.ndcg),
+                format_number(row.ndcg_loss, 4),
+                format_number(row.acc),
+                format_number(row.queries_per_s, 0),
+                format_number(row.rss_mb, 1),
                 "yes" if row.front else "",
             ],
             row.chosen,
@@ -197,7 +207,7 @@ def compression(data: ReportData) -> str:
         if r.why_not
     ]
     reasons = f"<h3>Passed over</h3><ul>{''.join(passed)}</ul>" if passed else ""
-    svgs = "".join(_figure(svg, _FRONT) for svg in draw_front.both(data).values())
+    svgs = "".join(_figure(svg, _FRONT) for svg in pareto_chart.cost_charts(data).values())
     picture = f'<div class="pair">{svgs}</div>' if svgs else ""
     table = _table(caption, heads, rows)
     return _section("Compression", _objective(data), picture, table, reasons)
@@ -217,18 +227,18 @@ def _objective(data: ReportData) -> str:
     return f"<p>{html_text(bounds)}</p><p>{html_text(of.reason)}</p>"
 
 
-def intake(data: ReportData) -> str:
+def ingestion_section(data: ReportData) -> str:
     """Where the rows went, from the source to the clean log."""
     parts = []
     if data.ingestion is not None:
         counts = data.ingestion
         lost: list[Row] = [
-            ([html_text(k), number(v, 0)], False) for k, v in counts.quarantined.items()
+            ([html_text(k), format_number(v, 0)], False) for k, v in counts.quarantined.items()
         ]
         rows: list[Row] = [
-            (["Rows read", number(counts.n_read, 0)], False),
-            (["Rows accepted", number(counts.n_good, 0)], False),
-            (["Rows quarantined", number(counts.n_quarantined, 0)], False),
+            (["Rows read", format_number(counts.n_read, 0)], False),
+            (["Rows accepted", format_number(counts.n_good, 0)], False),
+            (["Rows quarantined", format_number(counts.n_quarantined, 0)], False),
         ]
         parts.append(
             _table("Every row read is accepted or quarantined.", ["Outcome", "Rows"], rows)
@@ -239,30 +249,42 @@ def intake(data: ReportData) -> str:
             )
     if data.noise:
         removed: list[Row] = [
-            ([html_text(words(k)), number(v, 0)], False) for k, v in data.noise.items()
+            ([html_text(words_of_identifier(k)), format_number(v, 0)], False)
+            for k, v in data.noise.items()
         ]
         parts.append(_table("Accepted, then left out as noise.", ["Filter", "Events"], removed))
     return _section("Data", *parts) if parts else ""
 
 
-def steps(data: ReportData) -> str:
+def step_section(data: ReportData) -> str:
     """Time and memory of each step."""
     if not data.steps:
         return ""
     rows: list[Row] = [
-        ([html_text(words(s.name)), number(s.seconds, 1), number(s.peak_mb, 0)], False)
+        (
+            [
+                html_text(words_of_identifier(s.name)),
+                format_number(s.seconds, 1),
+                format_number(s.peak_mb, 0),
+            ],
+            False,
+        )
         for s in data.steps
     ]
-    rows.append((["Total", number(sum(s.seconds for s in data.steps), 1), _peak(data)], True))
+    rows.append(
+        (["Total", format_number(sum(s.seconds for s in data.steps), 1), _peak(data)], True)
+    )
     heads = ["Step", "Seconds", "Peak memory, MB"]
     return _section("Steps", _table("Wall time and peak memory.", heads, rows))
 
 
 def _peak(data: ReportData) -> str:
-    return number(max((s.peak_mb for s in data.steps if s.peak_mb is not None), default=None), 0)
+    return format_number(
+        max((s.peak_mb for s in data.steps if s.peak_mb is not None), default=None), 0
+    )
 
 
-def card(data: ReportData) -> str:
+def card_section(data: ReportData) -> str:
     """The words of the model card."""
     if data.card is None:
         return ""

@@ -16,8 +16,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from chronotope.serving.answer_headers import DEFAULT_HEADERS
 from chronotope.serving.connection_limits import ConnectionLimits
+from chronotope.serving.middleware.response_headers import DEFAULT_HEADERS
 
 _CHECK_S: Final = 1.0
 _BEFORE: Final = 0.5

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from chronotope.steps.experiment import Experiment, Exploration
+from chronotope.experiments.experiment import Experiment, Exploration
 
 
 def _network(address: str) -> str:

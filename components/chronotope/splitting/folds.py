@@ -9,9 +9,9 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chronotope.contracts.durable import write_text
 from chronotope.contracts.errors import DataError, NotEnoughData, SourceError
-from chronotope.contracts.eventlog import EventLog
+from chronotope.contracts.event_log import EventLog
+from chronotope.runtime.durable_files import write_text
 
 
 class FoldsConfig(BaseModel):

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.eventlog import EventLog, Int64
+from chronotope.contracts.event_log import EventLog, Int64
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from chronotope.contracts.errors import NotEnoughData
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
-from chronotope.models.backbones.events import Stretches
+from chronotope.models.backbones.event_inputs import PackedSequences
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.priors import Priors, count_priors
-from chronotope.training.candidates import Candidates, sample_candidates
 from chronotope.training.config import TrainingConfig
-from chronotope.training.stretches import some_of, stretches_of
+from chronotope.training.negative_sampling import CandidateItems, sample_candidates
+from chronotope.training.packed_sequences import pack_sequences, select_sequences
 
 SPREAD = 1.25
 """How far lengths in a batch may be shuffled, so that batches differ each epoch."""
@@ -30,14 +30,14 @@ SHORTEST = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class PrequentialRound:
     """Targets of one stretch of time and the priors of all time before it."""
 
     positions: npt.NDArray[np.int64]
     priors: Priors
 
 
-class Example(NamedTuple):
+class TrainingBatch(NamedTuple):
     """One step's input: B queries, their priors and what came next.
 
     ``weight`` makes the mean over the rows of this process, averaged over all processes
@@ -49,11 +49,11 @@ class Example(NamedTuple):
     item: Tensor
     hours: Tensor
     place: Tensor
-    candidates: Candidates | None
-    stretches: Stretches | None = None
+    candidates: CandidateItems | None
+    stretches: PackedSequences | None = None
     weight: float = 1.0
 
-    def shared(self, rank: int, n: int) -> "Example":
+    def shared(self, rank: int, n: int) -> "TrainingBatch":
         """The part that one of n processes takes; one row without weight where none is left."""
         rows = torch.arange(len(self.item)).tensor_split(n)[rank]
         mine = rows if len(rows) else torch.zeros(1, dtype=torch.int64)
@@ -62,14 +62,14 @@ class Example(NamedTuple):
             item=self.item[mine],
             hours=self.hours[mine],
             place=self.place[mine],
-            stretches=None if self.stretches is None else some_of(self.stretches, mine),
+            stretches=None if self.stretches is None else select_sequences(self.stretches, mine),
             weight=n * len(rows) / len(self.item),
         )
 
 
 def make_rounds(
     log: EventLog, catalog: Catalog, config: TrainingConfig
-) -> tuple[list[Round], list[Round]]:
+) -> tuple[list[PrequentialRound], list[PrequentialRound]]:
     """Cut a log into training rounds and one later round that chooses the epoch.
 
     Raises:
@@ -88,7 +88,7 @@ def make_rounds(
         positions = np.flatnonzero(inside)
         if len(positions):
             chosen = _thin(positions, config.max_targets // config.n_rounds, rng)
-            found.append(Round(chosen, count_priors(log.before(int(start_s)), catalog)))
+            found.append(PrequentialRound(chosen, count_priors(log.before(int(start_s)), catalog)))
     if len(found) < 2:
         raise NotEnoughData(
             "Training needs events of users with a past in at least two stretches of time",
@@ -133,7 +133,7 @@ class RoundBatches:
     def __init__(
         self,
         log: EventLog,
-        rounds: list[Round],
+        rounds: list[PrequentialRound],
         config: TrainingConfig,
         *,
         reads: ModelConfig,
@@ -169,7 +169,7 @@ class RoundBatches:
         """Choose the order of the next pass, the same whenever it is run or resumed."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[Example]:
+    def __iter__(self) -> Iterator[TrainingBatch]:
         """Yield the examples of one epoch."""
         rng = np.random.default_rng((self.config.seed, self.epoch if self.train else 0))
         plan = [
@@ -204,11 +204,11 @@ class RoundBatches:
 
     def _example(
         self,
-        round_: Round,
+        round_: PrequentialRound,
         positions: npt.NDArray[np.int64],
         given: bool,
         rng: np.random.Generator,
-    ) -> Example:
+    ) -> TrainingBatch:
         """Gather the queries and the answers of some targets."""
         queries = queries_at(
             self.log,
@@ -220,7 +220,7 @@ class RoundBatches:
         waited_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
         item = self.log.item_idx[positions]
         width = max(SHORTEST, int(self._lengths(positions).max()))
-        return Example(
+        return TrainingBatch(
             batch=to_batch(queries, width, self.reads.context),
             priors=round_.priors,
             item=torch.from_numpy(item).long(),
@@ -230,13 +230,13 @@ class RoundBatches:
             stretches=self._stretches(positions),
         )
 
-    def _stretches(self, positions: npt.NDArray[np.int64]) -> Stretches | None:
+    def _stretches(self, positions: npt.NDArray[np.int64]) -> PackedSequences | None:
         """The histories laid out once, where there is a backbone to read them."""
         if self.reads.backbone == "none":
             return None
         first, end = self.starts
         length = self.reads.backbone_len
-        return stretches_of(self.log, first[positions], end[positions], length=length)
+        return pack_sequences(self.log, first[positions], end[positions], length=length)
 
     def _candidates(
         self,
@@ -244,7 +244,7 @@ class RoundBatches:
         history: npt.NDArray[np.int32],
         item: npt.NDArray[np.int32],
         rng: np.random.Generator,
-    ) -> Candidates | None:
+    ) -> CandidateItems | None:
         """None for a catalogue small enough to score whole."""
         n_items = len(priors.popularity)
         if n_items <= self.config.full_softmax_items:

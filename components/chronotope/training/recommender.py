@@ -9,22 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from chronotope.artifact.onnx_recommender import Answers
+from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import ArtifactError, ChronotopeError
-from chronotope.contracts.eventlog import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
 from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
-from chronotope.models.network import ChronotopeNet, Outputs
+from chronotope.models.network import ChronotopeNet, NetworkOutput
+from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors, count_priors
-from chronotope.models.stored import load_tensors, save_tensors
 from chronotope.training.config import TrainingConfig
-from chronotope.training.module import NextEventModule
-from chronotope.training.prequential import Round, RoundBatches, make_rounds, new_targets
-from chronotope.training.regrow import regrown
-from chronotope.training.together import run_together
-from chronotope.training.trainer import Job, make_trainer
+from chronotope.training.ddp import run_ddp
+from chronotope.training.embedding_transfer import transfer_network
+from chronotope.training.lightning_module import NextEventModule
+from chronotope.training.prequential import PrequentialRound, RoundBatches, make_rounds, new_targets
+from chronotope.training.trainer import TrainingJob, make_trainer
 
 
 class ChronotopeRecommender:
@@ -100,7 +100,7 @@ class ChronotopeRecommender:
         net.surroundings.measure(log)
         rounds, later = make_rounds(log, catalog, self.training)
 
-        def batches(part: list[Round], *, train: bool) -> RoundBatches:
+        def batches(part: list[PrequentialRound], *, train: bool) -> RoundBatches:
             return RoundBatches(log, part, self.training, reads=self.model, train=train)
 
         train, valid = batches(rounds, train=True), batches(later, train=False)
@@ -110,7 +110,7 @@ class ChronotopeRecommender:
             best = self._run(module, train, valid, self.folder or Path(scratch))
             state = torch.load(best, weights_only=True)["state_dict"]
         module.load_state_dict(state)
-        fine_tuned(net, batches(later, train=True), progress=self.progress)
+        fine_tune(net, batches(later, train=True), progress=self.progress)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
         self.observe(log)
         return self
@@ -132,7 +132,7 @@ class ChronotopeRecommender:
         """
         if self._catalog is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
-        self._net = regrown(self.net, self._catalog, catalog)
+        self._net = transfer_network(self.net, self._catalog, catalog)
         self._catalog = catalog
         self._priors = count_priors(log.before(self._seen_until_s + 1), catalog)
 
@@ -149,12 +149,12 @@ class ChronotopeRecommender:
         if len(new):
             batches = RoundBatches(
                 log,
-                [Round(new, self.priors)],
+                [PrequentialRound(new, self.priors)],
                 self.training,
                 reads=self.model,
                 train=True,
             )
-            fine_tuned(self.net, batches, step_share=0.2, progress=self.progress)
+            fine_tune(self.net, batches, step_share=0.2, progress=self.progress)
         self.observe(log)
 
     def save(self, path: Path) -> None:
@@ -196,15 +196,15 @@ class ChronotopeRecommender:
         """Logits of all items, float32, shape (B, n_items)."""
         return self.outputs(queries).item_scores.numpy()
 
-    def answer(self, queries: Queries) -> Answers:
+    def answer(self, queries: Queries) -> ModelOutput:
         """What, when and where, as the exported model says it."""
-        return Answers(*(said.numpy() for said in self.outputs(queries)))
+        return ModelOutput(*(said.numpy() for said in self.outputs(queries)))
 
-    def outputs(self, queries: Queries) -> Outputs:
+    def outputs(self, queries: Queries) -> NetworkOutput:
         """What, when and where for a batch of queries."""
         with torch.no_grad():
             batch = to_batch(queries, self.model.history_len, self.model.context)
-            said: Outputs = self.net(batch, self.priors)
+            said: NetworkOutput = self.net(batch, self.priors)
         return said
 
     def _run(
@@ -216,13 +216,13 @@ class ChronotopeRecommender:
     ) -> Path:
         """Train until later time no longer improves; returns the best checkpoint."""
         last = folder / "last.ckpt"
-        job = Job(module, train, valid, folder, last if last.exists() else None)
+        job = TrainingJob(module, train, valid, folder, last if last.exists() else None)
         if self.training.n_processes == 1:
             return job.run(progress=self.progress)
-        return run_together(job, self.training.n_processes, progress=self.progress)
+        return run_ddp(job, self.training.n_processes, progress=self.progress)
 
 
-def fine_tuned(
+def fine_tune(
     net: ChronotopeNet, batches: RoundBatches, *, step_share: float = 0.1, progress: bool = False
 ) -> ChronotopeNet:
     """Train a network in place for one pass at a share of the step size; returns it."""

@@ -14,12 +14,12 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 
-from chronotope.training.module import NextEventModule
+from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import RoundBatches
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """One training, until later time no longer improves.
 
     Attributes:

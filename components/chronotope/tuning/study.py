@@ -27,18 +27,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
-from chronotope.engine import Engine, LocalEngine
-from chronotope.tuning.batch import (
-    Drawn,
-    Judging,
+from chronotope.runtime.engine import Engine, LocalEngine
+from chronotope.tuning.study_database import open_study_database
+from chronotope.tuning.trial_batch import (
     Objective,
+    SampledParams,
     TrackerFactory,
-    judge_batch,
+    TrialContext,
+    evaluate_batch,
 )
-from chronotope.tuning.database import opened_database
 
 
-class Suggest(Protocol):
+class ParameterSuggester(Protocol):
     """What a search space draws from; an Optuna trial satisfies it."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
@@ -51,7 +51,7 @@ class Suggest(Protocol):
         """One of the choices."""
 
 
-SearchSpace = Callable[[Suggest], dict[str, object]]
+SearchSpace = Callable[[ParameterSuggester], dict[str, object]]
 """Draws one set of parameters."""
 
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -90,7 +90,7 @@ class StudyConfig(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestTrial:
     """The best completed trial.
 
     Attributes:
@@ -107,7 +107,7 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class StudyStorage:
     """Where a study lives.
 
     Attributes:
@@ -126,10 +126,10 @@ def tune(
     n_folds: int,
     default: dict[str, Any],
     config: StudyConfig,
-    storage: Storage,
+    storage: StudyStorage,
     tracker_factory: TrackerFactory,
     engine: Engine = LocalEngine(),  # noqa: B008 - holds nothing
-) -> Best:
+) -> BestTrial:
     """Search parameters, or go on searching where a killed study stopped.
 
     The default is tried first, so the result is never worse than it on these folds. One process
@@ -152,8 +152,8 @@ def tune(
     """
     if n_folds < 1:
         raise ConfigError("Tuning needs at least one fold", received=n_folds)
-    how = Judging(objective, n_folds, _n_sure(config, n_folds), engine, tracker_factory)
-    with opened_database(storage.url) as database:
+    how = TrialContext(objective, n_folds, _n_sure(config, n_folds), engine, tracker_factory)
+    with open_study_database(storage.url) as database:
         study = _open(config, storage, database, n_folds)
         _bury(study)
         _enqueue(study, default)
@@ -174,7 +174,7 @@ def _n_sure(config: StudyConfig, n_folds: int) -> int:
 
 
 def _open(
-    config: StudyConfig, storage: Storage, database: RDBStorage, n_folds: int
+    config: StudyConfig, storage: StudyStorage, database: RDBStorage, n_folds: int
 ) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -242,7 +242,7 @@ def _sizes(study: optuna.Study, config: StudyConfig) -> Iterator[int]:
         yield min(config.batch, n_left)
 
 
-def _draw(study: optuna.Study, space: SearchSpace, n_trials: int) -> list[Drawn]:
+def _draw(study: optuna.Study, space: SearchSpace, n_trials: int) -> list[SampledParams]:
     """Draw trials one after the other; the sampler knows which are drawn already."""
     drawn = []
     for _ in range(n_trials):
@@ -251,10 +251,12 @@ def _draw(study: optuna.Study, space: SearchSpace, n_trials: int) -> list[Drawn]
     return drawn
 
 
-def _judge(study: optuna.Study, drawn: list[Drawn], how: Judging, run: Tracker) -> None:
+def _judge(
+    study: optuna.Study, drawn: list[SampledParams], how: TrialContext, run: Tracker
+) -> None:
     """Judge trials and tell the study in the order they were drawn; an error fails them."""
     try:
-        batch = judge_batch(drawn, how, run)
+        batch = evaluate_batch(drawn, how, run)
     except (Exception, KeyboardInterrupt) as error:
         for trial, _ in drawn:
             by_hand = isinstance(error, KeyboardInterrupt)
@@ -272,7 +274,7 @@ def _n_done(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=_DONE))
 
 
-def _best(study: optuna.Study, space: SearchSpace) -> Best:
+def _best(study: optuna.Study, space: SearchSpace) -> BestTrial:
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not completed:
         raise StoreError(
@@ -285,4 +287,4 @@ def _best(study: optuna.Study, space: SearchSpace) -> Best:
     values = tuple(best.intermediate_values[fold] for fold in sorted(best.intermediate_values))
     done = study.get_trials(deepcopy=False, states=_DONE)
     before = sum(trial.number < best.number for trial in done)
-    return Best(params, float(best.value or 0.0), before, values)
+    return BestTrial(params, float(best.value or 0.0), before, values)

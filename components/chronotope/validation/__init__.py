@@ -1,7 +1,14 @@
 """Great Expectations behind one door: suites as JSON, verdicts by row."""
 
-from chronotope.validation.docs import build_docs
-from chronotope.validation.drift import Profile, profile_of
-from chronotope.validation.suite import check_events, check_table, shares
+from chronotope.validation.batch_drift import BatchProfile, profile_rows
+from chronotope.validation.data_docs import build_docs
+from chronotope.validation.suite import check_events, check_table, event_type_shares
 
-__all__ = ["Profile", "build_docs", "check_events", "check_table", "profile_of", "shares"]
+__all__ = [
+    "BatchProfile",
+    "build_docs",
+    "check_events",
+    "check_table",
+    "event_type_shares",
+    "profile_rows",
+]

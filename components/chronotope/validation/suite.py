@@ -14,11 +14,16 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.clock import MAX_CLOCK_SKEW
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.protocols import RowCheck
-from chronotope.contracts.verdict import Finding, Severity, Verdict
+from chronotope.contracts.validation_result import FailedExpectation, Severity, ValidationResult
+from chronotope.validation.batch_drift import PSI_BOUND, BatchDriftCheck, BatchProfile
+from chronotope.validation.derived_columns import derive_columns
 from chronotope.validation.divergence import stability_index
-from chronotope.validation.drift import PSI_BOUND, Profile, Watch
-from chronotope.validation.engine import batch_definition, load_suite, open_context, results_of
-from chronotope.validation.facts import facts_of
+from chronotope.validation.gx_context import (
+    batch_definition,
+    expectation_results,
+    load_suite,
+    open_context,
+)
 
 FRESH_DAYS: Final = 30
 _ORDER: Final = tuple(Severity)
@@ -31,11 +36,11 @@ def check_events(
     now: datetime,
     known_items: pa.Array | None = None,
     accepted: Mapping[str, float] | None = None,
-    profile: Profile | None = None,
+    profile: BatchProfile | None = None,
 ) -> "EventCheck":
     """Build the check of the event batches of one delivery.
 
-    A critical expectation on rows sends them to ``Verdict.failing``; on the table it
+    A critical expectation on rows sends them to ``ValidationResult.failing``; on the table it
     stops the delivery; warnings and infos are findings.
 
     Args:
@@ -43,20 +48,22 @@ def check_events(
         now: Instant of the check, with a zone; events later than that by more than
             ``MAX_CLOCK_SKEW`` are in the future.
         known_items: Item ids of the lake; None skips the check of references.
-        accepted: ``shares`` of the last accepted version; None skips the comparison.
+        accepted: ``event_type_shares`` of the last accepted version; None skips the comparison.
         profile: ``profile_of`` the last accepted version; None skips what compares the
             delivery as a whole.
     """
     suite = load_suite(suite_path)
     definition = batch_definition(open_context(), suite["name"])
-    parameters = moments(now)
+    parameters = time_parameters(now)
 
-    def judge(batch: pa.Table) -> Verdict:
-        results = results_of(definition, suite, facts_of(batch, known_items), parameters)
-        drift = [] if accepted is None else _drift(shares(batch), accepted)
+    def judge(batch: pa.Table) -> ValidationResult:
+        results = expectation_results(
+            definition, suite, derive_columns(batch, known_items), parameters
+        )
+        drift = [] if accepted is None else _drift(event_type_shares(batch), accepted)
         return _verdict(suite["name"], results, len(batch), drift)
 
-    return EventCheck(judge, None if profile is None else Watch(profile))
+    return EventCheck(judge, None if profile is None else BatchDriftCheck(profile))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +75,10 @@ class EventCheck:
         watch: Counts over the batches; None compares nothing.
     """
 
-    judge: Callable[[pa.Table], Verdict]
-    watch: Watch | None
+    judge: Callable[[pa.Table], ValidationResult]
+    watch: BatchDriftCheck | None
 
-    def __call__(self, batch: pa.Table) -> Verdict:
+    def __call__(self, batch: pa.Table) -> ValidationResult:
         """Check one batch.
 
         Raises:
@@ -82,7 +89,7 @@ class EventCheck:
             self.watch.see(batch)
         return verdict
 
-    def of_delivery(self) -> tuple[Finding, ...]:
+    def of_delivery(self) -> tuple[FailedExpectation, ...]:
         """What the delivery as a whole does not hold, once all batches were seen.
 
         Raises:
@@ -96,15 +103,18 @@ def check_table(suite_path: Path) -> RowCheck:
     suite = load_suite(suite_path)
     definition = batch_definition(open_context(), suite["name"])
 
-    def check(batch: pa.Table) -> Verdict:
+    def check(batch: pa.Table) -> ValidationResult:
         return _verdict(
-            suite["name"], results_of(definition, suite, facts_of(batch), {}), len(batch), []
+            suite["name"],
+            expectation_results(definition, suite, derive_columns(batch), {}),
+            len(batch),
+            [],
         )
 
     return check
 
 
-def moments(now: datetime) -> dict[str, int]:
+def time_parameters(now: datetime) -> dict[str, int]:
     """The instants that suites name as parameters, UTC seconds.
 
     ``now_s``; ``latest_s``, after which an event lies in the future; ``fresh_s``, from which on
@@ -115,7 +125,7 @@ def moments(now: datetime) -> dict[str, int]:
     return {name: int(moment.timestamp()) for name, moment in moments.items()}
 
 
-def shares(events: pa.Table) -> dict[str, float]:
+def event_type_shares(events: pa.Table) -> dict[str, float]:
     """Share of each event type: the profile later deliveries are compared with."""
     counts = pc.value_counts(events.column(c.EVENT_TYPE))
     return {
@@ -135,15 +145,17 @@ def population_stability(now: Mapping[str, float], accepted: Mapping[str, float]
     return float(stability_index(p, q))
 
 
-def _drift(now: Mapping[str, float], accepted: Mapping[str, float]) -> list[Finding]:
+def _drift(now: Mapping[str, float], accepted: Mapping[str, float]) -> list[FailedExpectation]:
     index = population_stability(now, accepted)
     if index <= PSI_BOUND:
         return []
     words = f"the mix of event types is that of the last version (PSI at most {PSI_BOUND})"
-    return [Finding(words, c.EVENT_TYPE, Severity.WARNING, 0, f"PSI {index:.2f}")]
+    return [FailedExpectation(words, c.EVENT_TYPE, Severity.WARNING, 0, f"PSI {index:.2f}")]
 
 
-def _verdict(suite: str, results: list[Any], n_rows: int, more: list[Finding]) -> Verdict:
+def _verdict(
+    suite: str, results: list[Any], n_rows: int, more: list[FailedExpectation]
+) -> ValidationResult:
     rows: list[int] = []
     reasons: list[str] = []
     findings = list(more)
@@ -157,20 +169,20 @@ def _verdict(suite: str, results: list[Any], n_rows: int, more: list[Finding]) -
             rows += failing
             reasons += [finding.expectation] * len(failing)
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
-    return Verdict(suite, _by_row(rows, reasons), tuple(findings), n_rows)
+    return ValidationResult(suite, _by_row(rows, reasons), tuple(findings), n_rows)
 
 
-def _finding(result: Any) -> tuple[Finding, list[int]]:
+def _finding(result: Any) -> tuple[FailedExpectation, list[int]]:
     config, found = result.expectation_config, result.result
     failing = [int(entry["row"]) for entry in found.get("unexpected_index_list") or []]
     sample = found.get("partial_unexpected_list") or found.get("observed_value", "")
     severity = Severity(getattr(config.severity, "value", config.severity))
     words = config.meta.get("words", config.type)
     column = config.kwargs.get("column", "")
-    return Finding(words, column, severity, len(failing), str(sample)[:200]), failing
+    return FailedExpectation(words, column, severity, len(failing), str(sample)[:200]), failing
 
 
-def _stop_at_table_level(finding: Finding) -> None:
+def _stop_at_table_level(finding: FailedExpectation) -> None:
     if finding.n_unexpected:
         return
     raise ValidationFailed(

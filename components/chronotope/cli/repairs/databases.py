@@ -9,7 +9,7 @@ from typing import Final
 
 from chronotope.cli.repairs.damage import Aside, Damage
 from chronotope.contracts.errors import StoreError
-from chronotope.contracts.workspace import Workspace
+from chronotope.runtime.workspace import Workspace
 
 _PRIVATE: Final = 0o600
 
@@ -38,7 +38,7 @@ def database_damages(root: Path) -> Iterator[Damage]:
     kinds = _kinds(root)
     if not any(kind.path.is_file() for kind in kinds):
         return
-    from chronotope.registry.repair_databases import database_problem
+    from chronotope.registry.database_repair import database_problem
 
     for kind in kinds:
         problem = database_problem(kind.path, kind.tables)
@@ -93,7 +93,7 @@ def _kinds(root: Path) -> list[_Kind]:
 
 
 def _mend(kind: _Kind, root: Path, aside: Aside) -> str:
-    from chronotope.registry.repair_databases import carry_over, complete_journal
+    from chronotope.registry.database_repair import carry_over, complete_journal
 
     holders = _holders(kind.path)
     if holders:

@@ -9,7 +9,7 @@ from chronotope.cli.repairs.damage import Aside, Damage
 from chronotope.contracts.errors import StoreError
 
 if TYPE_CHECKING:
-    from chronotope.lake.repair_log import LogState
+    from chronotope.lake.log_repair import LogState
 
 _AGAIN: Final = "ingest the deliveries again: events that are there are not written twice"
 
@@ -20,7 +20,7 @@ def table_damages(lake: Path) -> Iterator[Damage]:
     Args:
         lake: Folder of the dataset's lake.
     """
-    from chronotope.lake.repair_log import damaged_files, examine_log, tables_of
+    from chronotope.lake.log_repair import damaged_files, examine_log, tables_of
 
     for table in tables_of(lake):
         name = f"table {lake.name}/{table.name}"
@@ -62,7 +62,7 @@ def _remedy(state: "LogState") -> str:
 
 
 def _mend_log(table: Path, aside: Aside) -> str:
-    from chronotope.lake.repair_log import count_rows, examine_log, pass_version, unnamed_files
+    from chronotope.lake.log_repair import count_rows, examine_log, pass_version, unnamed_files
 
     state = examine_log(table)
     if state.version is None:
@@ -84,7 +84,7 @@ def _mend_log(table: Path, aside: Aside) -> str:
 def _rebuild(table: Path, latest: int | None, aside: Aside) -> str:
     """Move the whole table aside and write its rows anew, each once."""
     from chronotope.lake import Lake
-    from chronotope.lake.repair_log import REBUILDABLE, count_rows, pass_version, readable_rows
+    from chronotope.lake.log_repair import REBUILDABLE, count_rows, pass_version, readable_rows
 
     rows = readable_rows(table) if table.name in REBUILDABLE else None
     moved = aside.move(table)
@@ -107,7 +107,7 @@ def _rebuild(table: Path, latest: int | None, aside: Aside) -> str:
 
 
 def _mend_files(table: Path, damaged: tuple[Path, ...], aside: Aside) -> str:
-    from chronotope.lake.repair_log import count_rows, forget_missing
+    from chronotope.lake.log_repair import count_rows, forget_missing
 
     for path in damaged:
         if path.exists():

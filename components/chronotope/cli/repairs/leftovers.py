@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from chronotope.cli.repairs.damage import Aside, Damage
-from chronotope.contracts.drafts import OWNER
+from chronotope.runtime.temp_dirs import OWNER
 
 _REAPERS: Final = {"systemd", "init", "launchd"}
 _ALIVE: Final = (b"chronotope", b"prefect", b"python")

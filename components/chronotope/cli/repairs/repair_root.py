@@ -12,7 +12,7 @@ from chronotope.cli.repairs.lake_tables import table_damages
 from chronotope.cli.repairs.leftovers import draft_damages, orphan_damages
 from chronotope.cli.repairs.run_files import run_damages, snapshot_damages
 from chronotope.contracts.errors import ChronotopeError
-from chronotope.contracts.workspace import Workspace
+from chronotope.runtime.workspace import Workspace
 
 _ROUNDS: Final = 5
 """What is mended may lay bare what lies behind it: a log that can be read names its files."""
@@ -86,12 +86,12 @@ def _mended(damage: Damage, aside: Aside) -> Repaired:
 
 def _hold_all(root: Path, stack: ExitStack) -> None:
     """Hold the lock of every dataset, so that no flow writes what is being mended."""
-    from chronotope.steps.exclusive import exclusively
+    from chronotope.runtime.dataset_lock import dataset_lock
 
     folders = [root / "data" / kind for kind in ("lake", "runs", "features")]
     names = {path.name for folder in folders for path in folder.glob("[!.]*") if path.is_dir()}
     for name in sorted(names):
-        stack.enter_context(exclusively(Workspace(root), name, patience_s=0))
+        stack.enter_context(dataset_lock(Workspace(root), name, patience_s=0))
 
 
 def _local_lakes(root: Path) -> list[Path]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from chronotope.cli.repairs.damage import Aside, Damage
-from chronotope.contracts.durable import read_json
 from chronotope.contracts.errors import ChronotopeError
+from chronotope.runtime.durable_files import read_json
 
 _NETWORKS: Final = {".pt", ".ckpt"}
 

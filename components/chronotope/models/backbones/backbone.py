@@ -2,22 +2,22 @@
 
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import (
+from chronotope.models.backbones.event_inputs import (
     DecayedMean,
-    Moment,
-    Stretches,
-    events_of,
-    now_of,
+    PackedSequences,
+    RequestProjection,
+    event_inputs,
+    request_clock,
 )
-from chronotope.models.backbones.graph import Propagated
 from chronotope.models.backbones.hstu import Hstu
+from chronotope.models.backbones.lightgcn import LightGcn
 from chronotope.models.backbones.recurrent import Recurrent
-from chronotope.models.backbones.towers import ItemTower, UserTower
 from chronotope.models.backbones.transformer import Transformer
+from chronotope.models.backbones.two_tower import ItemTower, UserTower
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
-from chronotope.models.items import ItemTables
-from chronotope.models.past import latest
+from chronotope.models.history_index import truncate_history
+from chronotope.models.item_tables import ItemTables
 from chronotope.models.priors import Priors
 
 
@@ -41,7 +41,9 @@ class Backbone(nn.Module):
         nn.init.normal_(self.item.weight, std=config.d_model**-0.5)
         nn.init.normal_(self.category.weight, std=config.d_model**-0.5)
         self.reader = _reader(config)
-        self.moment = UserTower(config) if config.backbone == "mlp" else Moment(config.d_model)
+        self.moment = (
+            UserTower(config) if config.backbone == "mlp" else RequestProjection(config.d_model)
+        )
         self.tower = _tower(config)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -51,7 +53,7 @@ class Backbone(nn.Module):
         tables: ItemTables,
         priors: Priors,
         candidates: Tensor | None,
-        stretches: Stretches | None = None,
+        stretches: PackedSequences | None = None,
     ) -> Tensor:
         """Scores, shape (B, n_items), or (B, C) for candidates.
 
@@ -64,9 +66,9 @@ class Backbone(nn.Module):
         """
         table = self.table(tables, priors)
         if stretches is None:
-            state = self.state(batch, table[latest(batch, self.length).item_idx])
+            state = self.state(batch, table[truncate_history(batch, self.length).item_idx])
         else:
-            states = self.reader(table[stretches.item_idx], events_of(stretches))  # (R, W, d)
+            states = self.reader(table[stretches.item_idx], event_inputs(stretches))  # (R, W, d)
             state = self._at(batch, states[stretches.row, stretches.column])
         scores: Tensor = state @ (table if candidates is None else table[candidates]).T
         return scores
@@ -78,11 +80,11 @@ class Backbone(nn.Module):
 
     def state(self, batch: Batch, vectors: Tensor) -> Tensor:
         """What a user is, shape (B, d_model), from the vectors of the latest items, (B, W, d)."""
-        states = self.reader(vectors, events_of(latest(batch, self.length)))
+        states = self.reader(vectors, event_inputs(truncate_history(batch, self.length)))
         return self._at(batch, states[:, -1])
 
     def _at(self, batch: Batch, last: Tensor) -> Tensor:
-        state: Tensor = self.dropout(self.moment(last, now_of(batch)))
+        state: Tensor = self.dropout(self.moment(last, request_clock(batch)))
         return state
 
 
@@ -99,4 +101,4 @@ def _reader(config: ModelConfig) -> nn.Module:
 def _tower(config: ModelConfig) -> nn.Module | None:
     if config.backbone == "mlp":
         return ItemTower(config.d_model)
-    return Propagated(config.n_layers) if config.backbone == "graph" else None
+    return LightGcn(config.n_layers) if config.backbone == "graph" else None

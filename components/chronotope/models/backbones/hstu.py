@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import Events, TimedEvents, within
+from chronotope.models.backbones.event_inputs import EventInputs, TimeEncoding, causal_window_mask
 from chronotope.models.batch import hours_between
 from chronotope.models.config import ModelConfig
 
@@ -23,10 +23,10 @@ class Hstu(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         """Build the layers."""
         super().__init__()
-        self.timed = TimedEvents(config.d_model, config.dropout)
+        self.timed = TimeEncoding(config.d_model, config.dropout)
         self.layers = nn.ModuleList(HstuLayer(config) for _ in range(config.n_layers))
 
-    def forward(self, x: Tensor, events: Events) -> Tensor:
+    def forward(self, x: Tensor, events: EventInputs) -> Tensor:
         """State after each event, shape (R, W, d_model) kept."""
         x = self.timed(x, events)
         apart_h = hours_between(events.at_s[:, :, None], events.at_s[:, None, :])
@@ -68,7 +68,9 @@ class HstuLayer(nn.Module):
         gate, *parts = nn.functional.silu(self.split(self.norm_in(x))).chunk(4, dim=-1)
         value, query, key = (self._heads(part) for part in parts)
         logits = query @ key.transpose(2, 3) + self._bias(bucket)
-        visible = within(x.shape[1], self.length, x) * (known / self.length)[:, None, None, :]
+        visible = (
+            causal_window_mask(x.shape[1], self.length, x) * (known / self.length)[:, None, None, :]
+        )
         weight = nn.functional.silu(logits) * visible
         seen = (weight @ value).transpose(1, 2).flatten(2)  # (R, W, d)
         y: Tensor = x + self.dropout(self.out(self.norm_out(seen) * gate))

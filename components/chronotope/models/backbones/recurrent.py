@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import Events, TimedEvents
+from chronotope.models.backbones.event_inputs import EventInputs, TimeEncoding
 from chronotope.models.config import ModelConfig
 
 
@@ -22,10 +22,10 @@ class Recurrent(nn.Module):
         super().__init__()
         d = config.d_model
         cell = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}[config.backbone]
-        self.timed = TimedEvents(d, config.dropout)
+        self.timed = TimeEncoding(d, config.dropout)
         self.recurrent = cell(d, d, config.n_layers, bias=False, batch_first=True)
 
-    def forward(self, x: Tensor, events: Events) -> Tensor:
+    def forward(self, x: Tensor, events: EventInputs) -> Tensor:
         """State after each event, shape (R, W, d_model) kept."""
         states: Tensor = self.recurrent(self.timed(x, events))[0]
         return states

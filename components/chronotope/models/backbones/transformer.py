@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.backbones.events import Events, TimedEvents, within
+from chronotope.models.backbones.event_inputs import EventInputs, TimeEncoding, causal_window_mask
 from chronotope.models.config import ModelConfig
 
 N_HEADS = 2
@@ -23,17 +23,17 @@ class Transformer(nn.Module):
         """Build the layers."""
         super().__init__()
         self.length = config.backbone_len
-        self.timed = TimedEvents(config.d_model, config.dropout)
+        self.timed = TimeEncoding(config.d_model, config.dropout)
         self.layers = nn.ModuleList(AttentionLayer(config) for _ in range(config.n_layers))
 
-    def forward(self, x: Tensor, events: Events) -> Tensor:
+    def forward(self, x: Tensor, events: EventInputs) -> Tensor:
         """State after each event, shape (R, W, d_model) kept."""
         width = x.shape[1]
         x = self.timed(x, events)
         # every event attends to itself, or a history of padding alone would be NaN
         itself = torch.eye(width, dtype=torch.bool, device=x.device)
         known = (events.known > 0)[:, None, :]
-        visible = (known & within(width, self.length, x)) | itself  # (R, W, W)
+        visible = (known & causal_window_mask(width, self.length, x)) | itself  # (R, W, W)
         angle = rotary_angles(width, x.shape[2] // N_HEADS, x)
         for layer in self.layers:
             x = layer(x, visible[:, None], angle)
@@ -63,7 +63,7 @@ class AttentionLayer(nn.Module):
         parts = self.split(self.norm_in(x)).chunk(3, dim=-1)
         query, key, value = (p.view(*p.shape[:2], N_HEADS, -1).transpose(1, 2) for p in parts)
         seen = nn.functional.scaled_dot_product_attention(
-            rotated(query, angle), rotated(key, angle), value, attn_mask=visible
+            apply_rotary(query, angle), apply_rotary(key, angle), value, attn_mask=visible
         )
         x = x + self.dropout(self.join(seen.transpose(1, 2).flatten(2)))
         y: Tensor = x + self.dropout(self.mlp(self.norm_out(x)))
@@ -77,7 +77,7 @@ def rotary_angles(width: int, d_head: int, like: Tensor) -> Tensor:
     return torch.arange(width, device=like.device)[:, None] * speed
 
 
-def rotated(x: Tensor, angle: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, angle: Tensor) -> Tensor:
     """Each pair of coordinates turned by its angle, shape (R, heads, W, d_head) kept.
 
     An odd last coordinate stays as it is.

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.eventlog import Catalog, EventLog, Float32, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Float32, Int64
 from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
-from chronotope.models.baselines.fitted import fitted
+from chronotope.models.baselines.fitted import require_fitted
 from chronotope.models.baselines.popularity import item_counts
 
 
@@ -84,7 +84,7 @@ class Ease:
 
     def scores(self, queries: Queries) -> Float32:
         """Multiply each history, as a set of items, with the weights, shape (B, n_items)."""
-        state = fitted(self._state, self.name)
+        state = require_fitted(self._state, self.name)
         rows = np.repeat(np.arange(len(queries)), queries.item_idx.shape[1])
         columns = state.column[queries.item_idx.ravel()]
         history = _incidence(rows, columns, len(queries), len(state.kept))

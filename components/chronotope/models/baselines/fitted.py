@@ -7,7 +7,7 @@ from chronotope.contracts.errors import ConfigError
 StateT = TypeVar("StateT")
 
 
-def fitted(state: StateT | None, name: str) -> StateT:
+def require_fitted(state: StateT | None, name: str) -> StateT:
     """Hand out what a model learned.
 
     Args:

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from chronotope.contracts.eventlog import Catalog, EventLog, Float64
+from chronotope.contracts.event_log import Catalog, EventLog, Float64
 from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
-from chronotope.models.baselines.fitted import fitted
+from chronotope.models.baselines.fitted import require_fitted
 
 
 class GfCfConfig(BaseModel):
@@ -76,7 +76,7 @@ class GfCf:
 
     def scores(self, queries: Queries) -> Float64:
         """Filter each history, as a set of items, shape (B, n_items)."""
-        state = fitted(self._state, self.name)
+        state = require_fitted(self._state, self.name)
         rows = np.repeat(np.arange(len(queries)), queries.item_idx.shape[1])
         history = _incidence(rows, queries.item_idx.ravel(), (len(queries), len(state.root)))
         linear = (history @ state.normalised.T) @ state.normalised

@@ -5,10 +5,10 @@ from typing import Self
 
 import numpy as np
 
-from chronotope.contracts.eventlog import Catalog, EventLog, Float64, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
-from chronotope.models.baselines.fitted import fitted
+from chronotope.models.baselines.fitted import require_fitted
 from chronotope.models.baselines.popularity import tie_breaker
 
 
@@ -54,7 +54,7 @@ class FirstOrderMarkov:
 
     def observe(self, log: EventLog) -> None:
         """Count again from a longer log."""
-        n_items = fitted(self._n_items, self.name)
+        n_items = require_fitted(self._n_items, self.name)
         pairs, counts = np.unique(_transition_pairs(log, n_items), return_counts=True)
         self._state = _Transitions(
             pairs=pairs,
@@ -64,7 +64,7 @@ class FirstOrderMarkov:
 
     def scores(self, queries: Queries) -> Float64:
         """Transition counts from each query's last item, shape (B, n_items)."""
-        state = fitted(self._state, self.name)
+        state = require_fitted(self._state, self.name)
         n_items = len(state.ties)
         last = queries.item_idx[:, -1].astype(np.int64)
         begin = np.searchsorted(state.pairs, last * n_items)

@@ -5,10 +5,10 @@ from typing import Final, Self
 import numpy as np
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.eventlog import Catalog, EventLog, Float64
+from chronotope.contracts.event_log import Catalog, EventLog, Float64
 from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
-from chronotope.models.baselines.fitted import fitted
+from chronotope.models.baselines.fitted import require_fitted
 
 DAY_S: Final = 86_400
 
@@ -45,11 +45,11 @@ class Popularity:
 
     def observe(self, log: EventLog) -> None:
         """Count again from a longer log."""
-        self._counts = item_counts(log, len(fitted(self._counts, self.name)))
+        self._counts = item_counts(log, len(require_fitted(self._counts, self.name)))
 
     def scores(self, queries: Queries) -> Float64:
         """Repeat the counts for every query, shape (B, n_items)."""
-        return np.tile(fitted(self._counts, self.name), (len(queries), 1))
+        return np.tile(require_fitted(self._counts, self.name), (len(queries), 1))
 
 
 class PopularityLastDays(Popularity):

@@ -4,10 +4,10 @@ from typing import Self
 
 import numpy as np
 
-from chronotope.contracts.eventlog import Catalog, EventLog, Float64
+from chronotope.contracts.event_log import Catalog, EventLog, Float64
 from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
-from chronotope.models.baselines.fitted import fitted
+from chronotope.models.baselines.fitted import require_fitted
 from chronotope.models.baselines.popularity import tie_breaker
 
 
@@ -41,11 +41,11 @@ class UserCounts:
 
     def observe(self, log: EventLog) -> None:
         """Take the popularity again from a longer log."""
-        self._ties = tie_breaker(log, len(fitted(self._ties, self.name)))
+        self._ties = tie_breaker(log, len(require_fitted(self._ties, self.name)))
 
     def scores(self, queries: Queries) -> Float64:
         """Count the history of each query, shape (B, n_items)."""
-        ties = fitted(self._ties, self.name)
+        ties = require_fitted(self._ties, self.name)
         return history_counts(queries, len(ties)) + ties
 
 

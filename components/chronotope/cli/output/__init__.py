@@ -1,0 +1,1 @@
+"""Console output: consoles, and errors as one clear line."""

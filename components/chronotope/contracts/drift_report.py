@@ -1,0 +1,123 @@
+"""What monitoring found: plain values that are kept, shown and reacted to."""
+
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+DriftArea = Literal["data", "predictions", "outcome"]
+DriftStatus = Literal["usual", "drift", "not enough history", "shown"]
+OverallStatus = Literal["no drift", "drift", "not enough history"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DriftCheck(_Frozen):
+    """One number of the current window beside what history says is usual."""
+
+    part: DriftArea
+    name: str = Field(description="What is watched, such as a column")
+    statistic: str = Field(description="How, such as js, psi or ndcg_10")
+    value: float
+    low: float | None = Field(None, description="Lower end of the 95 % interval")
+    high: float | None = Field(None, description="Upper end of the 95 % interval")
+    usual: float | None = Field(None, description="Middle of what history shows")
+    threshold: float | None = Field(None, description="Learned: beyond it the check says drift")
+    p_value: float | None = Field(None, description="Chance of so much in usual times")
+    n_history: int = Field(0, ge=0, description="Earlier values that the threshold came from")
+    verdict: DriftStatus = "shown"
+
+
+class BinShares(_Frozen):
+    """Shares of one value of a column."""
+
+    label: str
+    reference: float
+    current: float
+
+
+class ColumnShares(_Frozen):
+    """A column's values in the reference and in the current window."""
+
+    name: str
+    bins: tuple[BinShares, ...]
+
+
+class WindowRow(_Frozen):
+    """The champion on the targets of one window, each predicted from what was before it."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+    n_targets: int
+    metrics: dict[str, float]
+
+
+class AnswerRow(_Frozen):
+    """What became of the answers of one day by one version."""
+
+    day: str
+    version: str
+    n_answers: int
+    hit_rate: float = Field(description="Share followed by an interaction with a shown item")
+
+
+class PositionRow(_Frozen):
+    """What became of the items shown at one position, 1 being the first."""
+
+    position: int
+    n_shown: int
+    hit_rate: float
+    weighted: float | None = Field(
+        None, description="The same by inverse propensity: what any item would get there"
+    )
+
+
+class OutcomeSummary(_Frozen):
+    """What became of everything the service has shown and whose time is over."""
+
+    n_answers: int
+    n_open: int = Field(description="Shown too lately to be judged; left out")
+    n_nameless: int = Field(description="Shown to nobody known; left out")
+    explored: float = Field(description="Share of answers that were not greedy")
+    gini: float = Field(description="Concentration of what was shown; 1: always one item")
+    days: tuple[AnswerRow, ...]
+    positions: tuple[PositionRow, ...]
+
+
+class DriftReport(_Frozen):
+    """Everything found for one version of the data."""
+
+    dataset: str
+    data_version: str
+    champion: str | None = Field(description="Version of the champion; None without")
+    champion_age_days: float | None = Field(description="Since its promotion")
+    is_old: bool = Field(description="Whether the champion is older than allowed")
+    window_start: AwareDatetime
+    window_end: AwareDatetime
+    verdict: OverallStatus
+    reasons: tuple[str, ...] = Field(description="One sentence for each drift")
+    checks: tuple[DriftCheck, ...]
+    columns: tuple[ColumnShares, ...] = ()
+    windows: tuple[WindowRow, ...] = ()
+    pit: tuple[float, ...] = Field(
+        (), description="Share of the current targets by tenth of the predicted time"
+    )
+    outcome: OutcomeSummary | None = None
+    notes: tuple[str, ...] = Field((), description="What could not be judged, and why")
+
+    def table(self) -> pa.Table:
+        """One row a check."""
+        return pa.Table.from_pylist([check.model_dump() for check in self.checks], schema=CHECKS)
+
+
+CHECKS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("part", "name", "statistic")),
+        *((n, pa.float64()) for n in ("value", "low", "high", "usual", "threshold", "p_value")),
+        ("n_history", pa.int64()),
+        ("verdict", pa.string()),
+    ]
+)
+"""Columns of ``DriftReport.table``."""

@@ -1,0 +1,1 @@
+"""Online experiments: arms, exposures, uplift and off-policy reports."""

@@ -1,0 +1,75 @@
+"""What the log holds as columns: who did what, and what was shown where in a list.
+
+SQLite takes the JSON apart, so that no record becomes a Python object. What is missing or of
+another type is null.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+from chronotope.contracts import columns as c
+from chronotope.lake.interaction_log import InteractionLog
+
+ANSWER: Final = "answer"
+AT_S: Final = "at_s"
+POSITION: Final = "position"
+PROPENSITY: Final = "propensity"
+VERSION: Final = "version"
+POLICY: Final = "policy"
+
+ACTIONS: Final = pa.schema([(c.USER_ID, pa.string()), (c.ITEM_ID, pa.string()), (AT_S, pa.int64())])
+SHOWN: Final = pa.schema(
+    [
+        (ANSWER, pa.int64()),
+        (c.USER_ID, pa.string()),
+        (AT_S, pa.int64()),
+        (VERSION, pa.string()),
+        (POLICY, pa.string()),
+        (POSITION, pa.int64()),
+        (c.ITEM_ID, pa.string()),
+        (PROPENSITY, pa.float64()),
+    ]
+)
+
+_ACTIONS: Final = """
+SELECT cast(json_extract(payload, '$.user_id') AS TEXT),
+       cast(json_extract(payload, '$.item_id') AS TEXT),
+       CASE WHEN json_type(payload, '$.occurred_at') = 'text'
+            THEN cast(strftime('%s', json_extract(payload, '$.occurred_at')) AS INTEGER) END
+FROM interactions WHERE kind = 'event'
+"""
+_SHOWN: Final = """
+SELECT seq, cast(json_extract(payload, '$.user_id') AS TEXT),
+       CASE WHEN json_type(payload, '$.at') = 'text'
+            THEN cast(strftime('%s', json_extract(payload, '$.at')) AS INTEGER) END,
+       cast(json_extract(payload, '$.version') AS TEXT),
+       cast(json_extract(payload, '$.policy') AS TEXT),
+       item.key + 1, cast(item.value AS TEXT),
+       CASE WHEN typeof(chance.value) IN ('real', 'integer') THEN chance.value END
+FROM interactions
+JOIN json_each(payload, '$.items') AS item
+LEFT JOIN json_each(payload, '$.propensities') AS chance ON chance.key = item.key
+WHERE kind = 'impression' AND typeof(item.key) = 'integer'
+ORDER BY seq, item.key
+"""
+
+
+def action_table(log: InteractionLog) -> pa.Table:
+    """What users did: ``user_id``, ``item_id`` and ``at_s``, UTC seconds."""
+    return _table(log.fetch(_ACTIONS), ACTIONS)
+
+
+def impression_table(log: InteractionLog) -> pa.Table:
+    """A row for each item shown, in the order of the log and of the list.
+
+    Columns ``answer`` (its position in the log), ``user_id``, ``at_s`` (UTC seconds),
+    ``version`` and ``policy`` of the model, ``position`` (1 is the first), ``item_id`` and
+    ``propensity``: null where none was logged.
+    """
+    return _table(log.fetch(_SHOWN), SHOWN)
+
+
+def _table(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+    return pa.table([list(of) for of in columns], schema=schema)

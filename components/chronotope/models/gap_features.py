@@ -1,0 +1,226 @@
+"""The rhythm of a user's past: what foretells the time of the next event.
+
+Clock, latest gaps, pace, active hours, and histograms of the gaps between events, each
+weighted by a kernel that compares a past gap with the one now beginning. Nothing here
+has parameters, and nothing reads the moment of the request: in training it is the
+answer.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from chronotope.models.batch import DAY_S, Batch, hours_between, local_hour, local_weekday
+
+GAP_KERNELS = ("count", "rank", "daytype_hour", "weekday_hour", "similar_gap", "item", "item_hour")
+"""How a past gap may be like the one now beginning."""
+
+N_GAPS = 64
+"""Latest gaps looked at: memory and cost are linear in it."""
+
+N_BINS = 20
+N_LATEST = 8
+TAU_RANKS = (2.0, 8.0, 32.0, 1e9)
+TAU_H = (6.0, 24.0, 168.0, 720.0)
+SHORT_H = (1.0, 4.0, 16.0)
+FIRST_BIN, LAST_BIN = math.log(0.03), math.log(1500.0)
+BIN_WIDTH = (LAST_BIN - FIRST_BIN) / (N_BINS - 1)
+
+N_CLOCK = 6 + 7
+N_PACE = 3 * len(TAU_RANKS) + len(TAU_H) + len(SHORT_H) + 6
+N_FEATURES = N_CLOCK + 2 * N_LATEST + N_PACE + len(GAP_KERNELS) * (N_BINS + 1) + 24
+
+
+class GapFeatures(NamedTuple):
+    """What the head reads; it has no parameters, so it can be computed once.
+
+    Attributes:
+        features: About unit size, shape (B, N_FEATURES).
+        gaps: Kernel-weighted number of past gaps in each bin, (B, len(GAP_KERNELS), N_BINS).
+    """
+
+    features: Tensor
+    gaps: Tensor
+
+
+def gap_features(batch: Batch, recent: Batch) -> GapFeatures:
+    """Clock, latest gaps, pace, histograms of gaps and active hours of each history."""
+    past = _past(recent)
+    gaps = _histograms(past)
+    mass = gaps.sum(-1)
+    share = (gaps / (mass[..., None] + 1.0)).sqrt()
+    latest = past.is_gap[:, -N_LATEST:]
+    features = [
+        _clock(past),
+        past.log_gap[:, -N_LATEST:] * latest / 3.0,
+        latest,
+        _pace(batch, past),
+        3.0 * share.flatten(1),
+        torch.log1p(mass) / 2.0,
+        _active_hours(past),
+    ]
+    return GapFeatures(torch.cat(features, dim=1), gaps)
+
+
+class _Past(NamedTuple):
+    """The latest N_GAPS + 1 events and the gaps between them, padded on the left.
+
+    Attributes:
+        item_idx, occurred_s: int64, shape (B, N_GAPS + 1).
+        hour: Local, shape (B, N_GAPS + 1).
+        weekday: Local, int64, shape (B, N_GAPS + 1).
+        is_event: 0 in padding, shape (B, N_GAPS + 1).
+        gap_h: Hours from each event to the one after it, shape (B, N_GAPS).
+        log_gap: Its log, shape (B, N_GAPS).
+        is_gap: 0 in padding, shape (B, N_GAPS).
+    """
+
+    item_idx: Tensor
+    occurred_s: Tensor
+    hour: Tensor
+    weekday: Tensor
+    is_event: Tensor
+    gap_h: Tensor
+    log_gap: Tensor
+    is_gap: Tensor
+
+
+def _past(recent: Batch) -> _Past:
+    """The latest events of each history, whatever its width."""
+    missing = max(0, N_GAPS + 1 - recent.item_idx.shape[1])
+
+    def latest(column: Tensor) -> Tensor:
+        return nn.functional.pad(column[:, -(N_GAPS + 1) :], (missing, 0))
+
+    item_idx, occurred_s = latest(recent.item_idx), latest(recent.occurred_s)
+    offset_min = latest(recent.utc_offset_min)
+    is_event = (item_idx > 0).float()
+    gap_h = hours_between(occurred_s[:, 1:], occurred_s[:, :-1]) * is_event[:, :-1]
+    return _Past(
+        item_idx=item_idx,
+        occurred_s=occurred_s,
+        hour=local_hour(occurred_s, offset_min),
+        weekday=local_weekday(occurred_s, offset_min),
+        is_event=is_event,
+        gap_h=gap_h,
+        log_gap=torch.log(gap_h + 0.01),
+        is_gap=is_event[:, :-1],
+    )
+
+
+def _clock(past: _Past) -> Tensor:
+    """Local hour and weekday of the last event, shape (B, N_CLOCK)."""
+    angle = past.hour[:, -1:] * (torch.arange(1, 4, device=past.hour.device) * (math.pi / 12.0))
+    days = torch.arange(7, device=past.weekday.device)
+    is_day = (past.weekday[:, -1:] == days).float()
+    return torch.cat([angle.sin(), angle.cos(), is_day], dim=1)
+
+
+def _pace(batch: Batch, past: _Past) -> Tensor:
+    """How fast events come, over several spans of ranks and hours, (B, N_PACE)."""
+    last_s = past.occurred_s[:, -1]
+    rank = torch.arange(N_GAPS - 1, -1, -1, device=last_s.device).float()
+    n_gaps = past.is_gap.sum(1).clamp(min=1.0)
+    age_h = hours_between(last_s[:, None], past.occurred_s)
+    known = batch.item_idx > 0
+    n_known = known.float().sum(1)
+    first_s = torch.where(known, batch.occurred_s, last_s[:, None]).amin(1)
+    span_h = hours_between(last_s, first_s)
+    fading = torch.exp(-rank / rank.new_tensor(TAU_RANKS)[:, None])  # (T, N_GAPS)
+    lately = (
+        torch.exp(-age_h[:, None] / age_h.new_tensor(TAU_H)[:, None]) @ past.is_event[..., None]
+    )
+    short = (past.gap_h[:, None] < age_h.new_tensor(SHORT_H)[:, None]) * past.is_gap[:, None]
+    spans = [
+        torch.log1p(past.gap_h[:, -16:].amax(1)) / 5.0,
+        torch.log1p(n_known) / 4.0,
+        torch.log1p(span_h) / 5.0,
+        torch.log1p(span_h / n_known.clamp(min=1.0)) / 5.0,
+        torch.log1p(_today(past)),
+        (n_known == 0).float(),
+    ]
+    pace = [
+        _moments(past, past.is_gap[:, None] * fading).flatten(1),
+        torch.log1p(lately[..., 0]) / 2.0,
+        short.sum(-1) / n_gaps[:, None],
+        torch.stack(spans, dim=1),
+    ]
+    return torch.cat(pace, dim=1)
+
+
+def _moments(past: _Past, weight: Tensor) -> Tensor:
+    """Weighted mean and spread of the log gap, and log of the mean gap, (B, T, 3).
+
+    Args:
+        past: The latest events.
+        weight: T weights a gap, shape (B, T, N_GAPS).
+    """
+    total = weight.sum(-1).clamp(min=1e-3)
+    mean = (weight @ past.log_gap[..., None])[..., 0] / total
+    apart = past.log_gap[:, None] - mean[..., None]
+    spread = (weight * apart.square()).sum(-1) / total
+    rate = (weight @ past.gap_h[..., None])[..., 0] / total
+    told = mean / 3.0, (spread + 1e-4).sqrt() / 3.0, torch.log(rate + 0.01) / 5.0
+    return torch.stack(told, dim=-1)
+
+
+def _today(past: _Past) -> Tensor:
+    """Events since local midnight of the last event, shape (B,)."""
+    since_s = (past.hour[:, -1:] * 3600.0).long()
+    age_s = past.occurred_s[:, -1:] - past.occurred_s
+    return ((age_s <= since_s) & (age_s < DAY_S)).float().mul(past.is_event).sum(1)
+
+
+def _histograms(past: _Past) -> Tensor:
+    """Kernel-weighted number of past gaps in each bin, (B, len(GAP_KERNELS), N_BINS)."""
+    near = torch.exp(
+        -0.5 * ((past.log_gap[..., None] - bin_centers(past.log_gap)) / BIN_WIDTH).square()
+    )
+    near = near / near.sum(-1, keepdim=True)  # (B, N_GAPS, N_BINS)
+    weight = torch.stack(_kernels(past), dim=1) * past.is_gap[:, None, :]
+    return weight @ near
+
+
+def _kernels(past: _Past) -> list[Tensor]:
+    """Likeness of each past gap to the one now beginning, each (B, N_GAPS)."""
+    hour = torch.exp(-0.5 * (_hours_apart(past.hour[:, :-1], past.hour[:, -1:]) / 3.0).square())
+    days, today = past.weekday[:, :-1], past.weekday[:, -1:]
+    rank = torch.arange(N_GAPS - 1, -1, -1, device=hour.device).float()
+    before = nn.functional.pad(past.log_gap[:, :-1], (1, 0))
+    has_before = nn.functional.pad(past.is_gap[:, :-1], (1, 0)) * past.is_gap[:, -1:]
+    similar = torch.exp(-0.5 * ((before - past.log_gap[:, -1:]) / 0.7).square())
+    item = (past.item_idx[:, :-1] == past.item_idx[:, -1:]).float()
+    return [
+        torch.ones_like(hour),
+        torch.exp(-rank / 8.0).expand_as(hour),
+        hour * ((days >= 5) == (today >= 5)),
+        hour * (days == today),
+        similar * has_before,
+        item,
+        item * hour,
+    ]
+
+
+def _active_hours(past: _Past) -> Tensor:
+    """Share of the events around each coming hour of the day, square root, (B, 24)."""
+    ahead_h = torch.remainder(past.hour - past.hour[:, -1:], 24.0)
+    whole = ahead_h.long().clamp(max=23)
+    part = ahead_h - whole
+    empty = torch.zeros(whole.shape[0], 24, device=ahead_h.device)
+    active = empty.scatter_add(1, whole, (1.0 - part) * past.is_event)
+    active = active.scatter_add(1, torch.remainder(whole + 1, 24), part * past.is_event)
+    active = (active.roll(1, 1) + 2.0 * active + active.roll(-1, 1)) / 4.0
+    return 3.0 * (active / (active.sum(1, keepdim=True) + 1.0)).sqrt()
+
+
+def _hours_apart(one: Tensor, other: Tensor) -> Tensor:
+    """Circular distance between hours of the day."""
+    apart = (one - other).abs()
+    return torch.minimum(apart, 24.0 - apart)
+
+
+def bin_centers(like: Tensor) -> Tensor:
+    """Middles of the bins of log hours, shape (N_BINS,)."""
+    return torch.linspace(FIRST_BIN, LAST_BIN, N_BINS, device=like.device)

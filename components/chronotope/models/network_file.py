@@ -1,0 +1,64 @@
+"""Networks and priors on a disk: whole or not at all, and not believed once a byte has changed.
+
+Torch's archive does not notice a changed byte in a tensor, so a digest of everything lies beside
+the tensors.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from chronotope.runtime.durable_files import replacing
+
+_DIGEST: Final = "digest"
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write a dictionary of strings, numbers, tensors and dictionaries of these.
+
+    Args:
+        path: The file; it is on the disk when this returns.
+        content: What ``load_tensors`` gives back.
+    """
+    with replacing(path) as draft:
+        torch.save({**content, _DIGEST: _digest(content)}, draft)
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Read what ``save_tensors`` wrote; nothing is unpickled but tensors, strings and numbers.
+
+    A file without a digest, of an earlier release, is taken as it is.
+
+    Raises:
+        ValueError: The content differs from its digest.
+        Exception: Whatever a damaged archive does to its reader.
+    """
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    digest = content.pop(_DIGEST, None)
+    if digest not in (None, _digest(content)):
+        raise ValueError(f"{path}: the content differs from its digest")
+    return content
+
+
+def _digest(content: dict[str, Any]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in _leaves(content, ""):
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            plain = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(plain.numpy().data)
+        else:
+            digest.update(f"{name} {value!r}\n".encode())
+    return digest.hexdigest()
+
+
+def _leaves(content: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    for name in sorted(content):
+        value = content[name]
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{name}/")
+        else:
+            yield f"{above}{name}", value

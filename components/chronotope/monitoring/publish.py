@@ -1,0 +1,47 @@
+"""What was found, kept where people look: a page, a table, and a run of MLflow."""
+
+from pathlib import Path
+from typing import Final
+
+import pyarrow.parquet as pq
+
+from chronotope.contracts.drift_report import DriftReport
+from chronotope.monitoring.drift_text import drift_summary
+from chronotope.registry.mlflow_store import RunTracker, open_store
+from chronotope.report.drift_page import render_drift
+from chronotope.report.page import write_page
+from chronotope.runtime.workspace import Workspace
+
+KEPT: Final = "monitor"
+"""Step whose result is everything found."""
+
+
+def publish_report(found: DriftReport, folder: Path, workspace: Workspace) -> tuple[Path, str]:
+    """Write page and table into a folder, and log both and all numbers to MLflow.
+
+    Args:
+        found: What was found.
+        folder: Where it is kept.
+        workspace: Where MLflow's store lies.
+
+    Returns:
+        The page, and the run that holds it, tagged with the champion's version.
+    """
+    page = write_page(render_drift(found), folder / "drift.html")
+    pq.write_table(found.table(), folder / "checks.parquet")
+    store = open_store(workspace.mlruns)
+    tags = {"dataset": found.dataset, "data_version": found.data_version, "drift": found.verdict}
+    if found.champion is not None:
+        tags["model_version"] = found.champion
+    with store.run(found.dataset, f"monitor {folder.name}", tags=tags) as tracker:
+        _log(tracker, found)
+        tracker.artifact(page)
+        tracker.note(drift_summary(found))
+        return page, tracker.run_id
+
+
+def _log(tracker: RunTracker, found: DriftReport) -> None:
+    checks = {f"{c.part}/{c.name}/{c.statistic}": c.value for c in found.checks}
+    tracker.metrics({**checks, "n_drifted": float(len(found.reasons))})
+    for step, row in enumerate(found.windows):
+        tracker.metrics({f"stream/{name}": of for name, of in row.metrics.items()}, step=step)

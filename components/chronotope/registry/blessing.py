@@ -1,0 +1,174 @@
+"""The mechanical half of the blessing: the artefact proves in a clean process that it serves."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import softmax
+
+from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.queries import Queries
+
+_PROBE = "chronotope.registry.blessing_probe"
+
+
+class BlessConfig(BaseModel):
+    """What an artefact has to meet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(10, ge=1, description="Length of the lists compared")
+    min_overlap: float = Field(0.9, ge=0, le=1, description="Least mean share of common items")
+    max_variation: float = Field(
+        0.1, ge=0, le=1, description="Largest mean total-variation distance of the probabilities"
+    )
+    max_size_mb: float = Field(200.0, gt=0, description="Largest folder, in 10^6 bytes")
+    max_latency_ms: float = Field(50.0, gt=0, description="Largest median latency of one query")
+    n_timed: int = Field(50, ge=1, description="Queries timed")
+    timeout_s: float = Field(120.0, gt=0, description="Time given to the clean process")
+
+
+@dataclass(frozen=True, slots=True)
+class Blessing:
+    """Outcome of the probe.
+
+    Attributes:
+        passed: Whether the artefact may serve.
+        reasons: What speaks against it; empty if it passed.
+        measured: ``size_mb``, ``latency_ms``, ``overlap``, ``variation``, ``n_nan``;
+            only ``size_mb`` if the process died.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    measured: dict[str, float]
+
+
+def run_blessing(
+    bundle_dir: Path,
+    *,
+    queries: Queries,
+    expected_scores: npt.NDArray[np.floating],
+    config: BlessConfig,
+) -> Blessing:
+    """Load the bundle in a clean process, compare its answers, measure and abuse it.
+
+    Args:
+        bundle_dir: The bundle as it would be served.
+        queries: Real questions, at least one.
+        expected_scores: The original model's scores, shape (B, n_items).
+        config: Limits.
+
+    Raises:
+        ArtifactError: There is no query to ask.
+    """
+    if len(queries) == 0:
+        raise ArtifactError("A blessing needs at least one query", received=bundle_dir)
+    size_mb = sum(f.stat().st_size for f in bundle_dir.rglob("*") if f.is_file()) / 1e6
+    with TemporaryDirectory() as scratch:
+        answered = Path(scratch) / "answered.npz"
+        problem = _probe(bundle_dir, queries, answered, config)
+        if problem:
+            return Blessing(False, (problem,), {"size_mb": size_mb})
+        with np.load(answered) as stored:
+            found = dict(stored)
+    if found["scores"].shape != expected_scores.shape:
+        shapes = f"scores have shape {found['scores'].shape}, not {expected_scores.shape}"
+        return Blessing(False, (shapes,), {"size_mb": size_mb})
+    measured = {
+        "size_mb": size_mb,
+        "latency_ms": float(np.median(found["latency_ms"])),
+        **agreement(found["scores"], expected_scores, config.k),
+        "n_nan": float(found["n_nan"].sum()),
+    }
+    reasons = _reasons(measured, config)
+    return Blessing(not reasons, reasons, measured)
+
+
+def agreement(
+    scores: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], k: int
+) -> dict[str, float]:
+    """``overlap`` of the k best items, and ``variation`` of the probabilities.
+
+    Args:
+        scores: What the artefact says, shape (B, n_items).
+        expected: What the original says, same shape.
+        k: Length of the lists compared.
+    """
+    variation = total_variation(scores, expected)
+    return {"overlap": _overlap(scores, expected, k), "variation": variation}
+
+
+def violated_agreement_bounds(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]:
+    """Which bounds on agreement are not met, as sentences; NaN meets none."""
+    met = {
+        f"top-{config.k} overlap is below {config.min_overlap}": measured["overlap"]
+        >= config.min_overlap,
+        f"total variation is above {config.max_variation}": measured["variation"]
+        <= config.max_variation,
+    }
+    told = {name: round(measured[name], 4) for name in ("overlap", "variation")}
+    return tuple(f"{bound}: {told}" for bound, holds in met.items() if not holds)
+
+
+def total_variation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
+    """Mean distance of two models' probabilities, TV(p, q) = ½ Σᵢ |pᵢ - qᵢ|, in [0, 1].
+
+    The probabilities are the softmax over the items known, without index 0. A smaller
+    network may give other scores than its original; it may not give other answers.
+
+    Args:
+        a: Scores, shape (B, n_items).
+        b: Scores, same shape.
+
+    Example:
+        >>> even, sure = np.zeros((1, 3)), np.array([[0.0, 50.0, 0.0]])
+        >>> round(total_variation(even, sure), 6), total_variation(even, even + 7)
+        (0.5, 0.0)
+    """
+    p, q = (softmax(scores[:, 1:].astype(np.float64), axis=1) for scores in (a, b))
+    return float(np.abs(p - q).sum(axis=1).mean() / 2)
+
+
+def _probe(bundle_dir: Path, queries: Queries, answered: Path, config: BlessConfig) -> str:
+    """Run the clean process; returns what went wrong, empty if nothing did."""
+    asked = answered.with_name("asked.npz")
+    stored: dict[str, Any] = queries.arrays()
+    np.savez(asked, **stored)
+    command = [sys.executable, "-I", "-m", _PROBE, str(bundle_dir.resolve())]
+    command += [str(asked), str(answered), str(config.n_timed)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module, no shell
+            command, capture_output=True, text=True, timeout=config.timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"the clean process took longer than {config.timeout_s} s"
+    return "" if done.returncode == 0 else f"the clean process failed: {done.stderr[-500:]}"
+
+
+def _overlap(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], k: int) -> float:
+    """Mean share of a row's k best items that both sides name."""
+    k = min(k, a.shape[1])
+    in_both = np.zeros(a.shape, dtype=np.int8)
+    for scores in (a, b):
+        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        np.put_along_axis(in_both, best, np.take_along_axis(in_both, best, 1) + 1, 1)
+    return float((in_both == 2).sum(axis=1).mean() / k)
+
+
+def _reasons(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]:
+    """Every limit that is not met; NaN meets none."""
+    met = {
+        f"size is above {config.max_size_mb} MB": measured["size_mb"] <= config.max_size_mb,
+        f"latency is above {config.max_latency_ms} ms": measured["latency_ms"]
+        <= config.max_latency_ms,
+        "hostile input gives NaN": measured["n_nan"] == 0,
+    }
+    reasons = tuple(f"{limit}: {measured}" for limit, holds in met.items() if not holds)
+    return (*reasons, *violated_agreement_bounds(measured, config))

@@ -1,0 +1,169 @@
+"""The champion of a dataset: found, opened, and its absence told clearly."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from chronotope.artifact.bundle import Manifest, Vocabulary, read_vocabulary
+from chronotope.artifact.onnx_recommender import ModelOutput
+from chronotope.artifact.open_bundle import open_bundle
+from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.contracts.queries import Queries
+from chronotope.lake import Lake
+from chronotope.lake.listing import list_datasets
+from chronotope.registry.mlflow_store import MlflowStore, open_store
+from chronotope.registry.model_versions import download_version, find_version
+from chronotope.registry.promotion import current_champion
+from chronotope.registry.promotion_journal import PromotionJournal
+from chronotope.runtime.store_urls import MLFLOW_URL
+from chronotope.runtime.workspace import Workspace
+
+
+class BundledRecommender(Protocol):
+    """A frozen model that says what, when and where."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model says of itself."""
+
+    def answer(self, queries: Queries) -> ModelOutput:
+        """Answer a batch of queries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """A champion, opened.
+
+    Attributes:
+        version: Its version in the registry.
+        model: Answers queries.
+        vocabulary: The ids it speaks.
+        folder: Where its files lie; None if it was not read from a folder.
+    """
+
+    version: str
+    model: BundledRecommender
+    vocabulary: Vocabulary
+    folder: Path | None = None
+
+
+def known_datasets(root: Path) -> tuple[str, ...]:
+    """Datasets that were ingested below a root, sorted."""
+    return list_datasets(Workspace(root).lakes())
+
+
+def require_dataset(root: Path, dataset: str) -> None:
+    """See that a dataset was ingested.
+
+    Raises:
+        ConfigError: No such dataset below the root, or in the object store.
+    """
+    lakes = Workspace(root).lakes()
+    if isinstance(lakes, Path):
+        place, known = str(root.resolve()), dataset in list_datasets(lakes)
+    else:  # a listing would stop other threads until the store has answered
+        place, known = lakes, Lake(f"{lakes}/{dataset}").exists("events")
+    if not known:
+        raise ConfigError(
+            f"No such dataset below {place}",
+            received=dataset,
+            way_out=f"Ingest it first, or choose one of: {_listed(known_datasets(root))}",
+        )
+
+
+def open_registry(root: Path, dataset: str) -> MlflowStore:
+    """The registry of a dataset that was ingested; makes no folder where there was none.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: Nothing has been trained yet.
+    """
+    require_dataset(root, dataset)
+    mlruns = Workspace(root).mlruns
+    if not (mlruns / "mlflow.db").is_file() and MLFLOW_URL not in os.environ:
+        raise _no_champion(dataset)
+    return open_store(mlruns)
+
+
+def champion_version(store: MlflowStore, dataset: str) -> str:
+    """Version of the champion.
+
+    Raises:
+        StoreError: Nothing was promoted yet.
+    """
+    version = current_champion(store, dataset)
+    if version is None:
+        raise _no_champion(dataset)
+    return version
+
+
+def journal_champion_version(root: Path, dataset: str) -> str | None:
+    """Version of the champion by the journal alone: cheap, for whoever looks often.
+
+    Returns:
+        None if nothing was promoted yet.
+    """
+    path = Workspace(root).mlruns / "promotions.db"
+    return PromotionJournal(path).champion(dataset) if path.is_file() else None
+
+
+def previous_champion(store: MlflowStore, dataset: str) -> str:
+    """Version that a rollback returns to.
+
+    Raises:
+        StoreError: There is no earlier champion.
+    """
+    with PromotionJournal(store.root / "promotions.db").locked() as view:
+        reigns = view.reigns(dataset)
+    if len(reigns) < 2:
+        raise StoreError(
+            "There is no earlier champion to return to",
+            received=f"{dataset}: {[entry.version for entry in reigns]}",
+            way_out="Promote another version instead",
+        )
+    return reigns[-2].version
+
+
+def load_champion(root: Path, dataset: str) -> Champion:
+    """Open the champion's bundle, its digests verified.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: There is no champion yet.
+        ArtifactError: Its files are missing or damaged.
+    """
+    return load_version(root, dataset, champion_version(open_registry(root, dataset), dataset))
+
+
+def load_version(root: Path, dataset: str, version: str) -> Champion:
+    """Open the bundle of any version, its digests verified.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: There is no such version.
+        ArtifactError: Its files are missing or damaged.
+    """
+    folder = download_version(open_registry(root, dataset), dataset, version)
+    return Champion(version, open_bundle(folder), read_vocabulary(folder), folder)
+
+
+def alias_version(root: Path, dataset: str, alias: str) -> str:
+    """Version that an alias points to.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: There is no such alias.
+    """
+    return find_version(open_registry(root, dataset), dataset, alias)
+
+
+def _no_champion(dataset: str) -> StoreError:
+    return StoreError(
+        f"Dataset {dataset!r} has no champion yet",
+        way_out="Train a model, or promote a version with `chronotope promote`",
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "none yet"

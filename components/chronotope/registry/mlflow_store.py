@@ -1,0 +1,184 @@
+"""The MLflow store: a database for what is said of runs, a folder for what they keep."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.telemetry import set_telemetry_client
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from sqlalchemy.exc import SQLAlchemyError
+
+from chronotope.contracts.errors import StoreError
+from chronotope.contracts.protocols import Tracker
+from chronotope.registry.mlflow_database import create_database, require_answer
+from chronotope.registry.run_locks import close_dead_runs, hold_run
+from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.store_urls import artifacts_url, mask_password, mlflow_url, redact_password
+
+HELD_BY: Final = "held_by"
+"""Tag of a run with the token that its process holds while it works on it."""
+
+_RUNNING: Final = "running"
+"""Folder of the tokens, beside the artifacts."""
+
+_MAX_PARAM_LENGTH = 6000  # MLflow refuses longer values
+_MAX_NOTE_LENGTH = 5000
+
+_EXPERIMENT_TAGS: Final[dict[str, Any]] = {
+    MLFLOW_RUN_NOTE: "Searches (their trials and folds inside) and the models they led to.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunTracker:
+    """Reports to one MLflow run; satisfies ``contracts.protocols.Tracker``.
+
+    Attributes:
+        client: Where to report.
+        run_id: The run reported to.
+    """
+
+    client: MlflowClient
+    run_id: str
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Report metrics of one step, in one write."""
+        now_ms = time.time_ns() // 1_000_000
+        batch = [Metric(name, float(value), now_ms, step) for name, value in values.items()]
+        self.client.log_batch(self.run_id, metrics=batch)
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Report parameters once; very long values are cut."""
+        batch = [Param(name, str(value)[:_MAX_PARAM_LENGTH]) for name, value in values.items()]
+        self.client.log_batch(self.run_id, params=batch)
+
+    def note(self, markdown: str) -> None:
+        """Describe the run in words, shown on its page; very long ones are cut."""
+        self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_MAX_NOTE_LENGTH])
+
+    def artifact(self, path: Path, *, folder: str = "") -> None:
+        """Keep a file, or all files of a folder."""
+        keep = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+        keep(self.run_id, str(path), folder or None)
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowStore:
+    """An opened store; holds no global MLflow state.
+
+    Attributes:
+        root: The ``mlruns`` folder.
+        client: MLflow client bound to the store's database.
+    """
+
+    root: Path
+    client: MlflowClient
+
+    @property
+    def uri(self) -> str:
+        """Address of the database, for ``--backend-store-uri``."""
+        return mlflow_url(self.root)
+
+    @contextmanager
+    def run(
+        self,
+        experiment: str,
+        run_name: str,
+        *,
+        parent: Tracker | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Iterator[RunTracker]:
+        """Open a run that ends FINISHED, or FAILED if the block raises.
+
+        If the process dies, the run ends KILLED when somebody opens the store again.
+
+        Args:
+            experiment: Its experiment, created when new.
+            run_name: Name shown in the user interface.
+            parent: Tracker of the run this one is nested in; only this store's nest.
+            tags: Tags such as the data version.
+
+        Yields:
+            A tracker of the run.
+        """
+        nesting = {MLFLOW_PARENT_RUN_ID: parent.run_id} if isinstance(parent, RunTracker) else {}
+        experiment_id = self._experiment_id(experiment)
+        with hold_run(self.root / _RUNNING, experiment_id) as token:
+            run = self.client.create_run(
+                experiment_id,
+                run_name=run_name,
+                tags={**(tags or {}), **nesting, HELD_BY: token},
+            )
+            status = "FAILED"
+            try:
+                yield RunTracker(self.client, run.info.run_id)
+                status = "FINISHED"
+            finally:
+                self.client.set_terminated(run.info.run_id, status)
+
+    def bury(self) -> None:
+        """Mark as KILLED what a process that has died left RUNNING below this folder."""
+
+        def end(experiment_id: str, token: str) -> None:
+            left = f"tags.{HELD_BY} = '{token}' and attributes.status = 'RUNNING'"
+            for run in self.client.search_runs([experiment_id], left):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+        close_dead_runs(self.root / _RUNNING, end)
+
+    def _experiment_id(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = f"{artifacts_url(self.root)}/{quote(name)}"
+        try:
+            return str(self.client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
+        except MlflowException:  # another process created it between look and leap
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+
+def open_store(mlruns: Path) -> MlflowStore:
+    """Open the store below a folder, creating it when new.
+
+    Call it once before any fan-out: it runs the database migrations, which must not
+    run in several processes at once.
+
+    Args:
+        mlruns: Folder of ``artifacts/`` and ``mlflow.db`` unless the environment names other
+            places (``contracts.stores``).
+
+    Raises:
+        StoreError: The folder or the database cannot be used.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # among log lines
+    # Importing MLflow may have started the client already; this stops it.
+    set_telemetry_client()  # type: ignore[no-untyped-call]
+    root, url = mlruns.resolve(), mlflow_url(mlruns)
+    try:
+        private_folder(root / "artifacts")
+        create_database(url)
+        require_answer(url)
+        client = MlflowClient(url, url)
+        client.search_experiments(max_results=1)
+        store = MlflowStore(root, client)
+        store.bury()
+    except (OSError, ValueError, MlflowException, SQLAlchemyError) as error:
+        raise StoreError(
+            "The MLflow store cannot be opened",
+            received=f"{mask_password(url)}: {redact_password(str(error), url)}",
+            way_out=f"Check that {root} is writable, and that it is a database of this version "
+            "that answers; `chronotope doctor --repair` moves an empty one aside",
+        ) from None  # what lies below may tell the password
+    return store

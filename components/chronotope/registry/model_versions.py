@@ -1,0 +1,203 @@
+"""Registered models: a bundle folder becomes a version, a version becomes a folder again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy.typing as npt
+from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+from mlflow.exceptions import MlflowException
+
+from chronotope.artifact.bundle import MANIFEST, bundle_checksum, read_manifest
+from chronotope.contracts.errors import ArtifactError, StoreError
+from chronotope.registry.mlflow_store import MlflowStore
+from chronotope.registry.pyfunc import BUNDLE, write_model
+from chronotope.registry.version_files import local_version_folder
+
+_FOLDER = "model"
+_FETCHED = "fetched"
+
+CHECKSUM: Final = "bundle"
+"""Tag of a version with the checksum of its bundle, which covers the manifest as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version in the registry.
+
+    Attributes:
+        name: Registered model.
+        version: Its version, a decimal number as MLflow writes it.
+        uri: Where its files lie, an MLflow model with the bundle inside.
+    """
+
+    name: str
+    version: str
+    uri: str
+
+
+def register_version(
+    store: MlflowStore,
+    *,
+    name: str,
+    bundle_dir: Path,
+    run_id: str,
+    tags: Mapping[str, str],
+    example: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> ModelVersion:
+    """Keep a bundle with a run and register it as the next version.
+
+    Args:
+        store: The store.
+        name: Registered model, created when new.
+        bundle_dir: Folder with the graph, the manifest and the ids.
+        run_id: Run that produced it.
+        tags: Lineage: dataset, data version, fold set, sizes.
+        example: Named arrays of ``Queries`` that show how to ask.
+
+    Raises:
+        ArtifactError: The folder is missing or empty, or its manifest is damaged.
+    """
+    if not bundle_dir.is_dir() or not any(bundle_dir.iterdir()):
+        raise ArtifactError(
+            "There is no bundle to register",
+            received=bundle_dir,
+            way_out="Export the model into this folder first",
+        )
+    sealed = {CHECKSUM: bundle_checksum(bundle_dir)} if (bundle_dir / MANIFEST).is_file() else {}
+    _ensure_registered(store, name)
+    with TemporaryDirectory() as scratch:
+        write_model(bundle_dir, Path(scratch) / _FOLDER, example)
+        store.client.log_artifacts(run_id, scratch)
+    uri = f"{store.client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
+    made = store.client.create_model_version(name, uri, run_id=run_id, tags={**tags, **sealed})
+    return ModelVersion(name, str(made.version), uri)
+
+
+def find_registered(
+    store: MlflowStore, name: str, tags: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """Latest version that carries these tags and its run, which ends; None if there is none."""
+    told = [f"name = '{name}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
+    found = store.client.search_model_versions(" AND ".join(told))
+    if not found:
+        return None
+    latest = max(found, key=lambda each: int(each.version))
+    store.client.set_terminated(str(latest.run_id))  # whoever registered it may have been killed
+    return str(latest.version), str(latest.run_id)
+
+
+def latest_version(store: MlflowStore, name: str) -> str:
+    """The version that was registered last.
+
+    Raises:
+        StoreError: There is none.
+    """
+    found = store.client.search_model_versions(f"name = '{name}'")
+    if not found:
+        raise StoreError(f"No version of {name!r} is registered", way_out="Train a model first")
+    return str(max(int(each.version) for each in found))
+
+
+def download_version(store: MlflowStore, name: str, ref: str) -> Path:
+    """Folder of a version's bundle, fetched once where it lies in an object store.
+
+    Args:
+        store: The store.
+        name: Registered model.
+        ref: A version such as ``"3"`` or an alias such as ``"champion"``.
+
+    Raises:
+        StoreError: There is no such version or alias, or the object store refuses.
+        ArtifactError: Its files are missing, or its manifest is not the one registered.
+    """
+    found = _found(store, name, ref)
+    wanted = found.tags.get(CHECKSUM)
+    is_whole = lambda copy: wanted is None or _is_bundle(copy / BUNDLE, wanted)  # noqa: E731
+    kept = store.root / _FETCHED
+    folder = local_version_folder(str(found.source), kept, is_whole=is_whole) / BUNDLE
+    if not folder.is_dir():
+        raise ArtifactError(
+            "The files of the version are missing",
+            received=folder,
+            way_out="Roll back, train again, or restore the folder from a copy",
+        )
+    if wanted is not None and bundle_checksum(folder) != wanted:
+        raise ArtifactError(
+            "The manifest of the version is not the one that was registered",
+            received=folder / MANIFEST,
+            way_out="Roll back, train again, or restore the folder from a copy",
+        )
+    return folder
+
+
+def _is_bundle(folder: Path, checksum: str) -> bool:
+    """Whether a folder holds the bundle of a checksum, and every file of it is whole."""
+    try:
+        read_manifest(folder)
+        return bundle_checksum(folder) == checksum
+    except ArtifactError:
+        return False
+
+
+def find_version(store: MlflowStore, name: str, ref: str) -> str:
+    """Number of a version, given it or an alias.
+
+    Raises:
+        StoreError: There is no such version or alias.
+    """
+    return str(_found(store, name, ref).version)
+
+
+def _found(store: MlflowStore, name: str, ref: str) -> MlflowVersion:
+    try:
+        if ref.isdecimal():
+            return store.client.get_model_version(name, ref)
+        return store.client.get_model_version_by_alias(name, ref)
+    except MlflowException as error:
+        raise StoreError(
+            "There is no such model version",
+            received=f"{name} {ref}: {error}",
+            way_out="Train and promote a model first",
+        ) from error
+
+
+def run_of(store: MlflowStore, name: str, version: str) -> str | None:
+    """Run that registered a version, whose id no other store has; None if there is no version.
+
+    Args:
+        store: The store.
+        name: Registered model.
+        version: Its version.
+    """
+    try:
+        return str(store.client.get_model_version(name, version).run_id)
+    except MlflowException:
+        return None
+
+
+def version_metrics(store: MlflowStore, name: str, version: str) -> dict[str, float]:
+    """Metrics of the run that registered a version; empty if it was deleted.
+
+    Args:
+        store: The store.
+        name: Registered model.
+        version: Its version.
+    """
+    try:
+        run_id = store.client.get_model_version(name, version).run_id
+        return dict(store.client.get_run(str(run_id)).data.metrics)
+    except MlflowException:
+        return {}
+
+
+def _ensure_registered(store: MlflowStore, name: str) -> None:
+    try:
+        store.client.get_registered_model(name)
+    except MlflowException:
+        try:
+            store.client.create_registered_model(name)
+        except MlflowException:  # another process created it between look and leap
+            store.client.get_registered_model(name)

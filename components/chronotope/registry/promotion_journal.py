@@ -1,0 +1,265 @@
+"""The journal of promotions: one SQLite table, written under an immediate lock."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from chronotope.contracts.errors import PromotionConflict, StoreError
+from chronotope.runtime.private_files import private_database
+
+PromotionState = Literal["intent", "committed", "aborted"]
+
+TABLE: Final = """
+CREATE TABLE IF NOT EXISTS promotions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    previous TEXT,
+    kind TEXT NOT NULL CHECK (kind IN ('promote', 'rollback')),
+    key TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'committed', 'aborted')),
+    opened_at TEXT NOT NULL
+)
+"""
+INDEXES: Final = (
+    "CREATE UNIQUE INDEX IF NOT EXISTS one_intent ON promotions (name) WHERE state = 'intent'",
+    "CREATE UNIQUE INDEX IF NOT EXISTS one_key ON promotions (name, key) WHERE state != 'aborted'",
+)
+COLUMNS: Final = "id, name, version, previous, kind, key, reason, state, opened_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One line of the journal.
+
+    Attributes:
+        id: Position in the journal.
+        name: Registered model.
+        version: The version made champion.
+        previous: The champion before; None if there was none.
+        kind: ``promote`` or ``rollback``.
+        key: Idempotency key.
+        reason: Why.
+        state: ``intent``, ``committed`` or ``aborted``.
+        opened_at: When the intent was written, UTC.
+    """
+
+    id: int
+    name: str
+    version: str
+    previous: str | None
+    kind: Literal["promote", "rollback"]
+    key: str
+    reason: str
+    state: PromotionState
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JournalReader:
+    """Reads the journal through one connection.
+
+    Attributes:
+        connection: An open connection.
+    """
+
+    connection: sqlite3.Connection
+
+    def entries(self, name: str) -> list[Promotion]:
+        """All lines of a model, oldest first."""
+        rows = self.connection.execute(
+            f"SELECT {COLUMNS} FROM promotions WHERE name = ? ORDER BY id",  # noqa: S608
+            (name,),
+        )
+        return [Promotion(*(*row[:-1], datetime.fromisoformat(row[-1]))) for row in rows]
+
+    def reigns(self, name: str) -> list[Promotion]:
+        """Promotions that were not rolled back, oldest first; the last one reigns."""
+        stack: list[Promotion] = []
+        for entry in self.entries(name):
+            if entry.state == "committed" and entry.kind == "promote":
+                stack.append(entry)
+            elif entry.state == "committed":
+                stack.pop()
+        return stack
+
+    def champion(self, name: str) -> str | None:
+        """Version of the champion; None if nothing was promoted."""
+        reigns = self.reigns(name)
+        return reigns[-1].version if reigns else None
+
+    def pending(self, name: str) -> Promotion | None:
+        """The unfinished promotion, if there is one."""
+        return next((e for e in self.entries(name) if e.state == "intent"), None)
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionJournal:
+    """A file of promotions.
+
+    Attributes:
+        path: The SQLite file; created when new.
+    """
+
+    path: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[JournalReader]:
+        """Hold the write lock: what is read inside stays true until the end.
+
+        Raises:
+            StoreError: The file cannot be opened, or is no such journal.
+        """
+        with _refusals(self.path), closing(_connected(self.path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in (TABLE, *INDEXES):
+                connection.execute(statement)
+            try:
+                yield JournalReader(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def champion(self, name: str) -> str | None:
+        """Version of the champion; None if nothing was promoted."""
+        with self.locked() as view:
+            return view.champion(name)
+
+    def pending(self, name: str) -> Promotion | None:
+        """The unfinished promotion, if there is one."""
+        with self.locked() as view:
+            return view.pending(name)
+
+    def entries(self, name: str) -> list[Promotion]:
+        """All lines of a model, oldest first."""
+        with self.locked() as view:
+            return view.entries(name)
+
+    def open_intent(
+        self, name: str, version: str, *, expected: str | None, key: str, reason: str
+    ) -> Promotion:
+        """Compare the champion and write the intent, in one transaction.
+
+        Returns:
+            The new intent, or the line already written under this key.
+
+        Raises:
+            PromotionConflict: Another champion, a pending intent or another use of the key.
+            StoreError: The version is the champion already.
+        """
+        with self.locked() as view:
+            same_key = _with_key(view, name, key)
+            if same_key is not None and same_key.version == version:
+                return same_key
+            if same_key is not None:
+                raise PromotionConflict(
+                    "The key was used for another version",
+                    received=f"{key!r}, used for {same_key.version}",
+                )
+            _compare(view, name, expected)
+            if version == expected:
+                raise StoreError("The version is the champion already", received=version)
+            return _insert(view, name, version, kind="promote", key=key, reason=reason)
+
+    def open_rollback(self, name: str, *, expected: str | None, reason: str) -> Promotion:
+        """Write the intent to return to the earlier champion.
+
+        Raises:
+            StoreError: There is no earlier champion.
+            PromotionConflict: Another champion, or another promotion is under way.
+        """
+        with self.locked() as view:
+            _compare(view, name, expected)
+            reigns = view.reigns(name)
+            if len(reigns) < 2:
+                raise StoreError(
+                    "There is no earlier champion to return to",
+                    received=f"{name}: {[entry.version for entry in reigns]}",
+                    way_out="Promote another version instead",
+                )
+            key = f"rollback of line {view.entries(name)[-1].id}"
+            version = reigns[-2].version
+            return _insert(view, name, version, kind="rollback", key=key, reason=reason)
+
+    def settle(self, intent: Promotion, state: PromotionState) -> Promotion:
+        """Give an intent its final state; a line already settled is left as it is."""
+        with self.locked() as view:
+            view.connection.execute(
+                "UPDATE promotions SET state = ? WHERE id = ? AND state = 'intent'",
+                (state, intent.id),
+            )
+            return next(e for e in view.entries(intent.name) if e.id == intent.id)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(private_database(path), timeout=60, isolation_level=None)
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn what SQLite refuses, and lines that are none, into an error with a way out."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreError(
+            "The journal of promotions cannot be read or written",
+            received=f"{path}: {error}",
+            way_out="Check free disk space, and that its folder is writable and no other process "
+            f"holds it; if it is damaged, {_REPAIR}",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            "The journal of promotions is damaged", received=f"{path}: {error}", way_out=_REPAIR
+        ) from error
+
+
+_REPAIR: Final = "`chronotope doctor --repair` carries over what can be read"
+
+
+def _compare(view: JournalReader, name: str, expected: str | None) -> None:
+    pending, champion = view.pending(name), view.champion(name)
+    if pending is not None or champion != expected:
+        raise PromotionConflict(
+            f"Somebody else promotes or promoted {name!r}",
+            received=f"expected {expected}, found {champion}, pending {pending}",
+            way_out="Compare with the present champion and promote again",
+        )
+
+
+def _with_key(view: JournalReader, name: str, key: str) -> Promotion | None:
+    entries = (e for e in view.entries(name) if e.key == key and e.state != "aborted")
+    return next(entries, None)
+
+
+def _insert(
+    view: JournalReader,
+    name: str,
+    version: str,
+    *,
+    kind: Literal["promote", "rollback"],
+    key: str,
+    reason: str,
+) -> Promotion:
+    now = datetime.now(UTC)
+    entry = Promotion(0, name, version, view.champion(name), kind, key, reason, "intent", now)
+    cursor = view.connection.execute(
+        "INSERT INTO promotions (name, version, previous, kind, key, reason, state, opened_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            name,
+            version,
+            entry.previous,
+            kind,
+            key,
+            reason,
+            entry.state,
+            now.isoformat(),
+        ),
+    )
+    return replace(entry, id=int(cursor.lastrowid or 0))

@@ -1,0 +1,180 @@
+"""What a report shows: one frozen value, filled by whoever ran the training."""
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Frozen):
+    """One measured number with its 95 % interval, if there is one."""
+
+    value: float = Field(description="The measured value; NaN where there was nothing to measure")
+    low: float | None = Field(default=None, description="Lower end of the 95 % interval")
+    high: float | None = Field(default=None, description="Upper end of the 95 % interval")
+
+
+class ModelRow(_Frozen):
+    """One model and its metrics, such as acc_1, ndcg_10, mrr or return_acc_10."""
+
+    name: str
+    metrics: dict[str, Estimate]
+    champion: bool = Field(default=False, description="Highlighted: the model that was chosen")
+
+
+class FoldRow(_Frozen):
+    """The value of the main metric for one model in one rolling-origin fold."""
+
+    fold: int = Field(ge=0)
+    model: str
+    value: float
+
+
+class SliceRow(_Frozen):
+    """The champion on one part of the targets, such as returns or cold users."""
+
+    name: str
+    n_targets: int = Field(ge=0)
+    metrics: dict[str, float]
+
+
+class ColumnRow(_Frozen):
+    """What a context column is worth: reciprocal rank lost when it is shuffled."""
+
+    name: str
+    lost: Estimate
+    kept: bool
+
+
+class Coverage(_Frozen):
+    """How often the truth fell inside an interval of a nominal level."""
+
+    nominal: float = Field(ge=0, le=1)
+    actual: float = Field(ge=0, le=1)
+
+
+class WhenCalibration(_Frozen):
+    """How honest the predicted distribution of the next moment is."""
+
+    pit_counts: tuple[int, ...] = Field(
+        default=(), description="Counts of F(t) in equal bins of [0, 1]; flat when honest"
+    )
+    coverage: tuple[Coverage, ...] = ()
+    nll: float | None = Field(
+        default=None, description="Mean negative log-likelihood of the hours to the next event"
+    )
+
+
+class WhereRow(_Frozen):
+    """How right, and how far off, somebody's likeliest places are."""
+
+    name: str
+    accuracy: float = Field(ge=0, le=1, description="Share of targets whose place was told")
+    median_km: float | None = Field(default=None, ge=0, description="Median distance off")
+    n_targets: int = Field(ge=0)
+
+
+class MapPoint(_Frozen):
+    """Targets around one spot, in WGS 84 degrees."""
+
+    lat: float = Field(ge=-90, le=90)
+    lon: float = Field(ge=-180, le=180)
+    weight: float = Field(gt=0, allow_inf_nan=False, description="Number of targets here")
+    hit_share: float = Field(ge=0, le=1, description="Share of them the champion got right")
+
+
+class CandidateRow(_Frozen):
+    """One compressed artefact, as measured; what was not evaluated has no accuracy."""
+
+    name: str
+    size_mb: float = Field(ge=0)
+    p50_ms: float = Field(ge=0, description="Median latency of one request in milliseconds")
+    p99_ms: float | None = Field(default=None, ge=0, description="Its 99th percentile")
+    ndcg: float | None = Field(default=None, description="NDCG@10 where candidates are chosen")
+    ndcg_loss: float | None = Field(
+        default=None, description="NDCG@10 lost against the full model, absolute"
+    )
+    acc: float | None = Field(default=None, description="Acc@10 of the same")
+    batch_ms: float | None = Field(default=None, ge=0, description="Median time of 64 at once")
+    queries_per_s: float | None = Field(default=None, ge=0, description="In batches of 64")
+    rss_mb: float | None = Field(
+        default=None, description="Memory of a clean process above bare ONNX Runtime"
+    )
+    refused: str = Field(default="", description="Why it may not be shipped however accurate")
+    front: bool = Field(default=False, description="Nothing else is better in every respect")
+    chosen: bool = False
+    why_not: str = Field(default="", description="Why it was not chosen")
+
+
+class Objective(_Frozen):
+    """What a compressed model may cost, and what was made of it."""
+
+    max_ndcg_loss: float = Field(ge=0)
+    max_latency_ms: float = Field(gt=0)
+    max_size_mb: float = Field(gt=0)
+    reason: str = Field(default="", description="Why the chosen candidate was chosen")
+
+
+class StepRow(_Frozen):
+    """How long one step of the run took."""
+
+    name: str
+    seconds: float = Field(ge=0)
+    peak_mb: float | None = Field(default=None, ge=0, description="Peak resident memory")
+
+
+class IngestionCounts(_Frozen):
+    """Where the rows went: good + quarantined = read."""
+
+    n_read: int = Field(ge=0)
+    n_good: int = Field(ge=0)
+    n_quarantined: int = Field(ge=0)
+    quarantined: dict[str, int] = Field(default_factory=dict, description="Rows by reason")
+
+
+class CardText(_Frozen):
+    """The words of the model card."""
+
+    intended_use: str = ""
+    training_data: str = ""
+    metrics: str = ""
+    limits: str = ""
+    ethics: str = ""
+
+
+class GateSummary(_Frozen):
+    """Whether the challenger was promoted, and why."""
+
+    promoted: bool
+    reasons: tuple[str, ...] = ()
+
+
+class ReportData(_Frozen):
+    """Everything the HTML page and the model card show; absent parts are left out."""
+
+    dataset: str
+    data_version: str = Field(description="Version of the lake's table the run read")
+    protocol: str = Field(description="How targets were predicted, such as 'stream, time given'")
+    seed: int
+    generated_at: AwareDatetime
+    models: tuple[ModelRow, ...] = ()
+    main_metric: str = Field(default="ndcg_10", description="The metric drawn, and in the folds")
+    folds: tuple[FoldRow, ...] = ()
+    slices: tuple[SliceRow, ...] = ()
+    columns: tuple[ColumnRow, ...] = ()
+    when: WhenCalibration | None = None
+    where: tuple[WhereRow, ...] = ()
+    map_points: tuple[MapPoint, ...] = ()
+    candidates: tuple[CandidateRow, ...] = ()
+    objective: Objective | None = None
+    steps: tuple[StepRow, ...] = ()
+    ingestion: IngestionCounts | None = None
+    noise: dict[str, int] = Field(default_factory=dict, description="Events removed by filter")
+    card: CardText | None = None
+    gate: GateSummary | None = None
+
+    @property
+    def champion(self) -> ModelRow | None:
+        """The chosen model, if one is marked."""
+        return next((row for row in self.models if row.champion), None)

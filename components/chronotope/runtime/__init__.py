@@ -1,0 +1,1 @@
+"""Paths, locks, step cache, store addresses and the task engine that every layer above may use."""

@@ -1,0 +1,39 @@
+"""Paths that come as parameters stay below roots that the operator named.
+
+Who fills in a form of a flow names folders on the machine of a worker. With the environment
+variable ``CHRONOTOPE_ALLOWED_ROOTS`` set (folders, separated as in ``PATH``) a path elsewhere
+is refused before anything is read or written; links are followed first. Without it
+every path is allowed, as on a command line of one's own.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from chronotope.contracts.errors import ConfigError
+
+ALLOWED_ROOTS: Final = "CHRONOTOPE_ALLOWED_ROOTS"
+
+
+def require_allowed_path(path: Path) -> Path:
+    """The path, if it lies below an allowed root.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    told = os.environ.get(ALLOWED_ROOTS, "").split(os.pathsep)
+    roots = [Path(each).resolve() for each in told if each]
+    if roots and not any(path.resolve().is_relative_to(root) for root in roots):
+        raise ConfigError(
+            "A path lies outside the folders that flows may use",
+            received=path,
+            way_out=f"Choose one below {', '.join(map(str, roots))}, or let the operator add "
+            f"its folder to {ALLOWED_ROOTS}",
+        )
+    return path
+
+
+AllowedPath = Annotated[Path, AfterValidator(require_allowed_path)]
+"""A path among parameters of flows."""

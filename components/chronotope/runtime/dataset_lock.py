@@ -1,0 +1,62 @@
+"""One training of a dataset at a time, whoever starts it and in whatever process."""
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Final
+
+from chronotope.contracts.errors import StoreError
+from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.workspace import Workspace
+
+PATIENCE_S: Final = 12 * 3600.0
+"""Longer than this no training should take."""
+
+_POLL_S: Final = 0.2
+
+
+@contextmanager
+def dataset_lock(
+    workspace: Workspace,
+    dataset: str,
+    *,
+    patience_s: float = PATIENCE_S,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Hold a dataset's lock; the operating system frees it if the holder dies.
+
+    Args:
+        workspace: Where the dataset's files lie.
+        dataset: Its name.
+        patience_s: Seconds to wait for another holder.
+        on_wait: Called once if there is one.
+
+    Raises:
+        StoreError: Somebody else held it all that time.
+    """
+    path = workspace.root / "data" / "locks" / f"{dataset}.lock"
+    private_folder(path.parent)
+    with path.open("w") as file:
+        if not _taken(file):
+            on_wait()
+            _wait(file, dataset, time.monotonic() + patience_s)
+        yield
+
+
+def _wait(file: IO[str], dataset: str, until: float) -> None:
+    while not _taken(file):
+        if time.monotonic() > until:
+            raise StoreError(
+                f"Another run is training on {dataset!r}",
+                way_out="Wait until it has ended, or stop it, and run again",
+            )
+        time.sleep(_POLL_S)
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""Tasks on a Ray cluster: a running one, or a private one of this machine."""
+
+import logging
+import os
+import secrets
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, Final, TypeVar
+
+from chronotope.contracts.errors import EngineError
+from chronotope.runtime.engine.config import EngineConfig
+
+_QUIET: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # tasks without a GPU leave its variables alone
+    "RAY_enable_metrics_collection": "0",
+}
+_LOOPBACK: Final = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the one way to 127.0.0.1; on Linux as well
+    "AUTOSCALER_METRIC_PORT": "0",
+}
+_STORE_BYTES: Final = 100 * 2**20
+"""Object store of a private cluster: results are small, data do not travel through it."""
+
+_AHEAD: Final = 4
+"""Tasks handed in for each processor before the first result is waited for."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class RayEngine:
+    """Tasks side by side on the nodes of a cluster."""
+
+    in_process = False
+
+    def __init__(self, config: EngineConfig) -> None:
+        """Use the cluster that this process is connected to; see ``ray_connection``."""
+        import ray
+
+        # Only lost nodes are retried: what the function raises, it would raise again.
+        self._task: Any = ray.remote(_done).options(
+            num_cpus=config.task_cpus, max_retries=config.max_retries, retry_exceptions=False
+        )
+        n_cpus = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
+        self._n_ahead = max(1, int(_AHEAD * n_cpus / config.task_cpus))
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results in the order of the items; few tasks are handed in ahead of them."""
+        import ray
+
+        waiting: deque[Any] = deque()
+        try:
+            for item in items:
+                waiting.append(self._task.remote(function, item))
+                if len(waiting) >= self._n_ahead:
+                    yield _result(waiting.popleft())
+            while waiting:
+                yield _result(waiting.popleft())
+        finally:  # after an error, or when no more results are wanted
+            for task in waiting:
+                ray.cancel(task, force=True)
+
+
+@contextmanager
+def ray_connection(config: EngineConfig) -> Iterator[RayEngine]:
+    """A connection for the length of the block; a cluster that was started for it is stopped.
+
+    Args:
+        config: Address of a running cluster; "" takes RAY_ADDRESS or starts a private one, whose
+            ports are on 127.0.0.1 and ask for a token that only this process knows.
+
+    Raises:
+        EngineError: The cluster does not answer, or refuses.
+    """
+    address = config.address or os.environ.get("RAY_ADDRESS", "")
+    _default(_QUIET if address else _QUIET | _LOOPBACK | _secret())
+    import ray  # reads the variables
+
+    how: dict[str, Any] = {"address": address}
+    if not address:
+        how = {"address": "local", "object_store_memory": _STORE_BYTES, "include_dashboard": False}
+    try:
+        ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        raise EngineError(
+            "The Ray cluster cannot be used",
+            received=f"{address or 'a private one'}: {error}",
+            way_out="Check `ray status` there, and that RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH "
+            "holds the cluster's token",
+        ) from error
+    try:
+        with redirect_stdout(sys.stderr):  # Ray tells there of lost workers
+            yield RayEngine(config)
+    finally:
+        ray.shutdown()
+
+
+def _secret() -> dict[str, str]:
+    """One token a process: Ray keeps the first it reads."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def _default(variables: Mapping[str, str]) -> None:
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
+def _done(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+def _result(task: Any) -> Any:
+    """The result of a task, or what it raised, as if it had been raised here."""
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        return ray.get(task)
+    except RayTaskError as error:
+        cause: BaseException = error.cause
+        if isinstance(cause, RayError):  # what was raised could not travel
+            raise EngineError("A task failed", received=cause) from error
+        cause.add_note(f"Raised by a task on another node:\n{error}")
+        raise cause from None
+    except RayError as error:
+        raise EngineError(
+            "A task was lost more often than it is retried",
+            received=f"{type(error).__name__}: {error}",
+            way_out="Look at the nodes' memory and logs; max_retries says how often it is tried",
+        ) from error

@@ -1,0 +1,57 @@
+"""Passwords, keys and tokens are masked in every text that leaves the process."""
+
+import os
+import re
+from typing import Final
+
+from chronotope.runtime.store_urls import redact_password
+
+MASK: Final = "***"
+
+_NAME_PATTERN: Final = (
+    r"(?:[\w-]*(?:password|passwd|pwd|secret|auth[_-]?string|api[_-]?key|access[_-]?key|"
+    r"account[_-]?key|private[_-]?key|token|authorization|signature|credential)"
+    r"(?:[_-]?(?:id|key))?)"
+)
+_USER_INFO: Final = re.compile(r"(?P<before>\w[\w+.-]*://[^\s/:@'\"]*:)[^\s'\"]*(?=@)")
+_ASSIGNMENT: Final = re.compile(
+    rf"(?P<before>\b{_NAME_PATTERN}['\"]?\s*[=:]\s*(?:(?:Bearer|Basic)\s+)?['\"]?)"
+    r"(?!\*\*\*)[^\s'\",;&)}\]]+",
+    re.IGNORECASE,
+)
+_SCHEME: Final = re.compile(r"(?P<before>\b(?:Bearer|Basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
+_AWS_KEY_ID: Final = re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")
+_VARIABLE_NAME: Final = re.compile(_NAME_PATTERN, re.IGNORECASE)
+_MIN_CHARS: Final = 6
+"""A shorter value of a variable may be part of any word."""
+
+
+def mask_secrets(text: str) -> str:
+    """A text without passwords, keys and tokens.
+
+    Masked are passwords in addresses, what is assigned to a name such as ``password`` or
+    ``api_key``, and the values of the process's own environment variables with such names.
+
+    >>> mask_secrets("no answer from postgresql://ada:s3cr3t@db:5432/mlflow")
+    'no answer from postgresql://ada:***@db:5432/mlflow'
+    >>> mask_secrets("host=db user=ada password=s3cr3t")
+    'host=db user=ada password=***'
+
+    Args:
+        text: Such as the message of a database driver.
+    """
+    text = _mask_environment(text)
+    text = _USER_INFO.sub(rf"\g<before>{MASK}", text)
+    text = _SCHEME.sub(rf"\g<before>{MASK}", text)
+    text = _ASSIGNMENT.sub(rf"\g<before>{MASK}", text)
+    return _AWS_KEY_ID.sub(MASK, text)
+
+
+def _mask_environment(text: str) -> str:
+    """Mask what the environment of this process keeps secret, wherever it stands in the text."""
+    for name, value in os.environ.items():
+        if "://" in value and "@" in value:
+            text = redact_password(text, value)
+        elif len(value) >= _MIN_CHARS and _VARIABLE_NAME.fullmatch(name):
+            text = text.replace(value, MASK)
+    return text

@@ -1,0 +1,152 @@
+"""Where stores live: below the root, or where the environment says.
+
+Addresses may hold passwords, so they are read from the environment alone, never from settings
+or YAML, and shown without their password.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Final, TypeAlias
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from chronotope.contracts.errors import ConfigError
+
+Location: TypeAlias = Path | str
+"""A folder, or as text an address in an object store such as ``s3://bucket/lake``."""
+
+MLFLOW_URL: Final = "CHRONOTOPE_MLFLOW_URL"
+"""Variable with the address of MLflow's store, such as ``postgresql://user:secret@host/mlflow``."""
+
+OPTUNA_URL: Final = "CHRONOTOPE_OPTUNA_URL"
+"""Variable with the address of the studies' database."""
+
+LAKE_URL: Final = "CHRONOTOPE_LAKE_URL"
+"""Variable with the address of the lake in an object store; what opens the store is told by the
+variables of its vendor, such as ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT_URL``."""
+
+ARTIFACTS_URL: Final = "CHRONOTOPE_ARTIFACTS_URL"
+"""Variable with the address in an object store below which MLflow's artifacts lie."""
+
+_IN_A_STORE: Final = re.compile(r"(s3|gs|az)://[a-z0-9][a-z0-9._-]+(/[\w.=-]+)*/?", re.ASCII)
+"""Nothing else, so that no key or password can stand in an address: it is shown and logged."""
+
+_PLAIN: Final = "postgresql://"
+_DRIVER: Final = "postgresql+psycopg://"
+"""SQLAlchemy reads the plain form as another driver than the one that is installed with us."""
+
+
+def mlflow_url(mlruns: Path) -> str:
+    """Address of MLflow's store.
+
+    Args:
+        mlruns: Folder of the SQLite file if the environment names no other.
+    """
+    return _named(MLFLOW_URL) or f"sqlite:///{mlruns.resolve() / 'mlflow.db'}"
+
+
+def optuna_url(mlruns: Path) -> str:
+    """Address of the studies' database.
+
+    Args:
+        mlruns: Folder of the SQLite file if the environment names no other.
+    """
+    return _named(OPTUNA_URL) or f"sqlite:///{mlruns.resolve() / 'optuna.db'}"
+
+
+def lake_location(folder: Path) -> Location:
+    """Where the lakes of all datasets lie.
+
+    Args:
+        folder: Their folder if the environment names no other place.
+
+    Raises:
+        ConfigError: What the environment names is no such address, or holds more than one.
+    """
+    return _in_a_store(LAKE_URL) or folder
+
+
+def artifacts_url(mlruns: Path) -> str:
+    """Address below which runs keep their files, models among them.
+
+    Args:
+        mlruns: Folder of their folder if the environment names no other place.
+
+    Raises:
+        ConfigError: What the environment names is no such address, or holds more than one.
+    """
+    return _in_a_store(ARTIFACTS_URL) or (mlruns.resolve() / "artifacts").as_uri()
+
+
+def _in_a_store(variable: str) -> str:
+    url = os.environ.get(variable, "")
+    if url and not _IN_A_STORE.fullmatch(url):
+        raise ConfigError(
+            f"{variable} is no address of an object store",
+            received="(not shown: it may hold a secret)",
+            way_out="Set it to s3://bucket/prefix, and keys in AWS_ACCESS_KEY_ID and so on; "
+            "for a folder leave it out and give another root",
+        )
+    return url.rstrip("/")
+
+
+def mask_password(url: str) -> str:
+    """An address to show: without its password.
+
+    >>> mask_password("postgresql://ada:secret@db:5432/mlflow")
+    'postgresql://ada:***@db:5432/mlflow'
+    >>> mask_password("sqlite:///mlruns/mlflow.db")
+    'sqlite:///mlruns/mlflow.db'
+    """
+    return redact_password(url, url)
+
+
+def without_secrets(url: str) -> str:
+    """An address to show: without account, password, query and fragment; a query may sign it.
+
+    >>> without_secrets("https://ada:secret@files.example/log.csv?signature=abc")
+    'https://files.example/log.csv'
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no address)"
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def redact_password(text: str, url: str) -> str:
+    """A text without the password of an address, in whatever form it stands there.
+
+    Args:
+        text: Such as what a database driver said.
+        url: The address that it was given.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address at all; it may be nothing but a password
+        return text.replace(url, "***")
+    told = [parts.password or "", *(v for k, v in parse_qsl(parts.query) if k == "password")]
+    for password in told:
+        for form in {password, unquote(password), quote(unquote(password), safe="")} - {""}:
+            for before, after in ((":", "@"), ("password=", "")):
+                text = text.replace(f"{before}{form}{after}", f"{before}***{after}")
+            text = text if len(form) < _SHORT else text.replace(form, "***")
+    return text
+
+
+_SHORT: Final = 4
+"""A shorter password may be part of any word: it is hidden where one stands, no further."""
+
+
+def _named(variable: str) -> str:
+    return with_driver(os.environ.get(variable, ""))
+
+
+def with_driver(url: str) -> str:
+    """An address for SQLAlchemy: Postgres by the driver that is installed with us.
+
+    >>> with_driver("postgresql://db/shop")
+    'postgresql+psycopg://db/shop'
+    """
+    return _DRIVER + url.removeprefix(_PLAIN) if url.startswith(_PLAIN) else url

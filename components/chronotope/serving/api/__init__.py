@@ -1,0 +1,1 @@
+"""HTTP endpoints, request and response models, and the demo page."""

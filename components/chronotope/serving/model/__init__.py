@@ -1,0 +1,1 @@
+"""The loaded champion: inference, selection of items, experiment arms and shadows."""

@@ -1,0 +1,63 @@
+"""Candidates are ranked again by what their codes leave out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chronotope.artifact.item_index import ItemIndex
+from chronotope.artifact.residuals import Residuals
+from chronotope.compression.build_index import IndexConfig, build_index
+from chronotope.contracts.errors import ArtifactError
+
+VECTORS = np.random.default_rng(0).normal(size=(3001, 15)).astype(np.float32)
+QUERIES = np.random.default_rng(1).normal(size=(40, 15)).astype(np.float32)
+
+
+def built(vectors: np.ndarray = VECTORS) -> tuple[ItemIndex, Residuals]:
+    index = build_index(vectors, queries=QUERIES, config=IndexConfig(n_codes=2, block_items=32))
+    return index, Residuals.of(index, vectors)
+
+
+def test_the_exact_order_comes_back(tmp_path: Path) -> None:
+    index, rows = built()
+    rows.save(tmp_path / "rows.npy")
+    rows = Residuals.load(tmp_path / "rows.npy", index)
+    assert isinstance(rows.row, np.memmap)
+    by_codes, again = 0, 0
+    for query in QUERIES:
+        exact = VECTORS @ query
+        best = 1 + np.argsort(-exact[1:])[:10]
+        found = index.top_k(query, 3000)
+        whole = rows.again(found, index.axes @ query, 3000)
+        np.testing.assert_allclose(whole.score, exact[whole.item_idx], atol=0.05)
+        by_codes += np.isin(best, found.item_idx[:10]).sum()
+        again += np.isin(best, whole.item_idx[:10]).sum()
+    assert by_codes < 0.9 * 10 * len(QUERIES)
+    assert again > 0.98 * 10 * len(QUERIES)
+
+
+def test_equal_items_are_told_apart_by_their_index() -> None:
+    index, rows = built(np.repeat(VECTORS[:1], 5, axis=0))
+    found = rows.again(index.top_k(QUERIES[0], 4), index.axes @ QUERIES[0], 2)
+    assert found.item_idx.tolist() == [1, 2]
+
+
+def test_nothing_is_left_of_unknown_items() -> None:
+    _, rows = built()
+    assert not rows.left(np.array([[0, -3], [len(VECTORS), 10**6]])).any()
+    assert rows.left(np.array([5])).any()
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "of another index"])
+def test_what_are_no_remainders_is_refused(tmp_path: Path, damage: str) -> None:
+    index, rows = built()
+    path = tmp_path / "rows.npy"
+    if damage != "missing":
+        rows.save(path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    if damage == "of another index":
+        index, _ = built(VECTORS[:100])
+    with pytest.raises(ArtifactError, match="remainders"):
+        Residuals.load(path, index)

@@ -1,0 +1,71 @@
+"""From a feature snapshot to a champion, on the simulated city."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chronotope.datasets.loading import load_spec
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.readers import read_events, read_items
+from chronotope.features.build import build_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.pipelines.compress import compress_model
+from chronotope.pipelines.evaluate_holdout import evaluate_holdout
+from chronotope.pipelines.promote import promote_bundle, register_bundle
+from chronotope.pipelines.search import freeze_folds
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import train_final
+from chronotope.pipelines.tune_parameters import tune_parameters
+from chronotope.registry.gate import GateConfig
+from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.promotion import current_champion
+
+pytestmark = pytest.mark.slow
+
+
+def settings(root: Path) -> TrainSettings:
+    return TrainSettings.model_validate(
+        {
+            "root": root,
+            "study": {"n_trials": 1},
+            "folds": {"k": 2},
+            "model": {"history_len": 32},
+            "training": {"max_epochs": 6, "n_rounds": 2, "batch_size": 64},
+            "compression": {"variants": ["int8_tables"], "pruned_units": 0.0},
+            "max_fold_targets": 300,
+            "max_holdout_targets": 600,
+        }
+    )
+
+
+def strict(chosen: TrainSettings) -> TrainSettings:
+    """A gate that nobody passes."""
+    return chosen.model_copy(update={"gate": GateConfig(min_gain=1.0)})
+
+
+def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> None:
+    city = load_spec("simulated_city")
+    raw = next(iter(read_events(city, batch_rows=25_000)))
+    events = normalise(city, raw).rows
+    config = FeaturesConfig(items_are_places=True)
+    ref = build_features(events, read_items(city), config=config, out=tmp_path / "features")
+    chosen, run = settings(tmp_path), tmp_path / "data" / "runs" / "city" / "one"
+    assert freeze_folds(ref.path, chosen, run) == freeze_folds(ref.path, chosen, run)
+    best = tune_parameters(ref.path, chosen, run)
+    trained = Path(train_final(ref.path, chosen, run, best["params"]))
+    bundle = Path(compress_model(ref.path, chosen, run, trained, "1")["bundle"])
+    metrics = evaluate_holdout(ref.path, chosen, run, bundle)["models"]
+
+    def judged(settings: TrainSettings) -> dict[str, Any]:
+        registered = register_bundle(ref.path, settings, run, bundle, metrics)
+        return promote_bundle(ref.path, settings, run, bundle, registered)
+
+    said = judged(chosen)
+    again = register_bundle(ref.path, chosen, run, bundle, metrics)
+    assert {**said, **again} == said  # as after a kill that kept the step's note from being written
+    champion = current_champion(open_store(tmp_path / "mlruns"), "city")
+    assert champion == (None if said["reasons"] else said["version"])
+    assert metrics["popularity"]["ndcg_10"] < metrics["challenger"]["ndcg_10"] < 0.9
+    assert any("does not beat popularity" in reason for reason in judged(strict(chosen))["reasons"])
+    assert current_champion(open_store(tmp_path / "mlruns"), "city") == champion

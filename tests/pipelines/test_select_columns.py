@@ -1,0 +1,107 @@
+"""Rain decides where people go, the moon does not: one column is kept, one is dropped."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from chronotope.contracts.ids import event_ids
+from chronotope.contracts.schemas import EVENTS, INSTANT
+from chronotope.features.build import build_features
+from chronotope.features.snapshot import load_features
+from chronotope.features.sources import FeaturesConfig
+from chronotope.models.config import ModelConfig
+from chronotope.pipelines.search import configs_from_params, freeze_folds
+from chronotope.pipelines.select_columns import select_columns
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.splitting.folds import FoldsConfig
+from chronotope.training.config import TrainingConfig
+from chronotope.training.recommender import ChronotopeRecommender
+
+N_USERS, N_EVENTS, HOUR_US = 40, 60, 3_600_000_000
+COLUMNS = ("rain", "moon")
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """When it rains people go to one of four museums, else to one of four parks."""
+    rng = np.random.default_rng(0)
+    n_hours = 24 * 60
+    rain, moon = rng.integers(0, 2, n_hours), rng.normal(size=n_hours)
+    hour = np.sort(rng.choice(n_hours, (N_USERS, N_EVENTS)), axis=1)
+    kind = np.where(rain[hour] == 1, "museum", "park")
+    item = np.char.add(kind, rng.integers(0, 4, hour.shape).astype(str))
+    user = np.repeat(np.arange(N_USERS).astype(str), N_EVENTS)
+    at = pa.array(hour.ravel() * HOUR_US + rng.integers(0, HOUR_US, hour.size)).cast(INSTANT)
+    columns = {"user_id": pa.array(user), "item_id": pa.array(item.ravel()), "occurred_at": at}
+    columns |= {"event_type": pa.repeat("visit", hour.size)}
+    columns |= {"event_id": event_ids(list(columns.values()))}
+    empty = {f.name: pa.nulls(hour.size, f.type) for f in EVENTS if f.name not in columns}
+    began = pa.array(np.arange(n_hours) * HOUR_US)
+    readings = pa.table(
+        {
+            "event_id": pa.array(np.arange(n_hours).astype(str)),
+            "occurred_at": began.cast(INSTANT),
+            "valid_until": pa.array(np.arange(1, n_hours + 1) * HOUR_US).cast(INSTANT),
+            "place_id": pa.nulls(n_hours, pa.string()),
+            "rain": pa.array(rain.astype(np.float64)),
+            "moon": pa.array(moon),
+        }
+    )
+    ref = build_features(
+        pa.table(columns | empty).select(EVENTS.names),
+        None,
+        config=FeaturesConfig(surroundings=COLUMNS),
+        out=tmp_path_factory.mktemp("features"),
+        readings=readings,
+    )
+    return ref.path
+
+
+def settings_at(root: Path, **model: Any) -> TrainSettings:
+    return TrainSettings(
+        root=root,
+        folds=FoldsConfig(k=2),
+        model=ModelConfig(history_len=16, **model),
+        training=TrainingConfig(max_epochs=4, batch_size=64, learning_rate=0.03),
+        max_fold_targets=400,
+    )
+
+
+@pytest.mark.slow
+def test_the_column_that_matters_is_kept_and_the_other_dropped(
+    features: Path, tmp_path: Path
+) -> None:
+    settings, run = settings_at(tmp_path), tmp_path / "run"
+    freeze_folds(features, settings, run)
+    found = select_columns(features, settings, run, {})
+    assert found["kept"] == ["rain"]
+    lost = {row["name"]: row["lost"] for row in found["columns"]}
+    # who knows the weather guesses among four (.52), who does not among eight (.34)
+    assert 0.08 < lost["rain"] < 0.25
+    assert abs(lost["moon"]) < 0.02
+
+
+def test_a_log_without_columns_trains_nothing(
+    features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ChronotopeRecommender, "fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(
+        "chronotope.pipelines.select_columns.columns_of", lambda _log, _settings: ()
+    )
+    found = select_columns(features, settings_at(tmp_path), tmp_path, {})
+    assert found == {"kept": [], "columns": []}
+
+
+def test_readings_arrive_in_the_log(features: Path) -> None:
+    log, catalog = load_features(features)
+    rained = log.context["rain"] == 1
+    museum = np.array([catalog.items.name(i).startswith("museum") for i in log.item_idx])
+    np.testing.assert_array_equal(rained, museum)
+
+
+def test_drawn_columns_become_part_of_the_model(tmp_path: Path) -> None:
+    model, _ = configs_from_params({"context": ["rain"], "n_hidden": 8}, settings_at(tmp_path))
+    assert (model.context, model.n_hidden) == (("rain",), 8)

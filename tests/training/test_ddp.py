@@ -1,0 +1,114 @@
+"""Several processes that share batches end where one process ends."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.models.config import ModelConfig
+from chronotope.models.network import ChronotopeNet
+from chronotope.training.config import TrainingConfig
+from chronotope.training.lightning_module import NextEventModule
+from chronotope.training.prequential import RoundBatches, TrainingBatch, make_rounds
+from chronotope.training.recommender import ChronotopeRecommender
+from tests.models.recommender_suite import sample_catalog, sample_log
+
+MODEL = ModelConfig(history_len=16, backbone="gru", backbone_len=4, d_model=8, dropout=0.0)
+TRAINING = TrainingConfig(max_epochs=2, n_rounds=2, batch_size=64)
+
+
+def module_and_example() -> tuple[NextEventModule, TrainingBatch]:
+    rounds, _ = make_rounds(sample_log(), sample_catalog(), TRAINING)
+    batches = RoundBatches(sample_log(), rounds, TRAINING, reads=MODEL, train=True)
+    net = ChronotopeNet(MODEL, sample_catalog())
+    return NextEventModule(net, TRAINING, n_steps=1), next(iter(batches))
+
+
+def test_shared_batches_are_parts_of_the_same_batches() -> None:
+    rounds, _ = make_rounds(sample_log(), sample_catalog(), TRAINING)
+    whole = RoundBatches(sample_log(), rounds, TRAINING, reads=MODEL, train=True)
+    parts = [whole.shared(rank, 2) for rank in range(2)]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(torch.cat([first.item, second.item]), batch.item)
+    assert whole.share == (0, 1)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_the_weighted_losses_of_the_shares_average_to_the_loss_of_the_batch(n: int) -> None:
+    module, example = module_and_example()
+    whole = module.training_step(example, 0)
+    shares = [module.training_step(example.shared(rank, n), 0) for rank in range(n)]
+    torch.testing.assert_close(torch.stack(shares).mean(), whole)
+    assert sum(len(example.shared(rank, n).item) for rank in range(n)) == len(example.item)
+
+
+def test_a_process_for_whom_no_row_is_left_has_no_weight() -> None:
+    one = module_and_example()[1].shared(0, 64)._replace(weight=1.0)
+    assert len(one.item) == 1
+    idle = one.shared(1, 2)
+    assert (len(idle.item), idle.weight, one.shared(0, 2).weight) == (1, 0.0, 2.0)
+
+
+class Noting:
+    """Keeps the losses; what it holds cannot be sent to another process."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.connection = (n for n in ())
+
+    def metrics(self, values: Any, *, step: int = 0) -> None:
+        self.losses.append(values["later_loss"])
+
+    def params(self, values: object) -> None:
+        """Nothing to do."""
+
+    def artifact(self, path: Path, *, folder: str = "") -> None:
+        """Nothing to do."""
+
+
+def trained(**changed: Any) -> tuple[np.ndarray, list[float]]:
+    tracker = Noting()
+    training = TRAINING.model_copy(update=changed)
+    model = ChronotopeRecommender(MODEL, training, tracker=tracker)
+    net = model.fit(sample_log(), sample_catalog()).net
+    return np.concatenate([p.detach().numpy().ravel() for p in net.parameters()]), tracker.losses
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_on_sampled_candidates() -> None:
+    told = {"full_softmax_items": 0, "n_negatives": 4}
+    alone, losses_alone = trained(**told)
+    together, losses = trained(**told, n_processes=2)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    assert losses == pytest.approx(losses_alone, abs=1e-4)
+    assert len(losses) == TRAINING.max_epochs
+    assert not torch.distributed.is_initialized()
+    assert not multiprocessing.active_children()
+
+
+class Murdering(Noting):
+    """Kills the helpers in the second epoch."""
+
+    def metrics(self, values: Any, *, step: int = 0) -> None:
+        for helper in multiprocessing.active_children() if step else ():
+            os.kill(helper.pid or 0, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_lost_helper_is_a_clear_error_and_the_training_goes_on_after_it(tmp_path: Path) -> None:
+    training = TRAINING.model_copy(update={"n_processes": 2, "max_epochs": 3})
+    model = ChronotopeRecommender(MODEL, training, folder=tmp_path, tracker=Murdering())
+    with pytest.raises(ChronotopeError, match="was lost"):
+        model.fit(sample_log(), sample_catalog())
+    assert not multiprocessing.active_children()
+    assert (tmp_path / "last.ckpt").exists()
+    alone, tracker = training.model_copy(update={"n_processes": 1}), Noting()
+    model = ChronotopeRecommender(MODEL, alone, folder=tmp_path, tracker=tracker)
+    model.fit(sample_log(), sample_catalog())
+    assert len(tracker.losses) == 2  # of three epochs
