@@ -1,12 +1,12 @@
 # Needs nothing but GNU make and Python >= 3.11 with pip.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test cover lint audit format up clean
+.PHONY: help setup demo test cover lint docs audit format up clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard components flows benchmarks tests)
+CODE := $(wildcard components flows benchmarks tests docs/reference)
 TYPED := $(wildcard components flows benchmarks)
 PYTEST := $(BIN)/python -m pytest
 
@@ -65,6 +65,15 @@ lint: setup ## Format, style, types, layers, spelling, dependencies
 # In an environment of its own: what it needs must not move our pins. Strict: what the index does not
 # know is no package without vulnerabilities. It asks the package index
 # (PIP_INDEX_URL, or pypi.org); AUDIT_ARGS="-s osv" asks osv.dev instead.
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	@touch $@
+
+docs: export NO_MKDOCS_2_WARNING := true
+docs: export DISABLE_MKDOCS_2_WARNING := true
+docs: $(VENV)/.docs ## Build the documentation site into build/site, broken links are errors
+	$(BIN)/python -m mkdocs build --quiet --strict
+
 audit: ## Known vulnerabilities of the pinned packages (needs the network)
 	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
 	.audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict --progress-spinner off $(AUDIT_ARGS)
