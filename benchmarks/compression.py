@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import torch
 
+from benchmarks.data_sets import load_data_set
 from benchmarks.overhead import take_in
 from benchmarks.rows import read_rows, write_rows
 from chronotope.artifact.open_bundle import open_bundle
@@ -25,7 +26,6 @@ from chronotope.compression.bundle_cost import measure_latency, time_calls_ms
 from chronotope.contracts.event_log import EventLog, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
-from chronotope.datasets.loading import load_spec
 from chronotope.features.snapshot import load_features
 from chronotope.metrics.evaluate import evaluate
 from chronotope.metrics.summary import ndcg
@@ -83,7 +83,7 @@ def settings_of(told: argparse.Namespace, root: Path) -> TrainSettings:
 def measured(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     """Train and compress below the settings' root, and compare the two ways of answering."""
     torch.set_num_threads(1)
-    spec = load_spec(dataset)
+    spec = load_data_set(dataset)
     intake = settings.workspace.runs(spec.name)
     taken = run_step(intake, "taken", lambda: take_in(spec, settings))
     features = Path(taken["features"]["path"])

@@ -1,6 +1,6 @@
 """Drift of a dataset's log, asked at the end of each of its windows as if it were the present.
 
-``python -m benchmarks.drift --data foursquare_nyc --days 28 --reference 1 --json FILE``
+``python -m benchmarks.drift --dataset foursquare_nyc --days 28 --reference 1 --json FILE``
 """
 
 import argparse
@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.data_sets import EXTERNAL, data_set_dir
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.lake import Lake
 from chronotope.monitoring.config import MonitorConfig
@@ -70,7 +71,8 @@ def until(events: EncodedEvents, end_s: int) -> EncodedEvents:
 
 def ingested(dataset: str, root: Path) -> EncodedEvents:
     """A dataset's events, taken in below a root without a server."""
-    settings = IngestSettings(root=root, data_docs=False)
+    folder = data_set_dir(dataset) if dataset in EXTERNAL else None
+    settings = IngestSettings(root=root, data_docs=False, data_dir=folder)
     write_tables.fn(dataset, settings)
     write_events.fn(dataset, settings)
     name = load_spec(dataset, conf_dir=CONF_DIR).name
@@ -80,14 +82,14 @@ def ingested(dataset: str, root: Path) -> EncodedEvents:
 def main() -> None:
     """Ask at the end of each window, print, and keep as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="name of a dataset in conf/datasets")
+    parser.add_argument("--dataset", required=True, help="name of a dataset in conf/datasets")
     parser.add_argument("--days", type=int, default=MonitorConfig().window_days)
     parser.add_argument("--reference", type=int, default=MonitorConfig().reference_windows)
     parser.add_argument("--json", type=Path, help="where the rows are kept")
     told = parser.parse_args()
     config = MonitorConfig(window_days=told.days, reference_windows=told.reference)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = verdicts(ingested(told.data, Path(scratch)), config)
+        rows = verdicts(ingested(told.dataset, Path(scratch)), config)
     for row in rows:
         words = ", ".join(
             f"{of['what']} {of['value']:.3g}, usual {of['usual']:.3g}" for of in row["drifted"]

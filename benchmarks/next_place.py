@@ -1,7 +1,6 @@
 """Next place on Foursquare NYC: every model, every later check-in, full catalogue.
 
-    python -m benchmarks.next_place --data ../shared/data/foursquare_nyc \
-        --protocol stream --time hidden --json next_place.json
+    python -m benchmarks.next_place --protocol stream --time hidden --json next_place.json
 
 Block T0 trains; each check-in from the second of its trajectory in T1..T5 is a target,
 predicted from what was known before it. Parameters stay frozen after T0; histories are
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.data_sets import add_data_option, data_set_dir
 from benchmarks.rows import some_of
 from chronotope.artifact.hidden_time import RequestTimeMarginalized
 from chronotope.artifact.onnx_recommender import ModelOutput
@@ -218,7 +218,7 @@ def measure(model: Recommender, stream: Stream, *, time_given: bool) -> Row:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the chosen models, print a table and write the rows."""
     chosen = _parser().parse_args(arguments)
-    stream = read_stream(chosen.data)
+    stream = read_stream(data_set_dir("foursquare_nyc", chosen.data))
     console = Console(width=max(Console().width, TABLE_WIDTH))
     rows = [
         measure((MODELS | BESIDE)[name](chosen.seed), stream, time_given=chosen.time == "given")
@@ -233,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.next_place", description="Next place on Foursquare NYC."
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the Parquet files")
+    add_data_option(parser)
     parser.add_argument("--protocol", choices=["stream"], default="stream")
     parser.add_argument("--time", choices=["hidden", "given"], default="hidden")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is trained")
@@ -250,7 +250,9 @@ def _parser() -> argparse.ArgumentParser:
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
         raise SourceError(
-            "A file of the check-ins is missing", received=path, way_out="Check --data"
+            "A file of the check-ins is missing",
+            received=path,
+            way_out="docs/data-sets.md says which files the data set has",
         )
     return pq.read_table(path)
 

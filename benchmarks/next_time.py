@@ -1,6 +1,6 @@
 """The time of the next check-in on Foursquare NYC: the whole distribution of the wait.
 
-    python -m benchmarks.next_time --data ../shared/data/foursquare_nyc --json next_time.json
+    python -m benchmarks.next_time --json next_time.json
 
 A target is an event of a user with a past; its wait is the hours since the user's last
 event. Three protocols, each predicted from live histories by frozen parameters:
@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.data_sets import add_data_option, data_set_dir
 from benchmarks.next_place import Row, Stream, read_stream
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.contracts.queries import queries_at
@@ -195,7 +196,7 @@ MODELS: Final[dict[str, Callable[[Waits], TimeCalibration]]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure every model under the chosen protocols, print tables, write the rows."""
     chosen = _parser().parse_args(arguments)
-    stream = read_stream(chosen.data)
+    stream = read_stream(data_set_dir("foursquare_nyc", chosen.data))
     console, rows = Console(), list[Row]()
     for protocol in chosen.protocols:
         waits = cut(stream, protocol)
@@ -271,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.next_time", description="Next time on Foursquare NYC."
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the Parquet files")
+    add_data_option(parser)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument(
         "--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS), help="which cuts"

@@ -28,11 +28,11 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
+from benchmarks.data_sets import load_data_set
 from chronotope.artifact.bundle import read_manifest
 from chronotope.contracts import columns as c
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import queries_at
-from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items, read_users
 from chronotope.datasets.spec import DatasetSpec
@@ -172,7 +172,7 @@ def with_flow(dataset: str, settings: TrainSettings) -> dict[str, Any]:
 
 def bare(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     """The same steps, one call after the other."""
-    taken = take_in(load_spec(dataset), settings)
+    taken = take_in(load_data_set(dataset), settings)
     features = Path(taken["features"]["path"])
     run = training_run_dir(features, dataset, settings)
     run_step(run, "freeze_folds", lambda: freeze_folds(features, settings, run))

@@ -1,6 +1,6 @@
 """What a step of training costs, family by family, and where the time goes.
 
-    python -m benchmarks.training_step --data ../shared/data --dataset movielens_100k --json FILE
+    python -m benchmarks.training_step --dataset movielens_100k --json FILE
 
 A step takes 128 targets. ``apart`` reads each target's history by itself, as answering does;
 ``together`` reads a stretch of history once for all targets in it, as training does. Both take
@@ -21,6 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.data_sets import add_data_option, data_root
 from benchmarks.peers import data
 from benchmarks.rows import Row, at_least_one, some_of, write_rows
 from chronotope.contracts.event_log import Catalog, EventLog
@@ -42,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser().parse_args(arguments)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        log, catalog = load_features(data.read_dataset(chosen.dataset, chosen.data, Path(scratch)))
+        log, catalog = load_features(
+            data.read_dataset(chosen.dataset, data_root(chosen.data), Path(scratch))
+        )
     rows = [row_of(name, log, catalog, chosen.steps) for name in chosen.families]
     shown = Table(title=f"{chosen.dataset}, a step of 128 targets", box=box.SIMPLE_HEAD)
     for column in COLUMNS:
@@ -113,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.training_step", description=__doc__
     )
     add = options.add_argument
-    add("--data", type=Path, required=True, help="folder with a folder for each dataset")
+    add_data_option(options)
     add("--dataset", choices=list(data.RULES), default="movielens_100k")
     add("--families", type=some_of(FAMILIES), default=list(FAMILIES), help=",".join(FAMILIES))
     add("--steps", type=at_least_one, default=20, help="steps timed a family")

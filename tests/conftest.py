@@ -17,8 +17,11 @@ QUIET = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Send nothing anywhere and keep to one thread, before any library is imported."""
+    from tests.real_data import DATA_ROOT
+
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    os.environ.setdefault("CHRONOTOPE_DATA", str(DATA_ROOT))  # of benchmarks that tests run
 
 
 @pytest.fixture(scope="session")

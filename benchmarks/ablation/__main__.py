@@ -1,6 +1,6 @@
 """What each part of the model is worth on Foursquare NYC: trained and judged without it.
 
-    python -m benchmarks.ablation --data ../shared/data/foursquare_nyc --json ablation.json \
+    python -m benchmarks.ablation --json ablation.json \
         --parts decays,hours --epochs 3 --every 3
 
 The stream of ``benchmarks.next_place``. Rows of an earlier run stay in the JSON file until
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ablation.parts import FULL, PARTS, REQUEST_TIMES
+from benchmarks.data_sets import add_data_option, data_set_dir
 from benchmarks.next_place import WITHIN_SESSION, Stream, read_stream
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from chronotope.artifact.hidden_time import RequestTimeMarginalized
@@ -85,7 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser().parse_args(arguments)
     console = Console(width=max(Console().width, TABLE_WIDTH))
     settings = Settings(chosen.epochs, chosen.every, chosen.seed)
-    run(read_stream(chosen.data), settings, chosen.parts, chosen.work, chosen.json)
+    run(
+        read_stream(data_set_dir("foursquare_nyc", chosen.data)),
+        settings,
+        chosen.parts,
+        chosen.work,
+        chosen.json,
+    )
     for when in TIMES:
         console.print(table(kept(chosen.json), settings, when))
 
@@ -193,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__)
     add = options.add_argument
-    add("--data", type=Path, required=True, help="folder of the Parquet files")
+    add_data_option(options)
     add("--json", type=Path, required=True, help="keep the rows in this file")
     add("--parts", type=some_of(PARTS), default=list(PARTS), help=f"some of {','.join(PARTS)}")
     add("--epochs", type=at_least_one, default=3, help="passes over the targets at most")

@@ -1,6 +1,6 @@
 """Chronotope, its baselines and the field's libraries on the same data and split.
 
-    python -m benchmarks.peers --data ../shared/data --dataset movielens_100k \
+    python -m benchmarks.peers --dataset movielens_100k \
         --protocol global --json peers.json
 
 Each model trains in a process of its own, under the same number of threads and the same
@@ -23,6 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.data_sets import add_data_option, data_root
 from benchmarks.peers import data, environments, ranking
 from benchmarks.peers.roster import OWN, ROSTER, Entry
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def prepare(chosen: argparse.Namespace) -> Arena:
     """Read the dataset, cut it and write the task."""
     work = (chosen.work / f"{chosen.dataset}-{chosen.protocol}").resolve()
-    features = data.read_dataset(chosen.dataset, chosen.data, work)
+    features = data.read_dataset(chosen.dataset, data_root(chosen.data), work)
     log, catalog, split = data.write_task(features, chosen.protocol, work / "task", _limits(chosen))
     return Arena(work, features, log, catalog.n_items, split)
 
@@ -230,7 +231,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     add = options.add_argument
-    add("--data", type=Path, required=True, help="folder with a folder for each dataset")
+    add_data_option(options)
     add("--dataset", choices=list(data.RULES), default="movielens_100k")
     add("--protocol", choices=data.PROTOCOLS, default="global")
     add("--budget-s", type=float, default=300.0, help="seconds of training for each model")

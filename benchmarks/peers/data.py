@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.data_sets import load_data_set
 from chronotope.contracts import columns as c
-from chronotope.contracts.errors import SourceError
 from chronotope.contracts.event_log import Catalog, EventLog, Int64
-from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items
 from chronotope.datasets.spec import DatasetSpec
@@ -72,10 +71,7 @@ def read_dataset(name: str, data: Path, work: Path) -> Path:
     Raises:
         SourceError: The data are not there.
     """
-    if not data.is_dir():
-        raise SourceError("The folder of the datasets is missing", received=data)
-    files = data / name
-    spec = load_spec(name, data_dir=files if files.is_dir() else None)
+    spec = load_data_set(name, data)
     events = _frequent(pa.concat_tables(_events(spec)), RULES[name].min_item_events)
     items = read_items(spec)
     config = FeaturesConfig(items_are_places=spec.items_are_places)

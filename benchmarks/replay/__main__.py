@@ -21,13 +21,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.data_sets import add_data_option, load_data_set
 from benchmarks.replay.live import serving
 from benchmarks.replay.rounds import LEARNS, Replay
 from benchmarks.replay.traffic import Traffic
 from benchmarks.rows import at_least_one
 from benchmarks.small import CITY, TRAINING
 from chronotope.cli.train import read_settings
-from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.pipelines.settings import TrainSettings
 from flows.private_server import run_by_hand
@@ -71,7 +71,7 @@ def verdict(rows: Sequence[dict[str, Any]], overall: dict[str, Any]) -> dict[str
 
 
 def _replay(told: argparse.Namespace) -> Replay:
-    spec = _city() if told.quick else load_spec(told.dataset, data_dir=told.data)
+    spec = _city() if told.quick else load_data_set(told.dataset, told.data)
     cut = f"{spec.name}-{told.base_share:g}-{told.rounds}"  # another cut is another replay
     root = (told.root / cut).resolve()
     settings = (
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.replay", description="A log replayed as live traffic."
     )
     parser.add_argument("--dataset", default="foursquare_nyc", help="name in conf/datasets or YAML")
-    parser.add_argument("--data", type=Path, help="folder of the data, instead of the YAML's")
+    add_data_option(parser)
     parser.add_argument("--rounds", type=at_least_one, default=15, help="the log's later part in")
     parser.add_argument("--after", type=at_least_one, help="stop after this round; go on later")
     parser.add_argument("--base-share", type=float, default=0.5, help="of the log, trains")

@@ -8,12 +8,11 @@ import pytest
 
 from benchmarks import next_place
 from chronotope.contracts.errors import SourceError
-
-DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "foursquare_nyc"
+from tests.real_data import CHECK_INS, DATA_ROOT
 
 needs_data = [
     pytest.mark.data,
-    pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data/foursquare_nyc"),
+    pytest.mark.skipif(not CHECK_INS.is_dir(), reason=f"needs the check-ins in {CHECK_INS}"),
 ]
 
 
@@ -30,7 +29,7 @@ def test_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture(scope="module")
 def stream() -> next_place.Stream:
-    return next_place.read_stream(DATA)
+    return next_place.read_stream(CHECK_INS)
 
 
 class TestRealStream:
@@ -57,7 +56,7 @@ class TestRealStream:
 
     def test_user_counts_repeat_known_accuracy(self, tmp_path: Path) -> None:
         out = tmp_path / "rows.json"
-        next_place.main(["--data", str(DATA), "--models", "user_counts", "--json", str(out)])
+        next_place.main(["--data", str(DATA_ROOT), "--models", "user_counts", "--json", str(out)])
         (row,) = json.loads(out.read_text(encoding="utf-8"))
         assert row["acc_10"] == pytest.approx(0.624, abs=0.001)
         assert row["mrr"] == pytest.approx(0.310, abs=0.001)

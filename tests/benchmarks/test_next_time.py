@@ -11,8 +11,8 @@ from benchmarks.next_place import Stream, read_stream
 from chronotope.contracts.event_log import EventLog
 from chronotope.metrics.time_calibration import TimeCalibration
 from tests.models.recommender_suite import sample_catalog
+from tests.real_data import CHECK_INS, DATA_ROOT
 
-DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "foursquare_nyc"
 N_USERS, N_EVENTS = 8, 200
 
 
@@ -89,10 +89,10 @@ def test_head_learns_no_more_than_there_is(stream: Stream) -> None:
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data/foursquare_nyc")
+@pytest.mark.skipif(not CHECK_INS.is_dir(), reason=f"needs the check-ins in {CHECK_INS}")
 class TestRealWaits:
     def test_known_numbers_come_again(self) -> None:
-        waits = next_time.cut(read_stream(DATA), "global")
+        waits = next_time.cut(read_stream(CHECK_INS), "global")
         assert len(waits.test) == 11_333
         found = {name: next_time.MODELS[name](waits) for name in list(next_time.MODELS)[:4]}
         assert np.median(waits.hours[waits.test]) == pytest.approx(7.8, abs=0.05)
@@ -103,7 +103,7 @@ class TestRealWaits:
 
     def test_head_beats_them(self, tmp_path: Path) -> None:
         out = tmp_path / "rows.json"
-        next_time.main(["--data", str(DATA), "--protocols", "global", "--json", str(out)])
+        next_time.main(["--data", str(DATA_ROOT), "--protocols", "global", "--json", str(out)])
         row = json.loads(out.read_text(encoding="utf-8"))[-1]
         assert row["model"] == "rhythm"
         assert 3.0 < row["nll"] < 3.3

@@ -18,9 +18,9 @@ from benchmarks.peers.roster import OWN, ROSTER, Entry
 from benchmarks.peers.workers import exchange
 from chronotope.contracts.errors import ChronotopeError, ConfigError
 from chronotope.contracts.event_log import EventLog
+from tests.real_data import DATA_ROOT, MOVIELENS
 
 PROJECT = Path(__file__).parents[2]
-DATA = PROJECT / ".." / "shared" / "data"
 
 
 @pytest.fixture
@@ -208,12 +208,10 @@ def test_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.data
-@pytest.mark.skipif(
-    not (DATA / "movielens_100k").is_dir(), reason="needs ../shared/data/movielens_100k"
-)
+@pytest.mark.skipif(not MOVIELENS.is_dir(), reason=f"needs the ratings in {MOVIELENS}")
 def test_baselines_run_from_end_to_end(tmp_path: Path) -> None:
     out = tmp_path / "rows.json"
-    places = ["--data", str(DATA), "--work", str(tmp_path), "--json", str(out)]
+    places = ["--data", str(DATA_ROOT), "--work", str(tmp_path), "--json", str(out)]
     peers.main([*places, "--models", "popularity,markov"])
     first, second = json.loads(out.read_text(encoding="utf-8"))
     assert first["n_targets"] == 166

@@ -8,9 +8,9 @@ import pytest
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items, read_users
+from tests.real_data import DATA_ROOT
 
 ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 
 # rows and items: measured on the source files with a query engine of its own
 SHIPPED = [
@@ -22,7 +22,7 @@ SHIPPED = [
 
 @pytest.mark.parametrize(("name", "n_events", "n_items", "n_users"), SHIPPED)
 def test_every_row_becomes_one_event(name: str, n_events: int, n_items: int, n_users: int) -> None:
-    given = None if name == "complete_journey" else DATA / name
+    given = None if name == "complete_journey" else DATA_ROOT / name
     if given is not None and not given.is_dir():
         pytest.skip(f"needs the data folder {given}")
     spec = load_spec(name, conf_dir=ROOT / "conf" / "datasets", data_dir=given)

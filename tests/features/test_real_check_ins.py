@@ -1,4 +1,3 @@
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,14 +7,13 @@ import pytest
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
-
-FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "foursquare_nyc"
+from tests.real_data import CHECK_INS
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not FOLDER.exists(), reason=f"needs the check-ins in {FOLDER}")
+@pytest.mark.skipif(not CHECK_INS.exists(), reason=f"needs the check-ins in {CHECK_INS}")
 def test_new_york_comes_out_whole(tmp_path):
-    raw = pq.read_table(FOLDER / "checkins.parquet")
+    raw = pq.read_table(CHECK_INS / "checkins.parquet")
     text = {name: raw[name].cast(pa.string()) for name in ("user_id", "venue_id")}
     events = pa.table(
         {

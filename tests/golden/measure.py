@@ -31,10 +31,10 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.flows.feedback_town import Town
+from tests.real_data import CHECK_INS
 from tests.serving.town import LocalClient
 
 FOLDER: Final = Path(__file__).parent
-CHECK_INS: Final = Path(__file__).parents[3] / "shared" / "data" / "foursquare_nyc"
 N_QUERIES: Final = 4
 N_TOP: Final = 5
 

@@ -1,7 +1,6 @@
 """A year of real check-ins, month by month and week by week."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +12,12 @@ from chronotope.monitoring.data_drift import measure_data_drift
 from chronotope.monitoring.encoded_events import EncodedColumn, EncodedEvents
 from chronotope.monitoring.thresholds import check_statistics
 from chronotope.monitoring.windows import Windows
-
-NYC = Path(__file__).parents[2].parent / "shared" / "data" / "foursquare_nyc"
+from tests.real_data import CHECK_INS
 
 pytestmark = [
     pytest.mark.data,
     pytest.mark.slow,
-    pytest.mark.skipif(not NYC.exists(), reason="../shared/data/foursquare_nyc is not there"),
+    pytest.mark.skipif(not CHECK_INS.exists(), reason=f"needs the check-ins in {CHECK_INS}"),
 ]
 
 
