@@ -119,7 +119,7 @@ def compared(
     size_mb, eager_mb = measure_latency(bundle, queries, n_runs=1).size_mb, tensors_mb(eager)
     targets = evaluation_targets(log, settings, run)
     ways: dict[str, Recommender] = {"eager": eager, "chosen": onnx}
-    ndcg = {name: ranked(way, log, targets, catalog.n_items) for name, way in ways.items()}
+    ndcg_by_variant = {name: ranked(way, log, targets, catalog.n_items) for name, way in ways.items()}
     row = {
         "n_items": catalog.n_items,
         "history_len": eager.history_len,
@@ -129,11 +129,11 @@ def compared(
         "chosen_mb": size_mb,
         "eager_ms": eager_ms,
         "chosen_ms": onnx_ms,
-        "eager_ndcg_10": ndcg["eager"],
-        "chosen_ndcg_10": ndcg["chosen"],
+        "eager_ndcg_10": ndcg_by_variant["eager"],
+        "chosen_ndcg_10": ndcg_by_variant["chosen"],
         "times_smaller": eager_mb / size_mb,
         "times_faster": eager_ms / onnx_ms,
-        "share_lost": 1 - ndcg["chosen"] / ndcg["eager"],
+        "share_lost": 1 - ndcg_by_variant["chosen"] / ndcg_by_variant["eager"],
     }
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
     return {**rounded, "targets": TARGETS, "candidates": found["candidates"]}

@@ -69,7 +69,7 @@ def test_clean_users_are_told_as_well_as_without_the_poison(rows: pa.Table, tmp_
     taken = {town: taken_in(town) for town in (clean, poisoned)}
     log, catalog = whole(rows, tmp_path / "whole")
     judged = {
-        town: ndcg(retrained(town, champion, features), log, catalog, n_told)
+        town: ndcg_of_model(retrained(town, champion, features), log, catalog, n_told)
         for town in (clean, poisoned)
     }
     assert (taken[clean].n_new, taken[clean].n_quarantined) == (len(news), 0)
@@ -163,7 +163,7 @@ def retrained(town: Town, champion: Path, earlier: Path) -> ChronotopeRecommende
     return ChronotopeRecommender.load(learned, load_features(features)[1])
 
 
-def ndcg(model: ChronotopeRecommender, log: EventLog, catalog: Catalog, n_told: int) -> float:
+def ndcg_of_model(model: ChronotopeRecommender, log: EventLog, catalog: Catalog, n_told: int) -> float:
     """NDCG@10 on everything that clean users do later."""
     start_s = int(np.sort(log.occurred_s)[n_told])
     targets = targets_between(log, start_s, int(log.occurred_s.max()) + 1)
