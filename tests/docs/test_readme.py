@@ -78,10 +78,10 @@ def test_what_is_linked_is_there() -> None:
     assert [path for path in linked if not (PROJECT / path).exists()] == []
 
 
-def test_every_room_is_in_the_house_map() -> None:
-    rooms = {path.parent.name for path in (PROJECT / "components/chronotope").glob("*/__init__.py")}
-    house = README.split("## The house")[1].split("## Limits")[0]
-    assert rooms | {"flows"} == set(re.findall(r"`([a-z]+)/?`", house)) & (rooms | {"flows"})
+def test_every_package_is_in_the_layout() -> None:
+    packages = {path.parent.name for path in (PROJECT / "components/chronotope").glob("*/__init__.py")}
+    layout = README.split("## Layout")[1].split("## Limits")[0]
+    assert packages | {"flows"} == set(re.findall(r"`([a-z]+)/?`", layout)) & (packages | {"flows"})
 
 
 def test_the_yaml_is_a_dataset_in_ten_lines() -> None:
