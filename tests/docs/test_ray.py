@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chronotope.metrics.evaluate import BATCH
+from chronotope.metrics.evaluator import BATCH_SIZE
 from chronotope.pipelines.evaluate_blocks import N_BLOCK
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime import store_urls
@@ -32,4 +32,4 @@ def test_variables_and_sizes_are_those_of_the_code() -> None:
     told = set(re.findall(r"CHRONOTOPE_\w+", PAGE))
     assert told == {store_urls.MLFLOW_URL, store_urls.OPTUNA_URL}
     assert f"| {N_BLOCK:,} targets |" in PAGE
-    assert N_BLOCK % BATCH == 0
+    assert N_BLOCK % BATCH_SIZE == 0

@@ -24,8 +24,7 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.intake import Intake, IntakeReport, inbox_dir, run_intake
 from chronotope.feedback.payloads import NO_OBJECT
 from chronotope.feedback.rate_guard import FLOOD
-from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import ndcg
+from chronotope.metrics import evaluate, ndcg
 from chronotope.models.config import ModelConfig
 from chronotope.pipelines.retrain import freeze_later_folds, warm_start
 from chronotope.pipelines.settings import TrainSettings
@@ -163,7 +162,9 @@ def retrained(town: Town, champion: Path, earlier: Path) -> ChronotopeRecommende
     return ChronotopeRecommender.load(learned, load_features(features)[1])
 
 
-def ndcg_of_model(model: ChronotopeRecommender, log: EventLog, catalog: Catalog, n_told: int) -> float:
+def ndcg_of_model(
+    model: ChronotopeRecommender, log: EventLog, catalog: Catalog, n_told: int
+) -> float:
     """NDCG@10 on everything that clean users do later."""
     start_s = int(np.sort(log.occurred_s)[n_told])
     targets = targets_between(log, start_s, int(log.occurred_s.max()) + 1)

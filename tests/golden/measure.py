@@ -22,8 +22,7 @@ from chronotope.compression.export import export_onnx
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features
-from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import summarise_metrics
+from chronotope.metrics import evaluate, summarise_metrics
 from chronotope.models.config import ModelConfig
 from chronotope.registry.manual_promotion import promote_by_hand
 from chronotope.serving.api.app import create_app

@@ -55,7 +55,10 @@ def shown(log: Log, *, good_q: bool = True) -> LoggedImpressions:
 
 @pytest.fixture(scope="module")
 def many() -> list[OffPolicyEstimates]:
-    return [estimate_off_policy(shown(logged(200, seed)), n=200, seed=seed) for seed in range(200)]
+    return [
+        estimate_off_policy(shown(logged(200, seed)), n_resamples=200, seed=seed)
+        for seed in range(200)
+    ]
 
 
 @pytest.mark.parametrize("name", ["ips", "snips", "dr"])
@@ -82,7 +85,7 @@ def test_normalising_and_a_reward_model_make_them_surer(many: list[OffPolicyEsti
 
 def test_a_wrong_reward_model_does_no_harm_to_the_average() -> None:
     found = [
-        estimate_off_policy(shown(logged(200, s), good_q=False), n=2).dr.estimate
+        estimate_off_policy(shown(logged(200, s), good_q=False), n_resamples=2).dr.estimate
         for s in range(100)
     ]
     assert abs(np.mean(found) - TRUTH) < 3.5 * np.std(found) / np.sqrt(len(found))
@@ -91,7 +94,9 @@ def test_a_wrong_reward_model_does_no_harm_to_the_average() -> None:
 def test_wrong_propensities_are_found_out(many: list[OffPolicyEstimates]) -> None:
     """What the tests above would miss if they could not fail."""
     log = shown(logged(2000, 0))
-    wrong = estimate_off_policy(replace(log, propensity=np.full_like(log.propensity, 0.5)), n=300)
+    wrong = estimate_off_policy(
+        replace(log, propensity=np.full_like(log.propensity, 0.5)), n_resamples=300
+    )
     assert not wrong.ips.low <= TRUTH <= wrong.ips.high
     assert wrong.mean_weight < 0.5
     assert np.mean([one.mean_weight for one in many]) == pytest.approx(1, abs=0.02)

@@ -6,7 +6,7 @@ import pytest
 from chronotope.contracts.errors import DataError
 from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
-from chronotope.metrics.place_error import evaluate_place
+from chronotope.metrics import evaluate_place
 
 DEGREE_KM = 111.195  # one degree of latitude on a sphere of radius 6371.0088 km
 

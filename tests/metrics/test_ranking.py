@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronotope.contracts.errors import DataError
-from chronotope.metrics.ranking import expected_rank
+from chronotope.metrics import expected_rank, hit_rate, ndcg, reciprocal_rank
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=6), st.data())
@@ -36,3 +36,10 @@ def test_what_cannot_be_ranked_is_refused(scores, target):
 
 def test_no_targets_have_no_ranks():
     assert expected_rank(np.zeros((0, 5)), np.zeros(0, int)).shape == (0,)
+
+
+def test_metrics_of_a_rank_by_hand():
+    ranks = np.array([1.0, 2.5, 10.0, 10.5])
+    assert hit_rate(ranks, 10).tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert ndcg(ranks, 10).tolist() == [1.0, 1 / np.log2(3.5), 1 / np.log2(11), 0.0]
+    assert reciprocal_rank(ranks).tolist() == [1.0, 0.4, 0.1, 1 / 10.5]

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from chronotope.contracts.errors import DataError
-from chronotope.metrics.time_calibration import LognormalMixture, evaluate_time
+from chronotope.metrics import LognormalMixture, evaluate_time
 
 WEIGHT, MU, SIGMA = np.array([0.3, 0.7]), np.array([0.0, 3.0]), np.array([0.5, 1.2])
 

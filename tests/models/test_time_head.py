@@ -8,7 +8,7 @@ from torch import Tensor
 from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.losses.objectives import lognormal_mixture_nll
-from chronotope.metrics.time_calibration import LognormalMixture, TimeCalibration, evaluate_time
+from chronotope.metrics import LognormalMixture, TimeCalibration, evaluate_time
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.gap_features import GAP_KERNELS, GapFeatures, gap_features
 from chronotope.models.time_head import TimeHead

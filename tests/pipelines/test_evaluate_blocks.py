@@ -13,7 +13,8 @@ from chronotope.datasets.readers import read_events, read_items
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
-from chronotope.metrics.evaluate import BATCH, EvaluationResult, evaluate
+from chronotope.metrics import EvaluationResult, evaluate
+from chronotope.metrics.evaluator import BATCH_SIZE
 from chronotope.models.baselines import FirstOrderMarkov, baselines
 from chronotope.pipelines import evaluate_blocks
 from chronotope.pipelines.evaluate_blocks import evaluate_baselines, evaluate_bundle
@@ -46,7 +47,7 @@ def cut(log: EventLog) -> tuple[int, Int64]:
     """A moment, and targets after it: several batches and a rest."""
     until_s = int(np.quantile(log.occurred_s, 0.6))
     targets = targets_between(log, until_s, int(log.occurred_s.max()))
-    assert len(targets) > 3 * BATCH
+    assert len(targets) > 3 * BATCH_SIZE
     return until_s, targets
 
 
@@ -63,7 +64,7 @@ def test_a_bundle_in_blocks_is_the_bundle_at_once(
     until_s, targets = cut(log)
     model = FirstOrderMarkov().fit(log.before(until_s), catalog)  # its ranks tell queries apart
     monkeypatch.setattr(evaluate_blocks, "cached_bundle", lambda _: model)
-    monkeypatch.setattr(evaluate_blocks, "N_BLOCK", BATCH)
+    monkeypatch.setattr(evaluate_blocks, "N_BLOCK", BATCH_SIZE)
     with process_cache():
         found = evaluate_bundle(engine, features, Path("bundle"), log, targets)
     wanted = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)

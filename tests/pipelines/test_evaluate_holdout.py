@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chronotope.metrics.time_calibration import LognormalMixture
+from chronotope.metrics import LognormalMixture
 from chronotope.pipelines.evaluate_holdout import (
     LEVELS,
     STAYING,

@@ -5,7 +5,7 @@ import pytest
 from chronotope.contracts.event_log import EventLog, Float64
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.oracle import best_reachable_accuracy
-from chronotope.metrics.summary import hit_rate
+from chronotope.metrics import hit_rate
 from chronotope.models.baselines import Popularity, UserCounts
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig

@@ -9,9 +9,7 @@ from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
-from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.ranking import expected_rank
-from chronotope.metrics.summary import hit_rate
+from chronotope.metrics import evaluate, expected_rank, hit_rate
 from chronotope.models.baselines import baselines
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig

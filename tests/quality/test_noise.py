@@ -7,7 +7,7 @@ import pytest
 
 from chronotope.contracts.event_log import EventLog
 from chronotope.datasets.city import CityConfig
-from chronotope.metrics.summary import hit_rate
+from chronotope.metrics import hit_rate
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender

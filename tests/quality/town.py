@@ -7,7 +7,7 @@ from chronotope.contracts.ids import IdMap
 from chronotope.contracts.protocols import Recommender
 from chronotope.datasets.city import CATEGORIES, CityConfig, build_city, item_ids
 from chronotope.datasets.simulation import simulate_walks
-from chronotope.metrics.evaluate import evaluate
+from chronotope.metrics import evaluate
 
 
 def walked(config: CityConfig) -> EventLog:

@@ -8,7 +8,7 @@ import numpy as np
 
 from chronotope.experiments.experiment import Experiment, ExperimentArm
 from chronotope.experiments.exposures import Exposure, Hits
-from chronotope.metrics.summary import PairedDifference, paired_difference
+from chronotope.metrics import PairedDifference, paired_difference
 from chronotope.metrics.uplift import (
     HitsPerList,
     Uplift,

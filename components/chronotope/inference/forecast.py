@@ -12,7 +12,7 @@ from chronotope.inference.history import UserHistory
 from chronotope.inference.item_metadata import ItemMetadata
 from chronotope.inference.ranking import none_if_nan
 from chronotope.inference.request import PlaceForecast, TimeForecast
-from chronotope.metrics.time_calibration import LognormalMixture
+from chronotope.metrics import LognormalMixture
 
 _MIN_SURVIVAL = 1e-6  # a longer silence is beyond what the mixture can speak of
 _MAX_MEDIAN_H = 10 * 365 * 24.0  # so is a wait of ten years: the tail of one, not a forecast

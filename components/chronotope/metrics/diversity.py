@@ -1,4 +1,4 @@
-"""How varied answers are: how undecided each is, and how few items all of them name."""
+"""Diversity of recommendations: entropy of each answer, concentration over items."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,37 +8,38 @@ from chronotope.contracts.event_log import Float64
 from chronotope.contracts.ids import UNKNOWN
 
 
-def answer_entropy(scores: npt.NDArray[np.floating]) -> Float64:
+def answer_entropy(item_scores: npt.NDArray[np.floating]) -> Float64:
     """Entropy of the predicted distribution over the known items, in nats, shape (B,).
 
     Args:
-        scores: Logits of all items, shape (B, n_items); -inf for items ruled out.
+        item_scores: Logits of all items, shape (B, n_items); -inf for excluded items.
 
     Example:
         >>> answer_entropy(np.array([[0.0, 1.0, 1.0], [0.0, 9.0, -np.inf]])).round(3).tolist()
         [0.693, 0.0]
     """
-    probability = softmax(np.asarray(scores, np.float64)[:, UNKNOWN + 1 :], axis=1)
+    probability = softmax(np.asarray(item_scores, np.float64)[:, UNKNOWN + 1 :], axis=1)
     return np.asarray(entr(probability).sum(axis=1), dtype=np.float64)
 
 
-def gini(counts: npt.ArrayLike) -> float:
-    """Concentration of counts: 0 if all are equal, near 1 if one has everything.
+def gini(item_counts: npt.ArrayLike) -> float:
+    """Gini coefficient of item counts: 0 if all are equal, near 1 if one item has all.
 
     ``G = sum_i (2 i - n - 1) x_i / (n sum_i x_i)`` with x in increasing order, i from 1.
 
     Args:
-        counts: How often each item was named, shape (n,).
+        item_counts: Number of recommendations of each item, shape (n,).
 
     Returns:
-        NaN if nothing was named.
+        The coefficient; NaN if all counts are 0.
 
     Example:
         >>> gini([1, 1, 1, 1]), gini([0, 0, 0, 4])
         (0.0, 0.75)
     """
-    x = np.sort(np.asarray(counts, np.float64))
-    if not x.sum():
+    sorted_counts = np.sort(np.asarray(item_counts, np.float64))
+    n_items, total_count = len(sorted_counts), sorted_counts.sum()
+    if not total_count:
         return float("nan")
-    place = np.arange(1, len(x) + 1)
-    return float(((2 * place - len(x) - 1) * x).sum() / (len(x) * x.sum()))
+    rank_weights = 2 * np.arange(1, n_items + 1) - n_items - 1
+    return float((rank_weights * sorted_counts).sum() / (n_items * total_count))

@@ -1,13 +1,14 @@
-"""What another policy would have been worth, from the lists that a random one showed.
+"""Off-policy evaluation: value of a target policy, from lists that a random policy showed.
 
-A list of n positions is worth its hits. Whether an item is hit is taken to depend on the
-question, the item and its position, not on its neighbours; then with propensities
-p_ij = P[item i-j is shown at j] and the target's own probabilities t_ij, w_ij = t_ij / p_ij:
+The value of a list of n positions is its number of hits. The item-position model assumes that
+a hit depends on the query, the item and its position, not on its neighbours; then with
+propensities p_ij = P[item i is shown at j], the target policy's probabilities t_ij, and
+w_ij = t_ij / p_ij:
 
 - IPS    ``mean over lists of sum_j w_ij r_ij``: unbiased; wide where weights are large;
 - SNIPS  ``(sum w r / sum w) * positions a list``: biased by O(1/n), and narrower;
 - DR     ``mean over lists of sum_j [q(target's item at j) + w_ij (r_ij - q_ij)]``: unbiased
-  whatever the reward model q says, and narrower the better it is.
+  for any reward model q, and narrower the better q is.
 
 Source: Horvitz and Thompson (1952); Swaminathan and Joachims (2015), The Self-Normalized
 Estimator; Dudik, Langford and Li (2011), Doubly Robust Policy Evaluation; Li et al. (2018),
@@ -21,24 +22,24 @@ import numpy.typing as npt
 
 from chronotope.contracts.errors import DataError, NotEnoughData
 from chronotope.contracts.event_log import Float64
-from chronotope.metrics.summary import Interval
+from chronotope.metrics.significance import Interval
 
-_BLOCK = 4_000_000
-"""Resampled entries held at once."""
+_BLOCK_ENTRIES = 4_000_000
+"""Resampled entries held in memory together."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedImpressions:
-    """Positions of lists that were shown, one row each.
+    """Shown positions of all lists, one row each.
 
     Attributes:
         list_idx: Number of the list, 0 to n_lists - 1, shape (n,).
-        user: Whose list it is, shape (n_lists,).
+        user: User of the list, shape (n_lists,).
         reward: 1 if the item was hit, shape (n,).
-        propensity: Probability that it was shown there, shape (n,).
-        target: Probability that the target shows it there, shape (n,).
-        q: What the reward model expects of it, shape (n,).
-        q_target: What it expects of the target's item there, shape (n,).
+        propensity: Probability that the item was shown there, shape (n,).
+        target: Probability that the target policy shows it there, shape (n,).
+        q: Expected reward of the shown item by the reward model, shape (n,).
+        q_target: Expected reward of the target policy's item there, shape (n,).
     """
 
     list_idx: npt.NDArray[np.int64]
@@ -52,17 +53,17 @@ class LoggedImpressions:
 
 @dataclass(frozen=True, slots=True)
 class OffPolicyEstimates:
-    """Hits a list, with intervals by resampling users.
+    """Estimated hits a list, with intervals by resampling users.
 
     Attributes:
-        logged: Of the policies that were in force.
-        ips, snips, dr: Of the target.
-        gain: DR minus what was logged, on the same resamples.
-        n_lists, n_users: What the estimates rest on.
-        effective_n: ``(sum w)^2 / sum w^2``: so many positions would tell as much unweighted.
-        mean_weight: 1 on average if everything the target shows could be shown; less if not.
-        max_weight: After clipping.
-        clipped: Share of the positions whose weight was clipped; each makes the value less.
+        logged: Value of the logged policies.
+        ips, snips, dr: Value of the target policy by each estimator.
+        gain: DR minus the logged value, on the same resamples.
+        n_lists, n_users: Sample sizes.
+        effective_n: Effective sample size ``(sum w)^2 / sum w^2``.
+        mean_weight: 1 on average if the logged policy covers the target policy; less if not.
+        max_weight: Largest weight after clipping.
+        clipped: Share of the positions with a clipped weight; clipping lowers the value.
     """
 
     logged: Interval
@@ -79,91 +80,101 @@ class OffPolicyEstimates:
 
 
 def estimate_off_policy(
-    shown: LoggedImpressions,
+    impressions: LoggedImpressions,
     *,
     clip: float | None = None,
-    n: int = 1000,
+    n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> OffPolicyEstimates:
-    """Estimate the value of the target.
+    """Value of the target policy by IPS, SNIPS and DR.
 
     Args:
-        shown: What was shown, hit, and would be shown.
+        impressions: Logged positions with rewards and both policies' probabilities.
         clip: Largest weight; None clips none. Clipping trades variance for bias.
-        n: Resamples of users.
-        level: Mass of the intervals.
+        n_resamples: Number of bootstrap resamples of users.
+        level: Coverage probability of the intervals.
         seed: Seed of the resampling.
 
     Raises:
         NotEnoughData: There is no list.
         DataError: A propensity is not in (0, 1].
     """
-    weight, clipped = _weights(shown, clip)
-    sums = _by_user(shown, weight)
+    weights, is_clipped = _importance_weights(impressions, clip)
+    user_sums = _sums_by_user(impressions, weights)
     rng = np.random.default_rng(seed)
-    drawn = np.concatenate(
-        [_ratios(_resampled(sums, rng, size)) for size in _sizes(n, len(sums))], axis=1
+    block_sizes = _block_sizes(n_resamples, len(user_sums))
+    resampled_values = np.concatenate(
+        [_policy_values(_resampled_sums(user_sums, rng, size)) for size in block_sizes], axis=1
+    )  # (5, n_resamples)
+    quantiles = [(1 - level) / 2, (1 + level) / 2]
+    bounds = np.quantile(resampled_values, quantiles, axis=1).T  # (5, 2)
+    estimates = _policy_values(user_sums.sum(axis=0)[None])[:, 0]  # (5,)
+    logged, ips, snips, dr, gain = (
+        Interval(float(estimate), float(low), float(high))
+        for estimate, (low, high) in zip(estimates, bounds, strict=True)
     )
-    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1).T
-    points = _ratios(sums.sum(axis=0)[None])[:, 0]
-    told = [Interval(float(p), float(a), float(b)) for p, (a, b) in zip(points, ends, strict=True)]
-    logged, ips, snips, dr, gain = told
     return OffPolicyEstimates(
         logged=logged,
         ips=ips,
         snips=snips,
         dr=dr,
         gain=gain,
-        n_lists=len(shown.user),
-        n_users=len(sums),
-        effective_n=float(weight.sum() ** 2 / max(float((weight**2).sum()), 1e-300)),
-        mean_weight=float(weight.mean()),
-        max_weight=float(weight.max()),
-        clipped=float(clipped.mean()),
+        n_lists=len(impressions.user),
+        n_users=len(user_sums),
+        effective_n=float(weights.sum() ** 2 / max(float((weights**2).sum()), 1e-300)),
+        mean_weight=float(weights.mean()),
+        max_weight=float(weights.max()),
+        clipped=float(is_clipped.mean()),
     )
 
 
-def _weights(shown: LoggedImpressions, clip: float | None) -> tuple[Float64, npt.NDArray[np.bool_]]:
-    if not len(shown.reward):
+def _importance_weights(
+    impressions: LoggedImpressions, clip: float | None
+) -> tuple[Float64, npt.NDArray[np.bool_]]:
+    """Weights of the positions, clipped, and whether each was clipped, shape (n,) both."""
+    propensity = impressions.propensity
+    if not len(impressions.reward):
         raise NotEnoughData("No list was drawn at random: there is nothing to estimate from")
-    if not ((shown.propensity > 0) & (shown.propensity <= 1 + 1e-9)).all():
+    if not ((propensity > 0) & (propensity <= 1 + 1e-9)).all():
         raise DataError(
             "Propensities are probabilities above 0",
-            received=f"{shown.propensity.min()} to {shown.propensity.max()}",
+            received=f"{propensity.min()} to {propensity.max()}",
         )
-    weight = shown.target / shown.propensity
-    most = np.inf if clip is None else clip
-    return np.minimum(weight, most), weight > most
+    raw_weights = impressions.target / propensity
+    max_weight = np.inf if clip is None else clip
+    return np.minimum(raw_weights, max_weight), raw_weights > max_weight
 
 
-def _by_user(shown: LoggedImpressions, weight: Float64) -> Float64:
+def _sums_by_user(impressions: LoggedImpressions, weights: Float64) -> Float64:
     """Sums of each user: lists, positions, r, w, w r, and the terms of DR, shape (n_users, 6)."""
-    _, of_list = np.unique(shown.user, return_inverse=True)
-    of_row = of_list[shown.list_idx]
-    doubly = shown.q_target + weight * (shown.reward - shown.q)
-    ones = np.ones(len(weight))
-    terms = (ones, shown.reward, weight, weight * shown.reward, doubly)
-    lists = np.bincount(of_list).astype(np.float64)
-    return np.stack([lists, *(np.bincount(of_row, t, len(lists)) for t in terms)], axis=1)
+    _, list_user = np.unique(impressions.user, return_inverse=True)
+    row_user = list_user[impressions.list_idx]
+    rewards = impressions.reward
+    dr_terms = impressions.q_target + weights * (rewards - impressions.q)
+    row_terms = (np.ones(len(weights)), rewards, weights, weights * rewards, dr_terms)
+    n_lists = np.bincount(list_user).astype(np.float64)
+    term_sums = (np.bincount(row_user, terms, len(n_lists)) for terms in row_terms)
+    return np.stack([n_lists, *term_sums], axis=1)
 
 
-def _ratios(sums: Float64) -> Float64:
+def _policy_values(sums: Float64) -> Float64:
     """Logged value, IPS, SNIPS, DR and its gain of sums over users, shape (5, n)."""
-    lists, rows, r, w, wr, dr = sums.T
-    snips = np.divide(wr, w, out=np.zeros_like(w), where=w > 0) * rows
-    told: Float64 = np.stack([r, wr, snips, dr, dr - r]) / lists
-    return told
+    n_lists, n_positions, reward, weight, weighted_reward, dr = sums.T
+    mean_reward = np.divide(weighted_reward, weight, out=np.zeros_like(weight), where=weight > 0)
+    snips = mean_reward * n_positions
+    values: Float64 = np.stack([reward, weighted_reward, snips, dr, dr - reward]) / n_lists
+    return values
 
 
-def _resampled(sums: Float64, rng: np.random.Generator, n: int) -> Float64:
-    """Sums over users drawn with replacement, shape (n, 6)."""
-    users = len(sums)
-    drawn = rng.integers(users, size=(n, users))
-    counts = np.stack([np.bincount(one, minlength=users) for one in drawn])
-    return counts.astype(np.float64) @ sums
+def _resampled_sums(user_sums: Float64, rng: np.random.Generator, n_resamples: int) -> Float64:
+    """Sums over users drawn with replacement, shape (n_resamples, 6)."""
+    n_users = len(user_sums)
+    drawn_users = rng.integers(n_users, size=(n_resamples, n_users))
+    draw_counts = np.stack([np.bincount(draw, minlength=n_users) for draw in drawn_users])
+    return draw_counts.astype(np.float64) @ user_sums
 
 
-def _sizes(n: int, users: int) -> list[int]:
-    step = max(1, _BLOCK // users)
-    return [min(step, n - at) for at in range(0, n, step)]
+def _block_sizes(n_resamples: int, n_users: int) -> list[int]:
+    block_size = max(1, _BLOCK_ENTRIES // n_users)
+    return [min(block_size, n_resamples - start) for start in range(0, n_resamples, block_size)]

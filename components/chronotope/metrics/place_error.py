@@ -1,4 +1,4 @@
-"""How good a predicted place was: right or not, and how far off."""
+"""Error of a predicted place: accuracy and distance."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from chronotope.spacetime.distances import haversine_km
 
 @dataclass(frozen=True, slots=True)
 class PlaceError:
-    """Quality of the predicted places.
+    """Accuracy and distance error of the predicted places.
 
     Attributes:
         accuracy: Share of targets whose place was predicted exactly.
@@ -27,35 +27,35 @@ class PlaceError:
     n_located: int
 
 
-def evaluate_place(predicted: Int32, true: Int32, catalog: Catalog) -> PlaceError:
-    """Judge predicted places against the true ones.
+def evaluate_place(predicted_idx: Int32, true_idx: Int32, catalog: Catalog) -> PlaceError:
+    """Accuracy and distance error of predicted places.
 
     Args:
-        predicted: Most likely place of each target, shape (B,).
-        true: Place of each target, shape (B,).
+        predicted_idx: Most likely place of each target, shape (B,).
+        true_idx: Place of each target, shape (B,).
         catalog: Coordinates of the places.
 
     Returns:
-        The scores.
+        The errors.
 
     Raises:
         DataError: There are no targets, or not one prediction a target.
     """
-    if len(true) == 0 or predicted.shape != true.shape:
+    if len(true_idx) == 0 or predicted_idx.shape != true_idx.shape:
         raise DataError(
             "One predicted place a target, and at least one target, are needed",
-            received=f"shapes {predicted.shape} and {true.shape}",
+            received=f"shapes {predicted_idx.shape} and {true_idx.shape}",
         )
-    km = haversine_km(
-        lat=catalog.place_lat[predicted],
-        lon=catalog.place_lon[predicted],
-        to_lat=catalog.place_lat[true],
-        to_lon=catalog.place_lon[true],
+    error_km = haversine_km(
+        lat=catalog.place_lat[predicted_idx],
+        lon=catalog.place_lon[predicted_idx],
+        to_lat=catalog.place_lat[true_idx],
+        to_lon=catalog.place_lon[true_idx],
     )
-    located = km[~np.isnan(km)]
+    located_km = error_km[~np.isnan(error_km)]
     return PlaceError(
-        accuracy=float((predicted == true).mean()),
-        median_km=float(np.median(located)) if len(located) else float("nan"),
-        n_targets=len(true),
-        n_located=len(located),
+        accuracy=float((predicted_idx == true_idx).mean()),
+        median_km=float(np.median(located_km)) if len(located_km) else float("nan"),
+        n_targets=len(true_idx),
+        n_located=len(located_km),
     )

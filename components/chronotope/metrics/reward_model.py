@@ -1,7 +1,7 @@
-"""How likely an item is hit, by its probability and its position: the q of doubly robust.
+"""Reward model of the doubly robust estimator: probability of a hit by item and position.
 
-A logistic regression, fitted by Newton's method. It is cross-fitted: what it says of a user's
-lists it has learned from other users' alone, or the estimate would not be unbiased.
+A logistic regression, fitted by Newton's method. It is cross-fitted: a user's lists are
+predicted by a model of other users' lists only, otherwise the estimate would be biased.
 """
 
 import numpy as np
@@ -11,47 +11,55 @@ from scipy.special import expit
 from chronotope.contracts.event_log import Float64
 
 N_FOLDS = 5
-_RIDGE, _STEPS = 1.0, 15
+"""Folds of the cross-fitting, by user."""
+
+_RIDGE_PENALTY, _NEWTON_STEPS = 1.0, 15
 
 
 def expected_rewards(
-    told: Float64, reward: Float64, users: npt.NDArray[np.int64], asked: Float64
+    logged_features: Float64,
+    rewards: Float64,
+    user_idx: npt.NDArray[np.int64],
+    target_features: Float64,
 ) -> tuple[Float64, Float64]:
-    """Expected rewards of what was shown and of what would have been.
+    """Expected rewards of the logged items and of the target policy's items.
 
     Args:
-        told: ``reward_features`` of the shown items, shape (n, f).
-        reward: 1 if it was hit, shape (n,).
-        users: Whose list it is, shape (n,).
-        asked: ``reward_features`` of the target's items in the same positions, shape (n, f).
+        logged_features: ``reward_features`` of the shown items, shape (n, f).
+        rewards: 1 if the item was hit, shape (n,).
+        user_idx: User of the list, shape (n,).
+        target_features: ``reward_features`` of the target policy's items in the same
+            positions, shape (n, f).
     """
-    _, code = np.unique(users, return_inverse=True)
-    fold = code % N_FOLDS
-    q, q_target = np.full((2, len(reward)), reward.mean() if len(reward) else 0.0)
-    for each in range(min(N_FOLDS, int(fold.max(initial=-1)) + 1)):
-        mine = fold == each
-        if mine.all():
-            break  # a single user: there is nobody to learn from
-        weights = _fit(told[~mine], reward[~mine])
-        q[mine], q_target[mine] = expit(told[mine] @ weights), expit(asked[mine] @ weights)
-    return q, q_target
+    _, user_code = np.unique(user_idx, return_inverse=True)
+    user_fold = user_code % N_FOLDS
+    mean_reward = rewards.mean() if len(rewards) else 0.0
+    logged_q, target_q = np.full((2, len(rewards)), mean_reward)
+    for fold_idx in range(min(N_FOLDS, int(user_fold.max(initial=-1)) + 1)):
+        in_fold = user_fold == fold_idx
+        if in_fold.all():
+            break  # a single user: no other user to fit on
+        weights = _fit_logistic(logged_features[~in_fold], rewards[~in_fold])
+        logged_q[in_fold] = expit(logged_features[in_fold] @ weights)
+        target_q[in_fold] = expit(target_features[in_fold] @ weights)
+    return logged_q, target_q
 
 
 def reward_features(probability: Float64, position: npt.NDArray[np.int64]) -> Float64:
-    """One, log probability and log rank, shape (n, 3)."""
-    return np.stack(
-        [np.ones(len(position)), np.log(np.maximum(probability, 1e-9)), np.log1p(position)], axis=1
-    )
+    """Intercept, log probability and log position, shape (n, 3)."""
+    log_probability = np.log(np.maximum(probability, 1e-9))
+    return np.stack([np.ones(len(position)), log_probability, np.log1p(position)], axis=1)
 
 
-def _fit(x: Float64, y: Float64) -> Float64:
-    """Coefficients by damped Newton steps; all but the intercept are drawn to 0."""
-    ridge = _RIDGE * np.diag(np.r_[1e-3, np.ones(x.shape[1] - 1)])
-    weights = np.zeros(x.shape[1])
-    for _ in range(_STEPS):
-        p = expit(x @ weights)
-        slope = x.T @ (p - y) + ridge @ weights
-        curve = (x * (p * (1 - p) + 1e-6)[:, None]).T @ x + ridge
-        step = np.linalg.solve(curve, slope)
-        weights = weights - step * min(1.0, 3.0 / (np.abs(step).max() + 1e-12))
+def _fit_logistic(features: Float64, labels: Float64) -> Float64:
+    """Coefficients by damped Newton steps; the ridge leaves the intercept nearly free."""
+    ridge = _RIDGE_PENALTY * np.diag(np.r_[1e-3, np.ones(features.shape[1] - 1)])
+    weights = np.zeros(features.shape[1])
+    for _ in range(_NEWTON_STEPS):
+        predicted = expit(features @ weights)
+        gradient = features.T @ (predicted - labels) + ridge @ weights
+        variance = (predicted * (1 - predicted) + 1e-6)[:, None]
+        hessian = (features * variance).T @ features + ridge
+        newton_step = np.linalg.solve(hessian, gradient)
+        weights = weights - newton_step * min(1.0, 3.0 / (np.abs(newton_step).max() + 1e-12))
     return weights

@@ -1,4 +1,4 @@
-"""How good a predicted moment was: the whole distribution of the gap, not a point."""
+"""Calibration of a predicted time: likelihood and coverage of the distribution of the gap."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,13 +13,13 @@ from chronotope.contracts.event_log import Float64
 SHORTEST_H = 1 / 3600
 """Gaps are at least one second, the resolution of the log."""
 
-_BISECTIONS = 60
+_BISECTION_STEPS = 60
 _PIT_BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class LognormalMixture:
-    """A predicted gap in hours for each of B targets: K lognormals, mixed.
+    """Predicted gap in hours of each of B targets: a mixture of K lognormals.
 
     Attributes:
         log_weight: Log of the mixing weights, each row sums to one, shape (B, K).
@@ -32,7 +32,7 @@ class LognormalMixture:
     sigma: Float64
 
     def __post_init__(self) -> None:
-        """Refuse what is no mixture."""
+        """Validate shapes, scales and weights."""
         shapes = {np.shape(part) for part in (self.log_weight, self.mu, self.sigma)}
         if len(shapes) != 1 or np.ndim(self.mu) != 2:
             raise DataError("The parts of a mixture must share a shape (B, K)", received=shapes)
@@ -43,47 +43,49 @@ class LognormalMixture:
             raise DataError("Mixing weights must sum to one", received=np.exp(total).max())
 
     @classmethod
-    def of_parts(cls, parts: npt.NDArray[np.floating]) -> Self:
-        """From log-weights, means and log-scales of log hours, shape (B, 3, K)."""
-        log_weight, mean, log_scale = np.asarray(parts, np.float64).transpose(1, 0, 2)
+    def of_parts(cls, head_output: npt.NDArray[np.floating]) -> Self:
+        """Mixture of log-weights, means and log-scales of log hours, shape (B, 3, K)."""
+        # (B, 3, K) -> three arrays of shape (B, K)
+        log_weight, mean, log_scale = np.asarray(head_output, np.float64).transpose(1, 0, 2)
         return cls(log_weight, mean, np.exp(log_scale))
 
     def log_density(self, hours: Float64) -> Float64:
-        """Log density at one gap a target, shape (B,).
+        """Log density at one gap of each target, shape (B,).
 
         ``log p(h) = logsumexp_k(log w_k + log N(log h; mu_k, sigma_k)) - log h``
         """
-        log_h = np.log(_at_least_a_second(hours))
-        z = (log_h[:, None] - self.mu) / self.sigma
-        normal = -0.5 * z**2 - np.log(self.sigma) - 0.5 * np.log(2 * np.pi)
-        return np.asarray(logsumexp(self.log_weight + normal, axis=1) - log_h, dtype=np.float64)
+        log_hours = np.log(_clamp_hours(hours))
+        z_score = (log_hours[:, None] - self.mu) / self.sigma  # (B, K)
+        log_normal = -0.5 * z_score**2 - np.log(self.sigma) - 0.5 * np.log(2 * np.pi)
+        log_mixture = logsumexp(self.log_weight + log_normal, axis=1)  # (B,)
+        return np.asarray(log_mixture - log_hours, dtype=np.float64)
 
     def cdf(self, hours: Float64) -> Float64:
         """Probability of a gap no longer than ``hours``, shape (B,)."""
-        return self._cdf_of_log(np.log(_at_least_a_second(hours)))
+        return self._cdf_of_log(np.log(_clamp_hours(hours)))
 
     def quantile(self, q: float | Float64) -> Float64:
-        """Hours below which the gap falls with probability q, by bisection, shape (B,).
+        """Quantile of the gap in hours, by bisection, shape (B,).
 
         Args:
             q: One probability for all targets, or one each, shape (B,).
         """
-        low = (self.mu - 12 * self.sigma).min(axis=1)
-        high = (self.mu + 12 * self.sigma).max(axis=1)
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
+        lower = (self.mu - 12 * self.sigma).min(axis=1)
+        upper = (self.mu + 12 * self.sigma).max(axis=1)
+        for _ in range(_BISECTION_STEPS):
+            middle = (lower + upper) / 2
             is_below = self._cdf_of_log(middle) < q
-            low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
-        return np.asarray(np.exp((low + high) / 2), dtype=np.float64)
+            lower, upper = np.where(is_below, middle, lower), np.where(is_below, upper, middle)
+        return np.asarray(np.exp((lower + upper) / 2), dtype=np.float64)
 
-    def _cdf_of_log(self, log_h: Float64) -> Float64:
-        share = ndtr((log_h[:, None] - self.mu) / self.sigma)
-        return np.asarray((np.exp(self.log_weight) * share).sum(axis=1), dtype=np.float64)
+    def _cdf_of_log(self, log_hours: Float64) -> Float64:
+        component_cdf = ndtr((log_hours[:, None] - self.mu) / self.sigma)  # (B, K)
+        return np.asarray((np.exp(self.log_weight) * component_cdf).sum(axis=1), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class TimeCalibration:
-    """Quality of the predicted gaps.
+    """Likelihood and calibration of the predicted gaps.
 
     Attributes:
         nll: Mean negative log density of the true hours; lower is better.
@@ -100,37 +102,38 @@ class TimeCalibration:
     n_targets: int
 
 
-def evaluate_time(predicted: LognormalMixture, hours: npt.ArrayLike) -> TimeCalibration:
-    """Judge predicted gaps against the true ones.
+def evaluate_time(predicted_gaps: LognormalMixture, true_gaps_h: npt.ArrayLike) -> TimeCalibration:
+    """Likelihood and calibration of predicted gaps.
 
     Args:
-        predicted: One mixture a target.
-        hours: True gaps in hours, shape (B,); zero counts as one second.
+        predicted_gaps: One mixture a target.
+        true_gaps_h: True gaps in hours, shape (B,); zero counts as one second.
 
     Returns:
-        The scores.
+        The calibration.
 
     Raises:
         DataError: There are no gaps, or they are negative, NaN or of another number.
     """
-    true = np.asarray(hours, dtype=np.float64)
-    if len(true) == 0 or true.shape != predicted.mu.shape[:1] or not (true >= 0).all():
+    true_h = np.asarray(true_gaps_h, dtype=np.float64)
+    is_paired = len(true_h) > 0 and true_h.shape == predicted_gaps.mu.shape[:1]
+    if not is_paired or not (true_h >= 0).all():
         raise DataError(
             "True gaps must be one non-negative number of hours a prediction",
-            received=f"shape {true.shape}, smallest {true.min(initial=np.inf)}",
+            received=f"shape {true_h.shape}, smallest {true_h.min(initial=np.inf)}",
         )
-    place = predicted.cdf(true)
-    error = np.log(predicted.quantile(0.5)) - np.log(_at_least_a_second(true))
-    pit, _ = np.histogram(place, bins=_PIT_BINS, range=(0, 1))
-    is_inside = (true >= predicted.quantile(0.1)) & (true <= predicted.quantile(0.9))
+    log_error = np.log(predicted_gaps.quantile(0.5)) - np.log(_clamp_hours(true_h))
+    pit_counts, _ = np.histogram(predicted_gaps.cdf(true_h), bins=_PIT_BINS, range=(0, 1))
+    low_h, high_h = predicted_gaps.quantile(0.1), predicted_gaps.quantile(0.9)
+    is_inside = (true_h >= low_h) & (true_h <= high_h)
     return TimeCalibration(
-        nll=float(-predicted.log_density(true).mean()),
-        mean_abs_log_error=float(np.abs(error).mean()),
+        nll=float(-predicted_gaps.log_density(true_h).mean()),
+        mean_abs_log_error=float(np.abs(log_error).mean()),
         coverage_80=float(is_inside.mean()),
-        pit=tuple((pit / len(true)).tolist()),
-        n_targets=len(true),
+        pit=tuple((pit_counts / len(true_h)).tolist()),
+        n_targets=len(true_h),
     )
 
 
-def _at_least_a_second(hours: Float64) -> Float64:
+def _clamp_hours(hours: Float64) -> Float64:
     return np.maximum(np.asarray(hours, dtype=np.float64), SHORTEST_H)

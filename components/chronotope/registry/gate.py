@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.event_log import Float64
-from chronotope.metrics.summary import PairedDifference, paired_difference
+from chronotope.metrics import PairedDifference, paired_difference
 
 CHAMPION_NAME = "champion"
 
@@ -73,7 +73,7 @@ def evaluate_gate(
     """
     rivals = dict(baselines) | ({} if champion is None else {CHAMPION_NAME: champion})
     differences = {
-        name: paired_difference(challenger, values, users, n=config.n_resamples, seed=config.seed)
+        name: paired_difference(challenger, values, users, n_resamples=config.n_resamples, seed=config.seed)
         for name, values in rivals.items()
     }
     to_beat = {n: d for n, d in differences.items() if may_lose is None or n != CHAMPION_NAME}

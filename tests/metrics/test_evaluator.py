@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.event_log import EventLog
-from chronotope.metrics.evaluate import evaluate
+from chronotope.metrics import evaluate
 
 EVENTS = [(1, 1, 10), (1, 2, 20), (1, 1, 30), (1, 3, 30), (2, 3, 15), (2, 3, 15), (2, 3, 40)]
 

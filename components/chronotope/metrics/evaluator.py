@@ -1,0 +1,176 @@
+"""Evaluation of a recommender: the rank of every target over the full catalogue."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from chronotope.contracts.errors import ConfigError, DataError
+from chronotope.contracts.event_log import EventLog, Float64, Int32, Int64
+from chronotope.contracts.protocols import Recommender
+from chronotope.contracts.queries import Queries, queries_at
+from chronotope.metrics.ranking import expected_rank
+
+BATCH_SIZE = 256
+"""Default number of queries scored together."""
+
+COLD_BELOW = 5
+"""Users and items with fewer earlier events than this are cold."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """Rank and slice attributes of each target, in the order of the positions.
+
+    Attributes:
+        position: Position of the target in the log, shape (n_targets,).
+        user: User index of the target, shape (n_targets,).
+        rank: Expected rank of the true item, shape (n_targets,).
+        is_return: The user had this item before the target's basket.
+        n_history: The user's events before the target's basket.
+        is_cold_item: The item had fewer than ``COLD_BELOW`` events before the first target.
+        coverage: Share of the catalogue that entered some top-k list; NaN if not measured.
+    """
+
+    position: Int64
+    user: Int32
+    rank: Float64
+    is_return: npt.NDArray[np.bool_]
+    n_history: Int64
+    is_cold_item: npt.NDArray[np.bool_]
+    coverage: float = float("nan")
+
+    def __len__(self) -> int:
+        """Number of targets."""
+        return len(self.position)
+
+
+def evaluate(
+    model: Recommender,
+    log: EventLog,
+    positions: Int64,
+    *,
+    n_items: int,
+    time_given: bool,
+    place_given: bool = False,
+    batch_size: int = BATCH_SIZE,
+    rounds: Sequence[int] | None = None,
+    coverage_k: int | None = None,
+    cold_before_s: int | None = None,
+) -> EvaluationResult:
+    """Rank of the true item of every target, from the events before its basket.
+
+    Histories are always live. Global state (counts, priors) is that of the fit, unless
+    ``rounds`` is given: then targets go in time order and before each round the model
+    observes the log strictly before the round's start.
+
+    Args:
+        model: A fitted recommender; changed only through ``observe``.
+        log: All events.
+        positions: Target events, shape (n_targets,).
+        n_items: Size of the catalogue, the unknown included.
+        time_given: Whether the query contains the request time.
+        place_given: Whether the query contains the place of the request.
+        batch_size: Queries scored together; memory is batch_size x n_items scores.
+        rounds: Starts of the rounds, UTC seconds, increasing.
+        coverage_k: Length of the lists whose coverage is measured; None skips it.
+        cold_before_s: Items with few events before this are cold, UTC seconds; by default
+            the earliest target.
+
+    Raises:
+        ConfigError: ``rounds`` is not increasing.
+        DataError: The model's scores are NaN or have the wrong shape.
+    """
+    positions = np.asarray(positions, dtype=np.int64)
+    starts = (log.user_start(), log.basket_start())
+    build_queries = partial(queries_at, log, history_len=model.history_len, starts=starts)
+    n_history = (starts[1] - starts[0])[positions]
+    target_ranks = np.empty(len(positions), dtype=np.float64)
+    target_items = log.item_idx[positions]
+    is_covered = np.zeros(n_items, dtype=np.bool_)
+    for batch_idx in _batches(model, log, positions, n_history, batch_size, rounds):
+        queries = build_queries(
+            positions[batch_idx], time_given=time_given, place_given=place_given
+        )
+        item_scores = _score_batch(model, queries, n_items)  # (B, n_items)
+        target_ranks[batch_idx] = expected_rank(item_scores, target_items[batch_idx])
+        if coverage_k is not None:
+            is_covered[top_items(item_scores, coverage_k)] = True
+    return EvaluationResult(
+        position=positions,
+        user=log.user_idx[positions],
+        rank=target_ranks,
+        is_return=_first_of_pair(log)[positions] < starts[1][positions],
+        n_history=n_history,
+        is_cold_item=_is_cold_item(log, positions, n_items, cold_before_s),
+        coverage=float("nan") if coverage_k is None else float(is_covered[1:].mean()),
+    )
+
+
+def first_target_s(log: EventLog, positions: Int64) -> int:
+    """Time of the earliest target, UTC seconds."""
+    return int(log.occurred_s[positions].min(initial=np.iinfo(np.int64).max))
+
+
+def top_items(item_scores: npt.NDArray[np.floating], k: int) -> Int64:
+    """Items of the k highest scores of each row, the unknown excluded, shape (B, k)."""
+    k = min(k, item_scores.shape[1] - 1)
+    return np.argpartition(-item_scores[:, 1:], k - 1, axis=1)[:, :k].astype(np.int64) + 1
+
+
+def _score_batch(model: Recommender, queries: Queries, n_items: int) -> npt.NDArray[np.floating]:
+    """Scores of a batch, their shape checked, shape (B, n_items)."""
+    item_scores = model.scores(queries)
+    if item_scores.shape != (len(queries), n_items):
+        raise DataError(
+            f"{model.name} must score shape ({len(queries)}, {n_items})",
+            received=item_scores.shape,
+        )
+    return item_scores
+
+
+def _batches(
+    model: Recommender,
+    log: EventLog,
+    positions: Int64,
+    n_history: Int64,
+    batch_size: int,
+    rounds: Sequence[int] | None,
+) -> Iterator[Int64]:
+    """Batches of target indices, sorted by round and then by history length."""
+    round_starts = np.asarray([] if rounds is None else rounds, dtype=np.int64)
+    if (np.diff(round_starts) <= 0).any():
+        raise ConfigError("Rounds must be increasing instants in UTC seconds", received=rounds)
+    target_round = np.searchsorted(round_starts, log.occurred_s[positions], side="right")
+    target_order = np.lexsort((n_history, target_round))
+    round_bounds = np.searchsorted(target_round[target_order], np.arange(len(round_starts) + 2))
+    for round_idx in range(len(round_starts) + 1):
+        round_targets = target_order[round_bounds[round_idx] : round_bounds[round_idx + 1]]
+        if round_idx > 0 and len(round_targets):
+            model.observe(log.before(int(round_starts[round_idx - 1])))
+        for batch_start in range(0, len(round_targets), batch_size):
+            yield round_targets[batch_start : batch_start + batch_size]
+
+
+def _first_of_pair(log: EventLog) -> Int64:
+    """Position of the first event of each event's (user, item) pair, shape (n_events,)."""
+    pair_order = np.lexsort((np.arange(len(log)), log.item_idx, log.user_idx))
+    user_idx, item_idx = log.user_idx[pair_order], log.item_idx[pair_order]
+    is_new_pair = np.ones(len(log), dtype=np.bool_)
+    is_new_pair[1:] = (user_idx[1:] != user_idx[:-1]) | (item_idx[1:] != item_idx[:-1])
+    first_position = np.empty(len(log), dtype=np.int64)
+    first_position[pair_order] = pair_order[np.flatnonzero(is_new_pair)[np.cumsum(is_new_pair) - 1]]
+    return first_position
+
+
+def _is_cold_item(
+    log: EventLog, positions: Int64, n_items: int, before_s: int | None
+) -> npt.NDArray[np.bool_]:
+    """Whether each target's item had few events before a time, shape (n_targets,)."""
+    if before_s is None:
+        before_s = first_target_s(log, positions)
+    earlier_items = log.item_idx[log.occurred_s < before_s]
+    n_events = np.bincount(earlier_items, minlength=n_items)
+    return np.asarray(n_events[log.item_idx[positions]] < COLD_BELOW, dtype=np.bool_)
