@@ -27,14 +27,14 @@ from chronotope.contracts.event_log import EventLog, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
-from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import ndcg
+from chronotope.metrics import evaluate, ndcg
 from chronotope.pipelines.compress import N_PROBES, compress_model
 from chronotope.pipelines.holdout import evaluation_targets, selection_targets
+from chronotope.pipelines.results import CompressionSummary, TrainingData
 from chronotope.pipelines.run_dir import training_run_dir
 from chronotope.pipelines.search import freeze_folds, starting_point
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.pipelines.train import train_final
+from chronotope.pipelines.train import train_final_model
 from chronotope.runtime.step_cache import run_step
 from chronotope.training.recommender import ChronotopeRecommender
 
@@ -85,14 +85,14 @@ def measured(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     torch.set_num_threads(1)
     spec = load_data_set(dataset)
     intake = settings.workspace.runs(spec.name)
-    taken = run_step(intake, "taken", lambda: take_in(spec, settings))
-    features = Path(taken["features"]["path"])
+    taken = run_step(intake, "taken", TrainingData, take_in, spec, settings)
+    features = taken.features.path
     plain = settings.model_copy(update={"compression": type(settings.compression)()})
     run = training_run_dir(features, spec.name, plain)  # whatever is tried, one training
-    run_step(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
+    run_step(run, "freeze_folds", str, freeze_folds, features, settings, run)
     params = starting_point(settings)
-    trained = Path(
-        run_step(run, "train_final", lambda: train_final(features, settings, run, params))
+    trained = run_step(
+        run, "train_final_model", Path, train_final_model, features, settings, run, params
     )
     found = compress_model(features, settings, run, trained, "bare")
     index = settings.compression.index_above_items == 0
@@ -101,11 +101,11 @@ def measured(dataset: str, settings: TrainSettings) -> dict[str, Any]:
 
 
 def compared(
-    features: Path, settings: TrainSettings, run: Path, trained: Path, found: dict[str, Any]
+    features: Path, settings: TrainSettings, run: Path, trained: Path, found: CompressionSummary
 ) -> dict[str, Any]:
     """One row: what the eager model and the chosen artefact take, and how they rank."""
     log, catalog = load_features(features)
-    eager, bundle = ChronotopeRecommender.load(trained, catalog), Path(found["bundle"])
+    eager, bundle = ChronotopeRecommender.load(trained, catalog), found.bundle
     asked = selection_targets(log, settings, run)[:N_PROBES]
     queries = queries_at(log, asked, history_len=eager.history_len, time_given=True)
     rows = [queries.take(slice(at, at + 1)) for at in range(len(queries))]
@@ -119,7 +119,9 @@ def compared(
     size_mb, eager_mb = measure_latency(bundle, queries, n_runs=1).size_mb, tensors_mb(eager)
     targets = evaluation_targets(log, settings, run)
     ways: dict[str, Recommender] = {"eager": eager, "chosen": onnx}
-    ndcg_by_variant = {name: ranked(way, log, targets, catalog.n_items) for name, way in ways.items()}
+    ndcg_by_variant = {
+        name: ranked(way, log, targets, catalog.n_items) for name, way in ways.items()
+    }
     row = {
         "n_items": catalog.n_items,
         "history_len": eager.history_len,

@@ -44,11 +44,22 @@ from chronotope.lake import Lake
 from chronotope.pipelines.compress import compress_model
 from chronotope.pipelines.evaluate_holdout import evaluate_holdout
 from chronotope.pipelines.holdout import CHALLENGER
-from chronotope.pipelines.report import report_training
+from chronotope.pipelines.report import write_report
+from chronotope.pipelines.results import (
+    ColumnSelection,
+    CompressionSummary,
+    EventCounts,
+    FeatureSnapshot,
+    HoldoutEvaluation,
+    PromotionResult,
+    SearchResult,
+    TrainingData,
+    TrainingSummary,
+)
 from chronotope.pipelines.run_dir import training_run_dir
-from chronotope.pipelines.search import freeze_folds, search_parameters
+from chronotope.pipelines.search import freeze_folds, run_search
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.pipelines.train import train_final
+from chronotope.pipelines.train import train_final_model
 from chronotope.registry.blessing import run_blessing
 from chronotope.registry.gate import evaluate_gate
 from chronotope.runtime.step_cache import run_step
@@ -134,8 +145,8 @@ def measured(
     root.mkdir()
     about = ["--only", way, "--dataset", dataset, "--config", str(config), "--root", str(root)]
     seconds = _timed(["-m", "benchmarks.overhead", *about], prefect_home)
-    shared = ("tune_parameters", "train_final", "compress_model", "judge_holdout")
-    run = next(root.glob("data/runs/*/*/train_final.json")).parent
+    shared = ("search_parameters", "train_final_model", "compress_model", "evaluate_holdout")
+    run = next(root.glob("data/runs/*/*/train_final_model.json")).parent
     kept = [json.loads((run / f"{step}.json").read_text(encoding="utf-8")) for step in shared]
     return {"seconds": seconds, "steps_s": round(sum(step["seconds"] for step in kept), 3)}
 
@@ -167,33 +178,61 @@ def with_flow(dataset: str, settings: TrainSettings) -> dict[str, Any]:
 
     with run_by_hand(settings.root):
         result = train_model(dataset, settings, IngestSettings(root=settings.root, suites=SUITES))
-    return {"models": result["judged"]["models"]}
+    return {"models": result.evaluation.metrics}
 
 
 def bare(dataset: str, settings: TrainSettings) -> dict[str, Any]:
     """The same steps, one call after the other."""
-    taken = take_in(load_data_set(dataset), settings)
-    features = Path(taken["features"]["path"])
+    data = take_in(load_data_set(dataset), settings)
+    features = data.features.path
     run = training_run_dir(features, dataset, settings)
-    run_step(run, "freeze_folds", lambda: freeze_folds(features, settings, run))
+    run_step(run, "freeze_folds", str, freeze_folds, features, settings, run)
     settings.workspace.mlruns.mkdir(parents=True)  # Optuna's database lies there
-    found = run_step(
-        run, "tune_parameters", lambda: search_parameters(features, settings, run, forgotten)
+    best = run_step(
+        run, "search_parameters", SearchResult, run_search, features, settings, run, forgotten
     )
-    fitted = lambda: train_final(features, settings, run, found["params"])  # noqa: E731
-    trained = Path(run_step(run, "train_final", fitted))
-    version = taken["features"]["data_version"]
-    smaller = lambda: compress_model(features, settings, run, trained, version)  # noqa: E731
-    compressed = run_step(run, "compress_model", smaller)
-    bundle = Path(compressed["bundle"])
-    judged = run_step(
-        run, "evaluate_holdout", lambda: evaluate_holdout(features, settings, run, bundle)
+    trained = run_step(
+        run, "train_final_model", Path, train_final_model, features, settings, run, best.params
     )
-    reasons = objections(features, settings, run, bundle)
-    promoted = {"promoted": not reasons, "reasons": reasons}
-    steps = {"tuned": found, "compressed": compressed, "judged": judged, "promoted": promoted}
-    report_training(run, settings, taken, steps)
-    return {"models": judged["models"]}
+    compression = run_step(
+        run,
+        "compress_model",
+        CompressionSummary,
+        compress_model,
+        features,
+        settings,
+        run,
+        trained,
+        data.features.data_version,
+    )
+    evaluation = run_step(
+        run,
+        "evaluate_holdout",
+        HoldoutEvaluation,
+        evaluate_holdout,
+        features,
+        settings,
+        run,
+        compression.bundle,
+    )
+    reasons = tuple(objections(features, settings, run, compression.bundle))
+    promotion = PromotionResult(
+        name=dataset,
+        version="0",
+        run_id="",
+        promoted=not reasons,
+        reasons=reasons,
+        previous=None,
+    )
+    summary = TrainingSummary(
+        fold_ndcg=best.fold_ndcg,
+        columns=ColumnSelection(),
+        compression=compression,
+        evaluation=evaluation,
+        promotion=promotion,
+    )
+    write_report(run, settings, data, summary)
+    return {"models": evaluation.metrics}
 
 
 @contextmanager
@@ -202,7 +241,7 @@ def forgotten(run_name: str, parent: Tracker | None) -> Iterator[Tracker]:  # no
     yield NullTracker()
 
 
-def take_in(spec: DatasetSpec, settings: TrainSettings) -> dict[str, Any]:
+def take_in(spec: DatasetSpec, settings: TrainSettings) -> TrainingData:
     """What ``flows/ingest_events.py`` does, for a lake that is new."""
     lake = Lake(settings.workspace.lake(spec.name))
     known = None
@@ -218,13 +257,22 @@ def take_in(spec: DatasetSpec, settings: TrainSettings) -> dict[str, Any]:
     ids = None if known is None else known.column(c.ITEM_ID).combine_chunks()
     check = check_events(
         SUITES / "events.json",
-        now=datetime.now(UTC),
+        checked_at=datetime.now(UTC),
         known_items=ids,
-        accepted=None,
-        profile=profile_rows(iter(()), items=known, n_last=0),
+        accepted_shares=None,
+        batch_profile=profile_rows(iter(()), items=known, n_last=0),
     )
-    report = ingest(batches(spec), check=check, lake=lake, run_id="bare", source=spec.name)
-    return {"events": asdict(report), "features": featured(spec, lake, known, settings.workspace)}
+    report = ingest(batches(spec), row_check=check, lake=lake, run_id="bare", source=spec.name)
+    counts = EventCounts(
+        n_read=report.n_read,
+        n_good=report.n_good,
+        n_duplicates=report.n_duplicates,
+        n_quarantined=report.n_quarantined,
+        reasons=report.reasons,
+    )
+    return TrainingData(
+        counts=counts, features=featured(spec, lake, known, settings.workspace)
+    )
 
 
 def batches(spec: DatasetSpec) -> Iterator[IngestBatch]:
@@ -236,7 +284,7 @@ def batches(spec: DatasetSpec) -> Iterator[IngestBatch]:
 
 def featured(
     spec: DatasetSpec, lake: Lake, items: pa.Table | None, workspace: Workspace
-) -> dict[str, Any]:
+) -> FeatureSnapshot:
     """Leave noise out and build the snapshot."""
     events = lake.read("events")
     keep, noise = filter_noise(events, NoiseConfig())
@@ -247,8 +295,14 @@ def featured(
         out=workspace.features(spec.name),
         data_version="bare",
     )
-    found = {"path": str(ref.path), "n_users": ref.n_users, "n_items": ref.n_items}
-    return {**asdict(noise), **found, "data_version": "bare"}
+    return FeatureSnapshot(
+        path=ref.path,
+        digest=ref.digest,
+        data_version="bare",
+        n_users=ref.n_users,
+        n_items=ref.n_items,
+        **asdict(noise),
+    )
 
 
 def objections(features: Path, settings: TrainSettings, run: Path, bundle: Path) -> list[str]:

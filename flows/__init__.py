@@ -1,4 +1,4 @@
-"""What runs, in which order and when: Prefect and nothing else."""
+"""Prefect flows: what runs, in which order and when."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from chronotope.runtime.workspace import Workspace
 
 @contextmanager
 def without_heartbeat() -> Iterator[None]:
-    """Run flows by hand: nobody waits for their heartbeats, whose thread costs a second each.
+    """Run flows without heartbeats, whose thread costs a second per run.
 
-    Deployed flows keep theirs, so that a killed one is found.
+    Deployed flows send them, so that Prefect notices a killed run; runs by hand need none.
     """
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
@@ -22,15 +22,15 @@ def without_heartbeat() -> Iterator[None]:
 
 @contextmanager
 def dataset_lock_in_flow(workspace: Workspace, dataset: str) -> Iterator[None]:
-    """Hold a dataset's lock inside a flow; a run that has to wait says so in its log.
+    """Hold a dataset's lock inside a flow; a run that has to wait logs it.
 
     Args:
-        workspace: Where the dataset's files lie.
-        dataset: Its name.
+        workspace: Folders of the project.
+        dataset: Name of the dataset.
     """
 
-    def waits() -> None:
+    def log_waiting() -> None:
         get_run_logger().info("Waiting for another run on %s", dataset)
 
-    with dataset_lock(workspace, dataset, on_wait=waits):
+    with dataset_lock(workspace, dataset, on_wait=log_waiting):
         yield

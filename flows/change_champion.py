@@ -1,7 +1,6 @@
 """Change the champion by hand from the UI: promote a version, or roll back."""
 
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -14,12 +13,23 @@ from chronotope.runtime.allowed_paths import AllowedPath
 
 
 class ChampionSettings(BaseModel):
-    """How the champion is changed."""
+    """Change of the champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: AllowedPath = Field(Path(), description="Project root, below which stores lie")
+    root: AllowedPath = Field(Path(), description="Project root; stores lie below it")
     dry_run: bool = Field(False, description="Check and show, and change nothing")
+
+
+class ChampionChange(BaseModel):
+    """Champion after a change by hand, and before it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+    dataset: str = Field(description="Name of the dataset")
+    champion: str = Field(description="Version that is champion now")
+    previous: str | None = Field(description="Champion before; None if there was none")
+    dry_run: bool = Field(description="Whether nothing was changed")
 
 
 @flow(name="promote-model", result_serializer="json")
@@ -28,17 +38,14 @@ def promote_model(
     version: str,
     reason: str,
     settings: ChampionSettings = ChampionSettings(),  # noqa: B008 - frozen
-) -> dict[str, Any]:
+) -> ChampionChange:
     """Make a registered version the champion, without the gate.
 
     Args:
-        dataset: Whose version it is.
-        version: Its number, as MLflow shows it.
-        reason: Why; kept in the history.
-        settings: Where the registry is, and whether anything is changed.
-
-    Returns:
-        ``champion`` and ``previous``.
+        dataset: Name of the dataset.
+        version: Number of the version, as MLflow shows it.
+        reason: Reason for the history.
+        settings: Location of the registry, and whether to change anything.
     """
     return change_champion(dataset, settings, reason, version)
 
@@ -48,16 +55,13 @@ def roll_back_model(
     dataset: str,
     reason: str,
     settings: ChampionSettings = ChampionSettings(),  # noqa: B008 - frozen
-) -> dict[str, Any]:
+) -> ChampionChange:
     """Return to the champion before the present one.
 
     Args:
-        dataset: Whose champion is meant.
-        reason: Why; kept in the history.
-        settings: Where the registry is, and whether anything is changed.
-
-    Returns:
-        ``champion`` and ``previous``.
+        dataset: Name of the dataset.
+        reason: Reason for the history.
+        settings: Location of the registry, and whether to change anything.
     """
     return change_champion(dataset, settings, reason, None)
 
@@ -65,23 +69,24 @@ def roll_back_model(
 @task(cache_policy=NO_CACHE, result_serializer="json")
 def change_champion(
     dataset: str, settings: ChampionSettings, reason: str, version: str | None
-) -> dict[str, Any]:
-    """Change the champion and show who reigns now.
+) -> ChampionChange:
+    """Change the champion and show the new one.
 
     Args:
-        dataset: Whose champion is meant.
-        settings: Where the registry is, and whether anything is changed.
-        reason: Why.
+        dataset: Name of the dataset.
+        settings: Location of the registry, and whether to change anything.
+        reason: Reason for the history.
         version: The new champion; None for the one before.
     """
     root, dry_run = settings.root, settings.dry_run
     if version is None:
-        done = roll_back(root, dataset, reason, dry_run=dry_run)
+        record = roll_back(root, dataset, reason, dry_run=dry_run)
     else:
-        done = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
-    would = "would be" if dry_run else "is"
-    told = (
-        f"Champion of `{dataset}` {would} version {done['champion']}. Why: {markdown_text(reason)}"
+        record = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
+    change = ChampionChange.model_validate(record)
+    verb = "would be" if dry_run else "is"
+    create_markdown_artifact(
+        f"Champion of `{dataset}` {verb} version {change.champion}. Why: {markdown_text(reason)}",
+        key=f"champion-{dataset.replace('_', '-')}",
     )
-    create_markdown_artifact(told, key=f"champion-{dataset.replace('_', '-')}")
-    return done
+    return change

@@ -1,4 +1,4 @@
-"""Take in what users did since, and retrain the champion when that is worth it."""
+"""Ingest new interactions, and retrain the champion when that is worth it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.blocks.system import Secret
+from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.data_version import DataVersion, TableVersion
+from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
@@ -20,10 +21,23 @@ from chronotope.feedback.retrain_plan import (
     record_retraining_failure,
     record_retraining_start,
 )
+from chronotope.feedback.retrain_results import RetrainPlan
 from chronotope.lake import Lake
-from chronotope.pipelines.retrain import freeze_later_folds, trained_parameters, warm_start
+from chronotope.pipelines.results import (
+    FeatureSnapshot,
+    FeedbackSummary,
+    HoldoutEvaluation,
+    InheritedParameters,
+    PromotionResult,
+    RetrainingInputs,
+    TrainingData,
+    TrainingSummary,
+    WrittenReport,
+)
+from chronotope.pipelines.retrain import freeze_later_folds, inherit_parameters, warm_start
 from chronotope.pipelines.run_dir import read_settings
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import MODEL_FILE
 from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.step_cache import run_step
 from chronotope.runtime.workspace import Workspace
@@ -33,12 +47,26 @@ from flows.link_runs import link_runs
 from flows.train_model import (
     compress,
     evaluate,
+    promote,
     promotion_markdown,
     publish,
-    register_and_promote,
     report,
     train,
 )
+
+_COUNT_FIELDS = ("n_read", "n_new", "n_duplicates", "n_quarantined")
+
+
+class FeedbackResult(BaseModel):
+    """Result of the flow ``collect-feedback``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    intake: FeedbackSummary = Field(description="Interactions read, by outcome")
+    decision: RetrainPlan = Field(description="Whether to retrain, and why")
+    promotion: PromotionResult | None = Field(
+        None, description="Decision of the gate; None without a retraining"
+    )
 
 
 @flow(name="collect-feedback", result_serializer="json")
@@ -47,218 +75,234 @@ def collect_feedback(
     feedback: FeedbackConfig = FeedbackConfig(),  # noqa: B008 - frozen
     ingestion: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
     engine: EngineConfig = EngineConfig(),  # noqa: B008 - frozen
-) -> dict[str, Any]:
-    """Take in new interactions, decide whether they are worth a training, retrain, promote.
+) -> FeedbackResult:
+    """Ingest new interactions, decide whether to retrain, then retrain, gate and promote.
 
-    Interactions come from the service's log, from ``*.jsonl`` files dropped into
-    ``data/inbox/<dataset>``, and from the table that the dataset names. Running it twice
-    changes nothing; a run that was killed goes on after its last finished step.
+    Interactions come from the service's log, from ``*.jsonl`` files in
+    ``data/inbox/<dataset>``, and from the table that the dataset names. A second run without
+    new interactions changes nothing; a run that was killed resumes after its last finished step.
 
     Args:
         dataset: Name of a file in conf/datasets, or the path of such a YAML file.
-        feedback: When to retrain and what is kept out.
-        ingestion: Where data are, and how rows are checked.
-        engine: Where a challenger and its rivals are judged.
-
-    Returns:
-        ``taken`` (new + duplicates + quarantined = read), ``decision`` with its reasons, and
-        ``promoted``: None without a retraining.
+        feedback: When to retrain, and which interactions are refused.
+        ingestion: Location and checks of the data.
+        engine: Where the challenger and the baselines are evaluated.
     """
     name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
     with dataset_lock_in_flow(Workspace(ingestion.root), name):
-        taken = take_in_interactions(dataset, feedback, ingestion)
-        if taken["version"] is None:
-            decision = {"action": "nothing", "mode": "", "reasons": ["the lake holds no events"]}
-            return {"taken": taken, "decision": decision, "promoted": None}
+        intake = ingest_interactions(dataset, feedback, ingestion)
+        if intake.version is None:
+            plan = RetrainPlan(action="nothing", reasons=("the lake holds no events",))
+            return FeedbackResult(intake=intake, decision=plan)
         features = write_features(dataset, ingestion)
-        decision = plan_retraining_task(name, features, feedback, ingestion)
-        promoted = None
-        if decision["action"] == "retrain":
-            counts = {"events": taken, "features": features}
-            promoted = retrain(name, decision, counts, ingestion, engine)
-        publish_feedback(name, taken, decision, promoted)
-    return {"taken": taken, "decision": decision, "promoted": promoted}
+        plan = decide(name, features, feedback, ingestion)
+        promotion = None
+        if plan.inputs is not None:
+            data = TrainingData(counts=intake.event_counts(), features=features)
+            promotion = retrain(name, plan, plan.inputs, data, ingestion, engine)
+        publish_feedback(name, intake, plan, promotion)
+    return FeedbackResult(intake=intake, decision=plan, promotion=promotion)
 
 
 def retrain(
     dataset: str,
-    decision: dict[str, Any],
-    taken: dict[str, Any],
+    plan: RetrainPlan,
+    inputs: RetrainingInputs,
+    data: TrainingData,
     ingestion: IngestSettings,
     engine: EngineConfig,
-) -> dict[str, Any]:
-    """Train the champion's successor and let it win the place, or say why it does not.
+) -> PromotionResult:
+    """Train a challenger of the champion, evaluate it, and promote it if it passes the gate.
 
     Args:
         dataset: Name of the dataset.
-        decision: What ``plan_retraining_task`` returned.
-        taken: Counts of the ``events`` and the ``features``.
-        ingestion: Its root is where everything lies.
-        engine: Where the challenger and its rivals are judged.
-
-    Returns:
-        What ``promote_bundle`` returned.
+        plan: Decision to retrain.
+        inputs: Folders and cut-off of the retraining.
+        data: Counts of the new interactions, and the feature snapshot.
+        ingestion: Its root is the project's.
+        engine: Where the challenger and the baselines are evaluated.
     """
-    workspace, plan = Workspace(ingestion.root), decision["plan"]
-    features, run = Path(plan["features"]), Path(plan["run"])
-    kept = read_settings(Path(plan["champion_run"]), ingestion.root)
-    settings = kept.model_copy(update={"engine": engine})
-    record_retraining_start(dataset, decision, workspace)
+    workspace = Workspace(ingestion.root)
+    champion_settings = read_settings(inputs.champion_run_dir, ingestion.root)
+    settings = champion_settings.model_copy(update={"engine": engine})
+    record_retraining_start(dataset, plan, workspace)
     try:
-        tuned = prepare_retraining(decision, settings)
-        trained = train_challenger(decision, settings, tuned["params"])
-        compressed = compress(features, settings, run, trained, taken["features"]["data_version"])
-        bundle = Path(compressed["bundle"])
-        judged = evaluate(features, settings, run, bundle)
-        promoted = register_and_promote(features, settings, run, bundle, judged)
-        found = {"compressed": compressed, "judged": judged, "promoted": promoted, "tuned": tuned}
-        written = report(run, settings, taken, {**found, "selected": tuned["selected"]})
+        evaluation, promotion, written = _train_and_promote(plan, inputs, data, settings)
     except Exception:
         record_retraining_failure(dataset, workspace)
         raise
-    publish(dataset, judged, promoted, written)
-    link_runs(ingestion.root, promoted)
-    record_retraining_end(dataset, TableVersion.parse(decision["version"]), workspace)
-    return promoted
+    publish(dataset, evaluation, promotion, written)
+    link_runs(ingestion.root, promotion)
+    if plan.version is not None:
+        record_retraining_end(dataset, plan.version, workspace)
+    return promotion
+
+
+def _train_and_promote(
+    plan: RetrainPlan, inputs: RetrainingInputs, data: TrainingData, settings: TrainSettings
+) -> tuple[HoldoutEvaluation, PromotionResult, WrittenReport]:
+    features, run_dir, data_version = inputs.features, inputs.run_dir, data.features.data_version
+    inherited = prepare_retraining(inputs, settings)
+    model_path = train_challenger(plan.mode, inputs, settings, inherited.params)
+    compression = compress(features, settings, run_dir, model_path, data_version)
+    evaluation = evaluate(features, settings, run_dir, compression.bundle)
+    promotion = promote(features, settings, run_dir, compression.bundle, evaluation)
+    summary = TrainingSummary(
+        fold_ndcg=inherited.fold_ndcg,
+        columns=inherited.columns,
+        compression=compression,
+        evaluation=evaluation,
+        promotion=promotion,
+    )
+    return evaluation, promotion, report(run_dir, settings, data, summary)
 
 
 @task(**TASK)
-def take_in_interactions(
+def ingest_interactions(
     dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings
-) -> dict[str, Any]:
-    """Read what is new since the watermark; good rows to the lake, others to quarantine.
+) -> FeedbackSummary:
+    """Read interactions behind the watermark; good ones go to the lake, others to quarantine.
 
     Args:
         dataset: Name or YAML file.
-        feedback: Guards.
-        ingestion: Where things are.
-
-    Returns:
-        The fields of ``Taken``, ``n_good``, and ``version`` of the events, None without any.
+        feedback: Which interactions are refused.
+        ingestion: Location and checks of the data.
     """
     spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
     workspace = Workspace(ingestion.root)
-    url = _address(spec)
-    found = run_intake(Intake(spec, workspace, ingestion.suites, feedback, url))
-    for name, reason in found.set_aside.items():
-        get_run_logger().warning("Set aside in the inbox: %s: %s", name, reason)
+    table_url = _secret_table_url(spec)
+    intake = run_intake(Intake(spec, workspace, ingestion.suites, feedback, table_url))
+    for file_name, reason in intake.set_aside.items():
+        get_run_logger().warning("Set aside in the inbox: %s: %s", file_name, reason)
     lake = Lake(workspace.lake(spec.name))
     version = lake.version("events") if lake.exists("events") else None
-    counts = {**asdict(found), "reasons": dict(found.reasons)}
-    return {**counts, "n_good": found.n_new + found.n_duplicates, "version": version}
+    counts = asdict(intake) | {"reasons": dict(intake.reasons)}
+    n_good = intake.n_new + intake.n_duplicates
+    return FeedbackSummary(**counts, n_good=n_good, version=version)
 
 
 @task(**TASK)
-def plan_retraining_task(
-    dataset: str, features: dict[str, Any], feedback: FeedbackConfig, ingestion: IngestSettings
-) -> dict[str, Any]:
-    """Decide what to do with the events that no retraining has weighed yet.
+def decide(
+    dataset: str, features: FeatureSnapshot, feedback: FeedbackConfig, ingestion: IngestSettings
+) -> RetrainPlan:
+    """Decide whether to retrain on the events that no retraining has used yet.
 
     Args:
         dataset: Name of the dataset.
-        features: What ``write_features`` returned.
-        feedback: Bounds, mode, and whether somebody insists.
-        ingestion: Its root is where everything lies.
+        features: Result of ``write_features``.
+        feedback: Bounds and mode, and whether a retraining is forced.
+        ingestion: Its root is the project's.
     """
-    version = DataVersion.parse(features["data_version"]).events
-    workspace = Workspace(ingestion.root)
-    return plan_retraining(dataset, Path(features["path"]), version, workspace, feedback)
+    version = DataVersion.parse(features.data_version).events
+    return plan_retraining(dataset, features.path, version, Workspace(ingestion.root), feedback)
 
 
 @task(**TASK)
-def prepare_retraining(decision: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
-    """Cut time behind the champion's training, and take its parameters over.
+def prepare_retraining(inputs: RetrainingInputs, settings: TrainSettings) -> InheritedParameters:
+    """Split time behind the champion's training, and take its parameters over.
 
     Args:
-        decision: What ``plan_retraining_task`` returned.
-        settings: The champion's.
-
-    Returns:
-        ``params``, and ``folds`` and ``selected`` as a search would have left them: empty.
+        inputs: Folders and cut-off of the retraining.
+        settings: Settings of the champion.
     """
-    plan = decision["plan"]
-    features, run = Path(plan["features"]), Path(plan["run"])
-    cut = lambda: freeze_later_folds(features, settings, run, plan["after_s"])  # noqa: E731
-    run_step(run, "freeze_folds", cut)
-    params = run_step(run, "take_parameters", lambda: _taken_over(plan, settings))
-    return dict(params)
+    run_step(
+        inputs.run_dir,
+        "freeze_folds",
+        str,
+        freeze_later_folds,
+        inputs.features,
+        settings,
+        inputs.run_dir,
+        inputs.champion_trained_until_s,
+    )
+    return run_step(
+        inputs.run_dir,
+        "inherit_parameters",
+        InheritedParameters,
+        inherit_parameters,
+        inputs,
+        settings,
+    )
 
 
 @task(**TASK)
 def train_challenger(
-    decision: dict[str, Any], settings: TrainSettings, params: dict[str, Any]
+    mode: str, inputs: RetrainingInputs, settings: TrainSettings, params: dict[str, Any]
 ) -> Path:
-    """Let the champion's network learn on, or train a new one with its parameters.
+    """Warm-start from the champion's network, or train a new one with its parameters.
 
     Args:
-        decision: What ``plan_retraining_task`` returned.
-        settings: The champion's.
-        params: Its parameters.
+        mode: ``warm`` or ``full``.
+        inputs: Folders of the retraining.
+        settings: Settings of the champion.
+        params: Parameters of the champion.
     """
-    plan = decision["plan"]
-    features, run = Path(plan["features"]), Path(plan["run"])
-    if decision["mode"] == "full":
-        return train.fn(features, settings, run, params)
-    champion, earlier = Path(plan["champion_run"]) / "model.pt", Path(plan["champion_features"])
-    return Path(run_step(run, "warm_start", lambda: warm_start(features, run, champion, earlier)))
+    if mode == "full":
+        return train.fn(inputs.features, settings, inputs.run_dir, params)
+    return run_step(
+        inputs.run_dir,
+        "warm_start",
+        Path,
+        warm_start,
+        inputs.features,
+        inputs.run_dir,
+        inputs.champion_run_dir / MODEL_FILE,
+        inputs.champion_features,
+    )
 
 
 @task(**TASK)
 def publish_feedback(
-    dataset: str, taken: dict[str, Any], decision: dict[str, Any], promoted: dict[str, Any] | None
+    dataset: str, intake: FeedbackSummary, plan: RetrainPlan, promotion: PromotionResult | None
 ) -> None:
-    """Show what came in, what was decided and why, and what became of it.
+    """Show the interactions, the decision with its reasons, and the result of a retraining.
 
     Args:
         dataset: Name of the dataset.
-        taken: What ``take_in_interactions`` returned.
-        decision: What ``plan_retraining_task`` returned.
-        promoted: What ``retrain`` returned, if anything.
+        intake: Result of ``ingest_interactions``.
+        plan: Decision on a retraining.
+        promotion: Result of ``retrain``, if there was one.
     """
     key = f"feedback-{dataset.replace('_', '-')}"
-    names = ("n_read", "n_new", "n_duplicates", "n_quarantined")
-    rows = [{"what": name.removeprefix("n_"), "rows": taken[name]} for name in names]
-    rows += [{"what": f"quarantined: {why}", "rows": n} for why, n in taken["reasons"].items()]
+    counts = {name.removeprefix("n_"): getattr(intake, name) for name in _COUNT_FIELDS}
+    counts |= {f"quarantined: {reason}": count for reason, count in intake.reasons.items()}
+    table_rows = [{"what": label, "rows": count} for label, count in counts.items()]
     create_table_artifact(
-        markdown_rows(rows), key=key, description="Interactions since the last run"
+        markdown_rows(table_rows), key=key, description="Interactions since the last run"
     )
-    words = decision_markdown(decision) + set_aside_of(taken)
-    words += f"\n\n{promotion_markdown(promoted)}" if promoted else ""
-    create_markdown_artifact(words, key=f"{key}-decision", description="Retrain or not, and why")
-    get_run_logger().info("%d read, %d new. %s", taken["n_read"], taken["n_new"], words)
+    decision_text = decision_markdown(plan) + set_aside_markdown(intake.set_aside)
+    decision_text += f"\n\n{promotion_markdown(promotion)}" if promotion else ""
+    create_markdown_artifact(
+        decision_text, key=f"{key}-decision", description="Decision on a retraining, and why"
+    )
+    get_run_logger().info("%d read, %d new. %s", intake.n_read, intake.n_new, decision_text)
 
 
-def decision_markdown(decision: dict[str, Any]) -> str:
-    """A decision and its reasons, as Markdown.
-
-    Args:
-        decision: What ``plan_retraining_task`` returned.
-    """
-    mode = f" ({decision['mode']})" if decision["mode"] else ""
-    reasons = "\n".join(f"- {markdown_text(reason)}" for reason in decision["reasons"])
-    return f"**Decision: {decision['action']}{mode}.**\n\n{reasons}"
-
-
-def set_aside_of(taken: dict[str, Any]) -> str:
-    """Files of the inbox that were not taken in, and why, as Markdown; "" without any.
+def decision_markdown(plan: RetrainPlan) -> str:
+    """Decision on a retraining with its reasons, as Markdown.
 
     Args:
-        taken: What ``take_in_interactions`` returned.
+        plan: The decision.
     """
-    lines = [
-        f"- `{name.replace('`', ' ')}`: {reason}" for name, reason in taken["set_aside"].items()
-    ]
-    return "\n\n**Set aside in the inbox.**\n\n" + "\n".join(lines) if lines else ""
+    mode = f" ({plan.mode})" if plan.mode else ""
+    reason_lines = "\n".join(f"- {markdown_text(reason)}" for reason in plan.reasons)
+    return f"**Decision: {plan.action}{mode}.**\n\n{reason_lines}"
 
 
-def _address(spec: DatasetSpec) -> str | None:
-    """What the Secret block of the dataset's table holds; None if it names none."""
+def set_aside_markdown(set_aside: dict[str, str]) -> str:
+    """Files of the inbox that were not ingested, with the reason, as Markdown; "" without any.
+
+    Args:
+        set_aside: Reason by file name.
+    """
+    file_lines = [f"- `{name.replace('`', ' ')}`: {reason}" for name, reason in set_aside.items()]
+    if not file_lines:
+        return ""
+    return "\n\n**Set aside in the inbox.**\n\n" + "\n".join(file_lines)
+
+
+def _secret_table_url(spec: DatasetSpec) -> str | None:
+    """Address of the dataset's table from its Secret block; None if it names none."""
     if spec.feedback is None or spec.feedback.block is None:
         return None
     return str(Secret.load(spec.feedback.block).get())  # type: ignore[union-attr]
-
-
-def _taken_over(plan: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
-    params = trained_parameters(Path(plan["champion_run"]), settings)
-    selected = {"kept": params.get("context", []), "columns": []}
-    return {"params": params, "folds": {}, "selected": selected}

@@ -1,14 +1,15 @@
-"""From a run in Prefect to its run in MLflow, and back."""
+"""Links between a run in Prefect and its run in MLflow."""
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from prefect import task
 from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from chronotope.pipelines.results import RegisteredVersion
 from chronotope.registry.run_links import link_run
 from chronotope.runtime.workspace import Workspace
 
@@ -19,16 +20,32 @@ DEFAULT_UI: Final = "http://127.0.0.1:5000"
 
 
 @task(cache_policy=NO_CACHE, result_serializer="json")
-def link_runs(root: Path, promoted: dict[str, Any]) -> str:
-    """Link both runs; returns the address in MLflow.
+def link_runs(root: Path, registered: RegisteredVersion) -> str:
+    """Link both runs.
 
     Args:
         root: Project root.
-        promoted: What ``promote_bundle`` returned.
+        registered: The registered version.
+
+    Returns:
+        Address of the MLflow run.
     """
-    shown = link_run(Workspace(root), promoted["run_id"], str(flow_run.ui_url or ""))
-    address = f"{os.environ.get(MLFLOW_UI, DEFAULT_UI)}/{shown}"
-    key = f"train-{promoted['name'].replace('_', '-')}-mlflow"
-    about = f"Version {promoted['version']} in MLflow: metrics, parameters, report"
-    create_link_artifact(address, link_text="MLflow run", key=key, description=about)
-    return address
+    run_url = mlflow_run_url(Workspace(root), registered.run_id)
+    create_link_artifact(
+        run_url,
+        link_text="MLflow run",
+        key=f"train-{registered.name.replace('_', '-')}-mlflow",
+        description=f"Version {registered.version} in MLflow: metrics, parameters, report",
+    )
+    return run_url
+
+
+def mlflow_run_url(workspace: Workspace, run_id: str) -> str:
+    """Tag an MLflow run with the address of this flow run, and return its own address.
+
+    Args:
+        workspace: Folders of the project.
+        run_id: Id of the MLflow run.
+    """
+    fragment = link_run(workspace, run_id, str(flow_run.ui_url or ""))
+    return f"{os.environ.get(MLFLOW_UI, DEFAULT_UI)}/{fragment}"

@@ -1,4 +1,4 @@
-"""The Prefect server as this project runs it: behind a guard that answers no other website."""
+"""Prefect server behind a guard that rejects requests from other websites."""
 
 from typing import cast
 
@@ -8,5 +8,5 @@ from chronotope.runtime.same_origin import AsgiApp, SameOriginGuard
 
 
 def create_app() -> SameOriginGuard:
-    """Prefect's application, made from the settings in the environment, behind the guard."""
+    """Prefect's ASGI application, configured by the environment, behind the guard."""
     return SameOriginGuard(cast("AsgiApp", create_prefect_app(final=True)))

@@ -1,8 +1,8 @@
-"""``prefect.yaml`` out of the deployments' own definitions, so that there is one truth.
+"""``prefect.yaml``, generated from the deployments, so that they are defined once.
 
 ``python -m flows.prefect_yaml`` writes it again after a flow, its settings or a schedule
-changed; ``prefect deploy --all`` registers what it says for a work pool. What differs from
-one installation to the next stands in environment variables.
+changed; ``prefect deploy --all`` registers its deployments for a work pool. Values that differ
+between installations are environment variables.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ POOL: Final = "{{ $CHRONOTOPE_WORK_POOL }}"
 
 FILE: Final = Path(__file__).parents[1] / "prefect.yaml"
 
-_HEAD: Final = """\
+_HEADER: Final = """\
 # Written by `python -m flows.prefect_yaml`; change flows/deployments.py, then run that again.
 #
 # For production: the deployments of one dataset, run by the workers of a process work pool.
@@ -33,20 +33,20 @@ _HEAD: Final = """\
 #     prefect work-pool create --type process "$CHRONOTOPE_WORK_POOL"
 #     prefect --no-prompt deploy --all
 #
-# docs/deploy/README.md tells the rest.
+# More in docs/deploy/README.md.
 """
 
 
-class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as they are read."""
+class _BlockTextDumper(yaml.SafeDumper):
+    """Dumper that writes texts of several lines as blocks."""
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
-_Dumper.add_representer(str, _text)
+_BlockTextDumper.add_representer(str, _represent_text)
 
 
 def main() -> None:
@@ -55,9 +55,9 @@ def main() -> None:
 
 
 def render_prefect_yaml() -> str:
-    """The whole of ``prefect.yaml``."""
+    """Content of ``prefect.yaml``."""
     root = Path(ROOT)
-    found = deployments(
+    dataset_deployments = deployments(
         DATASET,
         DATASET,
         training=TrainSettings(root=root),
@@ -66,50 +66,52 @@ def render_prefect_yaml() -> str:
     content = {
         "name": "chronotope",
         "pull": [],
-        "deployments": [deployment_entry(each) for each in found],
+        "deployments": [deployment_entry(deployment) for deployment in dataset_deployments],
     }
-    return _HEAD + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96)
+    return _HEADER + yaml.dump(
+        content, Dumper=_BlockTextDumper, sort_keys=False, allow_unicode=True, width=96
+    )
 
 
 def deployment_entry(deployment: RunnerDeployment) -> dict[str, Any]:
-    """One deployment as ``prefect deploy`` reads it.
+    """Entry of one deployment, as ``prefect deploy`` reads it.
 
     Args:
-        deployment: As it would be served.
+        deployment: The deployment.
     """
     options = deployment.concurrency_options
-    limit: dict[str, Any] = {"limit": deployment.concurrency_limit}
+    concurrency_limit: dict[str, Any] = {"limit": deployment.concurrency_limit}
     if options is not None:
-        limit |= options.model_dump(mode="json", include={"collision_strategy"})
-    told = {
+        concurrency_limit |= options.model_dump(mode="json", include={"collision_strategy"})
+    entry = {
         "name": deployment.name,
         "description": deployment.description,
         "tags": deployment.tags,
         "entrypoint": deployment.entrypoint,
         "work_pool": {"name": POOL, "job_variables": {"working_dir": ROOT}},
-        "concurrency_limit": limit,
-        "schedules": [_schedule(each) for each in deployment.schedules or []],
-        "triggers": [_trigger(each) for each in deployment.triggers],
+        "concurrency_limit": concurrency_limit,
+        "schedules": [_schedule_entry(schedule) for schedule in deployment.schedules or []],
+        "triggers": [_trigger_entry(trigger) for trigger in deployment.triggers],
         "parameters": deployment.parameters,
     }
-    return {name: of for name, of in told.items() if of not in ([], None)}
+    return {name: value for name, value in entry.items() if value not in ([], None)}
 
 
-def _schedule(told: Any) -> dict[str, Any]:
-    cron: CronSchedule = told.schedule
+def _schedule_entry(deployment_schedule: Any) -> dict[str, Any]:
+    cron: CronSchedule = deployment_schedule.schedule
     return {
-        "slug": told.slug,
+        "slug": deployment_schedule.slug,
         "cron": cron.cron,
         "timezone": cron.timezone,
-        "active": told.active,
+        "active": deployment_schedule.active,
     }
 
 
-def _trigger(told: Any) -> dict[str, Any]:
-    trigger: DeploymentEventTrigger = told
-    wanted = {"type", "name", "description", "expect", "match"}
-    kept = trigger.model_dump(mode="json", include=wanted)
-    return {**kept, "expect": sorted(kept["expect"])}
+def _trigger_entry(deployment_trigger: Any) -> dict[str, Any]:
+    trigger: DeploymentEventTrigger = deployment_trigger
+    field_names = {"type", "name", "description", "expect", "match"}
+    entry = trigger.model_dump(mode="json", include=field_names)
+    return {**entry, "expect": sorted(entry["expect"])}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Flows from the command line report to a Prefect server of their own, unless one is named."""
+"""Prefect server for flows from the command line, private unless PREFECT_API_URL names one."""
 
 import os
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from chronotope.cli.prefect_password import new_password
-from chronotope.cli.processes import HOST, ProcessGroup, listen, web_app
 from chronotope.contracts.errors import ConfigError
+from chronotope.runtime.prefect_password import new_password
+from chronotope.runtime.processes import HOST, ProcessGroup, listen, web_app
 from flows import without_heartbeat
 
 _NAME: Final = "Prefect server"
 _GRACE_S: Final = 5.0
 _DRAIN_S: Final = 10.0
-"""Seconds to stop the server, and before that to send it the last logs and events."""
+"""Seconds to stop the server, and to send it the last logs and events before that."""
 
 
 @contextmanager
@@ -47,10 +47,10 @@ def run_by_hand(root: Path) -> Iterator[None]:
 
 
 def check_server(root: Path) -> None:
-    """Ask the server of ``PREFECT_API_URL`` whether it lets this command in.
+    """Check that the server of ``PREFECT_API_URL`` answers and accepts the password.
 
     Args:
-        root: Project root, below which ``chronotope up`` keeps its password.
+        root: Project root, below which ``chronotope up`` stores its password.
 
     Raises:
         ConfigError: It does not answer, or not without a password.
@@ -78,10 +78,10 @@ def check_server(root: Path) -> None:
 
 @contextmanager
 def private_server(root: Path) -> Iterator[None]:
-    """A Prefect server for one command, with a random port and password.
+    """Prefect server for one command, with a random port and password.
 
-    Unlike Prefect's temporary server it asks for the password, answers no other website, and ends
-    with this process, ``kill -9`` included.
+    Unlike Prefect's temporary server it requires the password, rejects requests from other
+    websites, and ends with this process, ``kill -9`` included.
 
     Args:
         root: Project root, below which its log lies.
@@ -92,13 +92,13 @@ def private_server(root: Path) -> Iterator[None]:
     password = new_password()
     with (
         listen(0) as listener,
-        ProcessGroup(root / "data" / "logs", _environment(password)) as programs,
+        ProcessGroup(root / "data" / "logs", _server_environment(password)) as processes,
     ):
-        programs.grace_s = _GRACE_S
+        processes.grace_s = _GRACE_S
         port = listener.getsockname()[1]
-        programs.start(web_app(_NAME, "flows.prefect_app", port, "/api/health"), listener)
+        processes.start(web_app(_NAME, "flows.prefect_app", port, "/api/health"), listener)
         listener.close()
-        programs.wait_for(_NAME)
+        processes.wait_for(_NAME)
         settings = {
             PREFECT_API_URL: f"http://{HOST}:{port}/api",
             PREFECT_API_AUTH_STRING: password,
@@ -107,13 +107,13 @@ def private_server(root: Path) -> Iterator[None]:
         with temporary_settings(settings):
             try:
                 yield
-            finally:  # while it still answers
+            finally:  # while the server still answers
                 EventsWorker.drain_all(timeout=_DRAIN_S)
                 APILogWorker.drain_all(timeout=_DRAIN_S)
 
 
-def _environment(password: str) -> dict[str, str]:
-    """Of a server without UI and schedules; its database is the user's own."""
+def _server_environment(password: str) -> dict[str, str]:
+    """Environment of a server without UI and schedules; its database is the user's own."""
     return {
         **os.environ,
         **get_current_settings().to_environment_variables(exclude_unset=True),

@@ -1,4 +1,4 @@
-"""Tell Prefect when the service has logged enough that collecting it may be worth while.
+"""Watch the service's log, and emit an event when enough interactions wait to be collected.
 
 ``python -m flows.watch_interactions --dataset NAME --root ROOT`` does that until it is
 stopped. Needed beside a work pool: deployments that are served watch from their own process.
@@ -28,19 +28,19 @@ LOGGED: Final = "interactions.logged"
 
 POLL_S: Final = 5.0
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 def dataset_resource(dataset: str) -> str:
-    """Id of a dataset as Prefect's events name it."""
+    """Resource id of a dataset in Prefect's events."""
     return f"chronotope.dataset.{dataset}"
 
 
 def emit_logged(dataset: str, n_new: int) -> None:
-    """Emit the event.
+    """Emit the event ``interactions.logged``.
 
     Args:
-        dataset: Whose log it is.
+        dataset: Name of the dataset.
         n_new: Events behind the watermark.
     """
     resource = {"prefect.resource.id": dataset_resource(dataset), "prefect.resource.name": dataset}
@@ -48,23 +48,23 @@ def emit_logged(dataset: str, n_new: int) -> None:
 
 
 def n_waiting(dataset: str, root: Path) -> int:
-    """Events that the service has logged since the last collection; impressions are none.
+    """Number of logged events that were not collected yet; impressions do not count.
 
     Args:
-        dataset: Whose log it is.
+        dataset: Name of the dataset.
         root: Project root.
     """
     workspace = Workspace(root)
-    path = workspace.interactions(dataset)
-    if not path.exists():
+    log_path = workspace.interactions(dataset)
+    if not log_path.exists():
         return 0
-    with closing(InteractionLog(path)) as log:
-        after = read_watermark(watermark_path(workspace, dataset)).over(log.identity).seq
-        return log.count(after, kind="event")
+    with closing(InteractionLog(log_path)) as log:
+        watermark = read_watermark(watermark_path(workspace, dataset)).over(log.identity)
+        return log.count(watermark.seq, kind="event")
 
 
 class InteractionWatcher:
-    """Emits when ``min_rows`` events wait, and not again until some were collected."""
+    """Emits once when ``min_rows`` events wait, and again only after a collection."""
 
     def __init__(
         self,
@@ -74,79 +74,87 @@ class InteractionWatcher:
         min_rows: int = FeedbackConfig().min_rows,
         emit: Callable[[str, int], None] = emit_logged,
     ) -> None:
-        """Start with nothing said.
+        """Start without an emitted event.
 
         Args:
-            dataset: Whose log is watched.
+            dataset: Name of the dataset.
             root: Project root.
-            min_rows: So many are worth an event.
-            emit: Says so.
+            min_rows: Number of waiting events that is worth an event.
+            emit: Emits it.
         """
         self.dataset, self.root, self.min_rows, self.emit = dataset, root, min_rows, emit
-        self.said_at: int | None = None
+        self.emitted_at_seq: int | None = None
 
     def look(self) -> None:
-        """Emit if enough is waiting and a collection has begun since it was last said."""
-        at = read_watermark(watermark_path(Workspace(self.root), self.dataset)).seq
-        if at == self.said_at:
+        """Emit if enough events wait and the watermark moved since the last emission."""
+        seq = read_watermark(watermark_path(Workspace(self.root), self.dataset)).seq
+        if seq == self.emitted_at_seq:
             return
-        waiting = n_waiting(self.dataset, self.root)
-        if waiting >= self.min_rows:
-            self.emit(self.dataset, waiting)
-            self.said_at = at
+        n_events = n_waiting(self.dataset, self.root)
+        if n_events >= self.min_rows:
+            self.emit(self.dataset, n_events)
+            self.emitted_at_seq = seq
 
 
 @contextmanager
 def watch_in_thread(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iterator[None]:
-    """Look every few seconds from a thread of this process.
+    """Watch from a thread of this process.
 
     Args:
-        dataset: Whose log is watched.
+        dataset: Name of the dataset.
         root: Project root.
         poll_s: Seconds between two looks.
     """
-    watch, done = InteractionWatcher(dataset, root), threading.Event()
-    words = (watch, done, poll_s)
-    thread = threading.Thread(target=_look_on, args=words, name="watch-interactions", daemon=True)
+    stop_event = threading.Event()
+    thread = threading.Thread(
+        target=_watch_until_stopped,
+        args=(InteractionWatcher(dataset, root), stop_event, poll_s),
+        name="watch-interactions",
+        daemon=True,
+    )
     thread.start()
     try:
         yield
     finally:
-        done.set()
+        stop_event.set()
         thread.join()
 
 
-def _look_on(watch: InteractionWatcher, done: threading.Event, poll_s: float) -> None:
-    while not done.wait(poll_s):
+def _watch_until_stopped(
+    watcher: InteractionWatcher, stop_event: threading.Event, poll_s: float
+) -> None:
+    while not stop_event.wait(poll_s):
         try:
-            watch.look()
+            watcher.look()
         except ChronotopeError as error:
-            _log.warning("The log of %s cannot be watched: %s", watch.dataset, error)
+            _LOG.warning("The log of %s cannot be watched: %s", watcher.dataset, error)
 
 
-def main(words: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Watch a dataset's log until SIGINT or SIGTERM.
 
     Args:
-        words: Command line; by default the process's own.
+        arguments: Command line; by default the process's own.
 
     Raises:
-        ConfigError: There is no Prefect server to tell.
+        ConfigError: No Prefect server is configured.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help="Name of the dataset")
-    parser.add_argument("--root", type=Path, default=Path(), help="The service's root")
+    parser.add_argument("--root", type=Path, default=Path(), help="Root of the service")
     parser.add_argument("--poll", type=float, default=POLL_S, help="Seconds between two looks")
-    told = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     if not get_current_settings().api.url:
         raise ConfigError(
-            "There is no Prefect server to tell of new interactions",
+            "There is no Prefect server to send events of new interactions to",
             way_out="Set PREFECT_API_URL, such as http://127.0.0.1:4200/api",
         )
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
-    _look_on(InteractionWatcher(told.dataset, told.root.resolve()), done, told.poll)
+    stop_event = threading.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: stop_event.set())
+    _watch_until_stopped(
+        InteractionWatcher(options.dataset, options.root.resolve()), stop_event, options.poll
+    )
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ POINTS: Final[tuple[Point, ...]] = ("start", "half-way", "done")
 
 _LEARNS: Final = (
     "compress_model",
-    "judge_holdout",
-    "register_bundle",
-    "promote_bundle",
-    "report_training",
+    "evaluate_holdout",
+    "register_version",
+    "promote_version",
+    "write_report",
     "publish_training",
     "publish",
     "link_runs",
@@ -39,11 +39,12 @@ _LEARNS: Final = (
 STEPS: Final[dict[str, tuple[str, ...]]] = {
     "train_model": (
         *("write_tables", "write_events", "write_features", "publish_counts", "freeze_folds"),
-        *("tune_parameters", "select_columns", "train_final", *_LEARNS),
+        *("search_parameters", "select_context_columns", "train_final_model", *_LEARNS),
     ),
     "collect_feedback": (
-        *("take_new", "write_features", "weigh_news", "begin", "freeze_later_folds"),
-        *("learn_on", *_LEARNS, "settle", "publish_feedback"),
+        *("ingest_interactions", "write_features", "plan_retraining", "record_retraining_start"),
+        *("freeze_later_folds", "warm_start", *_LEARNS),
+        *("record_retraining_end", "publish_feedback"),
     ),
 }
 """Steps of each flow, in the order it takes them."""

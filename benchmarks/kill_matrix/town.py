@@ -42,7 +42,7 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 """Enough for a model that is promoted, so that there is something to lose."""
 
-FEEDBACK: Final = FeedbackConfig(min_rows=100, flood_rows=10_000, break_psi=100.0, mode="warm")
+FEEDBACK: Final = FeedbackConfig(min_rows=100, rate_limit_rows=10_000, hold_psi=100.0, mode="warm")
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Town:
         """What is to be the same, however often a flow was killed; JSON-able."""
         runs = self.workspace.runs(NAME)
         return {
-            "metrics": _results(runs, "judge_holdout"),
-            "parameters": _results(runs, "tune_parameters"),
+            "metrics": _results(runs, "evaluate_holdout"),
+            "parameters": _results(runs, "search_parameters"),
             "registry": self._registry(),
             "tables": self._tables(),
             "features": sorted(path.name for path in self.workspace.features(NAME).iterdir()),

@@ -27,7 +27,7 @@ from benchmarks.replay.rounds import LEARNS, Replay
 from benchmarks.replay.traffic import Traffic
 from benchmarks.rows import at_least_one
 from benchmarks.small import CITY, TRAINING
-from chronotope.cli.train import read_settings
+from chronotope.pipelines.settings import read_train_settings
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.pipelines.settings import TrainSettings
 from flows.private_server import run_by_hand
@@ -77,7 +77,7 @@ def _replay(told: argparse.Namespace) -> Replay:
     settings = (
         TrainSettings.model_validate({**TRAINING, "root": root})
         if told.quick
-        else read_settings(told.config, root)
+        else read_train_settings(told.config, root)
     )
     traffic = Traffic.of(spec, base_share=told.base_share, n_rounds=told.rounds)
     return Replay(traffic, settings, told.asked, QUICK_LEARNS if told.quick else LEARNS)
@@ -133,7 +133,7 @@ def _table(rows: Sequence[dict[str, Any]], overall: dict[str, Any]) -> Table:
     for head in (*heads, "decided", "s"):
         table.add_column(head, justify="left" if head == "decided" else "right", no_wrap=True)
     for row in rows:
-        decision, promoted = row["decision"], row["promoted"]
+        decision, promoted = row["decision"], row["promotion"]
         fate = f" → {promoted['version']}" if promoted and promoted["promoted"] else ""
         table.add_row(
             *map(str, (row["round"], row["version"], row["n_posted"], row["lost"])),

@@ -17,8 +17,13 @@ from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.ingestion import NoiseConfig, filter_noise
-from chronotope.metrics.evaluate import EvaluationResult, evaluate
-from chronotope.metrics.summary import ndcg, paired_difference, summarise_metrics
+from chronotope.metrics import (
+    EvaluationResult,
+    evaluate,
+    ndcg,
+    paired_difference,
+    summarise_metrics,
+)
 from chronotope.splitting.targets import targets_between
 
 METRICS = ("acc_1", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10")

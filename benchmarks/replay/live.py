@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from chronotope.cli.processes import HOST, ManagedProcess, ProcessGroup, http_get_body
+from chronotope.runtime.processes import (HOST, ManagedProcess, ProcessGroup, http_get_body)
 from chronotope.contracts.errors import ChronotopeError
 
 _COMMAND: Final = "from chronotope.cli.main import run; run()"

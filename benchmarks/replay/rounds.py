@@ -22,7 +22,7 @@ from chronotope.runtime.workspace import Workspace
 MOST: Final = 500
 """Events posted at a time."""
 
-LEARNS: Final = FeedbackConfig(flood_rows=1_000)
+LEARNS: Final = FeedbackConfig(rate_limit_rows=1_000)
 """A round is weeks of traffic: an account may send more in it than in a night."""
 
 
@@ -59,7 +59,7 @@ class Replay:
 
     def begin(self) -> dict[str, Any]:
         """Train the first champion on the base; if the gate refuses it, it reigns all the same."""
-        return dict(run_step(self.root / "rounds", "base", self._first_champion))
+        return run_step(self.root / "rounds", "base", dict[str, Any], self._first_champion)
 
     def play(self, number: int, live: Live) -> dict[str, Any]:
         """Play a round.
@@ -72,13 +72,13 @@ class Replay:
             Who served, what was posted and taken in, what was decided, and how good it was.
         """
         folder = self.root / "rounds" / f"{number:02d}"
-        served = run_step(folder, "served", lambda: journal_champion_version(self.root, self.name))
+        served = run_step(folder, "served", str, self._served_version)
         live.wait_for(served)
-        posted = run_step(folder, "posted", lambda: self._tell(number, live))
-        learned = run_step(folder, "learned", self._learn)
-        judged = run_step(folder, "judged", lambda: self._judged(number, served, folder))
-        counts = run_step(folder, "counted", self._count)
-        costs = {step: cost["seconds"] for step, cost in step_costs(folder).items()}
+        posted = run_step(folder, "posted", dict[str, Any], self._tell, number, live)
+        learned = run_step(folder, "learned", dict[str, Any], self._learn)
+        judged = run_step(folder, "judged", dict[str, Any], self._judged, number, served, folder)
+        counts = run_step(folder, "counted", dict[str, int], self._count)
+        costs = {step: cost.seconds for step, cost in step_costs(folder).items()}
         told = {"round": number, "version": served, **posted, **learned}
         return {**told, **counts, "lost": self._lost(number, counts), **judged, "seconds": costs}
 
@@ -90,6 +90,12 @@ class Replay:
         )
         return compared(served, frozen)
 
+    def _served_version(self) -> str:
+        version = journal_champion_version(self.root, self.name)
+        if version is None:
+            raise RuntimeError("there is no champion")
+        return version
+
     def _first_champion(self) -> dict[str, Any]:
         from flows.ingest_events import IngestSettings
         from flows.train_model import train_model
@@ -97,10 +103,10 @@ class Replay:
         spec = self.traffic.write_base(self.root)
         ingestion = IngestSettings(root=self.root, data_docs=False)
         found = train_model(str(spec), self.settings, ingestion)
-        promoted = found["promoted"]
-        if not promoted["promoted"]:
-            promote_by_hand(self.root, self.name, promoted["version"], "the replay needs a first")
-        return {"version": promoted["version"], "by_gate": promoted["promoted"], **self._count()}
+        promotion = found.promotion
+        if not promotion.promoted:
+            promote_by_hand(self.root, self.name, promotion.version, "the replay needs a first")
+        return {"version": promotion.version, "by_gate": promotion.promoted, **self._count()}
 
     def _tell(self, number: int, live: Live) -> dict[str, Any]:
         """Post a round's events in time order; ask about some just before they are told."""
@@ -123,10 +129,15 @@ class Replay:
 
         ingestion = IngestSettings(root=self.root, data_docs=False)
         found = collect_feedback(str(self.root / SPEC), self.feedback, ingestion)
-        decision = {name: found["decision"][name] for name in ("action", "mode", "reasons")}
-        counts = ("n_read", "n_new", "n_duplicates", "n_quarantined", "reasons")
-        taken = {name: found["taken"][name] for name in counts}
-        return {"taken": taken, "decision": decision, "promoted": found["promoted"]}
+        counts = {"n_read", "n_new", "n_duplicates", "n_quarantined", "reasons"}
+        promotion = found.promotion
+        return {
+            "intake": found.intake.model_dump(mode="json", include=counts),
+            "decision": found.decision.model_dump(
+                mode="json", include={"action", "mode", "reasons"}
+            ),
+            "promotion": None if promotion is None else promotion.model_dump(mode="json"),
+        }
 
     def _judged(self, number: int, served: str, folder: Path) -> dict[str, Any]:
         start_s, end_s = self.traffic.cuts_s[number - 1 : number + 1]

@@ -15,7 +15,7 @@ from chronotope.datasets.city import CityConfig
 from chronotope.datasets.simulation import simulate_events
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
-from chronotope.metrics.evaluate import evaluate
+from chronotope.metrics import evaluate
 from chronotope.models.baselines import UserCounts
 from chronotope.models.config import ModelConfig
 from chronotope.pipelines.ingest_checks import batch_check
@@ -65,8 +65,8 @@ def generate(root: Path, n_events: int) -> dict[str, Any]:
 def ingestion(root: Path, n_events: int) -> dict[str, Any]:
     """Read, normalise, check, and commit to the lake in one version."""
     found = write_events.fn(str(root / "scale.yaml"), _settings(root))
-    if found["n_good"] != n_events:
-        raise RuntimeError(f"{found['n_good']:,} of {n_events:,} events arrived")
+    if found.n_good != n_events:
+        raise RuntimeError(f"{found.n_good:,} of {n_events:,} events arrived")
     size = sum(path.stat().st_size for path in (root / "data" / "lake").rglob("*.parquet"))
     return {"bytes_an_event": round(size / n_events, 1)}
 
@@ -74,9 +74,9 @@ def ingestion(root: Path, n_events: int) -> dict[str, Any]:
 def features(root: Path, n_events: int) -> dict[str, Any]:
     """Leave noise out and write the numeric snapshot."""
     found = write_features.fn(str(root / "scale.yaml"), _settings(root))
-    (root / _RESULT).write_text(json.dumps(found), encoding="utf-8")
-    size = sum(path.stat().st_size for path in Path(found["path"]).glob("*.parquet"))
-    return {"bytes_an_event": round(size / n_events, 1), "n_kept": found["n_kept"]}
+    (root / _RESULT).write_text(found.model_dump_json(), encoding="utf-8")
+    size = sum(path.stat().st_size for path in found.path.glob("*.parquet"))
+    return {"bytes_an_event": round(size / n_events, 1), "n_kept": found.n_kept}
 
 
 def loading(root: Path, _: int) -> dict[str, Any]:

@@ -132,8 +132,8 @@ def test_one_user_with_one_item_gets_a_model_that_wins_nothing(shop: Shop) -> No
     done = shop.train("--json")
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
-    assert result["judged"]["models"]["challenger"]["acc_1"] == 1.0
-    assert not result["promoted"]["promoted"]
+    assert result["evaluation"]["metrics"]["challenger"]["acc_1"] == 1.0
+    assert not result["promotion"]["promoted"]
 
 
 def hour(n: int) -> str:

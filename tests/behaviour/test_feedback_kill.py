@@ -32,13 +32,13 @@ def dying(*words, **more):
     return found
 
 setattr(where[name], name, dying)
-intake.take_in(Cafe(Path(sys.argv[1]), delivery_rows=40).intake)
+intake.take_in(Cafe(Path(sys.argv[1]), batch_rows=40).intake)
 """
 
 
 def filled(root: Path) -> Cafe:
     """Ninety events and some garbage in the log, ten more in a file."""
-    cafe = Cafe(root, delivery_rows=40)
+    cafe = Cafe(root, batch_rows=40)
     rows: list[dict[str, Any]] = [event(f"u{n % 9}", n) for n in range(90)]
     cafe.log([*rows[:50], {"user_id": "nobody"}, *rows[50:], {}])
     cafe.drop("a.jsonl", ['{"half": ', *(line(n) for n in range(85, 95))])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.cli.processes import HOST, ManagedProcess, ProcessGroup, http_get_body
+from chronotope.runtime.processes import (HOST, ManagedProcess, ProcessGroup, http_get_body)
 from chronotope.registry.mlflow_store import open_store
 
 pytestmark = [

@@ -41,7 +41,7 @@ def test_the_service_and_its_retraining_live_on_a_store(
             assert client.post("/events", json=posted).status_code == 200
             assert asked(client, user)["n_history"] > first["n_history"]
             found = town.collect(min_rows=100, force=True)
-            assert found["taken"]["n_new"] == len(news)
+            assert found.intake.n_new == len(news)
             crown(town, found)
             end = time.monotonic() + 60
             while asked(client, user)["version"] == "1" and time.monotonic() < end:
@@ -56,9 +56,9 @@ def test_the_service_and_its_retraining_live_on_a_store(
 
 def crown(town: Town, found: dict[str, Any]) -> None:
     """Whatever the gate says of so small a model, it is the champion."""
-    promoted = found["promoted"]
-    if not promoted["promoted"]:
-        promote_by_hand(town.root, "town", promoted["version"], "the test needs one")
+    promoted = found.promotion
+    if not promoted.promoted:
+        promote_by_hand(town.root, "town", promoted.version, "the test needs one")
 
 
 def asked(client: TestClient, user: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.cli.processes import ProcessGroup
+from chronotope.runtime.processes import ProcessGroup
 from chronotope.cli.up import MLFLOW, PREFECT, SERVICE, process_environment, service_processes
 from chronotope.contracts.errors import StoreError
 from chronotope.registry.mlflow_store import open_store

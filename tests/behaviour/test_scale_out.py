@@ -18,7 +18,7 @@ from chronotope.features.sources import FeaturesConfig
 from chronotope.pipelines.evaluate_blocks import evaluate_baselines
 from chronotope.pipelines.search import freeze_folds
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.pipelines.tune_parameters import tune_parameters
+from chronotope.pipelines.search_parameters import search_parameters
 from chronotope.runtime.engine import EngineConfig, LocalEngine, open_engine
 from chronotope.runtime.store_urls import MLFLOW_URL, OPTUNA_URL
 from chronotope.runtime.workspace import Workspace
@@ -92,7 +92,7 @@ def stores(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Postgres:
 def tuned(features: Path, told: TrainSettings, name: str) -> dict[str, Any]:
     run = Workspace(told.root).runs("town") / name
     freeze_folds(features, told, run)
-    return tune_parameters(features, told, run)
+    return search_parameters(features, told, run)
 
 
 def assert_same(there: dict[str, Any], here: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
 
-from chronotope.cli.processes import http_get_body, is_port_in_use
+from chronotope.runtime.processes import (http_get_body, is_port_in_use)
 from chronotope.cli.up import MLFLOW, PREFECT, SERVICE
 from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import read_watermark

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chronotope.cli.processes import HOST, ManagedProcess, ProcessGroup
+from chronotope.runtime.processes import (HOST, ManagedProcess, ProcessGroup)
 from chronotope.lake import Lake
 from chronotope.lake.interaction_log import Interaction, InteractionLog
 from chronotope.runtime.workspace import Workspace

@@ -17,7 +17,7 @@ from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events
 from chronotope.feedback.payloads import payloads_to_batch
-from chronotope.metrics.evaluate import EvaluationResult
+from chronotope.metrics import EvaluationResult
 from chronotope.serving.api.requests import PostedEvent
 
 
@@ -91,11 +91,11 @@ def test_three_rounds_through_the_service_lose_nothing(tmp_path: Path) -> None:
     assert [row["lost"] for row in rows] == [0, 0, 0]
     assert sum(row["n_posted"] for row in rows) + 2_500 == pytest.approx(5_000, abs=5)
     for row in rows:
-        assert row["n_posted"] == row["n_new"] == row["taken"]["n_read"]
+        assert row["n_posted"] == row["n_new"] == row["intake"]["n_read"]
         assert 0 <= row["right"] <= row["asked"] == 20
     actions = [row["decision"]["action"] for row in rows]
     assert actions == ["wait", "retrain", "wait"]
-    reigns = rows[1]["promoted"]
+    reigns = rows[1]["promotion"]
     assert rows[2]["version"] == (reigns["version"] if reigns["promoted"] else rows[1]["version"])
     assert rows[0]["served"] == rows[0]["frozen"]
     assert found["overall"]["n_targets"] == sum(row["n_targets"] for row in rows)

@@ -207,20 +207,20 @@ def test_an_empty_mlflow_database_is_moved_aside_and_made_anew(root: Path) -> No
 
 def test_an_empty_step_file_is_moved_aside_and_the_step_done_again(tmp_path: Path) -> None:
     run = Workspace(tmp_path).runs("city") / "abc"
-    run_step(run, "fit", lambda: 1)
-    run_step(run, "judge", lambda: 2)
+    run_step(run, "fit", int, lambda: 1)
+    run_step(run, "judge", int, lambda: 2)
     (run / "fit.json").write_bytes(b"")
     with pytest.raises(StoreError, match=r"fit\.json.*chronotope doctor --repair"):
-        step_result(run, "fit")
+        step_result(run, "fit", int)
     assert damage_names(tmp_path) == {"run city/abc"}
     repaired(tmp_path)
-    assert run_step(run, "fit", lambda: 3) == 3
-    assert run_step(run, "judge", lambda: 4) == 2
+    assert run_step(run, "fit", int, lambda: 3) == 3
+    assert run_step(run, "judge", int, lambda: 4) == 2
 
 
 def test_a_run_whose_folds_are_damaged_is_done_again_as_a_whole(tmp_path: Path) -> None:
     run = Workspace(tmp_path).runs("city") / "abc"
-    run_step(run, "freeze_folds", lambda: 1)
+    run_step(run, "freeze_folds", int, lambda: 1)
     (run / "frozen_folds.json").write_text("[", encoding="utf-8")
     (mended,) = repaired(tmp_path)
     assert mended["name"] == "run city/abc"

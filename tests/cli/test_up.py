@@ -18,7 +18,7 @@ from chronotope.cli.up import (
     process_environment,
     service_processes,
 )
-from tests.cli.test_processes import free_port
+from tests.runtime.test_processes import free_port
 
 OPTIONS = ("--prefect-port", "--mlflow-port", "--service-port")
 

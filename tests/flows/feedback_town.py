@@ -16,11 +16,12 @@ from chronotope.datasets.simulation import simulate_events
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.lake import Lake
 from chronotope.lake.interaction_log import Interaction, InteractionLog
+from chronotope.pipelines.results import TrainingResult
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.workspace import Workspace
 from flows import without_heartbeat
-from flows.collect_feedback import collect_feedback
+from flows.collect_feedback import FeedbackResult, collect_feedback
 from flows.ingest_events import IngestSettings
 from flows.train_model import train_model
 
@@ -83,19 +84,19 @@ class Town:
         rows: list[dict[str, Any]] = json.loads((self.root / "later.json").read_text())
         return rows
 
-    def train(self, **told: Any) -> dict[str, Any]:
+    def train(self, **told: Any) -> TrainingResult:
         with without_heartbeat():
             settings = TrainSettings.model_validate({**TINY, **told, "root": self.root})
-            found: dict[str, Any] = train_model(str(self.spec), settings, self.ingestion())
+            found: TrainingResult = train_model(str(self.spec), settings, self.ingestion())
         return found
 
-    def collect(self, engine: EngineConfig = EngineConfig(), **feedback: Any) -> dict[str, Any]:  # noqa: B008 - frozen
+    def collect(self, engine: EngineConfig = EngineConfig(), **feedback: Any) -> FeedbackResult:  # noqa: B008 - frozen
         with without_heartbeat():
             config, told = FeedbackConfig.model_validate(feedback), self.ingestion()
-            found: dict[str, Any] = collect_feedback(str(self.spec), config, told, engine)
-        taken = found["taken"]
-        kept = taken["n_new"] + taken["n_duplicates"] + taken["n_quarantined"]
-        assert kept == taken["n_read"]
+            found: FeedbackResult = collect_feedback(str(self.spec), config, told, engine)
+        intake = found.intake
+        kept = intake.n_new + intake.n_duplicates + intake.n_quarantined
+        assert kept == intake.n_read
         return found
 
     def ingestion(self) -> IngestSettings:

@@ -14,6 +14,7 @@ from chronotope.artifact.bundle import write_bundle
 from chronotope.cli.main import app
 from chronotope.lake import Lake
 from chronotope.pipelines.backtest import BacktestConfig
+from chronotope.pipelines.results import BacktestSummary, ChunkMetrics
 from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
@@ -80,11 +81,15 @@ def crown(root: Path) -> None:
     promote(store, "city", "1", expected_champion=None, key="first", reason="first")
 
 
-def backfilled(root: Path, period: BacktestConfig = PERIOD) -> dict[str, Any]:
+def backfilled(root: Path, period: BacktestConfig = PERIOD) -> BacktestSummary:
     with without_heartbeat():
         settings = IngestSettings(root=root)
-        found: dict[str, Any] = module.backfill_events(str(root / "city.yaml"), period, settings)
+        found: BacktestSummary = module.backfill_events(str(root / "city.yaml"), period, settings)
     return found
+
+
+def rows_of(found: BacktestSummary) -> list[dict[str, Any]]:
+    return [chunk.row() for chunk in found.chunks]
 
 
 def n_events(root: Path) -> int:
@@ -93,8 +98,8 @@ def n_events(root: Path) -> int:
 
 def test_each_row_of_the_period_is_taken_in_once_and_each_event_predicted(root: Path) -> None:
     found, lake = backfilled(root), Lake(Workspace(root).lake("city"))
-    rows, events = found["rows"], lake.read("events")
-    assert [row["from"][:10] for row in rows] == ["2020-09-20", "2020-09-27", "2020-10-04"]
+    rows, events = rows_of(found), lake.read("events")
+    assert [row["start"][:10] for row in rows] == ["2020-09-20", "2020-09-27", "2020-10-04"]
     assert [row["seen"] for row in rows] == [True, False, False]
     assert [row["n_quarantined"] for row in rows] == [1, 1, 0]
     assert sum(row["n_new"] for row in rows) == len(events) > 200
@@ -107,44 +112,44 @@ def test_each_row_of_the_period_is_taken_in_once_and_each_event_predicted(root: 
     assert any("cannot be read" in why for why in reasons)
     weights = [row["n_targets"] for row in rows[1:]]
     mean = sum(row["acc_10"] * n for row, n in zip(rows[1:], weights, strict=True)) / sum(weights)
-    assert found["overall"]["acc_10"] == pytest.approx(mean)
-    assert found["overall"]["n_targets"] == sum(weights)
+    assert found.mean_metrics["acc_10"] == pytest.approx(mean)
+    assert found.mean_metrics["n_targets"] == sum(weights)
 
 
 def test_it_leaves_a_page_a_table_and_steps_in_mlflow(root: Path) -> None:
     found = backfilled(root)
-    assert "city, replayed" in Path(found["page"]).read_text(encoding="utf-8")
-    table = pyarrow.csv.read_csv(found["table"])
-    assert table.column("acc_10").to_pylist() == [row["acc_10"] for row in found["rows"]]
+    assert "city, replayed" in found.files.page.read_text(encoding="utf-8")
+    table = pyarrow.csv.read_csv(found.files.table)
+    assert table.column("acc_10").to_pylist() == [row["acc_10"] for row in rows_of(found)]
     store = open_store(Workspace(root).mlruns)
-    logged = store.client.get_metric_history(found["mlflow_run"], "stream/ndcg_10")
+    logged = store.client.get_metric_history(found.run_id, "stream/ndcg_10")
     assert [(each.step, each.value) for each in logged] == [
-        (row["chunk"], row["ndcg_10"]) for row in found["rows"]
+        (row["chunk"], row["ndcg_10"]) for row in rows_of(found)
     ]
 
 
 def test_killed_in_the_middle_it_goes_on_and_ends_the_same(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, played = module.judge_chunk, list[int]()
+    judge, played = module.evaluate_chunk, list[int]()
 
-    def dying(features: Path, chunk: Any, *more: Any) -> dict[str, Any]:
+    def dying(features: Path, chunk: Any, *more: Any) -> ChunkMetrics:
         played.append(chunk.number)
         if played == [1, 2]:
             raise KeyboardInterrupt
         return judge(features, chunk, *more)
 
-    monkeypatch.setattr(module, "judge_chunk", dying)
+    monkeypatch.setattr(module, "evaluate_chunk", dying)
     with pytest.raises(KeyboardInterrupt):
         backfilled(root)
     first = n_events(root)
     found = backfilled(root)
     assert played == [1, 2, 2, 3]
-    assert found["rows"][1]["n_new"] == 0  # its rows were in before it died
-    assert n_events(root) == first + found["rows"][2]["n_new"] > first
+    assert rows_of(found)[1]["n_new"] == 0  # its rows were in before it died
+    assert n_events(root) == first + rows_of(found)[2]["n_new"] > first
     undisturbed = backfilled(root, PERIOD.model_copy(update={"max_targets": 19_999}))
-    assert sum(row["n_new"] for row in undisturbed["rows"]) == 0
-    for row, other in zip(found["rows"], undisturbed["rows"], strict=True):
+    assert sum(row["n_new"] for row in rows_of(undisturbed)) == 0
+    for row, other in zip(rows_of(found), rows_of(undisturbed), strict=True):
         assert {**row, "n_new": 0, "n_duplicates": 0} == {**other, "n_new": 0, "n_duplicates": 0}
 
 
@@ -154,7 +159,7 @@ def test_twice_is_once_and_a_day_without_events_is_a_row_without_metrics(root: P
     backfilled(root)
     assert Lake(Workspace(root).lake("city")).version("events") == version
     later = BacktestConfig(start=date(2021, 1, 1), end=date(2021, 1, 2))
-    (row,) = backfilled(root, later)["rows"]
+    (row,) = rows_of(backfilled(root, later))
     assert (row["n_read"], row["n_targets"], row["acc_10"]) == (1, 0, None)  # the unreadable row
     assert n_events(root) == n
 
@@ -164,8 +169,8 @@ def test_another_lake_begins_the_backfill_anew(root: Path) -> None:
     shutil.rmtree(f"{Workspace(root).lake('city')}/events")
     after = backfilled(root)
     assert n_events(root) == n
-    assert [row["n_new"] for row in after["rows"]] == [row["n_new"] for row in before["rows"]]
-    assert after["mlflow_run"] != before["mlflow_run"]
+    assert [row["n_new"] for row in rows_of(after)] == [row["n_new"] for row in rows_of(before)]
+    assert after.run_id != before.run_id
 
 
 def test_the_command_plans_and_refuses_clearly(root: Path) -> None:

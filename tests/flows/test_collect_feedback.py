@@ -1,8 +1,5 @@
 """Feedback taken in, learned from, judged; done twice it is done once."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from chronotope.feedback.intake import watermark_path
@@ -15,6 +12,7 @@ from chronotope.runtime.engine import EngineConfig, open_engine
 from chronotope.runtime.step_cache import step_costs
 from chronotope.runtime.workspace import Workspace
 from flows import collect_feedback as module
+from flows.collect_feedback import FeedbackResult
 from tests.flows.feedback_town import Town
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -24,17 +22,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 def town(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Town:
     """A town with a champion, whatever the gate says of it."""
     town = Town(tmp_path_factory.mktemp("town")).settle()
-    promoted = town.train()["promoted"]
-    if not promoted["promoted"]:
-        promote_by_hand(town.root, "town", promoted["version"], "the test needs one")
+    promoted = town.train().promotion
+    if not promoted.promoted:
+        promote_by_hand(town.root, "town", promoted.version, "the test needs one")
     return town
 
 
 def test_without_an_interaction_nothing_happens(town: Town) -> None:
     version = town.lake.version("events")
     found = town.collect(force=True)
-    assert (found["taken"]["n_read"], found["promoted"]) == (0, None)
-    assert found["decision"]["reasons"] == ["nothing new"]
+    assert (found.intake.n_read, found.promotion) == (0, None)
+    assert found.decision.reasons == ("nothing new",)
     assert town.lake.version("events") == version
 
 
@@ -45,7 +43,7 @@ def test_a_failed_retraining_keeps_its_rows_and_is_tried_again_warm(
     news = [event for event in town.later() if event["item_id"] in known][:600]
     town.log([*news, news[0], {"user_id": "nobody"}])
     with monkeypatch.context() as broken:
-        broken.setattr(module, "learn_on", failing)
+        broken.setattr(module, "warm_start", failing)
         with pytest.raises(ZeroDivisionError):
             town.collect(min_rows=100)
     mark = read_watermark(watermark_path(town.workspace, "town"))
@@ -56,25 +54,27 @@ def test_a_failed_retraining_keeps_its_rows_and_is_tried_again_warm(
     monkeypatch.setattr(evaluate_holdout, "open_engine", spied)
     found = town.collect(wanted, min_rows=100)
     assert opened == [wanted]
-    assert found["taken"]["n_read"] == 0
-    assert (found["decision"]["action"], found["decision"]["mode"]) == ("retrain", "warm")
+    assert found.intake.n_read == 0
+    assert (found.decision.action, found.decision.mode) == ("retrain", "warm")
     assert_succeeded(town, found)
 
 
-def assert_succeeded(town: Town, found: dict[str, Any]) -> None:
+def assert_succeeded(town: Town, found: FeedbackResult) -> None:
     """A second version, judged after both trainings, champion or with reasons; once."""
-    promoted, store = found["promoted"], open_store(town.workspace.mlruns)
-    assert (promoted["version"], promoted["previous"]) == ("2", "1")
-    assert promoted["promoted"] != bool(promoted["reasons"])
+    promoted, inputs, store = found.promotion, found.decision.inputs, open_store(town.workspace.mlruns)
+    assert promoted is not None
+    assert inputs is not None
+    assert (promoted.version, promoted.previous) == ("2", "1")
+    assert promoted.promoted != bool(promoted.reasons)
     champion = current_champion(store, "town")
-    assert champion == ("2" if promoted["promoted"] else "1")
-    assert {"learn_on", "judge_holdout", "report_training"} <= set(
-        step_costs(Path(found["decision"]["plan"]["run"]))
+    assert champion == ("2" if promoted.promoted else "1")
+    assert {"warm_start", "evaluate_holdout", "write_report"} <= set(
+        step_costs(inputs.run_dir)
     )
     mark = read_watermark(watermark_path(Workspace(town.root), "town"))
-    assert (str(mark.learned_version), mark.retraining) == (found["decision"]["version"], None)
+    assert (mark.learned_version, mark.retraining) == (found.decision.version, None)
     again = town.collect(min_rows=100)
-    assert again["decision"]["action"] == "nothing"
+    assert again.decision.action == "nothing"
     assert len(store.client.search_model_versions("name='town'")) == 2
 
 

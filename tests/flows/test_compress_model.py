@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from chronotope.cli.main import app
 from chronotope.compression.selection import CompressionConfig
 from chronotope.pipelines.recompress import find_source
+from chronotope.pipelines.results import RecompressionResult
 from chronotope.pipelines.retrain import trained_parameters
 from chronotope.pipelines.run_dir import read_settings
 from chronotope.registry.manual_promotion import promote_by_hand
@@ -29,21 +30,21 @@ def town(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Town:
     """A town with a champion, whatever the gate says of it."""
     town = Town(tmp_path_factory.mktemp("town")).settle()
     distilled = {**TINY["compression"], "student": True}
-    promoted = town.train(compression=distilled)["promoted"]
-    if not promoted["promoted"]:
-        promote_by_hand(town.root, "town", promoted["version"], "the test needs one")
+    promoted = town.train(compression=distilled).promotion
+    if not promoted.promoted:
+        promote_by_hand(town.root, "town", promoted.version, "the test needs one")
     return town
 
 
 def objective(town: Town, **told: Any) -> CompressionConfig:
-    kept = read_settings(find_source(town.root, "town", "champion").run, town.root).compression
+    kept = read_settings(find_source(town.root, "town", "champion").run_dir, town.root).compression
     return kept.model_copy(update=told)
 
 
-def compressed(town: Town, wanted: CompressionConfig) -> dict[str, Any]:
+def compressed(town: Town, wanted: CompressionConfig) -> RecompressionResult:
     settings = CompressSettings(root=town.root, which="latest", objective=wanted)
     with without_heartbeat():
-        found: dict[str, Any] = compress_model("town", settings)
+        found: RecompressionResult = compress_model("town", settings)
     return found
 
 
@@ -58,20 +59,20 @@ def called(town: Town, *words: object) -> dict[str, Any]:
 def test_its_own_objective_and_one_too_strict_register_nothing(town: Town) -> None:
     champion = current_champion(open_store(town.workspace.mlruns), "town")
     same = compressed(town, objective(town))
-    assert (same["promoted"], same["stopped"]) == (
+    assert (same.promotion, same.stop_reason) == (
         None,
         f"version {champion} is what the objective chooses",
     )
     strict = compressed(town, objective(town, max_size_mb=1e-3))
-    assert (strict["promoted"], strict["stopped"]) == (None, "nothing meets the objective")
-    assert all("MB, more than 0.001" in row["why_not"] for row in strict["compressed"]["candidates"]
-               if not row["chosen"])  # fmt: skip
+    assert (strict.promotion, strict.stop_reason) == (None, "nothing meets the objective")
+    assert all("MB, more than 0.001" in row.why_not for row in strict.compression.candidates
+               if not row.chosen)  # fmt: skip
 
 
 def test_a_dry_run_shows_what_would_be_chosen_and_writes_nothing(town: Town) -> None:
     before = written(town.root)
     found = called(town, "--max-size-mb", 0.001, "--dry-run")
-    assert found["reason"].startswith("Nothing meets the objective, full-float32 is kept.")
+    assert found["reason"].startswith("Nothing meets the objective, full-float32 is selected.")
     assert found["dry_run"]
     assert written(town.root) == before
 
@@ -80,28 +81,30 @@ def test_another_objective_is_judged_once_and_trains_nothing(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = find_source(town.root, "town", "champion")
-    networks = list((origin.network / "candidates" / "networks").iterdir())
+    networks = list((origin.network_run_dir / "candidates" / "networks").iterdir())
     trained = {path: path.stat().st_mtime_ns for path in networks}
     wanted = objective(town, variants=("fp16_tables",), max_ndcg_loss=1.0)
     with monkeypatch.context() as broken:
-        broken.setattr(module, "judge", failing)
+        broken.setattr(module, "evaluate", failing)
         with pytest.raises(ZeroDivisionError):
             compressed(town, wanted)
     first = compressed(town, wanted)
     before = written(town.root)
     again = compressed(town, wanted)
-    assert again["promoted"] == first["promoted"]
+    assert again.promotion == first.promotion
     assert {path: at for path, at in written(town.root).items() if before.get(path) != at} == {}
     assert {path: path.stat().st_mtime_ns for path in networks} == trained
-    assert Path(first["compressed"]["bundle"]).name.endswith("fp16_tables")
-    promoted = first["promoted"]
-    assert not any("champion" in reason for reason in promoted["reasons"])
-    assert "fp16_tables" in Path(first["report"]).read_text(encoding="utf-8")
+    assert first.compression.bundle.name.endswith("fp16_tables")
+    promoted = first.promotion
+    assert promoted is not None
+    assert first.report is not None
+    assert not any("champion" in reason for reason in promoted.reasons)
+    assert "fp16_tables" in first.report.report.read_text(encoding="utf-8")
     later = find_source(town.root, "town", "latest")
-    assert (later.version, later.network) == (promoted["version"], origin.network)
-    assert later.run != origin.run
-    settings = read_settings(later.run, town.root)
-    assert trained_parameters(later.run, settings) == trained_parameters(origin.run, settings)
+    assert (later.version, later.network_run_dir) == (promoted.version, origin.network_run_dir)
+    assert later.run_dir != origin.run_dir
+    settings = read_settings(later.run_dir, town.root)
+    assert trained_parameters(later.run_dir, settings) == trained_parameters(origin.run_dir, settings)
 
 
 def failing(*_: object) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 from chronotope.contracts.errors import ConfigError
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.intake import watermark_path
+from chronotope.feedback.retrain_results import RetrainPlan
 from chronotope.feedback.watermark import Watermark, write_watermark
 from chronotope.lake.interaction_log import Interaction, InteractionLog
 from chronotope.pipelines.settings import TrainSettings
@@ -126,7 +127,9 @@ def test_every_parameter_of_every_form_has_its_help(flow: Any) -> None:
 
 
 def test_a_decision_is_told_with_its_reasons() -> None:
-    told = decision_markdown({"action": "retrain", "mode": "warm", "reasons": ["drift", "age"]})
+    told = decision_markdown(
+        RetrainPlan(action="retrain", mode="warm", reasons=("drift", "age"))
+    )
     assert told == "**Decision: retrain (warm).**\n\n- drift\n- age"
 
 

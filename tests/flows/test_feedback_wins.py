@@ -27,16 +27,17 @@ def test_a_better_challenger_takes_the_place(tmp_path: Path) -> None:
     town = Town(tmp_path / "town").settle(
         n_events=6_000, share=0.4, anomalies=0.0, cold_users=0.0, cold_items=0.0
     )
-    first = town.train(**LEARNS)["promoted"]
-    if not first["promoted"]:
-        promote_by_hand(town.root, "town", first["version"], "the test needs one")
+    first = town.train(**LEARNS).promotion
+    if not first.promoted:
+        promote_by_hand(town.root, "town", first.version, "the test needs one")
     town.log(town.later())
-    found = town.collect(mode="full", flood_rows=1_000)
-    assert (found["taken"]["n_new"], found["taken"]["n_quarantined"]) == (len(town.later()), 0)
-    assert found["decision"]["action"] == "retrain"
-    promoted = found["promoted"]
-    assert promoted["promoted"], promoted["reasons"]
-    assert (promoted["version"], promoted["previous"], promoted["reasons"]) == ("2", "1", [])
+    found = town.collect(mode="full", rate_limit_rows=1_000)
+    assert (found.intake.n_new, found.intake.n_quarantined) == (len(town.later()), 0)
+    assert found.decision.action == "retrain"
+    promoted = found.promotion
+    assert promoted is not None
+    assert promoted.promoted, promoted.reasons
+    assert (promoted.version, promoted.previous, promoted.reasons) == ("2", "1", ())
     store = open_store(town.workspace.mlruns)
     assert current_champion(store, "town") == "2"
     assert str(store.client.get_model_version_by_alias("town", "champion").version) == "2"
@@ -44,4 +45,4 @@ def test_a_better_challenger_takes_the_place(tmp_path: Path) -> None:
     assert (entry.version, entry.state) == ("2", "committed")
     assert entry.reason == "beats every baseline and the champion; the artefact is blessed"
     again = town.collect(mode="full")
-    assert (again["decision"]["action"], again["promoted"]) == ("nothing", None)
+    assert (again.decision.action, again.promotion) == ("nothing", None)

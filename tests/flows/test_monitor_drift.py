@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from chronotope.contracts.drift_report import DriftReport
 from chronotope.registry.mlflow_store import open_store
 from flows import monitor_drift as module
 from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
-from flows.monitor_drift import DRIFTED, monitor_drift
+from flows.monitor_drift import DRIFTED, MonitoringResult, monitor_drift
 from flows.watch_interactions import dataset_resource
 from tests.flows.artifacts import shown_of
 from tests.inference.hand_made import register_twice
@@ -28,12 +29,12 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return told
 
 
-def watched(root: Path, **config: Any) -> dict[str, Any]:
+def watched(root: Path, **config: Any) -> MonitoringResult:
     (root / "city.yaml").write_text(YAML)
     with without_heartbeat():
         settings = IngestSettings(root=root, data_docs=False)
         told = SMALL.model_copy(update=config)
-        found: dict[str, Any] = monitor_drift(str(root / "city.yaml"), told, settings)
+        found: MonitoringResult = monitor_drift(str(root / "city.yaml"), told, settings)
     return found
 
 
@@ -47,34 +48,37 @@ def test_planted_drift_is_shown_and_told_once(
     settle(tmp_path, shifted=True)
     register_twice(tmp_path)
     with monkeypatch.context() as broken:
-        broken.setattr(module, "keep", failing)
+        broken.setattr(module, "publish_report", failing)
         with pytest.raises(ZeroDivisionError):
             watched(tmp_path)
     assert emitted == []
     found = watched(tmp_path)  # goes on after what was measured
-    assert (found["verdict"], found["champion"], found["new"]) == ("drift", "1", False)
-    assert_told(emitted, found)
+    assert found.report is not None
+    assert (found.report.verdict, found.report.champion, found.is_new) == ("drift", "1", False)
+    assert_told(emitted, found.report)
     assert_shown(tmp_path, found)
     before = files(tmp_path / "data" / "monitoring")
     again = watched(tmp_path)
-    assert (again["new"], again["reasons"]) == (False, found["reasons"])
+    assert (again.is_new, again.report) == (False, found.report)
     assert len(emitted) == 1
     assert files(tmp_path / "data" / "monitoring") == before
-    assert watched(tmp_path, force=True)["new"]
+    assert watched(tmp_path, force=True).is_new
     assert len(emitted) == 2
 
 
-def assert_told(emitted: list[tuple[Any, ...]], found: dict[str, Any]) -> None:
+def assert_told(emitted: list[tuple[Any, ...]], found: DriftReport) -> None:
     ((event, resource, payload),) = emitted
     assert (event, resource["prefect.resource.id"]) == (DRIFTED, dataset_resource("city"))
-    assert payload["reasons"] == found["reasons"]
+    assert payload["reasons"] == list(found.reasons)
     assert any("hour of day" in why for why in payload["reasons"])
     assert json.loads(json.dumps(payload))["champion"] == "1"
 
 
-def assert_shown(root: Path, found: dict[str, Any]) -> None:
+def assert_shown(root: Path, found: MonitoringResult) -> None:
     """A page, artifacts, and a run of MLflow tagged with the version."""
-    page = (Path(found["folder"]) / "drift.html").read_text(encoding="utf-8")
+    assert found.report is not None
+    assert found.folder is not None
+    page = (found.folder / "drift.html").read_text(encoding="utf-8")
     assert all(words in page for words in ("Predictions over time", "hour of day", "<svg"))
     client = open_store(root / "mlruns").client
     experiment = client.get_experiment_by_name("city")
@@ -83,7 +87,7 @@ def assert_shown(root: Path, found: dict[str, Any]) -> None:
     assert run.data.tags["drift"] == "drift"
     assert {"data/hour of day/js", "predictions/accuracy/ndcg_10"} <= set(run.data.metrics)
     assert len(client.get_metric_history(run.info.run_id, "stream/ndcg_10")) == len(
-        found["windows"]
+        found.report.windows
     )
     told = {f"drift-city{each}" for each in ("", "-verdict", "-page", "-mlflow")}
     assert shown_of(told) == told
@@ -92,16 +96,14 @@ def assert_shown(root: Path, found: dict[str, Any]) -> None:
 def test_a_calm_city_tells_nobody(tmp_path: Path, emitted: list[tuple[Any, ...]]) -> None:
     settle(tmp_path)
     found = watched(tmp_path)
-    assert (found["verdict"], found["new"], found["champion"]) == ("no drift", True, None)
+    assert found.report is not None
+    assert (found.report.verdict, found.is_new, found.report.champion) == ("no drift", True, None)
     assert emitted == []
 
 
 def test_an_empty_lake_is_no_failure(tmp_path: Path, emitted: list[tuple[Any, ...]]) -> None:
     found = watched(tmp_path)
-    assert (found["verdict"], found["notes"]) == (
-        "not enough history",
-        ["the lake holds no events"],
-    )
+    assert (found.report, found.is_new) == (None, False)
     assert (emitted, (tmp_path / "data").exists()) == ([], False)
 
 

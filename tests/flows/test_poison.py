@@ -80,7 +80,7 @@ def assert_refused(town: Town, taken: IntakeReport, news: Sequence[dict[str, Any
     """All garbage and most of the flood lie in quarantine, each row with its reasons."""
     n_flood, n_garbage = sizes(len(news))
     typical = np.median(list(Counter(row["user_id"] for row in news).values()))
-    kept = int(max(FeedbackConfig().flood_rows, FeedbackConfig().flood_factor * typical))
+    kept = int(max(FeedbackConfig().rate_limit_rows, FeedbackConfig().rate_limit_factor * typical))
     assert taken.n_new == len(news) + kept
     assert taken.n_read == taken.n_new + taken.n_duplicates + taken.n_quarantined
     assert taken.n_quarantined == n_garbage + n_flood - kept

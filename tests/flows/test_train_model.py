@@ -6,6 +6,7 @@ import mlflow.pyfunc
 import pytest
 from prefect.utilities.callables import parameter_schema
 
+from chronotope.pipelines.results import PromotionResult, RegisteredVersion
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.registry.mlflow_store import MlflowStore, open_store
 from flows import without_heartbeat
@@ -43,11 +44,11 @@ def written(root: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files if path.is_file()}
 
 
-def assert_tracked(store: MlflowStore, promoted: dict[str, str]) -> None:
+def assert_tracked(store: MlflowStore, promoted: RegisteredVersion) -> None:
     """The version has its card, an example that can be asked, and its run's lineage."""
-    version = store.client.get_model_version("tiny_city", promoted["version"])
+    version = store.client.get_model_version("tiny_city", promoted.version)
     assert version.description.startswith("# Model card: chronotope on tiny")
-    run = store.client.get_run(promoted["run_id"])
+    run = store.client.get_run(promoted.run_id)
     assert {"data_version", "features", "folds", "settings"} <= set(run.data.tags)
     assert [of.dataset.name for of in run.inputs.dataset_inputs] == ["tiny_city"]
     kept = {file.path for file in store.client.list_artifacts(run.info.run_id, "report")}
@@ -66,11 +67,11 @@ def test_a_city_is_trained_once_and_can_be_looked_at(prefect: None, tmp_path: Pa
         first = train_model(str(city), settings, IngestSettings(root=tmp_path))
         before = written(tmp_path)
         again = train_model(str(city), settings, IngestSettings(root=tmp_path))
-    assert again["promoted"] == first["promoted"]
+    assert again.promotion == first.promotion
     assert {path: at for path, at in written(tmp_path).items() if before.get(path) != at} == {}
-    page = Path(first["report"]).read_text(encoding="utf-8")
+    page = first.report.report.read_text(encoding="utf-8")
     assert all(heading in page for heading in ("Folds", ">Where</h2>", "Ingest events", "95 %"))
-    assert_tracked(open_store(tmp_path / "mlruns"), first["promoted"])
+    assert_tracked(open_store(tmp_path / "mlruns"), first.promotion)
     told = {f"train-tiny-city{each}" for each in ("", "-card", "-report", "-mlflow")}
     told |= {"compress-tiny-city"}
     assert shown_of(told) == told
@@ -86,8 +87,11 @@ def test_every_parameter_of_the_form_has_its_help() -> None:
 
 
 def test_the_verdict_says_why_not() -> None:
-    told = {"name": "city", "version": "3", "promoted": False, "reasons": ["too slow", "too big"]}
+    about = {"name": "city", "version": "3", "run_id": "r", "promoted": False, "previous": None}
+    told = PromotionResult.model_validate(about | {"reasons": ["too slow", "too big"]})
     words = promotion_markdown(told)
     assert "Version 3 of `city` stays challenger" in words
     assert words.endswith("- too slow\n- too big")
-    assert "is the champion" in promotion_markdown({**told, "promoted": True, "reasons": []})
+    assert "is the champion" in promotion_markdown(
+        told.model_copy(update={"promoted": True, "reasons": ()})
+    )

@@ -48,14 +48,14 @@ def measure_city(root: Path) -> Golden:
     """
     town = Town(root).settle()
     training = town.train()
-    bundle = Path(training["compressed"]["bundle"])
-    log, catalog = load_features(Path(training["ingested"]["features"]["path"]))
+    bundle = training.compression.bundle
+    log, catalog = load_features(training.ingestion.features.path)
     (trained,) = town.workspace.runs("town").glob("*/model.pt")
     model = ChronotopeRecommender.load(trained, catalog)
     queries = latest_queries(log, model.history_len)
-    promoted = training["promoted"]
-    if not promoted["promoted"]:
-        promote_by_hand(town.root, "town", promoted["version"], "the test needs a champion")
+    promotion = training.promotion
+    if not promotion.promoted:
+        promote_by_hand(town.root, "town", promotion.version, "the test needs a champion")
     served = serve(town, log, catalog)
     town.log(town.later()[:400])
     feedback = town.collect(min_rows=100_000)
@@ -64,10 +64,10 @@ def measure_city(root: Path) -> Golden:
         "onnx": top_scores(open_bundle(bundle).scores(queries)),
         "served": served,
         "feedback": {
-            "action": feedback["decision"]["action"],
-            "n_read": feedback["taken"]["n_read"],
-            "n_new": feedback["taken"]["n_new"],
-            "psi": feedback["decision"]["shift"]["psi"],
+            "action": feedback.decision.action,
+            "n_read": feedback.intake.n_read,
+            "n_new": feedback.intake.n_new,
+            "psi": feedback.decision.shift.psi,
         },
         "report": report_numbers(trained.parent / "report" / "metrics.json"),
     }
@@ -137,7 +137,7 @@ def serve(town: Town, log: EventLog, catalog: Catalog) -> Golden:
 
 def report_numbers(path: Path) -> Golden:
     """Accuracy of every model in the report, by the names of the metrics in papers."""
-    models = json.loads(path.read_text(encoding="utf-8"))["models"]
+    models = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     metrics = ("acc_1", "acc_10", "ndcg_10", "mrr")
     return {model: [round(row[name], 6) for name in metrics] for model, row in models.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chronotope.metrics.evaluate import EvaluationResult
+from chronotope.metrics import EvaluationResult
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.monitoring.prediction_drift import measure_prediction_drift
 from chronotope.monitoring.prediction_replay import ReplayedPredictions
@@ -89,8 +89,10 @@ def king(run: Path) -> ChampionInfo:
 
 
 def test_the_level_is_that_of_the_holdout(tmp_path: Path) -> None:
-    judged_then = {"when": {"pit": [0.1] * 10, "n_targets": 200}}
-    (tmp_path / "judge_holdout.json").write_text(json.dumps({"result": judged_then}))
+    time = {"nll": 1.0, "mean_abs_log_error": 1.0, "coverage_80": 0.8, "coverage": []}
+    time |= {"pit": [0.1] * 10, "n_targets": 200}
+    judged_then = {"metrics": {}, "ndcg_intervals": {}, "places": {}, "time": time}
+    (tmp_path / "evaluate_holdout.json").write_text(json.dumps({"result": judged_then}))
     values = np.repeat([0.0, 1.0], 50)
     save_arrays(tmp_path / "holdout.npz", user=np.arange(100), challenger=values)
     level = promotion_baseline(king(tmp_path), open_store(tmp_path / "mlruns"), "city")
@@ -101,10 +103,10 @@ def test_the_level_is_that_of_the_holdout(tmp_path: Path) -> None:
 
 
 def test_damaged_files_of_the_training_count_as_gone(tmp_path: Path) -> None:
-    (tmp_path / "judge_holdout.json").write_text(json.dumps({"result": {"when": {}}}))
+    (tmp_path / "evaluate_holdout.json").write_text(json.dumps({"result": {"time": {}}}))
     (tmp_path / "holdout.npz").write_bytes(b"PK")
     assert promotion_baseline(king(tmp_path), open_store(tmp_path / "mlruns"), "city") is None
-    (tmp_path / "judge_holdout.json").write_text("")
+    (tmp_path / "evaluate_holdout.json").write_text("")
     assert promotion_baseline(king(tmp_path), open_store(tmp_path / "mlruns"), "city") is None
 
 

@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from chronotope.pipelines.backtest import (
     seen_in_training,
     split_period,
 )
+from chronotope.pipelines.results import ChunkMetrics, Predictor
 
 DAY_S = 86_400
 
@@ -56,12 +58,13 @@ def test_a_period_that_is_none_is_refused(told: dict[str, Any], why: str) -> Non
 
 @pytest.mark.parametrize(("until", "seen"), [(99, False), (100, True), (150, True), (250, True)])
 def test_a_chunk_is_seen_if_training_reached_into_it(until: int, seen: bool) -> None:
-    assert seen_in_training(BacktestChunk(1, 100, 200), {"trained_until_s": until}) is seen
+    assert seen_in_training(BacktestChunk(1, 100, 200), Predictor(version="1", bundle=Path(), trained_until_s=until)) is seen
 
 
-def row(n: int, value: float | None, *, seen: bool = False) -> dict[str, Any]:
-    sizes = {"n_targets": n, "n_return": n, "n_discovery": 0}
-    return {**dict.fromkeys(METRICS, value), "discovery_acc_10": None, **sizes, "seen": seen}
+def row(n: int, value: float | None, *, seen: bool = False) -> ChunkMetrics:
+    sizes = {"n_events": n, "n_targets": n, "n_return": n, "n_discovery": 0, "seen": seen}
+    metrics = {**dict.fromkeys(METRICS, value), "discovery_acc_10": None}
+    return ChunkMetrics.model_validate(metrics | sizes)
 
 
 def test_the_mean_is_over_targets_that_were_not_seen() -> None:

@@ -21,7 +21,7 @@ from chronotope.models.network import ChronotopeNet
 from chronotope.pipelines.compress import candidate_recipes, compress_model
 from chronotope.pipelines.search import freeze_folds
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.pipelines.train import train_final
+from chronotope.pipelines.train import train_final_model
 from tests.models.recommender_suite import sample_catalog
 from tests.models.test_factorized import plain_catalog
 
@@ -54,12 +54,12 @@ def test_the_index_is_chosen_if_it_answers_alike(tmp_path: Path) -> None:
     features = build_features(events, items, **nowhere).path
     chosen, run = settings(tmp_path), tmp_path / "data" / "runs" / "city" / "one"
     freeze_folds(features, chosen, run)
-    trained = Path(train_final(features, chosen, run, {}))
+    trained = train_final_model(features, chosen, run, {})
     made = compress_model(features, chosen, run, trained, "1")
-    tried = {row["name"] for row in made["candidates"]} - {"full-float32"}
+    tried = {row.name for row in made.candidates} - {"full-float32"}
     assert tried == {recipe.name for recipe in indexed_recipes(chosen.compression)[1:]}
-    assert made["holds"], made["reason"]
-    bundle = Path(made["bundle"])
+    assert made.meets_objective, made.reason
+    bundle = made.bundle
     assert (bundle / INDEX).is_file()
     model = open_bundle(bundle)
     assert isinstance(model, IndexedRecommender)

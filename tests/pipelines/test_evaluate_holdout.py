@@ -7,8 +7,8 @@ import pytest
 
 from chronotope.metrics import LognormalMixture
 from chronotope.pipelines.evaluate_holdout import (
-    LEVELS,
-    STAYING,
+    INTERVAL_LEVELS,
+    LAST_PLACE,
     evaluate_places,
     interval_coverage,
     map_points,
@@ -22,7 +22,7 @@ def test_only_an_honest_forecast_is_covered_as_it_says(width: float, sign: int) 
     hours = np.exp(rng.normal(1.0, 1.0, 20_000))  # truth: lognormal, mu 1, sigma 1
     told = np.ones((len(hours), 1))
     found = interval_coverage(LognormalMixture(0 * told, told, width * told), hours)
-    assert tuple(level for level, _ in found) == LEVELS == (0.5, 0.8, 0.95)
+    assert tuple(level for level, _ in found) == INTERVAL_LEVELS == (0.5, 0.8, 0.95)
     off = [0 if abs(actual - level) < 0.02 else np.sign(actual - level) for level, actual in found]
     assert off == [sign] * 3
 
@@ -42,10 +42,10 @@ def test_places_are_judged_where_they_are_known() -> None:
     lat = np.arange(n) / 100.0  # a hundredth of a degree is 1.11 km
     placed = replace(catalog, place_lat=lat, place_lon=np.zeros(n))
     true = np.array([1, 2, 0, 4], np.int32)
-    told = {"model": np.array([1, 2, 3, 5]), STAYING: np.array([3, 4, 3, 4])}
+    told = {"model": np.array([1, 2, 3, 5]), LAST_PLACE: np.array([3, 4, 3, 4])}
     found = evaluate_places(told, true, placed)
-    assert [of["n_targets"] for of in found.values()] == [3, 3]
-    assert found["model"]["accuracy"] == pytest.approx(2 / 3)
-    assert found["model"]["median_km"] == 0.0
-    assert found[STAYING]["median_km"] == pytest.approx(2.22, abs=0.01)
+    assert [of.n_targets for of in found.values()] == [3, 3]
+    assert found["model"].accuracy == pytest.approx(2 / 3)
+    assert found["model"].median_km == 0.0
+    assert found[LAST_PLACE].median_km == pytest.approx(2.22, abs=0.01)
     assert evaluate_places(told, np.zeros(4, np.int32), placed) == {}

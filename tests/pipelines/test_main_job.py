@@ -1,7 +1,6 @@
 """From a feature snapshot to a champion, on the simulated city."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,11 +11,12 @@ from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.pipelines.compress import compress_model
 from chronotope.pipelines.evaluate_holdout import evaluate_holdout
-from chronotope.pipelines.promote import promote_bundle, register_bundle
+from chronotope.pipelines.promote import promote_version, register_version
+from chronotope.pipelines.results import PromotionResult
 from chronotope.pipelines.search import freeze_folds
+from chronotope.pipelines.search_parameters import search_parameters
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.pipelines.train import train_final
-from chronotope.pipelines.tune_parameters import tune_parameters
+from chronotope.pipelines.train import train_final_model
 from chronotope.registry.gate import GateConfig
 from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion import current_champion
@@ -52,20 +52,21 @@ def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> N
     ref = build_features(events, read_items(city), config=config, out=tmp_path / "features")
     chosen, run = settings(tmp_path), tmp_path / "data" / "runs" / "city" / "one"
     assert freeze_folds(ref.path, chosen, run) == freeze_folds(ref.path, chosen, run)
-    best = tune_parameters(ref.path, chosen, run)
-    trained = Path(train_final(ref.path, chosen, run, best["params"]))
-    bundle = Path(compress_model(ref.path, chosen, run, trained, "1")["bundle"])
-    metrics = evaluate_holdout(ref.path, chosen, run, bundle)["models"]
+    best = search_parameters(ref.path, chosen, run)
+    trained = train_final_model(ref.path, chosen, run, best.params)
+    bundle = compress_model(ref.path, chosen, run, trained, "1").bundle
+    evaluation = evaluate_holdout(ref.path, chosen, run, bundle)
+    metrics = evaluation.metrics
 
-    def judged(settings: TrainSettings) -> dict[str, Any]:
-        registered = register_bundle(ref.path, settings, run, bundle, metrics)
-        return promote_bundle(ref.path, settings, run, bundle, registered)
+    def judged(settings: TrainSettings) -> PromotionResult:
+        registered = register_version(ref.path, settings, run, bundle, evaluation)
+        return promote_version(ref.path, settings, run, bundle, registered)
 
     said = judged(chosen)
-    again = register_bundle(ref.path, chosen, run, bundle, metrics)
-    assert {**said, **again} == said  # as after a kill that kept the step's note from being written
+    again = register_version(ref.path, chosen, run, bundle, evaluation)
+    assert said.model_copy(update=dict(again)) == said  # as after a kill that kept the step's note from being written
     champion = current_champion(open_store(tmp_path / "mlruns"), "city")
-    assert champion == (None if said["reasons"] else said["version"])
+    assert champion == (None if said.reasons else said.version)
     assert metrics["popularity"]["ndcg_10"] < metrics["challenger"]["ndcg_10"] < 0.9
-    assert any("does not beat popularity" in reason for reason in judged(strict(chosen))["reasons"])
+    assert any("does not beat popularity" in reason for reason in judged(strict(chosen)).reasons)
     assert current_champion(open_store(tmp_path / "mlruns"), "city") == champion

@@ -7,6 +7,7 @@ import pytest
 
 from chronotope.artifact.bundle import MODEL, read_manifest
 from chronotope.pipelines import promote as module
+from chronotope.pipelines.results import RegisteredVersion
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.model_versions import download_version
@@ -32,10 +33,10 @@ def test_a_champion_that_knows_the_holdout_is_no_rival(
     cut(tmp_path / "run", TRAINED_UNTIL_S - DAY)
     monkeypatch.setattr(module, "_blessing_reasons", lambda *_: ())
     bundle, settings = tmp_path / "bundle", TrainSettings(root=tmp_path)
-    told = {"name": "city", "version": "2", "run_id": "r"}
-    done = module.promote_bundle(tmp_path, settings, tmp_path / "run", bundle, told)
-    assert (done["promoted"], done["previous"]) == (False, "1")
-    assert "part of this holdout" in done["reasons"][0]
+    told = RegisteredVersion(name="city", version="2", run_id="r")
+    done = module.promote_version(tmp_path, settings, tmp_path / "run", bundle, told)
+    assert (done.promoted, done.previous) == (False, "1")
+    assert "part of this holdout" in done.reasons[0]
     assert current_champion(open_store(Workspace(tmp_path).mlruns), "city") == "1"
 
 
@@ -43,10 +44,10 @@ def test_a_champion_of_another_lake_is_told_apart(tmp_path: Path) -> None:
     register_twice(tmp_path)
     settings = TrainSettings(root=tmp_path)
     manifest = read_manifest(tmp_path / "bundle")
-    told = module._no_contest("champion 1", manifest, settings)
+    told = module._not_comparable("champion 1", manifest, settings)
     assert told == "champion 1 was trained on a part of this holdout; wait for later data"
     other = manifest.model_copy(update={"data_version": "events@3.1f3a9c20"})
-    told = module._no_contest("champion 1", other, settings)
+    told = module._not_comparable("champion 1", other, settings)
     assert "version 3.1f3a9c20 of the events, which this lake does not hold" in told
     assert "`chronotope promote`" in told
 
@@ -62,11 +63,11 @@ def test_a_damaged_champion_bars_no_successor(
     model = download_version(store, "city", "1") / MODEL
     model.write_bytes(b"damaged")
     monkeypatch.setattr(module, "_blessing_reasons", lambda *_: ())
-    told = {"name": "city", "version": "2", "run_id": "r"}
-    done = module.promote_bundle(
+    told = RegisteredVersion(name="city", version="2", run_id="r")
+    done = module.promote_version(
         tmp_path, TrainSettings(root=tmp_path), run, tmp_path / "bundle", told
     )
-    assert (done["promoted"], done["reasons"], done["previous"]) == (True, [], "1")
+    assert (done.promoted, done.reasons, done.previous) == (True, (), "1")
     assert "the champion's files are damaged" in promotion_history(store, "city")[-1].reason
 
 
@@ -74,10 +75,10 @@ def test_a_version_of_another_registry_is_not_the_one_registered(tmp_path: Path)
     register_twice(tmp_path)
     settings, store = TrainSettings(root=tmp_path), open_store(Workspace(tmp_path).mlruns)
     run_id = str(store.client.get_model_version("city", "1").run_id)
-    told = {"name": "city", "version": "1", "run_id": run_id}
+    told = RegisteredVersion(name="city", version="1", run_id=run_id)
     assert module.is_registered(settings, told)
-    assert not module.is_registered(settings, {**told, "version": "7"})
-    assert not module.is_registered(settings, {**told, "run_id": "of another store"})
+    assert not module.is_registered(settings, told.model_copy(update={"version": "7"}))
+    assert not module.is_registered(settings, told.model_copy(update={"run_id": "of another store"}))
 
 
 @pytest.mark.parametrize(("start", "seen"), [(0, True), (1, False), (DAY, False)])

@@ -67,7 +67,7 @@ def test_the_holdout_is_later_than_the_champions_training(
 
 
 def test_without_anything_later_there_is_nothing_to_judge_on(tmp_path: Path) -> None:
-    with pytest.raises(NotEnoughData, match="judge a challenger"):
+    with pytest.raises(NotEnoughData, match="evaluate a challenger"):
         freeze_later_folds(snapshot(tmp_path), TrainSettings(), tmp_path / "run", 995 * HOUR)
 
 
@@ -88,9 +88,9 @@ def test_a_network_learns_on_unless_much_is_new(tmp_path: Path) -> None:
     def why(now: Path, then: Path) -> str:
         return cold_start_reason(load_features(now)[1], then, trained)
 
-    assert "not kept" in why(then, then)
+    assert "not stored" in why(then, then)
     teach(then, trained)
-    assert "not kept" in why(then, tmp_path / "gone")
+    assert "not stored" in why(then, tmp_path / "gone")
     assert why(snapshot(tmp_path, 1_100), then) == ""
     assert why(snapshot(tmp_path, more="new"), then) == "1 of 8 items are new"
     assert why(snapshot(tmp_path, category="b"), then) == "1 of 1 categories are new"
@@ -135,8 +135,9 @@ def test_parameters_are_taken_over_from_a_search_or_a_successor(tmp_path: Path) 
         (tmp_path / f"{step}.json").write_text(json.dumps({"result": result}))
 
     assert trained_parameters(tmp_path, settings) == starting_point(settings)
-    keep("take_parameters", {"params": {"n_hidden": 8}})
+    keep("inherit_parameters", {"params": {"n_hidden": 8}})
     assert trained_parameters(tmp_path, settings) == {"n_hidden": 8}
-    keep("tune_parameters", {"params": {"n_hidden": 9}})
-    keep("select_columns", {"kept": ["rain"], "columns": []})
-    assert trained_parameters(tmp_path, settings) == {"n_hidden": 9, "context": ["rain"]}
+    search = {"mean_ndcg": 0.1, "trial_number": 0, "fold_ndcg": {}}
+    keep("search_parameters", {"params": {"n_hidden": 9}, **search})
+    keep("select_context_columns", {"selected": ["rain"], "columns": []})
+    assert trained_parameters(tmp_path, settings) == {"n_hidden": 9, "context": ("rain",)}

@@ -13,8 +13,9 @@ from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.models.config import ModelConfig
+from chronotope.pipelines.results import ColumnSelection
 from chronotope.pipelines.search import configs_from_params, freeze_folds
-from chronotope.pipelines.select_columns import select_columns
+from chronotope.pipelines.select_columns import select_context_columns
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.splitting.folds import FoldsConfig
 from chronotope.training.config import TrainingConfig
@@ -76,9 +77,9 @@ def test_the_column_that_matters_is_kept_and_the_other_dropped(
 ) -> None:
     settings, run = settings_at(tmp_path), tmp_path / "run"
     freeze_folds(features, settings, run)
-    found = select_columns(features, settings, run, {})
-    assert found["kept"] == ["rain"]
-    lost = {row["name"]: row["lost"] for row in found["columns"]}
+    found = select_context_columns(features, settings, run, {})
+    assert found.selected == ("rain",)
+    lost = {row.name: row.importance for row in found.columns}
     # who knows the weather guesses among four (.52), who does not among eight (.34)
     assert 0.08 < lost["rain"] < 0.25
     assert abs(lost["moon"]) < 0.02
@@ -89,10 +90,10 @@ def test_a_log_without_columns_trains_nothing(
 ) -> None:
     monkeypatch.setattr(ChronotopeRecommender, "fit", lambda *_: pytest.fail("trained"))
     monkeypatch.setattr(
-        "chronotope.pipelines.select_columns.columns_of", lambda _log, _settings: ()
+        "chronotope.pipelines.select_columns.context_columns", lambda _log, _settings: ()
     )
-    found = select_columns(features, settings_at(tmp_path), tmp_path, {})
-    assert found == {"kept": [], "columns": []}
+    found = select_context_columns(features, settings_at(tmp_path), tmp_path, {})
+    assert found == ColumnSelection()
 
 
 def test_readings_arrive_in_the_log(features: Path) -> None:

@@ -1,6 +1,7 @@
 """A finished step is not done again; a step that died is."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,39 +13,39 @@ from tests.damage import flips
 
 
 def test_a_finished_step_is_read_back(tmp_path: Path) -> None:
-    assert run_step(tmp_path, "step", lambda: {"n": 1}) == {"n": 1}
-    assert run_step(tmp_path, "step", lambda: {"n": 2}) == {"n": 1}
+    assert run_step(tmp_path, "step", dict[str, int], lambda: {"n": 1}) == {"n": 1}
+    assert run_step(tmp_path, "step", dict[str, int], lambda: {"n": 2}) == {"n": 1}
     cost = step_costs(tmp_path)["step"]
-    assert 0 <= cost["seconds"] < 60
-    assert cost["peak_mb"] > 1
+    assert 0 <= cost.seconds < 60
+    assert cost.peak_mb > 1
 
 
 def test_a_step_that_died_is_done_again(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        run_step(tmp_path, "step", lambda: 1 // 0)
-    assert run_step(tmp_path, "step", lambda: 7) == 7
+        run_step(tmp_path, "step", int, lambda: 1 // 0)
+    assert run_step(tmp_path, "step", int, lambda: 7) == 7
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"seconds": 1}'])
 def test_a_step_whose_file_is_damaged_is_done_again(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run_step(tmp_path, "step", lambda: {"n": 1})
+    run_step(tmp_path, "step", dict[str, int], lambda: {"n": 1})
     (tmp_path / "step.json").write_bytes(content)
     with pytest.raises(StoreError, match=r"result of a step.*step\.json.*doctor --repair"):
-        step_result(tmp_path, "step")
-    assert run_step(tmp_path, "step", lambda: {"n": 2}) == {"n": 2}
+        step_result(tmp_path, "step", dict[str, int])
+    assert run_step(tmp_path, "step", dict[str, int], lambda: {"n": 2}) == {"n": 2}
     assert "Step step is done again" in caplog.text
-    assert run_step(tmp_path, "step", lambda: {"n": 3}) == {"n": 2}
+    assert run_step(tmp_path, "step", dict[str, int], lambda: {"n": 3}) == {"n": 2}
 
 
 def test_no_changed_byte_of_a_step_gives_another_result(tmp_path: Path) -> None:
     result = {"params": {"rate": 0.0123, "kind": "gru"}, "n": 40}
-    run_step(tmp_path, "step", lambda: result)
+    run_step(tmp_path, "step", dict[str, Any], lambda: result)
     refused = 0
     for _ in flips(tmp_path / "step.json", 100):
         try:
-            assert step_result(tmp_path, "step") == result
+            assert step_result(tmp_path, "step", dict[str, Any]) == result
         except StoreError:
             refused += 1
     assert refused > 50

@@ -16,6 +16,7 @@ from chronotope.datasets.loading import load_spec
 
 if TYPE_CHECKING:
     from chronotope.pipelines.backtest import BacktestConfig
+    from chronotope.pipelines.results import BacktestSummary
 
 SHOWN: Final = {
     "n_new": "new rows",
@@ -58,7 +59,8 @@ def backfill(
         told |= {"version": version, "time_given": not hidden, "max_targets": max_targets}
         period, name = _period(told), load_spec(dataset).name
         if dry_run:
-            result = _plan(root, name, period)
+            plan = _plan(root, name, period)
+            content = plan
         else:
             from flows.backfill_events import backfill_events
             from flows.ingest_events import IngestSettings
@@ -66,13 +68,16 @@ def backfill(
 
             stack.enter_context(run_by_hand(root))
             result = backfill_events(dataset, period, IngestSettings(root=root))
+            content = result.model_dump(mode="json")
     if as_json:
-        print_json(result | {"dry_run": dry_run})
+        print_json(content | {"dry_run": dry_run})
         return
-    console.print(_planned(result) if dry_run else _table(result))
-    if not dry_run:
-        lines = (f"Page    {result['page']}", f"Table   {result['table']}")
-        console.print("\n".join(lines), soft_wrap=True)
+    if dry_run:
+        console.print(_planned(plan))
+        return
+    console.print(_table(result))
+    lines = (f"Page    {result.files.page}", f"Table   {result.files.table}")
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 def parse_hours(text: str) -> int:
@@ -113,13 +118,13 @@ def _plan(root: Path, name: str, period: "BacktestConfig") -> dict[str, Any]:
     who = resolve_predictor(root, name, period.version)
     chunks = [
         {
-            "from": format_minute(chunk.start_s),
-            "to": format_minute(chunk.end_s),
+            "start": format_minute(chunk.start_s),
+            "end": format_minute(chunk.end_s),
             "seen": seen_in_training(chunk, who),
         }
         for chunk in split_period(period)
     ]
-    return {"dataset": name, "version": who["version"], "chunks": chunks}
+    return {"dataset": name, "version": who.version, "chunks": chunks}
 
 
 def _planned(plan: dict[str, Any]) -> Table:
@@ -127,19 +132,17 @@ def _planned(plan: dict[str, Any]) -> Table:
         "from", "to", "seen in training", title=f"Version {plan['version']} would predict"
     )
     for chunk in plan["chunks"]:
-        table.add_row(chunk["from"], chunk["to"], "yes" if chunk["seen"] else "")
+        table.add_row(chunk["start"], chunk["end"], "yes" if chunk["seen"] else "")
     return table
 
 
-def _table(result: dict[str, Any]) -> Table:
-    table = Table(
-        "from", *SHOWN.values(), title=f"Predict, then update: version {result['version']}"
-    )
-    for row in result["rows"]:
-        seen = " (seen in training)" if row["seen"] else ""
-        table.add_row(row["from"] + seen, *map(_cell, (row[name] for name in SHOWN)))
+def _table(result: "BacktestSummary") -> Table:
+    table = Table("from", *SHOWN.values(), title=f"Predict, then update: version {result.version}")
+    for chunk in result.chunks:
+        seen, row = " (seen in training)" if chunk.metrics.seen else "", chunk.row()
+        table.add_row(chunk.start + seen, *map(_cell, (row[name] for name in SHOWN)))
     table.add_section()
-    table.add_row("not seen", *map(_cell, (result["overall"].get(name) for name in SHOWN)))
+    table.add_row("not seen", *map(_cell, (result.mean_metrics.get(name) for name in SHOWN)))
     return table
 
 

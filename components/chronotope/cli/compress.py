@@ -14,6 +14,11 @@ from chronotope.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
     from chronotope.compression.selection import CompressionConfig
+    from chronotope.pipelines.results import (
+        CompressionSummary,
+        RecompressionResult,
+        SelectionPreview,
+    )
 
 
 def compress(
@@ -55,9 +60,10 @@ def compress(
 
         which: VersionSelector = "latest" if latest else "champion"
         origin = find_source(root, dataset, which)
-        objective = override_objective(read_settings(origin.run, root).compression, told)
+        objective = override_objective(read_settings(origin.run_dir, root).compression, told)
         if dry_run:
-            result = preview_selection(origin, objective)
+            preview = preview_selection(origin, objective)
+            content = preview.model_dump(mode="json")
         else:
             from flows.compress_model import CompressSettings, compress_model
             from flows.private_server import run_by_hand
@@ -65,12 +71,14 @@ def compress(
             stack.enter_context(run_by_hand(root))
             settings = CompressSettings(root=root, which=which, objective=objective)
             result = compress_model(dataset, settings)
+            content = result.model_dump(mode="json")
     if as_json:
-        print_json(result | {"dry_run": dry_run})
+        print_json(content | {"dry_run": dry_run})
+    elif dry_run:
+        _show(console, preview)
     else:
-        _show(console, result if dry_run else result["compressed"])
-        if not dry_run:
-            console.print(_fate(result), soft_wrap=True)
+        _show(console, result.compression)
+        console.print(_fate(result), soft_wrap=True)
 
 
 def override_objective(kept: "CompressionConfig", told: dict[str, Any]) -> "CompressionConfig":
@@ -86,21 +94,25 @@ def override_objective(kept: "CompressionConfig", told: dict[str, Any]) -> "Comp
         raise ConfigError("The objective cannot be used", received=error) from error
 
 
-def _show(console: TerminalConsole, found: dict[str, Any]) -> None:
+def _show(console: TerminalConsole, found: "CompressionSummary | SelectionPreview") -> None:
     heads = ("candidate", "MB", "p50 ms", "NDCG@10", "Acc@10", "queries/s", "memory MB", "why not")
     table = Table(*heads)
     names = ("size_mb", "p50_ms", "ndcg", "acc", "queries_per_s", "rss_mb")
-    for row in found["candidates"]:
-        values = ("" if row[name] is None else f"{row[name]:.4g}" for name in names)
-        table.add_row(row["name"], *values, "chosen" if row["chosen"] else row["why_not"])
+    for row in found.candidates:
+        values = (_cell(getattr(row, name)) for name in names)
+        table.add_row(row.name, *values, "chosen" if row.chosen else row.why_not)
     console.print(table)
-    console.print(found["reason"], soft_wrap=True)
+    console.print(found.reason, soft_wrap=True)
 
 
-def _fate(result: dict[str, Any]) -> str:
-    promoted = result["promoted"]
-    if promoted is None:
-        return f"Nothing was registered: {result['stopped']}."
-    if promoted["promoted"]:
-        return f"Version {promoted['version']} is the champion."
-    return "\n- ".join([f"Version {promoted['version']} stays challenger:", *promoted["reasons"]])
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _fate(result: "RecompressionResult") -> str:
+    promotion = result.promotion
+    if promotion is None:
+        return f"Nothing was registered: {result.stop_reason}."
+    if promotion.promoted:
+        return f"Version {promotion.version} is the champion."
+    return "\n- ".join([f"Version {promotion.version} stays challenger:", *promotion.reasons])

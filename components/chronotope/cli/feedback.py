@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,6 +11,9 @@ from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
 from chronotope.feedback.config import FeedbackConfig, Mode
+
+if TYPE_CHECKING:
+    from flows.collect_feedback import FeedbackResult
 
 
 def feedback(
@@ -34,7 +37,8 @@ def feedback(
     with run_command(f"Collecting the feedback of {dataset}") as console, ExitStack() as stack:
         name = load_spec(dataset).name
         if dry_run:
-            result: dict[str, Any] = {"dataset": name, "waiting": _waiting(name, root)}
+            waiting = _waiting(name, root)
+            content: dict[str, Any] = {"dataset": name, "waiting": waiting}
         else:
             from flows.collect_feedback import collect_feedback
             from flows.ingest_events import IngestSettings
@@ -43,10 +47,11 @@ def feedback(
             stack.enter_context(run_by_hand(root))
             config = FeedbackConfig(force=force, mode=mode, min_rows=min_rows)
             result = collect_feedback(dataset, config, IngestSettings(root=root))
+            content = result.model_dump(mode="json")
     if as_json:
-        print_json(result | {"dry_run": dry_run})
+        print_json(content | {"dry_run": dry_run})
     elif dry_run:
-        console.print(_sentence(result["waiting"]))
+        console.print(_sentence(waiting))
     else:
         _show(console, name, result)
 
@@ -77,20 +82,20 @@ def _set_aside(reasons: dict[str, str]) -> list[str]:
     return [f"Set aside: {name}: {reason}." for name, reason in reasons.items()]
 
 
-def _show(console: TerminalConsole, name: str, result: dict[str, Any]) -> None:
-    taken, decision = result["taken"], result["decision"]
+def _show(console: TerminalConsole, name: str, result: "FeedbackResult") -> None:
+    intake, decision = result.intake, result.decision
     table = Table("what", "rows", title=name)
     table.columns[1].justify = "right"
     for what in ("read", "new", "duplicates", "quarantined"):
-        table.add_row(what, f"{taken[f'n_{what}']:,}")
-    for why, n in taken["reasons"].items():
+        table.add_row(what, f"{getattr(intake, f'n_{what}'):,}")
+    for why, n in intake.reasons.items():
         table.add_row(f"quarantined: {why}", f"{n:,}")
     console.print(table)
-    mode = f" ({decision['mode']})" if decision["mode"] else ""
-    lines = _set_aside(taken["set_aside"])
-    lines += [f"Decision: {decision['action']}{mode}", *(f"- {why}" for why in decision["reasons"])]
-    promoted = result["promoted"]
-    if promoted:
-        fate = "is the champion." if promoted["promoted"] else "stays challenger:"
-        lines += [f"Version {promoted['version']} {fate}", *map("- {}".format, promoted["reasons"])]
+    mode = f" ({decision.mode})" if decision.mode else ""
+    lines = _set_aside(intake.set_aside)
+    lines += [f"Decision: {decision.action}{mode}", *(f"- {why}" for why in decision.reasons)]
+    promotion = result.promotion
+    if promotion:
+        fate = "is the champion." if promotion.promoted else "stays challenger:"
+        lines += [f"Version {promotion.version} {fate}", *map("- {}".format, promotion.reasons)]
     console.print("\n".join(lines), soft_wrap=True)

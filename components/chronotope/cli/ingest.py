@@ -3,7 +3,7 @@
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.table import Table
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
+
+if TYPE_CHECKING:
+    from chronotope.pipelines.results import IngestionSummary
 
 
 def ingest(
@@ -39,24 +42,24 @@ def ingest(
         settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
         result = ingest_events(dataset, settings)
     if as_json:
-        print_json(result | {"dry_run": dry_run})
+        print_json(result.model_dump(mode="json") | {"dry_run": dry_run})
     else:
         _show(console, result, dry_run=dry_run)
 
 
-def _show(console: TerminalConsole, result: dict[str, Any], *, dry_run: bool) -> None:
-    from flows.ingest_events import counts_table
+def _show(console: TerminalConsole, result: "IngestionSummary", *, dry_run: bool) -> None:
+    from flows.ingest_events import row_counts
 
-    table = Table("what", "rows", title=result["events"]["dataset"])
+    table = Table("what", "rows", title=result.events.dataset)
     table.columns[1].justify = "right"
-    for row in counts_table(result["events"], result["features"]):
-        table.add_row(row["what"], f"{row['rows']:,}")
+    for label, n_rows in row_counts(result.events, result.features).items():
+        table.add_row(label, f"{n_rows:,}")
     console.print(table)
-    for finding in result["events"]["findings"]:
-        text = f"{finding['severity']}: expected that {finding['expectation']}"
+    for finding in result.events.findings:
+        text = f"{finding.severity}: expected that {finding.expectation}"
         console.print(text)
-    if result["events"]["docs"]:
-        docs = f"Data docs: {result['events']['docs']}"
+    if result.events.data_docs_url:
+        docs = f"Data docs: {result.events.data_docs_url}"
         console.print(docs, soft_wrap=True)
-    written = "Nothing was kept (dry run)" if dry_run else f"Features: {result['features']['path']}"
+    written = "Nothing was kept (dry run)" if dry_run else f"Features: {result.features.path}"
     console.print(written, soft_wrap=True)

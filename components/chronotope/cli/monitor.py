@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,6 +12,11 @@ from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.datasets.loading import load_spec
 from chronotope.monitoring.config import MonitorConfig
+
+if TYPE_CHECKING:
+    from chronotope.contracts.drift_report import DriftReport
+    from flows.ingest_events import IngestSettings
+    from flows.monitor_drift import MonitoringResult
 
 
 def monitor(
@@ -35,47 +40,51 @@ def monitor(
     config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
     with run_command(f"Watching {dataset}") as console, ExitStack() as stack:
         from flows.ingest_events import IngestSettings
-        from flows.monitor_drift import monitor_drift
+        from flows.monitor_drift import MonitoringResult, monitor_drift
         from flows.private_server import run_by_hand
 
         settings = IngestSettings(root=root)
         if dry_run:
-            result = _measured(dataset, config, settings)
+            name = load_spec(dataset).name
+            result = MonitoringResult(dataset=name, report=_measured(name, config, settings))
         else:
             stack.enter_context(run_by_hand(root))
             result = monitor_drift(dataset, config, settings)
     if as_json:
-        print_json(result | {"dry_run": dry_run})
+        print_json(result.model_dump(mode="json") | {"dry_run": dry_run})
     else:
         _show(console, result)
 
 
-def _measured(dataset: str, config: MonitorConfig, settings: Any) -> dict[str, Any]:
+def _measured(dataset: str, config: MonitorConfig, settings: "IngestSettings") -> "DriftReport":
     """The same without a trace; the snapshot that the champion is asked on is thrown away."""
     from chronotope.monitoring.monitor import monitor as measure
     from flows.ingest_events import build_snapshot
     from flows.monitor_drift import read_monitored_state
 
-    name = load_spec(dataset).name
     with TemporaryDirectory() as scratch:
         features = build_snapshot(dataset, settings, Path(scratch))
-        subject = read_monitored_state(name, features, config, settings.root)
-        return measure(subject).model_dump(mode="json")
+        subject = read_monitored_state(dataset, features, config, settings.root)
+        return measure(subject)
 
 
-def _show(console: TerminalConsole, result: dict[str, Any]) -> None:
+def _show(console: TerminalConsole, result: "MonitoringResult") -> None:
+    report = result.report
+    if report is None:
+        console.print("Verdict: not enough history\n- the lake holds no events")
+        return
     table = Table("part", "what", "how", "now", "usual", "drift begins", "p", "verdict")
-    for check in result.get("checks", []):
-        numbers = (check[name] for name in ("value", "usual", "threshold", "p_value"))
+    for check in report.checks:
+        numbers = (check.value, check.usual, check.threshold, check.p_value)
         told = ("" if number is None else f"{number:.4g}" for number in numbers)
-        words = (check["part"], check["name"], check["statistic"])
-        table.add_row(*words, *told, check["verdict"])
+        words = (check.part, check.name, check.statistic)
+        table.add_row(*words, *told, check.verdict)
     if table.row_count:
         console.print(table)
-    lines = [f"Verdict: {result['verdict']}", *(f"- {of}" for of in result["reasons"])]
-    lines += [f"- {of}" for of in result["notes"]]
-    if result.get("is_old"):
-        lines.append(f"- the champion is {result['champion_age_days']:.1f} days old")
-    if "folder" in result:
-        lines.append(f"Page: {result['folder']}/drift.html")
+    lines = [f"Verdict: {report.verdict}", *(f"- {of}" for of in report.reasons)]
+    lines += [f"- {of}" for of in report.notes]
+    if report.is_old:
+        lines.append(f"- the champion is {report.champion_age_days:.1f} days old")
+    if result.folder is not None:
+        lines.append(f"Page: {result.folder}/drift.html")
     console.print("\n".join(lines), soft_wrap=True)

@@ -2,18 +2,17 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.loading import load_spec
-from chronotope.datasets.strict_yaml import read_yaml
-from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.results import TrainingResult
+from chronotope.pipelines.settings import read_train_settings
+from chronotope.runtime.step_cache import StepCost
 from chronotope.runtime.store_urls import mask_password, mlflow_url
 from chronotope.runtime.workspace import Workspace
 
@@ -44,7 +43,7 @@ def train(
     A run that was killed goes on after its last finished step.
     """
     with run_command(f"Training on {dataset}") as console, ExitStack() as stack:
-        settings = read_settings(config, root)
+        settings = read_train_settings(config, root)
         load_spec(dataset, data_dir=data)
         if dry_run:
             console.print_json(settings.model_dump_json(), highlight=False, ensure_ascii=True)
@@ -56,57 +55,40 @@ def train(
         stack.enter_context(run_by_hand(root))
         result = train_model(dataset, settings, IngestSettings(root=root, data_dir=data))
     if as_json:
-        print_json(result)
+        print_json(result.model_dump(mode="json"))
     else:
         print_summary(console, result, root)
 
 
-def read_settings(config: Path | None, root: Path) -> TrainSettings:
-    """Settings from a YAML file, or the defaults.
-
-    Raises:
-        ConfigError: The file cannot be read or a value is out of bounds.
-    """
-    try:
-        told = {} if config is None else read_yaml(config) or {}
-        return TrainSettings.model_validate({**told, "root": root})
-    except (ConfigError, ValidationError, TypeError) as error:
-        raise ConfigError(
-            "The training settings cannot be used",
-            received=f"{config}: {error}",
-            way_out="Correct the file; `chronotope train DATASET --dry-run` shows all settings",
-        ) from error
-
-
-def print_summary(console: TerminalConsole, result: dict[str, Any], root: Path) -> None:
-    """Champion against every baseline, and where to look next."""
-    models = result["judged"]["models"]
+def print_summary(console: TerminalConsole, result: TrainingResult, root: Path) -> None:
+    """Print the challenger beside every baseline, the costs, and links."""
+    metrics = result.evaluation.metrics
     table = Table("model", *SHOWN.values(), title="Holdout: later time, full catalogue, time given")
-    for name in sorted(models, key=lambda name: models[name]["ndcg_10"]):
-        label = "chronotope" if name == "challenger" else name
-        values = (models[name].get(metric) for metric in SHOWN)
-        table.add_row(label, *("–" if v is None else f"{v:.3f}" for v in values))  # noqa: RUF001
+    for model_name in sorted(metrics, key=lambda name: metrics[name]["ndcg_10"]):
+        label = "chronotope" if model_name == "challenger" else model_name
+        cells = (metrics[model_name].get(metric) for metric in SHOWN)
+        table.add_row(label, *("–" if cell is None else f"{cell:.3f}" for cell in cells))  # noqa: RUF001
     console.print(table)
-    console.print(_costs(result["costs"]))
-    promoted = result["promoted"]
-    if promoted["promoted"]:
-        console.print(f"Version {promoted['version']} of {promoted['name']} is the champion.")
+    console.print(_cost_table(result.costs))
+    promotion = result.promotion
+    if promotion.promoted:
+        console.print(f"Version {promotion.version} of {promotion.name} is the champion.")
     else:
-        console.print(f"Version {promoted['version']} stays challenger:", *promoted["reasons"])
-    store = mask_password(mlflow_url(Workspace(root).mlruns))
-    lines = (
-        f"Report      {result['report']}",
-        f"MLflow UI   mlflow ui --backend-store-uri {store}",
+        console.print(f"Version {promotion.version} stays challenger:", *promotion.reasons)
+    store_url = mask_password(mlflow_url(Workspace(root).mlruns))
+    link_lines = (
+        f"Report      {result.report.report}",
+        f"MLflow UI   mlflow ui --backend-store-uri {store_url}",
         "Prefect UI  prefect server start",
     )
-    console.print("\n".join(lines), soft_wrap=True)
+    console.print("\n".join(link_lines), soft_wrap=True)
 
 
-def _costs(costs: dict[str, dict[str, float]]) -> Table:
-    """What each step took."""
+def _cost_table(costs: dict[str, StepCost]) -> Table:
+    """Seconds and peak memory of each step."""
     table = Table("step", "seconds", "peak MB", title="Cost of each step")
-    for step, cost in costs.items():
-        table.add_row(step, f"{cost['seconds']:.1f}", f"{cost['peak_mb']:,.0f}")
-    total = sum(cost["seconds"] for cost in costs.values())
-    table.add_row("all", f"{total:.1f}", "")
+    for step_name, cost in costs.items():
+        table.add_row(step_name, f"{cost.seconds:.1f}", f"{cost.peak_mb:,.0f}")
+    total_s = sum(cost.seconds for cost in costs.values())
+    table.add_row("all", f"{total_s:.1f}", "")
     return table

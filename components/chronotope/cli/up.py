@@ -17,16 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
-from chronotope.cli.prefect_password import PASSWORD_VARIABLE, password_file, prefect_password
-from chronotope.cli.processes import (
-    HOST,
-    ManagedProcess,
-    ProcessGroup,
-    http_get_body,
-    listen,
-    refuse_taken_ports,
-    web_app,
-)
+from chronotope.runtime.prefect_password import (PASSWORD_VARIABLE, password_file, prefect_password)
+from chronotope.runtime.processes import (HOST, ManagedProcess, ProcessGroup, http_get_body, listen, refuse_taken_ports, web_app)
 from chronotope.datasets.loading import load_spec
 from chronotope.runtime.store_urls import artifacts_url, mlflow_url
 from chronotope.runtime.workspace import Workspace

@@ -1,7 +1,6 @@
-"""Weigh what no retraining has weighed yet against the champion that reigns."""
+"""Retraining plan: events that no retraining has used yet, set against the champion."""
 
 import math
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from chronotope.contracts.event_log import EventLog
 from chronotope.features.snapshot import load_features
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.intake import watermark_path
-from chronotope.feedback.population_shift import COLUMNS, PopulationShift, measure_shift
+from chronotope.feedback.population_shift import SHIFT_COLUMNS, PopulationShift, measure_shift
 from chronotope.feedback.retrain_policy import ChampionState, decide_retraining
+from chronotope.feedback.retrain_results import RetrainPlan
 from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
 from chronotope.lake import Lake
+from chronotope.pipelines.results import RetrainingInputs
 from chronotope.pipelines.retrain import cold_start_reason, later_folds, n_new_training_events
 from chronotope.pipelines.run_dir import read_settings, training_run_dir
 from chronotope.pipelines.settings import TrainSettings
@@ -30,7 +31,7 @@ from chronotope.runtime.workspace import Workspace
 _DAY_S = 86_400
 
 _CLOCK_TOLERANCE = timedelta(days=1)
-"""What is dated later than this from now was dated by a clock that was wrong."""
+"""A date later than this from now was written by a wrong clock."""
 
 
 def plan_retraining(
@@ -39,149 +40,165 @@ def plan_retraining(
     version: TableVersion,
     workspace: Workspace,
     config: FeedbackConfig,
-) -> dict[str, Any]:
-    """Decide whether and how to retrain; a retraining that was cut off comes first.
+) -> RetrainPlan:
+    """Decide whether and how to retrain; an interrupted retraining comes first.
 
-    It is dropped if somebody else has become champion since: its holdout is not later than
-    that one's training, and its network is another's. It is also dropped if the lake was
+    It is dropped if another champion was promoted since: its holdout is not later than that
+    champion's training, and its network is another one. It is also dropped if the lake was
     replaced: its snapshot is of other events.
 
     Args:
         dataset: Name of the dataset.
-        features: Snapshot of the version.
-        version: Version of the events that a retraining would see.
-        workspace: Its folders.
-        config: Bounds.
-
-    Returns:
-        ``action``, ``mode``, ``reasons``; ``shift``: what was measured; ``champion``,
-        ``learned_version`` (None without), ``version`` as texts, and ``plan``: what a retraining
-        starts from (``features``, ``run``, ``champion_run``, ``champion_features``,
-        ``after_s``). JSON-able.
+        features: Feature snapshot of the version.
+        version: Version of the events that a retraining would use.
+        workspace: Workspace of the dataset.
+        config: Bounds of the policy.
     """
-    mark = read_watermark(watermark_path(workspace, dataset))
-    king = champion_info(open_store(workspace.mlruns), workspace, dataset)
+    watermark = read_watermark(watermark_path(workspace, dataset))
+    champion = champion_info(open_store(workspace.mlruns), workspace, dataset)
     lake = Lake(workspace.lake(dataset))
-    if mark.retraining is not None:
-        if _still_succeeds(mark.retraining, king) and _is_over(mark.retraining, lake):
-            return mark.retraining
+    pending_plan = watermark.retraining
+    if pending_plan is not None:
+        if _continues_champion(pending_plan, champion) and _is_in_lake(pending_plan, lake):
+            return pending_plan
         record_retraining_failure(dataset, workspace)
-    learned = _learned(king, mark, lake)
-    shift = _shift(lake, learned, version, config)
-    decision = decide_retraining(shift, _standing(king, mark, features, workspace), config)
-    retrains = king is not None and decision.action == "retrain"
-    return {
-        **asdict(decision),
-        "reasons": [*decision.reasons, *_another_lake(king, learned)],
-        "shift": asdict(shift),
-        "champion": None if king is None else king.version,
-        "learned_version": None if learned is None else str(learned),
-        "version": str(version),
-        "plan": _plan(king, features, decision.mode, workspace) if king and retrains else {},
-    }
+    learned_version = _learned_version(champion, watermark, lake)
+    shift = _measure_new_events(lake, learned_version, version, config)
+    champion_state = _champion_state(champion, watermark, features, workspace)
+    decision = decide_retraining(shift, champion_state, config)
+    inputs = None
+    if champion is not None and decision.action == "retrain":
+        inputs = _retraining_inputs(champion, features, decision.mode, workspace)
+    return RetrainPlan(
+        action=decision.action,
+        mode=decision.mode,
+        reasons=(*decision.reasons, *_replaced_lake_notes(champion, learned_version)),
+        shift=shift,
+        champion=None if champion is None else champion.version,
+        learned_version=learned_version,
+        version=version,
+        inputs=inputs,
+    )
 
 
-def _still_succeeds(begun: dict[str, Any], king: ChampionInfo | None) -> bool:
-    """Whether the champion is still the one to be succeeded, or is already the successor."""
-    if king is None:
-        return False
-    return king.version == begun["champion"] or king.run.name == Path(begun["plan"]["run"]).name
-
-
-def _is_over(begun: dict[str, Any], lake: Lake) -> bool:
-    """Whether a retraining's events are in the lake as they were."""
-    return lake.holds(EVENTS, TableVersion.parse(begun["version"]))
-
-
-def _another_lake(king: ChampionInfo | None, learned: TableVersion | None) -> list[str]:
-    """A note if the champion's events are not in the lake's history."""
-    if king is None or king.learned_version is None or learned is not None:
-        return []
-    return [
-        f"the lake does not hold version {king.learned_version} of the events, which the champion "
-        "was trained on: every event counts as new"
-    ]
-
-
-def record_retraining_start(dataset: str, decision: dict[str, Any], workspace: Workspace) -> None:
-    """Note that a retraining begins, so that it is finished whatever happens."""
-    _mark(dataset, workspace, retraining=decision)
+def record_retraining_start(dataset: str, plan: RetrainPlan, workspace: Workspace) -> None:
+    """Record that a retraining begins, so that an interrupted one is resumed."""
+    _update_watermark(dataset, workspace, retraining=plan)
 
 
 def record_retraining_failure(dataset: str, workspace: Workspace) -> None:
-    """Note that a retraining failed; what is new stays new and is weighed again."""
-    _mark(dataset, workspace, retraining=None)
+    """Record that a retraining failed; its events stay new for the next decision."""
+    _update_watermark(dataset, workspace, retraining=None)
 
 
 def record_retraining_end(dataset: str, version: TableVersion, workspace: Workspace) -> None:
-    """Note that a retraining on a version of the events has finished, however it ended.
+    """Record that a retraining on a version of the events ended, promoted or not.
 
-    They start no other. What of them was trained on, the champion's ``trained_until_s`` tells.
+    These events trigger no other retraining. Which of them the champion was trained on
+    follows from its ``trained_until_s``.
     """
     now = datetime.now(UTC)
-    _mark(dataset, workspace, retraining=None, learned_version=version, learned_at=now)
+    _update_watermark(dataset, workspace, retraining=None, learned_version=version, learned_at=now)
 
 
-def _mark(dataset: str, workspace: Workspace, **told: Any) -> None:
+def _update_watermark(dataset: str, workspace: Workspace, **field_values: Any) -> None:
     path = watermark_path(workspace, dataset)
-    write_watermark(path, read_watermark(path).model_copy(update=told))
+    write_watermark(path, read_watermark(path).model_copy(update=field_values))
 
 
-def _plan(king: ChampionInfo, features: Path, mode: str, workspace: Workspace) -> dict[str, Any]:
-    settings = read_settings(king.run, workspace.root)
-    purpose = f"{mode}, after version {king.version}"
-    run = training_run_dir(features, king.run.parent.name, settings, purpose=purpose)
-    return {
-        "features": str(features),
-        "run": str(run),
-        "champion_run": str(king.run),
-        "champion_features": str(king.features),
-        "after_s": king.trained_until_s,
-    }
+def _continues_champion(plan: RetrainPlan, champion: ChampionInfo | None) -> bool:
+    """Whether the plan's champion still stands, or the plan's own run was promoted."""
+    if champion is None:
+        return False
+    if champion.version == plan.champion:
+        return True
+    return plan.inputs is not None and champion.run.name == plan.inputs.run_dir.name
 
 
-def _learned(king: ChampionInfo | None, mark: Watermark, lake: Lake) -> TableVersion | None:
-    """Latest version that a training has seen, of those in the lake's history."""
-    candidates = (mark.learned_version, None if king is None else king.learned_version)
-    held = (each for each in candidates if each is not None and lake.holds(EVENTS, each))
-    return max(held, key=lambda each: each.number, default=None)
+def _is_in_lake(plan: RetrainPlan, lake: Lake) -> bool:
+    return plan.version is not None and lake.holds(EVENTS, plan.version)
 
 
-def _shift(
-    lake: Lake, learned: TableVersion | None, version: TableVersion, config: FeedbackConfig
+def _replaced_lake_notes(
+    champion: ChampionInfo | None, learned_version: TableVersion | None
+) -> list[str]:
+    """A note if the champion's events are not in the lake's history."""
+    if champion is None or champion.learned_version is None or learned_version is not None:
+        return []
+    return [
+        f"the lake does not hold version {champion.learned_version} of the events, which the "
+        "champion was trained on: every event counts as new"
+    ]
+
+
+def _retraining_inputs(
+    champion: ChampionInfo, features: Path, mode: str, workspace: Workspace
+) -> RetrainingInputs:
+    settings = read_settings(champion.run, workspace.root)
+    purpose = f"{mode}, after version {champion.version}"
+    run_dir = training_run_dir(features, champion.run.parent.name, settings, purpose=purpose)
+    return RetrainingInputs(
+        features=features,
+        run_dir=run_dir,
+        champion_run_dir=champion.run,
+        champion_features=champion.features,
+        champion_trained_until_s=champion.trained_until_s,
+    )
+
+
+def _learned_version(
+    champion: ChampionInfo | None, watermark: Watermark, lake: Lake
+) -> TableVersion | None:
+    """Latest version that a training has used, of those in the lake's history."""
+    candidates = (
+        watermark.learned_version,
+        None if champion is None else champion.learned_version,
+    )
+    in_lake = (
+        version for version in candidates if version is not None and lake.holds(EVENTS, version)
+    )
+    return max(in_lake, key=lambda version: version.number, default=None)
+
+
+def _measure_new_events(
+    lake: Lake,
+    learned_version: TableVersion | None,
+    version: TableVersion,
+    config: FeedbackConfig,
 ) -> PopulationShift:
-    rows = lake.read("events", version=version, columns=COLUMNS)
-    is_new = np.ones(len(rows), dtype=np.bool_)
-    if learned is not None:
-        earlier = min(learned, version, key=lambda each: each.number)
-        known = lake.read("events", version=earlier, columns=[c.EVENT_ID]).column(0)
-        found = pc.is_in(rows.column(c.EVENT_ID), value_set=known.combine_chunks())
-        is_new = ~found.combine_chunks().to_numpy(zero_copy_only=False)
-    return measure_shift(rows, is_new, compared_rows=config.compared_rows)
+    events = lake.read("events", version=version, columns=SHIFT_COLUMNS)
+    is_new = np.ones(len(events), dtype=np.bool_)
+    if learned_version is not None:
+        old_version = min(learned_version, version, key=lambda candidate: candidate.number)
+        old_ids = lake.read("events", version=old_version, columns=[c.EVENT_ID]).column(0)
+        is_old = pc.is_in(events.column(c.EVENT_ID), value_set=old_ids.combine_chunks())
+        is_new = ~is_old.combine_chunks().to_numpy(zero_copy_only=False)
+    return measure_shift(events, is_new, min_compared_rows=config.min_compared_rows)
 
 
-def _standing(
-    king: ChampionInfo | None, mark: Watermark, features: Path, workspace: Workspace
+def _champion_state(
+    champion: ChampionInfo | None, watermark: Watermark, features: Path, workspace: Workspace
 ) -> ChampionState:
-    if king is None:
+    if champion is None:
         return ChampionState(
-            champion=None,
+            version=None,
             age_days=0.0,
-            can_judge=False,
-            n_teaching=0,
-            can_warm=False,
-            why_full="no champion",
+            has_holdout=False,
+            n_new_events=0,
+            can_warm_start=False,
+            cold_start_reason="no champion",
         )
     log, catalog = load_features(features)
-    teaching = _teaching(log, read_settings(king.run, workspace.root), king.trained_until_s)
-    why = cold_start_reason(catalog, king.features, king.run / "model.pt")
+    settings = read_settings(champion.run, workspace.root)
+    n_new_events = _count_training_events(log, settings, champion.trained_until_s)
+    reason = cold_start_reason(catalog, champion.features, champion.run / "model.pt")
     return ChampionState(
-        champion=king.version,
-        age_days=_age_days(king.promoted_at, mark.learned_at, now=datetime.now(UTC)),
-        can_judge=teaching is not None,
-        n_teaching=teaching or 0,
-        can_warm=not why,
-        why_full=why,
+        version=champion.version,
+        age_days=_age_days(champion.promoted_at, watermark.learned_at, now=datetime.now(UTC)),
+        has_holdout=n_new_events is not None,
+        n_new_events=n_new_events or 0,
+        can_warm_start=not reason,
+        cold_start_reason=reason,
     )
 
 
@@ -190,12 +207,16 @@ def _age_days(*trained_at: datetime | None, now: datetime) -> float:
 
     A clock that was a year ahead would otherwise put off the next retraining by that year.
     """
-    past = [at for at in trained_at if at is not None and at <= now + _CLOCK_TOLERANCE]
-    return max(0.0, (now - max(past)).total_seconds() / _DAY_S) if past else math.inf
+    past_moments = [
+        moment for moment in trained_at if moment is not None and moment <= now + _CLOCK_TOLERANCE
+    ]
+    if not past_moments:
+        return math.inf
+    return max(0.0, (now - max(past_moments)).total_seconds() / _DAY_S)
 
 
-def _teaching(log: EventLog, settings: TrainSettings, after_s: int) -> int | None:
-    """Events that a retraining adds; None if nothing later is left to judge on."""
+def _count_training_events(log: EventLog, settings: TrainSettings, after_s: int) -> int | None:
+    """Events that a retraining adds; None if no later events are left for a holdout."""
     try:
         folds = later_folds(log, settings, after_s)
     except NotEnoughData:

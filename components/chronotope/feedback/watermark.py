@@ -3,12 +3,13 @@
 import hashlib
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chronotope.contracts.data_version import TableVersionText
 from chronotope.contracts.errors import StoreError
+from chronotope.feedback.retrain_results import RetrainPlan
 from chronotope.runtime.durable_files import read_json, write_json
 
 _WHAT: Final = "The watermark of the feedback"
@@ -66,7 +67,7 @@ class Watermark(BaseModel):
         "newest part judged and teaches the next one",
     )
     learned_at: datetime | None = Field(None, description="When that retraining had finished")
-    retraining: dict[str, Any] | None = Field(
+    retraining: RetrainPlan | None = Field(
         None, description="Decision whose retraining has begun and has not finished"
     )
 

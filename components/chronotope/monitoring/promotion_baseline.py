@@ -9,6 +9,7 @@ from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.contracts.event_log import Float64
 from chronotope.monitoring.sampling_noise import clustered_mean
 from chronotope.pipelines.holdout import CHALLENGER
+from chronotope.pipelines.results import HoldoutEvaluation
 from chronotope.registry.champion_info import ChampionInfo
 from chronotope.registry.mlflow_store import MlflowStore
 from chronotope.registry.model_versions import version_metrics
@@ -58,10 +59,11 @@ def promotion_baseline(
 
 def _judged_level(king: ChampionInfo) -> PromotionBaseline | None:
     """The level by the files of the champion's training; None if they are gone."""
-    judged, path = step_result(king.run, "judge_holdout"), king.run / "holdout.npz"
+    judged = step_result(king.run, "evaluate_holdout", HoldoutEvaluation)
+    path = king.run / "holdout.npz"
     if judged is None or not path.is_file():
         return None
     values = load_arrays(path)
     mean, error = clustered_mean(values[CHALLENGER], values["user"])
-    pit = np.asarray(judged["when"]["pit"]) * judged["when"]["n_targets"]
+    pit = np.asarray(judged.time.pit) * judged.time.n_targets
     return PromotionBaseline(mean, error, pit)

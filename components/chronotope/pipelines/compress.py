@@ -1,9 +1,13 @@
-"""Compress the trained model and keep the smallest bundle that meets the objective."""
+"""Compression of the trained model: the smallest candidate that meets the objective."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from chronotope.artifact.open_bundle import BundleRecommender
 from chronotope.compression.candidate_store import (
@@ -11,153 +15,187 @@ from chronotope.compression.candidate_store import (
     CandidateStore,
     CompressionSource,
 )
-from chronotope.compression.compress import compress
+from chronotope.compression.compress import CompressionResult, compress
 from chronotope.compression.networks import TeacherData
 from chronotope.compression.recipe import Recipe, fixed_recipes, indexed_recipes
 from chronotope.compression.selection import CompressionConfig
-from chronotope.contracts.event_log import Catalog, EventLog
-from chronotope.contracts.queries import queries_at
+from chronotope.contracts.event_log import Catalog, EventLog, Int64
+from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features
-from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import hit_rate, ndcg
+from chronotope.metrics import evaluate, hit_rate, ndcg
 from chronotope.models.batch import Batch
 from chronotope.models.factorized import is_separable
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 from chronotope.pipelines.holdout import frozen_folds, selection_targets
+from chronotope.pipelines.results import CompressedCandidate, CompressionSummary
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.registry.blessing import agreement, violated_agreement_bounds
+from chronotope.registry.blessing import BlessConfig, agreement, violated_agreement_bounds
 from chronotope.runtime.stored_arrays import save_arrays
 from chronotope.training.prequential import PrequentialRound, RoundBatches, make_rounds
 from chronotope.training.recommender import ChronotopeRecommender, fine_tune
 from chronotope.tuning.recipe_search import search_recipes
 
-N_PROBES = 64
-"""Queries whose answers by the original travel with a run, for the blessing."""
+N_PROBES: Final = 64
+"""Queries whose scores by the uncompressed model are stored with a run, for the blessing."""
 
-CANDIDATES = "candidates"
-"""Folder of a run with all that was made of its network."""
+PROBES_FILE: Final = "probes.npz"
+"""File of a run with those queries and scores."""
 
-MEASURED = "measured"
-"""Folder of a run with what its candidates cost on this machine."""
+CANDIDATES_DIR: Final = "candidates"
+"""Folder of a run with all candidates made of its network."""
+
+COSTS_DIR: Final = "measured"
+"""Folder of a run with the cost of its candidates on this machine."""
 
 
 def compress_model(
     features: Path,
     settings: TrainSettings,
-    run: Path,
-    trained: Path,
+    run_dir: Path,
+    model_path: Path,
     data_version: str,
     *,
-    made_in: Path | None = None,
-) -> dict[str, Any]:
-    """Prune, distil, quantise, export and choose.
+    candidates_run_dir: Path | None = None,
+) -> CompressionSummary:
+    """Prune, distil, quantise and export the model, and select a candidate.
 
     Args:
         features: Feature snapshot.
-        settings: What is tried, and the objective.
-        run: Folder of this training, with its folds.
-        trained: File of the trained model.
+        settings: Candidates to try, and the objective.
+        run_dir: Folder of this training, with its folds.
+        model_path: File of the trained model.
         data_version: Version of the events.
-        made_in: Run whose candidates are used again; by default this one. What they cost is
-            measured again, what they are worth is not.
-
-    Returns:
-        ``bundle`` (the chosen folder), ``candidates`` (a row each), ``holds`` (whether the
-        objective is met) and ``reason``.
+        candidates_run_dir: Run whose candidates are used again; by default this one. Their cost
+            is measured again, their quality is not.
     """
     log, catalog = load_features(features)
-    model = ChronotopeRecommender.load(trained, catalog)
-    targets = selection_targets(log, settings, run)
-    known = log.before(frozen_folds(run).holdout.train_end_s)
-    queries = queries_at(log, targets[:N_PROBES], history_len=model.history_len, time_given=True)
-    expected = model.scores(queries)
-    save_arrays(run / "probes.npz", positions=targets[:N_PROBES], scores=expected)
-
-    def quality(candidate: BundleRecommender) -> CandidateQuality:
-        outcomes = evaluate(candidate, log, targets, n_items=catalog.n_items, time_given=True)
-        ndcg, acc = (measured(outcomes.rank, 10).mean() for measured in (ndcg, hit_rate))
-        alike = agreement(candidate.scores(queries), expected, settings.bless.k)
-        refused = "; ".join(violated_agreement_bounds(alike, settings.bless))
-        return CandidateQuality(float(ndcg), float(acc), refused)
-
-    lately = _Lately(model, known, catalog)
-    config = settings.compression
-    shop = CandidateStore(
+    model = ChronotopeRecommender.load(model_path, catalog)
+    targets = selection_targets(log, settings, run_dir)
+    training_log = log.before(frozen_folds(run_dir).holdout.train_end_s)
+    probes = targets[:N_PROBES]
+    queries = queries_at(log, probes, history_len=model.history_len, time_given=True)
+    expected_scores = model.scores(queries)
+    save_arrays(run_dir / PROBES_FILE, positions=probes, scores=expected_scores)
+    teacher = _TeacherRounds(model, training_log, catalog)
+    candidate_store = CandidateStore(
         CompressionSource(
-            model.net, model.priors, catalog, _about(model, known, run.parent.name, data_version)
+            model.net,
+            model.priors,
+            catalog,
+            _manifest_fields(model, training_log, run_dir.parent.name, data_version),
         ),
-        TeacherData(lately.fine_tune, lately.examples),
-        quality,
+        TeacherData(teacher.fine_tune, teacher.examples),
+        _QualityCheck(log, catalog, targets, queries, expected_scores, settings.bless),
         queries,
-        folder=(made_in or run) / CANDIDATES,
-        measures=run / MEASURED,
-        n_runs=config.n_runs,
+        work_dir=(candidates_run_dir or run_dir) / CANDIDATES_DIR,
+        cost_dir=run_dir / COSTS_DIR,
+        n_runs=settings.compression.n_runs,
     )
-    recipes = candidate_recipes(model.net, config, catalog.n_items)
-    if config.n_trials > len(recipes):
-        result = search_recipes(shop, recipes, config, model.model.history_len)
+    recipes = candidate_recipes(model.net, settings.compression, catalog.n_items)
+    if settings.compression.n_trials > len(recipes):
+        result = search_recipes(
+            candidate_store, recipes, settings.compression, model.model.history_len
+        )
     else:
-        result = compress(shop, recipes, config)
-    told = {"holds": result.holds, "reason": result.reason}
-    return {"bundle": str(result.chosen.folder), "candidates": result.rows(), **told}
+        result = compress(candidate_store, recipes, settings.compression)
+    return CompressionSummary(
+        bundle=result.chosen.bundle_dir,
+        candidates=candidate_rows(result),
+        meets_objective=result.meets_objective,
+        reason=result.reason,
+    )
 
 
 def candidate_recipes(
     net: ChronotopeNet, config: CompressionConfig, n_items: int
 ) -> tuple[Recipe, ...]:
-    """What is tried: of a large catalogue indexes, unless items have coordinates.
+    """Recipes to try: indexes for a large catalogue, unless items have coordinates.
 
     Args:
         net: The trained network.
-        config: Where a catalogue is large.
-        n_items: Of the catalogue.
+        config: Number of items from which a catalogue is large.
+        n_items: Items of the catalogue.
     """
     if n_items > config.index_above_items and is_separable(net):
         return indexed_recipes(config)
     return fixed_recipes(config, net.config.history_len)
 
 
-def _about(
-    model: ChronotopeRecommender, known: EventLog, dataset: str, data_version: str
+def candidate_rows(result: CompressionResult) -> tuple[CompressedCandidate, ...]:
+    """Candidates of a compression, the uncompressed reference first."""
+    return tuple(
+        CompressedCandidate.model_validate(asdict(summary)) for summary in result.summaries()
+    )
+
+
+def _manifest_fields(
+    model: ChronotopeRecommender, training_log: EventLog, dataset: str, data_version: str
 ) -> dict[str, Any]:
-    """What a bundle says of itself."""
+    """Fields of the manifest of every bundle."""
     return {
         "name": model.name,
         "dataset": dataset,
         "data_version": data_version,
         "context": model.model.context,
-        "trained_until_s": int(known.occurred_s.max()),
+        "trained_until_s": int(training_log.occurred_s.max()),
     }
 
 
-class _Lately:
-    """The last stretch of the training time, which smaller networks learn from."""
+@dataclass(frozen=True, slots=True)
+class _QualityCheck:
+    """Quality of a candidate on the selection targets, and its agreement with the original."""
 
-    def __init__(self, model: ChronotopeRecommender, known: EventLog, catalog: Catalog) -> None:
-        self.model, self.known, self.catalog = model, known, catalog
+    log: EventLog
+    catalog: Catalog
+    targets: Int64
+    queries: Queries
+    expected_scores: npt.NDArray[np.floating]
+    bless_config: BlessConfig
+
+    def __call__(self, candidate: BundleRecommender) -> CandidateQuality:
+        evaluation = evaluate(
+            candidate, self.log, self.targets, n_items=self.catalog.n_items, time_given=True
+        )
+        score_agreement = agreement(
+            candidate.scores(self.queries), self.expected_scores, self.bless_config.k
+        )
+        return CandidateQuality(
+            float(ndcg(evaluation.rank, 10).mean()),
+            float(hit_rate(evaluation.rank, 10).mean()),
+            "; ".join(violated_agreement_bounds(score_agreement, self.bless_config)),
+        )
+
+
+class _TeacherRounds:
+    """Latest rounds of the training time, from which smaller networks are distilled."""
+
+    def __init__(
+        self, model: ChronotopeRecommender, training_log: EventLog, catalog: Catalog
+    ) -> None:
+        self.model, self.training_log, self.catalog = model, training_log, catalog
 
     @cached_property
     def rounds(self) -> list[PrequentialRound]:
         """Targets with the priors of the time before them."""
-        return make_rounds(self.known, self.catalog, self.model.training)[1]
+        return make_rounds(self.training_log, self.catalog, self.model.training)[1]
 
     def fine_tune(self, net: ChronotopeNet) -> ChronotopeNet:
-        """Train a network for one pass on what happened."""
+        """Train a network for one pass over the targets."""
         return fine_tune(net, self._batches(net))
 
     def examples(self) -> Iterable[tuple[Batch, Priors]]:
-        """Queries and priors alone, as often as asked for."""
-        return _Examples(self._batches(self.model.net))
+        """Queries and priors without targets; each iteration is one pass."""
+        return _QueryPasses(self._batches(self.model.net))
 
     def _batches(self, net: ChronotopeNet) -> RoundBatches:
         return RoundBatches(
-            self.known, self.rounds, self.model.training, reads=net.config, train=True
+            self.training_log, self.rounds, self.model.training, reads=net.config, train=True
         )
 
 
-class _Examples:
-    """One pass over the queries each time it is iterated."""
+class _QueryPasses:
+    """Queries and priors of some batches; each iteration is one pass."""
 
     def __init__(self, batches: RoundBatches) -> None:
         self.batches = batches

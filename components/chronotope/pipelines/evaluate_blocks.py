@@ -1,4 +1,7 @@
-"""Judge models on many targets as tasks of an engine, equal to judging them at once."""
+"""Evaluation of models in blocks of targets, as tasks of an engine.
+
+The result equals that of one call of ``evaluate`` on all targets, to the last bit.
+"""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,45 +10,46 @@ from typing import Any, Final
 import numpy as np
 
 from chronotope.contracts.event_log import EventLog, Int64
-from chronotope.metrics.evaluate import BATCH, EvaluationResult, evaluate, first_target_s
+from chronotope.metrics import EvaluationResult, evaluate, first_target_s
+from chronotope.metrics.evaluator import BATCH_SIZE
 from chronotope.models.baselines import baselines
 from chronotope.pipelines.process_cache import cached_bundle, cached_features
 from chronotope.runtime.engine import Engine
 
-N_BLOCK: Final = 8 * BATCH
-"""Targets a task: whole batches, so that each is scored beside the same others."""
+N_BLOCK: Final = 8 * BATCH_SIZE
+"""Targets per task: whole batches, so that each target shares its batch with the same others."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineTask:
-    """Fits a baseline, by its place in ``baselines()``, and judges it; holds paths, not data.
+    """Fit and evaluation of one baseline; sent to other processes, so it holds paths, no data.
 
     Attributes:
         features: Feature snapshot, absolute.
-        until_s: What lies before this is known, UTC seconds.
-        targets: Positions in the log.
+        until_s: End of the training events, UTC seconds.
+        targets: Positions in the log, shape (n_targets,).
     """
 
     features: Path
     until_s: int
     targets: Int64
 
-    def __call__(self, at: int) -> tuple[str, EvaluationResult]:
-        """Its name and how it does."""
+    def __call__(self, baseline_idx: int) -> tuple[str, EvaluationResult]:
+        """Name and evaluation of the baseline at a position of ``baselines()``."""
         log, catalog = cached_features(self.features)
-        rival = baselines()[at].fit(log.before(self.until_s), catalog)
-        found = evaluate(rival, log, self.targets, n_items=catalog.n_items, time_given=True)
-        return rival.name, found
+        baseline = baselines()[baseline_idx].fit(log.before(self.until_s), catalog)
+        evaluation = evaluate(baseline, log, self.targets, n_items=catalog.n_items, time_given=True)
+        return baseline.name, evaluation
 
 
 @dataclass(frozen=True, slots=True)
 class BundleTask:
-    """Judges a bundle on some targets; holds paths, not data.
+    """Evaluation of a bundle; sent to other processes, so it holds paths, no data.
 
     Attributes:
         features: Feature snapshot, absolute.
         bundle: Bundle, absolute.
-        cold_before_s: Moment before which items had to be seen, UTC seconds.
+        cold_before_s: Items first seen from this moment on are cold, UTC seconds.
     """
 
     features: Path
@@ -53,7 +57,7 @@ class BundleTask:
     cold_before_s: int
 
     def __call__(self, targets: Int64) -> EvaluationResult:
-        """How it does on them."""
+        """Evaluation on some targets, positions of shape (n_block,)."""
         log, catalog = cached_features(self.features)
         return evaluate(
             cached_bundle(self.bundle),
@@ -68,44 +72,48 @@ class BundleTask:
 def evaluate_baselines(
     engine: Engine, features: Path, until_s: int, targets: Int64
 ) -> dict[str, EvaluationResult]:
-    """Every baseline, a task each, in the order of ``baselines()``.
+    """Evaluation of every baseline by name, one task each, in the order of ``baselines()``.
 
     Args:
-        engine: Does the tasks.
+        engine: Runs the tasks.
         features: Feature snapshot.
-        until_s: What lies before this is known, UTC seconds.
-        targets: Positions in the log.
+        until_s: End of the training events, UTC seconds.
+        targets: Positions in the log, shape (n_targets,).
     """
-    judge = BaselineTask(features.resolve(), until_s, targets)
-    return dict(engine.map(judge, range(len(baselines()))))
+    task = BaselineTask(features.resolve(), until_s, targets)
+    return dict(engine.map(task, range(len(baselines()))))
 
 
 def evaluate_bundle(
     engine: Engine, features: Path, bundle: Path, log: EventLog, targets: Int64
 ) -> EvaluationResult:
-    """A bundle, a task for each block of targets: what ``evaluate`` finds of all of them.
+    """Evaluation of a bundle, one task for each block of targets.
 
     Args:
-        engine: Does the tasks.
+        engine: Runs the tasks.
         features: Feature snapshot.
         bundle: Folder of the bundle.
-        log: What the snapshot holds.
-        targets: Positions in the log.
+        log: Events of the snapshot.
+        targets: Positions in the log, shape (n_targets,).
     """
-    judge = BundleTask(features.resolve(), bundle.resolve(), first_target_s(log, targets))
-    n_history = (log.basket_start() - log.user_start())[targets]
-    order = np.argsort(n_history, kind="stable")  # as ``evaluate`` makes its batches
-    n_blocks = max(1, -(-len(order) // N_BLOCK))
-    blocks = [targets[order[at * N_BLOCK : (at + 1) * N_BLOCK]] for at in range(n_blocks)]
-    return _put_back(list(engine.map(judge, blocks)), order)
+    task = BundleTask(features.resolve(), bundle.resolve(), first_target_s(log, targets))
+    history_lens = (log.basket_start() - log.user_start())[targets]  # (n_targets,)
+    target_order = np.argsort(history_lens, kind="stable")  # the batches of ``evaluate``
+    n_blocks = max(1, -(-len(target_order) // N_BLOCK))
+    blocks = [
+        targets[target_order[block_idx * N_BLOCK : (block_idx + 1) * N_BLOCK]]
+        for block_idx in range(n_blocks)
+    ]
+    return _restore_order(list(engine.map(task, blocks)), target_order)
 
 
-def _put_back(parts: list[EvaluationResult], order: Int64) -> EvaluationResult:
-    """Outcomes of blocks, in the order in which the targets were given."""
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    names = [field.name for field in fields(EvaluationResult) if field.name != "coverage"]
-    whole: dict[str, Any] = {
-        name: np.concatenate([getattr(of, name) for of in parts])[back] for name in names
+def _restore_order(block_results: list[EvaluationResult], target_order: Int64) -> EvaluationResult:
+    """Results of all blocks, in the order in which the targets were passed."""
+    inverse_order = np.empty_like(target_order)
+    inverse_order[target_order] = np.arange(len(target_order))
+    field_names = [field.name for field in fields(EvaluationResult) if field.name != "coverage"]
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(result, name) for result in block_results])[inverse_order]
+        for name in field_names
     }
-    return EvaluationResult(**whole)
+    return EvaluationResult(**columns)

@@ -1,152 +1,173 @@
-"""Judge the compressed model and every baseline on the same later targets."""
+"""Evaluation of the compressed model and of every baseline on the same later targets."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int32, Int64
 from chronotope.contracts.queries import queries_at
-from chronotope.metrics.place_error import evaluate_place
-from chronotope.metrics.summary import (
+from chronotope.metrics import (
+    LognormalMixture,
     bootstrap_interval,
+    evaluate_place,
+    evaluate_time,
     hit_rate,
     ndcg,
     slice_masks,
     summarise_metrics,
 )
-from chronotope.metrics.time_calibration import LognormalMixture, TimeCalibration, evaluate_time
 from chronotope.pipelines.evaluate_blocks import evaluate_baselines, evaluate_bundle
 from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_folds
 from chronotope.pipelines.process_cache import cached_features, process_cache
+from chronotope.pipelines.results import HoldoutEvaluation, PlaceEvaluation, TimeEvaluation
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.engine import open_engine
 from chronotope.runtime.stored_arrays import save_arrays
 
-N_WHEN = 2_000
-"""Targets on which *when* is judged."""
+MAX_FORECAST_TARGETS: Final = 2_000
+"""Targets on which time and place are evaluated, about."""
 
-STAYING = "last place"
-"""Who says that the next event is where the last one was."""
+LAST_PLACE: Final = "last place"
+"""Baseline of places: the next event is where the last one was."""
 
-SPOTS = "spots.npz"
-"""File with what the map shows."""
+HOLDOUT_FILE: Final = "holdout.npz"
+"""File of a run with NDCG@10 of every target by model, for the gate."""
 
-LEVELS = (0.5, 0.8, 0.95)
-"""Nominal levels of the intervals of *when* whose coverage is reported."""
+MAP_POINTS_FILE: Final = "map_points.npz"
+"""File of a run with the points of the report's map."""
+
+INTERVAL_LEVELS: Final = (0.5, 0.8, 0.95)
+"""Nominal levels of the time intervals whose coverage is reported."""
 
 
 def evaluate_holdout(
-    features: Path, settings: TrainSettings, run: Path, bundle: Path
-) -> dict[str, Any]:
-    """Metrics of all models; NDCG@10 of every target is kept for the gate, spots for the map.
+    features: Path, settings: TrainSettings, run_dir: Path, bundle: Path
+) -> HoldoutEvaluation:
+    """Metrics of all models on the holdout.
 
-    Returns:
-        ``models`` (metrics by name), ``intervals`` (of NDCG@10 by name), ``when``, and
-        ``evaluate_places``: of the challenger and of staying at the last place; empty without places.
+    NDCG@10 of every target is stored for the gate, and points for the map.
+
+    Args:
+        features: Feature snapshot.
+        settings: Engine and number of targets.
+        run_dir: Folder of this training, with the frozen folds.
+        bundle: Folder of the compressed model.
     """
     with process_cache(), open_engine(settings.engine) as engine:
         log, catalog = cached_features(features.resolve())
-        until_s = frozen_folds(run).holdout.train_end_s
-        targets = evaluation_targets(log, settings, run)
-        outcomes = evaluate_baselines(engine, features, until_s, targets)
-        outcomes[CHALLENGER] = evaluate_bundle(engine, features, bundle, log, targets)
-    challenger = open_bundle(bundle)
-    values = {name: ndcg(found.rank, 10) for name, found in outcomes.items()}
-    users = log.user_idx[targets]
-    masks = {f"slice.{name}": of for name, of in slice_masks(outcomes[CHALLENGER]).items()}
-    kept: dict[str, Any] = {"user": users, **values, **masks}
-    save_arrays(run / "holdout.npz", **kept)
-    hit = hit_rate(outcomes[CHALLENGER].rank, 10)
-    save_arrays(run / SPOTS, spots=map_points(log.item_idx[targets], hit, catalog))
-    return {
-        "models": {name: _finite(summarise_metrics(found)) for name, found in outcomes.items()},
-        "intervals": {name: _interval(of, users) for name, of in values.items()},
-        **_when_and_where(challenger, log, targets, catalog),
-    }
-
-
-def _interval(values: Float64, users: Any) -> tuple[float, float]:
-    found = bootstrap_interval(values, users, n=500)
-    return found.low, found.high
-
-
-def _when_and_where(
-    model: BundleRecommender, log: EventLog, targets: Int64, catalog: Catalog
-) -> dict[str, Any]:
-    """How well the next event's time, in hours after the last one, and place are told."""
-    some = targets[:: max(1, len(targets) // N_WHEN)]
-    when, hours, likeliest, last = [], [], [], []
-    for at in np.array_split(some, max(1, len(some) // 256)):
-        queries = queries_at(log, at, history_len=model.history_len, time_given=False)
-        said = model.answer(queries)
-        when.append(said.when)
-        known = np.arange(catalog.n_places) > 0
-        places = np.where(known, said.place_scores, -np.inf)  # where none is known, the unknown
-        likeliest.append(places.argmax(axis=1).astype(np.int32))
-        last.append(queries.place_idx[:, -1])
-        hours.append((log.occurred_s[at] - queries.occurred_s[:, -1]) / 3600.0)
-    mixture = LognormalMixture.of_parts(np.concatenate(when))
-    true = np.maximum(np.concatenate(hours), 0.0)
-    told = {CHALLENGER: np.concatenate(likeliest), STAYING: np.concatenate(last)}
-    return {
-        "when": {
-            **_plain(evaluate_time(mixture, true)),
-            "coverage": interval_coverage(mixture, true),
+        until_s = frozen_folds(run_dir).holdout.train_end_s
+        targets = evaluation_targets(log, settings, run_dir)
+        evaluations = evaluate_baselines(engine, features, until_s, targets)
+        evaluations[CHALLENGER] = evaluate_bundle(engine, features, bundle, log, targets)
+    ndcg_values = {name: ndcg(result.rank, 10) for name, result in evaluations.items()}
+    user_idx = log.user_idx[targets]
+    masks = {f"slice.{name}": mask for name, mask in slice_masks(evaluations[CHALLENGER]).items()}
+    arrays: dict[str, Any] = {"user": user_idx, **ndcg_values, **masks}
+    save_arrays(run_dir / HOLDOUT_FILE, **arrays)
+    target_hits = hit_rate(evaluations[CHALLENGER].rank, 10)
+    points = map_points(log.item_idx[targets], target_hits, catalog)
+    save_arrays(run_dir / MAP_POINTS_FILE, map_points=points)
+    time_evaluation, places = _evaluate_forecast(open_bundle(bundle), log, targets, catalog)
+    return HoldoutEvaluation(
+        metrics={
+            name: _finite_values(summarise_metrics(result)) for name, result in evaluations.items()
         },
-        "where": evaluate_places(told, log.place_idx[some], catalog)
-        if catalog.n_places > 2
-        else {},
+        ndcg_intervals={
+            name: _ndcg_interval(values, user_idx) for name, values in ndcg_values.items()
+        },
+        time=time_evaluation,
+        places=places,
+    )
+
+
+def _ndcg_interval(ndcg_values: Float64, user_idx: Any) -> tuple[float, float]:
+    interval = bootstrap_interval(ndcg_values, user_idx, n_resamples=500)
+    return interval.low, interval.high
+
+
+def _evaluate_forecast(
+    model: BundleRecommender, log: EventLog, targets: Int64, catalog: Catalog
+) -> tuple[TimeEvaluation, dict[str, PlaceEvaluation]]:
+    """Evaluation of the next event's time, in hours after the last one, and of its place."""
+    sampled_targets = targets[:: max(1, len(targets) // MAX_FORECAST_TARGETS)]
+    mixture_parts, true_hours, top_places, last_places = [], [], [], []
+    for batch in np.array_split(sampled_targets, max(1, len(sampled_targets) // 256)):
+        queries = queries_at(log, batch, history_len=model.history_len, time_given=False)
+        output = model.answer(queries)
+        mixture_parts.append(output.when)
+        is_known = np.arange(catalog.n_places) > 0
+        place_scores = np.where(is_known, output.place_scores, -np.inf)  # (B, n_places)
+        top_places.append(place_scores.argmax(axis=1).astype(np.int32))
+        last_places.append(queries.place_idx[:, -1])
+        true_hours.append((log.occurred_s[batch] - queries.occurred_s[:, -1]) / 3600.0)
+    mixture = LognormalMixture.of_parts(np.concatenate(mixture_parts))
+    gap_hours = np.maximum(np.concatenate(true_hours), 0.0)
+    time_evaluation = TimeEvaluation(
+        **asdict(evaluate_time(mixture, gap_hours)), coverage=interval_coverage(mixture, gap_hours)
+    )
+    predicted_places = {
+        CHALLENGER: np.concatenate(top_places),
+        LAST_PLACE: np.concatenate(last_places),
     }
+    places = {}
+    if catalog.n_places > 2:
+        places = evaluate_places(predicted_places, log.place_idx[sampled_targets], catalog)
+    return time_evaluation, places
 
 
 def evaluate_places(
-    predicted: dict[str, Int32], true: Int32, catalog: Catalog
-) -> dict[str, dict[str, float]]:
-    """How right and how far off predicted places are, on targets whose place is known.
+    predicted: dict[str, Int32], true_places: Int32, catalog: Catalog
+) -> dict[str, PlaceEvaluation]:
+    """Accuracy and distance of predicted places, on targets whose place is known.
 
     Args:
-        predicted: Place of each target by whom it was told, shape (n_targets,) each.
-        true: Where each target was, shape (n_targets,); 0 if unknown.
+        predicted: Predicted place of each target by model, shape (n_targets,) each.
+        true_places: Place of each target, shape (n_targets,); 0 if unknown.
         catalog: Coordinates of the places.
+    """
+    is_known = true_places > 0
+    if not is_known.any():
+        return {}
+    errors = {
+        name: evaluate_place(place_idx[is_known], true_places[is_known], catalog)
+        for name, place_idx in predicted.items()
+    }
+    return {
+        name: PlaceEvaluation.model_validate(_finite_values(asdict(error)))
+        for name, error in errors.items()
+    }
+
+
+def interval_coverage(
+    mixture: LognormalMixture, gap_hours: Float64
+) -> tuple[tuple[float, float], ...]:
+    """Nominal level, and share of true gaps inside the central interval of that level."""
+    centrality = np.abs(2 * mixture.cdf(gap_hours) - 1)  # 0 at the median, 1 in the tails
+    return tuple((level, float((centrality <= level).mean())) for level in INTERVAL_LEVELS)
+
+
+def map_points(target_items: Int32, target_hits: Float64, catalog: Catalog) -> Float64:
+    """Points of the map, one for each item with coordinates that is a target.
+
+    Args:
+        target_items: Item of each target, shape (n_targets,).
+        target_hits: Whether the item was among the top ten, shape (n_targets,).
+        catalog: Coordinates of the items.
 
     Returns:
-        ``accuracy``, ``n_targets`` and, where there are coordinates, ``median_km`` by whom.
+        Latitude, longitude, number of targets and share of hits, shape (n_points, 4).
     """
-    known = true > 0
-    if not known.any():
-        return {}
-    found = {
-        name: evaluate_place(of[known], true[known], catalog) for name, of in predicted.items()
-    }
-    return {name: _finite(asdict(scores)) for name, scores in found.items()}
+    n_targets = np.bincount(target_items, minlength=catalog.n_items)
+    n_hits = np.bincount(target_items, weights=target_hits, minlength=catalog.n_items)
+    is_located = np.isfinite(catalog.item_lat) & np.isfinite(catalog.item_lon)
+    shown_items = np.flatnonzero((n_targets > 0) & is_located)
+    hit_share = n_hits / np.maximum(n_targets, 1)
+    columns = (catalog.item_lat, catalog.item_lon, n_targets, hit_share)
+    return np.column_stack([column[shown_items] for column in columns])
 
 
-def interval_coverage(mixture: LognormalMixture, hours: Float64) -> list[tuple[float, float]]:
-    """Nominal level and the share of true gaps inside the central interval of that level."""
-    off_centre = np.abs(2 * mixture.cdf(hours) - 1)
-    return [(level, float((off_centre <= level).mean())) for level in LEVELS]
-
-
-def map_points(items: Int32, hit: Float64, catalog: Catalog) -> Float64:
-    """Latitude, longitude, number of targets and share of hits of items that have a place."""
-    n_targets = np.bincount(items, minlength=catalog.n_items)
-    n_hits = np.bincount(items, weights=hit, minlength=catalog.n_items)
-    located = np.isfinite(catalog.item_lat) & np.isfinite(catalog.item_lon)
-    shown = np.flatnonzero((n_targets > 0) & located)
-    found = (catalog.item_lat, catalog.item_lon, n_targets, n_hits / np.maximum(n_targets, 1))
-    return np.column_stack([of[shown] for of in found])
-
-
-def _plain(found: TimeCalibration) -> dict[str, Any]:
-    return {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name in found.__dataclass_fields__
-        for value in [getattr(found, name)]
-    }
-
-
-def _finite(summary: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in summary.items() if np.isfinite(value)}
+def _finite_values(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}

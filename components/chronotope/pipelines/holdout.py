@@ -1,38 +1,45 @@
-"""The holdout's two parts: the earlier chooses a compression, the later judges."""
+"""Holdout in two parts: the earlier one selects a compression, the later one evaluates it."""
 
 from pathlib import Path
+from typing import Final
 
 from chronotope.contracts.event_log import EventLog, Int64
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.splitting.folds import Folds, load_folds
 from chronotope.splitting.targets import targets_between
 
-CHALLENGER = "challenger"
+FOLDS_FILE: Final = "frozen_folds.json"
+"""File of a run with its folds."""
+
+CHALLENGER: Final = "challenger"
 """Name of the trained model in every result."""
 
-CHOOSING_SHARE = 0.3
-"""Share of the holdout's time that chooses among compressed candidates."""
+SELECTION_SHARE: Final = 0.3
+"""Share of the holdout's time that selects among compressed candidates."""
 
 
-def frozen_folds(run: Path) -> Folds:
-    """The folds of a run."""
-    return load_folds(run / "frozen_folds.json")
+def frozen_folds(run_dir: Path) -> Folds:
+    """Folds of a run."""
+    return load_folds(run_dir / FOLDS_FILE)
 
 
-def selection_targets(log: EventLog, settings: TrainSettings, run: Path) -> Int64:
-    """Targets in the first part of the holdout."""
-    holdout = frozen_folds(run).holdout
-    most = settings.max_fold_targets
-    return targets_between(log, holdout.test_start_s, _cut_s(run), max_targets=most)
+def selection_targets(log: EventLog, settings: TrainSettings, run_dir: Path) -> Int64:
+    """Targets in the first part of the holdout, as positions in the log."""
+    start_s = frozen_folds(run_dir).holdout.test_start_s
+    return targets_between(
+        log, start_s, _boundary_s(run_dir), max_targets=settings.max_fold_targets
+    )
 
 
-def evaluation_targets(log: EventLog, settings: TrainSettings, run: Path) -> Int64:
-    """Targets in the rest of the holdout, which nothing has been chosen on."""
-    holdout = frozen_folds(run).holdout
-    most = settings.max_holdout_targets
-    return targets_between(log, _cut_s(run), holdout.test_end_s, max_targets=most)
+def evaluation_targets(log: EventLog, settings: TrainSettings, run_dir: Path) -> Int64:
+    """Targets in the last part of the holdout, on which nothing was selected."""
+    end_s = frozen_folds(run_dir).holdout.test_end_s
+    return targets_between(
+        log, _boundary_s(run_dir), end_s, max_targets=settings.max_holdout_targets
+    )
 
 
-def _cut_s(run: Path) -> int:
-    holdout = frozen_folds(run).holdout
-    return int(holdout.test_start_s + CHOOSING_SHARE * (holdout.test_end_s - holdout.test_start_s))
+def _boundary_s(run_dir: Path) -> int:
+    holdout = frozen_folds(run_dir).holdout
+    duration_s = holdout.test_end_s - holdout.test_start_s
+    return int(holdout.test_start_s + SELECTION_SHARE * duration_s)

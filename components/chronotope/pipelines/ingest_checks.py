@@ -1,4 +1,4 @@
-"""The check of a delivery of events: the suite, and what the lake holds to compare with."""
+"""Validation of a delivery of events: the suite, and the lake's rows to compare with."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,32 +11,33 @@ from chronotope.contracts.protocols import RowCheck
 from chronotope.lake import Lake
 from chronotope.validation import check_events, event_type_shares, profile_rows
 
-_PROFILED: Final = [c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.VALUE, c.LAT, c.LON]
+_PROFILE_COLUMNS: Final = [c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.VALUE, c.LAT, c.LON]
 
 
 def batch_check(lake: Lake, suites: Path) -> RowCheck:
-    """Judge the rows of one delivery, and the delivery as a whole.
+    """Check of the rows of one delivery, and of the delivery as a whole.
 
     Args:
-        lake: What was accepted before.
+        lake: Rows that were accepted before.
         suites: Folder of the validation suites.
     """
     items = lake.read("items") if lake.exists("items") else None
-    mix, seen, n_last = None, iter(()), 0
+    accepted_shares, accepted_batches, n_last = None, iter(()), 0
     if lake.exists("events"):
-        mix = event_type_shares(lake.read("events", columns=[c.EVENT_TYPE]))
-        seen, n_last = lake.dataset("events").to_batches(columns=_PROFILED), lake.n_last("events")
+        accepted_shares = event_type_shares(lake.read("events", columns=[c.EVENT_TYPE]))
+        accepted_batches = lake.dataset("events").to_batches(columns=_PROFILE_COLUMNS)
+        n_last = lake.n_last("events")
     return check_events(
         suites / "events.json",
-        now=datetime.now(UTC),
+        checked_at=datetime.now(UTC),
         known_items=catalog_item_ids(lake),
-        accepted=mix,
-        profile=profile_rows(seen, items=items, n_last=n_last),
+        accepted_shares=accepted_shares,
+        batch_profile=profile_rows(accepted_batches, items=items, n_last=n_last),
     )
 
 
 def catalog_item_ids(lake: Lake) -> pa.Array | None:
-    """Ids of the catalogue; None if there is none."""
+    """Ids of the catalogue; None without a catalogue."""
     if not lake.exists("items"):
         return None
     return lake.read("items", columns=[c.ITEM_ID]).column(0).combine_chunks()

@@ -1,4 +1,4 @@
-"""What tasks read from paths: kept by each process, so that many tasks read it once."""
+"""Per-process cache of a snapshot and a bundle, so that many tasks read each file once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,22 +8,22 @@ from chronotope.artifact.open_bundle import open_bundle
 from chronotope.features.snapshot import load_features
 
 cached_features = lru_cache(maxsize=1)(load_features)
-"""The log and catalogue of a snapshot, as ``load_features`` reads them."""
+"""Log and catalogue of a snapshot, as ``load_features`` reads them."""
 
 cached_bundle = lru_cache(maxsize=1)(open_bundle)
-"""A bundle, opened."""
+"""An opened bundle."""
 
 
 @contextmanager
 def process_cache() -> Iterator[None]:
-    """Keep what is read inside the block until its end: a log is large, and paths are reused."""
-    _forget()
+    """Clear the cache before and after a block: a log is large, and paths are reused."""
+    _clear_caches()
     try:
         yield
     finally:
-        _forget()
+        _clear_caches()
 
 
-def _forget() -> None:
+def _clear_caches() -> None:
     cached_features.cache_clear()
     cached_bundle.cache_clear()

@@ -1,4 +1,4 @@
-"""Register a bundle, and make it champion if it beats everybody and proves it serves."""
+"""Registration of a bundle, and its promotion if it passes the gate and the blessing."""
 
 import logging
 from dataclasses import replace
@@ -12,86 +12,142 @@ from chronotope.artifact.open_bundle import open_bundle
 from chronotope.artifact.remapped import RemappedRecommender
 from chronotope.contracts.data_version import EVENTS
 from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.event_log import Float64
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
-from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import ndcg
+from chronotope.metrics import evaluate, ndcg
+from chronotope.pipelines.compress import PROBES_FILE
+from chronotope.pipelines.evaluate_holdout import HOLDOUT_FILE
 from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_folds
+from chronotope.pipelines.results import HoldoutEvaluation, PromotionResult, RegisteredVersion
 from chronotope.pipelines.run_dir import lineage, network_source
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.registry import model_versions
 from chronotope.registry.blessing import run_blessing
 from chronotope.registry.champion_info import events_version
 from chronotope.registry.gate import evaluate_gate
 from chronotope.registry.lineage import log_dataset
 from chronotope.registry.mlflow_store import MlflowStore, RunTracker, open_store
-from chronotope.registry.model_versions import (
-    download_version,
-    find_registered,
-    register_version,
-    run_of,
-)
 from chronotope.registry.promotion import current_champion, promote, set_challenger
 from chronotope.runtime.stored_arrays import load_arrays
 
 _LOG = logging.getLogger(__name__)
 
 
-def register_bundle(
+def register_version(
     features: Path,
     settings: TrainSettings,
-    run: Path,
+    run_dir: Path,
     bundle: Path,
-    metrics: dict[str, dict[str, float]],
-) -> dict[str, str]:
-    """Log metrics and lineage to MLflow and register the bundle, once a training.
+    evaluation: HoldoutEvaluation,
+) -> RegisteredVersion:
+    """Log metrics and lineage to MLflow and register the bundle, once per training.
 
-    Returns:
-        ``name``, ``version`` and ``run_id``.
+    Args:
+        features: Feature snapshot.
+        settings: Settings of the training.
+        run_dir: Folder of the training.
+        bundle: Folder of the compressed model.
+        evaluation: Metrics of the model and of the baselines.
     """
     manifest = read_manifest(bundle)
     store, name = open_store(settings.workspace.mlruns), manifest.dataset
-    about = {"dataset": name, "data_version": manifest.data_version}
-    graph = {"graph": manifest.answering[:16]}
-    tags = {**about, **graph, **lineage(features, settings, run)}
-    known = find_registered(store, name, tags)
-    if known is not None:  # killed before it could note down what it had registered
-        return {"name": name, "version": known[0], "run_id": known[1]}
-    with store.run(name, f"model {run.name}", tags=tags) as tracker:
-        _log_metrics(tracker, metrics)
+    tags = {
+        "dataset": name,
+        "data_version": manifest.data_version,
+        "graph": manifest.serving_digest[:16],
+        **lineage(features, settings, run_dir),
+    }
+    earlier = model_versions.find_registered(store, name, tags)
+    if earlier is not None:  # killed after the registration, before the result was stored
+        return RegisteredVersion(name=name, version=earlier[0], run_id=earlier[1])
+    with store.run(name, f"model {run_dir.name}", tags=tags) as tracker:
+        _log_metrics(tracker, evaluation.metrics)
         tracker.params({"history_len": manifest.history_len, **settings.training.model_dump()})
-        _log_data(tracker, features, settings, manifest)
-        made = register_version(
+        _log_training_data(tracker, features, settings, manifest)
+        registered = model_versions.register_version(
             store,
             name=name,
             bundle_dir=bundle,
             run_id=tracker.run_id,
             tags=tags,
-            example=_example(features, run, manifest),
+            example=_input_example(features, run_dir, manifest),
         )
-    return {"name": made.name, "version": made.version, "run_id": tracker.run_id}
+    return RegisteredVersion(
+        name=registered.name, version=registered.version, run_id=tracker.run_id
+    )
 
 
-def is_registered(settings: TrainSettings, registered: dict[str, Any]) -> bool:
-    """Whether the registry holds the version that a run registered, and no other's by its number.
+def is_registered(settings: TrainSettings, registered: RegisteredVersion) -> bool:
+    """Whether the registry holds a version under its number and from its run.
 
     Args:
         settings: Where the registry lies.
-        registered: What ``register_bundle`` returned.
+        registered: Result of ``register_version``.
     """
     store = open_store(settings.workspace.mlruns)
-    run_id: str = registered["run_id"]
-    return run_of(store, registered["name"], registered["version"]) == run_id
+    stored_run_id = model_versions.run_of(store, registered.name, registered.version)
+    return stored_run_id == registered.run_id
+
+
+def promote_version(
+    features: Path,
+    settings: TrainSettings,
+    run_dir: Path,
+    bundle: Path,
+    registered: RegisteredVersion,
+) -> PromotionResult:
+    """Gate and bless a version, and promote it; if it fails, it stays challenger.
+
+    Args:
+        features: Feature snapshot.
+        settings: Gate and blessing.
+        run_dir: Folder of the training, with the values of the holdout.
+        bundle: Folder of the compressed model.
+        registered: Result of ``register_version``.
+    """
+    store = open_store(settings.workspace.mlruns)
+    name, version = registered.name, registered.version
+    set_challenger(store, name, version)
+    champion = current_champion(store, name)
+    reasons = (
+        *_gate_reasons(store, name, champion, features, settings, run_dir),
+        *_blessing_reasons(features, settings, run_dir, bundle),
+    )
+    if not reasons:
+        promote(
+            store,
+            name,
+            version,
+            expected_champion=champion,
+            key=f"{name}-{registered.run_id}",
+            reason=_promotion_reason(store, name, champion, settings, run_dir),
+        )
+    return PromotionResult(
+        **registered.model_dump(), promoted=not reasons, reasons=reasons, previous=champion
+    )
+
+
+def is_promotion_of(registered: RegisteredVersion, promotion: PromotionResult) -> bool:
+    """Whether a stored promotion decided on a registered version."""
+    return promotion.run_id == registered.run_id
 
 
 def _log_metrics(tracker: RunTracker, metrics: dict[str, dict[str, float]]) -> None:
-    """The model's metrics by their names, each baseline's in a group of its own."""
+    """Log the challenger's metrics under their names, each baseline's in a group of its own."""
     tracker.metrics(metrics[CHALLENGER])
-    rivals = {f"{n}/{k}": v for n, m in metrics.items() if n != CHALLENGER for k, v in m.items()}
-    tracker.metrics(rivals)
+    tracker.metrics(
+        {
+            f"{model_name}/{metric}": value
+            for model_name, model_metrics in metrics.items()
+            if model_name != CHALLENGER
+            for metric, value in model_metrics.items()
+        }
+    )
 
 
-def _log_data(
+def _log_training_data(
     tracker: RunTracker, features: Path, settings: TrainSettings, manifest: Manifest
 ) -> None:
     log, catalog = load_features(features)
@@ -104,46 +160,24 @@ def _log_data(
     )
 
 
-def _example(features: Path, run: Path, manifest: Manifest) -> dict[str, np.ndarray[Any, Any]]:
-    """Two of the probes as the named arrays that the registered model takes."""
+def _input_example(
+    features: Path, run_dir: Path, manifest: Manifest
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Two probe queries as the named arrays that the registered model takes."""
     log, _ = load_features(features)
-    positions = load_arrays(run / "probes.npz")["positions"][:2]
+    positions = load_arrays(run_dir / PROBES_FILE)["positions"][:2]
     queries = queries_at(log, positions, history_len=manifest.history_len, time_given=True)
-    told = {name: queries.context[name] for name in manifest.context}
-    return replace(queries, context=told).arrays()
+    context = {name: queries.context[name] for name in manifest.context}
+    return replace(queries, context=context).arrays()
 
 
-def promote_bundle(
-    features: Path, settings: TrainSettings, run: Path, bundle: Path, registered: dict[str, str]
-) -> dict[str, Any]:
-    """Gate, bless and promote; a version that fails stays ``challenger`` with reasons."""
-    store = open_store(settings.workspace.mlruns)
-    name, version = registered["name"], registered["version"]
-    set_challenger(store, name, version)
-    champion = current_champion(store, name)
-    reasons = (
-        *_gate_reasons(store, name, champion, features, settings, run),
-        *_blessing_reasons(features, settings, run, bundle),
-    )
-    if not reasons:
-        promote(
-            store,
-            name,
-            version,
-            expected_champion=champion,
-            key=f"{name}-{registered['run_id']}",
-            reason=_merit(store, name, champion, settings, run),
-        )
-    return {"promoted": not reasons, "reasons": list(reasons), "previous": champion, **registered}
-
-
-def _merit(
-    store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run: Path
+def _promotion_reason(
+    store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run_dir: Path
 ) -> str:
-    """Why a version won, for the history."""
-    if champion is not None and _champion_folder(store, name, champion) is None:
+    """Reason of a promotion, for the history."""
+    if champion is not None and _champion_bundle(store, name, champion) is None:
         return "beats every baseline; the champion's files are damaged; the artefact is blessed"
-    if _may_lose(store, name, champion, settings, run) is None:
+    if _allowed_loss(store, name, champion, settings, run_dir) is None:
         return "beats every baseline and the champion; the artefact is blessed"
     return "the champion's own network for another objective, no worse; the artefact is blessed"
 
@@ -154,45 +188,49 @@ def _gate_reasons(
     champion: str | None,
     features: Path,
     settings: TrainSettings,
-    run: Path,
+    run_dir: Path,
 ) -> tuple[str, ...]:
-    folder = None if champion is None else _champion_folder(store, name, champion)
-    if folder is not None:
-        manifest = read_manifest(folder)
-        if has_seen_targets(manifest, run):
-            return (_no_contest(f"champion {champion}", manifest, settings),)
-    kept = load_arrays(run / "holdout.npz")
-    users, challenger = kept.pop("user"), kept.pop("challenger")
-    masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
-    reigning = None if folder is None else _values(folder, features, settings, run)
+    champion_bundle = None if champion is None else _champion_bundle(store, name, champion)
+    if champion_bundle is not None:
+        manifest = read_manifest(champion_bundle)
+        if has_seen_targets(manifest, run_dir):
+            return (_not_comparable(f"champion {champion}", manifest, settings),)
+    baseline_ndcg = load_arrays(run_dir / HOLDOUT_FILE)
+    user_idx, challenger_ndcg = baseline_ndcg.pop("user"), baseline_ndcg.pop(CHALLENGER)
+    slice_keys = [key for key in baseline_ndcg if key.startswith("slice.")]
+    masks = {key.removeprefix("slice."): baseline_ndcg.pop(key) for key in slice_keys}
+    champion_ndcg = None
+    if champion_bundle is not None:
+        champion_ndcg = _champion_ndcg(champion_bundle, features, settings, run_dir)
     decision = evaluate_gate(
-        challenger,
-        reigning,
-        kept,
-        users=users,
+        challenger_ndcg,
+        champion_ndcg,
+        baseline_ndcg,
+        users=user_idx,
         slices=masks,
         config=settings.gate,
-        may_lose=_may_lose(store, name, champion, settings, run),
+        may_lose=_allowed_loss(store, name, champion, settings, run_dir),
     )
     return decision.reasons
 
 
-def _champion_folder(store: MlflowStore, name: str, champion: str) -> Path | None:
-    """Folder of the champion's bundle; None if it is damaged, since nobody can compare with it.
+def _champion_bundle(store: MlflowStore, name: str, champion: str) -> Path | None:
+    """Folder of the champion's bundle; None if it is damaged.
 
-    It could not answer after a restart either, so it bars no successor.
+    A damaged champion cannot be compared with. It could not be served after a restart
+    either, so it does not prevent a promotion.
     """
     try:
-        folder = download_version(store, name, champion)
-        read_manifest(folder)
+        bundle_dir = model_versions.download_version(store, name, champion)
+        read_manifest(bundle_dir)
     except ArtifactError as error:
-        _LOG.warning("Champion %s is no rival: %s", champion, error)
+        _LOG.warning("Champion %s is not compared with: %s", champion, error)
         return None
-    return folder
+    return bundle_dir
 
 
-def _no_contest(subject: str, manifest: Manifest, settings: TrainSettings) -> str:
-    """Why a champion that was trained beyond the begin of the holdout is no rival."""
+def _not_comparable(subject: str, manifest: Manifest, settings: TrainSettings) -> str:
+    """Reason why a champion that was trained on a part of the holdout is not compared with."""
     trained_on, lake = events_version(manifest), Lake(settings.workspace.lake(manifest.dataset))
     if trained_on is None or lake.holds(EVENTS, trained_on):
         return f"{subject} was trained on a part of this holdout; wait for later data"
@@ -202,43 +240,45 @@ def _no_contest(subject: str, manifest: Manifest, settings: TrainSettings) -> st
     )
 
 
-def _may_lose(
-    store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run: Path
+def _allowed_loss(
+    store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run_dir: Path
 ) -> float | None:
-    """What the objective lets go, if the champion is the same network; else None."""
-    if champion is None or _champion_folder(store, name, champion) is None:
+    """NDCG@10 that may be lost if the champion is the same network; None if it is another."""
+    if champion is None or _champion_bundle(store, name, champion) is None:
         return None
     tags = store.client.get_model_version(name, champion).tags
-    same = tags.get("network", tags.get("training")) == network_source(run)
-    return settings.compression.max_ndcg_loss if same else None
+    is_same_network = tags.get("network", tags.get("training")) == network_source(run_dir)
+    return settings.compression.max_ndcg_loss if is_same_network else None
 
 
-def has_seen_targets(champion: Manifest, run: Path) -> bool:
-    """Whether a champion was trained on events of a training's holdout, which is no contest.
+def has_seen_targets(champion: Manifest, run_dir: Path) -> bool:
+    """Whether a champion was trained on events of a training's holdout.
 
     Args:
-        champion: What its bundle says of itself.
-        run: Folder of the challenger's training, with its folds.
+        champion: Manifest of its bundle.
+        run_dir: Folder of the challenger's training, with its folds.
     """
-    return champion.trained_until_s >= frozen_folds(run).holdout.test_start_s
+    return champion.trained_until_s >= frozen_folds(run_dir).holdout.test_start_s
 
 
-def _values(
-    folder: Path, features: Path, settings: TrainSettings, run: Path
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """NDCG@10 of the reigning champion on the challenger's targets, in its own words."""
+def _champion_ndcg(
+    champion_bundle: Path, features: Path, settings: TrainSettings, run_dir: Path
+) -> Float64:
+    """NDCG@10 of the champion on the challenger's targets, by its own vocabulary."""
     log, catalog = load_features(features)
-    model = RemappedRecommender(open_bundle(folder), read_vocabulary(folder), catalog)
-    targets = evaluation_targets(log, settings, run)
-    outcomes = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
-    return ndcg(outcomes.rank, 10)
+    model = RemappedRecommender(
+        open_bundle(champion_bundle), read_vocabulary(champion_bundle), catalog
+    )
+    targets = evaluation_targets(log, settings, run_dir)
+    evaluation = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
+    return ndcg(evaluation.rank, 10)
 
 
 def _blessing_reasons(
-    features: Path, settings: TrainSettings, run: Path, bundle: Path
+    features: Path, settings: TrainSettings, run_dir: Path, bundle: Path
 ) -> tuple[str, ...]:
     log, _ = load_features(features)
-    probes = load_arrays(run / "probes.npz")
+    probes = load_arrays(run_dir / PROBES_FILE)
     history_len = read_manifest(bundle).history_len
     queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
     blessing = run_blessing(

@@ -1,29 +1,33 @@
-"""Show in MLflow what a training left to look at."""
+"""Publication of a training's report with its MLflow run and its registered version."""
 
-from pathlib import Path
-
+from chronotope.pipelines.results import RegisteredVersion, WrittenReport
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.registry.lineage import describe_version
 from chronotope.registry.mlflow_store import RunTracker, open_store
 
 
 def publish_training(
-    settings: TrainSettings, registered: dict[str, str], written: dict[str, str]
+    settings: TrainSettings, registered: RegisteredVersion, written: WrittenReport
 ) -> str:
-    """Keep report, card, metrics and drawings with the run; the card describes the version.
+    """Store report, model card, metrics and plots with the run; the card describes the version.
 
     Args:
         settings: Where MLflow's store lies.
-        registered: ``name``, ``version`` and ``run_id`` of the registered bundle.
-        written: What ``report_training`` returned.
+        registered: The registered version.
+        written: Result of ``write_report``.
 
     Returns:
-        The run they are kept with.
+        Id of the MLflow run.
     """
-    store, card = open_store(settings.workspace.mlruns), Path(written["card"])
-    tracker = RunTracker(store.client, registered["run_id"])
-    tracker.artifact(card.parent, folder="report")
-    words = card.read_text(encoding="utf-8")
-    describe_version(store, registered["name"], registered["version"], words)
-    tracker.note(words)
+    store = open_store(settings.workspace.mlruns)
+    tracker = RunTracker(store.client, registered.run_id)
+    tracker.artifact(written.card.parent, folder="report")
+    card_text = written.card.read_text(encoding="utf-8")
+    describe_version(store, registered.name, registered.version, card_text)
+    tracker.note(card_text)
     return tracker.run_id
+
+
+def is_published_run(registered: RegisteredVersion, run_id: str) -> bool:
+    """Whether a stored publication belongs to the run of a registered version."""
+    return run_id == registered.run_id

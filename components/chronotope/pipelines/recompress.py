@@ -1,20 +1,32 @@
-"""Compress a trained model once more, for another objective: nothing is trained again.
+"""Compression of a trained model for another objective; no network is trained again.
 
-The run of the network keeps its candidates; the new run takes over what else a run is made
-of, so that it can be judged, promoted and succeeded like any other.
+The run that trained the network holds the candidates. The new run copies the other files of a
+run, so that its bundle can be evaluated, promoted and retrained like any other.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Final, Literal
+
+from pydantic import ValidationError
 
 from chronotope.artifact.bundle import read_manifest
 from chronotope.compression.bundle_cost import BundleCost, LoadCost
 from chronotope.compression.compress import CompressionResult
 from chronotope.compression.selection import Candidate, CandidateEvaluation, CompressionConfig
-from chronotope.contracts.errors import ArtifactError
-from chronotope.pipelines.report import INGESTED
-from chronotope.pipelines.retrain import PARAMETERS, trained_parameters
+from chronotope.contracts.errors import ArtifactError, StoreError
+from chronotope.pipelines.compress import candidate_rows
+from chronotope.pipelines.holdout import FOLDS_FILE
+from chronotope.pipelines.report import TRAINING_DATA_FILE
+from chronotope.pipelines.results import (
+    ColumnSelection,
+    CompressedCandidate,
+    CompressionSummary,
+    InheritedParameters,
+    SelectionPreview,
+    TrainingData,
+)
+from chronotope.pipelines.retrain import stored_parameters, trained_parameters
 from chronotope.pipelines.run_dir import (
     network_source,
     read_settings,
@@ -23,6 +35,7 @@ from chronotope.pipelines.run_dir import (
     write_settings,
 )
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import MODEL_FILE
 from chronotope.registry.champion import champion_version, open_registry
 from chronotope.registry.model_versions import download_version, latest_version
 from chronotope.runtime.durable_files import read_json
@@ -32,140 +45,160 @@ from chronotope.runtime.workspace import Workspace
 
 VersionSelector = Literal["champion", "latest"]
 
-_WHOLE = ("frozen_folds.json", "model.pt", INGESTED)
-"""Files of a run that it cannot be compressed again without."""
+_REQUIRED_FILES: Final = (FOLDS_FILE, MODEL_FILE, TRAINING_DATA_FILE)
+"""Files of a run that a recompression needs."""
+
+_FILE_ROLE: Final = "The training data of a run"
+_WAY_OUT: Final = "Train again"
 
 
 @dataclass(frozen=True, slots=True)
 class RecompressionSource:
-    """A registered version and what it was made of.
+    """A registered version and the files it was made of.
 
     Attributes:
         version: Its number.
-        run: Folder of its run.
-        network: Folder of the run that trained its network, and keeps the candidates.
+        run_dir: Folder of its run.
+        network_run_dir: Folder of the run that trained its network and holds the candidates.
         features: Snapshot it was trained on.
         data_version: Version of the events.
-        answering: Digests of its graph and index.
+        serving_digest: Digests of its graph and index.
     """
 
     version: str
-    run: Path
-    network: Path
+    run_dir: Path
+    network_run_dir: Path
     features: Path
     data_version: str
-    answering: str
+    serving_digest: str
 
 
-def find_source(root: Path, dataset: str, which: VersionSelector) -> RecompressionSource:
+def find_source(root: Path, dataset: str, selector: VersionSelector) -> RecompressionSource:
     """The version whose network is compressed again.
 
     Args:
         root: Project root.
         dataset: Name of the dataset.
-        which: The champion, or the version that was registered last.
+        selector: The champion, or the version that was registered last.
 
     Raises:
         StoreError: Nothing was trained, or there is no champion.
         ArtifactError: Files of its run are gone.
     """
     store, workspace = open_registry(root, dataset), Workspace(root)
-    known = champion_version(store, dataset) if which == "champion" else None
-    version = known or latest_version(store, dataset)
+    if selector == "champion":
+        version = champion_version(store, dataset)
+    else:
+        version = latest_version(store, dataset)
     tags = dict(store.client.get_model_version(dataset, version).tags)
     manifest = read_manifest(download_version(store, dataset, version))
-    run = workspace.runs(dataset) / tags.get("training", "unknown")
+    run_dir = workspace.runs(dataset) / tags.get("training", "unknown")
     features = workspace.features(dataset) / tags.get("features", "unknown")
-    gone = [path for path in (*(run / name for name in _WHOLE), features) if not path.exists()]
-    if gone:
+    required_paths = (*(run_dir / name for name in _REQUIRED_FILES), features)
+    missing_paths = [path for path in required_paths if not path.exists()]
+    if missing_paths:
         raise ArtifactError(
             f"Version {version} of {dataset!r} cannot be compressed again: its files are gone",
-            received=gone[0],
+            received=missing_paths[0],
             way_out="Train again, or choose another version",
         )
-    network = run.parent / network_source(run)
+    network_run_dir = run_dir.parent / network_source(run_dir)
     return RecompressionSource(
-        version, run, network, features, manifest.data_version, manifest.answering
+        version, run_dir, network_run_dir, features, manifest.data_version, manifest.serving_digest
     )
 
 
 def settings_with_objective(
-    origin: RecompressionSource, root: Path, config: CompressionConfig
+    source: RecompressionSource, root: Path, config: CompressionConfig
 ) -> TrainSettings:
-    """What the version was trained with, and the new objective."""
-    return read_settings(origin.run, root).model_copy(update={"compression": config})
+    """Settings of the version's training, with the new objective."""
+    return read_settings(source.run_dir, root).model_copy(update={"compression": config})
 
 
-def recompression_dir(origin: RecompressionSource, settings: TrainSettings) -> Path:
-    """Folder of the new run: the same network and objective give the same one."""
-    purpose = f"compressed again, {origin.network.name}"
-    return training_run_dir(origin.features, origin.run.parent.name, settings, purpose=purpose)
+def recompression_dir(source: RecompressionSource, settings: TrainSettings) -> Path:
+    """Folder of the new run: one for each network and objective."""
+    purpose = f"compressed again, {source.network_run_dir.name}"
+    dataset = source.run_dir.parent.name
+    return training_run_dir(source.features, dataset, settings, purpose=purpose)
 
 
 def copy_training_results(
-    origin: RecompressionSource, settings: TrainSettings, run: Path
-) -> dict[str, Any]:
-    """Make a run of what was trained already: folds, network, parameters, counts.
+    source: RecompressionSource, settings: TrainSettings, run_dir: Path
+) -> InheritedParameters:
+    """Copy the folds, the network and the data summary of a training into a new run.
+
+    Args:
+        source: The version that is compressed again.
+        settings: Settings of the new run.
+        run_dir: Folder of the new run.
 
     Returns:
-        ``params``, ``folds`` and ``selected`` as the training left them.
+        Parameters, fold metrics and context columns of the training.
     """
-    write_settings(run, settings)
-    write_network_source(run, origin.network.name)
-    for name in _WHOLE:
-        link_or_copy(origin.run / name, run / name)
-    tuned: dict[str, Any] = next(
-        filter(None, (step_result(origin.run, step) for step in PARAMETERS)), {}
+    write_settings(run_dir, settings)
+    write_network_source(run_dir, source.network_run_dir.name)
+    for name in _REQUIRED_FILES:
+        link_or_copy(source.run_dir / name, run_dir / name)
+    stored = stored_parameters(source.run_dir) or InheritedParameters(params={})
+    selection = step_result(source.run_dir, "select_context_columns", ColumnSelection)
+    return InheritedParameters(
+        params=trained_parameters(source.run_dir, settings),
+        fold_ndcg=stored.fold_ndcg,
+        columns=selection or stored.columns,
     )
-    nothing = tuned.get("selected", {"kept": [], "columns": []})
-    selected = step_result(origin.run, "select_columns") or nothing
-    params = trained_parameters(origin.run, settings)
-    return {"params": params, "folds": tuned.get("folds", {}), "selected": selected}
 
 
-def read_ingested(run: Path) -> dict[str, Any]:
-    """What the ingestion of a run's data counted.
+def read_training_data(run_dir: Path) -> TrainingData:
+    """Counts and feature snapshot of a run.
 
     Raises:
         StoreError: The file is missing or damaged.
     """
-    return read_json(run / INGESTED, what="What a run ingested", way_out="Train again")
+    content = read_json(run_dir / TRAINING_DATA_FILE, what=_FILE_ROLE, way_out=_WAY_OUT)
+    try:
+        return TrainingData.model_validate(content)
+    except ValidationError as error:
+        raise StoreError(
+            f"{_FILE_ROLE} cannot be read", received=error, way_out=_WAY_OUT
+        ) from error
 
 
-def stop_reason(origin: RecompressionSource, run: Path, compressed: dict[str, Any]) -> str:
-    """Why there is nothing to register; empty if there is.
+def stop_reason(source: RecompressionSource, run_dir: Path, compression: CompressionSummary) -> str:
+    """Reason why there is nothing to register; empty if there is.
 
     Args:
-        origin: The version that was compressed again.
-        run: Folder of the new run.
-        compressed: What ``compress_model`` returned.
+        source: The version that was compressed again.
+        run_dir: Folder of the new run.
+        compression: Its compression.
     """
-    if not compressed["holds"]:
+    if not compression.meets_objective:
         return "nothing meets the objective"
-    found = read_manifest(Path(compressed["bundle"])).answering
-    same = origin.run != run and found == origin.answering
-    return f"version {origin.version} is what the objective chooses" if same else ""
+    serving_digest = read_manifest(compression.bundle).serving_digest
+    is_same_bundle = source.run_dir != run_dir and serving_digest == source.serving_digest
+    return f"version {source.version} is what the objective chooses" if is_same_bundle else ""
 
 
-def preview_selection(origin: RecompressionSource, config: CompressionConfig) -> dict[str, Any]:
-    """What an objective would choose among the candidates that were measured already.
+def preview_selection(source: RecompressionSource, config: CompressionConfig) -> SelectionPreview:
+    """Candidate that an objective would select among those measured already.
+
+    Nothing is written.
 
     Args:
-        origin: The version.
+        source: The version.
         config: The objective.
-
-    Returns:
-        ``version``, ``candidates`` (a row each) and ``reason``; nothing is written.
     """
-    told = (step_result(origin.run, "compress_model") or {"candidates": []})["candidates"]
-    result = CompressionResult(tuple(map(_candidate, told)), config)
-    return {"version": origin.version, "candidates": result.rows(), "reason": result.reason}
+    compression = step_result(source.run_dir, "compress_model", CompressionSummary)
+    measured = () if compression is None else compression.candidates
+    result = CompressionResult(tuple(map(_to_candidate, measured)), config)
+    return SelectionPreview(
+        version=source.version, candidates=candidate_rows(result), reason=result.reason
+    )
 
 
-def _candidate(row: dict[str, Any]) -> Candidate:
-    measured = BundleCost(row["size_mb"], row["p50_ms"], row["p99_ms"])
-    judged = None
-    if row["ndcg"] is not None:
-        load = LoadCost(row["batch_ms"], row["rss_mb"])
-        judged = CandidateEvaluation(row["ndcg"], row["acc"], load, row["refused"])
-    return Candidate(row["name"], Path(row["name"]), measured, judged)
+def _to_candidate(row: CompressedCandidate) -> Candidate:
+    cost = BundleCost(row.size_mb, row.p50_ms, row.p99_ms)
+    evaluation = None
+    if row.ndcg is not None and row.acc is not None and row.batch_ms is not None:
+        load_cost = LoadCost(row.batch_ms, row.rss_mb or 0.0)
+        evaluation = CandidateEvaluation(row.ndcg, row.acc, load_cost, row.refused)
+    return Candidate(row.name, Path(row.name), cost, evaluation)

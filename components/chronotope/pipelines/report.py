@@ -1,15 +1,26 @@
-"""Write the HTML report and the model card of a training."""
+"""HTML report and model card of a training."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from chronotope.pipelines.evaluate_holdout import SPOTS
+from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
 from chronotope.pipelines.holdout import CHALLENGER
+from chronotope.pipelines.results import (
+    ColumnSelection,
+    CompressedCandidate,
+    CompressionSummary,
+    EventCounts,
+    FeatureSnapshot,
+    HoldoutEvaluation,
+    TimeEvaluation,
+    TrainingData,
+    TrainingSummary,
+    WrittenReport,
+)
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.report import page
 from chronotope.report.model_card import render_card
-from chronotope.report.page import write_report
 from chronotope.report.plots import write_plots
 from chronotope.report.report_data import (
     CandidateRow,
@@ -30,187 +41,205 @@ from chronotope.report.report_data import (
     WhereRow,
 )
 from chronotope.runtime.durable_files import write_json, write_text
-from chronotope.runtime.step_cache import step_costs
+from chronotope.runtime.step_cache import StepCost, step_costs
 from chronotope.runtime.stored_arrays import load_arrays
 
-INGESTED = "ingested.json"
-"""File of a run with what the ingestion of its data counted."""
+TRAINING_DATA_FILE: Final = "training_data.json"
+"""File of a run with the counts of its delivery and its feature snapshot."""
 
-SLICES = ("return", "discovery", "cold_user", "warm_user", "cold_item", "warm_item")
+INGESTION_STEP: Final = "ingest_events"
+"""Name of the ingestion among the costs of the steps."""
+
+SLICES: Final = ("return", "discovery", "cold_user", "warm_user", "cold_item", "warm_item")
+
+_MODEL_METRICS: Final = (
+    "acc_1", "acc_5", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10",
+)  # fmt: skip
 
 
-def report_training(
-    run: Path,
-    settings: TrainSettings,
-    ingested: dict[str, Any],
-    found: dict[str, dict[str, Any]],
-) -> dict[str, str]:
-    """Write the report among the reports, and all there is to look at into ``<run>/report``.
+def write_report(
+    run_dir: Path, settings: TrainSettings, data: TrainingData, summary: TrainingSummary
+) -> WrittenReport:
+    """Write the report below the reports, and report, card, plots and metrics into the run.
 
     Args:
-        run: Folder of the training.
-        settings: What it was told.
-        ingested: What ``ingest_events`` returned.
-        found: Results of the steps ``tuned``, ``selected``, ``compressed``, ``judged`` and
-            ``promoted``; ``ingesting``, if there, is what the ingestion cost (``seconds``,
-            ``peak_mb``).
-
-    Returns:
-        Paths of ``report`` and ``card``.
+        run_dir: Folder of the training.
+        settings: Its settings.
+        data: Counts of its delivery and its feature snapshot.
+        summary: Results of its steps.
     """
-    data = _data(run, settings, ingested, found)
-    dataset = run.parent.name
-    report = write_report(data, settings.workspace.reports() / f"{dataset}-{run.name}.html")
-    folder = run / "report"
-    write_report(data, folder / "report.html")
-    write_plots(data, folder / "plots")
-    card = folder / "card.md"
-    write_text(card, render_card(data))
-    write_text(folder / "metrics.json", json.dumps(found["judged"], indent=2))
-    write_json(run / INGESTED, ingested)
-    return {"report": str(report), "card": str(card)}
+    report_data = _report_data(run_dir, settings, data, summary)
+    report_name = f"{run_dir.parent.name}-{run_dir.name}.html"
+    report_path = page.write_report(report_data, settings.workspace.reports() / report_name)
+    report_dir = run_dir / "report"
+    page.write_report(report_data, report_dir / "report.html")
+    write_plots(report_data, report_dir / "plots")
+    card_path = report_dir / "card.md"
+    write_text(card_path, render_card(report_data))
+    write_text(report_dir / "metrics.json", summary.evaluation.model_dump_json(indent=2))
+    write_json(run_dir / TRAINING_DATA_FILE, data.model_dump(mode="json"))
+    return WrittenReport(report=report_path, card=card_path)
 
 
-def _data(
-    run: Path,
-    settings: TrainSettings,
-    ingested: dict[str, Any],
-    found: dict[str, dict[str, Any]],
+def _report_data(
+    run_dir: Path, settings: TrainSettings, data: TrainingData, summary: TrainingSummary
 ) -> ReportData:
-    judged, events = found["judged"], ingested["events"]
-    challenger = judged["models"][CHALLENGER]
+    evaluation, promotion = summary.evaluation, summary.promotion
+    challenger_metrics = evaluation.metrics[CHALLENGER]
     return ReportData(
-        dataset=run.parent.name,
-        data_version=ingested["features"]["data_version"],
+        dataset=run_dir.parent.name,
+        data_version=data.features.data_version,
         protocol="holdout of the latest time, full catalogue, expected-rank ties, time given",
         seed=settings.training.seed,
         generated_at=datetime.now(UTC),
-        models=tuple(_model_row(name, judged) for name in judged["models"]),
-        folds=_fold_rows(found["tuned"]["folds"]),
-        slices=tuple(_slice_row(name, challenger) for name in SLICES if challenger[f"n_{name}"]),
-        columns=_column_rows(found["selected"]),
-        when=_when(judged["when"]),
-        where=tuple(
-            WhereRow(
-                name=_shown(name),
-                accuracy=told["accuracy"],
-                median_km=told.get("median_km"),
-                n_targets=int(told["n_targets"]),
-            )
-            for name, told in judged["where"].items()
+        models=tuple(_model_row(name, evaluation) for name in evaluation.metrics),
+        folds=_fold_rows(summary.fold_ndcg),
+        slices=tuple(
+            _slice_row(name, challenger_metrics)
+            for name in SLICES
+            if challenger_metrics[f"n_{name}"]
         ),
-        map_points=_map_points(run),
-        candidates=_candidate_rows(found["compressed"]["candidates"]),
-        objective=_objective(settings, found["compressed"]),
-        steps=_step_rows(run, found.get("ingesting")),
-        ingestion=IngestionCounts(
-            n_read=events["n_read"],
-            n_good=events["n_good"],
-            n_quarantined=events["n_quarantined"],
-            quarantined=events["reasons"],
-        ),
-        noise={why: n for why, n in ingested["features"]["dropped"].items() if n},
-        card=_card(run, ingested, challenger),
-        gate=GateSummary(
-            promoted=found["promoted"]["promoted"], reasons=tuple(found["promoted"]["reasons"])
-        ),
+        columns=_column_rows(summary.columns),
+        when=_time_calibration(evaluation.time),
+        where=_place_rows(evaluation),
+        map_points=_map_points(run_dir),
+        candidates=_candidate_rows(summary.compression.candidates),
+        objective=_objective(settings, summary.compression),
+        steps=_step_rows(run_dir, summary.ingestion_cost),
+        ingestion=_ingestion_counts(data.counts),
+        noise={reason: count for reason, count in data.features.dropped.items() if count},
+        card=_card_text(run_dir.parent.name, data.features, challenger_metrics),
+        gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
     )
 
 
-def _model_row(name: str, judged: dict[str, Any]) -> ModelRow:
-    shown = ("acc_1", "acc_5", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10")
-    metrics = {m: Estimate(value=v) for m, v in judged["models"][name].items() if m in shown}
-    low, high = judged["intervals"][name]
-    metrics["ndcg_10"] = Estimate(value=judged["models"][name]["ndcg_10"], low=low, high=high)
-    return ModelRow(
-        name=_shown(name),
-        metrics=metrics,
-        champion=name == CHALLENGER,
-    )
+def _model_row(name: str, evaluation: HoldoutEvaluation) -> ModelRow:
+    model_metrics = evaluation.metrics[name]
+    low, high = evaluation.ndcg_intervals[name]
+    estimates = {
+        metric: Estimate(value=value)
+        for metric, value in model_metrics.items()
+        if metric in _MODEL_METRICS
+    }
+    estimates["ndcg_10"] = Estimate(value=model_metrics["ndcg_10"], low=low, high=high)
+    return ModelRow(name=_display_name(name), metrics=estimates, champion=name == CHALLENGER)
 
 
-def _shown(name: str) -> str:
-    return "chronotope" if name == CHALLENGER else name
+def _display_name(model_name: str) -> str:
+    return "chronotope" if model_name == CHALLENGER else model_name
 
 
-def _fold_rows(values: dict[str, list[float]]) -> tuple[FoldRow, ...]:
+def _fold_rows(fold_ndcg: dict[str, tuple[float, ...]]) -> tuple[FoldRow, ...]:
     return tuple(
-        FoldRow(fold=fold, model=_shown(name), value=value)
-        for name, of in values.items()
-        for fold, value in enumerate(of)
+        FoldRow(fold=fold_idx, model=_display_name(name), value=value)
+        for name, values in fold_ndcg.items()
+        for fold_idx, value in enumerate(values)
     )
 
 
-def _column_rows(selected: dict[str, Any]) -> tuple[ColumnRow, ...]:
+def _column_rows(selection: ColumnSelection) -> tuple[ColumnRow, ...]:
     return tuple(
         ColumnRow(
-            name=row["name"],
-            lost=Estimate(value=row["lost"], low=row["low"], high=row["high"]),
-            kept=row["name"] in selected["kept"],
+            name=column.name,
+            lost=Estimate(value=column.importance, low=column.low, high=column.high),
+            kept=column.name in selection.selected,
         )
-        for row in selected["columns"]
+        for column in selection.columns
     )
 
 
-def _when(judged: dict[str, Any]) -> WhenCalibration:
+def _time_calibration(evaluation: TimeEvaluation) -> WhenCalibration:
     return WhenCalibration(
-        pit_counts=tuple(round(share * judged["n_targets"]) for share in judged["pit"]),
+        pit_counts=tuple(round(share * evaluation.n_targets) for share in evaluation.pit),
         coverage=tuple(
-            Coverage(nominal=nominal, actual=actual) for nominal, actual in judged["coverage"]
+            Coverage(nominal=nominal, actual=actual) for nominal, actual in evaluation.coverage
         ),
-        nll=judged["nll"],
+        nll=evaluation.nll,
     )
 
 
-def _map_points(run: Path) -> tuple[MapPoint, ...]:
+def _place_rows(evaluation: HoldoutEvaluation) -> tuple[WhereRow, ...]:
     return tuple(
-        MapPoint(lat=lat, lon=lon, weight=weight, hit_share=share)
-        for lat, lon, weight, share in load_arrays(run / SPOTS)["spots"].tolist()
+        WhereRow(
+            name=_display_name(name),
+            accuracy=place.accuracy,
+            median_km=place.median_km,
+            n_targets=place.n_targets,
+        )
+        for name, place in evaluation.places.items()
     )
 
 
-def _step_rows(run: Path, ingesting: dict[str, float] | None) -> tuple[StepRow, ...]:
-    costs = step_costs(run)
-    if ingesting is not None:
-        costs = {"ingest_events": ingesting, **costs}
-    return tuple(StepRow(name=step, **cost) for step, cost in costs.items())
-
-
-def _slice_row(name: str, challenger: dict[str, float]) -> SliceRow:
-    metrics = {"acc_10": challenger[f"{name}_acc_10"]}
-    return SliceRow(name=name, n_targets=int(challenger[f"n_{name}"]), metrics=metrics)
-
-
-def _candidate_rows(rows: list[dict[str, Any]]) -> tuple[CandidateRow, ...]:
-    reference = rows[0]["ndcg"]
+def _map_points(run_dir: Path) -> tuple[MapPoint, ...]:
+    points = load_arrays(run_dir / MAP_POINTS_FILE)["map_points"]  # (n_points, 4)
     return tuple(
-        CandidateRow(**row, ndcg_loss=None if row["ndcg"] is None else reference - row["ndcg"])
-        for row in rows
+        MapPoint(lat=lat, lon=lon, weight=n_targets, hit_share=hit_share)
+        for lat, lon, n_targets, hit_share in points.tolist()
     )
 
 
-def _objective(settings: TrainSettings, compressed: dict[str, Any]) -> Objective:
-    told = settings.compression
+def _step_rows(run_dir: Path, ingestion_cost: StepCost | None) -> tuple[StepRow, ...]:
+    costs = step_costs(run_dir)
+    if ingestion_cost is not None:
+        costs = {INGESTION_STEP: ingestion_cost, **costs}
+    return tuple(
+        StepRow(name=step_name, seconds=cost.seconds, peak_mb=cost.peak_mb)
+        for step_name, cost in costs.items()
+    )
+
+
+def _slice_row(name: str, challenger_metrics: dict[str, float]) -> SliceRow:
+    metrics = {"acc_10": challenger_metrics[f"{name}_acc_10"]}
+    return SliceRow(name=name, n_targets=int(challenger_metrics[f"n_{name}"]), metrics=metrics)
+
+
+def _candidate_rows(candidates: tuple[CompressedCandidate, ...]) -> tuple[CandidateRow, ...]:
+    reference_ndcg = candidates[0].ndcg
+    return tuple(
+        CandidateRow(
+            **candidate.model_dump(),
+            ndcg_loss=None
+            if candidate.ndcg is None or reference_ndcg is None
+            else reference_ndcg - candidate.ndcg,
+        )
+        for candidate in candidates
+    )
+
+
+def _objective(settings: TrainSettings, compression: CompressionSummary) -> Objective:
+    config = settings.compression
     return Objective(
-        max_ndcg_loss=told.max_ndcg_loss,
-        max_latency_ms=told.max_latency_ms,
-        max_size_mb=told.max_size_mb,
-        reason=compressed["reason"],
+        max_ndcg_loss=config.max_ndcg_loss,
+        max_latency_ms=config.max_latency_ms,
+        max_size_mb=config.max_size_mb,
+        reason=compression.reason,
     )
 
 
-def _card(run: Path, ingested: dict[str, Any], challenger: dict[str, float]) -> CardText:
-    features = ingested["features"]
+def _ingestion_counts(counts: EventCounts) -> IngestionCounts:
+    return IngestionCounts(
+        n_read=counts.n_read,
+        n_good=counts.n_good,
+        n_quarantined=counts.n_quarantined,
+        quarantined=counts.reasons,
+    )
+
+
+def _card_text(
+    dataset: str, features: FeatureSnapshot, challenger_metrics: dict[str, float]
+) -> CardText:
     return CardText(
         intended_use="Rank what a user does next, when and where, from the user's own log.",
         training_data=(
-            f"{run.parent.name}, {features['data_version']}: {features['n_kept']:,} events, "
-            f"{features['n_users']:,} users, {features['n_items']:,} items."
+            f"{dataset}, {features.data_version}: {features.n_kept:,} events, "
+            f"{features.n_users:,} users, {features.n_items:,} items."
         ),
         metrics=(
-            f"NDCG@10 {challenger['ndcg_10']:.3f} "
-            f"on {int(challenger['n_targets']):,} later targets."
+            f"NDCG@10 {challenger_metrics['ndcg_10']:.3f} "
+            f"on {int(challenger_metrics['n_targets']):,} later targets."
         ),
-        limits="Items never seen in training are not ranked; strangers get what is popular now.",
+        limits=(
+            "Items never seen in training are not ranked; cold-start users get what is popular now."
+        ),
         ethics="Own history dominates the scores; watch exposure of rare items and of groups.",
     )

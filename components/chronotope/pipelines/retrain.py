@@ -1,7 +1,7 @@
-"""Learn on from a champion: warm, or from scratch with its parameters; then judged as ever.
+"""Retraining of a champion: a warm start, or from scratch with its parameters.
 
-The holdout begins after the last event that the champion was trained on, so that both are
-judged on targets later than either training.
+The holdout begins after the last event of the champion's training, so that champion and
+challenger are evaluated on targets later than either training.
 """
 
 from pathlib import Path
@@ -13,157 +13,191 @@ from chronotope.contracts.errors import ArtifactError, NotEnoughData, SourceErro
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.ids import IdMap
 from chronotope.features.snapshot import load_features
-from chronotope.pipelines.holdout import frozen_folds
+from chronotope.pipelines.holdout import FOLDS_FILE, frozen_folds
+from chronotope.pipelines.results import (
+    ColumnSelection,
+    InheritedParameters,
+    RetrainingInputs,
+    SearchResult,
+)
 from chronotope.pipelines.run_dir import write_settings
 from chronotope.pipelines.search import starting_point
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import MODEL_FILE
 from chronotope.runtime.step_cache import step_result
 from chronotope.splitting.folds import Folds, FoldsConfig, rolling_origin, save_folds
 from chronotope.training.recommender import ChronotopeRecommender
 
-PARAMETERS: Final = ("tune_parameters", "take_parameters")
-"""Steps whose results hold a training's parameters: a search, or a retraining."""
+MAX_NEW_SHARE: Final = 0.1
+"""Share of the items, or of the categories, that may be new to a network in a warm start."""
 
-MOST_NEW: Final = 0.1
-"""Share of the items, or of the categories, that may be new to a network that learns on."""
-
-LATEST: Final = 0.99
-"""Share of the events beyond which too few are left to judge on."""
+MAX_KNOWN_SHARE: Final = 0.99
+"""Share of known events beyond which too few later ones are left to evaluate on."""
 
 
-def freeze_later_folds(features: Path, settings: TrainSettings, run: Path, after_s: int) -> str:
-    """Store the cut of ``later_folds`` and the settings in a run's folder; returns the digest.
+def freeze_later_folds(
+    features: Path, settings: TrainSettings, run_dir: Path, trained_until_s: int
+) -> str:
+    """Store the folds of ``later_folds`` and the settings in a run's folder.
 
     Args:
         features: Feature snapshot.
-        settings: How time is cut otherwise.
-        run: Folder of this retraining.
-        after_s: Last event that the champion was trained on, UTC seconds.
+        settings: Other settings of the split.
+        run_dir: Folder of this retraining.
+        trained_until_s: Last event of the champion's training, UTC seconds.
+
+    Returns:
+        Digest of the folds.
 
     Raises:
-        NotEnoughData: Hardly anything happened since.
+        NotEnoughData: Too few events are later.
     """
     log, _ = load_features(features)
-    folds = later_folds(log, settings, after_s)
-    write_settings(run, settings)
-    return save_folds(folds, run / "frozen_folds.json")
+    folds = later_folds(log, settings, trained_until_s)
+    write_settings(run_dir, settings)
+    return save_folds(folds, run_dir / FOLDS_FILE)
 
 
-def later_folds(log: EventLog, settings: TrainSettings, after_s: int) -> Folds:
-    """Cut a log so that the holdout is later than an instant.
+def later_folds(log: EventLog, settings: TrainSettings, trained_until_s: int) -> Folds:
+    """Split a log so that the holdout is later than an instant.
 
     Args:
         log: All events.
-        settings: How time is cut otherwise.
-        after_s: Last event that the champion was trained on, UTC seconds.
+        settings: Other settings of the split.
+        trained_until_s: Last event of the champion's training, UTC seconds.
 
     Raises:
-        NotEnoughData: Hardly anything happened since.
+        NotEnoughData: Too few events are later.
     """
-    known = float(np.count_nonzero(log.occurred_s <= after_s) / max(1, len(log) - 1))
-    if known > LATEST:
+    n_known = np.count_nonzero(log.occurred_s <= trained_until_s)
+    known_share = float(n_known / max(1, len(log) - 1))
+    if known_share > MAX_KNOWN_SHARE:
         raise NotEnoughData(
-            "Too little happened since the champion's training to judge a challenger on",
-            received=f"{100 * known:.1f} % of the events are not later",
+            "Too few events are later than the champion's training to evaluate a challenger",
+            received=f"{100 * known_share:.1f} % of the events are not later",
             way_out="Wait for more events",
         )
-    start = max(settings.folds.holdout_quantile, known)
-    told = settings.folds.model_dump() | {"k": 1, "holdout_quantile": start}
-    return rolling_origin(log, FoldsConfig.model_validate(told | {"min_train_share": start / 2}))
+    quantile = max(settings.folds.holdout_quantile, known_share)
+    fields = {"k": 1, "holdout_quantile": quantile, "min_train_share": quantile / 2}
+    return rolling_origin(log, FoldsConfig.model_validate(settings.folds.model_dump() | fields))
 
 
-def n_new_training_events(log: EventLog, folds: Folds, after_s: int) -> int:
-    """Events that a retraining would train on and the champion was not.
+def n_new_training_events(log: EventLog, folds: Folds, trained_until_s: int) -> int:
+    """Number of events that a retraining trains on and the champion was not trained on.
 
-    They are later than the champion's training and earlier than the holdout; the newest
-    ones judge, and teach the next retraining.
+    They are later than the champion's training and earlier than the holdout. The events of
+    the holdout are training events of the next retraining.
 
     Args:
         log: All events.
-        folds: What ``later_folds`` gave.
-        after_s: Last event that the champion was trained on, UTC seconds.
+        folds: Result of ``later_folds``.
+        trained_until_s: Last event of the champion's training, UTC seconds.
     """
-    teaches = (log.occurred_s > after_s) & (log.occurred_s < folds.holdout.train_end_s)
-    return int(np.count_nonzero(teaches))
+    is_new = (log.occurred_s > trained_until_s) & (log.occurred_s < folds.holdout.train_end_s)
+    return int(np.count_nonzero(is_new))
 
 
-def trained_parameters(run: Path, settings: TrainSettings) -> dict[str, Any]:
-    """The parameters that a training chose; the settings' own if it left none.
+def inherit_parameters(inputs: RetrainingInputs, settings: TrainSettings) -> InheritedParameters:
+    """Parameters and context columns of the champion, for its retraining.
 
     Args:
-        run: Folder of the champion's training.
-        settings: Where its search started.
+        inputs: Folders of the retraining.
+        settings: Settings of the champion.
     """
-    for step in PARAMETERS:
-        found = step_result(run, step)
-        if found is not None:
-            columns = step_result(run, "select_columns") or {}
-            kept = {"context": columns["kept"]} if columns else {}
-            return {**found["params"], **kept}
-    return starting_point(settings)
+    params = trained_parameters(inputs.champion_run_dir, settings)
+    columns = ColumnSelection(selected=tuple(params.get("context", ())))
+    return InheritedParameters(params=params, columns=columns)
 
 
-def cold_start_reason(now: Catalog, earlier: Path, trained: Path) -> str:
-    """Why a network should not learn on over a newer catalogue; "" if it can.
-
-    What it learned of an item or a category goes along by id. New ones start as the mean
-    of the others, which is no start where they are many.
+def trained_parameters(run_dir: Path, settings: TrainSettings) -> dict[str, Any]:
+    """Parameters that a training used, with its context columns.
 
     Args:
-        now: The newer catalogue.
-        earlier: The snapshot that it was trained on.
-        trained: File of the trained model.
+        run_dir: Folder of the training.
+        settings: Start of its search; its values are taken if the run stored no parameters.
     """
-    if not trained.is_file() or not earlier.is_dir():
-        return "its trained network or its data are not kept here any more"
+    parameters = stored_parameters(run_dir)
+    if parameters is None:
+        return starting_point(settings)
+    selection = step_result(run_dir, "select_context_columns", ColumnSelection)
+    context = {} if selection is None else {"context": selection.selected}
+    return {**parameters.params, **context}
+
+
+def stored_parameters(run_dir: Path) -> InheritedParameters | None:
+    """Parameters that a search or a retraining stored in a run; None without either."""
+    search = step_result(run_dir, "search_parameters", SearchResult)
+    if search is not None:
+        return InheritedParameters(params=search.params, fold_ndcg=search.fold_ndcg)
+    return step_result(run_dir, "inherit_parameters", InheritedParameters)
+
+
+def cold_start_reason(catalog: Catalog, champion_features: Path, model_path: Path) -> str:
+    """Reason against a warm start of a network on a newer catalogue; "" if there is none.
+
+    Embeddings of items and categories are transferred by id. New ids start as the mean of
+    the others, which is a poor start where many are new.
+
+    Args:
+        catalog: The newer catalogue.
+        champion_features: Snapshot of the network's training.
+        model_path: File of the trained model.
+    """
+    if not model_path.is_file() or not champion_features.is_dir():
+        return "its trained network or its data are not stored here any more"
     try:
-        _, then = load_features(earlier)
+        _, champion_catalog = load_features(champion_features)
     except SourceError as error:
         return f"the data that it was trained on are damaged: {error.what}"
-    many = [_many(getattr(now, name), getattr(then, name), name) for name in _LEARNED]
-    return ", ".join(filter(None, many)) or _unreadable(trained, then)
+    new_id_reasons = [
+        _new_ids_reason(getattr(catalog, field), getattr(champion_catalog, field), field)
+        for field in _EMBEDDED_IDS
+    ]
+    return ", ".join(filter(None, new_id_reasons)) or _load_failure(model_path, champion_catalog)
 
 
-def warm_start(features: Path, run: Path, trained: Path, earlier: Path) -> str:
-    """One warm pass over what came since, up to the holdout; keeps the model.
+def warm_start(
+    features: Path, run_dir: Path, champion_model: Path, champion_features: Path
+) -> Path:
+    """Train the champion's network for one pass over the new events before the holdout.
 
     Args:
         features: Feature snapshot; its catalogue may have grown.
-        run: Folder of this retraining, with its folds.
-        trained: The champion's network.
-        earlier: The snapshot that it was trained on.
+        run_dir: Folder of this retraining, with its folds.
+        champion_model: File of the champion's trained model.
+        champion_features: Snapshot of the champion's training.
 
     Returns:
-        Path of the file that ``ChronotopeRecommender.load`` reads.
+        File that ``ChronotopeRecommender.load`` reads.
 
     Raises:
         ArtifactError: The network is missing, damaged or of another catalogue.
     """
     log, catalog = load_features(features)
-    if not trained.is_file():
-        raise ArtifactError("The champion's network is missing", received=trained)
-    model = ChronotopeRecommender.load(trained, load_features(earlier)[1])
+    if not champion_model.is_file():
+        raise ArtifactError("The champion's network is missing", received=champion_model)
+    model = ChronotopeRecommender.load(champion_model, load_features(champion_features)[1])
     model.adopt(log, catalog)
-    model.update(log.before(frozen_folds(run).holdout.train_end_s))
-    path = run / "model.pt"
-    model.save(path)
-    return str(path)
+    model.update(log.before(frozen_folds(run_dir).holdout.train_end_s))
+    model_path = run_dir / MODEL_FILE
+    model.save(model_path)
+    return model_path
 
 
-_LEARNED: Final = ("items", "categories")
-"""Ids that a network may have learned a row each of."""
+_EMBEDDED_IDS: Final = ("items", "categories")
+"""Fields of a catalogue whose ids may have an embedding each."""
 
 
-def _unreadable(trained: Path, then: Catalog) -> str:
-    """What keeps a network from being read; "" if nothing does."""
+def _load_failure(model_path: Path, champion_catalog: Catalog) -> str:
+    """Reason why a network cannot be loaded; "" if it can."""
     try:
-        ChronotopeRecommender.load(trained, then)
+        ChronotopeRecommender.load(model_path, champion_catalog)
     except ArtifactError:
         return "its trained network is damaged, or has a shape that this version does not build"
     return ""
 
 
-def _many(now: IdMap, then: IdMap, name: str) -> str:
-    """How many ids are new, if they are more than may join a network; else ""."""
-    n_new, n_all = int((then.index(now.ids) == 0).sum()), len(now.ids)
-    return f"{n_new:,} of {n_all:,} {name} are new" if n_new > MOST_NEW * n_all else ""
+def _new_ids_reason(ids: IdMap, champion_ids: IdMap, field: str) -> str:
+    """Number of new ids if they are too many for a warm start; else ""."""
+    n_new, n_ids = int((champion_ids.index(ids.ids) == 0).sum()), len(ids.ids)
+    return f"{n_new:,} of {n_ids:,} {field} are new" if n_new > MAX_NEW_SHARE * n_ids else ""

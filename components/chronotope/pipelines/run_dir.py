@@ -1,4 +1,4 @@
-"""One folder a training: the same data and settings resume, others start anew."""
+"""Folder of a training: the same data and settings resume in it, others get another one."""
 
 import hashlib
 import json
@@ -10,83 +10,85 @@ from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.durable_files import read_json, write_json, write_text
 from chronotope.runtime.private_files import private_folder
 
-_SETTINGS: Final = "settings.json"
-_NETWORK: Final = "network.txt"
+_SETTINGS_FILE: Final = "settings.json"
+_NETWORK_FILE: Final = "network.txt"
 
 _WAY_OUT: Final = "Train again with the settings that are wanted, or choose another version"
 
-_WHERE: Final = {"root", "engine"}
-"""Settings that say where the work is done, and not what comes out."""
+_PLACE_FIELDS: Final = {"root", "engine"}
+"""Settings of where the work is done; they do not change its result."""
 
 
 def training_run_dir(
     features: Path, dataset: str, settings: TrainSettings, *, purpose: str = ""
 ) -> Path:
-    """Folder of the training of a snapshot under some settings.
+    """Folder of the training of a snapshot with some settings.
 
     Args:
         features: Feature snapshot; its name is its digest.
         dataset: Name of the dataset.
-        settings: Everything the training was told; where it is done does not matter.
-        purpose: What sets it apart from a training from scratch, such as whose successor
-            it trains.
+        settings: All settings of the training; where it runs does not matter.
+        purpose: Difference from a training from scratch, such as the version whose successor
+            is trained.
     """
-    told = f"{_told(settings)}{purpose}"
-    digest = hashlib.sha256(f"{features.name}\n{told}".encode()).hexdigest()[:12]
+    settings_text = f"{_settings_json(settings)}{purpose}"
+    digest = hashlib.sha256(f"{features.name}\n{settings_text}".encode()).hexdigest()[:12]
     return settings.workspace.runs(dataset) / digest
 
 
-def lineage(features: Path, settings: TrainSettings, run: Path) -> dict[str, str]:
-    """Digests that say what a training was made of, for its tags.
+def lineage(features: Path, settings: TrainSettings, run_dir: Path) -> dict[str, str]:
+    """Digests of the inputs of a training, for its MLflow tags.
 
     Args:
         features: Feature snapshot; its name is its digest.
-        settings: Everything the training was told.
-        run: Its folder, with the frozen folds.
+        settings: All settings of the training.
+        run_dir: Its folder, with the frozen folds.
     """
     return {
-        "training": run.name,
-        "network": network_source(run),
+        "training": run_dir.name,
+        "network": network_source(run_dir),
         "features": features.name,
-        "folds": frozen_folds(run).digest,
-        "settings": hashlib.sha256(_told(settings).encode()).hexdigest()[:16],
+        "folds": frozen_folds(run_dir).digest,
+        "settings": hashlib.sha256(_settings_json(settings).encode()).hexdigest()[:16],
     }
 
 
-def write_settings(run: Path, settings: TrainSettings) -> None:
-    """Keep what a training was told beside what it did, for its successors."""
-    private_folder(run)
-    write_json(run / _SETTINGS, json.loads(_told(settings)))
+def write_settings(run_dir: Path, settings: TrainSettings) -> None:
+    """Store the settings of a training in its folder, for its successors."""
+    private_folder(run_dir)
+    write_json(run_dir / _SETTINGS_FILE, json.loads(_settings_json(settings)))
 
 
-def read_settings(run: Path, root: Path) -> TrainSettings:
-    """What a training was told, below another root; the defaults if nothing is kept.
+def read_settings(run_dir: Path, root: Path) -> TrainSettings:
+    """Settings of a training, below another root; the defaults if none are stored.
 
     Args:
-        run: Folder of the training.
+        run_dir: Folder of the training.
         root: Project root.
 
     Raises:
         StoreError: The file is damaged.
     """
-    path = run / _SETTINGS
-    told = {}
-    if path.exists():
-        told = read_json(path, what="The settings of a training", way_out=_WAY_OUT)
-    return TrainSettings.model_validate({**told, "root": root})
+    settings_path = run_dir / _SETTINGS_FILE
+    content = {}
+    if settings_path.exists():
+        content = read_json(settings_path, what="The settings of a training", way_out=_WAY_OUT)
+    return TrainSettings.model_validate({**content, "root": root})
 
 
-def write_network_source(run: Path, trained_in: str) -> None:
-    """Note that a run's network was trained in another run."""
-    private_folder(run)
-    write_text(run / _NETWORK, trained_in)
+def write_network_source(run_dir: Path, source_run: str) -> None:
+    """Record the run that trained the network of a run."""
+    private_folder(run_dir)
+    write_text(run_dir / _NETWORK_FILE, source_run)
 
 
-def network_source(run: Path) -> str:
-    """Name of the run that trained a run's network; its own unless it took one over."""
-    path = run / _NETWORK
-    return path.read_text(encoding="utf-8") if path.exists() else run.name
+def network_source(run_dir: Path) -> str:
+    """Name of the run that trained the network of a run; its own by default."""
+    network_path = run_dir / _NETWORK_FILE
+    if not network_path.exists():
+        return run_dir.name
+    return network_path.read_text(encoding="utf-8")
 
 
-def _told(settings: TrainSettings) -> str:
-    return settings.model_dump_json(exclude=_WHERE)
+def _settings_json(settings: TrainSettings) -> str:
+    return settings.model_dump_json(exclude=_PLACE_FIELDS)

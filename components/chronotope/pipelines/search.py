@@ -1,4 +1,4 @@
-"""Search hyper-parameters over frozen folds of later time, whoever keeps track."""
+"""Hyper-parameter search over frozen folds of later time, with any experiment tracker."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,12 @@ import numpy as np
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.protocols import Recommender, Tracker
 from chronotope.features.snapshot import load_features
-from chronotope.metrics.evaluate import EvaluationResult, evaluate
-from chronotope.metrics.summary import ndcg, summarise_metrics
+from chronotope.metrics import EvaluationResult, evaluate, ndcg, summarise_metrics
 from chronotope.models.baselines import Popularity, UserCounts
 from chronotope.models.config import ModelConfig
-from chronotope.pipelines.holdout import CHALLENGER, frozen_folds
+from chronotope.pipelines.holdout import CHALLENGER, FOLDS_FILE, frozen_folds
 from chronotope.pipelines.process_cache import cached_features, process_cache
+from chronotope.pipelines.results import SearchResult
 from chronotope.pipelines.run_dir import write_settings
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.engine import open_engine
@@ -27,18 +27,22 @@ from chronotope.tuning.study import ParameterSuggester, SearchSpace, StudyStorag
 from chronotope.tuning.trial_batch import TrackerFactory
 
 
-def freeze_folds(features: Path, settings: TrainSettings, run: Path) -> str:
-    """Cut the log once per study and store the cuts; returns their digest."""
+def freeze_folds(features: Path, settings: TrainSettings, run_dir: Path) -> str:
+    """Split the log once per study and store the folds.
+
+    Returns:
+        Digest of the folds.
+    """
     log, _ = load_features(features)
-    write_settings(run, settings)
-    return save_folds(rolling_origin(log, settings.folds), run / "frozen_folds.json")
+    write_settings(run_dir, settings)
+    return save_folds(rolling_origin(log, settings.folds), run_dir / FOLDS_FILE)
 
 
 def search_space(settings: TrainSettings) -> SearchSpace:
-    """What may vary: the family too, which has to win on later time to be let in."""
+    """Search space of the parameters; the backbone is one of them."""
     backbones = tuple(dict.fromkeys((settings.model.backbone, *settings.backbones)))
 
-    def draw(trial: ParameterSuggester) -> dict[str, object]:
+    def suggest_params(trial: ParameterSuggester) -> dict[str, object]:
         backbone = trial.suggest_categorical("backbone", backbones)
         kernels = backbone == "none" or trial.suggest_categorical("kernels", [True, False])
         return {
@@ -50,50 +54,46 @@ def search_space(settings: TrainSettings) -> SearchSpace:
             "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
         }
 
-    return draw
+    return suggest_params
 
 
 def starting_point(settings: TrainSettings) -> dict[str, object]:
-    """The settings' own values of what may vary: tried first, so no search ends below."""
-    told = settings.model.model_dump() | settings.training.model_dump()
-    vary = ("backbone", "kernels", "kinds", "n_hidden", "learning_rate", "weight_decay")
-    return {name: told[name] for name in vary}
+    """Values of the settings for the searched parameters: the first trial of every search."""
+    config_values = settings.model.model_dump() | settings.training.model_dump()
+    names = ("backbone", "kernels", "kinds", "n_hidden", "learning_rate", "weight_decay")
+    return {name: config_values[name] for name in names}
 
 
 def configs_from_params(
     params: dict[str, Any], settings: TrainSettings
 ) -> tuple[ModelConfig, TrainingConfig]:
-    """The configs that a set of drawn parameters stands for."""
-    known = settings.model.model_dump()
-    model = {name: value for name, value in params.items() if name in known}
-    training = {name: value for name, value in params.items() if name not in known}
+    """Configs of model and training, with the given parameters in place of the settings'."""
+    base_model = settings.model.model_dump()
+    model_params = {name: value for name, value in params.items() if name in base_model}
+    training_params = {name: value for name, value in params.items() if name not in base_model}
     return (
-        ModelConfig.model_validate(known | model),
-        TrainingConfig.model_validate(settings.training.model_dump() | training),
+        ModelConfig.model_validate(base_model | model_params),
+        TrainingConfig.model_validate(settings.training.model_dump() | training_params),
     )
 
 
 def context_columns(log: EventLog, settings: TrainSettings) -> tuple[str, ...]:
-    """Columns a model may listen to: those of the settings, by default all of the log."""
+    """Context columns a model may use: those of the settings, by default all of the log."""
     return settings.model.context or tuple(log.context)
 
 
-def search_parameters(
-    features: Path, settings: TrainSettings, run: Path, tracker_factory: TrackerFactory
-) -> dict[str, Any]:
-    """Best parameters by mean NDCG@10 over the folds; a killed search goes on.
+def run_search(
+    features: Path, settings: TrainSettings, run_dir: Path, tracker_factory: TrackerFactory
+) -> SearchResult:
+    """Best parameters by mean NDCG@10 over the folds; a killed search resumes.
 
     Args:
         features: Feature snapshot.
         settings: Budget and configs.
-        run: Folder of this training; holds the frozen folds.
+        run_dir: Folder of this training, with the frozen folds.
         tracker_factory: Opens a run for the study, its trials and their folds.
-
-    Returns:
-        ``params`` and ``value`` of the best trial, and ``folds``: its NDCG@10 on each
-        fold beside the simplest baselines', earliest first. JSON-able.
     """
-    folds = frozen_folds(run)
+    folds = frozen_folds(run_dir)
     with process_cache(), open_engine(settings.engine) as engine:
         best = tune(
             search_space(settings),
@@ -101,25 +101,25 @@ def search_parameters(
             n_folds=len(folds.folds),
             default=starting_point(settings),
             config=settings.study,
-            storage=StudyStorage(optuna_url(settings.workspace.mlruns), run.name),
+            storage=StudyStorage(optuna_url(settings.workspace.mlruns), run_dir.name),
             tracker_factory=tracker_factory,
             engine=engine,
         )
-        rivals = _rivals(*cached_features(features.resolve()), settings, folds)
-    return {
-        "params": best.params,
-        "value": best.value,
-        "trial": best.trial_number,
-        "folds": {CHALLENGER: list(best.fold_values), **rivals},
-    }
+        baseline_ndcg = _baseline_ndcg(*cached_features(features.resolve()), settings, folds)
+    return SearchResult(
+        params=best.params,
+        mean_ndcg=best.value,
+        trial_number=best.trial_number,
+        fold_ndcg={CHALLENGER: best.fold_values, **baseline_ndcg},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class FoldObjective:
-    """NDCG@10 of parameters on a fold; it travels, so it holds a path and no data.
+    """NDCG@10 of parameters on a fold; sent to other processes, so it holds a path, no data.
 
     Attributes:
-        features: Feature snapshot, absolute: wherever it is judged, the same files lie there.
+        features: Feature snapshot, absolute; every process reads the same files.
         settings: Budget and configs.
         folds: The frozen folds.
     """
@@ -128,39 +128,45 @@ class FoldObjective:
     settings: TrainSettings
     folds: Folds
 
-    def __call__(self, params: dict[str, Any], index: int, tracker: Tracker) -> float:
-        """Train on what lies before a fold and judge on it."""
+    def __call__(self, params: dict[str, Any], fold_idx: int, tracker: Tracker) -> float:
+        """Train on the events before a fold and evaluate on its targets."""
         log, catalog = cached_features(self.features)
-        listening = {**params, "context": context_columns(log, self.settings)}
-        model_config, training_config = configs_from_params(listening, self.settings)
-        most = min(self.settings.trial_targets, training_config.max_targets)
-        training_config = training_config.model_copy(update={"max_targets": most})
+        all_params = {**params, "context": context_columns(log, self.settings)}
+        model_config, training_config = configs_from_params(all_params, self.settings)
+        max_targets = min(self.settings.trial_targets, training_config.max_targets)
+        training_config = training_config.model_copy(update={"max_targets": max_targets})
         model = ChronotopeRecommender(model_config, training_config, tracker=tracker)
-        outcomes = _judged(model, log, catalog, self.settings, self.folds.folds[index])
-        found = {k: v for k, v in summarise_metrics(outcomes).items() if np.isfinite(v)}
-        tracker.metrics(found)
-        return found["ndcg_10"]
+        evaluation = _evaluate_on_fold(
+            model, log, catalog, self.settings, self.folds.folds[fold_idx]
+        )
+        metrics = {k: v for k, v in summarise_metrics(evaluation).items() if np.isfinite(v)}
+        tracker.metrics(metrics)
+        return metrics["ndcg_10"]
 
 
-def _rivals(
+def _baseline_ndcg(
     log: EventLog, catalog: Catalog, settings: TrainSettings, folds: Folds
-) -> dict[str, list[float]]:
-    """NDCG@10 of the baselines that cost next to nothing, on each fold."""
+) -> dict[str, tuple[float, ...]]:
+    """NDCG@10 of the cheapest baselines on each fold, by name."""
     return {
-        make().name: [
-            float(ndcg(_judged(make(), log, catalog, settings, fold).rank, 10).mean())
+        baseline_class().name: tuple(
+            float(
+                ndcg(
+                    _evaluate_on_fold(baseline_class(), log, catalog, settings, fold).rank, 10
+                ).mean()
+            )
             for fold in folds.folds
-        ]
-        for make in (Popularity, UserCounts)
+        )
+        for baseline_class in (Popularity, UserCounts)
     }
 
 
-def _judged(
+def _evaluate_on_fold(
     model: Recommender, log: EventLog, catalog: Catalog, settings: TrainSettings, fold: Fold
 ) -> EvaluationResult:
-    """Fit before a fold and judge on its targets."""
-    fitted = model.fit(log.before(fold.train_end_s), catalog)
+    """Fit before a fold and evaluate on its targets."""
+    fitted_model = model.fit(log.before(fold.train_end_s), catalog)
     targets = targets_between(
         log, fold.test_start_s, fold.test_end_s, max_targets=settings.max_fold_targets
     )
-    return evaluate(fitted, log, targets, n_items=catalog.n_items, time_given=True)
+    return evaluate(fitted_model, log, targets, n_items=catalog.n_items, time_given=True)

@@ -1,10 +1,12 @@
-"""Everything a training can be told, composed of the rooms' own configs."""
+"""Settings of a training, composed of the configs of its components."""
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chronotope.compression.selection import CompressionConfig
+from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.strict_yaml import read_yaml
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.registry.blessing import BlessConfig
 from chronotope.registry.gate import GateConfig
@@ -21,30 +23,61 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: AllowedPath = Field(Path(), description="Project root; everything written lies below it.")
-    folds: FoldsConfig = Field(FoldsConfig(), description="How time is cut.")
-    model: ModelConfig = Field(ModelConfig(), description="Where the search starts.")
-    training: TrainingConfig = Field(TrainingConfig(), description="How each model is trained.")
-    study: StudyConfig = Field(StudyConfig(n_trials=4), description="How parameters are searched.")
-    backbones: tuple[BackboneKind, ...] = Field(
-        BACKBONES, description="Families the search may draw; the one it starts from is added."
+    root: AllowedPath = Field(Path(), description="Project root; all files are written below it.")
+    folds: FoldsConfig = Field(FoldsConfig(), description="Split of time into folds and holdout.")
+    model: ModelConfig = Field(ModelConfig(), description="Model that the search starts from.")
+    training: TrainingConfig = Field(TrainingConfig(), description="Training of each model.")
+    study: StudyConfig = Field(
+        StudyConfig(n_trials=4), description="Budget of the hyper-parameter search."
     )
-    gate: GateConfig = Field(GateConfig(), description="What wins a challenger the place.")
-    bless: BlessConfig = Field(BlessConfig(), description="What the artefact has to meet.")
+    backbones: tuple[BackboneKind, ...] = Field(
+        BACKBONES, description="Backbones to search; the one of the model is added."
+    )
+    gate: GateConfig = Field(
+        GateConfig(), description="Conditions under which a challenger becomes champion."
+    )
+    bless: BlessConfig = Field(
+        BlessConfig(), description="Requirements on the compressed model before promotion."
+    )
     compression: CompressionConfig = Field(
-        CompressionConfig(), description="What compression tries and may cost."
+        CompressionConfig(), description="Candidates and objective of the compression."
     )
     trial_targets: int = Field(
-        30_000, ge=100, description="Targets an epoch in the search, at most; fewer are faster."
+        30_000, ge=100, description="Maximum targets per epoch in the search; fewer are faster."
     )
-    max_fold_targets: int = Field(5_000, ge=50, description="Targets judged in each fold.")
-    max_holdout_targets: int = Field(20_000, ge=50, description="Targets of the final judgement.")
+    max_fold_targets: int = Field(
+        5_000, ge=50, description="Maximum targets evaluated in each fold."
+    )
+    max_holdout_targets: int = Field(
+        20_000, ge=50, description="Maximum targets evaluated in the holdout."
+    )
 
     engine: EngineConfig = Field(
-        EngineConfig(), description="Where folds of trials are judged and bundles are scored."
+        EngineConfig(), description="Where folds of trials and bundles are evaluated."
     )
 
     @property
     def workspace(self) -> Workspace:
         """Folders below the root."""
         return Workspace(self.root)
+
+
+def read_train_settings(config_path: Path | None, root: Path) -> TrainSettings:
+    """Settings from a YAML file, or the defaults.
+
+    Args:
+        config_path: YAML of training settings; None takes the defaults.
+        root: Project root.
+
+    Raises:
+        ConfigError: The file cannot be read, or a value is out of bounds.
+    """
+    try:
+        content = {} if config_path is None else read_yaml(config_path) or {}
+        return TrainSettings.model_validate({**content, "root": root})
+    except (ConfigError, ValidationError, TypeError) as error:
+        raise ConfigError(
+            "The training settings cannot be used",
+            received=f"{config_path}: {error}",
+            way_out="Correct the file; `chronotope train DATASET --dry-run` shows all settings",
+        ) from error

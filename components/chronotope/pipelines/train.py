@@ -1,7 +1,7 @@
-"""Train once more, with the chosen parameters, on everything before the holdout."""
+"""Final training: the selected parameters, on every event before the holdout."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from chronotope.features.snapshot import load_features
 from chronotope.pipelines.holdout import frozen_folds
@@ -9,26 +9,36 @@ from chronotope.pipelines.search import configs_from_params
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.training.recommender import ChronotopeRecommender
 
+MODEL_FILE: Final = "model.pt"
+"""File of a run with its trained model."""
 
-def train_final(
+
+def train_final_model(
     features: Path,
     settings: TrainSettings,
-    run: Path,
+    run_dir: Path,
     params: dict[str, Any],
     *,
     progress: bool = False,
-) -> str:
-    """Train and keep the model; a training that was cut off resumes its checkpoint.
+) -> Path:
+    """Train and store the model; a killed training resumes its checkpoint.
+
+    Args:
+        features: Feature snapshot.
+        settings: Configs that the parameters override.
+        run_dir: Folder of this training, with the frozen folds.
+        params: Parameters of the search, with the selected context columns.
+        progress: Show a progress bar.
 
     Returns:
-        Path of the file that ``ChronotopeRecommender.load`` reads.
+        File that ``ChronotopeRecommender.load`` reads.
     """
     log, catalog = load_features(features)
     model_config, training_config = configs_from_params(params, settings)
     model = ChronotopeRecommender(
-        model_config, training_config, folder=run / "checkpoints", progress=progress
+        model_config, training_config, folder=run_dir / "checkpoints", progress=progress
     )
-    model.fit(log.before(frozen_folds(run).holdout.train_end_s), catalog)
-    path = run / "model.pt"
-    model.save(path)
-    return str(path)
+    model.fit(log.before(frozen_folds(run_dir).holdout.train_end_s), catalog)
+    model_path = run_dir / MODEL_FILE
+    model.save(model_path)
+    return model_path

@@ -1,4 +1,4 @@
-"""Do a step once: a run that was killed goes on after its last finished step."""
+"""Step cache: a finished step of a run is read back, so that a killed run resumes behind it."""
 
 import logging
 import resource
@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from chronotope.contracts.errors import StoreError
 from chronotope.runtime.durable_files import read_json, write_json
@@ -14,88 +16,146 @@ from chronotope.runtime.private_files import private_folder
 
 _LOG = logging.getLogger(__name__)
 
-_WHAT: Final = "The result of a step"
+_FILE_ROLE: Final = "The result of a step"
 _WAY_OUT: Final = "`chronotope doctor --repair` moves it aside, and the step is done again"
+
+Result = TypeVar("Result")
+Params = ParamSpec("Params")
+
+
+class StepCost(BaseModel):
+    """Time and memory of one finished step."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float = Field(ge=0, description="Wall-clock time")
+    peak_mb: float = Field(ge=0, description="Peak resident memory of the process, 2^20 bytes")
 
 
 def run_step(
-    run: Path,
-    step: str,
-    work: Callable[[], Any],
-    *,
-    is_current: Callable[[Any], bool] = lambda _: True,
-) -> Any:
-    """The step's result: read if it was finished before, else worked out and kept.
+    run_dir: Path,
+    step_name: str,
+    result_type: type[Result],
+    function: Callable[Params, Result],
+    *args: Params.args,
+    **kwargs: Params.kwargs,
+) -> Result:
+    """Result of a step: read if the step has finished before, else computed and stored.
 
-    The result lies in ``<run>/<step>.json`` beside the seconds it took and the peak
-    memory of the process by then; it is written whole or not at all. A step whose file is
-    damaged is done again.
+    The result lies in ``<run_dir>/<step_name>.json`` beside the cost of the step; the file is
+    written whole or not at all. A step whose file is damaged is done again.
 
     Args:
-        run: Folder of this run.
-        step: Name of the step.
-        work: Does the step; returns something JSON-able.
-        is_current: Whether an earlier result still holds, such as one that names an entry of a
-            store, which may have been replaced since; else the step is done again.
+        run_dir: Folder of the run.
+        step_name: Name of the step and of its file.
+        result_type: Type of the result, a pydantic model or a JSON type; validates the file.
+        function: Computes the result.
+        *args: Positional arguments of the function.
+        **kwargs: Keyword arguments of the function.
     """
-    path = run / f"{step}.json"
-    if path.exists():
+    return run_verified_step(
+        run_dir, step_name, result_type, _always_current, function, *args, **kwargs
+    )
+
+
+def run_verified_step(
+    run_dir: Path,
+    step_name: str,
+    result_type: type[Result],
+    is_current: Callable[[Result], bool],
+    function: Callable[Params, Result],
+    *args: Params.args,
+    **kwargs: Params.kwargs,
+) -> Result:
+    """Like ``run_step``, but a stored result counts only if it still holds.
+
+    A result may name an entry of a store, such as a registered version. If the store was
+    replaced, the entry is gone and the step is done again.
+
+    Args:
+        run_dir: Folder of the run.
+        step_name: Name of the step and of its file.
+        result_type: Type of the result.
+        is_current: Whether a stored result still holds.
+        function: Computes the result.
+        *args: Positional arguments of the function.
+        **kwargs: Keyword arguments of the function.
+    """
+    if (run_dir / f"{step_name}.json").exists():
         try:
-            earlier = step_result(run, step)
-            if is_current(earlier):
-                return earlier
-            _LOG.warning("Step %s is done again: the store does not hold %s", step, earlier)
+            stored = _read_result(run_dir, step_name, result_type)
+            if is_current(stored):
+                return stored
+            _LOG.warning("Step %s is done again: the store does not hold %s", step_name, stored)
         except StoreError as error:
-            _LOG.warning("Step %s is done again: %s", step, error)
-    began = time.perf_counter()
-    result = work()
-    kept = {
-        "result": result,
-        "seconds": round(time.perf_counter() - began, 3),
+            _LOG.warning("Step %s is done again: %s", step_name, error)
+    start_time = time.perf_counter()
+    result = function(*args, **kwargs)
+    cost = {
+        "seconds": round(time.perf_counter() - start_time, 3),
         "peak_mb": round(peak_mb(), 1),
     }
-    private_folder(run)
-    write_json(path, kept)
+    json_result = TypeAdapter(result_type).dump_python(result, mode="json")
+    private_folder(run_dir)
+    write_json(run_dir / f"{step_name}.json", {"result": json_result, **cost})
     return result
 
 
-def step_result(run: Path, step: str) -> Any:
-    """What a finished step returned; None if it has not finished.
+def step_result(run_dir: Path, step_name: str, result_type: type[Result]) -> Result | None:
+    """Stored result of a step; None if the step has not finished.
 
     Args:
-        run: Folder of the run.
-        step: Name of the step.
+        run_dir: Folder of the run.
+        step_name: Name of the step.
+        result_type: Type of the result.
 
     Raises:
-        StoreError: Its file is damaged.
+        StoreError: The file is damaged, or holds something else.
     """
-    path = run / f"{step}.json"
-    return _kept(path)["result"] if path.exists() else None
+    if not (run_dir / f"{step_name}.json").exists():
+        return None
+    return _read_result(run_dir, step_name, result_type)
 
 
-def step_costs(run: Path) -> dict[str, dict[str, float]]:
-    """``seconds`` and ``peak_mb`` of each finished step, in the order they finished.
+def step_costs(run_dir: Path) -> dict[str, StepCost]:
+    """Cost of each finished step of a run, in the order in which the steps finished.
 
     Raises:
         StoreError: A file of the run is damaged.
     """
-    files = sorted(run.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    kept = {path.stem: read_json(path, what=_WHAT, way_out=_WAY_OUT) for path in files}
+    paths = sorted(run_dir.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    contents = {path.stem: _read_file(path) for path in paths}
     return {
-        step: {"seconds": found["seconds"], "peak_mb": found["peak_mb"]}
-        for step, found in kept.items()
-        if "seconds" in found
+        step_name: StepCost(seconds=content["seconds"], peak_mb=content["peak_mb"])
+        for step_name, content in contents.items()
+        if "seconds" in content
     }
-
-
-def _kept(path: Path) -> dict[str, Any]:
-    kept = read_json(path, what=_WHAT, way_out=_WAY_OUT)
-    if "result" not in kept:
-        raise StoreError(f"{_WHAT} cannot be read", received=f"{path}: none", way_out=_WAY_OUT)
-    return kept
 
 
 def peak_mb() -> float:
     """Peak resident memory of this process so far, in megabytes (2^20 bytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024.0 if sys.platform != "darwin" else 1024.0**2)
+
+
+def _always_current(_stored: object) -> bool:
+    return True
+
+
+def _read_result(run_dir: Path, step_name: str, result_type: type[Result]) -> Result:
+    result_path = run_dir / f"{step_name}.json"
+    content = _read_file(result_path)
+    if "result" not in content:
+        raise StoreError(
+            f"{_FILE_ROLE} cannot be read", received=f"{result_path}: none", way_out=_WAY_OUT
+        )
+    try:
+        return TypeAdapter(result_type).validate_python(content["result"])
+    except ValidationError as error:
+        raise StoreError(
+            f"{_FILE_ROLE} cannot be read", received=f"{result_path}: {error}", way_out=_WAY_OUT
+        ) from error
+
+
+def _read_file(result_path: Path) -> dict[str, Any]:
+    return read_json(result_path, what=_FILE_ROLE, way_out=_WAY_OUT)

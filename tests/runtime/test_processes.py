@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.cli.processes import (
-    ManagedProcess,
-    ProcessGroup,
-    http_get_body,
-    is_port_in_use,
-    refuse_taken_ports,
-)
+from chronotope.runtime.processes import (ManagedProcess, ProcessGroup, http_get_body, is_port_in_use, refuse_taken_ports)
 from chronotope.contracts.errors import ChronotopeError, ConfigError
 
 NEVER = lambda: False  # noqa: E731
