@@ -13,7 +13,7 @@ from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
 from chronotope.runtime.workspace import Workspace
-from tests.models.recommender_suite import N_ITEMS, sample_catalog
+from chronotope.testing.recommender_suite import N_ITEMS, sample_catalog
 
 SCORES = np.r_[99.0, np.linspace(3.0, 0.0, N_ITEMS)].astype(np.float32)  # index 0 must never win
 MU, SIGMA = np.log(10.0), 0.5  # hours

@@ -19,7 +19,7 @@ from chronotope.inference.recommend import recommend
 from chronotope.inference.request import Recommendation, RecommendOptions
 from chronotope.registry.champion import Champion, load_champion
 from tests.inference.hand_made import LAST_S, MU, SCORES, SIGMA, fill_lake, write_hand_made_bundle
-from tests.models.recommender_suite import sample_catalog
+from chronotope.testing.recommender_suite import sample_catalog
 
 AT = datetime.fromtimestamp(LAST_S, UTC) + timedelta(hours=6)
 
@@ -49,7 +49,7 @@ def ask(
         folder = root / "bundle"
         return Champion("1", Listening.load(folder), read_vocabulary(folder))
 
-    return recommend(root, "city", user, at, wish=wish, load=load)
+    return recommend(root, "city", user, at, options=wish, load=load)
 
 
 def test_probabilities_are_a_softmax_without_the_unknown(root: Path) -> None:
@@ -154,7 +154,7 @@ def test_distance_is_shown_and_filters(root: Path) -> None:
 @pytest.mark.parametrize("wish", [RecommendOptions(lat=1.0), RecommendOptions(within_km=1.0)])
 def test_half_a_position_is_refused(root: Path, wish: RecommendOptions) -> None:
     with pytest.raises(ConfigError):
-        ask(root, wish=wish)
+        ask(root, options=wish)
 
 
 def test_absence_is_told_and_makes_no_folder(root: Path) -> None:

@@ -24,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 
 def ask(root: Path, user: str = "u00", **told: float) -> dict[str, float]:
     wish, load = RecommendOptions(context=told), lambda root, _: weathered(root / "bundle")
-    recommend(root, "city", user, AT, wish=wish, load=load)
+    recommend(root, "city", user, AT, options=wish, load=load)
     return Weathered.told()
 
 

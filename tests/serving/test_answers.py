@@ -43,7 +43,7 @@ def test_it_answers_as_the_command_does(town: Town, client: TestClient) -> None:
     from datetime import datetime
 
     at, wish = datetime.fromisoformat(AT), RecommendOptions(k=15, lat=40, lon=-40)
-    wanted = recommend(town.root, "city", "u00", at, wish=wish, load=town.load)
+    wanted = recommend(town.root, "city", "u00", at, options=wish, load=town.load)
     said = ask(client, user_id="u00", at=AT, k=15, lat=40, lon=-40)
     assert ids(said) == [item.id for item in wanted.items]
     for found, item in zip(said["items"], wanted.items, strict=True):

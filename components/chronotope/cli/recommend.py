@@ -41,7 +41,7 @@ def recommend(
 
         told = parse_context(context or [])
         wish = RecommendOptions(k=k, lat=lat, lon=lon, within_km=within_km, context=told)
-        said = ask(root, dataset, user, moment, wish=wish)
+        said = ask(root, dataset, user, moment, options=wish)
     if as_json:
         print_json(asdict(said) | {"at": said.at.isoformat()})
     else:

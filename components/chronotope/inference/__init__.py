@@ -1,1 +1,4 @@
-"""From a history to ranked items with reasons: shared by command line, service and batch jobs."""
+"""Inference: from a user's history to ranked items with reasons.
+
+Shared by the command line, the service and batch jobs.
+"""

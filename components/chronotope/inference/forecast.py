@@ -1,4 +1,4 @@
-"""When and where the next event is, in hours and places."""
+"""Forecasts of the time and place of the next event."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,60 +14,66 @@ from chronotope.inference.ranking import none_if_nan
 from chronotope.inference.request import PlaceForecast, TimeForecast
 from chronotope.metrics import LognormalMixture
 
-_MIN_SURVIVAL = 1e-6  # a longer silence is beyond what the mixture can speak of
-_MAX_MEDIAN_H = 10 * 365 * 24.0  # so is a wait of ten years: the tail of one, not a forecast
+_MIN_SURVIVAL = 1e-6  # beyond it the tail of the mixture is not informative
+_MAX_MEDIAN_H = 10 * 365 * 24.0  # a median wait of ten years is an artefact of the tail
 
 
 @dataclass(frozen=True, slots=True)
 class RemainingWait:
-    """The rest of the gap, given that it has lasted some hours already.
+    """Distribution of the remaining gap, given the hours that have passed.
 
     ``P(gap - s <= r | gap > s) = q`` where ``F(s + r) = F(s) + q (1 - F(s))``.
 
     Attributes:
-        parts: Log-weights, means, log-scales of log hours, shape (3, K).
-        silent_h: Hours s since the last event.
-        passed: F(s).
+        mixture_parts: Log-weights, means, log-scales of log hours, shape (3, K).
+        elapsed_h: Hours s since the last event.
+        elapsed_cdf: F(s).
     """
 
-    parts: Float64
-    silent_h: float
-    passed: float
+    mixture_parts: Float64
+    elapsed_h: float
+    elapsed_cdf: float
 
     def quantiles(self, q: Float64) -> Float64:
         """Hours from now within which the next event falls with probability q, shape (n,)."""
-        gap = _mixture(np.repeat(self.parts[:, None], len(q), axis=1))
-        return np.maximum(0.0, gap.quantile(self.passed + q * (1 - self.passed)) - self.silent_h)
+        whole_gap = _mixture(np.repeat(self.mixture_parts[:, None], len(q), axis=1))
+        return np.maximum(
+            0.0, whole_gap.quantile(self.elapsed_cdf + q * (1 - self.elapsed_cdf)) - self.elapsed_h
+        )
 
     def passed_by(self, hours: Float64) -> Float64:
         """Probability that the next event has come within hours from now, shape (n,)."""
-        gap = _mixture(np.repeat(self.parts[:, None], len(hours), axis=1))
-        return (gap.cdf(self.silent_h + hours) - self.passed) / (1 - self.passed)
+        whole_gap = _mixture(np.repeat(self.mixture_parts[:, None], len(hours), axis=1))
+        return (whole_gap.cdf(self.elapsed_h + hours) - self.elapsed_cdf) / (1 - self.elapsed_cdf)
 
     def density(self, hours: Float64) -> Float64:
         """Density at hours from now, an hour, shape (n,)."""
-        gap = _mixture(np.repeat(self.parts[:, None], len(hours), axis=1))
-        log_density = gap.log_density(self.silent_h + hours)
-        return np.asarray(np.exp(log_density) / (1 - self.passed))
+        whole_gap = _mixture(np.repeat(self.mixture_parts[:, None], len(hours), axis=1))
+        log_density = whole_gap.log_density(self.elapsed_h + hours)
+        return np.asarray(np.exp(log_density) / (1 - self.elapsed_cdf))
 
 
-def remaining_wait(mixture: Float32, past: UserHistory, at: datetime) -> RemainingWait | None:
-    """The wait from a moment on.
+def remaining_wait(
+    mixture: Float32, history: UserHistory, request_time: datetime
+) -> RemainingWait | None:
+    """Distribution of the remaining gap at the request time.
 
     Args:
-        mixture: What the model says of the whole gap, shape (1, 3, K).
-        past: The user's events before the moment.
-        at: The moment.
+        mixture: Predicted gap by the time head, shape (1, 3, K).
+        history: The user's events before the request time.
+        request_time: Time of the request.
 
     Returns:
-        None without a past, or after a silence the model cannot speak of.
+        None without a history, or if the gap is history the tail of the mixture.
     """
-    if not len(past):
+    if not len(history):
         return None
-    silent_h = float(at.timestamp() - past.occurred_s[-1]) / 3600
-    parts = mixture[0].astype(np.float64)
-    passed = float(_mixture(parts[:, None]).cdf(np.array([silent_h]))[0])
-    return None if 1 - passed < _MIN_SURVIVAL else RemainingWait(parts, silent_h, passed)
+    elapsed_h = float(request_time.timestamp() - history.occurred_s[-1]) / 3600
+    mixture_parts = mixture[0].astype(np.float64)  # (3, K)
+    elapsed_cdf = float(_mixture(mixture_parts[:, None]).cdf(np.array([elapsed_h]))[0])
+    if 1 - elapsed_cdf < _MIN_SURVIVAL:
+        return None
+    return RemainingWait(mixture_parts, elapsed_h, elapsed_cdf)
 
 
 def forecast_time(wait: RemainingWait | None) -> TimeForecast | None:
@@ -79,24 +85,24 @@ def forecast_time(wait: RemainingWait | None) -> TimeForecast | None:
 
 
 def forecast_places(
-    logits: Float32, words: Vocabulary, facts: ItemMetadata, k: int
+    logits: Float32, vocabulary: Vocabulary, metadata: ItemMetadata, k: int
 ) -> tuple[PlaceForecast, ...]:
-    """The k likeliest places; none where the log has no places."""
-    if words.places.size < 2:
+    """The k likeliest places; empty if the log has no places."""
+    if vocabulary.places.size < 2:
         return ()
     probability = softmax(logits[1:].astype(np.float64))
-    top = np.argsort(-probability, kind="stable")[:k] + 1
+    top_places = np.argsort(-probability, kind="stable")[:k] + 1
     return tuple(
         PlaceForecast(
-            str(words.places.name(i)),
-            float(probability[i - 1]),
-            none_if_nan(float(facts.place_lat[i])),
-            none_if_nan(float(facts.place_lon[i])),
+            str(vocabulary.places.name(place_idx)),
+            float(probability[place_idx - 1]),
+            none_if_nan(float(metadata.place_lat[place_idx])),
+            none_if_nan(float(metadata.place_lon[place_idx])),
         )
-        for i in top.tolist()
+        for place_idx in top_places.tolist()
     )
 
 
-def _mixture(parts: Float64) -> LognormalMixture:
-    log_weight, mean, log_scale = parts
+def _mixture(mixture_parts: Float64) -> LognormalMixture:
+    log_weight, mean, log_scale = mixture_parts  # (3, B, K)
     return LognormalMixture(log_weight, mean, np.exp(log_scale))

@@ -1,4 +1,4 @@
-"""What was known of a user before a moment, and the one question made of it."""
+"""A user's history before the request time, and the query made of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class UserHistory:
     """A user's events, oldest first, shape (n,) each.
 
     Attributes:
-        item_idx, place_idx: What and where; 0 is unknown to the model.
+        item_idx, place_idx: Indices; 0 is unknown to the model.
         occurred_s: UTC seconds.
         utc_offset_min: Minutes; 0 if unknown.
     """
@@ -41,11 +41,11 @@ class UserHistory:
         return len(self.item_idx)
 
     def before(self, second: int) -> "UserHistory":
-        """Events strictly before a moment: those of one instant are a basket."""
+        """Events strictly before a second; events of one instant are a basket."""
         return self._take(slice(0, int(np.searchsorted(self.occurred_s, second))))
 
     def known(self) -> "UserHistory":
-        """Without the items that the model has never seen; it cannot read them."""
+        """History without the items that are unknown to the model."""
         is_known = self.item_idx != UNKNOWN
         return self if is_known.all() else self._take(is_known)
 
@@ -58,70 +58,79 @@ class UserHistory:
         )
 
 
-def read_history(lake: Lake, user_id: str, at: datetime, words: Vocabulary) -> UserHistory:
-    """A user's events in the lake before a moment, in the order training saw them."""
-    mine = (pc.field(c.USER_ID) == user_id) & (pc.field(c.OCCURRED_AT) < pa.scalar(at))
-    rows = lake.dataset("events").to_table(columns=[*_HISTORY, c.EVENT_ID], filter=mine)
-    rows = rows.sort_by([(c.OCCURRED_AT, "ascending"), (c.EVENT_ID, "ascending")])
-    item_idx = words.items.index(rows[c.ITEM_ID])
-    same = items_are_places(words)
-    place_idx = item_idx if same else words.places.index(rows[c.PLACE_ID])
-    offsets = rows[c.UTC_OFFSET_MIN].fill_null(0).to_numpy().astype(np.int32)
-    return UserHistory(item_idx, place_idx, event_times_us(rows) // 1_000_000, offsets)
+def read_history(
+    lake: Lake, user_id: str, request_time: datetime, vocabulary: Vocabulary
+) -> UserHistory:
+    """A user's events in the lake before the request time, in the order of training."""
+    is_earlier = (pc.field(c.USER_ID) == user_id) & (
+        pc.field(c.OCCURRED_AT) < pa.scalar(request_time)
+    )
+    events = lake.dataset("events").to_table(columns=[*_HISTORY, c.EVENT_ID], filter=is_earlier)
+    events = events.sort_by([(c.OCCURRED_AT, "ascending"), (c.EVENT_ID, "ascending")])
+    item_idx = vocabulary.items.index(events[c.ITEM_ID])
+    place_idx = (
+        item_idx if items_are_places(vocabulary) else vocabulary.places.index(events[c.PLACE_ID])
+    )
+    offset_min = events[c.UTC_OFFSET_MIN].fill_null(0).to_numpy().astype(np.int32)
+    return UserHistory(item_idx, place_idx, event_times_us(events) // 1_000_000, offset_min)
 
 
-def items_are_places(words: Vocabulary) -> bool:
+def items_are_places(vocabulary: Vocabulary) -> bool:
     """Whether the item is the place, as in a log of check-ins."""
-    return bool(words.places.ids.equals(words.items.ids))
+    return bool(vocabulary.places.ids.equals(vocabulary.items.ids))
 
 
-def event_times_us(rows: pa.Table) -> Int64:
+def event_times_us(events: pa.Table) -> Int64:
     """UTC microseconds of events, shape (n,)."""
-    return np.asarray(rows[c.OCCURRED_AT].cast(pa.int64()).to_numpy(), dtype=np.int64)
+    return np.asarray(events[c.OCCURRED_AT].cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
 def history_to_queries(
-    past: UserHistory,
+    history: UserHistory,
     user_idx: int,
-    at: datetime,
+    request_time: datetime,
     *,
     place_idx: int = UNKNOWN,
     offset_min: int | None = None,
     context: Mapping[str, float] | None = None,
 ) -> Queries:
-    """One question at a moment whose time is told, with the whole past.
+    """Batch of one query with the given request time and the whole history.
 
     Args:
-        past: Events before the moment; unknown items are left out.
-        user_idx: Who asks; 0 for a stranger.
-        at: The moment, with a time zone.
-        place_idx: Where the user is; 0 if unknown.
+        history: Events before the request time; unknown items are left out.
+        user_idx: Index of the user; 0 for a cold-start user.
+        request_time: Time of the request, with a time zone.
+        place_idx: Place of the request; 0 if unknown.
         offset_min: Minutes to add to UTC for the user's clock; None takes those of the
-            last event, or of the moment without one.
-        context: What else is known of the moment, by column.
+            last event, or of the request time without one.
+        context: Context values of the request, by column.
     """
-    past = past.known()
+    history = history.known()
     if offset_min is None:
-        offset_min = int(past.utc_offset_min[-1]) if len(past) else _told_offset_min(at)
-    known: dict[str, Float32] = {n: np.array([v], np.float32) for n, v in (context or {}).items()}
+        offset_min = (
+            int(history.utc_offset_min[-1]) if len(history) else _zone_offset_min(request_time)
+        )
+    context_columns: dict[str, Float32] = {
+        column: np.array([value], np.float32) for column, value in (context or {}).items()
+    }
     return Queries(
         user_idx=np.array([user_idx], np.int32),
-        item_idx=_row(past.item_idx),
-        occurred_s=_row(past.occurred_s),
-        utc_offset_min=_row(past.utc_offset_min),
-        place_idx=_row(past.place_idx),
-        request_s=np.array([int(at.timestamp())], np.int64),
+        item_idx=_single_row(history.item_idx),
+        occurred_s=_single_row(history.occurred_s),
+        utc_offset_min=_single_row(history.utc_offset_min),
+        place_idx=_single_row(history.place_idx),
+        request_s=np.array([int(request_time.timestamp())], np.int64),
         request_offset_min=np.array([offset_min], np.int32),
         request_place_idx=np.array([place_idx], np.int32),
         time_given=np.ones(1, np.bool_),
-        context=known,
+        context=context_columns,
     )
 
 
-def _row(values: npt.NDArray[FullHistory]) -> npt.NDArray[FullHistory]:
+def _single_row(values: npt.NDArray[FullHistory]) -> npt.NDArray[FullHistory]:
     """A batch of one history, padded to at least one event."""
     return values[None] if len(values) else np.zeros((1, 1), values.dtype)
 
 
-def _told_offset_min(at: datetime) -> int:
-    return round((at.utcoffset() or timedelta()).total_seconds() / 60)
+def _zone_offset_min(request_time: datetime) -> int:
+    return round((request_time.utcoffset() or timedelta()).total_seconds() / 60)

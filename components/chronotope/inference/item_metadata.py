@@ -1,4 +1,4 @@
-"""What is known of items and places apart from the events: where they are, of what kind."""
+"""Metadata of items and places: coordinates and categories."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ from chronotope.lake import Lake
 
 @dataclass(frozen=True, slots=True)
 class ItemMetadata:
-    """Facts by index; index 0 is unknown.
+    """Coordinates and categories by index; index 0 is unknown.
 
     Attributes:
         lat, lon: Degrees of each item, shape (n_items,); NaN if unknown.
         place_lat, place_lon: Degrees of each place, shape (n_places,); NaN if unknown.
-        categories: Kinds of items.
-        category_idx: Kind of each item, shape (n_items,).
+        categories: Ids of the categories.
+        category_idx: Category of each item, shape (n_items,).
     """
 
     lat: Float64
@@ -33,32 +33,35 @@ class ItemMetadata:
     category_idx: Int32
 
 
-def read_item_metadata(lake: Lake, words: Vocabulary) -> ItemMetadata:
-    """What the catalogue tells of the items, and the events of the places."""
-    lat, lon = np.full((2, words.items.size), np.nan)
-    category_idx, categories = np.zeros(words.items.size, np.int32), IdMap.of(_no_text())
+def read_item_metadata(lake: Lake, vocabulary: Vocabulary) -> ItemMetadata:
+    """Metadata of the items from the catalogue, of the places from the events."""
+    lat, lon = np.full((2, vocabulary.items.size), np.nan)
+    category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
     if lake.exists("items"):
-        rows = lake.read("items", columns=[c.ITEM_ID, c.LAT, c.LON, c.CATEGORY])
-        at = words.items.index(rows[c.ITEM_ID])
-        categories = IdMap.of(rows[c.CATEGORY])
-        category_idx[at] = categories.index(rows[c.CATEGORY])
-        lat[at], lon[at] = rows[c.LAT].to_numpy(), rows[c.LON].to_numpy()
+        catalog = lake.read("items", columns=[c.ITEM_ID, c.LAT, c.LON, c.CATEGORY])
+        item_idx = vocabulary.items.index(catalog[c.ITEM_ID])
+        categories = IdMap.of(catalog[c.CATEGORY])
+        category_idx[item_idx] = categories.index(catalog[c.CATEGORY])
+        lat[item_idx], lon[item_idx] = catalog[c.LAT].to_numpy(), catalog[c.LON].to_numpy()
         lat[0] = lon[0] = np.nan
         category_idx[0] = 0
-    if items_are_places(words):
+    if items_are_places(vocabulary):
         return ItemMetadata(lat, lon, lat, lon, categories, category_idx)
-    place_lat, place_lon = _place_coordinates(lake, words.places)
+    place_lat, place_lon = _place_coordinates(lake, vocabulary.places)
     return ItemMetadata(lat, lon, place_lat, place_lon, categories, category_idx)
 
 
 def _place_coordinates(lake: Lake, places: IdMap) -> tuple[Float64, Float64]:
     lat, lon = np.full((2, places.size), np.nan)
-    located = pc.field(c.LAT).is_valid() & pc.field(c.PLACE_ID).is_valid()
-    names = [c.PLACE_ID, c.LAT, c.LON]
-    rows = lake.dataset("events").to_table(columns=names, filter=located)
-    means = rows.group_by(c.PLACE_ID).aggregate([(c.LAT, "mean"), (c.LON, "mean")])
-    at = places.index(means[c.PLACE_ID])
-    lat[at], lon[at] = means[f"{c.LAT}_mean"].to_numpy(), means[f"{c.LON}_mean"].to_numpy()
+    is_located = pc.field(c.LAT).is_valid() & pc.field(c.PLACE_ID).is_valid()
+    columns = [c.PLACE_ID, c.LAT, c.LON]
+    located_events = lake.dataset("events").to_table(columns=columns, filter=is_located)
+    place_means = located_events.group_by(c.PLACE_ID).aggregate([(c.LAT, "mean"), (c.LON, "mean")])
+    place_idx = places.index(place_means[c.PLACE_ID])
+    lat[place_idx], lon[place_idx] = (
+        place_means[f"{c.LAT}_mean"].to_numpy(),
+        place_means[f"{c.LON}_mean"].to_numpy(),
+    )
     lat[0] = lon[0] = np.nan
     return lat, lon
 

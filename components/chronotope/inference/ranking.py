@@ -1,4 +1,4 @@
-"""From the model's scores to items: which are allowed, the best of them, and why."""
+"""Ranking of the scored items: filters, top k, and descriptions with reasons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,22 +34,22 @@ class TopRanked(NamedTuple):
 
 
 class Ranking(Protocol):
-    """The items of one question in order, however they are found."""
+    """Ranked items of one query, dense or by an index."""
 
     def best(self, k: int) -> TopRanked:
         """The k likeliest allowed items."""
 
     def probabilities(self, items: Int64) -> Sequence[float | None]:
-        """Of some items, over the whole catalogue; None where nobody has summed over it."""
+        """Probabilities over the whole catalogue; None if the normalising sum is not computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DenseRanking:
-    """Every item of a catalogue, scored for one question.
+    """Scores of every item of the catalogue for one query.
 
     Attributes:
         log_probability: Over all known items, shape (n_items,); -inf for the unknown.
-        allowed: Which items the wish allows, shape (n_items,).
+        allowed: Which items the options allow, shape (n_items,).
     """
 
     log_probability: Float64
@@ -57,125 +57,126 @@ class DenseRanking:
 
     def best(self, k: int) -> TopRanked:
         """The k likeliest allowed items."""
-        scores = np.where(self.allowed, self.log_probability, -np.inf)
-        least = -np.inf if k >= len(scores) else np.partition(scores, -k)[-k]
-        candidates = np.flatnonzero((scores >= least) & self.allowed)
-        order = np.argsort(-self.log_probability[candidates], kind="stable")
-        items = candidates[order[:k]]
-        return TopRanked(items, self.log_probability[items])
+        item_scores = np.where(self.allowed, self.log_probability, -np.inf)
+        min_score = -np.inf if k >= len(item_scores) else np.partition(item_scores, -k)[-k]
+        candidate_idx = np.flatnonzero((item_scores >= min_score) & self.allowed)
+        rank_order = np.argsort(-self.log_probability[candidate_idx], kind="stable")
+        top_idx = candidate_idx[rank_order[:k]]  # (k,)
+        return TopRanked(top_idx, self.log_probability[top_idx])
 
     def probabilities(self, items: Int64) -> list[float]:
-        """Of some items, over the whole catalogue."""
-        told: list[float] = np.exp(self.log_probability[items]).tolist()
-        return told
+        """Probabilities over the whole catalogue."""
+        probabilities: list[float] = np.exp(self.log_probability[items]).tolist()
+        return probabilities
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedRanking:
-    """The items of a large catalogue, found by its index when they are asked for.
+    """Ranking of a large catalogue by its index, searched on demand.
 
     Attributes:
         model: Holds the index.
-        told: What its graph says of the question, without the items that are left out.
-        allowed: Which items the wish allows, shape (n_items,); None allows all.
+        query_output: Output of the graph for the query, without excluded items.
+        allowed: Which items the options allow, shape (n_items,); None allows all.
     """
 
     model: IndexedRecommender
-    told: QueryOutput
+    query_output: QueryOutput
     allowed: Mask | None
 
     def best(self, k: int) -> TopRanked:
         """The k likeliest allowed items, by their logits."""
-        found = self.model.found(self.told, k, allowed=self.allowed)
-        return TopRanked(found.item_idx, found.score.astype(np.float64))
+        ranked = self.model.rank_items(self.query_output, k, allowed=self.allowed)
+        return TopRanked(ranked.item_idx, ranked.score.astype(np.float64))
 
     def probabilities(self, items: Int64) -> list[None]:
-        """Not known: nothing is summed over the catalogue."""
+        """None: the index does not sum over the catalogue."""
         return [None] * len(items)
 
 
 def score_items(
-    logits: Float32, past: UserHistory, facts: ItemMetadata, wish: RecommendOptions
+    logits: Float32, history: UserHistory, metadata: ItemMetadata, options: RecommendOptions
 ) -> DenseRanking:
-    """Probabilities, and what the wish allows.
+    """Dense ranking of a query: probabilities and allowed items.
 
     Raises:
-        ConfigError: No item is of the wished kind.
+        ConfigError: The category of the options does not exist.
     """
-    scores = logits.astype(np.float64)
-    scores[0] = -np.inf
-    wanted = _wanted(facts, wish)
-    allowed = np.ones(len(scores), np.bool_) if wanted is None else wanted
+    item_scores = logits.astype(np.float64)
+    item_scores[0] = -np.inf
+    filter_mask = _filter_mask(metadata, options)
+    allowed = np.ones(len(item_scores), np.bool_) if filter_mask is None else filter_mask
     allowed[0] = False
-    if wish.exclude_seen:
-        allowed[past.item_idx] = False
-    best = scores.max()
-    shares = np.exp((scores - best).astype(np.float32))  # fast, and exact to seven digits
-    total = best + np.log(shares.sum(dtype=np.float64))
-    return DenseRanking(scores - total, allowed)
+    if options.exclude_seen:
+        allowed[history.item_idx] = False
+    max_score = item_scores.max()
+    # float32 halves the time of exp; the sum stays exact to seven digits
+    exp_scores = np.exp((item_scores - max_score).astype(np.float32))
+    log_total = max_score + np.log(exp_scores.sum(dtype=np.float64))
+    return DenseRanking(item_scores - log_total, allowed)
 
 
 def search_items(
     model: IndexedRecommender,
     queries: Queries,
-    past: UserHistory,
-    facts: ItemMetadata,
-    wish: RecommendOptions,
+    history: UserHistory,
+    metadata: ItemMetadata,
+    options: RecommendOptions,
 ) -> IndexedRanking:
-    """What the graph says of one question, and what the wish allows.
+    """Indexed ranking of a query: output of the graph and allowed items.
 
     Raises:
-        ConfigError: No item is of the wished kind.
+        ConfigError: The category of the options does not exist.
     """
-    (told,) = model.told(queries)
-    return IndexedRanking(
-        model, told.without(past.item_idx) if wish.exclude_seen else told, _wanted(facts, wish)
-    )
+    (query_output,) = model.query_outputs(queries)
+    if options.exclude_seen:
+        query_output = query_output.without(history.item_idx)
+    return IndexedRanking(model, query_output, _filter_mask(metadata, options))
 
 
-def _wanted(facts: ItemMetadata, wish: RecommendOptions) -> Mask | None:
-    """Which items are of the wished kind and near enough, shape (n_items,); None: any."""
-    parts = []
-    if wish.within_km is not None and wish.lat is not None and wish.lon is not None:
-        parts.append(_km(facts.lat, facts.lon, wish) <= wish.within_km)
-    if wish.category is not None:
-        parts.append(facts.category_idx == _category(facts, wish.category))
-    return np.logical_and.reduce(parts) if parts else None
+def _filter_mask(metadata: ItemMetadata, options: RecommendOptions) -> Mask | None:
+    """Items of the category and within the distance, shape (n_items,); None allows all."""
+    filters = []
+    if options.within_km is not None and options.lat is not None and options.lon is not None:
+        filters.append(_distance_km(metadata.lat, metadata.lon, options) <= options.within_km)
+    if options.category is not None:
+        filters.append(metadata.category_idx == _category_idx(metadata, options.category))
+    return np.logical_and.reduce(filters) if filters else None
 
 
-def _km(lat: Float64, lon: Float64, wish: RecommendOptions) -> Float64:
-    """Distance from where the user is; NaN where a side of it is not known."""
-    if wish.lat is None or wish.lon is None:
+def _distance_km(lat: Float64, lon: Float64, options: RecommendOptions) -> Float64:
+    """Distance of items from the user; NaN if either has no coordinates."""
+    if options.lat is None or options.lon is None:
         return np.full(len(lat), np.nan)
-    return haversine_km(lat=lat, lon=lon, to_lat=wish.lat, to_lon=wish.lon)
+    return haversine_km(lat=lat, lon=lon, to_lat=options.lat, to_lon=options.lon)
 
 
 def describe_items(
-    chosen: Int64,
+    item_idx: Int64,
     ranking: Ranking,
-    wish: RecommendOptions,
-    past: UserHistory,
-    crowd: RecentActivity,
-    words: Vocabulary,
-    facts: ItemMetadata,
+    options: RecommendOptions,
+    history: UserHistory,
+    activity: RecentActivity,
+    vocabulary: Vocabulary,
+    metadata: ItemMetadata,
 ) -> tuple[RecommendedItem, ...]:
-    """The chosen items in words."""
-    lat, lon = facts.lat[chosen], facts.lon[chosen]
-    told = zip(
-        words.items.names(chosen),
-        chosen.tolist(),
-        ranking.probabilities(chosen),
+    """Recommended items with titles, coordinates, distances and reasons."""
+    lat, lon = metadata.lat[item_idx], metadata.lon[item_idx]
+    item_rows = zip(
+        vocabulary.items.names(item_idx),
+        item_idx.tolist(),
+        ranking.probabilities(item_idx),
         lat.tolist(),
         lon.tolist(),
-        _km(lat, lon, wish).tolist(),
-        facts.categories.names(facts.category_idx[chosen]),
-        explain_items(chosen, past, crowd, words),
+        _distance_km(lat, lon, options).tolist(),
+        metadata.categories.names(metadata.category_idx[item_idx]),
+        explain_items(item_idx, history, activity, vocabulary),
         strict=True,
     )
     return tuple(
         RecommendedItem(
             id=str(name),
-            title=words.titles[i] or "",
+            title=vocabulary.titles[i] or "",
             probability=probability,
             lat=none_if_nan(lat),
             lon=none_if_nan(lon),
@@ -183,7 +184,7 @@ def describe_items(
             category=category,
             reason=reason,
         )
-        for name, i, probability, lat, lon, km, category, reason in told
+        for name, i, probability, lat, lon, km, category, reason in item_rows
     )
 
 
@@ -192,9 +193,11 @@ def none_if_nan(value: float | None) -> float | None:
     return None if value is None or isnan(value) else value
 
 
-def _category(facts: ItemMetadata, name: str) -> int:
-    found = int(facts.categories.index([name])[0])
-    if not found:
-        some = ", ".join(facts.categories.ids[:10].to_pylist()) or "none at all"
-        raise ConfigError("There is no such category", received=name, way_out=f"Known are {some}")
-    return found
+def _category_idx(metadata: ItemMetadata, name: str) -> int:
+    category_idx = int(metadata.categories.index([name])[0])
+    if not category_idx:
+        examples = ", ".join(metadata.categories.ids[:10].to_pylist()) or "none"
+        raise ConfigError(
+            "There is no such category", received=name, way_out=f"Known are {examples}"
+        )
+    return category_idx

@@ -1,4 +1,4 @@
-"""What everybody did of late, from which reasons are told."""
+"""Recent activity of all users, the source of reasons."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from chronotope.contracts.ids import UNKNOWN, IdMap
 from chronotope.lake import Lake
 
 RECENT = timedelta(days=28)
-"""Stretch of the crowd's log from which reasons are told."""
+"""Period of all users' events from which reasons are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class RecentActivity:
 
     Attributes:
         counts: Events of each item, shape (n_items,).
-        pair_start: Where the followers of each item begin, shape (n_items + 1,).
-        pair_next: Items that came right after another, grouped by that other one.
+        pair_start: Start of each item's successors in ``pair_next``, shape (n_items + 1,).
+        pair_next: Items that came right after another, grouped by the earlier one.
     """
 
     counts: Int64
@@ -32,49 +32,52 @@ class RecentActivity:
     pair_next: Int32
 
     @classmethod
-    def of(cls, user: Int32, item: Int32, n_items: int) -> Self:
+    def of(cls, user_idx: Int32, item_idx: Int32, n_items: int) -> Self:
         """Count events that are ordered by user and time.
 
         Args:
-            user: A number for each user, shape (n,).
-            item: Indices of the items, shape (n,).
+            user_idx: Index of the user of each event, shape (n,).
+            item_idx: Indices of the items, shape (n,).
             n_items: Number of item indices.
         """
-        same = user[1:] == user[:-1]
-        first, then = item[:-1][same], item[1:][same]
-        order = np.argsort(first, kind="stable")
-        starts = np.searchsorted(first[order], np.arange(n_items + 1))
-        return cls(np.bincount(item, minlength=n_items), starts, then[order])
+        is_pair = user_idx[1:] == user_idx[:-1]
+        earlier_item, next_item = item_idx[:-1][is_pair], item_idx[1:][is_pair]
+        pair_order = np.argsort(earlier_item, kind="stable")
+        pair_start = np.searchsorted(earlier_item[pair_order], np.arange(n_items + 1))
+        item_counts = np.bincount(item_idx, minlength=n_items)
+        return cls(item_counts, pair_start, next_item[pair_order])
 
     def follows(self, last_idx: int) -> Int32:
-        """What came right after an item, once each time it did; nothing after the unknown."""
+        """Successors of an item, one entry for each occurrence; empty for the unknown."""
         if last_idx == UNKNOWN:
             return self.pair_next[:0]
         return self.pair_next[self.pair_start[last_idx] : self.pair_start[last_idx + 1]]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody did anything."""
+        """Whether there is no event."""
         return not self.counts.any()
 
 
-def utc_midnight(at: datetime) -> datetime:
-    """The UTC midnight before a moment; a crowd is counted until then."""
-    return at - timedelta(seconds=at.timestamp() % 86_400)
+def utc_midnight(request_time: datetime) -> datetime:
+    """UTC midnight before a request; activity is counted until then."""
+    return request_time - timedelta(seconds=request_time.timestamp() % 86_400)
 
 
 def read_recent_activity(lake: Lake, until: datetime, items: IdMap) -> RecentActivity:
-    """The crowd over the last ``RECENT`` before a moment.
+    """Activity of all users over the last ``RECENT`` before an instant.
 
     Args:
         lake: The dataset's lake.
-        until: Nothing at or after it is read.
+        until: End of the period, exclusive.
         items: Ids of the items.
     """
-    when = pc.field(c.OCCURRED_AT)
-    recent = (when < pa.scalar(until)) & (when >= pa.scalar(until - RECENT))
-    names = [c.USER_ID, c.ITEM_ID, c.OCCURRED_AT, c.EVENT_ID]
-    rows = lake.dataset("events").to_table(columns=names, filter=recent)
-    rows = rows.sort_by([(n, "ascending") for n in (c.USER_ID, c.OCCURRED_AT, c.EVENT_ID)])
-    user = IdMap.of(rows[c.USER_ID]).index(rows[c.USER_ID])
-    return RecentActivity.of(user, items.index(rows[c.ITEM_ID]), items.size)
+    event_time = pc.field(c.OCCURRED_AT)
+    is_recent = (event_time < pa.scalar(until)) & (event_time >= pa.scalar(until - RECENT))
+    columns = [c.USER_ID, c.ITEM_ID, c.OCCURRED_AT, c.EVENT_ID]
+    events = lake.dataset("events").to_table(columns=columns, filter=is_recent)
+    events = events.sort_by(
+        [(column, "ascending") for column in (c.USER_ID, c.OCCURRED_AT, c.EVENT_ID)]
+    )
+    user_idx = IdMap.of(events[c.USER_ID]).index(events[c.USER_ID])
+    return RecentActivity.of(user_idx, items.index(events[c.ITEM_ID]), items.size)

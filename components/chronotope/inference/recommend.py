@@ -1,4 +1,4 @@
-"""What a user does next, when and where: the champion's answer, in words."""
+"""Recommendation of the champion: next items, time and place of a user."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -6,10 +6,15 @@ from pathlib import Path
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.inference.forecast import forecast_places, forecast_time, remaining_wait
-from chronotope.inference.history import history_to_queries, items_are_places, read_history
+from chronotope.inference.history import (
+    UserHistory,
+    history_to_queries,
+    items_are_places,
+    read_history,
+)
 from chronotope.inference.item_metadata import read_item_metadata
 from chronotope.inference.ranking import describe_items, score_items
-from chronotope.inference.recent_activity import read_recent_activity, utc_midnight
+from chronotope.inference.recent_activity import RecentActivity, read_recent_activity, utc_midnight
 from chronotope.inference.request import Recommendation, RecommendOptions
 from chronotope.inference.request_context import (
     context_as_of,
@@ -22,104 +27,136 @@ from chronotope.registry.champion import Champion, load_champion
 from chronotope.runtime.workspace import Workspace
 
 N_PLACES = 3
-"""Places told where items are not places themselves."""
+"""Forecast places where items are not places themselves."""
 
 
 def recommend(
     root: Path,
     dataset: str,
     user_id: str,
-    at: datetime,
+    request_time: datetime,
     *,
-    wish: RecommendOptions | None = None,
+    options: RecommendOptions | None = None,
     load: Callable[[Path, str], Champion] = load_champion,
 ) -> Recommendation:
-    """Ask the champion what a user does at a moment; only events before it are read.
+    """Recommendation for a user at a request time, from the events before it.
 
     Args:
         root: Project root.
-        dataset: Whose champion.
-        user_id: External id; one without events is answered as a stranger.
-        at: The moment, with a time zone.
-        wish: How many items, and where the user is.
-        load: Opens the champion.
+        dataset: Dataset of the champion.
+        user_id: External id; without events, of a cold-start user.
+        request_time: Request time, with a time zone.
+        options: Number of items, filters, and the user's coordinates.
+        load: Loader of the champion.
 
     Raises:
         ConfigError: No such dataset, or a latitude without longitude.
         StoreError: There is no champion yet.
     """
-    wish, at = wish or RecommendOptions(), at.replace(microsecond=0)
-    validate_options(wish, at)
+    options, request_time = options or RecommendOptions(), request_time.replace(microsecond=0)
+    validate_options(options, request_time)
     champion = load(root, dataset)
-    lake, words = Lake(Workspace(root).lake(dataset)), champion.vocabulary
-    whole = read_history(lake, user_id, at, words)
-    past, facts = whole.known(), read_item_metadata(lake, words)
-    columns = champion.model.manifest.context
-    validate_context(wish.context, columns)
-    context = context_as_of(read_readings(lake, columns), at, last_place(whole, words.places))
-    user_idx = int(words.users.index([user_id])[0])
-    said = champion.model.answer(
-        history_to_queries(past, user_idx, at, context=context | wish.context)
+    lake, vocabulary = Lake(Workspace(root).lake(dataset)), champion.vocabulary
+    full_history = read_history(lake, user_id, request_time, vocabulary)
+    history, metadata = full_history.known(), read_item_metadata(lake, vocabulary)
+    context = _request_context(lake, champion, options, request_time, full_history)
+    user_idx = int(vocabulary.users.index([user_id])[0])
+    model_output = champion.model.answer(
+        history_to_queries(history, user_idx, request_time, context=context)
     )
-    crowd = read_recent_activity(lake, utc_midnight(at), words.items)
-    if crowd.is_empty:  # a moment long after the log
-        crowd = read_recent_activity(lake, trained_until(champion), words.items)
-    scored = score_items(said.item_scores[0], past, facts, wish)
-    items = describe_items(scored.best(wish.k).items, scored, wish, past, crowd, words, facts)
-    when = forecast_time(remaining_wait(said.when, past, at))
-    n_places = 0 if items_are_places(words) else N_PLACES
+    activity = _recent_activity(lake, request_time, champion)
+    ranking = score_items(model_output.item_scores[0], history, metadata, options)
+    items = describe_items(
+        ranking.best(options.k).items, ranking, options, history, activity, vocabulary, metadata
+    )
+    time_forecast = forecast_time(remaining_wait(model_output.when, history, request_time))
+    n_places = 0 if items_are_places(vocabulary) else N_PLACES
     return Recommendation(
         dataset,
         champion.version,
         user_id,
-        at,
-        len(whole),
+        request_time,
+        len(full_history),
         items,
-        when,
-        forecast_places(said.place_scores[0], words, facts, n_places),
-        answer_notes(champion, len(whole), at, found=bool(items), timed=when is not None),
+        time_forecast,
+        forecast_places(model_output.place_scores[0], vocabulary, metadata, n_places),
+        answer_notes(
+            champion,
+            len(full_history),
+            request_time,
+            has_items=bool(items),
+            has_time=time_forecast is not None,
+        ),
     )
 
 
-def validate_options(wish: RecommendOptions, at: datetime) -> None:
-    """Refuse a wish that contradicts itself, or a moment without a time zone.
+def _request_context(
+    lake: Lake,
+    champion: Champion,
+    options: RecommendOptions,
+    request_time: datetime,
+    full_history: UserHistory,
+) -> dict[str, float]:
+    """Context of the request by column: the lake's readings, overridden by the options."""
+    columns = champion.model.manifest.context
+    validate_context(options.context, columns)
+    place_id = last_place(full_history, champion.vocabulary.places)
+    lake_context = context_as_of(read_readings(lake, columns), request_time, place_id)
+    return lake_context | options.context
+
+
+def _recent_activity(lake: Lake, request_time: datetime, champion: Champion) -> RecentActivity:
+    """Activity before the request, or before the end of training if that is empty."""
+    item_ids = champion.vocabulary.items
+    activity = read_recent_activity(lake, utc_midnight(request_time), item_ids)
+    if activity.is_empty:  # the request is long after the last event
+        activity = read_recent_activity(lake, trained_until(champion), item_ids)
+    return activity
+
+
+def validate_options(options: RecommendOptions, request_time: datetime) -> None:
+    """Validate the options and the time zone of the request time.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: The options contradict each other, or there is no time zone.
     """
-    if at.tzinfo is None:
-        raise ConfigError("The moment needs a time zone", received=at, way_out="Append Z or +HH:MM")
-    if (wish.lat is None) != (wish.lon is None):
+    if request_time.tzinfo is None:
+        raise ConfigError(
+            "The request time needs a time zone",
+            received=request_time,
+            way_out="Append Z or +HH:MM",
+        )
+    if (options.lat is None) != (options.lon is None):
         raise ConfigError("Give both latitude and longitude, or neither")
-    if wish.within_km is not None and wish.lat is None:
+    if options.within_km is not None and options.lat is None:
         raise ConfigError("A greatest distance needs the user's latitude and longitude")
 
 
 def trained_until(champion: Champion) -> datetime:
-    """The moment right after the last event the champion learned from."""
-    known = datetime.fromtimestamp(champion.model.manifest.trained_until_s, UTC)
-    return known + timedelta(seconds=1)
+    """The instant right after the champion's last training event."""
+    last_event = datetime.fromtimestamp(champion.model.manifest.trained_until_s, UTC)
+    return last_event + timedelta(seconds=1)
 
 
 def answer_notes(
-    champion: Champion, n_history: int, at: datetime, *, found: bool, timed: bool
+    champion: Champion, n_history: int, request_time: datetime, *, has_items: bool, has_time: bool
 ) -> tuple[str, ...]:
-    """What the reader should know of an answer.
+    """Notes on the limits of a recommendation.
 
     Args:
-        champion: Who answered.
-        n_history: Events of the user before the moment.
-        at: The moment.
-        found: Whether any item was allowed.
-        timed: Whether it was said when.
+        champion: The champion.
+        n_history: Events of the user before the request time.
+        request_time: Request time.
+        has_items: Whether any item was allowed.
+        has_time: Whether there is a time forecast.
     """
     notes = []
     if not n_history:
         notes.append("No event of this user before this moment: answered as for a stranger.")
-    elif not timed:
+    elif not has_time:
         notes.append("The user has been silent for longer than the model can tell when.")
-    if at < trained_until(champion):
+    if request_time < trained_until(champion):
         notes.append("The model was trained on events after this moment as well.")
-    if not found:
+    if not has_items:
         notes.append("No item is of this kind, allowed and within this distance.")
     return tuple(notes)

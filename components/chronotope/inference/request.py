@@ -1,4 +1,4 @@
-"""The shapes of a question to the champion and of its answer."""
+"""Options of a recommendation request and its typed result."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,34 +7,35 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RecommendOptions(BaseModel):
-    """What is asked for."""
+    """Number of items, filters and context of a request."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     k: int = Field(10, ge=1, le=1000, description="Number of items.")
     lat: float | None = Field(None, ge=-90, le=90, description="Latitude of the user, degrees.")
     lon: float | None = Field(None, ge=-180, le=180, description="Longitude of the user, degrees.")
-    within_km: float | None = Field(None, gt=0, description="Only items this near to the user.")
-    category: str | None = Field(None, description="Only items of this kind.")
+    within_km: float | None = Field(None, gt=0, description="Largest distance from the user, km.")
+    category: str | None = Field(None, description="Only items of this category.")
     exclude_seen: bool = Field(False, description="Only items the user has not had yet.")
     context: dict[str, float] = Field(
-        {}, description="What is known of the moment, such as the weather; the lake knows the rest."
+        {},
+        description="Context values, such as the weather; the lake supplies the others.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class RecommendedItem:
-    """One recommended item; what is unknown is None.
+    """One recommended item; unknown fields are None.
 
     Attributes:
         id: External id.
-        title: What to show; "" if unknown.
-        probability: That it is the next one, over the whole catalogue; of a large catalogue,
-            which no answer reads as a whole, it is not known.
+        title: Title to display; "" if unknown.
+        probability: Probability that it is the next item, over the whole catalogue; None with
+            an item index, which does not score the whole catalogue.
         lat, lon: Degrees WGS 84.
-        distance_km: From where the user asked.
-        category: Its kind.
-        reason: Why, in words.
+        distance_km: Distance from the user.
+        category: Category.
+        reason: Reason as text.
     """
 
     id: str
@@ -49,10 +50,10 @@ class RecommendedItem:
 
 @dataclass(frozen=True, slots=True)
 class TimeForecast:
-    """Hours from the moment asked about to the next event, given the silence until then.
+    """Hours from the request time to the next event, given the gap so far.
 
     Attributes:
-        median_h: As likely sooner as later.
+        median_h: Median.
         low_h, high_h: Central 80 % interval.
     """
 
@@ -73,16 +74,16 @@ class PlaceForecast:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What, when and where.
+    """Next items, time and place of a user.
 
     Attributes:
-        dataset, version: The champion that answered.
-        user_id, at: Who was asked about, and the moment.
-        n_history: Events of the user before that moment.
+        dataset, version: The champion.
+        user_id, at: User and request time.
+        n_history: Events of the user before the request time.
         items: Likeliest first.
-        when: None without a history.
+        when: Time forecast; None without a history.
         where: Likeliest places; empty where items are places or have none.
-        notes: What the reader should know of this answer.
+        notes: Limits of this recommendation.
     """
 
     dataset: str

@@ -1,4 +1,4 @@
-"""What surrounds a request, such as the weather: looked up as training looked it up."""
+"""Context of a request, such as the weather: the same as-of join as in training."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,52 +13,52 @@ from chronotope.lake import Lake
 
 
 def read_readings(lake: Lake, columns: tuple[str, ...]) -> ContextReadings | None:
-    """The lake's readings of what a champion listens to; None if there are none.
+    """The lake's readings of a champion's context columns; None if there are none.
 
     Args:
         lake: The dataset's lake.
-        columns: What the champion listens to.
+        columns: Context columns of the champion.
     """
     if not columns or not lake.exists("surroundings"):
         return None
     table = lake.read("surroundings")
-    known = [name for name in columns if name in table.column_names]
-    return ContextReadings.of(table, known) if known and len(table) else None
+    known_columns = [column for column in columns if column in table.column_names]
+    return ContextReadings.of(table, known_columns) if known_columns and len(table) else None
 
 
 def context_as_of(
-    readings: ContextReadings | None, at: datetime, place_id: str | None
+    readings: ContextReadings | None, request_time: datetime, place_id: str | None
 ) -> dict[str, float]:
-    """Readings that hold at a moment where the user was last; what is unknown is left out.
+    """Latest readings before the request at the user's last place; unknown ones are left out.
 
     Args:
-        readings: What ``read_readings`` gave.
-        at: The moment.
+        readings: Result of ``read_readings``.
+        request_time: Time of the request.
         place_id: Place of the user's last event.
     """
     if readings is None:
         return {}
-    us = np.array([round(at.timestamp() * 1_000_000)])
-    found = readings.as_of(us, [place_id])[0]
-    told = zip(readings.columns, found.tolist(), strict=True)
-    return {name: value for name, value in told if np.isfinite(value)}
+    request_us = np.array([round(request_time.timestamp() * 1_000_000)])
+    context_row = readings.as_of(request_us, [place_id])[0]  # (n_columns,)
+    column_values = zip(readings.columns, context_row.tolist(), strict=True)
+    return {column: value for column, value in column_values if np.isfinite(value)}
 
 
-def last_place(past: UserHistory, places: IdMap) -> str | None:
-    """Where the user was last, as far as the model knows the place."""
-    known = past.place_idx[past.place_idx != UNKNOWN]
-    return places.name(int(known[-1])) if len(known) else None
+def last_place(history: UserHistory, places: IdMap) -> str | None:
+    """Place of the user's latest event whose place is known to the model."""
+    known_places = history.place_idx[history.place_idx != UNKNOWN]
+    return places.name(int(known_places[-1])) if len(known_places) else None
 
 
-def validate_context(told: Mapping[str, float], columns: tuple[str, ...]) -> None:
-    """Refuse columns that the champion does not listen to.
+def validate_context(context: Mapping[str, float], columns: tuple[str, ...]) -> None:
+    """Validate that the context columns are inputs of the champion.
 
     Raises:
-        ConfigError: There are some.
+        ConfigError: The champion does not read some of the columns.
     """
-    if strange := sorted(set(told) - set(columns)):
+    if unknown_columns := sorted(set(context) - set(columns)):
         raise ConfigError(
             "The champion does not listen to these columns",
-            received=strange,
+            received=unknown_columns,
             way_out=f"It listens to: {', '.join(columns) or 'none'}",
         )

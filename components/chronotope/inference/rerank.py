@@ -1,7 +1,7 @@
-"""Lists whose items differ: maximal marginal relevance over the best ones.
+"""Diversified reranking: maximal marginal relevance (MMR) over the best items.
 
 Greedily ``argmax (1 - d) relevance_i - d max over the chosen of similarity_ij``: d = 0 is the
-order of the model, d = 1 only avoids what is there already.
+order of the model, d = 1 only avoids items similar to the chosen ones.
 
 Source: Carbonell and Goldstein (1998), The Use of MMR.
 """
@@ -16,44 +16,55 @@ NEAR_KM = 1.0
 """Nearness of two items is ``exp(-km / NEAR_KM)``."""
 
 
-def diversify(pool: Int64, score: Float64, facts: ItemMetadata, k: int, diversity: float) -> Int64:
-    """Choose k items of a pool; the likeliest one is always the first.
+def diversify(
+    pool: Int64, pool_scores: Float64, metadata: ItemMetadata, k: int, diversity: float
+) -> Int64:
+    """Choose k items of a pool by MMR; the likeliest one is always the first.
 
     Args:
         pool: Indices of the best items, likeliest first, shape (n,).
-        score: Of the pool's items, shape (n,); relevance runs from 0, the least, to 1, the best.
-        facts: Kinds and coordinates, which make items similar.
+        pool_scores: Scores of the pool's items, shape (n,); scaled to relevance in [0, 1].
+        metadata: Categories and coordinates, which define similarity.
         k: Length of the list.
         diversity: d, from 0 to 1.
     """
     if not diversity or len(pool) < 2:
         return pool[:k]
-    relevance = (score - score[-1]) / max(score[0] - score[-1], 1e-12)
-    likest, chosen = np.zeros(len(pool)), [0]
+    score_range = max(pool_scores[0] - pool_scores[-1], 1e-12)
+    relevance = (pool_scores - pool_scores[-1]) / score_range
+    max_similarity, chosen = np.zeros(len(pool)), [0]
     while len(chosen) < min(k, len(pool)):
-        likest = np.maximum(likest, similarity(pool, int(pool[chosen[-1]]), facts))
-        gain = (1 - diversity) * relevance - diversity * likest
-        gain[chosen] = -np.inf
-        chosen.append(int(gain.argmax()))  # of equals the likelier one
+        max_similarity = np.maximum(
+            max_similarity, similarity(pool, int(pool[chosen[-1]]), metadata)
+        )
+        marginal_relevance = (1 - diversity) * relevance - diversity * max_similarity
+        marginal_relevance[chosen] = -np.inf
+        chosen.append(int(marginal_relevance.argmax()))  # ties go to the likelier item
     return pool[chosen]
 
 
-def similarity(items: Int64, other: int, facts: ItemMetadata) -> Float64:
-    """How alike items are to another one, from 0 to 1, shape (n,).
+def similarity(item_idx: Int64, reference_idx: int, metadata: ItemMetadata) -> Float64:
+    """Similarity of items to a reference item, from 0 to 1, shape (n,).
 
-    The mean of what is known of both: whether they are of one kind, and how near they are.
-    Of whom nothing is known they are 0.
+    Mean of the known parts: equality of the category, and nearness. 0 without metadata.
     """
-    kind, its_kind = facts.category_idx[items], facts.category_idx[other]
-    parts = [np.where((kind == 0) | (its_kind == 0), np.nan, kind == its_kind)]
-    to = {"to_lat": float(facts.lat[other]), "to_lon": float(facts.lon[other])}
-    km = haversine_km(lat=facts.lat[items], lon=facts.lon[items], **to)
-    parts.append(np.exp(-km / NEAR_KM))
-    known = ~np.isnan(parts)
-    told: Float64 = np.where(known, parts, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return told
+    category = metadata.category_idx[item_idx]
+    reference_category = metadata.category_idx[reference_idx]
+    is_unknown = (category == 0) | (reference_category == 0)
+    same_category = np.where(is_unknown, np.nan, category == reference_category)
+    distance_km = haversine_km(
+        lat=metadata.lat[item_idx],
+        lon=metadata.lon[item_idx],
+        to_lat=float(metadata.lat[reference_idx]),
+        to_lon=float(metadata.lon[reference_idx]),
+    )
+    parts = np.stack([same_category, np.exp(-distance_km / NEAR_KM)])  # (2, n)
+    is_known = ~np.isnan(parts)
+    known_sum = np.where(is_known, parts, 0.0).sum(axis=0)
+    mean_similarity: Float64 = known_sum / np.maximum(is_known.sum(axis=0), 1)
+    return mean_similarity
 
 
-def can_differ(pool: Int64, facts: ItemMetadata) -> bool:
-    """Whether anything is known that tells items of a pool apart."""
-    return bool(facts.category_idx[pool].any() or np.isfinite(facts.lat[pool]).any())
+def can_differ(pool: Int64, metadata: ItemMetadata) -> bool:
+    """Whether any item of the pool has a category or coordinates."""
+    return bool(metadata.category_idx[pool].any() or np.isfinite(metadata.lat[pool]).any())
