@@ -16,9 +16,10 @@ from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.pipelines.evaluate_blocks import evaluate_baselines
+from chronotope.pipelines.results import SearchResult
 from chronotope.pipelines.search import freeze_folds
-from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.search_parameters import search_parameters
+from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.engine import EngineConfig, LocalEngine, open_engine
 from chronotope.runtime.store_urls import MLFLOW_URL, OPTUNA_URL
 from chronotope.runtime.workspace import Workspace
@@ -89,17 +90,17 @@ def stores(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Postgres:
     return server
 
 
-def tuned(features: Path, told: TrainSettings, name: str) -> dict[str, Any]:
+def tuned(features: Path, told: TrainSettings, name: str) -> SearchResult:
     run = Workspace(told.root).runs("town") / name
     freeze_folds(features, told, run)
     return search_parameters(features, told, run)
 
 
-def assert_same(there: dict[str, Any], here: dict[str, Any]) -> None:
-    assert there["params"] == here["params"]
-    assert there["trial"] == here["trial"]
-    assert there["value"] == pytest.approx(here["value"], rel=1e-6)
-    assert there["folds"]["challenger"] == pytest.approx(here["folds"]["challenger"], rel=1e-6)
+def assert_same(there: SearchResult, here: SearchResult) -> None:
+    assert there.params == here.params
+    assert there.trial_number == here.trial_number
+    assert there.mean_ndcg == pytest.approx(here.mean_ndcg, rel=1e-6)
+    assert there.fold_ndcg["challenger"] == pytest.approx(here.fold_ndcg["challenger"], rel=1e-6)
 
 
 def test_two_nodes_find_the_same_best_trial(

@@ -29,7 +29,8 @@ def path_fields() -> list[tuple[str, type[BaseModel], str]]:
     found = []
     for each in deployments("cafe", "cafe", **settings):
         flow: Any = load_flow_from_entrypoint(each.entrypoint or "")
-        for of in get_type_hints(flow.fn).values():
+        hints = get_type_hints(flow.fn)
+        for of in (hint for name, hint in hints.items() if name != "return"):
             if isinstance(of, type) and issubclass(of, BaseModel):
                 fields = [n for n, field in of.model_fields.items() if "Path" in str(field)]
                 found += [(flow.name, of, field) for field in fields]

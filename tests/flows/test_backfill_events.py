@@ -23,7 +23,7 @@ from flows import backfill_events as module
 from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
 from tests.inference.hand_made import MODEL, write_graph
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

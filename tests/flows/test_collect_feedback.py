@@ -32,7 +32,7 @@ def test_without_an_interaction_nothing_happens(town: Town) -> None:
     version = town.lake.version("events")
     found = town.collect(force=True)
     assert (found.intake.n_read, found.promotion) == (0, None)
-    assert found.decision.reasons == ("nothing new",)
+    assert found.decision.reasons == ("no new events",)
     assert town.lake.version("events") == version
 
 
@@ -61,16 +61,18 @@ def test_a_failed_retraining_keeps_its_rows_and_is_tried_again_warm(
 
 def assert_succeeded(town: Town, found: FeedbackResult) -> None:
     """A second version, judged after both trainings, champion or with reasons; once."""
-    promoted, inputs, store = found.promotion, found.decision.inputs, open_store(town.workspace.mlruns)
+    promoted, inputs, store = (
+        found.promotion,
+        found.decision.inputs,
+        open_store(town.workspace.mlruns),
+    )
     assert promoted is not None
     assert inputs is not None
     assert (promoted.version, promoted.previous) == ("2", "1")
     assert promoted.promoted != bool(promoted.reasons)
     champion = current_champion(store, "town")
     assert champion == ("2" if promoted.promoted else "1")
-    assert {"warm_start", "evaluate_holdout", "write_report"} <= set(
-        step_costs(inputs.run_dir)
-    )
+    assert {"warm_start", "evaluate_holdout", "write_report"} <= set(step_costs(inputs.run_dir))
     mark = read_watermark(watermark_path(Workspace(town.root), "town"))
     assert (mark.learned_version, mark.retraining) == (found.decision.version, None)
     again = town.collect(min_rows=100)

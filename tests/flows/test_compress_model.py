@@ -1,7 +1,6 @@
 """A trained network is compressed for another objective: nothing is trained, once is enough."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,7 +103,9 @@ def test_another_objective_is_judged_once_and_trains_nothing(
     assert (later.version, later.network_run_dir) == (promoted.version, origin.network_run_dir)
     assert later.run_dir != origin.run_dir
     settings = read_settings(later.run_dir, town.root)
-    assert trained_parameters(later.run_dir, settings) == trained_parameters(origin.run_dir, settings)
+    assert trained_parameters(later.run_dir, settings) == trained_parameters(
+        origin.run_dir, settings
+    )
 
 
 def failing(*_: object) -> dict[str, Any]:

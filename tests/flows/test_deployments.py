@@ -97,7 +97,7 @@ def test_drift_tells_the_feedback_flow_its_reasons(tmp_path: Path) -> None:
         raise_on_error=True, render_jinja=True, jinja_context={"event": event}
     )
     filled = collect_feedback.validate_parameters(hydrate(drifted.parameters or {}, context))
-    assert filled["feedback"] == FeedbackConfig(drifted=("hours: p < .01",))
+    assert filled["feedback"] == FeedbackConfig(drift_reasons=("hours: p < .01",))
     assert filled["ingestion"].root == tmp_path
 
 
@@ -127,9 +127,7 @@ def test_every_parameter_of_every_form_has_its_help(flow: Any) -> None:
 
 
 def test_a_decision_is_told_with_its_reasons() -> None:
-    told = decision_markdown(
-        RetrainPlan(action="retrain", mode="warm", reasons=("drift", "age"))
-    )
+    told = decision_markdown(RetrainPlan(action="retrain", mode="warm", reasons=("drift", "age")))
     assert told == "**Decision: retrain (warm).**\n\n- drift\n- age"
 
 

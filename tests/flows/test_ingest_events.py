@@ -13,13 +13,14 @@ from pydantic import ValidationError
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
+from chronotope.pipelines.results import TableCounts
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.workspace import Workspace
 from flows import without_heartbeat
 from flows.ingest_events import (
     IngestSettings,
-    counts_table,
     ingest_events,
+    row_counts,
     write_events,
     write_features,
     write_tables,
@@ -36,9 +37,9 @@ def test_bad_rows_are_quarantined_and_none_is_lost(
     corner_shop: Path, settings: IngestSettings
 ) -> None:
     found = write_events.fn(str(corner_shop), settings)
-    assert (found["n_read"], found["n_good"], found["n_quarantined"]) == (7, 3, 4)
-    assert found["reasons"]["user_id is missing"] == 1
-    assert sum(found["reasons"].values()) >= 4
+    assert (found.n_read, found.n_good, found.n_quarantined) == (7, 3, 4)
+    assert found.reasons["user_id is missing"] == 1
+    assert sum(found.reasons.values()) >= 4
     lake = Lake(settings.root / "data" / "lake" / "corner_shop")
     assert len(lake.read("events")) == 3
     assert len(lake.read("quarantine")) == 4
@@ -48,14 +49,14 @@ def test_twice_is_once_in_every_table(corner_shop: Path, settings: IngestSetting
     for _ in range(2):
         write_tables.fn(str(corner_shop), settings)
         found = write_events.fn(str(corner_shop), settings)
-    assert found["n_duplicates"] == found["n_good"] == 3
+    assert found.n_duplicates == found.n_good == 3
     lake = Lake(settings.root / "data" / "lake" / "corner_shop")
     sizes = {name: len(lake.read(name)) for name in ("events", "items", "quarantine")}
     assert sizes == {"events": 3, "items": 2, "quarantine": 4}
 
 
 WEATHER = """
-surroundings:
+context_table:
   format: csv
   path: weather.csv
   columns: {occurred_at: hour}
@@ -72,11 +73,11 @@ def test_the_weather_reaches_the_features_and_may_be_corrected(
 
     def rain(*readings: str) -> list[float]:
         (corner_shop.parent / "weather.csv").write_text("\n".join(["hour,rain", *readings]))
-        counts = write_tables.fn(str(corner_shop), settings)["surroundings"]
-        assert counts["n_read"] == len(readings)
+        counts = write_tables.fn(str(corner_shop), settings)["context"]
+        assert counts.n_read == len(readings)
         write_events.fn(str(corner_shop), settings)
         found = write_features.fn(str(corner_shop), settings)
-        log, _ = load_features(Path(found["path"]))
+        log, _ = load_features(found.path)
         return [float(value) for value in log.context["rain_mm"]]
 
     first, later = "2024-01-01T06:00:00Z,1.5", "2024-01-02T09:00:00Z,2.5"
@@ -91,7 +92,7 @@ def test_a_catalogue_row_that_fails_is_quarantined(
     items = corner_shop.parent / "items.csv"
     items.write_text(f"what,title\n{'x' * 2000},Too long a name\ntea,Green tea\n")
     found = write_tables.fn(str(corner_shop), settings)
-    assert found["items"] == {"n_read": 2, "n_good": 1, "n_quarantined": 1}
+    assert found["items"] == TableCounts(n_read=2, n_good=1, n_quarantined=1)
     kept = Lake(settings.root / "data" / "lake" / "corner_shop").read("quarantine")
     assert json.loads(kept["payload"][0].as_py())["title"] == "Too long a name"
 
@@ -100,10 +101,10 @@ def test_noise_stays_out_of_features(corner_shop: Path, settings: IngestSettings
     write_events.fn(str(corner_shop), settings)
     core = settings.noise.model_copy(update={"min_events": 2})
     found = write_features.fn(str(corner_shop), settings.model_copy(update={"noise": core}))
-    assert (found["n_events"], found["n_kept"], found["dropped"]["core"]) == (3, 2, 1)
-    log, catalog = load_features(Path(found["path"]))
+    assert (found.n_events, found.n_kept, found.dropped["core"]) == (3, 2, 1)
+    log, catalog = load_features(found.path)
     assert (len(log.item_idx), catalog.n_items) == (2, 2)  # tea and the unknown
-    assert write_features.fn(str(corner_shop), settings)["digest"] != found["digest"]
+    assert write_features.fn(str(corner_shop), settings).digest != found.digest
 
 
 def test_a_snapshot_holds_the_versions_that_it_names(
@@ -122,7 +123,7 @@ def test_a_snapshot_holds_the_versions_that_it_names(
     at = lake.table_version("events")
     monkeypatch.setattr(Lake, "read", overtaken)
     found = write_features.fn(str(corner_shop), settings)
-    assert (found["data_version"], found["n_events"]) == (f"events@{at}", 3)
+    assert (found.data_version, found.n_events) == (f"events@{at}", 3)
     assert lake.version("events") == at.number + 1
 
 
@@ -148,12 +149,12 @@ def test_the_flow_returns_small_json_and_leaves_artifacts(
 ) -> None:
     with without_heartbeat():
         result = ingest_events(str(corner_shop), settings)
-    table = {row["what"]: row["rows"] for row in counts_table(result["events"], result["features"])}
+    table = row_counts(result.events, result.features)
     assert table["read"] == table["good"] + table["quarantined"] == 7
-    assert len(json.dumps(result)) < 5_000
+    assert len(result.model_dump_json()) < 5_000
     told = {f"ingest-corner-shop{each}" for each in ("", "-findings", "-docs")}
     assert shown_of(told) == told
-    pages = Path(urlparse(result["events"]["docs"]).path)
+    pages = Path(urlparse(result.events.data_docs_url).path)
     assert pages == (settings.root / "data" / "docs" / "corner_shop" / "index.html").resolve()
     assert pages.is_file()
 

@@ -52,16 +52,16 @@ def test_twice_into_a_store_is_once_and_features_are_those_of_a_folder(
     lake = Lake(Workspace(theirs).lake("town"))
     assert lake.root == f"s3://{BUCKET}/lakes/town"
     assert not (theirs / "data" / "lake").exists()
-    assert len(lake.read("events")) == first["events"]["n_good"] == local["events"]["n_good"]
-    assert again["n_duplicates"] == again["n_good"] == first["events"]["n_good"]
-    versions = [DataVersion.parse(of["features"]["data_version"]) for of in (first, local)]
+    assert len(lake.read("events")) == first["events"].n_good == local["events"].n_good
+    assert again.n_duplicates == again.n_good == first["events"].n_good
+    versions = [DataVersion.parse(of["features"].data_version) for of in (first, local)]
     assert versions[0].events.number == versions[1].events.number
     assert versions[0] != versions[1]  # two tables, though their rows are equal
-    assert first["features"]["digest"] != local["features"]["digest"]
+    assert first["features"].digest != local["features"].digest
     assert contents(first) == contents(local)
     assert SECRET not in f"{first} {caplog.text}"
 
 
 def contents(found: dict[str, Any]) -> dict[str, bytes]:
-    folder = Path(found["features"]["path"])
+    folder = found["features"].path
     return {path.name: path.read_bytes() for path in folder.glob("*.parquet")}

@@ -140,7 +140,7 @@ def taken_in(town: Town) -> IntakeReport:
 
 
 def snapshot(town: Town) -> Path:
-    return Path(write_features.fn(str(town.spec), town.ingestion())["path"])
+    return write_features.fn(str(town.spec), town.ingestion()).path
 
 
 def trained(town: Town, path: Path) -> tuple[Path, Path]:

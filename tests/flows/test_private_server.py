@@ -6,8 +6,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from chronotope.runtime.processes import (http_get_body, is_port_in_use)
 from chronotope.contracts.errors import ConfigError
+from chronotope.runtime.processes import http_get_body, is_port_in_use
 from flows.private_server import private_server, run_by_hand
 
 pytestmark = pytest.mark.slow

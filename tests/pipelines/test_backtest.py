@@ -58,7 +58,12 @@ def test_a_period_that_is_none_is_refused(told: dict[str, Any], why: str) -> Non
 
 @pytest.mark.parametrize(("until", "seen"), [(99, False), (100, True), (150, True), (250, True)])
 def test_a_chunk_is_seen_if_training_reached_into_it(until: int, seen: bool) -> None:
-    assert seen_in_training(BacktestChunk(1, 100, 200), Predictor(version="1", bundle=Path(), trained_until_s=until)) is seen
+    assert (
+        seen_in_training(
+            BacktestChunk(1, 100, 200), Predictor(version="1", bundle=Path(), trained_until_s=until)
+        )
+        is seen
+    )
 
 
 def row(n: int, value: float | None, *, seen: bool = False) -> ChunkMetrics:

@@ -22,7 +22,7 @@ from chronotope.pipelines.compress import candidate_recipes, compress_model
 from chronotope.pipelines.search import freeze_folds
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.train import train_final_model
-from tests.models.recommender_suite import sample_catalog
+from chronotope.testing.recommender_suite import sample_catalog
 from tests.models.test_factorized import plain_catalog
 
 LARGE = CompressionConfig(index_above_items=20, index_codes=(4, 64))
@@ -80,7 +80,7 @@ def settings(root: Path) -> TrainSettings:
         {
             "root": root,
             "folds": {"k": 2},
-            "model": {"history_len": 32, "backbone": "mlp", "d_model": 16},
+            "model": {"history_len": 32, "backbone": "two_tower", "d_model": 16},
             "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64},
             "compression": {"index_above_items": 20, "index_codes": [4, 64], "n_runs": 20},
             "max_fold_targets": 300,

@@ -13,7 +13,7 @@ from chronotope.pipelines.evaluate_holdout import (
     interval_coverage,
     map_points,
 )
-from tests.models.recommender_suite import N_ITEMS, sample_catalog
+from chronotope.testing.recommender_suite import N_ITEMS, sample_catalog
 
 
 @pytest.mark.parametrize(("width", "sign"), [(1.0, 0), (0.5, -1), (2.0, 1)])

@@ -64,7 +64,9 @@ def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> N
 
     said = judged(chosen)
     again = register_version(ref.path, chosen, run, bundle, evaluation)
-    assert said.model_copy(update=dict(again)) == said  # as after a kill that kept the step's note from being written
+    assert (
+        said.model_copy(update=dict(again)) == said
+    )  # as after a kill that kept the step's note from being written
     champion = current_champion(open_store(tmp_path / "mlruns"), "city")
     assert champion == (None if said.reasons else said.version)
     assert metrics["popularity"]["ndcg_10"] < metrics["challenger"]["ndcg_10"] < 0.9

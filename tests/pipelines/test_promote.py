@@ -78,7 +78,9 @@ def test_a_version_of_another_registry_is_not_the_one_registered(tmp_path: Path)
     told = RegisteredVersion(name="city", version="1", run_id=run_id)
     assert module.is_registered(settings, told)
     assert not module.is_registered(settings, told.model_copy(update={"version": "7"}))
-    assert not module.is_registered(settings, told.model_copy(update={"run_id": "of another store"}))
+    assert not module.is_registered(
+        settings, told.model_copy(update={"run_id": "of another store"})
+    )
 
 
 @pytest.mark.parametrize(("start", "seen"), [(0, True), (1, False), (DAY, False)])

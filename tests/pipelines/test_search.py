@@ -11,7 +11,7 @@ from chronotope.pipelines.search import configs_from_params, search_space, start
 from chronotope.pipelines.settings import TrainSettings
 
 SPACE = search_space(TrainSettings())
-REST = {"kinds": True, "n_hidden": 8, "learning_rate": 1e-2, "weight_decay": 1e-3}
+REST = {"category_head": True, "n_hidden": 8, "learning_rate": 1e-2, "weight_decay": 1e-3}
 
 
 def drawn(n: int) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def test_every_family_is_drawn_and_none_without_anything_to_learn() -> None:
     families = {(p["backbone"], p["kernels"]) for p in drawn(300)}
     expected = {(kind, kernels) for kind in BACKBONES for kernels in (True, False)}
     assert families == expected - {("none", False)}
-    beside = {(p["kernels"], p["kinds"]) for p in drawn(300)}
+    beside = {(p["kernels"], p["category_head"]) for p in drawn(300)}
     assert beside == {(True, True), (True, False), (False, False)}
 
 
@@ -40,7 +40,7 @@ def test_a_drawn_family_is_the_model_that_is_trained(kernels: bool) -> None:
     params = SPACE(FixedTrial({"backbone": "hstu", "kernels": kernels} | REST))
     model, training = configs_from_params(params, TrainSettings())
     assert (model.backbone, model.kernels, model.n_hidden) == ("hstu", kernels, 8)
-    assert model.kinds is kernels  # they are scored beside kernels alone
+    assert model.category_head is kernels  # they are scored beside kernels alone
     assert training.weight_decay == 1e-3
 
 

@@ -54,7 +54,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ref = build_features(
         pa.table(columns | empty).select(EVENTS.names),
         None,
-        config=FeaturesConfig(surroundings=COLUMNS),
+        config=FeaturesConfig(context_table=COLUMNS),
         out=tmp_path_factory.mktemp("features"),
         readings=readings,
     )

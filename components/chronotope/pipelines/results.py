@@ -77,7 +77,7 @@ class FeatureSnapshot(StepResult):
 class IngestionSummary(StepResult):
     """Result of the flow ``ingest-events``."""
 
-    tables: dict[str, TableCounts] = Field(description="Rows of items, users and surroundings")
+    tables: dict[str, TableCounts] = Field(description="Rows of items, users and context readings")
     events: EventsSummary = Field(description="Rows of the log")
     features: FeatureSnapshot = Field(description="Snapshot for training")
 

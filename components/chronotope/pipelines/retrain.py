@@ -177,7 +177,7 @@ def warm_start(
     if not champion_model.is_file():
         raise ArtifactError("The champion's network is missing", received=champion_model)
     model = ChronotopeRecommender.load(champion_model, load_features(champion_features)[1])
-    model.adopt(log, catalog)
+    model.transfer_to(log, catalog)
     model.update(log.before(frozen_folds(run_dir).holdout.train_end_s))
     model_path = run_dir / MODEL_FILE
     model.save(model_path)

@@ -48,7 +48,7 @@ def search_space(settings: TrainSettings) -> SearchSpace:
         return {
             "backbone": backbone,
             "kernels": kernels,
-            "kinds": kernels and trial.suggest_categorical("kinds", [True, False]),
+            "category_head": kernels and trial.suggest_categorical("category_head", [True, False]),
             "n_hidden": trial.suggest_int("n_hidden", 8, 96),
             "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
             "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
@@ -60,7 +60,7 @@ def search_space(settings: TrainSettings) -> SearchSpace:
 def starting_point(settings: TrainSettings) -> dict[str, object]:
     """Values of the settings for the searched parameters: the first trial of every search."""
     config_values = settings.model.model_dump() | settings.training.model_dump()
-    names = ("backbone", "kernels", "kinds", "n_hidden", "learning_rate", "weight_decay")
+    names = ("backbone", "kernels", "category_head", "n_hidden", "learning_rate", "weight_decay")
     return {name: config_values[name] for name in names}
 
 

@@ -36,7 +36,7 @@ def train_final_model(
     log, catalog = load_features(features)
     model_config, training_config = configs_from_params(params, settings)
     model = ChronotopeRecommender(
-        model_config, training_config, folder=run_dir / "checkpoints", progress=progress
+        model_config, training_config, checkpoint_dir=run_dir / "checkpoints", progress=progress
     )
     model.fit(log.before(frozen_folds(run_dir).holdout.train_end_s), catalog)
     model_path = run_dir / MODEL_FILE
