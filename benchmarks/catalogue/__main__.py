@@ -91,20 +91,25 @@ class Bench:
         """Build the index, write it and read it again; also the processor seconds it took."""
         used_s = time.process_time()
         config = IndexConfig(n_codes=told.codes, block_items=told.block_items)
-        made = build_index(table.vectors, group=table.group, queries=table.sample, config=config)
+        made = build_index(
+            table.vectors,
+            item_groups=table.group,
+            sample_queries=table.sample,
+            config=config,
+        )
         used_s = time.process_time() - used_s
         made.save(folder / "items.npz")
-        Residuals.of(made, table.vectors).save(folder / "remainders.npy")
+        Residuals.from_vectors(made, table.vectors).save(folder / "residuals.npy")
         np.save(folder / "queries.npy", table.queries)
         index = ItemIndex.load(folder / "items.npz")
-        rest = Residuals.load(folder / "remainders.npy", index)
+        rest = Residuals.load(folder / "residuals.npy", index)
         return cls(table, index, rest, folder, told.rate, told.repeats), used_s
 
     def ways(self) -> dict[str, tuple[Rank, int]]:
         """How to rank, and the bytes that each needs."""
         float32 = self.table.vectors[1:].nbytes
         codes = (self.folder / "items.npz").stat().st_size
-        rest = (self.folder / "remainders.npy").stat().st_size
+        rest = (self.folder / "residuals.npy").stat().st_size
         return {
             "float32, numpy": (self._numpy, float32),
             "float32, ONNX TopK": (_onnx_top_k(self.table.vectors), float32),
@@ -165,7 +170,7 @@ class Bench:
 
     def _again(self, query: Float32, k: int) -> Int64:
         found = self.index.top_k(query, max(N_CANDIDATES, 2 * k))
-        return self.rest.again(found, self.index.axes @ query, k).item_idx
+        return self.rest.rerank(found, self.index.projection @ query, k).item_idx
 
     def _pruned(self, asked: Float32) -> Row:
         """Whether pruning changed anything, and how much was looked at."""
@@ -208,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _rows(table: Table, folder: Path, told: argparse.Namespace) -> list[Row]:
     bench, used_s = Bench.make(table, folder, told)
-    built = {"build_cpu_s": round(used_s, 1), "n_blocks": len(bench.index.group)}
+    built = {"build_cpu_s": round(used_s, 1), "n_blocks": len(bench.index.block_groups)}
     rows = []
     for way, (rank, n_bytes) in bench.ways().items():
         row = bench.measured(way, rank, n_bytes)

@@ -23,7 +23,7 @@ class Ask(BaseModel):
 def index_app(folder: Path, n_candidates: int) -> FastAPI:
     """The application; with candidates, what their codes leave out ranks them again."""
     index, queries = ItemIndex.load(folder / "items.npz"), np.load(folder / "queries.npy")
-    rest = Residuals.load(folder / "remainders.npy", index) if n_candidates else None
+    rest = Residuals.load(folder / "residuals.npy", index) if n_candidates else None
     app = FastAPI()
 
     @app.post("/recommend")
@@ -31,7 +31,7 @@ def index_app(folder: Path, n_candidates: int) -> FastAPI:
         query = queries[ask.query]
         found = index.top_k(query, max(n_candidates, ask.k))
         if rest is not None:
-            found = rest.again(found, index.axes @ query, ask.k)
+            found = rest.rerank(found, index.projection @ query, ask.k)
         return {"items": found.item_idx.tolist(), "scores": found.score.tolist()}
 
     return app

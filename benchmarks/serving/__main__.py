@@ -147,13 +147,13 @@ def recall(model: IndexedRecommender, asked: Sequence[Queries], k: int = 10) -> 
     """Share of the k best of all items, each with what its codes leave out, that are found."""
     every, found = np.arange(1, model.index.n_items), 0
     for queries in asked:
-        (told,) = model.told(queries)
-        exact = model.index.scores(told.query, group=told.group)
-        exact[told.extra.item_idx] += told.extra.score
-        if model.remainders is not None:
-            exact[every] += model.remainders.scores(every, model.index.axes @ told.query)
+        (output,) = model.query_outputs(queries)
+        exact = model.index.scores(output.query, group_scores=output.group_scores)
+        exact[output.extra_scores.item_idx] += output.extra_scores.score
+        if model.residuals is not None:
+            exact[every] += model.residuals.scores(every, model.index.projection @ output.query)
         best = np.argpartition(-exact, k)[:k]
-        found += len(np.intersect1d(best, model.found(told, k).item_idx))
+        found += len(np.intersect1d(best, model.rank_items(output, k).item_idx))
     return round(found / (k * len(asked)), 4)
 
 

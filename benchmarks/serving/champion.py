@@ -7,7 +7,7 @@ from typing import Final, Self
 import numpy as np
 
 from benchmarks.serving.log import write_log
-from chronotope.artifact.bundle import INDEX, MODEL, REMAINDERS, read_manifest, write_bundle
+from chronotope.artifact.bundle import INDEX, MODEL, RESIDUALS, read_manifest, write_bundle
 from chronotope.compression.build_index import IndexConfig
 from chronotope.compression.export import export_onnx
 from chronotope.compression.export_indexed import export_query_graph, index_items
@@ -156,9 +156,11 @@ def _write_indexed(
     some = np.random.default_rng(0).integers(1, len(log), N_EXAMPLES)
     asked = queries_at(log, some, history_len=net.config.history_len, time_given=True)
     batch = to_batch(asked, net.config.history_len)
-    index, rest = index_items(net, priors, catalog, [(batch, priors)], IndexConfig(n_codes=n_codes))
+    index, residuals = index_items(
+        net, priors, catalog, [(batch, priors)], IndexConfig(n_codes=n_codes)
+    )
     index.save(folder / INDEX)
-    rest.save(folder / REMAINDERS)
+    residuals.save(folder / RESIDUALS)
 
 
 def _crown(root: Path, bundle: Path) -> None:

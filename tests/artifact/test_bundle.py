@@ -22,7 +22,7 @@ from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.damage import flips
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 ABOUT = {
     "name": "chronotope",
@@ -92,14 +92,14 @@ def test_a_missing_bundle_is_a_clear_error(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernels", "backbone"),
-    [(True, "none"), (True, "graph"), *((False, kind) for kind in BACKBONES if kind != "none")],
+    [(True, "none"), (True, "lightgcn"), *((False, kind) for kind in BACKBONES if kind != "none")],
 )
 def test_the_graph_agrees_with_the_network(
     tmp_path: Path, kernels: bool, backbone: BackboneKind
 ) -> None:
     sizes = {"history_len": 16, "backbone_len": 4, "d_model": 8, "n_layers": 2}
-    kinds = kernels and backbone == "graph"
-    config = ModelConfig(kernels=kernels, kinds=kinds, backbone=backbone, **sizes)
+    category_head = kernels and backbone == "lightgcn"
+    config = ModelConfig(kernels=kernels, category_head=category_head, backbone=backbone, **sizes)
     training = TrainingConfig(max_epochs=1, n_rounds=2)
     model = ChronotopeRecommender(config, training).fit(sample_log(), sample_catalog())
     export_onnx(model.net, model.priors, tmp_path / MODEL)

@@ -21,11 +21,11 @@ def made(seed: int = 0) -> tuple[Float32, ItemIndex]:
     group = draw.integers(0, N_GROUPS, N + 1).astype(np.int32)
     middle = draw.normal(size=(N_GROUPS * 10, D))
     vectors = middle[group * 10 + draw.integers(0, 10, N + 1)] + draw.normal(size=(N + 1, D)) / 3
-    vectors[100:110] = vectors[100]  # equals, to be told apart by their index
+    vectors[100:110] = vectors[100]  # equals, to be arrays apart by their index
     group[100:110] = group[100]
     config = IndexConfig(n_codes=4, block_items=16, n_rounds=4)
     return vectors.astype(np.float32), build_index(
-        vectors.astype(np.float32), group=group, config=config
+        vectors.astype(np.float32), item_groups=group, config=config
     )
 
 
@@ -35,7 +35,7 @@ VECTORS, INDEX = made()
 def brute(
     query: Float32, k: int, group: Float32 | None = None, extra: ExactScores | None = None
 ) -> TopItems:
-    scores = INDEX.scores(query, group=group)
+    scores = INDEX.scores(query, group_scores=group)
     if extra is not None:
         known = (extra.item_idx > 0) & (extra.item_idx <= N)
         scores[extra.item_idx[known]] += extra.score[known]
@@ -57,8 +57,8 @@ def test_pruning_changes_nothing(seed: int, k: int, size: float) -> None:
     items = draw.choice(N + 50, draw.integers(0, 300), replace=False)
     extra = ExactScores(items, draw.normal(size=len(items)).astype(np.float32) * 3)
     assert same(INDEX.top_k(query, k), brute(query, k))
-    told = INDEX.top_k(query, k, group=group, extra=extra)
-    assert same(told, brute(query, k, group, extra))
+    arrays = INDEX.top_k(query, k, group_scores=group, extra_scores=extra)
+    assert same(arrays, brute(query, k, group, extra))
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
@@ -74,8 +74,8 @@ def test_only_what_is_allowed_is_found(seed: int, share: float, k: int) -> None:
     shut = ExactScores(np.arange(N + 1), np.where(allowed, 0, -np.inf).astype(np.float32))
     added = items[items <= N]
     shut.score[added] += extra.score[items <= N]
-    told = INDEX.top_k(query, k, extra=extra, allowed=allowed)
-    assert same(told, brute(query, k, None, shut))
+    arrays = INDEX.top_k(query, k, extra_scores=extra, allowed=allowed)
+    assert same(arrays, brute(query, k, None, shut))
 
 
 def test_a_kind_that_few_are_of_opens_few_blocks() -> None:
@@ -110,25 +110,27 @@ def test_an_item_shut_out_by_an_extra_score_comes_last() -> None:
     query = VECTORS[7]
     best = int(INDEX.top_k(query, 1).item_idx[0])
     shut = ExactScores(np.array([best]), np.array([-np.inf], np.float32))
-    assert best not in INDEX.top_k(query, 50, extra=shut).item_idx
+    assert best not in INDEX.top_k(query, 50, extra_scores=shut).item_idx
 
 
 def test_one_group_alone_can_be_asked_for() -> None:
     alone = np.full(N_GROUPS, -np.inf, np.float32)
     alone[2] = 0.5
-    found = INDEX.top_k(VECTORS[7], N, group=alone)
+    found = INDEX.top_k(VECTORS[7], N, group_scores=alone)
     assert same(found, brute(VECTORS[7], N, alone))
     assert 0 < len(found.item_idx) == found.n_scored < N
 
 
 def test_codes_say_nearly_what_vectors_said() -> None:
-    told = INDEX.told(np.arange(N + 1)) @ INDEX.axes
-    assert not told[0].any()
-    assert INDEX.told(np.array([[N + 5, -3]])).shape == (1, 2, len(INDEX.axes))
-    lost = np.square(told[1:] - VECTORS[1:]).sum() / np.square(VECTORS[1:] - VECTORS.mean(0)).sum()
+    arrays = INDEX.decode(np.arange(N + 1)) @ INDEX.projection
+    assert not arrays[0].any()
+    assert INDEX.decode(np.array([[N + 5, -3]])).shape == (1, 2, len(INDEX.projection))
+    lost = (
+        np.square(arrays[1:] - VECTORS[1:]).sum() / np.square(VECTORS[1:] - VECTORS.mean(0)).sum()
+    )
     assert lost < 0.06
     query = np.random.default_rng(1).normal(size=D).astype(np.float32)
-    np.testing.assert_allclose(told[1:] @ query, INDEX.scores(query)[1:], atol=1e-4)
+    np.testing.assert_allclose(arrays[1:] @ query, INDEX.scores(query)[1:], atol=1e-4)
 
 
 def test_scores_of_asked_directions_are_kept_best() -> None:
@@ -140,10 +142,10 @@ def test_scores_of_asked_directions_are_kept_best() -> None:
     queries = queries.astype(np.float32)
 
     def lost(index: ItemIndex) -> float:
-        told = index.told(np.arange(1, 3000)) @ index.axes
-        return float(np.square((told - vectors[1:]) @ queries.T).mean())
+        arrays = index.decode(np.arange(1, 3000)) @ index.projection
+        return float(np.square((arrays - vectors[1:]) @ queries.T).mean())
 
-    plain, asked = (build_index(vectors, queries=q, config=config) for q in (None, queries))
+    plain, asked = (build_index(vectors, sample_queries=q, config=config) for q in (None, queries))
     assert lost(asked) < 0.7 * lost(plain)
 
 
@@ -164,20 +166,20 @@ def test_what_is_no_index_is_refused(tmp_path: Path, damage: str) -> None:
     elif damage == "text":
         path.write_text("no index")
     elif damage == "pickle":
-        np.savez(path, start=np.array([object()], dtype=object))
+        np.savez(path, block_starts=np.array([object()], dtype=object))
     elif damage == "mixed":
-        told: dict[str, Any] = {
-            "axes": INDEX.axes,
-            "centre": INDEX.centre,
-            "start": INDEX.start[:-1],
+        arrays: dict[str, Any] = {
+            "projection": INDEX.projection,
+            "block_centroids": INDEX.block_centroids,
+            "block_starts": INDEX.block_starts[:-1],
         }
-        told |= {
+        arrays |= {
             "codes": INDEX.codes,
-            "group": INDEX.group,
-            "radius": INDEX.radius,
-            "words": INDEX.words,
+            "block_groups": INDEX.block_groups,
+            "block_radii": INDEX.block_radii,
+            "codebooks": INDEX.codebooks,
         }
-        np.savez(path, allow_pickle=False, block=np.zeros(N + 1, np.int16), **told)
+        np.savez(path, allow_pickle=False, item_blocks=np.zeros(N + 1, np.int16), **arrays)
     with pytest.raises(ArtifactError, match="index"):
         ItemIndex.load(path)
 
@@ -188,11 +190,11 @@ def test_what_cannot_be_ranked_is_refused() -> None:
     with pytest.raises(DataError):
         INDEX.top_k(np.full(D, np.nan, np.float32), 5)
     with pytest.raises(DataError):
-        INDEX.top_k(query, 5, group=np.zeros(2, np.float32))
+        INDEX.top_k(query, 5, group_scores=np.zeros(2, np.float32))
     with pytest.raises(DataError):
-        INDEX.top_k(query, 5, group=np.full(N_GROUPS, np.inf, np.float32))
+        INDEX.top_k(query, 5, group_scores=np.full(N_GROUPS, np.inf, np.float32))
     with pytest.raises(DataError):
-        INDEX.top_k(query, 5, extra=twice)
+        INDEX.top_k(query, 5, extra_scores=twice)
     with pytest.raises(DataError):
         INDEX.top_k(query, 0)
     with pytest.raises(ConfigError):
@@ -211,5 +213,5 @@ def test_the_few_that_lie_far_off_are_told_as_well_as_the_many() -> None:
     popular = draw.choice(np.arange(1, 20_001), 40, replace=False)
     vectors[popular] = 4.0 * draw.normal(size=(40, 8))
     index = build_index(vectors, config=IndexConfig(n_codes=4, block_items=20_000))
-    lost = np.abs(index.told(popular) @ index.axes - vectors[popular])
+    lost = np.abs(index.decode(popular) @ index.projection - vectors[popular])
     assert lost.max() < 0.5

@@ -11,7 +11,7 @@ from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.artifact.remapped import RemappedRecommender
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.queries import Queries, queries_at
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 OLD = IdMap.of([f"i{n:02d}" for n in (0, 2, 3)])  # of i00 .. i14
 

@@ -19,7 +19,7 @@ from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import count_priors
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 PRIORS = count_priors(sample_log(), sample_catalog())
 QUERIES = queries_at(sample_log(), np.arange(40, 140), history_len=16, time_given=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chronotope.artifact import indexed_recommender as room
-from chronotope.artifact.bundle import INDEX, MODEL, REMAINDERS, read_manifest, write_bundle
+from chronotope.artifact import indexed_recommender as indexed_module
+from chronotope.artifact.bundle import INDEX, MODEL, RESIDUALS, read_manifest, write_bundle
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.item_index import ItemIndex
 from chronotope.artifact.onnx_recommender import open_session
@@ -24,15 +24,15 @@ from chronotope.models.config import ModelConfig
 from chronotope.models.factorized import item_vectors
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import count_priors
+from chronotope.testing.recommender_suite import sample_log
 from tests.compression.toy_graph import ABOUT, toy_bundle
-from tests.models.recommender_suite import sample_log
 from tests.models.test_factorized import loud, plain_catalog
 
 QUERIES = queries_at(sample_log(), np.arange(5, 90, 3), history_len=12, time_given=True)
 CATALOG = plain_catalog()
 PRIORS = count_priors(sample_log(), CATALOG)
 EXAMPLES = [(to_batch(QUERIES, 12), PRIORS)]
-CONFIG = ModelConfig(history_len=12, kernel_len=8, backbone="mlp", backbone_len=8, d_model=8)
+CONFIG = ModelConfig(history_len=12, kernel_len=8, backbone="two_tower", backbone_len=8, d_model=8)
 NET = loud(ChronotopeNet(CONFIG, CATALOG))
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ def test_it_says_what_the_network_says(bundle: Path, asked: Queries) -> None:
 def test_the_best_are_those_of_all_scores(bundle: Path) -> None:
     model = IndexedRecommender.load(bundle)
     scores = model.scores(QUERIES)
-    for row, found in enumerate(model.best(QUERIES, 5)):
+    for row, found in enumerate(model.top_items(QUERIES, 5)):
         order = np.lexsort((np.arange(scores.shape[1]), -scores[row]))[:5]
         np.testing.assert_array_equal(found.item_idx, order)
         np.testing.assert_array_equal(found.score, scores[row][order])
@@ -77,8 +77,8 @@ def test_the_best_are_those_of_all_scores(bundle: Path) -> None:
 
 def test_one_query_is_answered_as_in_a_batch(bundle: Path) -> None:
     model = IndexedRecommender.load(bundle)
-    one = model.best(QUERIES.take(slice(3, 4)), 5)[0]
-    np.testing.assert_array_equal(one.item_idx, model.best(QUERIES, 5)[3].item_idx)
+    one = model.top_items(QUERIES.take(slice(3, 4)), 5)[0]
+    np.testing.assert_array_equal(one.item_idx, model.top_items(QUERIES, 5)[3].item_idx)
 
 
 def test_it_is_measured_with_its_index(bundle: Path) -> None:
@@ -92,38 +92,42 @@ def test_it_is_measured_with_its_index(bundle: Path) -> None:
 def blunt() -> tuple[ItemIndex, Residuals]:
     """Codes that tell no more than the block of an item, and what they leave out."""
     made, _ = index_items(NET, PRIORS, CATALOG, EXAMPLES, IndexConfig(n_codes=2, block_items=64))
-    index = replace(made, words=np.zeros_like(made.words), radius=np.zeros_like(made.radius))
-    return index, Residuals.of(index, item_vectors(NET, PRIORS).detach().numpy())
+    index = replace(
+        made, codebooks=np.zeros_like(made.codebooks), block_radii=np.zeros_like(made.block_radii)
+    )
+    return index, Residuals.from_vectors(index, item_vectors(NET, PRIORS).detach().numpy())
 
 
 def test_what_the_codes_leave_out_is_added_to_the_best(bundle: Path, tmp_path: Path) -> None:
-    index, rest = blunt()
+    index, residuals = blunt()
     shutil.copyfile(bundle / MODEL, tmp_path / MODEL)
     index.save(tmp_path / INDEX)
     write_bundle(tmp_path, CATALOG, **ABOUT | {"history_len": 12})
     by_codes = IndexedRecommender.load(tmp_path).scores(QUERIES)
-    rest.save(tmp_path / REMAINDERS)
+    residuals.save(tmp_path / RESIDUALS)
     write_bundle(tmp_path, CATALOG, **ABOUT | {"history_len": 12})
     model = IndexedRecommender.load(tmp_path)
     expected = NET(to_batch(QUERIES, 12), PRIORS).item_scores.detach().numpy()[:, 1:]
     scores = model.scores(QUERIES)
     assert np.abs(by_codes[:, 1:] - expected).max() > 0.5
     np.testing.assert_allclose(scores[:, 1:], expected, atol=0.1)
-    for row, found in enumerate(model.best(QUERIES, 5)):
+    for row, found in enumerate(model.top_items(QUERIES, 5)):
         order = np.lexsort((np.arange(scores.shape[1]), -scores[row]))[:5]
         np.testing.assert_array_equal(found.item_idx, order)
         np.testing.assert_allclose(found.score, scores[row][order], rtol=1e-5)
 
 
 def test_candidates_stay_above_all_others(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "N_CANDIDATES", 4)
-    session, (index, rest) = open_session(bundle, n_threads=1), blunt()
-    model = IndexedRecommender(session, index, read_manifest(bundle), rest)
-    for told, row in zip(model.told(QUERIES), model.scores(QUERIES), strict=True):
+    monkeypatch.setattr(indexed_module, "N_CANDIDATES", 4)
+    session, (index, residuals) = open_session(bundle, n_threads=1), blunt()
+    model = IndexedRecommender(session, index, read_manifest(bundle), residuals)
+    for output, row in zip(model.query_outputs(QUERIES), model.scores(QUERIES), strict=True):
         ranked = np.argsort(-row, kind="stable").tolist()
-        by_codes = index.top_k(told.query, 4, group=told.group, extra=told.extra)
+        by_codes = index.top_k(
+            output.query, 4, group_scores=output.group_scores, extra_scores=output.extra_scores
+        )
         assert sorted(ranked[:4]) == sorted(by_codes.item_idx)
-        assert ranked[:2] == model.found(told, 2).item_idx.tolist()
+        assert ranked[:2] == model.rank_items(output, 2).item_idx.tolist()
 
 
 def test_a_damaged_index_is_refused(bundle: Path, tmp_path: Path) -> None:

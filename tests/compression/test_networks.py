@@ -10,10 +10,10 @@ from chronotope.compression.recipe import Recipe, fixed_recipes
 from chronotope.compression.selection import CompressionConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import first_successors
+from chronotope.testing.recommender_suite import sample_catalog
 from tests.compression.test_distill import BATCH, PRIORS, teacher
-from tests.models.recommender_suite import sample_catalog
 
-TEACHING = TeacherData(fine_tune=lambda net: net, examples=lambda: [(BATCH, PRIORS)])
+TEACHER_DATA = TeacherData(fine_tune=lambda net: net, examples=lambda: [(BATCH, PRIORS)])
 RECIPES = (
     Recipe(),
     Recipe(network="narrow", removed_units=0.5),
@@ -23,7 +23,7 @@ RECIPES = (
 
 
 def made(recipe: Recipe) -> ChronotopeNet:
-    return make_network(recipe, teacher(), sample_catalog(), TEACHING)
+    return make_network(recipe, teacher(), sample_catalog(), TEACHER_DATA)
 
 
 def n_zero(net: ChronotopeNet) -> int:

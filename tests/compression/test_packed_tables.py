@@ -70,11 +70,13 @@ def test_four_bits_err_by_half_a_step_of_the_rows_scale(table: Float32) -> None:
 def test_codes_keep_each_part_nearest_and_take_a_byte() -> None:
     table = alike(32)
     packed = pack_product_codes(table)
-    assert packed.rows["codes"].shape == (ROWS, 8)
+    assert packed.row_arrays["codes"].shape == (ROWS, 8)
     parts = table.reshape(ROWS, 8, 4)
-    words = packed.shared["words"].astype(np.float32).reshape(8, 256, 4)
+    words = packed.shared_arrays["words"].astype(np.float32).reshape(8, 256, 4)
     apart = np.square(parts[:, :, None] - words[None]).sum(-1)  # (ROWS, 8, 256)
-    mine = np.take_along_axis(apart, packed.rows["codes"].astype(np.int64)[..., None], 2)[..., 0]
+    mine = np.take_along_axis(apart, packed.row_arrays["codes"].astype(np.int64)[..., None], 2)[
+        ..., 0
+    ]
     np.testing.assert_allclose(mine, apart.min(-1), atol=1e-4)
     lost = np.square(unpack_product_codes(packed) - table).sum() / np.square(table).sum()
     assert lost < 0.03

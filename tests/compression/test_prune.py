@@ -11,7 +11,7 @@ from chronotope.models.config import BackboneKind, ModelConfig
 from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.priors import count_priors
 from chronotope.models.query_context import N_CONTEXT
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 PRIORS = count_priors(sample_log(), sample_catalog())
 
@@ -20,7 +20,7 @@ def network(backbone: BackboneKind = "none") -> ChronotopeNet:
     torch.manual_seed(0)
     config = ModelConfig(history_len=16, n_hidden=24, backbone=backbone, backbone_len=4, d_model=8)
     net = ChronotopeNet(config, sample_catalog()).eval()
-    torch.nn.init.normal_(net.own.mix_out.weight)  # as if trained: it starts at zero
+    torch.nn.init.normal_(net.repeat_head.mix_out.weight)  # as if trained: it starts at zero
     return net
 
 
@@ -38,7 +38,7 @@ def one_step(net: ChronotopeNet) -> ChronotopeNet:
 
 
 def zeros(net: ChronotopeNet) -> int:
-    mixing = ("own.mix_kernels", "own.mix_context", "own.mix_out", "gate.0")
+    mixing = ("repeat_head.mix_kernels", "repeat_head.mix_context", "repeat_head.mix_out", "gate.0")
     weights = [net.get_parameter(f"{layer}.weight") for layer in mixing]
     return sum(w.numel() - int(w.count_nonzero()) for w in weights)
 
@@ -57,18 +57,21 @@ def test_pruned_weights_stay_zero_through_training(backbone: BackboneKind) -> No
 def test_the_smallest_weights_go_first() -> None:
     net = network()
     with torch.no_grad():
-        net.own.mix_out.weight.fill_(9.0)
-    assert (prune_weights(net, 0.9).own.mix_out.weight == 9.0).all()
+        net.repeat_head.mix_out.weight.fill_(9.0)
+    assert (prune_weights(net, 0.9).repeat_head.mix_out.weight == 9.0).all()
 
 
 def test_idle_units_are_removed_without_a_trace() -> None:
     net = network()
     with torch.no_grad():
-        net.own.mix_out.weight[:, :12] = 0
+        net.repeat_head.mix_out.weight[:, :12] = 0
         net.get_parameter("gate.2.weight")[:] = 0.1
         net.get_parameter("gate.2.weight")[:, 5:21] = 0
     small = prune_units(net, 0.5)
-    assert small.own.mix_kernels.weight.shape == (12, net.own.mix_kernels.in_features)
+    assert small.repeat_head.mix_kernels.weight.shape == (
+        12,
+        net.repeat_head.mix_kernels.in_features,
+    )
     assert small.get_parameter("gate.0.weight").shape == (16, N_CONTEXT)
     assert small.config.n_hidden == 12
     for one, other in zip(say(net), say(small), strict=True):
@@ -77,5 +80,5 @@ def test_idle_units_are_removed_without_a_trace() -> None:
 
 def test_four_units_always_stay_and_training_follows() -> None:
     small = prune_units(network(), 0.99, one_step)
-    assert small.own.mix_out.in_features == 4
-    assert network().own.mix_out.in_features == 24
+    assert small.repeat_head.mix_out.in_features == 4
+    assert network().repeat_head.mix_out.in_features == 24

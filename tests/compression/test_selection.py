@@ -17,13 +17,13 @@ from chronotope.compression.selection import (
 )
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import queries_at
+from chronotope.testing.recommender_suite import sample_log
 from tests.compression.toy_graph import toy_bundle
-from tests.models.recommender_suite import sample_log
 
 
 def candidate(name: str, *, ndcg: float | None, size_mb: float, p50_ms: float = 1.0) -> Candidate:
-    judged = None if ndcg is None else CandidateEvaluation(ndcg, ndcg, LoadCost(9.0, 9.0))
-    return Candidate(name, Path(name), BundleCost(size_mb, p50_ms, 2 * p50_ms), judged)
+    evaluation = None if ndcg is None else CandidateEvaluation(ndcg, ndcg, LoadCost(9.0, 9.0))
+    return Candidate(name, Path(name), BundleCost(size_mb, p50_ms, 2 * p50_ms), evaluation)
 
 
 REFERENCE = candidate("reference", ndcg=0.50, size_mb=9.0)
@@ -56,8 +56,8 @@ def test_a_large_candidate_is_passed_over() -> None:
 
 
 def test_what_may_not_be_shipped_is_passed_over() -> None:
-    judged = CandidateEvaluation(0.5, 0.5, LoadCost(9.0, 9.0), refused="other answers")
-    refused = Candidate("refused", Path(), BundleCost(0.1, 1.0, 2.0), judged)
+    evaluation = CandidateEvaluation(0.5, 0.5, LoadCost(9.0, 9.0), refused="other answers")
+    refused = Candidate("refused", Path(), BundleCost(0.1, 1.0, 2.0), evaluation)
     assert select_candidate([REFERENCE, refused, SMALL], CompressionConfig()) is SMALL
     assert rejection_reason(refused, [REFERENCE, refused], CompressionConfig()) == "other answers"
 
@@ -94,7 +94,7 @@ def test_if_nothing_holds_every_bound_that_is_broken_is_told() -> None:
     told = selection_reason([REFERENCE, SMALL], config)
     assert select_candidate([REFERENCE, SMALL], config) is REFERENCE
     assert told == (
-        "Nothing meets the objective, reference is kept. "
+        "Nothing meets the objective, reference is selected. "
         "reference: 9.00 MB, more than 1; 1.00 ms a query, more than 0.5. "
         "small: 2.00 MB, more than 1; 1.00 ms a query, more than 0.5; "
         "loses 0.0050 NDCG@10, more than 0"

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chronotope.artifact.bundle import MODEL, write_bundle
-from tests.models.recommender_suite import sample_catalog
+from chronotope.testing.recommender_suite import sample_catalog
 
 ABOUT = {
     "name": "toy",

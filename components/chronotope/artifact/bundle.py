@@ -1,13 +1,12 @@
-"""A portable model: one ONNX graph, the ids it speaks, and a manifest.
+"""Portable model bundle: one ONNX graph, its id vocabulary and a manifest.
 
-A bundle needs nothing but numpy, pyarrow and ONNX Runtime to answer, and holds no
-pickle::
+Inference needs numpy, pyarrow and ONNX Runtime only; no file holds a pickle::
 
     model.onnx       raw history to scores
     manifest.json    names, sizes, data version, digests of the other files, its own checksum
-    catalog.parquet  one column a map: ids of users, items, places, with titles
-    items.npz        of a large catalogue only: codes of its items (``item_index``)
-    remainders.npy   perhaps beside it: what the codes leave out (``remainders``)
+    catalog.parquet  ids of users, items and places, one row each, with titles of items
+    items.npz        large catalogues only: codes of the items (``item_index``)
+    residuals.npy    optional beside it: quantisation residuals of the items (``residuals``)
 """
 
 import hashlib
@@ -25,15 +24,15 @@ from chronotope.contracts.ids import IdMap
 from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, write_json
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
-INDEX, REMAINDERS = "items.npz", "remainders.npy"
-ANSWERING = (MODEL, INDEX, REMAINDERS)
-"""Files that answers are made of; only the first is in every bundle."""
+INDEX, RESIDUALS = "items.npz", "residuals.npy"
+SERVING_FILES = (MODEL, INDEX, RESIDUALS)
+"""Files that scores are computed from; only the first is in every bundle."""
 
 _WAY_OUT: Final = "Roll back, train again, or restore the folder from a copy"
 
 
 class Manifest(BaseModel):
-    """What a bundle says of itself."""
+    """Metadata and file digests of a bundle."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,21 +41,23 @@ class Manifest(BaseModel):
     data_version: str = Field(description="Version of the event table.")
     history_len: int = Field(description="Events the graph reads.")
     context: tuple[str, ...] = Field(
-        (), description="Columns of the request's context that the graph listens to."
+        (), description="Columns of the request's context that the graph reads."
     )
-    trained_until_s: int = Field(description="UTC seconds of the last event it knows.")
+    trained_until_s: int = Field(description="UTC seconds of the last training event.")
     digests: dict[str, str] = Field(description="SHA-256 of each other file.")
 
     @property
-    def answering(self) -> str:
-        """Digest of what answers: that of the graph, and with an index that of all its files."""
-        told = [self.digests[name] for name in ANSWERING if name in self.digests]
-        return told[0] if len(told) == 1 else hashlib.sha256("".join(told).encode()).hexdigest()
+    def serving_digest(self) -> str:
+        """Digest of the serving files: the graph's own, or with an index one over all of them."""
+        file_digests = [self.digests[name] for name in SERVING_FILES if name in self.digests]
+        if len(file_digests) == 1:
+            return file_digests[0]
+        return hashlib.sha256("".join(file_digests).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Ids a bundle speaks."""
+    """External ids of a bundle, and the titles of its items."""
 
     users: IdMap
     items: IdMap
@@ -64,101 +65,116 @@ class Vocabulary:
     titles: list[str]
 
 
-def write_bundle(folder: Path, catalog: Catalog, **manifest: object) -> Manifest:
+def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) -> Manifest:
     """Add vocabulary and manifest to a folder that already holds ``model.onnx``.
 
     Args:
-        folder: The bundle's folder.
+        bundle_dir: The bundle's folder.
         catalog: Ids and titles.
-        **manifest: Fields of ``Manifest`` except ``digests``.
+        **manifest_fields: Fields of ``Manifest`` except ``digests``.
     """
-    n = catalog.items.size - 1
-    titles = list(catalog.item_title[1:]) if len(catalog.item_title) else [""] * n
-    kinds = {"user": catalog.users, "item": catalog.items, "place": catalog.places}
-    table = pa.concat_tables(
+    pq.write_table(_vocabulary_table(catalog), bundle_dir / CATALOG)
+    file_names = (CATALOG, *SERVING_FILES)
+    file_paths = [bundle_dir / name for name in file_names if (bundle_dir / name).is_file()]
+    for file_path in file_paths:
+        sync_file(file_path)  # durable before the manifest refers to it
+    digests = {file_path.name: _file_digest(file_path) for file_path in file_paths}
+    manifest = Manifest.model_validate({**manifest_fields, "digests": digests})
+    write_json(bundle_dir / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
+
+
+def _vocabulary_table(catalog: Catalog) -> pa.Table:
+    n_items = catalog.items.size - 1
+    item_titles = list(catalog.item_title[1:]) if len(catalog.item_title) else [""] * n_items
+    id_maps = {"user": catalog.users, "item": catalog.items, "place": catalog.places}
+    return pa.concat_tables(
         pa.table(
             {
-                "kind": pa.array([kind] * len(ids.ids), pa.string()),
-                "id": ids.ids,
-                "title": pa.array(titles if kind == "item" else [None] * len(ids.ids), pa.string()),
+                "kind": pa.array([kind] * len(id_map.ids), pa.string()),
+                "id": id_map.ids,
+                "title": pa.array(
+                    item_titles if kind == "item" else [None] * len(id_map.ids), pa.string()
+                ),
             }
         )
-        for kind, ids in kinds.items()
+        for kind, id_map in id_maps.items()
     )
-    pq.write_table(table, folder / CATALOG)
-    paths = [folder / name for name in (CATALOG, *ANSWERING) if (folder / name).is_file()]
-    for path in paths:
-        sync_file(path)  # before the manifest vouches for it
-    digests = {path.name: _digest(path) for path in paths}
-    written = Manifest.model_validate({**manifest, "digests": digests})
-    write_json(folder / MANIFEST, written.model_dump(mode="json"))
-    return written
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(bundle_dir: Path) -> Manifest:
     """Read and verify a bundle's manifest.
 
     Raises:
         ArtifactError: A file is missing, its digest does not match, or the manifest was changed.
     """
     try:
-        manifest = Manifest.model_validate(_content(folder))
-        wrong = [name for name, sha in manifest.digests.items() if _digest(folder / name) != sha]
+        manifest = Manifest.model_validate(_manifest_content(bundle_dir))
+        changed_files = [
+            name
+            for name, digest in manifest.digests.items()
+            if _file_digest(bundle_dir / name) != digest
+        ]
     except (OSError, ValueError, StoreError) as error:
         raise ArtifactError(
-            "The model bundle cannot be read", received=f"{folder}: {error}", way_out=_WAY_OUT
+            "The model bundle cannot be read", received=f"{bundle_dir}: {error}", way_out=_WAY_OUT
         ) from error
-    if wrong:
+    if changed_files:
         raise ArtifactError(
             "Files of the model bundle differ from its manifest",
-            received=f"{folder}: {wrong}",
+            received=f"{bundle_dir}: {changed_files}",
             way_out=_WAY_OUT,
         )
     return manifest
 
 
-def bundle_checksum(folder: Path) -> str:
-    """Checksum of a manifest, and with it of every file of the bundle: their digests are in it.
+def bundle_checksum(bundle_dir: Path) -> str:
+    """Checksum of the manifest, which covers every file of the bundle by its digest.
 
     Args:
-        folder: The bundle's folder; only its manifest is read.
+        bundle_dir: The bundle's folder; only its manifest is read.
 
     Raises:
         ArtifactError: The manifest is missing or damaged.
     """
     try:
-        return checksum_of(_content(folder))
+        return checksum_of(_manifest_content(bundle_dir))
     except StoreError as error:
         raise ArtifactError(
             "The model bundle cannot be read", received=error.received, way_out=_WAY_OUT
         ) from error
 
 
-def _content(folder: Path) -> dict[str, Any]:
-    return read_json(folder / MANIFEST, what="The manifest of the bundle", way_out=_WAY_OUT)
+def _manifest_content(bundle_dir: Path) -> dict[str, Any]:
+    return read_json(bundle_dir / MANIFEST, what="The manifest of the bundle", way_out=_WAY_OUT)
 
 
-def serving_size_bytes(folder: Path) -> int:
-    """Size of what answers: the graph and, of a large catalogue, its index."""
-    return sum((folder / f).stat().st_size for f in ANSWERING if (folder / f).is_file())
+def serving_size_bytes(bundle_dir: Path) -> int:
+    """Size of the serving files: the graph and, for a large catalogue, its index."""
+    file_paths = (bundle_dir / name for name in SERVING_FILES)
+    return sum(file_path.stat().st_size for file_path in file_paths if file_path.is_file())
 
 
-def read_vocabulary(folder: Path) -> Vocabulary:
-    """Read the ids of a bundle."""
-    table = pq.read_table(folder / CATALOG)
+def read_vocabulary(bundle_dir: Path) -> Vocabulary:
+    """Read the ids and titles of a bundle."""
+    vocabulary_table = pq.read_table(bundle_dir / CATALOG)
 
-    def rows(kind: str) -> pa.Table:
-        return table.filter(pa.compute.equal(table["kind"], kind)).combine_chunks()
+    def rows_of_kind(kind: str) -> pa.Table:
+        is_kind = pa.compute.equal(vocabulary_table["kind"], kind)
+        return vocabulary_table.filter(is_kind).combine_chunks()
 
-    def ids(kind: str) -> IdMap:
-        column = rows(kind)["id"]
-        return IdMap(pa.concat_arrays([pa.array([], pa.string()), *column.chunks]))
+    def id_map(kind: str) -> IdMap:
+        id_column = rows_of_kind(kind)["id"]
+        return IdMap(pa.concat_arrays([pa.array([], pa.string()), *id_column.chunks]))
 
     return Vocabulary(
-        ids("user"), ids("item"), ids("place"), ["", *rows("item")["title"].to_pylist()]
+        id_map("user"),
+        id_map("item"),
+        id_map("place"),
+        ["", *rows_of_kind("item")["title"].to_pylist()],
     )
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+def _file_digest(file_path: Path) -> str:
+    with file_path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

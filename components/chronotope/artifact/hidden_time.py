@@ -1,4 +1,4 @@
-"""Answers when nobody says for which moment: an average over likely ones."""
+"""Scores for a hidden request time: the mixture over times sampled from the time head."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
@@ -11,32 +11,32 @@ from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries
-from chronotope.metrics.time_calibration import LognormalMixture
+from chronotope.metrics import LognormalMixture
 
-LONGEST_S = 10 * 365 * 86_400
-"""No moment later than ten years after the last event is asked about."""
+MAX_WAIT_S = 10 * 365 * 86_400
+"""Upper bound of the time between the last event and a sampled request time."""
 
 
 class ForecastingRecommender(Recommender, Protocol):
-    """A recommender that also tells when."""
+    """A recommender that also predicts the time of the next event."""
 
     def answer(self, queries: Queries) -> ModelOutput:
-        """What, when and where."""
+        """Scores of items and places, and the time mixture."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTimeMarginalized:
-    """A recommender that fills in a hidden request time by what it says of *when*.
+    """A recommender that averages over request times where the time is hidden.
 
-    With t_1 .. t_n the middles of n equally likely stretches of the predicted time,
+    With t_1 .. t_n the midpoints of n equally likely intervals of the predicted time,
 
         p(i) = sum_j p(i | t_j) / n
 
-    A moment that is told is used as it is. The cost is n more answers a hidden query.
+    A given request time is used as it is. Each hidden query costs n additional inferences.
 
     Attributes:
-        model: Answers for one moment.
-        n_times: Moments n.
+        model: Recommender for a given time.
+        n_times: Number n of sampled times.
     """
 
     model: ForecastingRecommender
@@ -58,36 +58,38 @@ class RequestTimeMarginalized:
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Let the model observe."""
+        """Update the state of the model."""
         self.model.observe(log)
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
-        """Log-probabilities, or logits where the moment is told, shape (B, n_items)."""
+        """Log-probabilities, or logits if every request time is given, shape (B, n_items)."""
         if queries.time_given.all():
             return self.model.scores(queries)
-        when = self.model.answer(queries).when
-        hidden = ~queries.time_given & (queries.item_idx[:, -1] > 0)
-        parts = []
-        for instant_s in self._likely_s(queries, when):
-            asked = replace(
+        time_mixture = self.model.answer(queries).when
+        is_hidden = ~queries.time_given & (queries.item_idx[:, -1] > 0)
+        log_probs = []
+        for request_s in self._request_times_s(queries, time_mixture):
+            timed_queries = replace(
                 queries,
-                request_s=np.where(hidden, instant_s, queries.request_s),
-                time_given=queries.time_given | hidden,
+                request_s=np.where(is_hidden, request_s, queries.request_s),
+                time_given=queries.time_given | is_hidden,
             )
-            parts.append(_log_softmax(self.model.scores(asked)))
-        mean = logsumexp(np.stack(parts), axis=0) - np.log(self.n_times)
-        return np.asarray(mean, dtype=np.float32)
+            log_probs.append(_log_softmax(self.model.scores(timed_queries)))
+        mean_log_probs = logsumexp(np.stack(log_probs), axis=0) - np.log(self.n_times)
+        return np.asarray(mean_log_probs, dtype=np.float32)
 
-    def _likely_s(self, queries: Queries, when: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """UTC seconds of the moments asked about, shape (n_times, B)."""
-        told = LognormalMixture.of_parts(when)
-        hours = [told.quantile((j + 0.5) / self.n_times) for j in range(self.n_times)]
-        waits_s = np.minimum(np.stack(hours) * 3600.0, LONGEST_S)
+    def _request_times_s(
+        self, queries: Queries, time_mixture: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.int64]:
+        """UTC seconds of the sampled request times, shape (n_times, B)."""
+        mixture = LognormalMixture.of_parts(time_mixture)
+        quantiles_h = [mixture.quantile((j + 0.5) / self.n_times) for j in range(self.n_times)]
+        waits_s = np.minimum(np.stack(quantiles_h) * 3600.0, MAX_WAIT_S)
         return queries.occurred_s[:, -1] + np.rint(waits_s).astype(np.int64)
 
 
-def _log_softmax(scores: npt.NDArray[Any]) -> npt.NDArray[np.floating]:
-    """Log-probabilities of the known items; the unknown one has none."""
-    logits = np.array(scores, dtype=np.float32)
+def _log_softmax(item_scores: npt.NDArray[Any]) -> npt.NDArray[np.floating]:
+    """Log-probabilities of the items; -inf for the unknown item."""
+    logits = np.array(item_scores, dtype=np.float32)
     logits[:, 0] = -np.inf
     return np.asarray(logits - logsumexp(logits, axis=1, keepdims=True))

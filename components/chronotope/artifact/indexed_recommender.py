@@ -1,10 +1,10 @@
-"""Answer from a bundle whose catalogue is ranked by an index, never scored in full.
+"""Recommender of a bundle whose catalogue is ranked by an index, never scored in full.
 
 Beside the files of every bundle, ``items.npz`` holds the index. The graph reads a history and
-the vectors of its items, decoded from the index, and says a query, scores of categories, and
-what a few items get on top (``chronotope.models.factorized``); the index finds the best. Where
-``remainders.npy`` is there too, the best ``N_CANDIDATES`` are ranked again by it. Memory is
-that of the index and of one answer.
+the vectors of its items, decoded from the index, and returns a query vector, scores of
+categories and additive scores of a few items (``chronotope.models.factorized``); the index
+finds the best items. With ``residuals.npy`` the best ``N_CANDIDATES`` are ranked again exactly.
+Memory is that of the index and of one answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from chronotope.artifact.bundle import INDEX, REMAINDERS, Manifest, read_manifest
+from chronotope.artifact.bundle import INDEX, RESIDUALS, Manifest, read_manifest
 from chronotope.artifact.item_index import ExactScores, ItemIndex, Mask, TopItems
 from chronotope.artifact.onnx_recommender import ModelOutput, OnnxRecommender, open_session
 from chronotope.artifact.residuals import N_CANDIDATES, Residuals
@@ -25,42 +25,43 @@ from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.event_log import Catalog, EventLog, Float32, Int64
 from chronotope.contracts.queries import Queries
 
-N_BEST: Final = 10
-"""Items that an answer is timed to find."""
+N_TIMED: Final = 10
+"""Number of items that a timed inference finds."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryOutput:
-    """What the graph says of one query.
+    """Outputs of the graph for one query.
 
     Attributes:
-        query: For the index, shape (D,).
-        group: Score of each category, shape (n_categories,).
-        extra: What few items get on top.
+        query: Query vector of the index, shape (D,).
+        group_scores: Score of each category, shape (n_categories,).
+        extra_scores: Additive scores of a few items.
         when: As of ``ModelOutput``, shape (1, 3, C).
         place_scores: As of ``ModelOutput``, shape (1, n_places).
     """
 
     query: Float32
-    group: Float32
-    extra: ExactScores
+    group_scores: Float32
+    extra_scores: ExactScores
     when: Float32
     place_scores: Float32
 
-    def without(self, item_idx: npt.NDArray[np.integer[Any]]) -> "QueryOutput":
-        """The same, with some items left out."""
-        items = np.union1d(self.extra.item_idx, item_idx).astype(np.int64)
-        score = np.zeros(len(items), np.float32)
-        score[np.searchsorted(items, self.extra.item_idx)] = self.extra.score
-        score[np.isin(items, item_idx)] = -np.inf
-        return replace(self, extra=ExactScores(items, score))
+    def without(self, excluded_idx: npt.NDArray[np.integer[Any]]) -> "QueryOutput":
+        """The same output with some items excluded from the ranking."""
+        scored_idx = self.extra_scores.item_idx
+        item_idx = np.union1d(scored_idx, excluded_idx).astype(np.int64)
+        item_scores = np.zeros(len(item_idx), np.float32)
+        item_scores[np.searchsorted(item_idx, scored_idx)] = self.extra_scores.score
+        item_scores[np.isin(item_idx, excluded_idx)] = -np.inf
+        return replace(self, extra_scores=ExactScores(item_idx, item_scores))
 
 
 class IndexedRecommender:
     """A frozen recommender for a large catalogue.
 
-    It is a ``Recommender`` as well, for judging: ``scores`` is what the index says of all items,
-    one batch at a time, the best of them as they are answered. To answer, ``best`` looks at few.
+    It is a ``Recommender`` as well, for evaluation: ``scores`` returns the index's scores of all
+    items, the best of them exact. Serving uses ``top_items``, which reads a part of the index.
     """
 
     def __init__(
@@ -68,37 +69,41 @@ class IndexedRecommender:
         session: onnxruntime.InferenceSession,
         index: ItemIndex,
         manifest: Manifest,
-        remainders: Residuals | None = None,
+        residuals: Residuals | None = None,
     ) -> None:
         """Wrap an open session and an index; use ``load``."""
-        self.index, self.remainders = index, remainders
-        self._inner = OnnxRecommender(session, manifest)
-        (self._width,) = (i.shape[-1] for i in session.get_inputs() if i.name == "vectors")
+        self.index, self.residuals = index, residuals
+        self._graph = OnnxRecommender(session, manifest)
+        (self._vector_width,) = (
+            graph_input.shape[-1]
+            for graph_input in session.get_inputs()
+            if graph_input.name == "vectors"
+        )
 
     @classmethod
-    def load(cls, folder: Path, *, n_threads: int = 1) -> Self:
+    def load(cls, bundle_dir: Path, *, n_threads: int = 1) -> Self:
         """Open a bundle after verifying its digests.
 
         Raises:
             ArtifactError: It is damaged, or has no index.
         """
-        manifest = read_manifest(folder)
+        manifest = read_manifest(bundle_dir)
         if INDEX not in manifest.digests:
             raise ArtifactError(
                 "The bundle has no index of items",
-                received=folder,
+                received=bundle_dir,
                 way_out="Open it with OnnxRecommender",
             )
-        session = open_session(folder, n_threads=n_threads)
-        index = ItemIndex.load(folder / INDEX)
-        more = REMAINDERS in manifest.digests
-        rest = Residuals.load(folder / REMAINDERS, index) if more else None
-        return cls(session, index, manifest, rest)
+        session = open_session(bundle_dir, n_threads=n_threads)
+        index = ItemIndex.load(bundle_dir / INDEX)
+        has_residuals = RESIDUALS in manifest.digests
+        residuals = Residuals.load(bundle_dir / RESIDUALS, index) if has_residuals else None
+        return cls(session, index, manifest, residuals)
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
-        return self._inner.manifest
+        """Manifest of the bundle."""
+        return self._graph.manifest
 
     @property
     def name(self) -> str:
@@ -107,97 +112,121 @@ class IndexedRecommender:
 
     @property
     def history_len(self) -> int | None:
-        """Events of the past the graph reads."""
+        """Number of past events the graph reads."""
         return self.manifest.history_len
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002
-        """A bundle is trained already; returns itself."""
+        """No operation: a bundle is already trained."""
         return self
 
     def observe(self, log: EventLog) -> None:
-        """The graph's priors are frozen; the live state is the history in the query."""
+        """No operation: the graph's priors are frozen, the live state is in the query."""
 
-    def best(self, queries: Queries, k: int) -> list[TopItems]:
+    def top_items(self, queries: Queries, k: int) -> list[TopItems]:
         """The k best items of each query, exact over the codes.
 
         Args:
-            queries: The questions.
+            queries: Queries of the batch.
             k: Number of items.
         """
-        return [self.found(told, k) for told in self.told(queries)]
+        return [self.rank_items(output, k) for output in self.query_outputs(queries)]
 
-    def found(self, told: QueryOutput, k: int, *, allowed: Mask | None = None) -> TopItems:
-        """The k best items by what the graph has told.
+    def rank_items(self, output: QueryOutput, k: int, *, allowed: Mask | None = None) -> TopItems:
+        """The k best items by the graph's output.
 
         Args:
-            told: Of one query.
+            output: Output for one query.
             k: Number of items.
             allowed: As of ``ItemIndex.top_k``.
         """
-        n = k if self.remainders is None else max(N_CANDIDATES, 2 * k)
-        found = self.index.top_k(told.query, n, group=told.group, extra=told.extra, allowed=allowed)
-        if self.remainders is None:
-            return found
-        return self.remainders.again(found, self.index.axes @ told.query, k)
+        n_candidates = k if self.residuals is None else max(N_CANDIDATES, 2 * k)
+        top_items = self.index.top_k(
+            output.query,
+            n_candidates,
+            group_scores=output.group_scores,
+            extra_scores=output.extra_scores,
+            allowed=allowed,
+        )
+        if self.residuals is None:
+            return top_items
+        return self.residuals.rerank(top_items, self.index.projection @ output.query, k)
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items, shape (B, n_items); -inf for the unknown.
 
-        With remainders, the candidates' are those they are ranked again by, and the others', by
-        the codes alone, end below the lowest of them.
+        With residuals, candidates have exact scores; all others, scored by codes alone, are
+        capped below the lowest candidate.
         """
-        return np.stack([self._all(told) for told in self.told(queries)])
+        return np.stack([self._item_scores(output) for output in self.query_outputs(queries)])
 
     def answer(self, queries: Queries) -> ModelOutput:
-        """What, when and where, for all items: as ``scores``, not bounded by the answer."""
-        told = list(self.told(queries))
+        """Outputs for all items: scores as of ``scores``, memory not bounded by the answer."""
+        outputs = list(self.query_outputs(queries))
         return ModelOutput(
-            item_scores=np.stack([self._all(one) for one in told]),
-            when=np.concatenate([one.when for one in told]),
-            place_scores=np.concatenate([one.place_scores for one in told]),
+            item_scores=np.stack([self._item_scores(output) for output in outputs]),
+            when=np.concatenate([output.when for output in outputs]),
+            place_scores=np.concatenate([output.place_scores for output in outputs]),
         )
 
     def prepared(self, queries: Queries) -> Callable[[], object]:
-        """The work of one answer, to be timed: some of the best items, not all scores."""
-        return partial(self.best, queries, N_BEST)
+        """Inference to be timed: the best items, not all scores."""
+        return partial(self.top_items, queries, N_TIMED)
 
-    def told(self, queries: Queries) -> Iterator[QueryOutput]:
-        """Run the graph once for a batch, and take it apart."""
-        feed = self._inner.feed(queries)
-        vectors = self._vectors(feed["item_idx"].astype(np.int64))[..., -self._width :]
-        said = self._inner.session.run(None, feed | {"vectors": vectors})
+    def query_outputs(self, queries: Queries) -> Iterator[QueryOutput]:
+        """Outputs of one run of the graph, query by query."""
+        graph_inputs = self._graph.feed(queries)
+        item_idx = graph_inputs["item_idx"].astype(np.int64)  # (B, H)
+        vectors = self._item_vectors(item_idx)[..., -self._vector_width :]  # (B, H, width)
+        batch_outputs = self._graph.session.run(None, graph_inputs | {"vectors": vectors})
         for row in range(len(queries)):
-            query, group, items, extra, when, places = (part[row : row + 1] for part in said)
-            yield QueryOutput(query[0], group[0], _added(items[0], extra[0]), when, places)
+            query, group_scores, extra_idx, extra_scores, when, place_scores = (
+                batch_output[row : row + 1] for batch_output in batch_outputs
+            )
+            yield QueryOutput(
+                query[0],
+                group_scores[0],
+                _sum_by_item(extra_idx[0], extra_scores[0]),
+                when,
+                place_scores,
+            )
 
-    def _vectors(self, item_idx: Int64) -> Float32:
-        """What is known of items, shape (..., D)."""
-        told = self.index.told(item_idx)
-        if self.remainders is not None:
-            told += self.remainders.left(item_idx)
-        vectors: Float32 = told @ self.index.axes
+    def _item_vectors(self, item_idx: Int64) -> Float32:
+        """Decoded item vectors, shape (..., D)."""
+        decoded = self.index.decode(item_idx)
+        if self.residuals is not None:
+            decoded += self.residuals.decode(item_idx)
+        vectors: Float32 = decoded @ self.index.projection
         return vectors
 
-    def _all(self, told: QueryOutput) -> Float32:
-        scores = self.index.scores(told.query, group=told.group)
-        inside = told.extra.item_idx < len(scores)
-        scores[told.extra.item_idx[inside]] += told.extra.score[inside]
-        return scores if self.remainders is None else self._again(told, scores, self.remainders)
+    def _item_scores(self, output: QueryOutput) -> Float32:
+        item_scores = self.index.scores(output.query, group_scores=output.group_scores)
+        extra_idx, extra_score = output.extra_scores
+        is_inside = extra_idx < len(item_scores)
+        item_scores[extra_idx[is_inside]] += extra_score[is_inside]
+        if self.residuals is None:
+            return item_scores
+        return self._rerank_scores(output, item_scores, self.residuals)
 
-    def _again(self, told: QueryOutput, scores: Float32, remainders: Residuals) -> Float32:
-        """Scores by codes, the best of them ranked again and above all others."""
-        n = min(N_CANDIDATES, len(self.index))
-        some = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
-        some = some[np.argsort(-scores[some], kind="stable")[:n]]
-        exact = scores[some] + remainders.scores(some, self.index.axes @ told.query)
-        scores = np.minimum(scores, np.nextafter(exact.min(), np.float32(-np.inf)))
-        scores[some] = exact
-        return scores
+    def _rerank_scores(
+        self, output: QueryOutput, item_scores: Float32, residuals: Residuals
+    ) -> Float32:
+        """Scores by codes, the candidates' exact and above all others."""
+        n_candidates = min(N_CANDIDATES, len(self.index))
+        lowest_score = np.partition(item_scores, -n_candidates)[-n_candidates]
+        candidate_idx = np.flatnonzero(item_scores >= lowest_score)
+        order = np.argsort(-item_scores[candidate_idx], kind="stable")[:n_candidates]
+        candidate_idx = candidate_idx[order]
+        projected_query = self.index.projection @ output.query
+        exact_scores = item_scores[candidate_idx] + residuals.scores(candidate_idx, projected_query)
+        score_cap = np.nextafter(exact_scores.min(), np.float32(-np.inf))
+        item_scores = np.minimum(item_scores, score_cap)
+        item_scores[candidate_idx] = exact_scores
+        return item_scores
 
 
-def _added(items: npt.NDArray[np.int64], extra: Float32) -> ExactScores:
-    """One sum for each item that is known."""
-    distinct, at = np.unique(items, return_inverse=True)
-    total = np.bincount(at, weights=extra.astype(np.float64)).astype(np.float32)
-    known = distinct > 0
-    return ExactScores(distinct[known], total[known])
+def _sum_by_item(item_idx: npt.NDArray[np.int64], extra_scores: Float32) -> ExactScores:
+    """Sum of the additive scores of each item; the unknown item is left out."""
+    unique_idx, positions = np.unique(item_idx, return_inverse=True)
+    score_sums = np.bincount(positions, weights=extra_scores.astype(np.float64))
+    is_known = unique_idx > 0
+    return ExactScores(unique_idx[is_known], score_sums.astype(np.float32)[is_known])

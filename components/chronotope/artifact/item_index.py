@@ -1,14 +1,15 @@
-"""The best items of a large catalogue, found over codes of a few bytes an item.
+"""Index of a large catalogue: exact top-k over product-quantised items of a few bytes each.
 
-Items lie in blocks of alike ones of one group (a category, say). Item i of block j has m codes,
+Items are stored in blocks of similar items of one group (a category, say). Item i of block j
+has m codes,
 
-    score(q, i) = <q', centre_j> + g_group(j) + sum_m T_m[code_im],  T_m[c] = <q'_m, word_mc>
+    score(q, i) = <q', centroid_j> + g_group(j) + sum_m T_m[code_im],  T_m[c] = <q'_m, word_mc>
 
-with q' the query in the index's own axes. Blocks are opened in the order of the bound
+with q' the query in the index's own axes. Blocks are scored in the order of the upper bound
 
-    bound_j = <q', centre_j> + g_group(j) + sum_m min(max_c T_m[c], |q'_m| radius_jm)
+    bound_j = <q', centroid_j> + g_group(j) + sum_m min(max_c T_m[c], |q'_m| radius_jm)
 
-until none is above the k-th best so far: the answer is that of scoring every item.
+until no bound exceeds the k-th best score: the result is that of scoring every item.
 
 Source:
     Jégou et al. (2011), Product Quantization for Nearest Neighbor Search; Petrov et al. (2024),
@@ -31,17 +32,17 @@ from chronotope.contracts.event_log import Float32, Int32, Int64
 Mask = npt.NDArray[np.bool_]
 
 N_WORDS = 256
-"""Centroids of a code book: one byte a code."""
+"""Codewords of a codebook: one byte a code."""
 
 FIRST_ITEMS = 4096
-"""About so many items are scored before the first look at the bounds, then twice as many."""
+"""Items scored, about, before the bounds are first compared; each later step doubles it."""
 
-ROUNDING = np.float32(2e-5)
-"""Share of the terms of a bound that float32 may lose; added to it, so that it stays one."""
+ROUNDING_SHARE = np.float32(2e-5)
+"""Share of a bound's terms that float32 may lose; added to it, so that it stays an upper bound."""
 
 
 class ExactScores(NamedTuple):
-    """Exact scores that some items get beside those of the codes.
+    """Exact scores that some items get on top of those by codes.
 
     Attributes:
         item_idx: Items, each at most once, int64, shape (E,).
@@ -58,7 +59,7 @@ class TopItems(NamedTuple):
     Attributes:
         item_idx: int64, shape (k,), fewer if there are fewer items.
         score: float32, shape (k,).
-        n_scored: Items whose codes were looked at.
+        n_scored: Number of items whose codes were read.
     """
 
     item_idx: Int64
@@ -66,86 +67,85 @@ class TopItems(NamedTuple):
     n_scored: int
 
 
-class _Asked(NamedTuple):
-    """A query, looked up: tables of pairs of codes, and each block's centre and bound."""
+class _QueryTables(NamedTuple):
+    """Lookup tables of one query: scores of code pairs, and each block's score and bound."""
 
-    table: Float32  # (m / 2, N_WORDS ** 2)
-    centre: Float32  # (J,)
-    bound: Float32  # (J,)
-    allowed: Mask | None = None  # in the order of blocks, (n,)
+    pair_scores: Float32  # (m / 2, N_WORDS ** 2)
+    block_scores: Float32  # (J,)
+    block_bounds: Float32  # (J,)
+    allowed_positions: Mask | None = None  # in the order of blocks, (n,)
 
 
 @dataclass(frozen=True, slots=True)
 class ItemIndex:
-    """Codes of n items in J blocks; made by ``chronotope.compression.build_index``.
+    """Codes of n items in J blocks; built by ``chronotope.compression.build_index``.
 
     Attributes:
-        axes: Takes a query to the index's axes, shape (D', D), D' >= D.
-        centre: Middle of each block, float16, shape (J, D').
-        start: First position of each block, shape (J + 1,).
-        group: Group of each block, shape (J,).
-        radius: Longest code vector in each block and part, float32, shape (J, m).
-        words: Code books, float16, shape (m, N_WORDS, D' / m).
+        projection: Maps a query to the index's axes, shape (D', D), D' >= D.
+        block_centroids: Mean vector of each block, float16, shape (J, D').
+        block_starts: First position of each block, shape (J + 1,).
+        block_groups: Group of each block, shape (J,).
+        block_radii: Longest codeword of each block and subspace, float32, shape (J, m).
+        codebooks: Codewords, float16, shape (m, N_WORDS, D' / m).
         codes: uint8, shape (n, m), in the order of blocks; m is even.
-        item: Item at each position, int32, shape (n,), increasing within a block.
+        item_idx: Item at each position, int32, shape (n,), increasing within a block.
     """
 
-    axes: Float32
-    centre: npt.NDArray[np.float16]
-    start: Int32
-    group: Int32
-    radius: Float32
-    words: npt.NDArray[np.float16]
+    projection: Float32
+    block_centroids: npt.NDArray[np.float16]
+    block_starts: Int32
+    block_groups: Int32
+    block_radii: Float32
+    codebooks: npt.NDArray[np.float16]
     codes: npt.NDArray[np.uint8]
-    item: Int32
-    _centre: Float32 = field(init=False, repr=False, compare=False)
-    _radius: Float32 = field(init=False, repr=False, compare=False)  # (m, J): sums are fast
-    _words: Float32 = field(init=False, repr=False, compare=False)
-    _pairs: npt.NDArray[np.uint16] = field(init=False, repr=False, compare=False)
-    _position: Int32 = field(init=False, repr=False, compare=False)
-    _size: Int32 = field(init=False, repr=False, compare=False)
+    item_idx: Int32
+    _centroids: Float32 = field(init=False, repr=False, compare=False)
+    _radii_by_code: Float32 = field(init=False, repr=False, compare=False)  # (m, J): fast sums
+    _codewords: Float32 = field(init=False, repr=False, compare=False)
+    _code_pairs: npt.NDArray[np.uint16] = field(init=False, repr=False, compare=False)
+    _item_positions: Int32 = field(init=False, repr=False, compare=False)
+    _block_sizes: Int32 = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together.
+        """Validate the arrays and derive the lookup arrays.
 
         Raises:
-            ArtifactError: They do not.
+            ArtifactError: The shapes of the arrays do not match.
         """
-        _check(self)
-        position = np.full(int(self.item.max(initial=0)) + 1, -1, np.int32)
-        position[self.item] = np.arange(len(self.item), dtype=np.int32)
-        pairs = np.ascontiguousarray(self.codes).view("<u2")
-        for name, value in {
-            "_centre": self.centre.astype(np.float32),
-            "_radius": np.ascontiguousarray(self.radius.T),
-            "_words": self.words.astype(np.float32),
-            "_pairs": pairs,
-            "_position": position,
-            "_size": np.diff(self.start),
+        _check_shapes(self)
+        item_positions = np.full(int(self.item_idx.max(initial=0)) + 1, -1, np.int32)
+        item_positions[self.item_idx] = np.arange(len(self.item_idx), dtype=np.int32)
+        for field_name, derived_array in {
+            "_centroids": self.block_centroids.astype(np.float32),
+            "_radii_by_code": np.ascontiguousarray(self.block_radii.T),
+            "_codewords": self.codebooks.astype(np.float32),
+            "_code_pairs": np.ascontiguousarray(self.codes).view("<u2"),
+            "_item_positions": item_positions,
+            "_block_sizes": np.diff(self.block_starts),
         }.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, field_name, derived_array)
 
     def __len__(self) -> int:
         """Number of items."""
-        return len(self.item)
+        return len(self.item_idx)
 
     @property
     def n_items(self) -> int:
-        """Rows that a table of all indices has, the unknown item's among them."""
-        return len(self._position)
+        """Rows of a table of all item indices, including the unknown item's."""
+        return len(self._item_positions)
 
     @property
     def n_groups(self) -> int:
-        """Groups that scores are asked for."""
-        return int(self.group.max(initial=0)) + 1
+        """Number of groups that a query has scores for."""
+        return int(self.block_groups.max(initial=0)) + 1
 
     def top_k(
         self,
         query: Float32,
         k: int,
         *,
-        group: Float32 | None = None,
-        extra: ExactScores | None = None,
+        group_scores: Float32 | None = None,
+        extra_scores: ExactScores | None = None,
         allowed: Mask | None = None,
     ) -> TopItems:
         """The k items with the highest scores.
@@ -153,216 +153,248 @@ class ItemIndex:
         Args:
             query: Shape (D,).
             k: Number of items, at least 1.
-            group: Score of each group, shape (>= n_groups,); none counts as zero, and -inf
-                leaves its items out.
-            extra: Exact scores on top for some items; -inf leaves an item out.
-            allowed: Which items may be found, by index; blocks without any are not opened.
+            group_scores: Score of each group, shape (>= n_groups,); by default zero, and -inf
+                excludes the group's items.
+            extra_scores: Exact scores on top for some items; -inf excludes an item.
+            allowed: Items that may be returned, by index; blocks without any are not scored.
 
         Raises:
-            DataError: The query, k or an extra score is no number that can be ranked by, or
-                ``allowed`` does not speak of every item.
+            DataError: The query, k or an extra score is not finite enough to rank by, or
+                ``allowed`` does not cover every item.
         """
         if k < 1:
             raise DataError("k must be 1 or more", received=k)
-        asked, added = self._ask(query, group), self._known(extra)
+        tables, extra = self._query_tables(query, group_scores), self._known_extra(extra_scores)
         if allowed is not None:
-            asked, added = self._only(allowed, asked, added)
-        found = _best(added.item_idx, self._of(asked, added.item_idx) + added.score, k)
-        bound, n_scored, step = asked.bound.copy(), 0, FIRST_ITEMS
+            tables, extra = self._restrict(allowed, tables, extra)
+        extra_totals = self._single_item_scores(tables, extra.item_idx) + extra.score
+        best = _best_items(extra.item_idx, extra_totals, k)
+        block_bounds, n_scored, step_items = tables.block_bounds.copy(), 0, FIRST_ITEMS
         while True:
-            least = found[1][-1] if len(found[0]) == k else -np.inf
-            worth = np.flatnonzero((bound >= least) & (bound > -np.inf))
-            if not len(worth):
+            kth_score = best[1][-1] if len(best[0]) == k else -np.inf
+            open_blocks = np.flatnonzero((block_bounds >= kth_score) & (block_bounds > -np.inf))
+            if not len(open_blocks):
                 break
-            n_blocks = 1 + step * len(bound) // len(self)
-            blocks = worth if n_blocks >= len(worth) else _highest(worth, bound, n_blocks)
-            scores = self._score(asked, blocks)
-            found = self._better(found, blocks, scores, added.item_idx, k)
-            bound[blocks] = -np.inf
-            n_scored, step = n_scored + len(scores), 2 * step
-        left = found[1] > -np.inf
-        return TopItems(found[0][left], found[1][left], n_scored)
+            n_blocks = 1 + step_items * len(block_bounds) // len(self)
+            if n_blocks < len(open_blocks):
+                open_blocks = _highest_blocks(open_blocks, block_bounds, n_blocks)
+            position_scores = self._block_item_scores(tables, open_blocks)
+            best = self._merge_best(best, open_blocks, position_scores, extra.item_idx, k)
+            block_bounds[open_blocks] = -np.inf
+            n_scored, step_items = n_scored + len(position_scores), 2 * step_items
+        is_allowed = best[1] > -np.inf
+        return TopItems(best[0][is_allowed], best[1][is_allowed], n_scored)
 
-    def scores(self, query: Float32, *, group: Float32 | None = None) -> Float32:
+    def scores(self, query: Float32, *, group_scores: Float32 | None = None) -> Float32:
         """Scores of all items, shape (highest index + 1,); -inf where there is no item."""
-        every = np.full(len(self._position), -np.inf, np.float32)
-        every[self.item] = self._score(self._ask(query, group), np.arange(len(self.group)))
-        return every
+        item_scores = np.full(len(self._item_positions), -np.inf, np.float32)
+        all_blocks = np.arange(len(self.block_groups))
+        tables = self._query_tables(query, group_scores)
+        item_scores[self.item_idx] = self._block_item_scores(tables, all_blocks)
+        return item_scores
 
-    def told(self, item_idx: npt.NDArray[np.integer[Any]]) -> Float32:
-        """What the codes say of items, zeros for unknown ones, (..., D'); ``@ axes`` gives v^."""
-        at = self._at(item_idx)
-        block = np.searchsorted(self.start, at, side="right") - 1
-        words = self._words[np.arange(self.codes.shape[1]), self.codes[at]]  # (..., m, s)
-        told = self._centre[block] + words.reshape(*at.shape, -1)
-        return np.where((at >= 0)[..., None], told, np.float32(0.0))
+    def decode(self, item_idx: npt.NDArray[np.integer[Any]]) -> Float32:
+        """Decoded item vectors, zeros for unknown items, (..., D'); ``@ projection`` gives v^."""
+        positions = self._positions(item_idx)
+        block_idx = np.searchsorted(self.block_starts, positions, side="right") - 1
+        code_idx = np.arange(self.codes.shape[1])
+        codewords = self._codewords[code_idx, self.codes[positions]]  # (..., m, s)
+        vectors = self._centroids[block_idx] + codewords.reshape(*positions.shape, -1)  # (..., D')
+        return np.where((positions >= 0)[..., None], vectors, np.float32(0.0))
 
     @property
     def n_bytes(self) -> int:
-        """Bytes that ``save`` writes, but for a few of headers."""
-        return sum(array.nbytes for array in self._stored().values())
+        """Bytes that ``save`` writes, apart from headers."""
+        return sum(array.nbytes for array in self._stored_arrays().values())
 
-    def save(self, path: Path) -> None:
+    def save(self, file_path: Path) -> None:
         """Write one file of plain arrays; no pickle."""
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **self._stored())
+        with file_path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **self._stored_arrays())
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what ``save`` wrote.
+    def load(cls, file_path: Path) -> Self:
+        """Read the file that ``save`` wrote.
 
         Raises:
-            ArtifactError: It is missing, damaged or something else.
+            ArtifactError: The file is missing, damaged or not an index.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                told = {name: stored[name] for name in stored.files}
-            return cls(item=_in_blocks(told.pop("block"), told["start"]), **told)
+            with file_path.open("rb") as file, np.load(file, allow_pickle=False) as npz_file:
+                arrays = {name: npz_file[name] for name in npz_file.files}
+            item_blocks = arrays.pop("item_blocks")
+            return cls(item_idx=_items_by_block(item_blocks, arrays["block_starts"]), **arrays)
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ArtifactError(
                 "The index of items cannot be read",
-                received=f"{path}: {error}",
+                received=f"{file_path}: {error}",
                 way_out="Download the version again, or train again",
             ) from error
 
-    def _stored(self) -> dict[str, npt.NDArray[Any]]:
-        """Arrays of the file: the block of each item says where it lies, in fewer bytes."""
-        n_blocks = len(self.group)
-        block = np.full(len(self._position), n_blocks, np.min_scalar_type(n_blocks))
-        block[self.item] = np.repeat(np.arange(n_blocks), self._size)
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name != "item"}
-        return plain | {"block": block}
+    def _stored_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays of the file: the block of each item replaces its position, in fewer bytes."""
+        n_blocks = len(self.block_groups)
+        item_blocks = np.full(len(self._item_positions), n_blocks, np.min_scalar_type(n_blocks))
+        item_blocks[self.item_idx] = np.repeat(np.arange(n_blocks), self._block_sizes)
+        field_names = (f.name for f in fields(self) if f.init and f.name != "item_idx")
+        return {name: getattr(self, name) for name in field_names} | {"item_blocks": item_blocks}
 
-    def _ask(self, query: Float32, group: Float32 | None) -> _Asked:
-        q = self.axes @ np.asarray(query, np.float32)
-        told = np.zeros(self.n_groups, np.float32) if group is None else group
-        if not np.isfinite(q).all() or len(told) < self.n_groups or not (told < np.inf).all():
+    def _query_tables(self, query: Float32, group_scores: Float32 | None) -> _QueryTables:
+        projected = self.projection @ np.asarray(query, np.float32)  # (D',)
+        if group_scores is None:
+            group_scores = np.zeros(self.n_groups, np.float32)
+        has_all_groups = len(group_scores) >= self.n_groups and (group_scores < np.inf).all()
+        if not np.isfinite(projected).all() or not has_all_groups:
             raise DataError("A query must be finite, with a score below infinity for each group")
-        parts = q.reshape(len(self.words), -1)  # (m, s)
-        each = np.matmul(self._words, parts[:, :, None])[:, :, 0]  # (m, N_WORDS)
-        centre = self._centre @ q + told[self.group]
-        length = np.sqrt(np.square(parts).sum(1))
-        most = np.minimum(each.max(1)[:, None], self._radius * length[:, None]).sum(0)
-        margin = ROUNDING * (
-            np.abs(np.where(centre > -np.inf, centre, 0.0)) + np.abs(each).max(1).sum()
+        subqueries = projected.reshape(len(self.codebooks), -1)  # (m, s)
+        word_scores = np.matmul(self._codewords, subqueries[:, :, None])[:, :, 0]  # (m, N_WORDS)
+        block_scores = self._centroids @ projected + group_scores[self.block_groups]  # (J,)
+        subquery_norms = np.sqrt(np.square(subqueries).sum(1))  # (m,)
+        max_code_scores = np.minimum(
+            word_scores.max(1)[:, None], self._radii_by_code * subquery_norms[:, None]
+        ).sum(0)  # (J,)
+        is_scored = block_scores > -np.inf
+        margins = ROUNDING_SHARE * (
+            np.abs(np.where(is_scored, block_scores, 0.0)) + np.abs(word_scores).max(1).sum()
         )
-        table = (each[1::2, :, None] + each[::2, None, :]).reshape(len(each) // 2, -1)
-        bound = np.where(centre > -np.inf, centre + most + margin, -np.inf)
-        return _Asked(table, centre, bound)
+        pair_scores = word_scores[1::2, :, None] + word_scores[::2, None, :]
+        pair_scores = pair_scores.reshape(len(word_scores) // 2, -1)  # (m / 2, N_WORDS ** 2)
+        block_bounds = np.where(is_scored, block_scores + max_code_scores + margins, -np.inf)
+        return _QueryTables(pair_scores, block_scores, block_bounds)
 
-    def _only(self, allowed: Mask, asked: _Asked, added: ExactScores) -> tuple[_Asked, ExactScores]:
-        """The same, with nothing left of blocks and extra scores that are not allowed."""
-        if len(allowed) < len(self._position):
+    def _restrict(
+        self, allowed: Mask, tables: _QueryTables, extra: ExactScores
+    ) -> tuple[_QueryTables, ExactScores]:
+        """Tables and extra scores with -inf for blocks and items that are not allowed."""
+        if len(allowed) < len(self._item_positions):
             raise DataError(
-                "What is allowed must be said of every item",
+                "The mask of allowed items must cover every item",
                 received=allowed.shape,
-                way_out=f"Give {len(self._position)} values, the unknown item's first",
+                way_out=f"Give {len(self._item_positions)} values, the unknown item's first",
             )
-        inside = allowed[self.item]
-        ahead = np.append(0, np.cumsum(inside))
-        is_open = ahead[self.start[1:]] > ahead[self.start[:-1]]
-        bound = np.where(is_open, asked.bound, np.float32(-np.inf))
-        score = np.where(allowed[added.item_idx], added.score, np.float32(-np.inf))
-        return asked._replace(bound=bound, allowed=inside), ExactScores(added.item_idx, score)
+        allowed_positions = allowed[self.item_idx]
+        n_allowed_before = np.append(0, np.cumsum(allowed_positions))  # (n + 1,)
+        is_open = n_allowed_before[self.block_starts[1:]] > n_allowed_before[self.block_starts[:-1]]
+        block_bounds = np.where(is_open, tables.block_bounds, np.float32(-np.inf))
+        extra_scores = np.where(allowed[extra.item_idx], extra.score, np.float32(-np.inf))
+        restricted_tables = tables._replace(
+            block_bounds=block_bounds, allowed_positions=allowed_positions
+        )
+        return restricted_tables, ExactScores(extra.item_idx, extra_scores)
 
-    def _score(self, asked: _Asked, blocks: Int64) -> Float32:
-        """Scores of the items of some blocks, at least one, block after block."""
-        size = self._size[blocks]
-        begin = self.start[blocks]
-        runs = zip(begin.tolist(), (begin + size).tolist(), strict=True)
-        scores = _looked_up(asked.table, np.concatenate([self._pairs[a:b] for a, b in runs]))
-        scores += np.repeat(asked.centre[blocks], size)
-        if asked.allowed is not None:
-            runs = zip(begin.tolist(), (begin + size).tolist(), strict=True)
-            scores[~np.concatenate([asked.allowed[a:b] for a, b in runs])] = -np.inf
-        return scores
+    def _block_item_scores(self, tables: _QueryTables, block_idx: Int64) -> Float32:
+        """Scores of the items of at least one block, block after block."""
+        block_sizes = self._block_sizes[block_idx]
+        block_starts = self.block_starts[block_idx]
+        block_ends = (block_starts + block_sizes).tolist()
+        spans = list(zip(block_starts.tolist(), block_ends, strict=True))
+        code_pairs = np.concatenate([self._code_pairs[start:end] for start, end in spans])
+        item_scores = _sum_pair_scores(tables.pair_scores, code_pairs)
+        item_scores += np.repeat(tables.block_scores[block_idx], block_sizes)
+        if tables.allowed_positions is not None:
+            is_allowed = [tables.allowed_positions[start:end] for start, end in spans]
+            item_scores[~np.concatenate(is_allowed)] = -np.inf
+        return item_scores
 
-    def _better(
-        self, found: tuple[Int64, Float32], blocks: Int64, scores: Float32, added: Int64, k: int
+    def _merge_best(
+        self,
+        best: tuple[Int64, Float32],
+        block_idx: Int64,
+        item_scores: Float32,
+        extra_idx: Int64,
+        k: int,
     ) -> tuple[Int64, Float32]:
-        """The best of what was found and of some blocks, without what came with an extra score."""
-        least = found[1][-1] if len(found[1]) == k else -np.inf
-        rows = np.flatnonzero(scores >= least)
-        n_top = k + len(added)  # the k-th best of the others is among so many
-        if len(rows) > 4 * n_top:
-            cut = len(rows) - n_top
-            rows = rows[scores[rows] >= np.partition(scores[rows], cut)[cut]]
-        before = np.append(0, np.cumsum(self._size[blocks]))
-        of = np.searchsorted(before, rows, side="right") - 1
-        items = self.item[self.start[blocks[of]] + rows - before[of]]
-        if len(added):
-            at = np.minimum(np.searchsorted(added, items), len(added) - 1)
-            rows, items = rows[added[at] != items], items[added[at] != items]
-        return _best(np.append(found[0], items), np.append(found[1], scores[rows]), k)
+        """The k best of the previous ones and of some blocks' items without an extra score."""
+        kth_score = best[1][-1] if len(best[1]) == k else -np.inf
+        candidate_rows = np.flatnonzero(item_scores >= kth_score)
+        n_top = k + len(extra_idx)  # at most these many rows can be replaced by extra scores
+        if len(candidate_rows) > 4 * n_top:
+            cut_rank = len(candidate_rows) - n_top
+            candidate_scores = item_scores[candidate_rows]
+            cut_score = np.partition(candidate_scores, cut_rank)[cut_rank]
+            candidate_rows = candidate_rows[candidate_scores >= cut_score]
+        rows_before = np.append(0, np.cumsum(self._block_sizes[block_idx]))
+        block_rank = np.searchsorted(rows_before, candidate_rows, side="right") - 1
+        block_starts = self.block_starts[block_idx[block_rank]]
+        item_idx = self.item_idx[block_starts + candidate_rows - rows_before[block_rank]]
+        if len(extra_idx):
+            extra_rank = np.minimum(np.searchsorted(extra_idx, item_idx), len(extra_idx) - 1)
+            is_plain = extra_idx[extra_rank] != item_idx
+            candidate_rows, item_idx = candidate_rows[is_plain], item_idx[is_plain]
+        merged_scores = np.append(best[1], item_scores[candidate_rows])
+        return _best_items(np.append(best[0], item_idx), merged_scores, k)
 
-    def _of(self, asked: _Asked, item_idx: Int64) -> Float32:
+    def _single_item_scores(self, tables: _QueryTables, item_idx: Int64) -> Float32:
         """Scores of single items of the index."""
-        at = self._at(item_idx)
-        scores = _looked_up(asked.table, self._pairs[at])
-        scores += asked.centre[np.searchsorted(self.start, at, side="right") - 1]
-        return scores
+        positions = self._positions(item_idx)
+        item_scores = _sum_pair_scores(tables.pair_scores, self._code_pairs[positions])
+        block_idx = np.searchsorted(self.block_starts, positions, side="right") - 1
+        item_scores += tables.block_scores[block_idx]
+        return item_scores
 
-    def _at(self, item_idx: npt.NDArray[np.integer[Any]]) -> Int32:
-        """Position of items, -1 for those that are not in the index."""
-        inside = (item_idx >= 0) & (item_idx < len(self._position))
-        at: Int32 = np.where(inside, self._position[np.where(inside, item_idx, 0)], np.int32(-1))
-        return at
+    def _positions(self, item_idx: npt.NDArray[np.integer[Any]]) -> Int32:
+        """Positions of items, -1 for items that are not in the index."""
+        is_inside = (item_idx >= 0) & (item_idx < len(self._item_positions))
+        inside_positions = self._item_positions[np.where(is_inside, item_idx, 0)]
+        positions: Int32 = np.where(is_inside, inside_positions, np.int32(-1))
+        return positions
 
-    def _known(self, extra: ExactScores | None) -> ExactScores:
+    def _known_extra(self, extra_scores: ExactScores | None) -> ExactScores:
         """Extra scores of items of the index, by increasing item."""
-        if extra is None:
+        if extra_scores is None:
             return ExactScores(np.empty(0, np.int64), np.empty(0, np.float32))
-        if not (extra.score < np.inf).all() or len(np.unique(extra.item_idx)) < len(extra.item_idx):
+        item_idx, score = extra_scores
+        if not (score < np.inf).all() or len(np.unique(item_idx)) < len(item_idx):
             raise DataError("Extra scores must be numbers, one an item")
-        order = np.argsort(extra.item_idx)
-        order = order[self._at(extra.item_idx[order]) >= 0]
-        return ExactScores(extra.item_idx[order], extra.score[order].astype(np.float32))
+        order = np.argsort(item_idx)
+        order = order[self._positions(item_idx[order]) >= 0]
+        return ExactScores(item_idx[order], score[order].astype(np.float32))
 
 
-def _looked_up(table: Float32, pairs: npt.NDArray[np.uint16]) -> Float32:
-    """Sums over the tables of the entries that pairs of codes name, shape (N,)."""
-    scores: Float32 = table[0].take(pairs[:, 0])
-    for part in range(1, len(table)):
-        scores += table[part].take(pairs[:, part])
-    return scores
+def _sum_pair_scores(pair_scores: Float32, code_pairs: npt.NDArray[np.uint16]) -> Float32:
+    """Sum over the pairs of codes of each item, shape (N,)."""
+    item_scores: Float32 = pair_scores[0].take(code_pairs[:, 0])
+    for pair_idx in range(1, len(pair_scores)):
+        item_scores += pair_scores[pair_idx].take(code_pairs[:, pair_idx])
+    return item_scores
 
 
-def _best(items: npt.NDArray[Any], scores: Float32, k: int) -> tuple[Int64, Float32]:
-    order = np.lexsort((items, -scores))[:k]
-    return items[order].astype(np.int64), scores[order]
+def _best_items(item_idx: npt.NDArray[Any], item_scores: Float32, k: int) -> tuple[Int64, Float32]:
+    order = np.lexsort((item_idx, -item_scores))[:k]
+    return item_idx[order].astype(np.int64), item_scores[order]
 
 
-def _highest(blocks: Int64, bound: Float32, n: int) -> Int64:
-    """The n blocks of the highest bounds, in no order."""
-    return blocks[np.argpartition(-bound[blocks], n - 1)[:n]]
+def _highest_blocks(block_idx: Int64, block_bounds: Float32, n_blocks: int) -> Int64:
+    """The blocks with the highest bounds, unordered."""
+    return block_idx[np.argpartition(-block_bounds[block_idx], n_blocks - 1)[:n_blocks]]
 
 
-def _in_blocks(block: npt.NDArray[Any], start: Int32) -> Int32:
+def _items_by_block(item_blocks: npt.NDArray[Any], block_starts: Int32) -> Int32:
     """Items in the order of blocks, from the block of each item."""
-    order = np.argsort(block, kind="stable")[: int(start[-1])]
+    order = np.argsort(item_blocks, kind="stable")[: int(block_starts[-1])]
     return order.astype(np.int32)
 
 
-def _check(index: ItemIndex) -> None:
-    n_blocks, n, m = len(index.group), len(index.item), index.codes.shape[-1]
-    width = len(index.axes)
-    fits = (
-        m % 2 == 0
-        and index.codes.shape == (n, m)
+def _check_shapes(index: ItemIndex) -> None:
+    n_blocks, n_items = len(index.block_groups), len(index.item_idx)
+    n_codes, width = index.codes.shape[-1], len(index.projection)
+    is_consistent = (
+        n_codes % 2 == 0
+        and index.codes.shape == (n_items, n_codes)
         and index.codes.dtype == np.uint8
-        and index.centre.shape == (n_blocks, width)
-        and index.radius.shape == (n_blocks, m)
-        and index.words.shape == (m, N_WORDS, width // m)
-        and index.start.shape == (n_blocks + 1,)
-        and index.start[0] == 0
-        and index.start[-1] == n
-        and (np.diff(index.start) >= 0).all()
-        and index.item.min(initial=0) >= 0
-        and index.group.min(initial=0) >= 0
+        and index.block_centroids.shape == (n_blocks, width)
+        and index.block_radii.shape == (n_blocks, n_codes)
+        and index.codebooks.shape == (n_codes, N_WORDS, width // n_codes)
+        and index.block_starts.shape == (n_blocks + 1,)
+        and index.block_starts[0] == 0
+        and index.block_starts[-1] == n_items
+        and (np.diff(index.block_starts) >= 0).all()
+        and index.item_idx.min(initial=0) >= 0
+        and index.block_groups.min(initial=0) >= 0
     )
-    if not fits:
+    if not is_consistent:
         raise ArtifactError(
-            "The arrays of the index do not belong together",
+            "The shapes of the index's arrays do not match",
             received={f.name: getattr(index, f.name).shape for f in fields(index) if f.init},
             way_out="Download the version again, or train again",
         )

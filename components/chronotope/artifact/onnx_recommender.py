@@ -1,4 +1,4 @@
-"""Answer queries from a bundle with ONNX Runtime alone."""
+"""Recommender that runs a bundle's ONNX graph, with ONNX Runtime alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from chronotope.contracts.queries import Queries
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """What, when and where.
+    """Outputs of the graph for a batch.
 
     Attributes:
         item_scores: Logits, float32, shape (B, n_items).
@@ -39,20 +39,20 @@ class OnnxRecommender:
         self.session, self.manifest = session, manifest
 
     @classmethod
-    def load(cls, folder: Path, *, n_threads: int = 1) -> Self:
+    def load(cls, bundle_dir: Path, *, n_threads: int = 1) -> Self:
         """Open a bundle after verifying its digests.
 
         Raises:
-            ArtifactError: It is damaged, or its items are found by an index.
+            ArtifactError: It is damaged, or its items are ranked by an index.
         """
-        manifest = read_manifest(folder)
+        manifest = read_manifest(bundle_dir)
         if INDEX in manifest.digests:
             raise ArtifactError(
                 "The graph of this bundle does not score items by itself",
-                received=folder,
+                received=bundle_dir,
                 way_out="Open it with open_bundle, which reads its index as well",
             )
-        return cls(open_session(folder, n_threads=n_threads), manifest)
+        return cls(open_session(bundle_dir, n_threads=n_threads), manifest)
 
     @property
     def name(self) -> str:
@@ -61,77 +61,79 @@ class OnnxRecommender:
 
     @property
     def history_len(self) -> int | None:
-        """Events of the past the graph reads."""
+        """Number of past events the graph reads."""
         return self.manifest.history_len
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002
-        """A bundle is trained already; returns itself."""
+        """No operation: a bundle is already trained."""
         return self
 
     def observe(self, log: EventLog) -> None:
-        """The graph's priors are frozen; the live state is the history in the query."""
+        """No operation: the graph's priors are frozen, the live state is in the query."""
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items, shape (B, n_items)."""
         return self.answer(queries).item_scores
 
     def answer(self, queries: Queries) -> ModelOutput:
-        """Run the graph once."""
+        """Outputs of one run of the graph."""
         return ModelOutput(*self.session.run(None, self.feed(queries)))
 
     def prepared(self, queries: Queries) -> Callable[[], object]:
-        """The work of one answer, to be timed: its inputs are at hand."""
+        """Inference on prepared inputs, to be timed."""
         return partial(self.session.run, None, self.feed(queries))
 
     def feed(self, queries: Queries) -> dict[str, npt.NDArray[np.generic]]:
-        """The graph's inputs, histories padded or cut to its length."""
-        width = self.manifest.history_len
-        plain: dict[str, npt.NDArray[np.generic]] = {
-            "item_idx": _right_aligned(queries.item_idx, width),
-            "occurred_s": _right_aligned(queries.occurred_s, width),
-            "utc_offset_min": _right_aligned(queries.utc_offset_min, width),
-            "place_idx": _right_aligned(queries.place_idx, width),
+        """Inputs of the graph, histories padded or cut to its length."""
+        history_len = self.manifest.history_len
+        graph_inputs: dict[str, npt.NDArray[np.generic]] = {
+            "item_idx": _right_aligned(queries.item_idx, history_len),
+            "occurred_s": _right_aligned(queries.occurred_s, history_len),
+            "utc_offset_min": _right_aligned(queries.utc_offset_min, history_len),
+            "place_idx": _right_aligned(queries.place_idx, history_len),
             "request_s": queries.request_s.astype(np.int64),
             "request_offset_min": queries.request_offset_min.astype(np.int64),
             "request_place_idx": queries.request_place_idx.astype(np.int64),
             "time_given": queries.time_given.astype(np.float32),
         }
-        columns = self.manifest.context
-        return plain | ({"context": _side_by_side(queries, columns)} if columns else {})
+        column_names = self.manifest.context
+        if column_names:
+            graph_inputs["context"] = _context_matrix(queries, column_names)
+        return graph_inputs
 
 
-def open_session(folder: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
-    """The graph of a bundle, on the CPU.
+def open_session(bundle_dir: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
+    """ONNX Runtime session of a bundle's graph, on the CPU.
 
     Raises:
         ArtifactError: This version of ONNX Runtime cannot run it.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    options.log_severity_level = 3
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = n_threads
+    session_options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(
-            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+            str(bundle_dir / MODEL), session_options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # its exceptions have no base of their own
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ArtifactError(
             "ONNX Runtime cannot run a model's file",
-            received=f"{folder / MODEL}: {error}",
+            received=f"{bundle_dir / MODEL}: {error}",
             way_out="Return to the champion before with `chronotope rollback`, or train again; "
             "`chronotope doctor` shows whether onnxruntime lies within its bounds",
         ) from error
 
 
-def _right_aligned(column: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.int64]:
-    """The latest ``width`` events, zeros before them, shape (B, width)."""
-    cut = column[:, -width:]
-    padded = np.zeros((len(cut), width), np.int64)
-    padded[:, width - cut.shape[1] :] = cut
-    return padded
+def _right_aligned(column: npt.NDArray[np.generic], history_len: int) -> npt.NDArray[np.int64]:
+    """The latest ``history_len`` events, zeros before them, shape (B, history_len)."""
+    latest_events = column[:, -history_len:]
+    padded_column = np.zeros((len(latest_events), history_len), np.int64)
+    padded_column[:, history_len - latest_events.shape[1] :] = latest_events
+    return padded_column
 
 
-def _side_by_side(queries: Queries, columns: tuple[str, ...]) -> npt.NDArray[np.float32]:
-    """Context columns, NaN where nothing is told, shape (B, N)."""
-    unknown = np.full(len(queries), np.nan, dtype=np.float32)
-    told = [queries.context.get(name, unknown) for name in columns]
-    return np.stack(told, axis=1).astype(np.float32)
+def _context_matrix(queries: Queries, column_names: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """Context columns, NaN where a column is missing, shape (B, n_columns)."""
+    missing_column = np.full(len(queries), np.nan, dtype=np.float32)
+    columns = [queries.context.get(name, missing_column) for name in column_names]
+    return np.stack(columns, axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Open a bundle as what it is: scored in full, or ranked by an index."""
+"""Factory of the recommender of a bundle: full scoring, or ranking by an index."""
 
 from pathlib import Path
 
@@ -10,11 +10,12 @@ BundleRecommender = OnnxRecommender | IndexedRecommender
 """A recommender read from a bundle."""
 
 
-def open_bundle(folder: Path, *, n_threads: int = 1) -> BundleRecommender:
-    """The recommender in a folder, its digests verified.
+def open_bundle(bundle_dir: Path, *, n_threads: int = 1) -> BundleRecommender:
+    """The recommender of a bundle, its digests verified.
 
     Raises:
-        ArtifactError: It is incomplete or damaged.
+        ArtifactError: The bundle is incomplete or damaged.
     """
-    kind = IndexedRecommender if (folder / INDEX).is_file() else OnnxRecommender
-    return kind.load(folder, n_threads=n_threads)
+    has_index = (bundle_dir / INDEX).is_file()
+    recommender_class = IndexedRecommender if has_index else OnnxRecommender
+    return recommender_class.load(bundle_dir, n_threads=n_threads)

@@ -1,8 +1,7 @@
-"""A bundle that asks and answers in the ids of another catalogue than its own.
+"""Recommender over another catalogue than the one it was trained on.
 
-The champion was trained on an earlier snapshot, whose items had other indices. To be
-judged on today's targets it is asked in its own words; what it has never heard of, it
-cannot rank.
+The champion was trained on an earlier snapshot with other indices. To evaluate it on today's
+targets, queries are mapped to its ids and its scores back; items it does not know get -inf.
 """
 
 from dataclasses import replace
@@ -18,24 +17,24 @@ from chronotope.contracts.event_log import Catalog, EventLog, Int32
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.queries import Queries
 
-F = TypeVar("F", bound=np.floating)
+Float = TypeVar("Float", bound=np.floating)
 
 
 class RemappedRecommender:
-    """A recommender over a catalogue that it was not trained on."""
+    """A bundle's recommender with queries and scores in the indices of another catalogue."""
 
-    def __init__(self, model: BundleRecommender, words: Vocabulary, catalog: Catalog) -> None:
-        """Look up every id once.
+    def __init__(self, model: BundleRecommender, vocabulary: Vocabulary, catalog: Catalog) -> None:
+        """Map every id once.
 
         Args:
-            model: Speaks the ids of its vocabulary.
-            words: Its vocabulary.
-            catalog: The ids that questions and answers are in.
+            model: The recommender, in the indices of its vocabulary.
+            vocabulary: Ids of the model.
+            catalog: Ids of queries and scores.
         """
         self.model = model
-        self.users = _translation(catalog.users, words.users)
-        self.items = _translation(catalog.items, words.items)
-        self.places = _translation(catalog.places, words.places)
+        self.user_mapping = _index_mapping(catalog.users, vocabulary.users)
+        self.item_mapping = _index_mapping(catalog.items, vocabulary.items)
+        self.place_mapping = _index_mapping(catalog.places, vocabulary.places)
 
     @property
     def name(self) -> str:
@@ -44,45 +43,47 @@ class RemappedRecommender:
 
     @property
     def history_len(self) -> int | None:
-        """Events of the past the graph reads."""
+        """Number of past events the graph reads."""
         return self.model.history_len
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002
-        """It is trained already; returns itself."""
+        """No operation: a bundle is already trained."""
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Its priors are frozen; the live state is the history in the query."""
+        """No operation: the priors are frozen, the live state is in the query."""
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items of the catalogue, -inf for unknown ones, shape (B, n_items)."""
-        return _told(self.model.scores(self._asked(queries)), self.items)
+        return _remap_scores(self.model.scores(self._remap_queries(queries)), self.item_mapping)
 
     def answer(self, queries: Queries) -> ModelOutput:
-        """What, when and where, in the ids of the catalogue."""
-        said = self.model.answer(self._asked(queries))
+        """Outputs of the model, in the indices of the catalogue."""
+        output = self.model.answer(self._remap_queries(queries))
         return ModelOutput(
-            _told(said.item_scores, self.items), said.when, _told(said.place_scores, self.places)
+            _remap_scores(output.item_scores, self.item_mapping),
+            output.when,
+            _remap_scores(output.place_scores, self.place_mapping),
         )
 
-    def _asked(self, queries: Queries) -> Queries:
-        """The question in the model's own ids."""
+    def _remap_queries(self, queries: Queries) -> Queries:
+        """Queries in the model's own indices."""
         return replace(
             queries,
-            user_idx=self.users[queries.user_idx],
-            item_idx=self.items[queries.item_idx],
-            place_idx=self.places[queries.place_idx],
-            request_place_idx=self.places[queries.request_place_idx],
+            user_idx=self.user_mapping[queries.user_idx],
+            item_idx=self.item_mapping[queries.item_idx],
+            place_idx=self.place_mapping[queries.place_idx],
+            request_place_idx=self.place_mapping[queries.request_place_idx],
         )
 
 
-def _told(scores: npt.NDArray[F], own: Int32) -> npt.NDArray[F]:
-    """Scores in the order of the catalogue, -inf for what the model does not know."""
-    found = scores[:, own]
-    found[:, own == 0] = -np.inf
-    return found
+def _remap_scores(model_scores: npt.NDArray[Float], index_mapping: Int32) -> npt.NDArray[Float]:
+    """Scores in the order of the catalogue, -inf for ids unknown to the model."""
+    catalog_scores = model_scores[:, index_mapping]
+    catalog_scores[:, index_mapping == 0] = -np.inf
+    return catalog_scores
 
 
-def _translation(ours: IdMap, theirs: IdMap) -> Int32:
-    """Their index of each of ours, 0 for what they do not know, shape (ours.size,)."""
-    return np.concatenate([np.zeros(1, np.int32), theirs.index(ours.ids)])
+def _index_mapping(catalog_ids: IdMap, model_ids: IdMap) -> Int32:
+    """Model index of each catalogue index, 0 if unknown, shape (catalog_ids.size,)."""
+    return np.concatenate([np.zeros(1, np.int32), model_ids.index(catalog_ids.ids)])

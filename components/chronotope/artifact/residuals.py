@@ -1,11 +1,11 @@
-"""What the codes of items leave out, in bytes on the disk: to rank a few candidates again.
+"""Quantisation residuals of item vectors on disk, for an exact second ranking of candidates.
 
-A code says v^ of an item's v, both in the axes of its index; the rest r = v - v^ is short, so a
-byte a number says it all but exactly, and
+The codes of an index decode to v^ for an item vector v, both in the axes of the index. The
+residual r = v - v^ is small: one byte a number, with a scale a row, is nearly exact, and
 
     <q', v> = <q', v^> + <q', r>
 
-puts the candidates that codes have found in their true order.
+puts the candidates that the codes found in their exact order.
 """
 
 from dataclasses import dataclass
@@ -20,93 +20,101 @@ from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.event_log import Float32, Int64
 
 N_CANDIDATES: Final = 256
-"""The best by codes, ranked again."""
+"""Number of the best items by codes that are ranked again."""
 
 SCALE_BYTES: Final = 4
-AT_ONCE: Final = 65_536
+BLOCK_ROWS: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """One row an item; only the pages of rows that are read are in memory.
+    """Residuals of all items, one row each; only pages that are read are in memory.
 
     Attributes:
-        row: D' numbers and the float32 that they are multiples of, int8, shape (n + 1, D' + 4).
+        packed_rows: D' int8 numbers and their float32 scale, int8, shape (n + 1, D' + 4).
     """
 
-    row: npt.NDArray[np.int8]
+    packed_rows: npt.NDArray[np.int8]
 
     @classmethod
-    def of(cls, index: ItemIndex, vectors: Float32) -> Self:
-        """What an index leaves out of the vectors it was built for.
+    def from_vectors(cls, index: ItemIndex, item_vectors: Float32) -> Self:
+        """Residuals of the vectors an index was built for.
 
         Args:
-            index: Its codes.
-            vectors: Of all indices, shape (n + 1, D).
+            index: Codes of the items.
+            item_vectors: Vectors of all indices, shape (n + 1, D).
         """
-        into = np.linalg.pinv(index.axes.astype(np.float64))  # (D, D')
-        row = np.zeros((len(vectors), len(index.axes) + SCALE_BYTES), np.int8)
-        for start in range(1, len(vectors), AT_ONCE):
-            items = np.arange(start, min(start + AT_ONCE, len(vectors)))
-            left = vectors[items] @ into - index.told(items)
-            scale = np.maximum(np.abs(left).max(1), 1e-12).astype(np.float32)[:, None] / 127
-            row[items, :-SCALE_BYTES] = np.clip(np.rint(left / scale), -127, 127)
-            row[items, -SCALE_BYTES:] = scale.astype("<f4").view(np.int8)
-        return cls(row)
+        to_index_axes = np.linalg.pinv(index.projection.astype(np.float64))  # (D, D')
+        row_bytes = len(index.projection) + SCALE_BYTES
+        packed_rows = np.zeros((len(item_vectors), row_bytes), np.int8)
+        for start in range(1, len(item_vectors), BLOCK_ROWS):
+            item_idx = np.arange(start, min(start + BLOCK_ROWS, len(item_vectors)))
+            residuals = item_vectors[item_idx] @ to_index_axes - index.decode(item_idx)
+            max_abs = np.maximum(np.abs(residuals).max(1), 1e-12)
+            row_scale = max_abs.astype(np.float32)[:, None] / 127
+            packed_rows[item_idx, :-SCALE_BYTES] = np.clip(
+                np.rint(residuals / row_scale), -127, 127
+            )
+            packed_rows[item_idx, -SCALE_BYTES:] = row_scale.astype("<f4").view(np.int8)
+        return cls(packed_rows)
 
-    def left(self, item_idx: Int64) -> Float32:
-        """What is left of items, in the axes of the index, zeros for unknown ones, (..., D')."""
-        inside = (item_idx >= 0) & (item_idx < len(self.row))
-        row = self.row[np.where(inside, item_idx, 0)]
-        left: Float32 = row[..., :-SCALE_BYTES] * row[..., -SCALE_BYTES:].copy().view("<f4")
-        return left
+    def decode(self, item_idx: Int64) -> Float32:
+        """Residuals in the axes of the index, zeros for unknown items, shape (..., D')."""
+        is_inside = (item_idx >= 0) & (item_idx < len(self.packed_rows))
+        packed = self.packed_rows[np.where(is_inside, item_idx, 0)]  # (..., D' + 4)
+        row_scale = packed[..., -SCALE_BYTES:].copy().view("<f4")  # (..., 1)
+        residuals: Float32 = packed[..., :-SCALE_BYTES] * row_scale
+        return residuals
 
-    def scores(self, item_idx: Int64, asked: Float32) -> Float32:
-        """What items get on top of the scores of their codes, shape (N,).
+    def scores(self, item_idx: Int64, projected_query: Float32) -> Float32:
+        """Corrections of the scores by codes, shape (N,).
 
         Args:
             item_idx: Items, shape (N,).
-            asked: The query in the axes of the index, shape (D',).
+            projected_query: The query in the axes of the index, shape (D',).
         """
-        # a product of matrices may round equal rows apart
-        scores: Float32 = (self.left(item_idx) * asked).sum(1, dtype=np.float32)
-        return scores
+        # a matrix product may round equal rows differently
+        corrections: Float32 = (self.decode(item_idx) * projected_query).sum(1, dtype=np.float32)
+        return corrections
 
-    def again(self, found: TopItems, asked: Float32, k: int) -> TopItems:
-        """The k best of what codes have found; of equals the smaller index first."""
-        scores = found.score + self.scores(found.item_idx, asked)
-        order = np.lexsort((found.item_idx, -scores))[:k]
-        return TopItems(found.item_idx[order], scores[order], found.n_scored)
+    def rerank(self, top_items: TopItems, projected_query: Float32, k: int) -> TopItems:
+        """The k best of the items found by codes; of equal scores the smaller index first."""
+        exact_scores = top_items.score + self.scores(top_items.item_idx, projected_query)
+        order = np.lexsort((top_items.item_idx, -exact_scores))[:k]
+        return TopItems(top_items.item_idx[order], exact_scores[order], top_items.n_scored)
 
-    def save(self, path: Path) -> None:
+    def save(self, file_path: Path) -> None:
         """Write one plain array."""
-        with path.open("wb") as file:
-            np.save(file, self.row, allow_pickle=False)
+        with file_path.open("wb") as file:
+            np.save(file, self.packed_rows, allow_pickle=False)
 
     @classmethod
-    def load(cls, path: Path, index: ItemIndex) -> Self:
-        """Map what ``save`` wrote.
+    def load(cls, file_path: Path, index: ItemIndex) -> Self:
+        """Memory-map the file that ``save`` wrote.
 
         Args:
-            path: The file.
-            index: Whose codes leave this out.
+            file_path: The file.
+            index: The index whose residuals these are.
 
         Raises:
-            ArtifactError: It is missing, damaged, or of another index.
+            ArtifactError: The file is missing, damaged, or of another index.
         """
         try:
-            row = np.load(path, mmap_mode="r", allow_pickle=False)
+            packed_rows = np.load(file_path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise _unreadable(f"{path}: {error}") from error
-        wanted = (index.n_items, len(index.axes) + SCALE_BYTES)
-        if row.dtype != np.int8 or row.shape != wanted:
-            raise _unreadable(f"{path}: {row.dtype} {row.shape}, wanted int8 {wanted}")
-        return cls(row)
+            raise _unreadable(f"{file_path}: {error}") from error
+        expected_shape = (index.n_items, len(index.projection) + SCALE_BYTES)
+        if packed_rows.dtype != np.int8 or packed_rows.shape != expected_shape:
+            raise _unreadable(
+                f"{file_path}: {packed_rows.dtype} {packed_rows.shape}, "
+                f"expected int8 {expected_shape}"
+            )
+        return cls(packed_rows)
 
 
 def _unreadable(received: str) -> ArtifactError:
     return ArtifactError(
-        "The remainders of the items cannot be read",
+        "The residuals of the items cannot be read",
         received=received,
         way_out="Download the version again, or train again",
     )

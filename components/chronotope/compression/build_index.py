@@ -1,11 +1,11 @@
-"""Train the codes of a large catalogue: blocks of alike items, code books over what is left.
+"""Training of an item index: blocks of similar items, codebooks over their residuals.
 
-Codes are chosen for the error of scores, not of vectors: with M = E[q q'] over sample queries,
+Codes minimise the error of scores, not of vectors: with M = E[q q'] over sample queries,
 
     E[(<q, v> - <q, v^>)^2] = (v - v^)' M (v - v^)
 
-so items are coded as M^(1/2) v and asked with M^(-1/2) q. A rotation then spreads what the
-blocks leave over the code books, large directions apart from each other.
+so items are coded as M^(1/2) v and queried with M^(-1/2) q. A rotation then spreads the
+variance of the residuals evenly over the codebooks.
 
 Source:
     Ge et al. (2013), Optimized Product Quantization (parametric); Guo et al. (2020),
@@ -22,152 +22,169 @@ from chronotope.compression.kmeans import kmeans, nearest_centroid
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Float32, Float64, Int32
 
-MOST_BRANCHES = 32
-SAMPLE = 16_384
-"""Items that code books are learned from, and a quarter more: those farthest from their blocks.
-These are few, the popular ones among them, and would hardly be drawn."""
+MAX_BRANCHES = 32
+SAMPLE_ITEMS = 16_384
+"""Random items that codebooks are trained on, beside a quarter as many with the largest residuals:
+outliers are few, popular items among them, and a random sample would hardly contain them."""
 
 
 class IndexConfig(BaseModel):
-    """How an index is trained."""
+    """Sizes of an index and of its training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_codes: int = Field(8, ge=2, le=256, multiple_of=2, description="Bytes an item.")
-    block_items: int = Field(256, ge=8, le=65_536, description="Items of a block at most.")
+    block_items: int = Field(256, ge=8, le=65_536, description="Maximum items of a block.")
     n_rounds: int = Field(8, ge=1, le=100, description="Rounds of k-means.")
-    seed: int = Field(0, ge=0, description="Of k-means.")
+    seed: int = Field(0, ge=0, description="Seed of k-means.")
 
 
 def build_index(
-    vectors: Float32,
+    item_vectors: Float32,
     *,
-    group: Int32 | None = None,
-    queries: Float32 | None = None,
+    item_groups: Int32 | None = None,
+    sample_queries: Float32 | None = None,
     config: IndexConfig | None = None,
 ) -> ItemIndex:
-    """Code the items of a catalogue.
+    """Quantise the items of a catalogue.
 
     Args:
-        vectors: Of all indices, shape (n + 1, D); row 0, the unknown, is left out.
-        group: Of each index, shape (n + 1,): what its score is shared with, such as a category.
-        queries: A sample of what will be asked, shape (Q, D); none cares for no direction more.
-        config: Sizes.
+        item_vectors: Vectors of all indices, shape (n + 1, D); row 0, the unknown, is left out.
+        item_groups: Group of each index, shape (n + 1,): items that share a score, such as a
+            category's.
+        sample_queries: Typical queries, shape (Q, D); without them all directions weigh the same.
+        config: Sizes of the index.
 
     Raises:
         ConfigError: There is no item, or a value that is not finite.
     """
     config = config or IndexConfig()
-    if len(vectors) < 2 or not np.isfinite(vectors).all():
-        raise ConfigError("An index needs finite vectors of one item or more", received=vectors)
-    told = np.zeros(len(vectors), np.int32) if group is None else group
-    n_codes = config.n_codes
-    root = _root(np.eye(vectors.shape[1]) if queries is None else _moment(queries))
-    items = torch.from_numpy((vectors[1:] @ root).astype(np.float32))
-    block, centre, block_group = _blocks(items, told[1:], config)
-    left = items - centre[block]
-    turn = _balanced(left, n_codes)
-    axes = turn.T @ np.linalg.inv(root)
-    centre, left = (_turned(part, turn) for part in (centre, left))
-    centre = centre.half().float()
-    words, codes = _code(left, n_codes, config)
-    order = torch.argsort(block, stable=True)
-    size = torch.bincount(block, minlength=len(centre))
+    if len(item_vectors) < 2 or not np.isfinite(item_vectors).all():
+        raise ConfigError(
+            "An index needs finite vectors of one item or more", received=item_vectors
+        )
+    if item_groups is None:
+        item_groups = np.zeros(len(item_vectors), np.int32)
+    width, n_codes = item_vectors.shape[1], config.n_codes
+    query_moment = np.eye(width) if sample_queries is None else _second_moment(sample_queries)
+    moment_root = _matrix_root(query_moment)
+    items = torch.from_numpy((item_vectors[1:] @ moment_root).astype(np.float32))  # (n, D)
+    item_blocks, centroids, block_groups = _make_blocks(items, item_groups[1:], config)
+    residuals = items - centroids[item_blocks]
+    rotation = _balanced_rotation(residuals, n_codes)
+    projection = rotation.T @ np.linalg.inv(moment_root)  # (D', D)
+    centroids, residuals = (_rotate(rows, rotation) for rows in (centroids, residuals))
+    centroids = centroids.half().float()
+    codebooks, codes = _train_codebooks(residuals, n_codes, config)
+    order = torch.argsort(item_blocks, stable=True)
+    block_sizes = torch.bincount(item_blocks, minlength=len(centroids))
     return ItemIndex(
-        axes=np.ascontiguousarray(axes, np.float32),
-        centre=centre.half().numpy(),
-        start=np.append(0, size.cumsum(0).numpy()).astype(np.int32),
-        group=block_group,
-        radius=_radius(words, codes, block, len(centre)),
-        words=words.half().numpy(),
+        projection=np.ascontiguousarray(projection, np.float32),
+        block_centroids=centroids.half().numpy(),
+        block_starts=np.append(0, block_sizes.cumsum(0).numpy()).astype(np.int32),
+        block_groups=block_groups,
+        block_radii=_block_radii(codebooks, codes, item_blocks, len(centroids)),
+        codebooks=codebooks.half().numpy(),
         codes=codes[order].numpy(),
-        item=(order + 1).int().numpy(),
+        item_idx=(order + 1).int().numpy(),
     )
 
 
-def _moment(queries: Float32) -> Float64:
-    """Second moment of queries, (D, D), no direction quite without weight."""
-    moment = queries.astype(np.float64).T @ queries / max(1, len(queries))
-    floor = 1e-3 * max(float(np.trace(moment)) / len(moment), 1e-12)
-    return np.asarray(moment + floor * np.eye(len(moment)))
+def _second_moment(sample_queries: Float32) -> Float64:
+    """Second moment of queries, (D, D), with a floor that keeps it invertible."""
+    n_queries = max(1, len(sample_queries))
+    moment = sample_queries.astype(np.float64).T @ sample_queries / n_queries
+    variance_floor = 1e-3 * max(float(np.trace(moment)) / len(moment), 1e-12)
+    return np.asarray(moment + variance_floor * np.eye(len(moment)))
 
 
-def _root(moment: Float64) -> Float64:
-    value, vector = np.linalg.eigh(moment)
-    return np.asarray((vector * np.sqrt(value)) @ vector.T)
+def _matrix_root(moment: Float64) -> Float64:
+    eigenvalues, eigenvectors = np.linalg.eigh(moment)
+    return np.asarray((eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T)
 
 
-def _balanced(left: Tensor, n_codes: int) -> Float64:
-    """Orthonormal columns, (D, D'), padded by zeros: directions dealt so that parts are even."""
-    value, vector = np.linalg.eigh((left.T @ left / len(left)).double().numpy())
-    width = -(-len(value) // n_codes)
-    load, size, part = np.zeros(n_codes), np.zeros(n_codes, np.int64), []
-    logs = np.log(np.maximum(value, 1e-12 * max(value.max(), 1e-300)))
-    for log in (logs - logs.min())[::-1]:
-        chosen = int(np.where(size < width, load, np.inf).argmin())
-        part.append(chosen * width + size[chosen])
-        load[chosen] += log
-        size[chosen] += 1
-    turn = np.zeros((len(value), n_codes * width))
-    turn[:, part] = vector[:, ::-1]
-    return turn
+def _balanced_rotation(residuals: Tensor, n_codes: int) -> Float64:
+    """Orthonormal columns, (D, D'), zero padded: principal axes dealt to subspaces of even load.
+
+    The load of a subspace is the log of the product of its variances (eigenvalue allocation).
+    """
+    covariance = (residuals.T @ residuals / len(residuals)).double().numpy()
+    eigenvalues, eigenvectors = np.linalg.eigh(covariance)
+    subspace_width = -(-len(eigenvalues) // n_codes)
+    loads, n_assigned = np.zeros(n_codes), np.zeros(n_codes, np.int64)
+    column_idx = []
+    min_variance = 1e-12 * max(eigenvalues.max(), 1e-300)
+    log_variances = np.log(np.maximum(eigenvalues, min_variance))
+    for log_variance in (log_variances - log_variances.min())[::-1]:
+        subspace = int(np.where(n_assigned < subspace_width, loads, np.inf).argmin())
+        column_idx.append(subspace * subspace_width + n_assigned[subspace])
+        loads[subspace] += log_variance
+        n_assigned[subspace] += 1
+    rotation = np.zeros((len(eigenvalues), n_codes * subspace_width))
+    rotation[:, column_idx] = eigenvectors[:, ::-1]
+    return rotation
 
 
-def _turned(rows: Tensor, turn: Float64) -> Tensor:
-    return rows @ torch.from_numpy(turn).float()
+def _rotate(rows: Tensor, rotation: Float64) -> Tensor:
+    return rows @ torch.from_numpy(rotation).float()
 
 
-def _blocks(items: Tensor, group: Int32, config: IndexConfig) -> tuple[Tensor, Tensor, Int32]:
-    """Block of each item, middle and group of each block; no block spans two groups."""
-    block = torch.zeros(len(items), dtype=torch.int64)
-    centres: list[Tensor] = []
-    groups: list[int] = []
-    order = np.argsort(group, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        todo = [torch.from_numpy(rows)]
-        while todo:
-            part = todo.pop()
-            if len(part) > config.block_items:
-                todo += _split(items, part, config)
+def _make_blocks(
+    items: Tensor, item_groups: Int32, config: IndexConfig
+) -> tuple[Tensor, Tensor, Int32]:
+    """Block of each item, centroid and group of each block; no block spans two groups."""
+    item_blocks = torch.zeros(len(items), dtype=torch.int64)
+    block_centroids: list[Tensor] = []
+    block_groups: list[int] = []
+    order = np.argsort(item_groups, kind="stable")
+    group_starts = np.flatnonzero(np.diff(item_groups[order])) + 1
+    for group_items in np.split(order, group_starts):
+        pending = [torch.from_numpy(group_items)]
+        while pending:
+            item_idx = pending.pop()
+            if len(item_idx) > config.block_items:
+                pending += _split_items(items, item_idx, config)
                 continue
-            block[part] = len(centres)
-            centres.append(items[part].mean(0))
-            groups.append(int(group[rows[0]]))
-    return block, torch.stack(centres), np.array(groups, np.int32)
+            item_blocks[item_idx] = len(block_centroids)
+            block_centroids.append(items[item_idx].mean(0))
+            block_groups.append(int(item_groups[group_items[0]]))
+    return item_blocks, torch.stack(block_centroids), np.array(block_groups, np.int32)
 
 
-def _split(items: Tensor, part: Tensor, config: IndexConfig) -> list[Tensor]:
-    """Two parts or more, alike items together; equal items are cut anywhere."""
-    k = min(MOST_BRANCHES, -(-2 * len(part) // config.block_items))
-    rows = items[part]
-    draw = torch.Generator().manual_seed(config.seed)
-    sample = rows[torch.randperm(len(rows), generator=draw)[: 256 * k]]
-    at = nearest_centroid(rows, kmeans(sample, k, n_rounds=config.n_rounds, seed=config.seed))
-    found = [part[at == branch] for branch in range(k)]
-    found = [branch for branch in found if len(branch)]
-    return found if len(found) > 1 else list(torch.split(part, config.block_items))
+def _split_items(items: Tensor, item_idx: Tensor, config: IndexConfig) -> list[Tensor]:
+    """Two clusters of items or more; items that are all equal are cut by position."""
+    n_branches = min(MAX_BRANCHES, -(-2 * len(item_idx) // config.block_items))
+    rows = items[item_idx]
+    generator = torch.Generator().manual_seed(config.seed)
+    sample_rows = rows[torch.randperm(len(rows), generator=generator)[: 256 * n_branches]]
+    centroids = kmeans(sample_rows, n_branches, n_rounds=config.n_rounds, seed=config.seed)
+    row_branches = nearest_centroid(rows, centroids)
+    branches = [item_idx[row_branches == branch] for branch in range(n_branches)]
+    branches = [branch_items for branch_items in branches if len(branch_items)]
+    return branches if len(branches) > 1 else list(torch.split(item_idx, config.block_items))
 
 
-def _code(left: Tensor, n_codes: int, config: IndexConfig) -> tuple[Tensor, Tensor]:
-    """Code books, float16 values, (m, N_WORDS, s), and codes, uint8, (n, m)."""
-    draw = torch.Generator().manual_seed(config.seed)
-    some = torch.randperm(len(left), generator=draw)[:SAMPLE]
-    far = left.square().sum(1).topk(min(len(left), SAMPLE // 4)).indices
-    sample = torch.unique(torch.cat([some, far]))
-    words, codes = [], []
-    for part in torch.split(left, left.shape[1] // n_codes, dim=1):
-        rows = part.contiguous()
-        book = kmeans(rows[sample], N_WORDS, n_rounds=config.n_rounds, seed=config.seed)
-        words.append(book.half().float())
-        codes.append(nearest_centroid(rows, words[-1]).to(torch.uint8))
-    return torch.stack(words), torch.stack(codes, dim=1)
+def _train_codebooks(residuals: Tensor, n_codes: int, config: IndexConfig) -> tuple[Tensor, Tensor]:
+    """Codebooks, float16 values, (m, N_WORDS, s), and codes, uint8, (n, m)."""
+    generator = torch.Generator().manual_seed(config.seed)
+    random_idx = torch.randperm(len(residuals), generator=generator)[:SAMPLE_ITEMS]
+    n_outliers = min(len(residuals), SAMPLE_ITEMS // 4)
+    outlier_idx = residuals.square().sum(1).topk(n_outliers).indices
+    sample_idx = torch.unique(torch.cat([random_idx, outlier_idx]))
+    codebooks, codes = [], []
+    for subspace_rows in torch.split(residuals, residuals.shape[1] // n_codes, dim=1):
+        rows = subspace_rows.contiguous()  # (n, s)
+        codebook = kmeans(rows[sample_idx], N_WORDS, n_rounds=config.n_rounds, seed=config.seed)
+        codebooks.append(codebook.half().float())
+        codes.append(nearest_centroid(rows, codebooks[-1]).to(torch.uint8))
+    return torch.stack(codebooks), torch.stack(codes, dim=1)
 
 
-def _radius(words: Tensor, codes: Tensor, block: Tensor, n_blocks: int) -> Float32:
-    """Longest word that each block uses in each part, (J, m)."""
-    length = words.square().sum(-1).sqrt()  # (m, N_WORDS)
-    radius = torch.zeros(n_blocks, len(words))
-    for part, codes_of in enumerate(codes.unbind(1)):
-        used = length[part][codes_of.long()]
-        radius[:, part].scatter_reduce_(0, block, used, "amax")
-    return radius.numpy()
+def _block_radii(codebooks: Tensor, codes: Tensor, item_blocks: Tensor, n_blocks: int) -> Float32:
+    """Norm of the longest codeword that each block uses in each subspace, (J, m)."""
+    word_norms = codebooks.square().sum(-1).sqrt()  # (m, N_WORDS)
+    block_radii = torch.zeros(n_blocks, len(codebooks))
+    for subspace, subspace_codes in enumerate(codes.unbind(1)):
+        used_norms = word_norms[subspace][subspace_codes.long()]  # (n,)
+        block_radii[:, subspace].scatter_reduce_(0, item_blocks, used_norms, "amax")
+    return block_radii.numpy()

@@ -1,4 +1,4 @@
-"""What a bundle costs: its size, one user's wait, many users' at once, memory."""
+"""Serving cost of a bundle: size, latency of one query, throughput of batches, memory."""
 
 import subprocess
 import sys
@@ -16,17 +16,17 @@ from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import Queries
 
-N_WARM: Final = 5
-N_AT_ONCE: Final = 64
+N_WARMUP: Final = 5
+BATCH_QUERIES: Final = 64
 """Queries of a full batch."""
 
-PATIENCE_S: Final = 120.0
-_PROBE: Final = "chronotope.compression.memory_probe"
+PROBE_TIMEOUT_S: Final = 120.0
+_PROBE_MODULE: Final = "chronotope.compression.memory_probe"
 
 
 @dataclass(frozen=True, slots=True)
 class BundleCost:
-    """Cost of one answer.
+    """Size and single-query latency of a bundle.
 
     Attributes:
         size_mb: The graph and, of a large catalogue, its index, in 10^6 bytes.
@@ -41,12 +41,12 @@ class BundleCost:
 
 @dataclass(frozen=True, slots=True)
 class LoadCost:
-    """Cost of serving many.
+    """Batch latency and memory of a bundle.
 
     Attributes:
         batch_ms: Median time of 64 queries at once, one thread.
         rss_mb: Resident memory of a clean process that opens the bundle and answers once,
-            above one that has only imported what it needs for that, in 10^6 bytes.
+            above one that has only imported the libraries for it, in 10^6 bytes.
     """
 
     batch_ms: float
@@ -55,79 +55,83 @@ class LoadCost:
     @property
     def queries_per_s(self) -> float:
         """Throughput in batches of 64."""
-        return 1e3 * N_AT_ONCE / self.batch_ms
+        return 1e3 * BATCH_QUERIES / self.batch_ms
 
 
-def measure_latency(bundle: Path, queries: Queries, *, n_runs: int = 200) -> BundleCost:
-    """Time queries one by one on one thread, after a few that do not count.
+def measure_latency(bundle_dir: Path, queries: Queries, *, n_runs: int = 200) -> BundleCost:
+    """Size of a bundle and latency of single queries on one thread, after a warm-up.
 
     Args:
-        bundle: Folder of a bundle.
-        queries: Questions asked in turn, at least one.
-        n_runs: Questions timed.
+        bundle_dir: Folder of a bundle.
+        queries: Queries run in turn, at least one.
+        n_runs: Queries timed.
 
     Raises:
         ArtifactError: There is no query, or the bundle is broken.
     """
-    model = _opened(bundle, queries)
-    asked = [
+    model = _open_model(bundle_dir, queries)
+    prepared_calls = [
         model.prepared(queries.take(slice(row, row + 1)))
         for row in range(min(len(queries), n_runs))
     ]
-    times_ms = time_calls_ms(lambda run: asked[run % len(asked)](), n_runs)
+    times_ms = time_calls_ms(lambda run: prepared_calls[run % len(prepared_calls)](), n_runs)
     p50_ms, p99_ms = np.percentile(times_ms, [50, 99])
-    return BundleCost(serving_size_bytes(bundle) / 1e6, float(p50_ms), float(p99_ms))
+    return BundleCost(serving_size_bytes(bundle_dir) / 1e6, float(p50_ms), float(p99_ms))
 
 
-def measure_load(bundle: Path, queries: Queries, *, n_runs: int = 200) -> LoadCost:
-    """Time 64 queries at once, and weigh a clean process.
+def measure_load(bundle_dir: Path, queries: Queries, *, n_runs: int = 200) -> LoadCost:
+    """Latency of batches of 64 queries, and memory of a clean process.
 
     Args:
-        bundle: Folder of a bundle.
-        queries: Questions, repeated if there are fewer than 64; at least one.
-        n_runs: Questions timed, in whole batches, at least three of them.
+        bundle_dir: Folder of a bundle.
+        queries: Queries, repeated if there are fewer than 64; at least one.
+        n_runs: Queries timed, in whole batches, at least three of them.
 
     Raises:
         ArtifactError: There is no query, the bundle is broken, or its process died.
     """
-    model = _opened(bundle, queries)
-    many = model.prepared(queries.take(np.arange(N_AT_ONCE) % len(queries)))
-    n_batches = max(3, n_runs // N_AT_ONCE)
-    times_ms = time_calls_ms(lambda _: many(), n_batches, n_warm=1)
-    return LoadCost(float(np.median(times_ms)), _resident_mb(bundle, queries.take(slice(0, 1))))
+    model = _open_model(bundle_dir, queries)
+    prepared_batch = model.prepared(queries.take(np.arange(BATCH_QUERIES) % len(queries)))
+    n_batches = max(3, n_runs // BATCH_QUERIES)
+    times_ms = time_calls_ms(lambda _: prepared_batch(), n_batches, n_warmup=1)
+    rss_mb = _resident_mb(bundle_dir, queries.take(slice(0, 1)))
+    return LoadCost(float(np.median(times_ms)), rss_mb)
 
 
-def time_calls_ms(work: Callable[[int], object], n: int, *, n_warm: int = N_WARM) -> list[float]:
-    """Milliseconds of each of ``n`` calls, after some that do not count."""
+def time_calls_ms(
+    call: Callable[[int], object], n_calls: int, *, n_warmup: int = N_WARMUP
+) -> list[float]:
+    """Milliseconds of each of ``n_calls`` calls, after untimed warm-up calls."""
     times_ms = []
-    for run in range(-n_warm, n):
+    for run in range(-n_warmup, n_calls):
         start_s = time.perf_counter()
-        work(run)
+        call(run)
         if run >= 0:
             times_ms.append(1e3 * (time.perf_counter() - start_s))
     return times_ms
 
 
-def _opened(bundle: Path, queries: Queries) -> BundleRecommender:
+def _open_model(bundle_dir: Path, queries: Queries) -> BundleRecommender:
     if len(queries) == 0:
-        raise ArtifactError("Measuring needs at least one query", received=bundle)
-    return open_bundle(bundle, n_threads=1)
+        raise ArtifactError("Measuring needs at least one query", received=bundle_dir)
+    return open_bundle(bundle_dir, n_threads=1)
 
 
-def _resident_mb(bundle: Path, query: Queries) -> float:
-    """Memory that a bundle takes in a process that does nothing else."""
-    with TemporaryDirectory() as scratch:
-        asked = Path(scratch) / "asked.npz"
-        named: dict[str, Any] = query.arrays()
-        np.savez(asked, **named)
-        command = [sys.executable, "-I", "-m", _PROBE, str(bundle.resolve()), str(asked)]
+def _resident_mb(bundle_dir: Path, query: Queries) -> float:
+    """Memory of a bundle in a process that does nothing else."""
+    with TemporaryDirectory() as temp_dir:
+        query_path = Path(temp_dir) / "query.npz"
+        query_arrays: dict[str, Any] = query.arrays()
+        np.savez(query_path, **query_arrays)
+        bundle_path = str(bundle_dir.resolve())
+        command = [sys.executable, "-I", "-m", _PROBE_MODULE, bundle_path, str(query_path)]
         try:
-            done = subprocess.run(  # noqa: S603 - our own file, no shell
-                command, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+            process = subprocess.run(  # noqa: S603 - our own file, no shell
+                command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=True
             )
         except subprocess.SubprocessError as error:
-            told = getattr(error, "stderr", "") or str(error)
+            error_text = getattr(error, "stderr", "") or str(error)
             raise ArtifactError(
-                "The memory of the bundle could not be measured", received=told[-300:]
+                "The memory of the bundle could not be measured", received=error_text[-300:]
             ) from error
-    return float(done.stdout)
+    return float(process.stdout)

@@ -1,13 +1,13 @@
-"""Makes, measures and evaluates candidates, each part of the work once.
+"""Store of compression candidates: each network, graph, index and evaluation is made once.
 
-Networks are few and dear, variants many and cheap. All is kept in a folder::
+Networks are few and expensive, variants many and cheap. All results are files::
 
     networks/student-h64-w12.pt          trained once
     graphs/student-h64-w12.onnx          exported once; its variants beside it
     indices/full-index8/items.npz        of a large catalogue: built once
     student-h64-w12-int8_tables/         the bundle
-    judged/student-h64-w12-int8_tables.json
-    <measures>/student-h64-w12-int8_tables.json
+    evaluations/student-h64-w12-int8_tables.json
+    <cost_dir>/student-h64-w12-int8_tables.json
 
 so a study that was killed, or is run again with another objective, trains nothing twice.
 """
@@ -17,13 +17,15 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from chronotope.artifact.bundle import (
     INDEX,
     MANIFEST,
     MODEL,
-    REMAINDERS,
+    RESIDUALS,
     read_manifest,
     write_bundle,
 )
@@ -49,28 +51,29 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CompressionSource:
-    """What is compressed.
+    """The trained network that is compressed.
 
     Attributes:
         net: The trained network.
         priors: The state frozen into the graph.
         catalog: The catalogue it was built for.
-        about: Fields of the bundle's manifest except digests and ``history_len``.
+        manifest_fields: Fields of the bundle's manifest except digests and ``history_len``.
     """
 
     net: ChronotopeNet
     priors: Priors
     catalog: Catalog
-    about: Mapping[str, object]
+    manifest_fields: Mapping[str, object]
 
 
-class CandidateQuality(NamedTuple):
-    """What an evaluation found, on time later than the training.
+@dataclass(frozen=True, slots=True)
+class CandidateQuality:
+    """Accuracy of a bundle on targets later than the training.
 
     Attributes:
         ndcg: NDCG@10.
         acc: Acc@10.
-        refused: Why it may not be shipped however accurate it is; empty if it may.
+        refused: Reason why it may not be shipped however accurate it is; empty if it may.
     """
 
     ndcg: float
@@ -78,144 +81,169 @@ class CandidateQuality(NamedTuple):
     refused: str = ""
 
 
+StepResult = TypeVar("StepResult", CandidateQuality, BundleCost, LoadCost)
+
+
 @dataclass(frozen=True)
 class CandidateStore:
-    """One trained network and what its candidates are made with.
+    """Candidates of one trained network, made on demand and stored.
 
     Attributes:
-        source: What is compressed.
-        teaching: What smaller networks learn from.
-        evaluate: Quality of a bundle.
-        queries: Questions for the latency.
-        folder: Keeps what is made.
-        measures: Keeps what was measured; a folder of its own measures again.
+        source: The trained network.
+        teacher_data: Training data of smaller networks.
+        evaluate_bundle: Computes the quality of a bundle.
+        queries: Queries whose latency is measured.
+        work_dir: Folder of networks, graphs, bundles and evaluations.
+        cost_dir: Folder of measured costs; a new folder measures again.
         n_runs: Queries timed a candidate.
     """
 
     source: CompressionSource
-    teaching: TeacherData
-    evaluate: Callable[[BundleRecommender], CandidateQuality]
+    teacher_data: TeacherData
+    evaluate_bundle: Callable[[BundleRecommender], CandidateQuality]
     queries: Queries
-    folder: Path
-    measures: Path
+    work_dir: Path
+    cost_dir: Path
     n_runs: int = 200
-    _nets: dict[str, ChronotopeNet] = field(default_factory=dict)
+    _networks: dict[str, ChronotopeNet] = field(default_factory=dict)
 
-    def measured(self, recipe: Recipe) -> Candidate:
-        """Make a candidate and take its size and latency; it is not evaluated."""
-        folder = self._bundle(recipe)
-        work = lambda: asdict(measure_latency(folder, self.queries, n_runs=self.n_runs))  # noqa: E731
-        found = _kept(self.measures / f"{recipe.name}.json", work)
-        return Candidate(recipe.name, folder, BundleCost(**found), None)
+    def measure(self, recipe: Recipe) -> Candidate:
+        """The candidate with its size and latency, not evaluated."""
+        bundle_dir = self._make_bundle(recipe)
+        cost = _stored_result(
+            self.cost_dir / f"{recipe.name}.json",
+            BundleCost,
+            lambda: measure_latency(bundle_dir, self.queries, n_runs=self.n_runs),
+        )
+        return Candidate(recipe.name, bundle_dir, cost, None)
 
-    def judged(self, recipe: Recipe) -> Candidate:
-        """Make a candidate, measure it, evaluate it and weigh it under load."""
-        candidate = self.measured(recipe)
-        quality = _kept(
-            self.folder / "judged" / f"{recipe.behaviour}.json",
-            lambda: self.evaluate(open_bundle(candidate.folder))._asdict(),
+    def evaluate(self, recipe: Recipe) -> Candidate:
+        """The candidate with its accuracy, and its throughput and memory, too."""
+        candidate = self.measure(recipe)
+        quality = _stored_result(
+            self.work_dir / "evaluations" / f"{recipe.behaviour}.json",
+            CandidateQuality,
+            lambda: self.evaluate_bundle(open_bundle(candidate.bundle_dir)),
         )
-        load = _kept(
-            self.measures / f"{recipe.name}-load.json",
-            lambda: asdict(measure_load(candidate.folder, self.queries, n_runs=self.n_runs)),
+        load_cost = _stored_result(
+            self.cost_dir / f"{recipe.name}-load.json",
+            LoadCost,
+            lambda: measure_load(candidate.bundle_dir, self.queries, n_runs=self.n_runs),
         )
-        judged = CandidateEvaluation(**quality, load=LoadCost(**load))
-        return Candidate(candidate.name, candidate.folder, candidate.measured, judged)
+        evaluation = CandidateEvaluation(quality.ndcg, quality.acc, load_cost, quality.refused)
+        return Candidate(candidate.name, candidate.bundle_dir, candidate.cost, evaluation)
 
     def digest(self, recipe: Recipe) -> str:
-        """Digest of what answers: of equal ones, one is enough."""
-        return read_manifest(self._bundle(recipe)).answering
+        """Digest of the serving files; candidates with equal digests are one."""
+        return read_manifest(self._make_bundle(recipe)).serving_digest
 
-    def _bundle(self, recipe: Recipe) -> Path:
-        folder = self.folder / recipe.name
-        self._discard_damaged(recipe, folder)
-        if not (folder / MANIFEST).exists():  # it is written last
-            folder.mkdir(parents=True, exist_ok=True)
-            link_or_copy(self._stored(recipe), folder / MODEL)
+    def _make_bundle(self, recipe: Recipe) -> Path:
+        bundle_dir = self.work_dir / recipe.name
+        self._discard_damaged(recipe, bundle_dir)
+        if not (bundle_dir / MANIFEST).exists():  # it is written last
+            bundle_dir.mkdir(parents=True, exist_ok=True)
+            link_or_copy(self._make_variant(recipe), bundle_dir / MODEL)
             if recipe.n_codes:
-                index = self._index(recipe)
-                for name in (INDEX, REMAINDERS) if recipe.rerank else (INDEX,):
-                    link_or_copy(index / name, folder / name)
-            history_len = self._network(recipe).config.history_len
-            write_bundle(
-                folder, self.source.catalog, **{**self.source.about, "history_len": history_len}
-            )
-        return folder
+                index_dir = self._make_index(recipe)
+                for file_name in (INDEX, RESIDUALS) if recipe.rerank else (INDEX,):
+                    link_or_copy(index_dir / file_name, bundle_dir / file_name)
+            history_len = self._make_network(recipe).config.history_len
+            manifest_fields = {**self.source.manifest_fields, "history_len": history_len}
+            write_bundle(bundle_dir, self.source.catalog, **manifest_fields)
+        return bundle_dir
 
-    def _discard_damaged(self, recipe: Recipe, folder: Path) -> None:
-        """Remove a bundle that differs from its manifest, and what it was linked from."""
-        if not (folder / MANIFEST).exists():
+    def _discard_damaged(self, recipe: Recipe, bundle_dir: Path) -> None:
+        """Remove a bundle that differs from its manifest, and the files it was linked from."""
+        if not (bundle_dir / MANIFEST).exists():
             return
         try:
-            read_manifest(folder)
+            read_manifest(bundle_dir)
         except ArtifactError as error:
-            _LOG.warning("A candidate is made again: %s", error)
-            for path in (self._graph_path(recipe), self._stored_path(recipe)):
-                path.unlink(missing_ok=True)
-            shutil.rmtree(self._index_path(recipe), ignore_errors=True)
-            shutil.rmtree(folder)
+            _LOG.warning("A damaged candidate is made again: %s", error)
+            for graph_path in (self._graph_path(recipe), self._variant_path(recipe)):
+                graph_path.unlink(missing_ok=True)
+            shutil.rmtree(self._index_dir(recipe), ignore_errors=True)
+            shutil.rmtree(bundle_dir)
 
     def _graph_path(self, recipe: Recipe) -> Path:
-        return self.folder / "graphs" / f"{recipe.graph_name}.onnx"
+        return self.work_dir / "graphs" / f"{recipe.graph_name}.onnx"
 
-    def _stored_path(self, recipe: Recipe) -> Path:
-        return self.folder / "graphs" / f"{recipe.graph_name}-{recipe.variant}.onnx"
+    def _variant_path(self, recipe: Recipe) -> Path:
+        return self.work_dir / "graphs" / f"{recipe.graph_name}-{recipe.variant}.onnx"
 
-    def _index_path(self, recipe: Recipe) -> Path:
-        return self.folder / "indices" / f"{recipe.graph_name}{recipe.n_codes}"
+    def _index_dir(self, recipe: Recipe) -> Path:
+        return self.work_dir / "indices" / f"{recipe.graph_name}{recipe.n_codes}"
 
-    def _stored(self, recipe: Recipe) -> Path:
+    def _make_variant(self, recipe: Recipe) -> Path:
         """The graph in fewer bits: one file for all indexes beside it."""
-        path = self._stored_path(recipe)
-        if not path.exists():
-            with replacing(path) as draft:
-                derive_variant(self._graph(recipe), draft, recipe.variant)
-        return path
+        variant_path = self._variant_path(recipe)
+        if not variant_path.exists():
+            with replacing(variant_path) as draft_path:
+                derive_variant(self._make_graph(recipe), draft_path, recipe.variant)
+        return variant_path
 
-    def _graph(self, recipe: Recipe) -> Path:
-        path = self._graph_path(recipe)
-        if not path.exists():
-            export = export_query_graph if recipe.n_codes else export_onnx
-            with replacing(path) as draft:
-                export(self._network(recipe), self._priors(recipe), draft)
-        return path
+    def _make_graph(self, recipe: Recipe) -> Path:
+        graph_path = self._graph_path(recipe)
+        if not graph_path.exists():
+            export_graph = export_query_graph if recipe.n_codes else export_onnx
+            with replacing(graph_path) as draft_path:
+                export_graph(self._make_network(recipe), self._priors(recipe), draft_path)
+        return graph_path
 
-    def _index(self, recipe: Recipe) -> Path:
-        """Folder of codes and remainders; the latter are written last."""
-        folder = self._index_path(recipe)
-        if not (folder / REMAINDERS).exists():
-            examples, config = self.teaching.examples(), IndexConfig(n_codes=recipe.n_codes)
-            net, priors, catalog = self._network(recipe), self._priors(recipe), self.source.catalog
-            index, remainders = index_items(net, priors, catalog, examples, config)
-            with replacing(folder / INDEX) as draft:
-                index.save(draft)
-            with replacing(folder / REMAINDERS) as draft:
-                remainders.save(draft)
-        return folder
+    def _make_index(self, recipe: Recipe) -> Path:
+        """Folder of codes and residuals; the latter are written last."""
+        index_dir = self._index_dir(recipe)
+        if not (index_dir / RESIDUALS).exists():
+            index, residuals = index_items(
+                self._make_network(recipe),
+                self._priors(recipe),
+                self.source.catalog,
+                self.teacher_data.examples(),
+                IndexConfig(n_codes=recipe.n_codes),
+            )
+            with replacing(index_dir / INDEX) as draft_path:
+                index.save(draft_path)
+            with replacing(index_dir / RESIDUALS) as draft_path:
+                residuals.save(draft_path)
+        return index_dir
 
     def _priors(self, recipe: Recipe) -> Priors:
         return first_successors(self.source.priors, recipe.n_successors)
 
-    def _network(self, recipe: Recipe) -> ChronotopeNet:
-        source, name = self.source, recipe.network_name
-        if name == REFERENCE.network_name:
+    def _make_network(self, recipe: Recipe) -> ChronotopeNet:
+        source, network_name = self.source, recipe.network_name
+        if network_name == REFERENCE.network_name:
             return source.net
-        if name not in self._nets:
-            path = self.folder / "networks" / f"{name}.pt"
-            if not path.exists():
-                made = make_network(recipe, source.net, source.catalog, self.teaching)
-                write_network(made, path)
-            self._nets[name] = read_network(path, source.catalog)
-        return self._nets[name]
+        if network_name not in self._networks:
+            network_path = self.work_dir / "networks" / f"{network_name}.pt"
+            if not network_path.exists():
+                network = make_network(recipe, source.net, source.catalog, self.teacher_data)
+                write_network(network, network_path)
+            self._networks[network_name] = read_network(network_path, source.catalog)
+        return self._networks[network_name]
 
 
-def _kept(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What work found, read if it was done before."""
-    what, way_out = "What a candidate was measured at", "Delete the file: it is measured again"
-    if path.exists():
+def _stored_result(
+    result_path: Path, result_class: type[StepResult], compute: Callable[[], StepResult]
+) -> StepResult:
+    """The stored result; computed and stored where there is none, or a damaged one."""
+    if result_path.exists():
         try:
-            return read_json(path, what=what, way_out=way_out)
+            return _read_result(result_path, result_class)
         except StoreError as error:
             _LOG.warning("A candidate is measured again: %s", error)
-    write_json(path, work())
-    return read_json(path, what=what, way_out=way_out)
+    write_json(result_path, asdict(compute()))
+    return _read_result(result_path, result_class)
+
+
+def _read_result(result_path: Path, result_class: type[StepResult]) -> StepResult:
+    way_out = "Delete the file: it is measured again"
+    content = read_json(result_path, what="The measurement of a candidate", way_out=way_out)
+    try:
+        return TypeAdapter(result_class).validate_python(content)
+    except ValidationError as error:
+        raise StoreError(
+            "The measurement of a candidate has other fields than expected",
+            received=f"{result_path}: {error}",
+            way_out=way_out,
+        ) from error

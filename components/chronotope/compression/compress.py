@@ -1,8 +1,8 @@
-"""From one trained network to the smallest bundle that is as good."""
+"""Compression of one trained network to the smallest bundle that meets the objective."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from chronotope.compression.candidate_store import CandidateStore
 from chronotope.compression.recipe import Recipe
@@ -19,86 +19,119 @@ from chronotope.compression.selection import (
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateSummary:
+    """One row of a compression's result table; None where the candidate was not evaluated.
+
+    Attributes:
+        name: Network and variant.
+        size_mb: As of ``BundleCost``.
+        p50_ms: As of ``BundleCost``.
+        p99_ms: As of ``BundleCost``.
+        ndcg: NDCG@10.
+        acc: Acc@10.
+        batch_ms: As of ``LoadCost``.
+        queries_per_s: As of ``LoadCost``.
+        rss_mb: As of ``LoadCost``.
+        refused: Reason why it may not be shipped; empty if it may.
+        front: Whether it is on the Pareto front.
+        chosen: Whether it is selected.
+        why_not: Reason why it is not selected; empty if it is.
+    """
+
+    name: str
+    size_mb: float
+    p50_ms: float
+    p99_ms: float
+    ndcg: float | None
+    acc: float | None
+    batch_ms: float | None
+    queries_per_s: float | None
+    rss_mb: float | None
+    refused: str
+    front: bool
+    chosen: bool
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
 class CompressionResult:
-    """Everything that was made, the uncompressed reference first, and what to ship."""
+    """All candidates, the uncompressed reference first, and the selected one."""
 
     candidates: tuple[Candidate, ...]
     config: CompressionConfig
 
     @property
     def chosen(self) -> Candidate:
-        """What to ship."""
+        """The candidate to ship."""
         return select_candidate(self.candidates, self.config)
 
     @property
-    def holds(self) -> bool:
-        """Whether what is chosen meets the objective."""
+    def meets_objective(self) -> bool:
+        """Whether the selected candidate breaks no bound."""
         return not violated_bounds(self.chosen, self.candidates[0], self.config)
 
     @property
     def reason(self) -> str:
-        """Why it was chosen; if nothing meets the objective, what each candidate breaks."""
+        """Reason of the selection; if nothing meets the objective, the bounds each one breaks."""
         return selection_reason(self.candidates, self.config)
 
-    def rows(self) -> list[dict[str, object]]:
-        """One row a candidate: what it costs, whether it is chosen, and if not, why."""
-        chosen, front = self.chosen, {c.name for c in pareto_front(self.candidates)}
-        return [
-            {
-                "name": candidate.name,
-                **asdict(candidate.measured),
-                **_judged(candidate),
-                "front": candidate.name in front,
-                "chosen": candidate is chosen,
-                "why_not": rejection_reason(candidate, self.candidates, self.config),
-            }
-            for candidate in self.candidates
-        ]
+    def summaries(self) -> tuple[CandidateSummary, ...]:
+        """One row a candidate: its costs, whether it is selected, and if not, why."""
+        front_names = {candidate.name for candidate in pareto_front(self.candidates)}
+        return tuple(self._summary(candidate, front_names) for candidate in self.candidates)
+
+    def _summary(self, candidate: Candidate, front_names: set[str]) -> CandidateSummary:
+        cost, evaluation = candidate.cost, candidate.evaluation
+        load_cost = None if evaluation is None else evaluation.load
+        return CandidateSummary(
+            name=candidate.name,
+            size_mb=cost.size_mb,
+            p50_ms=cost.p50_ms,
+            p99_ms=cost.p99_ms,
+            ndcg=None if evaluation is None else evaluation.ndcg,
+            acc=None if evaluation is None else evaluation.acc,
+            batch_ms=None if load_cost is None else load_cost.batch_ms,
+            queries_per_s=None if load_cost is None else load_cost.queries_per_s,
+            rss_mb=None if load_cost is None else load_cost.rss_mb,
+            refused="" if evaluation is None else evaluation.refused,
+            front=candidate.name in front_names,
+            chosen=candidate is self.chosen,
+            why_not=rejection_reason(candidate, self.candidates, self.config),
+        )
 
 
 def compress(
-    shop: CandidateStore, recipes: Sequence[Recipe], config: CompressionConfig
+    store: CandidateStore, recipes: Sequence[Recipe], config: CompressionConfig
 ) -> CompressionResult:
-    """Make and measure candidates, evaluate those that could be chosen, and choose.
+    """Make and measure all candidates, evaluate those that could be selected, and select.
 
-    Evaluation is what costs time: after the reference the smallest comes first, and once one
-    holds, what is larger is not evaluated, nor is what is too large or too slow anyway.
+    Evaluation dominates the cost: after the reference the smallest comes first; once one meets
+    the objective, larger ones are not evaluated, nor those that break a cost bound.
 
     Args:
-        shop: Makes, measures and evaluates.
-        recipes: What to try, the reference first.
-        config: What it may cost.
+        store: Makes, measures and evaluates candidates.
+        recipes: Recipes to try, the reference first.
+        config: The objective.
     """
-    made = make_distinct_candidates(shop, recipes)
-    reference = shop.judged(made[0])
-    found, largest_mb = [reference], math.inf
-    for recipe in sorted(made[1:], key=lambda recipe: shop.measured(recipe).measured.size_mb):
-        candidate = shop.measured(recipe)
-        size_mb = candidate.measured.size_mb
-        if size_mb <= largest_mb and not violated_cost_bounds(candidate.measured, config):
-            candidate = shop.judged(recipe)
-            if not violated_bounds(candidate, reference, config):
-                largest_mb = min(largest_mb, size_mb * (1 + config.size_tie))
-        found.append(candidate)
-    return CompressionResult(tuple(found), config)
+    distinct_recipes = make_distinct_candidates(store, recipes)
+    reference = store.evaluate(distinct_recipes[0])
+    candidates, max_size_mb = [reference], math.inf
+    measured = [(recipe, store.measure(recipe)) for recipe in distinct_recipes[1:]]
+    for recipe, candidate in sorted(measured, key=lambda pair: pair[1].cost.size_mb):
+        size_mb = candidate.cost.size_mb
+        if size_mb <= max_size_mb and not violated_cost_bounds(candidate.cost, config):
+            evaluated = store.evaluate(recipe)
+            if not violated_bounds(evaluated, reference, config):
+                max_size_mb = min(max_size_mb, size_mb * (1 + config.size_tie))
+            candidates.append(evaluated)
+        else:
+            candidates.append(candidate)
+    return CompressionResult(tuple(candidates), config)
 
 
-def make_distinct_candidates(shop: CandidateStore, recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Make all; of recipes that give equal graphs the first is kept."""
-    kept: dict[str, Recipe] = {}
+def make_distinct_candidates(store: CandidateStore, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Make all candidates; of recipes with equal serving files the first is returned."""
+    recipe_by_digest: dict[str, Recipe] = {}
     for recipe in recipes:
-        kept.setdefault(shop.digest(recipe), recipe)
-    return list(kept.values())
-
-
-def _judged(candidate: Candidate) -> dict[str, object]:
-    """What an evaluation found, None where there was none."""
-    of = candidate.judged
-    return {
-        "ndcg": None if of is None else of.ndcg,
-        "acc": None if of is None else of.acc,
-        "batch_ms": None if of is None else of.load.batch_ms,
-        "queries_per_s": None if of is None else of.load.queries_per_s,
-        "rss_mb": None if of is None else of.load.rss_mb,
-        "refused": "" if of is None else of.refused,
-    }
+        recipe_by_digest.setdefault(store.digest(recipe), recipe)
+    return list(recipe_by_digest.values())

@@ -1,4 +1,4 @@
-"""A smaller student that learns what the teacher says, not only what happened."""
+"""Knowledge distillation: a smaller student trained on the scores and times of its teacher."""
 
 import math
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from chronotope.models.priors import Priors
 
 
 class DistilConfig(BaseModel):
-    """How the student listens."""
+    """Hyper-parameters of the distillation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,22 +24,22 @@ class DistilConfig(BaseModel):
     when_weight: float = Field(0.2, ge=0.0, description="Weight of *when* beside *what*.")
     n_epochs: int = Field(3, ge=1, le=1000, description="Passes over the examples.")
     learning_rate: float = Field(3e-3, gt=0.0, le=1.0, description="Step size of AdamW.")
-    seed: int = Field(0, ge=0, description="Seed of initial weights and drawn times.")
+    seed: int = Field(0, ge=0, description="Seed of initial weights and sampled times.")
 
 
 def make_student(
     teacher: ChronotopeNet, catalog: Catalog, *, history_len: int, n_hidden: int, seed: int = 0
 ) -> ChronotopeNet:
-    """A student of kernels alone that reads less; equal layers start as the teacher's.
+    """A student without backbone and with a shorter history; layers of equal shape are copied.
 
     Args:
         teacher: The trained network.
         catalog: The catalogue the teacher was built for.
         history_len: Events of the past the student reads, at most the teacher's.
         n_hidden: Width of its gates over kernels.
-        seed: Seed of the layers that start afresh.
+        seed: Seed of the layers that are initialised at random.
     """
-    size = {
+    size_overrides = {
         "history_len": min(history_len, teacher.config.history_len),
         "n_hidden": n_hidden,
         "backbone": "none",
@@ -47,10 +47,14 @@ def make_student(
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student = ChronotopeNet(teacher.config.model_copy(update=size), catalog)
-    own, taught = student.state_dict(), teacher.state_dict()
-    same = {k: v for k, v in taught.items() if k in own and v.shape == own[k].shape}
-    student.load_state_dict(own | same)
+        student = ChronotopeNet(teacher.config.model_copy(update=size_overrides), catalog)
+    student_state, teacher_state = student.state_dict(), teacher.state_dict()
+    copied_state = {
+        name: tensor
+        for name, tensor in teacher_state.items()
+        if name in student_state and tensor.shape == student_state[name].shape
+    }
+    student.load_state_dict(student_state | copied_state)
     return student
 
 
@@ -60,16 +64,16 @@ def distil(
     examples: Iterable[tuple[Batch, Priors]],
     config: DistilConfig | None = None,
 ) -> ChronotopeNet:
-    """Train the student in place on the teacher's answers.
+    """Train the student in place on the teacher's outputs.
 
     The loss is T^2 KL(teacher || student) over items at temperature T, plus the
-    cross-entropy of *when* under times drawn from the teacher's mixture.
+    cross-entropy of *when* under times sampled from the teacher's mixture.
 
     Args:
         teacher: The trained network.
         student: The network to train; it may read a shorter history.
         examples: Queries with the priors of their time; read once an epoch.
-        config: Settings.
+        config: Hyper-parameters.
 
     Returns:
         The student, in evaluation mode.
@@ -89,9 +93,9 @@ def distil(
     for _ in range(config.n_epochs):
         for batch, priors in examples:
             with torch.no_grad():
-                said = teacher(batch, priors)
-            heard = student(latest_events(batch, student.config.history_len), priors)
-            loss = _loss(said, heard, config, generator)
+                teacher_output = teacher(batch, priors)
+            student_output = student(latest_events(batch, student.config.history_len), priors)
+            loss = _distillation_loss(teacher_output, student_output, config, generator)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -103,32 +107,40 @@ def distil(
 
 
 def latest_events(batch: Batch, history_len: int) -> Batch:
-    """The same questions with the latest events only."""
-    return Batch(*(x[:, -history_len:] if x.ndim == 2 else x for x in batch))
+    """The same queries with the latest events of each history only."""
+    # histories are (B, H); request fields (B,) stay whole
+    return Batch(*(tensor[:, -history_len:] if tensor.ndim == 2 else tensor for tensor in batch))
 
 
-def draw_hours(when: Tensor, generator: torch.Generator) -> Tensor:
-    """One time in hours from each lognormal mixture, shape (B,).
+def draw_hours(time_mixture: Tensor, generator: torch.Generator) -> Tensor:
+    """One sampled time in hours of each lognormal mixture, shape (B,).
 
     Args:
-        when: Log-weights, means and log-scales of log hours, shape (B, 3, C).
+        time_mixture: Log-weights, means and log-scales of log hours, shape (B, 3, C).
         generator: Source of randomness.
     """
-    log_weight, mean, log_scale = when.unbind(1)
-    component = torch.multinomial(log_weight.exp(), 1, generator=generator)  # (B, 1)
-    noise = torch.randn(len(when), generator=generator)
-    chosen = mean.gather(1, component)[:, 0], log_scale.gather(1, component)[:, 0]
-    return (chosen[0] + chosen[1].exp() * noise).clamp(max=math.log(1e6)).exp()
+    log_weights, means, log_scales = time_mixture.unbind(1)  # (B, C) each
+    component = torch.multinomial(log_weights.exp(), 1, generator=generator)  # (B, 1)
+    noise = torch.randn(len(time_mixture), generator=generator)  # (B,)
+    mean = means.gather(1, component)[:, 0]  # (B,)
+    log_scale = log_scales.gather(1, component)[:, 0]  # (B,)
+    return (mean + log_scale.exp() * noise).clamp(max=math.log(1e6)).exp()
 
 
-def _loss(
-    said: NetworkOutput, heard: NetworkOutput, config: DistilConfig, generator: torch.Generator
+def _distillation_loss(
+    teacher_output: NetworkOutput,
+    student_output: NetworkOutput,
+    config: DistilConfig,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Divergence of *what* plus weighted cross-entropy of *when*."""
-    t = config.temperature
-    target = torch.log_softmax(said.item_scores[:, 1:] / t, dim=1)
-    found = torch.log_softmax(heard.item_scores[:, 1:] / t, dim=1)
-    what = torch.nn.functional.kl_div(found, target, reduction="batchmean", log_target=True)
-    hours = draw_hours(said.when, generator)
-    when = lognormal_mixture_nll(heard.when, hours).mean()
-    return t**2 * what + config.when_weight * when
+    """Divergence of item scores plus weighted cross-entropy of times."""
+    temperature = config.temperature
+    # without the unknown item: (B, n_items - 1)
+    teacher_logs = torch.log_softmax(teacher_output.item_scores[:, 1:] / temperature, dim=1)
+    student_logs = torch.log_softmax(student_output.item_scores[:, 1:] / temperature, dim=1)
+    item_loss = torch.nn.functional.kl_div(
+        student_logs, teacher_logs, reduction="batchmean", log_target=True
+    )
+    sampled_hours = draw_hours(teacher_output.when, generator)
+    time_loss = lognormal_mixture_nll(student_output.when, sampled_hours).mean()
+    return temperature**2 * item_loss + config.when_weight * time_loss

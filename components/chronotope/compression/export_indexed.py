@@ -1,4 +1,4 @@
-"""A network for a large catalogue: a graph that asks, and an index that ranks."""
+"""Export of a network for a large catalogue: a query graph, and an index that ranks items."""
 
 from pathlib import Path
 
@@ -17,45 +17,51 @@ from chronotope.models.factorized import FactorizedNet, FactorizedOutput, item_v
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 
-ASKED_AT_ONCE = 64
-N_ASKED = 2048
-"""Questions that codes are chosen for."""
+BATCH_QUERIES = 64
+N_SAMPLE_QUERIES = 2048
+"""Queries whose score error the codes minimise."""
 
 
-class _Graph(nn.Module):
-    """A split network with its priors as buffers; the last input is the items' vectors."""
+class _QueryGraph(nn.Module):
+    """A factorized network with its priors as buffers; the last input is the items' vectors."""
 
     def __init__(self, net: ChronotopeNet, priors: Priors) -> None:
         super().__init__()
-        self.split = FactorizedNet(net)
-        for name, table in priors._asdict().items():
-            self.register_buffer(name, table)
+        self.factorized = FactorizedNet(net)
+        for buffer_name, prior_table in priors._asdict().items():
+            self.register_buffer(buffer_name, prior_table)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Outputs in the order of ``FactorizedOutput``."""
-        *told, vectors = inputs
-        priors = Priors(*(getattr(self, name) for name in Priors._fields))
-        if len(told) < len(INPUT_NAMES):
-            told.append(empty_context(told[-1]))
-        return tuple(self.split(Batch(*told), priors, vectors))
+        *batch_inputs, history_vectors = inputs
+        priors = Priors(*(getattr(self, field_name) for field_name in Priors._fields))
+        if len(batch_inputs) < len(INPUT_NAMES):
+            batch_inputs.append(empty_context(batch_inputs[-1]))
+        return tuple(self.factorized(Batch(*batch_inputs), priors, history_vectors))
 
 
-def export_query_graph(net: ChronotopeNet, priors: Priors, path: Path) -> None:
-    """Write the graph that ``IndexedRecommender`` asks an index by.
+def export_query_graph(net: ChronotopeNet, priors: Priors, onnx_path: Path) -> None:
+    """Write the graph with which ``IndexedRecommender`` queries an index.
 
     Args:
         net: The trained network; its items have no coordinates.
         priors: The state frozen into the graph.
-        path: The file to write.
+        onnx_path: The file to write.
 
     Raises:
         ConfigError: The items have coordinates.
     """
-    graph = _Graph(net, priors)
-    inputs, names = example_inputs(net)
-    width = 1 if net.backbone is None else net.config.d_model
-    inputs = (*inputs, torch.zeros(2, net.config.history_len, width))
-    export_module(graph, inputs, (*names, "vectors"), FactorizedOutput._fields, path)
+    query_graph = _QueryGraph(net, priors)
+    batch_inputs, input_names = example_inputs(net)
+    vector_width = 1 if net.backbone is None else net.config.d_model
+    history_vectors = torch.zeros(2, net.config.history_len, vector_width)  # (B, H, D)
+    export_module(
+        query_graph,
+        (*batch_inputs, history_vectors),
+        (*input_names, "vectors"),
+        FactorizedOutput._fields,
+        onnx_path,
+    )
 
 
 def index_items(
@@ -65,33 +71,43 @@ def index_items(
     examples: DistillationQueries,
     config: IndexConfig | None = None,
 ) -> tuple[ItemIndex, Residuals]:
-    """The index of a network's items, its codes chosen for what the network asks; and the rest.
+    """The index of a network's items, trained on the network's own queries, and its residuals.
 
     Args:
         net: The trained network; its items have no coordinates.
         priors: The state frozen into the graph.
         catalog: The catalogue it was built for.
-        examples: Typical questions with the priors of their time; the first ``N_ASKED`` count.
+        examples: Typical queries with the priors of their time; ``N_SAMPLE_QUERIES`` are read.
         config: Sizes of the index.
 
     Raises:
         ConfigError: The items have coordinates.
     """
-    split, told = FactorizedNet(net).eval(), item_vectors(net, priors).detach()
-    asked = _asked(split, told[:, -net.config.d_model :], examples)
-    vectors = np.ascontiguousarray(told.numpy())
-    index = build_index(vectors, group=catalog.item_category, queries=asked, config=config)
-    return index, Residuals.of(index, vectors)
+    factorized_net = FactorizedNet(net).eval()
+    vectors = item_vectors(net, priors).detach()  # (n_items, D)
+    embeddings = vectors[:, -net.config.d_model :]
+    sample_queries = _sample_queries(factorized_net, embeddings, examples)
+    vector_array = np.ascontiguousarray(vectors.numpy())
+    index = build_index(
+        vector_array,
+        item_groups=catalog.item_category,
+        sample_queries=sample_queries,
+        config=config,
+    )
+    return index, Residuals.from_vectors(index, vector_array)
 
 
-def _asked(split: FactorizedNet, embedded: Tensor, examples: DistillationQueries) -> Float32:
-    """What the network asks the index for, shape (Q, D)."""
-    said: list[Tensor] = []
-    for whole, priors in examples:
-        for start in range(0, len(whole.request_s), ASKED_AT_ONCE):
-            batch = Batch(*(part[start : start + ASKED_AT_ONCE] for part in whole))
+def _sample_queries(
+    factorized_net: FactorizedNet, embeddings: Tensor, examples: DistillationQueries
+) -> Float32:
+    """Query vectors of the network, shape (Q, D)."""
+    query_vectors: list[Tensor] = []
+    for example_batch, priors in examples:
+        for start in range(0, len(example_batch.request_s), BATCH_QUERIES):
+            batch = Batch(*(tensor[start : start + BATCH_QUERIES] for tensor in example_batch))
             with torch.no_grad():
-                said.append(split(batch, priors, embedded[batch.item_idx]).query)
-        if sum(map(len, said)) >= N_ASKED:
+                history_vectors = embeddings[batch.item_idx]  # (B, H, D)
+                query_vectors.append(factorized_net(batch, priors, history_vectors).query)
+        if sum(map(len, query_vectors)) >= N_SAMPLE_QUERIES:
             break
-    return torch.cat(said)[:N_ASKED].numpy()
+    return torch.cat(query_vectors)[:N_SAMPLE_QUERIES].numpy()

@@ -1,4 +1,4 @@
-"""Variants of one exported graph: bytes, half bytes and codes instead of floats."""
+"""Storage variants of one exported graph: float16, int8, int4 and product codes."""
 
 import logging
 import warnings
@@ -24,62 +24,65 @@ Variant = Literal[
     "pq_gather",
 ]
 
-_PRECISION: dict[Variant, TablePrecision] = {
+_TABLE_PRECISION: dict[Variant, TablePrecision] = {
     "exact_tables": "exact",
     "fp16_tables": "float16",
     "int8_tables": "int8",
 }
-_OPERATORS: dict[Variant, list[str]] = {
+_INT8_OPERATORS: dict[Variant, list[str]] = {
     "int8_matmul": ["MatMul"],
     "int8_gather": ["MatMul", "Gather"],
 }
-_CODING: dict[Variant, Coding] = {"int4_gather": "int4", "pq_gather": "pq"}
+_TABLE_CODING: dict[Variant, Coding] = {"int4_gather": "int4", "pq_gather": "pq"}
 
 
-def derive_variant(source: Path, target: Path, variant: Variant) -> None:
+def derive_variant(source_path: Path, target_path: Path, variant: Variant) -> None:
     """Write a smaller variant of an exported graph.
 
     Args:
-        source: A float32 graph as exported.
-        target: The file to write.
+        source_path: A float32 graph as exported.
+        target_path: The file to write.
         variant: ``float32`` copies; ``*_tables`` stores tables in fewer bits
             (``exact_tables`` loses nothing); ``int8_matmul`` computes products with
-            weights in bytes and stores tables in float16; ``int8_gather`` also keeps
-            learned embeddings in bytes; ``int4_gather`` and ``pq_gather`` keep tables of many
-            rows in half bytes or codes, and the others in float16.
+            int8 weights and stores tables in float16; ``int8_gather`` also stores
+            learned embeddings in int8; ``int4_gather`` and ``pq_gather`` store tables of many
+            rows in int4 or product codes, and the others in float16.
     """
     if variant == "float32":
-        target.write_bytes(source.read_bytes())
-    elif variant in _PRECISION:
-        quantize_tables(source, target, _PRECISION[variant])
-    elif variant in _CODING:
-        with TemporaryDirectory() as scratch:
-            packed = Path(scratch) / "packed.onnx"
-            pack_tables(source, packed, _CODING[variant])
-            quantize_tables(packed, target, "float16")
+        target_path.write_bytes(source_path.read_bytes())
+    elif variant in _TABLE_PRECISION:
+        quantize_tables(source_path, target_path, _TABLE_PRECISION[variant])
+    elif variant in _TABLE_CODING:
+        with TemporaryDirectory() as temp_dir:
+            packed_path = Path(temp_dir) / "packed.onnx"
+            pack_tables(source_path, packed_path, _TABLE_CODING[variant])
+            quantize_tables(packed_path, target_path, "float16")
     else:
-        _quantise(source, target, _OPERATORS[variant])
+        _quantize_operators(source_path, target_path, _INT8_OPERATORS[variant])
 
 
-def _quantise(source: Path, target: Path, operators: list[str]) -> None:
-    """Quantise weights first: afterwards they are bytes and no longer narrowed."""
-    with TemporaryDirectory() as scratch, _quiet():
-        quantised = Path(scratch) / "quantised.onnx"
+def _quantize_operators(source_path: Path, target_path: Path, operators: list[str]) -> None:
+    """Quantise weights first: as int8 they are not narrowed to float16 afterwards."""
+    with TemporaryDirectory() as temp_dir, _muted_quantizer():
+        quantized_path = Path(temp_dir) / "quantized.onnx"
         quantize_dynamic(
-            source, quantised, op_types_to_quantize=operators, weight_type=QuantType.QInt8
+            source_path,
+            quantized_path,
+            op_types_to_quantize=operators,
+            weight_type=QuantType.QInt8,
         )
-        quantize_tables(quantised, target, "float16")
+        quantize_tables(quantized_path, target_path, "float16")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the quantiser's advice about preprocessing out of the caller's log."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+def _muted_quantizer() -> Iterator[None]:
+    """Mute the quantiser's advice about preprocessing, which it sends to the root logger."""
+    root_logger = logging.getLogger()
+    previous_level = root_logger.level
+    root_logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        root.setLevel(level)
+        root_logger.setLevel(previous_level)

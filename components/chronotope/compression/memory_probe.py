@@ -1,4 +1,4 @@
-"""What runs in a clean process: how much memory a bundle adds to what it is read with.
+"""Memory probe, run in a clean process: resident memory that a bundle adds to its libraries.
 
 Usage: ``python -I -m chronotope.compression.memory_probe BUNDLE QUERY.npz``. Prints 10^6 bytes.
 """
@@ -13,32 +13,33 @@ import numpy as np
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.queries import Queries
 
-_STATUS = Path("/proc/self/status")
+_PROC_STATUS = Path("/proc/self/status")
 
 
-def main(bundle: Path, asked: Path) -> float:
-    """Open a bundle, answer once, and return what that added, in 10^6 bytes.
+def main(bundle_dir: Path, query_path: Path) -> float:
+    """Memory added by opening a bundle and answering once, in 10^6 bytes.
 
     Args:
-        bundle: Its folder.
-        asked: One query, as numpy keeps named arrays.
+        bundle_dir: The bundle's folder.
+        query_path: One query, as an npz file of named arrays.
     """
-    with np.load(asked) as stored:
-        query = Queries.of_arrays(dict(stored))
-    before = resident_bytes()
-    model = open_bundle(bundle)
+    with np.load(query_path) as npz_file:
+        query = Queries.of_arrays(dict(npz_file))
+    bytes_before = resident_bytes()
+    model = open_bundle(bundle_dir)
     model.prepared(query)()
     gc.collect()
-    return (resident_bytes() - before) / 1e6
+    return (resident_bytes() - bytes_before) / 1e6
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM; the peak where the system does not tell more."""
-    if _STATUS.exists():
-        lines = _STATUS.read_text(encoding="ascii").splitlines()
-        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    """Resident memory of this process; its peak where the system reports nothing else."""
+    if _PROC_STATUS.exists():
+        status_lines = _PROC_STATUS.read_text(encoding="ascii").splitlines()
+        rss_line = next(line for line in status_lines if line.startswith("VmRSS"))
+        return 1024 * int(rss_line.split()[1])
+    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_rss if sys.platform == "darwin" else 1024 * peak_rss
 
 
 if __name__ == "__main__":

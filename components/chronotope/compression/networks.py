@@ -1,4 +1,4 @@
-"""The networks of a study: made once, kept in a folder, read again by every variant."""
+"""Networks of a compression study: pruned or distilled once, stored, and read by every variant."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ DistillationQueries = Iterable[tuple[Batch, Priors]]
 
 @dataclass(frozen=True, slots=True)
 class TeacherData:
-    """What smaller networks learn from.
+    """Training data of smaller networks.
 
     Attributes:
         fine_tune: Trains a pruned network further.
-        examples: Makes queries with the priors of their time, to distil on.
+        examples: Makes queries with the priors of their time, for distillation.
     """
 
     fine_tune: FineTune
@@ -34,56 +34,63 @@ class TeacherData:
 
 
 def make_network(
-    recipe: Recipe, teacher: ChronotopeNet, catalog: Catalog, teaching: TeacherData
+    recipe: Recipe, teacher: ChronotopeNet, catalog: Catalog, teacher_data: TeacherData
 ) -> ChronotopeNet:
-    """Prune or distil what a recipe asks for; the teacher is not changed.
+    """The pruned or distilled network of a recipe; the teacher is not changed.
 
     Args:
-        recipe: Which network.
+        recipe: The network's kind and sizes.
         teacher: The trained network.
         catalog: The catalogue it was built for.
-        teaching: What a smaller one learns from.
+        teacher_data: Training data of the smaller network.
     """
-    made = teacher
+    network = teacher
     if recipe.network == "narrow":
-        made = prune_units(teacher, recipe.removed_units, teaching.fine_tune)
+        network = prune_units(teacher, recipe.removed_units, teacher_data.fine_tune)
     elif recipe.network == "student":
-        shape = {"history_len": recipe.history_len, "n_hidden": recipe.n_hidden}
-        student = make_student(teacher, catalog, **shape)
-        made = distil(teacher, student, teaching.examples())
+        student = make_student(
+            teacher, catalog, history_len=recipe.history_len, n_hidden=recipe.n_hidden
+        )
+        network = distil(teacher, student, teacher_data.examples())
     if recipe.zero_weights:
-        made = prune_weights(made, recipe.zero_weights, teaching.fine_tune)
-    return made
+        network = prune_weights(network, recipe.zero_weights, teacher_data.fine_tune)
+    return network
 
 
-def write_network(net: ChronotopeNet, path: Path) -> None:
-    """Keep a network, whole or not at all."""
-    save_tensors(path, {"config": net.config.model_dump_json(), "net": dict(net.state_dict())})
+def write_network(net: ChronotopeNet, network_path: Path) -> None:
+    """Store a network atomically."""
+    network_content = {"config": net.config.model_dump_json(), "net": dict(net.state_dict())}
+    save_tensors(network_path, network_content)
 
 
-def read_network(path: Path, catalog: Catalog) -> ChronotopeNet:
-    """Read what ``write_network`` kept; nothing is unpickled but tensors and strings.
+def read_network(network_path: Path, catalog: Catalog) -> ChronotopeNet:
+    """The network that ``write_network`` stored; only tensors and strings are unpickled.
 
     Args:
-        path: The file.
+        network_path: The file.
         catalog: The catalogue the network was built for.
 
     Raises:
         ArtifactError: The file is damaged.
     """
     try:
-        kept = load_tensors(path)
-    except Exception as error:  # what a damaged file does to its reader cannot be foretold
+        network_content = load_tensors(network_path)
+    except Exception as error:  # a damaged file raises errors of many classes
         raise ArtifactError(
             "A network of the candidates cannot be read",
-            received=f"{path}: {error}",
+            received=f"{network_path}: {error}",
             way_out="Delete the file and run again: it is made again",
         ) from error
-    net = ChronotopeNet(ModelConfig.model_validate_json(kept["config"]), catalog)
-    width, n_context = kept["net"]["gate.0.weight"].shape
-    first, activation, last = net.gate
-    if width != first.out_features and isinstance(last, nn.Linear):  # pruned: no config says so
-        narrow = nn.Linear(n_context, width), activation, nn.Linear(width, last.out_features)
-        net.gate = nn.Sequential(*narrow)
-    net.load_state_dict(kept["net"])
+    config = ModelConfig.model_validate_json(network_content["config"])
+    net = ChronotopeNet(config, catalog)
+    gate_width, n_context = network_content["net"]["gate.0.weight"].shape
+    first_layer, activation, last_layer = net.gate
+    # the config does not record the width of a pruned gate
+    if gate_width != first_layer.out_features and isinstance(last_layer, nn.Linear):
+        net.gate = nn.Sequential(
+            nn.Linear(n_context, gate_width),
+            activation,
+            nn.Linear(gate_width, last_layer.out_features),
+        )
+    net.load_state_dict(network_content["net"])
     return net.eval()

@@ -1,9 +1,9 @@
-"""Tables of many rows as four bits a number or as codes, unpacked only where rows are read.
+"""Tables of many rows as int4 or product codes, unpacked only where rows are gathered.
 
-A row in four bits has one scale, and numbers q - 8 of two columns share a byte. A row in codes
-(product quantisation) is one byte for every few columns, the nearest of 256 centroids. Where
-all that a graph does with a table is to gather rows of it, packed rows are gathered and then
-unpacked, so memory shrinks with the file; otherwise the table is unpacked when it is loaded.
+An int4 row has one scale, and the numbers q - 8 of two columns share a byte. A product-coded
+row is one byte for every few columns: the index of the nearest of 256 codewords. Where a graph
+only gathers rows of a table, packed rows are gathered and then unpacked, so memory shrinks with
+the file; otherwise the whole table is unpacked when the graph is loaded.
 
 Source:
     Jégou et al. (2011), Product Quantization for Nearest Neighbor Search; Petrov and Macdonald
@@ -26,176 +26,210 @@ from chronotope.contracts.event_log import Float32
 Coding = Literal["int4", "pq"]
 
 MIN_ROWS = 4 * N_WORDS
-"""Rows of a table at least: a code book has to pay for itself."""
+"""Minimum rows of a packed table: below, a codebook takes more space than it saves."""
 
-WIDTHS = range(8, 1025)
-"""Columns of a table of rows that stand for something, such as items."""
+TABLE_WIDTHS = range(8, 1025)
+"""Widths of tables whose rows are embeddings, of items for example."""
 
-SUB_WIDTH = 4
+SUBSPACE_WIDTH = 4
 """Columns that share a code, if the width allows: 16 times smaller than float32."""
 
 
 class PackedTable(NamedTuple):
-    """A table in fewer bits: what is stored of each row, and what all rows share.
+    """A table in fewer bits: arrays of its rows, and arrays that all rows share.
 
     Attributes:
-        rows: Stored arrays whose first axis is that of the table.
-        shared: Other stored arrays.
+        row_arrays: Stored arrays whose first axis is that of the table.
+        shared_arrays: Other stored arrays.
     """
 
-    rows: dict[str, npt.NDArray[np.generic]]
-    shared: dict[str, npt.NDArray[np.generic]]
+    row_arrays: dict[str, npt.NDArray[np.generic]]
+    shared_arrays: dict[str, npt.NDArray[np.generic]]
 
 
-def pack_tables(source: Path, target: Path, coding: Coding) -> None:
-    """Write a graph again with its tables of many rows packed.
+def pack_tables(source_path: Path, target_path: Path, coding: Coding) -> None:
+    """Write a graph with its tables of many rows packed.
 
     Args:
-        source: A float32 graph as exported.
-        target: The file to write.
+        source_path: A float32 graph as exported.
+        target_path: The file to write.
         coding: ``int4`` or ``pq``.
     """
-    model = onnx.load(source)
+    model = onnx.load(source_path)
     graph = model.graph
-    packed = [t for t in graph.initializer if _is_table(t)]
-    for table in packed:
+    large_tables = [tensor for tensor in graph.initializer if _is_large_table(tensor)]
+    for table in large_tables:
         graph.initializer.remove(table)
-        _replace(graph, table, coding)
-    onnx.save(model, target)
+        _pack_table(graph, table, coding)
+    onnx.save(model, target_path)
 
 
-def pack_int4(values: Float32) -> PackedTable:
-    """Four bits a number, a scale a row; the error is half a step of max |row| / 7 at most."""
-    scale = np.maximum(np.abs(values).max(1, keepdims=True) / np.float32(7), np.float32(1e-12))
-    number = (np.rint(values / scale) + 8).astype(np.uint8)
-    number = np.pad(number, ((0, 0), (0, number.shape[1] % 2)), constant_values=8)
-    low, high = np.split(number, 2, axis=1)
-    return PackedTable({"packed": low | high << np.uint8(4), "scale": scale}, {})
+def pack_int4(table: Float32) -> PackedTable:
+    """Four bits a number, one scale a row; the error is at most half of max |row| / 7."""
+    max_abs = np.abs(table).max(1, keepdims=True)
+    row_scale = np.maximum(max_abs / np.float32(7), np.float32(1e-12))
+    numbers = (np.rint(table / row_scale) + 8).astype(np.uint8)
+    numbers = np.pad(numbers, ((0, 0), (0, numbers.shape[1] % 2)), constant_values=8)
+    low_bits, high_bits = np.split(numbers, 2, axis=1)
+    packed = low_bits | high_bits << np.uint8(4)
+    return PackedTable({"packed": packed, "scale": row_scale}, {})
 
 
-def unpack_int4(packed: PackedTable, width: int) -> Float32:
-    """What ``pack_int4`` kept."""
-    both = packed.rows["packed"].astype(np.uint8)
-    number = np.concatenate([both & 15, both >> 4], axis=1)[:, :width]
-    scale = np.asarray(packed.rows["scale"], dtype=np.float32)
-    unpacked: Float32 = (number.astype(np.float32) - np.float32(8)) * scale
-    return unpacked
+def unpack_int4(packed_table: PackedTable, width: int) -> Float32:
+    """The table that ``pack_int4`` packed, rounded."""
+    packed = packed_table.row_arrays["packed"].astype(np.uint8)
+    numbers = np.concatenate([packed & 15, packed >> 4], axis=1)[:, :width]
+    row_scale = np.asarray(packed_table.row_arrays["scale"], dtype=np.float32)
+    table: Float32 = (numbers.astype(np.float32) - np.float32(8)) * row_scale
+    return table
 
 
-def pack_product_codes(values: Float32, *, n_rounds: int = 8, seed: int = 0) -> PackedTable:
-    """The nearest of 256 centroids for every few columns."""
-    width = _sub_width(values.shape[1])
-    parts = torch.split(torch.from_numpy(np.array(values)), width, dim=1)
-    words = [kmeans(p.contiguous(), N_WORDS, n_rounds=n_rounds, seed=seed) for p in parts]
-    codes = [nearest_centroid(p, book) for p, book in zip(parts, words, strict=True)]
-    stored = torch.stack(codes, 1).to(torch.uint8).numpy()
-    return PackedTable({"codes": stored}, {"words": torch.cat(words).numpy()})
+def pack_product_codes(table: Float32, *, n_rounds: int = 8, seed: int = 0) -> PackedTable:
+    """The nearest of 256 codewords for every few columns."""
+    width = _subspace_width(table.shape[1])
+    subspaces = torch.split(torch.from_numpy(np.array(table)), width, dim=1)  # m x (n, s)
+    codebooks = [
+        kmeans(rows.contiguous(), N_WORDS, n_rounds=n_rounds, seed=seed) for rows in subspaces
+    ]
+    code_columns = [
+        nearest_centroid(rows, codebook)
+        for rows, codebook in zip(subspaces, codebooks, strict=True)
+    ]
+    codes = torch.stack(code_columns, 1).to(torch.uint8).numpy()  # (n, m)
+    return PackedTable({"codes": codes}, {"words": torch.cat(codebooks).numpy()})
 
 
-def unpack_product_codes(packed: PackedTable) -> Float32:
-    """What ``pack_product_codes`` kept."""
-    codes = packed.rows["codes"].astype(np.int64)
-    words = packed.shared["words"].astype(np.float32)
-    told = words[codes + N_WORDS * np.arange(codes.shape[1])]
-    unpacked: Float32 = told.reshape(len(codes), -1)
-    return unpacked
+def unpack_product_codes(packed_table: PackedTable) -> Float32:
+    """The table that ``pack_product_codes`` packed, quantised."""
+    codes = packed_table.row_arrays["codes"].astype(np.int64)  # (n, m)
+    codewords = packed_table.shared_arrays["words"].astype(np.float32)  # (m * N_WORDS, s)
+    row_words = codewords[codes + N_WORDS * np.arange(codes.shape[1])]  # (n, m, s)
+    table: Float32 = row_words.reshape(len(codes), -1)  # (n, m * s)
+    return table
 
 
-def _sub_width(width: int) -> int:
-    return next(s for s in (SUB_WIDTH, 2, 1) if width % s == 0)
+def _subspace_width(table_width: int) -> int:
+    return next(width for width in (SUBSPACE_WIDTH, 2, 1) if table_width % width == 0)
 
 
-def _is_table(tensor: onnx.TensorProto) -> bool:
-    rows, width = tensor.dims if len(tensor.dims) == 2 else (0, 0)
-    return tensor.data_type == TensorProto.FLOAT and rows >= MIN_ROWS and width in WIDTHS
+def _is_large_table(tensor: onnx.TensorProto) -> bool:
+    n_rows, width = tensor.dims if len(tensor.dims) == 2 else (0, 0)
+    is_float = tensor.data_type == TensorProto.FLOAT
+    return is_float and n_rows >= MIN_ROWS and width in TABLE_WIDTHS
 
 
-def _replace(graph: onnx.GraphProto, table: onnx.TensorProto, coding: Coding) -> None:
-    """Store a table packed; unpack gathered rows, or all of them where more is done with it."""
-    values, name = numpy_helper.to_array(table).astype(np.float32), table.name
-    packed = pack_int4(values) if coding == "int4" else pack_product_codes(values)
-    for part, stored in (packed.rows | packed.shared).items():
-        graph.initializer.append(numpy_helper.from_array(stored, f"{name}.{part}"))
-    graph.initializer.extend(_constants(name, values.shape[1], coding))
+def _pack_table(graph: onnx.GraphProto, table: onnx.TensorProto, coding: Coding) -> None:
+    """Store a table packed; unpack gathered rows, or all rows if other nodes read it."""
+    table_array, table_name = numpy_helper.to_array(table).astype(np.float32), table.name
+    packed = pack_int4(table_array) if coding == "int4" else pack_product_codes(table_array)
+    for part_name, stored_array in (packed.row_arrays | packed.shared_arrays).items():
+        tensor = numpy_helper.from_array(stored_array, f"{table_name}.{part_name}")
+        graph.initializer.append(tensor)
+    graph.initializer.extend(_unpack_constants(table_name, table_array.shape[1], coding))
     nodes = list(graph.node)
-    readers = [n for n in nodes if name in n.input]
-    outside = any(out.name == name for out in graph.output)
-    if outside or not all(_gathers(node, name) for node in readers):
-        nodes[:0] = _unpack(name, {p: f"{name}.{p}" for p in packed.rows}, name, coding)
+    reader_nodes = [node for node in nodes if table_name in node.input]
+    is_output = any(graph_output.name == table_name for graph_output in graph.output)
+    if is_output or not all(_is_row_gather(node, table_name) for node in reader_nodes):
+        part_names = {part: f"{table_name}.{part}" for part in packed.row_arrays}
+        nodes[:0] = _unpack_nodes(table_name, part_names, table_name, coding)
     else:
-        for node in readers:
-            at = nodes.index(node)
-            rows = {part: f"{node.output[0]}.{part}" for part in packed.rows}
-            gathered = [
-                helper.make_node("Gather", [f"{name}.{part}", node.input[1]], [out], axis=0)
-                for part, out in rows.items()
-            ]
-            nodes[at : at + 1] = gathered + _unpack(name, rows, node.output[0], coding)
+        for gather_node in reader_nodes:
+            node_idx = nodes.index(gather_node)
+            nodes[node_idx : node_idx + 1] = _gather_packed_nodes(
+                gather_node, table_name, list(packed.row_arrays), coding
+            )
     del graph.node[:]
     graph.node.extend(nodes)
 
 
-def _gathers(node: onnx.NodeProto, table: str) -> bool:
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-    return node.op_type == "Gather" and axis == 0 and list(node.input).index(table) == 0
+def _gather_packed_nodes(
+    gather_node: onnx.NodeProto, table_name: str, row_parts: list[str], coding: Coding
+) -> list[onnx.NodeProto]:
+    """Nodes that gather packed rows and unpack them into the output of the former gather."""
+    output_name, row_indices = gather_node.output[0], gather_node.input[1]
+    part_names = {part: f"{output_name}.{part}" for part in row_parts}
+    gather_nodes = [
+        helper.make_node("Gather", [f"{table_name}.{part}", row_indices], [part_name], axis=0)
+        for part, part_name in part_names.items()
+    ]
+    return gather_nodes + _unpack_nodes(table_name, part_names, output_name, coding)
 
 
-def _constants(name: str, width: int, coding: Coding) -> list[onnx.TensorProto]:
-    told: dict[str, npt.NDArray[np.generic]] = {
+def _is_row_gather(node: onnx.NodeProto, table_name: str) -> bool:
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+    return node.op_type == "Gather" and axis == 0 and list(node.input).index(table_name) == 0
+
+
+def _unpack_constants(table_name: str, table_width: int, coding: Coding) -> list[onnx.TensorProto]:
+    constants: dict[str, npt.NDArray[np.generic]] = {
         "zero": np.array([0], np.int64),
         "last": np.array([-1], np.int64),
-        "flat": np.array([width], np.int64),
+        "flat": np.array([table_width], np.int64),
     }
     if coding == "pq":
-        n_codes = width // _sub_width(width)
-        told["begin"] = (N_WORDS * np.arange(n_codes)).astype(np.int32)
+        n_codes = table_width // _subspace_width(table_width)
+        constants["begin"] = (N_WORDS * np.arange(n_codes)).astype(np.int32)
     else:
-        told["four"], told["sixteen"] = np.array(4, np.uint8), np.array(16, np.uint8)
-        told["eight"] = np.array(8, np.float32)
-    return [numpy_helper.from_array(value, f"{name}.{part}") for part, value in told.items()]
-
-
-def _unpack(name: str, rows: dict[str, str], out: str, coding: Coding) -> list[onnx.NodeProto]:
-    """Nodes from packed rows, of any shape in front, to floats."""
-    steps = _unpack_codes(rows["codes"]) if coding == "pq" else _unpack_int4(rows)
-    constants = {"begin", "zero", "last", "flat", "four", "sixteen", "eight", "words"}
-
-    def full(arg: str) -> str:
-        if arg in constants:
-            return f"{name}.{arg}"
-        return out if arg == "out" else arg if arg in rows.values() else f"{out}.{arg}"
-
-    nodes = []
-    for op, args, result, attributes in steps:
-        node = helper.make_node(op, [full(arg) for arg in args], [full(result)])
-        node.attribute.extend(helper.make_attribute(*told) for told in attributes.items())
-        nodes.append(node)
-    return nodes
-
-
-_Step = tuple[str, list[str], str, dict[str, int | str]]
-
-
-def _unpack_int4(rows: dict[str, str]) -> list[_Step]:
-    both = rows["packed"]
+        constants["four"], constants["sixteen"] = np.array(4, np.uint8), np.array(16, np.uint8)
+        constants["eight"] = np.array(8, np.float32)
     return [
-        ("Mod", [both, "sixteen"], "low", {}),
-        ("BitShift", [both, "four"], "high", {"direction": "RIGHT"}),
+        numpy_helper.from_array(constant, f"{table_name}.{constant_name}")
+        for constant_name, constant in constants.items()
+    ]
+
+
+def _unpack_nodes(
+    table_name: str, part_names: dict[str, str], output_name: str, coding: Coding
+) -> list[onnx.NodeProto]:
+    """Nodes from packed rows, with any leading shape, to float32 rows."""
+    is_product = coding == "pq"
+    unpack_steps = (
+        _product_code_steps(part_names["codes"]) if is_product else _int4_steps(part_names)
+    )
+    table_constants = {"begin", "zero", "last", "flat", "four", "sixteen", "eight", "words"}
+
+    def full_name(argument: str) -> str:
+        if argument in table_constants:
+            return f"{table_name}.{argument}"
+        if argument == "out":
+            return output_name
+        return argument if argument in part_names.values() else f"{output_name}.{argument}"
+
+    unpack_nodes = []
+    for op_type, arguments, result_name, attributes in unpack_steps:
+        input_names = [full_name(argument) for argument in arguments]
+        node = helper.make_node(op_type, input_names, [full_name(result_name)])
+        node.attribute.extend(
+            helper.make_attribute(attribute_name, attribute)
+            for attribute_name, attribute in attributes.items()
+        )
+        unpack_nodes.append(node)
+    return unpack_nodes
+
+
+_UnpackStep = tuple[str, list[str], str, dict[str, int | str]]
+
+
+def _int4_steps(part_names: dict[str, str]) -> list[_UnpackStep]:
+    packed_name = part_names["packed"]
+    return [
+        ("Mod", [packed_name, "sixteen"], "low", {}),
+        ("BitShift", [packed_name, "four"], "high", {"direction": "RIGHT"}),
         ("Concat", ["low", "high"], "joined", {"axis": -1}),
         ("Slice", ["joined", "zero", "flat", "last"], "number", {}),
         ("Cast", ["number"], "real", {"to": TensorProto.FLOAT}),
         ("Sub", ["real", "eight"], "signed", {}),
-        ("Mul", ["signed", rows["scale"]], "out", {}),
+        ("Mul", ["signed", part_names["scale"]], "out", {}),
     ]
 
 
-def _unpack_codes(codes: str) -> list[_Step]:
+def _product_code_steps(codes_name: str) -> list[_UnpackStep]:
     return [
-        ("Cast", [codes], "whole", {"to": TensorProto.INT32}),
-        ("Add", ["whole", "begin"], "word", {}),
-        ("Gather", ["words", "word"], "told", {"axis": 0}),
-        ("Shape", [codes], "shape", {}),
-        ("Slice", ["shape", "zero", "last"], "front", {}),
-        ("Concat", ["front", "flat"], "wide", {"axis": 0}),
-        ("Reshape", ["told", "wide"], "out", {}),
+        ("Cast", [codes_name], "wide_codes", {"to": TensorProto.INT32}),
+        ("Add", ["wide_codes", "begin"], "word_idx", {}),
+        ("Gather", ["words", "word_idx"], "row_words", {"axis": 0}),
+        ("Shape", [codes_name], "shape", {}),
+        ("Slice", ["shape", "zero", "last"], "leading_shape", {}),
+        ("Concat", ["leading_shape", "flat"], "row_shape", {"axis": 0}),
+        ("Reshape", ["row_words", "row_shape"], "out", {}),
     ]

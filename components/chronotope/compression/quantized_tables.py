@@ -1,7 +1,7 @@
-"""Store the tables of an ONNX graph in fewer bits; they are widened when it is loaded.
+"""Tables of an ONNX graph in fewer bits, cast back to their type when the graph is loaded.
 
 The tables of priors and of the catalogue, not the weights, are most of the file.
-A table in fewer bits is followed by a cast back (and a product with its row scales)
+A narrowed table is followed by a cast back (and a product with its row scales)
 that ONNX Runtime folds once at loading: the file shrinks, the latency stays.
 """
 
@@ -20,168 +20,182 @@ Array = npt.NDArray[np.generic]
 
 MIN_TABLE_BYTES = 1024
 FLOAT16_MAX = 6e4
-BYTE = 256
+BYTE_VALUES = 256
 MIN_SCALE = np.float32(1e-7)
-"""Of a row of zeros; half precision can say it."""
+"""Scale of a row of zeros, representable in float16."""
 
 
 class QuantizedTable(NamedTuple):
-    """A table as it is kept: what lies in the file, and how the graph widens it again."""
+    """A narrowed table: its stored arrays, and the nodes that widen them again."""
 
-    tables: dict[str, Array]
-    nodes: list[onnx.NodeProto]
+    stored_arrays: dict[str, Array]
+    widen_nodes: list[onnx.NodeProto]
 
 
-def quantize_tables(source: Path, target: Path, precision: TablePrecision) -> None:
-    """Write a graph again with equal tables merged and all tables narrowed.
+def quantize_tables(source_path: Path, target_path: Path, precision: TablePrecision) -> None:
+    """Write a graph with equal tables merged and all tables narrowed.
 
     Args:
-        source: An exported graph.
-        target: The file to write.
-        precision: ``exact`` stores whole numbers in the narrowest type that holds them,
-            what can be worked out not at all, and keeps other floats; ``float16`` rounds
-            those too; ``int8`` stores floats of at least two axes as bytes with a scale a
-            row, and rounds the others to float16.
+        source_path: An exported graph.
+        target_path: The file to write.
+        precision: ``exact`` stores whole numbers in the narrowest type that fits,
+            constant and counting tables by their shape alone, and other floats unchanged;
+            ``float16`` rounds those too; ``int8`` stores floats of at least two axes as int8
+            with a scale a row, and rounds the others to float16.
     """
-    model = onnx.load(source)
+    model = onnx.load(source_path)
     graph = model.graph
-    _merge_equal(graph)
-    nodes: list[onnx.NodeProto] = []
+    _merge_equal_tables(graph)
+    widen_nodes: list[onnx.NodeProto] = []
     tables = list(graph.initializer)
     del graph.initializer[:]
     for table in tables:
-        stored = _narrow(table, precision)
-        if stored is None:
+        quantized = _narrow_table(table, precision)
+        if quantized is None:
             graph.initializer.append(table)
             continue
-        graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in stored.tables.items())
-        nodes += stored.nodes
-    rest = list(graph.node)
+        graph.initializer.extend(
+            numpy_helper.from_array(array, array_name)
+            for array_name, array in quantized.stored_arrays.items()
+        )
+        widen_nodes += quantized.widen_nodes
+    compute_nodes = list(graph.node)
     del graph.node[:]
-    graph.node.extend([*nodes, *rest])
-    onnx.save(model, target)
+    graph.node.extend([*widen_nodes, *compute_nodes])
+    onnx.save(model, target_path)
 
 
-def _narrow(table: onnx.TensorProto, precision: TablePrecision) -> QuantizedTable | None:
+def _narrow_table(table: onnx.TensorProto, precision: TablePrecision) -> QuantizedTable | None:
     """The table in fewer bits; None if it is small, or nothing is gained."""
-    values = numpy_helper.to_array(table)
-    if values.nbytes < MIN_TABLE_BYTES:
+    table_array = numpy_helper.to_array(table)
+    if table_array.nbytes < MIN_TABLE_BYTES:
         return None
-    ways: list[Callable[[onnx.TensorProto, Array], QuantizedTable | None]] = [_constant]
-    if values.dtype == np.int64:
-        ways += [_counting, _narrow_integers]
-    if values.dtype == np.float32:
-        ways.append(_whole_numbers)
+    encoders: list[Callable[[onnx.TensorProto, Array], QuantizedTable | None]] = [_encode_constant]
+    if table_array.dtype == np.int64:
+        encoders += [_encode_range, _narrow_integers]
+    if table_array.dtype == np.float32:
+        encoders.append(_encode_whole_numbers)
         if precision == "int8":
-            ways.append(_bytes_a_row)
+            encoders.append(_encode_int8_rows)
         if precision != "exact":
-            ways.append(_half)
-    found = (way(table, values) for way in ways)
-    return next((stored for stored in found if stored is not None), None)
+            encoders.append(_encode_float16)
+    encodings = (encode(table, table_array) for encode in encoders)
+    return next((encoding for encoding in encodings if encoding is not None), None)
 
 
-def _constant(table: onnx.TensorProto, values: Array) -> QuantizedTable | None:
+def _encode_constant(table: onnx.TensorProto, table_array: Array) -> QuantizedTable | None:
     """One value and a shape."""
-    if (values != values.flat[0]).any():
+    if (table_array != table_array.flat[0]).any():
         return None
-    one, shape = f"{table.name}.value", f"{table.name}.shape"
-    parts: dict[str, Array] = {one: values.flat[:1], shape: np.array(values.shape)}
-    return QuantizedTable(parts, [make_node("Expand", [one, shape], [table.name])])
-
-
-def _counting(table: onnx.TensorProto, values: Array) -> QuantizedTable | None:
-    """0, 1, 2, ...: its length."""
-    if values.ndim != 1 or (values != np.arange(len(values))).any():
-        return None
-    names = [f"{table.name}.{part}" for part in ("start", "end", "step")]
-    parts = (np.array(each, np.int64) for each in (0, len(values), 1))
-    return QuantizedTable(
-        dict(zip(names, parts, strict=True)), [make_node("Range", names, [table.name])]
-    )
-
-
-def _narrow_integers(table: onnx.TensorProto, values: Array) -> QuantizedTable | None:
-    """The narrowest type that holds all."""
-    low, high = int(values.min()), int(values.max())
-    if low >= 0 and BYTE**2 <= high < BYTE**3:
-        return _three_bytes(table, values)
-    types = (np.uint8, np.uint16, np.int32)
-    fits = [t for t in types if np.iinfo(t).min <= low and high <= np.iinfo(t).max]
-    return _cast(table, values.astype(fits[0])) if fits else None
-
-
-def _three_bytes(table: onnx.TensorProto, values: Array) -> QuantizedTable:
-    """Two bytes and one: a quarter less than four."""
-    low, high, size = (f"{table.name}.{part}" for part in ("low", "high", "size"))
-    wide = [f"{low}.wide", f"{high}.wide", f"{table.name}.upper"]
-    parts: dict[str, Array] = {
-        low: (values % BYTE**2).astype(np.uint16),
-        high: (values // BYTE**2).astype(np.uint8),
-        size: np.array(BYTE**2, np.int64),
+    value_name, shape_name = f"{table.name}.value", f"{table.name}.shape"
+    stored_arrays: dict[str, Array] = {
+        value_name: table_array.flat[:1],
+        shape_name: np.array(table_array.shape),
     }
-    nodes = [
-        make_node("Cast", [low], [wide[0]], to=table.data_type),
-        make_node("Cast", [high], [wide[1]], to=table.data_type),
-        make_node("Mul", [wide[1], size], [wide[2]]),
-        make_node("Add", [wide[0], wide[2]], [table.name]),
+    expand_node = make_node("Expand", [value_name, shape_name], [table.name])
+    return QuantizedTable(stored_arrays, [expand_node])
+
+
+def _encode_range(table: onnx.TensorProto, table_array: Array) -> QuantizedTable | None:
+    """0, 1, 2, ...: its length."""
+    if table_array.ndim != 1 or (table_array != np.arange(len(table_array))).any():
+        return None
+    bounds = {"start": 0, "end": len(table_array), "step": 1}
+    stored_arrays: dict[str, Array] = {
+        f"{table.name}.{bound_name}": np.array(bound, np.int64)
+        for bound_name, bound in bounds.items()
+    }
+    return QuantizedTable(stored_arrays, [make_node("Range", list(stored_arrays), [table.name])])
+
+
+def _narrow_integers(table: onnx.TensorProto, table_array: Array) -> QuantizedTable | None:
+    """The narrowest integer type that holds all values."""
+    min_value, max_value = int(table_array.min()), int(table_array.max())
+    if min_value >= 0 and BYTE_VALUES**2 <= max_value < BYTE_VALUES**3:
+        return _encode_three_bytes(table, table_array)
+    for integer_type in (np.uint8, np.uint16, np.int32):
+        type_range = np.iinfo(integer_type)
+        if type_range.min <= min_value and max_value <= type_range.max:
+            return _cast_back(table, table_array.astype(integer_type))
+    return None
+
+
+def _encode_three_bytes(table: onnx.TensorProto, table_array: Array) -> QuantizedTable:
+    """A uint16 and a uint8 table: a quarter less than int32."""
+    low_name, high_name, size_name = (f"{table.name}.{part}" for part in ("low", "high", "size"))
+    wide_low, wide_high, upper = f"{low_name}.wide", f"{high_name}.wide", f"{table.name}.upper"
+    stored_arrays: dict[str, Array] = {
+        low_name: (table_array % BYTE_VALUES**2).astype(np.uint16),
+        high_name: (table_array // BYTE_VALUES**2).astype(np.uint8),
+        size_name: np.array(BYTE_VALUES**2, np.int64),
+    }
+    widen_nodes = [
+        make_node("Cast", [low_name], [wide_low], to=table.data_type),
+        make_node("Cast", [high_name], [wide_high], to=table.data_type),
+        make_node("Mul", [wide_high, size_name], [upper]),
+        make_node("Add", [wide_low, upper], [table.name]),
     ]
-    return QuantizedTable(parts, nodes)
+    return QuantizedTable(stored_arrays, widen_nodes)
 
 
-def _whole_numbers(table: onnx.TensorProto, values: Array) -> QuantizedTable | None:
-    """Floats that are whole numbers up to 255, such as masks."""
-    if not (values.min() >= 0 and values.max() < BYTE):
+def _encode_whole_numbers(table: onnx.TensorProto, table_array: Array) -> QuantizedTable | None:
+    """Floats that are whole numbers up to 255, such as masks, as uint8."""
+    if not (table_array.min() >= 0 and table_array.max() < BYTE_VALUES):
         return None
-    small = values.astype(np.uint8)
-    return _cast(table, small) if (small == values).all() else None
+    byte_array = table_array.astype(np.uint8)
+    return _cast_back(table, byte_array) if (byte_array == table_array).all() else None
 
 
-def _bytes_a_row(table: onnx.TensorProto, values: Array) -> QuantizedTable | None:
-    """A scale a row, in half precision and rounded up, so that no row is cut off."""
-    if values.ndim < 2 or values.shape[-1] <= 4:
+def _encode_int8_rows(table: onnx.TensorProto, table_array: Array) -> QuantizedTable | None:
+    """int8 with a float16 scale a row, rounded up, so that no value is clipped."""
+    if table_array.ndim < 2 or table_array.shape[-1] <= 4:
         return None
-    exact = np.abs(values).max(axis=-1, keepdims=True).astype(np.float32) / np.float32(127)
-    if exact.max() > FLOAT16_MAX:
+    max_abs = np.abs(table_array).max(axis=-1, keepdims=True).astype(np.float32)
+    exact_scale = max_abs / np.float32(127)
+    if exact_scale.max() > FLOAT16_MAX:
         return None
-    near = np.maximum(exact, MIN_SCALE).astype(np.float16)
-    scale = np.where(near < exact, np.nextafter(near, np.float16(np.inf)), near)
-    rows = np.rint(values / scale.astype(np.float32)).astype(np.int8)
-    names = [f"{table.name}.{part}" for part in ("stored", "scale")]
-    wide = [f"{name}.wide" for name in names]
-    nodes = [
-        make_node("Cast", [name], [to], to=table.data_type)
-        for name, to in zip(names, wide, strict=True)
+    near_scale = np.maximum(exact_scale, MIN_SCALE).astype(np.float16)
+    next_scale = np.nextafter(near_scale, np.float16(np.inf))
+    row_scale = np.where(near_scale < exact_scale, next_scale, near_scale)
+    int8_array = np.rint(table_array / row_scale.astype(np.float32)).astype(np.int8)
+    stored_arrays = {f"{table.name}.stored": int8_array, f"{table.name}.scale": row_scale}
+    wide_names = [f"{array_name}.wide" for array_name in stored_arrays]
+    widen_nodes = [
+        make_node("Cast", [array_name], [wide_name], to=table.data_type)
+        for array_name, wide_name in zip(stored_arrays, wide_names, strict=True)
     ]
-    nodes.append(make_node("Mul", wide, [table.name]))
-    return QuantizedTable(dict(zip(names, (rows, scale), strict=True)), nodes)
+    widen_nodes.append(make_node("Mul", wide_names, [table.name]))
+    return QuantizedTable(stored_arrays, widen_nodes)
 
 
-def _half(table: onnx.TensorProto, values: Array) -> QuantizedTable | None:
+def _encode_float16(table: onnx.TensorProto, table_array: Array) -> QuantizedTable | None:
     """Eleven bits of precision."""
-    return _cast(table, values.astype(np.float16)) if np.abs(values).max() <= FLOAT16_MAX else None
+    if np.abs(table_array).max() > FLOAT16_MAX:
+        return None
+    return _cast_back(table, table_array.astype(np.float16))
 
 
-def _cast(table: onnx.TensorProto, stored: Array) -> QuantizedTable:
-    """Nodes that give the stored table its old name and type."""
-    small = f"{table.name}.stored"
-    return QuantizedTable(
-        {small: stored}, [make_node("Cast", [small], [table.name], to=table.data_type)]
-    )
+def _cast_back(table: onnx.TensorProto, narrow_array: Array) -> QuantizedTable:
+    """The narrow array, and a node that casts it to the table's name and type."""
+    stored_name = f"{table.name}.stored"
+    cast_node = make_node("Cast", [stored_name], [table.name], to=table.data_type)
+    return QuantizedTable({stored_name: narrow_array}, [cast_node])
 
 
-def _merge_equal(graph: onnx.GraphProto) -> None:
-    """Keep one of the tables that hold the same values in the same shape."""
-    first: dict[tuple[object, ...], str] = {}
-    renamed, kept = {}, []
+def _merge_equal_tables(graph: onnx.GraphProto) -> None:
+    """Merge tables with the same values and shape into one."""
+    first_names: dict[tuple[object, ...], str] = {}
+    replaced_names, unique_tables = {}, []
     for table in graph.initializer:
-        values = numpy_helper.to_array(table)
-        name = first.setdefault((values.dtype, values.shape, values.tobytes()), table.name)
-        if name == table.name:
-            kept.append(table)
+        table_array = numpy_helper.to_array(table)
+        table_key = (table_array.dtype, table_array.shape, table_array.tobytes())
+        first_name = first_names.setdefault(table_key, table.name)
+        if first_name == table.name:
+            unique_tables.append(table)
         else:
-            renamed[table.name] = name
+            replaced_names[table.name] = first_name
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(unique_tables)
     for node in graph.node:
-        for position, name in enumerate(node.input):
-            node.input[position] = renamed.get(name, name)
+        for input_idx, input_name in enumerate(node.input):
+            node.input[input_idx] = replaced_names.get(input_name, input_name)
