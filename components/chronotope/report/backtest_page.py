@@ -1,4 +1,4 @@
-"""The page of a replayed period: how well each part of it was foreseen."""
+"""HTML page of a backtest: accuracy of each chunk of a replayed period."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ COUNTS = ("n_read", "n_new", "n_duplicates", "n_quarantined", "n_targets")
 
 @dataclass(frozen=True, slots=True)
 class BacktestData:
-    """What a replay measured.
+    """Results of a backtest.
 
     Attributes:
         dataset: Its name.
-        facts: Who predicted what by which protocol.
-        rows: A row a chunk: ``from``, ``seen``, counts and metrics, None where there is none.
-        overall: The metrics over all chunks that were not seen in training.
+        facts: Predictor and protocol, one text each.
+        rows: One row per chunk: ``from``, ``seen``, counts and metrics, None where there is none.
+        overall: Mean metrics over all chunks that the model was not trained on.
         generated_at: When the page was made.
     """
 
@@ -34,66 +34,84 @@ class BacktestData:
     generated_at: datetime
 
 
-def render_backtest(data: BacktestData) -> str:
+def render_backtest(backtest: BacktestData) -> str:
     """Render the page; every text in it is escaped.
 
     Args:
-        data: What the replay measured.
+        backtest: What the replay measured.
 
     Returns:
         A complete HTML document with inline style and drawings, and no script.
     """
-    title = f"Chronotope: {data.dataset}, replayed"
-    parts = (
-        _summary(data),
-        _drawing("Over time", SHOWN, data),
-        _drawing("Returns and discoveries", APART, data),
+    page_title = f"Chronotope: {backtest.dataset}, replayed"
+    section_html = (
+        _summary(backtest),
+        _drawing("Over time", SHOWN, backtest),
+        _drawing("Returns and discoveries", APART, backtest),
     )
-    return html_document(title, data.facts, data.generated_at, "".join((*parts, _table(data))))
+    return html_document(
+        page_title,
+        backtest.facts,
+        backtest.generated_at,
+        "".join((*section_html, _table(backtest))),
+    )
 
 
-def _summary(data: BacktestData) -> str:
-    n_seen = sum(row["seen"] for row in data.rows)
-    told = ", ".join(
-        f"{metric_label(name)} {format_number(data.overall[name])}" for name in (*SHOWN, *APART)
+def _summary(backtest: BacktestData) -> str:
+    n_seen_chunks = sum(row["seen"] for row in backtest.rows)
+    metric_text = ", ".join(
+        f"{metric_label(name)} {format_number(backtest.overall[name])}" for name in (*SHOWN, *APART)
     )
-    n = format_number(data.overall["n_targets"], 0)
-    seen = (
-        f"<p>{n_seen} of {len(data.rows)} chunks begin before the end of what the model was "
-        "trained on. They are drawn hollow, and left out of the means: they are no test.</p>"
-        if n_seen
+    n_targets_text = format_number(backtest.overall["n_targets"], 0)
+    seen_note = (
+        f"<p>{n_seen_chunks} of {len(backtest.rows)} chunks begin before the end of the model's "
+        "training data. They are drawn hollow and excluded from the means.</p>"
+        if n_seen_chunks
         else ""
     )
-    return f"<section><h2>All of it</h2><p>{html_text(told)}; {n} targets.</p>{seen}</section>"
+    summary = f"<p>{html_text(metric_text)}; {n_targets_text} targets.</p>"
+    return f"<section><h2>All chunks</h2>{summary}{seen_note}</section>"
 
 
-def _drawing(heading: str, names: Sequence[str], data: BacktestData) -> str:
-    lines = [Line(metric_label(name), [row[name] for row in data.rows]) for name in names]
-    labels = [str(row["from"])[:10] for row in data.rows]
-    hollow = [bool(row["seen"]) for row in data.rows]
-    drawn = metric_lines(lines, labels, hollow, f"{heading}: {', '.join(of.name for of in lines)}")
+def _drawing(section_heading: str, metric_names: Sequence[str], backtest: BacktestData) -> str:
+    metric_series = [
+        Line(metric_label(name), [row[name] for row in backtest.rows]) for name in metric_names
+    ]
+    chunk_labels = [str(row["from"])[:10] for row in backtest.rows]
+    is_hollow = [bool(row["seen"]) for row in backtest.rows]
+    chart_svg = metric_lines(
+        metric_series,
+        chunk_labels,
+        is_hollow,
+        f"{section_heading}: {', '.join(series.name for series in metric_series)}",
+    )
     return (
-        f"<section><h2>{heading}</h2><figure>{drawn}"
-        f"<figcaption>{legend(lines)}</figcaption></figure></section>"
+        f"<section><h2>{section_heading}</h2><figure>{chart_svg}"
+        f"<figcaption>{legend(metric_series)}</figcaption></figure></section>"
     )
 
 
-def _table(data: BacktestData) -> str:
-    names = (*SHOWN, *APART)
-    heads = ["from", *(name.removeprefix("n_") for name in COUNTS), *map(metric_label, names)]
-    head = "".join(
-        f'<th scope="col"{" class=n" if i else ""}>{html_text(h)}</th>' for i, h in enumerate(heads)
+def _table(backtest: BacktestData) -> str:
+    metric_names = (*SHOWN, *APART)
+    column_heads = [
+        "from",
+        *(name.removeprefix("n_") for name in COUNTS),
+        *map(metric_label, metric_names),
+    ]
+    head_html = "".join(
+        f'<th scope="col"{" class=n" if i else ""}>{html_text(h)}</th>'
+        for i, h in enumerate(column_heads)
     )
-    body = "".join(
+    body_html = "".join(
         f'<tr><th scope="row">{html_text(str(row["from"]))}'
         f"{' (seen in training)' if row['seen'] else ''}</th>"
         + "".join(f'<td class="n">{row[name]:,}</td>' for name in COUNTS)
-        + "".join(f'<td class="n">{format_number(row[name])}</td>' for name in names)
+        + "".join(f'<td class="n">{format_number(row[name])}</td>' for name in metric_names)
         + "</tr>"
-        for row in data.rows
+        for row in backtest.rows
     )
     return (
         '<section><h2>Chunks</h2><div class="scroll" role="region" tabindex="0" '
-        f'aria-label="Chunks"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></section>"
+        f'aria-label="Chunks"><table><thead><tr>{head_html}</tr></thead>'
+        f"<tbody>{body_html}</tbody></table></div></section>"
     )

@@ -1,4 +1,4 @@
-"""The page of the monitoring: what is watched, what is usual, and what is not."""
+"""HTML page of a drift report: checks, distributions, predictions over time, outcomes."""
 
 from chronotope.contracts.drift_report import DriftCheck, DriftReport
 from chronotope.contracts.escaping import html_text
@@ -13,46 +13,65 @@ _DRAWN = ("ndcg_10", "when_coverage_80", "entropy", "coverage", "gini", "unknown
 _SHOWN_BINS = 12
 
 
-def render_drift(found: DriftReport) -> str:
+def render_drift(drift_report: DriftReport) -> str:
     """Render the page; parts that are absent are left out.
 
     Args:
-        found: What monitoring found. Every text in it is escaped.
+        drift_report: Result of a monitoring run. Every text in it is escaped.
 
     Returns:
         A complete HTML document with inline style and drawings, and no script.
     """
-    champion = "no champion" if found.champion is None else f"champion {found.champion}"
-    span = f"{format_instant(found.window_start)} to {format_instant(found.window_end)}"
-    facts = (f"Data version {found.data_version}", champion, f"window {span}")
-    body = (_verdict(found), *(_checks(found, part) for part in _PARTS), _outcome(found))
-    extra = _columns(found) + _rolling(found)
+    champion_text = (
+        "no champion" if drift_report.champion is None else f"champion {drift_report.champion}"
+    )
+    window_text = (
+        f"{format_instant(drift_report.window_start)} to {format_instant(drift_report.window_end)}"
+    )
+    subtitle_facts = (
+        f"Data version {drift_report.data_version}",
+        champion_text,
+        f"window {window_text}",
+    )
+    section_html = (
+        _verdict(drift_report),
+        *(_checks(drift_report, area) for area in _PARTS),
+        _outcome(drift_report),
+    )
+    chart_html = _columns(drift_report) + _rolling(drift_report)
     return html_document(
-        f"Chronotope: drift of {found.dataset}", facts, None, "".join(body) + extra
+        f"Chronotope: drift of {drift_report.dataset}",
+        subtitle_facts,
+        None,
+        "".join(section_html) + chart_html,
     )
 
 
-def _verdict(found: DriftReport) -> str:
-    kind = {"drift": "no", "no drift": "yes"}.get(found.verdict, "soft")
-    told = [*found.reasons, *found.notes]
-    if found.is_old:
-        told.append(
-            f"the champion reigns for {format_number(found.champion_age_days, 1)} days: too long"
+def _verdict(drift_report: DriftReport) -> str:
+    css_class = {"drift": "no", "no drift": "yes"}.get(drift_report.verdict, "soft")
+    statements = [*drift_report.reasons, *drift_report.notes]
+    if drift_report.is_old:
+        statements.append(
+            f"the champion is {format_number(drift_report.champion_age_days, 1)} days old: too long"
         )
-    listed = "".join(f"<li>{html_text(words)}</li>" for words in told)
-    word = f'<p><span class="verdict {kind}">{html_text(found.verdict)}</span></p>'
-    return section("Verdict", word, f"<ul>{listed}</ul>" if listed else "")
+    item_list = "".join(f"<li>{html_text(intro_html)}</li>" for intro_html in statements)
+    verdict_html = (
+        f'<p><span class="verdict {css_class}">{html_text(drift_report.verdict)}</span></p>'
+    )
+    return section("Verdict", verdict_html, f"<ul>{item_list}</ul>" if item_list else "")
 
 
-def _checks(found: DriftReport, part: str) -> str:
-    checks = [check for check in found.checks if check.part == part]
-    rows: list[Row] = [(_cells(check), check.verdict == "drift") for check in checks]
-    caption = (
+def _checks(drift_report: DriftReport, area: str) -> str:
+    area_checks = [check for check in drift_report.checks if check.part == area]
+    table_rows: list[Row] = [(_cells(check), check.verdict == "drift") for check in area_checks]
+    table_caption = (
         "Small numbers: 95 % interval, users resampled; of divergences it is freed of the noise "
         "of sampling, the number is not. Drift begins where history says that the usual ends."
     )
-    heads = ["What", "How", "Now", "Usual", "Drift begins", "p", "History", "Verdict"]
-    return section(_PARTS[part], table(caption, heads, rows)) if rows else ""
+    column_heads = ["What", "How", "Now", "Usual", "Drift begins", "p", "History", "Verdict"]
+    return (
+        section(_PARTS[area], table(table_caption, column_heads, table_rows)) if table_rows else ""
+    )
 
 
 def _cells(check: DriftCheck) -> list[str]:
@@ -73,48 +92,66 @@ def _chance(p_value: float | None) -> str:
     return "&lt; 0.0001" if p_value is not None and p_value < 1e-4 else format_number(p_value, 4)
 
 
-def _columns(found: DriftReport) -> str:
-    drawn = []
-    for column in found.columns:
-        told = sorted(column.bins, key=lambda each: -max(each.reference, each.current))
-        kept = {id(each) for each in told[:_SHOWN_BINS]}
-        rows = [(b.label, b.reference, b.current) for b in column.bins if id(b) in kept]
-        drawn.append(figure(svg_charts.paired_bars(rows, column.name), html_text(column.name)))
-    words = "<p>Share in the reference (pale) and in the current window (strong).</p>"
-    return section("Columns", words, f'<div class="pair">{"".join(drawn)}</div>') if drawn else ""
-
-
-def _rolling(found: DriftReport) -> str:
-    if not found.windows:
-        return ""
-    ends = (f"{found.windows[0].end:%Y-%m-%d}", f"{found.windows[-1].end:%Y-%m-%d}")
-    drawn = []
-    for name in _DRAWN:
-        values = [row.metrics[name] for row in found.windows if name in row.metrics]
-        label = metric_label(name)
-        if values:
-            drawn.append(
-                figure(svg_charts.line_chart(values, ends, f"{label} by window"), html_text(label))
-            )
-    if found.pit:
-        counts = [round(10_000 * share) for share in found.pit]
-        svg = svg_charts.histogram(counts, "Histogram of the predicted probability")
-        drawn.append(figure(svg, "When: flat along the dashed line when the forecast is honest."))
-    words = "<p>The champion on later events, each predicted from what was known before it.</p>"
-    pair = f'<div class="pair">{"".join(drawn)}</div>'
-    return section("Predictions over time", words, pair)
-
-
-def _outcome(found: DriftReport) -> str:
-    told = found.outcome
-    if told is None or not told.n_answers:
-        return ""
-    words = (
-        f"<p>{format_number(told.n_answers, 0)} answers followed up; {format_number(told.n_open, 0)} are too "
-        f"young, {format_number(told.n_nameless, 0)} went to strangers. {format_percent(told.explored)} were "
-        f"explored; concentration of what was shown (Gini) {format_number(told.gini)}.</p>"
+def _columns(drift_report: DriftReport) -> str:
+    figures = []
+    for column in drift_report.columns:
+        statements = sorted(column.bins, key=lambda shares: -max(shares.reference, shares.current))
+        shown_bins = {id(shares) for shares in statements[:_SHOWN_BINS]}
+        table_rows = [(b.label, b.reference, b.current) for b in column.bins if id(b) in shown_bins]
+        figures.append(
+            figure(svg_charts.paired_bars(table_rows, column.name), html_text(column.name))
+        )
+    intro_html = "<p>Share in the reference (pale) and in the current window (strong).</p>"
+    return (
+        section("Columns", intro_html, f'<div class="pair">{"".join(figures)}</div>')
+        if figures
+        else ""
     )
-    days: list[Row] = [
+
+
+def _rolling(drift_report: DriftReport) -> str:
+    if not drift_report.windows:
+        return ""
+    end_dates = (
+        f"{drift_report.windows[0].end:%Y-%m-%d}",
+        f"{drift_report.windows[-1].end:%Y-%m-%d}",
+    )
+    figures = []
+    for name in _DRAWN:
+        metric_values = [row.metrics[name] for row in drift_report.windows if name in row.metrics]
+        metric_title = metric_label(name)
+        if metric_values:
+            figures.append(
+                figure(
+                    svg_charts.line_chart(metric_values, end_dates, f"{metric_title} by window"),
+                    html_text(metric_title),
+                )
+            )
+    if drift_report.pit:
+        bin_counts = [round(10_000 * share) for share in drift_report.pit]
+        svg_html = svg_charts.histogram(bin_counts, "Histogram of the predicted probability")
+        figures.append(
+            figure(svg_html, "When: flat along the dashed line when the forecast is honest.")
+        )
+    intro_html = (
+        "<p>The champion on later events, each predicted from what was known before it.</p>"
+    )
+    figure_pair = f'<div class="pair">{"".join(figures)}</div>'
+    return section("Predictions over time", intro_html, figure_pair)
+
+
+def _outcome(drift_report: DriftReport) -> str:
+    outcome = drift_report.outcome
+    if outcome is None or not outcome.n_answers:
+        return ""
+    intro_html = (
+        f"<p>{format_number(outcome.n_answers, 0)} answers evaluated; "
+        f"{format_number(outcome.n_open, 0)} are too recent, "
+        f"{format_number(outcome.n_nameless, 0)} went to users without an id. "
+        f"{format_percent(outcome.explored)} were "
+        f"explored; concentration of what was shown (Gini) {format_number(outcome.gini)}.</p>"
+    )
+    day_rows: list[Row] = [
         (
             [
                 html_text(of.day),
@@ -124,9 +161,9 @@ def _outcome(found: DriftReport) -> str:
             ],
             False,
         )
-        for of in told.days
+        for of in outcome.days
     ]
-    positions: list[Row] = [
+    position_rows: list[Row] = [
         (
             [
                 str(of.position),
@@ -136,15 +173,15 @@ def _outcome(found: DriftReport) -> str:
             ],
             False,
         )
-        for of in told.positions
+        for of in outcome.positions
     ]
     return section(
         "Outcome of answers",
-        words,
-        table("By day and version.", ["Day", "Version", "Answers", "Followed"], days),
+        intro_html,
+        table("By day and version.", ["Day", "Version", "Answers", "Followed"], day_rows),
         table(
             "By position; by inverse propensity: what any item would get there.",
             ["Position", "Shown", "Followed", "By inverse propensity"],
-            positions,
+            position_rows,
         ),
     )

@@ -17,32 +17,34 @@ _LABELS = {
 }
 
 
-def metric_label(name: str) -> str:
+def metric_label(identifier: str) -> str:
     """The reader's name of a metric.
 
     >>> metric_label("ndcg_10"), metric_label("median_km")
     ('NDCG@10', 'median km')
     """
-    return _LABELS.get(name, name.replace("_", " "))
+    return _LABELS.get(identifier, identifier.replace("_", " "))
 
 
-def words_of_identifier(name: str) -> str:
+def words_of_identifier(identifier: str) -> str:
     """An identifier as words, for the first column of a table.
 
     >>> words_of_identifier("cold_user")
     'Cold user'
     """
-    text = name.replace("_", " ")
-    return text[:1].upper() + text[1:]
+    spaced_text = identifier.replace("_", " ")
+    return spaced_text[:1].upper() + spaced_text[1:]
 
 
-def metric_order(rows: Iterable[Mapping[str, object]]) -> list[str]:
+def metric_order(metric_rows: Iterable[Mapping[str, object]]) -> list[str]:
     """Every metric any row has: the usual ones first, then the others by name."""
-    found = {name for row in rows for name in row}
-    return [name for name in _ORDER if name in found] + sorted(found.difference(_ORDER))
+    metric_names = {identifier for row in metric_rows for identifier in row}
+    return [identifier for identifier in _ORDER if identifier in metric_names] + sorted(
+        metric_names.difference(_ORDER)
+    )
 
 
-def format_number(value: float | None, digits: int = 3) -> str:
+def format_number(value: float | None, n_digits: int = 3) -> str:
     """A number with a fixed count of decimals; a dash where there is none.
 
     >>> format_number(0.29641), format_number(1234567, 0)
@@ -50,22 +52,22 @@ def format_number(value: float | None, digits: int = 3) -> str:
     """
     if value is None or not math.isfinite(value):
         return "\N{EN DASH}"
-    return f"{value:,.{digits}f}"
+    return f"{value:,.{n_digits}f}"
 
 
-def format_percent(share: float, digits: int = 1) -> str:
+def format_percent(share: float, n_digits: int = 1) -> str:
     """A share of 0 to 1 as a percentage.
 
     >>> format_percent(0.0123)
     '1.2 %'
     """
-    return f"{format_number(100 * share, digits)} %"
+    return f"{format_number(100 * share, n_digits)} %"
 
 
-def format_instant(at: datetime) -> str:
+def format_instant(instant: datetime) -> str:
     """An aware instant in UTC, to the second.
 
     >>> format_instant(datetime(2024, 5, 1, 12, 30, tzinfo=UTC))
     '2024-05-01 12:30:00 UTC'
     """
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

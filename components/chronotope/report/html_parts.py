@@ -10,39 +10,40 @@ Row = tuple[Sequence[str], bool]
 """Cells, HTML already escaped, and whether the row is highlighted."""
 
 
-def section(heading: str, *parts: str) -> str:
+def section(section_heading: str, *html_parts: str) -> str:
     """A section of a page; the parts are HTML."""
-    return f"<section><h2>{html_text(heading)}</h2>{''.join(parts)}</section>"
+    return f"<section><h2>{html_text(section_heading)}</h2>{''.join(html_parts)}</section>"
 
 
-def table(caption: str, heads: Sequence[str], rows: Sequence[Row]) -> str:
+def table(caption_text: str, column_heads: Sequence[str], table_rows: Sequence[Row]) -> str:
     """A table whose first column names the row; cells are HTML already escaped."""
-    head = "".join(
-        f'<th scope="col"{" class=n" if i else ""}>{html_text(h)}</th>' for i, h in enumerate(heads)
+    head_html = "".join(
+        f'<th scope="col"{" class=n" if i else ""}>{html_text(h)}</th>'
+        for i, h in enumerate(column_heads)
     )
-    body = "".join(
-        f'<tr{" class=win" if win else ""}><th scope="row">{cells[0]}</th>'
-        + "".join(f'<td class="n">{cell}</td>' for cell in cells[1:])
+    body_html = "".join(
+        f'<tr{" class=win" if win else ""}><th scope="row">{row_cells[0]}</th>'
+        + "".join(f'<td class="n">{cell}</td>' for cell in row_cells[1:])
         + "</tr>"
-        for cells, win in rows
+        for row_cells, win in table_rows
     )
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{html_text(caption)}">'
-        f"<table><caption>{html_text(caption)}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{html_text(caption_text)}">'
+        f"<table><caption>{html_text(caption_text)}</caption>"
+        f"<thead><tr>{head_html}</tr></thead><tbody>{body_html}</tbody></table></div>"
     )
 
 
-def figure(svg: str, caption: str) -> str:
+def figure(svg_html: str, caption_text: str) -> str:
     """A drawing with its caption, which is HTML."""
-    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure>{svg_html}<figcaption>{caption_text}</figcaption></figure>"
 
 
-def estimate(of: Estimate | None) -> str:
+def estimate(measured: Estimate | None) -> str:
     """A number with its interval below it, if there is one."""
-    if of is None:
+    if measured is None:
         return format_number(None)
-    if of.low is None or of.high is None:
-        return format_number(of.value)
-    span = f"{format_number(of.low)}\N{EN DASH}{format_number(of.high)}"
-    return f"{format_number(of.value)}<small>{span}</small>"
+    if measured.low is None or measured.high is None:
+        return format_number(measured.value)
+    interval_text = f"{format_number(measured.low)}\N{EN DASH}{format_number(measured.high)}"
+    return f"{format_number(measured.value)}<small>{interval_text}</small>"

@@ -5,58 +5,70 @@ from chronotope.report.formatting import format_instant, format_number, metric_l
 from chronotope.report.report_data import ReportData
 
 
-def _heading(title: str, words: str) -> list[str]:
-    return [f"## {title}", "", markdown_text(words), ""] if words else []
+def _heading(section_title: str, section_text: str) -> list[str]:
+    return [f"## {section_title}", "", markdown_text(section_text), ""] if section_text else []
 
 
-def _metrics(data: ReportData) -> list[str]:
-    row = data.champion
-    if row is None:
+def _metrics(report_data: ReportData) -> list[str]:
+    champion_row = report_data.champion
+    if champion_row is None:
         return []
-    lines = ["| Metric | Value | 95 % interval |", "|---|---:|---:|"]
-    for name in metric_order([row.metrics]):
-        est = row.metrics[name]
-        known = est.low is not None and est.high is not None
-        span = f"{format_number(est.low)} to {format_number(est.high)}" if known else "\N{EN DASH}"
-        lines.append(
-            f"| {markdown_text(metric_label(name))} | {format_number(est.value)} | {span} |"
+    card_lines = ["| Metric | Value | 95 % interval |", "|---|---:|---:|"]
+    for metric_name in metric_order([champion_row.metrics]):
+        measured = champion_row.metrics[metric_name]
+        has_interval = measured.low is not None and measured.high is not None
+        interval_text = (
+            f"{format_number(measured.low)} to {format_number(measured.high)}"
+            if has_interval
+            else "\N{EN DASH}"
         )
-    return [*lines, ""]
+        card_lines.append(
+            f"| {markdown_text(metric_label(metric_name))} | {format_number(measured.value)} "
+            f"| {interval_text} |"
+        )
+    return [*card_lines, ""]
 
 
-def _gate(data: ReportData) -> list[str]:
-    if data.gate is None:
+def _gate(report_data: ReportData) -> list[str]:
+    if report_data.gate is None:
         return []
-    word = "Promoted." if data.gate.promoted else "Not promoted."
-    return ["## Gate", "", word, "", *(f"- {markdown_text(r)}" for r in data.gate.reasons), ""]
+    gate_word = "Promoted." if report_data.gate.promoted else "Not promoted."
+    return [
+        "## Gate",
+        "",
+        gate_word,
+        "",
+        *(f"- {markdown_text(r)}" for r in report_data.gate.reasons),
+        "",
+    ]
 
 
-def render_card(data: ReportData) -> str:
+def render_card(report_data: ReportData) -> str:
     """Render the card as Markdown.
 
     Args:
-        data: The same value the HTML report shows; absent parts are left out.
+        report_data: The same value the HTML report shows; absent parts are left out.
 
     Returns:
         Markdown whose texts carry no markup of their own.
     """
-    card = data.card
-    name = data.champion.name if data.champion else "model"
-    lines = [
-        f"# Model card: {markdown_text(name)} on {markdown_text(data.dataset)}",
+    card_text = report_data.card
+    model_name = report_data.champion.name if report_data.champion else "model"
+    card_lines = [
+        f"# Model card: {markdown_text(model_name)} on {markdown_text(report_data.dataset)}",
         "",
-        f"- Data version: {markdown_text(data.data_version)}",
-        f"- Protocol: {markdown_text(data.protocol)}",
-        f"- Seed: {data.seed}",
-        f"- Generated: {format_instant(data.generated_at)}",
+        f"- Data version: {markdown_text(report_data.data_version)}",
+        f"- Protocol: {markdown_text(report_data.protocol)}",
+        f"- Seed: {report_data.seed}",
+        f"- Generated: {format_instant(report_data.generated_at)}",
         "",
-        *_heading("Intended use", card.intended_use if card else ""),
-        *_heading("Training data", card.training_data if card else ""),
-        *(["## Metrics", ""] if data.champion or (card and card.metrics) else []),
-        *([markdown_text(card.metrics), ""] if card and card.metrics else []),
-        *_metrics(data),
-        *_gate(data),
-        *_heading("Limits", card.limits if card else ""),
-        *_heading("Ethics", card.ethics if card else ""),
+        *_heading("Intended use", card_text.intended_use if card_text else ""),
+        *_heading("Training data", card_text.training_data if card_text else ""),
+        *(["## Metrics", ""] if report_data.champion or (card_text and card_text.metrics) else []),
+        *([markdown_text(card_text.metrics), ""] if card_text and card_text.metrics else []),
+        *_metrics(report_data),
+        *_gate(report_data),
+        *_heading("Limits", card_text.limits if card_text else ""),
+        *_heading("Ethics", card_text.ethics if card_text else ""),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(card_lines).rstrip() + "\n"

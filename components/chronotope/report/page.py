@@ -27,51 +27,57 @@ _SECTIONS = (
 )
 
 
-def render_report(data: ReportData) -> str:
+def render_report(report_data: ReportData) -> str:
     """Render the page; parts that are absent are left out.
 
     Args:
-        data: What the run measured. Every text in it is escaped.
+        report_data: What the run measured. Every text in it is escaped.
 
     Returns:
         A complete HTML document with inline style and drawings, and no script.
     """
-    facts = (
-        f"Data version {data.data_version}",
-        data.protocol,
-        f"seed {data.seed}",
+    subtitle_facts = (
+        f"Data version {report_data.data_version}",
+        report_data.protocol,
+        f"seed {report_data.seed}",
     )
-    body = "".join(section(data) for section in _SECTIONS)
-    return html_document(f"Chronotope: {data.dataset}", facts, data.generated_at, body)
+    body_html = "".join(section(report_data) for section in _SECTIONS)
+    return html_document(
+        f"Chronotope: {report_data.dataset}", subtitle_facts, report_data.generated_at, body_html
+    )
 
 
-def html_document(title: str, facts: Sequence[str], at: datetime | None, body: str) -> str:
+def html_document(
+    page_title: str, subtitle_facts: Sequence[str], generated_at: datetime | None, body_html: str
+) -> str:
     """A whole page around its sections.
 
     Args:
-        title: Its heading; escaped here.
-        facts: What stands under the heading; escaped here.
-        at: When it was made, if that is to be told.
-        body: Sections as HTML, already escaped.
+        page_title: Its heading; escaped here.
+        subtitle_facts: What stands under the heading; escaped here.
+        generated_at: When it was made, if that is to be told.
+        body_html: Sections as HTML, already escaped.
     """
-    made = [] if at is None else [f"<time>{html_text(format_instant(at))}</time>"]
-    line = " \N{MIDDLE DOT} ".join([*map(html_text, facts), *made])
+    time_html = (
+        [] if generated_at is None else [f"<time>{html_text(format_instant(generated_at))}</time>"]
+    )
+    subtitle_html = " \N{MIDDLE DOT} ".join([*map(html_text, subtitle_facts), *time_html])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html_text(title)}</title><style>{CSS}</style></head><body>"
-        f'<header><h1>{html_text(title)}</h1><p class="soft">'
-        f"{line}</p></header>"
-        f"<main>{body}</main></body></html>\n"
+        f"<title>{html_text(page_title)}</title><style>{CSS}</style></head><body>"
+        f'<header><h1>{html_text(page_title)}</h1><p class="soft">'
+        f"{subtitle_html}</p></header>"
+        f"<main>{body_html}</main></body></html>\n"
     )
 
 
-def write_report(data: ReportData, path: Path) -> Path:
+def write_report(report_data: ReportData, page_path: Path) -> Path:
     """Render the report and write it whole.
 
     Args:
-        data: What the run measured.
-        path: The file to write; missing folders are made.
+        report_data: What the run measured.
+        page_path: The file to write; missing folders are made.
 
     Returns:
         The path written.
@@ -79,15 +85,15 @@ def write_report(data: ReportData, path: Path) -> Path:
     Raises:
         StoreError: The file cannot be written.
     """
-    return write_page(render_report(data), path)
+    return write_page(render_report(report_data), page_path)
 
 
-def write_page(html: str, path: Path) -> Path:
+def write_page(page_html: str, page_path: Path) -> Path:
     """Write a page so that a reader sees the old file or the new one, never half of one.
 
     Args:
-        html: The page.
-        path: The file to write; missing folders are made.
+        page_html: The page.
+        page_path: The file to write; missing folders are made.
 
     Returns:
         The path written.
@@ -96,11 +102,11 @@ def write_page(html: str, path: Path) -> Path:
         StoreError: The file cannot be written.
     """
     try:
-        write_text(path, html)
+        write_text(page_path, page_html)
     except OSError as error:
         raise StoreError(
             "The report cannot be written",
-            received=f"{path}: {error}",
+            received=f"{page_path}: {error}",
             way_out="Choose a folder that can be written and has room",
         ) from error
-    return path
+    return page_path

@@ -9,50 +9,56 @@ from chronotope.report.style import CSS
 from chronotope.runtime.durable_files import write_text
 
 
-def write_plots(data: ReportData, folder: Path) -> list[Path]:
+def write_plots(report_data: ReportData, plot_dir: Path) -> list[Path]:
     """Write each drawing the report has data for as ``<name>.svg``.
 
     Args:
-        data: What the report shows.
-        folder: Where to write; made if missing.
+        report_data: What the report shows.
+        plot_dir: Where to write; made if missing.
 
     Returns:
         The files written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, svg in _drawings(data).items():
-        path = folder / f"{name}.svg"
-        write_text(path, _standalone(svg))
-        written.append(path)
-    return written
+    plot_dir.mkdir(parents=True, exist_ok=True)
+    written_paths = []
+    for name, svg_html in _drawings(report_data).items():
+        plot_path = plot_dir / f"{name}.svg"
+        write_text(plot_path, _standalone(svg_html))
+        written_paths.append(plot_path)
+    return written_paths
 
 
-def _drawings(data: ReportData) -> dict[str, str]:
-    found: dict[str, str] = {}
-    metric = data.main_metric
-    rows = [
-        (m.name, m.metrics[metric].value, m.champion) for m in data.models if metric in m.metrics
+def _drawings(report_data: ReportData) -> dict[str, str]:
+    svg_by_name: dict[str, str] = {}
+    metric_name = report_data.main_metric
+    model_bars = [
+        (m.name, m.metrics[metric_name].value, m.champion)
+        for m in report_data.models
+        if metric_name in m.metrics
     ]
-    if rows:
-        ranked = sorted(rows, key=lambda row: -row[1])
-        found["accuracy"] = svg_charts.bar_chart(ranked, f"{metric_label(metric)} by model")
-    if data.when is not None and data.when.pit_counts:
-        found["when_calibration"] = svg_charts.histogram(
-            data.when.pit_counts, "Predicted probability"
+    if model_bars:
+        ranked_bars = sorted(model_bars, key=lambda row: -row[1])
+        svg_by_name["accuracy"] = svg_charts.bar_chart(
+            ranked_bars, f"{metric_label(metric_name)} by model"
         )
-    if data.when is not None and data.when.coverage:
-        found["when_coverage"] = svg_charts.reliability_diagram(
-            data.when.coverage, "Actual against nominal"
+    if report_data.when is not None and report_data.when.pit_counts:
+        svg_by_name["when_calibration"] = svg_charts.histogram(
+            report_data.when.pit_counts, "Predicted probability"
         )
-    found |= pareto_chart.cost_charts(data)
-    if data.map_points:
-        found["map"] = svg_charts.scatter_map(data.map_points, "Targets by share predicted right")
-    return found
+    if report_data.when is not None and report_data.when.coverage:
+        svg_by_name["when_coverage"] = svg_charts.reliability_diagram(
+            report_data.when.coverage, "Actual against nominal"
+        )
+    svg_by_name |= pareto_chart.cost_charts(report_data)
+    if report_data.map_points:
+        svg_by_name["map"] = svg_charts.scatter_map(
+            report_data.map_points, "Targets by share predicted right"
+        )
+    return svg_by_name
 
 
-def _standalone(svg: str) -> str:
+def _standalone(svg_html: str) -> str:
     """An inline drawing as a document that brings its colours and ground along."""
-    style = f"<style>{CSS} svg{{background:var(--card)}}</style>"
-    head = '<svg xmlns="http://www.w3.org/2000/svg"'
-    return svg.replace("<svg", head, 1).replace(">", f">{style}", 1)
+    style_html = f"<style>{CSS} svg{{background:var(--card)}}</style>"
+    svg_head = '<svg xmlns="http://www.w3.org/2000/svg"'
+    return svg_html.replace("<svg", svg_head, 1).replace(">", f">{style_html}", 1)

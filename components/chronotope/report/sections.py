@@ -1,4 +1,4 @@
-"""The sections of the page, each empty when its part of the data is absent."""
+"""Sections of the HTML report; a section is empty when its data are absent."""
 
 import math
 
@@ -27,240 +27,319 @@ _CARD_HEADINGS = (
 )
 
 
-def gate_section(data: ReportData) -> str:
+def gate_section(report_data: ReportData) -> str:
     """Promoted or not, with reasons."""
-    if data.gate is None:
+    if report_data.gate is None:
         return ""
-    kind, word = ("yes", "Promoted") if data.gate.promoted else ("no", "Not promoted")
-    reasons = "".join(f"<li>{html_text(reason)}</li>" for reason in data.gate.reasons)
-    listed = f"<ul>{reasons}</ul>" if reasons else ""
-    return _section("Gate", f'<p><span class="verdict {kind}">{word}</span></p>', listed)
-
-
-def model_section(data: ReportData) -> str:
-    """Every model against every metric, best first, and the main metric drawn."""
-    if not data.models:
-        return ""
-    names = metric_order(row.metrics for row in data.models)
-    ranked = sorted(data.models, key=lambda row: _main_value(row, data.main_metric), reverse=True)
-    rows: list[Row] = []
-    for row in ranked:
-        mark = f" \N{BLACK STAR} {_role(data)}" if row.champion else ""
-        cells = [html_text(row.name) + mark, *(_estimate(row.metrics.get(n)) for n in names)]
-        rows.append((cells, row.champion))
-    label = metric_label(data.main_metric)
-    drawn = [
-        (row.name, row.metrics[data.main_metric].value, row.champion)
-        for row in ranked
-        if data.main_metric in row.metrics
-    ]
-    picture = (
-        _figure(svg_charts.bar_chart(drawn, f"{label} by model"), html_text(label)) if drawn else ""
+    css_class, gate_word = (
+        ("yes", "Promoted") if report_data.gate.promoted else ("no", "Not promoted")
     )
-    caption = "Small numbers: 95 % interval."
-    heads = ["Model", *map(metric_label, names)]
-    return _section("Accuracy against baselines", _table(caption, heads, rows), picture)
+    reason_items = "".join(f"<li>{html_text(reason)}</li>" for reason in report_data.gate.reasons)
+    reason_list = f"<ul>{reason_items}</ul>" if reason_items else ""
+    return _section(
+        "Gate", f'<p><span class="verdict {css_class}">{gate_word}</span></p>', reason_list
+    )
 
 
-def _main_value(row: ModelRow, metric: str) -> float:
-    value = row.metrics[metric].value if metric in row.metrics else math.nan
-    return value if math.isfinite(value) else -math.inf
-
-
-def _role(data: ReportData) -> str:
-    """What the chosen model is after the gate has spoken."""
-    return "challenger" if data.gate is not None and not data.gate.promoted else "champion"
-
-
-def fold_section(data: ReportData) -> str:
-    """The main metric of each model in each fold."""
-    if not data.folds:
+def model_section(report_data: ReportData) -> str:
+    """Every model against every metric, best first, and the main metric drawn."""
+    if not report_data.models:
         return ""
-    value = {(row.model, row.fold): row.value for row in data.folds}
-    columns = sorted({row.fold for row in data.folds})
-    winner = data.champion.name if data.champion else None
-    rows: list[Row] = [
-        (
-            [html_text(model), *(format_number(value.get((model, fold))) for fold in columns)],
-            model == winner,
-        )
-        for model in dict.fromkeys(row.model for row in data.folds)
+    metric_names = metric_order(model_row.metrics for model_row in report_data.models)
+    ranked_models = sorted(
+        report_data.models,
+        key=lambda model_row: _main_value(model_row, report_data.main_metric),
+        reverse=True,
+    )
+    table_rows: list[Row] = []
+    for model_row in ranked_models:
+        champion_mark = f" \N{BLACK STAR} {_role(report_data)}" if model_row.champion else ""
+        row_cells = [
+            html_text(model_row.name) + champion_mark,
+            *(_estimate(model_row.metrics.get(n)) for n in metric_names),
+        ]
+        table_rows.append((row_cells, model_row.champion))
+    metric_title = metric_label(report_data.main_metric)
+    chart_bars = [
+        (model_row.name, model_row.metrics[report_data.main_metric].value, model_row.champion)
+        for model_row in ranked_models
+        if report_data.main_metric in model_row.metrics
     ]
-    caption = f"{metric_label(data.main_metric)} in each rolling-origin fold, oldest first."
-    return _section("Folds", _table(caption, ["Model", *(f"Fold {c}" for c in columns)], rows))
+    figure_html = (
+        _figure(
+            svg_charts.bar_chart(chart_bars, f"{metric_title} by model"), html_text(metric_title)
+        )
+        if chart_bars
+        else ""
+    )
+    table_caption = "Small numbers: 95 % interval."
+    column_heads = ["Model", *map(metric_label, metric_names)]
+    return _section(
+        "Accuracy against baselines", _table(table_caption, column_heads, table_rows), figure_html
+    )
 
 
-def slice_section(data: ReportData) -> str:
-    """The chosen model on parts of the targets."""
-    if not data.slices:
+def _main_value(model_row: ModelRow, metric: str) -> float:
+    fold_values = model_row.metrics[metric].value if metric in model_row.metrics else math.nan
+    return fold_values if math.isfinite(fold_values) else -math.inf
+
+
+def _role(report_data: ReportData) -> str:
+    """What the chosen model is after the gate has spoken."""
+    return (
+        "challenger"
+        if report_data.gate is not None and not report_data.gate.promoted
+        else "champion"
+    )
+
+
+def fold_section(report_data: ReportData) -> str:
+    """The main metric of each model in each fold."""
+    if not report_data.folds:
         return ""
-    names = metric_order(row.metrics for row in data.slices)
-    rows: list[Row] = [
+    fold_values = {
+        (model_row.model, model_row.fold): model_row.value for model_row in report_data.folds
+    }
+    fold_numbers = sorted({model_row.fold for model_row in report_data.folds})
+    champion_name = report_data.champion.name if report_data.champion else None
+    table_rows: list[Row] = [
         (
             [
-                html_text(words_of_identifier(row.name)),
-                format_number(row.n_targets, 0),
-                *(format_number(row.metrics.get(name)) for name in names),
+                html_text(model),
+                *(format_number(fold_values.get((model, fold))) for fold in fold_numbers),
+            ],
+            model == champion_name,
+        )
+        for model in dict.fromkeys(model_row.model for model_row in report_data.folds)
+    ]
+    table_caption = (
+        f"{metric_label(report_data.main_metric)} in each rolling-origin fold, oldest first."
+    )
+    return _section(
+        "Folds", _table(table_caption, ["Model", *(f"Fold {c}" for c in fold_numbers)], table_rows)
+    )
+
+
+def slice_section(report_data: ReportData) -> str:
+    """The chosen model on parts of the targets."""
+    if not report_data.slices:
+        return ""
+    metric_names = metric_order(model_row.metrics for model_row in report_data.slices)
+    table_rows: list[Row] = [
+        (
+            [
+                html_text(words_of_identifier(model_row.name)),
+                format_number(model_row.n_targets, 0),
+                *(format_number(model_row.metrics.get(name)) for name in metric_names),
             ],
             False,
         )
-        for row in data.slices
+        for model_row in report_data.slices
     ]
-    heads = ["Slice", "Targets", *map(metric_label, names)]
-    return _section("Slices", _table(f"The {_role(data)} on parts of the targets.", heads, rows))
+    column_heads = ["Slice", "Targets", *map(metric_label, metric_names)]
+    return _section(
+        "Slices",
+        _table(f"The {_role(report_data)} on parts of the targets.", column_heads, table_rows),
+    )
 
 
-def context_column_section(data: ReportData) -> str:
+def context_column_section(report_data: ReportData) -> str:
     """What each context column is worth on later time."""
-    rows: list[Row] = [
+    table_rows: list[Row] = [
         (
-            [html_text(row.name), _estimate(row.lost), "listened to" if row.kept else "dropped"],
+            [
+                html_text(model_row.name),
+                _estimate(model_row.lost),
+                "used" if model_row.kept else "dropped",
+            ],
             False,
         )
-        for row in data.columns
+        for model_row in report_data.columns
     ]
-    caption = (
+    table_caption = (
         "MRR lost on the latest folds when the column is shuffled, with its 95 % interval; "
         "columns whose interval reaches zero are dropped."
     )
-    heads = ["Column", "MRR lost", "Verdict"]
-    return _section("Context", _table(caption, heads, rows)) if rows else ""
+    column_heads = ["Column", "MRR lost", "Verdict"]
+    return (
+        _section("Context", _table(table_caption, column_heads, table_rows)) if table_rows else ""
+    )
 
 
-def time_section(data: ReportData) -> str:
+def time_section(report_data: ReportData) -> str:
     """Calibration of the predicted moment."""
-    if data.when is None:
+    if report_data.when is None:
         return ""
-    parts, levels = [], data.when.coverage
-    if data.when.pit_counts:
-        svg = svg_charts.histogram(data.when.pit_counts, "Histogram of the predicted probability")
-        parts.append(_figure(svg, "Flat along the dashed line when the forecast is honest."))
-    if levels:
-        svg = svg_charts.reliability_diagram(levels, "Actual against nominal coverage")
-        parts.append(_figure(svg, "On the diagonal when intervals hold what they promise."))
-    nll = format_number(data.when.nll)
-    words = f"<p>Negative log-likelihood of the hours to the next event: <b>{nll}</b>.</p>"
-    rows: list[Row] = [
-        ([format_percent(c.nominal, 0), format_percent(c.actual)], False) for c in levels
+    html_parts, coverage_levels = [], report_data.when.coverage
+    if report_data.when.pit_counts:
+        svg_html = svg_charts.histogram(
+            report_data.when.pit_counts, "Histogram of the predicted probability"
+        )
+        html_parts.append(
+            _figure(svg_html, "Flat along the dashed line when the forecast is honest.")
+        )
+    if coverage_levels:
+        svg_html = svg_charts.reliability_diagram(
+            coverage_levels, "Actual against nominal coverage"
+        )
+        html_parts.append(
+            _figure(svg_html, "On the diagonal when intervals hold what they promise.")
+        )
+    nll = format_number(report_data.when.nll)
+    card_text = f"<p>Negative log-likelihood of the hours to the next event: <b>{nll}</b>.</p>"
+    table_rows: list[Row] = [
+        ([format_percent(c.nominal, 0), format_percent(c.actual)], False) for c in coverage_levels
     ]
-    table = _table("Coverage of intervals.", ["Nominal", "Actual"], rows) if rows else ""
-    pair = f'<div class="pair">{"".join(parts)}</div>'
-    return _section("When: calibration", words if data.when.nll is not None else "", pair, table)
+    table_html = (
+        _table("Coverage of intervals.", ["Nominal", "Actual"], table_rows) if table_rows else ""
+    )
+    figure_pair = f'<div class="pair">{"".join(html_parts)}</div>'
+    return _section(
+        "When: calibration",
+        card_text if report_data.when.nll is not None else "",
+        figure_pair,
+        table_html,
+    )
 
 
-def place_section(data: ReportData) -> str:
+def place_section(report_data: ReportData) -> str:
     """How right and how far off the likeliest places are, and a map of the targets."""
-    rows: list[Row] = [
+    table_rows: list[Row] = [
         (
             [
-                html_text(of.name),
-                format_percent(of.accuracy),
-                format_number(of.median_km, 2),
-                format_number(of.n_targets, 0),
+                html_text(objective.name),
+                format_percent(objective.accuracy),
+                format_number(objective.median_km, 2),
+                format_number(objective.n_targets, 0),
             ],
             False,
         )
-        for of in data.where
+        for objective in report_data.where
     ]
-    heads = ["Place told by", "Right", "Median km off", "Targets"]
-    table = _table("The likeliest place of the next event, its time hidden.", heads, rows)
-    parts = [table if rows else "", _map(data)]
-    return _section("Where", *parts) if any(parts) else ""
+    column_heads = ["Place told by", "Right", "Median km off", "Targets"]
+    table_html = _table(
+        "The likeliest place of the next event, its time hidden.", column_heads, table_rows
+    )
+    html_parts = [table_html if table_rows else "", _map(report_data)]
+    return _section("Where", *html_parts) if any(html_parts) else ""
 
 
-def _map(data: ReportData) -> str:
-    if not data.map_points:
+def _map(report_data: ReportData) -> str:
+    if not report_data.map_points:
         return ""
-    keys = "".join(f'<i class="key q{i}"></i>{20 * i}\N{EN DASH}{20 * i + 20} %' for i in range(5))
-    svg = svg_charts.scatter_map(data.map_points, "Map of targets by share predicted right")
-    return _figure(svg, f"Share right:{keys}. Area: number of targets.")
+    legend_keys = "".join(
+        f'<i class="key q{i}"></i>{20 * i}\N{EN DASH}{20 * i + 20} %' for i in range(5)
+    )
+    svg_html = svg_charts.scatter_map(
+        report_data.map_points, "Map of targets by share predicted right"
+    )
+    return _figure(svg_html, f"Share right:{legend_keys}. Area: number of targets.")
 
 
-def compression_section(data: ReportData) -> str:
+def compression_section(report_data: ReportData) -> str:
     """What each compressed artefact costs and saves, the front drawn, and why one was chosen."""
-    if not data.candidates:
+    if not report_data.candidates:
         return ""
-    rows: list[Row] = [
+    table_rows: list[Row] = [
         (
             [
-                html_text(row.name) + (" \N{BLACK STAR} chosen" if row.chosen else ""),
-                format_number(row.size_mb, 2),
-                format_number(row.p50_ms, 2),
-                format_number(row.p99_ms, 2),
-                format_number(row.ndcg),
-                format_number(row.ndcg_loss, 4),
-                format_number(row.acc),
-                format_number(row.queries_per_s, 0),
-                format_number(row.rss_mb, 1),
-                "yes" if row.front else "",
+                html_text(model_row.name) + (" \N{BLACK STAR} chosen" if model_row.chosen else ""),
+                format_number(model_row.size_mb, 2),
+                format_number(model_row.p50_ms, 2),
+                format_number(model_row.p99_ms, 2),
+                format_number(model_row.ndcg),
+                format_number(model_row.ndcg_loss, 4),
+                format_number(model_row.acc),
+                format_number(model_row.queries_per_s, 0),
+                format_number(model_row.rss_mb, 1),
+                "yes" if model_row.front else "",
             ],
-            row.chosen,
+            model_row.chosen,
         )
-        for row in data.candidates
+        for model_row in report_data.candidates
     ]
-    heads = ["Candidate", "Size, MB", "p50, ms", "p99, ms", "NDCG@10", "NDCG@10 lost", "Acc@10"]
-    heads += ["Queries a second", "Memory, MB", "On the front"]
-    caption = "One thread, queries a second in batches of 64, memory above bare ONNX Runtime."
-    passed = [
+    column_heads = [
+        "Candidate",
+        "Size, MB",
+        "p50, ms",
+        "p99, ms",
+        "NDCG@10",
+        "NDCG@10 lost",
+        "Acc@10",
+    ]
+    column_heads += ["Queries a second", "Memory, MB", "On the front"]
+    table_caption = "One thread, queries a second in batches of 64, memory above bare ONNX Runtime."
+    rejected_items = [
         f"<li>{html_text(r.name)}: {html_text(r.why_not)}</li>"
-        for r in data.candidates
+        for r in report_data.candidates
         if r.why_not
     ]
-    reasons = f"<h3>Passed over</h3><ul>{''.join(passed)}</ul>" if passed else ""
-    svgs = "".join(_figure(svg, _FRONT) for svg in pareto_chart.cost_charts(data).values())
-    picture = f'<div class="pair">{svgs}</div>' if svgs else ""
-    table = _table(caption, heads, rows)
-    return _section("Compression", _objective(data), picture, table, reasons)
+    reason_items = (
+        f"<h3>Passed over</h3><ul>{''.join(rejected_items)}</ul>" if rejected_items else ""
+    )
+    figures_html = "".join(
+        _figure(svg_html, _FRONT) for svg_html in pareto_chart.cost_charts(report_data).values()
+    )
+    figure_html = f'<div class="pair">{figures_html}</div>' if figures_html else ""
+    table_html = _table(table_caption, column_heads, table_rows)
+    return _section("Compression", _objective(report_data), figure_html, table_html, reason_items)
 
 
 _FRONT = "Up: NDCG@10. The line joins what nothing beats in both. Dashed: the bound."
 
 
-def _objective(data: ReportData) -> str:
-    of = data.objective
-    if of is None:
+def _objective(report_data: ReportData) -> str:
+    objective = report_data.objective
+    if objective is None:
         return ""
-    bounds = (
-        f"At most {of.max_ndcg_loss:g} NDCG@10 lost, {of.max_latency_ms:g} ms a query, "
-        f"{of.max_size_mb:g} MB."
+    bounds_text = (
+        f"At most {objective.max_ndcg_loss:g} NDCG@10 lost, "
+        f"{objective.max_latency_ms:g} ms per query, {objective.max_size_mb:g} MB."
     )
-    return f"<p>{html_text(bounds)}</p><p>{html_text(of.reason)}</p>"
+    return f"<p>{html_text(bounds_text)}</p><p>{html_text(objective.reason)}</p>"
 
 
-def ingestion_section(data: ReportData) -> str:
+def ingestion_section(report_data: ReportData) -> str:
     """Where the rows went, from the source to the clean log."""
-    parts = []
-    if data.ingestion is not None:
-        counts = data.ingestion
-        lost: list[Row] = [
-            ([html_text(k), format_number(v, 0)], False) for k, v in counts.quarantined.items()
+    html_parts = []
+    if report_data.ingestion is not None:
+        ingestion_counts = report_data.ingestion
+        quarantine_rows: list[Row] = [
+            ([html_text(k), format_number(v, 0)], False)
+            for k, v in ingestion_counts.quarantined.items()
         ]
-        rows: list[Row] = [
-            (["Rows read", format_number(counts.n_read, 0)], False),
-            (["Rows accepted", format_number(counts.n_good, 0)], False),
-            (["Rows quarantined", format_number(counts.n_quarantined, 0)], False),
+        table_rows: list[Row] = [
+            (["Rows read", format_number(ingestion_counts.n_read, 0)], False),
+            (["Rows accepted", format_number(ingestion_counts.n_good, 0)], False),
+            (["Rows quarantined", format_number(ingestion_counts.n_quarantined, 0)], False),
         ]
-        parts.append(
-            _table("Every row read is accepted or quarantined.", ["Outcome", "Rows"], rows)
+        html_parts.append(
+            _table("Every row read is accepted or quarantined.", ["Outcome", "Rows"], table_rows)
         )
-        if lost:
-            parts.append(
-                _table("Quarantined by reason; a row may have several.", ["Reason", "Rows"], lost)
+        if quarantine_rows:
+            html_parts.append(
+                _table(
+                    "Quarantined by reason; a row may have several.",
+                    ["Reason", "Rows"],
+                    quarantine_rows,
+                )
             )
-    if data.noise:
-        removed: list[Row] = [
+    if report_data.noise:
+        noise_rows: list[Row] = [
             ([html_text(words_of_identifier(k)), format_number(v, 0)], False)
-            for k, v in data.noise.items()
+            for k, v in report_data.noise.items()
         ]
-        parts.append(_table("Accepted, then left out as noise.", ["Filter", "Events"], removed))
-    return _section("Data", *parts) if parts else ""
+        html_parts.append(
+            _table("Accepted, then left out as noise.", ["Filter", "Events"], noise_rows)
+        )
+    return _section("Data", *html_parts) if html_parts else ""
 
 
-def step_section(data: ReportData) -> str:
+def step_section(report_data: ReportData) -> str:
     """Time and memory of each step."""
-    if not data.steps:
+    if not report_data.steps:
         return ""
-    rows: list[Row] = [
+    table_rows: list[Row] = [
         (
             [
                 html_text(words_of_identifier(s.name)),
@@ -269,25 +348,34 @@ def step_section(data: ReportData) -> str:
             ],
             False,
         )
-        for s in data.steps
+        for s in report_data.steps
     ]
-    rows.append(
-        (["Total", format_number(sum(s.seconds for s in data.steps), 1), _peak(data)], True)
+    table_rows.append(
+        (
+            [
+                "Total",
+                format_number(sum(s.seconds for s in report_data.steps), 1),
+                _peak(report_data),
+            ],
+            True,
+        )
     )
-    heads = ["Step", "Seconds", "Peak memory, MB"]
-    return _section("Steps", _table("Wall time and peak memory.", heads, rows))
+    column_heads = ["Step", "Seconds", "Peak memory, MB"]
+    return _section("Steps", _table("Wall time and peak memory.", column_heads, table_rows))
 
 
-def _peak(data: ReportData) -> str:
+def _peak(report_data: ReportData) -> str:
     return format_number(
-        max((s.peak_mb for s in data.steps if s.peak_mb is not None), default=None), 0
+        max((s.peak_mb for s in report_data.steps if s.peak_mb is not None), default=None), 0
     )
 
 
-def card_section(data: ReportData) -> str:
+def card_section(report_data: ReportData) -> str:
     """The words of the model card."""
-    if data.card is None:
+    if report_data.card is None:
         return ""
-    words = data.card.model_dump()
-    parts = [f"<h3>{h}</h3><p>{html_text(words[k])}</p>" for k, h in _CARD_HEADINGS if words[k]]
-    return _section("Model card", *parts) if parts else ""
+    card_text = report_data.card.model_dump()
+    html_parts = [
+        f"<h3>{h}</h3><p>{html_text(card_text[k])}</p>" for k, h in _CARD_HEADINGS if card_text[k]
+    ]
+    return _section("Model card", *html_parts) if html_parts else ""
