@@ -55,7 +55,7 @@ def test_everything_found_is_on_it(full: DriftReport) -> None:
     for words in (
         "drift of nyc", "events@7", "champion 3", "40.0 days", "no places", "0.310",
         "0.200\u20130.400",
-        "Predictions over time", "NDCG@10", "40 answers followed up", "12.5 %", "2024-05-02",
+        "Predictions over time", "NDCG@10", "40 answers evaluated", "12.5 %", "2024-05-02",
     ):  # fmt: skip
         assert words in page, words
     assert page.count("<svg") == 4  # a column, two metrics, the histogram

@@ -50,7 +50,9 @@ def hostile_drift(text: str) -> str:
 
 def test_no_page_runs_what_a_dataset_holds(full: ReportData, tmp_path: Path) -> None:
     event = dict.fromkeys(("user_id", "item_id", "event_type", "place_id"), HOSTILE[0])
-    docs = build_docs(SUITES / "events.json", rows(event, {"lat": 999.0}), tmp_path / "d", now=NOW)
+    docs = build_docs(
+        SUITES / "events.json", rows(event, {"lat": 999.0}), tmp_path / "d", checked_at=NOW
+    )
     with chromium() as browser:
         for text in HOSTILE:
             report = write_report(hostile_report(full, text), tmp_path / "report.html")

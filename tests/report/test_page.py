@@ -68,7 +68,7 @@ def test_numbers_shown(full: ReportData) -> None:
         "61.2",
         "3.780",
         'spacetime</th><td class="n">41.7 %</td><td class="n">1.24</td><td class="n">2,000',
-        '0.031<small>0.020\N{EN DASH}0.040</small></td><td class="n">listened to',
+        '0.031<small>0.020\N{EN DASH}0.040</small></td><td class="n">used',
         '<th scope="row">moon&lt;</th>',
     ):
         assert shown in html
