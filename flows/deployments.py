@@ -123,7 +123,7 @@ def _default_parameters(
 
 def _feedback_triggers(dataset: str, feedback_parameters: dict[str, Any]) -> list[Any]:
     """Triggers of the feedback flow: logged interactions, and drift with its reasons."""
-    feedback_config = {**feedback_parameters["feedback"], "drifted": _EVENT_REASONS}
+    feedback_config = {**feedback_parameters["feedback"], "drift_reasons": _EVENT_REASONS}
     event_parameters = {
         LOGGED: None,
         DRIFTED: {**feedback_parameters, "feedback": feedback_config},

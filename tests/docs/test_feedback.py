@@ -15,7 +15,7 @@ from chronotope.contracts.strict_json import MAX_DEPTH
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.inbox import MAX_DELIVERY_BYTES
 from chronotope.feedback.payloads import NO_OBJECT, payloads_to_batch
-from chronotope.feedback.population_shift import WHOLE_DAYS_S
+from chronotope.feedback.population_shift import MIN_HOURS_SPAN_S
 from tests.feedback.test_payloads import spec
 
 DOC = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def test_the_table_is_understood() -> None:
     feed = spec(feedback=yaml.safe_load(block("yaml"))["feedback"]).feedback
     assert feed is not None
     assert f"newest {feed.reread_rows:,} rows" in DOC
-    assert f"at most {FeedbackConfig().delivery_rows:,} rows" in DOC
+    assert f"at most {FeedbackConfig().batch_rows:,} rows" in DOC
 
 
 def test_the_commands_are_understood() -> None:
@@ -48,17 +48,17 @@ def test_the_commands_are_understood() -> None:
 def test_the_numbers_are_those_of_the_defaults() -> None:
     default = FeedbackConfig()
     for words in (
-        f"more than {default.flood_rows} in a delivery",
-        f"more than {default.flood_factor:.0f} times",
-        f"{default.min_rows} new events of users with a past",
+        f"more than {default.rate_limit_rows} in a batch",
+        f"more than {default.rate_limit_factor:.0f} times",
+        f"{default.min_rows} new events of users with a history",
         f"older than {default.max_age_days:.0f} days",
-        f"above {default.break_psi}",
+        f"above {default.hold_psi}",
         f"an index above {default.drift_psi:.2f}".replace("0.", "."),
-        f"from {default.compared_rows} new events on",
+        f"from {default.min_compared_rows} new events on",
         NO_OBJECT,
         f"more than {MAX_DELIVERY_BYTES >> 20} MiB",
         f"it is nested more than {MAX_DEPTH} levels deep",
     ):
         assert words in DOC, words
-    assert WHOLE_DAYS_S == 2 * 24 * 3600
+    assert MIN_HOURS_SPAN_S == 2 * 24 * 3600
     assert timedelta(minutes=5) == MAX_CLOCK_SKEW  # "five minutes"

@@ -72,7 +72,7 @@ class Cafe:
 
 @pytest.fixture
 def cafe(tmp_path: Path) -> Cafe:
-    return Cafe(tmp_path, flood_rows=10)
+    return Cafe(tmp_path, rate_limit_rows=10)
 
 
 def test_nothing_there_is_nothing_new_and_makes_no_folder(cafe: Cafe, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_another_log_is_read_from_its_beginning(cafe: Cafe) -> None:
 
 
 def test_deliveries_are_bounded_and_none_is_skipped(tmp_path: Path) -> None:
-    cafe = Cafe(tmp_path, delivery_rows=3)
+    cafe = Cafe(tmp_path, batch_rows=3)
     cafe.log([event("ann", n) for n in range(4)])
     cafe.log([{"shown": []}] * 5, kind="impression")
     cafe.log([event("bob", n) for n in range(4)])
@@ -155,7 +155,10 @@ def test_a_delivery_that_is_broken_as_a_whole_does_not_block_the_next(cafe: Cafe
 def test_a_kill_around_the_commit_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    calm, killed = Cafe(tmp_path / "calm", flood_rows=10), Cafe(tmp_path / "killed", flood_rows=10)
+    calm, killed = (
+        Cafe(tmp_path / "calm", rate_limit_rows=10),
+        Cafe(tmp_path / "killed", rate_limit_rows=10),
+    )
     rows = [event("ann", n) for n in range(30)] + [{"user_id": "eve"}] * 2
     for cafe in (calm, killed):
         cafe.log(rows)

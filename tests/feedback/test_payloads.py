@@ -75,7 +75,7 @@ def test_garbage_is_refused_with_its_reason() -> None:
 def test_the_refused_line_itself_is_kept() -> None:
     batch = payloads_to_batch([GOOD, '{"half": '], spec())
     assert batch.raw.column("unreadable").to_pylist() == [None, '{"half": ']
-    assert batch.kept.tolist() == [0]
+    assert batch.row_positions.tolist() == [0]
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -86,5 +86,5 @@ names = st.sampled_from([*GOOD, "lat", "value", "utc_offset_min", "context", "ot
 @given(st.lists(st.dictionaries(names, anything) | anything, min_size=1, max_size=5))
 def test_nothing_raises_and_nothing_is_lost(payloads: list[object]) -> None:
     batch = payloads_to_batch([json.loads(json.dumps(each)) for each in payloads], spec())
-    seen = np.sort(np.r_[batch.kept, batch.refused.column("row").to_numpy()])
+    seen = np.sort(np.r_[batch.row_positions, batch.refused.column("row").to_numpy()])
     assert seen.tolist() == list(range(len(payloads)))

@@ -10,7 +10,7 @@ from chronotope.feedback.rate_guard import quarantine_excess
 from chronotope.ingestion import IngestBatch
 from tests.feedback.test_payloads import spec
 
-CONFIG = FeedbackConfig(flood_rows=5, flood_factor=3)
+CONFIG = FeedbackConfig(rate_limit_rows=5, rate_limit_factor=3)
 
 
 def batch(**counts: int) -> IngestBatch:
@@ -50,7 +50,7 @@ def test_a_flood_is_cut_and_others_stay(counts: dict[str, int], flooder: int) ->
 
 def test_the_first_rows_are_the_ones_that_stay() -> None:
     found = quarantine_excess(batch(evil=9), CONFIG)
-    assert found.kept.tolist() == [1, 2, 3, 4, 5]
+    assert found.row_positions.tolist() == [1, 2, 3, 4, 5]
     assert found.refused.column("row").to_pylist() == [0, 6, 7, 8, 9]
 
 

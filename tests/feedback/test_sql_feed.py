@@ -54,9 +54,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     return Shop(tmp_path / "shop.db")
 
 
-def cafe_of(root: Path, *, delivery_rows: int = 100, **more: Any) -> Cafe:
+def cafe_of(root: Path, *, batch_rows: int = 100, **more: Any) -> Cafe:
     """A dataset that names the shop's table."""
-    cafe = Cafe(root, delivery_rows=delivery_rows)
+    cafe = Cafe(root, batch_rows=batch_rows)
     feed = {"url": f"${URL}", "query": QUERY, "after": "id", "columns": COLUMNS, **more}
     cafe.intake = replace(cafe.intake, spec=spec(feedback=feed))
     return cafe
@@ -77,11 +77,11 @@ def test_what_was_appended_is_taken_in_once(shop: Shop, tmp_path: Path) -> None:
     assert not list((tmp_path / "cafe").rglob("table.json"))
 
 
-@pytest.mark.parametrize(("delivery_rows", "reread_rows"), [(5, 1), (5, 3), (100, 100)])
+@pytest.mark.parametrize(("batch_rows", "reread_rows"), [(5, 1), (5, 3), (100, 100)])
 def test_ties_are_neither_lost_nor_doubled(
-    shop: Shop, tmp_path: Path, reread_rows: int, delivery_rows: int
+    shop: Shop, tmp_path: Path, reread_rows: int, batch_rows: int
 ) -> None:
-    cafe = cafe_of(tmp_path / "cafe", delivery_rows=delivery_rows, reread_rows=reread_rows)
+    cafe = cafe_of(tmp_path / "cafe", batch_rows=batch_rows, reread_rows=reread_rows)
     n_read = 0
     for ids in ([1, 1, 1], [1] * 9, [1, 2, 2, 2], [2, 3, 3, 3, 3, 3], []):
         shop.sell(*ids)
@@ -90,7 +90,7 @@ def test_ties_are_neither_lost_nor_doubled(
 
 
 def test_rows_that_are_the_same_do_not_block_the_next(shop: Shop, tmp_path: Path) -> None:
-    cafe = cafe_of(tmp_path / "cafe", delivery_rows=2, reread_rows=1)
+    cafe = cafe_of(tmp_path / "cafe", batch_rows=2, reread_rows=1)
     same = (1, "ann", "tea", event("", 0)["occurred_at"])
     shop.run("INSERT INTO bought VALUES (?, ?, ?, ?)", [same] * 7)
     shop.sell(1, 2)
@@ -197,7 +197,7 @@ def test_a_table_of_postgres_is_read_on(
     told = "'u' || n % 7, 'tea', '2025-02-03'::timestamptz + n * interval '1 min', now()"
     with server.connected(name) as connection:
         connection.execute(f"CREATE TABLE bought ({columns})")
-        cafe = cafe_of(tmp_path, after=after, delivery_rows=7, reread_rows=3)
+        cafe = cafe_of(tmp_path, after=after, batch_rows=7, reread_rows=3)
         for first, last in ((0, 19), (20, 29)):  # received together: ties
             connection.execute(
                 f"INSERT INTO bought (who, what, at, received_at) "  # noqa: S608

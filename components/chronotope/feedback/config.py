@@ -1,4 +1,4 @@
-"""What the feedback loop may be told: how much is enough, and what is too much."""
+"""Configuration of the feedback loop: when to retrain, and which rows to refuse."""
 
 from typing import Literal
 
@@ -8,51 +8,51 @@ Mode = Literal["auto", "warm", "full"]
 
 
 class FeedbackConfig(BaseModel):
-    """When new interactions are learned from, and what is kept out."""
+    """When new interactions trigger a retraining, and which of them are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     force: bool = Field(
-        False, description="Retrain on whatever is new, also if little, or if it looks broken"
+        False, description="Retrain on any new events, even if few, or if they look broken"
     )
     mode: Mode = Field(
         "auto",
-        description="warm: one pass over what it was not trained on; full: from scratch with "
-        "the champion's parameters; auto: warm unless a tenth of the items is new to it",
+        description="warm: one pass over the events it was not trained on; full: from scratch "
+        "with the champion's parameters; auto: warm unless a tenth of the items is new to it",
     )
     min_rows: int = Field(
-        500, ge=1, description="So many new events of users with a past are enough to retrain"
+        500, ge=1, description="New events of users with a history that trigger a retraining"
     )
     max_age_days: float = Field(
         7.0, gt=0, description="Retrain on fewer new events if the last training is older"
     )
-    drifted: tuple[str, ...] = Field(
-        (), description="What monitoring says has drifted: a reason to retrain on fewer new events"
+    drift_reasons: tuple[str, ...] = Field(
+        (), description="Drift reported by monitoring: a reason to retrain on fewer new events"
     )
     drift_psi: float = Field(
-        0.25, gt=0, description="Retrain if a distribution moved by more (stability index)"
+        0.25, gt=0, description="Retrain if the stability index of a distribution is above it"
     )
-    break_psi: float = Field(
-        1.0, gt=0, description="Hold back from training if one moved by more: a break, not a drift"
+    hold_psi: float = Field(
+        1.0, gt=0, description="Hold back from training if a stability index is above it"
     )
-    compared_rows: int = Field(
+    min_compared_rows: int = Field(
         200, ge=20, description="With fewer new events distributions are not compared"
     )
-    flood_rows: int = Field(
-        100, ge=1, description="Rows of one account in a delivery that are always taken"
+    rate_limit_rows: int = Field(
+        100, ge=1, description="Rows of one user in a batch that are always accepted"
     )
-    flood_factor: float = Field(
-        20.0, ge=1, description="Above them, an account may send so many times the median's rows"
+    rate_limit_factor: float = Field(
+        20.0, ge=1, description="Above them, a user may send this many times the median's rows"
     )
-    delivery_rows: int = Field(
+    batch_rows: int = Field(
         100_000,
         ge=1,
         le=5_000_000,
-        description="Interactions taken in at a time; files are read whole",
+        description="Interactions ingested at a time; files are read whole",
     )
 
     @model_validator(mode="after")
-    def _a_break_is_more_than_a_drift(self) -> "FeedbackConfig":
-        if self.break_psi < self.drift_psi:
-            raise ValueError("break_psi must not be below drift_psi")
+    def _check_psi_order(self) -> "FeedbackConfig":
+        if self.hold_psi < self.drift_psi:
+            raise ValueError("hold_psi must not be below drift_psi")
         return self

@@ -161,7 +161,7 @@ def _deliveries(intake: Intake, files: Inbox) -> Iterator[FeedbackBatch]:
     yield from _from_inbox(intake, files)
     feed, path = intake.spec.feedback, intake.mark_path
     if feed is not None:
-        url, most = intake.url or feed.url or "", intake.config.delivery_rows
+        url, most = intake.url or feed.url or "", intake.config.batch_rows
         for digest, payloads, after in read_sql_feed(feed, url, path, most):
             yield TABLE, f"{intake.spec.name}-table-{digest}", payloads, after
 
@@ -178,7 +178,7 @@ def _from_log(intake: Intake) -> Iterator[FeedbackBatch]:
     with closing(InteractionLog(path)) as log:
         while True:
             mark = read_watermark(intake.mark_path).over(log.identity)
-            payloads, upto = _next_of(log, mark, intake.config.delivery_rows)
+            payloads, upto = _next_of(log, mark, intake.config.batch_rows)
             if upto == mark.seq:
                 return
             if upto != mark.upto:  # said before it is done, so that it is done the same again
@@ -201,12 +201,12 @@ def _deliver(
     intake: Intake, payloads: Sequence[object], *, source: str, run_id: str
 ) -> IngestReport:
     """Guard, check and merge; a delivery that is broken as a whole is quarantined as a whole."""
-    lake, most = intake.lake, intake.config.delivery_rows
+    lake, most = intake.lake, intake.config.batch_rows
     chunks = [payloads[at : at + most] for at in range(0, len(payloads), most)]
 
     def write(batches: Iterator[IngestBatch]) -> IngestReport:
         check = batch_check(lake, intake.suites)
-        return ingest(batches, check=check, lake=lake, run_id=run_id, source=source)
+        return ingest(batches, row_check=check, lake=lake, run_id=run_id, source=source)
 
     def guarded(chunk: Sequence[object]) -> IngestBatch:
         feed = intake.spec.feedback
@@ -222,8 +222,8 @@ def _deliver(
 
 def _refused(batch: IngestBatch, why: str) -> IngestBatch:
     """The batch with every good row refused."""
-    reasons = pa.array([[why]] * len(batch.kept), pa.list_(pa.string()))
-    more = pa.table([pa.array(batch.kept), reasons], schema=REFUSED)
+    reasons = pa.array([[why]] * len(batch.row_positions), pa.list_(pa.string()))
+    more = pa.table([pa.array(batch.row_positions), reasons], schema=REFUSED)
     refused = pa.concat_tables([batch.refused, more], promote_options="permissive")
     none = np.empty(0, dtype=np.int64)
     return IngestBatch(batch.raw, batch.rows.slice(0, 0), none, refused)

@@ -52,7 +52,7 @@ def payloads_to_batch(
     raw = pa.table({**columns, UNREADABLE: pa.array(texts, pa.string())})
     done = normalise(spec.model_copy(update={"time": time}), raw)
     refused = _renamed(done.refused, sound, payloads)
-    return IngestBatch(raw, done.rows, done.kept, refused)
+    return IngestBatch(raw, done.rows, done.row_positions, refused)
 
 
 def _fields(payload: object) -> dict[str, Any]:

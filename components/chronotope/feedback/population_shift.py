@@ -1,4 +1,4 @@
-"""What the events that nothing has learned from are like, beside all earlier ones."""
+"""Population shift: new events compared with all earlier ones."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,92 +11,102 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.validation.divergence import first_window, stability_index
 
-COLUMNS: Final = (c.EVENT_ID, c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.OCCURRED_AT, c.UTC_OFFSET_MIN)
-"""What of the events is looked at."""
+SHIFT_COLUMNS: Final = (
+    c.EVENT_ID,
+    c.USER_ID,
+    c.ITEM_ID,
+    c.EVENT_TYPE,
+    c.OCCURRED_AT,
+    c.UTC_OFFSET_MIN,
+)
+"""Columns of the events that are compared."""
 
-N_ITEMS: Final = 20
-"""Items that are told apart, the most popular of both sides; the rest is one."""
+MAX_ITEM_BINS: Final = 20
+"""Items with a bin of their own, the most popular of both sides; the others share one."""
 
-WHOLE_DAYS_S: Final = 2 * 86_400
-"""Hours are compared over at least so long: one afternoon is no change of habits."""
+MIN_HOURS_SPAN_S: Final = 2 * 86_400
+"""Local hours are compared over at least two days: one afternoon is no change of habits."""
 
-Numbers = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class PopulationShift:
-    """New events beside earlier ones.
+    """New events compared with earlier ones.
 
     Attributes:
         n_new: New events.
-        n_with_past: Those of users who had done something before, who can teach.
-        new_users: Share of the new events' users who are new.
-        new_items: Share of the new events' items that are new.
+        n_returning: New events of users with a history, the ones a model can train on.
+        new_user_share: Share of the new events' users who are new.
+        new_item_share: Share of the new events' items that are new.
         psi: Population stability index of event types, items and local hours; empty with
             too few new events, without hours if they span less than two days.
     """
 
     n_new: int
-    n_with_past: int
-    new_users: float
-    new_items: float
+    n_returning: int
+    new_user_share: float
+    new_item_share: float
     psi: dict[str, float]
 
 
 def measure_shift(
-    events: pa.Table, is_new: npt.NDArray[np.bool_], *, compared_rows: int
+    events: pa.Table, is_new: BoolArray, *, min_compared_rows: int
 ) -> PopulationShift:
     """Compare new events with all the others.
 
     Args:
-        events: Columns ``COLUMNS``.
-        is_new: Which are new, shape (n_events,).
-        compared_rows: With fewer new events the distributions are not compared.
+        events: Columns ``SHIFT_COLUMNS``.
+        is_new: Mask of the new events, shape (n_events,).
+        min_compared_rows: With fewer new events the distributions are not compared.
     """
-    user, item = (_codes(events.column(name)) for name in (c.USER_ID, c.ITEM_ID))
+    user_codes, item_codes = (_encode(events.column(name)) for name in (c.USER_ID, c.ITEM_ID))
     n_new = int(is_new.sum())
-    fresh_users, new_users = _fresh(user, is_new)
-    _, new_items = _fresh(item, is_new)
-    enough = compared_rows <= n_new < len(events)
+    n_new_users, new_user_share = _count_new_codes(user_codes, is_new)
+    _, new_item_share = _count_new_codes(item_codes, is_new)
+    is_comparable = min_compared_rows <= n_new < len(events)
     return PopulationShift(
         n_new=n_new,
-        n_with_past=n_new - fresh_users,
-        new_users=new_users,
-        new_items=new_items,
-        psi=_indices(events, item, is_new) if enough else {},
+        n_returning=n_new - n_new_users,
+        new_user_share=new_user_share,
+        new_item_share=new_item_share,
+        psi=_column_psi(events, item_codes, is_new) if is_comparable else {},
     )
 
 
-def _fresh(codes: npt.NDArray[np.int64], is_new: npt.NDArray[np.bool_]) -> tuple[int, float]:
-    """Codes that occur among new events alone: how many, and their share of the new ones'."""
-    fresh = int((first_window(codes, is_new.astype(np.int64)) == 1).sum())
-    return fresh, fresh / max(1, len(np.unique(codes[is_new])))
+def _count_new_codes(codes: IntArray, is_new: BoolArray) -> tuple[int, float]:
+    """Codes that occur among new events alone: their number, and share of all new codes."""
+    n_new_codes = int((first_window(codes, is_new.astype(np.int64)) == 1).sum())
+    return n_new_codes, n_new_codes / max(1, len(np.unique(codes[is_new])))
 
 
-def _indices(
-    events: pa.Table, item: npt.NDArray[np.int64], is_new: npt.NDArray[np.bool_]
-) -> dict[str, float]:
-    kinds = {"event types": _codes(events.column(c.EVENT_TYPE)), "items": item}
-    seconds = events.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
-    if np.ptp(seconds[is_new]) >= WHOLE_DAYS_S:
-        offsets = events.column(c.UTC_OFFSET_MIN).cast(pa.int64()).fill_null(0).to_numpy()
-        kinds["local hours"] = (seconds + 60 * offsets) // 3600 % 24
-    return {name: _psi(codes, is_new) for name, codes in kinds.items()}
+def _column_psi(events: pa.Table, item_codes: IntArray, is_new: BoolArray) -> dict[str, float]:
+    column_codes = {"event types": _encode(events.column(c.EVENT_TYPE)), "items": item_codes}
+    event_times_s = events.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
+    if np.ptp(event_times_s[is_new]) >= MIN_HOURS_SPAN_S:
+        offsets_min = events.column(c.UTC_OFFSET_MIN).cast(pa.int64()).fill_null(0).to_numpy()
+        column_codes["local hours"] = (event_times_s + 60 * offsets_min) // 3600 % 24
+    return {name: _psi(codes, is_new) for name, codes in column_codes.items()}
 
 
-def _psi(codes: npt.NDArray[np.int64], is_new: npt.NDArray[np.bool_]) -> float:
-    """Stability index over the commonest codes of both sides, the others together."""
-    size = int(codes.max(initial=0)) + 1
-    now, earlier = (_shares(codes[mask], size) for mask in (is_new, ~is_new))
-    apart = np.argsort(-np.maximum(now, earlier), kind="stable")[:N_ITEMS]
-    p, q = (np.append(of[apart], max(0.0, 1 - of[apart].sum())) for of in (now, earlier))
-    return float(stability_index(p, q))
+def _psi(codes: IntArray, is_new: BoolArray) -> float:
+    """Stability index over the most frequent codes of both sides, the others as one bin."""
+    n_codes = int(codes.max(initial=0)) + 1
+    new_shares, old_shares = (_code_shares(codes[mask], n_codes) for mask in (is_new, ~is_new))
+    top_codes = np.argsort(-np.maximum(new_shares, old_shares), kind="stable")[:MAX_ITEM_BINS]
+    new_bins, old_bins = (
+        np.append(shares[top_codes], max(0.0, 1 - shares[top_codes].sum()))
+        for shares in (new_shares, old_shares)
+    )
+    return float(stability_index(new_bins, old_bins))
 
 
-def _shares(codes: npt.NDArray[np.int64], size: int) -> Numbers:
-    return np.asarray(np.bincount(codes, minlength=size) / max(1, len(codes)))
+def _code_shares(codes: IntArray, n_codes: int) -> FloatArray:
+    return np.asarray(np.bincount(codes, minlength=n_codes) / max(1, len(codes)))
 
 
-def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+def _encode(column: pa.ChunkedArray) -> IntArray:
     encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)

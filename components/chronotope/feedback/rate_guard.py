@@ -1,4 +1,7 @@
-"""One account that sends far more than the others must not teach the model its wishes."""
+"""Rate guard: refuses rows of a user who sends far more than the others.
+
+A single user must not dominate the training data of a batch.
+"""
 
 from typing import Final
 
@@ -12,47 +15,51 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.ingestion import IngestBatch
 
 FLOOD: Final = "flood"
-"""Reason of rows beyond an account's share."""
+"""Quarantine reason of rows beyond a user's share."""
 
-MIN_ACCOUNTS: Final = 5
-"""With fewer accounts the median may be the flood's own."""
+MIN_USERS: Final = 5
+"""With fewer users the median may be that of the flooding user."""
 
 
 def quarantine_excess(batch: IngestBatch, config: FeedbackConfig) -> IngestBatch:
-    """Refuse what an account sent beyond its share; its first rows and all others stay.
+    """Refuse the rows that a user sent beyond the share; the first ones and all others stay.
 
-    An account may send ``flood_rows``, or ``flood_factor`` times the median account's rows
-    if that is more. With fewer than five accounts there is no median to trust.
+    A user may send ``rate_limit_rows``, or ``rate_limit_factor`` times the median user's
+    rows if that is more. With fewer than five users the median counts as one.
 
     Args:
-        batch: A whole delivery.
-        config: The share.
+        batch: Events of one batch.
+        config: Rate limits.
     """
-    users = batch.rows.column(c.USER_ID).combine_chunks().dictionary_encode()
-    codes = np.asarray(users.indices.to_numpy(), dtype=np.int64)
-    counts = np.bincount(codes, minlength=1)
-    typical = float(np.median(counts)) if len(counts) >= MIN_ACCOUNTS else 1.0
-    flood = _nth(codes) >= max(config.flood_rows, config.flood_factor * typical)
-    if not flood.any():
+    encoded_users = batch.rows.column(c.USER_ID).combine_chunks().dictionary_encode()
+    user_codes = np.asarray(encoded_users.indices.to_numpy(), dtype=np.int64)
+    user_counts = np.bincount(user_codes, minlength=1)
+    median_count = float(np.median(user_counts)) if len(user_counts) >= MIN_USERS else 1.0
+    max_count = max(config.rate_limit_rows, config.rate_limit_factor * median_count)
+    is_excess = _occurrence_number(user_codes) >= max_count
+    if not is_excess.any():
         return batch
-    keep, at = pa.array(~flood), batch.kept[flood]
-    reasons = pa.array([[FLOOD]] * len(at), pa.list_(pa.string()))
-    more = pa.table([pa.array(at), reasons], schema=REFUSED)
-    refused = pa.concat_tables([batch.refused, more], promote_options="permissive")
-    return IngestBatch(batch.raw, batch.rows.filter(keep), batch.kept[~flood], refused)
+    excess_rows = batch.row_positions[is_excess]
+    reasons = pa.array([[FLOOD]] * len(excess_rows), pa.list_(pa.string()))
+    excess_table = pa.table([pa.array(excess_rows), reasons], schema=REFUSED)
+    refused = pa.concat_tables([batch.refused, excess_table], promote_options="permissive")
+    good_rows = batch.rows.filter(pa.array(~is_excess))
+    return IngestBatch(batch.raw, good_rows, batch.row_positions[~is_excess], refused)
 
 
-def _nth(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How many earlier elements are equal, shape (n,).
+def _occurrence_number(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Number of earlier elements with the same code, shape (n,).
 
     Example:
-        >>> _nth(np.array([5, 7, 5, 5])).tolist()
+        >>> _occurrence_number(np.array([5, 7, 5, 5])).tolist()
         [0, 0, 1, 2]
     """
     order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    is_new = np.r_[True, ordered[1:] != ordered[:-1]] if len(codes) else np.empty(0, np.bool_)
-    starts = np.maximum.accumulate(np.where(is_new, np.arange(len(codes)), 0))
-    nth = np.empty(len(codes), dtype=np.int64)
-    nth[order] = np.arange(len(codes)) - starts
-    return nth
+    sorted_codes = codes[order]
+    is_first = (
+        np.r_[True, sorted_codes[1:] != sorted_codes[:-1]] if len(codes) else np.empty(0, np.bool_)
+    )
+    group_starts = np.maximum.accumulate(np.where(is_first, np.arange(len(codes)), 0))
+    occurrence = np.empty(len(codes), dtype=np.int64)
+    occurrence[order] = np.arange(len(codes)) - group_starts
+    return occurrence

@@ -1,4 +1,4 @@
-"""Is what is new worth a training, and of which kind? Told with the reasons."""
+"""Retraining policy: whether new events justify a retraining, and of which kind."""
 
 import math
 from dataclasses import dataclass
@@ -12,35 +12,35 @@ RetrainAction = Literal["nothing", "wait", "hold", "retrain"]
 
 @dataclass(frozen=True, slots=True)
 class ChampionState:
-    """What reigns at present.
+    """Champion at the time of the decision.
 
     Attributes:
-        champion: Version of the champion; None if there is none.
-        age_days: Days since the last training that saw feedback, or since the promotion;
+        version: Version of the champion; None if there is none.
+        age_days: Days since the last training that used feedback, or since the promotion;
             infinite if both are dated in the future.
-        can_judge: Whether enough happened since its training to judge a challenger on.
-        n_teaching: Events that a retraining would train on and the champion was not.
-        can_warm: Whether its network can learn on: its file is there and fits the catalogue.
-        why_full: Why it cannot; "" if it can.
+        has_holdout: Whether enough events are later than its training to evaluate a challenger.
+        n_new_events: Events that a retraining would train on and the champion was not.
+        can_warm_start: Whether its network file exists and fits the catalogue.
+        cold_start_reason: Why it cannot be warm-started; "" if it can.
     """
 
-    champion: str | None
+    version: str | None
     age_days: float
-    can_judge: bool
-    n_teaching: int
-    can_warm: bool
-    why_full: str
+    has_holdout: bool
+    n_new_events: int
+    can_warm_start: bool
+    cold_start_reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainDecision:
-    """What to do with the new events.
+    """Action for the new events.
 
     Attributes:
         action: ``nothing`` is new; ``wait`` for more; ``hold`` back what looks broken;
             ``retrain``.
         mode: ``warm`` or ``full`` if ``retrain``, else "".
-        reasons: Why, one sentence each.
+        reasons: Reasons, one sentence each.
     """
 
     action: RetrainAction
@@ -49,64 +49,74 @@ class RetrainDecision:
 
 
 def decide_retraining(
-    shift: PopulationShift, standing: ChampionState, config: FeedbackConfig
+    shift: PopulationShift, champion: ChampionState, config: FeedbackConfig
 ) -> RetrainDecision:
-    """Decide by what is new, how it differs and how old the champion is.
+    """Decide by the number of new events, their shift and the age of the champion.
 
     Args:
-        shift: The events that no retraining has weighed yet, beside the others.
-        standing: The champion.
-        config: Bounds, and whether somebody insists.
+        shift: Events that no retraining has used yet, compared with the others.
+        champion: The champion.
+        config: Bounds, and whether the retraining is forced.
     """
     if shift.n_new == 0:
-        return RetrainDecision("nothing", "", ("nothing new",))
-    if standing.champion is None:
-        why = "there is no champion to retrain: run train-model first"
-        return RetrainDecision("wait", "", (why,))
-    if shift.n_with_past == 0:
-        return RetrainDecision("wait", "", ("only new users, who have no past to learn from",))
-    if not standing.can_judge:
-        why = "hardly anything is later than the champion's training, to judge a challenger on"
-        return RetrainDecision("wait", "", (why,))
-    if standing.n_teaching == 0:
-        why = "all but the newest part, which judges, was in the champion's training"
-        return RetrainDecision("wait", "", (why,))
-    broken = [_moved(name, psi) for name, psi in shift.psi.items() if psi > config.break_psi]
-    if broken and not config.force:
-        return RetrainDecision(
-            "hold", "", (*broken, "held back from training; force it if it is real")
+        return RetrainDecision("nothing", "", ("no new events",))
+    wait_reason = _wait_reason(shift, champion)
+    if wait_reason:
+        return RetrainDecision("wait", "", (wait_reason,))
+    breaks = [_shift_text(name, psi) for name, psi in shift.psi.items() if psi > config.hold_psi]
+    if breaks and not config.force:
+        hint = "held back from training; force the retraining if the change is real"
+        return RetrainDecision("hold", "", (*breaks, hint))
+    triggers = tuple(_triggers(shift, champion, config))
+    if not triggers:
+        wait_reason = (
+            f"only {shift.n_returning:,} new events of users with a history; "
+            f"{config.min_rows:,} are required"
         )
-    reasons = tuple(_reasons(shift, standing, config))
-    if not reasons:
-        why = f"only {shift.n_with_past:,} new events of users with a past, {config.min_rows:,}"
-        return RetrainDecision("wait", "", (f"{why} are wanted",))
-    mode, why = _mode(standing, config)
-    teaching = f"{standing.n_teaching:,} events teach that the champion was not trained on"
-    return RetrainDecision(
-        "retrain", mode, (*reasons, *broken, f"{teaching}; the newest part judges", why)
-    )
+        return RetrainDecision("wait", "", (wait_reason,))
+    mode, mode_reason = _mode(champion, config)
+    data_text = f"{champion.n_new_events:,} new training events; the latest segment is the holdout"
+    return RetrainDecision("retrain", mode, (*triggers, *breaks, data_text, mode_reason))
 
 
-def _reasons(shift: PopulationShift, standing: ChampionState, config: FeedbackConfig) -> list[str]:
-    found = ["forced by hand"] if config.force else []
-    if shift.n_with_past >= config.min_rows:
-        found.append(f"{shift.n_with_past:,} new events of users with a past")
-    if math.isinf(standing.age_days):
-        found.append("the last training is dated in the future: the clock was ahead then")
-    elif standing.age_days > config.max_age_days:
-        found.append(f"the last training is {standing.age_days:.1f} days old")
-    found += [f"drift of {why}" for why in config.drifted]
-    drifted = {name: psi for name, psi in shift.psi.items() if psi > config.drift_psi}
-    return found + [_moved(name, psi) for name, psi in drifted.items() if psi <= config.break_psi]
+def _wait_reason(shift: PopulationShift, champion: ChampionState) -> str:
+    """Why a retraining is impossible, forced or not; "" if it is possible."""
+    if champion.version is None:
+        return "there is no champion to retrain: run train-model first"
+    if shift.n_returning == 0:
+        return "all new events are of new users, who have no history to train on"
+    if not champion.has_holdout:
+        return "too few events are later than the champion's training to evaluate a challenger"
+    if champion.n_new_events == 0:
+        return "no new training events: all but the holdout were in the champion's training"
+    return ""
 
 
-def _moved(name: str, psi: float) -> str:
-    return f"the distribution of {name} moved (PSI {psi:.2f})"
+def _triggers(shift: PopulationShift, champion: ChampionState, config: FeedbackConfig) -> list[str]:
+    """Reasons to retrain; empty if there is none."""
+    triggers = ["forced by the user"] if config.force else []
+    if shift.n_returning >= config.min_rows:
+        triggers.append(f"{shift.n_returning:,} new events of users with a history")
+    if math.isinf(champion.age_days):
+        triggers.append("the last training is dated in the future: the clock was wrong then")
+    elif champion.age_days > config.max_age_days:
+        triggers.append(f"the last training is {champion.age_days:.1f} days old")
+    triggers += [f"drift of {reason}" for reason in config.drift_reasons]
+    return triggers + [
+        _shift_text(name, psi)
+        for name, psi in shift.psi.items()
+        if config.drift_psi < psi <= config.hold_psi
+    ]
 
 
-def _mode(standing: ChampionState, config: FeedbackConfig) -> tuple[str, str]:
+def _shift_text(column: str, psi: float) -> str:
+    return f"the distribution of {column} shifted (PSI {psi:.2f})"
+
+
+def _mode(champion: ChampionState, config: FeedbackConfig) -> tuple[str, str]:
     if config.mode == "full":
-        return "full", "full retraining, as told"
-    if standing.can_warm:
-        return "warm", "warm: the champion's network learns on"
-    return "full", f"full retraining with the champion's parameters: {standing.why_full}"
+        return "full", "full retraining, as configured"
+    if champion.can_warm_start:
+        return "warm", "warm start from the champion's network"
+    reason = champion.cold_start_reason
+    return "full", f"full retraining with the champion's parameters: {reason}"

@@ -100,7 +100,7 @@ def _next(
 ) -> tuple[list[dict[str, Any]], TablePosition]:
     """Payloads that were not taken in, and how far the table has been read with them."""
     limit = most + len(mark.seen)  # so that known rows never fill it
-    values, rows = read_feed(feed, url, since=mark.since, limit=limit)
+    values, rows = read_feed(feed, url, since_value=mark.since, max_rows=limit)
     known, digests, fresh = Counter(mark.seen), [], []
     for value, row in zip(values, rows.to_pylist(), strict=True):
         payload = {name: _plain(given) for name, given in row.items()}
