@@ -14,51 +14,51 @@ BITS = {"float32": 4.0, "exact_tables": 3.0, "int8_tables": 1.0}
 
 
 @dataclass
-class Shop:
+class FakeStore:
     """Costs by a law: each part of a recipe saves some bytes and loses some accuracy."""
 
     asked: list[Recipe] = field(default_factory=list)
 
-    def measured(self, recipe: Recipe) -> Candidate:
+    def measure(self, recipe: Recipe) -> Candidate:
         kept = (recipe.n_successors or 32) / 32
         width = {"full": 1.0, "narrow": 0.9, "student": 0.5}[recipe.network]
         size_mb = BITS[recipe.variant] * (0.2 + kept) * width
         measured = BundleCost(size_mb, 2 * width, 3 * width)
         return Candidate(recipe.name, Path(recipe.name), measured, None)
 
-    def judged(self, recipe: Recipe) -> Candidate:
+    def evaluate(self, recipe: Recipe) -> Candidate:
         self.asked.append(recipe)
         lost = 0.002 * (recipe.network != "full") + 0.02 * recipe.zero_weights
         lost += 0.05 * (0 < recipe.n_successors < 4) + 0.001 * (recipe.variant == "int8_tables")
-        made, load = self.measured(recipe), LoadCost(1.0, 1.0)
-        judged = CandidateEvaluation(0.5 - lost, 0.6, load)
-        return Candidate(made.name, made.folder, made.measured, judged)
+        made, load = self.measure(recipe), LoadCost(1.0, 1.0)
+        evaluation = CandidateEvaluation(0.5 - lost, 0.6, load)
+        return Candidate(made.name, made.bundle_dir, made.cost, evaluation)
 
     def digest(self, recipe: Recipe) -> str:
         return recipe.name
 
 
-def explored(**config: Any) -> tuple[Shop, Any]:
-    shop, told = Shop(), CompressionConfig(variants=VARIANTS, **config)
-    return shop, search_recipes(shop, fixed_recipes(told, 256), told, 256)  # type: ignore[arg-type]
+def explored(**config: Any) -> tuple[FakeStore, Any]:
+    store, told = FakeStore(), CompressionConfig(variants=VARIANTS, **config)
+    return store, search_recipes(store, fixed_recipes(told, 256), told, 256)  # type: ignore[arg-type]
 
 
 def test_a_wider_search_finds_what_the_fixed_recipes_do_not_hold() -> None:
-    shop, result = explored(n_trials=40, max_ndcg_loss=0.01)
-    assert len(result.candidates) == len(shop.asked) - 1 == 40  # the reference is asked twice
+    store, result = explored(n_trials=40, max_ndcg_loss=0.01)
+    assert len(result.candidates) == len(store.asked) - 1 == 40  # the reference is asked twice
     fixed = fixed_recipes(result.config, 256)
     assert [c.name for c in result.candidates[: len(fixed)]] == [r.name for r in fixed]
-    best_fixed = min(shop.measured(recipe).measured.size_mb for recipe in fixed)
-    assert result.chosen.measured.size_mb < 0.5 * best_fixed
+    best_fixed = min(store.measure(recipe).cost.size_mb for recipe in fixed)
+    assert result.chosen.cost.size_mb < 0.5 * best_fixed
     assert result.chosen.ndcg >= 0.49
     assert "-top4-" in result.chosen.name or "-top8-" in result.chosen.name
 
 
 def test_what_is_too_slow_is_not_evaluated() -> None:
-    shop, result = explored(n_trials=25, max_latency_ms=1.5)
-    assert {recipe.network for recipe in shop.asked[1:]} == {"student", "full"}
-    assert [r for r in shop.asked if r.network == "full"] == [Recipe(), Recipe()]
-    assert result.chosen.measured.p50_ms <= 1.5
+    store, result = explored(n_trials=25, max_latency_ms=1.5)
+    assert {recipe.network for recipe in store.asked[1:]} == {"student", "full"}
+    assert [r for r in store.asked if r.network == "full"] == [Recipe(), Recipe()]
+    assert result.chosen.cost.p50_ms <= 1.5
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,22 @@ def test_a_fixed_recipe_is_drawn_from_what_is_suggested_for_it() -> None:
     space = recipe_space(fixed, 128)
     assert len({recipe.network for recipe in fixed}) == 3
     for recipe in fixed:
-        drawn = space(Told(space.suggested(recipe)))
+        drawn = space(Told(space.suggestions(recipe)))
         assert Recipe.model_validate(drawn) == recipe
 
 
 def test_a_student_reads_no_more_than_its_teacher() -> None:
     space = recipe_space(fixed_recipes(CompressionConfig(), 100), 100)
-    assert space.steps["history_len"] == (16, 32, 64)
-    assert space.steps["n_successors"][-1] == 0  # all of them
-    assert recipe_space(fixed_recipes(CompressionConfig(), 8), 8).steps["history_len"] == (8,)
+    assert space.param_steps["history_len"] == (16, 32, 64)
+    assert space.param_steps["n_successors"][-1] == 0  # all of them
+    assert recipe_space(fixed_recipes(CompressionConfig(), 8), 8).param_steps["history_len"] == (8,)
 
 
 def test_no_accuracy_at_all_is_far_out_of_bounds() -> None:
-    shop = Shop()
-    reference = shop.judged(Recipe())
-    judged = CandidateEvaluation(float("nan"), 0.0, LoadCost(1.0, 1.0))
-    broken = Candidate("broken", Path(), reference.measured, judged)
+    store = FakeStore()
+    reference = store.evaluate(Recipe())
+    evaluation = CandidateEvaluation(float("nan"), 0.0, LoadCost(1.0, 1.0))
+    broken = Candidate("broken", Path(), reference.cost, evaluation)
     assert check_constraints(broken, reference, CompressionConfig()).costs is None
     assert check_constraints(broken, reference, CompressionConfig()).excess["ndcg"] > 0
     assert check_constraints(reference, reference, CompressionConfig()).costs == (0.0, 4.8, 2.0)

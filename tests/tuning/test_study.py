@@ -17,7 +17,13 @@ import pytest
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
 from chronotope.runtime.engine import Engine, LocalEngine
-from chronotope.tuning.study import BestTrial, ParameterSuggester, StudyConfig, StudyStorage, tune
+from chronotope.tuning.study import (
+    BestTrial,
+    ParameterSuggester,
+    StudyConfig,
+    StudyStorage,
+    run_study,
+)
 from chronotope.tuning.trial_batch import Objective
 
 DEFAULT = {"x": 0.0, "kind": "a"}
@@ -67,7 +73,7 @@ def tuned(root: Path, objective: Objective = hill, **changes: object) -> BestTri
     engine = changes.pop("engine", LocalEngine())
     assert isinstance(notebook, Notebook)
     assert isinstance(n_folds, int)
-    return tune(
+    return run_study(
         _space,
         objective,
         n_folds=n_folds,

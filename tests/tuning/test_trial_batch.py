@@ -81,7 +81,7 @@ def test_the_other_trials_of_a_batch_fail_with_the_one_that_raised(tmp_path: Pat
 
 
 def test_a_file_cannot_be_kept_from_elsewhere(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot keep files"):
+    with pytest.raises(ConfigError, match="cannot store files"):
         tuned(tmp_path, keeping, n_trials=1, engine=Elsewhere())
 
 

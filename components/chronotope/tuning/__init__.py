@@ -1,1 +1,1 @@
-"""Tuning: which parameters are best on the frozen folds."""
+"""Hyper-parameter search over frozen folds, and search over compression recipes."""

@@ -1,8 +1,8 @@
-"""Searches for the Pareto front of several costs; asks Optuna what to try next.
+"""Multi-objective search for the Pareto front, with Optuna's TPE sampler.
 
-Trials are told in a fixed order by a seeded sampler, so a caller who remembers what was
-judged (as a workshop does) needs no database: a search that was killed is begun again,
-walks through what is known in no time, and goes on.
+Results are reported to a seeded sampler in a fixed order, so a caller that stores its
+evaluations (as ``CandidateStore`` does) needs no study database: a killed search starts again,
+repeats its stored trials at no cost, and continues.
 """
 
 import json
@@ -18,26 +18,26 @@ from optuna.trial import TrialState
 
 from chronotope.tuning.study import SearchSpace
 
-N_RANDOM: Final = 5
-"""Proposals by chance before the sampler has its say."""
+N_RANDOM_TRIALS: Final = 5
+"""Random proposals before the TPE sampler takes over."""
 
-GREEDY: Final = 3
-"""Proposals that repeat what was tried, after which one is drawn by chance."""
+MAX_TPE_REPEATS: Final = 3
+"""Repeated proposals of the TPE sampler after which one is drawn at random."""
 
-KNOWN: Final = 1e6
-"""Excess of what was tried already."""
+REPEAT_EXCESS: Final = 1e6
+"""Constraint excess of a repeated proposal."""
 
-PATIENCE: Final = 200
-"""Proposals that repeat what was tried, after which little can be left."""
+MAX_REPEATS: Final = 200
+"""Repeated proposals after which the space counts as exhausted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConstraintCheck:
-    """What a judge says of one set of parameters.
+    """Costs of one set of parameters, and whether it meets the bounds.
 
     Attributes:
-        costs: What is to be low, one number an objective; None if it was not worth finding out.
-        excess: By how much each bound is broken; zero or less where it holds.
+        costs: One number an objective, to be minimised; None if they were not computed.
+        excess: By how much each bound is exceeded; zero or less where it is met.
     """
 
     costs: tuple[float, ...] | None
@@ -45,17 +45,19 @@ class ConstraintCheck:
 
 
 ParamsEvaluator = Callable[[dict[str, object]], ConstraintCheck]
-"""Judges what the space drew."""
+"""Evaluates sampled parameters."""
+
+_Proposal = tuple[optuna.Trial, str, dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchBudget:
-    """How long to search.
+    """Limits of a search.
 
     Attributes:
-        n_trials: Different sets of parameters in all; the first ones are always tried.
-        timeout_s: Begin no other one after so many seconds; None sets no end.
-        seed: Of the sampler.
+        n_trials: Number of distinct sets of parameters; the first ones are always tried.
+        timeout_s: Start no other one after this time, in seconds; None sets no limit.
+        seed: Seed of the sampler.
     """
 
     n_trials: int
@@ -65,73 +67,75 @@ class SearchBudget:
 
 def search_front(
     space: SearchSpace,
-    judge: ParamsEvaluator,
+    evaluate_params: ParamsEvaluator,
     *,
     first: Sequence[Mapping[str, Any]],
     n_objectives: int,
     budget: SearchBudget,
 ) -> list[tuple[dict[str, object], ConstraintCheck]]:
-    """Try sets of parameters, each once, towards low costs within the bounds.
+    """Search distinct sets of parameters for low costs within the bounds.
 
     Args:
-        space: Draws parameters; equal ones are one trial, whatever was suggested.
-        judge: Finds the costs.
+        space: Samples parameters; equal ones are one trial, whatever was suggested.
+        evaluate_params: Computes the costs.
         first: Values of the suggested names to try before any others.
         n_objectives: Number of costs.
-        budget: When to stop.
+        budget: Limits of the search.
 
     Returns:
-        What was drawn and what was said of it, in order.
+        Sampled parameters and their evaluations, in order.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    n_startup_trials = len(first) + N_RANDOM_TRIALS
     study = optuna.create_study(
         directions=["minimize"] * n_objectives,
-        sampler=TPESampler(seed=budget.seed, n_startup_trials=len(first) + N_RANDOM),
+        sampler=TPESampler(seed=budget.seed, n_startup_trials=n_startup_trials),
     )
-    for params in first:
-        study.enqueue_trial(dict(params))
-    tried: dict[str, tuple[dict[str, object], ConstraintCheck]] = {}
-    propose = _proposals(study, space, tried, budget.seed)
-    began = time.monotonic()
-    for number in count():
-        late = budget.timeout_s is not None and time.monotonic() - began > budget.timeout_s
-        if number >= len(first) and (late or len(tried) >= budget.n_trials):
+    for suggestions in first:
+        study.enqueue_trial(dict(suggestions))
+    evaluations: dict[str, tuple[dict[str, object], ConstraintCheck]] = {}
+    propose = _make_proposer(study, space, evaluations, budget.seed)
+    start_s = time.monotonic()
+    for trial_number in count():
+        is_first = trial_number < len(first)
+        is_late = budget.timeout_s is not None and time.monotonic() - start_s > budget.timeout_s
+        if not is_first and (is_late or len(evaluations) >= budget.n_trials):
             break
-        proposed = propose(patience=1 if number < len(first) else PATIENCE)
-        if proposed is not None:
-            trial, key, params = proposed
-            tried[key] = params, judge(params)
-            _tell(study, trial, tried[key][1])
-        elif number >= len(first):
+        proposal = propose(1 if is_first else MAX_REPEATS)
+        if proposal is not None:
+            trial, params_key, params = proposal
+            evaluations[params_key] = params, evaluate_params(params)
+            _report_trial(study, trial, evaluations[params_key][1])
+        elif not is_first:
             break
-    return list(tried.values())
+    return list(evaluations.values())
 
 
-def _proposals(
-    study: optuna.Study, space: SearchSpace, tried: Container[str], seed: int
-) -> Callable[..., tuple[optuna.Trial, str, dict[str, object]] | None]:
-    """Proposes what was not tried: the sampler's word, or by chance where that is known."""
-    sampler, by_chance = study.sampler, RandomSampler(seed=seed)
+def _make_proposer(
+    study: optuna.Study, space: SearchSpace, evaluated_keys: Container[str], seed: int
+) -> Callable[[int], _Proposal | None]:
+    """Proposer of new parameters: by the sampler, and at random where it repeats itself."""
+    tpe_sampler, random_sampler = study.sampler, RandomSampler(seed=seed)
 
-    def propose(patience: int) -> tuple[optuna.Trial, str, dict[str, object]] | None:
-        for attempt in range(patience):
-            study.sampler = by_chance if attempt >= GREEDY else sampler
+    def propose(max_attempts: int) -> _Proposal | None:
+        for attempt in range(max_attempts):
+            study.sampler = random_sampler if attempt >= MAX_TPE_REPEATS else tpe_sampler
             trial = study.ask()
             params = space(trial)
-            key = json.dumps(params, sort_keys=True)
-            if key not in tried:
-                return trial, key, params
-            trial.set_constraint("known", KNOWN)  # so that the sampler looks beside it
+            params_key = json.dumps(params, sort_keys=True)
+            if params_key not in evaluated_keys:
+                return trial, params_key, params
+            trial.set_constraint("known", REPEAT_EXCESS)  # steers the sampler to neighbours
             study.tell(trial, state=TrialState.PRUNED)
         return None
 
     return propose
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, verdict: ConstraintCheck) -> None:
-    for bound, excess in verdict.excess.items():
-        trial.set_constraint(bound, excess)
-    if verdict.costs is None:
+def _report_trial(study: optuna.Study, trial: optuna.Trial, check: ConstraintCheck) -> None:
+    for bound_name, excess in check.excess.items():
+        trial.set_constraint(bound_name, excess)
+    if check.costs is None:
         study.tell(trial, state=TrialState.PRUNED)
     else:
-        study.tell(trial, verdict.costs)
+        study.tell(trial, check.costs)

@@ -1,4 +1,4 @@
-"""The wider search of compression: combinations of network, tables and bits."""
+"""Search over compression recipes: combinations of network, size of tables and storage."""
 
 import math
 from collections.abc import Sequence
@@ -16,129 +16,140 @@ from chronotope.tuning.study import ParameterSuggester
 REMOVED_UNITS: Final = (0.25, 0.5, 0.75)
 ZERO_WEIGHTS: Final = (0.0, 0.3, 0.6)
 HISTORY_LENS: Final = (16, 32, 64, 128, 256, 512)
-WIDTHS: Final = (4, 8, 12, 16, 24)
+HIDDEN_WIDTHS: Final = (4, 8, 12, 16, 24)
 N_SUCCESSORS: Final = (0, 2, 4, 8, 16)
-"""Steps coarse enough that many candidates share a network, which is what costs time."""
+"""Coarse steps: many candidates share a network, and training networks dominates the cost."""
 
-OF_NETWORK: Final[dict[NetworkKind, tuple[str, ...]]] = {
+NETWORK_PARAMS: Final[dict[NetworkKind, tuple[str, ...]]] = {
     "full": (),
     "narrow": ("removed_units",),
     "student": ("history_len", "n_hidden"),
 }
-"""What sets networks of one kind apart."""
+"""Parameters of each kind of network."""
 
-OF_ALL: Final = ("zero_weights", "n_successors", "n_codes", "rerank")
-"""What can be done to any network."""
+SHARED_PARAMS: Final = ("zero_weights", "n_successors", "n_codes", "rerank")
+"""Parameters of every kind of network."""
 
 
 def search_recipes(
-    shop: CandidateStore, fixed: Sequence[Recipe], config: CompressionConfig, history_len: int
+    store: CandidateStore,
+    fixed_recipes: Sequence[Recipe],
+    config: CompressionConfig,
+    history_len: int,
 ) -> CompressionResult:
-    """Evaluate the fixed candidates, then those that the search proposes, and choose.
+    """Evaluate the fixed candidates, then those that the search proposes, and select.
 
-    Objectives are NDCG@10 lost, size and latency; the bounds of the config steer the
-    search, and what breaks one on size or latency is not evaluated.
+    Objectives are the loss of NDCG@10, size and latency; the bounds of the config constrain the
+    search, and a candidate that breaks one on size or latency is not evaluated.
 
     Args:
-        shop: Makes, measures and evaluates.
-        fixed: What is tried first, the reference at the head.
+        store: Makes, measures and evaluates candidates.
+        fixed_recipes: Recipes to try first, the reference at the head.
         config: Budget and bounds.
         history_len: Events that the trained network reads.
     """
-    reference = shop.judged(fixed[0])
-    found: dict[str, Candidate] = {}
+    reference = store.evaluate(fixed_recipes[0])
+    candidate_by_digest: dict[str, Candidate] = {}
 
-    def judge(params: dict[str, object]) -> ConstraintCheck:
+    def evaluate_params(params: dict[str, object]) -> ConstraintCheck:
         recipe = Recipe.model_validate(params)
-        candidate = shop.measured(recipe)
-        if candidate.name == reference.name or not violated_cost_bounds(candidate.measured, config):
-            candidate = shop.judged(recipe)
-        found.setdefault(shop.digest(recipe), candidate)
+        candidate = store.measure(recipe)
+        is_reference = candidate.name == reference.name
+        if is_reference or not violated_cost_bounds(candidate.cost, config):
+            candidate = store.evaluate(recipe)
+        candidate_by_digest.setdefault(store.digest(recipe), candidate)
         return check_constraints(candidate, reference, config)
 
-    space = recipe_space(fixed, history_len)
+    space = recipe_space(fixed_recipes, history_len)
     search_front(
         space,
-        judge,
-        first=[space.suggested(recipe) for recipe in fixed],
+        evaluate_params,
+        first=[space.suggestions(recipe) for recipe in fixed_recipes],
         n_objectives=3,
         budget=SearchBudget(config.n_trials, config.timeout_s, config.seed),
     )
-    return CompressionResult(tuple(found.values()), config)
+    return CompressionResult(tuple(candidate_by_digest.values()), config)
 
 
 def check_constraints(
     candidate: Candidate, reference: Candidate, config: CompressionConfig
 ) -> ConstraintCheck:
-    """Costs of a candidate and by how much it breaks the bounds, as shares of them."""
-    cost = candidate.measured
+    """Costs of a candidate, and the excess over each bound as a share of it."""
+    cost = candidate.cost
     excess = {
         "size": cost.size_mb / config.max_size_mb - 1,
         "latency": cost.p50_ms / config.max_latency_ms - 1,
     }
-    if candidate.judged is None:
+    if candidate.evaluation is None:
         return ConstraintCheck(None, excess)
-    lost = reference.ndcg - candidate.ndcg
-    if math.isnan(lost):
+    ndcg_loss = reference.ndcg - candidate.ndcg
+    if math.isnan(ndcg_loss):
         return ConstraintCheck(None, {**excess, "ndcg": 1.0})
-    excess["ndcg"] = lost - config.max_ndcg_loss
-    excess["refused"] = float(bool(candidate.judged.refused))
-    return ConstraintCheck((lost, cost.size_mb, cost.p50_ms), excess)
+    excess["ndcg"] = ndcg_loss - config.max_ndcg_loss
+    excess["refused"] = float(bool(candidate.evaluation.refused))
+    return ConstraintCheck((ndcg_loss, cost.size_mb, cost.p50_ms), excess)
 
 
-def recipe_space(fixed: Sequence[Recipe], history_len: int) -> "RecipeSampler":
-    """What may be drawn: the usual steps, and the values of the fixed recipes.
+def recipe_space(fixed_recipes: Sequence[Recipe], history_len: int) -> "RecipeSampler":
+    """Search space of recipes: the usual steps, and the values of the fixed recipes.
 
     Args:
-        fixed: Recipes that the search begins with.
+        fixed_recipes: Recipes that the search begins with.
         history_len: Events that the trained network reads.
     """
-    lens = [n for n in HISTORY_LENS if n <= history_len]
-    steps = {
+    history_lens = [n_events for n_events in HISTORY_LENS if n_events <= history_len]
+    usual_steps = {
         "removed_units": REMOVED_UNITS,
-        "history_len": lens or [history_len],
-        "n_hidden": WIDTHS,
+        "history_len": history_lens or [history_len],
+        "n_hidden": HIDDEN_WIDTHS,
         "zero_weights": ZERO_WEIGHTS,
         "n_successors": N_SUCCESSORS,
     }
-    own = {name: {getattr(recipe, name) for recipe in fixed} - {0} for name in steps}
-    merged = {name: sorted({*usual, *own[name]}) for name, usual in steps.items()}
-    merged["n_successors"].append(merged["n_successors"].pop(0))  # 0 keeps all: the most
-    for name in ("n_codes", "rerank"):
-        merged[name] = sorted({getattr(recipe, name) for recipe in fixed})
+    merged_steps = {
+        param: sorted({*steps, *({getattr(recipe, param) for recipe in fixed_recipes} - {0})})
+        for param, steps in usual_steps.items()
+    }
+    # 0 stands for all successors, so it is the largest
+    merged_steps["n_successors"].append(merged_steps["n_successors"].pop(0))
+    for param in ("n_codes", "rerank"):
+        merged_steps[param] = sorted({getattr(recipe, param) for recipe in fixed_recipes})
     return RecipeSampler(
-        {name: tuple(values) for name, values in merged.items()},
-        tuple(dict.fromkeys(recipe.network for recipe in fixed)),
-        tuple(dict.fromkeys(recipe.variant for recipe in fixed)),
+        {param: tuple(steps) for param, steps in merged_steps.items()},
+        tuple(dict.fromkeys(recipe.network for recipe in fixed_recipes)),
+        tuple(dict.fromkeys(recipe.variant for recipe in fixed_recipes)),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeSampler:
-    """Draws recipes; what a network does not need is left out, so that equal ones are equal.
+    """Search space of recipes; parameters that a network does not use are left out.
 
     Attributes:
-        steps: Values by name, in order: the sampler knows which are neighbours.
-        networks: Kinds of networks.
-        variants: How graphs are stored.
+        param_steps: Ordered values by parameter; the sampler uses their order.
+        network_kinds: Kinds of networks.
+        variants: Storage variants.
     """
 
-    steps: dict[str, tuple[float, ...]]
-    networks: tuple[NetworkKind, ...]
+    param_steps: dict[str, tuple[float, ...]]
+    network_kinds: tuple[NetworkKind, ...]
     variants: tuple[Variant, ...]
 
     def __call__(self, trial: ParameterSuggester) -> dict[str, object]:
-        """Draw what ``Recipe`` takes."""
-        network = trial.suggest_categorical("network", self.networks)
-        drawn = {
-            name: self.steps[name][trial.suggest_int(name, 0, len(self.steps[name]) - 1)]
-            for name in (*OF_NETWORK[network], *OF_ALL)
+        """Sample the fields of a ``Recipe``."""
+        network_kind = trial.suggest_categorical("network", self.network_kinds)
+        sampled_params = {
+            param: self.param_steps[param][
+                trial.suggest_int(param, 0, len(self.param_steps[param]) - 1)
+            ]
+            for param in (*NETWORK_PARAMS[network_kind], *SHARED_PARAMS)
         }
         variant = trial.suggest_categorical("variant", self.variants)
-        return {"network": network, **drawn, "variant": variant}
+        return {"network": network_kind, **sampled_params, "variant": variant}
 
-    def suggested(self, recipe: Recipe) -> dict[str, Any]:
-        """What would have to be suggested for a recipe to be drawn."""
-        names = (*OF_NETWORK[recipe.network], *OF_ALL)
-        at = {name: self.steps[name].index(getattr(recipe, name)) for name in names}
-        return {"network": recipe.network, **at, "variant": recipe.variant}
+    def suggestions(self, recipe: Recipe) -> dict[str, Any]:
+        """Suggested values from which a recipe is sampled."""
+        param_names = (*NETWORK_PARAMS[recipe.network], *SHARED_PARAMS)
+        step_idx = {
+            param: self.param_steps[param].index(getattr(recipe, param)) for param in param_names
+        }
+        return {"network": recipe.network, **step_idx, "variant": recipe.variant}

@@ -1,11 +1,11 @@
-"""Searches parameters over frozen folds; the only room that knows Optuna.
+"""Hyper-parameter search over frozen folds; with its sibling modules, the only user of Optuna.
 
 One trial is one set of parameters, trained on every fold and reported fold by fold, so
-that a Wilcoxon test against the best trial can stop it early. Trials are drawn, judged and
-told in batches, so what is drawn depends on the size of a batch and never on which task is
-finished first. A study lives in a database: a killed one is resumed by calling ``tune``
-again with the same name, and ends as if it had never been killed, because what is drawn next
-depends on the trials that are finished and on nothing else.
+that a Wilcoxon test against the best trial can stop it early. Trials are sampled, evaluated and
+reported in batches, so the next sample depends on the batch size and never on which task
+finishes first. A study lives in a database: calling ``run_study`` again with the same name
+resumes a killed one, with the same result as without interruption, because samples depend
+on finished trials alone.
 """
 
 import json
@@ -39,7 +39,7 @@ from chronotope.tuning.trial_batch import (
 
 
 class ParameterSuggester(Protocol):
-    """What a search space draws from; an Optuna trial satisfies it."""
+    """Sampling interface of a search space; an Optuna trial satisfies it."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """A real number in [low, high]."""
@@ -52,24 +52,26 @@ class ParameterSuggester(Protocol):
 
 
 SearchSpace = Callable[[ParameterSuggester], dict[str, object]]
-"""Draws one set of parameters."""
+"""Samples one set of parameters."""
 
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+_FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
 
-_ENDED = "ended"
-"""Attribute of trials that failed: by what. Those whose process died have none."""
+_FAILURE_CAUSE = "ended"
+"""Attribute of failed trials: the cause. Trials whose process died have none."""
 
-_FIXED = "fixed_params"
-"""Optuna's attribute of trials that were queued, as the default is, not drawn."""
+_FIXED_PARAMS = "fixed_params"
+"""Optuna's attribute of queued trials, such as the default, that were not sampled."""
 
 
 class StudyConfig(BaseModel):
-    """How long and how to search."""
+    """Budget, seed and pruning of a search."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_trials: int = Field(20, ge=1, description="Finished trials in total, over all resumes")
-    timeout_s: float | None = Field(None, gt=0, description="Start no trial after so many seconds")
+    timeout_s: float | None = Field(
+        None, gt=0, description="Start no trial after this time, in seconds"
+    )
     seed: int = Field(0, ge=0, description="Seed of the sampler")
     n_startup_trials: int = Field(5, ge=1, description="Random trials before TPE takes over")
     prune_p: float = Field(
@@ -84,8 +86,8 @@ class StudyConfig(BaseModel):
         1,
         ge=1,
         le=1000,
-        description="Trials drawn before any of them is judged: as many may be judged side by "
-        "side. The search depends on it, not on the engine",
+        description="Trials sampled before any of them is evaluated, so that they can run in "
+        "parallel. Samples depend on it, not on the engine",
     )
 
 
@@ -94,9 +96,9 @@ class BestTrial:
     """The best completed trial.
 
     Attributes:
-        params: What the search space drew.
+        params: Parameters from the search space.
         value: Mean of the objective over the folds.
-        trial_number: How many finished trials came before it.
+        trial_number: Number of finished trials before it.
         fold_values: The objective on each fold, earliest first.
     """
 
@@ -108,7 +110,7 @@ class BestTrial:
 
 @dataclass(frozen=True, slots=True)
 class StudyStorage:
-    """Where a study lives.
+    """Database address and name of a study.
 
     Attributes:
         url: SQLAlchemy address, e.g. ``sqlite:///mlruns/optuna.db``.
@@ -119,7 +121,7 @@ class StudyStorage:
     study_name: str
 
 
-def tune(
+def run_study(
     space: SearchSpace,
     objective: Objective,
     *,
@@ -130,20 +132,20 @@ def tune(
     tracker_factory: TrackerFactory,
     engine: Engine = LocalEngine(),  # noqa: B008 - holds nothing
 ) -> BestTrial:
-    """Search parameters, or go on searching where a killed study stopped.
+    """Search parameters, or resume a killed study.
 
     The default is tried first, so the result is never worse than it on these folds. One process
-    at a time works on a study: a trial that runs when it is opened is of one that was killed.
+    at a time works on a study: a trial in state running at opening belongs to a killed process.
 
     Args:
-        space: Draws parameters.
-        objective: Judges parameters on one fold.
+        space: Samples parameters.
+        objective: Evaluates parameters on one fold.
         n_folds: Folds 0 .. n_folds - 1, frozen for the life of the study.
         default: Values of the suggested names to try first.
         config: Budget, seed and pruning.
-        storage: Where the study lives.
+        storage: Database and name of the study.
         tracker_factory: Opens runs for the study, its trials and their folds.
-        engine: Judges folds of trials; the result does not depend on which.
+        engine: Runs folds of trials; the result does not depend on it.
 
     Raises:
         ConfigError: There is no fold, or the study was made with other folds.
@@ -151,29 +153,34 @@ def tune(
         EngineError: A fold was lost more often than the engine retries it.
     """
     if n_folds < 1:
-        raise ConfigError("Tuning needs at least one fold", received=n_folds)
-    how = TrialContext(objective, n_folds, _n_sure(config, n_folds), engine, tracker_factory)
+        raise ConfigError("A search needs at least one fold", received=n_folds)
+    context = TrialContext(
+        objective, n_folds, _n_required_folds(config, n_folds), engine, tracker_factory
+    )
     with open_study_database(storage.url) as database:
-        study = _open(config, storage, database, n_folds)
-        _bury(study)
-        _enqueue(study, default)
+        study = _open_study(config, storage, database, n_folds)
+        _fail_stale_trials(study)
+        _enqueue_default(study, default)
         with tracker_factory(storage.study_name, None) as tracker:
-            for n_trials in _sizes(study, config):
-                _reseed(study, config)
-                _judge(study, _draw(study, space, n_trials), how, tracker)
-            best = _best(study, space)
-            tracker.metrics({"best_value": best.value, "n_trials": _n_done(study)})
+            for n_trials in _batch_sizes(study, config):
+                _seed_sampler(study, config)
+                sampled_trials = _sample_trials(study, space, n_trials)
+                _evaluate_trials(study, sampled_trials, context, tracker)
+            best = _best_trial(study, space)
+            tracker.metrics({"best_value": best.value, "n_trials": _n_finished(study)})
             tracker.params({f"best_{name}": value for name, value in best.params.items()})
     return best
 
 
-def _n_sure(config: StudyConfig, n_folds: int) -> int:
-    """Folds that every trial needs: with fewer no difference reaches the p-value, 1 / 2^n."""
-    enough = (n for n in range(config.n_startup_folds, n_folds) if 0.5**n < config.prune_p)
-    return next(enough, n_folds)
+def _n_required_folds(config: StudyConfig, n_folds: int) -> int:
+    """Folds before the Wilcoxon test can stop a trial: its smallest p-value is 1 / 2^n."""
+    sufficient_counts = (
+        n for n in range(config.n_startup_folds, n_folds) if 0.5**n < config.prune_p
+    )
+    return next(sufficient_counts, n_folds)
 
 
-def _open(
+def _open_study(
     config: StudyConfig, storage: StudyStorage, database: RDBStorage, n_folds: int
 ) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -181,7 +188,7 @@ def _open(
         storage=database,
         study_name=storage.study_name,
         direction="maximize",
-        pruner=_pruner(config),
+        pruner=_make_pruner(config),
         load_if_exists=True,
     )
     if study.user_attrs.get("n_folds", n_folds) != n_folds:
@@ -194,97 +201,106 @@ def _open(
     return study
 
 
-def _pruner(config: StudyConfig) -> WilcoxonPruner:
+def _make_pruner(config: StudyConfig) -> WilcoxonPruner:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return WilcoxonPruner(p_threshold=config.prune_p, n_startup_steps=config.n_startup_folds)
 
 
-def _bury(study: optuna.Study) -> None:
-    """Fail what a killed process left running."""
+def _fail_stale_trials(study: optuna.Study) -> None:
+    """Set trials that a killed process left running to failed."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _enqueue(study: optuna.Study, default: dict[str, Any]) -> None:
-    """Queue the default unless it waits or was judged, however often its process died."""
-    tried = study.get_trials(deepcopy=False, states=(*_DONE, TrialState.WAITING))
-    if not any(trial.system_attrs.get(_FIXED) == default for trial in tried):
+def _enqueue_default(study: optuna.Study, default: dict[str, Any]) -> None:
+    """Queue the default unless it waits or has finished, however often its process died."""
+    queued_trials = study.get_trials(deepcopy=False, states=(*_FINISHED_STATES, TrialState.WAITING))
+    if not any(trial.system_attrs.get(_FIXED_PARAMS) == default for trial in queued_trials):
         study.enqueue_trial(default)
 
 
-def _reseed(study: optuna.Study, config: StudyConfig) -> None:
-    """Draw the same next trials however often the study was killed.
+def _seed_sampler(study: optuna.Study, config: StudyConfig) -> None:
+    """Seed the sampler so that a resumed study samples the same next trials.
 
-    Parameters that were drawn and raised an error, or killed their process too often, are not
-    drawn again.
+    Sampled parameters that raised an error, or whose process died too often, are not
+    sampled again.
     """
-    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    drawn = [trial for trial in failed if _FIXED not in trial.system_attrs]
-    deaths = Counter(_key(trial.params) for trial in drawn if _ENDED not in trial.user_attrs)
-    n_lost = sum(trial.user_attrs.get(_ENDED) == "error" for trial in drawn)
-    n_lost += sum(n > config.max_retries for n in deaths.values())
+    failed_trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    sampled_trials = [trial for trial in failed_trials if _FIXED_PARAMS not in trial.system_attrs]
+    death_counts = Counter(
+        _params_key(trial.params)
+        for trial in sampled_trials
+        if _FAILURE_CAUSE not in trial.user_attrs
+    )
+    n_given_up = sum(trial.user_attrs.get(_FAILURE_CAUSE) == "error" for trial in sampled_trials)
+    n_given_up += sum(n > config.max_retries for n in death_counts.values())
     study.sampler = TPESampler(
-        seed=config.seed + _n_done(study) + n_lost, n_startup_trials=config.n_startup_trials
+        seed=config.seed + _n_finished(study) + n_given_up, n_startup_trials=config.n_startup_trials
     )
 
 
-def _key(params: dict[str, Any]) -> str:
+def _params_key(params: dict[str, Any]) -> str:
     return json.dumps(params, sort_keys=True, default=str)
 
 
-def _sizes(study: optuna.Study, config: StudyConfig) -> Iterator[int]:
-    """How many trials to try next, until trials or time are used up."""
-    began = time.monotonic()
-    while (n_left := config.n_trials - _n_done(study)) > 0:
-        if config.timeout_s is not None and time.monotonic() - began >= config.timeout_s:
+def _batch_sizes(study: optuna.Study, config: StudyConfig) -> Iterator[int]:
+    """Sizes of the next batches, until trials or time are used up."""
+    start_s = time.monotonic()
+    while (n_remaining := config.n_trials - _n_finished(study)) > 0:
+        if config.timeout_s is not None and time.monotonic() - start_s >= config.timeout_s:
             return
-        yield min(config.batch, n_left)
+        yield min(config.batch, n_remaining)
 
 
-def _draw(study: optuna.Study, space: SearchSpace, n_trials: int) -> list[SampledParams]:
-    """Draw trials one after the other; the sampler knows which are drawn already."""
-    drawn = []
+def _sample_trials(study: optuna.Study, space: SearchSpace, n_trials: int) -> list[SampledParams]:
+    """Sample trials one after the other; the sampler sees those still running."""
+    sampled_trials = []
     for _ in range(n_trials):
         trial = study.ask()
-        drawn.append((trial, space(trial)))
-    return drawn
+        sampled_trials.append((trial, space(trial)))
+    return sampled_trials
 
 
-def _judge(
-    study: optuna.Study, drawn: list[SampledParams], how: TrialContext, run: Tracker
+def _evaluate_trials(
+    study: optuna.Study,
+    sampled_trials: list[SampledParams],
+    context: TrialContext,
+    study_run: Tracker,
 ) -> None:
-    """Judge trials and tell the study in the order they were drawn; an error fails them."""
+    """Evaluate trials and report them in sampling order; an error fails the whole batch."""
     try:
-        batch = evaluate_batch(drawn, how, run)
+        trial_results = evaluate_batch(sampled_trials, context, study_run)
     except (Exception, KeyboardInterrupt) as error:
-        for trial, _ in drawn:
-            by_hand = isinstance(error, KeyboardInterrupt)
-            trial.set_user_attr(_ENDED, "interrupted" if by_hand else "error")
+        for trial, _ in sampled_trials:
+            is_interrupt = isinstance(error, KeyboardInterrupt)
+            trial.set_user_attr(_FAILURE_CAUSE, "interrupted" if is_interrupt else "error")
             study.tell(trial, state=TrialState.FAIL)
         raise
-    for judged in batch:
-        if judged.is_whole(how.n_folds):
-            study.tell(judged.trial, fmean(judged.values))
+    for trial_result in trial_results:
+        if trial_result.is_complete(context.n_folds):
+            study.tell(trial_result.trial, fmean(trial_result.fold_values))
         else:
-            study.tell(judged.trial, state=TrialState.PRUNED)
+            study.tell(trial_result.trial, state=TrialState.PRUNED)
 
 
-def _n_done(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=_DONE))
+def _n_finished(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=_FINISHED_STATES))
 
 
-def _best(study: optuna.Study, space: SearchSpace) -> BestTrial:
-    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not completed:
+def _best_trial(study: optuna.Study, space: SearchSpace) -> BestTrial:
+    completed_trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not completed_trials:
         raise StoreError(
             "No trial of the study was completed",
             received=f"{study.study_name}: {len(study.get_trials(deepcopy=False))} trials",
             way_out="Give more time, or check that the objective is finite",
         )
-    best = study.best_trial
-    params = space(FixedTrial(best.params, number=best.number))
-    values = tuple(best.intermediate_values[fold] for fold in sorted(best.intermediate_values))
-    done = study.get_trials(deepcopy=False, states=_DONE)
-    before = sum(trial.number < best.number for trial in done)
-    return BestTrial(params, float(best.value or 0.0), before, values)
+    best_trial = study.best_trial
+    params = space(FixedTrial(best_trial.params, number=best_trial.number))
+    fold_values = tuple(
+        best_trial.intermediate_values[fold] for fold in sorted(best_trial.intermediate_values)
+    )
+    finished_trials = study.get_trials(deepcopy=False, states=_FINISHED_STATES)
+    n_before = sum(trial.number < best_trial.number for trial in finished_trials)
+    return BestTrial(params, float(best_trial.value or 0.0), n_before, fold_values)

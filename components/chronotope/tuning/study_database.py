@@ -1,4 +1,4 @@
-"""Where studies live: Optuna's database."""
+"""Database of Optuna studies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from chronotope.runtime.store_urls import OPTUNA_URL, mask_password, redact_pass
 
 @contextmanager
 def open_study_database(url: str) -> Iterator[RDBStorage]:
-    """Open a database of studies, creating its tables when new; closed behind the block.
+    """Open a database of studies, creating its tables when new; closed after the block.
 
     Args:
         url: SQLAlchemy address.
@@ -28,7 +28,7 @@ def open_study_database(url: str) -> Iterator[RDBStorage]:
             "The database of studies cannot be opened",
             received=f"{mask_password(url)}: {redact_password(str(error), url)}",
             way_out=f"Check that it runs and takes this user; {OPTUNA_URL} names it",
-        ) from None  # the error below knows the password
+        ) from None  # the original error contains the password
     try:
         yield storage
     finally:

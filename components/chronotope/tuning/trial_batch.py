@@ -1,4 +1,4 @@
-"""Judge a batch of trials, their folds side by side, with values that no timing changes."""
+"""Evaluation of a batch of trials, folds in parallel, with results independent of timing."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from chronotope.contracts.protocols import Tracker
 from chronotope.runtime.engine import Engine
 
 Objective = Callable[[dict[str, object], int, Tracker], float]
-"""Trains and judges parameters on a fold (its index); higher is better.
+"""Trains and evaluates parameters on a fold (its index); higher is better.
 
-The same for the same parameters and fold; one that leaves this process holds paths, not data.
+Deterministic for the same parameters and fold; one that leaves this process holds paths, not data.
 """
 
 
@@ -30,30 +30,30 @@ class TrackerFactory(Protocol):
     """Opens a run, nested in another when ``parent`` is given."""
 
     def __call__(self, run_name: str, parent: Tracker | None) -> AbstractContextManager[Tracker]:
-        """Open a run and yield where it is reported to."""
+        """Open a run and yield its tracker."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialContext:
-    """How a trial is judged.
+    """Objective, folds and engine that evaluate trials.
 
     Attributes:
-        objective: Judges parameters on one fold.
+        objective: Evaluates parameters on one fold.
         n_folds: Folds 0 .. n_folds - 1.
-        n_sure: Folds before a trial may be stopped: these may be judged side by side.
-        engine: Does the tasks.
-        opened: Opens runs.
+        n_required_folds: Folds before a trial may be stopped: these may run in parallel.
+        engine: Runs the tasks.
+        open_run: Opens tracking runs.
     """
 
     objective: Objective
     n_folds: int
-    n_sure: int
+    n_required_folds: int
     engine: Engine
-    opened: TrackerFactory
+    open_run: TrackerFactory
 
-    def waves(self) -> Iterator[range]:
-        """Folds that are handed in together; in this process each waits for the one before."""
-        n_first = 1 if self.engine.in_process else min(self.n_sure, self.n_folds)
+    def fold_groups(self) -> Iterator[range]:
+        """Folds that are submitted together; in this process one after the other."""
+        n_first = 1 if self.engine.in_process else min(self.n_required_folds, self.n_folds)
         yield range(n_first)
         for fold in range(n_first, self.n_folds):
             yield range(fold, fold + 1)
@@ -61,119 +61,128 @@ class TrialContext:
 
 @dataclass(slots=True)
 class TrialResult:
-    """A trial and what its folds said, earliest first; fewer if it was stopped."""
+    """A trial and its fold values, earliest first; fewer if it was stopped."""
 
     trial: optuna.Trial
     params: dict[str, object]
     run: Tracker
-    values: list[float] = field(default_factory=list)
-    stopped: bool = False
+    fold_values: list[float] = field(default_factory=list)
+    is_stopped: bool = False
 
-    def is_whole(self, n_folds: int) -> bool:
-        """Whether every fold was judged, and none diverged."""
-        return len(self.values) == n_folds and math.isfinite(self.values[-1])
+    def is_complete(self, n_folds: int) -> bool:
+        """Whether every fold was evaluated, and none diverged."""
+        return len(self.fold_values) == n_folds and math.isfinite(self.fold_values[-1])
 
-    def take(self, value: float) -> None:
-        """Report the next fold; stop if it diverged or the best trial is surely better."""
-        self.values.append(value)
-        if not math.isfinite(value):
-            self.stopped = True
+    def add_fold(self, fold_value: float) -> None:
+        """Report the next fold; stop if it diverged or is significantly worse than the best."""
+        self.fold_values.append(fold_value)
+        if not math.isfinite(fold_value):
+            self.is_stopped = True
             return
-        self.trial.report(value, len(self.values) - 1)
-        self.stopped = self.trial.should_prune()
+        self.trial.report(fold_value, len(self.fold_values) - 1)
+        self.is_stopped = self.trial.should_prune()
 
 
 def evaluate_batch(
-    drawn: Sequence[SampledParams], how: TrialContext, study_run: Tracker
+    sampled_trials: Sequence[SampledParams], context: TrialContext, study_run: Tracker
 ) -> list[TrialResult]:
-    """Judge trials on their folds; whether one is stopped depends on earlier batches alone.
+    """Evaluate trials on their folds; whether one is stopped depends on earlier batches alone.
 
     Args:
-        drawn: Trials and their parameters.
-        how: Objective, folds and engine.
-        study_run: Run that those of the trials are nested in.
+        sampled_trials: Trials and their parameters.
+        context: Objective, folds and engine.
+        study_run: Parent run of the trials' runs.
     """
-    with ExitStack() as stack:
-        batch = []
-        for trial, params in drawn:
-            run = stack.enter_context(how.opened(f"trial {trial.number}", study_run))
-            run.params(params)
-            batch.append(TrialResult(trial, params, run))
-        for folds in how.waves():
-            _judge_wave([of for of in batch if not of.stopped], folds, how)
-        for judged in batch:
-            values = judged.values
-            judged.run.metrics({"value": fmean(values), "n_folds": len(values)})
-    return batch
+    with ExitStack() as exit_stack:
+        trial_results = []
+        for trial, params in sampled_trials:
+            trial_run = context.open_run(f"trial {trial.number}", study_run)
+            tracker = exit_stack.enter_context(trial_run)
+            tracker.params(params)
+            trial_results.append(TrialResult(trial, params, tracker))
+        for folds in context.fold_groups():
+            running_trials = [result for result in trial_results if not result.is_stopped]
+            _evaluate_folds(running_trials, folds, context)
+        for trial_result in trial_results:
+            fold_values = trial_result.fold_values
+            trial_result.run.metrics({"value": fmean(fold_values), "n_folds": len(fold_values)})
+    return trial_results
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """A fold to judge; a tracker only where it is used in this process."""
+class _FoldTask:
+    """A fold to evaluate; with a tracker only where it runs in this process."""
 
     params: dict[str, object]
     fold: int
-    live: Tracker | None
+    tracker: Tracker | None
 
 
-def _judge_wave(batch: Sequence[TrialResult], folds: range, how: TrialContext) -> None:
-    """Judge some folds of trials; what a trial that is stopped says further is left out."""
-    pairs = [(judged, fold) for judged in batch for fold in folds]
-    with ExitStack() as stack:
-        waiting: list[tuple[Tracker, ExitStack]] = []
+def _evaluate_folds(
+    trial_results: Sequence[TrialResult], folds: range, context: TrialContext
+) -> None:
+    """Evaluate some folds of trials; values after a trial was stopped are discarded."""
+    trial_folds = [(trial_result, fold) for trial_result in trial_results for fold in folds]
+    with ExitStack() as exit_stack:
+        open_runs: list[tuple[Tracker, ExitStack]] = []
 
-        def tasks() -> Iterator[_Task]:
-            for judged, fold in pairs:  # a run opens when its task is handed in
-                mine = stack.enter_context(ExitStack())
-                run = mine.enter_context(how.opened(f"fold {fold}", judged.run))
-                waiting.append((run, mine))
-                yield _Task(judged.params, fold, run if how.engine.in_process else None)
+        def fold_tasks() -> Iterator[_FoldTask]:
+            for trial_result, fold in trial_folds:  # a run opens when its task is submitted
+                run_stack = exit_stack.enter_context(ExitStack())
+                fold_run = context.open_run(f"fold {fold}", trial_result.run)
+                tracker = run_stack.enter_context(fold_run)
+                open_runs.append((tracker, run_stack))
+                in_process = context.engine.in_process
+                yield _FoldTask(trial_result.params, fold, tracker if in_process else None)
 
-        results = how.engine.map(partial(_judge, how.objective), tasks())
-        for (judged, _), (value, notes) in zip(pairs, results, strict=True):
-            run, mine = waiting.pop(0)
-            notes.tell(run)
-            run.metrics({"value": value})
-            mine.close()
-            if not judged.stopped:
-                judged.take(value)
+        fold_results = context.engine.map(partial(_evaluate_fold, context.objective), fold_tasks())
+        for (trial_result, _), (fold_value, recorded) in zip(
+            trial_folds, fold_results, strict=True
+        ):
+            tracker, run_stack = open_runs.pop(0)
+            recorded.replay(tracker)
+            tracker.metrics({"value": fold_value})
+            run_stack.close()
+            if not trial_result.is_stopped:
+                trial_result.add_fold(fold_value)
 
 
-def _judge(objective: Objective, task: _Task) -> tuple[float, "_Notes"]:
-    notes = _Notes()
-    return objective(task.params, task.fold, task.live or notes), notes
+def _evaluate_fold(objective: Objective, task: _FoldTask) -> tuple[float, "_RecordingTracker"]:
+    recording_tracker = _RecordingTracker()
+    tracker = task.tracker or recording_tracker
+    return objective(task.params, task.fold, tracker), recording_tracker
 
 
 @dataclass(slots=True)
-class _Notes:
-    """A tracker for where no store is at hand: it remembers what to report."""
+class _RecordingTracker:
+    """A tracker for remote processes without a store: it records what to report."""
 
-    metrics_said: list[tuple[dict[str, float], int]] = field(default_factory=list)
-    params_said: dict[str, object] = field(default_factory=dict)
+    recorded_metrics: list[tuple[dict[str, float], int]] = field(default_factory=list)
+    recorded_params: dict[str, object] = field(default_factory=dict)
 
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        """Remember metrics of one step."""
-        self.metrics_said.append((dict(values), step))
+        """Record metrics of one step."""
+        self.recorded_metrics.append((dict(values), step))
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Remember parameters."""
-        self.params_said |= values
+        """Record parameters."""
+        self.recorded_params |= values
 
     def artifact(self, path: Path, *, folder: str = "") -> None:  # noqa: ARG002
-        """Files stay where they were written.
+        """Refuse a file: it would remain on the remote machine.
 
         Raises:
             ConfigError: Always.
         """
         raise ConfigError(
-            "A fold that is judged on another machine cannot keep files",
+            "A fold that is evaluated on another machine cannot store files",
             received=path,
-            way_out="Return what is in them, or choose the engine local",
+            way_out="Return their contents, or choose the engine local",
         )
 
-    def tell(self, run: Tracker) -> None:
-        """Report what was remembered."""
-        if self.params_said:
-            run.params(self.params_said)
-        for values, step in self.metrics_said:
-            run.metrics(values, step=step)
+    def replay(self, tracker: Tracker) -> None:
+        """Report the recorded parameters and metrics."""
+        if self.recorded_params:
+            tracker.params(self.recorded_params)
+        for metric_values, step in self.recorded_metrics:
+            tracker.metrics(metric_values, step=step)
