@@ -80,7 +80,7 @@ def test_shadows_are_drawn_apart_from_the_arms() -> None:
         ([{"name": "a", "share": 0.6}], "add up to 1"),
         ([{"name": "a", "share": 0.5}, {"name": "a", "share": 0.5}], "same name"),
         ([{"name": "a", "share": 1, "mode": "shadow"}], "add up to 1"),
-        ([{"name": "a", "share": 1, "model": "challenger"}], "not yet or not at all blessed"),
+        ([{"name": "a", "share": 1, "model": "challenger"}], "not blessed"),
         ([{"name": "a/b", "share": 1}, {"name": "c", "share": 2}], "arms.1.share"),
     ],
 )

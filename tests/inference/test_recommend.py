@@ -18,8 +18,8 @@ from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import recommend
 from chronotope.inference.request import Recommendation, RecommendOptions
 from chronotope.registry.champion import Champion, load_champion
-from tests.inference.hand_made import LAST_S, MU, SCORES, SIGMA, fill_lake, write_hand_made_bundle
 from chronotope.testing.recommender_suite import sample_catalog
+from tests.inference.hand_made import LAST_S, MU, SCORES, SIGMA, fill_lake, write_hand_made_bundle
 
 AT = datetime.fromtimestamp(LAST_S, UTC) + timedelta(hours=6)
 
@@ -132,7 +132,7 @@ def test_of_equals_the_smaller_index_is_first() -> None:
 
 def test_followers_are_of_the_same_user() -> None:
     user, item = np.array([1, 1, 1, 2, 2], np.int32), np.array([3, 4, 3, 4, 1], np.int32)
-    crowd = RecentActivity.of(user, item, 5)
+    crowd = RecentActivity.from_events(user, item, 5)
     assert [crowd.follows(i).tolist() for i in range(5)] == [[], [], [], [4], [3, 1]]
     assert crowd.counts.tolist() == [0, 1, 0, 2, 2]
     assert utc_midnight(AT) == datetime(2020, 9, 13, tzinfo=UTC)
@@ -154,7 +154,7 @@ def test_distance_is_shown_and_filters(root: Path) -> None:
 @pytest.mark.parametrize("wish", [RecommendOptions(lat=1.0), RecommendOptions(within_km=1.0)])
 def test_half_a_position_is_refused(root: Path, wish: RecommendOptions) -> None:
     with pytest.raises(ConfigError):
-        ask(root, options=wish)
+        ask(root, wish=wish)
 
 
 def test_absence_is_told_and_makes_no_folder(root: Path) -> None:

@@ -67,4 +67,4 @@ def add_readings(root: Path, rows: Sequence[tuple[int, str, float]] = READINGS) 
         ],
         schema=pa.schema([(f.name, pa.int64() if f.type == INSTANT else f.type) for f in _SCHEMA]),
     )
-    Lake(Workspace(root).lake("city")).upsert_surroundings(table.cast(_SCHEMA))
+    Lake(Workspace(root).lake("city")).upsert_context(table.cast(_SCHEMA))

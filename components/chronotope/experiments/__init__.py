@@ -1,1 +1,1 @@
-"""Online experiments: arms, exposures, uplift and off-policy reports."""
+"""Online experiments: designs, arms, exposures, uplift and off-policy reports."""

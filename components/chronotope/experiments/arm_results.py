@@ -1,4 +1,4 @@
-"""How the arms of an experiment did, and what its shadows would have shown."""
+"""Results of the live arms of an experiment and of its shadow arms."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,21 +17,22 @@ from chronotope.metrics.uplift import (
     share_mismatch,
 )
 
-MISMATCH = 0.001
-"""Below this p-value the arms' users did not come by their shares."""
+MAX_MISMATCH_P = 0.001
+"""P-value of the sample ratio mismatch test below which no arm gets a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """One live arm.
+    """Result of a live arm.
 
     Attributes:
-        name, model, share: As designed.
-        versions: That answered.
-        n_users, n_lists, n_hits, n_fell_back: Counts; the last of lists.
+        name, model, share: Design of the arm.
+        versions: Model versions that answered.
+        n_users, n_lists, n_hits: Counts.
+        n_fell_back: Lists that the champion answered instead of the arm's model.
         rate: Hits a list; None with too few users.
         uplift: Against the control; None for the control, or with too few users in either.
-        verdict: In words.
+        verdict: Verdict as text.
     """
 
     name: str
@@ -49,17 +50,17 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class ShadowResult:
-    """One shadow, beside the lists that were shown instead of its own.
+    """Result of a shadow arm, compared with the lists that were shown.
 
     Attributes:
-        name, model: As designed.
-        versions: That answered.
-        n_lists: Questions that it answered too.
+        name, model: Design of the arm.
+        versions: Model versions that answered.
+        n_lists: Number of shadow lists.
         overlap: Share of its items that were shown as well.
-        same_first: Share of questions with the same first item.
-        hits: Items of its lists that users went for, a list, unseen as they were.
-        hits_shown: The same of the lists that were shown, which had the better chance.
-        difference: The former minus the latter, by users; None with too few users.
+        same_first: Share of lists with the same first item.
+        hits: Hits a list of the shadow, although its lists were not shown.
+        hits_shown: Hits a list of the shown lists; being shown favours them.
+        difference: ``hits - hits_shown``, clustered by user; None with too few users.
     """
 
     name: str
@@ -76,53 +77,57 @@ class ShadowResult:
 def arm_results(
     experiment: Experiment, exposures: Sequence[Exposure], hits: Hits, *, min_users: int
 ) -> tuple[tuple[ArmResult, ...], float, int]:
-    """Results of the live arms.
+    """Results of the live arms, with the sample ratio mismatch test.
 
     Args:
         experiment: The design.
-        exposures: Lists that were shown.
-        hits: Which of their positions were hit.
-        min_users: An arm with fewer gets no verdict.
+        exposures: Shown lists.
+        hits: Hit positions of each list.
+        min_users: Minimum number of users for a verdict.
 
     Returns:
-        The arms; p-value of the users' having come by the shares; number of lists that
-        were left out because their arm is not the one the design gives the user.
+        Results of the arms; p-value of the sample ratio mismatch test; number of lists left
+        out because their arm is not the one the design assigns to the user.
     """
-    own: dict[str, list[int]] = {arm.name: [] for arm in experiment.live}
-    for row, one in enumerate(exposures):
-        if one.arm == experiment.arm_of(one.user_id).name:
-            own[one.arm].append(row)
-    n_users = [len({exposures[row].user_id for row in rows}) for rows in own.values()]
-    mismatch = share_mismatch(np.array(n_users), np.array([arm.share for arm in experiment.live]))
-    level = 1 - 0.05 / max(1, len(own) - 1)  # as many comparisons as arms but the control
-    rates = [
-        _rate(exposures, hits, rows, level) if n >= min_users else None
-        for n, rows in zip(n_users, own.values(), strict=True)
+    arm_rows: dict[str, list[int]] = {arm.name: [] for arm in experiment.live}
+    for row_idx, exposure in enumerate(exposures):
+        if exposure.arm == experiment.arm_of(exposure.user_id).name:
+            arm_rows[exposure.arm].append(row_idx)
+    n_users = [len({exposures[row].user_id for row in rows}) for rows in arm_rows.values()]
+    arm_shares = np.array([arm.share for arm in experiment.live])
+    mismatch_p = share_mismatch(np.array(n_users), arm_shares)
+    # Bonferroni: every arm but the control is one comparison
+    level = 1 - 0.05 / max(1, len(arm_rows) - 1)
+    arm_rates = [
+        _hit_rate(exposures, hits, rows, level) if n_arm_users >= min_users else None
+        for n_arm_users, rows in zip(n_users, arm_rows.values(), strict=True)
     ]
     results: list[ArmResult] = []
-    for arm, rows, rate in zip(experiment.live, own.values(), rates, strict=True):
-        is_control, control = not results, rates[0]
+    for arm, rows, rate in zip(experiment.live, arm_rows.values(), arm_rates, strict=True):
+        is_control, control = not results, arm_rates[0]
         uplift = (
             None
             if is_control or not (control and rate)
             else estimate_uplift(control, rate, level=level)
         )
-        verdict = "control" if is_control and rate else _verdict(uplift, mismatch)
-        results.append(_result(arm, exposures, hits, rows, rate, uplift, verdict))
-    return tuple(results), mismatch, len(exposures) - sum(map(len, own.values()))
+        verdict = "control" if is_control and rate else _arm_verdict(uplift, mismatch_p)
+        results.append(_arm_result(arm, exposures, hits, rows, rate, uplift, verdict))
+    return tuple(results), mismatch_p, len(exposures) - sum(map(len, arm_rows.values()))
 
 
-def _rate(exposures: Sequence[Exposure], hits: Hits, rows: list[int], level: float) -> HitsPerList:
-    sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+def _hit_rate(
+    exposures: Sequence[Exposure], hits: Hits, rows: list[int], level: float
+) -> HitsPerList:
+    user_sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for row in rows:
-        mine = sums[exposures[row].user_id]
-        mine[0] += float(hits[row].sum())
-        mine[1] += 1
-    of_users = np.array(list(sums.values()))
-    return hits_per_list(of_users[:, 0], of_users[:, 1], level=level)
+        hits_and_lists = user_sums[exposures[row].user_id]
+        hits_and_lists[0] += float(hits[row].sum())
+        hits_and_lists[1] += 1
+    sums_array = np.array(list(user_sums.values()))  # (n_users, 2)
+    return hits_per_list(sums_array[:, 0], sums_array[:, 1], level=level)
 
 
-def _result(
+def _arm_result(
     arm: ExperimentArm,
     exposures: Sequence[Exposure],
     hits: Hits,
@@ -131,32 +136,33 @@ def _result(
     uplift: Uplift | None,
     verdict: str,
 ) -> ArmResult:
-    mine = [exposures[row] for row in rows]
+    arm_exposures = [exposures[row] for row in rows]
     return ArmResult(
         name=arm.name,
         model=arm.model,
         share=arm.share,
-        versions=tuple(sorted({one.version for one in mine})),
-        n_users=len({one.user_id for one in mine}),
-        n_lists=len(mine),
+        versions=tuple(sorted({exposure.version for exposure in arm_exposures})),
+        n_users=len({exposure.user_id for exposure in arm_exposures}),
+        n_lists=len(arm_exposures),
         n_hits=sum(int(hits[row].sum()) for row in rows),
-        n_fell_back=sum(one.fell_back for one in mine),
+        n_fell_back=sum(exposure.fell_back for exposure in arm_exposures),
         rate=rate,
         uplift=uplift,
         verdict=verdict,
     )
 
 
-def _verdict(uplift: Uplift | None, mismatch: float) -> str:
+def _arm_verdict(uplift: Uplift | None, mismatch_p: float) -> str:
     if uplift is None:
-        return "not enough"
-    if mismatch < MISMATCH:
-        return "users did not come by the shares: find out why, believe nothing"
+        return "not enough users"
+    if mismatch_p < MAX_MISMATCH_P:
+        return "sample ratio mismatch: no verdict until its cause is known"
     if uplift.low <= 0 <= uplift.high:
-        return "no difference seen"
-    word = "better" if uplift.difference > 0 else "worse"
-    surely = not uplift.always_low <= 0 <= uplift.always_high
-    return f"{word}, however often it was looked at" if surely else f"{word}, if looked at once"
+        return "no significant difference"
+    direction = "better" if uplift.difference > 0 else "worse"
+    is_anytime_valid = not uplift.always_low <= 0 <= uplift.always_high
+    validity = "anytime-valid" if is_anytime_valid else "if read only once"
+    return f"{direction}, {validity}"
 
 
 def shadow_result(
@@ -167,35 +173,39 @@ def shadow_result(
     *,
     min_users: int,
 ) -> ShadowResult:
-    """Result of a shadow.
+    """Result of a shadow arm.
 
     Args:
-        arm: The shadow.
-        pairs: Its lists, each with the one that was shown.
-        hits: Which positions of its lists were hit.
-        hits_shown: Which positions of the lists that were shown.
-        min_users: With fewer there is no difference to tell.
+        arm: The shadow arm.
+        pairs: Its lists, each with the list that was shown.
+        hits: Hit positions of its lists.
+        hits_shown: Hit positions of the shown lists.
+        min_users: Minimum number of users for a difference.
     """
-    mine, shown = ([float(one.sum()) for one in each] for each in (hits, hits_shown))
-    _, users = np.unique([one.user_id for one, _ in pairs], return_inverse=True)
-    enough = len(np.unique(users)) >= min_users
-    difference = paired_difference(np.array(mine), np.array(shown), users) if enough else None
+    n_hits = [float(positions.sum()) for positions in hits]
+    n_hits_shown = [float(positions.sum()) for positions in hits_shown]
+    _, user_idx = np.unique([shadow.user_id for shadow, _ in pairs], return_inverse=True)
+    difference = (
+        paired_difference(np.array(n_hits), np.array(n_hits_shown), user_idx)
+        if len(np.unique(user_idx)) >= min_users
+        else None
+    )
     return ShadowResult(
         name=arm.name,
         model=arm.model,
-        versions=tuple(sorted({one.version for one, _ in pairs})),
+        versions=tuple(sorted({shadow.version for shadow, _ in pairs})),
         n_lists=len(pairs),
-        overlap=_mean([_overlap(one, other) for one, other in pairs]),
-        same_first=_mean([one.items[:1] == other.items[:1] for one, other in pairs]),
-        hits=_mean(mine),
-        hits_shown=_mean(shown),
+        overlap=_mean_or_zero([_item_overlap(shadow, shown) for shadow, shown in pairs]),
+        same_first=_mean_or_zero([shadow.items[:1] == shown.items[:1] for shadow, shown in pairs]),
+        hits=_mean_or_zero(n_hits),
+        hits_shown=_mean_or_zero(n_hits_shown),
         difference=difference,
     )
 
 
-def _overlap(one: Exposure, other: Exposure) -> float:
-    return len(set(one.items) & set(other.items)) / max(1, len(one.items))
+def _item_overlap(shadow: Exposure, shown: Exposure) -> float:
+    return len(set(shadow.items) & set(shown.items)) / max(1, len(shadow.items))
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean_or_zero(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else 0.0

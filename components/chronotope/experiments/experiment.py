@@ -1,4 +1,4 @@
-"""An experiment: who is answered by which model, decided by a hash and by nothing else."""
+"""Design of an online experiment: users are assigned to arms by a hash."""
 
 from hashlib import blake2b
 from itertools import accumulate
@@ -24,24 +24,24 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,6
 
 
 class Exploration(BaseModel):
-    """How answers are drawn at random, which is what an off-policy estimate learns from."""
+    """Randomised ranking, whose propensities off-policy estimates need."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["uniform", "softmax", "thompson"] = Field(
         "uniform",
-        description="Every item of the pool alike; by the model's probabilities "
-        "(Plackett-Luce); or by scores drawn as unsurely as each item's events leave them.",
+        description="uniform: all items of the pool alike; softmax: by the model's probabilities "
+        "(Plackett-Luce); thompson: by scores sampled with each item's uncertainty.",
     )
-    share: float = Field(0.0, ge=0, le=1, description="Share of answers that are drawn.")
-    pool: int = Field(100, ge=1, le=1000, description="The best items, from which is drawn.")
+    share: float = Field(0.0, ge=0, le=1, description="Share of lists that are randomised.")
+    pool: int = Field(100, ge=1, le=1000, description="Number of best items to draw from.")
     temperature: float = Field(
         1.0, gt=0, le=100, description="Higher draws more evenly; for softmax and thompson."
     )
 
 
 class ExperimentArm(BaseModel):
-    """One of the ways to answer that are compared."""
+    """One arm: a model, its share of users and its mode."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,72 +50,76 @@ class ExperimentArm(BaseModel):
     share: float = Field(
         gt=0,
         le=1,
-        description="Share of users: of a live arm, that it "
-        "answers; of a shadow, for whom it answers unseen.",
+        description="Share of users: of a live arm, those who see its lists; "
+        "of a shadow arm, those for whom its lists are logged.",
     )
     mode: Literal["live", "shadow"] = Field("live", description="Shadow answers are only logged.")
-    explore: Exploration | None = Field(None, description="Instead of the service's own.")
+    explore: Exploration | None = Field(
+        None, description="Exploration of this arm instead of the service's."
+    )
 
     @model_validator(mode="after")
-    def _judged(self) -> Self:
+    def _live_model_is_blessed(self) -> Self:
         if self.mode == "live" and self.model == CHALLENGER:
             raise ValueError(
-                "a challenger is not yet or not at all blessed: shadow it, or name its version"
+                "a challenger is not blessed: make it a shadow arm, or name its version"
             )
         return self
 
 
 class Experiment(BaseModel):
-    """Arms and the users' way to them; the first live arm is the control."""
+    """Arms and their shares of users; the first live arm is the control."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Name = Field(description="Another design needs another name.")
+    name: Name = Field(description="Name of the design; a changed design needs a new name.")
     salt: str = Field(
-        "", max_length=200, description="Equal salts place users alike; the name if left out."
+        "", max_length=200, description="Equal salts assign users alike; the name by default."
     )
     arms: tuple[ExperimentArm, ...] = Field(min_length=1, max_length=20)
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        names = [arm.name for arm in self.arms]
-        if len(set(names)) < len(names):
+    def _arms_are_consistent(self) -> Self:
+        arm_names = [arm.name for arm in self.arms]
+        if len(set(arm_names)) < len(arm_names):
             raise ValueError("two arms have the same name")
-        total = sum(arm.share for arm in self.live)
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"the shares of the live arms must add up to 1, not {total:g}")
+        total_share = sum(arm.share for arm in self.live)
+        if abs(total_share - 1) > 1e-9:
+            raise ValueError(f"the shares of the live arms must add up to 1, not {total_share:g}")
         return self
 
     @property
     def live(self) -> tuple[ExperimentArm, ...]:
-        """Arms whose answers are returned."""
+        """Live arms, whose lists are shown."""
         return tuple(arm for arm in self.arms if arm.mode == "live")
 
     @property
     def shadows(self) -> tuple[ExperimentArm, ...]:
-        """Arms whose answers are only logged."""
+        """Shadow arms, whose lists are only logged."""
         return tuple(arm for arm in self.arms if arm.mode == "shadow")
 
     def arm_of(self, user_id: str) -> ExperimentArm:
-        """The arm that answers a user: the same one in every process, for ever."""
-        at = self._unit(user_id, "")
-        ends = accumulate(arm.share for arm in self.live)
-        found = (arm for arm, end in zip(self.live, ends, strict=True) if at < end)
-        return next(found, self.live[-1])  # sums of shares are rounded
+        """Live arm of a user, the same in every process."""
+        unit_hash = self._unit_hash(user_id, "")
+        share_ends = accumulate(arm.share for arm in self.live)
+        matching_arms = (
+            arm for arm, end in zip(self.live, share_ends, strict=True) if unit_hash < end
+        )
+        return next(matching_arms, self.live[-1])  # sums of shares are rounded
 
     def shadows_of(self, user_id: str) -> tuple[ExperimentArm, ...]:
-        """The shadows that answer for a user, each by a hash of its own."""
-        return tuple(arm for arm in self.shadows if self._unit(user_id, arm.name) < arm.share)
+        """Shadow arms of a user, each by an independent hash."""
+        return tuple(arm for arm in self.shadows if self._unit_hash(user_id, arm.name) < arm.share)
 
-    def _unit(self, user_id: str, part: str) -> float:
-        """A number in [0, 1) that only salt, part and user decide: 53 bits of BLAKE2b."""
-        key = blake2b(f"{self.salt or self.name}\0{part}".encode(), digest_size=32).digest()
-        hashed = blake2b(user_id.encode("utf-8", "surrogatepass"), key=key, digest_size=8)
-        return (int.from_bytes(hashed.digest(), "big") >> 11) / 2**53
+    def _unit_hash(self, user_id: str, arm_name: str) -> float:
+        """Hash of salt, arm and user in [0, 1): 53 bits of BLAKE2b."""
+        key = blake2b(f"{self.salt or self.name}\0{arm_name}".encode(), digest_size=32).digest()
+        user_hash = blake2b(user_id.encode("utf-8", "surrogatepass"), key=key, digest_size=8)
+        return (int.from_bytes(user_hash.digest(), "big") >> 11) / 2**53
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Read an experiment's YAML; every mistake in it is reported at once.
+    """Read an experiment's YAML; all mistakes are reported at once.
 
     Raises:
         ConfigError: No such file, not YAML, or keys that are wrong or missing.
@@ -123,11 +127,11 @@ def read_experiment(path: Path) -> Experiment:
     try:
         return Experiment.model_validate(read_yaml(path))
     except ValidationError as error:
-        told = "; ".join(
-            f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
-            for found in error.errors(include_url=False)
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
         )
-        raise ConfigError(f"The experiment is wrong: {told}", received=path) from error
+        raise ConfigError(f"The experiment is invalid: {problems}", received=path) from error
     except ConfigError as error:
         raise ConfigError(
             "The experiment cannot be read",
@@ -136,51 +140,53 @@ def read_experiment(path: Path) -> Experiment:
         ) from None
 
 
-def store_experiment(folder: Path, experiment: Experiment) -> None:
-    """Keep the design, so that what was logged can be judged by it later.
+def store_experiment(design_dir: Path, experiment: Experiment) -> None:
+    """Store the design, which the report of the logged lists needs.
 
     Args:
-        folder: Designs of the dataset's experiments.
+        design_dir: Designs of the dataset's experiments.
         experiment: The design.
 
     Raises:
-        ConfigError: An experiment of this name had another design: its users would be mixed.
+        ConfigError: An experiment of this name already has another design.
         StoreError: The folder cannot be written.
     """
-    path = folder / f"{experiment.name}.json"
+    design_path = design_dir / f"{experiment.name}.json"
     try:
-        private_folder(folder)
+        private_folder(design_dir)
         try:
-            write_new_text(path, experiment.model_dump_json(indent=2))
+            write_new_text(design_path, experiment.model_dump_json(indent=2))
         except FileExistsError:
-            if load_experiment(folder, experiment.name) != experiment:
+            if load_experiment(design_dir, experiment.name) != experiment:
                 raise ConfigError(
                     "An experiment of this name had other arms, shares or salt",
-                    received=path,
+                    received=design_path,
                     way_out="Give the new design a new name; with the old salt users stay",
                 ) from None
     except OSError as error:
-        raise StoreError("The experiment cannot be kept", received=error) from error
+        raise StoreError("The experiment cannot be stored", received=error) from error
 
 
-def load_experiment(folder: Path, name: str) -> Experiment:
-    """The design of an experiment.
+def load_experiment(design_dir: Path, name: str) -> Experiment:
+    """Stored design of an experiment.
 
     Raises:
-        ConfigError: There was none of this name.
+        ConfigError: There is none of this name.
         StoreError: Its file is damaged.
     """
-    path = folder / f"{name}.json"
+    design_path = design_dir / f"{name}.json"
     try:
-        return Experiment.model_validate_json(path.read_text(encoding="utf-8"))
+        return Experiment.model_validate_json(design_path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StoreError(
             "The design of an experiment cannot be read",
-            received=f"{path}: {error}",
+            received=f"{design_path}: {error}",
             way_out="Delete the file and serve the same design again, which writes it anew",
         ) from error
     except OSError as error:
-        known = ", ".join(sorted(found.stem for found in folder.glob("*.json"))) or "none"
+        known_names = (
+            ", ".join(sorted(known_path.stem for known_path in design_dir.glob("*.json"))) or "none"
+        )
         raise ConfigError(
-            "No such experiment was served", received=name, way_out=f"Known are: {known}"
+            "No such experiment was served", received=name, way_out=f"Known are: {known_names}"
         ) from error

@@ -1,4 +1,4 @@
-"""What an experiment and the lists that were drawn at random say, all of it."""
+"""Report of an experiment: arms, shadow arms and off-policy estimates."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ from chronotope.metrics.reward_model import expected_rewards, reward_features
 
 
 class TargetPolicy(Protocol):
-    """A version that may be asked what it would have shown."""
+    """Model version whose lists are replayed."""
 
     @property
     def version(self) -> str:
-        """Its number."""
+        """Version in the registry."""
 
     @property
     def trained_until_s(self) -> int:
-        """UTC seconds of the last event it knows; what came before it may have learned."""
+        """UTC seconds of the last training event."""
 
     def listed(self, user_id: str, at: str, question: dict[str, Any]) -> list[tuple[str, float]]:
-        """Items and their probabilities, as it would have answered; none if it cannot."""
+        """Items and probabilities of the list it would show; empty if it cannot answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyResult:
-    """What a version's best lists would have been worth.
+    """Off-policy value of a version.
 
     Attributes:
-        version: The version.
-        n_known: Lists left out because the version was trained on what came of them.
+        version: Version in the registry.
+        n_known: Lists left out because the version was trained on their outcomes.
         estimate: None with too few users.
-        verdict: In words.
+        verdict: Verdict as text.
     """
 
     version: str
@@ -48,11 +48,11 @@ class PolicyResult:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeLimits:
-    """How outcomes are counted and judged.
+    """Limits of attribution and of verdicts.
 
     Attributes:
-        window_s: How long after a list an event may come of it, seconds.
-        min_users: With fewer there is no verdict.
+        window_s: Attribution window after a list, seconds.
+        min_users: Minimum number of users for a verdict.
         clip: Largest weight of an off-policy estimate; None clips none.
     """
 
@@ -63,15 +63,15 @@ class OutcomeLimits:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentReport:
-    """All that was found.
+    """Results of an experiment.
 
     Attributes:
-        experiment: Its name; None if there is none.
-        limits: How it was counted.
+        experiment: Name; None without an experiment.
+        limits: Limits of attribution and verdicts.
         arms: Live arms, the control first.
-        mismatch: P-value of the users' having come by the shares.
-        n_misplaced: Lists left out: their arm is not the one the design gives the user.
-        shadows: What shadows would have shown.
+        mismatch: P-value of the sample ratio mismatch test.
+        n_misplaced: Lists left out: their arm is not the one the design assigns to the user.
+        shadows: Results of the shadow arms.
         policies: Off-policy estimates.
     """
 
@@ -90,34 +90,39 @@ def report_experiment(
     targets: Sequence[Callable[[], TargetPolicy]],
     limits: OutcomeLimits,
 ) -> ExperimentReport:
-    """Read the log and judge.
+    """Report of an experiment from the interaction log.
 
     Args:
         log: The interaction log.
-        experiment: Its design; None judges policies alone, by all lists that were drawn.
-        targets: Versions to estimate, opened only if any list was drawn.
-        limits: How it is counted.
+        experiment: Design; None estimates policies alone, from all randomised lists.
+        targets: Versions to estimate, opened only if any list was randomised.
+        limits: Limits of attribution and verdicts.
     """
     name = None if experiment is None else experiment.name
-    every = read_exposures(log, name)
-    shown = [one for one in every if one.shadow_of is None]
+    all_exposures = read_exposures(log, name)
+    shown = [exposure for exposure in all_exposures if exposure.shadow_of is None]
     hits = attribute_hits(shown, log, window_s=limits.window_s)
     arms: tuple[ArmResult, ...] = ()
-    mismatch, misplaced = 1.0, 0
+    mismatch_p, n_misplaced = 1.0, 0
     shadows: tuple[ShadowResult, ...] = ()
     if experiment is not None:
-        arms, mismatch, misplaced = arm_results(experiment, shown, hits, min_users=limits.min_users)
-        shadows = _shadows(experiment, every, log, limits)
-    drawn = [row for row, one in enumerate(shown) if one.explores]
-    lists, their_hits = [shown[row] for row in drawn], [hits[row] for row in drawn]
-    opened = (target() for target in (targets if drawn else ()))
-    policies = tuple(evaluate_policy(target, lists, their_hits, limits) for target in opened)
+        arms, mismatch_p, n_misplaced = arm_results(
+            experiment, shown, hits, min_users=limits.min_users
+        )
+        shadows = _shadow_results(experiment, all_exposures, log, limits)
+    random_rows = [row for row, exposure in enumerate(shown) if exposure.explores]
+    random_lists = [shown[row] for row in random_rows]
+    random_hits = [hits[row] for row in random_rows]
+    policies = tuple(
+        evaluate_policy(open_target(), random_lists, random_hits, limits)
+        for open_target in (targets if random_rows else ())
+    )
     return ExperimentReport(
         experiment=name,
         limits=limits,
         arms=arms,
-        mismatch=mismatch,
-        n_misplaced=misplaced,
+        mismatch=mismatch_p,
+        n_misplaced=n_misplaced,
         shadows=shadows,
         policies=policies,
     )
@@ -126,68 +131,97 @@ def report_experiment(
 def evaluate_policy(
     target: TargetPolicy, exposures: Sequence[Exposure], hits: Hits, limits: OutcomeLimits
 ) -> PolicyResult:
-    """Estimate what a version's best lists would have been worth.
+    """Off-policy value of a version's best lists.
 
     Args:
         target: The version.
-        exposures: Lists that were drawn at random.
-        hits: Which of their positions were hit.
-        limits: How it is counted.
+        exposures: Randomised lists.
+        hits: Hit positions of each list.
+        limits: Limits of attribution and verdicts.
     """
-    later = [row for row, one in enumerate(exposures) if one.at_s > target.trained_until_s]
-    n_known = len(exposures) - len(later)
-    if len({exposures[row].user_id for row in later}) < max(2, limits.min_users):
-        return PolicyResult(target.version, n_known, None, "not enough")
-    shown = _shown([exposures[row] for row in later], [hits[row] for row in later], target)
-    found = estimate_off_policy(shown, clip=limits.clip)
-    return PolicyResult(target.version, n_known, found, _verdict(found))
+    later_rows = [
+        row for row, exposure in enumerate(exposures) if exposure.at_s > target.trained_until_s
+    ]
+    n_known = len(exposures) - len(later_rows)
+    if len({exposures[row].user_id for row in later_rows}) < max(2, limits.min_users):
+        return PolicyResult(target.version, n_known, None, "not enough users")
+    impressions = _logged_impressions(
+        [exposures[row] for row in later_rows], [hits[row] for row in later_rows], target
+    )
+    estimate = estimate_off_policy(impressions, clip=limits.clip)
+    return PolicyResult(target.version, n_known, estimate, _policy_verdict(estimate))
 
 
-def _verdict(found: OffPolicyEstimates) -> str:
-    if found.mean_weight < 0.8:
-        return "it would show much that was never drawn: too low"
-    if found.gain.low > 0:
+def _policy_verdict(estimate: OffPolicyEstimates) -> str:
+    if estimate.mean_weight < 0.8:
+        return "too low: many of its items were never drawn"
+    if estimate.gain.low > 0:
         return "better than what was shown"
-    if found.gain.high < 0:
+    if estimate.gain.high < 0:
         return "worse than what was shown"
-    return "no difference seen"
+    return "no significant difference"
 
 
-def _shown(exposures: Sequence[Exposure], hits: Hits, target: TargetPolicy) -> LoggedImpressions:
-    """Every position that was shown, beside what the target would show there."""
-    lengths = np.array([len(one.items) for one in exposures])
-    position = np.concatenate([np.arange(n) for n in lengths])
-    row = np.repeat(np.arange(len(exposures)), lengths)
-    probability, propensity, same, theirs = (np.zeros(len(row)) for _ in range(4))
-    start = 0
-    for one in exposures:
-        rows = slice(start, start := start + len(one.items))
-        would = target.listed(one.user_id, one.at, one.question)[: len(one.items)]
-        probability[rows], propensity[rows] = one.probabilities, one.propensities
-        for n, (item, p) in enumerate(would):
-            same[rows.start + n] = item == one.items[n]
-            theirs[rows.start + n] = p
-    _, user = np.unique([one.user_id for one in exposures], return_inverse=True)
+def _logged_impressions(
+    exposures: Sequence[Exposure], hits: Hits, target: TargetPolicy
+) -> LoggedImpressions:
+    """Shown positions with the target policy's items at the same positions."""
+    list_lengths = np.array([len(exposure.items) for exposure in exposures])
+    position = np.concatenate([np.arange(length) for length in list_lengths])
+    list_idx = np.repeat(np.arange(len(exposures)), list_lengths)
+    probability, propensity, is_same_item, target_probability = (
+        np.zeros(len(list_idx)) for _ in range(4)
+    )
+    next_row = 0
+    for exposure in exposures:
+        n_shown = len(exposure.items)
+        rows = slice(next_row, next_row := next_row + n_shown)
+        target_list = target.listed(exposure.user_id, exposure.at, exposure.question)[:n_shown]
+        probability[rows], propensity[rows] = exposure.probabilities, exposure.propensities
+        for slot, (item_id, item_probability) in enumerate(target_list):
+            is_same_item[rows.start + slot] = item_id == exposure.items[slot]
+            target_probability[rows.start + slot] = item_probability
+    _, user_idx = np.unique([exposure.user_id for exposure in exposures], return_inverse=True)
     reward = np.concatenate(hits).astype(np.float64)
-    told, asked = reward_features(probability, position), reward_features(theirs, position)
-    q, q_target = expected_rewards(told, reward, user[row], asked)
-    q_target[theirs == 0] = 0.0  # it would show nothing there
-    return LoggedImpressions(row, user, reward, propensity, same, q, q_target)
+    logged_q, target_q = expected_rewards(
+        reward_features(probability, position),
+        reward,
+        user_idx[list_idx],
+        reward_features(target_probability, position),
+    )
+    target_q[target_probability == 0] = 0.0  # the target policy shows no item there
+    return LoggedImpressions(
+        list_idx=list_idx,
+        user=user_idx,
+        reward=reward,
+        propensity=propensity,
+        target=is_same_item,
+        q=logged_q,
+        q_target=target_q,
+    )
 
 
-def _shadows(
-    experiment: Experiment, every: Sequence[Exposure], log: InteractionLog, limits: OutcomeLimits
+def _shadow_results(
+    experiment: Experiment,
+    all_exposures: Sequence[Exposure],
+    log: InteractionLog,
+    limits: OutcomeLimits,
 ) -> tuple[ShadowResult, ...]:
-    by_id = {one.answer_id: one for one in every}
+    by_answer_id = {exposure.answer_id: exposure for exposure in all_exposures}
     results = []
     for arm in experiment.shadows:
-        mine = [one for one in every if one.arm == arm.name and one.shadow_of in by_id]
-        pairs = [(one, by_id[one.shadow_of]) for one in mine if one.shadow_of is not None]
-        unseen, seen = (
-            attribute_hits(
-                [pair[n] for pair in pairs], log, window_s=limits.window_s, by_answer=False
-            )
-            for n in (0, 1)
+        pairs = [
+            (exposure, by_answer_id[exposure.shadow_of])
+            for exposure in all_exposures
+            if exposure.arm == arm.name
+            and exposure.shadow_of is not None
+            and exposure.shadow_of in by_answer_id
+        ]
+        shadow_hits, shown_hits = (
+            attribute_hits(lists, log, window_s=limits.window_s, by_answer=False)
+            for lists in ([shadow for shadow, _ in pairs], [shown for _, shown in pairs])
         )
-        results.append(shadow_result(arm, pairs, unseen, seen, min_users=limits.min_users))
+        results.append(
+            shadow_result(arm, pairs, shadow_hits, shown_hits, min_users=limits.min_users)
+        )
     return tuple(results)

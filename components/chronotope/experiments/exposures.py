@@ -1,4 +1,4 @@
-"""What users were shown and what came of it, from the interaction log."""
+"""Exposures and attributed hits, from the interaction log."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -14,28 +14,28 @@ from chronotope.contracts import columns as c
 from chronotope.lake.interaction_log import InteractionLog, Kind
 
 Hits = list[npt.NDArray[np.bool_]]
-"""Of each exposure, which of its positions were hit."""
+"""Hit positions of each exposure."""
 
-_CHUNK: Final = 10_000
-_ROUNDED_S: Final = 1.0  # a question for now is answered for the next whole second
+_CHUNK_SIZE: Final = 10_000
+_ROUNDED_S: Final = 1.0  # the request time is rounded up to a second
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """A list that a user was shown, or a shadow would have shown.
+    """List that was shown to a user, or logged by a shadow arm.
 
     Attributes:
-        answer_id: Of the answer.
-        user_id: Who saw it.
-        at: The moment, as logged.
-        at_s: The same, UTC seconds.
-        items: In the order they were shown.
-        probabilities, propensities: Of the items; empty if nobody told.
-        version: That answered.
-        experiment, arm: That the user took part in, if any.
-        fell_back: Whether the champion stood in for the arm's model.
-        shadow_of: Answer that was shown instead, if this is a shadow's.
-        question: What was asked beside user and moment.
+        answer_id: Id of the answer.
+        user_id: User.
+        at: Request time, as logged.
+        at_s: Request time, UTC seconds.
+        items: Items by position.
+        probabilities, propensities: Of the items; empty if not logged.
+        version: Model version.
+        experiment, arm: Experiment and arm of the user, if any.
+        fell_back: Whether the champion replaced the arm's model.
+        shadow_of: Id of the shown answer, if this list is of a shadow arm.
+        question: Other fields of the request.
     """
 
     answer_id: str
@@ -54,66 +54,75 @@ class Exposure:
 
     @property
     def explores(self) -> bool:
-        """Whether chance had a part in every position, so that other policies can be judged."""
-        told = self.propensities
-        return (
-            bool(told) and len(self.probabilities) == len(told) and 0 < min(told) <= max(told) < 1
-        )
+        """Whether every position was randomised, as off-policy estimates need."""
+        propensities = self.propensities
+        if not propensities or len(self.probabilities) != len(propensities):
+            return False
+        return 0 < min(propensities) <= max(propensities) < 1
 
 
 def read_exposures(log: InteractionLog, experiment: str | None) -> list[Exposure]:
-    """Lists of users, in the order of the log; those of histories without a user have no hits.
+    """Exposures of users, in the order of the log; requests without a user are left out.
 
     Args:
         log: The interaction log.
-        experiment: Only this one's; None reads all.
+        experiment: Name of the experiment; None reads all.
     """
-    told = (_exposure(payload) for payload in _payloads(log, "impression") if c.USER_ID in payload)
-    found = (one for one in told if one is not None)
-    return [one for one in found if experiment is None or one.experiment == experiment]
+    impressions = (
+        _exposure(payload) for payload in _payloads(log, "impression") if c.USER_ID in payload
+    )
+    exposures = (exposure for exposure in impressions if exposure is not None)
+    return [
+        exposure
+        for exposure in exposures
+        if experiment is None or exposure.experiment == experiment
+    ]
 
 
 def attribute_hits(
     exposures: Sequence[Exposure], log: InteractionLog, *, window_s: float, by_answer: bool = True
 ) -> Hits:
-    """Find out which items users went for after they were shown.
+    """Hits of the exposures: events attributed to shown items.
 
-    An event that names its answer counts for that answer alone. Any other one counts for the
-    latest list before it that showed the user this item, if that is no longer ago than the
-    window. So an event counts once at most.
+    An event with an answer id is attributed to that answer only. Another event is attributed to
+    the latest earlier list of the user with this item, within the window. So an event counts
+    at most once.
 
     Args:
         exposures: The lists.
         log: The interaction log.
-        window_s: How long after a list an event may come of it, seconds.
-        by_answer: False: whatever answer an event names, it goes by the window. Of shadows
-            nobody can name an answer.
+        window_s: Attribution window after a list, seconds.
+        by_answer: Whether answer ids of events are used; False for shadow arms, whose
+            answers no client knows.
     """
-    hits = [np.zeros(len(one.items), np.bool_) for one in exposures]
-    of_answer = {one.answer_id: row for row, one in enumerate(exposures)}
-    of_user: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
-    for row, one in enumerate(exposures):
-        of_user[one.user_id].append((one.at_s, row))
-    for lists in of_user.values():
+    hits = [np.zeros(len(exposure.items), np.bool_) for exposure in exposures]
+    answer_row = {exposure.answer_id: row for row, exposure in enumerate(exposures)}
+    user_lists: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+    for row, exposure in enumerate(exposures):
+        user_lists[exposure.user_id].append((exposure.at_s, row))
+    for lists in user_lists.values():
         lists.sort()
     for event in _payloads(log, "event"):
-        named = event.get("answer_id") if by_answer else None
-        seen = of_user.get(event[c.USER_ID], [])
-        found = of_answer.get(named) if named else _latest(seen, event, exposures, window_s)
-        if found is not None and event[c.ITEM_ID] in exposures[found].items:
-            hits[found][exposures[found].items.index(event[c.ITEM_ID])] = True
+        answer_id, item_id = event.get("answer_id") if by_answer else None, event[c.ITEM_ID]
+        if answer_id:
+            hit_row = answer_row.get(answer_id)
+        else:
+            shown_lists = user_lists.get(event[c.USER_ID], [])
+            hit_row = _latest_row(shown_lists, event, exposures, window_s)
+        if hit_row is not None and item_id in exposures[hit_row].items:
+            hits[hit_row][exposures[hit_row].items.index(item_id)] = True
     return hits
 
 
-def _latest(
-    seen: list[tuple[float, int]],
+def _latest_row(
+    shown_lists: list[tuple[float, int]],
     event: dict[str, Any],
     exposures: Sequence[Exposure],
     window_s: float,
 ) -> int | None:
     occurred_s = datetime.fromisoformat(event[c.OCCURRED_AT]).timestamp()
-    last = bisect_right(seen, (occurred_s + _ROUNDED_S, len(exposures)))
-    for at_s, row in reversed(seen[:last]):
+    n_earlier = bisect_right(shown_lists, (occurred_s + _ROUNDED_S, len(exposures)))
+    for at_s, row in reversed(shown_lists[:n_earlier]):
         if at_s < occurred_s - window_s:
             return None
         if event[c.ITEM_ID] in exposures[row].items:
@@ -122,27 +131,27 @@ def _latest(
 
 
 def _payloads(log: InteractionLog, kind: Kind) -> Iterator[dict[str, Any]]:
-    after = 0
-    while found := log.read(after, _CHUNK, kind):
-        yield from (stored.payload for stored in found)
-        after = found[-1].seq
+    after_seq = 0
+    while interactions := log.read(after_seq, _CHUNK_SIZE, kind):
+        yield from (interaction.payload for interaction in interactions)
+        after_seq = interactions[-1].seq
 
 
-def _exposure(told: dict[str, Any]) -> Exposure | None:
-    if told[c.USER_ID] is None:
+def _exposure(payload: dict[str, Any]) -> Exposure | None:
+    if payload[c.USER_ID] is None:
         return None
     return Exposure(
-        answer_id=told["answer_id"],
-        user_id=told[c.USER_ID],
-        at=told["at"],
-        at_s=datetime.fromisoformat(told["at"]).timestamp(),
-        items=tuple(told["items"]),
-        probabilities=tuple(told.get("probabilities", ())),
-        propensities=tuple(told.get("propensities", ())),
-        version=told["version"],
-        experiment=told.get("experiment"),
-        arm=told.get("arm"),
-        fell_back=told.get("fell_back", False),
-        shadow_of=told.get("shadow_of"),
-        question=told.get("question", {}),
+        answer_id=payload["answer_id"],
+        user_id=payload[c.USER_ID],
+        at=payload["shown_at"],
+        at_s=datetime.fromisoformat(payload["shown_at"]).timestamp(),
+        items=tuple(payload["items"]),
+        probabilities=tuple(payload.get("probabilities", ())),
+        propensities=tuple(payload.get("propensities", ())),
+        version=payload["version"],
+        experiment=payload.get("experiment"),
+        arm=payload.get("arm"),
+        fell_back=payload.get("fell_back", False),
+        shadow_of=payload.get("shadow_of"),
+        question=payload.get("question", {}),
     )

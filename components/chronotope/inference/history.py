@@ -44,7 +44,7 @@ class UserHistory:
         """Events strictly before a second; events of one instant are a basket."""
         return self._take(slice(0, int(np.searchsorted(self.occurred_s, second))))
 
-    def known(self) -> "UserHistory":
+    def without_unknown(self) -> "UserHistory":
         """History without the items that are unknown to the model."""
         is_known = self.item_idx != UNKNOWN
         return self if is_known.all() else self._take(is_known)
@@ -105,7 +105,7 @@ def history_to_queries(
             last event, or of the request time without one.
         context: Context values of the request, by column.
     """
-    history = history.known()
+    history = history.without_unknown()
     if offset_min is None:
         offset_min = (
             int(history.utc_offset_min[-1]) if len(history) else _zone_offset_min(request_time)

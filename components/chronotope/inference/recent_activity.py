@@ -32,7 +32,7 @@ class RecentActivity:
     pair_next: Int32
 
     @classmethod
-    def of(cls, user_idx: Int32, item_idx: Int32, n_items: int) -> Self:
+    def from_events(cls, user_idx: Int32, item_idx: Int32, n_items: int) -> Self:
         """Count events that are ordered by user and time.
 
         Args:
@@ -80,4 +80,4 @@ def read_recent_activity(lake: Lake, until: datetime, items: IdMap) -> RecentAct
         [(column, "ascending") for column in (c.USER_ID, c.OCCURRED_AT, c.EVENT_ID)]
     )
     user_idx = IdMap.of(events[c.USER_ID]).index(events[c.USER_ID])
-    return RecentActivity.of(user_idx, items.index(events[c.ITEM_ID]), items.size)
+    return RecentActivity.from_events(user_idx, items.index(events[c.ITEM_ID]), items.size)

@@ -58,7 +58,7 @@ def recommend(
     champion = load(root, dataset)
     lake, vocabulary = Lake(Workspace(root).lake(dataset)), champion.vocabulary
     full_history = read_history(lake, user_id, request_time, vocabulary)
-    history, metadata = full_history.known(), read_item_metadata(lake, vocabulary)
+    history, metadata = full_history.without_unknown(), read_item_metadata(lake, vocabulary)
     context = _request_context(lake, champion, options, request_time, full_history)
     user_idx = int(vocabulary.users.index([user_id])[0])
     model_output = champion.model.answer(

@@ -78,7 +78,7 @@ class Recommendation:
 
     Attributes:
         dataset, version: The champion.
-        user_id, at: User and request time.
+        user_id, request_time: User and time of the request.
         n_history: Events of the user before the request time.
         items: Likeliest first.
         when: Time forecast; None without a history.
@@ -89,7 +89,7 @@ class Recommendation:
     dataset: str
     version: str
     user_id: str
-    at: datetime
+    request_time: datetime
     n_history: int
     items: tuple[RecommendedItem, ...]
     when: TimeForecast | None

@@ -19,11 +19,13 @@ def read_readings(lake: Lake, columns: tuple[str, ...]) -> ContextReadings | Non
         lake: The dataset's lake.
         columns: Context columns of the champion.
     """
-    if not columns or not lake.exists("surroundings"):
+    if not columns or not lake.exists("context"):
         return None
-    table = lake.read("surroundings")
+    table = lake.read("context")
     known_columns = [column for column in columns if column in table.column_names]
-    return ContextReadings.of(table, known_columns) if known_columns and len(table) else None
+    return (
+        ContextReadings.from_table(table, known_columns) if known_columns and len(table) else None
+    )
 
 
 def context_as_of(
