@@ -54,59 +54,68 @@ def backfill(
     Chunks that begin before the end of what the model was trained on are marked. Running it
     again is safe; a run that was killed goes on after its last finished chunk.
     """
-    with run_command(f"Replaying {dataset}") as console, ExitStack() as stack:
-        told = {"start": start.date(), "end": end.date(), "chunk_h": parse_hours(chunk)}
-        told |= {"version": version, "time_given": not hidden, "max_targets": max_targets}
-        period, name = _period(told), load_spec(dataset).name
+    with run_command(f"Replaying {dataset}") as terminal, ExitStack() as exit_stack:
+        period_values = {"start": start.date(), "end": end.date(), "chunk_h": parse_hours(chunk)}
+        period_values |= {"version": version, "time_given": not hidden, "max_targets": max_targets}
+        backtest_config, dataset_name = _period(period_values), load_spec(dataset).name
         if dry_run:
-            plan = _plan(root, name, period)
-            content = plan
+            backfill_plan = _plan(root, dataset_name, backtest_config)
+            json_content = backfill_plan
         else:
             from flows.backfill_events import backfill_events
             from flows.ingest_events import IngestSettings
             from flows.private_server import run_by_hand
 
-            stack.enter_context(run_by_hand(root))
-            result = backfill_events(dataset, period, IngestSettings(root=root))
-            content = result.model_dump(mode="json")
+            exit_stack.enter_context(run_by_hand(root))
+            backfill_result = backfill_events(dataset, backtest_config, IngestSettings(root=root))
+            json_content = backfill_result.model_dump(mode="json")
     if as_json:
-        print_json(content | {"dry_run": dry_run})
+        print_json(json_content | {"dry_run": dry_run})
         return
     if dry_run:
-        console.print(_planned(plan))
+        terminal.print(_planned(backfill_plan))
         return
-    console.print(_table(result))
-    lines = (f"Page    {result.files.page}", f"Table   {result.files.table}")
-    console.print("\n".join(lines), soft_wrap=True)
+    terminal.print(_table(backfill_result))
+    output_lines = (
+        f"Page    {backfill_result.files.page}",
+        f"Table   {backfill_result.files.table}",
+    )
+    terminal.print("\n".join(output_lines), soft_wrap=True)
 
 
-def parse_hours(text: str) -> int:
+def parse_hours(length_text: str) -> int:
     """Hours of a length such as ``12h``, ``7d`` or ``4w``.
 
     Raises:
         ConfigError: It is none.
     """
-    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text.strip())
-    if found is None:
+    length_match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", length_text.strip())
+    if length_match is None:
         raise ConfigError(
-            "The length of a chunk cannot be read", received=text, way_out="Write 12h, 7d or 4w"
+            "The length of a chunk cannot be read",
+            received=length_text,
+            way_out="Write 12h, 7d or 4w",
         )
-    return int(found[1]) * _HOURS[found[2]]
+    return int(length_match[1]) * _HOURS[length_match[2]]
 
 
-def _period(told: dict[str, Any]) -> "BacktestConfig":
+def _period(period_values: dict[str, Any]) -> "BacktestConfig":
     from chronotope.pipelines.backtest import BacktestConfig
 
     try:
-        return BacktestConfig.model_validate(told)
+        return BacktestConfig.model_validate(period_values)
     except ValidationError as error:
-        why = "; ".join(found["msg"] for found in error.errors(include_url=False))
+        problem_text = "; ".join(
+            length_match["msg"] for length_match in error.errors(include_url=False)
+        )
         raise ConfigError(
-            "The period cannot be replayed", received=why, way_out="Correct --from, --to, --chunk"
+            "The period cannot be replayed",
+            received=problem_text,
+            way_out="Correct --from, --to, --chunk",
         ) from error
 
 
-def _plan(root: Path, name: str, period: "BacktestConfig") -> dict[str, Any]:
+def _plan(root: Path, dataset_name: str, backtest_config: "BacktestConfig") -> dict[str, Any]:
     """The chunks, and which of them the predictor was trained on."""
     from chronotope.pipelines.backtest import (
         format_minute,
@@ -115,38 +124,50 @@ def _plan(root: Path, name: str, period: "BacktestConfig") -> dict[str, Any]:
         split_period,
     )
 
-    who = resolve_predictor(root, name, period.version)
-    chunks = [
+    predictor_info = resolve_predictor(root, dataset_name, backtest_config.version)
+    chunk_rows = [
         {
             "start": format_minute(chunk.start_s),
             "end": format_minute(chunk.end_s),
-            "seen": seen_in_training(chunk, who),
+            "seen": seen_in_training(chunk, predictor_info),
         }
-        for chunk in split_period(period)
+        for chunk in split_period(backtest_config)
     ]
-    return {"dataset": name, "version": who.version, "chunks": chunks}
+    return {"dataset": dataset_name, "version": predictor_info.version, "chunks": chunk_rows}
 
 
-def _planned(plan: dict[str, Any]) -> Table:
-    table = Table(
-        "from", "to", "seen in training", title=f"Version {plan['version']} would predict"
+def _planned(backfill_plan: dict[str, Any]) -> Table:
+    result_table = Table(
+        "from", "to", "seen in training", title=f"Version {backfill_plan['version']} would predict"
     )
-    for chunk in plan["chunks"]:
-        table.add_row(chunk["start"], chunk["end"], "yes" if chunk["seen"] else "")
-    return table
+    for chunk in backfill_plan["chunks"]:
+        result_table.add_row(chunk["start"], chunk["end"], "yes" if chunk["seen"] else "")
+    return result_table
 
 
-def _table(result: "BacktestSummary") -> Table:
-    table = Table("from", *SHOWN.values(), title=f"Predict, then update: version {result.version}")
-    for chunk in result.chunks:
-        seen, row = " (seen in training)" if chunk.metrics.seen else "", chunk.row()
-        table.add_row(chunk.start + seen, *map(_cell, (row[name] for name in SHOWN)))
-    table.add_section()
-    table.add_row("not seen", *map(_cell, (result.mean_metrics.get(name) for name in SHOWN)))
-    return table
+def _table(backfill_result: "BacktestSummary") -> Table:
+    result_table = Table(
+        "from", *SHOWN.values(), title=f"Predict, then update: version {backfill_result.version}"
+    )
+    for chunk in backfill_result.chunks:
+        was_trained_on, chunk_row = " (seen in training)" if chunk.metrics.seen else "", chunk.row()
+        result_table.add_row(
+            chunk.start + was_trained_on,
+            *map(_cell, (chunk_row[dataset_name] for dataset_name in SHOWN)),
+        )
+    result_table.add_section()
+    result_table.add_row(
+        "not seen",
+        *map(_cell, (backfill_result.mean_metrics.get(dataset_name) for dataset_name in SHOWN)),
+    )
+    return result_table
 
 
-def _cell(value: float | None) -> str:
-    if value is None:
+def _cell(cell_value: float | None) -> str:
+    if cell_value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) and value <= 1 else f"{value:,.0f}"
+    return (
+        f"{cell_value:.3f}"
+        if isinstance(cell_value, float) and cell_value <= 1
+        else f"{cell_value:,.0f}"
+    )

@@ -48,71 +48,98 @@ def compress(
 
     What is not told stays as the model was compressed before.
     """
-    told = {
+    requested_bounds = {
         "max_ndcg_loss": max_ndcg_loss,
         "max_latency_ms": max_latency_ms,
         "max_size_mb": max_size_mb,
         "n_trials": trials,
     }
-    with run_command(f"Compressing the model of {dataset}") as console, ExitStack() as stack:
+    with run_command(f"Compressing the model of {dataset}") as terminal, ExitStack() as exit_stack:
         from chronotope.pipelines.recompress import VersionSelector, find_source, preview_selection
         from chronotope.pipelines.run_dir import read_settings
 
-        which: VersionSelector = "latest" if latest else "champion"
-        origin = find_source(root, dataset, which)
-        objective = override_objective(read_settings(origin.run_dir, root).compression, told)
+        version_selector: VersionSelector = "latest" if latest else "champion"
+        compression_source = find_source(root, dataset, version_selector)
+        new_objective = override_objective(
+            read_settings(compression_source.run_dir, root).compression, requested_bounds
+        )
         if dry_run:
-            preview = preview_selection(origin, objective)
-            content = preview.model_dump(mode="json")
+            selection_preview = preview_selection(compression_source, new_objective)
+            json_content = selection_preview.model_dump(mode="json")
         else:
             from flows.compress_model import CompressSettings, compress_model
             from flows.private_server import run_by_hand
 
-            stack.enter_context(run_by_hand(root))
-            settings = CompressSettings(root=root, which=which, objective=objective)
-            result = compress_model(dataset, settings)
-            content = result.model_dump(mode="json")
+            exit_stack.enter_context(run_by_hand(root))
+            compress_settings = CompressSettings(
+                root=root, which=version_selector, objective=new_objective
+            )
+            compress_result = compress_model(dataset, compress_settings)
+            json_content = compress_result.model_dump(mode="json")
     if as_json:
-        print_json(content | {"dry_run": dry_run})
+        print_json(json_content | {"dry_run": dry_run})
     elif dry_run:
-        _show(console, preview)
+        _show(terminal, selection_preview)
     else:
-        _show(console, result.compression)
-        console.print(_fate(result), soft_wrap=True)
+        _show(terminal, compress_result.compression)
+        terminal.print(_fate(compress_result), soft_wrap=True)
 
 
-def override_objective(kept: "CompressionConfig", told: dict[str, Any]) -> "CompressionConfig":
+def override_objective(
+    stored_objective: "CompressionConfig", requested_bounds: dict[str, Any]
+) -> "CompressionConfig":
     """An objective with what was told in place of what was kept.
 
     Raises:
         ConfigError: A value is out of bounds.
     """
-    given = {name: value for name, value in told.items() if value is not None}
+    changed_bounds = {
+        bound_name: bound_value
+        for bound_name, bound_value in requested_bounds.items()
+        if bound_value is not None
+    }
     try:
-        return type(kept).model_validate(kept.model_dump() | given)
+        return type(stored_objective).model_validate(stored_objective.model_dump() | changed_bounds)
     except ValidationError as error:
         raise ConfigError("The objective cannot be used", received=error) from error
 
 
-def _show(console: TerminalConsole, found: "CompressionSummary | SelectionPreview") -> None:
-    heads = ("candidate", "MB", "p50 ms", "NDCG@10", "Acc@10", "queries/s", "memory MB", "why not")
-    table = Table(*heads)
-    names = ("size_mb", "p50_ms", "ndcg", "acc", "queries_per_s", "rss_mb")
-    for row in found.candidates:
-        values = (_cell(getattr(row, name)) for name in names)
-        table.add_row(row.name, *values, "chosen" if row.chosen else row.why_not)
-    console.print(table)
-    console.print(found.reason, soft_wrap=True)
+def _show(
+    terminal: TerminalConsole, compression_summary: "CompressionSummary | SelectionPreview"
+) -> None:
+    column_heads = (
+        "candidate",
+        "MB",
+        "p50 ms",
+        "NDCG@10",
+        "Acc@10",
+        "queries/s",
+        "memory MB",
+        "why not",
+    )
+    candidate_table = Table(*column_heads)
+    column_names = ("size_mb", "p50_ms", "ndcg", "acc", "queries_per_s", "rss_mb")
+    for candidate_row in compression_summary.candidates:
+        cell_values = (_cell(getattr(candidate_row, bound_name)) for bound_name in column_names)
+        candidate_table.add_row(
+            candidate_row.name,
+            *cell_values,
+            "chosen" if candidate_row.chosen else candidate_row.why_not,
+        )
+    terminal.print(candidate_table)
+    terminal.print(compression_summary.reason, soft_wrap=True)
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+def _cell(bound_value: float | None) -> str:
+    return "" if bound_value is None else f"{bound_value:.4g}"
 
 
-def _fate(result: "RecompressionResult") -> str:
-    promotion = result.promotion
-    if promotion is None:
-        return f"Nothing was registered: {result.stop_reason}."
-    if promotion.promoted:
-        return f"Version {promotion.version} is the champion."
-    return "\n- ".join([f"Version {promotion.version} stays challenger:", *promotion.reasons])
+def _fate(compress_result: "RecompressionResult") -> str:
+    promotion_result = compress_result.promotion
+    if promotion_result is None:
+        return f"Nothing was registered: {compress_result.stop_reason}."
+    if promotion_result.promoted:
+        return f"Version {promotion_result.version} is the champion."
+    return "\n- ".join(
+        [f"Version {promotion_result.version} stays challenger:", *promotion_result.reasons]
+    )

@@ -67,32 +67,42 @@ def doctor(
     """
     if repair:
         _repair(root, as_json=as_json, dry_run=dry_run)
-    with run_command("Looking around") as console:
-        checks = list(run_checks(root))
-    ready = all(check.ok for check in checks if check.needed)
+    with run_command("Looking around") as terminal:
+        doctor_checks = list(run_checks(root))
+    is_ready = all(check.ok for check in doctor_checks if check.needed)
     if as_json:
-        print_json({"ready": ready, "checks": [asdict(check) for check in checks]})
+        print_json({"ready": is_ready, "checks": [asdict(check) for check in doctor_checks]})
     else:
-        console.print(_table(checks))
-        console.print("Ready." if ready else "Not ready: see the red lines.")
-    raise typer.Exit(0 if ready else 1)
+        terminal.print(_table(doctor_checks))
+        terminal.print("Ready." if is_ready else "Not ready: see the red lines.")
+    raise typer.Exit(0 if is_ready else 1)
 
 
 def _repair(root: Path, *, as_json: bool, dry_run: bool) -> None:
     """Mend what is damaged and end; exit code 1 if something could not be mended."""
-    with run_command("Repairing") as console:
+    with run_command("Repairing") as terminal:
         from chronotope.cli.repairs import repair
 
-        results = repair(root, dry_run=dry_run)
+        repair_results = repair(root, dry_run=dry_run)
     if as_json:
-        print_json({"dry_run": dry_run, "repaired": [asdict(result) for result in results]})
+        print_json(
+            {
+                "dry_run": dry_run,
+                "repaired": [asdict(repair_result) for repair_result in repair_results],
+            }
+        )
     else:
-        for result in results:
-            verb = "would be mended" if dry_run else "mended" if result.ok else "NOT mended"
-            line = f"{result.name}: {result.problem}. {verb.capitalize()}: {result.done}."
-            console.print(visible_line(line), soft_wrap=True)
-        console.print(_last_line(len(results), dry_run=dry_run))
-    raise typer.Exit(0 if dry_run or all(result.ok for result in results) else 1)
+        for repair_result in repair_results:
+            repair_verb = (
+                "would be mended" if dry_run else "mended" if repair_result.ok else "NOT mended"
+            )
+            problem_text = f"{repair_result.name}: {repair_result.problem}."
+            output_line = f"{problem_text} {repair_verb.capitalize()}: {repair_result.done}."
+            terminal.print(visible_line(output_line), soft_wrap=True)
+        terminal.print(_last_line(len(repair_results), dry_run=dry_run))
+    raise typer.Exit(
+        0 if dry_run or all(repair_result.ok for repair_result in repair_results) else 1
+    )
 
 
 def _last_line(n_damages: int, *, dry_run: bool) -> str:
@@ -111,7 +121,7 @@ def run_checks(root: Path) -> Iterator[DoctorCheck]:
     yield from _packages()
     yield _threads()
     yield _lake(root)
-    yield from (_writable(name, path) for name, path in _stores(root).items())
+    yield from (_writable(name, folder_path) for name, folder_path in _stores(root).items())
     yield from (_port(port, name) for port, name in PORTS.items())
     yield _disk(root)
     yield from (_data_package(name) for name in DATA_PACKAGES)
@@ -119,48 +129,58 @@ def run_checks(root: Path) -> Iterator[DoctorCheck]:
     yield from _damages(root)
 
 
-def version_check(requirement: str) -> DoctorCheck:
+def version_check(requirement_text: str) -> DoctorCheck:
     """Whether an installed package lies within its bounds.
 
     Args:
-        requirement: As in pyproject.toml, such as ``numpy>=2.4,<3``.
+        requirement_text: As in pyproject.toml, such as ``numpy>=2.4,<3``.
     """
-    wanted = Requirement(requirement)
+    package_requirement = Requirement(requirement_text)
     try:
-        found = metadata.version(wanted.name)
+        found = metadata.version(package_requirement.name)
     except metadata.PackageNotFoundError:
         found = "not installed"
-    ok = found != "not installed" and wanted.specifier.contains(found, prereleases=True)
-    way_out = "" if ok else f"pip install '{wanted.name}{wanted.specifier}'"
-    return DoctorCheck(wanted.name, ok, f"{found} (bounds {wanted.specifier})", way_out)
+    ok = found != "not installed" and package_requirement.specifier.contains(
+        found, prereleases=True
+    )
+    way_out = (
+        "" if ok else f"pip install '{package_requirement.name}{package_requirement.specifier}'"
+    )
+    return DoctorCheck(
+        package_requirement.name, ok, f"{found} (bounds {package_requirement.specifier})", way_out
+    )
 
 
-def champion_ages(root: Path, now: datetime) -> Iterator[DoctorCheck]:
+def champion_ages(root: Path, current_time: datetime) -> Iterator[DoctorCheck]:
     """How long ago each champion was promoted; nothing where there is none.
 
     Args:
         root: Project root.
-        now: The present moment.
+        current_time: The present moment.
     """
-    path = Workspace(root).mlruns / "promotions.db"
-    if not path.is_file():
+    folder_path = Workspace(root).mlruns / "promotions.db"
+    if not folder_path.is_file():
         return
     from chronotope.lake.listing import list_datasets
     from chronotope.registry.promotion_journal import PromotionJournal
 
     try:
-        known = list_datasets(Workspace(root).lakes())
+        dataset_names = list_datasets(Workspace(root).lakes())
     except ChronotopeError:  # the check of the lake tells
         return
-    for dataset in known:
+    for dataset in dataset_names:
         try:
-            with PromotionJournal(path).locked() as view:
-                reigns = view.reigns(dataset)
+            with PromotionJournal(folder_path).locked() as journal_reader:
+                champion_periods = journal_reader.reigns(dataset)
         except ChronotopeError as error:
             yield DoctorCheck("promotions", False, error.what, error.way_out)
             return
-        if reigns:
-            yield _age(dataset, reigns[-1].version, (now - reigns[-1].opened_at).days)
+        if champion_periods:
+            yield _age(
+                dataset,
+                champion_periods[-1].version,
+                (current_time - champion_periods[-1].opened_at).days,
+            )
 
 
 def _damages(root: Path) -> Iterator[DoctorCheck]:
@@ -172,14 +192,14 @@ def _damages(root: Path) -> Iterator[DoctorCheck]:
         yield DoctorCheck(damage.name, False, damage.problem, way_out, needed=damage.needed)
 
 
-def _age(dataset: str, version: str, days: int) -> DoctorCheck:
-    if days < -1:
-        dated = f"version {version}, promoted {-days} days from now"
+def _age(dataset: str, version: str, age_days: int) -> DoctorCheck:
+    if age_days < -1:
+        age_text = f"version {version}, promoted {-age_days} days from now"
         way_out = "Set the clock: it was ahead then, or it is behind now"
-        return DoctorCheck(f"champion {dataset}", False, dated, way_out, needed=False)
-    ok = days <= MAX_CHAMPION_DAYS
+        return DoctorCheck(f"champion {dataset}", False, age_text, way_out, needed=False)
+    ok = age_days <= MAX_CHAMPION_DAYS
     way_out = "" if ok else "Ingest what is new and train again"
-    found = f"version {version}, {days} days since its promotion"
+    found = f"version {version}, {age_days} days since its promotion"
     return DoctorCheck(f"champion {dataset}", ok, found, way_out, needed=False)
 
 
@@ -189,57 +209,63 @@ def _python() -> DoctorCheck:
 
 
 def _packages() -> Iterator[DoctorCheck]:
-    for requirement in metadata.requires("chronotope") or []:
-        if "extra ==" not in requirement:
-            yield version_check(requirement)
+    for requirement_text in metadata.requires("chronotope") or []:
+        if "extra ==" not in requirement_text:
+            yield version_check(requirement_text)
 
 
 def _threads() -> DoctorCheck:
     """Threads torch will take: those of OpenMP, one a core unless told otherwise."""
-    cores = os.cpu_count() or 1
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    n_threads = int(given) if given.isdigit() else cores
-    ok = n_threads <= cores
-    way_out = "" if ok else f"export OMP_NUM_THREADS={cores}"
-    return DoctorCheck("torch threads", ok, f"{n_threads} on {cores} cores", way_out, needed=False)
+    n_cores = os.cpu_count() or 1
+    thread_setting = os.environ.get("OMP_NUM_THREADS", "")
+    n_threads = int(thread_setting) if thread_setting.isdigit() else n_cores
+    ok = n_threads <= n_cores
+    way_out = "" if ok else f"export OMP_NUM_THREADS={n_cores}"
+    return DoctorCheck(
+        "torch threads", ok, f"{n_threads} on {n_cores} cores", way_out, needed=False
+    )
 
 
 def _stores(root: Path) -> dict[str, Path]:
-    workspace = Workspace(root)
-    return {"reports": workspace.reports(), "mlruns": workspace.mlruns}
+    root_workspace = Workspace(root)
+    return {"reports": root_workspace.reports(), "mlruns": root_workspace.mlruns}
 
 
 def _lake(root: Path) -> DoctorCheck:
     """Whether the lake's folder can be written, or its object store answers."""
     try:
-        lakes = Workspace(root).lakes()
-        if isinstance(lakes, Path):
-            return _writable("lake", lakes)
+        lake_location = Workspace(root).lakes()
+        if isinstance(lake_location, Path):
+            return _writable("lake", lake_location)
         from chronotope.lake.listing import list_datasets
 
-        list_datasets(lakes)
+        list_datasets(lake_location)
     except ChronotopeError as error:
         return DoctorCheck(
             "store lake", False, str(error), f"Set {LAKE_URL} and its store's variables"
         )
-    return DoctorCheck("store lake", True, lakes)
+    return DoctorCheck("store lake", True, lake_location)
 
 
-def _writable(name: str, path: Path) -> DoctorCheck:
-    nearest = next(folder for folder in (path, *path.resolve().parents) if folder.exists())
+def _writable(name: str, folder_path: Path) -> DoctorCheck:
+    existing_dir = next(
+        parent_dir
+        for parent_dir in (folder_path, *folder_path.resolve().parents)
+        if parent_dir.exists()
+    )
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            return DoctorCheck(f"store {name}", True, str(path))
+        with tempfile.TemporaryFile(dir=existing_dir):
+            return DoctorCheck(f"store {name}", True, str(folder_path))
     except OSError as error:
-        way_out = f"Make {nearest} writable, or give another --root"
+        way_out = f"Make {existing_dir} writable, or give another --root"
         return DoctorCheck(f"store {name}", False, str(error), way_out)
 
 
 def _port(port: int, name: str) -> DoctorCheck:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as probe_socket:
+        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            sock.bind(("127.0.0.1", port))
+            probe_socket.bind(("127.0.0.1", port))
         except OSError:
             way_out = f"Fine if the {name} is running already; else stop what holds the port"
             return DoctorCheck(f"port {port}", False, f"taken ({name})", way_out, needed=False)
@@ -247,11 +273,13 @@ def _port(port: int, name: str) -> DoctorCheck:
 
 
 def _disk(root: Path) -> DoctorCheck:
-    nearest = next(folder for folder in (root, *root.resolve().parents) if folder.exists())
-    free = shutil.disk_usage(nearest).free / 1e9
-    ok = free >= MIN_FREE_GB
+    existing_dir = next(
+        parent_dir for parent_dir in (root, *root.resolve().parents) if parent_dir.exists()
+    )
+    free_gb = shutil.disk_usage(existing_dir).free / 1e9
+    ok = free_gb >= MIN_FREE_GB
     return DoctorCheck(
-        "disk", ok, f"{free:.1f} GB free", "" if ok else f"Free {MIN_FREE_GB:.0f} GB"
+        "disk", ok, f"{free_gb:.1f} GB free", "" if ok else f"Free {MIN_FREE_GB:.0f} GB"
     )
 
 
@@ -262,10 +290,10 @@ def _data_package(name: str) -> DoctorCheck:
     return DoctorCheck(f"data {name}", ok, found, way_out, needed=False)
 
 
-def _table(checks: list[DoctorCheck]) -> Table:
-    table = Table("", "check", "found", "what to do")
-    for check in checks:
-        word, colour = ("wrong", "red") if check.needed else ("note", "yellow")
-        mark = Text("ok", "green") if check.ok else Text(word, colour)
-        table.add_row(mark, check.name, check.found, check.way_out)
-    return table
+def _table(doctor_checks: list[DoctorCheck]) -> Table:
+    check_table = Table("", "check", "found", "what to do")
+    for check in doctor_checks:
+        status_word, status_colour = ("wrong", "red") if check.needed else ("note", "yellow")
+        status_mark = Text("ok", "green") if check.ok else Text(status_word, status_colour)
+        check_table.add_row(status_mark, check.name, check.found, check.way_out)
+    return check_table

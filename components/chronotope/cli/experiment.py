@@ -46,20 +46,27 @@ def experiment(
     root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
 ) -> None:
     """Judge an experiment by the log: uplift with intervals, shadows, off-policy estimates."""
-    with run_command(f"Reading what {dataset} was shown") as console, ExitStack() as stack:
+    with run_command(f"Reading what {dataset} was shown") as terminal, ExitStack() as exit_stack:
         from chronotope.experiments.experiment_report import OutcomeLimits, report_experiment
 
-        log = stack.enter_context(closing(_log(root, dataset)))
-        limits = OutcomeLimits(window_s=window * 3600, min_users=min_users, clip=clip)
-        targets = [_target(root, dataset, ref, stack) for ref in policy or ["champion"]]
-        report = report_experiment(log, _design(root, dataset, name), targets, limits)
+        log = exit_stack.enter_context(closing(_log(root, dataset)))
+        outcome_limits = OutcomeLimits(window_s=window * 3600, min_users=min_users, clip=clip)
+        target_policies = [
+            _target(root, dataset, version_ref, exit_stack)
+            for version_ref in policy or ["champion"]
+        ]
+        experiment_report = report_experiment(
+            log, _design(root, dataset, name), target_policies, outcome_limits
+        )
         if json_file is not None:
-            json_file.write_text(json.dumps(_plain(asdict(report)), indent=2), encoding="utf-8")
+            json_file.write_text(
+                json.dumps(_plain(asdict(experiment_report)), indent=2), encoding="utf-8"
+            )
         if html_file is not None:
-            page = TerminalConsole(record=True, width=140, file=StringIO())
-            print_experiment(report, page)
-            html_file.write_text(page.export_html(), encoding="utf-8")
-    print_experiment(report, console)
+            html_console = TerminalConsole(record=True, width=140, file=StringIO())
+            print_experiment(experiment_report, html_console)
+            html_file.write_text(html_console.export_html(), encoding="utf-8")
+    print_experiment(experiment_report, terminal)
 
 
 def _log(root: Path, dataset: str) -> Any:
@@ -69,14 +76,14 @@ def _log(root: Path, dataset: str) -> Any:
     from chronotope.runtime.workspace import Workspace
 
     require_dataset(root, dataset)
-    path = Workspace(root).interactions(dataset)
-    if not path.is_file():
+    log_path = Workspace(root).interactions(dataset)
+    if not log_path.is_file():
         raise ConfigError(
             "Nothing was shown yet",
-            received=path,
+            received=log_path,
             way_out=f"Serve first: chronotope serve {dataset} --experiment FILE",
         )
-    return InteractionLog(path)
+    return InteractionLog(log_path)
 
 
 def _design(root: Path, dataset: str, name: str) -> "Experiment | None":
@@ -89,14 +96,18 @@ def _design(root: Path, dataset: str, name: str) -> "Experiment | None":
     from chronotope.experiments.experiment import load_experiment
     from chronotope.runtime.workspace import Workspace
 
-    folder = Workspace(root).experiments(dataset)
-    known = sorted(path.stem for path in folder.glob("*.json"))
-    if not name and len(known) > 1:
-        raise ConfigError("Which experiment?", way_out=f"Give --name, one of: {', '.join(known)}")
-    return load_experiment(folder, name or known[0]) if name or known else None
+    design_dir = Workspace(root).experiments(dataset)
+    known_text = sorted(log_path.stem for log_path in design_dir.glob("*.json"))
+    if not name and len(known_text) > 1:
+        raise ConfigError(
+            "Which experiment?", way_out=f"Give --name, one of: {', '.join(known_text)}"
+        )
+    return load_experiment(design_dir, name or known_text[0]) if name or known_text else None
 
 
-def _target(root: Path, dataset: str, ref: str, stack: ExitStack) -> "Callable[[], RequestReplay]":
+def _target(
+    root: Path, dataset: str, version_ref: str, exit_stack: ExitStack
+) -> "Callable[[], RequestReplay]":
     """Opens a version when it is needed: a log without random lists needs none."""
 
     def opened() -> "RequestReplay":
@@ -105,61 +116,79 @@ def _target(root: Path, dataset: str, ref: str, stack: ExitStack) -> "Callable[[
         from chronotope.serving.model.replay import RequestReplay
         from chronotope.serving.settings import ServeSettings
 
-        store = open_registry(root, dataset)
-        champion = ref == "champion"
+        mlflow_store = open_registry(root, dataset)
+        is_champion = version_ref == "champion"
         version = (
-            champion_version(store, dataset) if champion else alias_version(root, dataset, ref)
+            champion_version(mlflow_store, dataset)
+            if is_champion
+            else alias_version(root, dataset, version_ref)
         )
-        settings = ServeSettings(dataset=dataset, root=root, **ingestion_defaults(dataset))
-        return stack.enter_context(RequestReplay(settings, version))
+        serve_settings = ServeSettings(dataset=dataset, root=root, **ingestion_defaults(dataset))
+        return exit_stack.enter_context(RequestReplay(serve_settings, version))
 
     return opened
 
 
-def print_experiment(report: "ExperimentReport", console: TerminalConsole) -> None:
+def print_experiment(experiment_report: "ExperimentReport", terminal: TerminalConsole) -> None:
     """Print the tables that have rows, and what they rest on."""
-    hours, users = report.limits.window_s / 3600, report.limits.min_users
-    title = f"Experiment {report.experiment}" if report.experiment else "No experiment"
-    console.print(f"{title}: items users went for within {hours:g} h, a list")
-    for table in (_arms(report), _shadows(report), _policies(report)):
+    window_hours, n_users_text = (
+        experiment_report.limits.window_s / 3600,
+        experiment_report.limits.min_users,
+    )
+    table_title = (
+        f"Experiment {experiment_report.experiment}"
+        if experiment_report.experiment
+        else "No experiment"
+    )
+    terminal.print(f"{table_title}: items users went for within {window_hours:g} h, a list")
+    for table in (
+        _arms(experiment_report),
+        _shadows(experiment_report),
+        _policies(experiment_report),
+    ):
         if table.row_count:
-            console.print(table)
-    if len(report.arms) > 1:
-        console.print(f"Users came by the arms' shares: p = {report.mismatch:.3g}")
-    if report.n_misplaced:
-        console.print(f"{report.n_misplaced} lists of a foreign arm were left out")
-    if not report.policies:
-        console.print("No list was drawn at random: no version can be estimated")
-    console.print(f"With fewer than {users} users there is no verdict.")
+            terminal.print(table)
+    if len(experiment_report.arms) > 1:
+        terminal.print(f"Users came by the arms' shares: p = {experiment_report.mismatch:.3g}")
+    if experiment_report.n_misplaced:
+        terminal.print(f"{experiment_report.n_misplaced} lists of a foreign arm were left out")
+    if not experiment_report.policies:
+        terminal.print("No list was drawn at random: no version can be estimated")
+    terminal.print(f"With fewer than {n_users_text} users there is no verdict.")
 
 
-def _arms(report: "ExperimentReport") -> Table:
-    numbers = (Column(name, no_wrap=True) for name in ("counted", "hits a list", "uplift"))
-    title = "Arms, the first one is the control"
-    table = Table("arm", "version", *numbers, "verdict", title=title, show_lines=True)
-    for arm in report.arms:
-        rate, up = arm.rate, arm.uplift
-        fell_back = [f"{arm.n_fell_back:,} fell back"] if arm.n_fell_back else []
-        counts = (f"{arm.n_users:,} users", f"{arm.n_lists:,} lists", f"{arm.n_hits:,} hits")
-        gain = ""
-        if up:
-            always = f"always {up.always_low:+.4f} to {up.always_high:+.4f}"
-            gain = (
-                f"{_two_lines(up.difference, up.low, up.high, '+')}\n{always}\np = {up.p_value:.2g}"
-            )
+def _arms(experiment_report: "ExperimentReport") -> Table:
+    number_columns = (Column(name, no_wrap=True) for name in ("counted", "hits a list", "uplift"))
+    table_title = "Arms, the first one is the control"
+    table = Table("arm", "version", *number_columns, "verdict", title=table_title, show_lines=True)
+    for arm_result in experiment_report.arms:
+        hits_per_list, uplift = arm_result.rate, arm_result.uplift
+        fell_back = [f"{arm_result.n_fell_back:,} fell back"] if arm_result.n_fell_back else []
+        count_texts = (
+            f"{arm_result.n_users:,} users",
+            f"{arm_result.n_lists:,} lists",
+            f"{arm_result.n_hits:,} hits",
+        )
+        gain_text = ""
+        if uplift:
+            anytime_text = f"always {uplift.always_low:+.4f} to {uplift.always_high:+.4f}"
+            gain_lines = _two_lines(uplift.difference, uplift.low, uplift.high, "+")
+            gain_text = f"{gain_lines}\n{anytime_text}\np = {uplift.p_value:.2g}"
         table.add_row(
-            arm.name,
-            "\n".join(arm.versions),
-            "\n".join((*counts, *fell_back)),
-            _two_lines(rate.estimate, rate.low, rate.high) if rate else "",
-            gain,
-            arm.verdict,
+            arm_result.name,
+            "\n".join(arm_result.versions),
+            "\n".join((*count_texts, *fell_back)),
+            _two_lines(hits_per_list.estimate, hits_per_list.low, hits_per_list.high)
+            if hits_per_list
+            else "",
+            gain_text,
+            arm_result.verdict,
         )
     return table
 
 
-def _shadows(report: "ExperimentReport") -> Table:
-    heads = (
+def _shadows(experiment_report: "ExperimentReport") -> Table:
+    column_heads = (
         "shadow",
         "version",
         "lists",
@@ -168,53 +197,79 @@ def _shadows(report: "ExperimentReport") -> Table:
         "hits a list",
         "shown instead",
     )
-    table = Table(*heads, "difference", title="Shadows; what was shown had the better chance")
-    for one in report.shadows:
-        gap = one.difference
+    table = Table(
+        *column_heads, "difference", title="Shadows; what was shown had the better chance"
+    )
+    for shadow_result in experiment_report.shadows:
+        difference = shadow_result.difference
         table.add_row(
-            one.name,
-            "\n".join(one.versions),
-            f"{one.n_lists:,}",
-            f"{one.overlap:.1%}",
-            f"{one.same_first:.1%}",
-            f"{one.hits:.4f}",
-            f"{one.hits_shown:.4f}",
-            _two_lines(gap.estimate, gap.low, gap.high, "+") if gap else "not enough",
+            shadow_result.name,
+            "\n".join(shadow_result.versions),
+            f"{shadow_result.n_lists:,}",
+            f"{shadow_result.overlap:.1%}",
+            f"{shadow_result.same_first:.1%}",
+            f"{shadow_result.hits:.4f}",
+            f"{shadow_result.hits_shown:.4f}",
+            _two_lines(difference.estimate, difference.low, difference.high, "+")
+            if difference
+            else "not enough users",
         )
     return table
 
 
-def _policies(report: "ExperimentReport") -> Table:
-    numbers = (Column(name, no_wrap=True) for name in ("drawn", "hits a list", "weights"))
-    title = "Off-policy: what a version's best lists would have been worth"
-    table = Table("version", *numbers, "verdict", title=title, show_lines=True)
-    for one in report.policies:
-        found = one.estimate
-        known = [f"{one.n_known:,} known to it"] if one.n_known else []
-        if found is None:
-            table.add_row(one.version, "\n".join(known), "", "", one.verdict)
+def _policies(experiment_report: "ExperimentReport") -> Table:
+    number_columns = (Column(name, no_wrap=True) for name in ("drawn", "hits a list", "weights"))
+    table_title = "Off-policy: what a version's best lists would have been worth"
+    table = Table("version", *number_columns, "verdict", title=table_title, show_lines=True)
+    for shadow_result in experiment_report.policies:
+        policy_estimates = shadow_result.estimate
+        known_text = [f"{shadow_result.n_known:,} known to it"] if shadow_result.n_known else []
+        if policy_estimates is None:
+            table.add_row(
+                shadow_result.version, "\n".join(known_text), "", "", shadow_result.verdict
+            )
             continue
-        values = {"shown": found.logged, "IPS": found.ips, "SNIPS": found.snips, "DR": found.dr}
-        told = [f"{n:5} {v.estimate:.4f}, {v.low:.4f} to {v.high:.4f}" for n, v in values.items()]
-        weights = (
-            f"effective n {found.effective_n:,.0f}",
-            f"mean {found.mean_weight:.2f}",
-            f"most {found.max_weight:.4g}",
-            f"clipped {found.clipped:.1%}",
+        estimates_by_name = {
+            "shown": policy_estimates.logged,
+            "IPS": policy_estimates.ips,
+            "SNIPS": policy_estimates.snips,
+            "DR": policy_estimates.dr,
+        }
+        estimate_lines = [
+            f"{estimator_name:5} {value.estimate:.4f}, {value.low:.4f} to {value.high:.4f}"
+            for estimator_name, value in estimates_by_name.items()
+        ]
+        weight_texts = (
+            f"effective n {policy_estimates.effective_n:,.0f}",
+            f"mean {policy_estimates.mean_weight:.2f}",
+            f"most {policy_estimates.max_weight:.4g}",
+            f"clipped {policy_estimates.clipped:.1%}",
         )
-        counts = (f"{found.n_lists:,} lists", f"{found.n_users:,} users", *known)
-        table.add_row(one.version, *map("\n".join, (counts, told, weights)), one.verdict)
+        count_texts = (
+            f"{policy_estimates.n_lists:,} lists",
+            f"{policy_estimates.n_users:,} users",
+            *known_text,
+        )
+        table.add_row(
+            shadow_result.version,
+            *map("\n".join, (count_texts, estimate_lines, weight_texts)),
+            shadow_result.verdict,
+        )
     return table
 
 
-def _two_lines(estimate: float, low: float, high: float, sign: str = "") -> str:
-    return f"{estimate:{sign}.4f}\n{low:{sign}.4f} to {high:{sign}.4f}"
+def _two_lines(estimate: float, low: float, high: float, sign_flag: str = "") -> str:
+    return f"{estimate:{sign_flag}.4f}\n{low:{sign_flag}.4f} to {high:{sign_flag}.4f}"
 
 
-def _plain(told: Any) -> Any:
+def _plain(estimate_lines: Any) -> Any:
     """As JSON has it: NaN and infinity are null."""
-    if isinstance(told, dict):
-        return {name: _plain(of) for name, of in told.items()}
-    if isinstance(told, list | tuple):
-        return [_plain(of) for of in told]
-    return None if isinstance(told, float) and not math.isfinite(told) else told
+    if isinstance(estimate_lines, dict):
+        return {name: _plain(of) for name, of in estimate_lines.items()}
+    if isinstance(estimate_lines, list | tuple):
+        return [_plain(of) for of in estimate_lines]
+    return (
+        None
+        if isinstance(estimate_lines, float) and not math.isfinite(estimate_lines)
+        else estimate_lines
+    )

@@ -34,26 +34,29 @@ def feedback(
     They come from the service's log, from data/inbox/DATASET/*.jsonl, and from the table that
     the dataset names. Running it again is safe; a run that was killed goes on.
     """
-    with run_command(f"Collecting the feedback of {dataset}") as console, ExitStack() as stack:
-        name = load_spec(dataset).name
+    with (
+        run_command(f"Collecting the feedback of {dataset}") as terminal,
+        ExitStack() as exit_stack,
+    ):
+        dataset_name = load_spec(dataset).name
         if dry_run:
-            waiting = _waiting(name, root)
-            content: dict[str, Any] = {"dataset": name, "waiting": waiting}
+            waiting_counts = _waiting(dataset_name, root)
+            json_content: dict[str, Any] = {"dataset": dataset_name, "waiting": waiting_counts}
         else:
             from flows.collect_feedback import collect_feedback
             from flows.ingest_events import IngestSettings
             from flows.private_server import run_by_hand
 
-            stack.enter_context(run_by_hand(root))
-            config = FeedbackConfig(force=force, mode=mode, min_rows=min_rows)
-            result = collect_feedback(dataset, config, IngestSettings(root=root))
-            content = result.model_dump(mode="json")
+            exit_stack.enter_context(run_by_hand(root))
+            feedback_config = FeedbackConfig(force=force, mode=mode, min_rows=min_rows)
+            feedback_result = collect_feedback(dataset, feedback_config, IngestSettings(root=root))
+            json_content = feedback_result.model_dump(mode="json")
     if as_json:
-        print_json(content | {"dry_run": dry_run})
+        print_json(json_content | {"dry_run": dry_run})
     elif dry_run:
-        console.print(_sentence(waiting))
+        terminal.print(_sentence(waiting_counts))
     else:
-        _show(console, name, result)
+        _show(terminal, dataset_name, feedback_result)
 
 
 def _waiting(dataset: str, root: Path) -> dict[str, Any]:
@@ -64,38 +67,52 @@ def _waiting(dataset: str, root: Path) -> dict[str, Any]:
     from chronotope.runtime.workspace import Workspace
     from flows.watch_interactions import n_waiting
 
-    workspace = Workspace(root)
-    mark = read_watermark(watermark_path(workspace, dataset))
-    files = Inbox(inbox_dir(workspace, dataset))
-    waiting = files.waiting(mark)
-    return {"events": n_waiting(dataset, root), "files": waiting, "set_aside": files.set_aside}
+    root_workspace = Workspace(root)
+    watermark = read_watermark(watermark_path(root_workspace, dataset))
+    inbox_files = Inbox(inbox_dir(root_workspace, dataset))
+    waiting_counts = inbox_files.waiting(watermark)
+    return {
+        "events": n_waiting(dataset, root),
+        "files": waiting_counts,
+        "set_aside": inbox_files.set_aside,
+    }
 
 
-def _sentence(waiting: dict[str, Any]) -> str:
-    files = ", ".join(waiting["files"]) or "none"
-    words = f"Waiting: {waiting['events']:,} events; files of the inbox: {files}."
-    return "\n".join([words, *_set_aside(waiting["set_aside"])])
+def _sentence(waiting_counts: dict[str, Any]) -> str:
+    inbox_files = ", ".join(waiting_counts["files"]) or "none"
+    waiting_text = (
+        f"Waiting: {waiting_counts['events']:,} events; files of the inbox: {inbox_files}."
+    )
+    return "\n".join([waiting_text, *_set_aside(waiting_counts["set_aside"])])
 
 
-def _set_aside(reasons: dict[str, str]) -> list[str]:
+def _set_aside(reasons_by_file: dict[str, str]) -> list[str]:
     """A line for each file of the inbox that is not taken in."""
-    return [f"Set aside: {name}: {reason}." for name, reason in reasons.items()]
+    return [
+        f"Set aside: {dataset_name}: {reason}." for dataset_name, reason in reasons_by_file.items()
+    ]
 
 
-def _show(console: TerminalConsole, name: str, result: "FeedbackResult") -> None:
-    intake, decision = result.intake, result.decision
-    table = Table("what", "rows", title=name)
-    table.columns[1].justify = "right"
-    for what in ("read", "new", "duplicates", "quarantined"):
-        table.add_row(what, f"{getattr(intake, f'n_{what}'):,}")
-    for why, n in intake.reasons.items():
-        table.add_row(f"quarantined: {why}", f"{n:,}")
-    console.print(table)
-    mode = f" ({decision.mode})" if decision.mode else ""
-    lines = _set_aside(intake.set_aside)
-    lines += [f"Decision: {decision.action}{mode}", *(f"- {why}" for why in decision.reasons)]
-    promotion = result.promotion
-    if promotion:
-        fate = "is the champion." if promotion.promoted else "stays challenger:"
-        lines += [f"Version {promotion.version} {fate}", *map("- {}".format, promotion.reasons)]
-    console.print("\n".join(lines), soft_wrap=True)
+def _show(terminal: TerminalConsole, dataset_name: str, feedback_result: "FeedbackResult") -> None:
+    intake_report, retrain_decision = feedback_result.intake, feedback_result.decision
+    count_table = Table("what", "rows", title=dataset_name)
+    count_table.columns[1].justify = "right"
+    for count_name in ("read", "new", "duplicates", "quarantined"):
+        count_table.add_row(count_name, f"{getattr(intake_report, f'n_{count_name}'):,}")
+    for reason_text, n_rows in intake_report.reasons.items():
+        count_table.add_row(f"quarantined: {reason_text}", f"{n_rows:,}")
+    terminal.print(count_table)
+    mode = f" ({retrain_decision.mode})" if retrain_decision.mode else ""
+    output_lines = _set_aside(intake_report.set_aside)
+    output_lines += [
+        f"Decision: {retrain_decision.action}{mode}",
+        *(f"- {reason_text}" for reason_text in retrain_decision.reasons),
+    ]
+    promotion_result = feedback_result.promotion
+    if promotion_result:
+        outcome_text = "is the champion." if promotion_result.promoted else "stays challenger:"
+        output_lines += [
+            f"Version {promotion_result.version} {outcome_text}",
+            *map("- {}".format, promotion_result.reasons),
+        ]
+    terminal.print("\n".join(output_lines), soft_wrap=True)

@@ -31,35 +31,39 @@ def ingest(
 
     Running it again is safe: events that the lake has are not written twice.
     """
-    with run_command(f"Ingesting {dataset}") as console, ExitStack() as stack:
+    with run_command(f"Ingesting {dataset}") as terminal, ExitStack() as exit_stack:
         load_spec(dataset, data_dir=data)  # a mistake is told before anything starts
         from flows.ingest_events import IngestSettings, ingest_events
         from flows.private_server import run_by_hand
 
         if dry_run:
-            root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stack.enter_context(run_by_hand(root))
-        settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
-        result = ingest_events(dataset, settings)
+            root = Path(exit_stack.enter_context(tempfile.TemporaryDirectory()))
+        exit_stack.enter_context(run_by_hand(root))
+        ingest_settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
+        ingest_result = ingest_events(dataset, ingest_settings)
     if as_json:
-        print_json(result.model_dump(mode="json") | {"dry_run": dry_run})
+        print_json(ingest_result.model_dump(mode="json") | {"dry_run": dry_run})
     else:
-        _show(console, result, dry_run=dry_run)
+        _show(terminal, ingest_result, dry_run=dry_run)
 
 
-def _show(console: TerminalConsole, result: "IngestionSummary", *, dry_run: bool) -> None:
+def _show(terminal: TerminalConsole, ingest_result: "IngestionSummary", *, dry_run: bool) -> None:
     from flows.ingest_events import row_counts
 
-    table = Table("what", "rows", title=result.events.dataset)
-    table.columns[1].justify = "right"
-    for label, n_rows in row_counts(result.events, result.features).items():
-        table.add_row(label, f"{n_rows:,}")
-    console.print(table)
-    for finding in result.events.findings:
-        text = f"{finding.severity}: expected that {finding.expectation}"
-        console.print(text)
-    if result.events.data_docs_url:
-        docs = f"Data docs: {result.events.data_docs_url}"
-        console.print(docs, soft_wrap=True)
-    written = "Nothing was kept (dry run)" if dry_run else f"Features: {result.features.path}"
-    console.print(written, soft_wrap=True)
+    count_table = Table("what", "rows", title=ingest_result.events.dataset)
+    count_table.columns[1].justify = "right"
+    for row_label, n_rows in row_counts(ingest_result.events, ingest_result.features).items():
+        count_table.add_row(row_label, f"{n_rows:,}")
+    terminal.print(count_table)
+    for failed_expectation in ingest_result.events.findings:
+        finding_text = (
+            f"{failed_expectation.severity}: expected that {failed_expectation.expectation}"
+        )
+        terminal.print(finding_text)
+    if ingest_result.events.data_docs_url:
+        docs_text = f"Data docs: {ingest_result.events.data_docs_url}"
+        terminal.print(docs_text, soft_wrap=True)
+    outcome_text = (
+        "Nothing was kept (dry run)" if dry_run else f"Features: {ingest_result.features.path}"
+    )
+    terminal.print(outcome_text, soft_wrap=True)

@@ -37,54 +37,66 @@ def monitor(
     Watched are the data, the champion's predictions, and what became of its answers. Running it
     again on the same data does nothing more.
     """
-    config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
-    with run_command(f"Watching {dataset}") as console, ExitStack() as stack:
+    monitor_config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
+    with run_command(f"Watching {dataset}") as terminal, ExitStack() as exit_stack:
         from flows.ingest_events import IngestSettings
         from flows.monitor_drift import MonitoringResult, monitor_drift
         from flows.private_server import run_by_hand
 
-        settings = IngestSettings(root=root)
+        ingest_settings = IngestSettings(root=root)
         if dry_run:
-            name = load_spec(dataset).name
-            result = MonitoringResult(dataset=name, report=_measured(name, config, settings))
+            dataset_name = load_spec(dataset).name
+            monitoring_result = MonitoringResult(
+                dataset=dataset_name,
+                report=_measured(dataset, monitor_config, ingest_settings),
+            )
         else:
-            stack.enter_context(run_by_hand(root))
-            result = monitor_drift(dataset, config, settings)
+            exit_stack.enter_context(run_by_hand(root))
+            monitoring_result = monitor_drift(dataset, monitor_config, ingest_settings)
     if as_json:
-        print_json(result.model_dump(mode="json") | {"dry_run": dry_run})
+        print_json(monitoring_result.model_dump(mode="json") | {"dry_run": dry_run})
     else:
-        _show(console, result)
+        _show(terminal, monitoring_result)
 
 
-def _measured(dataset: str, config: MonitorConfig, settings: "IngestSettings") -> "DriftReport":
+def _measured(
+    dataset: str, monitor_config: MonitorConfig, ingest_settings: "IngestSettings"
+) -> "DriftReport":
     """The same without a trace; the snapshot that the champion is asked on is thrown away."""
     from chronotope.monitoring.monitor import monitor as measure
     from flows.ingest_events import build_snapshot
     from flows.monitor_drift import read_monitored_state
 
-    with TemporaryDirectory() as scratch:
-        features = build_snapshot(dataset, settings, Path(scratch))
-        subject = read_monitored_state(dataset, features, config, settings.root)
-        return measure(subject)
+    with TemporaryDirectory() as scratch_dir:
+        feature_snapshot = build_snapshot(dataset, ingest_settings, Path(scratch_dir))
+        monitored_state = read_monitored_state(
+            load_spec(dataset).name, feature_snapshot, monitor_config, ingest_settings.root
+        )
+        return measure(monitored_state)
 
 
-def _show(console: TerminalConsole, result: "MonitoringResult") -> None:
-    report = result.report
-    if report is None:
-        console.print("Verdict: not enough history\n- the lake holds no events")
+def _show(terminal: TerminalConsole, monitoring_result: "MonitoringResult") -> None:
+    drift_report = monitoring_result.report
+    if drift_report is None:
+        terminal.print("Verdict: not enough history\n- the lake holds no events")
         return
-    table = Table("part", "what", "how", "now", "usual", "drift begins", "p", "verdict")
-    for check in report.checks:
-        numbers = (check.value, check.usual, check.threshold, check.p_value)
-        told = ("" if number is None else f"{number:.4g}" for number in numbers)
-        words = (check.part, check.name, check.statistic)
-        table.add_row(*words, *told, check.verdict)
-    if table.row_count:
-        console.print(table)
-    lines = [f"Verdict: {report.verdict}", *(f"- {of}" for of in report.reasons)]
-    lines += [f"- {of}" for of in report.notes]
-    if report.is_old:
-        lines.append(f"- the champion is {report.champion_age_days:.1f} days old")
-    if result.folder is not None:
-        lines.append(f"Page: {result.folder}/drift.html")
-    console.print("\n".join(lines), soft_wrap=True)
+    check_table = Table("part", "what", "how", "now", "usual", "drift begins", "p", "verdict")
+    for drift_check in drift_report.checks:
+        check_numbers = (
+            drift_check.value,
+            drift_check.usual,
+            drift_check.threshold,
+            drift_check.p_value,
+        )
+        number_texts = ("" if number is None else f"{number:.4g}" for number in check_numbers)
+        check_names = (drift_check.part, drift_check.name, drift_check.statistic)
+        check_table.add_row(*check_names, *number_texts, drift_check.verdict)
+    if check_table.row_count:
+        terminal.print(check_table)
+    output_lines = [f"Verdict: {drift_report.verdict}", *(f"- {of}" for of in drift_report.reasons)]
+    output_lines += [f"- {of}" for of in drift_report.notes]
+    if drift_report.is_old:
+        output_lines.append(f"- the champion is {drift_report.champion_age_days:.1f} days old")
+    if monitoring_result.folder is not None:
+        output_lines.append(f"Page: {monitoring_result.folder}/drift.html")
+    terminal.print("\n".join(output_lines), soft_wrap=True)

@@ -43,7 +43,7 @@ def recommend(
         wish = RecommendOptions(k=k, lat=lat, lon=lon, within_km=within_km, context=told)
         said = ask(root, dataset, user, moment, options=wish)
     if as_json:
-        print_json(asdict(said) | {"at": said.at.isoformat()})
+        print_json(asdict(said) | {"request_time": said.request_time.isoformat()})
     else:
         _show(console, said)
 
@@ -87,7 +87,7 @@ def parse_context(texts: list[str]) -> dict[str, float]:
 
 def _show(console: TerminalConsole, said: "Recommendation") -> None:
     has_km = any(item.distance_km is not None for item in said.items)
-    title = f"{visible_line(said.user_id)} at {said.at:%Y-%m-%d %H:%M %Z}"
+    title = f"{visible_line(said.user_id)} at {said.request_time:%Y-%m-%d %H:%M %Z}"
     table = Table("", "what", "probability", *(["km"] if has_km else []), "why", title=title)
     for name in ("probability", "km"):
         for column in table.columns:
@@ -98,7 +98,7 @@ def _show(console: TerminalConsole, said: "Recommendation") -> None:
         share = "" if item.probability is None else f"{100 * item.probability:.1f} %"
         table.add_row(str(rank), visible_line(item.title or item.id), share, *km, item.reason)
     console.print(table)
-    lines = [*([_when(said.at, said.when)] if said.when else []), *said.notes]
+    lines = [*([_when(said.request_time, said.when)] if said.when else []), *said.notes]
     if said.where:
         shares = (
             f"{visible_line(place.id)} ({100 * place.probability:.0f} %)" for place in said.where

@@ -23,33 +23,39 @@ def report(
 ) -> None:
     """Print the path of the latest HTML report."""
     with run_command(f"Looking for the report of {dataset}"):
-        path = latest_report(Workspace(root).reports(), dataset)
+        report_path = latest_report(Workspace(root).reports(), dataset)
     if as_json:
-        print_json({"dataset": dataset, "path": str(path)})
+        print_json({"dataset": dataset, "path": str(report_path)})
     else:
-        typer.echo(visible_text(str(path)))
+        typer.echo(visible_text(str(report_path)))
     if open_it:
-        webbrowser.open(path.as_uri())
+        webbrowser.open(report_path.as_uri())
 
 
-def latest_report(folder: Path, dataset: str) -> Path:
+def latest_report(report_dir: Path, dataset: str) -> Path:
     """Newest of ``DATASET.html``, ``DATASET-*.html`` and everything below ``DATASET/``.
 
     Raises:
         StoreError: There is none.
     """
-    patterns = (f"{dataset}.html", f"{dataset}-*.html", f"{dataset}/**/*.html")
-    found = [path.resolve() for pattern in patterns for path in folder.glob(pattern)]
-    if not found:
+    file_patterns = (f"{dataset}.html", f"{dataset}-*.html", f"{dataset}/**/*.html")
+    report_paths = [
+        report_path.resolve()
+        for file_pattern in file_patterns
+        for report_path in report_dir.glob(file_pattern)
+    ]
+    if not report_paths:
         raise StoreError(
             f"Dataset {dataset!r} has no report yet",
-            received=folder.resolve(),
+            received=report_dir.resolve(),
             way_out="Train a model; every training writes one",
         )
-    now = time.time() + _CLOCK_TOLERANCE_S
+    latest_valid_s = time.time() + _CLOCK_TOLERANCE_S
 
-    def age_key(path: Path) -> tuple[bool, float]:  # what a clock that was ahead dated comes last
-        written = path.stat().st_mtime
-        return written <= now, written
+    def age_key(
+        report_path: Path,
+    ) -> tuple[bool, float]:  # what a clock that was ahead dated comes last
+        modified_s = report_path.stat().st_mtime
+        return modified_s <= latest_valid_s, modified_s
 
-    return max(found, key=age_key)
+    return max(report_paths, key=age_key)

@@ -1,4 +1,4 @@
-"""``chronotope serve``: the champion answers over HTTP, in real time."""
+"""``chronotope serve``: HTTP service of the champion."""
 
 import os
 from ipaddress import ip_network
@@ -10,65 +10,79 @@ import typer
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ConfigError
 
+_Dataset = Annotated[str, typer.Argument(help="Dataset whose champion is served")]
+_Host = Annotated[str, typer.Option(help="Address to listen on")]
+_Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on")]
+_Root = Annotated[Path, typer.Option(help="Project root, below which stores lie")]
+_ApiKeyEnv = Annotated[
+    str, typer.Option(help="Environment variable with the API key that every request must send")
+]
+_Rate = Annotated[
+    float | None, typer.Option(min=0.001, help="Requests per second of one client; no limit")
+]
+_BehindProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address or network of a proxy whose X-Forwarded-For names the client",
+    ),
+]
+_MaxConnections = Annotated[
+    int, typer.Option(min=1, help="Open connections of a process, idle ones included")
+]
+_Poll = Annotated[
+    float, typer.Option(min=0.05, help="Seconds between polls for a new champion or new data")
+]
+_ExperimentPath = Annotated[
+    Path | None, typer.Option(help="YAML of an experiment: arms, shares, exploration")
+]
+_Explore = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of lists drawn at random, for exploration")
+]
+_Workers = Annotated[
+    int, typer.Option(min=1, max=64, help="Worker processes; each holds the log in memory")
+]
+_Store = Annotated[
+    str,
+    typer.Option(
+        envvar="CHRONOTOPE_STORE",
+        help="Redis in which workers share responses, such as redis://127.0.0.1:6379/0",
+    ),
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the address as JSON")]
+
 
 def serve(
-    dataset: Annotated[str, typer.Argument(help="Dataset whose champion answers")],
-    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on")] = 8000,
-    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
-    api_key_env: Annotated[
-        str, typer.Option(help="Environment variable with the key asked of every caller")
-    ] = "",
-    rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Requests a second of one client; no bound")
-    ] = None,
-    behind_proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address or network of a proxy whose X-Forwarded-For names the client",
-        ),
-    ] = None,
-    max_connections: Annotated[
-        int, typer.Option(min=1, help="Open connections of a process, idle ones included")
-    ] = 1000,
-    poll: Annotated[
-        float, typer.Option(min=0.05, help="Seconds between looks for a new champion or new data")
-    ] = 5.0,
-    experiment: Annotated[
-        Path | None, typer.Option(help="YAML of an experiment: arms, shares, exploration")
-    ] = None,
-    explore: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of answers drawn at random, to learn from")
-    ] = 0.0,
-    workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes that answer; each holds the log in memory")
-    ] = 1,
-    store: Annotated[
-        str,
-        typer.Option(
-            envvar="CHRONOTOPE_STORE",
-            help="Redis in which workers share answers, such as redis://127.0.0.1:6379/0",
-        ),
-    ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON")] = False,
+    dataset: _Dataset,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8000,
+    root: _Root = Path(),
+    api_key_env: _ApiKeyEnv = "",
+    rate: _Rate = None,
+    behind_proxy: _BehindProxy = None,
+    max_connections: _MaxConnections = 1000,
+    poll: _Poll = 5.0,
+    experiment: _ExperimentPath = None,
+    explore: _Explore = 0.0,
+    workers: _Workers = 1,
+    store: _Store = "",
+    as_json: _AsJson = False,
 ) -> None:
-    """Answer over HTTP until Ctrl-C: what, when and where; learn of events at once."""
+    """Serve the champion over HTTP until Ctrl-C: recommendations, predictions, event intake."""
     with run_command(f"Opening the champion of {dataset}") as console:
         from chronotope.experiments.experiment import Exploration, read_experiment
         from chronotope.registry.champion import require_dataset
         from chronotope.serving.server import bind
-        from chronotope.serving.server import serve as run
+        from chronotope.serving.server import serve as run_server
         from chronotope.serving.settings import ServeSettings
 
         require_dataset(root, dataset)
-        key = _api_key(host, api_key_env)
         settings = ServeSettings(
             dataset=dataset,
             root=root,
-            api_key=key,
+            api_key=_read_api_key(host, api_key_env),
             rate_per_s=rate,
-            trusted_proxies=_networks(behind_proxy or []),
+            trusted_proxies=_check_networks(behind_proxy or []),
             max_connections=max_connections,
             poll_s=poll,
             exploration=Exploration(share=explore),
@@ -82,27 +96,27 @@ def serve(
     if as_json:
         print_json({"dataset": dataset, "address": address})
     else:
-        console.print(f"{dataset} answers at {address}, described at {address}/docs; Ctrl-C ends")
-    with run_command("Answering"):
-        run(settings, sockets)
+        console.print(f"{dataset} is served at {address}, API at {address}/docs; Ctrl-C ends")
+    with run_command("Serving"):
+        run_server(settings, sockets)
 
 
 def ingestion_defaults(dataset: str) -> dict[str, Any]:
-    """What ingestion fills in where an event leaves it out; a champion needs no YAML.
+    """Defaults of the dataset's YAML for fields that an event leaves out; empty without a YAML.
 
     Raises:
-        ConfigError: There is a YAML, and it is wrong.
+        ConfigError: The YAML is invalid.
     """
     from chronotope.datasets.loading import dataset_names, load_spec
 
     if dataset not in dataset_names():
         return {}
-    names = {"event_type", "local_zone", "cell_resolution"}
-    return load_spec(dataset).model_dump(include=names)
+    spec_fields = {"event_type", "local_zone", "cell_resolution"}
+    return load_spec(dataset).model_dump(include=spec_fields)
 
 
-def _networks(addresses: list[str]) -> tuple[str, ...]:
-    """Proxies that are trusted.
+def _check_networks(addresses: list[str]) -> tuple[str, ...]:
+    """Addresses and networks of trusted proxies.
 
     Raises:
         ConfigError: One of them is neither an address nor a network.
@@ -119,17 +133,19 @@ def _networks(addresses: list[str]) -> tuple[str, ...]:
     return tuple(addresses)
 
 
-def _api_key(host: str, variable: str) -> str | None:
-    """The key, which is asked for wherever others than this machine can call.
+def _read_api_key(host: str, env_variable: str) -> str | None:
+    """API key, required for addresses that other machines can reach.
 
     Raises:
-        ConfigError: There is none, and there has to be one.
+        ConfigError: It is required and missing.
     """
-    if variable:
-        key = os.environ.get(variable, "")
-        if not key:
-            raise ConfigError("The environment variable of the API key is empty", received=variable)
-        return key
+    if env_variable:
+        api_key = os.environ.get(env_variable, "")
+        if not api_key:
+            raise ConfigError(
+                "The environment variable of the API key is empty", received=env_variable
+            )
+        return api_key
     if host not in {"127.0.0.1", "localhost", "::1"}:
         raise ConfigError(
             "Beyond this machine the service answers only with an API key",

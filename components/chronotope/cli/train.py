@@ -42,53 +42,69 @@ def train(
 
     A run that was killed goes on after its last finished step.
     """
-    with run_command(f"Training on {dataset}") as console, ExitStack() as stack:
-        settings = read_train_settings(config, root)
+    with run_command(f"Training on {dataset}") as terminal, ExitStack() as exit_stack:
+        train_settings = read_train_settings(config, root)
         load_spec(dataset, data_dir=data)
         if dry_run:
-            console.print_json(settings.model_dump_json(), highlight=False, ensure_ascii=True)
+            terminal.print_json(
+                train_settings.model_dump_json(), highlight=False, ensure_ascii=True
+            )
             return
         from flows.ingest_events import IngestSettings
         from flows.private_server import run_by_hand
         from flows.train_model import train_model
 
-        stack.enter_context(run_by_hand(root))
-        result = train_model(dataset, settings, IngestSettings(root=root, data_dir=data))
+        exit_stack.enter_context(run_by_hand(root))
+        train_result = train_model(
+            dataset, train_settings, IngestSettings(root=root, data_dir=data)
+        )
     if as_json:
-        print_json(result.model_dump(mode="json"))
+        print_json(train_result.model_dump(mode="json"))
     else:
-        print_summary(console, result, root)
+        print_summary(terminal, train_result, root)
 
 
-def print_summary(console: TerminalConsole, result: TrainingResult, root: Path) -> None:
+def print_summary(terminal: TerminalConsole, train_result: TrainingResult, root: Path) -> None:
     """Print the challenger beside every baseline, the costs, and links."""
-    metrics = result.evaluation.metrics
-    table = Table("model", *SHOWN.values(), title="Holdout: later time, full catalogue, time given")
-    for model_name in sorted(metrics, key=lambda name: metrics[name]["ndcg_10"]):
-        label = "chronotope" if model_name == "challenger" else model_name
-        cells = (metrics[model_name].get(metric) for metric in SHOWN)
-        table.add_row(label, *("–" if cell is None else f"{cell:.3f}" for cell in cells))  # noqa: RUF001
-    console.print(table)
-    console.print(_cost_table(result.costs))
-    promotion = result.promotion
-    if promotion.promoted:
-        console.print(f"Version {promotion.version} of {promotion.name} is the champion.")
+    metrics_by_model = train_result.evaluation.metrics
+    result_table = Table(
+        "model", *SHOWN.values(), title="Holdout: later time, full catalogue, time given"
+    )
+    for model_name in sorted(metrics_by_model, key=lambda name: metrics_by_model[name]["ndcg_10"]):
+        model_label = "chronotope" if model_name == "challenger" else model_name
+        metric_cells = (metrics_by_model[model_name].get(metric_name) for metric_name in SHOWN)
+        result_table.add_row(
+            model_label,
+            *(
+                "\N{EN DASH}" if metric_value is None else f"{metric_value:.3f}"
+                for metric_value in metric_cells
+            ),
+        )
+    terminal.print(result_table)
+    terminal.print(_cost_table(train_result.costs))
+    promotion_result = train_result.promotion
+    if promotion_result.promoted:
+        terminal.print(
+            f"Version {promotion_result.version} of {promotion_result.name} is the champion."
+        )
     else:
-        console.print(f"Version {promotion.version} stays challenger:", *promotion.reasons)
+        terminal.print(
+            f"Version {promotion_result.version} stays challenger:", *promotion_result.reasons
+        )
     store_url = mask_password(mlflow_url(Workspace(root).mlruns))
     link_lines = (
-        f"Report      {result.report.report}",
+        f"Report      {train_result.report.report}",
         f"MLflow UI   mlflow ui --backend-store-uri {store_url}",
         "Prefect UI  prefect server start",
     )
-    console.print("\n".join(link_lines), soft_wrap=True)
+    terminal.print("\n".join(link_lines), soft_wrap=True)
 
 
-def _cost_table(costs: dict[str, StepCost]) -> Table:
+def _cost_table(step_costs: dict[str, StepCost]) -> Table:
     """Seconds and peak memory of each step."""
-    table = Table("step", "seconds", "peak MB", title="Cost of each step")
-    for step_name, cost in costs.items():
-        table.add_row(step_name, f"{cost.seconds:.1f}", f"{cost.peak_mb:,.0f}")
-    total_s = sum(cost.seconds for cost in costs.values())
-    table.add_row("all", f"{total_s:.1f}", "")
-    return table
+    result_table = Table("step", "seconds", "peak MB", title="Cost of each step")
+    for step_name, step_cost in step_costs.items():
+        result_table.add_row(step_name, f"{step_cost.seconds:.1f}", f"{step_cost.peak_mb:,.0f}")
+    total_s = sum(step_cost.seconds for step_cost in step_costs.values())
+    result_table.add_row("all", f"{total_s:.1f}", "")
+    return result_table

@@ -17,9 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
-from chronotope.runtime.prefect_password import (PASSWORD_VARIABLE, password_file, prefect_password)
-from chronotope.runtime.processes import (HOST, ManagedProcess, ProcessGroup, http_get_body, listen, refuse_taken_ports, web_app)
 from chronotope.datasets.loading import load_spec
+from chronotope.runtime.prefect_password import PASSWORD_VARIABLE, password_file, prefect_password
+from chronotope.runtime.processes import (
+    HOST,
+    ManagedProcess,
+    ProcessGroup,
+    http_get_body,
+    listen,
+    refuse_taken_ports,
+    web_app,
+)
 from chronotope.runtime.store_urls import artifacts_url, mlflow_url
 from chronotope.runtime.workspace import Workspace
 
@@ -53,30 +61,32 @@ def up(
     Flows are triggered and scheduled in the Prefect UI. The service answers as soon as the
     dataset was ingested; it finds new champions by itself.
     """
-    with run_command("Starting") as console, _stopping_on_signals():
+    with run_command("Starting") as terminal, _stopping_on_signals():
         root = root.resolve()
-        name = load_spec(dataset).name
-        ports = {PREFECT: prefect_port, MLFLOW: mlflow_port, SERVICE: service_port}
-        parts = service_processes(dataset, name, root, ports, told=_told(config, paused=paused))
-        refuse_taken_ports(parts.values())
+        dataset_name = load_spec(dataset).name
+        port_by_process = {PREFECT: prefect_port, MLFLOW: mlflow_port, SERVICE: service_port}
+        processes = service_processes(
+            dataset, dataset_name, root, port_by_process, told=_told(config, paused=paused)
+        )
+        refuse_taken_ports(processes.values())
         if dry_run:
-            _show(console, parts, root, as_json=as_json, dry_run=True)
+            _show(terminal, processes, root, as_json=as_json, dry_run=True)
             return
         try:
-            env = process_environment(root, ports, prefect_password(root))
-            with ProcessGroup(root / "data" / "logs", env) as programs:
-                _start(programs, parts, root, name)
-                _show(console, parts, root, as_json=as_json, dry_run=False)
-                _watch(programs, parts, root, name)
+            process_env = process_environment(root, port_by_process, prefect_password(root))
+            with ProcessGroup(root / "data" / "logs", process_env) as process_group:
+                _start(process_group, processes, root, dataset_name)
+                _show(terminal, processes, root, as_json=as_json, dry_run=False)
+                _watch(process_group, processes, root, dataset_name)
         except KeyboardInterrupt:
-            console.print("All stopped.")
+            terminal.print("All stopped.")
 
 
 def service_processes(
     dataset: str,
-    name: str,
+    dataset_name: str,
     root: Path,
-    ports: Mapping[str, int],
+    port_by_process: Mapping[str, int],
     *,
     told: tuple[str, ...] = (),
 ) -> dict[str, ManagedProcess]:
@@ -84,55 +94,86 @@ def service_processes(
 
     Args:
         dataset: Name or YAML file.
-        name: Name of the dataset.
+        dataset_name: Name of the dataset.
         root: Project root, absolute.
-        ports: Port of each part that listens.
+        port_by_process: Port of each part that listens.
         told: More words for the deployments.
     """
-    python = sys.executable
-    runner = (python, "-m", "flows.deployments", "--dataset", dataset, "--root", str(root), *told)
-    chronotope = (python, "-c", "from chronotope.cli.main import run; run()", "serve", name)
-    service = ("--host", HOST, "--port", str(ports[SERVICE]), "--root", str(root))
-    began = datetime.now(UTC)
-    parts = (
-        web_app(PREFECT, "flows.prefect_app", ports[PREFECT], "/api/health", "--prefect-port"),
+    python_path = sys.executable
+    runner_command = (
+        python_path,
+        "-m",
+        "flows.deployments",
+        "--dataset",
+        dataset,
+        "--root",
+        str(root),
+        *told,
+    )
+    service_command = (
+        python_path,
+        "-c",
+        "from chronotope.cli.main import run; run()",
+        "serve",
+        dataset_name,
+    )
+    service_options = ("--host", HOST, "--port", str(port_by_process[SERVICE]), "--root", str(root))
+    started_at = datetime.now(UTC)
+    processes = (
         web_app(
-            MLFLOW, "chronotope.registry.mlflow_app", ports[MLFLOW], "/health", "--mlflow-port"
+            PREFECT, "flows.prefect_app", port_by_process[PREFECT], "/api/health", "--prefect-port"
         ),
-        ManagedProcess(RUNNER, runner, lambda: _deployed(ports[PREFECT], name, began, root)),
+        web_app(
+            MLFLOW,
+            "chronotope.registry.mlflow_app",
+            port_by_process[MLFLOW],
+            "/health",
+            "--mlflow-port",
+        ),
+        ManagedProcess(
+            RUNNER,
+            runner_command,
+            lambda: _deployed(port_by_process[PREFECT], dataset_name, started_at, root),
+        ),
         ManagedProcess(
             SERVICE,
-            (*chronotope, *service),
-            lambda: http_get_body(ports[SERVICE], "/health") is not None,
-            ports[SERVICE],
+            (*service_command, *service_options),
+            lambda: http_get_body(port_by_process[SERVICE], "/health") is not None,
+            port_by_process[SERVICE],
             "--service-port",
         ),
     )
-    return {part.name: part for part in parts}
+    return {managed_process.name: managed_process for managed_process in processes}
 
 
-def process_environment(root: Path, ports: Mapping[str, int], password: str) -> dict[str, str]:
+def process_environment(
+    root: Path, port_by_process: Mapping[str, int], prefect_auth: str
+) -> dict[str, str]:
     """Environment of the parts: one Prefect server, whose database lies below the root too.
 
     Only this account reads it, unlike the words of a command line.
 
     Args:
         root: Project root, absolute.
-        ports: Where the parts listen.
-        password: What the Prefect server asks for.
+        port_by_process: Where the parts listen.
+        prefect_auth: What the Prefect server asks for.
     """
-    quiet = {name: of for name, of in os.environ.items() if not name.startswith("PREFECT_LOGGING")}
+    inherited_env = {
+        dataset_name: of
+        for dataset_name, of in os.environ.items()
+        if not dataset_name.startswith("PREFECT_LOGGING")
+    }
     return {
         "PREFECT_HOME": str(root / "data" / "prefect"),
         "OMP_WAIT_POLICY": "PASSIVE",
-        **quiet,
-        "PREFECT_API_URL": f"http://{HOST}:{ports[PREFECT]}/api",
-        "PREFECT_UI_URL": f"http://{HOST}:{ports[PREFECT]}",
+        **inherited_env,
+        "PREFECT_API_URL": f"http://{HOST}:{port_by_process[PREFECT]}/api",
+        "PREFECT_UI_URL": f"http://{HOST}:{port_by_process[PREFECT]}",
         "PREFECT_UI_API_URL": "/api",  # of the very origin that the browser opened
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{ports[PREFECT]}",
-        "PREFECT_SERVER_API_AUTH_STRING": password,
-        "PREFECT_API_AUTH_STRING": password,
-        "CHRONOTOPE_MLFLOW_UI": f"http://{HOST}:{ports[MLFLOW]}",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port_by_process[PREFECT]}",
+        "PREFECT_SERVER_API_AUTH_STRING": prefect_auth,
+        "PREFECT_API_AUTH_STRING": prefect_auth,
+        "CHRONOTOPE_MLFLOW_UI": f"http://{HOST}:{port_by_process[MLFLOW]}",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
@@ -145,92 +186,110 @@ def process_environment(root: Path, ports: Mapping[str, int], password: str) -> 
 
 
 def _told(config: Path | None, *, paused: bool) -> tuple[str, ...]:
-    words = () if config is None else ("--config", str(config.resolve()))
-    return (*words, "--paused") if paused else words
+    extra_options = () if config is None else ("--config", str(config.resolve()))
+    return (*extra_options, "--paused") if paused else extra_options
 
 
-def _deployed(port: int, name: str, began: datetime, root: Path) -> bool:
+def _deployed(port: int, dataset_name: str, started_at: datetime, root: Path) -> bool:
     """Whether the last of the deployments was registered since the start."""
-    path = f"/api/deployments/name/{_LAST_DEPLOYED}/{name}"
-    body = http_get_body(port, path, prefect_password(root))
-    return body is not None and datetime.fromisoformat(json.loads(body)["updated"]) >= began
+    path = f"/api/deployments/name/{_LAST_DEPLOYED}/{dataset_name}"
+    response_body = http_get_body(port, path, prefect_password(root))
+    return (
+        response_body is not None
+        and datetime.fromisoformat(json.loads(response_body)["updated"]) >= started_at
+    )
 
 
 def _start(
-    programs: ProcessGroup, parts: Mapping[str, ManagedProcess], root: Path, name: str
+    process_group: ProcessGroup,
+    processes: Mapping[str, ManagedProcess],
+    root: Path,
+    dataset_name: str,
 ) -> None:
     from chronotope.registry.mlflow_store import open_store
 
-    with ExitStack() as stack:
-        listeners = {name: stack.enter_context(_listen(parts[name])) for name in (PREFECT, MLFLOW)}
+    with ExitStack() as exit_stack:
+        listening_sockets = {
+            dataset_name: exit_stack.enter_context(_listen(processes[dataset_name]))
+            for dataset_name in (PREFECT, MLFLOW)
+        }
         open_store(Workspace(root).mlruns)  # its migrations must not run in two processes at once
-        for part, listener in listeners.items():
-            programs.start(parts[part], listener)
-    programs.wait_for(PREFECT)
-    programs.start(parts[RUNNER])
-    for part in (MLFLOW, RUNNER):
-        programs.wait_for(part)
-    if _is_ingested(root, name):
-        programs.start(parts[SERVICE])
-        programs.wait_for(SERVICE)
+        for managed_process, listening_socket in listening_sockets.items():
+            process_group.start(processes[managed_process], listening_socket)
+    process_group.wait_for(PREFECT)
+    process_group.start(processes[RUNNER])
+    for managed_process in (MLFLOW, RUNNER):
+        process_group.wait_for(managed_process)
+    if _is_ingested(root, dataset_name):
+        process_group.start(processes[SERVICE])
+        process_group.wait_for(SERVICE)
 
 
-def _listen(part: ManagedProcess) -> socket.socket:
+def _listen(managed_process: ManagedProcess) -> socket.socket:
     """Hold a part's port from now on.
 
     Raises:
         ConfigError: Somebody took it since it was looked at.
     """
     try:
-        return listen(part.port or 0)
+        return listen(managed_process.port or 0)
     except OSError:
-        refuse_taken_ports([part])
+        refuse_taken_ports([managed_process])
         raise
 
 
 def _watch(
-    programs: ProcessGroup, parts: Mapping[str, ManagedProcess], root: Path, name: str
+    process_group: ProcessGroup,
+    processes: Mapping[str, ManagedProcess],
+    root: Path,
+    dataset_name: str,
 ) -> None:
     """Look after the parts until somebody stops this; the service starts once it can."""
     while True:
-        programs.check()
-        if SERVICE not in programs.running and _is_ingested(root, name):
-            programs.start(parts[SERVICE])
+        process_group.check()
+        if SERVICE not in process_group.running and _is_ingested(root, dataset_name):
+            process_group.start(processes[SERVICE])
         time.sleep(_POLL_S)
 
 
-def _is_ingested(root: Path, name: str) -> bool:
-    lake = Workspace(root).lake(name)
-    if isinstance(lake, Path):
-        return (lake / "events").is_dir()
+def _is_ingested(root: Path, dataset_name: str) -> bool:
+    lake_location = Workspace(root).lake(dataset_name)
+    if isinstance(lake_location, Path):
+        return (lake_location / "events").is_dir()
     from chronotope.lake import Lake
 
-    return Lake(lake).exists("events")
+    return Lake(lake_location).exists("events")
 
 
 @contextmanager
 def _stopping_on_signals() -> Iterator[None]:
     """Let SIGTERM, or a terminal that closes, end this as Ctrl-C does; nohup stays nohup."""
-    before = {number: signal.getsignal(number) for number in _STOPPING}
-    mine = [number for number, by in before.items() if by is not signal.SIG_IGN]
+    previous_handlers = {
+        signal_number: signal.getsignal(signal_number) for signal_number in _STOPPING
+    }
+    handled_signals = [
+        signal_number
+        for signal_number, signal_handler in previous_handlers.items()
+        if signal_handler is not signal.SIG_IGN
+    ]
 
     def stop(_number: int, _frame: object) -> None:
-        for number in mine:  # a second one must not disturb the stopping
-            signal.signal(number, signal.SIG_IGN)
+        for signal_number in handled_signals:  # a second one must not disturb the stopping
+            signal.signal(signal_number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in mine:
-        signal.signal(number, stop)
+    for signal_number in handled_signals:
+        signal.signal(signal_number, stop)
     try:
         yield
     finally:
-        for number in mine:
-            signal.signal(number, before[number])
+        for signal_number in handled_signals:
+            signal.signal(signal_number, previous_handlers[signal_number])
 
 
 def _show(
-    console: Console,
-    parts: Mapping[str, ManagedProcess],
+    terminal: Console,
+    processes: Mapping[str, ManagedProcess],
     root: Path,
     *,
     as_json: bool,
@@ -238,21 +297,23 @@ def _show(
 ) -> None:
     """Where to find what; never the password itself, since output ends up in logs."""
     if as_json:
-        addresses: dict[str, Any] = {
-            name: part.address for name, part in parts.items() if part.port
+        address_by_name: dict[str, Any] = {
+            dataset_name: managed_process.address
+            for dataset_name, managed_process in processes.items()
+            if managed_process.port
         }
         path = password_file(root)
         told = {"prefect_password_file": None if path is None else str(path)}
-        print_json({"addresses": addresses, **told, "dry_run": dry_run})
+        print_json({"addresses": address_by_name, **told, "dry_run": dry_run})
         return
-    table = Table("", "where", "what for")
-    for name, why in _WHAT_FOR.items():
-        table.add_row(name, parts[name].address, why)
-    console.print(table)
+    address_table = Table("", "where", "what for")
+    for dataset_name, purpose_text in _WHAT_FOR.items():
+        address_table.add_row(dataset_name, processes[dataset_name].address, purpose_text)
+    terminal.print(address_table)
     path = password_file(root)
     place = f"what {PASSWORD_VARIABLE} holds" if path is None else f"the line in {path}"
-    console.print(f"The Prefect UI asks once for a password: {place}", soft_wrap=True)
-    console.print("Nothing was started (dry run)." if dry_run else "Ctrl-C stops all of them.")
+    terminal.print(f"The Prefect UI asks once for a password: {place}", soft_wrap=True)
+    terminal.print("Nothing was started (dry run)." if dry_run else "Ctrl-C stops all of them.")
 
 
 _WHAT_FOR: Final = {

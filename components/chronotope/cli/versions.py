@@ -28,14 +28,14 @@ def promote(
     dry_run: DryRun = False,
 ) -> None:
     """Make a version the champion by hand, without the gate; its files are verified."""
-    with run_command(f"Promoting version {version}") as console:
+    with run_command(f"Promoting version {version}") as terminal:
         from chronotope.registry.manual_promotion import promote_by_hand
 
-        result = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
+        promotion_outcome = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
     if as_json:
-        print_json(result)
+        print_json(promotion_outcome)
     else:
-        console.print(_sentence(result))
+        terminal.print(_sentence(promotion_outcome))
 
 
 def rollback(
@@ -46,40 +46,52 @@ def rollback(
     dry_run: DryRun = False,
 ) -> None:
     """Return to the champion before the present one; can be repeated."""
-    with run_command(f"Rolling {dataset} back") as console:
+    with run_command(f"Rolling {dataset} back") as terminal:
         from chronotope.registry.manual_promotion import roll_back
 
-        result = roll_back(root, dataset, reason, dry_run=dry_run)
+        promotion_outcome = roll_back(root, dataset, reason, dry_run=dry_run)
     if as_json:
-        print_json(result)
+        print_json(promotion_outcome)
     else:
-        console.print(_sentence(result))
+        terminal.print(_sentence(promotion_outcome))
 
 
 def history(dataset: Dataset, root: Root = Path(), as_json: AsJson = False) -> None:
     """Every promotion and rollback, oldest first, with its reason."""
-    with run_command(f"Reading the history of {dataset}") as console:
+    with run_command(f"Reading the history of {dataset}") as terminal:
         from chronotope.registry import promotion
         from chronotope.registry.champion import open_registry
 
-        entries = promotion.promotion_history(open_registry(root, dataset), dataset)
+        journal_entries = promotion.promotion_history(open_registry(root, dataset), dataset)
     if as_json:
-        lines = [asdict(entry) | {"opened_at": entry.opened_at.isoformat()} for entry in entries]
-        print_json({"dataset": dataset, "history": lines})
+        json_lines = [
+            asdict(journal_entry) | {"opened_at": journal_entry.opened_at.isoformat()}
+            for journal_entry in journal_entries
+        ]
+        print_json({"dataset": dataset, "history": json_lines})
     else:
-        console.print(_table(entries) if entries else "Nothing was promoted yet.")
+        terminal.print(_table(journal_entries) if journal_entries else "Nothing was promoted yet.")
 
 
-def _sentence(result: dict[str, Any]) -> str:
-    verb = "would be" if result["dry_run"] else "is"
-    earlier = f"; before: {result['previous']}" if result["previous"] else ""
-    return f"Champion of {result['dataset']} {verb} version {result['champion']}{earlier}."
+def _sentence(promotion_outcome: dict[str, Any]) -> str:
+    state_verb = "would be" if promotion_outcome["dry_run"] else "is"
+    previous_text = (
+        f"; before: {promotion_outcome['previous']}" if promotion_outcome["previous"] else ""
+    )
+    champion_text = f"version {promotion_outcome['champion']}{previous_text}"
+    return f"Champion of {promotion_outcome['dataset']} {state_verb} {champion_text}."
 
 
-def _table(entries: "list[Promotion]") -> Table:
-    table = Table("when", "what", "version", "before", "state", "reason")
-    for entry in entries:
-        when = f"{entry.opened_at:%Y-%m-%d %H:%M %Z}"
-        words = (entry.kind, entry.version, entry.previous or "", entry.state, entry.reason)
-        table.add_row(when, *words)
-    return table
+def _table(journal_entries: "list[Promotion]") -> Table:
+    history_table = Table("when", "what", "version", "before", "state", "reason")
+    for journal_entry in journal_entries:
+        opened_text = f"{journal_entry.opened_at:%Y-%m-%d %H:%M %Z}"
+        entry_cells = (
+            journal_entry.kind,
+            journal_entry.version,
+            journal_entry.previous or "",
+            journal_entry.state,
+            journal_entry.reason,
+        )
+        history_table.add_row(opened_text, *entry_cells)
+    return history_table

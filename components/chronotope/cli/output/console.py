@@ -33,23 +33,23 @@ _QUIET_LOGGERS: Final = {
 
 
 @contextmanager
-def run_command(doing: str) -> Iterator[TerminalConsole]:
+def run_command(status_text: str) -> Iterator[TerminalConsole]:
     """Run a command's work below a spinner on a terminal.
 
     Settings of the libraries that somebody made in the environment stay as they are. What is
     raised is reported by ``error_report``.
 
     Args:
-        doing: What the spinner says.
+        status_text: What the spinner says.
 
     Yields:
         The console to print results on.
     """
-    for name, value in (_QUIET | _PATIENT).items():
-        os.environ.setdefault(name, value)
-    for name, level in _QUIET_LOGGERS.items():
-        logging.getLogger(name).setLevel(level)
-    with TerminalConsole(stderr=True).status(visible_line(doing)):
+    for variable_name, variable_value in (_QUIET | _PATIENT).items():
+        os.environ.setdefault(variable_name, variable_value)
+    for variable_name, log_level in _QUIET_LOGGERS.items():
+        logging.getLogger(variable_name).setLevel(log_level)
+    with TerminalConsole(stderr=True).status(visible_line(status_text)):
         yield TerminalConsole()
 
 

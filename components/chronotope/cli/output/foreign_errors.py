@@ -42,7 +42,11 @@ class ErrorRule:
         """Whether this line is about an exception."""
         if self.errnos and getattr(error, "errno", None) in self.errnos:
             return True
-        by_type = any(fnmatchcase(name, kind) for name in type_names(error) for kind in self.types)
+        by_type = any(
+            fnmatchcase(name, type_pattern)
+            for name in type_names(error)
+            for type_pattern in self.types
+        )
         by_text = bool(self.pattern) and bool(re.search(self.pattern, str(error), re.IGNORECASE))
         if self.types and self.pattern:
             return by_type and by_text
@@ -249,23 +253,39 @@ def translated(error: BaseException) -> ChronotopeError | None:
     Args:
         error: Any exception; those that caused it are looked at too.
     """
-    chain = list(chain_of(error))
-    own = next((one for one in chain if isinstance(one, ChronotopeError)), None)
-    if own is not None:
-        return own
-    for rule in RULES:
-        match = next((one for one in reversed(chain) if rule.matches(one)), None)
-        if match is not None:
-            return ChronotopeError(rule.what, received=message_of(match), way_out=rule.way_out)
+    error_chain = list(chain_of(error))
+    own_error = next(
+        (
+            chained_error
+            for chained_error in error_chain
+            if isinstance(chained_error, ChronotopeError)
+        ),
+        None,
+    )
+    if own_error is not None:
+        return own_error
+    for error_rule in RULES:
+        matching_error = next(
+            (
+                chained_error
+                for chained_error in reversed(error_chain)
+                if error_rule.matches(chained_error)
+            ),
+            None,
+        )
+        if matching_error is not None:
+            return ChronotopeError(
+                error_rule.what, received=message_of(matching_error), way_out=error_rule.way_out
+            )
     return None
 
 
 def message_of(error: BaseException) -> str:
     """What an exception says, with the file it is about, without the trace of a Rust library."""
-    text = _RUST_TRACE.sub("", str(error)).strip() or type(error).__qualname__
+    error_text = _RUST_TRACE.sub("", str(error)).strip() or type(error).__qualname__
     if isinstance(error, KeyError):
-        text = f"KeyError {text}"
-    return text
+        error_text = f"KeyError {error_text}"
+    return error_text
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
@@ -274,18 +294,20 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
     What was merely being handled when a built-in exception came up did not cause it: a bug of a
     handler must not pass for what it handled.
     """
-    waiting, seen = [error], set[int]()
-    while waiting and len(seen) < _MAX_DEPTH:
-        one = waiting.pop(0)
-        if id(one) in seen:
+    pending_errors, visited_ids = [error], set[int]()
+    while pending_errors and len(visited_ids) < _MAX_DEPTH:
+        chained_error = pending_errors.pop(0)
+        if id(chained_error) in visited_ids:
             continue
-        seen.add(id(one))
-        yield one
-        if isinstance(one, BaseExceptionGroup):
-            waiting.extend(one.exceptions)
-        cause = one.__cause__ or (one.__context__ if _shows_context(one) else None)
-        if cause is not None:
-            waiting.append(cause)
+        visited_ids.add(id(chained_error))
+        yield chained_error
+        if isinstance(chained_error, BaseExceptionGroup):
+            pending_errors.extend(chained_error.exceptions)
+        next_error = chained_error.__cause__ or (
+            chained_error.__context__ if _shows_context(chained_error) else None
+        )
+        if next_error is not None:
+            pending_errors.append(next_error)
 
 
 def _shows_context(error: BaseException) -> bool:
@@ -294,4 +316,7 @@ def _shows_context(error: BaseException) -> bool:
 
 def type_names(error: BaseException) -> tuple[str, ...]:
     """``module.Class`` of an exception and its bases."""
-    return tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    return tuple(
+        f"{type_pattern.__module__}.{type_pattern.__qualname__}"
+        for type_pattern in type(error).__mro__
+    )

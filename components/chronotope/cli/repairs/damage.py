@@ -36,16 +36,23 @@ class Aside:
         Raises:
             OSError: The disk refuses.
         """
-        whole, root = path.absolute(), self.root.absolute()
-        inner = whole.relative_to(root) if whole.is_relative_to(root) else Path(path.name)
-        target = self.folder / inner
-        number = 1
-        while target.exists():
-            target, number = self.folder / f"{inner}.{number}", number + 1
-        target.parent.mkdir(parents=True, exist_ok=True)
+        absolute_path, root = path.absolute(), self.root.absolute()
+        relative_path = (
+            absolute_path.relative_to(root)
+            if absolute_path.is_relative_to(root)
+            else Path(path.name)
+        )
+        target_path = self.folder / relative_path
+        suffix_number = 1
+        while target_path.exists():
+            target_path, suffix_number = (
+                self.folder / f"{relative_path}.{suffix_number}",
+                suffix_number + 1,
+            )
+        target_path.parent.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # it may hold user ids
-        shutil.move(path, target)
-        return target
+        shutil.move(path, target_path)
+        return target_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,19 +35,19 @@ def database_damages(root: Path) -> Iterator[Damage]:
     Args:
         root: Project root.
     """
-    kinds = _kinds(root)
-    if not any(kind.path.is_file() for kind in kinds):
+    database_kinds = _kinds(root)
+    if not any(database_kind.path.is_file() for database_kind in database_kinds):
         return
     from chronotope.registry.database_repair import database_problem
 
-    for kind in kinds:
-        problem = database_problem(kind.path, kind.tables)
-        if problem:
+    for database_kind in database_kinds:
+        problem_text = database_problem(database_kind.path, database_kind.tables)
+        if problem_text:
             yield Damage(
-                f"database {kind.path.name}",
-                problem,
+                f"database {database_kind.path.name}",
+                problem_text,
                 "move it aside and carry over what can be read",
-                partial(_mend, kind, root),
+                partial(_mend, database_kind, root),
             )
 
 
@@ -58,11 +58,11 @@ def permission_damages(root: Path) -> Iterator[Damage]:
         root: Project root.
     """
     for path in sorted((root / "data" / "interactions").glob("*/interactions.db*")):
-        mode = path.stat().st_mode & 0o777
-        if mode & 0o077:
+        file_mode = path.stat().st_mode & 0o777
+        if file_mode & 0o077:
             yield Damage(
                 f"rights {path.parent.name}/{path.name}",
-                f"holds user ids and can be read by others ({mode:04o})",
+                f"holds user ids and can be read by others ({file_mode:04o})",
                 f"set its rights to {_PRIVATE:04o}",
                 partial(_make_private, path),
                 needed=False,
@@ -71,7 +71,7 @@ def permission_damages(root: Path) -> Iterator[Damage]:
 
 def _kinds(root: Path) -> list[_Kind]:
     mlruns = Workspace(root).mlruns
-    logs = sorted((root / "data" / "interactions").glob("*/interactions.db"))
+    log_paths = sorted((root / "data" / "interactions").glob("*/interactions.db"))
     return [
         _Kind(
             mlruns / "mlflow.db",
@@ -88,31 +88,36 @@ def _kinds(root: Path) -> list[_Kind]:
             ("studies", "trials"),
             "finished trials are lost: they are repeated",
         ),
-        *(_Kind(path, ("interactions",), "feedback not yet taken in is lost") for path in logs),
+        *(
+            _Kind(path, ("interactions",), "feedback not yet taken in is lost")
+            for path in log_paths
+        ),
     ]
 
 
-def _mend(kind: _Kind, root: Path, aside: Aside) -> str:
+def _mend(database_kind: _Kind, root: Path, moved_aside: Aside) -> str:
     from chronotope.registry.database_repair import carry_over, complete_journal
 
-    holders = _holders(kind.path)
-    if holders:
+    holder_pids = _holders(database_kind.path)
+    if holder_pids:
         raise StoreError(
             "A damaged database is still open in another process",
-            received=f"{kind.path}: {', '.join(map(str, holders))}",
+            received=f"{database_kind.path}: {', '.join(map(str, holder_pids))}",
             way_out="Stop it (the number is its process id), and repair again",
         )
-    counts = carry_over(kind.path, kind.tables, aside.move)
-    if counts is None:
-        done = f"nothing could be read, so it was moved to {aside.folder}; {kind.loss}"
+    rows_by_table = carry_over(database_kind.path, database_kind.tables, moved_aside.move)
+    if rows_by_table is None:
+        outcome_text = (
+            f"nothing could be read, so it was moved to {moved_aside.folder}; {database_kind.loss}"
+        )
     else:
-        rows = sum(counts[name] for name in kind.tables)
-        done = f"{rows:,} rows of {', '.join(kind.tables)} were carried over"
+        n_rows = sum(rows_by_table[name] for name in database_kind.tables)
+        outcome_text = f"{n_rows:,} rows of {', '.join(database_kind.tables)} were carried over"
     mlruns = Workspace(root).mlruns
-    if kind.path.name == "promotions.db" and (mlruns / "mlflow.db").is_file():
-        completed = complete_journal(mlruns)
-        done += f"; from MLflow's aliases: {', '.join(completed)}" if completed else ""
-    return done
+    if database_kind.path.name == "promotions.db" and (mlruns / "mlflow.db").is_file():
+        n_completed = complete_journal(mlruns)
+        outcome_text += f"; from MLflow's aliases: {', '.join(n_completed)}" if n_completed else ""
+    return outcome_text
 
 
 def _make_private(path: Path, _: Aside) -> str:
@@ -122,11 +127,11 @@ def _make_private(path: Path, _: Aside) -> str:
 
 def _holders(path: Path) -> list[int]:
     """Other processes that have a file open, as far as Linux tells."""
-    target, pids = str(path.resolve()), set[int]()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    file_target, holding_pids = str(path.resolve()), set[int]()
+    for fd_link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if str(link.readlink()) == target:
-                pids.add(int(link.parts[2]))
+            if str(fd_link.readlink()) == file_target:
+                holding_pids.add(int(fd_link.parts[2]))
         except OSError:  # gone by now, or not ours
             continue
-    return sorted(pids - {os.getpid()})
+    return sorted(holding_pids - {os.getpid()})

@@ -14,32 +14,39 @@ if TYPE_CHECKING:
 _AGAIN: Final = "ingest the deliveries again: events that are there are not written twice"
 
 
-def table_damages(lake: Path) -> Iterator[Damage]:
+def table_damages(table_lake: Path) -> Iterator[Damage]:
     """Tables of a dataset whose log or data files are damaged.
 
     Args:
-        lake: Folder of the dataset's lake.
+        table_lake: Folder of the dataset's lake.
     """
     from chronotope.lake.log_repair import damaged_files, examine_log, tables_of
 
-    for table in tables_of(lake):
-        name = f"table {lake.name}/{table.name}"
-        state = examine_log(table)
-        if not state.is_whole:
-            yield Damage(name, _log_problem(state), _remedy(state), partial(_mend_log, table))
+    for table_dir in tables_of(table_lake):
+        table_name = f"table {table_lake.name}/{table_dir.name}"
+        log_state = examine_log(table_dir)
+        if not log_state.is_whole:
+            yield Damage(
+                table_name,
+                _log_problem(log_state),
+                _remedy(log_state),
+                partial(_mend_log, table_dir),
+            )
             continue
         try:
-            damaged = damaged_files(table)
+            damaged_paths = damaged_files(table_dir)
         except StoreError as error:  # whole as far as we can see, and still refused
-            yield Damage(name, str(error), "nothing: see what is wrong", partial(_refuse, error))
-            continue
-        if damaged:
-            files = ", ".join(path.name for path in damaged[:3])
             yield Damage(
-                name,
-                f"{len(damaged)} data files are missing or damaged: {files}",
+                table_name, str(error), "nothing: see what is wrong", partial(_refuse, error)
+            )
+            continue
+        if damaged_paths:
+            file_names = ", ".join(path.name for path in damaged_paths[:3])
+            yield Damage(
+                table_name,
+                f"{len(damaged_paths)} data files are missing or damaged: {file_names}",
                 "move them aside and commit a version without them",
-                partial(_mend_files, table, damaged),
+                partial(_mend_files, table_dir, damaged_paths),
             )
 
 
@@ -47,71 +54,77 @@ def _refuse(error: StoreError, _: Aside) -> str:
     raise error
 
 
-def _log_problem(state: "LogState") -> str:
-    files = ", ".join(path.name for path in state.damaged[:3]) or "a commit is missing"
-    behind = f"; {len(state.unreachable)} later commits hang on it" if state.unreachable else ""
-    return f"its log is damaged ({files}){behind}"
+def _log_problem(log_state: "LogState") -> str:
+    file_names = ", ".join(path.name for path in log_state.damaged[:3]) or "a commit is missing"
+    lost_text = (
+        f"; {len(log_state.unreachable)} later commits hang on it" if log_state.unreachable else ""
+    )
+    return f"its log is damaged ({file_names}){lost_text}"
 
 
-def _remedy(state: "LogState") -> str:
-    if state.version is None:
+def _remedy(log_state: "LogState") -> str:
+    if log_state.version is None:
         return "build it again from the data files that can be read"
-    if state.version == state.latest:
-        return f"move what is damaged aside; version {state.version} stays the latest"
-    return f"return to version {state.version} of {state.latest}"
+    if log_state.version == log_state.latest:
+        return f"move what is damaged aside; version {log_state.version} stays the latest"
+    return f"return to version {log_state.version} of {log_state.latest}"
 
 
-def _mend_log(table: Path, aside: Aside) -> str:
+def _mend_log(table_dir: Path, moved_aside: Aside) -> str:
     from chronotope.lake.log_repair import count_rows, examine_log, pass_version, unnamed_files
 
-    state = examine_log(table)
-    if state.version is None:
-        return _rebuild(table, state.latest, aside)
-    for path in (*state.damaged, *state.unreachable):
-        aside.move(path)
-    version, n_rows = count_rows(table)
-    done = f"version {version} remains, with {n_rows:,} rows"
-    if state.latest is None or version >= state.latest:
-        return done
-    pass_version(table, state.latest)
-    done += f", as version {state.latest + 1}"
-    unnamed = unnamed_files(table)
-    files = ", ".join(path.name for path in unnamed[:3])
-    left = f"; {len(unnamed)} data files that it does not name stay ({files})" if unnamed else ""
-    return f"{done}{left}; {_AGAIN}"
+    log_state = examine_log(table_dir)
+    if log_state.version is None:
+        return _rebuild(table_dir, log_state.latest, moved_aside)
+    for path in (*log_state.damaged, *log_state.unreachable):
+        moved_aside.move(path)
+    version, n_rows = count_rows(table_dir)
+    outcome_text = f"version {version} remains, with {n_rows:,} rows"
+    if log_state.latest is None or version >= log_state.latest:
+        return outcome_text
+    pass_version(table_dir, log_state.latest)
+    outcome_text += f", as version {log_state.latest + 1}"
+    unnamed_paths = unnamed_files(table_dir)
+    file_names = ", ".join(path.name for path in unnamed_paths[:3])
+    unnamed_text = (
+        f"; {len(unnamed_paths)} data files that it does not name stay ({file_names})"
+        if unnamed_paths
+        else ""
+    )
+    return f"{outcome_text}{unnamed_text}; {_AGAIN}"
 
 
-def _rebuild(table: Path, latest: int | None, aside: Aside) -> str:
+def _rebuild(table_dir: Path, latest_number: int | None, moved_aside: Aside) -> str:
     """Move the whole table aside and write its rows anew, each once."""
     from chronotope.lake import Lake
     from chronotope.lake.log_repair import REBUILDABLE, count_rows, pass_version, readable_rows
 
-    rows = readable_rows(table) if table.name in REBUILDABLE else None
-    moved = aside.move(table)
-    if rows is None:
-        return f"no version of it can be read; it was moved to {moved}; {_AGAIN}"
-    lake = Lake(table.parent)
-    writers = {
-        "events": lake.merge_events,
-        "items": lake.upsert_items,
-        "users": lake.upsert_users,
+    table_rows = readable_rows(table_dir) if table_dir.name in REBUILDABLE else None
+    moved_to = moved_aside.move(table_dir)
+    if table_rows is None:
+        return f"no version of it can be read; it was moved to {moved_to}; {_AGAIN}"
+    table_lake = Lake(table_dir.parent)
+    write_by_table = {
+        "events": table_lake.merge_events,
+        "items": table_lake.upsert_items,
+        "users": table_lake.upsert_users,
     }
-    writers[table.name](rows)
-    if latest is not None:
-        pass_version(table, latest)
-    version, n_rows = count_rows(table)
+    write_by_table[table_dir.name](table_rows)
+    if latest_number is not None:
+        pass_version(table_dir, latest_number)
+    version, n_rows = count_rows(table_dir)
     return (
         f"no version of it could be read; built again from its data files: version {version}, "
         f"with {n_rows:,} rows (rows that were deleted before may be among them)"
     )
 
 
-def _mend_files(table: Path, damaged: tuple[Path, ...], aside: Aside) -> str:
+def _mend_files(table_dir: Path, damaged_paths: tuple[Path, ...], moved_aside: Aside) -> str:
     from chronotope.lake.log_repair import count_rows, forget_missing
 
-    for path in damaged:
+    for path in damaged_paths:
         if path.exists():
-            aside.move(path)
-    forget_missing(table)
-    version, n_rows = count_rows(table)
+            moved_aside.move(path)
+    forget_missing(table_dir)
+    version, n_rows = count_rows(table_dir)
     return f"version {version} has {n_rows:,} rows; {_AGAIN}"

@@ -25,14 +25,14 @@ def draft_damages(root: Path) -> Iterator[Damage]:
     Args:
         root: Project root.
     """
-    for above in (root / "data", root / "mlruns"):
-        for owner in sorted(above.rglob(OWNER)):
-            if "repaired" not in owner.parts and _is_free(owner):
+    for parent_dir in (root / "data", root / "mlruns"):
+        for owner_file in sorted(parent_dir.rglob(OWNER)):
+            if "repaired" not in owner_file.parts and _is_free(owner_file):
                 yield Damage(
-                    f"draft {owner.parent.name}",
-                    f"left in {owner.parent.parent} by a process that died",
+                    f"draft {owner_file.parent.name}",
+                    f"left in {owner_file.parent.parent} by a process that died",
                     "move it aside",
-                    partial(_move, owner.parent),
+                    partial(_move, owner_file.parent),
                     needed=False,
                 )
 
@@ -43,13 +43,13 @@ def orphan_damages(root: Path) -> Iterator[Damage]:
     Args:
         root: Project root.
     """
-    for server in _servers(root.resolve()):
-        if _is_orphan(server.pid):
+    for server_process in _servers(root.resolve()):
+        if _is_orphan(server_process.pid):
             yield Damage(
-                f"process {server.pid}",
+                f"process {server_process.pid}",
                 "a Prefect server whose parent has died",
                 "end it",
-                partial(_end, server),
+                partial(_end, server_process),
                 needed=False,
             )
 
@@ -64,74 +64,82 @@ class _Server:
 
 def _servers(root: Path) -> Iterator[_Server]:
     """Processes of this user that are Prefect servers with a home below the root."""
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process_dir in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError):
-            words = (folder / "cmdline").read_bytes()
-            is_server = b"prefect" in words and (b"server" in words or b"uvicorn" in words)
-            if is_server and folder.stat().st_uid == os.getuid() and _belongs(folder, root):
-                yield _Server(int(folder.name), _beginning(folder))
+            command_words = (process_dir / "cmdline").read_bytes()
+            is_server = b"prefect" in command_words and (
+                b"server" in command_words or b"uvicorn" in command_words
+            )
+            if (
+                is_server
+                and process_dir.stat().st_uid == os.getuid()
+                and _belongs(process_dir, root)
+            ):
+                yield _Server(int(process_dir.name), _beginning(process_dir))
 
 
-def _belongs(folder: Path, root: Path) -> bool:
+def _belongs(process_dir: Path, root: Path) -> bool:
     """Whether a process keeps its data below the root, or was started in it."""
-    variables = dict(
-        entry.split(b"=", 1)
-        for entry in (folder / "environ").read_bytes().split(b"\0")
-        if b"=" in entry
+    process_env = dict(
+        env_entry.split(b"=", 1)
+        for env_entry in (process_dir / "environ").read_bytes().split(b"\0")
+        if b"=" in env_entry
     )
-    home = os.fsdecode(variables.get(b"PREFECT_HOME", b""))
-    if home:
-        return Path(home).resolve().is_relative_to(root)
-    return (folder / "cwd").readlink() == root
+    prefect_home = os.fsdecode(process_env.get(b"PREFECT_HOME", b""))
+    if prefect_home:
+        return Path(prefect_home).resolve().is_relative_to(root)
+    return (process_dir / "cwd").readlink() == root
 
 
 def _is_orphan(pid: int) -> bool:
     """Whether the process that adopts orphans is the parent, and is no program of ours."""
     with suppress(OSError, IndexError, ValueError):
-        parent = int(_stat(Path("/proc") / str(pid))[1])
-        above = Path("/proc") / str(parent)
-        name = (above / "comm").read_text().strip()
-        words = (above / "cmdline").read_bytes()
-        return (parent == 1 or name in _REAPERS) and not any(word in words for word in _ALIVE)
+        parent_pid = int(_stat(Path("/proc") / str(pid))[1])
+        parent_dir = Path("/proc") / str(parent_pid)
+        process_name = (parent_dir / "comm").read_text().strip()
+        command_words = (parent_dir / "cmdline").read_bytes()
+        return (parent_pid == 1 or process_name in _REAPERS) and not any(
+            command_word in command_words for command_word in _ALIVE
+        )
     return False
 
 
-def _stat(folder: Path) -> list[str]:
+def _stat(process_dir: Path) -> list[str]:
     """Fields of ``/proc/PID/stat`` behind the name, which may hold blanks."""
-    return (folder / "stat").read_text().rpartition(")")[2].split()
+    return (process_dir / "stat").read_text().rpartition(")")[2].split()
 
 
-def _beginning(folder: Path) -> str:
-    return _stat(folder)[19]
+def _beginning(process_dir: Path) -> str:
+    return _stat(process_dir)[19]
 
 
-def _is_free(owner: Path) -> bool:
+def _is_free(owner_file: Path) -> bool:
     """Whether nobody holds a draft's lock."""
-    with suppress(OSError), owner.open("r") as file:
+    with suppress(OSError), owner_file.open("r") as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return True
     return False
 
 
-def _move(folder: Path, aside: Aside) -> str:
-    return f"moved to {aside.move(folder)}"
+def _move(process_dir: Path, moved_aside: Aside) -> str:
+    return f"moved to {moved_aside.move(process_dir)}"
 
 
-def _end(server: _Server, _: Aside) -> str:
+def _end(server_process: _Server, _: Aside) -> str:
     """Ask a process to end, then make it; another one that got its number is left alone."""
-    folder = Path("/proc") / str(server.pid)
-    until = time.monotonic() + _GRACE_S
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    process_dir = Path("/proc") / str(server_process.pid)
+    deadline_s = time.monotonic() + _GRACE_S
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(OSError, IndexError):
-            if _beginning(folder) == server.began:
-                os.kill(server.pid, number)
-            while _runs(folder, server) and time.monotonic() < until:
+            if _beginning(process_dir) == server_process.began:
+                os.kill(server_process.pid, signal_number)
+            while _runs(process_dir, server_process) and time.monotonic() < deadline_s:
                 time.sleep(0.1)
-    return "ended" if not _runs(folder, server) else "was asked to end"
+    return "ended" if not _runs(process_dir, server_process) else "was asked to end"
 
 
-def _runs(folder: Path, server: _Server) -> bool:
+def _runs(process_dir: Path, server_process: _Server) -> bool:
     with suppress(OSError, IndexError):
-        fields = _stat(folder)
-        return fields[0] != "Z" and fields[19] == server.began
+        stat_fields = _stat(process_dir)
+        return stat_fields[0] != "Z" and stat_fields[19] == server_process.began
     return False

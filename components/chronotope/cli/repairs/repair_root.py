@@ -41,8 +41,8 @@ def damages(root: Path) -> Iterator[Damage]:
     Args:
         root: Project root.
     """
-    for lake in _local_lakes(root):
-        yield from table_damages(lake)
+    for lake_dir in _local_lakes(root):
+        yield from table_damages(lake_dir)
     yield from database_damages(root)
     yield from snapshot_damages(root)
     yield from run_damages(root)
@@ -62,42 +62,58 @@ def repair(root: Path, *, dry_run: bool) -> list[Repaired]:
         StoreError: A flow is running.
     """
     if dry_run:
-        return [Repaired(one.name, one.problem, one.remedy, ok=False) for one in damages(root)]
-    aside = Aside.of_now(root)
-    results: list[Repaired] = []
-    with ExitStack() as stack:
-        _hold_all(root, stack)
+        return [
+            Repaired(other_damage.name, other_damage.problem, other_damage.remedy, ok=False)
+            for other_damage in damages(root)
+        ]
+    moved_aside = Aside.of_now(root)
+    repair_results: list[Repaired] = []
+    with ExitStack() as exit_stack:
+        _hold_all(root, exit_stack)
         for _ in range(_ROUNDS):
-            tried = {(one.name, one.problem) for one in results}
-            waiting = [one for one in damages(root) if (one.name, one.problem) not in tried]
-            if not waiting:
+            tried_keys = {
+                (other_damage.name, other_damage.problem) for other_damage in repair_results
+            }
+            untried_damages = [
+                other_damage
+                for other_damage in damages(root)
+                if (other_damage.name, other_damage.problem) not in tried_keys
+            ]
+            if not untried_damages:
                 break
-            results += [_mended(one, aside) for one in waiting]
-    return results
+            repair_results += [
+                _mended(other_damage, moved_aside) for other_damage in untried_damages
+            ]
+    return repair_results
 
 
-def _mended(damage: Damage, aside: Aside) -> Repaired:
+def _mended(damage: Damage, moved_aside: Aside) -> Repaired:
     try:
-        done, ok = damage.mend(aside), True
+        done, ok = damage.mend(moved_aside), True
     except ChronotopeError as error:
         done, ok = str(error), False
     return Repaired(damage.name, damage.problem, done, ok)
 
 
-def _hold_all(root: Path, stack: ExitStack) -> None:
+def _hold_all(root: Path, exit_stack: ExitStack) -> None:
     """Hold the lock of every dataset, so that no flow writes what is being mended."""
     from chronotope.runtime.dataset_lock import dataset_lock
 
-    folders = [root / "data" / kind for kind in ("lake", "runs", "features")]
-    names = {path.name for folder in folders for path in folder.glob("[!.]*") if path.is_dir()}
-    for name in sorted(names):
-        stack.enter_context(dataset_lock(Workspace(root), name, patience_s=0))
+    data_dirs = [root / "data" / dir_name for dir_name in ("lake", "runs", "features")]
+    dataset_names = {
+        path.name
+        for dataset_dir in data_dirs
+        for path in dataset_dir.glob("[!.]*")
+        if path.is_dir()
+    }
+    for name in sorted(dataset_names):
+        exit_stack.enter_context(dataset_lock(Workspace(root), name, patience_s=0))
 
 
 def _local_lakes(root: Path) -> list[Path]:
     """Lakes on a disk; what lies in an object store is that store's to keep whole."""
     try:
-        lakes = Workspace(root).lakes()
+        lake_location = Workspace(root).lakes()
     except ChronotopeError:  # the check of the lake tells
         return []
-    return sorted(lakes.glob("[!.]*")) if isinstance(lakes, Path) else []
+    return sorted(lake_location.glob("[!.]*")) if isinstance(lake_location, Path) else []

@@ -19,19 +19,25 @@ def run_damages(root: Path) -> Iterator[Damage]:
     Args:
         root: Project root.
     """
-    for run in sorted((root / "data" / "runs").glob("*/*")):
-        damaged = [path for path in sorted(run.rglob("*")) if path.is_file() and _is_damaged(path)]
-        if not damaged:
+    for run_dir in sorted((root / "data" / "runs").glob("*/*")):
+        damaged_paths = [
+            file_path
+            for file_path in sorted(run_dir.rglob("*"))
+            if file_path.is_file() and _is_damaged(file_path)
+        ]
+        if not damaged_paths:
             continue
-        steps = all(_is_step(path, run) for path in damaged)
-        names = ", ".join(str(path.relative_to(run)) for path in damaged[:3])
+        are_step_files = all(_is_step(file_path, run_dir) for file_path in damaged_paths)
+        file_names = ", ".join(
+            str(file_path.relative_to(run_dir)) for file_path in damaged_paths[:3]
+        )
         yield Damage(
-            f"run {run.parent.name}/{run.name}",
-            f"{len(damaged)} files are empty or damaged: {names}",
+            f"run {run_dir.parent.name}/{run_dir.name}",
+            f"{len(damaged_paths)} files are empty or damaged: {file_names}",
             "move them aside; their steps are done again"
-            if steps
+            if are_step_files
             else "move the run aside; it is done again as a whole",
-            partial(_mend, tuple(damaged) if steps else (run,)),
+            partial(_mend, tuple(damaged_paths) if are_step_files else (run_dir,)),
         )
 
 
@@ -41,25 +47,25 @@ def snapshot_damages(root: Path) -> Iterator[Damage]:
     Args:
         root: Project root.
     """
-    folders = sorted((root / "data" / "features").glob("*/[!.]*"))
-    for folder in filter(Path.is_dir, folders):
-        problem = _snapshot_problem(folder)
-        if problem:
+    snapshot_dirs = sorted((root / "data" / "features").glob("*/[!.]*"))
+    for snapshot_dir in filter(Path.is_dir, snapshot_dirs):
+        problem_text = _snapshot_problem(snapshot_dir)
+        if problem_text:
             yield Damage(
-                f"features {folder.parent.name}/{folder.name}",
-                problem,
+                f"features {snapshot_dir.parent.name}/{snapshot_dir.name}",
+                problem_text,
                 "move it aside; the next ingestion builds it again",
-                partial(_mend, (folder,)),
+                partial(_mend, (snapshot_dir,)),
             )
 
 
-def _snapshot_problem(folder: Path) -> str:
+def _snapshot_problem(snapshot_dir: Path) -> str:
     from chronotope.features.build import read_ref
     from chronotope.features.snapshot import load_features
 
     try:
-        read_ref(folder)
-        load_features(folder)
+        read_ref(snapshot_dir)
+        load_features(snapshot_dir)
     except ChronotopeError as error:
         return "" if isinstance(error.__cause__, PermissionError) else error.what
     except PermissionError:  # that says nothing about the snapshot
@@ -69,13 +75,13 @@ def _snapshot_problem(folder: Path) -> str:
     return ""
 
 
-def _is_damaged(path: Path) -> bool:
+def _is_damaged(file_path: Path) -> bool:
     try:
-        if path.suffix == ".json":
-            read_json(path, what="A file of a run", way_out="")
-        elif path.suffix in _NETWORKS:
-            with zipfile.ZipFile(path) as file:
-                return file.testzip() is not None
+        if file_path.suffix == ".json":
+            read_json(file_path, what="A file of a run", way_out="")
+        elif file_path.suffix in _NETWORKS:
+            with zipfile.ZipFile(file_path) as zip_file:
+                return zip_file.testzip() is not None
     except ChronotopeError as error:  # one that this user may not read is not damaged
         return not isinstance(error.__cause__, OSError)
     except (zipfile.BadZipFile, EOFError):
@@ -85,19 +91,21 @@ def _is_damaged(path: Path) -> bool:
     return False
 
 
-def _is_step(path: Path, run: Path) -> bool:
+def _is_step(file_path: Path, run_dir: Path) -> bool:
     """Whether a file is the result of a step, or of a part of one, that is then done again."""
-    inside = path.relative_to(run).parts
-    if inside[0] in {"candidates", "measured"}:
-        return path.suffix == ".json"
-    return len(inside) == 1 and path.suffix == ".json" and path.stem not in _NO_STEPS
+    relative_parts = file_path.relative_to(run_dir).parts
+    if relative_parts[0] in {"candidates", "measured"}:
+        return file_path.suffix == ".json"
+    return (
+        len(relative_parts) == 1 and file_path.suffix == ".json" and file_path.stem not in _NO_STEPS
+    )
 
 
 _NO_STEPS: Final = {"frozen_folds", "settings", "ingested"}
 """JSON files that a step writes beside its result: they are not written again alone."""
 
 
-def _mend(paths: tuple[Path, ...], aside: Aside) -> str:
-    for path in paths:
-        aside.move(path)
-    return f"moved to {aside.folder}"
+def _mend(damaged_paths: tuple[Path, ...], moved_aside: Aside) -> str:
+    for file_path in damaged_paths:
+        moved_aside.move(file_path)
+    return f"moved to {moved_aside.folder}"
