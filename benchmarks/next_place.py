@@ -34,8 +34,7 @@ from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries
-from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import summarise_metrics
+from chronotope.metrics import evaluate, summarise_metrics
 from chronotope.models.baselines import (
     Ease,
     FirstOrderMarkov,
@@ -88,10 +87,12 @@ WITHIN_SESSION: Final = TrainingConfig(max_wait_h=24.0)
 
 
 def _own(
-    seed: int, backbone: BackboneKind = "none", *, kinds: bool = False
+    seed: int, backbone: BackboneKind = "none", *, category_head: bool = False
 ) -> ChronotopeRecommender:
     beside = {} if backbone == "none" else {"d_model": 64, "backbone_len": 64}
-    config = ModelConfig.model_validate({"backbone": backbone, "kinds": kinds, **beside})
+    config = ModelConfig.model_validate(
+        {"backbone": backbone, "category_head": category_head, **beside}
+    )
     return ChronotopeRecommender(config, WITHIN_SESSION.model_copy(update={"seed": seed}))
 
 
@@ -108,9 +109,11 @@ MODELS: Final[dict[str, Callable[[int], Recommender]]] = {
 """Makes each model from a seed."""
 
 BESIDE: Final[dict[str, Callable[[int], Recommender]]] = {
-    "chronotope_kinds": lambda seed: RequestTimeMarginalized(_own(seed, kinds=True)),
+    "chronotope_category_head": lambda seed: RequestTimeMarginalized(
+        _own(seed, category_head=True)
+    ),
     "chronotope_transformer": lambda seed: RequestTimeMarginalized(_own(seed, "transformer")),
-    "chronotope_graph": lambda seed: RequestTimeMarginalized(_own(seed, "graph")),
+    "chronotope_lightgcn": lambda seed: RequestTimeMarginalized(_own(seed, "lightgcn")),
 }
 """More beside the kernels: measured only when they are named, a backbone takes twice as long."""
 

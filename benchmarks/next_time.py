@@ -36,12 +36,8 @@ from benchmarks.next_place import Row, Stream, read_stream
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.contracts.queries import queries_at
 from chronotope.losses.objectives import lognormal_mixture_nll, open_wait_nll
-from chronotope.metrics.time_calibration import (
-    SHORTEST_H,
-    LognormalMixture,
-    TimeCalibration,
-    evaluate_time,
-)
+from chronotope.metrics import LognormalMixture, TimeCalibration, evaluate_time
+from chronotope.metrics.time_calibration import SHORTEST_H
 from chronotope.models.batch import to_batch
 from chronotope.models.gap_features import GapFeatures, gap_features
 from chronotope.models.time_head import TimeHead
@@ -247,7 +243,7 @@ def _epochs(head: TimeHead, seen: GapFeatures, waits: Waits) -> Iterator[float]:
     for _ in range(EPOCHS):
         head.train()
         for some in torch.split(torch.randperm(len(rows)), BATCH):
-            said = head.mixture(GapFeatures(seen.features[rows[some]], seen.gaps[rows[some]]))
+            said = head.mixture(GapFeatures(seen.features[rows[some]], seen.gap_counts[rows[some]]))
             closed, still_open = (
                 f(said, hours[some]) for f in (lognormal_mixture_nll, open_wait_nll)
             )
@@ -264,7 +260,7 @@ def _said(head: TimeHead, seen: GapFeatures, rows: Int64) -> Tensor:
     """The head's mixtures for some rows, shape (n, 3, n_components)."""
     head.eval()
     with torch.no_grad():
-        said: Tensor = head.mixture(GapFeatures(seen.features[rows], seen.gaps[rows]))
+        said: Tensor = head.mixture(GapFeatures(seen.features[rows], seen.gap_counts[rows]))
     return said
 
 

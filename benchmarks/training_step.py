@@ -61,9 +61,9 @@ def row_of(family: str, log: EventLog, catalog: Catalog, n_steps: int) -> Row:
     """Milliseconds of processor time a step of one family, medians over the steps."""
     model, training = config_of(family), TrainingConfig()
     net = ChronotopeNet(model, catalog).train()
-    net.surroundings.measure(log)
+    net.context_head.measure(log)
     rounds, _ = make_rounds(log, catalog, training)
-    batches = RoundBatches(log, rounds, training, reads=model, train=True)
+    batches = RoundBatches(log, rounds, training, model_config=model, is_training=True)
     module = NextEventModule(net, training, n_steps=1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
 
@@ -82,7 +82,7 @@ def row_of(family: str, log: EventLog, catalog: Catalog, n_steps: int) -> Row:
         spent["gather_ms"].append(gather_ms)
         spent["forward_ms"].append(_ms(forward, example))
         spent["together_ms"].append(_ms(step, example))
-        spent["apart_ms"].append(_ms(step, example._replace(stretches=None)))
+        spent["apart_ms"].append(_ms(step, example._replace(packed_sequences=None)))
     medians = {name: statistics.median(times) for name, times in spent.items()}
     return {"family": family, **medians, "ratio": medians["apart_ms"] / medians["together_ms"]}
 

@@ -17,13 +17,13 @@ from chronotope.contracts.event_log import Catalog
 from chronotope.models import query_context
 from chronotope.models.config import ModelConfig
 from chronotope.models.kernels import KERNELS, N_LEARNED
-from chronotope.models.network import GATED, ChronotopeNet
-from chronotope.models.prior_scores import CROWD
+from chronotope.models.network import GATE_SIZES, ChronotopeNet
+from chronotope.models.prior_scores import PRIOR_NAMES
 from chronotope.training import lightning_module, recommender
 
 Change = Callable[[ChronotopeNet], object]
-N_KERNELS, N_CROWD, N_COUNTS = GATED[:3]
-AT_CROWD, AT_COUNTS, AT_RETURN = N_KERNELS, N_KERNELS + N_CROWD, sum(GATED[:3])
+N_KERNELS, N_PRIORS, N_COUNTS = GATE_SIZES[:3]
+PRIORS_START, AT_COUNTS, AT_RETURN = N_KERNELS, N_KERNELS + N_PRIORS, sum(GATE_SIZES[:3])
 """Where the gate's groups of weights begin."""
 
 FULL: Final = "full"
@@ -88,22 +88,22 @@ def without_kernels(names: Sequence[str]) -> Change:
 
     def change(net: ChronotopeNet) -> None:
         fix_outputs(gate_out(net), columns)
-        drop_inputs(net.own.mix_kernels, columns)
-        drop_inputs(net.kernels.read_kernels, given)
+        drop_inputs(net.repeat_head.mix_kernels, columns)
+        drop_inputs(net.kernel_bank.kernel_layer, given)
 
     return change
 
 
 def without_priors(names: Sequence[str]) -> Change:
     """No weight for some of what everybody does."""
-    columns = [AT_CROWD + CROWD.index(name) for name in names]
+    columns = [PRIORS_START + PRIOR_NAMES.index(name) for name in names]
     return lambda net: fix_outputs(gate_out(net), columns)
 
 
 def without_whole_past(net: ChronotopeNet) -> None:
     """No counts over the history beyond the kernels' reach."""
     fix_outputs(gate_out(net), range(AT_COUNTS, AT_RETURN))
-    drop_inputs(net.own.mix_kernels, range(N_KERNELS, N_KERNELS + N_COUNTS))
+    drop_inputs(net.repeat_head.mix_kernels, range(N_KERNELS, N_KERNELS + N_COUNTS))
 
 
 def without_return_gate(net: ChronotopeNet) -> None:
@@ -115,7 +115,7 @@ def without_return_gate(net: ChronotopeNet) -> None:
 def without_context(net: ChronotopeNet) -> None:
     """The same weights for every query."""
     gate = cast("nn.Linear", net.gate[0])
-    for layer in (gate, net.own.mix_context, net.kernels.read_context):
+    for layer in (gate, net.repeat_head.mix_context, net.kernel_bank.context_layer):
         drop_inputs(layer, range(gate.in_features))
 
 
@@ -169,8 +169,8 @@ PARTS: Final[dict[str, Part]] = {
         "plain counts, recent and over the whole past",
         (without_kernels(KERNEL_GROUPS["counts"]), without_whole_past),
     ),
-    "own_network": Part("the network that ranks own items", (silent("own.mix_out"),)),
-    "item_facts": Part("facts of own items", (silent("own.facts"),)),
+    "own_network": Part("the network that ranks own items", (silent("repeat_head.mix_out"),)),
+    "item_facts": Part("facts of own items", (silent("repeat_head.item_features"),)),
     "prior_popularity": Part(
         "popularity, all time and last week", (without_priors(PRIOR_GROUPS["prior_popularity"]),)
     ),

@@ -100,7 +100,7 @@ ROSTER: Final[dict[str, Entry]] = {
         {"training": {"max_epochs": 3}},
         {"training": {"max_epochs": 3, "full_softmax_items": LARGE_CATALOGUE}},
     ),
-    "chronotope_kinds": Entry(OWN, "chronotope", {"kinds": True}),
+    "chronotope_category_head": Entry(OWN, "chronotope", {"category_head": True}),
     "chronotope_transformer": Entry(
         OWN, "chronotope", {"backbone": "transformer", "d_model": 64, "backbone_len": 100}
     ),

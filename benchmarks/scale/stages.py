@@ -100,7 +100,9 @@ def batches(root: Path, _: int) -> dict[str, Any]:
     log, catalog = load_features(_snapshot(root))
     training = TrainingConfig()
     rounds, _later = make_rounds(log, catalog, training)
-    gathered = iter(RoundBatches(log, rounds, training, reads=ModelConfig(), train=True))
+    gathered = iter(
+        RoundBatches(log, rounds, training, model_config=ModelConfig(), is_training=True)
+    )
     return {"n_batches": sum(1 for _ in zip(range(BATCHES), gathered, strict=False))}
 
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks.ablation import __main__ as ablation
 from benchmarks.ablation import page
 from benchmarks.ablation.parts import (
-    AT_CROWD,
+    PRIORS_START,
     FULL,
     KERNEL_GROUPS,
     PARTS,
@@ -25,11 +25,11 @@ from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.kernels import KERNELS
 from chronotope.models.network import ChronotopeNet
-from chronotope.models.prior_scores import CROWD
+from chronotope.models.prior_scores import PRIOR_NAMES
 from chronotope.models.priors import count_priors
 from chronotope.models.query_context import N_CONTEXT
 from chronotope.training import lightning_module
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 TINY = ModelConfig(history_len=16, kernel_len=8)
 SETTINGS = ablation.Settings(epochs=1, every=2, model=TINY)
@@ -69,9 +69,9 @@ def test_the_weights_of_what_is_off_do_not_matter(part: str) -> None:
     net = built(part)
     before = scores(net)
     kernels = [KERNELS.index(name) for name in KERNEL_GROUPS.get(part, ())]
-    priors = [AT_CROWD + CROWD.index(name) for name in PRIOR_GROUPS.get(part, ())]
+    priors = [PRIORS_START + PRIOR_NAMES.index(name) for name in PRIOR_GROUPS.get(part, ())]
     gate_out(net).bias.data[kernels + priors] += 5.0
-    net.own.mix_kernels.weight.data[:, kernels] += 5.0
+    net.repeat_head.mix_kernels.weight.data[:, kernels] += 5.0
     np.testing.assert_array_equal(scores(net), before)
 
 
@@ -86,12 +86,12 @@ def test_every_kernel_and_every_prior_is_in_one_group() -> None:
     kernels = [name for group in KERNEL_GROUPS.values() for name in group]
     priors = [name for group in PRIOR_GROUPS.values() for name in group]
     assert sorted(kernels) == sorted(KERNELS)
-    assert sorted(priors) == sorted(CROWD)
+    assert sorted(priors) == sorted(PRIOR_NAMES)
     assert {*KERNEL_GROUPS, *PRIOR_GROUPS} < {*PARTS}
 
 
 def test_without_context_every_query_is_weighed_alike() -> None:
-    net = built("query_context")
+    net = built("context")
     weights = net.gate(torch.randn(9, N_CONTEXT))
     assert torch.equal(weights, weights[:1].expand_as(weights))
 

@@ -9,8 +9,8 @@ import pytest
 from benchmarks import next_time
 from benchmarks.next_place import Stream, read_stream
 from chronotope.contracts.event_log import EventLog
-from chronotope.metrics.time_calibration import TimeCalibration
-from tests.models.recommender_suite import sample_catalog
+from chronotope.metrics import TimeCalibration
+from chronotope.testing.recommender_suite import sample_catalog
 from tests.real_data import CHECK_INS, DATA_ROOT
 
 N_USERS, N_EVENTS = 8, 200

@@ -12,7 +12,7 @@ from benchmarks.rows import read_rows, write_rows
 from benchmarks.serving.__main__ import _compare, main
 from benchmarks.serving.champion import Served
 from benchmarks.serving.load import Load
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 BUSY_S = 0.05
 

@@ -1,11 +1,11 @@
 """The benchmark of a step runs every way it names, on the same batches."""
 
 from benchmarks.training_step import COLUMNS, FAMILIES, config_of, row_of
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 
 def test_a_row_has_a_time_for_each_part_and_their_ratio() -> None:
-    row = row_of("mlp", sample_log(), sample_catalog(), 1)
+    row = row_of("two_tower", sample_log(), sample_catalog(), 1)
     assert set(row) == set(COLUMNS)
     assert row["ratio"] == row["apart_ms"] / row["together_ms"]
     assert row["forward_ms"] > 0

@@ -14,7 +14,7 @@ from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.models.item_tables import ItemTables
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import count_priors
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 LEARNED = [kind for kind in BACKBONES if kind != "none"]
 TABLES, PRIORS = ItemTables(sample_catalog()), count_priors(sample_log(), sample_catalog())
@@ -96,15 +96,15 @@ def test_attention_of_one_event_is_the_formula() -> None:
     """One event, one layer: silu(q k + biases at zero distance) v, by hand."""
     torch.manual_seed(0)
     layer = HstuLayer(ModelConfig(d_model=4, backbone_len=5)).eval()
-    torch.nn.init.normal_(layer.by_position)
-    torch.nn.init.normal_(layer.by_time)
+    torch.nn.init.normal_(layer.position_bias)
+    torch.nn.init.normal_(layer.time_bias)
     x = torch.randn(1, 1, 4)
-    u, v, q, k = torch.nn.functional.silu(layer.split(layer.norm_in(x)))[0, 0].split(4)
+    u, v, q, k = torch.nn.functional.silu(layer.input_layer(layer.norm_in(x)))[0, 0].split(4)
     seen = torch.zeros(4)
     for head, part in enumerate((slice(0, 2), slice(2, 4))):
-        logit = q[part] @ k[part] + layer.by_position[head, 0] + layer.by_time[head, 3]
+        logit = q[part] @ k[part] + layer.position_bias[head, 0] + layer.time_bias[head, 3]
         seen[part] = logit * torch.sigmoid(logit) * v[part] / 5
-    expected = x + layer.out(layer.norm_out(seen) * u)
+    expected = x + layer.output_layer(layer.norm_out(seen) * u)
     bucket = torch.full((1, 1, 1), 3)
     torch.testing.assert_close(layer(x, bucket, torch.ones(1, 1)), expected)
 
@@ -129,14 +129,14 @@ def test_the_moment_that_is_asked_about_matters(kind: BackboneKind) -> None:
 
 
 def test_graph_is_dense_lightgcn_on_few_items() -> None:
-    model = backbone("graph", n_layers=2)
+    model = backbone("lightgcn", n_layers=2)
     adjacent = torch.zeros(16, 16)
     adjacent.scatter_add_(1, PRIORS.neighbour, PRIORS.neighbour_weight)
     torch.testing.assert_close(adjacent, adjacent.T)
-    start = model.item.weight + model.category.weight[TABLES.category]
+    start = model.item_embedding.weight + model.category_embedding.weight[TABLES.category]
     expected = (start + adjacent @ start + adjacent @ adjacent @ start) / 3
-    assert model.tower is not None
-    torch.testing.assert_close(model.tower(start, PRIORS), expected)
+    assert model.item_tower is not None
+    torch.testing.assert_close(model.item_tower(start, PRIORS), expected)
 
 
 def test_neither_kernels_nor_backbone_is_refused() -> None:
@@ -145,8 +145,8 @@ def test_neither_kernels_nor_backbone_is_refused() -> None:
 
 
 def test_kinds_without_kernels_are_refused() -> None:
-    with pytest.raises(ValidationError, match="beside kernels"):
-        ModelConfig(backbone="gru", kernels=False, kinds=True)
+    with pytest.raises(ValidationError, match="needs kernels"):
+        ModelConfig(backbone="gru", kernels=False, category_head=True)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_kernels_lead_at_first_and_a_backbone_alone_leads_itself() -> None:
     alone = ChronotopeNet(ModelConfig(backbone="gru", kernels=False), sample_catalog()).eval()
     for net in (beside, alone):
         assert net.backbone is not None
-        torch.nn.init.normal_(net.backbone.item.weight)
+        torch.nn.init.normal_(net.backbone.item_embedding.weight)
     with torch.no_grad():
         with_it, own = beside(batch, PRIORS).item_scores, alone(batch, PRIORS).item_scores
         assert alone.backbone is not None
@@ -175,7 +175,7 @@ def test_kernels_lead_at_first_and_a_backbone_alone_leads_itself() -> None:
 
 
 def test_a_backbone_is_weighed_apart_for_returns_and_discoveries() -> None:
-    config = ModelConfig(backbone="mlp", kernels=False)
+    config = ModelConfig(backbone="two_tower", kernels=False)
     net, batch = ChronotopeNet(config, sample_catalog()).eval(), to_batch(questions(), 8)
     net.get_parameter("gate.2.bias").data[-2:] = torch.tensor([3.0, -2.0])
     seen = torch.zeros(30, 16).scatter(1, batch.item_idx, 1.0) > 0
@@ -189,11 +189,11 @@ def test_a_backbone_is_weighed_apart_for_returns_and_discoveries() -> None:
 
 def test_beside_kernels_a_backbone_says_nothing_of_returns() -> None:
     net, batch = (
-        ChronotopeNet(ModelConfig(backbone="mlp"), sample_catalog()).eval(),
+        ChronotopeNet(ModelConfig(backbone="two_tower"), sample_catalog()).eval(),
         to_batch(questions(), 8),
     )
     assert net.backbone is not None
-    torch.nn.init.normal_(net.backbone.item.weight)
+    torch.nn.init.normal_(net.backbone.item_embedding.weight)
     net.get_parameter("gate.2.bias").data[-2:] = torch.tensor([3.0, -2.0])
     seen = torch.zeros(30, 16).scatter(1, batch.item_idx, 1.0) > 0
     with torch.no_grad():

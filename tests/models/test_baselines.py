@@ -20,7 +20,7 @@ from chronotope.models.baselines import (
     UserCounts,
     baselines,
 )
-from tests.models.recommender_suite import (
+from chronotope.testing.recommender_suite import (
     N_ITEMS,
     RecommenderSuite,
     sample_catalog,

@@ -18,15 +18,15 @@ def rule(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_it_learns_what_neither_the_hour_nor_the_last_kind_tells_alone() -> None:
     torch.manual_seed(0)
-    kinds = CategoryHead(N_KINDS, n_context=2)
-    optimizer = torch.optim.Adam(kinds.parameters(), lr=1e-2)
+    head = CategoryHead(N_KINDS, n_context=2)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
     context, last, after = rule(512, seed=1)
     for _ in range(150):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(kinds(context, last), after).backward()
+        torch.nn.functional.cross_entropy(head(context, last), after).backward()
         optimizer.step()
     context, last, after = rule(512, seed=2)
-    right = (kinds(context, last).argmax(1) == after).float().mean()
+    right = (head(context, last).argmax(1) == after).float().mean()
     assert right > 0.95
 
 

@@ -17,7 +17,7 @@ from chronotope.models.context_head import ContextHead
 from chronotope.models.item_tables import ItemTables
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import count_priors
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 COLUMNS = ("rain_mm", "temperature_c")
 
@@ -36,8 +36,8 @@ def asked(log: EventLog, *, time_given: bool = True) -> Queries:
 def network(log: EventLog) -> ChronotopeNet:
     torch.manual_seed(0)
     net = ChronotopeNet(ModelConfig(history_len=16, context=COLUMNS), sample_catalog()).eval()
-    net.surroundings.measure(log)
-    for part in (net.surroundings.tastes, net.gate[-1]):
+    net.context_head.measure(log)
+    for part in (net.context_head.context_layer, net.gate[-1]):
         torch.nn.init.normal_(part.weight, std=0.3)  # as if it had learned
     return net
 

@@ -14,7 +14,7 @@ from chronotope.models.config import BackboneKind, ModelConfig
 from chronotope.models.factorized import FactorizedNet, FactorizedOutput, item_vectors
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors, count_priors
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 QUERIES = queries_at(sample_log(), np.arange(5, 90, 3), history_len=12, time_given=True)
 
@@ -35,11 +35,11 @@ def loud(net: ChronotopeNet) -> ChronotopeNet:
 
 
 def together(split: FactorizedOutput, net: ChronotopeNet, priors: Priors) -> torch.Tensor:
-    dense = split.query @ item_vectors(net, priors).T + split.group[:, net.items.category]
+    dense = split.query @ item_vectors(net, priors).T + split.group[:, net.item_tables.category]
     return dense.scatter_add(1, split.extra_item, split.extra)
 
 
-@pytest.mark.parametrize("kind", ["none", "gru", "transformer", "mlp", "graph"])
+@pytest.mark.parametrize("kind", ["none", "gru", "transformer", "two_tower", "lightgcn"])
 @pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("context", [(), ("rain",)])
 def test_the_parts_add_up_to_the_scores(
@@ -53,7 +53,7 @@ def test_the_parts_add_up_to_the_scores(
         kernel_len=8,
         backbone=kind,
         kernels=kernels,
-        kinds=kernels and bool(context),
+        category_head=kernels and bool(context),
         context=context,
     )
     net, priors = loud(ChronotopeNet(config, catalog)), count_priors(sample_log(), catalog)

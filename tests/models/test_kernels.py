@@ -11,7 +11,7 @@ from chronotope.models.batch import Batch, local_hour, local_weekday, to_batch
 from chronotope.models.item_tables import ItemTables
 from chronotope.models.kernels import KERNELS, KernelBank
 from chronotope.models.query_context import N_CONTEXT
-from tests.models.recommender_suite import sample_catalog
+from chronotope.testing.recommender_suite import sample_catalog
 
 DAY_S = 86_400
 

@@ -6,10 +6,10 @@ import torch
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.item_tables import ItemTables, project_km
-from chronotope.models.prior_scores import CROWD, PriorWeights, prior_scores
+from chronotope.models.prior_scores import PRIOR_NAMES, PriorWeights, prior_scores
 from chronotope.models.priors import count_priors
 from chronotope.spacetime.distances import haversine_km
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 
 def only(name: str) -> torch.Tensor:
@@ -17,8 +17,8 @@ def only(name: str) -> torch.Tensor:
     log, catalog = sample_log(), sample_catalog()
     items, priors = ItemTables(catalog), count_priors(log, catalog)
     batch = to_batch(queries_at(log, np.arange(380, 400), history_len=8, time_given=True), 8)
-    weights = torch.zeros(20, len(CROWD))
-    weights[:, CROWD.index(name)] = 1.0
+    weights = torch.zeros(20, len(PRIOR_NAMES))
+    weights[:, PRIOR_NAMES.index(name)] = 1.0
     view = items.view(priors, None)
     return prior_scores(batch, priors, items, view, PriorWeights(torch.ones(20, 8), weights))
 

@@ -62,7 +62,7 @@ def learn(gaps_h: np.ndarray) -> TimeCalibration:
 
 
 def at_rows(rhythm: GapFeatures, rows: Tensor) -> GapFeatures:
-    return GapFeatures(rhythm.features[rows], rhythm.gaps[rows])
+    return GapFeatures(rhythm.features[rows], rhythm.gap_counts[rows])
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_short_windows_are_read_too(log: EventLog) -> None:
 
 def test_histograms_count_the_gaps_that_the_kernels_choose(log: EventLog) -> None:
     batch = batch_at(log, np.array([30]))
-    mass = gap_features(batch, batch).gaps.sum(-1)[0]
+    mass = gap_features(batch, batch).gap_counts.sum(-1)[0]
     items = log.item_idx[:30]
     assert mass[GAP_KERNELS.index("count")] == pytest.approx(29)
     assert mass[GAP_KERNELS.index("item")] == pytest.approx((items[:29] == items[29]).sum())

@@ -14,7 +14,7 @@ from chronotope.models.baselines import baselines
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from tests.quality.chance import luck
 
 SHOPS = replace(sample_catalog(), items_are_places=False)

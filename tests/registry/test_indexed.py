@@ -12,7 +12,7 @@ from chronotope.contracts.queries import queries_at
 from chronotope.registry.blessing import BlessConfig, run_blessing
 from chronotope.registry.blessing_probe import main as probe
 from chronotope.registry.pyfunc import BUNDLE, _load_pyfunc, write_model
-from tests.models.recommender_suite import sample_log
+from chronotope.testing.recommender_suite import sample_log
 from tests.serving.town import WIDTH, Town
 
 LIMITS = BlessConfig(k=3, n_timed=5)

@@ -12,7 +12,7 @@ from chronotope.lake import Lake
 from chronotope.runtime.workspace import Workspace
 from chronotope.serving.model.replay import RequestReplay
 from chronotope.serving.settings import ServeSettings
-from tests.models.recommender_suite import sample_catalog
+from chronotope.testing.recommender_suite import sample_catalog
 from tests.serving.test_answers import AT, ask, event, ids
 from tests.serving.town import LocalClient, Town
 
@@ -48,7 +48,7 @@ def clients(town: Town) -> Iterator[tuple[TestClient, TestClient]]:
 def test_it_finds_the_same_items(
     clients: tuple[TestClient, TestClient], user: str, question: dict[str, Any]
 ) -> None:
-    dense, indexed = (ask(client, user_id=user, at=AT, **question) for client in clients)
+    dense, indexed = (ask(client, user_id=user, request_time=AT, **question) for client in clients)
     assert ids(indexed) == ids(dense) != []
     assert [item["probability"] for item in indexed["items"]] == [None] * len(ids(indexed))
     for name in ("reason", "category", "distance_km"):
@@ -57,26 +57,26 @@ def test_it_finds_the_same_items(
 
 def test_an_event_counts_at_once(clients: tuple[TestClient, TestClient]) -> None:
     _, indexed = clients
-    assert ids(ask(indexed, user_id="new", at=AT))[0] != "i09"
+    assert ids(ask(indexed, user_id="new", request_time=AT))[0] != "i09"
     indexed.post("/events", json=event("a", "i09", "new"))
-    assert ids(ask(indexed, user_id="new", at=AT))[0] == "i09"
+    assert ids(ask(indexed, user_id="new", request_time=AT))[0] == "i09"
 
 
 def test_exploring_draws_from_its_own_pool(clients: tuple[TestClient, TestClient]) -> None:
     _, indexed = clients
-    said = ask(indexed, user_id="u00", at=AT, k=3, epsilon=1.0)
+    said = ask(indexed, user_id="u00", request_time=AT, k=3, epsilon=1.0)
     assert said["explored"]
     assert len(set(ids(said))) == 3
     assert all(0 < p < 1 for p in said["propensities"])
 
 
 def test_predict_and_explain_read_all_codes(clients: tuple[TestClient, TestClient]) -> None:
-    dense, indexed = (ask(client, "/predict", user_id="u00", at=AT) for client in clients)
+    dense, indexed = (ask(client, "/predict", user_id="u00", request_time=AT) for client in clients)
     assert indexed["when"] == dense["when"]
     assert ids(indexed) == ids(dense)
     for one, other in zip(indexed["items"], dense["items"], strict=True):
         assert one["probability"] == pytest.approx(other["probability"], rel=0.01)
-    told = {"user_id": "u00", "item_id": "i05", "at": AT}
+    told = {"user_id": "u00", "item_id": "i05", "request_time": AT}
     ranks = [c.get("/explain", params=told).json()["items"][0]["rank"] for c in clients]
     assert ranks[0] == ranks[1]
 
@@ -85,10 +85,10 @@ def test_what_was_shown_is_logged_without_probabilities(town: Town) -> None:
     town.add_indexed("2")
     town.version = "2"
     with LocalClient(town.app(poll_s=3600)) as client:
-        shown = ids(ask(client, user_id="u00", at=AT, k=3))
+        shown = ids(ask(client, user_id="u00", request_time=AT, k=3))
         service = client.app.state.service  # type: ignore[attr-defined]
-        service.shown.stop()
-        (stored,) = service.log.read(0, 10, "impression")
+        service.impression_writer.stop()
+        (stored,) = service.interaction_log.read(0, 10, "impression")
     assert stored.payload["items"] == shown
     assert stored.payload["probabilities"] == []
 

@@ -17,7 +17,7 @@ from chronotope.contracts.queries import queries_at
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from tests.models.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from tests.serving.town import LocalClient, Town
 
 NEW = 1_590_000_000  # before the lake of the town begins, so that its events never count
@@ -51,7 +51,7 @@ def post(client: TestClient, log: EventLog, rows: Any) -> None:
             "occurred_at": instant(int(log.occurred_s[row])),
             "utc_offset_min": int(log.utc_offset_min[row]),
         }
-        assert client.post("/events", json=event).json()["new"] == 1
+        assert client.post("/events", json=event).json()["n_new"] == 1
 
 
 def served(client: TestClient, log: EventLog, row: int) -> np.ndarray:

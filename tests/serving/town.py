@@ -18,7 +18,7 @@ from chronotope.registry.champion import Champion
 from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
 from tests.inference.hand_made import DAY, LAST_S, WHEN, fill_lake
-from tests.models.recommender_suite import N_ITEMS, sample_catalog
+from chronotope.testing.recommender_suite import N_ITEMS, sample_catalog
 
 WIDTH = 8  # events the graph reads
 
@@ -173,5 +173,8 @@ class Town:
     def app(self, **settings: Any) -> FastAPI:
         told = ServeSettings(dataset="city", root=self.root, **settings)
         return create_app(
-            told, load=self.load, reigning=lambda *_: self.version, load_arm=self.load_version
+            told,
+            load=self.load,
+            champion_version=lambda *_: self.version,
+            load_arm=self.load_version,
         )

@@ -13,11 +13,11 @@ import torch
 from chronotope.contracts.errors import ChronotopeError
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from chronotope.training.config import TrainingConfig
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import RoundBatches, TrainingBatch, make_rounds
 from chronotope.training.recommender import ChronotopeRecommender
-from tests.models.recommender_suite import sample_catalog, sample_log
 
 MODEL = ModelConfig(history_len=16, backbone="gru", backbone_len=4, d_model=8, dropout=0.0)
 TRAINING = TrainingConfig(max_epochs=2, n_rounds=2, batch_size=64)
@@ -25,34 +25,38 @@ TRAINING = TrainingConfig(max_epochs=2, n_rounds=2, batch_size=64)
 
 def module_and_example() -> tuple[NextEventModule, TrainingBatch]:
     rounds, _ = make_rounds(sample_log(), sample_catalog(), TRAINING)
-    batches = RoundBatches(sample_log(), rounds, TRAINING, reads=MODEL, train=True)
+    batches = RoundBatches(sample_log(), rounds, TRAINING, model_config=MODEL, is_training=True)
     net = ChronotopeNet(MODEL, sample_catalog())
     return NextEventModule(net, TRAINING, n_steps=1), next(iter(batches))
 
 
 def test_shared_batches_are_parts_of_the_same_batches() -> None:
     rounds, _ = make_rounds(sample_log(), sample_catalog(), TRAINING)
-    whole = RoundBatches(sample_log(), rounds, TRAINING, reads=MODEL, train=True)
-    parts = [whole.shared(rank, 2) for rank in range(2)]
+    whole = RoundBatches(sample_log(), rounds, TRAINING, model_config=MODEL, is_training=True)
+    parts = [whole.shard(rank, 2) for rank in range(2)]
     for batch, first, second in zip(whole, *parts, strict=True):
-        torch.testing.assert_close(torch.cat([first.item, second.item]), batch.item)
-    assert whole.share == (0, 1)
+        torch.testing.assert_close(
+            torch.cat([first.target_item, second.target_item]), batch.target_item
+        )
+    assert whole.shard_spec == (0, 1)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_the_weighted_losses_of_the_shares_average_to_the_loss_of_the_batch(n: int) -> None:
     module, example = module_and_example()
     whole = module.training_step(example, 0)
-    shares = [module.training_step(example.shared(rank, n), 0) for rank in range(n)]
+    shares = [module.training_step(example.shard(rank, n), 0) for rank in range(n)]
     torch.testing.assert_close(torch.stack(shares).mean(), whole)
-    assert sum(len(example.shared(rank, n).item) for rank in range(n)) == len(example.item)
+    assert sum(len(example.shard(rank, n).target_item) for rank in range(n)) == len(
+        example.target_item
+    )
 
 
 def test_a_process_for_whom_no_row_is_left_has_no_weight() -> None:
-    one = module_and_example()[1].shared(0, 64)._replace(weight=1.0)
-    assert len(one.item) == 1
-    idle = one.shared(1, 2)
-    assert (len(idle.item), idle.weight, one.shared(0, 2).weight) == (1, 0.0, 2.0)
+    one = module_and_example()[1].shard(0, 64)._replace(weight=1.0)
+    assert len(one.target_item) == 1
+    idle = one.shard(1, 2)
+    assert (len(idle.target_item), idle.weight, one.shard(0, 2).weight) == (1, 0.0, 2.0)
 
 
 class Noting:
@@ -103,12 +107,12 @@ class Murdering(Noting):
 @pytest.mark.slow
 def test_a_lost_helper_is_a_clear_error_and_the_training_goes_on_after_it(tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"n_processes": 2, "max_epochs": 3})
-    model = ChronotopeRecommender(MODEL, training, folder=tmp_path, tracker=Murdering())
+    model = ChronotopeRecommender(MODEL, training, checkpoint_dir=tmp_path, tracker=Murdering())
     with pytest.raises(ChronotopeError, match="was lost"):
         model.fit(sample_log(), sample_catalog())
     assert not multiprocessing.active_children()
     assert (tmp_path / "last.ckpt").exists()
     alone, tracker = training.model_copy(update={"n_processes": 1}), Noting()
-    model = ChronotopeRecommender(MODEL, alone, folder=tmp_path, tracker=tracker)
+    model = ChronotopeRecommender(MODEL, alone, checkpoint_dir=tmp_path, tracker=tracker)
     model.fit(sample_log(), sample_catalog())
     assert len(tracker.losses) == 2  # of three epochs

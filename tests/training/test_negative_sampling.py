@@ -5,10 +5,10 @@ import torch
 
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from chronotope.training.config import TrainingConfig
 from chronotope.training.negative_sampling import sample_candidates
 from chronotope.training.recommender import ChronotopeRecommender
-from tests.models.recommender_suite import sample_catalog, sample_log
 
 
 def test_the_partition_function_is_unbiased() -> None:

@@ -10,8 +10,8 @@ from chronotope.models.batch import to_batch
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.models.item_tables import ItemTables
 from chronotope.models.priors import count_priors
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from chronotope.training.packed_sequences import pack_sequences
-from tests.models.recommender_suite import sample_catalog, sample_log
 
 LOG, CATALOG = sample_log(), sample_catalog()
 STARTS = (LOG.user_start(), LOG.basket_start())
@@ -30,11 +30,11 @@ def test_a_stretch_says_what_each_history_says_apart(kind: BackboneKind) -> None
     batch = to_batch(
         queries_at(LOG, POSITIONS, history_len=longest, time_given=True, starts=STARTS), longest
     )
-    stretches = pack_sequences(LOG, *(s[POSITIONS] for s in STARTS), length=longest)
-    assert len(stretches.item_idx) < len(POSITIONS) / 4
+    packed = pack_sequences(LOG, *(s[POSITIONS] for s in STARTS), window_len=longest)
+    assert len(packed.item_idx) < len(POSITIONS) / 4
     asked = (batch, ItemTables(CATALOG), count_priors(LOG, CATALOG), None)
     with torch.no_grad():
-        apart, together = model.eval()(*asked), model(*asked, stretches)
+        apart, together = model.eval()(*asked), model(*asked, packed)
     torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)
 
 
@@ -42,11 +42,11 @@ def test_a_stretch_says_what_each_history_says_apart(kind: BackboneKind) -> None
 def test_each_query_has_its_latest_events_before_it_and_no_row_is_wide(length: int) -> None:
     asked = np.random.default_rng(0).permutation(POSITIONS)[:200]
     first, end = (start[asked] for start in STARTS)
-    stretches = pack_sequences(LOG, first, end, length=length)
-    assert stretches.item_idx.shape[1] < 2 * length + 1
-    padded = torch.nn.functional.pad(stretches.item_idx, (length, 0))
-    for query, row in enumerate(stretches.row):
-        to = int(stretches.column[query]) + 1
+    packed = pack_sequences(LOG, first, end, window_len=length)
+    assert packed.item_idx.shape[1] < 2 * length + 1
+    padded = torch.nn.functional.pad(packed.item_idx, (length, 0))
+    for query, row in enumerate(packed.row):
+        to = int(packed.column[query]) + 1
         found = padded[row, to : to + length].numpy()
         expected = LOG.item_idx[max(first[query], end[query] - length) : end[query]]
         np.testing.assert_array_equal(found[len(found) - len(expected) :], expected)

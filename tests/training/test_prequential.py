@@ -5,9 +5,9 @@ import torch
 
 from chronotope.models.config import ModelConfig
 from chronotope.models.priors import count_priors
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from chronotope.training.config import TrainingConfig
 from chronotope.training.prequential import RoundBatches, make_rounds
-from tests.models.recommender_suite import sample_catalog, sample_log
 
 
 def test_priors_of_a_round_count_only_earlier_events() -> None:
@@ -29,8 +29,10 @@ def test_the_later_round_is_later_than_every_target() -> None:
 def test_an_epoch_visits_every_target_once() -> None:
     log, config = sample_log(), TrainingConfig(n_rounds=3, batch_size=16)
     rounds, _ = make_rounds(log, sample_catalog(), config)
-    data = RoundBatches(log, rounds, config, reads=ModelConfig(history_len=8), train=True)
-    items = torch.cat([example.item for example in data])
+    data = RoundBatches(
+        log, rounds, config, model_config=ModelConfig(history_len=8), is_training=True
+    )
+    items = torch.cat([example.target_item for example in data])
     expected = np.concatenate([log.item_idx[one.positions] for one in rounds])
     assert sorted(items.tolist()) == sorted(expected.tolist())
 

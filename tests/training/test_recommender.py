@@ -11,16 +11,16 @@ from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.protocols import Recommender, Tracker
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import BackboneKind, ModelConfig
+from chronotope.testing.recommender_suite import RecommenderSuite, sample_catalog, sample_log
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from tests.models.recommender_suite import RecommenderSuite, sample_catalog, sample_log
 
 
 def small(backbone: BackboneKind = "none", folder: Path | None = None) -> ChronotopeRecommender:
     return ChronotopeRecommender(
         ModelConfig(history_len=16, backbone=backbone, backbone_len=4, d_model=8),
         TrainingConfig(max_epochs=1, n_rounds=2, batch_size=64),
-        folder=folder,
+        checkpoint_dir=folder,
     )
 
 
@@ -122,7 +122,7 @@ def test_a_training_cut_off_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     def model(folder: str, tracker: Tracker | None = None) -> ChronotopeRecommender:
         path = tmp_path / folder
         return ChronotopeRecommender(
-            ModelConfig(history_len=16), config, folder=path, tracker=tracker
+            ModelConfig(history_len=16), config, checkpoint_dir=path, tracker=tracker
         )
 
     whole = model("whole").fit(sample_log(), sample_catalog())

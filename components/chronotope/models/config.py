@@ -1,10 +1,10 @@
-"""Size and shape of the product's own model."""
+"""Configuration of the network: families, sizes and switches."""
 
 from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-BackboneKind = Literal["none", "rnn", "lstm", "gru", "transformer", "hstu", "mlp", "graph"]
+BackboneKind = Literal["none", "rnn", "lstm", "gru", "transformer", "hstu", "two_tower", "lightgcn"]
 
 BACKBONES: tuple[BackboneKind, ...] = get_args(BackboneKind)
 
@@ -15,19 +15,20 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     history_len: int = Field(
-        1024, ge=4, le=8192, description="Events of the past the model counts."
+        1024, ge=4, le=8192, description="Latest events of a history that the model counts."
     )
     kernel_len: int = Field(
-        256, ge=4, le=4096, description="Latest events that space-time kernels look at."
+        256, ge=4, le=4096, description="Latest events that the space-time kernels read."
     )
-    n_hidden: int = Field(32, ge=4, le=512, description="Width of the gates over kernels.")
+    n_hidden: int = Field(32, ge=4, le=512, description="Hidden units of the repeat head.")
     kernels: bool = Field(
-        True, description="Kernels and priors; without them a backbone and popularity alone."
+        True, description="Kernels and priors; without them the backbone and popularity alone."
     )
-    kinds: bool = Field(
-        False, description="Beside kernels: score categories by the context and the last one."
+    category_head: bool = Field(
+        False,
+        description="Score categories from the context and the last category; needs kernels.",
     )
-    backbone: BackboneKind = Field("none", description="Learned model beside the kernels.")
+    backbone: BackboneKind = Field("none", description="Learned model next to the kernels.")
     n_layers: int = Field(1, ge=1, le=8, description="Layers of the backbone.")
     backbone_len: int = Field(32, ge=2, le=512, description="Latest events the backbone reads.")
     d_model: int = Field(
@@ -37,22 +38,25 @@ class ModelConfig(BaseModel):
         0.2, ge=0.0, lt=1.0, description="Dropout before and after the backbone."
     )
     context: tuple[str, ...] = Field(
-        (), description="Columns of the request's context, such as the weather, it listens to."
+        (), description="Context columns of the request that the model reads, e.g. the weather."
     )
-    n_components: int = Field(16, ge=1, le=64, description="Lognormals in the mixture of *when*.")
+    n_components: int = Field(16, ge=1, le=64, description="Lognormal components of the time head.")
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _check_combination(self) -> Self:
         if not self.kernels and self.backbone == "none":
             raise ValueError("A model without kernels needs a backbone: set one, or kernels: true")
-        if not self.kernels and self.kinds:
-            raise ValueError("Kinds stand beside kernels: set kernels: true, or kinds: false")
+        if not self.kernels and self.category_head:
+            raise ValueError(
+                "The category head needs kernels: set kernels: true, or category_head: false"
+            )
         return self
 
     @property
     def family(self) -> str:
-        """Name of the model in tables: its kernels, and what stands beside them."""
+        """Name of the model in tables, such as "chronotope+gru"."""
         if not self.kernels:
             return self.backbone
-        beside = [self.backbone] if self.backbone != "none" else []
-        return "+".join(["chronotope", *beside, *(["kinds"] if self.kinds else [])])
+        backbone = [self.backbone] if self.backbone != "none" else []
+        category_head = ["category_head"] if self.category_head else []
+        return "+".join(["chronotope", *backbone, *category_head])

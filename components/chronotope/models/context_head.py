@@ -1,12 +1,13 @@
-"""Columns of the request's context, such as the weather: for the gates, and as tastes.
+"""Columns of the request's context, such as the weather: inputs of the gates, and item scores.
 
 For a query b with columns x_1 .. x_N,
 
-    c_b   = (z_1 [x_1 known], [x_1 known], ...),   z_n = (x_n - mean_n) / scale_n
-    score(b, i) += <A c_b, e_i + e_category(i)>
+    f_b = (z_1 [x_1 known], .., z_N [x_N known], [x_1 known], .., [x_N known])
+    z_n = (x_n - mean_n) / scale_n
+    item_scores(b, i) += <context_layer f_b, e_i + e_category(i)>
 
-c_b also joins the context that every gate listens to. What is unknown is zero in both, so a
-request that tells nothing is answered as by a model without columns.
+f_b is also a part of the query context that every gate reads. An unknown column is zero in both,
+so a request without context gets the scores of a model without columns.
 """
 
 import numpy as np
@@ -17,53 +18,60 @@ from chronotope.contracts.event_log import EventLog
 from chronotope.models.batch import Batch
 from chronotope.models.item_tables import ItemTables
 
-N_TASTES = 8
-"""Ways in which items may differ in how they take the context."""
+EMBEDDING_WIDTH = 8
+"""Width of the context embeddings of items and categories."""
 
-MOST_SCALES = 5.0
-"""Further from the mean than this many scales a value speaks no louder."""
+MAX_SCALES = 5.0
+"""Distance from the mean, in scales, at which a value is clipped."""
 
 
 class ContextHead(nn.Module):
-    """Scaled columns, and what each item is worth under them."""
+    """Standardised context columns, and the score of each item under them."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, columns: tuple[str, ...], tables: ItemTables) -> None:
-        """Build for some columns; ``measure`` then learns their scales from a log."""
+    def __init__(self, columns: tuple[str, ...], item_tables: ItemTables) -> None:
+        """Build for N columns; ``measure`` then sets their scales from a log."""
         super().__init__()
         self.columns = columns
         self.n_out = 2 * len(columns)
         self.register_buffer("mean", torch.zeros(len(columns)))
         self.register_buffer("scale", torch.ones(len(columns)))
         if columns:
-            self.tastes = nn.Linear(self.n_out, N_TASTES, bias=False)
-            nn.init.zeros_(self.tastes.weight)
-            self.item = nn.Embedding(tables.n_items, N_TASTES)
-            self.category = nn.Embedding(tables.n_categories, N_TASTES)
-            nn.init.normal_(self.item.weight, std=0.1)
-            nn.init.normal_(self.category.weight, std=0.3)
+            self.context_layer = nn.Linear(self.n_out, EMBEDDING_WIDTH, bias=False)
+            nn.init.zeros_(self.context_layer.weight)
+            self.item_embedding = nn.Embedding(item_tables.n_items, EMBEDDING_WIDTH)
+            self.category_embedding = nn.Embedding(item_tables.n_categories, EMBEDDING_WIDTH)
+            nn.init.normal_(self.item_embedding.weight, std=0.1)
+            nn.init.normal_(self.category_embedding.weight, std=0.3)
 
     def measure(self, log: EventLog) -> None:
-        """Take mean and scale of each column from a log; an absent column is unknown."""
-        for at, name in enumerate(self.columns):
-            known = log.context.get(name, np.empty(0, np.float32)).astype(np.float64)
-            known = known[np.isfinite(known)]
-            if len(known):
-                self.mean[at] = float(known.mean())
-                self.scale[at] = max(float(known.std()), 1e-6)
+        """Set mean and scale of each column from a log; an absent column is unknown."""
+        for column_idx, column_name in enumerate(self.columns):
+            values = log.context.get(column_name, np.empty(0, np.float32)).astype(np.float64)
+            values = values[np.isfinite(values)]
+            if len(values):
+                self.mean[column_idx] = float(values.mean())
+                self.scale[column_idx] = max(float(values.std()), 1e-6)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scaled columns and whether each is known, shape (B, 2 N)."""
-        known = torch.isfinite(batch.context)
-        z = (torch.where(known, batch.context, self.mean) - self.mean) / self.scale
-        return torch.cat([z.clamp(-MOST_SCALES, MOST_SCALES), known.float()], dim=1)
+        """Standardised columns and whether each is known, shape (B, 2 N)."""
+        is_known = torch.isfinite(batch.context)
+        z_scores = (torch.where(is_known, batch.context, self.mean) - self.mean) / self.scale
+        return torch.cat([z_scores.clamp(-MAX_SCALES, MAX_SCALES), is_known.float()], dim=1)
 
-    def scores(self, told: Tensor, tables: ItemTables, candidates: Tensor | None) -> Tensor:
-        """What the context says of each item, shape (B, n_items), or (B, C) for candidates."""
-        items, category = self.item.weight, tables.category
+    def item_table(self, item_tables: ItemTables, candidates: Tensor | None = None) -> Tensor:
+        """Context embedding of each item, (n_items, EMBEDDING_WIDTH), or of C candidates."""
+        item_weight, category = self.item_embedding.weight, item_tables.category
         if candidates is not None:
-            items, category = items[candidates], category[candidates]
-        scores: Tensor = self.tastes(told) @ (items + self.category.weight[category]).T
-        return scores
+            item_weight, category = item_weight[candidates], category[candidates]
+        return item_weight + self.category_embedding.weight[category]
+
+    def item_scores(
+        self, column_features: Tensor, item_tables: ItemTables, candidates: Tensor | None
+    ) -> Tensor:
+        """Score of each item in this context, shape (B, n_items), or (B, C) for candidates."""
+        item_table = self.item_table(item_tables, candidates)
+        item_scores: Tensor = self.context_layer(column_features) @ item_table.T
+        return item_scores

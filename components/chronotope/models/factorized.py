@@ -1,12 +1,14 @@
-"""The model for catalogues too large to score: a query for an index, and scores of few items.
+"""Factorized form of the network for large catalogues: one query vector, and few item scores.
 
 Without coordinates, the score of an item is an inner product, a score of its category, and
-what the user's own past and its neighbourhood add to a few items,
+additions for few items (those of the history, their neighbours and successors),
 
-    score(b, i) = <q_b, v_i> + g_b[category of i] + sum_{s: item_s = i} x_bs
+    item_scores(b, i) = <query_b, item_vectors_i> + group_b[category of i]
+                        + sum_{s: extra_item_s = i} extra_bs
 
-with v_i = popularity, popularity of the week, hours, taste for the context, embedding. The
-weights are those of ``ChronotopeNet``, and so are the scores; nothing is as wide as the catalogue.
+where ``item_vectors`` holds popularity, popularity of the week, hours, the context embedding and
+the backbone embedding. The weights are those of ``ChronotopeNet``, and so are the scores; no
+tensor is as wide as the catalogue.
 """
 
 from typing import NamedTuple
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from chronotope.contracts.errors import ConfigError
 from chronotope.models.batch import Batch
 from chronotope.models.history_index import HistoryIndex, truncate_history
-from chronotope.models.network import ChronotopeNet
+from chronotope.models.network import ChronotopeNet, GateWeights, repeat_adjustment
 from chronotope.models.prior_scores import PriorParts, PriorWeights, prior_parts
 from chronotope.models.priors import N_HOUR_BINS, Priors
 from chronotope.models.query_context import query_context
@@ -25,15 +27,15 @@ from chronotope.models.repeat_head import EventEvidence
 
 
 class FactorizedOutput(NamedTuple):
-    """What the model says of B queries.
+    """Outputs for B queries.
 
     Attributes:
-        query: Shape (B, D), as wide as the rows of ``item_vectors``.
+        query: Query vector, shape (B, D), as wide as the rows of ``item_vectors``.
         group: Score of each category, shape (B, n_categories).
-        extra_item: Items that get more, 0 for none, int64, shape (B, S).
-        extra: What they get; of one item several add up, shape (B, S).
-        when: As of ``ChronotopeNet``.
-        place_scores: As of ``ChronotopeNet``.
+        extra_item: Items with an addition, 0 for none, int64, shape (B, S).
+        extra: Their additions; several of one item add up, shape (B, S).
+        when: Time mixture of ``ChronotopeNet``.
+        place_scores: Place logits of ``ChronotopeNet``.
     """
 
     query: Tensor
@@ -45,121 +47,136 @@ class FactorizedOutput(NamedTuple):
 
 
 def item_vectors(net: ChronotopeNet, priors: Priors) -> Tensor:
-    """v_i of all items, shape (n_items, D)."""
-    parts = [priors.popularity[:, None], priors.popularity_week[:, None], priors.by_hour.T]
-    around = net.surroundings
-    if around.columns:
-        parts.append(around.item.weight + around.category.weight[net.items.category])
+    """Vectors of all items, shape (n_items, D)."""
+    vector_parts = [priors.popularity[:, None], priors.popularity_week[:, None], priors.by_hour.T]
+    if net.context_head.columns:
+        vector_parts.append(net.context_head.item_table(net.item_tables))
     if net.backbone is not None:
-        parts.append(net.backbone.table(net.items, priors))
-    return torch.cat(parts, dim=1)
+        vector_parts.append(net.backbone.item_table(net.item_tables, priors))
+    return torch.cat(vector_parts, dim=1)
 
 
 def is_separable(net: ChronotopeNet) -> bool:
-    """Whether its scores are inner products: no item has coordinates."""
-    return not (net.items.has_coordinates or net.places_are_items)
+    """Whether the scores are inner products: no item has coordinates."""
+    return not (net.item_tables.has_coordinates or net.places_are_items)
 
 
 class FactorizedNet(nn.Module):
-    """A trained network, asked for a query instead of scores."""
+    """A trained network that outputs query vectors instead of scores."""
 
     def __init__(self, net: ChronotopeNet) -> None:
         """Share the layers of a network.
 
         Raises:
-            ConfigError: Its scores are no inner products: items have coordinates.
+            ConfigError: The scores are no inner products: items have coordinates.
         """
         super().__init__()
         if not is_separable(net):
             raise ConfigError(
-                "A catalogue with coordinates cannot be ranked over codes",
+                "A catalogue with coordinates cannot be ranked by an item index",
                 received="items with coordinates",
-                way_out="Score it in full, or leave the coordinates of the items out",
+                way_out="Score all items, or leave the coordinates of the items out",
             )
         self.net = net
 
     def forward(self, batch: Batch, priors: Priors, vectors: Tensor) -> FactorizedOutput:
-        """Query, categories, a few items, when and where.
+        """Query vector, category scores, additions, and the outputs of time and place.
 
         Args:
-            batch: The queries.
-            priors: What everybody did before them.
+            batch: B queries.
+            priors: Priors counted before the queries.
             vectors: Embeddings of the histories' items, shape (B, H, d_model); of any width
                 where there is no backbone.
         """
         net = self.net
         recent = truncate_history(batch, net.config.kernel_len)
-        past = _own(batch)
-        near = past if recent is batch else _own(recent)
-        context = query_context(batch, recent, near.is_first)
-        told = net.surroundings(batch) if net.surroundings.columns else None
-        if told is not None:
-            context = torch.cat([context, told], dim=1)
-        weights = net.weights(context)
-        bank = net.kernels(recent, net.items, context) if net.config.kernels else None
-        leaning = None if bank is None else net.leaning(recent, bank, context, weights)
-        crowd = _crowd(net, recent, priors, leaning, weights.crowd)
-        query, own = [crowd.everywhere], torch.zeros_like(past.is_first)
-        if told is not None:
-            query.append(net.surroundings.tastes(told))
+        history = _index_history(batch)
+        recent_history = history if recent is batch else _index_history(recent)
+        context = query_context(batch, recent, recent_history.is_first)
+        column_features = net.context_head(batch) if net.context_head.columns else None
+        if column_features is not None:
+            context = torch.cat([context, column_features], dim=1)  # (B, n_context)
+        weights = net.gate_weights(context)
+        bank = net.kernel_bank(recent, net.item_tables, context) if net.config.kernels else None
+        prior_weights = None if bank is None else net.prior_weights(recent, bank, context, weights)
+        parts = _prior_parts(net, recent, priors, prior_weights, weights.priors)
+        query_parts, repeat_scores = [parts.popularity_weights], torch.zeros_like(history.is_first)
+        if column_features is not None:
+            query_parts.append(net.context_head.context_layer(column_features))
         if net.backbone is not None:
-            state = net.backbone.state(batch, vectors[:, -net.backbone.length :])
-            query.append(state * weights.backbone[:, 1:])
-            learned = (vectors * state[:, None, :]).sum(-1)  # (B, H)
-            own = learned * (weights.backbone[:, :1] - weights.backbone[:, 1:]) * past.is_first
-        items, extra = [crowd.found, batch.item_idx], [crowd.told, own]
-        if bank is not None:
-            counts = net.own.counts(batch, past)  # (B, H, N_COUNTS)
-            expected = _expected(batch, priors, crowd, net.items.category)
-            whole = (counts * weights.counts[:, None, :]).sum(-1) + weights.back[:, 1:]
-            whole = (whole + expected * (weights.back[:, :1] - 1.0)) * past.is_first
-            known = torch.cat([counts, expected[..., None]], dim=-1)
-            evidence = EventEvidence(bank, known[:, -recent.item_idx.shape[1] :], near)
-            extra[1] = own + whole
-            items.append(recent.item_idx)
-            extra.append(net.own(evidence, recent, priors, net.items, context, weights.kernels))
+            state = net.backbone.state(batch, vectors[:, -net.backbone.window_len :])  # (B, d)
+            query_parts.append(state * weights.backbone[:, 1:])
+            repeat_scores = _backbone_repeat_scores(vectors, state, weights) * history.is_first
+        extra_items, extra_scores = [parts.extra_item_idx, batch.item_idx], [parts.extra_scores]
+        if bank is None:
+            extra_scores.append(repeat_scores)
+        else:
+            counts = net.repeat_head.counts(batch, history)  # (B, H, N_COUNTS)
+            expected = _expected_scores(batch, priors, parts, net.item_tables.category)  # (B, H)
+            adjustment = repeat_adjustment(counts, expected, weights) * history.is_first
+            features = torch.cat([counts, expected[..., None]], dim=-1)  # (B, H, N_COUNTS + 1)
+            n_recent = recent.item_idx.shape[1]
+            evidence = EventEvidence(bank, features[:, -n_recent:], recent_history)
+            recent_scores = net.repeat_head(
+                evidence, recent, priors, net.item_tables, context, weights.kernels
+            )  # (B, L)
+            extra_items.append(recent.item_idx)
+            extra_scores += [repeat_scores + adjustment, recent_scores]
         return FactorizedOutput(
-            query=torch.cat(query, dim=1),
-            group=crowd.of_category,
-            extra_item=torch.cat(items, dim=1),
-            extra=torch.cat(extra, dim=1),
-            when=net.when(batch, recent),
-            place_scores=net._place_scores(recent, priors, context, bank),
+            query=torch.cat(query_parts, dim=1),  # (B, D)
+            group=parts.category_scores,
+            extra_item=torch.cat(extra_items, dim=1),  # (B, F + H + L)
+            extra=torch.cat(extra_scores, dim=1),  # (B, F + H + L)
+            when=net.time_head(batch, recent),
+            place_scores=net.place_scores(recent, priors, context, bank),
         )
 
 
-def _own(batch: Batch) -> HistoryIndex:
-    """The first event of each item of a history stands for it; its slot is its column."""
-    items = batch.item_idx
-    at = torch.arange(items.shape[1], device=items.device)
-    same = items[:, :, None] == items[:, None, :]  # (B, H, H)
-    slot = torch.where(same, at, items.shape[1]).amin(-1)
-    return HistoryIndex(slot, slot, ((slot == at) & (items > 0)).float())
+def _index_history(batch: Batch) -> HistoryIndex:
+    """Index in which the first event of each item is its representative and its column."""
+    item_idx = batch.item_idx
+    positions = torch.arange(item_idx.shape[1], device=item_idx.device)
+    is_equal = item_idx[:, :, None] == item_idx[:, None, :]  # (B, H, H)
+    first_position = torch.where(is_equal, positions, item_idx.shape[1]).amin(-1)  # (B, H)
+    is_first = ((first_position == positions) & (item_idx > 0)).float()
+    return HistoryIndex(first_position, first_position, is_first)
 
 
-def _crowd(
-    net: ChronotopeNet, recent: Batch, priors: Priors, leaning: PriorWeights | None, weights: Tensor
+def _backbone_repeat_scores(vectors: Tensor, state: Tensor, weights: GateWeights) -> Tensor:
+    """Difference of the backbone's score of a repeat from that of a discovery, (B, H)."""
+    backbone_scores = (vectors * state[:, None, :]).sum(-1)  # (B, H)
+    return backbone_scores * (weights.backbone[:, :1] - weights.backbone[:, 1:])
+
+
+def _prior_parts(
+    net: ChronotopeNet,
+    recent: Batch,
+    priors: Priors,
+    prior_weights: PriorWeights | None,
+    gate_weights: Tensor,
 ) -> PriorParts:
-    """The priors' parts; of a network without kernels popularity alone."""
-    if leaning is not None:
-        return prior_parts(recent, priors, net.items, leaning)
-    popular = weights[:, :1]
-    nothing = popular.new_zeros(len(popular), 0)
+    """Parts of the prior scores; of a network without kernels popularity alone."""
+    if prior_weights is not None:
+        return prior_parts(recent, priors, net.item_tables, prior_weights)
+    popularity_weight = gate_weights[:, :1]
+    n_queries, n_categories = len(popularity_weight), net.item_tables.n_categories
+    no_items = popularity_weight.new_zeros(n_queries, 0)
     return PriorParts(
-        everywhere=nn.functional.pad(popular, (0, 1 + N_HOUR_BINS)),
-        of_category=popular.new_zeros(1, net.items.n_categories).expand(len(popular), -1),
-        found=nothing.long(),
-        told=nothing,
+        popularity_weights=nn.functional.pad(popularity_weight, (0, 1 + N_HOUR_BINS)),
+        category_scores=popularity_weight.new_zeros(1, n_categories).expand(n_queries, -1),
+        extra_item_idx=no_items.long(),
+        extra_scores=no_items,
     )
 
 
-def _expected(batch: Batch, priors: Priors, crowd: PriorParts, category: Tensor) -> Tensor:
-    """What the crowd says of the items of the histories, (B, H)."""
-    items = batch.item_idx
-    popular = [priors.popularity[items], priors.popularity_week[items]]
-    told = torch.stack([*popular, *priors.by_hour[:, items].unbind(0)], dim=-1)
-    scores = (told * crowd.everywhere[:, None, :]).sum(-1)
-    scores = scores + crowd.of_category.gather(1, category[items])
-    beside = (items[:, :, None] == crowd.found[:, None, :]).float()  # (B, H, F)
-    total: Tensor = scores + (beside * crowd.told[:, None, :]).sum(-1)
-    return total
+def _expected_scores(batch: Batch, priors: Priors, parts: PriorParts, category: Tensor) -> Tensor:
+    """Prior scores of the items of the histories, (B, H)."""
+    item_idx = batch.item_idx
+    popularity = [priors.popularity[item_idx], priors.popularity_week[item_idx]]
+    hour_excess = priors.by_hour[:, item_idx].unbind(0)  # N_HOUR_BINS of (B, H)
+    item_table = torch.stack([*popularity, *hour_excess], dim=-1)  # (B, H, 2 + N_HOUR_BINS)
+    item_scores = (item_table * parts.popularity_weights[:, None, :]).sum(-1)
+    item_scores = item_scores + parts.category_scores.gather(1, category[item_idx])
+    is_extra = (item_idx[:, :, None] == parts.extra_item_idx[:, None, :]).float()  # (B, H, F)
+    expected: Tensor = item_scores + (is_extra * parts.extra_scores[:, None, :]).sum(-1)
+    return expected

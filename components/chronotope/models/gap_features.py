@@ -38,11 +38,11 @@ class GapFeatures(NamedTuple):
 
     Attributes:
         features: About unit size, shape (B, N_FEATURES).
-        gaps: Kernel-weighted number of past gaps in each bin, (B, len(GAP_KERNELS), N_BINS).
+        gap_counts: Kernel-weighted number of past gaps in each bin, (B, len(GAP_KERNELS), N_BINS).
     """
 
     features: Tensor
-    gaps: Tensor
+    gap_counts: Tensor
 
 
 def gap_features(batch: Batch, recent: Batch) -> GapFeatures:

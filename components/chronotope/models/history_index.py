@@ -1,4 +1,4 @@
-"""The histories as the model walks them: the latest events, and one event an item."""
+"""Index of the items of each history: one representative event for each item."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from chronotope.models.item_tables import CandidateView
 
 
 class HistoryIndex(NamedTuple):
-    """Where the items of the histories stand.
+    """Positions of the items of B histories of H events.
 
     Attributes:
         column: Column of each event's item among the candidates, int64, shape (B, H).
@@ -22,29 +22,33 @@ class HistoryIndex(NamedTuple):
     slot: Tensor
     is_first: Tensor
 
-    def summed(self, values: Tensor) -> Tensor:
-        """Sum over the events of each item, right at its representative, (B, H, F)."""
-        slot = self.slot[..., None].expand_as(values)
-        return torch.zeros_like(values).scatter_add(1, slot, values)
+    def sum_by_item(self, event_values: Tensor) -> Tensor:
+        """Sum over the events of each item, stored at its representative, (B, H, F)."""
+        slot = self.slot[..., None].expand_as(event_values)  # (B, H, F)
+        return torch.zeros_like(event_values).scatter_add(1, slot, event_values)
 
 
 def index_history(batch: Batch, view: CandidateView) -> HistoryIndex:
-    """Find one representative event of each item of the histories."""
-    items = batch.item_idx
-    at = torch.arange(items.shape[1], dtype=torch.int32, device=items.device)
-    column = view.column[items]
-    table = torch.zeros(items.shape[0], view.n_columns, dtype=torch.int32, device=items.device)
-    slot = table.scatter(1, column, at.expand_as(items)).gather(1, column).long()
-    return HistoryIndex(column, slot, ((slot == at) & (items > 0)).float())
+    """Choose one representative event of each item of the histories."""
+    item_idx = batch.item_idx
+    n_queries, n_events = item_idx.shape
+    positions = torch.arange(n_events, dtype=torch.int32, device=item_idx.device)
+    column = view.column[item_idx]  # (B, H)
+    position_table = torch.zeros(
+        n_queries, view.n_columns, dtype=torch.int32, device=item_idx.device
+    )
+    position_table = position_table.scatter(1, column, positions.expand_as(item_idx))  # (B, C)
+    slot = position_table.gather(1, column).long()  # (B, H)
+    return HistoryIndex(column, slot, ((slot == positions) & (item_idx > 0)).float())
 
 
-def truncate_history(batch: Batch, length: int) -> Batch:
+def truncate_history(batch: Batch, max_events: int) -> Batch:
     """The same queries with at most the latest events of their histories."""
-    if batch.item_idx.shape[1] <= length:
+    if batch.item_idx.shape[1] <= max_events:
         return batch
     return batch._replace(
-        item_idx=batch.item_idx[:, -length:],
-        occurred_s=batch.occurred_s[:, -length:],
-        utc_offset_min=batch.utc_offset_min[:, -length:],
-        place_idx=batch.place_idx[:, -length:],
+        item_idx=batch.item_idx[:, -max_events:],
+        occurred_s=batch.occurred_s[:, -max_events:],
+        utc_offset_min=batch.utc_offset_min[:, -max_events:],
+        place_idx=batch.place_idx[:, -max_events:],
     )

@@ -1,4 +1,4 @@
-"""What everybody knows of the items of a user's own past, at the moment of the request."""
+"""Features of the items of a user's history at the time of the request."""
 
 import torch
 from torch import Tensor, nn
@@ -7,37 +7,39 @@ from chronotope.models.batch import Batch
 from chronotope.models.item_tables import CLOSENESS, ItemTables, closeness
 from chronotope.models.priors import Priors, request_hour_bin
 
-N_FACTS = 5 + len(CLOSENESS)
-N_KINDS = 8
+N_FEATURES = 5 + len(CLOSENESS)
+CATEGORY_WIDTH = 8
 """Width of a category's embedding."""
 
 
 class ItemFeatures(nn.Module):
-    """Category, habit-forming power, popularity, hours and nearness of each own item.
+    """Category, stickiness, popularity, hours and closeness of each item of the history.
 
-    Two places visited as often are not as likely to be visited again: a home is, a museum
+    Two places with as many visits are not equally likely to be visited again: a home is, a museum
     is not, and a bar is not at nine in the morning.
     """
 
-    n_out = N_FACTS + N_KINDS
+    n_out = N_FEATURES + CATEGORY_WIDTH
 
     def __init__(self, n_categories: int) -> None:
         """Build the embedding of categories."""
         super().__init__()
-        self.kind = nn.Embedding(n_categories, N_KINDS)
-        nn.init.normal_(self.kind.weight, std=0.1)
+        self.category_embedding = nn.Embedding(n_categories, CATEGORY_WIDTH)
+        nn.init.normal_(self.category_embedding.weight, std=0.1)
 
-    def forward(self, batch: Batch, priors: Priors, tables: ItemTables) -> Tensor:
+    def forward(self, batch: Batch, priors: Priors, item_tables: ItemTables) -> Tensor:
         """One vector for the item of each event, shape (B, L, n_out)."""
-        items, last = batch.item_idx, batch.item_idx[:, -1]
-        category = tables.category[items]
-        moment = request_hour_bin(batch)[:, None]
-        facts = [
-            priors.stickiness[items],
-            priors.popularity[items] / 4.0,
-            priors.by_hour[moment, items],
-            priors.category_by_hour[moment, category],
-            priors.next_category[tables.category[last][:, None], category] / 4.0,
-            *closeness(tables, last, tables.xy_km[items], tables.located[items]),
-        ]
-        return torch.cat([torch.stack(facts, -1), self.kind(category)], -1)
+        item_idx, last_item = batch.item_idx, batch.item_idx[:, -1]
+        category, last_category = item_tables.category[item_idx], item_tables.category[last_item]
+        hour_bin = request_hour_bin(batch)[:, None]  # (B, 1)
+        features = [
+            priors.stickiness[item_idx],
+            priors.popularity[item_idx] / 4.0,
+            priors.by_hour[hour_bin, item_idx],
+            priors.category_by_hour[hour_bin, category],
+            priors.next_category[last_category[:, None], category] / 4.0,
+            *closeness(
+                item_tables, last_item, item_tables.xy_km[item_idx], item_tables.located[item_idx]
+            ),
+        ]  # each (B, L)
+        return torch.cat([torch.stack(features, -1), self.category_embedding(category)], -1)

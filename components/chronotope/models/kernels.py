@@ -77,15 +77,15 @@ class KernelBank(nn.Module):
     def __init__(self, n_context: int = N_CONTEXT) -> None:
         """Start from the bandwidths that work on check-ins."""
         super().__init__()
-        self.log_tau_h = nn.Parameter(torch.log(torch.tensor([24.0, 168.0, 720.0, 3.0])))
-        self.log_sigma_h = nn.Parameter(torch.tensor(math.log(1.5)))
-        self.log_time_h = nn.Parameter(torch.tensor(math.log(0.5)))
-        self.log_wait = nn.Parameter(torch.tensor(math.log(0.4)))
-        self.log_tau_rank = nn.Parameter(torch.tensor(math.log(5.0)))
+        self.log_decay_h = nn.Parameter(torch.log(torch.tensor([24.0, 168.0, 720.0, 3.0])))
+        self.log_hour_width_h = nn.Parameter(torch.tensor(math.log(1.5)))
+        self.log_time_width_h = nn.Parameter(torch.tensor(math.log(0.5)))
+        self.log_wait_width = nn.Parameter(torch.tensor(math.log(0.4)))
+        self.log_decay_rank = nn.Parameter(torch.tensor(math.log(5.0)))
         self.log_near_km = nn.Parameter(torch.tensor(math.log(0.5)))
-        self.read_kernels = nn.Linear(len(KERNELS) - N_LEARNED + 2, N_UNITS)
-        self.read_context = nn.Linear(n_context, N_UNITS, bias=False)
-        self.learned = nn.Linear(N_UNITS, N_LEARNED)
+        self.kernel_layer = nn.Linear(len(KERNELS) - N_LEARNED + 2, N_UNITS)
+        self.context_layer = nn.Linear(n_context, N_UNITS, bias=False)
+        self.output_layer = nn.Linear(N_UNITS, N_LEARNED)
 
     def forward(self, batch: Batch, tables: ItemTables, context: Tensor) -> Tensor:
         """Kernel values, float32, shape (B, H, K); 0 in padding.
@@ -97,10 +97,10 @@ class KernelBank(nn.Module):
         """
         valid = (batch.item_idx > 0).float()
         age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
-        decay = torch.exp(-age_h[..., None] / self.log_tau_h.exp())  # (B, H, 4)
+        decay = torch.exp(-age_h[..., None] / self.log_decay_h.exp())  # (B, H, 4)
         month = decay[..., 2]
         rank = torch.arange(valid.shape[1] - 1, -1, -1, device=valid.device).float()
-        by_rank = torch.exp(-rank / self.log_tau_rank.exp()).expand_as(valid)
+        by_rank = torch.exp(-rank / self.log_decay_rank.exp()).expand_as(valid)
         clock = _clock_of(batch)
         always = [torch.ones_like(valid), *decay.unbind(-1), by_rank]
         at_the_moment = self._at_the_moment(batch, clock, month)
@@ -159,10 +159,10 @@ class KernelBank(nn.Module):
         How long has been waited for the next event is known only where its moment is told.
         """
         now = local_hour(batch.request_s, batch.request_offset_min)
-        time = _circular_gaussian(clock.hour, now, self.log_time_h.exp())
+        time = _circular_gaussian(clock.hour, now, self.log_time_width_h.exp())
         waited = _log_wait(hours_between(batch.occurred_s, _shift(batch.occurred_s)))
         waiting = _log_wait(hours_between(batch.request_s, batch.occurred_s[:, -1]))
-        apart = (waited - waiting[:, None]) / self.log_wait.exp()
+        apart = (waited - waiting[:, None]) / self.log_wait_width.exp()
         known = batch.time_given[:, None] * (_shift(batch.item_idx) > 0)
         wait = torch.exp(-0.5 * apart.square()) * known
         return [
@@ -181,13 +181,13 @@ class KernelBank(nn.Module):
         far = torch.stack(
             [torch.log1p(age_h) / 5.0, (torch.log1p(rank) / 4.0).expand_as(age_h)], dim=-1
         )
-        seen = self.read_kernels(torch.cat([given, far], dim=-1))
-        unit = nn.functional.gelu(seen + self.read_context(context)[:, None])
-        return torch.sigmoid(self.learned(unit) - 2.0)
+        seen = self.kernel_layer(torch.cat([given, far], dim=-1))
+        unit = nn.functional.gelu(seen + self.context_layer(context)[:, None])
+        return torch.sigmoid(self.output_layer(unit) - 2.0)
 
     def _same_hour(self, hours: Tensor, hour: Tensor) -> Tensor:
         """Nearness of hours of the day, shape (B, H)."""
-        return _circular_gaussian(hours, hour, self.log_sigma_h.exp())
+        return _circular_gaussian(hours, hour, self.log_hour_width_h.exp())
 
 
 def _circular_gaussian(hours: Tensor, hour: Tensor, width_h: Tensor) -> Tensor:

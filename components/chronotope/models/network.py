@@ -1,20 +1,22 @@
-"""The product's model: own past through kernels, everybody's through priors, gated.
+"""Network of the recommender: repeat kernels, global priors, an optional backbone, and a gate.
 
 For a query b and an item i,
 
-    score(b, i) = sum_k w_k(c_b) log(1 + sum_{h: item_h = i} K_k(b, h))
-                + mlp(log-kernels of i, c_b)                     own recent past
-                + sum_l u_l(c_b) log(1 + count_l(b, i))          own whole past
-                + sum_g v_g(c_b) G_g(b, i)                       priors, for a discovery
-                + <m(c_b, last category), f_category(i)>         kinds, if any, likewise
-                  (r(c_b) of both, plus a bonus, for a return)
-                + <A c_b, e_i>                                   columns of context, if any
-                + a(c_b) <state_b, e_i>                          backbone, if any,
-                                                                 for a discovery
+    item_scores(b, i) =
+        sum_k weights.kernels_k(c_b) log(1 + sum_{h: item_h = i} kernels_k(b, h))
+      + mlp(log-kernels of i, item features of i, c_b)            repeat head, latest events
+      + sum_l weights.counts_l(c_b) log(1 + count_l(b, i))        repeat head, full history
+      + sum_g weights.priors_g(c_b) prior_g(b, i)                 priors, for a discovery
+      + <category_head(c_b, last category), category(i)>          optional, with the priors
+      + <context_head(columns_b), e_i>                            optional context columns
+      + weights.backbone(c_b) <state_b, e_i>                      optional, for a discovery
 
-where c_b is the context: hour, weekday, gap, history length, repeat rate, and named columns
-such as the weather. Without kernels, popularity, columns and the backbone are all there is,
-and the backbone has a share of its own in a return.
+A repeat, an item that is in the history, gets the priors and the category score times
+``weights.repeat[0]``, plus the bonus ``weights.repeat[1]``.
+
+c_b is the query context: hour, weekday, gap, history length, repeat rate, and named columns
+such as the weather. Without kernels the sum is popularity, context columns and the backbone,
+and the backbone has a separate weight for repeats.
 """
 
 from typing import NamedTuple
@@ -32,32 +34,33 @@ from chronotope.models.context_head import ContextHead
 from chronotope.models.history_index import HistoryIndex, index_history, truncate_history
 from chronotope.models.item_tables import CandidateView, ItemTables
 from chronotope.models.kernels import KERNELS, KernelBank
-from chronotope.models.prior_scores import CROWD, PriorWeights, prior_scores
+from chronotope.models.prior_scores import PRIOR_NAMES, PriorWeights, prior_scores
 from chronotope.models.priors import Priors
 from chronotope.models.query_context import N_CONTEXT, query_context
 from chronotope.models.repeat_head import N_COUNTS, EventEvidence, RepeatHead
 from chronotope.models.time_head import TimeHead
 
-N_RETURN = 2
-"""What a return differs in: the share of the priors it keeps, and a bonus."""
+N_REPEAT = 2
+"""Gate outputs of a repeat: the share of the prior scores that it gets, and a bonus."""
 
 N_BACKBONE = 2
-"""The backbone's share in a return, none beside kernels, and in a discovery."""
+"""Gate outputs of the backbone: its weight for a repeat (0 with kernels), for a discovery."""
 
-GATED = (len(KERNELS), len(CROWD), N_COUNTS, N_RETURN, N_BACKBONE)
-"""Groups of weights that the gate gives for each query."""
+GATE_SIZES = (len(KERNELS), len(PRIOR_NAMES), N_COUNTS, N_REPEAT, N_BACKBONE)
+"""Sizes of the groups of gate weights, in the order of ``GateWeights``."""
 
 PLACE_KERNELS = ("count", "decay_7d", "hour")
+"""Kernels that are summed over the visits to each place."""
 
 
 class NetworkOutput(NamedTuple):
-    """What the model says.
+    """Outputs of the three heads.
 
     Attributes:
-        item_scores: Logits of *what*, shape (B, n_items), or (B, C) for candidates.
+        item_scores: Logits of the next item, shape (B, n_items), or (B, C) for candidates.
         when: Log-weight, mean and log-scale of log hours, shape (B, 3, n_components).
-        place_scores: Logits of *where*, shape (B, n_places); those of *what* where items
-            are places.
+        place_scores: Logits of the next place, shape (B, n_places); equal to
+            ``item_scores`` where items are places.
     """
 
     item_scores: Tensor
@@ -66,27 +69,35 @@ class NetworkOutput(NamedTuple):
 
 
 class GateWeights(NamedTuple):
-    """What the gate gives for each query, one group a part, each of shape (B, n)."""
+    """Weights that the gate computes from the query context, each of shape (B, n)."""
 
     kernels: Tensor
-    crowd: Tensor
+    priors: Tensor
     counts: Tensor
-    back: Tensor
+    repeat: Tensor
     backbone: Tensor
 
 
 class EncodedQuery(NamedTuple):
-    """A batch as the kernels see it: candidates, latest events, items of the past, context."""
+    """Inputs of the score terms.
+
+    Attributes:
+        view: Candidates that are scored.
+        recent: The queries with their latest L events.
+        history: Items of the full histories, H events.
+        recent_history: Items of the latest L events.
+        context: Query context, shape (B, n_context).
+    """
 
     view: CandidateView
     recent: Batch
-    past: HistoryIndex
-    near: HistoryIndex
+    history: HistoryIndex
+    recent_history: HistoryIndex
     context: Tensor
 
 
 class ChronotopeNet(nn.Module):
-    """Kernels, priors, an optional backbone, and the heads what, when and where."""
+    """Kernels, priors, an optional backbone, and heads for the next item, time and place."""
 
     def __init__(self, config: ModelConfig, catalog: Catalog) -> None:
         """Build the layers for a catalogue's size, categories and coordinates."""
@@ -94,17 +105,19 @@ class ChronotopeNet(nn.Module):
         self.config = config
         self.n_places = catalog.n_places
         self.places_are_items = catalog.items_are_places and catalog.n_places == catalog.n_items
-        self.items = ItemTables(catalog)
-        self.surroundings = ContextHead(config.context, self.items)
-        n_context = N_CONTEXT + self.surroundings.n_out
-        self.kernels = KernelBank(n_context)
-        self.own = RepeatHead(self.items.n_categories, config.n_hidden, n_context)
+        # Seeds draw in the order of creation: a new order is a new model
+        self.item_tables = ItemTables(catalog)
+        self.context_head = ContextHead(config.context, self.item_tables)
+        n_context = N_CONTEXT + self.context_head.n_out
+        n_categories = self.item_tables.n_categories
+        self.kernel_bank = KernelBank(n_context)
+        self.repeat_head = RepeatHead(n_categories, config.n_hidden, n_context)
         self.gate = nn.Sequential(
-            nn.Linear(n_context, 32), nn.GELU(), _opening_layer(kernels=config.kernels)
+            nn.Linear(n_context, 32), nn.GELU(), _gate_output_layer(kernels=config.kernels)
         )
-        self.next_kind = CategoryHead(self.items.n_categories, n_context) if config.kinds else None
-        self.backbone = None if config.backbone == "none" else Backbone(config, self.items)
-        self.when = TimeHead(config.n_components)
+        self.category_head = CategoryHead(n_categories, n_context) if config.category_head else None
+        self.backbone = None if config.backbone == "none" else Backbone(config, self.item_tables)
+        self.time_head = TimeHead(config.n_components)
         self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
 
     def forward(
@@ -112,121 +125,154 @@ class ChronotopeNet(nn.Module):
         batch: Batch,
         priors: Priors,
         candidates: Tensor | None = None,
-        stretches: PackedSequences | None = None,
+        packed_sequences: PackedSequences | None = None,
     ) -> NetworkOutput:
-        """Score items, the next time and every place.
+        """Score items, the time of the next event and every place.
 
         Args:
-            batch: The queries.
-            priors: What everybody did before them.
+            batch: B queries.
+            priors: Priors counted before the queries.
             candidates: Items to score, int64, shape (C,), the first of them 0; None
                 scores the whole catalogue.
-            stretches: The histories as the backbone may read them, each event once.
+            packed_sequences: Histories for the backbone, overlapping ones stored once.
         """
-        view = self.items.view(priors, candidates)
+        view = self.item_tables.view(priors, candidates)
         recent = truncate_history(batch, self.config.kernel_len)
-        past = index_history(batch, view)
-        near = past if recent is batch else index_history(recent, view)
-        context = query_context(batch, recent, near.is_first)
-        told = self.surroundings(batch) if self.surroundings.columns else None
-        if told is not None:
-            context = torch.cat([context, told], dim=1)
-        weights = self.weights(context)
-        look = EncodedQuery(view, recent, past, near, context)
+        history = index_history(batch, view)
+        recent_history = history if recent is batch else index_history(recent, view)
+        context = query_context(batch, recent, recent_history.is_first)
+        column_features = self.context_head(batch) if self.context_head.columns else None
+        if column_features is not None:
+            context = torch.cat([context, column_features], dim=1)  # (B, n_context)
+        weights = self.gate_weights(context)
+        query = EncodedQuery(view, recent, history, recent_history, context)
         if self.config.kernels:
-            bank = self.kernels(recent, self.items, context)  # (B, L, K)
-            scores = self._kernel_scores(batch, priors, look, bank, weights)
+            bank = self.kernel_bank(recent, self.item_tables, context)  # (B, L, K)
+            item_scores = self._kernel_scores(batch, priors, query, bank, weights)
         else:
-            bank, scores = None, weights.crowd[:, :1] * view.popularity
-        if told is not None:
-            scores = scores + self.surroundings.scores(told, self.items, candidates)
+            bank, item_scores = None, weights.priors[:, :1] * view.popularity  # (B, C)
+        if column_features is not None:
+            item_scores = item_scores + self.context_head.item_scores(
+                column_features, self.item_tables, candidates
+            )
         if self.backbone is not None:
-            learned = self.backbone(batch, self.items, priors, candidates, stretches)
-            scores = scores + _gated(learned, past, weights.backbone)
+            backbone_scores = self.backbone(
+                batch, self.item_tables, priors, candidates, packed_sequences
+            )
+            item_scores = item_scores + _gated_scores(backbone_scores, history, weights.backbone)
         return NetworkOutput(
-            item_scores=scores,
-            when=self.when(batch, recent),
+            item_scores=item_scores,
+            when=self.time_head(batch, recent),
             place_scores=(
-                scores
+                item_scores
                 if self.places_are_items
-                else self._place_scores(recent, priors, context, bank)
+                else self.place_scores(recent, priors, context, bank)
             ),
         )
 
-    def weights(self, context: Tensor) -> GateWeights:
-        """What the gate gives; beside kernels a backbone says nothing of returns.
+    def gate_weights(self, context: Tensor) -> GateWeights:
+        """Gate weights; with kernels the backbone's weight for repeats is zero.
 
         Args:
-            context: Of the queries, shape (B, n).
+            context: Query context, shape (B, n_context).
         """
-        given = GateWeights(*self.gate(context).split(GATED, dim=1))
+        weights = GateWeights(*self.gate(context).split(GATE_SIZES, dim=1))
         if not self.config.kernels:
-            return given
-        new = given.backbone[:, 1:]
-        return given._replace(backbone=torch.cat([torch.zeros_like(new), new], dim=1))
+            return weights
+        discovery_weight = weights.backbone[:, 1:]  # (B, 1)
+        no_repeat_weight = torch.zeros_like(discovery_weight)
+        return weights._replace(backbone=torch.cat([no_repeat_weight, discovery_weight], dim=1))
 
     def _kernel_scores(
-        self, batch: Batch, priors: Priors, look: EncodedQuery, bank: Tensor, weights: GateWeights
+        self, batch: Batch, priors: Priors, query: EncodedQuery, bank: Tensor, weights: GateWeights
     ) -> Tensor:
-        """Kernels, counts and priors, (B, C)."""
-        view, recent, past, near, context = look
-        leaning = self.leaning(recent, bank, context, weights)
-        crowd = prior_scores(recent, priors, self.items, view, leaning)
-        counts = self.own.counts(batch, past)  # (B, H, N_COUNTS)
-        expected = crowd.gather(1, past.column)
-        whole = (counts * weights.counts[:, None, :]).sum(-1) + weights.back[:, 1:]
-        whole = (whole + expected * (weights.back[:, :1] - 1.0)) * past.is_first
-        known = torch.cat([counts, expected[..., None]], dim=-1)[:, -recent.item_idx.shape[1] :]
-        evidence = EventEvidence(bank, known, near)
-        lately = self.own(evidence, recent, priors, self.items, context, weights.kernels)
-        return crowd.scatter_add(1, past.column, whole).scatter_add(1, near.column, lately)
+        """Scores of kernels, counts and priors, (B, C)."""
+        view, recent, history, recent_history, context = query
+        prior_weights = self.prior_weights(recent, bank, context, weights)
+        item_scores = prior_scores(recent, priors, self.item_tables, view, prior_weights)
+        expected = item_scores.gather(1, history.column)  # (B, H)
+        counts = self.repeat_head.counts(batch, history)  # (B, H, N_COUNTS)
+        repeat_scores = repeat_adjustment(counts, expected, weights) * history.is_first
+        features = torch.cat([counts, expected[..., None]], dim=-1)  # (B, H, N_COUNTS + 1)
+        n_recent = recent.item_idx.shape[1]
+        evidence = EventEvidence(bank, features[:, -n_recent:], recent_history)
+        recent_scores = self.repeat_head(
+            evidence, recent, priors, self.item_tables, context, weights.kernels
+        )  # (B, L)
+        item_scores = item_scores.scatter_add(1, history.column, repeat_scores)  # (B, C)
+        return item_scores.scatter_add(1, recent_history.column, recent_scores)
 
-    def leaning(
+    def prior_weights(
         self, recent: Batch, bank: Tensor, context: Tensor, weights: GateWeights
     ) -> PriorWeights:
-        """How much each query makes of what everybody does.
+        """Weights of the priors for each query.
 
         Args:
             recent: The queries with their latest L events.
             bank: Kernels, shape (B, L, K).
-            context: Shape (B, n).
-            weights: What the gate gives.
+            context: Query context, shape (B, n_context).
+            weights: Gate weights.
         """
-        leaning = PriorWeights(bank[..., KERNELS.index("decay_30d")], weights.crowd)
-        if self.next_kind is None:
-            return leaning
-        last = self.items.category[recent.item_idx[:, -1]]
-        return leaning._replace(kinds=self.next_kind(context, last))
+        prior_weights = PriorWeights(bank[..., KERNELS.index("decay_30d")], weights.priors)
+        if self.category_head is None:
+            return prior_weights
+        last_category = self.item_tables.category[recent.item_idx[:, -1]]  # (B,)
+        return prior_weights._replace(category_scores=self.category_head(context, last_category))
 
-    def _place_scores(
+    def place_scores(
         self, batch: Batch, priors: Priors, context: Tensor, bank: Tensor | None
     ) -> Tensor:
-        """Logits of the next place from own visits, if counted, and popularity, (B, n_places)."""
-        popular, *own = self.place_gate(context).split(1, dim=1)
-        scores: Tensor = priors.place_popularity * popular
+        """Logits of the next place, (B, n_places): popularity, and the user's visits if any.
+
+        Args:
+            batch: The queries with their latest L events.
+            priors: Priors counted before the queries.
+            context: Query context, shape (B, n_context).
+            bank: Kernels, shape (B, L, K); None for a network without them.
+        """
+        popularity_weight, *kernel_weights = self.place_gate(context).split(1, dim=1)
+        place_scores: Tensor = priors.place_popularity * popularity_weight
         if bank is None:
-            return scores
-        for kernel, weight in zip(PLACE_KERNELS, own, strict=True):
-            counts = torch.zeros(weight.shape[0], self.n_places, device=weight.device)
-            counts = counts.scatter_add(1, batch.place_idx, bank[..., KERNELS.index(kernel)])
-            scores = scores + torch.log1p(counts) * weight
-        return scores
+            return place_scores
+        for kernel_name, kernel_weight in zip(PLACE_KERNELS, kernel_weights, strict=True):
+            n_queries, kernel = kernel_weight.shape[0], bank[..., KERNELS.index(kernel_name)]
+            visits = torch.zeros(n_queries, self.n_places, device=kernel.device)
+            visits = visits.scatter_add(1, batch.place_idx, kernel)  # (B, n_places)
+            place_scores = place_scores + torch.log1p(visits) * kernel_weight
+        return place_scores
 
 
-def _gated(learned: Tensor, past: HistoryIndex, weights: Tensor) -> Tensor:
-    """A backbone's scores times one weight at returns and another at discoveries, (B, C)."""
-    back, new = weights[:, :1], weights[:, 1:]
-    more = learned.gather(1, past.column) * (back - new) * past.is_first
-    return (learned * new).scatter_add(1, past.column, more)
+def repeat_adjustment(counts: Tensor, expected: Tensor, weights: GateWeights) -> Tensor:
+    """Change of an item's prior score because it is in the history, shape (B, H).
 
-
-def _opening_layer(*, kernels: bool) -> nn.Linear:
-    """The gate's last layer: at first counts lead, and a return keeps half of the crowd.
-
-    A backbone starts with no share beside kernels, and with a whole one without them.
+    Args:
+        counts: Counts of each event's item, shape (B, H, N_COUNTS).
+        expected: Prior score of each event's item, shape (B, H).
+        weights: Gate weights.
     """
-    layer = nn.Linear(32, sum(GATED))
-    nn.init.zeros_(layer.weight)
-    start = [0.1] * len(KERNELS) + [0.15] * len(CROWD) + [0.8] * N_COUNTS + [0.5, 1.0]
-    layer.bias.data = torch.tensor(start + [0.0 if kernels else 1.0] * N_BACKBONE)
-    return layer
+    prior_share, bonus = weights.repeat[:, :1], weights.repeat[:, 1:]
+    count_scores = (counts * weights.counts[:, None, :]).sum(-1) + bonus
+    return count_scores + expected * (prior_share - 1.0)
+
+
+def _gated_scores(
+    backbone_scores: Tensor, history: HistoryIndex, backbone_weights: Tensor
+) -> Tensor:
+    """Backbone scores with one weight for repeats and another for discoveries, (B, C)."""
+    repeat_weight, discovery_weight = backbone_weights[:, :1], backbone_weights[:, 1:]
+    repeat_scores = backbone_scores.gather(1, history.column)  # (B, H)
+    repeat_scores = repeat_scores * (repeat_weight - discovery_weight) * history.is_first
+    return (backbone_scores * discovery_weight).scatter_add(1, history.column, repeat_scores)
+
+
+def _gate_output_layer(*, kernels: bool) -> nn.Linear:
+    """Last layer of the gate: counts dominate at first, a repeat gets half of its prior score.
+
+    A backbone starts with weight 0 next to kernels, and with weight 1 without them.
+    """
+    output_layer = nn.Linear(32, sum(GATE_SIZES))
+    nn.init.zeros_(output_layer.weight)
+    initial_weights = [0.1] * len(KERNELS) + [0.15] * len(PRIOR_NAMES) + [0.8] * N_COUNTS
+    backbone_weights = [0.0 if kernels else 1.0] * N_BACKBONE
+    output_layer.bias.data = torch.tensor([*initial_weights, 0.5, 1.0, *backbone_weights])
+    return output_layer

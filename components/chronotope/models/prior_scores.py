@@ -1,4 +1,4 @@
-"""Scores from what everybody does, and from the user's tastes and neighbourhoods."""
+"""Scores from global priors, and from the categories and neighbourhoods of the history."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from chronotope.models.priors import N_HOUR_BINS, Priors, request_hour_bin
 N_LATEST = 8
 """Events of the history whose neighbours are looked up."""
 
-CROWD = (
+PRIOR_NAMES = (
     "popularity",
     "popularity_week",
     "by_hour",
@@ -30,101 +30,128 @@ CROWD = (
 
 
 class PriorWeights(NamedTuple):
-    """How much each query makes of what everybody does.
+    """Weights of the priors for each query.
 
     Attributes:
-        fading: Weight of each event of the history in tastes, shape (B, H).
-        weights: One of each of ``CROWD``, shape (B, len(CROWD)).
-        kinds: What the context says of each category, shape (B, n_categories), if anything.
+        event_weights: Weight of each event of the history in counts of categories and
+            neighbourhoods, shape (B, H).
+        prior_weights: One weight for each of ``PRIOR_NAMES``, shape (B, len(PRIOR_NAMES)).
+        category_scores: Output of the category head, shape (B, n_categories), if there is one.
     """
 
-    fading: Tensor
-    weights: Tensor
-    kinds: Tensor | None = None
+    event_weights: Tensor
+    prior_weights: Tensor
+    category_scores: Tensor | None = None
 
 
 class PriorParts(NamedTuple):
-    """What the priors say, before it is laid over candidates.
+    """Prior scores before they are spread over candidates.
 
     Attributes:
-        everywhere: Weights of popularity, of that of the week and of each hour bin,
+        popularity_weights: Weights of popularity, of that of the week and of each hour bin,
             shape (B, 2 + N_HOUR_BINS).
-        of_category: Score of each category, shape (B, n_categories).
-        found: Neighbours and successors of the latest items, int64, shape (B, F).
-        told: Their scores, of one item several add up, shape (B, F).
+        category_scores: Score of each category, shape (B, n_categories).
+        extra_item_idx: Neighbours and successors of the latest items, int64, shape (B, F).
+        extra_scores: Their scores; several of one item add up, shape (B, F).
     """
 
-    everywhere: Tensor
-    of_category: Tensor
-    found: Tensor
-    told: Tensor
+    popularity_weights: Tensor
+    category_scores: Tensor
+    extra_item_idx: Tensor
+    extra_scores: Tensor
 
 
 def prior_parts(
-    batch: Batch, priors: Priors, items: ItemTables, leaning: PriorWeights
+    batch: Batch, priors: Priors, item_tables: ItemTables, weights: PriorWeights
 ) -> PriorParts:
-    """The parts of ``prior_scores`` that need no candidates; nearness in space is not among them.
+    """Parts of ``prior_scores`` that need no candidates; closeness in space is not among them.
 
     Args:
-        batch: The queries.
-        priors: What everybody did before them.
-        items: Categories of the items.
-        leaning: How much each query makes of it.
+        batch: B queries.
+        priors: Priors counted before the queries.
+        item_tables: Categories of the items.
+        weights: Weights of the priors.
     """
-    of = _by_name(leaning.weights)
-    last = batch.item_idx[:, -1]
-    now = torch.nn.functional.one_hot(
+    named_weights = _weights_by_name(weights.prior_weights)
+    last_item = batch.item_idx[:, -1]
+    hour_one_hot = torch.nn.functional.one_hot(
         request_hour_bin(batch), N_HOUR_BINS
     ).float()  # (B, N_HOUR_BINS)
-    tastes = _log_counts(batch, items.category, items.n_categories, leaning.fading)
-    of_category = (
-        tastes * of["taste"]
-        + priors.next_category[items.category[last]] * of["category_succession"]
-        + now @ priors.category_by_hour * of["category_by_hour"]
+    category_counts = _log_counts(
+        batch, item_tables.category, item_tables.n_categories, weights.event_weights
+    )  # (B, n_categories)
+    category_scores = (
+        category_counts * named_weights["taste"]
+        + priors.next_category[item_tables.category[last_item]]
+        * named_weights["category_succession"]
+        + hour_one_hot @ priors.category_by_hour * named_weights["category_by_hour"]
     )
-    if leaning.kinds is not None:
-        of_category = of_category + leaning.kinds
-    everywhere = torch.cat([of["popularity"], of["popularity_week"], now * of["by_hour"]], dim=1)
-    latest = batch.item_idx[:, -N_LATEST:]
-    fade = torch.exp(torch.arange(1 - latest.shape[1], 1, device=latest.device) / 3.0)
-    close = torch.log1p(20.0 * priors.neighbour_weight[latest] * fade[:, None])
-    found = torch.cat([priors.neighbour[latest].flatten(1), priors.next_item[last]], dim=1)
-    beside, after = close.flatten(1) * of["neighbours"], priors.next_item_log[last]
-    told = torch.cat([beside, after * of["succession"]], dim=1)
-    return PriorParts(everywhere, of_category, found, told)
+    if weights.category_scores is not None:
+        category_scores = category_scores + weights.category_scores
+    hour_weights = hour_one_hot * named_weights["by_hour"]
+    popularity_weights = torch.cat(
+        [named_weights["popularity"], named_weights["popularity_week"], hour_weights], dim=1
+    )
+    extra_item_idx, extra_scores = _neighbours_and_successors(batch, priors, named_weights)
+    return PriorParts(popularity_weights, category_scores, extra_item_idx, extra_scores)
+
+
+def _neighbours_and_successors(
+    batch: Batch, priors: Priors, named_weights: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Neighbours of the latest items and successors of the last one, and their scores, (B, F)."""
+    last_item, latest_items = batch.item_idx[:, -1], batch.item_idx[:, -N_LATEST:]
+    n_latest = latest_items.shape[1]
+    rank_decay = torch.exp(torch.arange(1 - n_latest, 1, device=latest_items.device) / 3.0)
+    similarity = priors.neighbour_weight[latest_items] * rank_decay[:, None]  # (B, N_LATEST, M)
+    neighbour_scores = torch.log1p(20.0 * similarity).flatten(1) * named_weights["neighbours"]
+    successor_scores = priors.next_item_log[last_item] * named_weights["succession"]  # (B, M)
+    neighbour_idx = priors.neighbour[latest_items].flatten(1)  # (B, N_LATEST * M)
+    item_idx = torch.cat([neighbour_idx, priors.next_item[last_item]], dim=1)
+    return item_idx, torch.cat([neighbour_scores, successor_scores], dim=1)
 
 
 def prior_scores(
-    batch: Batch, priors: Priors, items: ItemTables, view: CandidateView, leaning: PriorWeights
+    batch: Batch,
+    priors: Priors,
+    item_tables: ItemTables,
+    view: CandidateView,
+    weights: PriorWeights,
 ) -> Tensor:
     """Weighted sum of the priors for every candidate, shape (B, C).
 
     Args:
-        batch: The queries.
-        priors: What everybody did before them.
-        items: Categories and coordinates.
+        batch: B queries.
+        priors: Priors counted before the queries.
+        item_tables: Categories and coordinates of the items.
         view: The candidates.
-        leaning: How much each query makes of it.
+        weights: Weights of the priors.
     """
-    parts = prior_parts(batch, priors, items, leaning)
-    table = torch.cat([view.popularity[None], view.popularity_week[None], view.by_hour])
-    scores = parts.everywhere @ table + parts.of_category.index_select(1, view.category)
-    if items.has_coordinates:
-        of = _by_name(leaning.weights)
-        nearby = _log_counts(batch, items.cell, items.n_cells, leaning.fading)
-        scores = scores + (nearby * of["neighbourhood"]).index_select(1, view.cell)
-        near = closeness(items, batch.item_idx[:, -1], view.xy_km, view.located)
-        for name, closer in zip(CLOSENESS, near, strict=True):
-            scores = scores + closer * of[name]
-    return scores.scatter_add(1, view.column[parts.found], parts.told)
+    parts = prior_parts(batch, priors, item_tables, weights)
+    popularity_table = torch.cat(
+        [view.popularity[None], view.popularity_week[None], view.by_hour]
+    )  # (2 + N_HOUR_BINS, C)
+    item_scores = parts.popularity_weights @ popularity_table
+    item_scores = item_scores + parts.category_scores.index_select(1, view.category)
+    if item_tables.has_coordinates:
+        named_weights = _weights_by_name(weights.prior_weights)
+        cell_counts = _log_counts(
+            batch, item_tables.cell, item_tables.n_cells, weights.event_weights
+        )  # (B, n_cells)
+        cell_scores = cell_counts * named_weights["neighbourhood"]
+        item_scores = item_scores + cell_scores.index_select(1, view.cell)
+        measures = closeness(item_tables, batch.item_idx[:, -1], view.xy_km, view.located)
+        for measure_name, measure in zip(CLOSENESS, measures, strict=True):
+            item_scores = item_scores + measure * named_weights[measure_name]
+    return item_scores.scatter_add(1, view.column[parts.extra_item_idx], parts.extra_scores)
 
 
-def _by_name(weights: Tensor) -> dict[str, Tensor]:
-    """Weight of each of ``CROWD``, each (B, 1)."""
-    return dict(zip(CROWD, torch.split(weights, 1, dim=1), strict=True))
+def _weights_by_name(prior_weights: Tensor) -> dict[str, Tensor]:
+    """Weight of each of ``PRIOR_NAMES``, each (B, 1)."""
+    return dict(zip(PRIOR_NAMES, torch.split(prior_weights, 1, dim=1), strict=True))
 
 
-def _log_counts(batch: Batch, group: Tensor, n_groups: int, weight: Tensor) -> Tensor:
+def _log_counts(batch: Batch, item_group: Tensor, n_groups: int, event_weights: Tensor) -> Tensor:
     """log(1 + weighted count) of the history in groups of items, shape (B, n_groups)."""
-    counts = torch.zeros(weight.shape[0], n_groups, device=weight.device)
-    return torch.log1p(counts.scatter_add(1, group[batch.item_idx], weight))
+    counts = torch.zeros(event_weights.shape[0], n_groups, device=event_weights.device)
+    return torch.log1p(counts.scatter_add(1, item_group[batch.item_idx], event_weights))

@@ -1,4 +1,4 @@
-"""The context of a query: what the gates listen to."""
+"""Context of a query: the features that the gates read."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from chronotope.models.batch import Batch, hours_between, local_hour, local_weekday
 
 N_LATEST = 8
-"""Events whose novelty is looked at."""
+"""Latest events whose novelty is measured."""
 
 N_CONTEXT = 12 + 3
 
@@ -15,33 +15,33 @@ def query_context(batch: Batch, recent: Batch, is_first: Tensor) -> Tensor:
     """Hour, weekend, gaps, length of the history and share of distinct items.
 
     Args:
-        batch: The queries.
-        recent: The same with the latest L events only.
-        is_first: 1 at one event of each distinct item of the recent past, shape (B, L).
+        batch: B queries.
+        recent: The queries with their latest L events.
+        is_first: 1 at one event of each distinct item of the latest events, shape (B, L).
 
     Returns:
         Features of about unit size, shape (B, N_CONTEXT).
     """
-    valid = (recent.item_idx > 0).float()
-    at, offset = batch.request_s, batch.request_offset_min
-    last_s, given = batch.occurred_s[:, -1], batch.time_given
-    angle = local_hour(at, offset) * (torch.pi / 12.0)
-    n_recent = valid.sum(1)
-    gap_h = hours_between(at, last_s) * valid[:, -1]
-    last_gap_h = hours_between(last_s, recent.occurred_s[:, -2]) * valid[:, -2]
+    is_event = (recent.item_idx > 0).float()
+    request_s, offset_min = batch.request_s, batch.request_offset_min
+    last_s, time_given = batch.occurred_s[:, -1], batch.time_given
+    hour_angle = local_hour(request_s, offset_min) * (torch.pi / 12.0)
+    n_recent = is_event.sum(1)
+    gap_h = hours_between(request_s, last_s) * is_event[:, -1]
+    last_gap_h = hours_between(last_s, recent.occurred_s[:, -2]) * is_event[:, -2]
     return torch.stack(
         [
-            angle.sin(),
-            angle.cos(),
-            (2 * angle).sin(),
-            (2 * angle).cos(),
-            (local_weekday(at, offset) >= 5).float(),
+            hour_angle.sin(),
+            hour_angle.cos(),
+            (2 * hour_angle).sin(),
+            (2 * hour_angle).cos(),
+            (local_weekday(request_s, offset_min) >= 5).float(),
             torch.log1p(gap_h) / 3.0,
-            (gap_h < 3.0).float() * given,
+            (gap_h < 3.0).float() * time_given,
             torch.log1p(last_gap_h) / 3.0,
             torch.log1p((batch.item_idx > 0).float().sum(1)) / 4.0,
             is_first.sum(1) / n_recent.clamp(min=1.0),
-            given,
+            time_given,
             (n_recent > 0).float(),
             *_novelty(recent.item_idx),
         ],
@@ -49,13 +49,14 @@ def query_context(batch: Batch, recent: Batch, is_first: Tensor) -> Tensor:
     )
 
 
-def _novelty(items: Tensor) -> tuple[Tensor, ...]:
-    """Whether the last item was new, how often it came, how many of the latest were new."""
-    latest = items[:, -N_LATEST:]
-    at = torch.arange(items.shape[1], device=items.device)
-    equal = latest[:, :, None] == items[:, None, :]  # (B, N_LATEST, L)
-    earlier = equal & (at < at[-latest.shape[1] :, None])
-    known = (latest > 0).float()
-    new = (~earlier.any(-1)).float() * known
-    often = equal[:, -1].float().sum(1) * known[:, -1]
-    return new[:, -1], torch.log1p(often) / 3.0, new.sum(1) / known.sum(1).clamp(min=1.0)
+def _novelty(item_idx: Tensor) -> tuple[Tensor, ...]:
+    """Novelty of the last item, log count of it, and share of new items, each (B,)."""
+    latest_items = item_idx[:, -N_LATEST:]
+    positions = torch.arange(item_idx.shape[1], device=item_idx.device)
+    is_equal = latest_items[:, :, None] == item_idx[:, None, :]  # (B, N_LATEST, L)
+    is_earlier = is_equal & (positions < positions[-latest_items.shape[1] :, None])
+    is_event = (latest_items > 0).float()
+    is_new = (~is_earlier.any(-1)).float() * is_event  # (B, N_LATEST)
+    last_count = is_equal[:, -1].float().sum(1) * is_event[:, -1]
+    new_share = is_new.sum(1) / is_event.sum(1).clamp(min=1.0)
+    return is_new[:, -1], torch.log1p(last_count) / 3.0, new_share

@@ -1,4 +1,4 @@
-"""Ranks the items of the user's own past: kernels, counts and facts through a small network."""
+"""Scores of the items of the user's history: kernels, counts and item features."""
 
 from typing import NamedTuple
 
@@ -14,67 +14,69 @@ from chronotope.models.priors import Priors
 from chronotope.models.query_context import N_CONTEXT
 
 N_COUNTS = 2
-"""Counts over the whole history: plain, and decayed by a learned time."""
+"""Counts over the full history: plain, and decayed with a learned time constant."""
 
 
 class EventEvidence(NamedTuple):
-    """What is known of each event of the recent past.
+    """Inputs of the repeat head, one row for each of the latest L events.
 
     Attributes:
         bank: Kernels, shape (B, L, K).
-        known: Counts and the crowd's score of the event's item, (B, L, N_COUNTS + 1).
-        near: Where the items stand.
+        count_features: Counts and prior score of the event's item, (B, L, N_COUNTS + 1).
+        history: Index of the items of the L events.
     """
 
     bank: Tensor
-    known: Tensor
-    near: HistoryIndex
+    count_features: Tensor
+    history: HistoryIndex
 
 
 class RepeatHead(nn.Module):
-    """A linear sum of log-kernels, and a network over them, the facts and the context."""
+    """Linear sum of log-kernels, plus an MLP over them, the item features and the context."""
 
     def __init__(self, n_categories: int, n_hidden: int, n_context: int = N_CONTEXT) -> None:
-        """Build the layers; the network starts at zero, so that the linear part leads."""
+        """Build the layers; the MLP outputs zero at first, so that the linear part leads."""
         super().__init__()
-        self.log_tau_h = nn.Parameter(torch.tensor(90.0 * 24.0).log())
+        self.log_decay_h = nn.Parameter(torch.tensor(90.0 * 24.0).log())
         self.mix_kernels = nn.Linear(len(KERNELS) + N_COUNTS + 1, n_hidden)
         self.mix_context = nn.Linear(n_context, n_hidden)
-        self.facts = ItemFeatures(n_categories)
-        self.mix_facts = nn.Linear(self.facts.n_out, n_hidden)
+        self.item_features = ItemFeatures(n_categories)
+        self.mix_features = nn.Linear(self.item_features.n_out, n_hidden)
         self.mix_out = nn.Linear(n_hidden, 1)
         nn.init.zeros_(self.mix_out.weight)
 
-    def counts(self, batch: Batch, past: HistoryIndex) -> Tensor:
-        """log(1 + count) of each event's item over the whole history, (B, H, N_COUNTS)."""
-        valid = (batch.item_idx > 0).float()
+    def counts(self, batch: Batch, history: HistoryIndex) -> Tensor:
+        """log(1 + count) of each event's item over the full history, (B, H, N_COUNTS)."""
+        is_event = (batch.item_idx > 0).float()
         age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
-        each = torch.stack([valid, valid * torch.exp(-age_h / self.log_tau_h.exp())], dim=-1)
-        return torch.log1p(past.summed(each)).gather(1, past.slot[..., None].expand_as(each))
+        decay = torch.exp(-age_h / self.log_decay_h.exp())
+        event_counts = torch.stack([is_event, is_event * decay], dim=-1)  # (B, H, N_COUNTS)
+        item_counts = torch.log1p(history.sum_by_item(event_counts))
+        return item_counts.gather(1, history.slot[..., None].expand_as(event_counts))
 
     def forward(
         self,
         evidence: EventEvidence,
         recent: Batch,
         priors: Priors,
-        tables: ItemTables,
+        item_tables: ItemTables,
         context: Tensor,
-        weights: Tensor,
+        kernel_weights: Tensor,
     ) -> Tensor:
-        """Score of each item of the recent past, at its representative, else 0, (B, L).
+        """Score of each item of the latest events, at its representative, else 0, (B, L).
 
         Args:
-            evidence: What is known of each event.
+            evidence: Inputs of each event.
             recent: The queries with their latest L events.
-            priors: What everybody did before them.
-            tables: Categories and coordinates.
-            context: Shape (B, n_context).
-            weights: Of the kernels in the linear sum, shape (B, K).
+            priors: Priors counted before the queries.
+            item_tables: Categories and coordinates of the items.
+            context: Query context, shape (B, n_context).
+            kernel_weights: Weights of the linear sum, shape (B, K).
         """
-        logged = torch.log1p(evidence.near.summed(evidence.bank))
-        linear = (logged * weights[:, None, :]).sum(-1)
-        mixed = self.mix_kernels(torch.cat([logged, evidence.known], dim=-1))
-        mixed = mixed + self.mix_context(context)[:, None, :]
-        mixed = mixed + self.mix_facts(self.facts(recent, priors, tables))
-        score: Tensor = linear + self.mix_out(nn.functional.gelu(mixed))[..., 0]
-        return score * evidence.near.is_first
+        log_kernels = torch.log1p(evidence.history.sum_by_item(evidence.bank))  # (B, L, K)
+        linear_scores = (log_kernels * kernel_weights[:, None, :]).sum(-1)  # (B, L)
+        hidden = self.mix_kernels(torch.cat([log_kernels, evidence.count_features], dim=-1))
+        hidden = hidden + self.mix_context(context)[:, None, :]  # (B, L, n_hidden)
+        hidden = hidden + self.mix_features(self.item_features(recent, priors, item_tables))
+        item_scores: Tensor = linear_scores + self.mix_out(nn.functional.gelu(hidden))[..., 0]
+        return item_scores * evidence.history.is_first

@@ -1,11 +1,10 @@
-"""When: a mixture of lognormals for the hours from the last event to the next.
+"""Time head: a mixture of lognormals for the hours from the last event to the next.
 
-The user's own past gaps are features of a small network, and are copied into the weights
-of the mixture,
+The gaps of the history are features of an MLP, and are copied into the weights of the mixture,
 
-    logit_c(b) = mlp_c(x_b) + sum_k a_k log(1/5 + sum_l K_k(b, l) B_c(log gap_l))
+    logit_c(b) = mlp_c(x_b) + sum_k copy_weights_k log(1/5 + sum_l K_k(b, l) B_c(log gap_l))
 
-where B_c says how near a gap is to the place of component c.
+where K are the gap kernels and B_c(log gap) is the share of a gap that falls to component c.
 """
 
 import torch
@@ -22,14 +21,14 @@ from chronotope.models.gap_features import (
 )
 
 FIRST_MEAN, LAST_MEAN = -3.0, 7.0
-"""Log hours where the components start out: three minutes to six weeks."""
+"""Initial means of the components in log hours: three minutes to six weeks."""
 
 
 class TimeHead(nn.Module):
-    """The head: what ``gap_features`` sees, to the parameters of the mixture."""
+    """Maps gap features to the parameters of a lognormal mixture."""
 
-    place: Tensor
-    near: Tensor
+    component_means: Tensor
+    bin_weights: Tensor
 
     def __init__(self, n_components: int, *, n_hidden: int = 64) -> None:
         """Build the layers."""
@@ -41,29 +40,38 @@ class TimeHead(nn.Module):
             nn.GELU(),
             nn.Linear(n_hidden, 3 * n_components),
         )
-        self.copy = nn.Parameter(torch.full((len(GAP_KERNELS), 1), 0.1))
-        self.register_buffer("place", torch.linspace(FIRST_MEAN, LAST_MEAN, n_components))
-        near = torch.exp(-0.5 * ((self.place - bin_centers(self.place)[:, None]) / BIN_WIDTH) ** 2)
-        self.register_buffer("near", near / near.sum(1, keepdim=True))  # (N_BINS, C)
+        self.copy_weights = nn.Parameter(torch.full((len(GAP_KERNELS), 1), 0.1))
+        self.register_buffer("component_means", torch.linspace(FIRST_MEAN, LAST_MEAN, n_components))
+        bin_weights = torch.exp(
+            -0.5
+            * ((self.component_means - bin_centers(self.component_means)[:, None]) / BIN_WIDTH) ** 2
+        )
+        self.register_buffer(
+            "bin_weights", bin_weights / bin_weights.sum(1, keepdim=True)
+        )  # (N_BINS, C)
 
     def forward(self, batch: Batch, recent: Batch) -> Tensor:
         """Log-weights, means and log-scales of log hours, shape (B, 3, n_components).
 
         Args:
-            batch: The queries; only their histories are read.
-            recent: The same with the latest events only.
+            batch: B queries; only their histories are read.
+            recent: The queries with their latest events.
         """
         return self.mixture(gap_features(batch, recent))
 
-    def mixture(self, rhythm: GapFeatures) -> Tensor:
-        """The same from what ``gap_features`` gave."""
-        raw = self.mlp(rhythm.features)
-        logits, mean, log_scale = raw.view(raw.shape[0], 3, -1).unbind(1)
-        copied = (torch.log(rhythm.gaps @ self.near + 0.2) * self.copy).sum(1)
+    def mixture(self, features: GapFeatures) -> Tensor:
+        """Mixture parameters from precomputed gap features, shape (B, 3, n_components)."""
+        mlp_output = self.mlp(features.features)
+        logits, mean, log_scale = mlp_output.view(mlp_output.shape[0], 3, -1).unbind(
+            1
+        )  # each (B, C)
+        copied_logits = (
+            torch.log(features.gap_counts @ self.bin_weights + 0.2) * self.copy_weights
+        ).sum(1)
         return torch.stack(
             [
-                torch.log_softmax(logits + copied, 1),
-                mean + self.place,
+                torch.log_softmax(logits + copied_logits, 1),
+                mean + self.component_means,
                 log_scale.clamp(-4.0, 3.0),
             ],
             dim=1,

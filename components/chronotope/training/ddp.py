@@ -1,10 +1,10 @@
-"""Several processes share every batch (Lightning DDP over gloo), as if they were one.
+"""Data-parallel training (Lightning DDP over gloo): several processes share every batch.
 
-This process is rank 0: it alone writes checkpoints, reports and shows progress. Helpers are
-spawned, so that threads of whoever called, a flow's server or a database's, do no harm.
-All make the same batches from the same seed, and each takes its part; gradients are
-averaged with the weight of the rows, so a step is that of one process up to rounding.
-Dropout alone differs, since each process draws its own.
+This process is rank 0: only it writes checkpoints, reports and shows progress. Helper
+processes are spawned, not forked, because the caller may have threads. All processes build
+the same batches from the same seed, and each takes its shard; gradients are averaged with
+the number of rows as weights, so a step equals that of one process up to rounding. Only
+dropout differs, since each process draws its own.
 """
 
 import multiprocessing
@@ -28,108 +28,125 @@ from chronotope.contracts.errors import ChronotopeError
 from chronotope.training.trainer import TrainingJob
 
 _HOST: Final = "127.0.0.1"
-_PATIENCE: Final = timedelta(minutes=10)
-"""How long one waits for another that lives; one that is lost is noticed at once."""
+_TIMEOUT: Final = timedelta(minutes=10)
+"""Wait for a live process; a lost one is noticed at once."""
 
 _POLL_S: Final = 0.2
 _GRACE_S: Final = 30.0
 
 
 def run_ddp(job: TrainingJob, n_processes: int, *, progress: bool = False) -> Path:
-    """Train with helpers; returns the best checkpoint.
+    """Train with several processes; returns the best checkpoint.
 
     Args:
-        job: What is trained.
-        n_processes: How many take part, this one included.
+        job: The training.
+        n_processes: Number of processes, this one included.
         progress: Show a progress bar.
 
     Raises:
-        ChronotopeError: A helper was lost.
+        ChronotopeError: A helper process was lost.
     """
-    ranks = _Ranks(0, n_processes, _free_port())
-    with _helpers(job, ranks) as helpers, _fewer_threads(n_processes):
+    process_rank = _ProcessRank(0, n_processes, _free_port())
+    with _helper_processes(job, process_rank) as helper_processes, _fewer_threads(n_processes):
         try:
-            return _take_part(job, ranks, progress=progress)
+            return _train_shard(job, process_rank, progress=progress)
         except RuntimeError as error:
-            for helper in helpers:
-                helper.join(_POLL_S)  # what broke the connection may still be ending
-            _refuse_lost(helpers, error)
+            for helper in helper_processes:
+                helper.join(_POLL_S)  # a lost helper may still be exiting
+            _raise_if_lost(helper_processes, error)
             raise
         finally:
             if torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
 
 
-def _take_part(job: TrainingJob, ranks: "_Ranks", *, progress: bool = False) -> Path:
-    parts = {name: getattr(job, name).shared(ranks.rank, ranks.n) for name in ("train", "valid")}
+def _train_shard(job: TrainingJob, process_rank: "_ProcessRank", *, progress: bool = False) -> Path:
+    sharded_batches = {
+        batches_name: getattr(job, batches_name).shard(process_rank.rank, process_rank.n_processes)
+        for batches_name in ("train_batches", "valid_batches")
+    }
     strategy = DDPStrategy(
-        cluster_environment=ranks,
+        cluster_environment=process_rank,
         process_group_backend="gloo",
-        timeout=_PATIENCE,
-        find_unused_parameters=True,  # which heads learn depends on the dataset
+        timeout=_TIMEOUT,
+        find_unused_parameters=True,  # the trained heads depend on the dataset
     )
-    return replace(job, **parts).run(
-        progress=progress, devices=ranks.n, strategy=strategy, use_distributed_sampler=False
+    return replace(job, **sharded_batches).run(
+        progress=progress,
+        devices=process_rank.n_processes,
+        strategy=strategy,
+        use_distributed_sampler=False,
     )
 
 
-def _help(written: bytes, ranks: "_Ranks", ready: Event) -> None:
-    """What a helper does, in a process of its own."""
-    job: TrainingJob = pickle.loads(written)  # noqa: S301 - by the process that started this one
-    with _fewer_threads(ranks.n):
-        ready.set()
-        _take_part(job, ranks)
+def _run_helper(pickled_job: bytes, process_rank: "_ProcessRank", is_ready: Event) -> None:
+    """Entry point of a helper process."""
+    job: TrainingJob = pickle.loads(pickled_job)  # noqa: S301 - pickled_job by the parent process
+    with _fewer_threads(process_rank.n_processes):
+        is_ready.set()
+        _train_shard(job, process_rank)
 
 
 @contextmanager
-def _helpers(job: TrainingJob, ranks: "_Ranks") -> Iterator[list[BaseProcess]]:
-    """The other processes, once all are ready; none is left behind."""
-    alone = copy(job.module)
-    alone.tracker = None  # its connections are this process's own
-    written = pickle.dumps(replace(job, module=alone))  # copies: nothing may share memory
-    spawn = multiprocessing.get_context("spawn")
-    ready = [spawn.Event() for _ in range(1, ranks.n)]
-    started = [
-        spawn.Process(target=_help, args=(written, _Ranks(rank, ranks.n, ranks.port), is_ready))
-        for rank, is_ready in enumerate(ready, start=1)
+def _helper_processes(
+    job: TrainingJob, process_rank: "_ProcessRank"
+) -> Iterator[list[BaseProcess]]:
+    """Helper processes, once all are ready_events; all are ended on exit."""
+    module_copy = copy(job.module)
+    module_copy.tracker = None  # its connections belong to this process
+    pickled_job = pickle.dumps(
+        replace(job, module=module_copy)
+    )  # a copy: processes must not share memory
+    spawn_context = multiprocessing.get_context("spawn")
+    ready_events = [spawn_context.Event() for _ in range(1, process_rank.n_processes)]
+    processes = [
+        spawn_context.Process(
+            target=_run_helper,
+            args=(
+                pickled_job,
+                _ProcessRank(rank, process_rank.n_processes, process_rank.port),
+                is_ready,
+            ),
+        )
+        for rank, is_ready in enumerate(ready_events, start=1)
     ]
     try:
-        for process in started:
+        for process in processes:
             process.start()
-        for is_ready in ready:
+        for is_ready in ready_events:
             while not is_ready.wait(_POLL_S):
-                _refuse_lost(started, None)
-        yield list(started)
-        for process in started:
+                _raise_if_lost(processes, None)
+        yield list(processes)
+        for process in processes:
             process.join(_GRACE_S)
     finally:
-        for process in started:
+        for process in processes:
             if process.is_alive():
                 process.kill()
             if process.pid is not None:
                 process.join()
 
 
-def _refuse_lost(helpers: Sequence[BaseProcess], why: Exception | None) -> None:
-    lost = [helper.exitcode for helper in helpers if helper.exitcode]
-    if lost:
+def _raise_if_lost(helper_processes: Sequence[BaseProcess], cause: Exception | None) -> None:
+    exit_codes = [helper.exitcode for helper in helper_processes if helper.exitcode]
+    if exit_codes:
         raise ChronotopeError(
-            "A process that shared the training was lost",
-            received=f"exit codes {lost}",
-            way_out="Free memory, or lower `n_processes`; started again, the training goes on "
-            "after its last whole epoch",
-        ) from why
+            "A helper process of the training was lost",
+            received=f"exit codes {exit_codes}",
+            way_out="Free memory, or lower `n_processes`; run it again: the training resumes "
+            "after its last complete epoch",
+        ) from cause
 
 
 @contextmanager
 def _fewer_threads(n_processes: int) -> Iterator[None]:
-    """Share the cores, instead of each process taking all."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // n_processes))
+    """Divide the threads of torch among the processes."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, n_threads // n_processes))
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(n_threads)
 
 
 def _free_port() -> int:
@@ -138,11 +155,11 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-class _Ranks(ClusterEnvironment):
-    """Who is who, told plainly instead of through environment variables."""
+class _ProcessRank(ClusterEnvironment):
+    """Rank, size and address of the process group, without environment variables."""
 
-    def __init__(self, rank: int, n: int, port: int) -> None:
-        self.rank, self.n, self.port = rank, n, port
+    def __init__(self, rank: int, n_processes: int, port: int) -> None:
+        self.rank, self.n_processes, self.port = rank, n_processes, port
 
     @property
     def creates_processes_externally(self) -> bool:
@@ -161,7 +178,7 @@ class _Ranks(ClusterEnvironment):
         return False
 
     def world_size(self) -> int:
-        return self.n
+        return self.n_processes
 
     def set_world_size(self, size: int) -> None: ...
 

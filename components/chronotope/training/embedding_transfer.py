@@ -1,4 +1,4 @@
-"""A trained network over a catalogue that has changed: what it learned goes along by id."""
+"""Transfer of a trained network to a changed catalogue: embeddings move by id."""
 
 from typing import Final
 
@@ -9,42 +9,50 @@ from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
 from chronotope.models.network import ChronotopeNet
 
-EMBEDDED: Final = {"item": "items", "category": "categories", "kind": "categories"}
-"""Layers with a row an item or a category, and the ids of their rows."""
+EMBEDDING_IDS: Final = {
+    "item_embedding": "items",
+    "category_embedding": "categories",
+    "last_category_embedding": "categories",
+}
+"""Embedding layers, and the id map of the catalogue that their rows follow."""
 
-TABLES: Final = "items."
-"""Begins the names of what the network reads off the catalogue and does not learn."""
+TABLE_PREFIX: Final = "item_tables."
+"""Prefix of the buffers that are computed from the catalogue, not trained."""
 
 
-def transfer_network(net: ChronotopeNet, then: Catalog, now: Catalog) -> ChronotopeNet:
-    """The same network for another catalogue; the given one stays as it is.
+def transfer_network(
+    net: ChronotopeNet, old_catalog: Catalog, new_catalog: Catalog
+) -> ChronotopeNet:
+    """Copy of a network for another catalogue; the input network is not changed.
 
-    An item or a category that was known keeps its row, whatever its index; a new one
-    starts as the mean of the known ones; one that is gone is forgotten. Everything else
-    is learned by all items together and needs no change.
+    An item or category of both catalogues keeps its embedding, at its new index; a new one
+    starts as the mean embedding; a removed one is dropped. All other parameters are shared
+    by the items and are copied.
 
     Args:
         net: A trained network.
-        then: The catalogue it was built for.
-        now: The catalogue it shall answer in.
+        old_catalog: Catalogue of the network.
+        new_catalog: Catalogue of the copy.
     """
-    with torch.random.fork_rng(devices=[]):  # its first weights are thrown away
-        grown = ChronotopeNet(net.config, now)
-    state = grown.state_dict()
-    for name, learned in net.state_dict().items():
-        layer = name.split(".")[-2] if "." in name else ""
-        if layer in EMBEDDED:
-            ids = EMBEDDED[layer]
-            state[name] = _rows(learned, getattr(then, ids), getattr(now, ids))
-        elif not name.startswith(TABLES):
-            state[name] = learned
-    grown.load_state_dict(state)
-    return grown.eval()
+    with torch.random.fork_rng(devices=[]):  # its initial weights are replaced
+        new_net = ChronotopeNet(net.config, new_catalog)
+    new_state = new_net.state_dict()
+    for parameter_name, learned_table in net.state_dict().items():
+        layer_name = parameter_name.split(".")[-2] if "." in parameter_name else ""
+        if layer_name in EMBEDDING_IDS:
+            id_field = EMBEDDING_IDS[layer_name]
+            new_state[parameter_name] = _transfer_rows(
+                learned_table, getattr(old_catalog, id_field), getattr(new_catalog, id_field)
+            )
+        elif not parameter_name.startswith(TABLE_PREFIX):
+            new_state[parameter_name] = learned_table
+    new_net.load_state_dict(new_state)
+    return new_net.eval()
 
 
-def _rows(learned: Tensor, then: IdMap, now: IdMap) -> Tensor:
-    """A row an id of now, shape (now.size, d): its own, or the mean of all known ones."""
-    at = torch.from_numpy(then.index(now.ids)).long()
-    mean = learned[1:].mean(0) if len(learned) > 1 else learned[0]
-    rows = torch.where((at > 0)[:, None], learned[at], mean)
-    return torch.cat([learned[:1], rows])
+def _transfer_rows(learned_table: Tensor, old_ids: IdMap, new_ids: IdMap) -> Tensor:
+    """Embedding of each new id, shape (new_ids.size, d): its trained row, or the mean row."""
+    old_idx = torch.from_numpy(old_ids.index(new_ids.ids)).long()
+    mean_row = learned_table[1:].mean(0) if len(learned_table) > 1 else learned_table[0]
+    item_rows = torch.where((old_idx > 0)[:, None], learned_table[old_idx], mean_row)
+    return torch.cat([learned_table[:1], item_rows])

@@ -1,4 +1,4 @@
-"""The one Lightning module that trains every network."""
+"""Lightning module of the training."""
 
 import lightning
 import torch
@@ -11,21 +11,21 @@ from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.training.config import TrainingConfig
 from chronotope.training.prequential import RoundBatches, TrainingBatch
 
-EPOCHS_APART = 10_007
-"""Epochs after which one seed's dropout would meet the next one's."""
+SEED_STRIDE = 10_007
+"""Distance of the dropout seeds of two training seeds: more than the epochs of a run."""
 
-RANKS_APART = 1_000_000_007
-"""Processes that train together draw their dropout apart."""
+RANK_STRIDE = 1_000_000_007
+"""Distance of the dropout seeds of two processes of one training."""
 
 SIDE_WEIGHT = 0.2
-"""Weight of *when* and *where* beside *what*."""
+"""Weight of the losses of time and place; that of the item loss is 1."""
 
 
 class NextEventModule(lightning.LightningModule):
     """Softmax cross-entropy over items, mixture likelihood over time, places.
 
-    The epoch is chosen by ``later_loss``: the loss on the last stretch of time, the
-    mean over hidden and given request times.
+    The best epoch is that of the lowest ``later_loss``: the item loss on the last part of the
+    log, the mean over hidden and given request times.
     """
 
     def __init__(
@@ -39,28 +39,32 @@ class NextEventModule(lightning.LightningModule):
         """Wrap a network; ``n_steps`` is the length of the learning-rate cycle."""
         super().__init__()
         self.net, self.config, self.n_steps, self.tracker = net, config, n_steps, tracker
-        self.later: list[Tensor] = []
+        self.validation_losses: list[Tensor] = []
 
     def on_train_epoch_start(self) -> None:
-        """Order the batches and seed dropout by the epoch, the same when it is resumed."""
-        seed = EPOCHS_APART * self.config.seed + self.current_epoch
-        torch.manual_seed(seed + RANKS_APART * self.global_rank)
+        """Seed batch order and dropout from the epoch, so that a resumed run is identical."""
+        epoch_seed = SEED_STRIDE * self.config.seed + self.current_epoch
+        torch.manual_seed(epoch_seed + RANK_STRIDE * self.global_rank)
         batches = self.trainer.train_dataloader
         if isinstance(batches, RoundBatches):
             batches.set_epoch(self.current_epoch)
 
-    def training_step(self, example: TrainingBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, training_batch: TrainingBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Loss of one batch."""
-        return example.weight * self._loss(example)[0]
+        return training_batch.weight * self._loss(training_batch)[0]
 
-    def validation_step(self, example: TrainingBatch, batch_idx: int) -> None:  # noqa: ARG002
-        """Collect the loss of *what* on later time."""
-        self.later.append(example.weight * self._loss(example)[1]["what"].detach())
+    def validation_step(self, training_batch: TrainingBatch, batch_idx: int) -> None:  # noqa: ARG002
+        """Collect the item loss of one validation batch."""
+        self.validation_losses.append(
+            training_batch.weight * self._loss(training_batch)[1]["item"].detach()
+        )
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean later loss and report it to the tracker."""
-        loss = self.trainer.strategy.reduce(torch.stack(self.later).mean(), reduce_op="mean")
-        self.later.clear()
+        """Log the mean validation loss and report it to the tracker."""
+        loss = self.trainer.strategy.reduce(
+            torch.stack(self.validation_losses).mean(), reduce_op="mean"
+        )
+        self.validation_losses.clear()
         self.log("later_loss", loss, prog_bar=True, sync_dist=True)
         if self.tracker is not None and not self.trainer.sanity_checking:
             self.tracker.metrics({"later_loss": float(loss)}, step=self.current_epoch)
@@ -72,33 +76,43 @@ class NextEventModule(lightning.LightningModule):
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
+        lr_schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.config.learning_rate, total_steps=self.n_steps
         )
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            "lr_scheduler": {"scheduler": lr_schedule, "interval": "step"},
         }
 
-    def _loss(self, example: TrainingBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of the heads' losses, and each by name."""
-        candidates = example.candidates
-        chosen = None if candidates is None else candidates.item_idx
-        outputs: NetworkOutput = self.net(example.batch, example.priors, chosen, example.stretches)
-        what = _what_loss(outputs.item_scores, example)
-        when = lognormal_mixture_nll(outputs.when, example.hours).mean()
-        parts, total = {"what": what, "when": when}, what + SIDE_WEIGHT * when
+    def _loss(self, training_batch: TrainingBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted sum of the losses of the heads, and each loss by name."""
+        candidates = training_batch.candidates
+        candidate_idx = None if candidates is None else candidates.item_idx
+        outputs: NetworkOutput = self.net(
+            training_batch.batch,
+            training_batch.priors,
+            candidate_idx,
+            training_batch.packed_sequences,
+        )
+        item_loss = _item_loss(outputs.item_scores, training_batch)
+        time_loss = lognormal_mixture_nll(outputs.when, training_batch.gap_h).mean()
+        head_losses, total_loss = (
+            {"item": item_loss, "time": time_loss},
+            item_loss + SIDE_WEIGHT * time_loss,
+        )
         if self.net.n_places > 1 and not self.net.places_are_items:
-            parts["where"] = next_item_loss(outputs.place_scores, example.place)
-            total = total + SIDE_WEIGHT * parts["where"]
-        return total, parts
+            head_losses["place"] = next_item_loss(outputs.place_scores, training_batch.target_place)
+            total_loss = total_loss + SIDE_WEIGHT * head_losses["place"]
+        return total_loss, head_losses
 
 
-def _what_loss(item_scores: Tensor, example: TrainingBatch) -> Tensor:
+def _item_loss(item_scores: Tensor, training_batch: TrainingBatch) -> Tensor:
     """Softmax cross-entropy over the catalogue or over the batch's candidates."""
-    candidates = example.candidates
+    candidates = training_batch.candidates
     if candidates is None:
-        return next_item_loss(item_scores, example.item)
-    column = torch.zeros(len(example.priors.popularity), dtype=torch.int64)
-    column[candidates.item_idx] = torch.arange(len(candidates.item_idx))
-    return next_item_loss(item_scores + candidates.log_weight, column[example.item])
+        return next_item_loss(item_scores, training_batch.target_item)
+    target_column = torch.zeros(len(training_batch.priors.popularity), dtype=torch.int64)
+    target_column[candidates.item_idx] = torch.arange(len(candidates.item_idx))
+    return next_item_loss(
+        item_scores + candidates.log_weight, target_column[training_batch.target_item]
+    )

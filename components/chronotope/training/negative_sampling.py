@@ -1,7 +1,7 @@
-"""Candidates for the softmax over a large catalogue.
+"""Negative sampling: candidates for the softmax over a large catalogue.
 
-Given the batch's own items F (targets, histories, the most popular), the rest of the
-catalogue enters through R uniform samples, each standing for (N - |F|) / R items:
+Given the items F of the batch (targets, histories, the most popular), the rest of the
+catalogue enters through R uniform samples, each representing (N - |F|) / R items:
 
     log Z ~ log( sum_F exp(s) + sum_R exp(s + log((N - |F|) / R)) )
 
@@ -18,11 +18,11 @@ from torch import Tensor
 
 
 class CandidateItems(NamedTuple):
-    """Items that compete in one batch.
+    """Candidates of one batch.
 
     Attributes:
-        item_idx: int64, shape (C,); the first is 0 and never competes.
-        log_weight: How many items each stands for, log, float32, shape (C,).
+        item_idx: int64, shape (C,); the first is 0 and never a target.
+        log_weight: Log of the number of items that each represents, float32, shape (C,).
     """
 
     item_idx: Tensor
@@ -30,27 +30,27 @@ class CandidateItems(NamedTuple):
 
 
 def sample_candidates(
-    own: npt.NDArray[np.integer],
+    batch_items: npt.NDArray[np.integer],
     n_items: int,
     n_random: int,
     rng: np.random.Generator,
 ) -> CandidateItems:
-    """The batch's own items and a uniform sample of the others.
+    """Items of the batch and a uniform sample of all others.
 
     Args:
-        own: Items that must compete, any shape, repeats allowed.
+        batch_items: Items that must be candidates, any shape, repeats allowed.
         n_items: Size of the catalogue, the unknown included.
         n_random: Random items to add, fewer if the catalogue has no more.
         rng: Source of randomness.
     """
-    is_own = np.zeros(n_items, dtype=np.bool_)
-    is_own[own.ravel()] = True
-    is_own[0] = False
-    forced, rest = np.flatnonzero(is_own), np.flatnonzero(~is_own)[1:]
-    n_random = min(n_random, len(rest))
-    drawn = rng.choice(rest, n_random, replace=False)
-    weight = np.zeros(1 + len(forced) + n_random, dtype=np.float32)
+    is_batch_item = np.zeros(n_items, dtype=np.bool_)
+    is_batch_item[batch_items.ravel()] = True
+    is_batch_item[0] = False
+    included_items, other_items = np.flatnonzero(is_batch_item), np.flatnonzero(~is_batch_item)[1:]
+    n_random = min(n_random, len(other_items))
+    sampled_items = rng.choice(other_items, n_random, replace=False)
+    log_weight = np.zeros(1 + len(included_items) + n_random, dtype=np.float32)
     if n_random:
-        weight[1 + len(forced) :] = np.log(len(rest) / n_random)
-    chosen = np.concatenate([[0], forced, drawn]).astype(np.int64)
-    return CandidateItems(torch.from_numpy(chosen), torch.from_numpy(weight))
+        log_weight[1 + len(included_items) :] = np.log(len(other_items) / n_random)
+    candidate_items = np.concatenate([[0], included_items, sampled_items]).astype(np.int64)
+    return CandidateItems(torch.from_numpy(candidate_items), torch.from_numpy(log_weight))

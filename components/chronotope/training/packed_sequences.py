@@ -1,4 +1,4 @@
-"""Histories of one user's queries overlap: laid out once, a backbone reads them once."""
+"""Sequence packing: overlapping histories of one user are stored, and encoded, once."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,54 +9,58 @@ from chronotope.contracts.event_log import EventLog, Int64
 from chronotope.models.backbones.event_inputs import PackedSequences
 
 
-def pack_sequences(log: EventLog, first: Int64, end: Int64, *, length: int) -> PackedSequences:
-    """Lay out the histories of B queries, those of one user beside each other once.
+def pack_sequences(
+    log: EventLog, first_position: Int64, end_position: Int64, *, window_len: int
+) -> PackedSequences:
+    """Pack the histories of B queries; consecutive queries of one user share a row.
 
     Args:
         log: The whole log.
-        first: Position of the first event of each query's history, shape (B,).
-        end: Position after its last one, shape (B,); queries in the order of the log share
-            most, and any order is right.
-        length: Events a query needs at least, as far as there are so many.
+        first_position: Position of the first event of each query's history, shape (B,).
+        end_position: Position after its last event, shape (B,). Queries in the order of the
+            log share the most; any order is correct.
+        window_len: Events that each query reads, fewer where its history is shorter.
 
     Returns:
-        R <= B rows, none wider than twice ``length``.
+        R <= B rows, none wider than twice ``window_len``.
     """
-    block = end // length  # bounds how far a row can reach
-    is_new = np.ones(len(end), dtype=np.bool_)
-    is_new[1:] = (np.diff(first) != 0) | (np.diff(block) != 0) | (np.diff(end) < 0)
-    row, at_new = np.cumsum(is_new) - 1, np.flatnonzero(is_new)
-    low = np.maximum(first, end - length)[at_new]
-    high = np.maximum.reduceat(end, at_new)
-    width = max(1, int((high - low).max()))
-    at = high[:, None] - width + np.arange(width)  # (R, W)
-    inside = at >= low[:, None]
-    at = np.where(inside, at, 0)
+    block_idx = end_position // window_len  # limits the width of a row
+    is_row_start = np.ones(len(end_position), dtype=np.bool_)
+    is_row_start[1:] = (
+        (np.diff(first_position) != 0) | (np.diff(block_idx) != 0) | (np.diff(end_position) < 0)
+    )
+    row_idx, row_starts = np.cumsum(is_row_start) - 1, np.flatnonzero(is_row_start)
+    row_low = np.maximum(first_position, end_position - window_len)[row_starts]
+    row_high = np.maximum.reduceat(end_position, row_starts)
+    width = max(1, int((row_high - row_low).max()))
+    positions = row_high[:, None] - width + np.arange(width)  # (R, W)
+    is_inside = positions >= row_low[:, None]
+    positions = np.where(is_inside, positions, 0)
 
-    def gathered(column: npt.NDArray[np.integer]) -> Tensor:
-        return torch.from_numpy(np.where(inside, column[at], 0).astype(np.int64))
+    def gather(values: npt.NDArray[np.integer]) -> Tensor:
+        return torch.from_numpy(np.where(is_inside, values[positions], 0).astype(np.int64))
 
     return PackedSequences(
-        item_idx=gathered(log.item_idx),
-        occurred_s=gathered(log.occurred_s),
-        utc_offset_min=gathered(log.utc_offset_min),
-        row=torch.from_numpy(row),
-        column=torch.from_numpy(width - 1 - (high[row] - end)),
+        item_idx=gather(log.item_idx),
+        occurred_s=gather(log.occurred_s),
+        utc_offset_min=gather(log.utc_offset_min),
+        row=torch.from_numpy(row_idx),
+        column=torch.from_numpy(width - 1 - (row_high[row_idx] - end_position)),
     )
 
 
-def select_sequences(stretches: PackedSequences, queries: Tensor) -> PackedSequences:
-    """The stretches of some of the queries, and no others.
+def select_sequences(packed_sequences: PackedSequences, query_idx: Tensor) -> PackedSequences:
+    """Packed sequences of some of the queries.
 
     Args:
-        stretches: Of B queries.
-        queries: Which, int64, shape (C,).
+        packed_sequences: Packed sequences of B queries.
+        query_idx: Positions of the chosen queries, int64, shape (C,).
     """
-    used, row = torch.unique(stretches.row[queries], return_inverse=True)
+    used_rows, row_idx = torch.unique(packed_sequences.row[query_idx], return_inverse=True)
     return PackedSequences(
-        item_idx=stretches.item_idx[used],
-        occurred_s=stretches.occurred_s[used],
-        utc_offset_min=stretches.utc_offset_min[used],
-        row=row,
-        column=stretches.column[queries],
+        item_idx=packed_sequences.item_idx[used_rows],
+        occurred_s=packed_sequences.occurred_s[used_rows],
+        utc_offset_min=packed_sequences.utc_offset_min[used_rows],
+        row=row_idx,
+        column=packed_sequences.column[query_idx],
     )

@@ -1,4 +1,4 @@
-"""Targets with priors counted strictly before them, in rounds of time."""
+"""Prequential batches: targets in rounds of time, with priors counted before each round."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -22,48 +22,50 @@ from chronotope.training.config import TrainingConfig
 from chronotope.training.negative_sampling import CandidateItems, sample_candidates
 from chronotope.training.packed_sequences import pack_sequences, select_sequences
 
-SPREAD = 1.25
-"""How far lengths in a batch may be shuffled, so that batches differ each epoch."""
+LENGTH_JITTER = 1.25
+"""Random factor on history lengths before sorting, so that batches differ each epoch."""
 
-SHORTEST = 8
-"""Events that a batch is padded to at least."""
+MIN_WIDTH = 8
+"""Minimum width of the padded histories of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrequentialRound:
-    """Targets of one stretch of time and the priors of all time before it."""
+    """Targets of one time interval and the priors of all events before it."""
 
     positions: npt.NDArray[np.int64]
     priors: Priors
 
 
 class TrainingBatch(NamedTuple):
-    """One step's input: B queries, their priors and what came next.
+    """Input of one training step: B queries, their priors and targets.
 
-    ``weight`` makes the mean over the rows of this process, averaged over all processes
-    that share the step, the mean over all rows.
+    ``weight`` corrects for unequal shards: with it, the average over processes of the mean
+    loss of each shard is the mean loss of the batch.
     """
 
     batch: Batch
     priors: Priors
-    item: Tensor
-    hours: Tensor
-    place: Tensor
+    target_item: Tensor
+    gap_h: Tensor
+    target_place: Tensor
     candidates: CandidateItems | None
-    stretches: PackedSequences | None = None
+    packed_sequences: PackedSequences | None = None
     weight: float = 1.0
 
-    def shared(self, rank: int, n: int) -> "TrainingBatch":
-        """The part that one of n processes takes; one row without weight where none is left."""
-        rows = torch.arange(len(self.item)).tensor_split(n)[rank]
-        mine = rows if len(rows) else torch.zeros(1, dtype=torch.int64)
+    def shard(self, rank: int, n: int) -> "TrainingBatch":
+        """Shard of one of n processes; a single row of weight 0 where no row is left."""
+        shard_rows = torch.arange(len(self.target_item)).tensor_split(n)[rank]
+        row_idx = shard_rows if len(shard_rows) else torch.zeros(1, dtype=torch.int64)
         return self._replace(
-            batch=Batch(*(of[mine] for of in self.batch)),
-            item=self.item[mine],
-            hours=self.hours[mine],
-            place=self.place[mine],
-            stretches=None if self.stretches is None else select_sequences(self.stretches, mine),
-            weight=n * len(rows) / len(self.item),
+            batch=Batch(*(column[row_idx] for column in self.batch)),
+            target_item=self.target_item[row_idx],
+            gap_h=self.gap_h[row_idx],
+            target_place=self.target_place[row_idx],
+            packed_sequences=None
+            if self.packed_sequences is None
+            else select_sequences(self.packed_sequences, row_idx),
+            weight=n * len(shard_rows) / len(self.target_item),
         )
 
 
@@ -73,39 +75,41 @@ def make_rounds(
     """Cut a log into training rounds and one later round that chooses the epoch.
 
     Raises:
-        NotEnoughData: No event has a past, so nothing can be learned.
+        NotEnoughData: Fewer than two rounds have targets.
     """
-    can_teach = _teachable(log, config)
+    is_target = _is_target(log, config)
     shares = np.append(
         np.linspace(config.warmup_share, 1 - config.later_share, config.n_rounds + 1), 1.0
     )
-    cuts = np.quantile(log.occurred_s, shares, method="lower").astype(np.int64)
-    cuts[-1] += 1
+    round_starts_s = np.quantile(log.occurred_s, shares, method="lower").astype(np.int64)
+    round_starts_s[-1] += 1
     rng = np.random.default_rng(config.seed)
-    found = []
-    for start_s, end_s in pairwise(cuts):
-        inside = can_teach & (log.occurred_s >= start_s) & (log.occurred_s < end_s)
-        positions = np.flatnonzero(inside)
+    training_rounds = []
+    for start_s, end_s in pairwise(round_starts_s):
+        is_inside = is_target & (log.occurred_s >= start_s) & (log.occurred_s < end_s)
+        positions = np.flatnonzero(is_inside)
         if len(positions):
-            chosen = _thin(positions, config.max_targets // config.n_rounds, rng)
-            found.append(PrequentialRound(chosen, count_priors(log.before(int(start_s)), catalog)))
-    if len(found) < 2:
+            sampled_positions = _subsample(positions, config.max_targets // config.n_rounds, rng)
+            training_rounds.append(
+                PrequentialRound(sampled_positions, count_priors(log.before(int(start_s)), catalog))
+            )
+    if len(training_rounds) < 2:
         raise NotEnoughData(
-            "Training needs events of users with a past in at least two stretches of time",
+            "Training needs events of users with a history in at least two time intervals",
             received=f"{len(log)} events, {len(np.unique(log.user_idx))} users",
             way_out="Ingest a longer log or lower warmup_share",
         )
-    return found[:-1], found[-1:]
+    return training_rounds[:-1], training_rounds[-1:]
 
 
 def new_targets(log: EventLog, config: TrainingConfig, *, since_s: int) -> npt.NDArray[np.int64]:
-    """Positions of the events after an instant that can teach, increasing."""
-    found = np.flatnonzero(_teachable(log, config) & (log.occurred_s > since_s))
-    return _thin(found, config.max_targets, np.random.default_rng(config.seed))
+    """Positions of the targets after an instant, increasing."""
+    positions = np.flatnonzero(_is_target(log, config) & (log.occurred_s > since_s))
+    return _subsample(positions, config.max_targets, np.random.default_rng(config.seed))
 
 
-def _teachable(log: EventLog, config: TrainingConfig) -> npt.NDArray[np.bool_]:
-    """Whether each event has a past, and a recent one where that is asked for."""
+def _is_target(log: EventLog, config: TrainingConfig) -> npt.NDArray[np.bool_]:
+    """Whether each event has a history, and a recent one if ``max_wait_h`` is set."""
     basket = log.basket_start()
     has_past = basket > log.user_start()
     if config.max_wait_h is not None:
@@ -113,20 +117,20 @@ def _teachable(log: EventLog, config: TrainingConfig) -> npt.NDArray[np.bool_]:
     return has_past
 
 
-def _thin(
-    positions: npt.NDArray[np.int64], most: int, rng: np.random.Generator
+def _subsample(
+    positions: npt.NDArray[np.int64], max_positions: int, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    if len(positions) <= most:
+    if len(positions) <= max_positions:
         return positions
-    return np.sort(rng.choice(positions, most, replace=False))
+    return np.sort(rng.choice(positions, max_positions, replace=False))
 
 
 class RoundBatches:
-    """Whole batches, each within one round; shuffled anew each epoch.
+    """Batches of targets, each within one round; shuffled each epoch.
 
-    In training half of the batches tell the time of the request and half hide it; for
-    choosing the epoch both are seen for every target. Some targets of one user stay
-    together, so that a batch has few distinct items and, in a large catalogue, few
+    In training half of the batches give the time of the request and half hide it; in
+    validation every target is evaluated both ways. Consecutive targets of one user stay
+    in one batch, so that a batch has few distinct items and, in a large catalogue, few
     candidates.
     """
 
@@ -136,119 +140,127 @@ class RoundBatches:
         rounds: list[PrequentialRound],
         config: TrainingConfig,
         *,
-        reads: ModelConfig,
-        train: bool,
+        model_config: ModelConfig,
+        is_training: bool,
     ) -> None:
-        """Keep references; nothing is gathered before iteration.
+        """Store references; batches are built during iteration.
 
         Args:
             log: The whole log.
             rounds: Targets and their priors.
-            config: Sizes and seed.
-            reads: What the model reads of a query: history and context columns.
-            train: Shuffle, and hide the time of half of the requests.
+            config: Batch sizes and seed.
+            model_config: Lengths of history and backbone, and context columns.
+            is_training: Shuffle, and hide the time of half of the requests.
         """
         self.log, self.rounds, self.config = log, rounds, config
-        self.reads, self.train = reads, train
+        self.model_config, self.is_training = model_config, is_training
         self.starts = (log.user_start(), log.basket_start())
         self.epoch = 0
-        self.share = (0, 1)  # which of how many processes this one is
+        self.shard_spec = (0, 1)  # rank and number of processes
 
     def __len__(self) -> int:
-        """Batches an epoch."""
-        size = self.config.batch_size
-        return sum(-(-len(r.positions) // size) for r in self.rounds) * (1 if self.train else 2)
+        """Number of batches in an epoch."""
+        batch_size = self.config.batch_size
+        return sum(-(-len(time_round.positions) // batch_size) for time_round in self.rounds) * (
+            1 if self.is_training else 2
+        )
 
-    def shared(self, rank: int, n: int) -> Self:
-        """The same batches, of each the part that one of n processes takes."""
-        mine = copy(self)
-        mine.share = (rank, n)
-        return mine
+    def shard(self, rank: int, n: int) -> Self:
+        """The same batches, each reduced to the shard of one of n processes."""
+        sharded_batches = copy(self)
+        sharded_batches.shard_spec = (rank, n)
+        return sharded_batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass, the same whenever it is run or resumed."""
+        """Set the epoch that seeds the order of the next pass."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[TrainingBatch]:
-        """Yield the examples of one epoch."""
-        rng = np.random.default_rng((self.config.seed, self.epoch if self.train else 0))
-        plan = [
-            (round_, chunk, given)
-            for round_ in self.rounds
-            for chunk in self._chunks(round_.positions, rng)
-            for given in ([bool(rng.integers(2))] if self.train else [False, True])
+        """Yield the batches of one epoch."""
+        rng = np.random.default_rng((self.config.seed, self.epoch if self.is_training else 0))
+        batch_plan = [
+            (time_round, target_positions, time_given)
+            for time_round in self.rounds
+            for target_positions in self._chunk_targets(time_round.positions, rng)
+            for time_given in ([bool(rng.integers(2))] if self.is_training else [False, True])
         ]
-        order = rng.permutation(len(plan)) if self.train else range(len(plan))
-        for at in order:
-            example = self._example(*plan[at], rng)
-            yield example if self.share == (0, 1) else example.shared(*self.share)
+        batch_order = (
+            rng.permutation(len(batch_plan)) if self.is_training else range(len(batch_plan))
+        )
+        for plan_idx in batch_order:
+            training_batch = self._make_batch(*batch_plan[plan_idx], rng)
+            yield (
+                training_batch
+                if self.shard_spec == (0, 1)
+                else training_batch.shard(*self.shard_spec)
+            )
 
-    def _chunks(
+    def _chunk_targets(
         self, positions: npt.NDArray[np.int64], rng: np.random.Generator
     ) -> list[npt.NDArray[np.int64]]:
-        if self.train:
-            run = np.arange(len(positions)) // self.config.n_together
-            longest = np.maximum.reduceat(
-                self._lengths(positions), np.flatnonzero(np.diff(run, prepend=-1))
+        if self.is_training:
+            group_idx = np.arange(len(positions)) // self.config.targets_per_user
+            group_len = np.maximum.reduceat(
+                self._history_lengths(positions), np.flatnonzero(np.diff(group_idx, prepend=-1))
             )
-            # like lengths together, since a batch is as wide as its longest history
-            key = longest * rng.uniform(1 / SPREAD, SPREAD, len(longest))
-            positions = positions[np.argsort(key[run], kind="stable")]
-        size = self.config.batch_size
-        return np.split(positions, np.arange(size, len(positions), size))
+            # Similar lengths in one batch, since it is as wide as its longest history
+            sort_key = group_len * rng.uniform(1 / LENGTH_JITTER, LENGTH_JITTER, len(group_len))
+            positions = positions[np.argsort(sort_key[group_idx], kind="stable")]
+        batch_size = self.config.batch_size
+        return np.split(positions, np.arange(batch_size, len(positions), batch_size))
 
-    def _lengths(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _history_lengths(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Events of each target's history that the model reads."""
         first, end = self.starts
-        return (end[positions] - first[positions]).clip(max=self.reads.history_len)
+        return (end[positions] - first[positions]).clip(max=self.model_config.history_len)
 
-    def _example(
+    def _make_batch(
         self,
-        round_: PrequentialRound,
+        time_round: PrequentialRound,
         positions: npt.NDArray[np.int64],
-        given: bool,
+        time_given: bool,
         rng: np.random.Generator,
     ) -> TrainingBatch:
-        """Gather the queries and the answers of some targets."""
+        """Queries and targets of one batch."""
         queries = queries_at(
             self.log,
             positions,
-            history_len=self.reads.history_len,
-            time_given=given,
+            history_len=self.model_config.history_len,
+            time_given=time_given,
             starts=self.starts,
         )
-        waited_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
-        item = self.log.item_idx[positions]
-        width = max(SHORTEST, int(self._lengths(positions).max()))
+        gap_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
+        target_items = self.log.item_idx[positions]
+        history_width = max(MIN_WIDTH, int(self._history_lengths(positions).max()))
         return TrainingBatch(
-            batch=to_batch(queries, width, self.reads.context),
-            priors=round_.priors,
-            item=torch.from_numpy(item).long(),
-            hours=torch.from_numpy((waited_s / 3600.0).astype(np.float32)),
-            place=torch.from_numpy(self.log.place_idx[positions]).long(),
-            candidates=self._candidates(round_.priors, queries.item_idx, item, rng),
-            stretches=self._stretches(positions),
+            batch=to_batch(queries, history_width, self.model_config.context),
+            priors=time_round.priors,
+            target_item=torch.from_numpy(target_items).long(),
+            gap_h=torch.from_numpy((gap_s / 3600.0).astype(np.float32)),
+            target_place=torch.from_numpy(self.log.place_idx[positions]).long(),
+            candidates=self._candidates(time_round.priors, queries.item_idx, target_items, rng),
+            packed_sequences=self._packed_sequences(positions),
         )
 
-    def _stretches(self, positions: npt.NDArray[np.int64]) -> PackedSequences | None:
-        """The histories laid out once, where there is a backbone to read them."""
-        if self.reads.backbone == "none":
+    def _packed_sequences(self, positions: npt.NDArray[np.int64]) -> PackedSequences | None:
+        """Packed histories, if there is a backbone to read them."""
+        if self.model_config.backbone == "none":
             return None
         first, end = self.starts
-        length = self.reads.backbone_len
-        return pack_sequences(self.log, first[positions], end[positions], length=length)
+        window_len = self.model_config.backbone_len
+        return pack_sequences(self.log, first[positions], end[positions], window_len=window_len)
 
     def _candidates(
         self,
         priors: Priors,
         history: npt.NDArray[np.int32],
-        item: npt.NDArray[np.int32],
+        target_items: npt.NDArray[np.int32],
         rng: np.random.Generator,
     ) -> CandidateItems | None:
-        """None for a catalogue small enough to score whole."""
+        """Sampled candidates; None where all items are scored."""
         n_items = len(priors.popularity)
         if n_items <= self.config.full_softmax_items:
             return None
-        popular = torch.topk(priors.popularity, self.config.n_negatives).indices.numpy()
-        own = np.concatenate([history.ravel(), item, popular])
-        return sample_candidates(own, n_items, self.config.n_negatives, rng)
+        popular_items = torch.topk(priors.popularity, self.config.n_negatives).indices.numpy()
+        batch_items = np.concatenate([history.ravel(), target_items, popular_items])
+        return sample_candidates(batch_items, n_items, self.config.n_negatives, rng)

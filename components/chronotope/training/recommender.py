@@ -1,4 +1,4 @@
-"""The product's model behind the ``Recommender`` protocol."""
+"""Recommender of the product: trains the network, updates it, saves and loads it."""
 
 import tempfile
 from pathlib import Path
@@ -35,23 +35,23 @@ class ChronotopeRecommender:
         model: ModelConfig | None = None,
         training: TrainingConfig | None = None,
         *,
-        folder: Path | None = None,
+        checkpoint_dir: Path | None = None,
         tracker: Tracker | None = None,
         progress: bool = False,
     ) -> None:
-        """Configure; nothing is built before ``fit``.
+        """Configure; ``fit`` builds the network.
 
         Args:
-            model: Size and shape.
-            training: Length and step sizes.
-            folder: Where checkpoints go; a training cut off there resumes. None uses
-                a temporary folder.
-            tracker: Where losses are reported.
+            model: Hyper-parameters of the network.
+            training: Hyper-parameters of the training.
+            checkpoint_dir: Directory of the checkpoints; an interrupted training resumes from it.
+                None uses a temporary directory.
+            tracker: Receiver of the losses.
             progress: Show a progress bar.
         """
         self.model = model or ModelConfig()
         self.training = training or TrainingConfig()
-        self.folder, self.tracker, self.progress = folder, tracker, progress
+        self.checkpoint_dir, self.tracker, self.progress = checkpoint_dir, tracker, progress
         self._net: ChronotopeNet | None = None
         self._priors: Priors | None = None
         self._catalog: Catalog | None = None
@@ -59,12 +59,12 @@ class ChronotopeRecommender:
 
     @property
     def name(self) -> str:
-        """Name shown in tables."""
+        """Name of the model in tables."""
         return self.model.family
 
     @property
     def history_len(self) -> int | None:
-        """Longest history the model reads."""
+        """Maximum number of events that the model reads."""
         return self.model.history_len
 
     @property
@@ -80,7 +80,7 @@ class ChronotopeRecommender:
 
     @property
     def priors(self) -> Priors:
-        """The live priors.
+        """Priors of the latest observation.
 
         Raises:
             ChronotopeError: ``fit`` has not run.
@@ -90,45 +90,52 @@ class ChronotopeRecommender:
         return self._priors
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:
-        """Train on a log, keep the epoch best on its last stretch, learn that too.
+        """Train on a log: select the epoch on its last part, then fine-tune on that part.
 
-        The last stretch first chooses the epoch; then one pass over it at a tenth of
-        the step size takes its targets in, and the priors are counted from everything.
+        The last part of the log first selects the best epoch. Then one pass at a tenth of the
+        learning rate trains on its targets, and the priors are counted from the full log.
         """
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
-        net.surroundings.measure(log)
-        rounds, later = make_rounds(log, catalog, self.training)
+        net.context_head.measure(log)
+        train_rounds, valid_rounds = make_rounds(log, catalog, self.training)
 
-        def batches(part: list[PrequentialRound], *, train: bool) -> RoundBatches:
-            return RoundBatches(log, part, self.training, reads=self.model, train=train)
+        def make_batches(time_rounds: list[PrequentialRound], *, is_training: bool) -> RoundBatches:
+            return RoundBatches(
+                log, time_rounds, self.training, model_config=self.model, is_training=is_training
+            )
 
-        train, valid = batches(rounds, train=True), batches(later, train=False)
-        n_steps = self.training.max_epochs * len(train)
+        train_batches, valid_batches = (
+            make_batches(train_rounds, is_training=True),
+            make_batches(valid_rounds, is_training=False),
+        )
+        n_steps = self.training.max_epochs * len(train_batches)
         module = NextEventModule(net, self.training, n_steps=n_steps, tracker=self.tracker)
-        with tempfile.TemporaryDirectory() as scratch:
-            best = self._run(module, train, valid, self.folder or Path(scratch))
-            state = torch.load(best, weights_only=True)["state_dict"]
+        with tempfile.TemporaryDirectory() as temp_dir:
+            best_checkpoint = self._run(
+                module, train_batches, valid_batches, self.checkpoint_dir or Path(temp_dir)
+            )
+            state = torch.load(best_checkpoint, weights_only=True)["state_dict"]
         module.load_state_dict(state)
-        fine_tune(net, batches(later, train=True), progress=self.progress)
+        fine_tune(net, make_batches(valid_rounds, is_training=True), progress=self.progress)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
         self.observe(log)
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Recount the priors from everything known by now; parameters stay."""
+        """Recount the priors from a longer log; parameters do not change."""
         if self._catalog is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
         self._priors = count_priors(log, self._catalog)
         self._seen_until_s = max(self._seen_until_s, int(log.occurred_s.max(initial=0)))
 
-    def adopt(self, log: EventLog, catalog: Catalog) -> None:
-        """Answer in another catalogue from now on: ids are kept, new ones start as the mean.
+    def transfer_to(self, log: EventLog, catalog: Catalog) -> None:
+        """Transfer the model to another catalogue: embeddings move by id, new ids get the mean.
 
         Args:
-            log: Events in the indices of that catalogue; the priors are counted anew from
-                those that were known.
-            catalog: The catalogue.
+            log: Events in the indices of that catalogue; the priors are recounted from
+                those up to the last observed event.
+            catalog: The new catalogue.
         """
         if self._catalog is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
@@ -137,28 +144,28 @@ class ChronotopeRecommender:
         self._priors = count_priors(log.before(self._seen_until_s + 1), catalog)
 
     def update(self, log: EventLog) -> None:
-        """Learn from what came since the last look, warm, then observe it.
+        """Warm start: train on the events since the last observation, then observe them.
 
-        One pass at a fifth of the step size over the new targets, with the priors as
-        they were before them.
+        One pass at a fifth of the learning rate over the new targets, with the priors
+        counted before them.
 
         Args:
-            log: Everything known by now, what was known before included.
+            log: The full log, earlier events included.
         """
-        new = new_targets(log, self.training, since_s=self._seen_until_s)
-        if len(new):
+        new_positions = new_targets(log, self.training, since_s=self._seen_until_s)
+        if len(new_positions):
             batches = RoundBatches(
                 log,
-                [PrequentialRound(new, self.priors)],
+                [PrequentialRound(new_positions, self.priors)],
                 self.training,
-                reads=self.model,
-                train=True,
+                model_config=self.model,
+                is_training=True,
             )
-            fine_tune(self.net, batches, step_share=0.2, progress=self.progress)
+            fine_tune(self.net, batches, rate_share=0.2, progress=self.progress)
         self.observe(log)
 
-    def save(self, path: Path) -> None:
-        """Write configs, parameters and priors, whole or not at all."""
+    def save(self, model_path: Path) -> None:
+        """Write configs, parameters and priors to a file, atomically."""
         content = {
             "model": self.model.model_dump_json(),
             "training": self.training.model_dump_json(),
@@ -166,29 +173,29 @@ class ChronotopeRecommender:
             "priors": self.priors._asdict(),
             "seen_until_s": self._seen_until_s,
         }
-        save_tensors(path, content)
+        save_tensors(model_path, content)
 
     @classmethod
-    def load(cls, path: Path, catalog: Catalog) -> Self:
-        """Read what ``save`` wrote; nothing is unpickled but tensors and strings.
+    def load(cls, model_path: Path, catalog: Catalog) -> Self:
+        """Read a saved model; only tensors and strings are unpickled.
 
         Raises:
             ArtifactError: The file is missing, damaged or of another catalogue.
         """
         try:
-            kept = load_tensors(path)
+            content = load_tensors(model_path)
             model = cls(
-                ModelConfig.model_validate_json(kept["model"]),
-                TrainingConfig.model_validate_json(kept["training"]),
+                ModelConfig.model_validate_json(content["model"]),
+                TrainingConfig.model_validate_json(content["training"]),
             )
             net = ChronotopeNet(model.model, catalog)
-            net.load_state_dict(kept["net"])
+            net.load_state_dict(content["net"])
             model._net, model._catalog = net.eval(), catalog
-            model._priors = Priors(**kept["priors"])
-            model._seen_until_s = int(kept["seen_until_s"])
-        except Exception as error:  # what a damaged file does to its reader cannot be foretold
+            model._priors = Priors(**content["priors"])
+            model._seen_until_s = int(content["seen_until_s"])
+        except Exception as error:  # a damaged archive may raise anything
             raise ArtifactError(
-                "The trained model cannot be read", received=path, way_out="Train it again"
+                "The trained model cannot be read", received=model_path, way_out="Train it again"
             ) from error
         return model
 
@@ -197,38 +204,50 @@ class ChronotopeRecommender:
         return self.outputs(queries).item_scores.numpy()
 
     def answer(self, queries: Queries) -> ModelOutput:
-        """What, when and where, as the exported model says it."""
-        return ModelOutput(*(said.numpy() for said in self.outputs(queries)))
+        """Outputs of item, time and place head as arrays, as of an exported model."""
+        return ModelOutput(*(output.numpy() for output in self.outputs(queries)))
 
     def outputs(self, queries: Queries) -> NetworkOutput:
-        """What, when and where for a batch of queries."""
+        """Outputs of item, time and place head for a batch of queries."""
         with torch.no_grad():
             batch = to_batch(queries, self.model.history_len, self.model.context)
-            said: NetworkOutput = self.net(batch, self.priors)
-        return said
+            outputs: NetworkOutput = self.net(batch, self.priors)
+        return outputs
 
     def _run(
         self,
         module: NextEventModule,
-        train: RoundBatches,
-        valid: RoundBatches,
-        folder: Path,
+        train_batches: RoundBatches,
+        valid_batches: RoundBatches,
+        checkpoint_dir: Path,
     ) -> Path:
-        """Train until later time no longer improves; returns the best checkpoint."""
-        last = folder / "last.ckpt"
-        job = TrainingJob(module, train, valid, folder, last if last.exists() else None)
+        """Train until the validation loss stops improving; returns the best checkpoint."""
+        last_checkpoint = checkpoint_dir / "last.ckpt"
+        job = TrainingJob(
+            module,
+            train_batches,
+            valid_batches,
+            checkpoint_dir,
+            last_checkpoint if last_checkpoint.exists() else None,
+        )
         if self.training.n_processes == 1:
             return job.run(progress=self.progress)
         return run_ddp(job, self.training.n_processes, progress=self.progress)
 
 
 def fine_tune(
-    net: ChronotopeNet, batches: RoundBatches, *, step_share: float = 0.1, progress: bool = False
+    net: ChronotopeNet,
+    batches: RoundBatches,
+    *,
+    rate_share: float = 0.1,
+    progress: bool = False,
 ) -> ChronotopeNet:
-    """Train a network in place for one pass at a share of the step size; returns it."""
+    """Fine-tune a network in place: one pass at a share of the learning rate; returns it."""
     config = batches.config
-    gentle = config.model_copy(update={"learning_rate": step_share * config.learning_rate})
-    module = NextEventModule(net, gentle, n_steps=len(batches))
+    fine_tune_config = config.model_copy(
+        update={"learning_rate": rate_share * config.learning_rate}
+    )
+    module = NextEventModule(net, fine_tune_config, n_steps=len(batches))
     trainer = make_trainer(
         [], 1, progress=progress, limit_val_batches=0, enable_checkpointing=False
     )

@@ -1,4 +1,4 @@
-"""Lightning's trainer, set up the same for every training: on the CPU, quiet, clipped."""
+"""Lightning trainer of every training: on the CPU, quiet, with clipped gradients."""
 
 import logging
 import warnings
@@ -20,37 +20,46 @@ from chronotope.training.prequential import RoundBatches
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """One training, until later time no longer improves.
+    """One training, until the validation loss stops improving.
 
     Attributes:
-        module: What is trained.
-        train: Batches to learn from.
-        valid: Batches that choose the epoch.
-        folder: Where checkpoints go.
-        resume: Checkpoint to go on from; None starts anew.
+        module: Network and losses.
+        train_batches: Training batches.
+        valid_batches: Validation batches, which select the epoch.
+        checkpoint_dir: Directory of the checkpoints.
+        resume_from: Checkpoint to resume_from from; None starts at epoch 0.
     """
 
     module: NextEventModule
-    train: RoundBatches
-    valid: RoundBatches
-    folder: Path
-    resume: Path | None = None
+    train_batches: RoundBatches
+    valid_batches: RoundBatches
+    checkpoint_dir: Path
+    resume_from: Path | None = None
 
     def run(self, *, progress: bool = False, **options: Any) -> Path:
         """Train; returns the best checkpoint.
 
         Args:
             progress: Show a progress bar.
-            options: More for Lightning's trainer.
+            options: Further arguments of Lightning's trainer.
         """
         config = self.module.config
-        keep = ModelCheckpoint(self.folder, "best", monitor="later_loss", save_last=True)
-        stop = EarlyStopping("later_loss", patience=config.patience)
-        trainer = make_trainer([keep, stop], config.max_epochs, progress=progress, **options)
+        checkpoint_callback = ModelCheckpoint(
+            self.checkpoint_dir, "best", monitor="later_loss", save_last=True
+        )
+        stopping_callback = EarlyStopping("later_loss", patience=config.patience)
+        trainer = make_trainer(
+            [checkpoint_callback, stopping_callback],
+            config.max_epochs,
+            progress=progress,
+            **options,
+        )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
-            trainer.fit(self.module, self.train, self.valid, ckpt_path=self.resume)
-        return Path(keep.best_model_path)
+            trainer.fit(
+                self.module, self.train_batches, self.valid_batches, ckpt_path=self.resume_from
+            )
+        return Path(checkpoint_callback.best_model_path)
 
 
 def make_trainer(
@@ -59,13 +68,13 @@ def make_trainer(
     """A trainer on the CPU.
 
     Args:
-        callbacks: What listens.
-        max_epochs: Passes at most.
+        callbacks: Lightning callbacks.
+        max_epochs: Maximum number of passes.
         progress: Show a progress bar.
-        options: More for Lightning's trainer.
+        options: Further arguments of Lightning's trainer.
     """
-    for talks in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(talks).setLevel(logging.WARNING)
+    for logger_name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(logger_name).setLevel(logging.WARNING)
     return lightning.Trainer(
         max_epochs=max_epochs,
         accelerator="cpu",

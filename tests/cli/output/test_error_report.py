@@ -32,7 +32,7 @@ from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
 from tests.inference.hand_made import LAST_S, fill_lake, write_graph
-from tests.models.recommender_suite import sample_catalog
+from chronotope.testing.recommender_suite import sample_catalog
 
 SECRET = "hunter22"  # noqa: S105 - of nobody
 HOSTILE = "\x1b[31m\x1b]0;owned\x07[red]tea[/red]\x9b2J :smile:"

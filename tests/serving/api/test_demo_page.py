@@ -20,7 +20,7 @@ from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
 from chronotope.runtime.workspace import Workspace
 from tests.inference.hand_made import DAY, LAST_S, fill_lake
-from tests.models.recommender_suite import N_ITEMS, sample_catalog
+from chronotope.testing.recommender_suite import N_ITEMS, sample_catalog
 from tests.serving.browser import chromium, texts, wait
 from tests.serving.test_process import Server
 from tests.serving.town import WIDTH, write_graph, write_indexed
@@ -48,20 +48,20 @@ def test_users_come_by_their_latest_event(client: TestClient) -> None:
     users = client.get("/users").json()["users"]
     assert users[0] == {"user_id": "u00", "n_events": 4}
     assert {user["user_id"] for user in users} == {"u00", "u01", "u02"}
-    assert [u["user_id"] for u in client.get("/users?start=u01").json()["users"]] == ["u01"]
-    assert client.get("/users?start=x").json()["users"] == []
-    assert len(client.get("/users?n=2").json()["users"]) == 2
+    assert [u["user_id"] for u in client.get("/users?prefix=u01").json()["users"]] == ["u01"]
+    assert client.get("/users?prefix=x").json()["users"] == []
+    assert len(client.get("/users?limit=2").json()["users"]) == 2
 
 
 def test_the_ground_is_where_the_items_lie(client: TestClient) -> None:
-    points = client.get("/ground").json()["points"]
+    points = client.get("/map-points").json()["points"]
     assert len(points) == N_ITEMS
     assert all(lat == -lon for lat, lon in points)
-    assert len(client.get("/ground?n=4").json()["points"]) == 4
+    assert len(client.get("/map-points?limit=4").json()["points"]) == 4
 
 
 def test_the_page_is_counted_by_its_names(client: TestClient) -> None:
-    for path in ("/", "/users", "/ground"):
+    for path in ("/", "/users", "/map-points"):
         client.get(path)
         told = f'chronotope_requests_total{{path="{path}",status="200"}} 1.0'
         assert told in client.get("/metrics").text

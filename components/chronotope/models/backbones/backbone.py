@@ -1,4 +1,4 @@
-"""What all backbones share: embeddings of items in, inner products with items out."""
+"""Backbone: tied item embeddings, a sequence encoder, and inner products with all items."""
 
 from torch import Tensor, nn
 
@@ -22,83 +22,92 @@ from chronotope.models.priors import Priors
 
 
 class Backbone(nn.Module):
-    """score(b, i) = <moment(reader(events of b), now of b), table_i>.
+    """score(b, i) = <query_tower(sequence_encoder(events of b), request of b), item_table_i>.
 
-    The reader is causal: its state after an event knows nothing later, so that one pass
-    over a stretch of history answers all queries in it.
+    The encoder is causal: its state after an event knows nothing later, so that one pass
+    over packed sequences serves all queries in them.
 
-    An item's embedding is its category's and its own deviation, so that a rare item is
+    An item's embedding is its category's plus its own deviation, so that a rare item is
     scored through its category. Input and output embeddings are tied.
     """
 
-    def __init__(self, config: ModelConfig, tables: ItemTables) -> None:
-        """Build the reader of histories and the tower of items of a family."""
+    def __init__(self, config: ModelConfig, item_tables: ItemTables) -> None:
+        """Build the encoder of histories and the tower of items of a family."""
         super().__init__()
-        self.length = config.backbone_len
-        self.item = nn.Embedding(tables.n_items, config.d_model, padding_idx=0)
-        self.category = nn.Embedding(tables.n_categories, config.d_model)
-        # unit length: from far smaller ones, tied embeddings hardly move for an epoch
-        nn.init.normal_(self.item.weight, std=config.d_model**-0.5)
-        nn.init.normal_(self.category.weight, std=config.d_model**-0.5)
-        self.reader = _reader(config)
-        self.moment = (
-            UserTower(config) if config.backbone == "mlp" else RequestProjection(config.d_model)
+        self.window_len = config.backbone_len
+        self.item_embedding = nn.Embedding(item_tables.n_items, config.d_model, padding_idx=0)
+        self.category_embedding = nn.Embedding(item_tables.n_categories, config.d_model)
+        # Unit length: far smaller tied embeddings hardly move in the first epoch
+        nn.init.normal_(self.item_embedding.weight, std=config.d_model**-0.5)
+        nn.init.normal_(self.category_embedding.weight, std=config.d_model**-0.5)
+        self.sequence_encoder = _sequence_encoder(config)
+        self.query_tower = (
+            UserTower(config)
+            if config.backbone == "two_tower"
+            else RequestProjection(config.d_model)
         )
-        self.tower = _tower(config)
+        self.item_tower = _item_tower(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
         batch: Batch,
-        tables: ItemTables,
+        item_tables: ItemTables,
         priors: Priors,
         candidates: Tensor | None,
-        stretches: PackedSequences | None = None,
+        packed_sequences: PackedSequences | None = None,
     ) -> Tensor:
         """Scores, shape (B, n_items), or (B, C) for candidates.
 
         Args:
-            batch: The queries.
-            tables: Categories of the items.
-            priors: What everybody did before them.
+            batch: B queries.
+            item_tables: Categories of the items.
+            priors: Priors counted before the queries.
             candidates: Items to score, int64, shape (C,).
-            stretches: The histories laid out once; None reads each of them apart.
+            packed_sequences: The histories, overlapping ones stored once; None encodes the
+                history of each query.
         """
-        table = self.table(tables, priors)
-        if stretches is None:
-            state = self.state(batch, table[truncate_history(batch, self.length).item_idx])
+        item_table = self.item_table(item_tables, priors)
+        if packed_sequences is None:
+            recent = truncate_history(batch, self.window_len)
+            query_state = self.state(batch, item_table[recent.item_idx])  # (B, d)
         else:
-            states = self.reader(table[stretches.item_idx], event_inputs(stretches))  # (R, W, d)
-            state = self._at(batch, states[stretches.row, stretches.column])
-        scores: Tensor = state @ (table if candidates is None else table[candidates]).T
-        return scores
+            states = self.sequence_encoder(
+                item_table[packed_sequences.item_idx], event_inputs(packed_sequences)
+            )  # (R, W, d)
+            last_state = states[packed_sequences.row, packed_sequences.column]  # (B, d)
+            query_state = self._query_state(batch, last_state)
+        candidate_table = item_table if candidates is None else item_table[candidates]
+        item_scores: Tensor = query_state @ candidate_table.T
+        return item_scores
 
-    def table(self, tables: ItemTables, priors: Priors) -> Tensor:
+    def item_table(self, item_tables: ItemTables, priors: Priors) -> Tensor:
         """Vectors of all items, shape (n_items, d_model)."""
-        table: Tensor = self.item.weight + self.category.weight[tables.category]
-        return table if self.tower is None else self.tower(table, priors)
+        category_table = self.category_embedding.weight[item_tables.category]  # (n_items, d)
+        item_table: Tensor = self.item_embedding.weight + category_table
+        return item_table if self.item_tower is None else self.item_tower(item_table, priors)
 
     def state(self, batch: Batch, vectors: Tensor) -> Tensor:
-        """What a user is, shape (B, d_model), from the vectors of the latest items, (B, W, d)."""
-        states = self.reader(vectors, event_inputs(truncate_history(batch, self.length)))
-        return self._at(batch, states[:, -1])
+        """State of each query, shape (B, d_model), from its latest items' vectors, (B, W, d)."""
+        events = event_inputs(truncate_history(batch, self.window_len))
+        return self._query_state(batch, self.sequence_encoder(vectors, events)[:, -1])
 
-    def _at(self, batch: Batch, last: Tensor) -> Tensor:
-        state: Tensor = self.dropout(self.moment(last, request_clock(batch)))
-        return state
+    def _query_state(self, batch: Batch, last_state: Tensor) -> Tensor:
+        query_state: Tensor = self.dropout(self.query_tower(last_state, request_clock(batch)))
+        return query_state
 
 
-def _reader(config: ModelConfig) -> nn.Module:
+def _sequence_encoder(config: ModelConfig) -> nn.Module:
     if config.backbone == "transformer":
         return Transformer(config)
     if config.backbone == "hstu":
         return Hstu(config)
-    if config.backbone in ("mlp", "graph"):
+    if config.backbone in ("two_tower", "lightgcn"):
         return DecayedMean(config.backbone_len)
     return Recurrent(config)
 
 
-def _tower(config: ModelConfig) -> nn.Module | None:
-    if config.backbone == "mlp":
+def _item_tower(config: ModelConfig) -> nn.Module | None:
+    if config.backbone == "two_tower":
         return ItemTower(config.d_model)
-    return LightGcn(config.n_layers) if config.backbone == "graph" else None
+    return LightGcn(config.n_layers) if config.backbone == "lightgcn" else None

@@ -1,4 +1,4 @@
-"""LightGCN over the graph of co-visits: users are where their latest items are."""
+"""LightGCN over the graph of co-visits; a user is the mean of the latest items."""
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +7,11 @@ from chronotope.models.priors import Priors
 
 
 class LightGcn(nn.Module):
-    """Embeddings of items, spread along the normalised graph.
+    """Item embeddings, propagated along the normalised item graph.
 
     e_i^(k + 1) = sum_j w_ij e_j^(k),  e_i = mean of e_i^(0) .. e_i^(n_layers)
 
-    where w is the cosine of items found close together in histories, the heaviest of
+    where w is the cosine of items close together in histories, the largest of
     each row. The graph is a prior: new events change it without training.
 
     Source:
@@ -19,22 +19,24 @@ class LightGcn(nn.Module):
     """
 
     def __init__(self, n_layers: int) -> None:
-        """Choose how far embeddings travel."""
+        """Set the number of propagation steps."""
         super().__init__()
         self.n_layers = n_layers
 
-    def forward(self, table: Tensor, priors: Priors) -> Tensor:
-        """Spread embeddings, (n_items, d_model) to the same shape."""
-        layers = [table]
+    def forward(self, item_table: Tensor, priors: Priors) -> Tensor:
+        """Propagated embeddings, (n_items, d_model) to the same shape."""
+        layer_tables = [item_table]
         for _ in range(self.n_layers):
-            layers.append(_spread(layers[-1], priors))
-        return torch.stack(layers).mean(0)
+            layer_tables.append(_propagate(layer_tables[-1], priors))
+        return torch.stack(layer_tables).mean(0)
 
 
-def _spread(table: Tensor, priors: Priors) -> Tensor:
+def _propagate(item_table: Tensor, priors: Priors) -> Tensor:
     """Weighted sum of each item's neighbours, (n_items, d) to the same shape."""
-    neighbour, weight = priors.neighbour, priors.neighbour_weight
+    neighbour_idx, weight = priors.neighbour, priors.neighbour_weight
     if torch.compiler.is_exporting():
-        # a bag becomes a loop over items there; this one is folded when the graph is loaded
-        return (table[neighbour] * weight[..., None]).sum(1)
-    return nn.functional.embedding_bag(neighbour, table, per_sample_weights=weight, mode="sum")
+        # embedding_bag exports as a loop over items; this form is constant-folded at load
+        return (item_table[neighbour_idx] * weight[..., None]).sum(1)  # (n_items, d)
+    return nn.functional.embedding_bag(
+        neighbour_idx, item_table, per_sample_weights=weight, mode="sum"
+    )

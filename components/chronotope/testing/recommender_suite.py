@@ -1,4 +1,4 @@
-"""One suite that the tests of every recommender inherit."""
+"""Test suite that the tests of every recommender inherit."""
 
 from dataclasses import replace
 
@@ -46,14 +46,19 @@ def sample_log(seed: int = 0) -> EventLog:
 
 
 def padded(queries: Queries, width: int) -> Queries:
-    """The same questions with more padding on the left."""
-    names = ("item_idx", "occurred_s", "utc_offset_min", "place_idx")
-    old = {name: getattr(queries, name) for name in names}
-    return replace(queries, **{k: np.pad(v, ((0, 0), (width, 0))) for k, v in old.items()})
+    """Queries with more padding on the left."""
+    margins = ((0, 0), (width, 0))
+    return replace(
+        queries,
+        item_idx=np.pad(queries.item_idx, margins),
+        occurred_s=np.pad(queries.occurred_s, margins),
+        utc_offset_min=np.pad(queries.utc_offset_min, margins),
+        place_idx=np.pad(queries.place_idx, margins),
+    )
 
 
 def close(left: npt.NDArray[np.floating], right: npt.NDArray[np.floating]) -> None:
-    """Equal up to the rounding of float32."""
+    """Assert equality up to the rounding of float32."""
     np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
 
 
@@ -75,9 +80,9 @@ class RecommenderSuite:
         return self.model().fit(log, sample_catalog())
 
     def ask(self, model: Recommender, log: EventLog, positions: list[int]) -> Queries:
-        """Questions with the history this model reads."""
-        where = np.asarray(positions, dtype=np.int64)
-        return queries_at(log, where, history_len=model.history_len, time_given=True)
+        """Queries at some events, with the history that the model reads."""
+        event_positions = np.asarray(positions, dtype=np.int64)
+        return queries_at(log, event_positions, history_len=model.history_len, time_given=True)
 
     def test_satisfies_the_protocol(self) -> None:
         assert isinstance(self.model(), Recommender)
@@ -93,18 +98,20 @@ class RecommenderSuite:
         np.testing.assert_array_equal(fitted.scores(queries), again.scores(queries))
 
     def test_batch_equals_single(self, fitted: Recommender, log: EventLog) -> None:
-        together = fitted.scores(self.ask(fitted, log, [40, 90, 300]))
-        apart = [fitted.scores(self.ask(fitted, log, [p])) for p in (40, 90, 300)]
-        close(together, np.concatenate(apart))
+        batch_scores = fitted.scores(self.ask(fitted, log, [40, 90, 300]))
+        single_scores = [fitted.scores(self.ask(fitted, log, [p])) for p in (40, 90, 300)]
+        close(batch_scores, np.concatenate(single_scores))
 
     def test_padding_does_not_matter(self, fitted: Recommender, log: EventLog) -> None:
         queries = self.ask(fitted, log, [60, 250])
         close(fitted.scores(padded(queries, 3)), fitted.scores(queries))
 
-    def test_answers_a_stranger_without_history(self, fitted: Recommender, log: EventLog) -> None:
+    def test_answers_a_cold_start_user_without_history(
+        self, fitted: Recommender, log: EventLog
+    ) -> None:
         first = self.ask(fitted, log, [0])
-        stranger = replace(first, user_idx=np.zeros(1, np.int32))
-        assert np.isfinite(fitted.scores(stranger)[:, 1:]).all()
+        cold_start_query = replace(first, user_idx=np.zeros(1, np.int32))
+        assert np.isfinite(fitted.scores(cold_start_query)[:, 1:]).all()
 
     def test_answers_after_an_unknown_item(self, fitted: Recommender, log: EventLog) -> None:
         queries = self.ask(fitted, log, [60])
