@@ -66,7 +66,7 @@ class SearchBudget:
 
 
 def search_front(
-    space: SearchSpace,
+    search_space: SearchSpace,
     evaluate_params: ParamsEvaluator,
     *,
     first: Sequence[Mapping[str, Any]],
@@ -76,7 +76,7 @@ def search_front(
     """Search distinct sets of parameters for low costs within the bounds.
 
     Args:
-        space: Samples parameters; equal ones are one trial, whatever was suggested.
+        search_space: Samples parameters; equal ones are one trial, whatever was suggested.
         evaluate_params: Computes the costs.
         first: Values of the suggested names to try before any others.
         n_objectives: Number of costs.
@@ -94,7 +94,7 @@ def search_front(
     for suggestions in first:
         study.enqueue_trial(dict(suggestions))
     evaluations: dict[str, tuple[dict[str, object], ConstraintCheck]] = {}
-    propose = _make_proposer(study, space, evaluations, budget.seed)
+    propose = _make_proposer(study, search_space, evaluations, budget.seed)
     start_s = time.monotonic()
     for trial_number in count():
         is_first = trial_number < len(first)
@@ -112,7 +112,7 @@ def search_front(
 
 
 def _make_proposer(
-    study: optuna.Study, space: SearchSpace, evaluated_keys: Container[str], seed: int
+    study: optuna.Study, search_space: SearchSpace, evaluated_keys: Container[str], seed: int
 ) -> Callable[[int], _Proposal | None]:
     """Proposer of new parameters: by the sampler, and at random where it repeats itself."""
     tpe_sampler, random_sampler = study.sampler, RandomSampler(seed=seed)
@@ -121,7 +121,7 @@ def _make_proposer(
         for attempt in range(max_attempts):
             study.sampler = random_sampler if attempt >= MAX_TPE_REPEATS else tpe_sampler
             trial = study.ask()
-            params = space(trial)
+            params = search_space(trial)
             params_key = json.dumps(params, sort_keys=True)
             if params_key not in evaluated_keys:
                 return trial, params_key, params

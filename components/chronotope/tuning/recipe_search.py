@@ -60,11 +60,11 @@ def search_recipes(
         candidate_by_digest.setdefault(store.digest(recipe), candidate)
         return check_constraints(candidate, reference, config)
 
-    space = recipe_space(fixed_recipes, history_len)
+    search_space = recipe_space(fixed_recipes, history_len)
     search_front(
-        space,
+        search_space,
         evaluate_params,
-        first=[space.suggestions(recipe) for recipe in fixed_recipes],
+        first=[search_space.suggestions(recipe) for recipe in fixed_recipes],
         n_objectives=3,
         budget=SearchBudget(config.n_trials, config.timeout_s, config.seed),
     )
@@ -75,10 +75,10 @@ def check_constraints(
     candidate: Candidate, reference: Candidate, config: CompressionConfig
 ) -> ConstraintCheck:
     """Costs of a candidate, and the excess over each bound as a share of it."""
-    cost = candidate.cost
+    bundle_cost = candidate.cost
     excess = {
-        "size": cost.size_mb / config.max_size_mb - 1,
-        "latency": cost.p50_ms / config.max_latency_ms - 1,
+        "size": bundle_cost.size_mb / config.max_size_mb - 1,
+        "latency": bundle_cost.p50_ms / config.max_latency_ms - 1,
     }
     if candidate.evaluation is None:
         return ConstraintCheck(None, excess)
@@ -87,7 +87,7 @@ def check_constraints(
         return ConstraintCheck(None, {**excess, "ndcg": 1.0})
     excess["ndcg"] = ndcg_loss - config.max_ndcg_loss
     excess["refused"] = float(bool(candidate.evaluation.refused))
-    return ConstraintCheck((ndcg_loss, cost.size_mb, cost.p50_ms), excess)
+    return ConstraintCheck((ndcg_loss, bundle_cost.size_mb, bundle_cost.p50_ms), excess)
 
 
 def recipe_space(fixed_recipes: Sequence[Recipe], history_len: int) -> "RecipeSampler":

@@ -122,7 +122,7 @@ class StudyStorage:
 
 
 def run_study(
-    space: SearchSpace,
+    search_space: SearchSpace,
     objective: Objective,
     *,
     n_folds: int,
@@ -138,7 +138,7 @@ def run_study(
     at a time works on a study: a trial in state running at opening belongs to a killed process.
 
     Args:
-        space: Samples parameters.
+        search_space: Samples parameters.
         objective: Evaluates parameters on one fold.
         n_folds: Folds 0 .. n_folds - 1, frozen for the life of the study.
         default: Values of the suggested names to try first.
@@ -157,19 +157,19 @@ def run_study(
     context = TrialContext(
         objective, n_folds, _n_required_folds(config, n_folds), engine, tracker_factory
     )
-    with open_study_database(storage.url) as database:
-        study = _open_study(config, storage, database, n_folds)
+    with open_study_database(storage.url) as study_database:
+        study = _open_study(config, storage, study_database, n_folds)
         _fail_stale_trials(study)
         _enqueue_default(study, default)
-        with tracker_factory(storage.study_name, None) as tracker:
+        with tracker_factory(storage.study_name, None) as study_run:
             for n_trials in _batch_sizes(study, config):
                 _seed_sampler(study, config)
-                sampled_trials = _sample_trials(study, space, n_trials)
-                _evaluate_trials(study, sampled_trials, context, tracker)
-            best = _best_trial(study, space)
-            tracker.metrics({"best_value": best.value, "n_trials": _n_finished(study)})
-            tracker.params({f"best_{name}": value for name, value in best.params.items()})
-    return best
+                sampled_trials = _sample_trials(study, search_space, n_trials)
+                _evaluate_trials(study, sampled_trials, context, study_run)
+            best_trial = _best_trial(study, search_space)
+            study_run.metrics({"best_value": best_trial.value, "n_trials": _n_finished(study)})
+            study_run.params({f"best_{name}": value for name, value in best_trial.params.items()})
+    return best_trial
 
 
 def _n_required_folds(config: StudyConfig, n_folds: int) -> int:
@@ -181,11 +181,11 @@ def _n_required_folds(config: StudyConfig, n_folds: int) -> int:
 
 
 def _open_study(
-    config: StudyConfig, storage: StudyStorage, database: RDBStorage, n_folds: int
+    config: StudyConfig, storage: StudyStorage, study_database: RDBStorage, n_folds: int
 ) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=database,
+        storage=study_database,
         study_name=storage.study_name,
         direction="maximize",
         pruner=_make_pruner(config),
@@ -253,12 +253,14 @@ def _batch_sizes(study: optuna.Study, config: StudyConfig) -> Iterator[int]:
         yield min(config.batch, n_remaining)
 
 
-def _sample_trials(study: optuna.Study, space: SearchSpace, n_trials: int) -> list[SampledParams]:
+def _sample_trials(
+    study: optuna.Study, search_space: SearchSpace, n_trials: int
+) -> list[SampledParams]:
     """Sample trials one after the other; the sampler sees those still running."""
     sampled_trials = []
     for _ in range(n_trials):
         trial = study.ask()
-        sampled_trials.append((trial, space(trial)))
+        sampled_trials.append((trial, search_space(trial)))
     return sampled_trials
 
 
@@ -288,7 +290,7 @@ def _n_finished(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=_FINISHED_STATES))
 
 
-def _best_trial(study: optuna.Study, space: SearchSpace) -> BestTrial:
+def _best_trial(study: optuna.Study, search_space: SearchSpace) -> BestTrial:
     completed_trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not completed_trials:
         raise StoreError(
@@ -297,7 +299,7 @@ def _best_trial(study: optuna.Study, space: SearchSpace) -> BestTrial:
             way_out="Give more time, or check that the objective is finite",
         )
     best_trial = study.best_trial
-    params = space(FixedTrial(best_trial.params, number=best_trial.number))
+    params = search_space(FixedTrial(best_trial.params, number=best_trial.number))
     fold_values = tuple(
         best_trial.intermediate_values[fold] for fold in sorted(best_trial.intermediate_values)
     )
