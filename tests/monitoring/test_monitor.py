@@ -40,8 +40,8 @@ def test_a_calm_city_without_champion_or_log(calm: Path) -> None:
     found = monitor(subject(calm))
     assert (found.verdict, found.reasons, found.champion) == ("no drift", (), None)
     assert found.notes == (
-        "predictions are not judged: there is no champion",
-        "the outcome is not judged: the service has logged no answers",
+        "predictions are not evaluated: there is no champion",
+        "the outcome is not evaluated: the service has logged no recommendations",
     )
     assert {check.part for check in found.checks} == {"data"}
     judged = {check.name for check in found.checks if check.verdict == "usual"}
@@ -86,7 +86,7 @@ def test_too_little_history_is_said_and_is_no_drift(tmp_path: Path) -> None:
     settle(tmp_path, shifted=True, days=25)
     found = monitor(subject(tmp_path))
     assert (found.verdict, found.reasons) == ("not enough history", ())
-    assert found.notes[0].startswith("not enough history: 8 windows of 3 days, 11 are wanted")
+    assert found.notes[0].startswith("not enough history: 8 windows of 3 days, 11 are required")
     assert {check.verdict for check in found.checks} == {"not enough history", "shown"}
 
 
@@ -110,7 +110,7 @@ def test_an_old_champion_is_flagged(reigned: Path) -> None:
     young, old = monitor(told), monitor(replace(told, now=told.now + timedelta(days=31)))
     assert (young.is_old, old.is_old) == (False, True)
     assert old.champion_age_days == pytest.approx(31, abs=0.1)
-    assert "champion 1 is old: 31.0 days" in drift_summary(old)
+    assert "champion 1 is stale: 31.0 days" in drift_summary(old)
     assert report_key(replace(told, now=told.now + timedelta(days=31))) != report_key(told)
 
 

@@ -1,4 +1,4 @@
-"""What monitoring found: plain values that are kept, shown and reacted to."""
+"""Drift report: result of monitoring, stored as JSON."""
 
 from typing import Literal
 
@@ -15,17 +15,17 @@ class _Frozen(BaseModel):
 
 
 class DriftCheck(_Frozen):
-    """One number of the current window beside what history says is usual."""
+    """One statistic of the current window, compared with earlier windows."""
 
     part: DriftArea
-    name: str = Field(description="What is watched, such as a column")
-    statistic: str = Field(description="How, such as js, psi or ndcg_10")
+    name: str = Field(description="Subject of the check, such as a column")
+    statistic: str = Field(description="Statistic, such as js, psi or ndcg_10")
     value: float
     low: float | None = Field(None, description="Lower end of the 95 % interval")
     high: float | None = Field(None, description="Upper end of the 95 % interval")
-    usual: float | None = Field(None, description="Middle of what history shows")
-    threshold: float | None = Field(None, description="Learned: beyond it the check says drift")
-    p_value: float | None = Field(None, description="Chance of so much in usual times")
+    usual: float | None = Field(None, description="Expected value, from earlier windows")
+    threshold: float | None = Field(None, description="Threshold of drift, from earlier windows")
+    p_value: float | None = Field(None, description="Probability of such a value without drift")
     n_history: int = Field(0, ge=0, description="Earlier values that the threshold came from")
     verdict: DriftStatus = "shown"
 
@@ -55,7 +55,7 @@ class WindowRow(_Frozen):
 
 
 class AnswerRow(_Frozen):
-    """What became of the answers of one day by one version."""
+    """Hit rate of the recommendations of one day by one version."""
 
     day: str
     version: str
@@ -64,7 +64,7 @@ class AnswerRow(_Frozen):
 
 
 class PositionRow(_Frozen):
-    """What became of the items shown at one position, 1 being the first."""
+    """Hit rate of the items shown at one position, 1 being the first."""
 
     position: int
     n_shown: int
@@ -75,11 +75,11 @@ class PositionRow(_Frozen):
 
 
 class OutcomeSummary(_Frozen):
-    """What became of everything the service has shown and whose time is over."""
+    """Outcome of all recommendations whose horizon has passed."""
 
     n_answers: int
-    n_open: int = Field(description="Shown too lately to be judged; left out")
-    n_nameless: int = Field(description="Shown to nobody known; left out")
+    n_open: int = Field(description="Shown too recently to be evaluated; left out")
+    n_nameless: int = Field(description="Shown without a user id; left out")
     explored: float = Field(description="Share of answers that were not greedy")
     gini: float = Field(description="Concentration of what was shown; 1: always one item")
     days: tuple[AnswerRow, ...]
@@ -87,7 +87,7 @@ class OutcomeSummary(_Frozen):
 
 
 class DriftReport(_Frozen):
-    """Everything found for one version of the data."""
+    """Result of monitoring for one version of the data."""
 
     dataset: str
     data_version: str
@@ -105,7 +105,9 @@ class DriftReport(_Frozen):
         (), description="Share of the current targets by tenth of the predicted time"
     )
     outcome: OutcomeSummary | None = None
-    notes: tuple[str, ...] = Field((), description="What could not be judged, and why")
+    notes: tuple[str, ...] = Field(
+        (), description="Checks that could not be evaluated, with the reason"
+    )
 
     def table(self) -> pa.Table:
         """One row a check."""

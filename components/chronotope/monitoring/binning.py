@@ -1,4 +1,4 @@
-"""Columns in few bins, the same in every window: made from history, never from what is new."""
+"""Binning of columns: bins come from earlier windows and are the same in every window."""
 
 from dataclasses import dataclass
 from itertools import pairwise

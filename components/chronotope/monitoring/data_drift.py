@@ -1,4 +1,4 @@
-"""Drift of data: every column and the rates of what is new, window against reference."""
+"""Data drift: divergence of every column and rates of new items and users."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Everything that is watched, for one version of data, champion and log; kept once."""
+"""Drift report of one version of data, champion and interaction log."""
 
 import hashlib
 import json
@@ -80,7 +80,7 @@ def monitor(subject: MonitoredState) -> DriftReport:
     lake = Lake(subject.workspace.lake(subject.dataset))
     events = read_encoded_events(lake, subject.data_version.events)
     if not len(events):
-        raise NotEnoughData("There are no events to watch", way_out="Ingest events first")
+        raise NotEnoughData("There are no events to monitor", way_out="Ingest events first")
     windows, king = Windows.over(events.occurred_s, config), find_champion(subject)
     data, columns = measure_data_drift(events, windows, config)
     predicted = _predictions(subject, king, windows)
@@ -139,7 +139,7 @@ def age_days(king: ChampionInfo, now: datetime) -> float:
 
 
 def is_champion_stale(king: ChampionInfo | None, now: datetime, config: MonitorConfig) -> bool:
-    """Whether the champion reigns longer than allowed."""
+    """Whether the champion is older than the configured maximum."""
     return king is not None and age_days(king, now) > config.max_age_days
 
 
@@ -213,25 +213,27 @@ def _notes(
     outcome: OutcomeSummary | None,
     config: MonitorConfig,
 ) -> tuple[str, ...]:
-    """What could not be judged, and why."""
+    """Checks that could not be evaluated, with the reason."""
     wanted = config.reference_windows + config.min_history + 1
     told = []
     if windows.n < wanted:
         told.append(
             f"not enough history: {windows.n} windows of {config.window_days} days, "
-            f"{wanted} are wanted to tell drift from the usual"
+            f"{wanted} are required to detect drift"
         )
     if not columns:
-        told.append("data are not compared: no reference, or too few events in either window")
+        told.append(
+            "data are not compared: no reference window, or too few events in one of the windows"
+        )
     if king is None:
-        told.append("predictions are not judged: there is no champion")
+        told.append("predictions are not evaluated: there is no champion")
     elif not predicted.pit:
         told.append(
-            f"predictions are not judged: fewer than {config.min_rows} events of the current "
-            "window are later than the champion's training and have a past"
+            f"predictions are not evaluated: fewer than {config.min_rows} events of the current "
+            "window are later than the champion's training and have a history"
         )
     if outcome is None:
-        told.append("the outcome is not judged: the service has logged no answers")
+        told.append("the outcome is not evaluated: the service has logged no recommendations")
     elif not outcome.n_answers:
-        told.append("the outcome is not judged: no answer is old enough yet")
+        told.append("the outcome is not evaluated: no recommendation is old enough yet")
     return tuple(told)

@@ -1,4 +1,4 @@
-"""What became of what was shown: answers followed by an interaction, by day and position.
+"""Outcome of recommendations: hit rates by day and position, and their drift.
 
 An answer is followed if its user has one of its items within the horizon. At a position, the
 share by inverse propensity, ``sum(hit / p) / sum(1 / p)``, is what any item of the pool would
@@ -17,7 +17,7 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.drift_report import AnswerRow, OutcomeSummary, PositionRow
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.lake.impression_tables import ANSWER, AT_S, POLICY, POSITION, PROPENSITY, VERSION
-from chronotope.metrics.diversity import gini
+from chronotope.metrics import gini
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.monitoring.encoded_events import encode_column
 from chronotope.monitoring.sampling_noise import HALF_WIDTH, clustered_mean
@@ -53,7 +53,7 @@ def summarise_outcome(
 
     Args:
         shown: Columns of ``chronotope.lake.impression_tables.impression_table``.
-        actions: Columns of ``chronotope.lake.impression_tables.action_table``; repeated ones do no harm.
+        actions: Columns of ``action_table`` of the same module; duplicates are harmless.
         config: The horizon.
     """
     shown, actions = shown.filter(pc.is_valid(shown.column(AT_S))), actions.drop_null()

@@ -8,8 +8,7 @@ from scipy import stats
 
 from chronotope.contracts.drift_report import WindowRow
 from chronotope.contracts.event_log import Float64, Int64
-from chronotope.metrics.diversity import gini
-from chronotope.metrics.summary import bootstrap_interval, ndcg, summarise_metrics
+from chronotope.metrics import bootstrap_interval, gini, ndcg, summarise_metrics
 from chronotope.monitoring.prediction_replay import ReplayedPredictions
 from chronotope.monitoring.promotion_baseline import PromotionBaseline
 from chronotope.monitoring.sampling_noise import (
@@ -100,7 +99,7 @@ def _accuracy(
     now = answered[-1]
     values = ndcg(now.outcomes.rank, 10)
     mean, error = clustered_mean(values, now.outcomes.user)
-    told = bootstrap_interval(values, now.outcomes.user, n=500)
+    told = bootstrap_interval(values, now.outcomes.user, n_resamples=500)
     fallen = DriftStatistic(
         "predictions",
         "accuracy",

@@ -9,9 +9,13 @@ import numpy.typing as npt
 from chronotope.artifact.remapped import RemappedRecommender
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.queries import Queries, queries_at
-from chronotope.metrics.diversity import answer_entropy
-from chronotope.metrics.evaluate import EvaluationResult, evaluate, top_items
-from chronotope.metrics.time_calibration import LognormalMixture
+from chronotope.metrics import (
+    EvaluationResult,
+    LognormalMixture,
+    answer_entropy,
+    evaluate,
+    top_items,
+)
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.monitoring.windows import Windows
 from chronotope.splitting.targets import targets_between
@@ -87,7 +91,7 @@ def _answered(
         outcomes=outcomes,
         entropy=noting.entropy / len(targets),
         named=noting.named[1:],
-        unknown=float((champion.items[log.item_idx[targets]] == 0).mean()),
+        unknown=float((champion.item_mapping[log.item_idx[targets]] == 0).mean()),
         pit=_pit(champion, log, targets),
     )
 

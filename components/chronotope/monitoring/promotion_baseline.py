@@ -1,4 +1,4 @@
-"""How good the champion was when it was promoted, on the holdout that judged it."""
+"""Baseline at promotion: the champion's accuracy on its holdout."""
 
 import logging
 from dataclasses import dataclass

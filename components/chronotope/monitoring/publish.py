@@ -1,4 +1,4 @@
-"""What was found, kept where people look: a page, a table, and a run of MLflow."""
+"""Publication of a drift report: HTML page, Parquet table and MLflow run."""
 
 from pathlib import Path
 from typing import Final

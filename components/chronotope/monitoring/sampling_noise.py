@@ -1,4 +1,4 @@
-"""How sure a number is, when what counts is users and not their rows."""
+"""Sampling noise of statistics whose independent units are users, not rows."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Thresholds that history teaches, and alarms that allow for many checks at once.
+"""Drift thresholds from earlier windows, with correction for many checks at once.
 
 Each statistic of the current window is held against the same statistic of earlier windows,
 with m its mean and s its standard deviation over K of them:
@@ -45,7 +45,7 @@ _FROM: Final[dict[Scale, _Map]] = {
 
 @dataclass(frozen=True, slots=True)
 class DriftStatistic:
-    """A number that waits to be judged.
+    """Statistic of the current window, before its check.
 
     Attributes:
         part: What it is about.

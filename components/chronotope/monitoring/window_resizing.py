@@ -1,4 +1,4 @@
-"""Windows of unequal size made comparable: by chance alone, fewer rows differ more."""
+"""Windows of unequal size made comparable: smaller ones differ more by chance alone."""
 
 import numpy as np
 

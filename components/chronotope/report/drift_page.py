@@ -65,10 +65,19 @@ def _checks(drift_report: DriftReport, area: str) -> str:
     area_checks = [check for check in drift_report.checks if check.part == area]
     table_rows: list[Row] = [(_cells(check), check.verdict == "drift") for check in area_checks]
     table_caption = (
-        "Small numbers: 95 % interval, users resampled; of divergences it is freed of the noise "
-        "of sampling, the number is not. Drift begins where history says that the usual ends."
+        "Small numbers: 95 % interval, users resampled; intervals of divergences are corrected for "
+        "sampling noise, the values are not. The threshold comes from earlier windows."
     )
-    column_heads = ["What", "How", "Now", "Usual", "Drift begins", "p", "History", "Verdict"]
+    column_heads = [
+        "Check",
+        "Statistic",
+        "Value",
+        "Expected",
+        "Threshold",
+        "p",
+        "History",
+        "Verdict",
+    ]
     return (
         section(_PARTS[area], table(table_caption, column_heads, table_rows)) if table_rows else ""
     )
@@ -88,7 +97,7 @@ def _cells(check: DriftCheck) -> list[str]:
 
 
 def _chance(p_value: float | None) -> str:
-    """A p-value; one too small to print is not nothing."""
+    """P-value; one too small to print is shown as a bound."""
     return "&lt; 0.0001" if p_value is not None and p_value < 1e-4 else format_number(p_value, 4)
 
 
@@ -131,11 +140,12 @@ def _rolling(drift_report: DriftReport) -> str:
         bin_counts = [round(10_000 * share) for share in drift_report.pit]
         svg_html = svg_charts.histogram(bin_counts, "Histogram of the predicted probability")
         figures.append(
-            figure(svg_html, "When: flat along the dashed line when the forecast is honest.")
+            figure(
+                svg_html,
+                "Predicted time: flat along the dashed line if the forecast is calibrated.",
+            )
         )
-    intro_html = (
-        "<p>The champion on later events, each predicted from what was known before it.</p>"
-    )
+    intro_html = "<p>The champion on later events, each predicted from the events before it.</p>"
     figure_pair = f'<div class="pair">{"".join(figures)}</div>'
     return section("Predictions over time", intro_html, figure_pair)
 
@@ -180,7 +190,7 @@ def _outcome(drift_report: DriftReport) -> str:
         intro_html,
         table("By day and version.", ["Day", "Version", "Answers", "Followed"], day_rows),
         table(
-            "By position; by inverse propensity: what any item would get there.",
+            "By position; inverse propensity estimates the rate of any item at that position.",
             ["Position", "Shown", "Followed", "By inverse propensity"],
             position_rows,
         ),

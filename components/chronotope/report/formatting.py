@@ -1,4 +1,4 @@
-"""Words and numbers as the report shows them."""
+"""Formatting of names, numbers and instants in reports."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What every page is made of: sections, tables, figures, estimates; each returns HTML."""
+"""HTML building blocks of every page: sections, tables, figures, estimates."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The report's drawings as files of their own, for whoever shows images."""
+"""Charts of the report as standalone SVG files."""
 
 from pathlib import Path
 
@@ -51,9 +51,7 @@ def _drawings(report_data: ReportData) -> dict[str, str]:
         )
     svg_by_name |= pareto_chart.cost_charts(report_data)
     if report_data.map_points:
-        svg_by_name["map"] = svg_charts.scatter_map(
-            report_data.map_points, "Targets by share predicted right"
-        )
+        svg_by_name["map"] = svg_charts.scatter_map(report_data.map_points, "Targets by hit rate")
     return svg_by_name
 
 

@@ -1,4 +1,4 @@
-"""What a report shows: one frozen value, filled by whoever ran the training."""
+"""Data of a training report: frozen values that the pipeline fills."""
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -40,7 +40,7 @@ class SliceRow(_Frozen):
 
 
 class ColumnRow(_Frozen):
-    """What a context column is worth: reciprocal rank lost when it is shuffled."""
+    """Permutation importance of a context column: reciprocal rank lost when it is shuffled."""
 
     name: str
     lost: Estimate
@@ -55,10 +55,10 @@ class Coverage(_Frozen):
 
 
 class WhenCalibration(_Frozen):
-    """How honest the predicted distribution of the next moment is."""
+    """Calibration of the predicted time of the next event."""
 
     pit_counts: tuple[int, ...] = Field(
-        default=(), description="Counts of F(t) in equal bins of [0, 1]; flat when honest"
+        default=(), description="Counts of F(t) in equal bins of [0, 1]; flat if calibrated"
     )
     coverage: tuple[Coverage, ...] = ()
     nll: float | None = Field(
@@ -67,10 +67,10 @@ class WhenCalibration(_Frozen):
 
 
 class WhereRow(_Frozen):
-    """How right, and how far off, somebody's likeliest places are."""
+    """Accuracy and distance error of the predicted places of one method."""
 
     name: str
-    accuracy: float = Field(ge=0, le=1, description="Share of targets whose place was told")
+    accuracy: float = Field(ge=0, le=1, description="Share of targets whose place was predicted")
     median_km: float | None = Field(default=None, ge=0, description="Median distance off")
     n_targets: int = Field(ge=0)
 
@@ -108,7 +108,7 @@ class CandidateRow(_Frozen):
 
 
 class Objective(_Frozen):
-    """What a compressed model may cost, and what was made of it."""
+    """Limits on a compressed model, and the reason for the choice."""
 
     max_ndcg_loss: float = Field(ge=0)
     max_latency_ms: float = Field(gt=0)
@@ -134,7 +134,7 @@ class IngestionCounts(_Frozen):
 
 
 class CardText(_Frozen):
-    """The words of the model card."""
+    """Texts of the model card."""
 
     intended_use: str = ""
     training_data: str = ""

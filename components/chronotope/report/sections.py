@@ -85,7 +85,7 @@ def _main_value(model_row: ModelRow, metric: str) -> float:
 
 
 def _role(report_data: ReportData) -> str:
-    """What the chosen model is after the gate has spoken."""
+    """Role of the chosen model after the decision of the gate."""
     return (
         "challenger"
         if report_data.gate is not None and not report_data.gate.promoted
@@ -144,7 +144,7 @@ def slice_section(report_data: ReportData) -> str:
 
 
 def context_column_section(report_data: ReportData) -> str:
-    """What each context column is worth on later time."""
+    """Importance of each context column on later time."""
     table_rows: list[Row] = [
         (
             [
@@ -176,14 +176,14 @@ def time_section(report_data: ReportData) -> str:
             report_data.when.pit_counts, "Histogram of the predicted probability"
         )
         html_parts.append(
-            _figure(svg_html, "Flat along the dashed line when the forecast is honest.")
+            _figure(svg_html, "Flat along the dashed line if the forecast is calibrated.")
         )
     if coverage_levels:
         svg_html = svg_charts.reliability_diagram(
             coverage_levels, "Actual against nominal coverage"
         )
         html_parts.append(
-            _figure(svg_html, "On the diagonal when intervals hold what they promise.")
+            _figure(svg_html, "On the diagonal if the intervals reach their nominal coverage.")
         )
     nll = format_number(report_data.when.nll)
     card_text = f"<p>Negative log-likelihood of the hours to the next event: <b>{nll}</b>.</p>"
@@ -195,7 +195,7 @@ def time_section(report_data: ReportData) -> str:
     )
     figure_pair = f'<div class="pair">{"".join(html_parts)}</div>'
     return _section(
-        "When: calibration",
+        "Time: calibration",
         card_text if report_data.when.nll is not None else "",
         figure_pair,
         table_html,
@@ -203,7 +203,7 @@ def time_section(report_data: ReportData) -> str:
 
 
 def place_section(report_data: ReportData) -> str:
-    """How right and how far off the likeliest places are, and a map of the targets."""
+    """Accuracy and distance error of predicted places, and a map of the targets."""
     table_rows: list[Row] = [
         (
             [
@@ -216,7 +216,7 @@ def place_section(report_data: ReportData) -> str:
         )
         for objective in report_data.where
     ]
-    column_heads = ["Place told by", "Right", "Median km off", "Targets"]
+    column_heads = ["Place predicted by", "Accuracy", "Median error, km", "Targets"]
     table_html = _table(
         "The likeliest place of the next event, its time hidden.", column_heads, table_rows
     )
@@ -230,10 +230,8 @@ def _map(report_data: ReportData) -> str:
     legend_keys = "".join(
         f'<i class="key q{i}"></i>{20 * i}\N{EN DASH}{20 * i + 20} %' for i in range(5)
     )
-    svg_html = svg_charts.scatter_map(
-        report_data.map_points, "Map of targets by share predicted right"
-    )
-    return _figure(svg_html, f"Share right:{legend_keys}. Area: number of targets.")
+    svg_html = svg_charts.scatter_map(report_data.map_points, "Map of targets by hit rate")
+    return _figure(svg_html, f"Hit rate:{legend_keys}. Area: number of targets.")
 
 
 def compression_section(report_data: ReportData) -> str:
@@ -275,7 +273,7 @@ def compression_section(report_data: ReportData) -> str:
         if r.why_not
     ]
     reason_items = (
-        f"<h3>Passed over</h3><ul>{''.join(rejected_items)}</ul>" if rejected_items else ""
+        f"<h3>Not chosen</h3><ul>{''.join(rejected_items)}</ul>" if rejected_items else ""
     )
     figures_html = "".join(
         _figure(svg_html, _FRONT) for svg_html in pareto_chart.cost_charts(report_data).values()
@@ -285,7 +283,7 @@ def compression_section(report_data: ReportData) -> str:
     return _section("Compression", _objective(report_data), figure_html, table_html, reason_items)
 
 
-_FRONT = "Up: NDCG@10. The line joins what nothing beats in both. Dashed: the bound."
+_FRONT = "Vertical: NDCG@10. The line is the Pareto front. Dashed: the bound."
 
 
 def _objective(report_data: ReportData) -> str:
@@ -371,7 +369,7 @@ def _peak(report_data: ReportData) -> str:
 
 
 def card_section(report_data: ReportData) -> str:
-    """The words of the model card."""
+    """Texts of the model card."""
     if report_data.card is None:
         return ""
     card_text = report_data.card.model_dump()
