@@ -117,14 +117,14 @@ def measure(way: str, path: Path) -> dict[str, float]:
     n_rows = pq.read_metadata(path).num_rows
     spent: Counter[str] = Counter()
     with timed(spent, "start_s"):
-        check = None if way == "duckdb" else check_events(SUITE, now=datetime.now(UTC))
+        check = None if way == "duckdb" else check_events(SUITE, checked_at=datetime.now(UTC))
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         if check is None:
             duckdb.read_parquet(str(path)).write_parquet(str(Path(folder) / "copy.parquet"))
         elif way == "chronotope":
             lake = Lake(Path(folder))
-            ingest(batches(path), check=check, lake=lake, run_id="benchmark", source=str(path))
+            ingest(batches(path), row_check=check, lake=lake, run_id="benchmark", source=str(path))
         else:
             spent += one_after_the_other(path, check, Lake(Path(folder)))
         seconds = time.perf_counter() - start
@@ -146,7 +146,7 @@ def batches(path: Path) -> Iterator[IngestBatch]:
     spec = spec_of(path)
     for raw in read_events(spec, batch_rows=BATCH_ROWS):
         done = normalise(spec, raw)
-        yield IngestBatch(raw, done.rows, done.kept, done.refused)
+        yield IngestBatch(raw, done.rows, done.row_positions, done.refused)
 
 
 def one_after_the_other(path: Path, check: RowCheck, lake: Lake) -> Counter[str]:

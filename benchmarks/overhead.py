@@ -270,16 +270,14 @@ def take_in(spec: DatasetSpec, settings: TrainSettings) -> TrainingData:
         n_quarantined=report.n_quarantined,
         reasons=report.reasons,
     )
-    return TrainingData(
-        counts=counts, features=featured(spec, lake, known, settings.workspace)
-    )
+    return TrainingData(counts=counts, features=featured(spec, lake, known, settings.workspace))
 
 
 def batches(spec: DatasetSpec) -> Iterator[IngestBatch]:
     """Read and normalise as the flow does."""
     for raw in read_events(spec, batch_rows=500_000):
         done = normalise(spec, raw)
-        yield IngestBatch(raw, done.rows, done.kept, done.refused)
+        yield IngestBatch(raw, done.rows, done.row_positions, done.refused)
 
 
 def featured(

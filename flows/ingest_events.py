@@ -119,9 +119,9 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
 
 @task(**TASK)
 def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCounts]:
-    """Update items, users and surroundings in the lake.
+    """Update items, users and context readings in the lake.
 
-    Items and users that fail their suite are quarantined. Surroundings that cannot be read
+    Items and users that fail their suite are quarantined. Context readings that cannot be read
     stop the run.
 
     Args:
@@ -129,16 +129,16 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
         settings: Location and reading of the data.
 
     Returns:
-        Counts of ``items``, ``users`` and ``surroundings``.
+        Counts of ``items``, ``users`` and ``context``.
     """
     spec, lake = _load_spec_and_lake(dataset, settings)
     readings = read_context_table(spec)
     if len(readings):
-        lake.upsert_surroundings(readings)
+        lake.upsert_context(readings)
     return {
         "items": _write_table("items", read_items(spec), spec, settings),
         "users": _write_table("users", read_users(spec), spec, settings),
-        "surroundings": TableCounts(n_read=len(readings), n_good=len(readings)),
+        "context": TableCounts(n_read=len(readings), n_good=len(readings)),
     }
 
 
@@ -198,7 +198,7 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         snapshots_dir: Folder of the snapshots.
     """
     spec, lake = _load_spec_and_lake(dataset, settings)
-    table_names = ["events", *(name for name in ("items", "surroundings") if lake.exists(name))]
+    table_names = ["events", *(name for name in ("items", "context") if lake.exists(name))]
     versions = {name: lake.table_version(name) for name in table_names}
     tables = {name: lake.read(name, versions[name]) for name in table_names if name != "events"}
     noise_columns = lake.read("events", versions["events"], COLUMNS)
@@ -211,11 +211,11 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         config=FeaturesConfig(
             items_are_places=spec.items_are_places,
             context=spec.known_before,
-            surroundings=spec.surrounding_columns,
+            context_table=spec.context_table_columns,
         ),
         out=snapshots_dir,
         data_version=f"{data_version},noise={settings.noise.model_dump_json()}",
-        readings=tables.get("surroundings"),
+        readings=tables.get("context"),
     )
     return FeatureSnapshot(
         path=snapshot.path,
@@ -298,7 +298,7 @@ def read_batches(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
     """Batches of a dataset's own log, read and normalised."""
     for raw_rows in read_events(spec, batch_rows=batch_rows):
         normalised = normalise(spec, raw_rows)
-        yield IngestBatch(raw_rows, normalised.rows, normalised.kept, normalised.refused)
+        yield IngestBatch(raw_rows, normalised.rows, normalised.row_positions, normalised.refused)
 
 
 def _write_table(

@@ -64,11 +64,11 @@ def test_the_yaml_reads_the_log_as_it_is_meant(
     assert first[c.UTC_OFFSET_MIN] == 60
 
 
-def test_surroundings_go_beside_the_log(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_context_table_beside_the_log(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     with (project / "conf/datasets/cafe.yaml").open("a", encoding="utf-8") as file:
         file.write(textwrap.dedent(block("yaml", 1)))
-    assert load_spec("cafe").surrounding_columns == ("rain_mm", "temperature_c")
+    assert load_spec("cafe").context_table_columns == ("rain_mm", "temperature_c")
 
 
 def test_the_yaml_is_short() -> None:

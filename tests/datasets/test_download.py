@@ -191,7 +191,7 @@ def test_the_environment_is_not_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert b"$SECRET" in received
     assert b"s3cret" not in received
     monkeypatch.setenv("ADDRESS", f"http://{host}/log.csv")
-    with pytest.raises(SourceError, match="may not stand in a variable"):
+    with pytest.raises(SourceError, match="in an environment variable is not allowed"):
         next(read_events(make_spec(tmp_path, format="csv", path="$ADDRESS")))
 
 

@@ -219,7 +219,7 @@ def test_texts_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
     offsets = pa.array([0, 1, 2, 3], pa.int32()).buffers()[1]
     who = pa.Array.from_buffers(pa.string(), 3, [None, offsets, pa.py_buffer(b"a\xffb")])
     pq.write_table(pa.table(ROWS | {"who": who}), tmp_path / "log.parquet")
-    with pytest.raises(SourceError, match="not text in the encoding"):
+    with pytest.raises(SourceError, match="not text in the configured encoding"):
         count_rows(make_spec(tmp_path, format="parquet", path="log.parquet"))
 
 

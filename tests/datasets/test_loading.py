@@ -76,5 +76,5 @@ def test_no_mapping_is_an_error(tmp_path: Path, text: str) -> None:
 
 def test_offset_comes_from_one_place(tmp_path: Path) -> None:
     text = GOOD.replace("user_id: u", "user_id: u, utc_offset_min: o") + "local_zone: UTC\n"
-    with pytest.raises(ConfigError, match="utc_offset_min or local_zone, not both"):
+    with pytest.raises(ConfigError, match="utc_offset_min and local_zone exclude"):
         load_spec(write(tmp_path, text))

@@ -46,7 +46,7 @@ def test_bad_row_is_refused_and_its_neighbours_are_not(
     result = run({}, change, {"user_id": "v"})
     assert result.refused.to_pylist() == [{"row": 1, "reasons": [reason]}]
     assert result.rows["user_id"].to_pylist() == ["u", "v"]
-    assert result.kept.tolist() == [0, 2]
+    assert result.row_positions.tolist() == [0, 2]
 
 
 def test_every_reason_of_a_row_is_given() -> None:

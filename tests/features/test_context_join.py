@@ -50,7 +50,7 @@ def readings() -> pa.Table:
 def test_the_latest_valid_reading_of_the_place(
     readings: pa.Table, second: int, place: str | None, expected: float
 ) -> None:
-    known = ContextReadings.of(readings, ["rain mm"])
+    known = ContextReadings.from_table(readings, ["rain mm"])
     found = known.as_of(np.array([1_000_000 * second]), [place])
     np.testing.assert_array_equal(found, np.float32([[expected]]))
 
@@ -67,7 +67,7 @@ def events_at(stays: list[tuple[int, str | None]]) -> pa.Table:
 
 def test_a_log_is_joined_from_the_place_before(readings: pa.Table, tmp_path) -> None:
     stays = [(5, "north"), (12, "south"), (21, None), (22, "north"), (22, "south"), (23, "x")]
-    config = FeaturesConfig(surroundings=("rain mm",))
+    config = FeaturesConfig(context_table=("rain mm",))
     ref = build_features(events_at(stays), None, config=config, out=tmp_path, readings=readings)
     log, _ = load_features(ref.path)
     # nowhere, north, south, south again, the same for the whole basket, the basket's last
@@ -78,22 +78,22 @@ def test_a_log_and_a_request_are_told_the_same(readings: pa.Table, tmp_path) -> 
     rng = np.random.default_rng(5)
     seconds = np.sort(rng.choice(200, 40, replace=False)).tolist()
     places = rng.choice(["north", "south", "x"], 40).tolist()
-    config = FeaturesConfig(surroundings=("rain mm",))
+    config = FeaturesConfig(context_table=("rain mm",))
     events = events_at(list(zip(seconds, places, strict=True)))
     ref = build_features(events, None, config=config, out=tmp_path, readings=readings)
     log, _ = load_features(ref.path)
-    known, before = ContextReadings.of(readings, ["rain mm"]), [None, *places[:-1]]
+    known, before = ContextReadings.from_table(readings, ["rain mm"]), [None, *places[:-1]]
     for second, place, joined in zip(seconds, before, log.context["rain mm"], strict=True):
         alone = known.as_of(np.array([1_000_000 * second]), [place])
         np.testing.assert_array_equal(alone, [[joined]])
 
 
 def test_without_a_table_everything_is_unknown(tmp_path) -> None:
-    config = FeaturesConfig(surroundings=("rain mm",))
+    config = FeaturesConfig(context_table=("rain mm",))
     ref = build_features(events_at([(5, "north")]), None, config=config, out=tmp_path)
     assert np.isnan(load_features(ref.path)[0].context["rain mm"]).all()
 
 
 def test_an_unknown_reading_is_named(readings: pa.Table) -> None:
     with pytest.raises(ConfigError, match="no columns \\['snow'\\]"):
-        ContextReadings.of(readings, ["snow"])
+        ContextReadings.from_table(readings, ["snow"])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chronotope.contracts.errors import NotEnoughData, SchemaError
-from chronotope.features.statistics import offline_statistics, online_statistics
+from tests.features.event_statistics import offline_statistics, online_statistics
 
 HOUR = 3_600_000_000  # microseconds
 MONDAY = 4 * 24 * HOUR  # 1970-01-05 00:00 UTC was a Monday

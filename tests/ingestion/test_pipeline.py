@@ -29,7 +29,7 @@ def batch(kinds: str) -> IngestBatch:
     return IngestBatch(
         raw=pa.table({"kind": pa.array(list(kinds), pa.string()), "n": range(len(kinds))}),
         rows=pa.Table.from_pylist(rows, schema=EVENTS),
-        kept=np.array(kept, dtype=np.int64),
+        row_positions=np.array(kept, dtype=np.int64),
         refused=pa.Table.from_pylist(bad, schema=REFUSED),
     )
 
@@ -44,7 +44,7 @@ def check(rows: pa.Table) -> ValidationResult:
 
 def deliver(root: Path, *kinds: str, run_id: str = "r") -> IngestReport:
     batches = (batch(each) for each in kinds)
-    return ingest(batches, check=check, lake=Lake(root), run_id=run_id, source="s")
+    return ingest(batches, row_check=check, lake=Lake(root), run_id=run_id, source="s")
 
 
 def test_rows_go_where_they_belong(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ class Watching:
         self.seen += len(rows)
         return check(rows)
 
-    def of_delivery(self) -> tuple[FailedExpectation, ...]:
+    def delivery_findings(self) -> tuple[FailedExpectation, ...]:
         if self.seen < self.smallest:
             raise ValidationFailed("Too small")
         return (FailedExpectation("large", "", Severity.WARNING, 0, f"{self.seen} rows"),)
@@ -88,9 +88,9 @@ class Watching:
 def test_the_delivery_as_a_whole_is_judged_before_anything_is_written(tmp_path: Path) -> None:
     lake, two = Lake(tmp_path), [batch("ab"), batch("!c")]
     with pytest.raises(ValidationFailed, match="Too small"):
-        ingest(two, check=Watching(5), lake=lake, run_id="r", source="s")
+        ingest(two, row_check=Watching(5), lake=lake, run_id="r", source="s")
     assert not lake.exists("events")
-    report = ingest(two, check=Watching(4), lake=lake, run_id="r", source="s")
+    report = ingest(two, row_check=Watching(4), lake=lake, run_id="r", source="s")
     assert [finding.observed for finding in report.findings] == ["4 rows"]
 
 
@@ -107,9 +107,9 @@ def test_an_empty_delivery_says_so(tmp_path: Path) -> None:
 
 def test_a_lost_row_is_noticed(tmp_path: Path) -> None:
     short = batch("abx")
-    lost = IngestBatch(short.raw, short.rows, short.kept, short.refused.slice(0, 0))
+    lost = IngestBatch(short.raw, short.rows, short.row_positions, short.refused.slice(0, 0))
     with pytest.raises(StoreError, match=r"2 \+ 0 != 3"):
-        ingest([lost], check=check, lake=Lake(tmp_path), run_id="r", source="s")
+        ingest([lost], row_check=check, lake=Lake(tmp_path), run_id="r", source="s")
 
 
 def test_refused_rows_come_back_as_they_were_read(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def batch() -> IngestBatch:
     told = {c.USER_ID: list("abcde"), c.ITEM_ID: list("vwxyz"), c.OCCURRED_AT: TIMES}
     raw = pa.table(told)
     done = normalise(SPEC, raw)
-    return IngestBatch(raw, done.rows, done.kept, done.refused)
+    return IngestBatch(raw, done.rows, done.row_positions, done.refused)
 
 
 def test_every_row_is_in_one_window() -> None:
@@ -44,7 +44,7 @@ def test_every_row_is_in_one_window() -> None:
 
 def test_what_is_kept_and_refused_points_at_its_own_payload() -> None:
     (found,) = rows_in_window([batch()], 0, 6, with_refused=True)
-    kept = found.raw.take(pa.array(found.kept))
+    kept = found.raw.take(pa.array(found.row_positions))
     assert kept[c.USER_ID].to_pylist() == found.rows[c.USER_ID].to_pylist() == ["a", "c"]
     refused = found.raw.take(found.refused.column("row").combine_chunks())
     assert refused[c.USER_ID].to_pylist() == ["b", "d"]
@@ -53,4 +53,4 @@ def test_what_is_kept_and_refused_points_at_its_own_payload() -> None:
 def test_a_window_without_rows_yields_nothing() -> None:
     assert list(rows_in_window([batch()], 100, 200, with_refused=False)) == []
     (only,) = rows_in_window([batch()], 9, 10, with_refused=False)
-    assert np.array_equal(only.kept, [0])
+    assert np.array_equal(only.row_positions, [0])

@@ -79,15 +79,15 @@ def test_a_delivery_that_fails_leaves_no_object_and_no_staged_file(
 
 SCRIPT = """
 import os, signal, sys
-from chronotope.lake import Lake, delivery, store
+from chronotope.lake import Lake, staged_batch, store
 from tests.lake.test_staged_batch import deliver, events
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-root, room, name, batches = sys.argv[1:]
+root, module, name, batches = sys.argv[1:]
 if name:
-    setattr({"delivery": delivery, "store": store}[room], name, die)
+    setattr({"staged_batch": staged_batch, "store": store}[module], name, die)
 print("ready", flush=True)
 if not name:
     sys.stdin.readline()
@@ -96,11 +96,11 @@ for letters in batches.split():
 """
 
 
-def begun(lake: Lake, room: str, name: str, batches: str) -> "subprocess.Popen[str]":
+def begun(lake: Lake, module: str, name: str, batches: str) -> "subprocess.Popen[str]":
     """Deliver in a process of its own, that dies where ``name`` is called."""
     path = os.pathsep.join((str(PROJECT / "components"), str(PROJECT)))
     return subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", SCRIPT, str(lake.root), room, name, batches],
+        [sys.executable, "-c", SCRIPT, str(lake.root), module, name, batches],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -109,13 +109,13 @@ def begun(lake: Lake, room: str, name: str, batches: str) -> "subprocess.Popen[s
     )
 
 
-@pytest.mark.parametrize(("room", "name"), [("delivery", "write_rows"), ("store", "_same")])
+@pytest.mark.parametrize(("module", "name"), [("staged_batch", "write_rows"), ("store", "_same")])
 def test_a_kill_leaves_the_previous_version_and_bars_no_way(
-    lake: Lake, room: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, module: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     deliver(lake, events("ab"))
-    process = begun(lake, room, name, "xy")
+    process = begun(lake, module, name, "xy")
     assert (process.communicate(timeout=120)[0], process.returncode) == ("ready\n", -signal.SIGKILL)
     assert (lake.version("events"), ids(lake)) == (0, ["a", "b"])
     (left,) = tmp_path.iterdir()
@@ -135,7 +135,7 @@ def test_a_kill_in_the_first_delivery_leaves_no_table(lake: Lake) -> None:
 
 def test_a_kill_while_objects_are_written_leaves_a_whole_version(lake: Lake, server: S3) -> None:
     deliver(lake, events("ab"))
-    process = begun(lake, "delivery", "", "xy")
+    process = begun(lake, "staged_batch", "", "xy")
     process.stdin.write("go\n")  # type: ignore[union-attr]
     process.stdin.flush()  # type: ignore[union-attr]
     until = time.monotonic() + 120

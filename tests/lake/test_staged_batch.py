@@ -110,14 +110,14 @@ def test_a_disk_that_fills_up_at_the_first_commit_leaves_no_table(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from chronotope.lake import Lake, delivery
+from chronotope.lake import Lake, staged_batch
 sys.path.insert(0, sys.argv[3])
 from test_delivery import deliver, events
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(delivery, sys.argv[2], die)
+setattr(staged_batch, sys.argv[2], die)
 deliver(Lake(Path(sys.argv[1])), events("xy"))
 """
 

@@ -4,13 +4,13 @@ import pytest
 
 from chronotope.contracts.event_log import EventLog, Float64
 from chronotope.datasets.city import CityConfig
-from chronotope.datasets.oracle import best_reachable_accuracy
 from chronotope.metrics import hit_rate
 from chronotope.models.baselines import Popularity, UserCounts
 from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.quality.chance import best_without_order, luck
+from tests.quality.city_oracle import best_reachable_accuracy
 from tests.quality.town import asked_from, catalog_of, instant_at, later_ranks, walked
 
 pytestmark = pytest.mark.slow

@@ -45,10 +45,10 @@ def findings(
 ) -> list[FailedExpectation]:
     earlier = [] if items is not None else rows(4000, seed=1).to_batches()
     profile = profile_rows(earlier, items=items, n_last=n_last)
-    check = check_events(SUITE, now=NOW, profile=profile)
+    check = check_events(SUITE, checked_at=NOW, batch_profile=profile)
     for batch in batches:
         assert check(batch).failing.num_rows == 0
-    return list(check.of_delivery())
+    return list(check.delivery_findings())
 
 
 def test_more_of_the_same_is_no_finding() -> None:
@@ -56,9 +56,9 @@ def test_more_of_the_same_is_no_finding() -> None:
 
 
 def test_a_first_delivery_has_nothing_to_differ_from() -> None:
-    check = check_events(SUITE, now=NOW, profile=profile_rows([]))
+    check = check_events(SUITE, checked_at=NOW, batch_profile=profile_rows([]))
     check(rows())
-    assert check.of_delivery() == ()
+    assert check.delivery_findings() == ()
 
 
 def test_a_few_swapped_rows_are_a_warning() -> None:

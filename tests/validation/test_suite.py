@@ -39,7 +39,9 @@ def rows(*changes: dict[str, object]) -> pa.Table:
 
 
 def test_good_rows_fail_nothing() -> None:
-    verdict = check_events(SUITES / "events.json", now=NOW)(rows({}, {"lat": None, "lon": None}))
+    verdict = check_events(SUITES / "events.json", checked_at=NOW)(
+        rows({}, {"lat": None, "lon": None})
+    )
     assert (verdict.failing.num_rows, verdict.findings, verdict.n_rows) == (0, (), 2)
 
 
@@ -61,13 +63,13 @@ def test_good_rows_fail_nothing() -> None:
     ],
 )
 def test_a_bad_row_fails_with_its_reason(change: dict[str, object], reason: str) -> None:
-    verdict = check_events(SUITES / "events.json", now=NOW)(rows({}, change, {}))
+    verdict = check_events(SUITES / "events.json", checked_at=NOW)(rows({}, change, {}))
     assert verdict.failing.column("row").to_pylist() == [1]
     assert any(reason in text for text in verdict.failing.column("reasons")[0].as_py())
 
 
 def test_clocks_may_run_ahead_by_the_one_bound_on_the_future() -> None:
-    check = check_events(SUITES / "events.json", now=NOW)
+    check = check_events(SUITES / "events.json", checked_at=NOW)
     second = timedelta(seconds=1)
     times = (NOW, NOW + MAX_CLOCK_SKEW, NOW + MAX_CLOCK_SKEW + second, NOW + timedelta(hours=1))
     verdict = check(rows(*({"occurred_at": time} for time in times)))
@@ -75,7 +77,7 @@ def test_clocks_may_run_ahead_by_the_one_bound_on_the_future() -> None:
 
 
 def test_doubles_and_unknown_items_and_old_deliveries_are_only_shown() -> None:
-    check = check_events(SUITES / "events.json", now=NOW, known_items=pa.array(["i"]))
+    check = check_events(SUITES / "events.json", checked_at=NOW, known_items=pa.array(["i"]))
     long_ago = {"occurred_at": datetime(2020, 1, 1, tzinfo=UTC), "item_id": "new"}
     verdict = check(rows(long_ago, long_ago | {"event_id": "e0"}))
     assert verdict.failing.num_rows == 0
@@ -85,7 +87,7 @@ def test_doubles_and_unknown_items_and_old_deliveries_are_only_shown() -> None:
 
 def test_a_changed_mix_of_events_is_a_warning() -> None:
     accepted = event_type_shares(rows({}, {}, {}, {"event_type": "buy"}))
-    check = check_events(SUITES / "events.json", now=NOW, accepted=accepted)
+    check = check_events(SUITES / "events.json", checked_at=NOW, accepted_shares=accepted)
     assert check(rows({}, {}, {"event_type": "buy"})).findings == ()
     (finding,) = check(rows({"event_type": "buy"}, {"event_type": "buy"})).findings
     assert (finding.severity, finding.column) == (Severity.WARNING, "event_type")
@@ -93,7 +95,7 @@ def test_a_changed_mix_of_events_is_a_warning() -> None:
 
 def test_bounds_at_the_ends_decide_as_every_row_would(monkeypatch: pytest.MonkeyPatch) -> None:
     odd = [{"lat": 999.0}, {"lat": None}, {"user_id": ""}, {"lat": 139.7, "lon": 35.7}, {}]
-    check = check_events(SUITES / "events.json", now=NOW, known_items=pa.array(["i"]))
+    check = check_events(SUITES / "events.json", checked_at=NOW, known_items=pa.array(["i"]))
     for batch in (rows(*odd), rows({}, {}), rows({"lat": float("nan")}, {"item_id": "other"})):
         quick = check(batch)
         monkeypatch.setattr(gx_context, "_BOUNDS", frozenset())
@@ -105,7 +107,7 @@ def test_bounds_at_the_ends_decide_as_every_row_would(monkeypatch: pytest.Monkey
 
 def test_nothing_stops_the_delivery() -> None:
     with pytest.raises(ValidationFailed, match="at least one row"):
-        check_events(SUITES / "events.json", now=NOW)(EVENTS.empty_table())
+        check_events(SUITES / "events.json", checked_at=NOW)(EVENTS.empty_table())
 
 
 def test_an_expectation_that_cannot_be_computed_is_no_bad_row(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_items_and_users_are_unique() -> None:
 def test_docs_are_pages(tmp_path: Path) -> None:
     suite, folder = SUITES / "events.json", tmp_path / "docs" / "city"
     for sample in (rows({}), rows({}, {"lat": 999.0})):
-        index = build_docs(suite, sample, folder, now=NOW)
+        index = build_docs(suite, sample, folder, checked_at=NOW)
     assert index == folder / "index.html"
     (page,) = folder.glob("validations/**/*.html")  # of the latest delivery alone
     assert "999" in page.read_text(encoding="utf-8")
@@ -141,13 +143,13 @@ def test_docs_are_pages(tmp_path: Path) -> None:
 
 
 def test_docs_of_rows_that_were_all_refused_are_pages_too(tmp_path: Path) -> None:
-    assert build_docs(SUITES / "events.json", rows(), tmp_path / "docs", now=NOW).is_file()
+    assert build_docs(SUITES / "events.json", rows(), tmp_path / "docs", checked_at=NOW).is_file()
 
 
 def test_docs_that_cannot_be_written_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "docs").write_text("in the way")
     with pytest.raises(StoreError, match="switch data docs off"):
-        build_docs(SUITES / "events.json", rows({}), tmp_path / "docs" / "city", now=NOW)
+        build_docs(SUITES / "events.json", rows({}), tmp_path / "docs" / "city", checked_at=NOW)
 
 
 def test_a_suite_that_must_not_be_read_says_why(tmp_path: Path) -> None:

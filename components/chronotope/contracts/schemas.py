@@ -42,7 +42,7 @@ ITEMS: Final = pa.schema(
 
 USERS: Final = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
 
-SURROUNDINGS: Final = pa.schema(
+CONTEXT: Final = pa.schema(
     [
         pa.field(c.EVENT_ID, pa.string(), nullable=False),
         pa.field(c.OCCURRED_AT, INSTANT, nullable=False),
@@ -50,7 +50,7 @@ SURROUNDINGS: Final = pa.schema(
         pa.field(c.PLACE_ID, pa.string()),
     ]
 )
-"""Readings of what surrounds events, such as the weather; no place means everywhere."""
+"""Rows of the context table, such as weather readings; a null place means everywhere."""
 
 QUARANTINE: Final = pa.schema(
     [

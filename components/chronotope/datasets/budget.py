@@ -1,4 +1,4 @@
-"""How much a file may expand to: a small one that becomes many gigabytes is refused."""
+"""Limits on the decompressed size of a file."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ MAX_COLUMNS: Final = 10_000
 
 
 class ByteBudget:
-    """Bytes that a source may still expand to."""
+    """Remaining bytes that a source may expand to."""
 
     def __init__(self, n_stored: int, max_bytes: int) -> None:
         """Set the budget by the size of what is stored.

@@ -1,4 +1,4 @@
-"""A city that never was: its places, its rhythm, and the law by which people move in it.
+"""Catalogue, visit probabilities and exploration tables of a simulated city.
 
 At every event a person goes
 
@@ -44,34 +44,49 @@ _ROWS_AT_ONCE: Final = 256
 
 
 class CityConfig(BaseModel):
-    """Size and temper of a simulated city."""
+    """Size, rhythm and noise of a simulated city."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_events: int = Field(default=100_000, ge=1_000, le=100_000_000, description="Events in all")
-    n_users: int = Field(default=1_000, ge=2, le=5_000_000, description="People")
-    n_items: int = Field(default=1_000, ge=10, le=5_000, description="Places")
-    start: date = Field(default=date(2024, 1, 1), description="First day, local")
-    days: int = Field(default=120, ge=7, le=3_650, description="Length of the period")
-    utc_offset_min: int = Field(default=60, ge=-720, le=840, description="Local clock, minutes")
-    rho: float = Field(default=0.6, gt=0, le=1, description="Urge to explore at the start")
-    gamma: float = Field(default=0.3, ge=0, le=2, description="How fast that urge fades")
-    decay_km: float = Field(default=2.0, gt=0, le=100, description="Distance decay of exploration")
+    n_events: int = Field(default=100_000, ge=1_000, le=100_000_000, description="Number of events")
+    n_users: int = Field(default=1_000, ge=2, le=5_000_000, description="Number of users")
+    n_items: int = Field(default=1_000, ge=10, le=5_000, description="Number of places")
+    start: date = Field(default=date(2024, 1, 1), description="First day of the log, local time")
+    days: int = Field(default=120, ge=7, le=3_650, description="Length of the log in days")
+    utc_offset_min: int = Field(
+        default=60, ge=-720, le=840, description="UTC offset of local time, minutes"
+    )
+    rho: float = Field(default=0.6, gt=0, le=1, description="Initial probability of exploration")
+    gamma: float = Field(
+        default=0.3, ge=0, le=2, description="Exponent of the decline of exploration"
+    )
+    decay_km: float = Field(
+        default=2.0, gt=0, le=100, description="Decay length of exploration with distance, km"
+    )
     cold_users: float = Field(
-        default=0.05, ge=0, le=0.9, description="Share of people who come late and do little"
+        default=0.05,
+        ge=0,
+        le=0.9,
+        description="Share of cold-start users, who arrive late and have few events",
     )
     cold_items: float = Field(
-        default=0.05, ge=0, le=0.9, description="Share of places that open after 80 % of the period"
+        default=0.05,
+        ge=0,
+        le=0.9,
+        description="Share of cold places, which open after 80 % of the period",
     )
     anomalies: float = Field(
-        default=0.005, ge=0, le=0.5, description="Share of events 30 s after the last, anywhere"
+        default=0.005,
+        ge=0,
+        le=0.5,
+        description="Share of anomalies: events at a random place, 30 s after the previous one",
     )
-    seed: int = Field(default=7, ge=0, description="Same seed, same city and same log")
+    seed: int = Field(default=7, ge=0, description="Random seed of the city and the log")
 
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """Everything about a city that does not depend on a person.
+    """Places and visit probabilities of a city, independent of its users.
 
     Attributes:
         lat, lon: Degrees WGS 84, shape (n_items,).
@@ -90,75 +105,98 @@ class City:
     go_work: Float64
 
 
-def build_city(config: CityConfig) -> City:
+def build_city(city_config: CityConfig) -> City:
     """Lay out the places and tables of a city; the same config gives the same city."""
-    rng = np.random.default_rng([config.seed, 0])
-    n = config.n_items
-    lat = _CENTRE[0] + _SPREAD_DEG[0] * rng.standard_normal(n)
-    lon = _CENTRE[1] + _SPREAD_DEG[1] * rng.standard_normal(n)
-    popularity: Float64 = np.asarray(1.0 / (1.0 + rng.permutation(n)), dtype=np.float64)
-    cold = rng.permutation(n) < int(config.cold_items * n)
-    tables = [
-        _exploration_table(lat, lon, popularity * is_open, config.decay_km, rng)
-        for is_open in (~cold, np.ones_like(cold))
+    rng = np.random.default_rng([city_config.seed, 0])
+    n_items = city_config.n_items
+    lat = _CENTRE[0] + _SPREAD_DEG[0] * rng.standard_normal(n_items)
+    lon = _CENTRE[1] + _SPREAD_DEG[1] * rng.standard_normal(n_items)
+    popularity: Float64 = np.asarray(1.0 / (1.0 + rng.permutation(n_items)), dtype=np.float64)
+    is_cold = rng.permutation(n_items) < int(city_config.cold_items * n_items)
+    slot_tables = [
+        _exploration_table(lat, lon, popularity * is_open, city_config.decay_km, rng)
+        for is_open in (~is_cold, np.ones_like(is_cold))
     ]
     go_home, go_work = _rhythm()
     return City(
         lat=lat,
         lon=lon,
-        cold=cold,
-        category=rng.integers(len(CATEGORIES), size=n, dtype=np.int32),
-        slots=np.stack(tables),
+        cold=is_cold,
+        category=rng.integers(len(CATEGORIES), size=n_items, dtype=np.int32),
+        slots=np.stack(slot_tables),
         go_home=go_home,
         go_work=go_work,
     )
 
 
-def item_ids(config: CityConfig) -> pa.StringArray:
+def item_ids(city_config: CityConfig) -> pa.StringArray:
     """Ids of the places in index order, shape (n_items,)."""
-    return pa.array([f"p{i:04d}" for i in range(config.n_items)], pa.string())
+    return pa.array([f"p{item_idx:04d}" for item_idx in range(city_config.n_items)], pa.string())
 
 
-def city_items(config: CityConfig) -> pa.Table:
+def city_items(city_config: CityConfig) -> pa.Table:
     """The catalogue of a city, in the schema of ``ITEMS``."""
-    city = build_city(config)
-    kinds = [CATEGORIES[k] for k in city.category.tolist()]
-    titles = [
-        f"The {_MANNERS[(7 * i + 3) % len(_MANNERS)]} {kind} no. {i}"
-        for i, kind in enumerate(kinds)
+    city = build_city(city_config)
+    item_categories = [CATEGORIES[category_idx] for category_idx in city.category.tolist()]
+    item_titles = [
+        f"The {_MANNERS[(7 * item_idx + 3) % len(_MANNERS)]} {category} no. {item_idx}"
+        for item_idx, category in enumerate(item_categories)
     ]
-    side = np.where(city.lat > _CENTRE[0], "north", "south").tolist()
-    texts = [f"{title}, in the {where} of town" for title, where in zip(titles, side, strict=True)]
-    columns = [item_ids(config), kinds, titles, texts, [None] * config.n_items, city.lat, city.lon]
+    town_sides = np.where(city.lat > _CENTRE[0], "north", "south").tolist()
+    item_texts = [
+        f"{title}, in the {town_side} of town"
+        for title, town_side in zip(item_titles, town_sides, strict=True)
+    ]
+    item_columns = [
+        item_ids(city_config),
+        item_categories,
+        item_titles,
+        item_texts,
+        [None] * city_config.n_items,
+        city.lat,
+        city.lon,
+    ]
     return pa.table(
-        [pa.array(v, f.type) for v, f in zip(columns, ITEMS, strict=True)], schema=ITEMS
+        [
+            pa.array(column_values, item_field.type)
+            for column_values, item_field in zip(item_columns, ITEMS, strict=True)
+        ],
+        schema=ITEMS,
     )
 
 
 def _exploration_table(
-    lat: Float64, lon: Float64, weights: Float64, decay_km: float, rng: np.random.Generator
+    lat: Float64, lon: Float64, item_weights: Float64, decay_km: float, rng: np.random.Generator
 ) -> Int32:
     """Where one may explore from each place, shape (n_items, N_SLOTS)."""
-    n = len(lat)
-    table = np.empty((n, N_SLOTS), dtype=np.int32)
-    for first in range(0, n, _ROWS_AT_ONCE):
-        rows = slice(first, min(first + _ROWS_AT_ONCE, n))
-        km = haversine_km(lat=lat[rows, None], lon=lon[rows, None], to_lat=lat, to_lon=lon)
+    n_items = len(lat)
+    slot_table = np.empty((n_items, N_SLOTS), dtype=np.int32)
+    for first_row in range(0, n_items, _ROWS_AT_ONCE):
+        row_slice = slice(first_row, min(first_row + _ROWS_AT_ONCE, n_items))
+        km = haversine_km(
+            lat=lat[row_slice, None], lon=lon[row_slice, None], to_lat=lat, to_lon=lon
+        )
         # Relative to the nearest place, so that a remote one keeps a positive total.
-        far = km - np.where(weights > 0, km, np.inf).min(axis=1, keepdims=True)
-        cumulative = np.cumsum(weights * np.exp(-np.maximum(far, 0.0) / decay_km), axis=1)
-        cumulative /= cumulative[:, -1:]
-        m = len(cumulative)
-        lift = np.arange(m)[:, None]  # rows one above the other: a single sorted search
-        drawn = rng.random((m, N_SLOTS)) + lift
-        found = np.searchsorted((cumulative + lift).ravel(), drawn.ravel(), side="right")
-        table[rows] = np.minimum(found.reshape(m, N_SLOTS) - lift * n, n - 1)
-    return table
+        relative_km = km - np.where(item_weights > 0, km, np.inf).min(axis=1, keepdims=True)
+        cumulative_weights = np.cumsum(
+            item_weights * np.exp(-np.maximum(relative_km, 0.0) / decay_km), axis=1
+        )
+        cumulative_weights /= cumulative_weights[:, -1:]
+        n_rows = len(cumulative_weights)
+        row_offsets = np.arange(n_rows)[:, None]  # rows one above the other: a single sorted search
+        uniform_draws = rng.random((n_rows, N_SLOTS)) + row_offsets
+        slot_items = np.searchsorted(
+            (cumulative_weights + row_offsets).ravel(), uniform_draws.ravel(), side="right"
+        )
+        slot_table[row_slice] = np.minimum(
+            slot_items.reshape(n_rows, N_SLOTS) - row_offsets * n_items, n_items - 1
+        )
+    return slot_table
 
 
 def _rhythm() -> tuple[Float64, Float64]:
     """Probabilities of going home and to work, by hour of week (Monday midnight is 0)."""
-    hour, weekday = np.arange(HOURS_PER_WEEK) % 24, np.arange(HOURS_PER_WEEK) // 24
-    at_work = (weekday < 5) & (hour >= 8) & (hour < 17)
-    at_home = (hour >= 21) | (hour < 7)
+    hour_of_day, week_day = np.arange(HOURS_PER_WEEK) % 24, np.arange(HOURS_PER_WEEK) // 24
+    at_work = (week_day < 5) & (hour_of_day >= 8) & (hour_of_day < 17)
+    at_home = (hour_of_day >= 21) | (hour_of_day < 7)
     return np.where(at_home, 0.7, 0.1), np.where(at_work, 0.6, 0.02)

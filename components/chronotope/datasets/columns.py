@@ -1,4 +1,4 @@
-"""Whether a source has the columns that a dataset's YAML maps."""
+"""Check of a source's columns against the mapping in the dataset's YAML."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from chronotope.datasets.spec import TableSpec
 _SHOWN_COLUMNS = 50
 
 
-def check_columns(table: TableSpec, names: Sequence[str], where: object) -> None:
-    """Refuse a source that lacks a needed column.
+def check_columns(table: TableSpec, source_columns: Sequence[str], source_label: object) -> None:
+    """Check that a source has every needed column.
 
     Raises:
         SchemaError: Names the missing columns and those of the source.
     """
-    missing = [name for name in table.needed if name not in set(names)]
-    if missing:
+    missing_columns = [name for name in table.needed if name not in set(source_columns)]
+    if missing_columns:
         raise SchemaError(
-            f"Columns missing in {where}: {', '.join(missing)}",
-            received=", ".join(names[:_SHOWN_COLUMNS]),
+            f"Columns missing in {source_label}: {', '.join(missing_columns)}",
+            received=", ".join(source_columns[:_SHOWN_COLUMNS]),
             way_out="Correct the column mapping in the dataset's YAML",
         )

@@ -1,4 +1,4 @@
-"""Rows of a CSV file in bounded memory, whatever it is compressed to and however long a row is."""
+"""Streaming of CSV files, compressed or not, in bounded memory."""
 
 import io
 from collections.abc import Iterator
@@ -22,65 +22,71 @@ _HEAD_BYTES: Final = 1 << 20
 _CODECS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".br": "brotli"}
 
 
-def stream_csv(table: TableSpec, path: Path) -> Iterator[pa.RecordBatch]:
+def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatch]:
     """Batches of the needed columns of a CSV file, all of them text.
 
     Args:
-        table: Encoding, delimiter, columns and limits.
-        path: The file; its suffix tells whether it is compressed.
+        table_spec: Encoding, delimiter, columns and limits.
+        file_path: The file; its suffix tells whether it is compressed.
 
     Raises:
         SourceError: It expands beyond its limits.
         SchemaError: Columns are missing or too many.
         OSError, ValueError: It is no such file.
     """
-    "".encode(table.encoding)  # some of Python's encodings decompress instead
-    read = pcsv.ReadOptions(encoding=table.encoding, block_size=BLOCK_BYTES)
-    parse = pcsv.ParseOptions(delimiter=table.delimiter, newlines_in_values=True)
-    _require_few_columns(table, path)
-    with _opened(table, path) as file, pcsv.open_csv(file, read, parse) as first:
-        check_columns(table, first.schema.names, path)
-    convert = pcsv.ConvertOptions(
-        include_columns=list(table.needed),
-        column_types=dict.fromkeys(table.needed, pa.string()),
+    "".encode(table_spec.encoding)  # some of Python's encodings decompress instead
+    read_options = pcsv.ReadOptions(encoding=table_spec.encoding, block_size=BLOCK_BYTES)
+    parse_options = pcsv.ParseOptions(delimiter=table_spec.delimiter, newlines_in_values=True)
+    _require_few_columns(table_spec, file_path)
+    with (
+        _opened(table_spec, file_path) as file,
+        pcsv.open_csv(file, read_options, parse_options) as header_reader,
+    ):
+        check_columns(table_spec, header_reader.schema.names, file_path)
+    convert_options = pcsv.ConvertOptions(
+        include_columns=list(table_spec.needed),
+        column_types=dict.fromkeys(table_spec.needed, pa.string()),
         null_values=[""],
         strings_can_be_null=True,
     )
-    with _opened(table, path) as file, pcsv.open_csv(file, read, parse, convert) as reader:
-        yield from reader
+    with (
+        _opened(table_spec, file_path) as file,
+        pcsv.open_csv(file, read_options, parse_options, convert_options) as csv_reader,
+    ):
+        yield from csv_reader
 
 
 @contextmanager
-def _opened(table: TableSpec, path: Path) -> Iterator[pa.NativeFile]:
-    codec = _CODECS.get(path.suffix)
-    with open_regular(path) as file:
-        if codec is None:
+def _opened(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
+    codec_name = _CODECS.get(file_path.suffix)
+    with open_regular(file_path) as file:
+        if codec_name is None:
             yield pa.PythonFile(file, mode="r")
             return
-        budget = ByteBudget(require_regular(path), table.limits.max_bytes)
-        content = pa.CompressedInputStream(file, codec)
-        with pa.PythonFile(_Bounded(content, budget), mode="r") as bounded:
-            yield bounded
+        byte_budget = ByteBudget(require_regular(file_path), table_spec.limits.max_bytes)
+        decompressed_stream = pa.CompressedInputStream(file, codec_name)
+        with pa.PythonFile(_Bounded(decompressed_stream, byte_budget), mode="r") as bounded_file:
+            yield bounded_file
 
 
-def _require_few_columns(table: TableSpec, path: Path) -> None:
+def _require_few_columns(table_spec: TableSpec, file_path: Path) -> None:
     """Look at the header before rows are made of it: each column of it costs memory."""
-    with _opened(table, path) as file:
-        header = file.read(_HEAD_BYTES).split(b"\n", 1)[0]
-    n_columns = header.count(table.delimiter.encode()) + 1
+    with _opened(table_spec, file_path) as file:
+        header_line = file.read(_HEAD_BYTES).split(b"\n", 1)[0]
+    n_columns = header_line.count(table_spec.delimiter.encode()) + 1
     if n_columns > MAX_COLUMNS:
         raise SchemaError(
             f"The header has more than {MAX_COLUMNS:,} columns",
-            received=path,
+            received=file_path,
             way_out="Deliver the needed columns alone, or correct delimiter",
         )
 
 
 class _Bounded(io.RawIOBase):
-    """A compressed file that may not give more bytes than its budget."""
+    """Decompressed file, bounded by a byte budget."""
 
-    def __init__(self, content: pa.NativeFile, budget: ByteBudget) -> None:
-        self._content, self._budget = content, budget
+    def __init__(self, decompressed_stream: pa.NativeFile, byte_budget: ByteBudget) -> None:
+        self._content, self._budget = decompressed_stream, byte_budget
 
     def readable(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Read the rows of a SQL query as they are, under their source names."""
+"""Streaming of SQL queries, with columns under source names."""
 
 import os
 import re
@@ -35,7 +35,7 @@ _CONNECTING: Final = {
 """How a driver calls the seconds until it is connected; of SQLite, until nobody else writes."""
 
 
-def stream_query(table: TableSpec, *, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.RecordBatch]:
     """Batches of the needed columns of a query, fetched with a server-side cursor.
 
     Raises:
@@ -44,22 +44,22 @@ def stream_query(table: TableSpec, *, batch_rows: int) -> Iterator[pa.RecordBatc
         ConfigError: A database file lies outside the folders that flows may use.
     """
     n_rows = min(batch_rows, MAX_FETCHED_ROWS)
-    with _connected(expanded(table.url or ""), table.limits) as connection:
-        streamed = connection.execution_options(yield_per=n_rows)
-        with _in_time(connection, table.limits):
-            result = streamed.execute(sa.text(table.query or ""))
-        check_columns(table, list(result.keys()), "the query")
-        parts = result.columns(*table.needed).partitions(n_rows)
+    with _connected(expanded(table_spec.url or ""), table_spec.limits) as connection:
+        streaming_connection = connection.execution_options(yield_per=n_rows)
+        with _in_time(connection, table_spec.limits):
+            result = streaming_connection.execute(sa.text(table_spec.query or ""))
+        check_columns(table_spec, list(result.keys()), "the query")
+        row_partitions = result.columns(*table_spec.needed).partitions(n_rows)
         while True:
-            with _in_time(connection, table.limits):
-                rows = next(parts, None)
-            if rows is None:
+            with _in_time(connection, table_spec.limits):
+                partition_rows = next(row_partitions, None)
+            if partition_rows is None:
                 return
-            yield _batch(table.needed, rows)
+            yield _batch(table_spec.needed, partition_rows)
 
 
 def rows_since(
-    feed: FeedSpec, url: str, since: int | float | str | None, limit: int
+    feed: FeedSpec, url: str, since_value: int | float | str | None, max_rows: int
 ) -> pa.RecordBatch | None:
     """Rows whose growing column is not below a value, in its order; None if there are none.
 
@@ -67,23 +67,29 @@ def rows_since(
         feed: Query, columns, and the column that grows.
         url: Address of the database. $VARIABLES are expanded in the one of the YAML; one out
             of a block is used as it stands.
-        since: Value as ``feedback.table`` keeps it; None reads from the beginning.
-        limit: Most rows.
+        since_value: Value as ``feedback.table`` keeps it; None reads from the beginning.
+        max_rows: Most rows.
 
     Raises:
         SourceError: The database cannot be reached, refuses the query, takes too long or finds
             no such column.
         ConfigError: A database file lies outside the folders that flows may use.
     """
-    asked = sa.text(feed.query or "").columns(*map(sa.column, feed.needed)).subquery("feed")
-    grows = asked.c[feed.after]
+    feed_query = sa.text(feed.query or "").columns(*map(sa.column, feed.needed)).subquery("feed")
+    cursor_column = feed_query.c[feed.after]
     # No type is told, so that the database compares by the column's own.
-    bound = grows.is_not(None) if since is None else grows >= sa.bindparam(None, since, _UNTYPED)
-    address = expanded(url) if feed.block is None else url
-    with _connected(address, feed.limits) as connection, _in_time(connection, feed.limits):
-        wanted = sa.select(asked).where(bound).order_by(grows).limit(limit)
-        rows = connection.execute(wanted).fetchall()
-    return _batch(feed.needed, rows) if rows else None
+    cursor_condition = (
+        cursor_column.is_not(None)
+        if since_value is None
+        else cursor_column >= sa.bindparam(None, since_value, _UNTYPED)
+    )
+    database_url = expanded(url) if feed.block is None else url
+    with _connected(database_url, feed.limits) as connection, _in_time(connection, feed.limits):
+        page_query = (
+            sa.select(feed_query).where(cursor_condition).order_by(cursor_column).limit(max_rows)
+        )
+        page_rows = connection.execute(page_query).fetchall()
+    return _batch(feed.needed, page_rows) if page_rows else None
 
 
 def expanded(url: str) -> str:
@@ -96,33 +102,41 @@ def expanded(url: str) -> str:
     """
     if _VARIABLE.fullmatch(url):
         return _expand(url)
-    parts = _PARTS.fullmatch(url)
-    if parts is None:
+    url_parts = _PARTS.fullmatch(url)
+    if url_parts is None:
         raise _stray_variable(url) if _VARIABLE.search(url) else _no_address(url)
-    scheme, account, rest = parts["scheme"], parts["account"] or "", parts["rest"]
-    if scheme.startswith("sqlite"):
-        return scheme + _expand(account + rest)
-    if _VARIABLE.search(rest):
+    url_scheme, user_part, host_part = (
+        url_parts["scheme"],
+        url_parts["account"] or "",
+        url_parts["rest"],
+    )
+    if url_scheme.startswith("sqlite"):
+        return url_scheme + _expand(user_part + host_part)
+    if _VARIABLE.search(host_part):
         raise _stray_variable(url)
-    return scheme + _expand(account) + rest
+    return url_scheme + _expand(user_part) + host_part
 
 
 def sqlite_file(url: str) -> Path | None:
     """The file of a database of SQLite; None if it is another one, or has no file."""
     with suppress(SQLAlchemyError, ValueError):
-        parts = sa.make_url(url)
-        if parts.get_backend_name() == "sqlite" and parts.database not in (None, "", ":memory:"):
-            return Path(str(parts.database))
+        parsed_url = sa.make_url(url)
+        if parsed_url.get_backend_name() == "sqlite" and parsed_url.database not in (
+            None,
+            "",
+            ":memory:",
+        ):
+            return Path(str(parsed_url.database))
     return None
 
 
 @contextmanager
 def _connected(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
-    """A connection; what the database refuses is told without its password."""
-    address = with_driver(url)
+    """Database connection; errors are reported without the password."""
+    driver_url = with_driver(url)
     try:
-        _require_sqlite_file(address)
-        engine = _engine(address, limits)
+        _require_sqlite_file(driver_url)
+        engine = _engine(driver_url, limits)
         try:
             with engine.connect() as connection:
                 _bound_statements(connection, limits)
@@ -131,70 +145,76 @@ def _connected(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
             engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
         raise SourceError(
-            "The database refused",
-            received=redact_password(str(error), address),
+            "The database refused the connection or the query",
+            received=redact_password(str(error), driver_url),
             way_out="Check url and query in the dataset's YAML, and that its driver is installed",
         ) from None  # what lies below may tell the password
 
 
-def _engine(address: str, limits: SourceLimits) -> sa.Engine:
+def _engine(driver_url: str, limits: SourceLimits) -> sa.Engine:
     try:
-        url = sa.make_url(address)
+        parsed_url = sa.make_url(driver_url)
     except ValueError:  # such as a port that is no number
-        raise _no_address(address) from None
-    name = _CONNECTING.get(url.get_dialect().driver)
-    is_set = name is None or name in url.query
-    connect_args = {} if is_set else {name: max(1, round(limits.timeout_s))}
-    return sa.create_engine(url, connect_args=connect_args)
+        raise _no_address(driver_url) from None
+    timeout_option = _CONNECTING.get(parsed_url.get_dialect().driver)
+    is_set = timeout_option is None or timeout_option in parsed_url.query
+    connect_args = {} if is_set else {timeout_option: max(1, round(limits.timeout_s))}
+    return sa.create_engine(parsed_url, connect_args=connect_args)
 
 
-def _bound_statements(connection: sa.Connection, limits: SourceLimits) -> None:
+def _bound_statements(connection: sa.Connection, source_limits: SourceLimits) -> None:
     """Let the server end what takes too long, also if we are gone by then."""
     if connection.dialect.name == "postgresql":
-        bound_ms = max(1, round(1_000 * limits.total_timeout_s))
+        bound_ms = max(1, round(1_000 * source_limits.total_timeout_s))
         connection.exec_driver_sql(f"SET statement_timeout = {bound_ms}")
 
 
 @contextmanager
-def _in_time(connection: sa.Connection, limits: SourceLimits) -> Iterator[None]:
+def _in_time(connection: sa.Connection, source_limits: SourceLimits) -> Iterator[None]:
     """Interrupt what the block asks of the database when it takes too long.
 
     Raises:
         SourceError: It did.
     """
-    interrupted: list[bool] = []
+    interrupt_calls: list[bool] = []
 
     def interrupt() -> None:
-        interrupted.append(True)
-        driver: Any = connection.connection.driver_connection
-        stop = getattr(driver, "interrupt", None) or getattr(driver, "cancel", None)
-        if stop is not None:
+        interrupt_calls.append(True)
+        driver_connection: Any = connection.connection.driver_connection
+        stop_statement = getattr(driver_connection, "interrupt", None) or getattr(
+            driver_connection, "cancel", None
+        )
+        if stop_statement is not None:
             with suppress(Exception):  # the connection may be closed in this moment
-                stop()
+                stop_statement()
 
-    timer = Timer(limits.total_timeout_s, interrupt)
-    timer.daemon = True
-    timer.start()
+    interrupt_timer = Timer(source_limits.total_timeout_s, interrupt)
+    interrupt_timer.daemon = True
+    interrupt_timer.start()
     try:
         yield
     except SQLAlchemyError as error:
-        if not interrupted and "statement timeout" not in str(error):
+        if not interrupt_calls and "statement timeout" not in str(error):
             raise
         raise SourceError(
-            f"The database gave no rows within {limits.total_timeout_s:g} s",
+            f"The database gave no rows within {source_limits.total_timeout_s:g} s",
             way_out="Make the query cheaper, or raise limits: total_timeout_s in the YAML",
         ) from None
     finally:
-        timer.cancel()
+        interrupt_timer.cancel()
 
 
 def _expand(text: str) -> str:
-    missing = [a or b for a, b in _VARIABLE.findall(text) if (a or b) not in os.environ]
-    if missing:
+    missing_variables = [
+        braced_name or bare_name
+        for braced_name, bare_name in _VARIABLE.findall(text)
+        if (braced_name or bare_name) not in os.environ
+    ]
+    if missing_variables:
         raise SourceError(
             "The address of the database stands in a variable that is not set",
-            received=", ".join(missing),
-            way_out="Set it in the environment of whoever runs this",
+            received=", ".join(missing_variables),
+            way_out="Set the variable in the environment of this process",
         )
     return os.path.expandvars(text)
 
@@ -209,32 +229,36 @@ def _stray_variable(url: str) -> SourceError:
 
 def _no_address(url: str) -> SourceError:
     return SourceError(
-        "This is no address of a database",
+        "Not a database URL",
         received=redact_password(url, url),
         way_out="Write url as SQLAlchemy reads it, such as postgresql://db/shop",
     )
 
 
-def _require_sqlite_file(address: str) -> None:
+def _require_sqlite_file(driver_url: str) -> None:
     """SQLite would create an empty database where there is none."""
-    path = sqlite_file(address)
-    if path is None:
+    database_path = sqlite_file(driver_url)
+    if database_path is None:
         return
-    if not require_allowed_path(path).is_file():
-        raise SourceError("No such database file", received=path, way_out="Correct url")
+    if not require_allowed_path(database_path).is_file():
+        raise SourceError(
+            "No such database file",
+            received=database_path,
+            way_out="Correct url in the dataset's YAML",
+        )
 
 
-def _batch(names: Sequence[str], rows: Sequence[Sequence[object]]) -> pa.RecordBatch:
-    columns = [_column(values) for values in zip(*rows, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, names=list(names))
+def _batch(column_names: Sequence[str], rows: Sequence[Sequence[object]]) -> pa.RecordBatch:
+    column_arrays = [_column(column_values) for column_values in zip(*rows, strict=True)]
+    return pa.RecordBatch.from_arrays(column_arrays, names=list(column_names))
 
 
-def _column(values: Sequence[object]) -> pa.Array:
+def _column(column_values: Sequence[object]) -> pa.Array:
     """One column; as text if its values are of several types, which SQLite allows."""
     try:
-        return pa.array(values)
+        return pa.array(column_values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):
-        return pa.array([None if value is None else _as_text(value) for value in values])
+        return pa.array([None if value is None else _as_text(value) for value in column_values])
 
 
 def _as_text(value: object) -> str:

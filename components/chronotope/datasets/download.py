@@ -1,4 +1,4 @@
-"""Fetch a file from an http address: in bounded time and size, whole or not at all."""
+"""Download of a file over http, bounded in time and size and never partial."""
 
 import ipaddress
 import re
@@ -58,60 +58,62 @@ def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
         SourceError: It cannot be fetched whole within the limits, or redirects to where the
             address itself does not lead.
     """
-    with ExitStack() as stack:
+    with ExitStack() as exit_stack:
         try:
-            folder = stack.enter_context(temporary_folder(Path(tempfile.gettempdir()), _FOLDER))
-            suffixes = _SUFFIXES.search(urlsplit(address).path)  # tell whether it is compressed
-            copy = folder / f"log{suffixes.group() if suffixes else ''}"
-            _fetch(address, copy, limits)
+            temporary_dir = exit_stack.enter_context(
+                temporary_folder(Path(tempfile.gettempdir()), _FOLDER)
+            )
+            suffix_match = _SUFFIXES.search(urlsplit(address).path)  # tell whether it is compressed
+            local_copy = temporary_dir / f"log{suffix_match.group() if suffix_match else ''}"
+            _fetch(address, local_copy, limits)
         except (OSError, HTTPException, ValueError) as error:
             raise SourceError(
                 "Cannot fetch the file",
                 received=f"{without_secrets(address)}: {redact_password(str(error), address)}",
                 way_out="Correct path, or limits, in the dataset's YAML",
             ) from None  # what lies below may quote a password
-        yield copy
+        yield local_copy
 
 
-def _fetch(address: str, copy: Path, limits: SourceLimits) -> None:
-    part = copy.with_name("part")
+def _fetch(address: str, local_copy: Path, limits: SourceLimits) -> None:
+    partial_file = local_copy.with_name("part")
     with _Deadline(limits.total_timeout_s) as deadline:
         try:
             request = Request(address, headers={"User-Agent": "chronotope"})  # noqa: S310
             with _opener(deadline).open(request, timeout=limits.timeout_s) as response:
-                _save(response, part, limits.max_bytes)
+                _save(response, partial_file, limits.max_bytes)
         except (OSError, HTTPException) as error:
             if not deadline.passed:
                 raise
             raise TimeoutError(_late(limits)) from error
         if deadline.passed:  # a body without a length seems whole when its connection is shut
             raise TimeoutError(_late(limits))
-    part.replace(copy)
+    partial_file.replace(local_copy)
 
 
 def _late(limits: SourceLimits) -> str:
     return f"it took longer than {limits.total_timeout_s:g} s (limits: total_timeout_s)"
 
 
-def _save(response: HTTPResponse, part: Path, max_bytes: int) -> None:
-    header = response.headers.get("Content-Length")
-    length = int(header) if header is not None else None
-    n_bytes = length or 0
+def _save(response: HTTPResponse, partial_file: Path, max_bytes: int) -> None:
+    length_header = response.headers.get("Content-Length")
+    expected_bytes = int(length_header) if length_header is not None else None
+    n_bytes = expected_bytes or 0
     if n_bytes <= max_bytes:
         n_bytes = 0
-        with part.open("wb") as file:
+        with partial_file.open("wb") as file:
             while n_bytes <= max_bytes and (chunk := response.read1(_CHUNK_BYTES)):
                 n_bytes += len(chunk)
                 file.write(chunk)
     if n_bytes > max_bytes:
         raise OSError(f"it is larger than {max_bytes:,} bytes (limits: max_bytes)")
-    if length is not None and n_bytes != length:
-        raise OSError(f"it was cut short: {n_bytes:,} of {length:,} bytes came")
+    if expected_bytes is not None and n_bytes != expected_bytes:
+        raise OSError(f"it was cut short: {n_bytes:,} of {expected_bytes:,} bytes came")
 
 
 def _opener(deadline: "_Deadline") -> OpenerDirector:
     """Opens http and https alone: no file, no ftp, also by no redirect."""
-    opener = OpenerDirector()
+    opener_director = OpenerDirector()
     for handler in (
         ProxyHandler(),
         _Plain(deadline),
@@ -121,8 +123,8 @@ def _opener(deadline: "_Deadline") -> OpenerDirector:
         HTTPErrorProcessor(),
         UnknownHandler(),
     ):
-        opener.add_handler(handler)
-    return opener
+        opener_director.add_handler(handler)
+    return opener_director
 
 
 class _Deadline:
@@ -167,12 +169,12 @@ class _Deadline:
 
 
 def _connections(
-    kind: type[HTTPConnection], deadline: _Deadline, **own: Any
+    connection_class: type[HTTPConnection], deadline: _Deadline, **own: Any
 ) -> Callable[..., HTTPConnection]:
     def connection(host: str, **more: Any) -> HTTPConnection:
-        made = kind(host, **own, **more)
-        made._create_connection = deadline.connect  # type: ignore[attr-defined]
-        return made
+        new_connection = connection_class(host, **own, **more)
+        new_connection._create_connection = deadline.connect  # type: ignore[attr-defined]
+        return new_connection
 
     return connection
 
@@ -192,26 +194,26 @@ class _Encrypted(HTTPSHandler):
         self._deadline = deadline
 
     def https_open(self, req: Request) -> HTTPResponse:
-        context = ssl.create_default_context()
-        kind = _connections(HTTPSConnection, self._deadline, context=context)
-        return self.do_open(kind, req)
+        tls_context = ssl.create_default_context()
+        connection_factory = _connections(HTTPSConnection, self._deadline, context=tls_context)
+        return self.do_open(connection_factory, req)
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows a redirect to where a stranger may send us, and no further."""
+    """Redirect policy: http(s) only, no downgrade to http, no private address from a public one."""
 
     max_redirections = MAX_REDIRECTS
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
-        old, new = urlsplit(req.full_url), urlsplit(newurl)
-        if new.scheme not in ("http", "https"):
-            raise URLError(f"it redirects to another scheme than http: {new.scheme}")
-        if old.scheme == "https" and new.scheme == "http":
+        old_url, new_url = urlsplit(req.full_url), urlsplit(newurl)
+        if new_url.scheme not in ("http", "https"):
+            raise URLError(f"it redirects to another scheme than http: {new_url.scheme}")
+        if old_url.scheme == "https" and new_url.scheme == "http":
             raise URLError("it redirects from https to http")
-        if _is_private(new.hostname or "") and not _is_private(old.hostname or ""):
-            raise URLError(f"it redirects to a private address: {new.hostname}")
+        if _is_private(new_url.hostname or "") and not _is_private(old_url.hostname or ""):
+            raise URLError(f"it redirects to a private address: {new_url.hostname}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -221,6 +223,6 @@ def _is_private(host: str) -> bool:
     Raises:
         OSError: There is no such host.
     """
-    hosts = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    addresses = [str(host_address[0]).split("%")[0] for *_, host_address in hosts]
-    return any(not ipaddress.ip_address(address).is_global for address in addresses)
+    host_records = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    ip_addresses = [str(host_address[0]).split("%")[0] for *_, host_address in host_records]
+    return any(not ipaddress.ip_address(ip_address).is_global for ip_address in ip_addresses)

@@ -1,4 +1,4 @@
-"""Stream the rows of CSV and Parquet files as they are, under their source names."""
+"""Streaming of CSV and Parquet files, with columns under source names."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from chronotope.datasets.spec import Format, TableSpec
 from chronotope.runtime.regular_files import require_regular
 
 
-def locate_table(table: TableSpec, data_dir: Path) -> Path:
+def locate_table(table_spec: TableSpec, data_dir: Path) -> Path:
     """Where a table's file or folder is.
 
     Raises:
@@ -24,24 +24,30 @@ def locate_table(table: TableSpec, data_dir: Path) -> Path:
             package is not installed.
         ConfigError: It lies outside the folders that flows may use.
     """
-    path = local_path(table, data_dir)
+    file_path = local_path(table_spec, data_dir)
     try:
-        if not path.is_dir() and require_regular(path) == 0:
-            raise SourceError("The file is empty", received=path, way_out="Deliver it again")
+        if not file_path.is_dir() and require_regular(file_path) == 0:
+            raise SourceError(
+                "The file is empty", received=file_path, way_out="Deliver the file again"
+            )
     except FileNotFoundError:
         raise SourceError(
-            "No such file", received=path, way_out="Give the folder with data_dir or correct path"
+            "No such file",
+            received=file_path,
+            way_out="Correct data_dir or path in the dataset's YAML",
         ) from None
     except OSError as error:
         raise SourceError(
             "The file cannot be read",
-            received=f"{path}: {error.strerror}",
+            received=f"{file_path}: {error.strerror}",
             way_out="Give the path of a regular file",
         ) from error
-    return path
+    return file_path
 
 
-def stream_file(table: TableSpec, data_dir: Path, *, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def stream_file(
+    table_spec: TableSpec, data_dir: Path, *, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
     """Batches of the needed columns, as read; text columns only, if CSV.
 
     Raises:
@@ -50,31 +56,37 @@ def stream_file(table: TableSpec, data_dir: Path, *, batch_rows: int) -> Iterato
         SchemaError: Columns are missing.
         ConfigError: It lies outside the folders that flows may use.
     """
-    with _local(table, data_dir) as path, _explained(path, table):
-        if table.format is Format.CSV:
-            yield from stream_csv(table, path)
+    with _local(table_spec, data_dir) as file_path, _explained(file_path, table_spec):
+        if table_spec.format is Format.CSV:
+            yield from stream_csv(table_spec, file_path)
         else:
-            yield from stream_parquet(table, path, batch_rows)
+            yield from stream_parquet(table_spec, file_path, batch_rows)
 
 
-def _local(table: TableSpec, data_dir: Path) -> AbstractContextManager[Path]:
+def _local(table_spec: TableSpec, data_dir: Path) -> AbstractContextManager[Path]:
     """The file itself, or a copy of what an http address serves, gone afterwards."""
-    if is_address(table.path or ""):
-        return downloaded(table.path or "", table.limits)
-    return nullcontext(locate_table(table, data_dir))
+    if is_address(table_spec.path or ""):
+        return downloaded(table_spec.path or "", table_spec.limits)
+    return nullcontext(locate_table(table_spec, data_dir))
 
 
 @contextmanager
-def _explained(path: Path, table: TableSpec) -> Iterator[None]:
+def _explained(file_path: Path, table_spec: TableSpec) -> Iterator[None]:
     try:
         yield
     except subprocess.TimeoutExpired as error:
-        raise SourceError(f"Cannot read {path} as {table.format}", received=error) from error
+        raise SourceError(
+            f"Cannot read {file_path} as {table_spec.format}",
+            received=error,
+            way_out="Deliver smaller files, or check the disk",
+        ) from error
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
         if "UTF8" in str(error) or _is_wrong_encoding(error):
-            raise _wrong_encoding(path, table) from error
+            raise _wrong_encoding(file_path, table_spec) from error
         raise SourceError(
-            f"Cannot read {path} as {table.format}", received=error, way_out=_way_out(error)
+            f"Cannot read {file_path} as {table_spec.format}",
+            received=error,
+            way_out=_way_out(error),
         ) from error
 
 
@@ -90,9 +102,9 @@ def _way_out(error: BaseException) -> str:
     return "The file may be cut short or of another format: deliver it again"
 
 
-def _wrong_encoding(path: Path, table: TableSpec) -> SourceError:
+def _wrong_encoding(file_path: Path, table_spec: TableSpec) -> SourceError:
     return SourceError(
-        f"{path} is not text in the encoding given",
-        received=table.encoding,
+        f"{file_path} is not text in the configured encoding",
+        received=table_spec.encoding,
         way_out="Set encoding in the dataset's YAML, for example to latin-1 or utf-16",
     )

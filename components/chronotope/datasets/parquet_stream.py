@@ -1,4 +1,4 @@
-"""Rows of Parquet files in bounded memory: sizes are looked at before anything is decoded."""
+"""Streaming of Parquet files in bounded memory, with sizes checked before decoding."""
 
 import json
 import os
@@ -40,12 +40,14 @@ _END: Final = struct.Struct("<I4s")
 """The last bytes of a file: length of the footer, and what marks it as Parquet."""
 
 
-def stream_parquet(table: TableSpec, path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def stream_parquet(
+    table_spec: TableSpec, source_path: Path, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
     """Batches of the needed columns of a Parquet file, or of a folder of such files.
 
     Args:
-        table: Columns and limits.
-        path: The file or folder.
+        table_spec: Columns and limits.
+        source_path: The file or folder.
         batch_rows: Most rows of a batch; one of long texts has fewer.
 
     Raises:
@@ -53,32 +55,32 @@ def stream_parquet(table: TableSpec, path: Path, batch_rows: int) -> Iterator[pa
         SchemaError: Columns are missing, too many, or neither text nor numbers.
         OSError, ValueError: One is no such file.
     """
-    files = _files(path)
-    budget = ByteBudget(sum(map(require_regular, files)), table.limits.max_bytes)
-    _require_sound(files, table)
-    names = [str(file) for file in files]
-    schema = pds.dataset(names, format="parquet").schema
-    check_columns(table, schema.names, path)
-    texts = _texts(schema, table.needed)
+    file_paths = _files(source_path)
+    byte_budget = ByteBudget(sum(map(require_regular, file_paths)), table_spec.limits.max_bytes)
+    _require_sound(file_paths, table_spec)
+    file_names = [str(file_path) for file_path in file_paths]
+    arrow_schema = pds.dataset(file_names, format="parquet").schema
+    check_columns(table_spec, arrow_schema.names, source_path)
+    text_columns = _texts(arrow_schema, table_spec.needed)
     # As dictionaries: a text that a million rows share is in memory once until they are cut.
-    source = pds.dataset(names, format=pds.ParquetFileFormat(dictionary_columns=texts))
+    source = pds.dataset(file_names, format=pds.ParquetFileFormat(dictionary_columns=text_columns))
     # A scan of the whole reads ahead without bound while batches are worked on.
     for fragment in source.get_fragments():
-        for group in fragment.split_by_row_group():
-            for batch in group.to_batches(
-                schema=source.schema, columns=list(table.needed), batch_size=batch_rows
+        for row_group in fragment.split_by_row_group():
+            for batch in row_group.to_batches(
+                schema=source.schema, columns=list(table_spec.needed), batch_size=batch_rows
             ):
-                yield from _decoded(batch, budget)
+                yield from _decoded(batch, byte_budget)
 
 
-def _files(path: Path) -> list[Path]:
+def _files(source_path: Path) -> list[Path]:
     """The file, or all files below a folder, sorted; names after ``.`` and ``_`` are left out."""
-    if not path.is_dir():
-        return [path]
-    files = sorted(_below(path))
-    if not files:
-        raise SourceError("The folder holds no files", received=path, way_out="Correct path")
-    return [require_allowed_path(file) for file in files]
+    if not source_path.is_dir():
+        return [source_path]
+    file_paths = sorted(_below(source_path))
+    if not file_paths:
+        raise SourceError("The folder holds no files", received=source_path, way_out="Correct path")
+    return [require_allowed_path(file_path) for file_path in file_paths]
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -91,99 +93,108 @@ def _below(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _require_sound(files: Sequence[Path], table: TableSpec) -> None:
+def _require_sound(file_paths: Sequence[Path], table_spec: TableSpec) -> None:
     """Refuse files whose own numbers cannot be, or are too large, before Arrow acts on them."""
-    for file in files:
-        _require_footer(file)
-    task = {"files": [str(file.resolve()) for file in files], "columns": table.needed}
+    for file_path in file_paths:
+        _require_footer(file_path)
+    probe_task = {
+        "files": [str(file_path.resolve()) for file_path in file_paths],
+        "columns": table_spec.needed,
+    }
     probe = subprocess.run(  # noqa: S603 - a script of our own
         [sys.executable, "-P", str(Path(__file__).with_name("parquet_probe.py"))],
-        input=json.dumps(task),
+        input=json.dumps(probe_task),
         capture_output=True,
         text=True,
         timeout=_PROBE_TIMEOUT_S,
         check=False,
     )
-    lines = probe.stdout.splitlines()
-    for file, line in zip(files, lines, strict=False):
-        _require_sizes(file, json.loads(line), table)
-    if len(lines) < len(files):
-        why = probe.stderr.strip().splitlines() or [f"signal {-probe.returncode}"]
-        raise _unsound(files[len(lines)], why[-1])
+    probe_lines = probe.stdout.splitlines()
+    for file_path, probe_line in zip(file_paths, probe_lines, strict=False):
+        _require_sizes(file_path, json.loads(probe_line), table_spec)
+    if len(probe_lines) < len(file_paths):
+        failure_lines = probe.stderr.strip().splitlines() or [f"signal {-probe.returncode}"]
+        raise _unsound(file_paths[len(probe_lines)], failure_lines[-1])
 
 
-def _require_sizes(file: Path, sizes: dict[str, int], table: TableSpec) -> None:
-    if sizes["n_columns"] > MAX_COLUMNS:
+def _require_sizes(file_path: Path, file_sizes: dict[str, int], table_spec: TableSpec) -> None:
+    if file_sizes["n_columns"] > MAX_COLUMNS:
         raise SchemaError(
             f"The file has more than {MAX_COLUMNS:,} columns",
-            received=f"{file}: {sizes['n_columns']:,}",
+            received=f"{file_path}: {file_sizes['n_columns']:,}",
             way_out="Deliver the needed columns alone",
         )
-    if sizes["least"] < 0 or sizes["n_rows"] != sizes["n_group_rows"]:
-        raise _unsound(file, f"{sizes['n_rows']:,} rows, {sizes['n_group_rows']:,} in its parts")
-    ByteBudget(require_regular(file), table.limits.max_bytes).spend(sizes["largest_chunk"])
+    if file_sizes["least"] < 0 or file_sizes["n_rows"] != file_sizes["n_group_rows"]:
+        raise _unsound(
+            file_path, f"{file_sizes['n_rows']:,} rows, {file_sizes['n_group_rows']:,} in its parts"
+        )
+    ByteBudget(require_regular(file_path), table_spec.limits.max_bytes).spend(
+        file_sizes["largest_chunk"]
+    )
 
 
-def _require_footer(path: Path) -> None:
-    with open_regular(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        if size < _END.size + len(b"PAR1"):
-            raise _unsound(path, f"{size} bytes")
+def _require_footer(file_path: Path) -> None:
+    with open_regular(file_path) as file:
+        file_size = file.seek(0, os.SEEK_END)
+        if file_size < _END.size + len(b"PAR1"):
+            raise _unsound(file_path, f"{file_size} bytes")
         file.seek(-_END.size, os.SEEK_END)
-        n_footer, mark = _END.unpack(file.read(_END.size))
-    if mark not in (b"PAR1", b"PARE"):
-        raise _unsound(path, f"it ends with {mark!r} instead of b'PAR1'")
-    if n_footer > min(size - _END.size, MAX_FOOTER_BYTES):
-        raise _unsound(path, f"a footer of {n_footer:,} bytes")
+        n_footer, magic_bytes = _END.unpack(file.read(_END.size))
+    if magic_bytes not in (b"PAR1", b"PARE"):
+        raise _unsound(file_path, f"it ends with {magic_bytes!r} instead of b'PAR1'")
+    if n_footer > min(file_size - _END.size, MAX_FOOTER_BYTES):
+        raise _unsound(file_path, f"a footer of {n_footer:,} bytes")
 
 
-def _unsound(path: Path, why: str) -> SourceError:
+def _unsound(file_path: Path, found_value: str) -> SourceError:
     return SourceError(
-        f"Cannot read {path} as parquet",
-        received=why,
+        f"Cannot read {file_path} as parquet",
+        received=found_value,
         way_out="The file may be cut short, damaged or of another format: deliver it again",
     )
 
 
-def _texts(schema: pa.Schema, needed: Sequence[str]) -> list[str]:
+def _texts(schema: pa.Schema, needed_columns: Sequence[str]) -> list[str]:
     """The needed columns that hold texts or bytes.
 
     Raises:
         SchemaError: A needed column is a list or another nested type.
     """
-    for name in needed:
-        kind = schema.field(name).type
-        value = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if pa.types.is_nested(value):
+    for column_name in needed_columns:
+        column_type = schema.field(column_name).type
+        value_type = column_type.value_type if pa.types.is_dictionary(column_type) else column_type
+        if pa.types.is_nested(value_type):
             raise SchemaError(
-                f"Column {name!r} cannot be read as text",
-                received=kind,
+                f"Column {column_name!r} cannot be read as text",
+                received=column_type,
                 way_out="Map a column of text or numbers, or correct the source",
             )
-    return [name for name in needed if _is_text(schema.field(name).type)]
+    return [
+        column_name for column_name in needed_columns if _is_text(schema.field(column_name).type)
+    ]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(is_kind(value) for is_kind in _TEXT_KINDS)
+def _is_text(column_type: pa.DataType) -> bool:
+    value_type = column_type.value_type if pa.types.is_dictionary(column_type) else column_type
+    return any(is_kind(value_type) for is_kind in _TEXT_KINDS)
 
 
-def _decoded(batch: pa.RecordBatch, budget: ByteBudget) -> Iterator[pa.RecordBatch]:
+def _decoded(batch: pa.RecordBatch, byte_budget: ByteBudget) -> Iterator[pa.RecordBatch]:
     """The batch with texts instead of dictionaries, cut where it would be too large."""
     batch.validate(full=True)  # Arrow takes indices and UTF-8 of a file on trust
     if not batch.num_rows:
         return
     n_bytes = _row_bytes(batch)
-    budget.spend(int(n_bytes.sum()))
-    part = np.cumsum(n_bytes) // MAX_BATCH_BYTES
-    starts = np.flatnonzero(np.diff(part, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], batch.num_rows], strict=True):
-        rows = batch.slice(start, end - start)
-        columns = [
+    byte_budget.spend(int(n_bytes.sum()))
+    part_numbers = np.cumsum(n_bytes) // MAX_BATCH_BYTES
+    part_starts = np.flatnonzero(np.diff(part_numbers, prepend=-1))
+    for part_start, part_end in zip(part_starts, [*part_starts[1:], batch.num_rows], strict=True):
+        part_rows = batch.slice(part_start, part_end - part_start)
+        decoded_columns = [
             column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-            for column in rows.columns
+            for column in part_rows.columns
         ]
-        yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+        yield pa.RecordBatch.from_arrays(decoded_columns, names=batch.schema.names)
 
 
 def _row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
@@ -191,9 +202,9 @@ def _row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
     n_bytes = np.zeros(batch.num_rows, dtype=np.int64)
     for column in batch.columns:
         if pa.types.is_dictionary(column.type) and _is_text(column.type):
-            lengths = pc.binary_length(column.dictionary).fill_null(0).to_numpy()
-            if len(lengths):
-                n_bytes += lengths[column.indices.fill_null(0).to_numpy()]
+            text_lengths = pc.binary_length(column.dictionary).fill_null(0).to_numpy()
+            if len(text_lengths):
+                n_bytes += text_lengths[column.indices.fill_null(0).to_numpy()]
         else:
             n_bytes += -(-column.nbytes // batch.num_rows)
     return n_bytes

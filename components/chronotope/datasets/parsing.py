@@ -1,4 +1,4 @@
-"""Turn columns as read into instants and numbers; what does not parse becomes null."""
+"""Parsing of raw columns into instants and numbers; unreadable values become null."""
 
 from typing import Final
 
@@ -23,9 +23,9 @@ _TICKS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _US: Final = 1_000_000
 
 
-def is_textual(kind: pa.DataType) -> bool:
+def is_textual(column_type: pa.DataType) -> bool:
     """Whether an Arrow type holds text."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool(pa.types.is_string(column_type) or pa.types.is_large_string(column_type))
 
 
 def as_numbers(column: pa.Array) -> pa.DoubleArray:
@@ -33,33 +33,39 @@ def as_numbers(column: pa.Array) -> pa.DoubleArray:
 
     NaN and infinity stay what they are, so that the caller can name them.
     """
-    kind = column.type
-    if pa.types.is_boolean(kind):
+    column_type = column.type
+    if pa.types.is_boolean(column_type):
         return column.cast(pa.int8()).cast(pa.float64())
-    if is_textual(kind):
-        numeric = pc.match_substring_regex(column, _NUMBER)
-        text = pc.utf8_trim_whitespace(pc.if_else(numeric, column, pa.scalar(None, kind)))
-        return pc.cast(text, pa.float64())
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if is_textual(column_type):
+        is_number = pc.match_substring_regex(column, _NUMBER)
+        number_texts = pc.utf8_trim_whitespace(
+            pc.if_else(is_number, column, pa.scalar(None, column_type))
+        )
+        return pc.cast(number_texts, pa.float64())
+    if (
+        pa.types.is_integer(column_type)
+        or pa.types.is_floating(column_type)
+        or pa.types.is_decimal(column_type)
+    ):
         return pc.cast(column, pa.float64(), safe=False)
     return pa.nulls(len(column), pa.float64())
 
 
-def as_instants(column: pa.Array, spec: TimeSpec) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+def as_instants(column: pa.Array, time_spec: TimeSpec) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """UTC instants of a time column.
 
     Args:
         column: As read: timestamps, dates, text or numbers.
-        spec: How it reads.
+        time_spec: How it reads.
 
     Returns:
         Instants (null where none could be read), and whether a wall-clock time was
         read that its zone skipped, shape (n,).
     """
-    if spec.kind in (TimeKind.EPOCH_S, TimeKind.EPOCH_MS):
-        return _from_epoch(column, 1.0 if spec.kind is TimeKind.EPOCH_S else 1e-3)
+    if time_spec.kind in (TimeKind.EPOCH_S, TimeKind.EPOCH_MS):
+        return _from_epoch(column, 1.0 if time_spec.kind is TimeKind.EPOCH_S else 1e-3)
     if is_textual(column.type):
-        return _from_text(column, spec)
+        return _from_text(column, time_spec)
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
     if not pa.types.is_timestamp(column.type):
@@ -67,58 +73,62 @@ def as_instants(column: pa.Array, spec: TimeSpec) -> tuple[pa.Array, npt.NDArray
     micros = _to_micros(column)
     if column.type.tz is not None:
         return micros.cast(INSTANT), np.zeros(len(column), dtype=np.bool_)
-    return _localised(micros, np.ones(len(column), dtype=np.bool_), spec.timezone)
+    return _localised(micros, np.ones(len(column), dtype=np.bool_), time_spec.timezone)
 
 
 def _to_micros(column: pa.Array) -> pa.Array:
     """Timestamps in microseconds; null outside the years 1 to 9999, where they would wrap."""
-    kind = column.type
-    if kind.unit in _TICKS:
-        ticks, scale = column.cast(pa.int64()), _TICKS[kind.unit]
-        late = pc.greater(ticks, _LATEST_S * scale)
-        outside = pc.or_(late, pc.less(ticks, _EARLIEST_S * scale))
-        column = pc.if_else(outside, pa.scalar(None, kind), column)
-    return column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
+    column_type = column.type
+    if column_type.unit in _TICKS:
+        tick_counts, ticks_per_s = column.cast(pa.int64()), _TICKS[column_type.unit]
+        is_late = pc.greater(tick_counts, _LATEST_S * ticks_per_s)
+        is_outside = pc.or_(is_late, pc.less(tick_counts, _EARLIEST_S * ticks_per_s))
+        column = pc.if_else(is_outside, pa.scalar(None, column_type), column)
+    return column.cast(pa.timestamp("us", tz=column_type.tz), safe=False)
 
 
 def _from_epoch(column: pa.Array, unit_s: float) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    seconds = as_numbers(column).to_numpy(zero_copy_only=False) * unit_s
-    readable = (seconds >= _EARLIEST_S) & (seconds <= _LATEST_S)  # False for NaN
-    micros = np.round(np.where(readable, seconds, 0.0) * _US).astype(np.int64)
+    epoch_s = as_numbers(column).to_numpy(zero_copy_only=False) * unit_s
+    is_readable = (epoch_s >= _EARLIEST_S) & (epoch_s <= _LATEST_S)  # False for NaN
+    micros = np.round(np.where(is_readable, epoch_s, 0.0) * _US).astype(np.int64)
     return (
-        pa.array(micros, mask=~readable).cast(INSTANT),
+        pa.array(micros, mask=~is_readable).cast(INSTANT),
         np.zeros(len(column), dtype=np.bool_),
     )
 
 
-def _from_text(column: pa.Array, spec: TimeSpec) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    pattern = spec.pattern or "ISO8601"
-    text = pd.Index(column.to_numpy(zero_copy_only=False), dtype="str")
-    parsed = pd.DatetimeIndex(pd.to_datetime(text, format=pattern, utc=True, errors="coerce"))
-    micros = parsed.as_unit("us").asi8
-    instants = pa.array(micros, mask=np.asarray(parsed.isna())).cast(INSTANT)
-    if spec.pattern is not None:
-        bare = np.full(len(column), "%z" not in spec.pattern)
+def _from_text(column: pa.Array, time_spec: TimeSpec) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    time_pattern = time_spec.pattern or "ISO8601"
+    text_index = pd.Index(column.to_numpy(zero_copy_only=False), dtype="str")
+    parsed_times = pd.DatetimeIndex(
+        pd.to_datetime(text_index, format=time_pattern, utc=True, errors="coerce")
+    )
+    micros = parsed_times.as_unit("us").asi8
+    instants = pa.array(micros, mask=np.asarray(parsed_times.isna())).cast(INSTANT)
+    if time_spec.pattern is not None:
+        is_local = np.full(len(column), "%z" not in time_spec.pattern)
     else:
-        zoned = pc.and_(
+        has_zone = pc.and_(
             pc.match_substring_regex(column, _HAS_OFFSET),
             pc.match_substring_regex(column, _HAS_CLOCK),
         )
-        bare = ~np.asarray(pc.fill_null(zoned, False).to_numpy(zero_copy_only=False), np.bool_)
-    return _localised(instants, bare, spec.timezone)
+        is_local = ~np.asarray(
+            pc.fill_null(has_zone, False).to_numpy(zero_copy_only=False), np.bool_
+        )
+    return _localised(instants, is_local, time_spec.timezone)
 
 
 def _localised(
-    clock: pa.Array, bare: npt.NDArray[np.bool_], zone_name: str
+    clock_times: pa.Array, is_local: npt.NDArray[np.bool_], zone_name: str
 ) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """Move the rows in ``bare``, which hold wall-clock times, from a zone to UTC."""
-    known = np.asarray(clock.is_valid().to_numpy(zero_copy_only=False), np.bool_)
-    micros = clock.cast(pa.int64()).fill_null(0).to_numpy().copy()
-    skipped = np.zeros(len(clock), dtype=np.bool_)
-    rows = np.flatnonzero(bare & known)
-    if zone_name != "UTC" and len(rows):
-        local_s, rest = np.divmod(micros[rows], _US)
+    """Move the rows in ``is_local``, which hold wall-clock times, from a zone to UTC."""
+    is_known = np.asarray(clock_times.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+    micros = clock_times.cast(pa.int64()).fill_null(0).to_numpy().copy()
+    is_skipped = np.zeros(len(clock_times), dtype=np.bool_)
+    local_rows = np.flatnonzero(is_local & is_known)
+    if zone_name != "UTC" and len(local_rows):
+        local_s, sub_second_us = np.divmod(micros[local_rows], _US)
         utc_s, exists = utc_from_local(local_s, zone_name)
-        micros[rows] = utc_s * _US + rest
-        skipped[rows] = ~exists
-    return pa.array(micros, mask=~known).cast(INSTANT), skipped
+        micros[local_rows] = utc_s * _US + sub_second_us
+        is_skipped[local_rows] = ~exists
+    return pa.array(micros, mask=~is_known).cast(INSTANT), is_skipped

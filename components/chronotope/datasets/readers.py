@@ -1,4 +1,4 @@
-"""Read a dataset's tables under contract names."""
+"""Readers of a dataset's tables, with columns under contract names."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SourceError
 from chronotope.contracts.ids import event_ids
-from chronotope.contracts.schemas import INSTANT, ITEMS, SURROUNDINGS, USERS
+from chronotope.contracts.schemas import CONTEXT, INSTANT, ITEMS, USERS
 from chronotope.datasets.budget import MAX_BATCH_BYTES
 from chronotope.datasets.city import city_items
 from chronotope.datasets.databases import rows_since, stream_query
@@ -20,11 +20,11 @@ from chronotope.datasets.spec import DatasetSpec, FeedSpec, Format, TableSpec
 _JOINED_BY = ", "
 
 
-def read_events(spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iterator[pa.Table]:
+def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iterator[pa.Table]:
     """Stream the log in the order of the source, in bounded memory.
 
     Args:
-        spec: The dataset.
+        dataset_spec: The dataset.
         batch_rows: Rows of each table; the last may have fewer.
 
     Yields:
@@ -35,39 +35,41 @@ def read_events(spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iterator[pa.
         SchemaError: Mapped columns are missing.
     """
     n_rows = 0
-    for batch in _raw_events(spec, batch_rows):
+    for batch in _raw_events(dataset_spec, batch_rows):
         n_rows += batch.num_rows
         yield batch
     if n_rows == 0:
         raise SourceError(
-            "The log holds no rows", received=spec.name, way_out="Check path, query or delivery"
+            "The event log has no rows",
+            received=dataset_spec.name,
+            way_out="Check path, query or delivery",
         )
 
 
-def read_items(spec: DatasetSpec) -> pa.Table:
+def read_items(dataset_spec: DatasetSpec) -> pa.Table:
     """The catalogue: the columns of ``ITEMS``, then attributes; no rows if there is none.
 
     Raises:
         SourceError: The source is missing, empty, truncated or unreadable.
         SchemaError: Mapped columns are missing.
     """
-    if spec.city is not None:
-        return city_items(spec.city)
-    return _read_table(spec.items, spec, ITEMS)
+    if dataset_spec.city is not None:
+        return city_items(dataset_spec.city)
+    return _read_table(dataset_spec.items, dataset_spec, ITEMS)
 
 
-def read_users(spec: DatasetSpec) -> pa.Table:
+def read_users(dataset_spec: DatasetSpec) -> pa.Table:
     """User attributes: ``user_id``, then attributes; no rows if there are none.
 
     Raises:
         SourceError: The source is missing, empty, truncated or unreadable.
         SchemaError: Mapped columns are missing.
     """
-    return _read_table(spec.users, spec, USERS)
+    return _read_table(dataset_spec.users, dataset_spec, USERS)
 
 
-def read_context_table(spec: DatasetSpec) -> pa.Table:
-    """Readings: the columns of ``SURROUNDINGS``, then numbers; no rows if there are none.
+def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
+    """Readings: the columns of ``CONTEXT``, then numbers; no rows if there are none.
 
     A second reading of one place and moment has the ``event_id`` of the first.
 
@@ -75,102 +77,137 @@ def read_context_table(spec: DatasetSpec) -> pa.Table:
         SourceError: The source is missing, empty or unreadable, or a time in it is.
         SchemaError: Mapped columns are missing.
     """
-    table = spec.surroundings
-    if table is None:
-        return SURROUNDINGS.empty_table()
-    read = _whole(table, spec)
-    kinds = pa.schema([pa.field(c.PLACE_ID, pa.string())])
-    numbers, raw = _typed_table(table, read, kinds), read[c.OCCURRED_AT].combine_chunks()
-    instants, skipped = as_instants(raw, spec.time)
-    if instants.null_count or skipped.any():
-        wrong = raw.filter(pc.or_(instants.is_null(), pa.array(skipped)))
+    table_spec = dataset_spec.context_table
+    if table_spec is None:
+        return CONTEXT.empty_table()
+    mapped_rows = _whole(table_spec, dataset_spec)
+    place_schema = pa.schema([pa.field(c.PLACE_ID, pa.string())])
+    typed_rows, raw_times = (
+        _typed_table(table_spec, mapped_rows, place_schema),
+        mapped_rows[c.OCCURRED_AT].combine_chunks(),
+    )
+    instants, is_skipped = as_instants(raw_times, dataset_spec.time)
+    if instants.null_count or is_skipped.any():
+        unreadable_times = raw_times.filter(pc.or_(instants.is_null(), pa.array(is_skipped)))
         raise SourceError(
-            f"{len(wrong):,} times of the surroundings cannot be read as {spec.time.kind}",
-            received=wrong[0],
+            f"{len(unreadable_times):,} times of the context table "
+            f"cannot be read as {dataset_spec.time.kind}",
+            received=unreadable_times[0],
             way_out="Correct the table, or `time` in the dataset's YAML, which it shares",
         )
-    until = pc.add(instants, pa.scalar(round(3.6e9 * table.valid_h), pa.duration("us")))
-    ids = event_ids([instants, numbers[c.PLACE_ID]])
-    readings = [numbers[name] for name in table.context]
-    fields = [*SURROUNDINGS, *(pa.field(name, pa.float64()) for name in table.context)]
-    columns = [ids, instants, until.cast(INSTANT), numbers[c.PLACE_ID], *readings]
-    return pa.table(columns, schema=pa.schema(fields))
+    valid_until = pc.add(instants, pa.scalar(round(3.6e9 * table_spec.valid_h), pa.duration("us")))
+    reading_ids = event_ids([instants, typed_rows[c.PLACE_ID]])
+    reading_columns = [typed_rows[column_name] for column_name in table_spec.context]
+    extra_fields = [
+        *CONTEXT,
+        *(pa.field(column_name, pa.float64()) for column_name in table_spec.context),
+    ]
+    table_columns = [
+        reading_ids,
+        instants,
+        valid_until.cast(INSTANT),
+        typed_rows[c.PLACE_ID],
+        *reading_columns,
+    ]
+    return pa.table(table_columns, schema=pa.schema(extra_fields))
 
 
 def read_feed(
-    feed: FeedSpec, url: str, *, since: int | float | str | None, limit: int
+    feed_spec: FeedSpec, url: str, *, since_value: int | float | str | None, max_rows: int
 ) -> tuple[list[object], pa.Table]:
-    """What was appended to a table: values of the growing column, rows under contract names.
+    """New rows of a feed: cursor values, and rows under contract names.
 
     Args:
-        feed: The table.
+        feed_spec: The table.
         url: Address of its database.
-        since: Rows from this value of the growing column on; None for all.
-        limit: Most rows.
+        since_value: Rows from this value of the growing column on; None for all.
+        max_rows: Most rows.
 
     Raises:
         SourceError: The database cannot be reached, refuses the query or finds no such column.
     """
-    found = rows_since(feed, url, since, limit)
-    if found is None:
+    feed_batch = rows_since(feed_spec, url, since_value, max_rows)
+    if feed_batch is None:
         return [], pa.table({})
-    raw = pa.Table.from_batches([found])
-    return raw[feed.after].to_pylist(), _mapped(feed, raw)
+    raw_rows = pa.Table.from_batches([feed_batch])
+    return raw_rows[feed_spec.after].to_pylist(), _mapped(feed_spec, raw_rows)
 
 
-def _raw_events(spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
-    if spec.city is not None:
-        yield from simulate_events(spec.city, batch_events=batch_rows)
-    if spec.events is not None:
-        for raw in _rebatched(_stream(spec.events, spec, batch_rows), batch_rows):
-            yield _mapped(spec.events, raw)
+def _raw_events(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
+    if dataset_spec.city is not None:
+        yield from simulate_events(dataset_spec.city, batch_events=batch_rows)
+    if dataset_spec.events is not None:
+        for raw_rows in _rebatched(
+            _stream(dataset_spec.events, dataset_spec, batch_rows), batch_rows
+        ):
+            yield _mapped(dataset_spec.events, raw_rows)
 
 
-def _read_table(table: TableSpec | None, spec: DatasetSpec, schema: pa.Schema) -> pa.Table:
-    if table is None:
+def _read_table(
+    table_spec: TableSpec | None, dataset_spec: DatasetSpec, schema: pa.Schema
+) -> pa.Table:
+    if table_spec is None:
         return schema.empty_table()
-    return _typed_table(table, _whole(table, spec), schema)
+    return _typed_table(table_spec, _whole(table_spec, dataset_spec), schema)
 
 
-def _whole(table: TableSpec, spec: DatasetSpec) -> pa.Table:
-    """All of a table under contract names, values as read."""
-    batches = [pa.Table.from_batches([b]) for b in _stream(table, spec, 200_000)]
-    if not batches:
-        raise SourceError("A table holds no rows", received=table.path or table.query)
-    return _mapped(table, pa.concat_tables(batches, promote_options="permissive"))
+def _whole(table_spec: TableSpec, dataset_spec: DatasetSpec) -> pa.Table:
+    """A complete table under contract names, values as read."""
+    raw_tables = [
+        pa.Table.from_batches([record_batch])
+        for record_batch in _stream(table_spec, dataset_spec, 200_000)
+    ]
+    if not raw_tables:
+        raise SourceError(
+            "A table has no rows",
+            received=table_spec.path or table_spec.query,
+            way_out="Check path or query in the dataset's YAML",
+        )
+    return _mapped(table_spec, pa.concat_tables(raw_tables, promote_options="permissive"))
 
 
-def _typed_table(table: TableSpec, mapped: pa.Table, schema: pa.Schema) -> pa.Table:
+def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of a schema, then context as numbers and attributes as text."""
-    fields = list(schema)
-    fields += [pa.field(name, pa.float64()) for name in table.context]
-    fields += [pa.field(name, pa.string()) for name in table.attributes]
-    return pa.table([_typed(mapped, f) for f in fields], schema=pa.schema(fields))
+    arrow_fields = list(schema)
+    arrow_fields += [pa.field(column_name, pa.float64()) for column_name in table_spec.context]
+    arrow_fields += [pa.field(column_name, pa.string()) for column_name in table_spec.attributes]
+    return pa.table(
+        [_typed(mapped_rows, arrow_field) for arrow_field in arrow_fields],
+        schema=pa.schema(arrow_fields),
+    )
 
 
-def _typed(table: pa.Table, field: pa.Field) -> pa.Array:
-    if field.name not in table.column_names:
-        return pa.nulls(table.num_rows, field.type)
-    column = table[field.name].combine_chunks()
-    if field.type == pa.float64():
+def _typed(mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
+    if arrow_field.name not in mapped_rows.column_names:
+        return pa.nulls(mapped_rows.num_rows, arrow_field.type)
+    column = mapped_rows[arrow_field.name].combine_chunks()
+    if arrow_field.type == pa.float64():
         return as_numbers(column)
     return column.cast(pa.string())
 
 
-def _stream(table: TableSpec, spec: DatasetSpec, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    if table.format is Format.SQL:
-        return stream_query(table, batch_rows=batch_rows)
-    return stream_file(table, spec.data_dir, batch_rows=batch_rows)
+def _stream(
+    table_spec: TableSpec, dataset_spec: DatasetSpec, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    if table_spec.format is Format.SQL:
+        return stream_query(table_spec, batch_rows=batch_rows)
+    return stream_file(table_spec, dataset_spec.data_dir, batch_rows=batch_rows)
 
 
-def _mapped(table: TableSpec, raw: pa.Table) -> pa.Table:
-    columns = {name: raw[source] for name, source in table.sources.items()}
-    for name, sources in table.coalesce.items():
-        columns[name] = pc.coalesce(*(raw[source].cast(pa.string()) for source in sources))
-    for name, sources in table.join.items():
-        texts = [raw[source].cast(pa.string()) for source in sources]
-        columns[name] = pc.binary_join_element_wise(*texts, _JOINED_BY, null_handling="skip")
-    return pa.table(columns)
+def _mapped(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
+    mapped_columns = {
+        column_name: raw_rows[source] for column_name, source in table_spec.sources.items()
+    }
+    for column_name, source_columns in table_spec.coalesce.items():
+        mapped_columns[column_name] = pc.coalesce(
+            *(raw_rows[source].cast(pa.string()) for source in source_columns)
+        )
+    for column_name, source_columns in table_spec.join.items():
+        source_texts = [raw_rows[source].cast(pa.string()) for source in source_columns]
+        mapped_columns[column_name] = pc.binary_join_element_wise(
+            *source_texts, _JOINED_BY, null_handling="skip"
+        )
+    return pa.table(mapped_columns)
 
 
 def _rebatched(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:
@@ -179,16 +216,24 @@ def _rebatched(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[p
     Shorter ones come at the end, where column types change, and where texts are so long that
     they would not fit in memory.
     """
-    waiting = pa.table({})
-    for batch in batches:
-        table = pa.Table.from_batches([batch])
-        n_bytes = waiting.nbytes + table.nbytes
-        if waiting.num_rows and (waiting.schema != table.schema or n_bytes > MAX_BATCH_BYTES):
-            yield waiting
-            waiting = pa.table({})
-        waiting = pa.concat_tables([waiting, table]) if waiting.num_rows else table
-        full = waiting.num_rows - waiting.num_rows % batch_rows
-        yield from (waiting.slice(at, batch_rows) for at in range(0, full, batch_rows))
-        waiting = waiting.slice(full)
-    if waiting.num_rows:
-        yield waiting
+    waiting_rows = pa.table({})
+    for record_batch in batches:
+        batch_rows_table = pa.Table.from_batches([record_batch])
+        n_bytes = waiting_rows.nbytes + batch_rows_table.nbytes
+        if waiting_rows.num_rows and (
+            waiting_rows.schema != batch_rows_table.schema or n_bytes > MAX_BATCH_BYTES
+        ):
+            yield waiting_rows
+            waiting_rows = pa.table({})
+        waiting_rows = (
+            pa.concat_tables([waiting_rows, batch_rows_table])
+            if waiting_rows.num_rows
+            else batch_rows_table
+        )
+        n_full = waiting_rows.num_rows - waiting_rows.num_rows % batch_rows
+        yield from (
+            waiting_rows.slice(start_row, batch_rows) for start_row in range(0, n_full, batch_rows)
+        )
+        waiting_rows = waiting_rows.slice(n_full)
+    if waiting_rows.num_rows:
+        yield waiting_rows

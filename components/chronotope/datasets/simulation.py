@@ -1,4 +1,4 @@
-"""Let people live in a city and write down where they go."""
+"""Simulation of the event log of a city."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,160 +54,205 @@ class Walks:
     anomaly: npt.NDArray[np.bool_]
 
 
-def simulate_events(config: CityConfig, *, batch_events: int = 200_000) -> Iterator[pa.Table]:
+def simulate_events(city_config: CityConfig, *, batch_events: int = 200_000) -> Iterator[pa.Table]:
     """Stream the log of a city: people block by block, in bounded memory.
 
     Args:
-        config: The city; the log does not depend on ``batch_events``.
+        city_config: The city; the log does not depend on ``batch_events``.
         batch_events: Most rows of a table.
 
     Yields:
         Columns under contract names, with ``is_anomaly`` (boolean), ready for
         ``normalise``; exactly ``config.n_events`` rows in all.
     """
-    city = build_city(config)
-    for walks in simulate_walks(config, city):
-        table = _as_table(config, city, walks)
-        yield from (table.slice(at, batch_events) for at in range(0, table.num_rows, batch_events))
+    city = build_city(city_config)
+    for walks in simulate_walks(city_config, city):
+        block_rows = _as_table(city_config, city, walks)
+        yield from (
+            block_rows.slice(start_row, batch_events)
+            for start_row in range(0, block_rows.num_rows, batch_events)
+        )
 
 
-def simulate_walks(config: CityConfig, city: City) -> Iterator[Walks]:
+def simulate_walks(city_config: CityConfig, city: City) -> Iterator[Walks]:
     """Blocks of people of about half a million events each."""
-    length, late = _activity(config)
-    block = (np.cumsum(length) - 1) // _BLOCK_EVENTS
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(block)) + 1, [len(length)]])
-    for number, (first, end) in enumerate(
-        zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    user_lengths, is_late = _activity(city_config)
+    block_numbers = (np.cumsum(user_lengths) - 1) // _BLOCK_EVENTS
+    block_edges = np.concatenate(
+        [[0], np.flatnonzero(np.diff(block_numbers)) + 1, [len(user_lengths)]]
+    )
+    for block_idx, (first_user, end_user) in enumerate(
+        zip(block_edges[:-1].tolist(), block_edges[1:].tolist(), strict=True)
     ):
-        rng = np.random.default_rng([config.seed, 2, number])
-        yield _walk(config, city, rng, first, length[first:end], late[first:end])
+        rng = np.random.default_rng([city_config.seed, 2, block_idx])
+        yield _walk(
+            city_config,
+            city,
+            rng,
+            first_user,
+            user_lengths[first_user:end_user],
+            is_late[first_user:end_user],
+        )
 
 
-def period_s(config: CityConfig) -> tuple[int, int]:
+def period_s(city_config: CityConfig) -> tuple[int, int]:
     """First UTC second of the period, and the second the cold places open."""
-    midnight = datetime.combine(config.start, time(), tzinfo=UTC)
-    start = int(midnight.timestamp()) - config.utc_offset_min * 60
-    return start, start + int(OPENING * config.days) * _DAY_S
+    local_midnight = datetime.combine(city_config.start, time(), tzinfo=UTC)
+    start_s = int(local_midnight.timestamp()) - city_config.utc_offset_min * 60
+    return start_s, start_s + int(OPENING * city_config.days) * _DAY_S
 
 
-def _activity(config: CityConfig) -> tuple[Int64, npt.NDArray[np.bool_]]:
+def _activity(city_config: CityConfig) -> tuple[Int64, npt.NDArray[np.bool_]]:
     """Events of each person, adding up to n_events, and who comes late."""
-    rng = np.random.default_rng([config.seed, 1])
-    late = rng.random(config.n_users) < config.cold_users
-    weight = rng.lognormal(0.0, 0.6, config.n_users) * np.where(late, 0.03, 1.0)
-    reached = np.round(np.cumsum(weight) / weight.sum() * config.n_events).astype(np.int64)
-    return np.diff(reached, prepend=0), late
+    rng = np.random.default_rng([city_config.seed, 1])
+    is_late = rng.random(city_config.n_users) < city_config.cold_users
+    activity_weights = rng.lognormal(0.0, 0.6, city_config.n_users) * np.where(is_late, 0.03, 1.0)
+    cumulative_events = np.round(
+        np.cumsum(activity_weights) / activity_weights.sum() * city_config.n_events
+    ).astype(np.int64)
+    return np.diff(cumulative_events, prepend=0), is_late
 
 
 def _walk(
-    config: CityConfig,
+    city_config: CityConfig,
     city: City,
     rng: np.random.Generator,
     first_user: int,
-    length: Int64,
-    late: npt.NDArray[np.bool_],
+    user_lengths: Int64,
+    is_late: npt.NDArray[np.bool_],
 ) -> Walks:
-    n_users, n_events = len(length), int(length.sum())
-    warm = np.flatnonzero(~city.cold).astype(np.int32)
-    home, work = rng.choice(warm, n_users), rng.choice(warm, n_users)
-    occurred_s = _moments(config, rng, length, late)
-    start = np.cumsum(length) - length
-    anomaly = rng.random(n_events) < config.anomalies
-    anomaly[start[length > 0]] = False
-    item = _choices(config, city, rng, length, home, work, occurred_s, anomaly)
-    position = np.arange(n_events)
-    lawful = np.maximum.accumulate(np.where(anomaly, 0, position))
-    occurred_s = occurred_s[lawful] + (position - lawful) * _ANOMALY_GAP_S
-    user = np.repeat(np.arange(n_users), length)
-    order = np.lexsort((occurred_s, user))
-    return Walks(first_user, length, home, work, occurred_s[order], item[order], anomaly[order])
+    n_users, n_events = len(user_lengths), int(user_lengths.sum())
+    warm_items = np.flatnonzero(~city.cold).astype(np.int32)
+    home_items, work_items = rng.choice(warm_items, n_users), rng.choice(warm_items, n_users)
+    occurred_s = _moments(city_config, rng, user_lengths, is_late)
+    user_starts = np.cumsum(user_lengths) - user_lengths
+    is_anomaly = rng.random(n_events) < city_config.anomalies
+    is_anomaly[user_starts[user_lengths > 0]] = False
+    item_idx = _choices(
+        city_config, city, rng, user_lengths, home_items, work_items, occurred_s, is_anomaly
+    )
+    event_position = np.arange(n_events)
+    lawful_position = np.maximum.accumulate(np.where(is_anomaly, 0, event_position))
+    occurred_s = occurred_s[lawful_position] + (event_position - lawful_position) * _ANOMALY_GAP_S
+    user_idx = np.repeat(np.arange(n_users), user_lengths)
+    order = np.lexsort((occurred_s, user_idx))
+    return Walks(
+        first_user,
+        user_lengths,
+        home_items,
+        work_items,
+        occurred_s[order],
+        item_idx[order],
+        is_anomaly[order],
+    )
 
 
 def _moments(
-    config: CityConfig, rng: np.random.Generator, length: Int64, late: npt.NDArray[np.bool_]
+    city_config: CityConfig,
+    rng: np.random.Generator,
+    user_lengths: Int64,
+    is_late: npt.NDArray[np.bool_],
 ) -> Int64:
     """UTC seconds by the daily and weekly rhythm, ascending within each person."""
-    user = np.repeat(np.arange(len(length)), length)
-    n = len(user)
-    weekday = (config.start.weekday() + np.arange(config.days)) % 7
-    busy = np.cumsum(_DAILY[weekday])
-    opening = int(OPENING * config.days)
-    floor = np.where(late[user], busy[opening - 1] / busy[-1], 0.0)
-    u = floor + (1 - floor) * rng.random(n)
-    day = np.searchsorted(busy / busy[-1], u, side="right").clip(max=config.days - 1)
-    hour = np.searchsorted(np.cumsum(_HOURLY) / _HOURLY.sum(), rng.random(n), side="right")
-    local_s = day * _DAY_S + hour.clip(max=23) * 3600 + rng.integers(3600, size=n)
-    moments = np.asarray(period_s(config)[0] + local_s, dtype=np.int64)
-    return _spread_ties(user, np.take(moments, np.lexsort((moments, user))))
+    user_idx = np.repeat(np.arange(len(user_lengths)), user_lengths)
+    n_events = len(user_idx)
+    week_days = (city_config.start.weekday() + np.arange(city_config.days)) % 7
+    cumulative_activity = np.cumsum(_DAILY[week_days])
+    opening_day = int(OPENING * city_config.days)
+    earliest_share = np.where(
+        is_late[user_idx], cumulative_activity[opening_day - 1] / cumulative_activity[-1], 0.0
+    )
+    uniform_draws = earliest_share + (1 - earliest_share) * rng.random(n_events)
+    day_idx = np.searchsorted(
+        cumulative_activity / cumulative_activity[-1], uniform_draws, side="right"
+    ).clip(max=city_config.days - 1)
+    hour_idx = np.searchsorted(
+        np.cumsum(_HOURLY) / _HOURLY.sum(), rng.random(n_events), side="right"
+    )
+    local_s = day_idx * _DAY_S + hour_idx.clip(max=23) * 3600 + rng.integers(3600, size=n_events)
+    event_times_s = np.asarray(period_s(city_config)[0] + local_s, dtype=np.int64)
+    return _spread_ties(user_idx, np.take(event_times_s, np.lexsort((event_times_s, user_idx))))
 
 
-def _spread_ties(user: Int64, moments: Int64) -> Int64:
+def _spread_ties(user_idx: Int64, event_times_s: Int64) -> Int64:
     """Move a person's simultaneous events apart by a second; ascending in, ascending out."""
-    position = np.arange(len(user))
-    apart = user * (1 << 40)  # more seconds than any period, so that people do not mix
-    running = np.maximum.accumulate(moments + apart - position)
-    return np.asarray(running - apart + position, dtype=np.int64)
+    event_position = np.arange(len(user_idx))
+    user_offsets = user_idx * (1 << 40)  # more seconds than any period, so that people do not mix
+    running_max = np.maximum.accumulate(event_times_s + user_offsets - event_position)
+    return np.asarray(running_max - user_offsets + event_position, dtype=np.int64)
 
 
 def _choices(
-    config: CityConfig,
+    city_config: CityConfig,
     city: City,
     rng: np.random.Generator,
-    length: Int64,
-    home: Int32,
-    work: Int32,
+    user_lengths: Int64,
+    home_items: Int32,
+    work_items: Int32,
     occurred_s: Int64,
-    anomaly: npt.NDArray[np.bool_],
+    is_anomaly: npt.NDArray[np.bool_],
 ) -> Int32:
     """Places by the law, the k-th event of all people at once, shape (n_events,)."""
-    item = np.empty(len(occurred_s), dtype=np.int32)
-    visits = np.empty_like(item)  # past lawful events of each person, packed from start
-    start = np.cumsum(length) - length
-    n_past, last = np.zeros_like(length), home.copy()
-    opened = (occurred_s >= period_s(config)[1]).astype(np.int64)
-    offset = np.full(len(occurred_s), config.utc_offset_min, dtype=np.int32)
-    week = hour_of_week(occurred_s, offset)
-    for k in range(int(length.max(initial=0))):
-        who = np.flatnonzero(length > k)
-        at = start[who] + k
-        u = rng.random((4, len(who)))
-        p_new = explore_probability(config, n_past[who])
-        past = visits[start[who] + (u[2] * n_past[who]).astype(np.int64)]
-        slot = (u[2] * N_SLOTS).astype(np.int64)
-        explored = city.slots[opened[at], last[who], slot]
-        free = np.where(u[1] < p_new, explored, past)
-        home_p, work_p = city.go_home[week[at]], city.go_work[week[at]]
-        lawful = np.where(u[0] < home_p, home[who], free)
-        lawful = np.where((u[0] >= home_p) & (u[0] < home_p + work_p), work[who], lawful)
-        odd = anomaly[at]
-        item[at] = np.where(odd, (u[3] * config.n_items).astype(np.int32), lawful)
-        stay, place = who[~odd], lawful[~odd]
-        visits[start[stay] + n_past[stay]] = place
-        last[stay] = place
-        n_past[stay] += 1
-    return item
+    item_idx = np.empty(len(occurred_s), dtype=np.int32)
+    past_items = np.empty_like(item_idx)  # past lawful events of each person, packed from start
+    user_starts = np.cumsum(user_lengths) - user_lengths
+    n_past, last_items = np.zeros_like(user_lengths), home_items.copy()
+    is_opened = (occurred_s >= period_s(city_config)[1]).astype(np.int64)
+    utc_offsets = np.full(len(occurred_s), city_config.utc_offset_min, dtype=np.int32)
+    week_hours = hour_of_week(occurred_s, utc_offsets)
+    for event_position in range(int(user_lengths.max(initial=0))):
+        user_idx = np.flatnonzero(user_lengths > event_position)
+        event_idx = user_starts[user_idx] + event_position
+        uniform_draws = rng.random((4, len(user_idx)))
+        p_new = explore_probability(city_config, n_past[user_idx])
+        returned_items = past_items[
+            user_starts[user_idx] + (uniform_draws[2] * n_past[user_idx]).astype(np.int64)
+        ]
+        slot_idx = (uniform_draws[2] * N_SLOTS).astype(np.int64)
+        explored_items = city.slots[is_opened[event_idx], last_items[user_idx], slot_idx]
+        free_items = np.where(uniform_draws[1] < p_new, explored_items, returned_items)
+        home_p, work_p = city.go_home[week_hours[event_idx]], city.go_work[week_hours[event_idx]]
+        lawful_items = np.where(uniform_draws[0] < home_p, home_items[user_idx], free_items)
+        lawful_items = np.where(
+            (uniform_draws[0] >= home_p) & (uniform_draws[0] < home_p + work_p),
+            work_items[user_idx],
+            lawful_items,
+        )
+        is_odd = is_anomaly[event_idx]
+        item_idx[event_idx] = np.where(
+            is_odd, (uniform_draws[3] * city_config.n_items).astype(np.int32), lawful_items
+        )
+        lawful_users, visited_items = user_idx[~is_odd], lawful_items[~is_odd]
+        past_items[user_starts[lawful_users] + n_past[lawful_users]] = visited_items
+        last_items[lawful_users] = visited_items
+        n_past[lawful_users] += 1
+    return item_idx
 
 
-def explore_probability(config: CityConfig, n_past: Int64) -> Float64:
+def explore_probability(city_config: CityConfig, n_past: Int64) -> Float64:
     """p_new = rho (1 + n)^-gamma, and 1 while there is no past."""
-    urge = config.rho * (1.0 + n_past) ** -config.gamma
-    return np.where(n_past == 0, 1.0, urge)
+    explore_share = city_config.rho * (1.0 + n_past) ** -city_config.gamma
+    return np.where(n_past == 0, 1.0, explore_share)
 
 
-def _as_table(config: CityConfig, city: City, walks: Walks) -> pa.Table:
-    order = np.argsort(walks.occurred_s, kind="stable")
-    user = np.repeat(np.arange(len(walks.length)), walks.length)[order]
-    item = walks.item[order]
-    names = pa.array([f"u{walks.first_user + i:07d}" for i in range(len(walks.length))])
-    micros = pa.array(walks.occurred_s[order] * 1_000_000)
+def _as_table(city_config: CityConfig, city: City, walks: Walks) -> pa.Table:
+    time_order = np.argsort(walks.occurred_s, kind="stable")
+    user_idx = np.repeat(np.arange(len(walks.length)), walks.length)[time_order]
+    item_idx = walks.item[time_order]
+    user_ids = pa.array(
+        [f"u{walks.first_user + user_number:07d}" for user_number in range(len(walks.length))]
+    )
+    times_us = pa.array(walks.occurred_s[time_order] * 1_000_000)
     return pa.table(
         {
-            c.USER_ID: names.take(pa.array(user)),
-            c.ITEM_ID: item_ids(config).take(pa.array(item)),
-            c.OCCURRED_AT: micros.cast(INSTANT),
-            c.UTC_OFFSET_MIN: pa.array(np.full(len(item), config.utc_offset_min, np.int32)),
-            c.LAT: pa.array(city.lat[item]),
-            c.LON: pa.array(city.lon[item]),
-            IS_ANOMALY: pa.array(walks.anomaly[order]),
+            c.USER_ID: user_ids.take(pa.array(user_idx)),
+            c.ITEM_ID: item_ids(city_config).take(pa.array(item_idx)),
+            c.OCCURRED_AT: times_us.cast(INSTANT),
+            c.UTC_OFFSET_MIN: pa.array(
+                np.full(len(item_idx), city_config.utc_offset_min, np.int32)
+            ),
+            c.LAT: pa.array(city.lat[item_idx]),
+            c.LON: pa.array(city.lon[item_idx]),
+            IS_ANOMALY: pa.array(walks.anomaly[time_order]),
         }
     )

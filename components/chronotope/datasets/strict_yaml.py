@@ -1,4 +1,4 @@
-"""YAML that people write: a key stands once, and neither depth nor aliases grow without bound."""
+"""Strict YAML: unique keys, bounded depth and bounded alias expansion."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,42 +20,42 @@ MAX_NODES: Final = 100_000
 """Keys and values, each alias counted as often as it is used."""
 
 
-def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+def read_yaml(yaml_path: Path) -> Any:
+    """Content of a YAML file.
 
     Raises:
         ConfigError: It cannot be read, is no YAML, holds a key twice in a mapping or a value
             that does not exist, such as 30 February, or is too large once aliases are expanded.
     """
     try:
-        return _parsed(read_bounded(path, MAX_BYTES).decode("utf-8"))
+        return _parsed(read_bounded(yaml_path, MAX_BYTES).decode("utf-8"))
     except RecursionError:
         problem: object = f"it is nested more than {MAX_DEPTH} levels deep"
     except yaml.YAMLError as error:
         problem = _without_quotes(error)
     except (OSError, ValueError, OverflowError) as error:
         problem = error
-    raise ConfigError(f"Cannot read {path}", received=problem, way_out="Correct the file")
+    raise ConfigError(f"Cannot read {yaml_path}", received=problem, way_out="Correct the YAML file")
 
 
-def _without_quotes(error: yaml.YAMLError) -> str:
+def _without_quotes(yaml_error: yaml.YAMLError) -> str:
     """What is wrong and where; the parser also quotes the line, which may hold a password."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return type(error).__name__
-    mark = error.problem_mark
-    return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
+    if not isinstance(yaml_error, yaml.MarkedYAMLError) or yaml_error.problem_mark is None:
+        return type(yaml_error).__name__
+    problem_mark = yaml_error.problem_mark
+    return f"{yaml_error.problem}, line {problem_mark.line + 1}, column {problem_mark.column + 1}"
 
 
-def _parsed(text: str) -> Any:
-    loader = yaml.SafeLoader(text)
+def _parsed(yaml_text: str) -> Any:
+    yaml_loader = yaml.SafeLoader(yaml_text)
     try:
-        node = loader.get_single_node()
-        if node is None:
+        root_node = yaml_loader.get_single_node()
+        if root_node is None:
             return None
-        _Bounds().size(node, depth=1)
-        return loader.construct_document(node)
+        _Bounds().size(root_node, depth=1)
+        return yaml_loader.construct_document(root_node)
     finally:
-        loader.dispose()
+        yaml_loader.dispose()
 
 
 class _Bounds:
@@ -71,39 +71,41 @@ class _Bounds:
         Raises:
             ValueError: A bound is broken, a key stands twice, or a node contains itself.
         """
-        key = id(node)
-        if key in self._open:
+        node_id = id(node)
+        if node_id in self._open:
             raise ValueError(f"an alias{_where(node)} contains itself")
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep{_where(node)}")
-        if key not in self._sizes:
-            self._open.add(key)
+        if node_id not in self._sizes:
+            self._open.add(node_id)
             _require_unique_keys(node)
-            self._sizes[key] = 1 + sum(self.size(child, depth + 1) for child in _children(node))
-            self._open.remove(key)
-        if self._sizes[key] > MAX_NODES:
+            self._sizes[node_id] = 1 + sum(
+                self.size(child_node, depth + 1) for child_node in _children(node)
+            )
+            self._open.remove(node_id)
+        if self._sizes[node_id] > MAX_NODES:
             raise ValueError(f"its aliases expand to more than {MAX_NODES:,} values{_where(node)}")
-        return self._sizes[key]
+        return self._sizes[node_id]
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.SequenceNode):
         yield from node.value
     elif isinstance(node, yaml.MappingNode):
-        for pair in node.value:
-            yield from pair
+        for key_value in node.value:
+            yield from key_value
 
 
 def _require_unique_keys(node: yaml.Node) -> None:
     """A merge key (``<<``) may stand several times: what it brings in is no key of its own."""
     if not isinstance(node, yaml.MappingNode):
         return
-    known: set[tuple[str, str]] = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-            if (key.tag, key.value) in known:
-                raise ValueError(f"key {shown_key(key.value)} stands twice{_where(key)}")
-            known.add((key.tag, key.value))
+    known_keys: set[tuple[str, str]] = set()
+    for key_node, _ in node.value:
+        if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
+            if (key_node.tag, key_node.value) in known_keys:
+                raise ValueError(f"key {shown_key(key_node.value)} stands twice{_where(key_node)}")
+            known_keys.add((key_node.tag, key_node.value))
 
 
 def _where(node: yaml.Node) -> str:

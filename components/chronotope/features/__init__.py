@@ -1,1 +1,1 @@
-"""From the lake's events to the numeric log and to point-in-time statistics."""
+"""Numeric event log and snapshots, built from the tables of the lake."""

@@ -86,7 +86,7 @@ def build_features(
         data_version: Versions of the tables read, such as ``"events@3,items@1"``. It
             then stands for the data in the digest and a known snapshot is not built
             again unless it is damaged; without it the content is digested.
-        readings: Columns of ``SURROUNDINGS`` and numbers; None if there are none.
+        readings: Columns of ``CONTEXT`` and numbers; None if there are none.
 
     Returns:
         Where the snapshot is and what it holds.
@@ -98,72 +98,81 @@ def build_features(
         StoreError: The disk refused.
     """
     if data_version is not None:
-        known = out / _digest(config, data_version)
-        if _is_whole(known):
-            return read_ref(known)
-    with translate_store_errors("features"), temporary_folder(out, ".draft-") as folder:
-        draft = folder / "snapshot"
-        draft.mkdir()
-        _write_tables(draft, events, items, readings, config)
-        digest = _digest(config, data_version or _content(draft))
-        _describe(draft, digest, config)
-        _publish(draft, out / digest)
+        known_snapshot = out / _digest(config, data_version)
+        if _is_whole(known_snapshot):
+            return read_ref(known_snapshot)
+    with translate_store_errors("features"), temporary_folder(out, ".draft-") as temporary_dir:
+        draft_dir = temporary_dir / "snapshot"
+        draft_dir.mkdir()
+        _write_tables(draft_dir, events, items, readings, config)
+        digest = _digest(config, data_version or _content(draft_dir))
+        _describe(draft_dir, digest, config)
+        _publish(draft_dir, out / digest)
     return read_ref(out / digest)
 
 
-def read_ref(path: Path) -> FeatureRef:
+def read_ref(snapshot_dir: Path) -> FeatureRef:
     """The reference of a snapshot's folder, from the meta file in it.
 
     Raises:
         StoreError: The meta file is missing or damaged.
     """
-    meta = _read_meta(path)
-    return FeatureRef(path, meta["digest"], meta["n_events"], meta["n_users"], meta["n_items"])
+    snapshot_meta = _read_meta(snapshot_dir)
+    return FeatureRef(
+        snapshot_dir,
+        snapshot_meta["digest"],
+        snapshot_meta["n_events"],
+        snapshot_meta["n_users"],
+        snapshot_meta["n_items"],
+    )
 
 
-def read_checked(path: Path) -> dict[str, Any]:
+def read_checked(snapshot_dir: Path) -> dict[str, Any]:
     """What the meta file says of a snapshot, whose files all have the checksums named there.
 
     Args:
-        path: Folder of the snapshot.
+        snapshot_dir: Folder of the snapshot.
 
     Raises:
         StoreError: A file is missing or damaged.
     """
-    meta = _read_meta(path)
-    checksums = meta.get("checksums", {})
+    snapshot_meta = _read_meta(snapshot_dir)
+    checksums = snapshot_meta.get("checksums", {})
     try:
-        wrong = [n for n in _FILES if file_checksum(path / n) != checksums.get(n)]
+        wrong_files = [
+            file_name
+            for file_name in _FILES
+            if file_checksum(snapshot_dir / file_name) != checksums.get(file_name)
+        ]
     except OSError as error:
         raise StoreError(
-            "The feature snapshot is not whole", received=error, way_out=_way_out(path)
+            "The feature snapshot is not whole", received=error, way_out=_way_out(snapshot_dir)
         ) from error
-    if wrong:
+    if wrong_files:
         raise StoreError(
             "Files of the feature snapshot differ from their checksums",
-            received=", ".join(str(path / name) for name in wrong),
-            way_out=_way_out(path),
+            received=", ".join(str(snapshot_dir / file_name) for file_name in wrong_files),
+            way_out=_way_out(snapshot_dir),
         )
-    return meta
+    return snapshot_meta
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    return read_json(path / META, what="The feature snapshot", way_out=_way_out(path))
-
-
-def _way_out(path: Path) -> str:
-    return (
-        f"Run again: an ingestion builds a damaged snapshot anew; or delete {path} and build it "
-        "again with build_features"
+def _read_meta(snapshot_dir: Path) -> dict[str, Any]:
+    return read_json(
+        snapshot_dir / META, subject="The feature snapshot", way_out=_way_out(snapshot_dir)
     )
 
 
-def _is_whole(path: Path) -> bool:
+def _way_out(snapshot_dir: Path) -> str:
+    return f"Run again: an ingestion rebuilds the snapshot; or delete {snapshot_dir} and build it again with build_features"
+
+
+def _is_whole(snapshot_dir: Path) -> bool:
     """Whether there is a snapshot that can be used; one that is damaged is told of."""
-    if not (path / META).exists():
+    if not (snapshot_dir / META).exists():
         return False
     try:
-        read_checked(path)
+        read_checked(snapshot_dir)
     except StoreError as error:
         _LOG.warning("A feature snapshot is built again: %s", error)
         return False
@@ -171,32 +180,32 @@ def _is_whole(path: Path) -> bool:
 
 
 def _write_tables(
-    draft: Path,
+    draft_dir: Path,
     events: EventsSource,
     items: pa.Table | None,
     readings: pa.Table | None,
     config: FeaturesConfig,
 ) -> None:
     """Write the numeric tables, row group by row group; what does not fit is spilled."""
-    spilled = str(draft.with_name("spilled"))
+    spill_dir = str(draft_dir.with_name("spilled"))
     with (
         _bounds(),
-        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spilled}) as con,
+        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spill_dir}) as connection,
     ):
-        register_sources(con, events, items, config)
-        con.execute(queries.EVENTS, {"types": list(config.event_types)})
-        if con.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
+        register_sources(connection, events, items, config)
+        connection.execute(queries.EVENTS, {"types": list(config.event_types)})
+        if connection.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
             raise NotEnoughData(
                 "No events are left to build features from",
                 received=f"event types {list(config.event_types)}",
                 way_out="Ingest events, or keep other event types",
             )
-        con.execute(queries.INDICES)
-        con.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
-        context_join.join_context(con, readings, config.surroundings)
-        for name in TABLES:
-            reader = con.sql(queries.OUT[name]).to_arrow_reader(_ROWS)
-            _write(reader, draft / f"{name}.parquet")
+        connection.execute(queries.INDICES)
+        connection.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
+        context_join.join_context(connection, readings, config.context_table)
+        for table_name in TABLES:
+            batch_reader = connection.sql(queries.OUT[table_name]).to_arrow_reader(_ROWS)
+            _write(batch_reader, draft_dir / f"{table_name}.parquet")
 
 
 @contextmanager
@@ -212,45 +221,53 @@ def _bounds() -> Iterator[None]:
         ) from error
 
 
-def _write(reader: pa.RecordBatchReader, path: Path) -> None:
+def _write(batch_reader: pa.RecordBatchReader, file_path: Path) -> None:
     """Write rows as they come, in row groups of one size, so that equal rows are equal files."""
-    with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
-        waiting = reader.schema.empty_table()
-        for batch in reader:
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
-            while len(waiting) >= _ROWS:
-                writer.write_table(waiting.slice(0, _ROWS))
-                waiting = waiting.slice(_ROWS)
-        writer.write_table(waiting)
+    with pq.ParquetWriter(file_path, batch_reader.schema, compression="zstd") as parquet_writer:
+        waiting_rows = batch_reader.schema.empty_table()
+        for record_batch in batch_reader:
+            waiting_rows = pa.concat_tables([waiting_rows, pa.Table.from_batches([record_batch])])
+            while len(waiting_rows) >= _ROWS:
+                parquet_writer.write_table(waiting_rows.slice(0, _ROWS))
+                waiting_rows = waiting_rows.slice(_ROWS)
+        parquet_writer.write_table(waiting_rows)
 
 
-def _digest(config: FeaturesConfig, data: str) -> str:
-    content = json.dumps([FORMAT, config.model_dump(mode="json"), data], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+def _digest(config: FeaturesConfig, data_id: str) -> str:
+    digest_input = json.dumps([FORMAT, config.model_dump(mode="json"), data_id], sort_keys=True)
+    return hashlib.sha256(digest_input.encode()).hexdigest()[:16]
 
 
-def _content(draft: Path) -> str:
+def _content(draft_dir: Path) -> str:
     """Digest of the files."""
-    digest = hashlib.sha256()
-    for name in TABLES:
-        with (draft / f"{name}.parquet").open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    content_digest = hashlib.sha256()
+    for table_name in TABLES:
+        with (draft_dir / f"{table_name}.parquet").open("rb") as file:
+            content_digest.update(hashlib.file_digest(file, "sha256").digest())
+    return content_digest.hexdigest()
 
 
-def _describe(draft: Path, digest: str, config: FeaturesConfig) -> None:
-    counted = ("events", "users", "items")
-    rows = {f"n_{n}": pq.read_metadata(draft / f"{n}.parquet").num_rows for n in counted}
-    meta = {"format": FORMAT, "digest": digest, "config": config.model_dump(mode="json"), **rows}
-    for name in _FILES:
-        sync_file(draft / name)
-    checksums = {name: file_checksum(draft / name) for name in _FILES}
-    write_json(draft / META, {**meta, "checksums": checksums})
+def _describe(draft_dir: Path, snapshot_digest: str, config: FeaturesConfig) -> None:
+    counted_tables = ("events", "users", "items")
+    row_counts = {
+        f"n_{table_name}": pq.read_metadata(draft_dir / f"{table_name}.parquet").num_rows
+        for table_name in counted_tables
+    }
+    snapshot_meta = {
+        "format": FORMAT,
+        "digest": snapshot_digest,
+        "config": config.model_dump(mode="json"),
+        **row_counts,
+    }
+    for file_name in _FILES:
+        sync_file(draft_dir / file_name)
+    checksums = {file_name: file_checksum(draft_dir / file_name) for file_name in _FILES}
+    write_json(draft_dir / META, {**snapshot_meta, "checksums": checksums})
 
 
-def _publish(draft: Path, target: Path) -> None:
+def _publish(draft_dir: Path, snapshot_dir: Path) -> None:
     """Put a finished snapshot in its place; a whole one already there is the same."""
-    if not _is_whole(target):
-        shutil.rmtree(target, ignore_errors=True)
-        draft.rename(target)
-        sync_folder(target.parent)
+    if not _is_whole(snapshot_dir):
+        shutil.rmtree(snapshot_dir, ignore_errors=True)
+        draft_dir.rename(snapshot_dir)
+        sync_folder(snapshot_dir.parent)

@@ -44,34 +44,47 @@ class ContextReadings:
     values: Float32
 
     @classmethod
-    def of(cls, table: pa.Table, columns: Sequence[str]) -> Self:
+    def from_table(cls, reading_rows: pa.Table, reading_names: Sequence[str]) -> Self:
         """Order a table.
 
         Args:
-            table: Columns of ``SURROUNDINGS`` and the readings.
-            columns: Readings to take along.
+            reading_rows: Columns of ``CONTEXT`` and the readings.
+            reading_names: Readings to take along.
 
         Raises:
             ConfigError: There is no such reading.
         """
-        if missing := [name for name in columns if name not in table.column_names]:
+        if missing_columns := [
+            column_name
+            for column_name in reading_names
+            if column_name not in reading_rows.column_names
+        ]:
             raise ConfigError(
-                f"The surroundings have no columns {missing}",
-                received=table.column_names,
-                way_out="Correct `surroundings` in the dataset's YAML, or ingest it again",
+                f"The context table has no columns {missing_columns}",
+                received=reading_rows.column_names,
+                way_out="Correct `context_table` in the dataset's YAML, or ingest it again",
             )
-        places = IdMap.of(table[c.PLACE_ID])
-        moments, rank = np.unique(_micros(table[c.OCCURRED_AT]), return_inverse=True)
-        key = places.index(table[c.PLACE_ID]) * (len(moments) + 1) + rank + 1
-        order = np.argsort(key, kind="stable")
-        numbers = [np.asarray(table[name].to_numpy(), dtype=np.float32) for name in columns]
+        place_ids = IdMap.of(reading_rows[c.PLACE_ID])
+        distinct_times, time_rank = np.unique(
+            _micros(reading_rows[c.OCCURRED_AT]), return_inverse=True
+        )
+        reading_keys = (
+            place_ids.index(reading_rows[c.PLACE_ID]) * (len(distinct_times) + 1) + time_rank + 1
+        )
+        key_order = np.argsort(reading_keys, kind="stable")
+        reading_columns = [
+            np.asarray(reading_rows[column_name].to_numpy(), dtype=np.float32)
+            for column_name in reading_names
+        ]
         return cls(
-            tuple(columns),
-            places,
-            moments,
-            key[order],
-            _micros(table[c.VALID_UNTIL])[order],
-            np.stack(numbers, axis=1)[order] if numbers else np.empty((len(key), 0), np.float32),
+            tuple(reading_names),
+            place_ids,
+            distinct_times,
+            reading_keys[key_order],
+            _micros(reading_rows[c.VALID_UNTIL])[key_order],
+            np.stack(reading_columns, axis=1)[key_order]
+            if reading_columns
+            else np.empty((len(reading_keys), 0), np.float32),
         )
 
     def as_of(self, at_us: Int64, places: Sequence[str | None] | pa.Array) -> Float32:
@@ -84,42 +97,58 @@ class ContextReadings:
             at_us: UTC microseconds since 1970, shape (n,).
             places: Where, shape (n,); None if unknown.
         """
-        where = self.places.index(pa.array(places, pa.string()))
-        here, everywhere = (self._latest(at_us, of) for of in (where, np.zeros_like(where)))
-        return np.where(np.isnan(here) | (where == UNKNOWN)[:, None], everywhere, here)
+        place_idx = self.places.index(pa.array(places, pa.string()))
+        local_values, global_values = (
+            self._latest(at_us, lookup_places)
+            for lookup_places in (place_idx, np.zeros_like(place_idx))
+        )
+        return np.where(
+            np.isnan(local_values) | (place_idx == UNKNOWN)[:, None], global_values, local_values
+        )
 
-    def _latest(self, at_us: Int64, place: np.ndarray) -> Float32:
-        rank = np.searchsorted(self.moments_us, at_us, side="right")
-        first = place.astype(np.int64) * (len(self.moments_us) + 1)
-        at = np.searchsorted(self.key, first + rank, side="right") - 1
-        found = (at >= 0) & (self.key[at] > first) & (at_us < self.until_us[at])
-        return np.where(found[:, None], self.values[at], np.float32(np.nan))
+    def _latest(self, at_us: Int64, place_idx: np.ndarray) -> Float32:
+        time_rank = np.searchsorted(self.moments_us, at_us, side="right")
+        first_keys = place_idx.astype(np.int64) * (len(self.moments_us) + 1)
+        reading_idx = np.searchsorted(self.key, first_keys + time_rank, side="right") - 1
+        is_valid = (
+            (reading_idx >= 0)
+            & (self.key[reading_idx] > first_keys)
+            & (at_us < self.until_us[reading_idx])
+        )
+        return np.where(is_valid[:, None], self.values[reading_idx], np.float32(np.nan))
 
 
 def join_context(
-    con: duckdb.DuckDBPyConnection, table: pa.Table | None, columns: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    reading_rows: pa.Table | None,
+    reading_names: Sequence[str],
 ) -> None:
     """Make ``around``, readings by ``user_id`` and ``us``, a row a basket.
 
     Args:
-        con: Connection that holds ``ev_place``.
-        table: Columns of ``SURROUNDINGS`` and the readings; None if there is none.
-        columns: Readings to take along.
+        connection: Connection that holds ``ev_place``.
+        reading_rows: Columns of ``CONTEXT`` and the readings; None if there is none.
+        reading_names: Readings to take along.
 
     Raises:
         ConfigError: There is no such reading.
     """
-    if not columns:
-        con.execute(f"CREATE TEMP TABLE around AS {_NOTHING}")
+    if not reading_names:
+        connection.execute(f"CREATE TEMP TABLE around AS {_NOTHING}")
         return
-    asked = con.sql(_ASKED).to_arrow_table()
-    found = np.full((len(asked), len(columns)), np.nan, np.float32)
-    if table is not None and len(table):
-        readings = ContextReadings.of(table, columns)
-        found = readings.as_of(asked["us"].to_numpy(), asked["place_id"].combine_chunks())
-    around = {name: pa.array(found[:, n]) for n, name in enumerate(columns)}
-    keys = {"user_id": asked["user_id"], "us": asked["us"]}
-    con.register("around", pa.table(keys | around))
+    basket_rows = connection.sql(_ASKED).to_arrow_table()
+    basket_values = np.full((len(basket_rows), len(reading_names)), np.nan, np.float32)
+    if reading_rows is not None and len(reading_rows):
+        context_readings = ContextReadings.from_table(reading_rows, reading_names)
+        basket_values = context_readings.as_of(
+            basket_rows["us"].to_numpy(), basket_rows["place_id"].combine_chunks()
+        )
+    context_columns = {
+        column_name: pa.array(basket_values[:, column_idx])
+        for column_idx, column_name in enumerate(reading_names)
+    }
+    basket_keys = {"user_id": basket_rows["user_id"], "us": basket_rows["us"]}
+    connection.register("around", pa.table(basket_keys | context_columns))
 
 
 def _micros(column: pa.ChunkedArray) -> Int64:

@@ -16,11 +16,11 @@ from chronotope.features.sources import FeaturesConfig
 _LOG_INTS: Final = ("user_idx", "item_idx", "utc_offset_min", "place_idx", "session_idx")
 
 
-def load_features(path: Path) -> tuple[EventLog, Catalog]:
+def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
     """Load a snapshot.
 
     Args:
-        path: ``FeatureRef.path``.
+        snapshot_dir: ``FeatureRef.path``.
 
     Returns:
         The log and what is known of its items, places and users.
@@ -29,52 +29,57 @@ def load_features(path: Path) -> tuple[EventLog, Catalog]:
         SourceError: The snapshot is missing, incomplete or damaged.
     """
     try:
-        meta = read_checked(path)
-        config = FeaturesConfig.model_validate(meta["config"])
-        tables = {n: pq.read_table(path / f"{n}.parquet") for n in TABLES if n != "events"}
-        log = _log(path / "events.parquet", config)
+        snapshot_meta = read_checked(snapshot_dir)
+        config = FeaturesConfig.model_validate(snapshot_meta["config"])
+        catalog_tables = {
+            table_name: pq.read_table(snapshot_dir / f"{table_name}.parquet")
+            for table_name in TABLES
+            if table_name != "events"
+        }
+        event_log = _log(snapshot_dir / "events.parquet", config)
     except StoreError as error:
         raise SourceError(error.what, received=error.received, way_out=error.way_out) from error
     except (OSError, ValueError, KeyError) as error:
         raise SourceError(
             "The feature snapshot cannot be read",
-            received=f"{path}: {error}",
-            way_out=f"Delete {path} and build it again with build_features",
+            received=f"{snapshot_dir}: {error}",
+            way_out=f"Delete {snapshot_dir} and build it again with build_features",
         ) from error
-    return log, _catalog(tables, config)
+    return event_log, _catalog(catalog_tables, config)
 
 
-def _log(path: Path, config: FeaturesConfig) -> EventLog:
+def _log(events_path: Path, config: FeaturesConfig) -> EventLog:
     """The log, read a column at a time: a large one then never lies in memory twice."""
 
-    def column(name: str) -> pa.Table:
-        return pq.read_table(path, columns=[name])
+    def column(column_name: str) -> pa.Table:
+        return pq.read_table(events_path, columns=[column_name])
 
     return EventLog(
-        **{name: _ints(column(name), name) for name in _LOG_INTS},
+        **{column_name: _ints(column(column_name), column_name) for column_name in _LOG_INTS},
         occurred_s=_instants(column("occurred_s")),
         value=_float32(column("value"), "value"),
         context={
-            name: _float32(column(name), name) for name in (*config.context, *config.surroundings)
+            column_name: _float32(column(column_name), column_name)
+            for column_name in (*config.context, *config.context_table)
         },
     )
 
 
-def _catalog(tables: dict[str, pa.Table], config: FeaturesConfig) -> Catalog:
-    items, places = tables["items"], tables["places"]
-    titles = ["", *items.column("title").to_pylist()]
+def _catalog(catalog_tables: dict[str, pa.Table], config: FeaturesConfig) -> Catalog:
+    item_rows, place_rows = catalog_tables["items"], catalog_tables["places"]
+    item_titles = ["", *item_rows.column("title").to_pylist()]
     return Catalog(
-        users=_ids(tables["users"]),
-        items=_ids(items),
-        places=_ids(places),
-        categories=_ids(tables["categories"]),
-        item_category=np.concatenate([np.zeros(1, np.int32), _ints(items, "category_idx")]),
-        item_lat=_with_unknown(items, "lat"),
-        item_lon=_with_unknown(items, "lon"),
-        place_lat=_with_unknown(places, "lat"),
-        place_lon=_with_unknown(places, "lon"),
+        users=_ids(catalog_tables["users"]),
+        items=_ids(item_rows),
+        places=_ids(place_rows),
+        categories=_ids(catalog_tables["categories"]),
+        item_category=np.concatenate([np.zeros(1, np.int32), _ints(item_rows, "category_idx")]),
+        item_lat=_with_unknown(item_rows, "lat"),
+        item_lon=_with_unknown(item_rows, "lon"),
+        place_lat=_with_unknown(place_rows, "lat"),
+        place_lon=_with_unknown(place_rows, "lon"),
         items_are_places=config.items_are_places,
-        item_title=np.array(titles, dtype=np.str_),
+        item_title=np.array(item_titles, dtype=np.str_),
     )
 
 
@@ -82,22 +87,22 @@ def _ids(table: pa.Table) -> IdMap:
     return IdMap(table.column("id").combine_chunks().cast(pa.string()))
 
 
-def _ints(table: pa.Table, name: str) -> Int32:
-    return np.asarray(table.column(name).to_numpy(), dtype=np.int32)
+def _ints(table: pa.Table, column_name: str) -> Int32:
+    return np.asarray(table.column(column_name).to_numpy(), dtype=np.int32)
 
 
 def _instants(table: pa.Table) -> Int64:
     return np.asarray(table.column("occurred_s").to_numpy(), dtype=np.int64)
 
 
-def _floats(table: pa.Table, name: str) -> Float64:
+def _floats(table: pa.Table, column_name: str) -> Float64:
     """A column with NaN for null."""
-    return np.asarray(table.column(name).to_numpy(), dtype=np.float64)
+    return np.asarray(table.column(column_name).to_numpy(), dtype=np.float64)
 
 
-def _float32(table: pa.Table, name: str) -> Float32:
-    return np.asarray(table.column(name).to_numpy(), dtype=np.float32)
+def _float32(table: pa.Table, column_name: str) -> Float32:
+    return np.asarray(table.column(column_name).to_numpy(), dtype=np.float32)
 
 
-def _with_unknown(table: pa.Table, name: str) -> Float64:
-    return np.concatenate([np.array([np.nan]), _floats(table, name)])
+def _with_unknown(table: pa.Table, column_name: str) -> Float64:
+    return np.concatenate([np.array([np.nan]), _floats(table, column_name)])

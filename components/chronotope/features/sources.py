@@ -44,13 +44,13 @@ class FeaturesConfig(BaseModel):
     context: tuple[str, ...] = Field(
         (), description="Numeric event columns that are known before the choice"
     )
-    surroundings: tuple[str, ...] = Field(
+    context_table: tuple[str, ...] = Field(
         (), description="Readings joined as of the event's time, such as the weather"
     )
 
 
 def register_sources(
-    con: duckdb.DuckDBPyConnection,
+    connection: duckdb.DuckDBPyConnection,
     events: EventsSource,
     items: pa.Table | None,
     config: FeaturesConfig,
@@ -58,7 +58,7 @@ def register_sources(
     """Make the views ``raw`` and ``full_items``, with null for what a source lacks.
 
     Args:
-        con: Connection to make them in.
+        connection: Connection to make them in.
         events: Columns of ``EVENTS``; the optional ones may be missing.
         items: Columns of ``ITEMS``; None if there is no items table.
         config: Which context columns to take along.
@@ -67,35 +67,40 @@ def register_sources(
         SchemaError: A required column is missing.
         ConfigError: A context column is missing or not numeric.
     """
-    con.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET TimeZone = 'UTC'")
     if isinstance(events, pa.Table | pads.Dataset | pa.RecordBatchReader):
-        con.register("source", events)
+        connection.register("source", events)
     else:
-        con.read_parquet(list(events), union_by_name=True).create_view("source")
-    names = con.table("source").columns
-    missing = [name for name in REQUIRED if name not in names]
-    if missing:
-        raise SchemaError(f"Events lack the columns {missing}", received=names)
-    _check_context(con.table("source"), config)
-    con.register("empty_events", pa.schema([*EVENTS, (c.CATEGORY, pa.string())]).empty_table())
-    con.register("empty_items", ITEMS.empty_table())
-    con.register("source_items", ITEMS.empty_table() if items is None else items)
-    con.execute(queries.SOURCES)
-    plain = map(duckdb.ColumnExpression, [*EVENTS.names, c.CATEGORY])
-    context = [duckdb.ColumnExpression(n).cast("FLOAT").alias(n) for n in config.context]
-    con.table("full_source").select(*plain, *context).create_view("raw")
+        connection.read_parquet(list(events), union_by_name=True).create_view("source")
+    source_columns = connection.table("source").columns
+    missing_columns = [column_name for column_name in REQUIRED if column_name not in source_columns]
+    if missing_columns:
+        raise SchemaError(f"Events lack the columns {missing_columns}", received=source_columns)
+    _check_context(connection.table("source"), config)
+    connection.register(
+        "empty_events", pa.schema([*EVENTS, (c.CATEGORY, pa.string())]).empty_table()
+    )
+    connection.register("empty_items", ITEMS.empty_table())
+    connection.register("source_items", ITEMS.empty_table() if items is None else items)
+    connection.execute(queries.SOURCES)
+    contract_columns = map(duckdb.ColumnExpression, [*EVENTS.names, c.CATEGORY])
+    context_columns = [
+        duckdb.ColumnExpression(column_name).cast("FLOAT").alias(column_name)
+        for column_name in config.context
+    ]
+    connection.table("full_source").select(*contract_columns, *context_columns).create_view("raw")
 
 
-def _check_context(source: duckdb.DuckDBPyRelation, config: FeaturesConfig) -> None:
-    types = dict(zip(source.columns, map(str, source.types), strict=True))
-    wrong = {
-        name: types.get(name, "missing")
-        for name in config.context
-        if not types.get(name, "missing").startswith(_NUMERIC)
+def _check_context(source_relation: duckdb.DuckDBPyRelation, config: FeaturesConfig) -> None:
+    column_types = dict(zip(source_relation.columns, map(str, source_relation.types), strict=True))
+    wrong_types = {
+        column_name: column_types.get(column_name, "missing")
+        for column_name in config.context
+        if not column_types.get(column_name, "missing").startswith(_NUMERIC)
     }
-    if wrong:
+    if wrong_types:
         raise ConfigError(
             "Context columns must be numeric columns of the events",
-            received=wrong,
+            received=wrong_types,
             way_out="Correct `context` in the features' configuration",
         )

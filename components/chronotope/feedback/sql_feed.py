@@ -86,7 +86,7 @@ def _belongs(kept: Path, mark: TablePosition) -> bool:
 
 def _kept(path: Path) -> KeptDelivery:
     what, way_out = "A kept delivery of a table", "Delete it: its rows are read again"
-    content = read_json(path, what=what, way_out=way_out)
+    content = read_json(path, subject=what, way_out=way_out)
     try:
         return KeptDelivery.model_validate(content)
     except ValidationError as error:

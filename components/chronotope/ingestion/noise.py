@@ -52,83 +52,105 @@ class NoiseReport:
     dropped: dict[str, int]
 
 
-def filter_noise(events: pa.Table, config: NoiseConfig) -> tuple[Mask, NoiseReport]:
+def filter_noise(events: pa.Table, noise_config: NoiseConfig) -> tuple[Mask, NoiseReport]:
     """Decide which events are kept; the events themselves stay as they are.
 
     Args:
         events: ``COLUMNS`` of events in any order.
-        config: What counts as noise.
+        noise_config: What counts as noise.
 
     Returns:
         The mask of kept events in the order given, shape (n_events,), and the counts.
     """
-    user, item = _codes(events, c.USER_ID), _codes(events, c.ITEM_ID)
-    when = np.asarray(events.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy()) / 1e6  # s
-    reasons = {
-        "repeat": _repeats(user, item, when, config.repeat_s),
-        "speed": _too_fast(user, when, events, config.max_speed_km_h),
-        "rate": _too_many(user, when, config.max_events_per_h),
+    user_idx, item_idx = _codes(events, c.USER_ID), _codes(events, c.ITEM_ID)
+    event_times_s = np.asarray(events.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy()) / 1e6  # s
+    reason_masks = {
+        "repeat": _repeats(user_idx, item_idx, event_times_s, noise_config.repeat_s),
+        "speed": _too_fast(user_idx, event_times_s, events, noise_config.max_speed_km_h),
+        "rate": _too_many(user_idx, event_times_s, noise_config.max_events_per_h),
     }
-    keep, dropped = np.ones(len(events), dtype=np.bool_), {}
-    for reason, noisy in reasons.items():
-        dropped[reason] = int((keep & noisy).sum())
-        keep &= ~noisy
-    core = _core(user, item, keep, config.min_events)
-    dropped["core"] = int(keep.sum() - core.sum())
-    return core, NoiseReport(len(events), int(core.sum()), dropped)
+    keep_mask, dropped = np.ones(len(events), dtype=np.bool_), {}
+    for reason, is_noise in reason_masks.items():
+        dropped[reason] = int((keep_mask & is_noise).sum())
+        keep_mask &= ~is_noise
+    core_mask = _core(user_idx, item_idx, keep_mask, noise_config.min_events)
+    dropped["core"] = int(keep_mask.sum() - core_mask.sum())
+    return core_mask, NoiseReport(len(events), int(core_mask.sum()), dropped)
 
 
-def _codes(events: pa.Table, name: str) -> npt.NDArray[np.int32]:
-    encoded = events.column(name).dictionary_encode().combine_chunks()  # texts may pass 2 GB
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int32)
+def _codes(events: pa.Table, column_name: str) -> npt.NDArray[np.int32]:
+    encoded_column = (
+        events.column(column_name).dictionary_encode().combine_chunks()
+    )  # texts may pass 2 GB
+    return np.asarray(encoded_column.indices.to_numpy(zero_copy_only=False), dtype=np.int32)
 
 
 def _repeats(
-    user: npt.NDArray[np.int32],
-    item: npt.NDArray[np.int32],
-    when: npt.NDArray[np.float64],
+    user_idx: npt.NDArray[np.int32],
+    item_idx: npt.NDArray[np.int32],
+    event_times_s: npt.NDArray[np.float64],
     within_s: float,
 ) -> Mask:
-    noisy = np.zeros(len(user), dtype=np.bool_)
+    is_noise = np.zeros(len(user_idx), dtype=np.bool_)
     if within_s:
-        order = np.lexsort((when, item, user))
-        same = (np.diff(user[order]) == 0) & (np.diff(item[order]) == 0)
-        noisy[order[1:]] = same & (np.diff(when[order]) <= within_s)
-    return noisy
+        row_order = np.lexsort((event_times_s, item_idx, user_idx))
+        is_same = (np.diff(user_idx[row_order]) == 0) & (np.diff(item_idx[row_order]) == 0)
+        is_noise[row_order[1:]] = is_same & (np.diff(event_times_s[row_order]) <= within_s)
+    return is_noise
 
 
 def _too_fast(
-    user: npt.NDArray[np.int32], when: npt.NDArray[np.float64], events: pa.Table, bound: float
+    user_idx: npt.NDArray[np.int32],
+    event_times_s: npt.NDArray[np.float64],
+    events: pa.Table,
+    max_speed_km_h: float,
 ) -> Mask:
     """Events reached faster than the bound from the user's previous located event."""
-    noisy = np.zeros(len(user), dtype=np.bool_)
+    is_noise = np.zeros(len(user_idx), dtype=np.bool_)
     lat, lon = (
-        np.asarray(pc.fill_null(events.column(name), np.nan).to_numpy()) for name in (c.LAT, c.LON)
+        np.asarray(pc.fill_null(events.column(column_name), np.nan).to_numpy())
+        for column_name in (c.LAT, c.LON)
     )
-    at = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
-    order = at[np.lexsort((when[at], user[at]))]
-    a, b = order[:-1], order[1:]
-    km = haversine_km(lat=lat[a], lon=lon[a], to_lat=lat[b], to_lon=lon[b])
-    hours = np.maximum(when[b] - when[a], 1.0) / 3600
-    noisy[b] = (user[a] == user[b]) & (km / hours > bound)
-    return noisy
+    located_rows = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
+    row_order = located_rows[np.lexsort((event_times_s[located_rows], user_idx[located_rows]))]
+    earlier_rows, later_rows = row_order[:-1], row_order[1:]
+    distance_km = haversine_km(
+        lat=lat[earlier_rows], lon=lon[earlier_rows], to_lat=lat[later_rows], to_lon=lon[later_rows]
+    )
+    gap_h = np.maximum(event_times_s[later_rows] - event_times_s[earlier_rows], 1.0) / 3600
+    is_noise[later_rows] = (user_idx[earlier_rows] == user_idx[later_rows]) & (
+        distance_km / gap_h > max_speed_km_h
+    )
+    return is_noise
 
 
-def _too_many(user: npt.NDArray[np.int32], when: npt.NDArray[np.float64], bound: int) -> Mask:
-    hour = (when // 3600).astype(np.int64)
-    hour -= hour.min(initial=0)
-    key = user * (hour.max(initial=0) + 1) + hour  # one number: pairs are slow to sort
-    _, group, size = np.unique(key, return_inverse=True, return_counts=True)
-    return np.asarray(size[group] > bound)
+def _too_many(
+    user_idx: npt.NDArray[np.int32], event_times_s: npt.NDArray[np.float64], max_events: int
+) -> Mask:
+    hour_idx = (event_times_s // 3600).astype(np.int64)
+    hour_idx -= hour_idx.min(initial=0)
+    user_hour = (
+        user_idx * (hour_idx.max(initial=0) + 1) + hour_idx
+    )  # one number: pairs are slow to sort
+    _, group_idx, group_sizes = np.unique(user_hour, return_inverse=True, return_counts=True)
+    return np.asarray(group_sizes[group_idx] > max_events)
 
 
-def _core(user: npt.NDArray[np.int32], item: npt.NDArray[np.int32], keep: Mask, k: int) -> Mask:
+def _core(
+    user_idx: npt.NDArray[np.int32],
+    item_idx: npt.NDArray[np.int32],
+    keep_mask: Mask,
+    min_events: int,
+) -> Mask:
     """Drop users and items with fewer than k events until none is left."""
-    while k:
-        enough = keep.copy()
-        for codes in (user, item):
-            enough &= np.bincount(codes[keep], minlength=codes.max(initial=0) + 1)[codes] >= k
-        if enough.sum() == keep.sum():
+    while min_events:
+        has_enough = keep_mask.copy()
+        for id_codes in (user_idx, item_idx):
+            has_enough &= (
+                np.bincount(id_codes[keep_mask], minlength=id_codes.max(initial=0) + 1)[id_codes]
+                >= min_events
+            )
+        if has_enough.sum() == keep_mask.sum():
             break
-        keep = enough
-    return keep
+        keep_mask = has_enough
+    return keep_mask

@@ -29,13 +29,13 @@ class IngestBatch:
     Attributes:
         raw: Rows as read, kept as the payload of refused ones.
         rows: Normalised rows in the ``EVENTS`` schema.
-        kept: Position in ``raw`` of each normalised row, shape (n_rows,).
+        row_positions: Position in ``raw`` of each normalised row, shape (n_rows,).
         refused: ``row`` (position in ``raw``) and ``reasons`` of the others.
     """
 
     raw: pa.Table
     rows: pa.Table
-    kept: npt.NDArray[np.int64]
+    row_positions: npt.NDArray[np.int64]
     refused: pa.Table
 
 
@@ -43,7 +43,7 @@ class IngestBatch:
 class WholeBatchCheck(RowCheck, Protocol):
     """A check that also judges the delivery as a whole, before anything is written."""
 
-    def of_delivery(self) -> tuple[FailedExpectation, ...]:
+    def delivery_findings(self) -> tuple[FailedExpectation, ...]:
         """What does not hold of all batches together.
 
         Raises:
@@ -87,11 +87,11 @@ class _Progress:
 
     def note(self, findings: Iterable[FailedExpectation]) -> None:
         """Keep what does not hold; of equal findings the last."""
-        self.findings |= {(each.expectation, each.column): each for each in findings}
+        self.findings |= {(finding.expectation, finding.column): finding for finding in findings}
 
 
 def ingest(
-    batches: Iterable[IngestBatch], *, check: RowCheck, lake: Lake, run_id: str, source: str
+    batches: Iterable[IngestBatch], *, row_check: RowCheck, lake: Lake, run_id: str, source: str
 ) -> IngestReport:
     """Write a delivery's good rows to the lake and the others to quarantine.
 
@@ -100,7 +100,7 @@ def ingest(
 
     Args:
         batches: The delivery.
-        check: Judges normalised rows, and a ``WholeBatchCheck`` all of them together.
+        row_check: Judges normalised rows, and a ``WholeBatchCheck`` all of them together.
         lake: Where to write.
         run_id: Name of this run; the same run's rows are quarantined once.
         source: Where the delivery comes from, for people.
@@ -110,81 +110,96 @@ def ingest(
         ValidationFailed: A critical expectation failed; nothing was written.
         StoreError: Rows were lost on the way, or the lake refused.
     """
-    about = {c.RUN_ID: run_id, c.SOURCE: source}
+    run_columns = {c.RUN_ID: run_id, c.SOURCE: source}
     with lake.delivery() as delivery:
         progress = _Progress(delivery)
-        for number, batch in enumerate(batches):
-            _stage(progress, number, batch, check, about)
+        for batch_idx, batch in enumerate(batches):
+            _stage(progress, batch_idx, batch, row_check, run_columns)
         if not progress.n_read:
             raise NotEnoughData(
                 "The delivery has no rows", received=source, way_out="Check the file or query"
             )
-        if isinstance(check, WholeBatchCheck):
-            progress.note(check.of_delivery())
+        if isinstance(row_check, WholeBatchCheck):
+            progress.note(row_check.delivery_findings())
         return _write(progress, lake)
 
 
 def _stage(
-    progress: _Progress, number: int, batch: IngestBatch, check: RowCheck, about: dict[str, str]
+    progress: _Progress,
+    batch_idx: int,
+    batch: IngestBatch,
+    row_check: RowCheck,
+    run_columns: dict[str, str],
 ) -> None:
-    refused = batch.refused.select(["row", c.REASONS])
-    good, suite = batch.rows, "reading"
+    refused_rows = batch.refused.select(["row", c.REASONS])
+    good_rows, suite_name = batch.rows, "reading"
     if len(batch.rows):
-        verdict = check(batch.rows)
-        suite = verdict.suite
-        at = np.asarray(verdict.failing.column("row").to_numpy(), dtype=np.int64)
-        failing = verdict.failing.set_column(0, "row", pa.array(batch.kept[at]))
-        refused = pa.concat_tables([refused, failing], promote_options="permissive")
-        keep = np.ones(len(batch.rows), dtype=np.bool_)
-        keep[at] = False
-        good = batch.rows if keep.all() else batch.rows.filter(pa.array(keep))
-        progress.note(verdict.findings)
-    _conserve(len(batch.raw), len(good), len(refused))
-    if len(good):
-        progress.delivery.add(good)
-    if len(refused):
-        rows = _quarantined(batch.raw, refused, about | {c.SUITE: suite}, progress.n_read)
+        validation_result = row_check(batch.rows)
+        suite_name = validation_result.suite
+        failing_positions = np.asarray(
+            validation_result.failing.column("row").to_numpy(), dtype=np.int64
+        )
+        failing_rows = validation_result.failing.set_column(
+            0, "row", pa.array(batch.row_positions[failing_positions])
+        )
+        refused_rows = pa.concat_tables([refused_rows, failing_rows], promote_options="permissive")
+        keep_mask = np.ones(len(batch.rows), dtype=np.bool_)
+        keep_mask[failing_positions] = False
+        good_rows = batch.rows if keep_mask.all() else batch.rows.filter(pa.array(keep_mask))
+        progress.note(validation_result.findings)
+    _conserve(len(batch.raw), len(good_rows), len(refused_rows))
+    if len(good_rows):
+        progress.delivery.add(good_rows)
+    if len(refused_rows):
+        quarantine_rows = _quarantined(
+            batch.raw, refused_rows, run_columns | {c.SUITE: suite_name}, progress.n_read
+        )
         with translate_store_errors("quarantine"):
-            pq.write_table(rows, progress.delivery.folder / f"refused-{number:06d}.parquet")
-        progress.reasons.update(pc.list_flatten(refused.column(c.REASONS)).to_pylist())
+            pq.write_table(
+                quarantine_rows, progress.delivery.folder / f"refused-{batch_idx:06d}.parquet"
+            )
+        progress.reasons.update(pc.list_flatten(refused_rows.column(c.REASONS)).to_pylist())
     progress.n_read += len(batch.raw)
-    progress.n_good += len(good)
-    progress.n_refused += len(refused)
+    progress.n_good += len(good_rows)
+    progress.n_refused += len(refused_rows)
 
 
 def _quarantined(
-    raw: pa.Table, refused: pa.Table, about: dict[str, str], n_before: int
+    raw_rows: pa.Table, refused_rows: pa.Table, run_columns: dict[str, str], n_before: int
 ) -> pa.Table:
-    at = refused.column("row").combine_chunks()
-    n = len(refused)
-    now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
+    row_positions = refused_rows.column("row").combine_chunks()
+    n_refused = len(refused_rows)
+    quarantined_at = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
     return pa.table(
         {
-            **{name: pa.repeat(value, n) for name, value in about.items()},
-            c.REASONS: refused.column(c.REASONS),
-            c.QUARANTINED_AT: pa.repeat(now, n),
-            c.PAYLOAD: to_payloads(raw.take(at)),
-            "row": pc.add(at, n_before),
+            **{
+                column_name: pa.repeat(value, n_refused)
+                for column_name, value in run_columns.items()
+            },
+            c.REASONS: refused_rows.column(c.REASONS),
+            c.QUARANTINED_AT: pa.repeat(quarantined_at, n_refused),
+            c.PAYLOAD: to_payloads(raw_rows.take(row_positions)),
+            "row": pc.add(row_positions, n_before),
         }
     )
 
 
 def _write(progress: _Progress, lake: Lake) -> IngestReport:
-    for path in sorted(progress.delivery.folder.glob("refused-*.parquet")):
-        lake.quarantine(pq.read_table(path))
-    duplicates, version = 0, lake.version("events") if lake.exists("events") else None
+    for refused_file in sorted(progress.delivery.folder.glob("refused-*.parquet")):
+        lake.quarantine(pq.read_table(refused_file))
+    n_duplicates, events_version = 0, lake.version("events") if lake.exists("events") else None
     if progress.n_good:
-        counts = lake.merge_delivery(progress.delivery)
-        duplicates, version = counts.duplicates, counts.version
-        _conserve(progress.n_good, counts.inserted, duplicates)
+        merge_counts = lake.merge_delivery(progress.delivery)
+        n_duplicates, events_version = merge_counts.duplicates, merge_counts.version
+        _conserve(progress.n_good, merge_counts.inserted, n_duplicates)
     return IngestReport(
         n_read=progress.n_read,
         n_good=progress.n_good,
-        n_duplicates=duplicates,
+        n_duplicates=n_duplicates,
         n_quarantined=progress.n_refused,
         reasons=dict(progress.reasons.most_common()),
         findings=tuple(progress.findings.values()),
-        version=version,
+        version=events_version,
     )
 
 

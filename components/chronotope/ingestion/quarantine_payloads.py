@@ -10,9 +10,11 @@ from chronotope.contracts import columns as c
 from chronotope.lake import Lake
 
 
-def to_payloads(rows: pa.Table) -> pa.Array:
+def to_payloads(raw_rows: pa.Table) -> pa.Array:
     """Each row as one JSON object; numbers that JSON lacks become texts."""
-    return pa.array([json.dumps(_plain(row), default=str) for row in rows.to_pylist()], pa.string())
+    return pa.array(
+        [json.dumps(_plain(raw_row), default=str) for raw_row in raw_rows.to_pylist()], pa.string()
+    )
 
 
 def replay_quarantine(lake: Lake, run_id: str | None = None) -> pa.Table:
@@ -25,25 +27,38 @@ def replay_quarantine(lake: Lake, run_id: str | None = None) -> pa.Table:
         lake: Where the rows are quarantined.
         run_id: Only the rows of this run; None takes all.
     """
-    rows = lake.read("quarantine", columns=[c.RUN_ID, c.PAYLOAD])
-    mine = [
-        json.loads(row[c.PAYLOAD])
-        for row in rows.to_pylist()
-        if run_id is None or row[c.RUN_ID] == run_id
+    quarantine_rows = lake.read("quarantine", columns=[c.RUN_ID, c.PAYLOAD])
+    row_payloads = [
+        json.loads(quarantine_row[c.PAYLOAD])
+        for quarantine_row in quarantine_rows.to_pylist()
+        if run_id is None or quarantine_row[c.RUN_ID] == run_id
     ]
-    names = list(dict.fromkeys(name for row in mine for name in row))
-    return pa.table({name: _column([row.get(name) for row in mine]) for name in names})
+    column_names = list(
+        dict.fromkeys(
+            column_name for quarantine_row in row_payloads for column_name in quarantine_row
+        )
+    )
+    return pa.table(
+        {
+            column_name: _column(
+                [quarantine_row.get(column_name) for quarantine_row in row_payloads]
+            )
+            for column_name in column_names
+        }
+    )
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def _plain(raw_row: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
+        column_name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for column_name, value in raw_row.items()
     }
 
 
-def _column(values: list[Any]) -> pa.Array:
+def _column(column_values: list[Any]) -> pa.Array:
     try:
-        return pa.array(values)
+        return pa.array(column_values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a number beyond 64 bits
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
+        return pa.array(
+            [None if value is None else str(value) for value in column_values], pa.string()
+        )

@@ -22,15 +22,19 @@ def rows_in_window(
             and one window of all has to take them.
     """
     for batch in batches:
-        seconds = batch.rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
-        inside = (seconds >= start_s) & (seconds < end_s)
-        refused = batch.refused if with_refused else batch.refused.slice(0, 0)
-        read = np.union1d(batch.kept[inside], refused.column("row").to_numpy())
-        if len(read):
-            at = pa.array(np.searchsorted(read, refused.column("row").to_numpy()), pa.int64())
+        event_times_s = batch.rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
+        is_inside = (event_times_s >= start_s) & (event_times_s < end_s)
+        refused_rows = batch.refused if with_refused else batch.refused.slice(0, 0)
+        read_positions = np.union1d(
+            batch.row_positions[is_inside], refused_rows.column("row").to_numpy()
+        )
+        if len(read_positions):
+            refused_positions = pa.array(
+                np.searchsorted(read_positions, refused_rows.column("row").to_numpy()), pa.int64()
+            )
             yield IngestBatch(
-                raw=batch.raw.take(pa.array(read)),
-                rows=batch.rows.filter(pa.array(inside)),
-                kept=np.searchsorted(read, batch.kept[inside]),
-                refused=refused.set_column(0, refused.schema.field(0), at),
+                raw=batch.raw.take(pa.array(read_positions)),
+                rows=batch.rows.filter(pa.array(is_inside)),
+                row_positions=np.searchsorted(read_positions, batch.row_positions[is_inside]),
+                refused=refused_rows.set_column(0, refused_rows.schema.field(0), refused_positions),
             )

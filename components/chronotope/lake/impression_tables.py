@@ -41,8 +41,8 @@ FROM interactions WHERE kind = 'event'
 """
 _SHOWN: Final = """
 SELECT seq, cast(json_extract(payload, '$.user_id') AS TEXT),
-       CASE WHEN json_type(payload, '$.at') = 'text'
-            THEN cast(strftime('%s', json_extract(payload, '$.at')) AS INTEGER) END,
+       CASE WHEN json_type(payload, '$.shown_at') = 'text'
+            THEN cast(strftime('%s', json_extract(payload, '$.shown_at')) AS INTEGER) END,
        cast(json_extract(payload, '$.version') AS TEXT),
        cast(json_extract(payload, '$.policy') AS TEXT),
        item.key + 1, cast(item.value AS TEXT),
@@ -55,21 +55,21 @@ ORDER BY seq, item.key
 """
 
 
-def action_table(log: InteractionLog) -> pa.Table:
+def action_table(interaction_log: InteractionLog) -> pa.Table:
     """What users did: ``user_id``, ``item_id`` and ``at_s``, UTC seconds."""
-    return _table(log.fetch(_ACTIONS), ACTIONS)
+    return _table(interaction_log.fetch(_ACTIONS), ACTIONS)
 
 
-def impression_table(log: InteractionLog) -> pa.Table:
+def impression_table(interaction_log: InteractionLog) -> pa.Table:
     """A row for each item shown, in the order of the log and of the list.
 
     Columns ``answer`` (its position in the log), ``user_id``, ``at_s`` (UTC seconds),
     ``version`` and ``policy`` of the model, ``position`` (1 is the first), ``item_id`` and
     ``propensity``: null where none was logged.
     """
-    return _table(log.fetch(_SHOWN), SHOWN)
+    return _table(interaction_log.fetch(_SHOWN), SHOWN)
 
 
-def _table(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
-    return pa.table([list(of) for of in columns], schema=schema)
+def _table(sql_rows: list[tuple[object, ...]], arrow_schema: pa.Schema) -> pa.Table:
+    row_columns = zip(*sql_rows, strict=True) if sql_rows else ([] for _ in arrow_schema)
+    return pa.table([list(column_values) for column_values in row_columns], schema=arrow_schema)

@@ -73,20 +73,20 @@ class StoredInteraction:
 class InteractionLog:
     """One dataset's log; threads may share it, processes may open the same file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, database_path: Path) -> None:
         """Open the log, creating it when new; ``identity`` then tells it from every other one.
 
         Args:
-            path: The SQLite file.
+            database_path: The SQLite file.
 
         Raises:
             StoreError: It cannot be opened or is no such log.
         """
-        self.path = path
+        self.path = database_path
         self._lock, self._reading_lock = Lock(), Lock()
         with self._refusals():
-            private_database(path)
-            self._connection, self._reading = _connected(path), _connected(path)
+            private_database(database_path)
+            self._connection, self._reading = _connected(database_path), _connected(database_path)
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
@@ -106,19 +106,21 @@ class InteractionLog:
             DataError: A payload is no JSON.
             StoreError: The log could not be written.
         """
-        now = datetime.now(UTC).isoformat()
-        rows = [(each.key, each.kind, _as_json(each), now) for each in records]
+        received_at = datetime.now(UTC).isoformat()
+        record_rows = [
+            (record.key, record.kind, _as_json(record), received_at) for record in records
+        ]
         with self._lock, self._refusals():
-            before = self._connection.total_changes
+            n_before = self._connection.total_changes
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(_INSERT, rows)
+                self._connection.executemany(_INSERT, record_rows)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-            return self._connection.total_changes - before
+            return self._connection.total_changes - n_before
 
     def read(self, after: int, limit: int, kind: Kind | None = None) -> list[StoredInteraction]:
         """Records after a position, in the order they came.
@@ -128,10 +130,12 @@ class InteractionLog:
             limit: At most so many.
             kind: Only this kind.
         """
-        rows = self.fetch(_READ, (after, kind, kind, limit))
+        record_rows = self.fetch(_READ, (after, kind, kind, limit))
         return [
-            StoredInteraction(seq, key, of, json.loads(payload), datetime.fromisoformat(received))
-            for seq, key, of, payload, received in rows
+            StoredInteraction(
+                seq, key, record_kind, json.loads(payload), datetime.fromisoformat(received_at)
+            )
+            for seq, key, record_kind, payload, received_at in record_rows
         ]
 
     def last(self) -> int:
@@ -153,25 +157,25 @@ class InteractionLog:
             self._connection.close()
             self._reading.close()
 
-    def fetch(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, sql_query: str, query_values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query on the table ``interactions``, for whoever wants columns of many.
 
         Args:
-            query: SQL that reads.
-            values: For its question marks.
+            sql_query: SQL that reads.
+            query_values: For its question marks.
         """
         with self._reading_lock, self._refusals():  # a reader waits for no writer
-            return self._reading.execute(query, values).fetchall()
+            return self._reading.execute(sql_query, query_values).fetchall()
 
     def _identified(self) -> int:
         """A number of its own, drawn when it was new: the same for all who open the file."""
         self._connection.execute("BEGIN IMMEDIATE")
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if not found:
-            found = 1 + secrets.randbelow(2**31 - 1)
-            self._connection.execute(f"PRAGMA user_version = {found}")
+        (log_number,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if not log_number:
+            log_number = 1 + secrets.randbelow(2**31 - 1)
+            self._connection.execute(f"PRAGMA user_version = {log_number}")
         self._connection.execute("COMMIT")
-        return int(found)
+        return int(log_number)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -185,8 +189,10 @@ class InteractionLog:
             ) from error
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+def _connected(database_path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+    )
 
 
 def _as_json(record: Interaction) -> str:

@@ -13,18 +13,26 @@ _IMPATIENT: Final = {"max_retries": "2", "retry_timeout": "20s", "timeout": "10s
 """Whoever asks what there is wants to know soon that a store does not answer."""
 
 
-def list_datasets(lakes: Location) -> tuple[str, ...]:
+def list_datasets(lakes_root: Location) -> tuple[str, ...]:
     """Names of the datasets that were ingested, sorted.
 
     Args:
-        lakes: Where the lakes of all datasets lie.
+        lakes_root: Where the lakes of all datasets lie.
 
     Raises:
         StoreError: The store does not answer, or refuses.
     """
-    if isinstance(lakes, Path):
-        return tuple(sorted(path.name for path in lakes.glob("*") if path.is_dir()))
+    if isinstance(lakes_root, Path):
+        return tuple(
+            sorted(dataset_dir.name for dataset_dir in lakes_root.glob("*") if dataset_dir.is_dir())
+        )
     with translate_store_errors("events"):
-        store = fs.PyFileSystem(DeltaStorageHandler(lakes, _IMPATIENT))
-        found = store.get_file_info(fs.FileSelector("", recursive=False))
-    return tuple(sorted(each.base_name for each in found if each.type == fs.FileType.Directory))
+        store_filesystem = fs.PyFileSystem(DeltaStorageHandler(lakes_root, _IMPATIENT))
+        file_infos = store_filesystem.get_file_info(fs.FileSelector("", recursive=False))
+    return tuple(
+        sorted(
+            file_info.base_name
+            for file_info in file_infos
+            if file_info.type == fs.FileType.Directory
+        )
+    )

@@ -54,188 +54,241 @@ class LogState:
         return not self.damaged and not self.unreachable and self.version is not None
 
 
-def tables_of(lake: Path) -> tuple[Path, ...]:
+def tables_of(lake_dir: Path) -> tuple[Path, ...]:
     """Folders of a dataset's tables, sorted.
 
     Args:
-        lake: Folder of the dataset's lake.
+        lake_dir: Folder of the dataset's lake.
     """
-    return tuple(sorted(path.parent for path in lake.glob(f"*/{LOG}") if path.is_dir()))
+    return tuple(
+        sorted(log_dir.parent for log_dir in lake_dir.glob(f"*/{LOG}") if log_dir.is_dir())
+    )
 
 
-def examine_log(table: Path) -> LogState:
+def examine_log(table_dir: Path) -> LogState:
     """Read every file of a table's log.
 
     Args:
-        table: Folder of the table.
+        table_dir: Folder of the table.
     """
-    files = sorted((table / LOG).iterdir())
-    commits = {int(m[1]): path for path in files if (m := _COMMIT.fullmatch(path.name))}
-    checkpoints = [(int(m[1]), path) for path in files if (m := _CHECKPOINT.fullmatch(path.name))]
-    bad_checkpoints = {path for _, path in checkpoints if not _is_checkpoint(path)}
-    whole = {version for version, path in commits.items() if _is_commit(path, version)}
-    starts = {version for version, _ in checkpoints}
-    starts -= {version for version, path in checkpoints if path in bad_checkpoints}
-    version = _newest(whole, starts)
-    reachable = -1 if version is None else version
-    hint = table / LOG / _HINT
-    damaged = {path for number, path in commits.items() if number not in whole} | bad_checkpoints
-    if hint.is_file() and _hinted(hint) not in starts:
-        damaged.add(hint)
-    later = (path for number, path in commits.items() if number > reachable and number in whole)
-    latest = max((*commits, *starts), default=None)
-    return LogState(tuple(sorted(damaged)), tuple(sorted(later)), version, latest)
+    log_files = sorted((table_dir / LOG).iterdir())
+    commit_paths = {
+        int(name_match[1]): file_path
+        for file_path in log_files
+        if (name_match := _COMMIT.fullmatch(file_path.name))
+    }
+    checkpoints = [
+        (int(name_match[1]), file_path)
+        for file_path in log_files
+        if (name_match := _CHECKPOINT.fullmatch(file_path.name))
+    ]
+    bad_checkpoints = {file_path for _, file_path in checkpoints if not _is_checkpoint(file_path)}
+    whole_commits = {
+        readable_version
+        for readable_version, file_path in commit_paths.items()
+        if _is_commit(file_path, readable_version)
+    }
+    start_versions = {readable_version for readable_version, _ in checkpoints}
+    start_versions -= {
+        readable_version
+        for readable_version, file_path in checkpoints
+        if file_path in bad_checkpoints
+    }
+    readable_version = _newest(whole_commits, start_versions)
+    reachable = -1 if readable_version is None else readable_version
+    hint_path = table_dir / LOG / _HINT
+    damaged_paths = {
+        file_path
+        for commit_number, file_path in commit_paths.items()
+        if commit_number not in whole_commits
+    } | bad_checkpoints
+    if hint_path.is_file() and _hinted(hint_path) not in start_versions:
+        damaged_paths.add(hint_path)
+    later_commits = (
+        file_path
+        for commit_number, file_path in commit_paths.items()
+        if commit_number > reachable and commit_number in whole_commits
+    )
+    latest_version = max((*commit_paths, *start_versions), default=None)
+    return LogState(
+        tuple(sorted(damaged_paths)), tuple(sorted(later_commits)), readable_version, latest_version
+    )
 
 
-def damaged_files(table: Path) -> tuple[Path, ...]:
+def damaged_files(table_dir: Path) -> tuple[Path, ...]:
     """Data files of the latest version that are missing or cannot be read to their end.
 
     Args:
-        table: Folder of a table whose log is whole.
+        table_dir: Folder of a table whose log is whole.
     """
-    return tuple(path for path in _named_files(table) if not _is_parquet(path))
+    return tuple(file_path for file_path in _named_files(table_dir) if not _is_parquet(file_path))
 
 
-def unnamed_files(table: Path) -> tuple[Path, ...]:
+def unnamed_files(table_dir: Path) -> tuple[Path, ...]:
     """Data files that the latest version does not name: of earlier versions, or of no version.
 
     Args:
-        table: Folder of a table whose log is whole.
+        table_dir: Folder of a table whose log is whole.
     """
-    named = set(_named_files(table))
-    return tuple(path for path in sorted(table.glob("*.parquet")) if path not in named)
+    named_paths = set(_named_files(table_dir))
+    return tuple(
+        file_path
+        for file_path in sorted(table_dir.glob("*.parquet"))
+        if file_path not in named_paths
+    )
 
 
-def forget_missing(table: Path) -> None:
+def forget_missing(table_dir: Path) -> None:
     """Commit a version without the data files that are not there any more.
 
     Args:
-        table: Folder of a table whose log is whole.
+        table_dir: Folder of a table whose log is whole.
 
     Raises:
         StoreError: The commit could not be written.
     """
-    with translate_store_errors(table.name):
-        DeltaTable(str(table)).repair()
+    with translate_store_errors(table_dir.name):
+        DeltaTable(str(table_dir)).repair()
 
 
-def pass_version(table: Path, latest: int) -> None:
+def pass_version(table_dir: Path, latest_version: int) -> None:
     """Commit versions that change nothing until one is newer than any that there ever was.
 
     A version number stands for its rows in snapshots and trainings: it must not come twice.
 
     Args:
-        table: Folder of a table whose log is whole.
-        latest: The newest version that was ever committed.
+        table_dir: Folder of a table whose log is whole.
+        latest_version: The newest version that was ever committed.
 
     Raises:
         StoreError: A commit could not be written.
     """
-    with translate_store_errors(table.name):
-        version = DeltaTable(str(table)).version()
-        for number in range(version + 1, min(latest + 1, version + _MOST_COMMITS) + 1):
+    with translate_store_errors(table_dir.name):
+        version = DeltaTable(str(table_dir)).version()
+        for version_number in range(
+            version + 1, min(latest_version + 1, version + _MOST_COMMITS) + 1
+        ):
             action = {"commitInfo": {"timestamp": time.time_ns() // 10**6, "operation": "REPAIR"}}
-            with (table / LOG / f"{number:020}.json").open("x", encoding="utf-8") as file:
+            with (table_dir / LOG / f"{version_number:020}.json").open(
+                "x", encoding="utf-8"
+            ) as file:
                 file.write(json.dumps(action) + "\n")
 
 
-def count_rows(table: Path) -> tuple[int, int]:
+def count_rows(table_dir: Path) -> tuple[int, int]:
     """Latest version of a table and its rows.
 
     Args:
-        table: Folder of a table.
+        table_dir: Folder of a table.
 
     Raises:
         StoreError: It cannot be read.
     """
-    with translate_store_errors(table.name):
-        opened = DeltaTable(str(table))
-        return opened.version(), opened.to_pyarrow_dataset().count_rows()
+    with translate_store_errors(table_dir.name):
+        delta_table = DeltaTable(str(table_dir))
+        return delta_table.version(), delta_table.to_pyarrow_dataset().count_rows()
 
 
-def readable_rows(folder: Path) -> pa.Table | None:
+def readable_rows(data_dir: Path) -> pa.Table | None:
     """Rows of all data files in a folder that can be read, newest first; None if there are none.
 
     Args:
-        folder: Such as of a table whose log is lost. Equal rows of several versions are in it.
+        data_dir: Such as of a table whose log is lost. Equal rows of several versions are in it.
     """
-    files = sorted(folder.glob("*.parquet"), key=lambda path: -path.stat().st_mtime_ns)
-    tables = [_plain_strings(pq.ParquetFile(path).read()) for path in files if _is_parquet(path)]
-    return pa.concat_tables(tables, promote_options="permissive") if tables else None
-
-
-def _plain_strings(rows: pa.Table) -> pa.Table:
-    """Rows with one type of string: files written by a MERGE have another one."""
-    fields = [
-        pa.field(f.name, pa.string() if pa.types.is_string_view(f.type) else f.type)
-        for f in rows.schema
+    file_paths = sorted(
+        data_dir.glob("*.parquet"), key=lambda file_path: -file_path.stat().st_mtime_ns
+    )
+    file_rows = [
+        _plain_strings(pq.ParquetFile(file_path).read())
+        for file_path in file_paths
+        if _is_parquet(file_path)
     ]
-    return rows.cast(pa.schema(fields))
+    return pa.concat_tables(file_rows, promote_options="permissive") if file_rows else None
 
 
-def _newest(whole: set[int], checkpoints: set[int]) -> int | None:
+def _plain_strings(file_rows: pa.Table) -> pa.Table:
+    """Rows with one type of string: files written by a MERGE have another one."""
+    plain_fields = [
+        pa.field(
+            arrow_field.name,
+            pa.string() if pa.types.is_string_view(arrow_field.type) else arrow_field.type,
+        )
+        for arrow_field in file_rows.schema
+    ]
+    return file_rows.cast(pa.schema(plain_fields))
+
+
+def _newest(whole_commits: set[int], checkpoint_versions: set[int]) -> int | None:
     """The last version to which an unbroken row of commits leads."""
-    best: int | None = None
-    for start in (*sorted(checkpoints), *({0} & whole)):
-        version = start
-        while version + 1 in whole:
-            version += 1
-        best = version if best is None else max(best, version)
-    return best
+    best_version: int | None = None
+    for start_version in (*sorted(checkpoint_versions), *({0} & whole_commits)):
+        reached_version = start_version
+        while reached_version + 1 in whole_commits:
+            reached_version += 1
+        best_version = (
+            reached_version if best_version is None else max(best_version, reached_version)
+        )
+    return best_version
 
 
-def _is_commit(path: Path, version: int) -> bool:
+def _is_commit(commit_path: Path, version: int) -> bool:
     """Whether every line is an action; the first commit has to say what the table is."""
     try:
-        lines = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        parsed_lines = [
+            json.loads(parsed_line)
+            for parsed_line in commit_path.read_bytes().splitlines()
+            if parsed_line.strip()
+        ]
     except (ValueError, RecursionError):
         return False
-    actions: set[Any] = set()
-    for line in lines:
-        if not isinstance(line, dict):
+    action_names: set[Any] = set()
+    for parsed_line in parsed_lines:
+        if not isinstance(parsed_line, dict):
             return False
-        actions |= line.keys()
-    return bool(actions) and (version > 0 or {"protocol", "metaData"} <= actions)
+        action_names |= parsed_line.keys()
+    return bool(action_names) and (version > 0 or {"protocol", "metaData"} <= action_names)
 
 
-def _is_checkpoint(path: Path) -> bool:
+def _is_checkpoint(checkpoint_path: Path) -> bool:
     """Whether a checkpoint can be read; unless it is a part, it says what the table is."""
-    if not _is_parquet(path):
+    if not _is_parquet(checkpoint_path):
         return False
-    if _PART.search(path.name):
+    if _PART.search(checkpoint_path.name):
         return True
-    rows = pq.ParquetFile(path).read()
-    needed = ("protocol", "metaData")
+    checkpoint_rows = pq.ParquetFile(checkpoint_path).read()
+    needed_columns = ("protocol", "metaData")
     return all(
-        name in rows.column_names and rows.column(name).null_count < len(rows) for name in needed
+        column_name in checkpoint_rows.column_names
+        and checkpoint_rows.column(column_name).null_count < len(checkpoint_rows)
+        for column_name in needed_columns
     )
 
 
-def _hinted(path: Path) -> int | None:
+def _hinted(hint_path: Path) -> int | None:
     """Version of the checkpoint that the hint names; None if it cannot be read."""
     try:
-        hint = json.loads(path.read_bytes())
+        hint_content = json.loads(hint_path.read_bytes())
     except (ValueError, RecursionError):
         return None
-    version = hint.get("version") if isinstance(hint, dict) else None
-    return version if isinstance(version, int) else None
+    hinted_version = hint_content.get("version") if isinstance(hint_content, dict) else None
+    return hinted_version if isinstance(hinted_version, int) else None
 
 
-def _named_files(table: Path) -> list[Path]:
-    with translate_store_errors(table.name):
-        uris = DeltaTable(str(table)).file_uris()
-    return [Path(unquote(uri.removeprefix("file://"))) for uri in uris]
+def _named_files(table_dir: Path) -> list[Path]:
+    with translate_store_errors(table_dir.name):
+        file_uris = DeltaTable(str(table_dir)).file_uris()
+    return [Path(unquote(file_uri.removeprefix("file://"))) for file_uri in file_uris]
 
 
-def _is_parquet(path: Path) -> bool:
+def _is_parquet(file_path: Path) -> bool:
     """Whether every page of a file can be read.
 
     Raises:
         OSError: The operating system refuses: that says nothing about the file.
     """
     try:
-        with pq.ParquetFile(path) as file:
-            for _ in file.iter_batches():
+        with pq.ParquetFile(file_path) as parquet_file:
+            for _ in parquet_file.iter_batches():
                 pass
     except pa.ArrowException:
         return False

@@ -15,111 +15,139 @@ DIGEST_CHARS: Final = 32
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
-def conformed_schema(found: pa.Schema, wanted: pa.Schema) -> pa.Schema:
+def conformed_schema(row_schema: pa.Schema, table_schema: pa.Schema) -> pa.Schema:
     """The table's own columns first, then whatever else the rows carry.
 
     Raises:
         SchemaError: A required column is missing, or one has no type.
     """
-    missing = [f.name for f in wanted if not f.nullable and f.name not in found.names]
-    if missing:
+    missing_columns = [
+        arrow_field.name
+        for arrow_field in table_schema
+        if not arrow_field.nullable and arrow_field.name not in row_schema.names
+    ]
+    if missing_columns:
         raise SchemaError(
-            f"Rows lack the required columns {missing}",
-            received=found.names,
+            f"Rows lack the required columns {missing_columns}",
+            received=row_schema.names,
             way_out="Map them in the dataset's YAML",
         )
-    extra = [field.with_nullable(True) for field in found if field.name not in wanted.names]
-    return pa.schema([*wanted, *(f for f in extra if not pa.types.is_null(f.type))])
+    extra_fields = [
+        field.with_nullable(True) for field in row_schema if field.name not in table_schema.names
+    ]
+    return pa.schema(
+        [
+            *table_schema,
+            *(
+                arrow_field
+                for arrow_field in extra_fields
+                if not pa.types.is_null(arrow_field.type)
+            ),
+        ]
+    )
 
 
-def conform_rows(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def conform_rows(table_rows: pa.Table, table_schema: pa.Schema) -> pa.Table:
     """Order and cast columns to a schema; absent optional ones become null.
 
     Raises:
         SchemaError: A value cannot be cast, or a required one is null.
     """
-    columns = []
-    for field in schema:
-        if field.name not in table.column_names:
-            columns.append(pa.chunked_array([pa.nulls(len(table), field.type)]))
+    cast_columns = []
+    for arrow_field in table_schema:
+        if arrow_field.name not in table_rows.column_names:
+            cast_columns.append(pa.chunked_array([pa.nulls(len(table_rows), arrow_field.type)]))
             continue
-        column = table.column(field.name)
-        if not field.nullable and column.null_count:
+        column = table_rows.column(arrow_field.name)
+        if not arrow_field.nullable and column.null_count:
             raise SchemaError(
-                f"Required column {field.name!r} has nulls", received=f"{column.null_count} rows"
+                f"Required column {arrow_field.name!r} has nulls",
+                received=f"{column.null_count} rows",
             )
         try:
-            columns.append(column.cast(field.type))
+            cast_columns.append(column.cast(arrow_field.type))
         except pa.ArrowInvalid as error:
             raise SchemaError(
-                f"Column {field.name!r} is not {field.type}", received=column.type
+                f"Column {arrow_field.name!r} is not {arrow_field.type}", received=column.type
             ) from error
-    return pa.Table.from_arrays(columns, schema=schema)
+    return pa.Table.from_arrays(cast_columns, schema=table_schema)
 
 
 def first_occurrence_mask(keys: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
     """Mask of the first row of each key; None when every key occurs once."""
-    suspects = repeated_positions(key_hashes(keys))
-    if not len(suspects):
+    repeated_rows = repeated_positions(key_hashes(keys))
+    if not len(repeated_rows):
         return None
-    rows = pa.array(np.arange(len(suspects)))
-    among = pa.table({"key": keys.take(pa.array(suspects)), "row": rows})
-    first = among.group_by("key").aggregate([("row", "min")]).column("row_min").to_numpy()
-    mask = np.ones(len(keys), dtype=np.bool_)
-    mask[suspects] = False
-    mask[suspects[first]] = True
-    return None if mask.all() else mask
+    row_numbers = pa.array(np.arange(len(repeated_rows)))
+    repeated_keys = pa.table({"key": keys.take(pa.array(repeated_rows)), "row": row_numbers})
+    first_rows = (
+        repeated_keys.group_by("key").aggregate([("row", "min")]).column("row_min").to_numpy()
+    )
+    is_first = np.ones(len(keys), dtype=np.bool_)
+    is_first[repeated_rows] = False
+    is_first[repeated_rows[first_rows]] = True
+    return None if is_first.all() else is_first
 
 
 def key_hashes(keys: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """A 64-bit number a key, equal for equal keys; the rare clash is for the caller."""
-    found = [_hashes(chunk) for chunk in keys.chunks]
-    return np.concatenate([np.empty(0, np.uint64), *found])
+    chunk_hashes = [_hashes(key_chunk) for key_chunk in keys.chunks]
+    return np.concatenate([np.empty(0, np.uint64), *chunk_hashes])
 
 
 def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
-    digests = keys if _all_digests(keys) else event_ids([keys])
-    start = digests.offset * DIGEST_CHARS
-    text = np.frombuffer(digests.buffers()[2] or b"", dtype=np.uint8)
-    words = text[start : start + len(digests) * DIGEST_CHARS].view(np.uint64).reshape(-1, 4)
-    mixed = words[:, 0].copy()
-    for lane in (1, 2, 3):
-        mixed *= _ODD
-        mixed ^= words[:, lane]
-    mixed *= _ODD
-    return np.asarray(mixed ^ (mixed >> np.uint64(32)))
+    key_digests = keys if _all_digests(keys) else event_ids([keys])
+    start_byte = key_digests.offset * DIGEST_CHARS
+    digest_bytes = np.frombuffer(key_digests.buffers()[2] or b"", dtype=np.uint8)
+    digest_words = (
+        digest_bytes[start_byte : start_byte + len(key_digests) * DIGEST_CHARS]
+        .view(np.uint64)
+        .reshape(-1, 4)
+    )
+    mixed_hash = digest_words[:, 0].copy()
+    for word_idx in (1, 2, 3):
+        mixed_hash *= _ODD
+        mixed_hash ^= digest_words[:, word_idx]
+    mixed_hash *= _ODD
+    return np.asarray(mixed_hash ^ (mixed_hash >> np.uint64(32)))
 
 
-def repeated_positions(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+def repeated_positions(key_numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """Positions, in order, of the numbers that occur more than once."""
-    ordered = np.sort(numbers)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.flatnonzero(np.isin(numbers, twice)) if len(twice) else np.empty(0, np.int64)
+    sorted_numbers = np.sort(key_numbers)
+    repeated_numbers = sorted_numbers[1:][sorted_numbers[1:] == sorted_numbers[:-1]]
+    return (
+        np.flatnonzero(np.isin(key_numbers, repeated_numbers))
+        if len(repeated_numbers)
+        else np.empty(0, np.int64)
+    )
 
 
 def _all_digests(keys: pa.Array) -> bool:
     """Whether the keys lie in memory as ``event_ids`` makes them, 32 bytes each."""
     if not pa.types.is_string(keys.type) or keys.null_count:
         return False
-    offsets = np.frombuffer(keys.buffers()[1] or b"", dtype=np.int32)
-    own = offsets[keys.offset : keys.offset + len(keys) + 1]
-    return bool((np.diff(own) == DIGEST_CHARS).all()) and own[:1].tolist() == [
+    text_offsets = np.frombuffer(keys.buffers()[1] or b"", dtype=np.int32)
+    key_offsets = text_offsets[keys.offset : keys.offset + len(keys) + 1]
+    return bool((np.diff(key_offsets) == DIGEST_CHARS).all()) and key_offsets[:1].tolist() == [
         keys.offset * DIGEST_CHARS
     ]
 
 
 def stream_rows(
-    rows: pads.Dataset, schema: pa.Schema, keep: npt.NDArray[np.bool_] | None
+    source_rows: pads.Dataset, table_schema: pa.Schema, keep_mask: npt.NDArray[np.bool_] | None
 ) -> pa.RecordBatchReader:
     """Read rows one record batch at a time, conformed, only those to keep."""
 
     def batches() -> Iterator[pa.RecordBatch]:
-        start = 0
-        for batch in rows.to_batches():
-            table = pa.Table.from_batches([batch])
-            if keep is not None:
-                table = table.filter(pa.array(keep[start : start + len(batch)]))
-            start += len(batch)
-            yield from conform_rows(table, schema).to_batches()
+        start_row = 0
+        for record_batch in source_rows.to_batches():
+            batch_table = pa.Table.from_batches([record_batch])
+            if keep_mask is not None:
+                batch_table = batch_table.filter(
+                    pa.array(keep_mask[start_row : start_row + len(record_batch)])
+                )
+            start_row += len(record_batch)
+            yield from conform_rows(batch_table, table_schema).to_batches()
 
-    return pa.RecordBatchReader.from_batches(schema, batches())
+    return pa.RecordBatchReader.from_batches(table_schema, batches())

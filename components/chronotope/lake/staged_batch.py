@@ -78,109 +78,111 @@ class StagedBatch:
             SchemaError: A required column is missing or null, or batches disagree on a type.
             StoreError: The disk refused.
         """
-        schema = conformed_schema(rows.schema, EVENTS)
+        batch_schema = conformed_schema(rows.schema, EVENTS)
         try:
-            self.schema = pa.unify_schemas([self.schema, schema])
+            self.schema = pa.unify_schemas([self.schema, batch_schema])
         except pa.ArrowTypeError as error:
             raise SchemaError(
                 "A column changes its type within the delivery",
                 received=error,
                 way_out="Map it to one type in the dataset's YAML",
             ) from error
-        table = conform_rows(rows, schema)
-        self._ids.append(key_hashes(table.column(c.EVENT_ID)))
-        path = self.folder / f"good-{len(self.paths):06d}.parquet"
+        conformed_rows = conform_rows(rows, batch_schema)
+        self._ids.append(key_hashes(conformed_rows.column(c.EVENT_ID)))
+        file_path = self.folder / f"good-{len(self.paths):06d}.parquet"
         with translate_store_errors("events"):
-            write_rows(table, path)
-        self.paths.append(path)
+            write_rows(conformed_rows, file_path)
+        self.paths.append(file_path)
 
     def dataset(self) -> pads.Dataset:
         """The staged rows, to scan."""
-        return pads.dataset([str(path) for path in self.paths], schema=self.schema)
+        return pads.dataset([str(file_path) for file_path in self.paths], schema=self.schema)
 
     def n_rows(self) -> int:
         """Rows staged, repeated ones included."""
-        return sum(len(ids) for ids in self._ids)
+        return sum(len(file_ids) for file_ids in self._ids)
 
     def keep(self) -> Mask | None:
         """Mask of the first row of each id over all files; None when none repeats."""
-        suspects = repeated_positions(np.concatenate([np.empty(0, np.uint64), *self._ids]))
-        if not len(suspects):
+        repeated_rows = repeated_positions(np.concatenate([np.empty(0, np.uint64), *self._ids]))
+        if not len(repeated_rows):
             return None
-        ids = self.dataset().take(pa.array(suspects), columns=[c.EVENT_ID]).column(0)
-        first = first_occurrence_mask(ids)
-        mask = np.ones(self.n_rows(), dtype=np.bool_)
-        if first is not None:
-            mask[suspects] = first
-        return mask
+        event_ids = self.dataset().take(pa.array(repeated_rows), columns=[c.EVENT_ID]).column(0)
+        is_first = first_occurrence_mask(event_ids)
+        keep_mask = np.ones(self.n_rows(), dtype=np.bool_)
+        if is_first is not None:
+            keep_mask[repeated_rows] = is_first
+        return keep_mask
 
     def leave_out_repeated(self) -> int:
         """Rewrite the files that hold an id a second time; returns the rows left."""
-        keep, start = self.keep(), 0
-        if keep is None:
+        keep_mask, start_row = self.keep(), 0
+        if keep_mask is None:
             return self.n_rows()
-        for path, ids in zip(self.paths, self._ids, strict=True):
-            mine = keep[start : start + len(ids)]
-            start += len(ids)
-            if not mine.all():
-                write_rows(pq.read_table(path).filter(pa.array(mine)), path)
-        return int(keep.sum())
+        for file_path, file_ids in zip(self.paths, self._ids, strict=True):
+            file_mask = keep_mask[start_row : start_row + len(file_ids)]
+            start_row += len(file_ids)
+            if not file_mask.all():
+                write_rows(pq.read_table(file_path).filter(pa.array(file_mask)), file_path)
+        return int(keep_mask.sum())
 
 
-def write_rows(table: pa.Table, path: Path) -> None:
+def write_rows(table: pa.Table, file_path: Path) -> None:
     """Write a Parquet file, encoding as dictionaries only what repeats."""
-    encoded = [name for name in table.column_names if name in _ENCODED]
-    pq.write_table(table, path, use_dictionary=encoded, compression="snappy")
+    dictionary_columns = [
+        column_name for column_name in table.column_names if column_name in _ENCODED
+    ]
+    pq.write_table(table, file_path, use_dictionary=dictionary_columns, compression="snappy")
 
 
-def commit_first_version(delivery: StagedBatch, table: Path) -> None:
+def commit_first_version(delivery: StagedBatch, table_dir: Path) -> None:
     """Make the staged files the first version of a table, in one commit."""
-    private_folder(table)
-    moved: list[Path] = []
-    actions: list[AddAction] = []
+    private_folder(table_dir)
+    moved_files: list[Path] = []
+    add_actions: list[AddAction] = []
     try:
-        for path in delivery.paths:
-            target = table / f"part-{len(moved):05d}-{uuid4()}.snappy.parquet"
-            moved.append(path.rename(target))
-            actions.append(_added(target))
-        schema = Schema.from_arrow(delivery.schema)
+        for staged_file in delivery.paths:
+            target_path = table_dir / f"part-{len(moved_files):05d}-{uuid4()}.snappy.parquet"
+            moved_files.append(staged_file.rename(target_path))
+            add_actions.append(_added(target_path))
+        delta_schema = Schema.from_arrow(delivery.schema)
         create_table_with_add_actions(
-            str(table),
-            schema,
-            actions,
+            str(table_dir),
+            delta_schema,
+            add_actions,
             mode="error",
             configuration=ALL_VERSIONS,
             commit_properties=FIRST,
         )
     except BaseException:
-        for path in moved:
-            path.unlink(missing_ok=True)
+        for staged_file in moved_files:
+            staged_file.unlink(missing_ok=True)
         raise
 
 
-def _added(path: Path) -> AddAction:
-    rows = pq.read_metadata(path).num_rows
+def _added(file_path: Path) -> AddAction:
+    n_rows = pq.read_metadata(file_path).num_rows
     return AddAction(
-        path=path.name,
-        size=path.stat().st_size,
+        path=file_path.name,
+        size=file_path.stat().st_size,
         partition_values={},
         modification_time=int(time.time() * 1000),
         data_change=True,
-        stats=json.dumps({"numRecords": rows}),
+        stats=json.dumps({"numRecords": n_rows}),
     )
 
 
 @contextmanager
-def staging_folder(root: Location) -> Iterator[StagedBatch]:
+def staging_folder(lake_root: Location) -> Iterator[StagedBatch]:
     """A folder for one delivery; what killed deliveries left behind is removed first.
 
     Args:
-        root: The lake. For one in an object store the folder lies below ``TMPDIR``.
+        lake_root: The lake. For one in an object store the folder lies below ``TMPDIR``.
     """
-    prefix = _PREFIX if isinstance(root, Path) else _PREFIX_IN_TMP
-    above = root if isinstance(root, Path) else Path(tempfile.gettempdir())
-    folders = ExitStack()
+    dir_prefix = _PREFIX if isinstance(lake_root, Path) else _PREFIX_IN_TMP
+    parent_dir = lake_root if isinstance(lake_root, Path) else Path(tempfile.gettempdir())
+    exit_stack = ExitStack()
     with translate_store_errors("events"):
-        folder = folders.enter_context(temporary_folder(above, prefix))
-    with folders:
-        yield StagedBatch(folder)
+        staging_dir = exit_stack.enter_context(temporary_folder(parent_dir, dir_prefix))
+    with exit_stack:
+        yield StagedBatch(staging_dir)

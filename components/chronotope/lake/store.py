@@ -17,7 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
-from chronotope.contracts.schemas import EVENTS, ITEMS, QUARANTINE, SURROUNDINGS, USERS
+from chronotope.contracts.schemas import CONTEXT, EVENTS, ITEMS, QUARANTINE, USERS
 from chronotope.lake.row_conformance import (
     conform_rows,
     conformed_schema,
@@ -44,7 +44,7 @@ _SCHEMAS: Final = {
     "events": EVENTS,
     "items": ITEMS,
     "users": USERS,
-    "surroundings": SURROUNDINGS,
+    "context": CONTEXT,
     "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
 }
 _QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
@@ -70,7 +70,7 @@ class MergeCounts:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """Tables ``events``, ``items``, ``users``, ``surroundings``, ``quarantine`` of a dataset.
+    """Tables ``events``, ``items``, ``users``, ``context``, ``quarantine`` of a dataset.
 
     Every write is one Delta commit: a kill or a full disk at any moment leaves the
     previous version whole. Of two that write at once, the slower begins again.
@@ -82,10 +82,10 @@ class Lake:
 
     root: Location
 
-    def merge_events(self, rows: pa.Table | pads.Dataset) -> MergeCounts:
+    def merge_events(self, event_rows: pa.Table | pads.Dataset) -> MergeCounts:
         """Insert the events whose ``event_id`` the table does not have yet.
 
-        Only the ids of ``rows`` are held in memory together; the rows stream. Of equal
+        Only the ids of ``event_rows`` are held in memory together; the rows stream. Of equal
         ids in one delivery the first row stays. Columns the table does not know are
         added to it.
 
@@ -93,12 +93,16 @@ class Lake:
             SchemaError: A required column is missing, null or of another type.
             StoreError: The lake could not be written.
         """
-        schema = self._schema("events", rows.schema)
-        source = pads.dataset(conform_rows(rows, schema)) if isinstance(rows, pa.Table) else rows
-        keep = first_occurrence_mask(source.to_table(columns=[c.EVENT_ID]).column(0))
-        n_rows = source.count_rows()
-        inserted = self._insert_new("events", source, schema, (c.EVENT_ID,), keep)
-        return MergeCounts(inserted, n_rows - inserted, self.version("events"))
+        table_schema = self._schema("events", event_rows.schema)
+        source_rows = (
+            pads.dataset(conform_rows(event_rows, table_schema))
+            if isinstance(event_rows, pa.Table)
+            else event_rows
+        )
+        keep_mask = first_occurrence_mask(source_rows.to_table(columns=[c.EVENT_ID]).column(0))
+        n_rows = source_rows.count_rows()
+        n_inserted = self._insert_new("events", source_rows, table_schema, (c.EVENT_ID,), keep_mask)
+        return MergeCounts(n_inserted, n_rows - n_inserted, self.version("events"))
 
     def delivery(self) -> AbstractContextManager[StagedBatch]:
         """Open a delivery of events: batches are staged on a disk, then merged."""
@@ -117,91 +121,93 @@ class Lake:
         n_rows = delivery.n_rows()
         if isinstance(self.root, Path) and not self.exists("events"):
             with translate_store_errors("events"):
-                inserted = delivery.leave_out_repeated()
+                n_inserted = delivery.leave_out_repeated()
                 commit_first_version(delivery, self.root / "events")
         else:
-            schema = self._schema("events", delivery.schema)
-            rows, keep = delivery.dataset(), delivery.keep()
-            inserted = self._insert_new("events", rows, schema, (c.EVENT_ID,), keep)
-        return MergeCounts(inserted, n_rows - inserted, self.version("events"))
+            table_schema = self._schema("events", delivery.schema)
+            staged_rows, keep_mask = delivery.dataset(), delivery.keep()
+            n_inserted = self._insert_new(
+                "events", staged_rows, table_schema, (c.EVENT_ID,), keep_mask
+            )
+        return MergeCounts(n_inserted, n_rows - n_inserted, self.version("events"))
 
-    def upsert_items(self, rows: pa.Table) -> int:
+    def upsert_items(self, item_rows: pa.Table) -> int:
         """Insert new items and update changed ones by ``item_id``; returns the version."""
-        return self._upsert("items", rows, c.ITEM_ID)
+        return self._upsert("items", item_rows, c.ITEM_ID)
 
-    def upsert_users(self, rows: pa.Table) -> int:
+    def upsert_users(self, user_rows: pa.Table) -> int:
         """Insert new users and update changed ones by ``user_id``; returns the version."""
-        return self._upsert("users", rows, c.USER_ID)
+        return self._upsert("users", user_rows, c.USER_ID)
 
-    def upsert_surroundings(self, rows: pa.Table) -> int:
+    def upsert_context(self, reading_rows: pa.Table) -> int:
         """Insert new readings and correct known ones; returns the version."""
-        return self._upsert("surroundings", rows, c.EVENT_ID)
+        return self._upsert("context", reading_rows, c.EVENT_ID)
 
-    def quarantine(self, rows: pa.Table) -> int:
+    def quarantine(self, refused_rows: pa.Table) -> int:
         """Keep refused rows; the same rows of the same run are kept once.
 
         Args:
-            rows: Columns of ``QUARANTINE`` and ``row``, the position in the delivery.
+            refused_rows: Columns of ``QUARANTINE`` and ``row``, the position in the delivery.
 
         Returns:
             Rows that were not yet there.
         """
-        schema = self._schema("quarantine", rows.schema)
-        if not len(rows):
+        table_schema = self._schema("quarantine", refused_rows.schema)
+        if not len(refused_rows):
             return 0
-        source = pads.dataset(conform_rows(rows, schema))
-        return self._insert_new("quarantine", source, schema, _QUARANTINE_KEY, None)
+        source_rows = pads.dataset(conform_rows(refused_rows, table_schema))
+        return self._insert_new("quarantine", source_rows, table_schema, _QUARANTINE_KEY, None)
 
     def release_quarantine(self, run_id: str) -> int:
         """Drop a run's quarantined rows, after a replay took them over; returns how many."""
         if not self.exists("quarantine"):
             return 0
         with translate_store_errors("quarantine"):
-            quoted = run_id.replace("'", "''")
-            done = self._open("quarantine").delete(
-                f"{c.RUN_ID} = '{quoted}'", post_commithook_properties=NO_CLEANUP
+            quoted_id = run_id.replace("'", "''")
+            delete_metrics = self._open("quarantine").delete(
+                f"{c.RUN_ID} = '{quoted_id}'", post_commithook_properties=NO_CLEANUP
             )
-        return int(done["num_deleted_rows"] or 0)
+        return int(delete_metrics["num_deleted_rows"] or 0)
 
-    def exists(self, table: str) -> bool:
+    def exists(self, table_name: str) -> bool:
         """Whether a table has ever been written.
 
         Raises:
             StoreError: An object store does not answer, or refuses.
         """
-        address = self.address(table)
+        table_uri = self.address(table_name)
         if isinstance(self.root, Path):
-            return DeltaTable.is_deltatable(address)
-        with translate_store_errors(table):
+            return DeltaTable.is_deltatable(table_uri)
+        with translate_store_errors(table_name):
             try:
-                DeltaTable(address)  # other threads run meanwhile; is_deltatable stops them all
+                DeltaTable(table_uri)  # other threads run meanwhile; is_deltatable stops them all
             except TableNotFoundError:
                 return False
         return True
 
-    def address(self, table: str) -> str:
+    def address(self, table_name: str) -> str:
         """Where a table lies.
 
         Raises:
             StoreError: A lake has no such table.
         """
-        if table not in _SCHEMAS:
+        if table_name not in _SCHEMAS:
             raise StoreError(
-                f"The lake has no table {table!r}", way_out=f"Choose one of {list(_SCHEMAS)}"
+                f"The lake has no table {table_name!r}", way_out=f"Choose one of {list(_SCHEMAS)}"
             )
-        return f"{self.root}/{table}"
+        return f"{self.root}/{table_name}"
 
-    def version(self, table: str) -> int:
+    def version(self, table_name: str) -> int:
         """Number of a table's latest version; ``table_version`` tells it from other tables'."""
-        return self._open(table).version()
+        return self._open(table_name).version()
 
-    def table_version(self, table: str) -> TableVersion:
+    def table_version(self, table_name: str) -> TableVersion:
         """Latest version of a table: what to remember of data that something was made of."""
-        opened = self._open(table)
-        with translate_store_errors(table):
-            return identified(opened)
+        delta_table = self._open(table_name)
+        with translate_store_errors(table_name):
+            return identified(delta_table)
 
-    def holds(self, table: str, version: TableVersion) -> bool:
+    def holds(self, table_name: str, version: TableVersion) -> bool:
         """Whether a version is in the table's history, under the same identity.
 
         Not if another table took its place, or it was set back to an earlier version and written
@@ -210,174 +216,202 @@ class Lake:
         Raises:
             StoreError: The lake cannot be read.
         """
-        if not self.exists(table) or self.version(table) < version.number:
+        if not self.exists(table_name) or self.version(table_name) < version.number:
             return False
         try:
-            self._open(table, version)
+            self._open(table_name, version)
         except StoreError:
             return False
         return True
 
-    def n_last(self, table: str) -> int:
+    def n_last(self, table_name: str) -> int:
         """Rows that the latest version of a table has more than the one before."""
-        version = self.version(table)
-        before = self.dataset(table, version - 1).count_rows() if version else 0
-        return int(self.dataset(table, version).count_rows() - before)
+        latest_version = self.version(table_name)
+        n_before = (
+            self.dataset(table_name, latest_version - 1).count_rows() if latest_version else 0
+        )
+        return int(self.dataset(table_name, latest_version).count_rows() - n_before)
 
     def read(
         self,
-        table: str,
+        table_name: str,
         version: int | TableVersion | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """A table, or some of its columns, as of a version (None: the latest)."""
-        names = None if columns is None else list(columns)
-        with translate_store_errors(table):
-            return self.dataset(table, version).to_table(columns=names)
+        column_names = None if columns is None else list(columns)
+        with translate_store_errors(table_name):
+            return self.dataset(table_name, version).to_table(columns=column_names)
 
-    def dataset(self, table: str, version: int | TableVersion | None = None) -> pads.Dataset:
+    def dataset(self, table_name: str, version: int | TableVersion | None = None) -> pads.Dataset:
         """A table as of a version, to scan without loading it.
 
         Raises:
             StoreError: There is no such version, or it is another table's by now.
         """
-        opened = self._open(table, version)
-        wanted = pa.schema(opened.schema().to_arrow())
-        return opened.to_pyarrow_dataset(schema=wanted)
+        delta_table = self._open(table_name, version)
+        arrow_schema = pa.schema(delta_table.schema().to_arrow())
+        return delta_table.to_pyarrow_dataset(schema=arrow_schema)
 
     def reader(
-        self, table: str, version: int | TableVersion, keep: npt.NDArray[np.bool_] | None = None
+        self,
+        table_name: str,
+        version: int | TableVersion,
+        keep_mask: npt.NDArray[np.bool_] | None = None,
     ) -> pa.RecordBatchReader:
         """A version's rows batch by batch, in the order of ``dataset``; only those to keep."""
-        rows = self.dataset(table, version)
-        return stream_rows(rows, rows.schema, keep)
+        version_rows = self.dataset(table_name, version)
+        return stream_rows(version_rows, version_rows.schema, keep_mask)
 
-    def files(self, table: str, version: int | None = None) -> list[str]:
+    def files(self, table_name: str, version: int | None = None) -> list[str]:
         """Paths of the Parquet files of a version, for DuckDB's ``read_parquet``."""
-        return [unquote(uri) for uri in self._open(table, version).file_uris()]
+        return [unquote(file_uri) for file_uri in self._open(table_name, version).file_uris()]
 
-    def _open(self, table: str, version: int | TableVersion | None = None) -> DeltaTable:
-        address, wanted = self.address(table), version
-        number = wanted.number if isinstance(wanted, TableVersion) else wanted
-        with translate_store_errors(table):
+    def _open(self, table_name: str, version: int | TableVersion | None = None) -> DeltaTable:
+        table_uri, wanted_version = self.address(table_name), version
+        version_number = (
+            wanted_version.number if isinstance(wanted_version, TableVersion) else wanted_version
+        )
+        with translate_store_errors(table_name):
             try:
-                opened = DeltaTable(address, version=number)
+                delta_table = DeltaTable(table_uri, version=version_number)
             except TableNotFoundError as error:
-                if version is not None and self.exists(table):
+                if version is not None and self.exists(table_name):
                     raise StoreError(
-                        f"Version {version} of table {table!r} is no longer there",
-                        received=f"{address}, whose latest version is {self.version(table)}",
+                        f"Version {version} of table {table_name!r} is no longer there",
+                        received=f"{table_uri}, whose latest version is {self.version(table_name)}",
                         way_out="Ask for a later version, or restore the table's _delta_log",
                     ) from error
                 raise StoreError(
-                    f"Table {table!r} has not been written yet",
-                    received=address,
+                    f"Table {table_name!r} has not been written yet",
+                    received=table_uri,
                     way_out="Ingest a delivery first",
                 ) from error
-            present = identified(opened) if isinstance(wanted, TableVersion) else wanted
-        if present != wanted:
+            present_version = (
+                identified(delta_table)
+                if isinstance(wanted_version, TableVersion)
+                else wanted_version
+            )
+        if present_version != wanted_version:
             raise StoreError(
-                f"Table {table!r} was replaced: this version holds other rows now",
-                received=f"{address}: version {present}, wanted {wanted}",
+                f"Table {table_name!r} was replaced: this version holds other rows now",
+                received=f"{table_uri}: version {present_version}, wanted {wanted_version}",
                 way_out="Run again: the table is then read as it is now",
             )
-        return opened
+        return delta_table
 
-    def _schema(self, table: str, found: pa.Schema) -> pa.Schema:
+    def _schema(self, table_name: str, row_schema: pa.Schema) -> pa.Schema:
         """Schema of rows to write: what they carry and what the table already has."""
-        schema = conformed_schema(found, _SCHEMAS[table])
-        if not self.exists(table):
-            return schema
-        known = self.dataset(table).schema
-        return pa.schema([*schema, *(field for field in known if field.name not in schema.names)])
+        write_schema = conformed_schema(row_schema, _SCHEMAS[table_name])
+        if not self.exists(table_name):
+            return write_schema
+        known_schema = self.dataset(table_name).schema
+        return pa.schema(
+            [
+                *write_schema,
+                *(field for field in known_schema if field.name not in write_schema.names),
+            ]
+        )
 
     def _insert_new(
         self,
-        table: str,
-        rows: pads.Dataset,
-        schema: pa.Schema,
-        key: Sequence[str],
-        keep: npt.NDArray[np.bool_] | None,
+        table_name: str,
+        source_rows: pads.Dataset,
+        table_schema: pa.Schema,
+        key_columns: Sequence[str],
+        keep_mask: npt.NDArray[np.bool_] | None,
     ) -> int:
         """Write the first version, or MERGE rows whose key is new; returns how many."""
 
         def insert() -> int:
-            if self._created(table, lambda: stream_rows(rows, schema, keep)):
-                return rows.count_rows() if keep is None else int(keep.sum())
-            merge = self._open(table).merge(
-                stream_rows(rows, schema, keep),
-                _same(key),
+            if self._created(table_name, lambda: stream_rows(source_rows, table_schema, keep_mask)):
+                return source_rows.count_rows() if keep_mask is None else int(keep_mask.sum())
+            table_merger = self._open(table_name).merge(
+                stream_rows(source_rows, table_schema, keep_mask),
+                _same(key_columns),
                 source_alias="s",
                 target_alias="t",
                 merge_schema=True,
                 post_commithook_properties=NO_CLEANUP,
             )
-            return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
+            return int(
+                table_merger.when_not_matched_insert_all().execute()["num_target_rows_inserted"]
+            )
 
-        with translate_store_errors(table):
+        with translate_store_errors(table_name):
             return _begun_again(insert)
 
-    def _upsert(self, table: str, rows: pa.Table, key: str) -> int:
-        schema = self._schema(table, rows.schema)
-        unique = conform_rows(rows, schema)
-        keep = first_occurrence_mask(unique.column(key))
-        unique = unique if keep is None else unique.filter(pa.array(keep))
+    def _upsert(self, table_name: str, new_rows: pa.Table, key_column: str) -> int:
+        table_schema = self._schema(table_name, new_rows.schema)
+        unique_rows = conform_rows(new_rows, table_schema)
+        keep_mask = first_occurrence_mask(unique_rows.column(key_column))
+        unique_rows = unique_rows if keep_mask is None else unique_rows.filter(pa.array(keep_mask))
 
         def upsert() -> int:
-            if self._created(table, lambda: unique):
+            if self._created(table_name, lambda: unique_rows):
                 return 0
-            merge = self._open(table).merge(
-                unique,
-                _same([key]),
+            table_merger = self._open(table_name).merge(
+                unique_rows,
+                _same([key_column]),
                 source_alias="s",
                 target_alias="t",
                 merge_schema=True,
                 post_commithook_properties=NO_CLEANUP,
             )
-            known = self.dataset(table).schema.names
-            changed = [_changed(name, name in known) for name in schema.names if name != key]
-            if changed:
-                merge = merge.when_matched_update_all(" OR ".join(changed))
-            merge.when_not_matched_insert_all().execute()
-            return self.version(table)
+            known_columns = self.dataset(table_name).schema.names
+            change_conditions = [
+                _changed(column_name, column_name in known_columns)
+                for column_name in table_schema.names
+                if column_name != key_column
+            ]
+            if change_conditions:
+                table_merger = table_merger.when_matched_update_all(" OR ".join(change_conditions))
+            table_merger.when_not_matched_insert_all().execute()
+            return self.version(table_name)
 
-        with translate_store_errors(table):
+        with translate_store_errors(table_name):
             return _begun_again(upsert)
 
-    def _created(self, table: str, rows: Callable[[], pa.Table | pa.RecordBatchReader]) -> bool:
+    def _created(
+        self, table_name: str, read_rows: Callable[[], pa.Table | pa.RecordBatchReader]
+    ) -> bool:
         """Write the first version; False if there is one by now."""
-        if self.exists(table):
+        if self.exists(table_name):
             return False
         if isinstance(self.root, Path):
             private_folder(self.root)
         try:
             write_deltalake(
-                self.address(table),
-                rows(),
+                self.address(table_name),
+                read_rows(),
                 mode="error",
                 configuration=ALL_VERSIONS,
                 commit_properties=FIRST,
             )
         except DeltaError:
-            if not self.exists(table):
+            if not self.exists(table_name):
                 raise
             return False
         return True
 
 
-def _begun_again(write: Callable[[], int]) -> int:
+def _begun_again(write_table: Callable[[], int]) -> int:
     """Write on top of what another committed meanwhile, however often that happens."""
     for _ in range(_ATTEMPTS - 1):
         try:
-            return write()
+            return write_table()
         except CommitFailedError:
             continue
-    return write()
+    return write_table()
 
 
-def _same(key: Sequence[str]) -> str:
-    return " AND ".join(f't."{name}" = s."{name}"' for name in key)
+def _same(key_columns: Sequence[str]) -> str:
+    return " AND ".join(f't."{column_name}" = s."{column_name}"' for column_name in key_columns)
 
 
-def _changed(name: str, known: bool) -> str:
-    return f'(t."{name}" IS DISTINCT FROM s."{name}")' if known else f'(s."{name}" IS NOT NULL)'
+def _changed(column_name: str, is_known: bool) -> str:
+    return (
+        f'(t."{column_name}" IS DISTINCT FROM s."{column_name}")'
+        if is_known
+        else f'(s."{column_name}" IS NOT NULL)'
+    )

@@ -32,11 +32,11 @@ _LOOK: Final = (
 
 
 @contextmanager
-def translate_store_errors(table: str) -> Iterator[None]:
+def translate_store_errors(table_name: str) -> Iterator[None]:
     """Turn a refusal of the disk, the store or Delta into an error with a way out.
 
     Args:
-        table: The table that is read or written.
+        table_name: The table that is read or written.
 
     Raises:
         StoreError: Whatever they refused; a panic of Delta's Rust library is one of them.
@@ -46,11 +46,11 @@ def translate_store_errors(table: str) -> Iterator[None]:
     except BaseException as error:  # a panic of a Rust library is no Exception
         if not isinstance(error, (OSError, DeltaError, pa.ArrowInvalid)) and not _is_panic(error):
             raise
-        text = " ".join(_COLOURS.sub("", _RUST_TRACE.sub("", str(error))).split())
-        is_broken = _is_panic(error) or bool(_BROKEN_LOG.search(text))
+        error_text = " ".join(_COLOURS.sub("", _RUST_TRACE.sub("", str(error))).split())
+        is_broken = _is_panic(error) or bool(_BROKEN_LOG.search(error_text))
         raise StoreError(
-            f"Table {table!r} could not be read or written",
-            received=text,
+            f"Table {table_name!r} could not be read or written",
+            received=error_text,
             way_out=_REPAIR if is_broken else _LOOK,
         ) from error
 

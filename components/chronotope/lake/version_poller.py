@@ -36,23 +36,23 @@ class VersionPoller:
         default_factory=dict, repr=False, compare=False
     )
 
-    def version(self, table: str) -> TableVersion | None:
+    def version(self, table_name: str) -> TableVersion | None:
         """Latest version of a table; None if it was never written.
 
         Raises:
             StoreError: The store does not answer, or refuses.
         """
         if isinstance(self.lake.root, Path):
-            return self.lake.table_version(table) if self.lake.exists(table) else None
-        with translate_store_errors(table):
-            opened, until = self._opened.get(table, (None, 0.0))
-            if opened is not None and time.monotonic() < until:
-                opened.update_incremental()
-                return identified(opened)
-            self._opened.pop(table, None)
+            return self.lake.table_version(table_name) if self.lake.exists(table_name) else None
+        with translate_store_errors(table_name):
+            delta_table, reopen_at = self._opened.get(table_name, (None, 0.0))
+            if delta_table is not None and time.monotonic() < reopen_at:
+                delta_table.update_incremental()
+                return identified(delta_table)
+            self._opened.pop(table_name, None)
             try:
-                opened = DeltaTable(self.lake.address(table))
+                delta_table = DeltaTable(self.lake.address(table_name))
             except TableNotFoundError:
                 return None
-            self._opened[table] = opened, time.monotonic() + self.reopen_s
-            return identified(opened)
+            self._opened[table_name] = delta_table, time.monotonic() + self.reopen_s
+            return identified(delta_table)

@@ -73,23 +73,32 @@ def profile_rows(
         items: The catalogue, whose coordinates count when no event has any.
         n_last: Rows that the last delivery brought.
     """
-    hours, sampled = np.zeros(_HOURS), [np.empty((3, 0))]
+    hour_counts, row_samples = np.zeros(_HOURS), [np.empty((3, 0))]
     for batch in events:
-        rows = pa.Table.from_batches([batch])
-        hours += _hour_counts(rows)
-        step = max(1, len(rows) // _SAMPLE)
-        sampled.append(np.stack([_floats(rows, n)[::step] for n in (c.VALUE, c.LAT, c.LON)]))
-    value, lat, lon = np.concatenate(sampled, axis=1)
-    box = _box(lat, lon)
-    if box is None and items is not None:
-        box = _box(_floats(items, c.LAT), _floats(items, c.LON))
-    value = value[np.isfinite(value)]
-    edges = np.unique(np.quantile(value, _DECILES)) if len(value) else np.empty(0)
+        batch_rows = pa.Table.from_batches([batch])
+        hour_counts += _hour_counts(batch_rows)
+        sample_step = max(1, len(batch_rows) // _SAMPLE)
+        row_samples.append(
+            np.stack(
+                [
+                    _floats(batch_rows, column_name)[::sample_step]
+                    for column_name in (c.VALUE, c.LAT, c.LON)
+                ]
+            )
+        )
+    event_values, lat, lon = np.concatenate(row_samples, axis=1)
+    coordinate_bounds = _box(lat, lon)
+    if coordinate_bounds is None and items is not None:
+        coordinate_bounds = _box(_floats(items, c.LAT), _floats(items, c.LON))
+    event_values = event_values[np.isfinite(event_values)]
+    value_edges = (
+        np.unique(np.quantile(event_values, _DECILES)) if len(event_values) else np.empty(0)
+    )
     return BatchProfile(
-        hours=hours / hours.sum() if hours.sum() else None,
-        value_edges=edges,
-        values=_bins(value, edges) / max(1, len(value)),
-        box=box,
+        hours=hour_counts / hour_counts.sum() if hour_counts.sum() else None,
+        value_edges=value_edges,
+        values=_bins(event_values, value_edges) / max(1, len(event_values)),
+        box=coordinate_bounds,
         n_last=n_last,
     )
 
@@ -109,17 +118,19 @@ class BatchDriftCheck:
         """Start with empty bins."""
         self.values = np.zeros(len(self.accepted.value_edges) + 1)
 
-    def see(self, rows: pa.Table) -> None:
+    def add_batch(self, batch_rows: pa.Table) -> None:
         """Count a batch."""
-        self.n_rows += len(rows)
-        self.hours += _hour_counts(rows)
-        value = _floats(rows, c.VALUE)
-        self.values += _bins(value[np.isfinite(value)], self.accepted.value_edges)
-        box = self.accepted.box
-        if box is not None:
-            lat, lon = _floats(rows, c.LAT), _floats(rows, c.LON)
+        self.n_rows += len(batch_rows)
+        self.hours += _hour_counts(batch_rows)
+        event_values = _floats(batch_rows, c.VALUE)
+        self.values += _bins(event_values[np.isfinite(event_values)], self.accepted.value_edges)
+        coordinate_bounds = self.accepted.box
+        if coordinate_bounds is not None:
+            lat, lon = _floats(batch_rows, c.LAT), _floats(batch_rows, c.LON)
             self.n_located += int((np.isfinite(lat) & np.isfinite(lon)).sum())
-            self.n_swapped += int((~box.holds(lat, lon) & box.holds(lon, lat)).sum())
+            self.n_swapped += int(
+                (~coordinate_bounds.holds(lat, lon) & coordinate_bounds.holds(lon, lat)).sum()
+            )
 
     def findings(self) -> tuple[FailedExpectation, ...]:
         """What the delivery as a whole does not hold.
@@ -127,75 +138,85 @@ class BatchDriftCheck:
         Raises:
             ValidationFailed: Most located rows are swapped.
         """
-        swapped = self._swapped()
-        found = [
-            *swapped,
+        swap_findings = self._swapped()
+        all_findings = [
+            *swap_findings,
             *self._volume(),
             *_changed("local hours", c.OCCURRED_AT, self.hours, self.accepted.hours),
         ]
         if len(self.accepted.value_edges):
-            found += _changed("values", c.VALUE, self.values, self.accepted.values)
-        return tuple(found)
+            all_findings += _changed("values", c.VALUE, self.values, self.accepted.values)
+        return tuple(all_findings)
 
     def _swapped(self) -> list[FailedExpectation]:
         if not self.n_swapped:
             return []
-        seen = f"{self.n_swapped} of {self.n_located} located rows"
+        observed_share = f"{self.n_swapped} of {self.n_located} located rows"
         if 2 * self.n_swapped > self.n_located:
             raise ValidationFailed(
                 f"The delivery breaks a critical expectation: {_SWAPPED}",
-                received=seen,
+                received=observed_share,
                 way_out="Nothing was written; exchange lat and lon in the dataset's YAML",
             )
-        return [FailedExpectation(_SWAPPED, c.LAT, Severity.WARNING, self.n_swapped, seen)]
+        return [
+            FailedExpectation(_SWAPPED, c.LAT, Severity.WARNING, self.n_swapped, observed_share)
+        ]
 
     def _volume(self) -> list[FailedExpectation]:
-        last = self.accepted.n_last
-        if not last or last / VOLUME_FACTOR <= self.n_rows <= last * VOLUME_FACTOR:
+        n_last = self.accepted.n_last
+        if not n_last or n_last / VOLUME_FACTOR <= self.n_rows <= n_last * VOLUME_FACTOR:
             return []
-        words = f"the volume is within a factor of {VOLUME_FACTOR} of the last delivery"
+        expectation_text = f"the volume is within a factor of {VOLUME_FACTOR} of the last delivery"
         return [
-            FailedExpectation(words, "", Severity.WARNING, 0, f"{self.n_rows} rows after {last}")
+            FailedExpectation(
+                expectation_text, "", Severity.WARNING, 0, f"{self.n_rows} rows after {n_last}"
+            )
         ]
 
 
 def _changed(
-    what: str, column: str, counts: Numbers, accepted: Numbers | None
+    subject_name: str, column_name: str, bin_counts: Numbers, accepted_shares: Numbers | None
 ) -> list[FailedExpectation]:
-    n_rows = counts.sum()
-    if accepted is None or n_rows < MIN_ROWS:
+    n_rows = bin_counts.sum()
+    if accepted_shares is None or n_rows < MIN_ROWS:
         return []
-    index = float(stability_index(counts / n_rows, accepted))
-    words = f"the distribution of {what} is that of the last version (PSI at most {PSI_BOUND})"
-    found = FailedExpectation(words, column, Severity.WARNING, 0, f"PSI {index:.2f}")
-    return [found] if index > PSI_BOUND else []
+    stability = float(stability_index(bin_counts / n_rows, accepted_shares))
+    expectation_text = (
+        f"the distribution of {subject_name} is that of the last version (PSI at most {PSI_BOUND})"
+    )
+    drift_finding = FailedExpectation(
+        expectation_text, column_name, Severity.WARNING, 0, f"PSI {stability:.2f}"
+    )
+    return [drift_finding] if stability > PSI_BOUND else []
 
 
-def _hour_counts(rows: pa.Table) -> Numbers:
-    seconds = rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
-    if c.UTC_OFFSET_MIN in rows.column_names:
-        offsets = rows.column(c.UTC_OFFSET_MIN).cast(pa.int64()).fill_null(0)
-        seconds = seconds + 60 * offsets.to_numpy()
-    return np.bincount(seconds // 3600 % _HOURS, minlength=_HOURS).astype(np.float64)
+def _hour_counts(event_rows: pa.Table) -> Numbers:
+    local_seconds = event_rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
+    if c.UTC_OFFSET_MIN in event_rows.column_names:
+        utc_offsets = event_rows.column(c.UTC_OFFSET_MIN).cast(pa.int64()).fill_null(0)
+        local_seconds = local_seconds + 60 * utc_offsets.to_numpy()
+    return np.bincount(local_seconds // 3600 % _HOURS, minlength=_HOURS).astype(np.float64)
 
 
-def _floats(rows: pa.Table, name: str) -> Numbers:
-    if name not in rows.column_names:
-        return np.full(len(rows), np.nan)
-    return np.asarray(rows.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)
+def _floats(event_rows: pa.Table, column_name: str) -> Numbers:
+    if column_name not in event_rows.column_names:
+        return np.full(len(event_rows), np.nan)
+    return np.asarray(
+        event_rows.column(column_name).cast(pa.float64()).to_numpy(), dtype=np.float64
+    )
 
 
-def _bins(values: Numbers, edges: Numbers) -> Numbers:
-    found = np.searchsorted(edges, values, side="right")
-    return np.bincount(found, minlength=len(edges) + 1).astype(np.float64)
+def _bins(event_values: Numbers, bin_edges: Numbers) -> Numbers:
+    bin_idx = np.searchsorted(bin_edges, event_values, side="right")
+    return np.bincount(bin_idx, minlength=len(bin_edges) + 1).astype(np.float64)
 
 
 def _box(lat: Numbers, lon: Numbers) -> CoordinateBounds | None:
-    at = np.isfinite(lat) & np.isfinite(lon)
-    if not at.any():
+    is_located = np.isfinite(lat) & np.isfinite(lon)
+    if not is_located.any():
         return None
-    south, north = np.quantile(lat[at], (0.001, 0.999))
-    west, east = np.quantile(lon[at], (0.001, 0.999))
+    south, north = np.quantile(lat[is_located], (0.001, 0.999))
+    west, east = np.quantile(lon[is_located], (0.001, 0.999))
     return CoordinateBounds(
         south - _MARGIN_DEG, north + _MARGIN_DEG, west - _MARGIN_DEG, east + _MARGIN_DEG
     )

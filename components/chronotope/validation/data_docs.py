@@ -17,10 +17,10 @@ from chronotope.validation.suite import time_parameters
 
 def build_docs(
     suite_path: Path,
-    rows: pa.Table,
-    folder: Path,
+    sample_rows: pa.Table,
+    docs_dir: Path,
     *,
-    now: datetime,
+    checked_at: datetime,
     known_items: pa.Array | None = None,
 ) -> Path:
     """Validate rows once more in a file context and build Data Docs, in place of earlier ones.
@@ -29,9 +29,9 @@ def build_docs(
 
     Args:
         suite_path: The suite's JSON.
-        rows: A sample of the rows to show.
-        folder: Where the pages go; replaced whole, so that a kill leaves the earlier ones.
-        now: Instant of the check, with a zone.
+        sample_rows: A sample of the rows to show.
+        docs_dir: Where the pages go; replaced whole, so that a kill leaves the earlier ones.
+        checked_at: Instant of the check, with a zone.
         known_items: Item ids of the lake; None skips the check of references.
 
     Returns:
@@ -43,34 +43,44 @@ def build_docs(
     """
     suite = load_suite(suite_path)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".docs-", dir=folder.parent) as scratch:
-            site = _site(suite, derive_columns(rows, known_items), Path(scratch), now)
-            shutil.rmtree(folder, ignore_errors=True)
-            site.rename(folder)
+        docs_dir.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".docs-", dir=docs_dir.parent) as scratch_dir:
+            site_dir = _site(
+                suite, derive_columns(sample_rows, known_items), Path(scratch_dir), checked_at
+            )
+            shutil.rmtree(docs_dir, ignore_errors=True)
+            site_dir.rename(docs_dir)
     except OSError as error:
         raise StoreError(
             "The data docs could not be written",
             received=error,
             way_out="Check free disk space and permissions, or switch data docs off",
         ) from error
-    return folder / "index.html"
+    return docs_dir / "index.html"
 
 
-def _site(suite: dict[str, Any], facts: pa.Table, root: Path, now: datetime) -> Path:
+def _site(
+    suite: dict[str, Any], derived_rows: pa.Table, context_dir: Path, checked_at: datetime
+) -> Path:
     """Folder of the pages within a new context."""
-    context = open_context(root)
+    gx_context = open_context(context_dir)
     from great_expectations import Checkpoint, ExpectationSuite, ValidationDefinition
 
-    name = suite["name"]
-    stored = context.suites.add(ExpectationSuite(name=name, expectations=suite["expectations"]))
-    definition = context.validation_definitions.add(
-        ValidationDefinition(name=name, data=batch_definition(context, name), suite=stored)
+    suite_name = suite["name"]
+    stored_suite = gx_context.suites.add(
+        ExpectationSuite(name=suite_name, expectations=suite["expectations"])
     )
-    checkpoint = context.checkpoints.add(Checkpoint(name=name, validation_definitions=[definition]))
+    validation_definition = gx_context.validation_definitions.add(
+        ValidationDefinition(
+            name=suite_name, data=batch_definition(gx_context, suite_name), suite=stored_suite
+        )
+    )
+    checkpoint = gx_context.checkpoints.add(
+        Checkpoint(name=suite_name, validation_definitions=[validation_definition])
+    )
     checkpoint.run(
-        batch_parameters={"dataframe": facts.to_pandas()},
-        expectation_parameters=time_parameters(now),
+        batch_parameters={"dataframe": derived_rows.to_pandas()},
+        expectation_parameters=time_parameters(checked_at),
     )
-    index = context.build_data_docs()["local_site"]
-    return Path(unquote(urlparse(index).path)).parent
+    index_url = gx_context.build_data_docs()["local_site"]
+    return Path(unquote(urlparse(index_url).path)).parent

@@ -15,12 +15,12 @@ FLOOR: Final = 1e-4
 """Least share of a bin in the stability index, which is infinite where one is empty."""
 
 
-def stability_index(now: npt.ArrayLike, accepted: npt.ArrayLike) -> Numbers:
+def stability_index(current_shares: npt.ArrayLike, accepted_shares: npt.ArrayLike) -> Numbers:
     """Population stability index, ``sum_b (p_b - q_b) ln(p_b / q_b)``.
 
     Args:
-        now: Shares p of the bins, shape (..., B); below ``FLOOR`` they count as that.
-        accepted: Shares q that they are compared with, shape (..., B).
+        current_shares: Shares p of the bins, shape (..., B); below ``FLOOR`` they count as that.
+        accepted_shares: Shares q that they are compared with, shape (..., B).
 
     Returns:
         Shape (...); 0 for equal distributions.
@@ -29,7 +29,10 @@ def stability_index(now: npt.ArrayLike, accepted: npt.ArrayLike) -> Numbers:
         >>> stability_index([0.5, 0.5], [0.9, 0.1]).round(3).item()
         0.879
     """
-    p, q = (np.maximum(np.asarray(of, np.float64), FLOOR) for of in (now, accepted))
+    p, q = (
+        np.maximum(np.asarray(bin_shares, np.float64), FLOOR)
+        for bin_shares in (current_shares, accepted_shares)
+    )
     return np.asarray(((p - q) * np.log(p / q)).sum(axis=-1))
 
 
@@ -50,16 +53,16 @@ def jensen_shannon(p: npt.ArrayLike, q: npt.ArrayLike) -> Numbers:
         0.6931
     """
     p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
-    found = _entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2
-    return np.maximum(found, 0.0)
+    divergence = _entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2
+    return np.maximum(divergence, 0.0)
 
 
-def first_window(codes: Codes, window: Codes) -> Codes:
+def first_window(event_codes: Codes, window_numbers: Codes) -> Codes:
     """Earliest window in which each code occurs, shape (largest code + 1,).
 
     Args:
-        codes: What occurred, from 0, shape (n,).
-        window: Number of the window in which it did, shape (n,).
+        event_codes: What occurred, from 0, shape (n,).
+        window_numbers: Number of the window in which it did, shape (n,).
 
     Returns:
         The window; that of a code which never occurs is larger than any.
@@ -68,11 +71,11 @@ def first_window(codes: Codes, window: Codes) -> Codes:
         >>> first_window(np.array([0, 1, 0, 1]), np.array([3, 2, 1, 4])).tolist()
         [1, 2]
     """
-    first = np.full(int(codes.max(initial=-1)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(first, codes, window)
-    return first
+    first_windows = np.full(int(event_codes.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first_windows, event_codes, window_numbers)
+    return first_windows
 
 
-def _entropy(shares: Numbers) -> Numbers:
-    held = np.where(shares > 0, shares, 1.0)
-    return np.asarray(-(shares * np.log(held)).sum(axis=-1))
+def _entropy(bin_shares: Numbers) -> Numbers:
+    positive_shares = np.where(bin_shares > 0, bin_shares, 1.0)
+    return np.asarray(-(bin_shares * np.log(positive_shares)).sum(axis=-1))

@@ -32,47 +32,53 @@ _MAX_BYTES: Final = 1_000_000
 _BOUND_KWARGS: Final = frozenset({"column", "min_value", "max_value", "strict_min", "strict_max"})
 
 
-def load_suite(path: Path) -> dict[str, Any]:
+def load_suite(suite_path: Path) -> dict[str, Any]:
     """Read a suite's JSON.
 
     Raises:
         ConfigError: The file is absent or no suite.
     """
     try:
-        suite: dict[str, Any] = parse_json(read_bounded(path, _MAX_BYTES).decode("utf-8"))
-        return {"name": suite["name"], "expectations": suite["expectations"]}
+        suite_content: dict[str, Any] = parse_json(
+            read_bounded(suite_path, _MAX_BYTES).decode("utf-8")
+        )
+        return {"name": suite_content["name"], "expectations": suite_content["expectations"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             "The expectation suite cannot be read",
-            received=f"{path}: {error}",
+            received=f"{suite_path}: {error}",
             way_out="It is a JSON file with 'name' and 'expectations'",
         ) from error
 
 
-def open_context(root: Path | None = None) -> "AbstractDataContext":
+def open_context(context_dir: Path | None = None) -> "AbstractDataContext":
     """An ephemeral context, or one in a folder."""
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     import great_expectations as gx  # slow to import and it reads the line above
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    context: AbstractDataContext = (
-        gx.get_context(mode="ephemeral") if root is None else gx.get_context(context_root_dir=root)
+    gx_context: AbstractDataContext = (
+        gx.get_context(mode="ephemeral")
+        if context_dir is None
+        else gx.get_context(context_root_dir=context_dir)
     )
-    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-    return context
+    gx_context.variables.progress_bars = ProgressBarsConfig(
+        globally=False, metric_calculations=False
+    )
+    return gx_context
 
 
-def batch_definition(context: "AbstractDataContext", table: str) -> "BatchDefinition[Any]":
+def batch_definition(gx_context: "AbstractDataContext", table_name: str) -> "BatchDefinition[Any]":
     """Where frames of a table are handed in."""
-    source = context.data_sources.add_or_update_pandas("rows")
-    asset = source.add_dataframe_asset(table)
-    return asset.add_batch_definition_whole_dataframe("whole")
+    pandas_source = gx_context.data_sources.add_or_update_pandas("rows")
+    frame_asset = pandas_source.add_dataframe_asset(table_name)
+    return frame_asset.add_batch_definition_whole_dataframe("whole")
 
 
 def expectation_results(
-    definition: "BatchDefinition[Any]",
+    gx_batch: "BatchDefinition[Any]",
     suite: Mapping[str, Any],
-    facts: pa.Table,
+    derived_rows: pa.Table,
     parameters: Mapping[str, Any],
 ) -> list[Any]:
     """Result of each expectation, in no promised order.
@@ -83,22 +89,43 @@ def expectation_results(
     Raises:
         DataError: An expectation could not be computed; that says nothing of the data.
     """
-    wanted, passed = list(suite["expectations"]), []
-    bounds = [each for each in wanted if _is_bound(each)]
-    if bounds and len(facts):
-        ends = _validated(definition, suite["name"], bounds, column_extremes(facts), parameters)
-        failed = {_subject(r.expectation_config) for r in ends if not r.success}
-        passed = [r for r in ends if _subject(r.expectation_config) not in failed]
-        wanted = [
-            each
-            for each in wanted
-            if not _is_bound(each) or (each["type"], each["kwargs"]["column"]) in failed
-        ]
-    if all(_is_bound(each) or each["type"] == _ROW_COUNT for each in wanted):
-        facts = facts.select(
-            ["row", *{each["kwargs"].get("column", "row") for each in wanted} - {"row"}]
+    open_expectations, passed_results = list(suite["expectations"]), []
+    bound_expectations = [
+        expectation for expectation in open_expectations if _is_bound(expectation)
+    ]
+    if bound_expectations and len(derived_rows):
+        extreme_results = _validated(
+            gx_batch, suite["name"], bound_expectations, column_extremes(derived_rows), parameters
         )
-    return [*passed, *_validated(definition, suite["name"], wanted, facts, parameters)]
+        failed = {
+            _subject(result.expectation_config) for result in extreme_results if not result.success
+        }
+        passed_results = [
+            result
+            for result in extreme_results
+            if _subject(result.expectation_config) not in failed
+        ]
+        open_expectations = [
+            expectation
+            for expectation in open_expectations
+            if not _is_bound(expectation)
+            or (expectation["type"], expectation["kwargs"]["column"]) in failed
+        ]
+    if all(
+        _is_bound(expectation) or expectation["type"] == _ROW_COUNT
+        for expectation in open_expectations
+    ):
+        derived_rows = derived_rows.select(
+            [
+                "row",
+                *{expectation["kwargs"].get("column", "row") for expectation in open_expectations}
+                - {"row"},
+            ]
+        )
+    return [
+        *passed_results,
+        *_validated(gx_batch, suite["name"], open_expectations, derived_rows, parameters),
+    ]
 
 
 def _is_bound(expectation: Mapping[str, Any]) -> bool:
@@ -111,23 +138,23 @@ def _subject(config: Any) -> tuple[str, str]:
 
 
 def _validated(
-    definition: "BatchDefinition[Any]",
-    name: str,
+    gx_batch: "BatchDefinition[Any]",
+    suite_name: str,
     expectations: Sequence[Any],
-    facts: pa.Table,
+    derived_rows: pa.Table,
     parameters: Mapping[str, Any],
 ) -> list[Any]:
     from great_expectations.core.expectation_suite import ExpectationSuite
 
     if not expectations:
         return []
-    batch = definition.get_batch({"dataframe": facts.to_pandas()})
-    checked = batch.validate(
-        ExpectationSuite(name=name, expectations=list(expectations)),
+    batch = gx_batch.get_batch({"dataframe": derived_rows.to_pandas()})
+    batch_result = batch.validate(
+        ExpectationSuite(name=suite_name, expectations=list(expectations)),
         result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]},
         expectation_parameters=dict(parameters),
     )
-    results: list[Any] = list(checked.results)
+    results: list[Any] = list(batch_result.results)
     for result in results:
         if "exception_message" in str(result.exception_info) and not result.result:
             raise DataError(

@@ -33,10 +33,10 @@ _FAILING: Final = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string
 def check_events(
     suite_path: Path,
     *,
-    now: datetime,
+    checked_at: datetime,
     known_items: pa.Array | None = None,
-    accepted: Mapping[str, float] | None = None,
-    profile: BatchProfile | None = None,
+    accepted_shares: Mapping[str, float] | None = None,
+    batch_profile: BatchProfile | None = None,
 ) -> "EventCheck":
     """Build the check of the event batches of one delivery.
 
@@ -45,25 +45,30 @@ def check_events(
 
     Args:
         suite_path: The suite's JSON.
-        now: Instant of the check, with a zone; events later than that by more than
+        checked_at: Instant of the check, with a zone; events later than that by more than
             ``MAX_CLOCK_SKEW`` are in the future.
         known_items: Item ids of the lake; None skips the check of references.
-        accepted: ``event_type_shares`` of the last accepted version; None skips the comparison.
-        profile: ``profile_of`` the last accepted version; None skips what compares the
+        accepted_shares: ``event_type_shares`` of the last accepted version; None skips
+            the comparison.
+        batch_profile: ``profile_of`` the last accepted version; None skips what compares the
             delivery as a whole.
     """
     suite = load_suite(suite_path)
-    definition = batch_definition(open_context(), suite["name"])
-    parameters = time_parameters(now)
+    gx_batch = batch_definition(open_context(), suite["name"])
+    suite_parameters = time_parameters(checked_at)
 
-    def judge(batch: pa.Table) -> ValidationResult:
-        results = expectation_results(
-            definition, suite, derive_columns(batch, known_items), parameters
+    def evaluate_batch(batch: pa.Table) -> ValidationResult:
+        expectation_outcomes = expectation_results(
+            gx_batch, suite, derive_columns(batch, known_items), suite_parameters
         )
-        drift = [] if accepted is None else _drift(event_type_shares(batch), accepted)
-        return _verdict(suite["name"], results, len(batch), drift)
+        drift_findings = (
+            [] if accepted_shares is None else _drift(event_type_shares(batch), accepted_shares)
+        )
+        return _verdict(suite["name"], expectation_outcomes, len(batch), drift_findings)
 
-    return EventCheck(judge, None if profile is None else BatchDriftCheck(profile))
+    return EventCheck(
+        evaluate_batch, None if batch_profile is None else BatchDriftCheck(batch_profile)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,12 @@ class EventCheck:
     """Judges batch after batch, and at the end the delivery they make up.
 
     Attributes:
-        judge: Judges a batch by itself.
-        watch: Counts over the batches; None compares nothing.
+        check_batch: Checks a batch by itself.
+        batch_drift: Counts over the batches; None compares nothing.
     """
 
-    judge: Callable[[pa.Table], ValidationResult]
-    watch: BatchDriftCheck | None
+    check_batch: Callable[[pa.Table], ValidationResult]
+    batch_drift: BatchDriftCheck | None
 
     def __call__(self, batch: pa.Table) -> ValidationResult:
         """Check one batch.
@@ -84,29 +89,29 @@ class EventCheck:
         Raises:
             ValidationFailed: A critical expectation on the table failed.
         """
-        verdict = self.judge(batch)
-        if self.watch is not None:
-            self.watch.see(batch)
-        return verdict
+        validation_result = self.check_batch(batch)
+        if self.batch_drift is not None:
+            self.batch_drift.add_batch(batch)
+        return validation_result
 
-    def of_delivery(self) -> tuple[FailedExpectation, ...]:
+    def delivery_findings(self) -> tuple[FailedExpectation, ...]:
         """What the delivery as a whole does not hold, once all batches were seen.
 
         Raises:
             ValidationFailed: Most rows have latitude and longitude swapped.
         """
-        return () if self.watch is None else self.watch.findings()
+        return () if self.batch_drift is None else self.batch_drift.findings()
 
 
 def check_table(suite_path: Path) -> RowCheck:
     """Build the check of items or users: every row is judged by the suite alone."""
     suite = load_suite(suite_path)
-    definition = batch_definition(open_context(), suite["name"])
+    gx_batch = batch_definition(open_context(), suite["name"])
 
     def check(batch: pa.Table) -> ValidationResult:
         return _verdict(
             suite["name"],
-            expectation_results(definition, suite, derive_columns(batch), {}),
+            expectation_results(gx_batch, suite, derive_columns(batch), {}),
             len(batch),
             [],
         )
@@ -114,72 +119,97 @@ def check_table(suite_path: Path) -> RowCheck:
     return check
 
 
-def time_parameters(now: datetime) -> dict[str, int]:
+def time_parameters(checked_at: datetime) -> dict[str, int]:
     """The instants that suites name as parameters, UTC seconds.
 
     ``now_s``; ``latest_s``, after which an event lies in the future; ``fresh_s``, from which on
     a delivery counts as fresh.
     """
-    latest, fresh = now + MAX_CLOCK_SKEW, now - timedelta(days=FRESH_DAYS)
-    moments = {"now_s": now, "latest_s": latest, "fresh_s": fresh}
-    return {name: int(moment.timestamp()) for name, moment in moments.items()}
+    latest_at, fresh_since = checked_at + MAX_CLOCK_SKEW, checked_at - timedelta(days=FRESH_DAYS)
+    named_instants = {"now_s": checked_at, "latest_s": latest_at, "fresh_s": fresh_since}
+    return {name: int(moment.timestamp()) for name, moment in named_instants.items()}
 
 
 def event_type_shares(events: pa.Table) -> dict[str, float]:
     """Share of each event type: the profile later deliveries are compared with."""
-    counts = pc.value_counts(events.column(c.EVENT_TYPE))
+    type_counts = pc.value_counts(events.column(c.EVENT_TYPE))
     return {
-        str(entry["values"]): entry["counts"] / max(1, len(events)) for entry in counts.to_pylist()
+        str(type_count["values"]): type_count["counts"] / max(1, len(events))
+        for type_count in type_counts.to_pylist()
     }
 
 
-def population_stability(now: Mapping[str, float], accepted: Mapping[str, float]) -> float:
+def population_stability(
+    current_shares: Mapping[str, float], accepted_shares: Mapping[str, float]
+) -> float:
     """Population stability index, sum of (p - q) ln(p / q) over all categories.
 
     Example:
         >>> round(population_stability({"a": 0.5, "b": 0.5}, {"a": 0.9, "b": 0.1}), 3)
         0.879
     """
-    names = sorted({*now, *accepted})
-    p, q = (np.array([shares.get(name, 0.0) for name in names]) for shares in (now, accepted))
+    category_names = sorted({*current_shares, *accepted_shares})
+    p, q = (
+        np.array([shares.get(name, 0.0) for name in category_names])
+        for shares in (current_shares, accepted_shares)
+    )
     return float(stability_index(p, q))
 
 
-def _drift(now: Mapping[str, float], accepted: Mapping[str, float]) -> list[FailedExpectation]:
-    index = population_stability(now, accepted)
-    if index <= PSI_BOUND:
+def _drift(
+    current_shares: Mapping[str, float], accepted_shares: Mapping[str, float]
+) -> list[FailedExpectation]:
+    stability = population_stability(current_shares, accepted_shares)
+    if stability <= PSI_BOUND:
         return []
-    words = f"the mix of event types is that of the last version (PSI at most {PSI_BOUND})"
-    return [FailedExpectation(words, c.EVENT_TYPE, Severity.WARNING, 0, f"PSI {index:.2f}")]
+    expectation_text = (
+        f"the mix of event types is that of the last version (PSI at most {PSI_BOUND})"
+    )
+    return [
+        FailedExpectation(
+            expectation_text, c.EVENT_TYPE, Severity.WARNING, 0, f"PSI {stability:.2f}"
+        )
+    ]
 
 
 def _verdict(
-    suite: str, results: list[Any], n_rows: int, more: list[FailedExpectation]
+    suite_name: str,
+    expectation_outcomes: list[Any],
+    n_rows: int,
+    drift_findings: list[FailedExpectation],
 ) -> ValidationResult:
-    rows: list[int] = []
-    reasons: list[str] = []
-    findings = list(more)
-    for result in results:
+    failing_rows: list[int] = []
+    failing_reasons: list[str] = []
+    findings = list(drift_findings)
+    for result in expectation_outcomes:
         if result.success:
             continue
-        finding, failing = _finding(result)
+        finding, finding_rows = _finding(result)
         findings.append(finding)
         if finding.severity is Severity.CRITICAL:
             _stop_at_table_level(finding)
-            rows += failing
-            reasons += [finding.expectation] * len(failing)
+            failing_rows += finding_rows
+            failing_reasons += [finding.expectation] * len(finding_rows)
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
-    return ValidationResult(suite, _by_row(rows, reasons), tuple(findings), n_rows)
+    return ValidationResult(
+        suite_name, _by_row(failing_rows, failing_reasons), tuple(findings), n_rows
+    )
 
 
 def _finding(result: Any) -> tuple[FailedExpectation, list[int]]:
-    config, found = result.expectation_config, result.result
-    failing = [int(entry["row"]) for entry in found.get("unexpected_index_list") or []]
-    sample = found.get("partial_unexpected_list") or found.get("observed_value", "")
+    config, result_details = result.expectation_config, result.result
+    failing_rows = [
+        int(row_entry["row"]) for row_entry in result_details.get("unexpected_index_list") or []
+    ]
+    observed_sample = result_details.get("partial_unexpected_list") or result_details.get(
+        "observed_value", ""
+    )
     severity = Severity(getattr(config.severity, "value", config.severity))
-    words = config.meta.get("words", config.type)
-    column = config.kwargs.get("column", "")
-    return FailedExpectation(words, column, severity, len(failing), str(sample)[:200]), failing
+    expectation_text = config.meta.get("words", config.type)
+    column_name = config.kwargs.get("column", "")
+    return FailedExpectation(
+        expectation_text, column_name, severity, len(failing_rows), str(observed_sample)[:200]
+    ), failing_rows
 
 
 def _stop_at_table_level(finding: FailedExpectation) -> None:
@@ -192,9 +222,16 @@ def _stop_at_table_level(finding: FailedExpectation) -> None:
     )
 
 
-def _by_row(rows: list[int], reasons: list[str]) -> pa.Table:
-    pairs = pa.table({"row": pa.array(rows, pa.int64()), c.REASONS: pa.array(reasons, pa.string())})
-    grouped = pairs.group_by("row").aggregate([(c.REASONS, "list")]).sort_by("row")
+def _by_row(failing_rows: list[int], failing_reasons: list[str]) -> pa.Table:
+    row_reasons = pa.table(
+        {
+            "row": pa.array(failing_rows, pa.int64()),
+            c.REASONS: pa.array(failing_reasons, pa.string()),
+        }
+    )
+    grouped_reasons = row_reasons.group_by("row").aggregate([(c.REASONS, "list")]).sort_by("row")
     return (
-        grouped.select(["row", f"{c.REASONS}_list"]).rename_columns(_FAILING.names).cast(_FAILING)
+        grouped_reasons.select(["row", f"{c.REASONS}_list"])
+        .rename_columns(_FAILING.names)
+        .cast(_FAILING)
     )

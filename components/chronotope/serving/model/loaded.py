@@ -1,4 +1,4 @@
-"""A champion opened for serving: ids as dictionaries, facts, what it makes of events."""
+"""Champion loaded for serving: bundle, id maps, item metadata and the encoded event store."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,136 +24,144 @@ from chronotope.runtime.workspace import Workspace
 from chronotope.serving.state.event_store import EventStore
 from chronotope.serving.state.lru_cache import LruCache
 
-_CROWDS = 64  # days of which the crowd is kept
+_CACHED_DAYS = 64  # days of recent activity in memory
+
+
+def _activity_cache() -> LruCache[datetime, RecentActivity]:
+    return LruCache(_CACHED_DAYS)
 
 
 @dataclass(frozen=True)
 class LoadedChampion:
-    """One champion over one version of the lake; never changed, only replaced.
+    """One model over one version of the lake; never changed, only replaced.
 
     Attributes:
-        champion: The champion.
-        facts: What is known of its items and places.
-        histories: Everybody's events.
-        item_of, place_of, user_of: The champion's index of each id.
-        item_idx, place_idx: The champion's index of each event of the histories.
+        champion: The model version.
+        item_metadata: Titles, categories and coordinates of its items and places.
+        event_store: Events of all users.
+        item_idx_of, place_idx_of, user_idx_of: The model's index of each id.
+        item_idx, place_idx: The model's index of each event of the store, shape (n_events,).
         items_are_places: Whether an event without a place happens at its item.
-        readings: What surrounds requests, if the champion listens to any of it.
+        readings: Context readings, if the model uses any.
         data_version: Versions of the tables that all of this was read from.
     """
 
     champion: Champion
-    facts: ItemMetadata
-    histories: EventStore
-    item_of: dict[str, int]
-    place_of: dict[str, int]
-    user_of: dict[str, int]
+    item_metadata: ItemMetadata
+    event_store: EventStore
+    item_idx_of: dict[str, int]
+    place_idx_of: dict[str, int]
+    user_idx_of: dict[str, int]
     item_idx: Int32
     place_idx: Int32
     items_are_places: bool
     readings: ContextReadings | None
     data_version: DataVersion
-    _crowds: LruCache[datetime, RecentActivity] = field(default_factory=lambda: LruCache(_CROWDS))
+    _recent_activity: LruCache[datetime, RecentActivity] = field(default_factory=_activity_cache)
 
     @classmethod
-    def over(
-        cls, champion: Champion, root: Path, histories: EventStore, data_version: DataVersion
+    def load(
+        cls, champion: Champion, root: Path, event_store: EventStore, data_version: DataVersion
     ) -> Self:
-        """Read what the champion needs to answer, and see that it answers.
+        """Read what the model needs to respond, and run it once without and with a history.
 
         Args:
-            champion: The champion.
+            champion: The model version.
             root: Project root.
-            histories: Everybody's events.
-            data_version: Versions of the tables before anything was read: if one changed
-                since, the next look sees it.
+            event_store: Events of all users.
+            data_version: Versions of the tables before anything was read: a change since then
+                is noticed at the next poll.
 
         Raises:
-            ArtifactError: It does not.
+            ArtifactError: The model's output is not one finite score per item.
         """
-        words = champion.vocabulary
-        same, manifest = items_are_places(words), champion.model.manifest
+        vocabulary, manifest = champion.vocabulary, champion.model.manifest
         lake = Lake(Workspace(root).lake(manifest.dataset))
-        item_idx = _translated(histories.item, words.items.index(histories.items))
-        place_idx = _translated(histories.place, words.places.index(histories.places))
-        opened = cls(
+        item_idx = _encode(event_store.item, vocabulary.items.index(event_store.items))
+        place_idx = _encode(event_store.place, vocabulary.places.index(event_store.places))
+        same_ids = items_are_places(vocabulary)
+        loaded_champion = cls(
             champion,
-            read_item_metadata(lake, words),
-            histories,
-            _numbered(words.items),
-            _numbered(words.places),
-            _numbered(words.users),
+            read_item_metadata(lake, vocabulary),
+            event_store,
+            _idx_by_id(vocabulary.items),
+            _idx_by_id(vocabulary.places),
+            _idx_by_id(vocabulary.users),
             item_idx,
-            item_idx if same else place_idx,
-            same,
+            item_idx if same_ids else place_idx,
+            same_ids,
             read_readings(lake, manifest.context),
             data_version,
         )
-        opened._warm()
-        return opened
+        loaded_champion._warm_up()
+        return loaded_champion
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Whatever was computed under another key is out of date."""
+    def cache_key(self) -> tuple[str, str]:
+        """Model and data version: a result under another key is stale."""
         return self.champion.version, str(self.data_version)
 
-    def context(self, past: UserHistory, at: datetime) -> dict[str, float]:
-        """What surrounds a request of somebody with this past."""
-        place = last_place(past, self.champion.vocabulary.places)
-        return context_as_of(self.readings, at, place)
+    def context_features(
+        self, user_history: UserHistory, request_time: datetime
+    ) -> dict[str, float]:
+        """Context features of a request, read as of its time at the user's latest place."""
+        place_id = last_place(user_history, self.champion.vocabulary.places)
+        return context_as_of(self.readings, request_time, place_id)
 
-    def crowd(self, at: datetime) -> RecentActivity:
-        """What everybody did of late; the end of the training's time if that is long ago."""
-        day = utc_midnight(at)
-        found = self._crowds.get(day)
-        if found is None:
+    def recent_activity(self, request_time: datetime) -> RecentActivity:
+        """Recent events of all users; those before the end of training where there are none."""
+        day = utc_midnight(request_time)
+        activity = self._recent_activity.get(day)
+        if activity is None:
             n_items = self.champion.vocabulary.items.size
-            found = self.histories.crowd(day, self.item_idx, n_items)
-            if found.is_empty:
-                end = trained_until(self.champion)
-                found = self.histories.crowd(end, self.item_idx, n_items)
-            self._crowds.put(day, found)
-        return found
+            activity = self.event_store.recent_activity(day, self.item_idx, n_items)
+            if activity.is_empty:
+                training_end = trained_until(self.champion)
+                activity = self.event_store.recent_activity(training_end, self.item_idx, n_items)
+            self._recent_activity.put(day, activity)
+        return activity
 
-    def _warm(self) -> None:
-        """Answer once without and once with a past."""
-        known = np.flatnonzero(self.item_idx)[-1:]
-        last = UserHistory(
-            self.item_idx[known],
-            self.place_idx[known],
-            self.histories.occurred_us[known] // 1_000_000,
-            self.histories.utc_offset_min[known],
+    def _warm_up(self) -> None:
+        """Run the model without and with a history, and check its output."""
+        last_row = np.flatnonzero(self.item_idx)[-1:]  # an event whose item is known
+        last_event = UserHistory(
+            self.item_idx[last_row],
+            self.place_idx[last_row],
+            self.event_store.occurred_us[last_row] // 1_000_000,
+            self.event_store.utc_offset_min[last_row],
         )
-        at, words = trained_until(self.champion), self.champion.vocabulary
-        for past in (last.before(0), last):
-            said = self.champion.model.answer(history_to_queries(past, 0, at))
-            scores = said.item_scores
-            if scores.shape != (1, words.items.size) or not np.isfinite(scores[:, 1:]).all():
+        request_time = trained_until(self.champion)
+        n_items = self.champion.vocabulary.items.size
+        for user_history in (last_event.before(0), last_event):
+            queries = history_to_queries(user_history, 0, request_time)
+            item_scores = self.champion.model.answer(queries).item_scores
+            if item_scores.shape != (1, n_items) or not np.isfinite(item_scores[:, 1:]).all():
                 raise ArtifactError(
-                    "The champion's answers are no scores of its items",
-                    received=f"version {self.champion.version}, shape {scores.shape}",
+                    "The model output is not one finite score per item",
+                    received=f"version {self.champion.version}, shape {item_scores.shape}",
                     way_out="Roll back, or train again",
                 )
-        self.crowd(at)
+        self.recent_activity(request_time)
 
 
-def lake_version(tables: VersionPoller) -> DataVersion:
-    """Versions of the tables that answers are made of.
+def read_data_version(version_poller: VersionPoller) -> DataVersion:
+    """Versions of the tables that responses are computed from.
 
     Raises:
         StoreError: There are no events, or the lake cannot be read.
     """
-    events = tables.version(EVENTS) or tables.lake.table_version(EVENTS)  # which says what to do
-    others = ((name, tables.version(name)) for name in ("items", "surroundings"))
-    present = ((name, version) for name, version in others if version is not None)
+    # table_version raises with the reason where the poller has none
+    events = version_poller.version(EVENTS) or version_poller.lake.table_version(EVENTS)
+    optional = ((name, version_poller.version(name)) for name in ("items", "context"))
+    present = ((name, version) for name, version in optional if version is not None)
     return DataVersion(((EVENTS, events), *present))
 
 
-def _translated(codes: Int32, idx: Int32) -> Int32:
-    """The model's index of each event; code -1 is the unknown at the end."""
-    return np.append(idx, np.int32(0))[codes]
+def _encode(codes: Int32, idx_by_code: Int32) -> Int32:
+    """The model's index of each event, shape (n_events,); code -1 becomes the unknown index 0."""
+    return np.append(idx_by_code, np.int32(0))[codes]
 
 
-def _numbered(ids: IdMap) -> dict[str, int]:
-    names = ids.names(np.arange(1, ids.size))
-    return {str(name): n for n, name in enumerate(names, 1)}
+def _idx_by_id(id_map: IdMap) -> dict[str, int]:
+    ids = id_map.names(np.arange(1, id_map.size))
+    return {str(external_id): idx for idx, external_id in enumerate(ids, 1)}

@@ -30,7 +30,7 @@ def made(folder: Path, text: str = WEATHER, **settings: object) -> DatasetSpec:
     (folder / "weather.csv").write_text(text)
     about = {"name": "t", "description": "t", "licence": "t", "data_dir": folder}
     return DatasetSpec.model_validate(
-        {**about, "events": EVENTS, "surroundings": TABLE, **settings}
+        {**about, "events": EVENTS, "context_table": TABLE, **settings}
     )
 
 
@@ -56,17 +56,17 @@ def test_an_unreadable_time_is_an_error_that_shows_it(tmp_path: Path) -> None:
 
 
 def test_without_a_table_there_are_no_rows(tmp_path: Path) -> None:
-    assert read_context_table(made(tmp_path, surroundings=None)).num_rows == 0
+    assert read_context_table(made(tmp_path, context_table=None)).num_rows == 0
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({"known_before": ["weather"]}, "known_before: 'weather' is no context column"),
-        ({"surroundings": {**TABLE, "context": {"promo": "rain"}}}, "name of another column"),
-        ({"surroundings": {**TABLE, "context": {}}}, "readings are numbers"),
-        ({"surroundings": {**TABLE, "columns": {"place_id": "station"}}}, "must map occurred_at"),
-        ({"surroundings": {**TABLE, "valid_h": 0}}, "greater than 0"),
+        ({"context_table": {**TABLE, "context": {"promo": "rain"}}}, "name of another column"),
+        ({"context_table": {**TABLE, "context": {}}}, "readings are numbers"),
+        ({"context_table": {**TABLE, "columns": {"place_id": "station"}}}, "must map occurred_at"),
+        ({"context_table": {**TABLE, "valid_h": 0}}, "greater than 0"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: dict[str, object], problem: str) -> None:
@@ -76,4 +76,4 @@ def test_mistakes_are_named(tmp_path: Path, change: dict[str, object], problem: 
 
 def test_only_what_is_known_before_is_listened_to(tmp_path: Path) -> None:
     spec = made(tmp_path, known_before=["promo"])
-    assert (spec.known_before, spec.surrounding_columns) == (("promo",), ("rain_mm",))
+    assert (spec.known_before, spec.context_table_columns) == (("promo",), ("rain_mm",))
