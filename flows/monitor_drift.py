@@ -16,7 +16,7 @@ from chronotope.contracts.escaping import markdown_rows
 from chronotope.datasets.loading import load_spec
 from chronotope.lake import Lake
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.drift_text import drift_summary
+from chronotope.monitoring.publish import drift_summary
 from chronotope.monitoring.monitor import MonitoredState, monitor, report_key
 from chronotope.monitoring.publish import KEPT, publish_report
 from chronotope.pipelines.results import FeatureSnapshot

@@ -14,7 +14,7 @@ from chronotope.registry.mlflow_store import open_store
 from chronotope.runtime.store_urls import MLFLOW_URL, OPTUNA_URL, optuna_url
 from chronotope.runtime.workspace import Workspace
 from chronotope.tuning.study_database import open_study_database
-from tests.cli.test_processes import free_port
+from tests.runtime.test_processes import free_port
 from tests.postgres import Postgres, postgres
 
 pytestmark = pytest.mark.slow

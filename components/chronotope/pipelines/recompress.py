@@ -154,7 +154,7 @@ def read_training_data(run_dir: Path) -> TrainingData:
     Raises:
         StoreError: The file is missing or damaged.
     """
-    content = read_json(run_dir / TRAINING_DATA_FILE, what=_FILE_ROLE, way_out=_WAY_OUT)
+    content = read_json(run_dir / TRAINING_DATA_FILE, subject=_FILE_ROLE, way_out=_WAY_OUT)
     try:
         return TrainingData.model_validate(content)
     except ValidationError as error:

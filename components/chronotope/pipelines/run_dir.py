@@ -72,7 +72,7 @@ def read_settings(run_dir: Path, root: Path) -> TrainSettings:
     settings_path = run_dir / _SETTINGS_FILE
     content = {}
     if settings_path.exists():
-        content = read_json(settings_path, what="The settings of a training", way_out=_WAY_OUT)
+        content = read_json(settings_path, subject="The settings of a training", way_out=_WAY_OUT)
     return TrainSettings.model_validate({**content, "root": root})
 
 

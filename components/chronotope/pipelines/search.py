@@ -23,7 +23,7 @@ from chronotope.splitting.folds import Fold, Folds, rolling_origin, save_folds
 from chronotope.splitting.targets import targets_between
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from chronotope.tuning.study import ParameterSuggester, SearchSpace, StudyStorage, tune
+from chronotope.tuning.study import ParameterSuggester, SearchSpace, StudyStorage, run_study
 from chronotope.tuning.trial_batch import TrackerFactory
 
 
@@ -95,7 +95,7 @@ def run_search(
     """
     folds = frozen_folds(run_dir)
     with process_cache(), open_engine(settings.engine) as engine:
-        best = tune(
+        best = run_study(
             search_space(settings),
             FoldObjective(features.resolve(), settings, folds),
             n_folds=len(folds.folds),
