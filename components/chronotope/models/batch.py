@@ -1,4 +1,4 @@
-"""Queries as tensors, and the derived quantities every part of the model shares."""
+"""Batch of queries as tensors, and local time derived from it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -39,38 +39,38 @@ def to_batch(queries: Queries, history_len: int, columns: Sequence[str] = ()) ->
     """Convert queries to tensors.
 
     Args:
-        queries: The questions.
-        history_len: Histories are padded or cut to so many events.
-        columns: Names of the N context columns to take along, in this order.
+        queries: B queries.
+        history_len: Length H to which histories are padded or cut.
+        columns: Names of the N context columns, in this order.
     """
 
-    def history(name: str) -> Tensor:
+    def pad_history(name: str) -> Tensor:
         column = torch.from_numpy(getattr(queries, name)).long()[:, -history_len:]
         return torch.nn.functional.pad(column, (history_len - column.shape[1], 0))
 
-    def plain(name: str) -> Tensor:
+    def to_long(name: str) -> Tensor:
         return torch.from_numpy(getattr(queries, name)).long()
 
     return Batch(
-        item_idx=history("item_idx"),
-        occurred_s=history("occurred_s"),
-        utc_offset_min=history("utc_offset_min"),
-        place_idx=history("place_idx"),
-        request_s=plain("request_s"),
-        request_offset_min=plain("request_offset_min"),
-        request_place_idx=plain("request_place_idx"),
+        item_idx=pad_history("item_idx"),
+        occurred_s=pad_history("occurred_s"),
+        utc_offset_min=pad_history("utc_offset_min"),
+        place_idx=pad_history("place_idx"),
+        request_s=to_long("request_s"),
+        request_offset_min=to_long("request_offset_min"),
+        request_place_idx=to_long("request_place_idx"),
         time_given=torch.from_numpy(queries.time_given).float(),
         context=_context(queries, columns),
     )
 
 
 def _context(queries: Queries, columns: Sequence[str]) -> Tensor:
-    """Named columns of the context side by side, NaN where nothing is told, (B, N)."""
-    told = torch.full((len(queries), len(columns)), torch.nan)
-    for at, name in enumerate(columns):
+    """Named context columns, NaN where unknown, (B, N)."""
+    context_values = torch.full((len(queries), len(columns)), torch.nan)
+    for column_idx, name in enumerate(columns):
         if name in queries.context:
-            told[:, at] = torch.from_numpy(queries.context[name])
-    return told
+            context_values[:, column_idx] = torch.from_numpy(queries.context[name])
+    return context_values
 
 
 def local_hour(instant_s: Tensor, offset_min: Tensor) -> Tensor:

@@ -124,9 +124,9 @@ def _pace(batch: Batch, past: _Past) -> Tensor:
     rank = torch.arange(N_GAPS - 1, -1, -1, device=last_s.device).float()
     n_gaps = past.is_gap.sum(1).clamp(min=1.0)
     age_h = hours_between(last_s[:, None], past.occurred_s)
-    known = batch.item_idx > 0
-    n_known = known.float().sum(1)
-    first_s = torch.where(known, batch.occurred_s, last_s[:, None]).amin(1)
+    is_event = batch.item_idx > 0
+    n_events = is_event.float().sum(1)
+    first_s = torch.where(is_event, batch.occurred_s, last_s[:, None]).amin(1)
     span_h = hours_between(last_s, first_s)
     fading = torch.exp(-rank / rank.new_tensor(TAU_RANKS)[:, None])  # (T, N_GAPS)
     lately = (
@@ -135,11 +135,11 @@ def _pace(batch: Batch, past: _Past) -> Tensor:
     short = (past.gap_h[:, None] < age_h.new_tensor(SHORT_H)[:, None]) * past.is_gap[:, None]
     spans = [
         torch.log1p(past.gap_h[:, -16:].amax(1)) / 5.0,
-        torch.log1p(n_known) / 4.0,
+        torch.log1p(n_events) / 4.0,
         torch.log1p(span_h) / 5.0,
-        torch.log1p(span_h / n_known.clamp(min=1.0)) / 5.0,
+        torch.log1p(span_h / n_events.clamp(min=1.0)) / 5.0,
         torch.log1p(_today(past)),
-        (n_known == 0).float(),
+        (n_events == 0).float(),
     ]
     pace = [
         _moments(past, past.is_gap[:, None] * fading).flatten(1),
@@ -159,11 +159,11 @@ def _moments(past: _Past, weight: Tensor) -> Tensor:
     """
     total = weight.sum(-1).clamp(min=1e-3)
     mean = (weight @ past.log_gap[..., None])[..., 0] / total
-    apart = past.log_gap[:, None] - mean[..., None]
-    spread = (weight * apart.square()).sum(-1) / total
+    deviation = past.log_gap[:, None] - mean[..., None]
+    spread = (weight * deviation.square()).sum(-1) / total
     rate = (weight @ past.gap_h[..., None])[..., 0] / total
-    told = mean / 3.0, (spread + 1e-4).sqrt() / 3.0, torch.log(rate + 0.01) / 5.0
-    return torch.stack(told, dim=-1)
+    moments = mean / 3.0, (spread + 1e-4).sqrt() / 3.0, torch.log(rate + 0.01) / 5.0
+    return torch.stack(moments, dim=-1)
 
 
 def _today(past: _Past) -> Tensor:

@@ -1,4 +1,4 @@
-"""Space-time kernels: how much each event of the past speaks for what comes next."""
+"""Space-time kernels: weight of each event of the history for a query."""
 
 import math
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from chronotope.models.query_context import N_CONTEXT
 
 N_UNITS = 24
 N_LEARNED = 8
-"""Kernels that a small network makes of the others and the context."""
+"""Kernels that a small MLP computes from all others and the context."""
 
 KERNELS = (
     "count",
@@ -54,7 +54,7 @@ KERNELS = (
 
 
 SHORT_WAIT_H = 0.05
-"""Waits below this are all short."""
+"""Offset of gaps in hours: shorter ones hardly differ."""
 
 
 class LocalClock(NamedTuple):
@@ -70,7 +70,7 @@ class KernelBank(nn.Module):
 
     Bandwidths (decay times in hours, the widths of the Gaussians over the hour of the day,
     over the time of day and over the log of the wait since the event before, the decay over
-    ranks) are learned on a log scale. The cost is linear in H; every kernel is
+    ranks) are parameters on a log scale. The cost is linear in H; every kernel is
     elementwise, so the bank is bound by memory bandwidth.
     """
 
@@ -87,103 +87,119 @@ class KernelBank(nn.Module):
         self.context_layer = nn.Linear(n_context, N_UNITS, bias=False)
         self.output_layer = nn.Linear(N_UNITS, N_LEARNED)
 
-    def forward(self, batch: Batch, tables: ItemTables, context: Tensor) -> Tensor:
+    def forward(self, batch: Batch, item_tables: ItemTables, context: Tensor) -> Tensor:
         """Kernel values, float32, shape (B, H, K); 0 in padding.
 
         Args:
             batch: The queries.
-            tables: Categories and coordinates of the items.
-            context: What the learned kernels listen to, shape (B, n_context).
+            item_tables: Categories and coordinates of the items.
+            context: Query context, shape (B, n_context).
         """
-        valid = (batch.item_idx > 0).float()
+        is_event = (batch.item_idx > 0).float()
         age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
         decay = torch.exp(-age_h[..., None] / self.log_decay_h.exp())  # (B, H, 4)
-        month = decay[..., 2]
-        rank = torch.arange(valid.shape[1] - 1, -1, -1, device=valid.device).float()
-        by_rank = torch.exp(-rank / self.log_decay_rank.exp()).expand_as(valid)
-        clock = _clock_of(batch)
-        always = [torch.ones_like(valid), *decay.unbind(-1), by_rank]
-        at_the_moment = self._at_the_moment(batch, clock, month)
-        after_the_last = self._after_the_last(batch, tables, clock, month)
-        so_far = [*always, *at_the_moment, *after_the_last]
-        coarse = dict(zip(KERNELS[: len(so_far)], so_far, strict=True))
-        given = torch.stack([*coarse.values(), *self._in_step(batch, clock, coarse)], dim=-1)
-        learned = self._learned(given, age_h, rank, context)
-        return torch.cat([given, learned], dim=-1) * valid[..., None]
+        month_decay = decay[..., 2]
+        rank = torch.arange(is_event.shape[1] - 1, -1, -1, device=is_event.device).float()
+        by_rank = torch.exp(-rank / self.log_decay_rank.exp()).expand_as(is_event)
+        local_clock = _clock_of(batch)
+        age_kernels = [torch.ones_like(is_event), *decay.unbind(-1), by_rank]
+        request_kernels = self._request_kernels(batch, local_clock, month_decay)
+        succession_kernels = self._succession_kernels(batch, item_tables, local_clock, month_decay)
+        coarse_values = [*age_kernels, *request_kernels, *succession_kernels]
+        coarse_kernels = dict(zip(KERNELS[: len(coarse_values)], coarse_values, strict=True))
+        base_kernels = torch.stack(
+            [
+                *coarse_kernels.values(),
+                *self._fine_time_kernels(batch, local_clock, coarse_kernels),
+            ],
+            dim=-1,
+        )
+        learned = self._learned(base_kernels, age_h, rank, context)
+        return torch.cat([base_kernels, learned], dim=-1) * is_event[..., None]
 
-    def _at_the_moment(self, batch: Batch, clock: LocalClock, month: Tensor) -> list[Tensor]:
-        """Events at the hour and on the day that is asked about: "hour" to "weekend_hour"."""
-        hour = self._same_hour(clock.hour, local_hour(batch.request_s, batch.request_offset_min))
-        today = local_weekday(batch.request_s, batch.request_offset_min)[:, None]
-        weekday = (clock.weekday == today).float()
-        weekend = ((clock.weekday >= 5) == (today >= 5)).float()
-        return [hour, hour * month, weekday, weekday * hour, weekend * hour]
-
-    def _after_the_last(
-        self, batch: Batch, tables: ItemTables, clock: LocalClock, month: Tensor
+    def _request_kernels(
+        self, batch: Batch, local_clock: LocalClock, month_decay: Tensor
     ) -> list[Tensor]:
-        """Events that came after one like the last: "transition" to "after_near_hour"."""
+        """Kernels of the hour and the day of the request: "hour" to "weekend_hour"."""
+        hour = self._same_hour(
+            local_clock.hour, local_hour(batch.request_s, batch.request_offset_min)
+        )
+        today = local_weekday(batch.request_s, batch.request_offset_min)[:, None]
+        weekday = (local_clock.weekday == today).float()
+        weekend = ((local_clock.weekday >= 5) == (today >= 5)).float()
+        return [hour, hour * month_decay, weekday, weekday * hour, weekend * hour]
+
+    def _succession_kernels(
+        self, batch: Batch, item_tables: ItemTables, local_clock: LocalClock, month_decay: Tensor
+    ) -> list[Tensor]:
+        """Kernels of events after one similar to the last: "transition" to "after_near_hour"."""
         items, last = batch.item_idx, batch.item_idx[:, -1:]
-        before, category = _shift(items), tables.category[items]
-        transition = _same(before, last)
-        after_hour = self._same_hour(_shift(clock.hour), clock.hour[:, -1])
-        after_weekend = (_shift(clock.weekday) >= 5) == (clock.weekday[:, -1:] >= 5)
+        before, category = _shift(items), item_tables.category[items]
+        transition = _is_equal(before, last)
+        after_hour = self._same_hour(_shift(local_clock.hour), local_clock.hour[:, -1])
+        after_weekend = (_shift(local_clock.weekday) >= 5) == (local_clock.weekday[:, -1:] >= 5)
         wait_h = hours_between(batch.occurred_s, _shift(batch.occurred_s))
-        apart_km = (tables.xy_km[before] - tables.xy_km[last]).square().sum(-1).add(1e-9).sqrt()
-        located = tables.located[before] * tables.located[last]
-        after_near = torch.exp(-apart_km / self.log_near_km.exp()) * located
-        newest = torch.arange(items.shape[1], device=items.device) == items.shape[1] - 1
-        here = torch.where(
+        distance_km = (
+            (item_tables.xy_km[before] - item_tables.xy_km[last]).square().sum(-1).add(1e-9).sqrt()
+        )
+        located = item_tables.located[before] * item_tables.located[last]
+        after_near = torch.exp(-distance_km / self.log_near_km.exp()) * located
+        is_latest = torch.arange(items.shape[1], device=items.device) == items.shape[1] - 1
+        request_place = torch.where(
             batch.request_place_idx > 0, batch.request_place_idx, batch.place_idx[:, -1]
         )
         return [
             transition,
-            transition * month,
+            transition * month_decay,
             transition * after_hour,
-            transition * _same(_shift(before), items[:, -2:-1]),
-            _same(_shift(category), category[:, -1:]) * after_hour,
+            transition * _is_equal(_shift(before), items[:, -2:-1]),
+            _is_equal(_shift(category), category[:, -1:]) * after_hour,
             after_hour,
-            after_hour * month,
+            after_hour * month_decay,
             after_hour * after_weekend.float(),
-            after_hour * torch.exp(-wait_h / 12.0) * month,
-            _same(batch.place_idx, here[:, None]),
-            newest.float().expand_as(transition),
-            (clock.day == clock.day[:, -1:]).float(),
+            after_hour * torch.exp(-wait_h / 12.0) * month_decay,
+            _is_equal(batch.place_idx, request_place[:, None]),
+            is_latest.float().expand_as(transition),
+            (local_clock.day == local_clock.day[:, -1:]).float(),
             after_near,
             after_near * after_hour,
         ]
 
-    def _in_step(self, batch: Batch, clock: LocalClock, coarse: dict[str, Tensor]) -> list[Tensor]:
-        """Events at the same minutes of the day or after as long a wait: "time" and on.
+    def _fine_time_kernels(
+        self, batch: Batch, local_clock: LocalClock, coarse_kernels: dict[str, Tensor]
+    ) -> list[Tensor]:
+        """Kernels of the minutes of the day and of the gap before an event: "time" and on.
 
-        How long has been waited for the next event is known only where its moment is told.
+        The current gap is is_known only where the time of the request is given.
         """
-        now = local_hour(batch.request_s, batch.request_offset_min)
-        time = _circular_gaussian(clock.hour, now, self.log_time_width_h.exp())
-        waited = _log_wait(hours_between(batch.occurred_s, _shift(batch.occurred_s)))
-        waiting = _log_wait(hours_between(batch.request_s, batch.occurred_s[:, -1]))
-        apart = (waited - waiting[:, None]) / self.log_wait_width.exp()
-        known = batch.time_given[:, None] * (_shift(batch.item_idx) > 0)
-        wait = torch.exp(-0.5 * apart.square()) * known
+        request_hour = local_hour(batch.request_s, batch.request_offset_min)
+        time = _circular_gaussian(local_clock.hour, request_hour, self.log_time_width_h.exp())
+        log_gap = _log_wait(hours_between(batch.occurred_s, _shift(batch.occurred_s)))
+        log_current_gap = _log_wait(hours_between(batch.request_s, batch.occurred_s[:, -1]))
+        distance = (log_gap - log_current_gap[:, None]) / self.log_wait_width.exp()
+        is_known = batch.time_given[:, None] * (_shift(batch.item_idx) > 0)
+        wait = torch.exp(-0.5 * distance.square()) * is_known
         return [
             time,
-            time * coarse["decay_7d"],
-            time * coarse["weekday"],
-            time * coarse["transition"],
+            time * coarse_kernels["decay_7d"],
+            time * coarse_kernels["weekday"],
+            time * coarse_kernels["transition"],
             wait,
-            wait * coarse["hour"],
-            wait * coarse["transition"],
-            wait * coarse["after_hour"],
+            wait * coarse_kernels["hour"],
+            wait * coarse_kernels["transition"],
+            wait * coarse_kernels["after_hour"],
         ]
 
-    def _learned(self, given: Tensor, age_h: Tensor, rank: Tensor, context: Tensor) -> Tensor:
-        """What a small network makes of the other kernels, ages and ranks, (B, H, N_LEARNED)."""
-        far = torch.stack(
+    def _learned(
+        self, base_kernels: Tensor, age_h: Tensor, rank: Tensor, context: Tensor
+    ) -> Tensor:
+        """MLP over the base kernels, ages and ranks, (B, H, N_LEARNED)."""
+        age_features = torch.stack(
             [torch.log1p(age_h) / 5.0, (torch.log1p(rank) / 4.0).expand_as(age_h)], dim=-1
         )
-        seen = self.kernel_layer(torch.cat([given, far], dim=-1))
-        unit = nn.functional.gelu(seen + self.context_layer(context)[:, None])
-        return torch.sigmoid(self.output_layer(unit) - 2.0)
+        kernel_features = self.kernel_layer(torch.cat([base_kernels, age_features], dim=-1))
+        hidden = nn.functional.gelu(kernel_features + self.context_layer(context)[:, None])
+        return torch.sigmoid(self.output_layer(hidden) - 2.0)
 
     def _same_hour(self, hours: Tensor, hour: Tensor) -> Tensor:
         """Nearness of hours of the day, shape (B, H)."""
@@ -192,13 +208,13 @@ class KernelBank(nn.Module):
 
 def _circular_gaussian(hours: Tensor, hour: Tensor, width_h: Tensor) -> Tensor:
     """Gaussian of the circular distance between hours of the day, shape (B, H)."""
-    apart = (hours - hour[:, None]).abs()
-    apart = torch.minimum(apart, 24.0 - apart)
-    return torch.exp(-0.5 * (apart / width_h) ** 2)
+    distance = (hours - hour[:, None]).abs()
+    distance = torch.minimum(distance, 24.0 - distance)
+    return torch.exp(-0.5 * (distance / width_h) ** 2)
 
 
 def _log_wait(hours: Tensor) -> Tensor:
-    """Log of waiting times, which differ little below some minutes; shape kept."""
+    """Log of gaps in hours, which differ little below some minutes; shape kept."""
     return torch.log(hours + SHORT_WAIT_H)
 
 
@@ -216,6 +232,6 @@ def _shift(column: Tensor) -> Tensor:
     return nn.functional.pad(column[:, :-1], (1, 0))
 
 
-def _same(column: Tensor, value: Tensor) -> Tensor:
+def _is_equal(column: Tensor, value: Tensor) -> Tensor:
     """1 where known and equal, shape of ``column``."""
     return ((column == value) & (value > 0)).float()

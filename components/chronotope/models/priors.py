@@ -1,4 +1,4 @@
-"""Global priors: what everybody does, counted from a log.
+"""Global priors: counts over all users of a log.
 
 Priors are state, not parameters. In training the priors beside a target are counted
 from the rounds *before* it, or the model would learn to trust counts that contain the
@@ -18,7 +18,7 @@ from chronotope.models.batch import Batch, local_hour, local_weekday
 WEEK_S = 7 * 86_400
 N_NEAR = 3
 """Events apart that still count as together."""
-DRAWN = 5.0
+SHRINKAGE = 5.0
 """Visitors that a mean of a wider group counts for."""
 N_HOUR_BINS = 16
 """Eight three-hour bins of a working day, then eight of a weekend day."""
@@ -94,7 +94,7 @@ def hour_bin(weekday: Tensor, hour: Tensor) -> Tensor:
 
 
 def request_hour_bin(batch: Batch) -> Tensor:
-    """Bin of the hour and kind of day that is asked about, int64, shape (B,)."""
+    """Bin of the hour and day type of the request, int64, shape (B,)."""
     return hour_bin(
         local_weekday(batch.request_s, batch.request_offset_min),
         local_hour(batch.request_s, batch.request_offset_min),
@@ -130,18 +130,18 @@ def _co_visits(log: EventLog, n: int) -> sparse.csr_matrix:
     return sparse.csr_matrix(scale @ near @ scale)
 
 
-def _top_of_rows(counts: sparse.csr_matrix, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and values of the largest entries of each row, both of shape (n, most)."""
+def _top_of_rows(counts: sparse.csr_matrix, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and values of the largest entries of each row, both of shape (n, n_columns)."""
     n = counts.shape[0]
     counts.sum_duplicates()
     row = np.repeat(np.arange(n), np.diff(counts.indptr))
     order = np.lexsort((-counts.data, row))
     rank = np.arange(counts.nnz) - counts.indptr[row]
-    kept = rank < most
-    items = np.zeros((n, most), dtype=np.int64)
-    values = np.zeros((n, most))
-    items[row[kept], rank[kept]] = counts.indices[order][kept]
-    values[row[kept], rank[kept]] = counts.data[order][kept]
+    is_kept = rank < n_columns
+    items = np.zeros((n, n_columns), dtype=np.int64)
+    values = np.zeros((n, n_columns))
+    items[row[is_kept], rank[is_kept]] = counts.indices[order][is_kept]
+    values[row[is_kept], rank[is_kept]] = counts.data[order][is_kept]
     return items, values
 
 
@@ -158,15 +158,17 @@ def _log1p(counts: np.ndarray) -> Tensor:
 
 
 def _stickiness(log: EventLog, catalog: Catalog) -> Tensor:
-    """Log of the events a visitor, drawn to the category's and that to everybody's."""
+    """Log of the events per visitor, shrunk to the category's rate, and that to the global one."""
     pairs = np.unique(log.user_idx.astype(np.int64) * catalog.n_items + log.item_idx)
     events = np.bincount(log.item_idx, minlength=catalog.n_items)
     visitors = np.bincount(pairs % catalog.n_items, minlength=catalog.n_items)
 
-    def of_category(counts: np.ndarray) -> np.ndarray:
+    def sum_by_category(counts: np.ndarray) -> np.ndarray:
         return np.bincount(catalog.item_category, counts, minlength=catalog.categories.size)
 
     overall = (events.sum() + 1.0) / (visitors.sum() + 1.0)
-    kind = (of_category(events) + DRAWN * overall) / (of_category(visitors) + DRAWN)
-    own = (events + DRAWN * kind[catalog.item_category]) / (visitors + DRAWN)
-    return torch.from_numpy(np.log(own).astype(np.float32))
+    category_rate = (sum_by_category(events) + SHRINKAGE * overall) / (
+        sum_by_category(visitors) + SHRINKAGE
+    )
+    item_rate = (events + SHRINKAGE * category_rate[catalog.item_category]) / (visitors + SHRINKAGE)
+    return torch.from_numpy(np.log(item_rate).astype(np.float32))

@@ -227,7 +227,7 @@ class RoundBatches:
             positions,
             history_len=self.model_config.history_len,
             time_given=time_given,
-            starts=self.starts,
+            start_positions=self.starts,
         )
         gap_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
         target_items = self.log.item_idx[positions]

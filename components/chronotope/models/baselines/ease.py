@@ -36,7 +36,7 @@ class EaseConfig(BaseModel):
 @dataclass(frozen=True, slots=True)
 class _Weights:
     column: Int64  # (n_items,) position among the kept items; n_kept if left out
-    kept: Int64  # (n_kept,) item indices
+    kept_idx: Int64  # (n_kept,) item indices
     weights: torch.Tensor  # (n_kept, n_kept), zero diagonal
 
 
@@ -71,12 +71,12 @@ class Ease:
         """Solve for the item-item weights."""
         popularity = item_counts(log, catalog.n_items)
         ranked = np.argsort(-popularity, kind="stable")
-        kept = np.sort(ranked[: self._config.max_items])
-        kept = kept[(kept != UNKNOWN) & (popularity[kept] > 0)]
-        column = np.full(catalog.n_items, len(kept), dtype=np.int64)
-        column[kept] = np.arange(len(kept))
-        weights = _solve(self._gram(log, column, len(kept)), self._config.l2)
-        self._state = _Weights(column=column, kept=kept, weights=weights)
+        kept_idx = np.sort(ranked[: self._config.max_items])
+        kept_idx = kept_idx[(kept_idx != UNKNOWN) & (popularity[kept_idx] > 0)]
+        column = np.full(catalog.n_items, len(kept_idx), dtype=np.int64)
+        column[kept_idx] = np.arange(len(kept_idx))
+        weights = _solve(self._gram(log, column, len(kept_idx)), self._config.l2)
+        self._state = _Weights(column=column, kept_idx=kept_idx, weights=weights)
         return self
 
     def observe(self, log: EventLog) -> None:
@@ -87,11 +87,11 @@ class Ease:
         state = require_fitted(self._state, self.name)
         rows = np.repeat(np.arange(len(queries)), queries.item_idx.shape[1])
         columns = state.column[queries.item_idx.ravel()]
-        history = _incidence(rows, columns, len(queries), len(state.kept))
+        history = _incidence(rows, columns, len(queries), len(state.kept_idx))
         kept_BK = (history @ state.weights).numpy()
         lowest_B1 = kept_BK.min(axis=1, keepdims=True, initial=0.0)
         scores_BI = np.repeat(lowest_B1, len(state.column), axis=1)
-        scores_BI[:, state.kept] = kept_BK
+        scores_BI[:, state.kept_idx] = kept_BK
         return scores_BI
 
     def _gram(self, log: EventLog, column: Int64, n_kept: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""First-order Markov chain: what people take after the item just taken."""
+"""First-order Markov chain: transition counts from the last item."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -69,9 +69,9 @@ class FirstOrderMarkov:
         last = queries.item_idx[:, -1].astype(np.int64)
         begin = np.searchsorted(state.pairs, last * n_items)
         end = np.searchsorted(state.pairs, (last + 1) * n_items)
-        query, at = _spans(begin, end)
+        query, pair_idx = _spans(begin, end)
         scores_BI = np.tile(state.ties, (len(queries), 1))
-        scores_BI[query, state.pairs[at] % n_items] += state.counts[at]
+        scores_BI[query, state.pairs[pair_idx] % n_items] += state.counts[pair_idx]
         return scores_BI
 
 
