@@ -10,7 +10,7 @@ import pytest
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.drift_report import CHECKS, DriftReport
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.drift_text import drift_summary
+from chronotope.monitoring.publish import drift_summary
 from chronotope.monitoring.monitor import monitor, report_key
 from tests.inference.hand_made import register_twice
 from tests.monitoring.city import SMALL, settle, subject

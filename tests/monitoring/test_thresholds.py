@@ -13,7 +13,7 @@ from chronotope.monitoring.thresholds import (
     check_statistics,
     historical_p_value,
 )
-from chronotope.monitoring.window_resizing import rescale_divergences, subsample_counts
+from chronotope.monitoring.sampling_noise import rescale_divergences, subsample_counts
 from chronotope.validation.divergence import jensen_shannon
 
 CONFIG = MonitorConfig()

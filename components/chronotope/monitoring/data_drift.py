@@ -17,9 +17,10 @@ from chronotope.monitoring.sampling_noise import (
     counts_by_group,
     divergence_interval,
     effective_noise,
+    rescale_divergences,
+    subsample_counts,
 )
 from chronotope.monitoring.thresholds import DriftStatistic
-from chronotope.monitoring.window_resizing import rescale_divergences, subsample_counts
 from chronotope.monitoring.windows import Windows
 from chronotope.validation.divergence import first_window, jensen_shannon, stability_index
 

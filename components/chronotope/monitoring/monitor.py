@@ -29,12 +29,12 @@ from chronotope.lake import InteractionLog, Lake
 from chronotope.lake.impression_tables import ACTIONS, AT_S, action_table, impression_table
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.monitoring.data_drift import measure_data_drift
-from chronotope.monitoring.drift_text import drift_reason
 from chronotope.monitoring.encoded_events import EncodedEvents, read_encoded_events
 from chronotope.monitoring.outcome_drift import measure_outcome_drift, summarise_outcome
 from chronotope.monitoring.prediction_drift import PredictionDrift, measure_prediction_drift
 from chronotope.monitoring.prediction_replay import replay_predictions
 from chronotope.monitoring.promotion_baseline import promotion_baseline
+from chronotope.monitoring.publish import drift_reason
 from chronotope.monitoring.thresholds import DriftStatistic, check_statistics
 from chronotope.monitoring.windows import Windows
 from chronotope.registry.champion import journal_champion_version
