@@ -170,7 +170,7 @@ def _posted(events: list[dict[str, Any]], live: Live) -> int:
 
 def _answered(event: dict[str, Any], live: Live) -> set[str]:
     """The ten likeliest items at the moment of an event, by the service."""
-    question = {"user_id": event[c.USER_ID], "at": event[c.OCCURRED_AT], "k": 10}
+    question = {"user_id": event[c.USER_ID], "request_time": event[c.OCCURRED_AT], "k": 10}
     if c.UTC_OFFSET_MIN in event:
         question[c.UTC_OFFSET_MIN] = event[c.UTC_OFFSET_MIN]
     return {item["id"] for item in live.post("/recommend", question)["items"]}

@@ -123,7 +123,7 @@ class Served:
         seconds = int(self.log.occurred_s.max()) + 1 + np.arange(n)
         moments = np.datetime_as_string(seconds.astype("datetime64[s]"), timezone="UTC")
         return [
-            {"user_id": user, "at": str(moment), "k": 10}
+            {"user_id": user, "request_time": str(moment), "k": 10}
             for user, moment in zip(users.to_pylist(), moments, strict=True)
         ]
 
@@ -137,9 +137,9 @@ class Served:
         return [
             replace(
                 queries_at(
-                    self.log, last[i : i + 1], history_len=width, time_given=True, starts=starts
+                    self.log, last[i : i + 1], history_len=width, time_given=True, start_positions=starts
                 ),
-                request_s=np.array([np.datetime64(str(one["at"]).rstrip("Z"), "s").astype(int)]),
+                request_s=np.array([np.datetime64(str(one["request_time"]).rstrip("Z"), "s").astype(int)]),
             )
             for i, one in enumerate(asked)
         ]

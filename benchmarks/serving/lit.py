@@ -44,7 +44,7 @@ class Recommend(litserve.LitAPI):  # type: ignore[misc]
         for name, column in self._events.items():
             feed[name] = np.zeros((1, self._width), np.int64)
             feed[name][0, self._width - (end - first) :] = column[first:end]
-        second = int(np.datetime64(request["at"].rstrip("Z"), "s").astype(int))
+        second = int(np.datetime64(request["request_time"].rstrip("Z"), "s").astype(int))
         offset = int(feed["utc_offset_min"][0, -1])
         feed |= {"request_s": np.array([second]), "request_offset_min": np.array([offset])}
         feed |= {"request_place_idx": np.zeros(1, np.int64), "time_given": np.ones(1, np.float32)}

@@ -62,7 +62,7 @@ def crown(town: Town, found: dict[str, Any]) -> None:
 
 
 def asked(client: TestClient, user: str) -> dict[str, Any]:
-    said = client.post("/recommend", json={"user_id": user, "at": "2026-01-01T00:00:00Z"})
+    said = client.post("/recommend", json={"user_id": user, "request_time": "2026-01-01T00:00:00Z"})
     assert said.status_code == 200, said.text
     told: dict[str, Any] = said.json()
     return told

@@ -37,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = ServeSettings(dataset="city", root=root, poll_s=3600, experiment=DESIGN)
     with LocalClient(create_app(settings)) as client:
         for n in range(40):
-            said = ask(client, user_id=f"u{n}", at="2020-10-01T18:00Z", k=3)
+            said = ask(client, user_id=f"u{n}", request_time="2020-10-01T18:00Z", k=3)
             told = event(f"e{n}", ids(said)[0], f"u{n}", "2020-10-01T18:05Z")
             client.post("/events", json=told)
     return root

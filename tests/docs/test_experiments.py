@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from chronotope.cli.main import app
 from chronotope.experiments.experiment import Experiment, Exploration
-from chronotope.serving.api.requests import Posted
+from chronotope.serving.api.requests import PostedRecord
 
 TEXT = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
 
@@ -40,7 +40,7 @@ def test_the_commands_are_understood() -> None:
 
 def test_the_event_is_taken() -> None:
     (text,) = blocks("json")
-    told = TypeAdapter(Posted).validate_python(json.loads(text))
+    told = TypeAdapter(PostedRecord).validate_python(json.loads(text))
     assert told.answer_id
 
 

@@ -39,9 +39,9 @@ def test_every_command_is_answered(answers: list[dict[str, Any]]) -> None:
     asked, sent, predicted, why, kept = answers
     assert (asked["n_history"], len(asked["items"])) == (3, 5)
     assert (sent["user_id"], sent["items"][0]["id"]) == (None, "i03")
-    assert (len(predicted["where"]), len(predicted["history"])) == (3, 3)
+    assert (len(predicted["place_forecasts"]), len(predicted["history"])) == (3, 3)
     assert why["items"][0]["reason"] == "follows i02"
-    assert kept == {"received": 1, "new": 1, "n_unknown": 0}
+    assert kept == {"n_received": 1, "n_new": 1, "n_unknown_items": 0}
 
 
 def test_the_options_it_names_are_there() -> None:

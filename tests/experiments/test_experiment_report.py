@@ -204,7 +204,7 @@ def explore(log: InteractionLog, users: int = 300) -> None:
             items = "".join(rng.permutation(list(APPEAL))[:2]) if drawn else "ac"
             best = [item == other for item, other in zip(items, "ac", strict=True)]
             chance = [(1 - EPSILON) * same + EPSILON / 4 for same in best]
-            more = {"propensities": chance, "probabilities": [0.3, 0.2], "question": {"k": 2}}
+            more = {"propensities": chance, "probabilities": [0.3, 0.2], "request": {"k": 2}}
             records.append(shown(f"{n}-{m}", f"u{n}", items, 30 * m, **more))
             hit = [item for item in items if rng.random() < APPEAL[item]]
             records += [did(f"u{n}", item, 30 * m + 1) for item in hit]
@@ -217,7 +217,7 @@ def judged(log: InteractionLog, items: str, **limits: Any) -> ExperimentReport:
 
 @pytest.mark.parametrize(
     ("items", "verdict"),
-    [("bd", "better"), ("da", "worse"), ("ac", "worse"), ("cd", "no difference")],
+    [("bd", "better"), ("da", "worse"), ("ac", "worse"), ("cd", "no significant difference")],
 )
 def test_what_a_version_would_be_worth(log: InteractionLog, items: str, verdict: str) -> None:
     explore(log)

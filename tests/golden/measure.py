@@ -123,8 +123,8 @@ def serve(town: Town, log: EventLog, catalog: Catalog) -> Golden:
     user_id = catalog.users.ids[int(log.user_idx[-1]) - 1].as_py()
     settings = ServeSettings(dataset="town", root=town.root)
     with LocalClient(create_app(settings)) as client:
-        reply = client.post("/recommend", json={"user_id": user_id, "at": moment, "k": N_TOP})
-        forecast = client.post("/predict", json={"user_id": user_id, "at": moment})
+        reply = client.post("/recommend", json={"user_id": user_id, "request_time": moment, "k": N_TOP})
+        forecast = client.post("/predict", json={"user_id": user_id, "request_time": moment})
     assert reply.status_code == forecast.status_code == 200, (reply.text, forecast.text)
     items, when = reply.json()["items"], forecast.json()["when"]
     return {

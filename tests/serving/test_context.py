@@ -17,17 +17,17 @@ def test_readings_reach_the_graph_and_new_ones_replace_them(town: Town) -> None:
     app = create_app(
         ServeSettings(dataset="city", root=town.root),
         load=lambda root, _: weathered(root / "versions" / "1"),
-        reigning=lambda *_: "1",
+        champion_version=lambda *_: "1",
     )
     add_readings(town.root)
     with LocalClient(app) as client:
-        ask(client, user_id="u00", at=AT)
+        ask(client, user_id="u00", request_time=AT)
         assert Weathered.told() == {"rain_mm": 2.0}
         add_readings(town.root, [(LAST_S + 5 * 3600, "i02", 8.0)])
         assert look(client)
-        ask(client, user_id="u00", at=AT)
+        ask(client, user_id="u00", request_time=AT)
         assert Weathered.told() == {"rain_mm": 8.0}
-        ask(client, user_id="u00", at=AT, context={"rain_mm": 0.0})
+        ask(client, user_id="u00", request_time=AT, context={"rain_mm": 0.0})
         assert Weathered.told() == {"rain_mm": 0.0}
 
 

@@ -39,9 +39,9 @@ def logged(client: TestClient) -> list[dict[str, Any]]:
     """All impressions, once shadows and the log have done what waits."""
     app = client.app
     assert isinstance(app, FastAPI)
-    app.state.service.recommending.shadowing.stop()
-    app.state.service.shown.stop()
-    return [one.payload for one in app.state.service.log.read(0, 10_000, "impression")]
+    app.state.service.recommend_endpoint.shadow_worker.stop()
+    app.state.service.impression_writer.stop()
+    return [one.payload for one in app.state.service.interaction_log.read(0, 10_000, "impression")]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def client(two: Town) -> Iterator[TestClient]:
 def test_each_user_is_answered_by_their_arm_again_and_again(client: TestClient) -> None:
     wanted = {user: design(TWO).arm_of(user).name for user in USERS}
     for _ in range(2):
-        said = {user: ask(client, user_id=user, at=AT) for user in USERS}
+        said = {user: ask(client, user_id=user, request_time=AT) for user in USERS}
         assert {user: one["arm"] for user, one in said.items()} == wanted
         assert {(one["arm"], one["version"]) for one in said.values()} == {
             ("old", "1"),
@@ -71,17 +71,17 @@ def test_each_user_is_answered_by_their_arm_again_and_again(client: TestClient) 
 
 
 def test_what_was_shown_is_logged_with_its_arm(client: TestClient) -> None:
-    said = [ask(client, user_id=user, at=AT, k=3, exclude_seen=True) for user in USERS]
+    said = [ask(client, user_id=user, request_time=AT, k=3, exclude_seen=True) for user in USERS]
     shown = logged(client)
     for one, kept in zip(said, shown, strict=True):
         told = [kept[of] for of in ("experiment", "arm", "version", "answer_id", "items")]
         assert told == ["one", one["arm"], one["version"], one["answer_id"], ids(one)]
-        assert kept["question"] == {"k": 3, "exclude_seen": True}
+        assert kept["request"] == {"k": 3, "exclude_seen": True}
         assert "fell_back" not in kept
 
 
 def test_whoever_has_no_id_takes_no_part(client: TestClient) -> None:
-    said = ask(client, history=[], at=AT)
+    said = ask(client, history=[], request_time=AT)
     assert (said["arm"], said["experiment"], said["version"]) == (None, None, "1")
 
 
@@ -101,20 +101,20 @@ def test_an_arm_follows_its_alias_and_the_lake(town: Town) -> None:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
         service.arms._version_of = lambda *_: points_to[0]
         look(client)
-        assert ask(client, user_id="u00", at=AT)["version"] == "2"
+        assert ask(client, user_id="u00", request_time=AT)["version"] == "2"
         points_to[0] = "3"
         look(client)
-        assert ask(client, user_id="u00", at=AT)["version"] == "3"
+        assert ask(client, user_id="u00", request_time=AT)["version"] == "3"
         add_visit(town)
         assert look(client)
-        said = ask(client, user_id="u00", at=AT)
+        said = ask(client, user_id="u00", request_time=AT)
         assert (said["version"], said["n_history"]) == ("3", 4)
 
 
 def test_an_arm_that_cannot_be_opened_is_the_champion_and_says_so(two: Town) -> None:
     (two.root / "versions" / "2" / MODEL).write_bytes(b"no graph")
     with serve(two, TWO) as client:
-        said = {user: ask(client, user_id=user, at=AT) for user in USERS}
+        said = {user: ask(client, user_id=user, request_time=AT) for user in USERS}
         assert {one["version"] for one in said.values()} == {"1"}
         old, new = client.get("/health").json()["arms"]
         assert (old["fell_back"], old["version"], old["problem"]) == (False, "1", None)
@@ -142,7 +142,7 @@ def test_a_model_that_fails_later_keeps_the_one_that_answered(two: Town) -> None
         assert (arm["version"], arm["fell_back"], bool(arm["problem"])) == ("2", False, True)
         add_visit(two)
         look(client)
-        said = ask(client, user_id="u00", at=AT)
+        said = ask(client, user_id="u00", request_time=AT)
         assert (said["version"], said["n_history"]) == ("2", 4)  # it misses no event meanwhile
 
 
@@ -151,17 +151,17 @@ def test_a_model_that_cannot_read_new_events_gives_way_to_the_champion(
 ) -> None:
     with serve(two, [{"name": "new", "share": 1, "model": "2"}]) as client:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
-        model = service.arms._opened["2"].champion.model
+        model = service.arms._loaded_models["2"].champion.model
         monkeypatch.setattr(model, "answer", lambda _: 1 / 0)
         add_visit(two)
         assert look(client)
-        said = ask(client, user_id="u00", at=AT)
+        said = ask(client, user_id="u00", request_time=AT)
         assert (said["version"], said["n_history"], said["arm"]) == ("1", 4, "new")
         assert client.get("/health").json()["arms"][0]["fell_back"]
 
 
 QUESTIONS: list[dict[str, Any]] = [
-    {"user_id": user, "at": AT, "k": k, **more}
+    {"user_id": user, "request_time": AT, "k": k, **more}
     for user in ("u00", "u01", "nobody")
     for k in (1, 5)
     for more in ({}, {"exclude_seen": True}, {"epsilon": 0.5}, {"diversity": 0.5})
@@ -189,7 +189,7 @@ def test_shadows_change_no_byte_of_an_answer(
     with LocalClient(two.app(poll_s=3600, experiment=shadow)) as client:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
         if fails:
-            opened = service.arms._opened["2"].champion.model
+            opened = service.arms._loaded_models["2"].champion.model
             monkeypatch.setattr(opened, "answer", lambda _: 1 / 0)
         assert answers(client, monkeypatch) == wanted
         shown = logged(client)
@@ -204,11 +204,14 @@ def test_shadows_change_no_byte_of_an_answer(
 def test_what_shadows_cannot_take_is_dropped_and_counted(two: Town) -> None:
     with serve(two, [*ONE, SHADOW]) as client:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
-        slow = ShadowWorker(lambda _: None, service.telemetry, waiting=3)  # never started
-        service.recommending.shadowing, running = slow, service.recommending.shadowing
+        slow = ShadowWorker(lambda _: None, service.telemetry, max_queue=3)  # never started
+        service.recommend_endpoint.shadow_worker, running = (
+            slow,
+            service.recommend_endpoint.shadow_worker,
+        )
         running.stop()
         for user in USERS:
-            ask(client, user_id=user, at=AT)
+            ask(client, user_id=user, request_time=AT)
         found = metric(client, "chronotope_shadow_answers_total", arm="unseen", result="dropped")
         assert found == len(USERS) - 3
 
@@ -216,7 +219,7 @@ def test_what_shadows_cannot_take_is_dropped_and_counted(two: Town) -> None:
 def test_a_shadow_that_is_not_open_is_not_asked(two: Town) -> None:
     (two.root / "versions" / "2" / MODEL).write_bytes(b"no graph")
     with serve(two, [*ONE, SHADOW]) as client:
-        ask(client, user_id="u00", at=AT)
+        ask(client, user_id="u00", request_time=AT)
         assert [one.get("shadow_of") for one in logged(client)] == [None]
 
 
@@ -231,9 +234,9 @@ def test_logged_propensities_are_the_frequencies_of_the_service(
     how, n = {"kind": kind, "share": 0.7, "temperature": 2, "pool": pool}, 600
     with LocalClient(town.app(poll_s=3600, exploration=how)) as client:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
-        asked = {"user_id": "u00", "at": AT, "k": 3, "diversity": diversity}
+        asked = {"user_id": "u00", "request_time": AT, "k": 3, "diversity": diversity}
         question = RecommendRequest.model_validate(asked)
-        said = [service.recommending.recommend(question) for _ in range(n)]
+        said = [service.recommend_endpoint.recommend(question) for _ in range(n)]
     best = [item.id for item in next(one for one in said if not one.explored).items]
     drawn = {item.id for one in said if one.explored for item in one.items}
     assert (set(best) <= drawn) == (not diversity)  # a diverse list goes beyond a small pool
@@ -250,10 +253,10 @@ def test_logged_propensities_are_the_frequencies_of_the_service(
 
 def test_a_question_may_refuse_to_explore_or_ask_for_it(town: Town) -> None:
     with LocalClient(town.app(poll_s=3600, exploration={"share": 1.0})) as client:
-        by_default = ask(client, user_id="u00", at=AT)
+        by_default = ask(client, user_id="u00", request_time=AT)
         assert (by_default["explored"], by_default["policy"]) == (True, "epsilon 1 of 15")
         for more in ({"explore": False}, {"epsilon": 0}, {"explore": False, "epsilon": 1}):
-            said = ask(client, user_id="u00", at=AT, **more)
+            said = ask(client, user_id="u00", request_time=AT, **more)
             assert (said["explored"], said["policy"]) == (False, "greedy")
             assert said["propensities"] == [1.0] * 10
 
@@ -269,20 +272,22 @@ def test_the_id_of_an_answer_is_the_seed_of_its_draw(
 
 
 def test_no_diversity_is_the_answer_as_it_was(town: Town, client: TestClient) -> None:
-    plain, none = (ask(client, user_id="u00", at=AT, k=9, **m) for m in ({}, {"diversity": 0}))
+    plain, none = (
+        ask(client, user_id="u00", request_time=AT, k=9, **m) for m in ({}, {"diversity": 0})
+    )
     del plain["answer_id"], none["answer_id"]
     assert plain == none
-    more = ask(client, user_id="u00", at=AT, k=9, diversity=0.9)
+    more = ask(client, user_id="u00", request_time=AT, k=9, diversity=0.9)
     assert (more["policy"], more["propensities"]) == ("diverse 0.9", [1.0] * 9)
     assert ids(more)[0] == ids(plain)[0]
     assert ids(more) != ids(plain)
 
 
 def test_events_keep_the_answer_they_came_of(client: TestClient) -> None:
-    said = ask(client, user_id="u00", at=AT)
+    said = ask(client, user_id="u00", request_time=AT)
     told = event("a", ids(said)[0]) | {"answer_id": said["answer_id"]}
     assert client.post("/events", json=told).status_code == 200
-    (stored,) = client.app.state.service.log.read(0, 10, "event")  # type: ignore[attr-defined]
+    (stored,) = client.app.state.service.interaction_log.read(0, 10, "event")  # type: ignore[attr-defined]
     assert stored.payload["answer_id"] == said["answer_id"]
 
 
@@ -293,5 +298,5 @@ def test_another_design_of_the_same_name_is_not_served(town: Town, tmp_path: Pat
 
 
 def test_an_experiment_needs_the_log(town: Town) -> None:
-    with pytest.raises(ValueError, match="log_answers"):
-        town.app(experiment=design(ONE), log_answers=False)
+    with pytest.raises(ValueError, match="log_impressions"):
+        town.app(experiment=design(ONE), log_impressions=False)

@@ -34,7 +34,7 @@ DESIGN = Experiment.model_validate({"name": "first-place", "arms": ARMS})
 
 def visit(client: TestClient, user: str, rng: np.random.Generator) -> None:
     """Ask for one item, and take it or leave it; whoever takes it says which answer it was."""
-    said = ask(client, user_id=user, at="2020-10-01T18:00:00Z", k=1)
+    said = ask(client, user_id=user, request_time="2020-10-01T18:00:00Z", k=1)
     (item,) = ids(said)
     if rng.random() < LIKED.get(item, OTHER):
         told = event(user, item, user, "2020-10-01T18:30:00Z") | {"answer_id": said["answer_id"]}
@@ -51,7 +51,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
             visit(client, f"guest {user}", rng)
         app = client.app
         assert isinstance(app, FastAPI)
-        app.state.service.recommending.shadowing.stop()
+        app.state.service.recommend_endpoint.shadow_worker.stop()
     return town
 
 
@@ -97,11 +97,11 @@ def test_a_replayed_question_gets_the_list_it_got(town: Town, report: Experiment
         ServeSettings(dataset="city", root=town.root), "1", load=town.load_version
     ) as old:
         for told in shown[:20]:
-            again = old.listed(told["user_id"], told["at"], told["question"])
+            again = old.listed(told["user_id"], told["shown_at"], told["request"])
             assert [item for item, _ in again] == told["items"]
             assert [p for _, p in again] == pytest.approx(told["probabilities"])
         before = InteractionLog(Workspace(town.root).interactions("city"))
-        assert before.count() == old._service.log.count()  # and nothing was logged
+        assert before.count() == old._service.interaction_log.count()  # and nothing was logged
         before.close()
 
 

@@ -24,7 +24,7 @@ arms:
 
 def arms(server: Server) -> dict[str, tuple[str, str]]:
     """Arm and version of some users."""
-    asked = [{"user_id": f"guest {n}", "at": AT} for n in range(12)]
+    asked = [{"user_id": f"guest {n}", "request_time": AT} for n in range(12)]
     said: list[dict[str, Any]] = [server.post("/recommend", question) for question in asked]
     return {one["user_id"]: (one["arm"], one["version"]) for one in said}
 

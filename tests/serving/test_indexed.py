@@ -72,7 +72,7 @@ def test_exploring_draws_from_its_own_pool(clients: tuple[TestClient, TestClient
 
 def test_predict_and_explain_read_all_codes(clients: tuple[TestClient, TestClient]) -> None:
     dense, indexed = (ask(client, "/predict", user_id="u00", request_time=AT) for client in clients)
-    assert indexed["when"] == dense["when"]
+    assert indexed["time_forecast"] == dense["time_forecast"]
     assert ids(indexed) == ids(dense)
     for one, other in zip(indexed["items"], dense["items"], strict=True):
         assert one["probability"] == pytest.approx(other["probability"], rel=0.01)
@@ -96,5 +96,5 @@ def test_what_was_shown_is_logged_without_probabilities(town: Town) -> None:
 def test_it_cannot_be_judged_by_old_lists(town: Town) -> None:
     town.add_indexed("2")
     settings = ServeSettings(dataset="city", root=town.root)
-    with pytest.raises(ConfigError, match="old lists"):
+    with pytest.raises(ConfigError, match="off-policy"):
         RequestReplay(settings, "2", load=town.load_version)

@@ -15,9 +15,9 @@ from chronotope.compression.export import export_onnx
 from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import ModelConfig
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from tests.serving.town import LocalClient, Town
 
 NEW = 1_590_000_000  # before the lake of the town begins, so that its events never count
@@ -58,7 +58,7 @@ def served(client: TestClient, log: EventLog, row: int) -> np.ndarray:
     words = sample_catalog()
     asked = {
         "user_id": words.users.name(int(log.user_idx[row])),
-        "at": instant(int(log.occurred_s[row])),
+        "request_time": instant(int(log.occurred_s[row])),
         "utc_offset_min": int(log.utc_offset_min[row]),
         "k": 1000,
     }

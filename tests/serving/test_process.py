@@ -129,20 +129,20 @@ def test_what_was_acknowledged_before_a_kill_is_there_once(root: Path) -> None:
     assert set(acknowledged) <= set(keys)
     assert len(keys) == len(set(keys)) <= len(acknowledged) + 8
     again = Server(root)
-    said = again.post("/recommend", {"user_id": "c0", "at": "2020-09-20T00:00Z"})
+    said = again.post("/recommend", {"user_id": "c0", "request_time": "2020-09-20T00:00Z"})
     assert said["n_history"] == sum(key.startswith("c0.") for key in keys)
     assert again.kill(signal.SIGTERM) == -signal.SIGTERM
 
 
 def test_a_promotion_is_served_and_an_answer_is_logged_before_the_end(root: Path) -> None:
     server, store = Server(root), open_store(Workspace(root).mlruns)
-    assert server.post("/recommend", {"user_id": "u00", "at": AT})["version"] == "1"
+    assert server.post("/recommend", {"user_id": "u00", "request_time": AT})["version"] == "1"
     promote(store, "city", "2", expected_champion="1", key="second", reason="second")
     for _ in range(300):
         if server.get("/ready")["version"] == "2":
             break
         time.sleep(0.1)
-    answer = server.post("/recommend", {"user_id": "u00", "at": AT})
+    answer = server.post("/recommend", {"user_id": "u00", "request_time": AT})
     assert answer["version"] == "2"
     assert server.kill(signal.SIGTERM) == -signal.SIGTERM
     with closing(sqlite3.connect(Workspace(root).interactions("city"))) as connection:

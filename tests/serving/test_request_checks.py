@@ -17,7 +17,8 @@ AS_JSON = {"content-type": "application/json"}
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/users", "/ground"]
+    "path",
+    ["/", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/users", "/map-points"],
 )
 def test_head_answers_as_get_does_without_the_body(client: TestClient, path: str) -> None:
     head, whole = client.head(path), client.get(path)
@@ -36,7 +37,7 @@ def test_every_answer_tells_browsers_to_guess_store_and_frame_nothing(client: Te
         client.get("/docs"),
         client.get("/health"),
         client.get("/nowhere"),
-        client.post("/recommend", json={"user_id": "u00", "at": AT}),
+        client.post("/recommend", json={"user_id": "u00", "request_time": AT}),
         client.post("/recommend", json={"k": 0}),
         client.get("/users", headers={"Host": "evil.example"}),
     ]
@@ -66,7 +67,7 @@ def test_a_name_that_stands_twice_is_refused(
 ) -> None:
     answer = client.post(path, content=body, headers={"content-type": kind})
     assert (answer.status_code, answer.json()["received"]) == (422, name)
-    assert "twice" in answer.json()["what"]
+    assert "twice" in answer.json()["detail"]
 
 
 def test_one_name_in_two_objects_is_no_repetition(client: TestClient) -> None:
@@ -76,8 +77,10 @@ def test_one_name_in_two_objects_is_no_repetition(client: TestClient) -> None:
 
 def test_a_parameter_that_stands_twice_is_refused(client: TestClient) -> None:
     twice = client.get("/explain?user_id=u00&user_id=u01")
-    assert (twice.status_code, "twice" in twice.json()["what"]) == (422, True)
-    assert client.get(f"/explain?user_id=u00&at={AT.replace('+', '%2B')}").status_code == 200
+    assert (twice.status_code, "twice" in twice.json()["detail"]) == (422, True)
+    assert (
+        client.get(f"/explain?user_id=u00&request_time={AT.replace('+', '%2B')}").status_code == 200
+    )
 
 
 def test_the_clock_of_a_sender_may_be_five_minutes_ahead(client: TestClient) -> None:
@@ -98,8 +101,8 @@ def test_an_impression_of_the_future_is_refused(client: TestClient) -> None:
     shown: dict[str, Any] = {"kind": "impression", "key": "b", "answer_id": "x", "version": "1"}
     shown |= {"policy": "p", "items": ["i01"]}
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    assert client.post("/events", json=shown | {"at": later}).status_code == 422
-    assert client.post("/events", json=shown | {"at": AT}).status_code == 200
+    assert client.post("/events", json=shown | {"shown_at": later}).status_code == 422
+    assert client.post("/events", json=shown | {"shown_at": AT}).status_code == 200
 
 
 def test_no_page_from_elsewhere_learns_even_that_the_service_runs(town: Town) -> None:

@@ -18,7 +18,7 @@ from tests.serving.test_answers import AT, ask, event, ids, metric
 from tests.serving.test_swap import look
 from tests.serving.town import LocalClient, Town
 
-QUESTION = {"user_id": "u00", "at": AT}
+QUESTION = {"user_id": "u00", "request_time": AT}
 
 
 @pytest.fixture
@@ -36,15 +36,15 @@ def workers(town: Town, n: int = 2, **settings: Any) -> Iterator[list[TestClient
 
 
 def found(client: TestClient, cache: str) -> float:
-    return metric(client, "chronotope_cache_lookups_total", cache=cache, found="yes")
+    return metric(client, "chronotope_cache_lookups_total", cache=cache, result="hit")
 
 
 def test_an_event_told_to_one_counts_for_all_at_once_and_once(town: Town) -> None:
     with workers(town) as (one, other):
         assert ask(other, **QUESTION)["n_history"] == 3
-        assert one.post("/events", json=event("a", "i09")).json()["new"] == 1
+        assert one.post("/events", json=event("a", "i09")).json()["n_new"] == 1
         assert ids(ask(other, **QUESTION))[0] == "i09"
-        assert other.post("/events", json=event("a", "i09")).json()["new"] == 0
+        assert other.post("/events", json=event("a", "i09")).json()["n_new"] == 0
         assert ask(one, **QUESTION)["n_history"] == ask(other, **QUESTION)["n_history"] == 4
 
 
@@ -53,9 +53,9 @@ def test_an_answer_of_one_is_found_by_the_other(town: Town, redis: RedisServer) 
         first, second = ask(one, **QUESTION), ask(other, **QUESTION)
         assert first.pop("answer_id") != second.pop("answer_id")
         assert first == second
-        assert (found(one, "shared answers"), found(other, "shared answers")) == (0, 1)
+        assert (found(one, "shared_responses"), found(other, "shared_responses")) == (0, 1)
         ask(other, **QUESTION)
-        assert (found(other, "answers"), found(other, "shared answers")) == (1, 1)
+        assert (found(other, "answers"), found(other, "shared_responses")) == (1, 1)
 
 
 def test_an_event_leaves_no_answer_of_anybody_stale(town: Town, redis: RedisServer) -> None:
@@ -63,7 +63,7 @@ def test_an_event_leaves_no_answer_of_anybody_stale(town: Town, redis: RedisServ
         assert ids(ask(one, **QUESTION))[0] != "i09"
         other.post("/events", json=event("a", "i09"))
         assert ids(ask(one, **QUESTION))[0] == ids(ask(other, **QUESTION))[0] == "i09"
-        assert found(other, "shared answers") == 1  # what the first made after the event
+        assert found(other, "shared_responses") == 1  # what the first made after the event
 
 
 def test_a_swap_leaves_no_answer_of_anybody_stale(town: Town, redis: RedisServer) -> None:
@@ -73,17 +73,17 @@ def test_a_swap_leaves_no_answer_of_anybody_stale(town: Town, redis: RedisServer
         town.version = "2"
         assert look(other)
         assert (ask(other, **QUESTION)["version"], ask(one, **QUESTION)["version"]) == ("2", "1")
-        assert found(other, "shared answers") == 0
+        assert found(other, "shared_responses") == 0
         assert look(one)
         assert ask(one, **QUESTION)["version"] == "2"
-        assert found(one, "shared answers") == 1
+        assert found(one, "shared_responses") == 1
 
 
 def test_another_log_finds_nothing(tmp_path: Path, redis: RedisServer) -> None:
     for name in ("one", "other"):
         with workers(Town.build(tmp_path / name), 1, store=redis.url) as (client,):
             ask(client, **QUESTION)
-            assert found(client, "shared answers") == 0
+            assert found(client, "shared_responses") == 0
 
 
 def test_without_redis_it_goes_on_and_says_so_without_the_password(
@@ -110,7 +110,7 @@ def test_what_another_release_wrote_is_no_answer(town: Town) -> None:
             raise AssertionError
 
     seen: list[bool] = []
-    kept = ResponseCache(10, seen.append, shared=Old(), count_shared=seen.append)
+    kept = ResponseCache(10, seen.append, shared_cache=Old(), count_shared=seen.append)
     assert kept.get(("a",)) is None
     assert seen == [False, False]
 
@@ -147,9 +147,9 @@ def test_what_the_lake_has_by_now_is_forgotten(town: Town) -> None:
         client.post("/events", json=[there, event("b", "i09")])
         service: Any = client.app.state.service  # type: ignore[attr-defined]
         before = ask(client, **QUESTION)
-        assert service.asking.live.n_events == 2
-        service.watcher.try_to_look()
-        assert service.asking.live.n_events == 1
+        assert service.inference_service.live_state.n_events == 2
+        service.watcher.try_poll()
+        assert service.inference_service.live_state.n_events == 1
         assert ask(client, **QUESTION)["n_history"] == before["n_history"] == 4
         client.post("/events", json=event("c", "i08"))
         assert ids(ask(client, **QUESTION))[0] == "i08"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 OPEN_FILES = 256
 GET = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 POST = b"POST /recommend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n{"
-QUESTION = {"user_id": "u00", "at": AT}
+QUESTION = {"user_id": "u00", "request_time": AT}
 KEY_VARIABLE = "TEST_SERVICE_KEY"
 LONGEST_STOP_S = 20.0
 

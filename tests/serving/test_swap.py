@@ -20,20 +20,20 @@ from tests.inference.hand_made import fill_lake
 from tests.serving.test_answers import AT, ask, event, ids, metric
 from tests.serving.town import LocalClient, Town
 
-NINE = {"user_id": "nobody", "at": AT, "k": 1}
+NINE = {"user_id": "nobody", "request_time": AT, "k": 1}
 
 
 def look(client: TestClient) -> bool:
     service: Any = client.app.state.service  # type: ignore[attr-defined]
-    return bool(service.watcher.look())
+    return bool(service.watcher.poll())
 
 
 def test_a_promoted_version_answers_the_next_question(town: Town, client: TestClient) -> None:
-    before = ask(client, user_id="nobody", at=AT, k=15)
+    before = ask(client, user_id="nobody", request_time=AT, k=15)
     town.add("2", boost=-1.0)
     town.version = "2"
     assert look(client)
-    after = ask(client, user_id="nobody", at=AT, k=15)
+    after = ask(client, user_id="nobody", request_time=AT, k=15)
     assert (before["version"], after["version"]) == ("1", "2")
     assert (ids(before)[0], ids(after)[-1]) == ("i00", "i00")
     assert not look(client)
@@ -46,7 +46,7 @@ def test_a_corrupt_or_senseless_version_never_answers(town: Town, client: TestCl
         if version == "2":
             (town.root / "versions" / "2" / MODEL).write_bytes(b"no graph")
         assert not look(client)
-        assert ask(client, user_id="u00", at=AT)["version"] == "1"
+        assert ask(client, user_id="u00", request_time=AT)["version"] == "1"
     assert metric(client, "chronotope_swaps_total", result="failed") == 3
     assert not look(client)  # not tried again at every look
     assert metric(client, "chronotope_swaps_total", result="failed") == 3
@@ -58,7 +58,7 @@ def test_without_a_champion_it_is_not_ready_until_there_is_one(town: Town) -> No
         assert client.get("/health").json()["version"] is None
         assert client.get("/ready").status_code == 503
         refused = client.post("/recommend", json=NINE)
-        assert (refused.status_code, "Train a model" in refused.json()["way_out"]) == (503, True)
+        assert (refused.status_code, "Train a model" in refused.json()["hint"]) == (503, True)
         town.version = "1"
         assert look(client)
         assert client.get("/ready").status_code == 200
@@ -72,17 +72,17 @@ def test_it_starts_without_a_lake_and_answers_once_there_is_one(tmp_path: Path) 
         for _ in range(2000):
             if client.get("/ready").status_code == 200:
                 break
-        assert ask(client, user_id="u00", at=AT)["n_history"] == 3
+        assert ask(client, user_id="u00", request_time=AT)["n_history"] == 3
 
 
 def test_new_events_in_the_lake_are_taken_over(town: Town, client: TestClient) -> None:
     instant = pa.array([1_599_998_000 * 1_000_000], pa.timestamp("us", tz="UTC"))
     row = {"event_id": ["n"], "user_id": ["u00"], "item_id": ["i09"], "place_id": ["i09"]}
     row |= {"event_type": ["visit"], "occurred_at": instant}
-    assert ask(client, user_id="u00", at=AT)["n_history"] == 3
+    assert ask(client, user_id="u00", request_time=AT)["n_history"] == 3
     Lake(Workspace(town.root).lake("city")).merge_events(pa.table(row))
     assert look(client)
-    assert ask(client, user_id="u00", at=AT)["n_history"] == 4
+    assert ask(client, user_id="u00", request_time=AT)["n_history"] == 4
 
 
 def test_no_request_fails_during_ten_swaps_one_of_them_corrupt(town: Town) -> None:
@@ -120,7 +120,7 @@ def problem(client: TestClient) -> str | None:
 def test_a_champion_that_is_damaged_under_the_service_answers_from_memory(
     town: Town, client: TestClient
 ) -> None:
-    before = ask(client, user_id="u00", at=AT, k=15)
+    before = ask(client, user_id="u00", request_time=AT, k=15)
     assert not look(client)
     assert problem(client) is None
     folder = town.root / "versions" / "1"
@@ -128,9 +128,9 @@ def test_a_champion_that_is_damaged_under_the_service_answers_from_memory(
         with flipped(folder / name, (folder / name).stat().st_size // 2):
             assert not look(client)
             told = problem(client) or ""
-            assert told.startswith("Version 1 answers from memory: ")
+            assert told.startswith("Version 1 is served from memory: ")
             assert str(town.root) not in told
-            assert ids(ask(client, user_id="u00", at=AT, k=15)) == ids(before)
+            assert ids(ask(client, user_id="u00", request_time=AT, k=15)) == ids(before)
         assert not look(client)
         assert problem(client) is None
 
@@ -143,8 +143,8 @@ def test_a_version_that_is_damaged_is_not_taken_over_and_told_of(
     with flipped(manifest, 30):
         assert not look(client)
         told = problem(client) or ""
-        assert told.startswith("Version 2 cannot answer and is not taken over: The model bundle")
-        assert ask(client, user_id="u00", at=AT)["version"] == "1"
+        assert told.startswith("Version 2 cannot be loaded: The model bundle")
+        assert ask(client, user_id="u00", request_time=AT)["version"] == "1"
     town.version = "1"
     assert not look(client)
     assert problem(client) is None
@@ -161,39 +161,39 @@ def test_without_a_champion_the_reason_is_told(town: Town) -> None:
 def test_all_bytes_are_read_again_after_a_while(town: Town) -> None:
     """A byte that turned without a trace in size and time is found at the next full reading."""
     champion, now = town.load(town.root, "city"), [0.0]
-    check = BundleCheck(verify_s=600.0, clock=lambda: now[0])
-    assert check.problem(champion) is None
+    check = BundleCheck(verify_interval_s=600.0, clock=lambda: now[0])
+    assert check.file_problem(champion) is None
     path = town.root / "versions" / "1" / MODEL
     status = path.stat()
     with flipped(path, 50):
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert check.problem(champion) is None
+        assert check.file_problem(champion) is None
         now[0] = 601.0
-        assert "differ from its manifest" in str(check.problem(champion))
+        assert "differ from its manifest" in str(check.file_problem(champion))
 
 
 def test_another_lake_under_the_same_path_is_taken_over(town: Town, client: TestClient) -> None:
     """With the same version numbers; what was posted to the log counts over it as well."""
-    live: Any = client.app.state.service.asking.live  # type: ignore[attr-defined]
+    live: Any = client.app.state.service.inference_service.live_state  # type: ignore[attr-defined]
     client.post("/events", json=event("a", "i05"))
     lake = Lake(Workspace(town.root).lake("city"))
     lake.merge_events(row_of("a", "u00", "i05", "2020-09-13T17:00Z"))
     assert look(client)
-    live.forget(opened(client))
-    assert (live.n_events, ask(client, user_id="u00", at=AT)["n_history"]) == (0, 4)
+    live.drop_ingested(opened(client))
+    assert (live.n_events, ask(client, user_id="u00", request_time=AT)["n_history"]) == (0, 4)
     before = opened(client).data_version
     shutil.rmtree(Workspace(town.root).lake("city"))
     fill_lake(town.root)
     lake.merge_events(row_of("b", "u02", "i06", "2020-09-13T17:00Z"))
     assert look(client)
     assert opened(client).data_version.events.number == before.events.number
-    live.forget(opened(client))
-    assert (live.n_events, ask(client, user_id="u00", at=AT)["n_history"]) == (1, 4)
-    assert ask(client, user_id="u02", at=AT)["n_history"] == 2
+    live.drop_ingested(opened(client))
+    assert (live.n_events, ask(client, user_id="u00", request_time=AT)["n_history"]) == (1, 4)
+    assert ask(client, user_id="u02", request_time=AT)["n_history"] == 2
 
 
 def opened(client: TestClient) -> Any:
-    return client.app.state.service.watcher.opened  # type: ignore[attr-defined]
+    return client.app.state.service.watcher.loaded_champion  # type: ignore[attr-defined]
 
 
 def row_of(event_id: str, user: str, item: str, at: str) -> pa.Table:

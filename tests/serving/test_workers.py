@@ -77,7 +77,7 @@ def metric(server: Server, name: str, **labels: str) -> float:
 
 
 def recommend(server: Server, user: str, at: str = AT) -> Any:
-    return server.post("/recommend", {"user_id": user, "at": at})
+    return server.post("/recommend", {"user_id": user, "request_time": at})
 
 
 def test_what_one_process_is_told_and_answers_the_other_knows(
@@ -87,10 +87,10 @@ def test_what_one_process_is_told_and_answers_the_other_knows(
     try:
         assert recommend(one, "u01", LATE)["n_history"] == 2
         told = one.post("/events", [event("u01.1")])
-        assert (told["new"], other.post("/events", [event("u01.1")])["new"]) == (1, 0)
+        assert (told["n_new"], other.post("/events", [event("u01.1")])["n_new"]) == (1, 0)
         assert recommend(other, "u01", LATE)["n_history"] == 3
         assert recommend(one, "u01", LATE)["n_history"] == 3
-        shared = {"cache": "shared answers", "found": "yes"}
+        shared = {"cache": "shared_responses", "found": "yes"}
         assert metric(one, "chronotope_cache_lookups_total", **shared) == 1
         assert metric(other, "chronotope_cache_lookups_total", **shared) == 0
     finally:

@@ -17,8 +17,8 @@ from chronotope.contracts.event_log import Float32
 from chronotope.registry.champion import Champion
 from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
-from tests.inference.hand_made import DAY, LAST_S, WHEN, fill_lake
 from chronotope.testing.recommender_suite import N_ITEMS, sample_catalog
+from tests.inference.hand_made import DAY, LAST_S, WHEN, fill_lake
 
 WIDTH = 8  # events the graph reads
 

@@ -153,5 +153,5 @@ def _exposure(payload: dict[str, Any]) -> Exposure | None:
         arm=payload.get("arm"),
         fell_back=payload.get("fell_back", False),
         shadow_of=payload.get("shadow_of"),
-        question=payload.get("question", {}),
+        question=payload.get("request", {}),
     )

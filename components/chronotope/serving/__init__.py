@@ -1,1 +1,1 @@
-"""Answers over HTTP, in real time, and remembers what it is told."""
+"""HTTP service of a champion: recommendations in real time, event intake, experiments."""

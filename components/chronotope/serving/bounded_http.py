@@ -20,16 +20,16 @@ from chronotope.serving.connection_limits import ConnectionLimits
 from chronotope.serving.middleware.response_headers import DEFAULT_HEADERS
 
 _CHECK_S: Final = 1.0
-_BEFORE: Final = 0.5
+_CHECK_SHARE: Final = 0.5
 """Seconds between checks of a connection; a share of the shortest time-out if that is shorter."""
 
 
 class BoundedConnections:
-    """Makes the protocol of each connection of a process; picklable until the first one.
+    """Factory of the protocol of each connection of a process; picklable until the first one.
 
     Attributes:
         limits: Bounds.
-        waiting: Connections whose request has not come whole, the one that waits longest first.
+        waiting: Connections without a complete request, the longest wait first.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -51,20 +51,20 @@ class BoundedConnections:
         """Protocol of a new connection."""
         return BoundedHttpProtocol(self, config, server_state, app_state, _loop)
 
-    def make_room(self) -> bool:
+    def close_longest_waiting(self) -> bool:
         """Cut the connection that has waited longest; False if none waits."""
-        longest = next(iter(self.waiting), None)
-        if longest is not None:
-            longest.cut()
-        return longest is not None
+        longest_waiting = next(iter(self.waiting), None)
+        if longest_waiting is not None:
+            longest_waiting.cut()
+        return longest_waiting is not None
 
 
-class _RefusedRequest(Exception):  # noqa: N818 - it carries an answer
+class _RequestRefusedError(Exception):
     """Raised inside the parser to stop it."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection."""
+    """HTTP protocol of one connection."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """
         super().__init__(config, server_state, app_state, loop)
         self._limits, self._waiting = connections.limits, connections.waiting
-        self._make_room = connections.make_room
+        self._close_longest_waiting = connections.close_longest_waiting
         self._refusal = (HTTPStatus.BAD_REQUEST, "The request is no HTTP", "Send HTTP/1.1")
         self._n_unparsed = 0  # bytes since a head or a body ended, or bytes of a body came
         self._answering: RequestResponseCycle | None = None
@@ -94,13 +94,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._check_timer: asyncio.TimerHandle | None = None
         limits = self._limits
         shortest = min(limits.header_timeout_s, limits.body_timeout_s, limits.write_timeout_s)
-        self._check_s = min(_CHECK_S, _BEFORE * shortest)
+        self._check_s = min(_CHECK_S, _CHECK_SHARE * shortest)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, if need be in place of one that has waited longer."""
         is_full = len(self.connections) >= self._limits.max_connections
         super().connection_made(transport)
-        if is_full and not self._make_room():
+        if is_full and not self._close_longest_waiting():
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "All connections are in use", "Wait 1 s")
             return
         self._wait_for_request(self._limits.header_timeout_s)
@@ -130,11 +130,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             and self._head_bytes() > limits.max_header_bytes
         ):
             self._refusal = self._too_large()
-            raise _RefusedRequest
+            raise _RequestRefusedError
         if len(self.pipeline) >= limits.max_pipelined:
-            way_out = "Read answers before sending more"
-            self._refusal = (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests wait", way_out)
-            raise _RefusedRequest
+            hint = "Read responses before sending more"
+            self._refusal = (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests wait", hint)
+            raise _RequestRefusedError
         self._n_unparsed = 0
         super().on_headers_complete()
         if not self.pipeline:
@@ -188,15 +188,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._deadline = self.loop.time() + timeout_s
 
     def _check(self) -> None:
-        now = self.loop.time()
+        now_s = self.loop.time()
         if self.transport.get_write_buffer_size() == 0:
             self._unsent_since = None
         elif self._unsent_since is None:
-            self._unsent_since = now
+            self._unsent_since = now_s
         is_unread = self._unsent_since is not None and (
-            now - self._unsent_since >= self._limits.write_timeout_s
+            now_s - self._unsent_since >= self._limits.write_timeout_s
         )
-        if is_unread or (self in self._waiting and now >= self._deadline):
+        if is_unread or (self in self._waiting and now_s >= self._deadline):
             self.cut()
             return
         self._check_timer = self.loop.call_later(self._check_s, self._check)
@@ -207,15 +207,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _too_large(self) -> tuple[HTTPStatus, str, str]:
         limits = self._limits
-        way_out = f"Send at most {limits.max_headers} of {limits.max_header_bytes} bytes in all"
+        hint = f"Send at most {limits.max_headers} of {limits.max_header_bytes} bytes in all"
         return (
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             "The headers are too many or too large",
-            way_out,
+            hint,
         )
 
-    def _refuse(self, status: HTTPStatus, what: str, way_out: str) -> None:
-        body = json.dumps({"what": what, "way_out": way_out}).encode()
+    def _refuse(self, status: HTTPStatus, detail: str, hint: str) -> None:
+        body = json.dumps({"detail": detail, "hint": hint}).encode()
         fields = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

@@ -1,7 +1,7 @@
-"""Where answers are computed: where the question came in while they are short, else in threads.
+"""Executor of responses: in the event loop while they are fast, else in threads.
 
-A hop into a thread and back costs an answer of two milliseconds a tenth of its time, and moves
-it between processors' caches. An answer that is long would keep all others waiting instead.
+The hop into a thread and back costs a response of two milliseconds a tenth of its time, and
+moves it between processor caches. A slow response in the event loop would delay all others.
 """
 
 import asyncio
@@ -12,67 +12,67 @@ from typing import Any, TypeVar
 
 from chronotope.contracts.errors import StoreError
 
-SHORT_S = 0.010
-"""Answers that took less in the mean of late do not leave the loop."""
+FAST_RESPONSE_S = 0.010
+"""Responses run in the event loop while their moving average is below, seconds."""
 
-_LATEST = 0.1  # share of the latest answer in that mean
-R = TypeVar("R")
+_AVERAGE_WEIGHT = 0.1  # weight of the latest response in the moving average
+ResultT = TypeVar("ResultT")
 
 
 class BoundedExecutor:
-    """Threads with a time limit, and when to do without them."""
+    """Thread pool with a time limit, bypassed for fast responses."""
 
     def __init__(self, threads: int, time_limit_s: float) -> None:
-        """Start the threads when they are needed.
+        """Threads start at the first use.
 
         Args:
-            threads: Long answers computed at a time.
-            time_limit_s: A slower one is given up.
+            threads: Number of threads.
+            time_limit_s: Time limit of a response, seconds.
         """
-        self._limit_s = time_limit_s
-        self._mean_s: float | None = None  # nobody knows before the first one
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
+        self._time_limit_s = time_limit_s
+        self._average_s: float | None = None  # unknown before the first response
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="response")
 
-    async def in_time(self, work: Callable[..., R], *given: Any) -> R:
-        """Work in a thread, given up after the time limit.
+    async def run(self, function: Callable[..., ResultT], *args: Any) -> ResultT:
+        """Run a function in a thread, cancelled after the time limit.
 
         Raises:
             StoreError: It took too long.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
         try:
-            async with asyncio.timeout(self._limit_s):
+            async with asyncio.timeout(self._time_limit_s):
                 return await future
         except TimeoutError:
             raise StoreError(
-                "The answer took too long",
-                received=f"more than {self._limit_s:g} s",
-                way_out="Ask again; if it stays so, give the service more threads",
+                "The response took too long",
+                received=f"more than {self._time_limit_s:g} s",
+                way_out="Retry; if it persists, give the service more threads",
             ) from None
 
-    async def in_background(self, work: Callable[[], R]) -> R:
-        """Work in a thread, however long it takes."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    async def run_unbounded(self, function: Callable[[], ResultT]) -> ResultT:
+        """Run a function in a thread without a time limit."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    async def at_once(self, work: Callable[..., R], *given: Any) -> R:
-        """Work that is short as a rule: right here while it is, in a thread while it is not.
+    async def run_fast(self, function: Callable[..., ResultT], *args: Any) -> ResultT:
+        """Run a usually fast function in the event loop, or in a thread while it is slow.
 
         Raises:
             StoreError: It took too long in a thread.
         """
-        if self._mean_s is not None and self._mean_s < SHORT_S:
-            return self._timed(work, *given)
-        return await self.in_time(self._timed, work, *given)
+        if self._average_s is not None and self._average_s < FAST_RESPONSE_S:
+            return self._run_timed(function, *args)
+        return await self.run(self._run_timed, function, *args)
 
     def stop(self) -> None:
-        """Finish what is under way."""
+        """Finish running functions and stop the threads."""
         self._pool.shutdown()
 
-    def _timed(self, work: Callable[..., R], *given: Any) -> R:
-        started = time.perf_counter()
+    def _run_timed(self, function: Callable[..., ResultT], *args: Any) -> ResultT:
+        start_s = time.perf_counter()
         try:
-            return work(*given)
+            return function(*args)
         finally:
-            took_s = time.perf_counter() - started
-            before_s = took_s if self._mean_s is None else self._mean_s
-            self._mean_s = before_s + _LATEST * (took_s - before_s)
+            duration_s = time.perf_counter() - start_s
+            average_s = duration_s if self._average_s is None else self._average_s
+            self._average_s = average_s + _AVERAGE_WEIGHT * (duration_s - average_s)

@@ -1,4 +1,4 @@
-"""Runs the service until it is told to stop."""
+"""uvicorn server of the service, with one or several workers."""
 
 import asyncio
 import os
@@ -30,13 +30,13 @@ from chronotope.serving.sockets import listen
 from chronotope.serving.state.redis_cache import RedisCache
 from chronotope.serving.telemetry import SHARED_METRICS
 
-_PATIENCE_S = 60  # a worker that is silent for longer is replaced; starting takes a while
-_BEFORE_STOP = 0.8  # of the time to stop: connections end before their tasks are cancelled
-_AFTER_REFUSAL_S = 5.0  # in which a client reads that its body came too slowly
+_HEALTHCHECK_TIMEOUT_S = 60  # an unresponsive worker is replaced; startup is slow
+_STOP_TIMEOUT_SHARE = 0.8  # of the time to stop: connections end before their tasks are cancelled
+_REFUSAL_READ_S = 5.0  # for a client to read status 408
 
 
 def bind(settings: ServeSettings, *, host: str, port: int) -> list[socket.socket]:
-    """Take the address of the service; clients that come before it answers wait.
+    """Listening sockets of the service; early clients wait until it is ready.
 
     Args:
         settings: Of the service.
@@ -51,7 +51,7 @@ def bind(settings: ServeSettings, *, host: str, port: int) -> list[socket.socket
 
 
 def serve(settings: ServeSettings, sockets: Sequence[socket.socket]) -> None:
-    """Answer until SIGINT or SIGTERM; what is under way is finished if it ends in time.
+    """Serve until SIGINT or SIGTERM; open requests are finished within the stop timeout.
 
     Args:
         settings: Of the service.
@@ -62,29 +62,31 @@ def serve(settings: ServeSettings, sockets: Sequence[socket.socket]) -> None:
             another design.
         StoreError: The interaction log cannot be used, or the store does not answer.
     """
-    with ExitStack() as opened:
+    with ExitStack() as exit_stack:
         for sock in sockets:
-            opened.enter_context(sock)
+            exit_stack.enter_context(sock)
         if settings.store is not None:
-            store = RedisCache(settings.store.get_secret_value(), "")
-            store.check()
-            store.close()
+            redis_cache = RedisCache(settings.store.get_secret_value(), "")
+            redis_cache.check()
+            redis_cache.close()
         if settings.workers == 1:
-            _serve_alone(_config(settings, _application(settings)), sockets)
+            _run_one_worker(_uvicorn_config(settings, _create_worker_app(settings)), sockets)
             return
         InteractionLog(Workspace(settings.root).interactions(settings.dataset)).close()  # it opens
-        make = partial(_application, settings)
-        _serve_together(_config(settings, make, factory=True), sockets)
+        app_factory = partial(_create_worker_app, settings)
+        _run_workers(_uvicorn_config(settings, app_factory, factory=True), sockets)
 
 
-def _config(settings: ServeSettings, application: Any, *, factory: bool = False) -> uvicorn.Config:
-    limits, backlog = _limits(settings)
+def _uvicorn_config(
+    settings: ServeSettings, application: Any, *, factory: bool = False
+) -> uvicorn.Config:
+    limits, backlog = _connection_limits(settings)
     return uvicorn.Config(
         application,
         factory=factory,
         http=cast("type[asyncio.Protocol]", BoundedConnections(limits)),  # called like the class
         ws="none",  # there are no sockets, and they would be read without bounds
-        access_log=False,  # it would write down the questions, and with them the users
+        access_log=False,  # it would log query strings with user ids
         log_level="warning",
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
@@ -93,41 +95,41 @@ def _config(settings: ServeSettings, application: Any, *, factory: bool = False)
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.stop_timeout_s,
         workers=settings.workers,
-        timeout_worker_healthcheck=_PATIENCE_S,
+        timeout_worker_healthcheck=_HEALTHCHECK_TIMEOUT_S,
     )
 
 
-def _limits(settings: ServeSettings) -> tuple[ConnectionLimits, int]:
-    """Bounds of each worker, and the length of the backlog that they share."""
+def _connection_limits(settings: ServeSettings) -> tuple[ConnectionLimits, int]:
+    """Limits of each worker, and the length of the shared backlog."""
     connections, backlog = connections_within(open_file_limit(), settings.max_connections)
     limits = ConnectionLimits(
         max_connections=connections,
         max_header_bytes=settings.max_header_bytes,
         max_headers=settings.max_headers,
         header_timeout_s=settings.header_timeout_s,
-        body_timeout_s=settings.time_limit_s + _AFTER_REFUSAL_S,
+        body_timeout_s=settings.time_limit_s + _REFUSAL_READ_S,
         keep_alive_s=settings.keep_alive_s,
         write_timeout_s=settings.write_timeout_s,
-        stop_timeout_s=_BEFORE_STOP * settings.stop_timeout_s,
+        stop_timeout_s=_STOP_TIMEOUT_SHARE * settings.stop_timeout_s,
     )
     return limits, backlog
 
 
-def _application(settings: ServeSettings) -> FastAPI:
-    """The service, on one thread of linear algebra: its products are too small to be shared."""
+def _create_worker_app(settings: ServeSettings) -> FastAPI:
+    """Application with one BLAS thread: its matrix products are too small for several."""
     threadpool_limits(1, user_api="blas")
     return create_app(settings)
 
 
-def _serve_alone(config: uvicorn.Config, sockets: Sequence[socket.socket]) -> None:
+def _run_one_worker(config: uvicorn.Config, sockets: Sequence[socket.socket]) -> None:
     server = uvicorn.Server(config)
     server.run(list(sockets))
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 
 
-def _serve_together(config: uvicorn.Config, sockets: Sequence[socket.socket]) -> None:
-    """Workers that listen at one socket; one that dies is replaced."""
-    with tempfile.TemporaryDirectory(prefix="chronotope-metrics-") as folder:
-        os.environ[SHARED_METRICS] = folder  # read by what workers import
+def _run_workers(config: uvicorn.Config, sockets: Sequence[socket.socket]) -> None:
+    """Run workers that share the sockets; one that dies is replaced."""
+    with tempfile.TemporaryDirectory(prefix="chronotope-metrics-") as metrics_dir:
+        os.environ[SHARED_METRICS] = metrics_dir  # read when workers import prometheus_client
         Multiprocess(config, list(sockets)).run()

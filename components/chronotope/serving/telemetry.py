@@ -1,4 +1,4 @@
-"""What the service tells of itself to Prometheus; no user is named."""
+"""Prometheus metrics of the service, without user ids."""
 
 import os
 from collections.abc import Callable
@@ -7,99 +7,105 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
-"""Environment variable of the folder through which workers count together."""
+"""Environment variable of the folder in which workers share their counts."""
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
 class Telemetry:
-    """One service's metrics, in a registry of their own."""
+    """Metrics of one service, in a registry of their own."""
 
     def __init__(self) -> None:
-        """Make all of them."""
-        own = self._registry = CollectorRegistry()
+        """Register all metrics."""
+        registry = self._registry = CollectorRegistry()
         self.requests = Counter(
-            "chronotope_requests", "Requests answered", ("path", "status"), registry=own
+            "chronotope_requests", "Requests answered", ("path", "status"), registry=registry
         )
-        self.seconds = Histogram(
+        self.request_seconds = Histogram(
             "chronotope_request_seconds",
             "Time of a request",
             ("path",),
-            registry=own,
-            buckets=_SECONDS,
+            registry=registry,
+            buckets=_BUCKETS_S,
         )
         self.model_seconds = Histogram(
             "chronotope_model_seconds",
-            "Time of a run of the graph",
-            registry=own,
-            buckets=_SECONDS,
+            "Time of a model run",
+            registry=registry,
+            buckets=_BUCKETS_S,
         )
         self.lookups = Counter(
-            "chronotope_cache_lookups", "Looks into a cache", ("cache", "found"), registry=own
+            "chronotope_cache_lookups", "Cache lookups", ("cache", "result"), registry=registry
         )
         self.unknown_items = Counter(
-            "chronotope_unknown_items", "Events of a past whose item no model knows", registry=own
+            "chronotope_unknown_items",
+            "Events whose item the model does not know",
+            registry=registry,
         )
-        self.strangers = Counter(
-            "chronotope_strangers", "Answers for users without a past", registry=own
+        self.cold_start_requests = Counter(
+            "chronotope_cold_start_requests",
+            "Requests of users without a history",
+            registry=registry,
         )
         self.interactions = Counter(
-            "chronotope_interactions", "Records received", ("kind",), registry=own
+            "chronotope_interactions", "Records received", ("kind",), registry=registry
         )
-        self.repeated = Counter(
-            "chronotope_repeated", "Records received whose key was there already", registry=own
+        self.duplicates = Counter(
+            "chronotope_duplicate_interactions",
+            "Records received that were stored before",
+            registry=registry,
         )
         self.impressions_lost = Counter(
-            "chronotope_impressions_lost", "Answers that could not be logged", registry=own
+            "chronotope_impressions_lost", "Impressions that could not be logged", registry=registry
         )
         self.swaps = Counter(
             "chronotope_swaps",
-            "Champions or data taken over",
+            "Swaps of the champion or its data",
             ("result",),
-            registry=own,
+            registry=registry,
         )
         self.store_failures = Counter(
-            "chronotope_store_failures", "Times the shared store did not answer", registry=own
+            "chronotope_store_failures", "Errors of the shared store", registry=registry
         )
-        self.version = Gauge(
+        self.champion_version = Gauge(
             "chronotope_champion",
-            "The champion that answers",
+            "Version of the loaded champion",
             ("version",),
-            registry=own,
+            registry=registry,
             multiprocess_mode="mostrecent",
         )
-        self._of_experiments(own)
+        self._register_experiment_metrics(registry)
 
-    def _of_experiments(self, own: CollectorRegistry) -> None:
+    def _register_experiment_metrics(self, registry: CollectorRegistry) -> None:
         self.arm_answers = Counter(
             "chronotope_arm_answers",
-            "Answers to users of an arm; fell_back: the champion stood in for its model",
+            "Lists of an arm; fell_back: computed by the champion",
             ("arm", "fell_back"),
-            registry=own,
+            registry=registry,
         )
         self.arm_open = Gauge(
             "chronotope_arm_open",
-            "Whether an arm's model answers, of all workers",
+            "Whether an arm's model is loaded in all workers",
             ("arm",),
-            registry=own,
+            registry=registry,
             multiprocess_mode="livemin",
         )
-        self.shadows = Counter(
+        self.shadow_answers = Counter(
             "chronotope_shadow_answers",
-            "Answers of shadows: done, failed, dropped where too many waited",
+            "Lists of shadow arms: done, failed, or dropped from a full queue",
             ("arm", "result"),
-            registry=own,
+            registry=registry,
         )
 
-    def cache(self, name: str) -> Callable[[bool], None]:
-        """Counts the hits and misses of a cache."""
-        hit, miss = (self.lookups.labels(name, found) for found in ("yes", "no"))
-        return lambda found: (hit if found else miss).inc()
+    def cache_counter(self, cache_name: str) -> Callable[[bool], None]:
+        """Counter of the hits and misses of a cache."""
+        hits, misses = (self.lookups.labels(cache_name, result) for result in ("hit", "miss"))
+        return lambda is_hit: (hits if is_hit else misses).inc()
 
-    def page(self) -> bytes:
+    def metrics_page(self) -> bytes:
         """All metrics, of all workers, in the text format of Prometheus."""
         if SHARED_METRICS not in os.environ:
             return generate_latest(self._registry)
-        everybody = CollectorRegistry()
-        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
-        return generate_latest(everybody)
+        all_workers = CollectorRegistry()
+        MultiProcessCollector(all_workers)  # type: ignore[no-untyped-call]
+        return generate_latest(all_workers)

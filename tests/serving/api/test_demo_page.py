@@ -19,8 +19,8 @@ from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
 from chronotope.runtime.workspace import Workspace
-from tests.inference.hand_made import DAY, LAST_S, fill_lake
 from chronotope.testing.recommender_suite import N_ITEMS, sample_catalog
+from tests.inference.hand_made import DAY, LAST_S, fill_lake
 from tests.serving.browser import chromium, texts, wait
 from tests.serving.test_process import Server
 from tests.serving.town import WIDTH, write_graph, write_indexed

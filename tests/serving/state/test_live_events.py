@@ -48,7 +48,7 @@ def test_without_a_type_it_is_the_event_that_the_lake_has(town: Town, default: s
     told = event("a", "i02", at="2020-09-13T12:26:40Z")
     with LocalClient(town.app(poll_s=3600, event_type=default)) as client:
         client.post("/events", json=told)
-        assert ask(client, user_id="u00", at=AT)["n_history"] == n
+        assert ask(client, user_id="u00", request_time=AT)["n_history"] == n
 
 
 def test_the_command_reads_them_in_the_yaml(
@@ -67,10 +67,16 @@ def test_impressions_are_passed_once_and_a_cached_past_stands_alone(town: Town) 
     with LocalClient(town.app(poll_s=3600)) as client:
         service: Any = client.app.state.service  # type: ignore[attr-defined]
         client.post("/events", json=event("a", "i09"))
-        shown = {"answer_id": "x", "at": AT, "items": ["i09"], "version": "1", "policy": "p"}
+        shown = {
+            "answer_id": "x",
+            "shown_at": AT,
+            "items": ["i09"],
+            "version": "1",
+            "policy": "p",
+        }
         client.post("/events", json={"kind": "impression", "key": "x", **shown})
-        live, log = service.asking.live, service.log
-        assert live.seen == log.last() == 2
-        past = live.of("u01", service.watcher.opened).past
+        live, log = service.inference_service.live_state, service.interaction_log
+        assert live.log_position == log.last() == 2
+        past = live.user_state("u01", service.watcher.loaded_champion).history
         assert len(past) == 2
         assert all(getattr(past, name).base is None for name in ("item_idx", "utc_offset_min"))

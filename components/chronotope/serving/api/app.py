@@ -1,4 +1,4 @@
-"""The application: which address does what."""
+"""FastAPI application of the service: its endpoints and the components they share."""
 
 import gc
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Body, FastAPI, Query, Response
-from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, TypeAdapter
 
 from chronotope.experiments.experiment import store_experiment
@@ -21,17 +20,17 @@ from chronotope.registry.champion import (
 )
 from chronotope.runtime.workspace import Workspace
 from chronotope.serving.api.demo_page import add_demo_page
-from chronotope.serving.api.docs_page import content_policy, directory_page
+from chronotope.serving.api.docs_page import add_docs_page
 from chronotope.serving.api.predict_endpoint import explain, predict
-from chronotope.serving.api.problems import PROBLEMS, handle_problems
+from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
 from chronotope.serving.api.recommend_endpoint import RecommendEndpoint
 from chronotope.serving.api.requests import (
-    Moment,
-    Posted,
+    PostedRecord,
     PostedRecords,
     PredictRequest,
     RecommendRequest,
     Text,
+    Timestamp,
     UserRequest,
 )
 from chronotope.serving.api.responses import (
@@ -54,228 +53,245 @@ from chronotope.serving.telemetry import Telemetry
 
 
 class Service:
-    """What the endpoints share, opened once."""
+    """Components that the endpoints share, created once per process."""
 
     def __init__(
         self,
         settings: ServeSettings,
         load: Callable[[Path, str], Champion],
-        reigning: Callable[[Path, str], str | None],
+        champion_version: Callable[[Path, str], str | None],
         load_arm: Callable[[Path, str, str], Champion],
     ) -> None:
-        """Open the log, and the champion if there is one.
+        """Open the interaction log; the champion is loaded at the first poll.
 
         Args:
-            settings: Of the service.
-            load: Opens the champion.
-            reigning: Version of the champion.
-            load_arm: Opens any version.
+            settings: Settings of the service.
+            load: Loader of the champion.
+            champion_version: Version of the current champion, None without one.
+            load_arm: Loader of any version, for the arms of an experiment.
         """
+        workspace = Workspace(settings.root)
         if settings.experiment:
-            store_experiment(
-                Workspace(settings.root).experiments(settings.dataset), settings.experiment
-            )
+            store_experiment(workspace.experiments(settings.dataset), settings.experiment)
         self.settings, self.telemetry = settings, Telemetry()
-        self.log = InteractionLog(Workspace(settings.root).interactions(settings.dataset))
+        self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
         self.watcher = ChampionWatcher(
             settings,
             self.telemetry,
             load=load,
-            reigning=reigning,
-            every_poll=self._keep_up,
-            after_look=lambda champion: self.arms.look(champion),
+            champion_version=champion_version,
+            before_poll=self._update_live_state,
+            after_poll=lambda loaded_champion: self.arms.refresh(loaded_champion),
         )
         self.arms = ExperimentArms(
             settings, self.telemetry, load=load_arm, version_of=alias_version
         )
-        self.asking = InferenceService(settings, self.log, self.watcher, self.telemetry)
-        self.shown = ImpressionWriter(self.log, self.telemetry.impressions_lost.inc)
-        self.shared = _shared(settings, self.log, self.telemetry)
-        self.recommending = RecommendEndpoint(
+        self.inference_service = InferenceService(
+            settings, self.interaction_log, self.watcher, self.telemetry
+        )
+        self.impression_writer = ImpressionWriter(
+            self.interaction_log, self.telemetry.impressions_lost.inc
+        )
+        self.redis_cache = _redis_cache(settings, self.interaction_log, self.telemetry)
+        self.recommend_endpoint = RecommendEndpoint(
             settings,
-            self.asking,
+            self.inference_service,
             self.arms,
             self.telemetry,
-            self.shown if settings.log_answers else None,
-            self.shared,
+            self.impression_writer if settings.log_impressions else None,
+            self.redis_cache,
         )
-        self.computing = BoundedExecutor(settings.threads, settings.time_limit_s)
+        self.executor = BoundedExecutor(settings.threads, settings.time_limit_s)
 
     @asynccontextmanager
-    async def running(self, _: FastAPI) -> AsyncIterator[None]:
-        """Look for champions and log answers while the application runs."""
-        await self.computing.in_background(self.watcher.try_to_look)
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Background threads of the service, from startup to shutdown of the application."""
+        await self.executor.run_unbounded(self.watcher.try_poll)
         self.watcher.start()
-        self.shown.start()
-        self.recommending.shadowing.start()
-        gc.freeze()  # what lies here stays: looking all of it through takes half a second
+        self.impression_writer.start()
+        self.recommend_endpoint.shadow_worker.start()
+        gc.freeze()  # a collection over all loaded events takes half a second
         yield
         gc.unfreeze()
         self.watcher.stop()
-        self.computing.stop()
-        self.recommending.shadowing.stop()
-        self.shown.stop()
-        self.log.close()
-        if self.shared is not None:
-            self.shared.close()
+        self.executor.stop()
+        self.recommend_endpoint.shadow_worker.stop()
+        self.impression_writer.stop()
+        self.interaction_log.close()
+        if self.redis_cache is not None:
+            self.redis_cache.close()
 
-    def _keep_up(self) -> None:
-        self.asking.live.catch_up()
-        if self.watcher.opened_or_none:  # since the last look
-            self.asking.live.forget(self.watcher.opened)
+    def _update_live_state(self) -> None:
+        live_state = self.inference_service.live_state
+        live_state.catch_up()
+        if self.watcher.loaded_or_none:  # loaded at an earlier poll
+            live_state.drop_ingested(self.watcher.loaded_champion)
 
-    async def recommend(self, question: RecommendRequest) -> RecommendResponse:
-        """Which items? Redis, and questions that take longer, are left to a thread."""
-        short = self.shared is None and question.is_short
-        compute = self.computing.at_once if short else self.computing.in_time
-        return await compute(self.recommending.recommend, question)
+    async def recommend(self, recommend_request: RecommendRequest) -> RecommendResponse:
+        """Recommendation list; with Redis, or for a slow request, computed in a thread."""
+        in_event_loop = self.redis_cache is None and recommend_request.is_fast
+        run = self.executor.run_fast if in_event_loop else self.executor.run
+        return await run(self.recommend_endpoint.recommend, recommend_request)
 
-    def keep(self, records: list[Posted]) -> IngestReceipt:
-        """Log records; they are on the disk, and count, when this returns."""
-        new = self.log.append([_interaction(record) for record in records])
-        self.asking.live.catch_up()
-        opened = self.watcher.opened_or_none
-        told = [record.item_id for record in records if record.kind == "event"]
-        n_unknown = sum(item not in opened.item_of for item in told) if opened else 0
-        for kind, n in (("event", len(told)), ("impression", len(records) - len(told))):
-            self.telemetry.interactions.labels(kind).inc(n)
-        self.telemetry.repeated.inc(len(records) - new)
-        return IngestReceipt(received=len(records), new=new, n_unknown=n_unknown)
+    def ingest_records(self, records: list[PostedRecord]) -> IngestReceipt:
+        """Append records to the interaction log; on return they are on disk and count."""
+        n_new = self.interaction_log.append([_interaction(record) for record in records])
+        self.inference_service.live_state.catch_up()
+        loaded_champion = self.watcher.loaded_or_none
+        event_items = [record.item_id for record in records if record.kind == "event"]
+        n_unknown_items = (
+            sum(item_id not in loaded_champion.item_idx_of for item_id in event_items)
+            if loaded_champion
+            else 0
+        )
+        n_impressions = len(records) - len(event_items)
+        for kind, n_records in (("event", len(event_items)), ("impression", n_impressions)):
+            self.telemetry.interactions.labels(kind).inc(n_records)
+        self.telemetry.duplicates.inc(len(records) - n_new)
+        return IngestReceipt(n_received=len(records), n_new=n_new, n_unknown_items=n_unknown_items)
 
 
 def create_app(
     settings: ServeSettings,
     *,
     load: Callable[[Path, str], Champion] = load_champion,
-    reigning: Callable[[Path, str], str | None] = journal_champion_version,
+    champion_version: Callable[[Path, str], str | None] = journal_champion_version,
     load_arm: Callable[[Path, str, str], Champion] = load_version,
 ) -> FastAPI:
-    """The service of one dataset as an ASGI application.
+    """ASGI application that serves the champion of one dataset.
 
     Args:
-        settings: Of the service.
-        load: Opens the champion.
-        reigning: Version of the champion.
-        load_arm: Opens any version, for the arms of an experiment.
+        settings: Settings of the service.
+        load: Loader of the champion.
+        champion_version: Version of the current champion, None without one.
+        load_arm: Loader of any version, for the arms of an experiment.
 
     Raises:
         ConfigError: The experiment's name was used for another design.
         StoreError: The interaction log cannot be used.
     """
-    service = Service(settings, load, reigning, load_arm)
+    service = Service(settings, load, champion_version, load_arm)
     app = FastAPI(
         title="Chronotope",
-        summary="What a user does next, when and where.",
-        docs_url=None,  # these pages load scripts from elsewhere
+        summary="Next-event prediction: what a user does next, when and where.",
+        docs_url=None,  # FastAPI's own pages load their scripts from a CDN
         redoc_url=None,
-        lifespan=service.running,
-        responses=PROBLEMS,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # it has its own
+        lifespan=service.lifespan,
+        responses=PROBLEM_RESPONSES,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # Telemetry has them
     )
     app.state.service = service
-    posts = {**_add_answers(app, service), **_add_posts(app, service)}
-    _add_states(app, service)
+    fast_handlers = {**_add_model_endpoints(app, service), **_add_event_endpoint(app, service)}
+    _add_state_endpoints(app, service)
+    add_docs_page(app)
     add_demo_page(app, service.watcher)
     handle_problems(app)
-    paths = [str(getattr(route, "path", "")) for route in app.routes]
-    app.add_middleware(FastPath, posts=posts)
-    app.add_middleware(AuthAndLimits, settings=settings, telemetry=service.telemetry, paths=paths)
+    route_paths = [str(getattr(route, "path", "")) for route in app.routes]
+    app.add_middleware(FastPath, fast_handlers=fast_handlers)
+    app.add_middleware(
+        AuthAndLimits, settings=settings, telemetry=service.telemetry, route_paths=route_paths
+    )
     return app
 
 
-def _add_answers(app: FastAPI, service: Service) -> dict[str, FastHandler]:
+def _add_model_endpoints(app: FastAPI, service: Service) -> dict[str, FastHandler]:
     dataset = service.settings.dataset
 
     @app.post("/recommend", response_model=RecommendResponse)
-    async def recommend(question: RecommendRequest) -> Response:
-        """Items for a user, or for a history, at a moment and a place."""
-        return _json(await service.recommend(question))
+    async def recommend_items(recommend_request: RecommendRequest) -> Response:
+        """Ranked items for a user or a history at a request time."""
+        return _json_response(await service.recommend(recommend_request))
 
     @app.post("/predict", response_model=PredictResponse)
-    async def predict_next(question: PredictRequest) -> Response:
-        """What a user does next, when, with intervals, and where."""
-        return _json(await service.computing.in_time(predict, service.asking, dataset, question))
+    async def predict_next_event(predict_request: PredictRequest) -> Response:
+        """Next items, time of the next event with its interval, and next places."""
+        response = await service.executor.run(
+            predict, service.inference_service, dataset, predict_request
+        )
+        return _json_response(response)
 
     @app.get("/explain", response_model=ExplainResponse)
     async def explain_items(
-        user_id: Annotated[Text, Query(description="As in the log.")],
-        item_id: Annotated[Text | None, Query(description="The likeliest if left out.")] = None,
-        at: Annotated[Moment | None, Query(description="Now if left out.")] = None,
+        user_id: Annotated[Text, Query(description="User id as in the log.")],
+        item_id: Annotated[
+            Text | None, Query(description="Item id; by default the most probable items.")
+        ] = None,
+        request_time: Annotated[
+            Timestamp | None, Query(description="Time of the request; by default now.")
+        ] = None,
         k: Annotated[int, Query(ge=1, le=1000, description="Number of items.")] = 10,
     ) -> Response:
-        """Why an item has its rank, or why the likeliest are the likeliest."""
-        question = UserRequest(user_id=user_id, at=at, k=k)
-        return _json(
-            await service.computing.in_time(explain, service.asking, dataset, question, item_id)
+        """Rank, reason and counts of one item or of the most probable items."""
+        user_request = UserRequest(user_id=user_id, request_time=request_time, k=k)
+        response = await service.executor.run(
+            explain, service.inference_service, dataset, user_request, item_id
         )
+        return _json_response(response)
 
     return {
-        "/recommend": (TypeAdapter(RecommendRequest), recommend),
-        "/predict": (TypeAdapter(PredictRequest), predict_next),
+        "/recommend": (TypeAdapter(RecommendRequest), recommend_items),
+        "/predict": (TypeAdapter(PredictRequest), predict_next_event),
     }
 
 
-def _add_posts(app: FastAPI, service: Service) -> dict[str, FastHandler]:
+def _add_event_endpoint(app: FastAPI, service: Service) -> dict[str, FastHandler]:
     @app.post("/events", response_model=IngestReceipt)
     async def post_events(
-        records: Annotated[PostedRecords, Body(description="What users did or were shown.")],
+        records: Annotated[PostedRecords, Body(description="A record or a list of records.")],
     ) -> Response:
-        """Keep events and impressions. Once this answers 200 they are on the disk, each once."""
-        many = records if isinstance(records, list) else [records]
-        return _json(await service.computing.in_time(service.keep, many))
+        """Store events and impressions; after status 200 each is on disk once."""
+        record_list = records if isinstance(records, list) else [records]
+        receipt = await service.executor.run(service.ingest_records, record_list)
+        return _json_response(receipt)
 
     return {"/events": (TypeAdapter(PostedRecords), post_events)}
 
 
-def _add_states(app: FastAPI, service: Service) -> None:
-    def alive(status: str) -> HealthResponse:
-        opened = service.watcher.opened_or_none
-        version = opened.champion.version if opened else None
+def _add_state_endpoints(app: FastAPI, service: Service) -> None:
+    def service_state(status: str) -> HealthResponse:
+        loaded_champion = service.watcher.loaded_or_none
         settings = service.settings
         return HealthResponse(
             status=status,
             dataset=settings.dataset,
-            version=version,
+            version=loaded_champion.champion.version if loaded_champion else None,
             problem=service.watcher.problem,
             experiment=settings.experiment.name if settings.experiment else None,
-            arms=service.arms.states(opened),
+            arms=service.arms.arm_states(loaded_champion),
         )
 
     @app.get("/health", response_model=HealthResponse)
     async def health() -> Response:
-        """Whether the service runs."""
-        return _json(alive("running"))
+        """Liveness: the service runs."""
+        return _json_response(service_state("running"))
 
     @app.get("/ready", response_model=HealthResponse)
     async def ready() -> Response:
-        """Whether a champion answers; 503 if not."""
-        _ = service.watcher.opened
-        return _json(alive("ready"))
+        """Readiness: a champion is loaded; 503 without one."""
+        _ = service.watcher.loaded_champion
+        return _json_response(service_state("ready"))
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
-        """For Prometheus."""
-        return Response(service.telemetry.page(), media_type="text/plain; version=0.0.4")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        policy = {"Content-Security-Policy": content_policy()}
-        return HTMLResponse(directory_page(app.openapi()), headers=policy)
+        """Metrics in the text format of Prometheus."""
+        media_type = "text/plain; version=0.0.4"
+        return Response(service.telemetry.metrics_page(), media_type=media_type)
 
 
-def _shared(
-    settings: ServeSettings, log: InteractionLog, telemetry: Telemetry
+def _redis_cache(
+    settings: ServeSettings, interaction_log: InteractionLog, telemetry: Telemetry
 ) -> RedisCache | None:
     if settings.store is None:
         return None
-    space = f"chronotope:{settings.dataset}:{log.identity}:"
-    return RedisCache(settings.store.get_secret_value(), space, telemetry.store_failures.inc)
+    key_prefix = f"chronotope:{settings.dataset}:{interaction_log.identity}:"
+    redis_url = settings.store.get_secret_value()
+    return RedisCache(redis_url, key_prefix, telemetry.store_failures.inc)
 
 
-def _interaction(record: Posted) -> Interaction:
+def _interaction(record: PostedRecord) -> Interaction:
     payload = record.model_dump(mode="json", exclude={"kind", "key"}, exclude_none=True)
     return Interaction(key=record.key, kind=record.kind, payload=payload)
 
 
-def _json(reply: BaseModel) -> Response:
-    return Response(reply.model_dump_json(), media_type="application/json")
+def _json_response(response_model: BaseModel) -> Response:
+    return Response(response_model.model_dump_json(), media_type="application/json")

@@ -1,4 +1,4 @@
-"""The page at ``/``: one self-contained document, and what it needs beside the answers."""
+"""Demo page at ``/``: one self-contained HTML document, and the endpoints that only it needs."""
 
 import secrets
 from functools import cache
@@ -14,99 +14,113 @@ from chronotope.contracts.event_log import Float64
 from chronotope.serving.model.watcher import ChampionWatcher
 from chronotope.serving.state.event_store import EventStore
 
-_PARTS = {"{{style}}": ("page.css",), "{{script}}": ("page_text.js", "page_draw.js", "page.js")}
+_PAGE_ASSETS = {
+    "{{style}}": ("page.css",),
+    "{{script}}": ("page_text.js", "page_draw.js", "page.js"),
+}
 
 
-class _Reply(BaseModel):
+class _PageModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class KnownUser(_Reply):
-    """A user of the log."""
+class KnownUser(_PageModel):
+    """User of the event log."""
 
     user_id: str
-    n_events: int = Field(description="Events in the lake; what was posted since is not counted.")
+    n_events: int = Field(description="Events in the lake, without events posted since.")
 
 
-class KnownUsers(_Reply):
-    """Users to choose from, whoever was active last first."""
+class KnownUsers(_PageModel):
+    """Users of the event log, latest activity first."""
 
     users: tuple[KnownUser, ...]
 
 
-class MapExtent(_Reply):
-    """What a map can be drawn on."""
+class MapPoints(_PageModel):
+    """Background points of a map."""
 
     points: tuple[tuple[float, float], ...] = Field(
-        description="Latitude and longitude, degrees WGS 84, of items and places."
+        description="Latitude and longitude of items and places, degrees WGS 84."
     )
 
 
 def add_demo_page(app: FastAPI, watcher: ChampionWatcher) -> None:
-    """Add the page and its two questions to an application.
+    """Add the page and its two endpoints to an application.
 
     Args:
         app: The application.
-        watcher: Holds the champion and the log.
+        watcher: Holder of the loaded champion and its event store.
     """
 
     @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
+    async def demo_page() -> HTMLResponse:
         nonce = secrets.token_urlsafe(16)
-        return HTMLResponse(_document().replace("{{nonce}}", nonce), headers=_headers(nonce))
+        page_html = _page_template().replace("{{nonce}}", nonce)
+        return HTMLResponse(page_html, headers=_page_headers(nonce))
 
     @app.get("/users", response_model=KnownUsers)
-    def users(
-        start: Annotated[str, Query(max_length=1000, description="How the ids begin.")] = "",
-        n: Annotated[int, Query(ge=1, le=1000, description="Number of users.")] = 50,
+    def list_users(
+        prefix: Annotated[str, Query(max_length=1000, description="Prefix of the user ids.")] = "",
+        limit: Annotated[int, Query(ge=1, le=1000, description="Number of users.")] = 50,
     ) -> KnownUsers:
-        """Users of the log, whoever was active last first."""
-        return KnownUsers(users=_known_users(watcher.opened.histories, start, n))
+        """Users of the event log, latest activity first."""
+        event_store = watcher.loaded_champion.event_store
+        return KnownUsers(users=_latest_users(event_store, prefix, limit))
 
-    @app.get("/ground", response_model=MapExtent)
-    def ground(
-        n: Annotated[int, Query(ge=1, le=10_000, description="Number of points.")] = 2000,
-    ) -> MapExtent:
-        """Where things are, evenly drawn if there are many: the ground of a map."""
-        facts = watcher.opened.facts
-        return MapExtent(
-            points=_points(np.r_[facts.lat, facts.place_lat], np.r_[facts.lon, facts.place_lon], n)
-        )
+    @app.get("/map-points", response_model=MapPoints)
+    def map_points(
+        limit: Annotated[int, Query(ge=1, le=10_000, description="Number of points.")] = 2000,
+    ) -> MapPoints:
+        """Coordinates of items and places, evenly sampled."""
+        metadata = watcher.loaded_champion.item_metadata
+        all_lat = np.r_[metadata.lat, metadata.place_lat]
+        all_lon = np.r_[metadata.lon, metadata.place_lon]
+        return MapPoints(points=_sample_points(all_lat, all_lon, limit))
 
 
 @cache
-def _document() -> str:
-    room = files("chronotope.serving")
-    text = room.joinpath("page.html").read_text(encoding="utf-8")
-    for mark, names in _PARTS.items():
-        parts = [room.joinpath(name).read_text(encoding="utf-8") for name in names]
-        text = text.replace(mark, "\n".join(parts))
-    return text
+def _page_template() -> str:
+    package_files = files("chronotope.serving.api")
+    template = package_files.joinpath("page.html").read_text(encoding="utf-8")
+    for placeholder, asset_names in _PAGE_ASSETS.items():
+        assets = [package_files.joinpath(name).read_text(encoding="utf-8") for name in asset_names]
+        template = template.replace(placeholder, "\n".join(assets))
+    return template
 
 
-def _headers(nonce: str) -> dict[str, str]:
-    """Nothing runs but this page's own script, and it reaches nothing but this service."""
-    policy = (
+def _page_headers(nonce: str) -> dict[str, str]:
+    """Headers that allow the page's own script alone, and requests to this service alone."""
+    content_policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    return {"Content-Security-Policy": policy}
+    return {"Content-Security-Policy": content_policy}
 
 
-def _known_users(histories: EventStore, start: str, n: int) -> tuple[KnownUser, ...]:
-    numbers = [number for name, number in histories.user_of.items() if name.startswith(start)]
-    chosen = np.array(numbers, np.int64)
-    latest = histories.occurred_us[histories.start[chosen + 1] - 1]
-    names = list(histories.user_of)
-    n_events = np.diff(histories.start)
+def _latest_users(event_store: EventStore, prefix: str, limit: int) -> tuple[KnownUser, ...]:
+    matching_users = np.array(
+        [user for user_id, user in event_store.user_of.items() if user_id.startswith(prefix)],
+        np.int64,
+    )
+    latest_us = event_store.occurred_us[event_store.start[matching_users + 1] - 1]
+    user_ids = list(event_store.user_of)
+    n_events = np.diff(event_store.start)
+    latest_order = np.argsort(-latest_us, kind="stable")[:limit]
     return tuple(
-        KnownUser(user_id=names[number], n_events=int(n_events[number]))
-        for number in chosen[np.argsort(-latest, kind="stable")[:n]].tolist()
+        KnownUser(user_id=user_ids[user], n_events=int(n_events[user]))
+        for user in matching_users[latest_order].tolist()
     )
 
 
-def _points(lat: Float64, lon: Float64, n: int) -> tuple[tuple[float, float], ...]:
-    known = np.unique(np.stack([lat, lon], axis=1)[np.isfinite(lat) & np.isfinite(lon)], axis=0)
-    rows = np.linspace(0, len(known) - 1, min(n, len(known))).astype(np.int64)
-    return tuple((round(a, 6), round(b, 6)) for a, b in known[rows].tolist())
+def _sample_points(
+    all_lat: Float64, all_lon: Float64, limit: int
+) -> tuple[tuple[float, float], ...]:
+    has_coordinates = np.isfinite(all_lat) & np.isfinite(all_lon)
+    distinct_points = np.unique(np.stack([all_lat, all_lon], axis=1)[has_coordinates], axis=0)
+    n_points = min(limit, len(distinct_points))
+    sample_rows = np.linspace(0, len(distinct_points) - 1, n_points).astype(np.int64)
+    return tuple(
+        (round(lat, 6), round(lon, 6)) for lat, lon in distinct_points[sample_rows].tolist()
+    )

@@ -1,48 +1,61 @@
-"""The page at ``/docs``: every address in one self-contained page without scripts."""
+"""Swagger UI at ``/docs``, served from this package's own address without a CDN."""
 
 import base64
 import hashlib
-from typing import Any
+import re
+from importlib.resources import files
+from typing import Final
 
-from chronotope.contracts.escaping import html_text
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }
-code { background: #8882; padding: .1em .3em } td, th { text-align: left; padding: .2em 1em .2em 0 }
-"""
+_ASSET_TYPES: Final = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon.png": "image/png",
+}
+"""Media types of the files of Swagger UI 5 that the package ``fastapi-offline`` carries."""
 
 
-def content_policy() -> str:
-    """Nothing but the page's own style."""
-    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'"
-
-
-def directory_page(document: dict[str, Any]) -> str:
-    """A page of an OpenAPI document.
+def add_docs_page(app: FastAPI) -> None:
+    """Add Swagger UI and its assets to an application.
 
     Args:
-        document: As at ``/openapi.json``, where all details are.
+        app: The application, with its OpenAPI document at ``/openapi.json``.
     """
-    title, summary = (html_text(document["info"].get(n, "")) for n in ("title", "summary"))
-    parts = [
-        _operation(method, path, told, document)
-        for path, methods in document["paths"].items()
-        for method, told in methods.items()
-    ]
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs_page() -> HTMLResponse:
+        page = get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=f"{app.title} API",
+            swagger_js_url="/docs/swagger-ui-bundle.js",
+            swagger_css_url="/docs/swagger-ui.css",
+            swagger_favicon_url="/docs/favicon.png",
+            swagger_ui_parameters={"validatorUrl": None},  # it would send the document elsewhere
+        )
+        page.headers["Content-Security-Policy"] = _content_policy(bytes(page.body).decode())
+        return page
+
+    @app.get("/docs/{asset_name}", include_in_schema=False)
+    async def docs_asset(asset_name: str) -> Response:
+        media_type = _ASSET_TYPES.get(asset_name)
+        if media_type is None:
+            raise HTTPException(404)
+        asset = files("fastapi_offline").joinpath("static", asset_name).read_bytes()
+        return Response(asset, media_type=media_type)
+
+
+def _content_policy(page: str) -> str:
+    """Policy that allows the page's own assets and its one inline script, by digest."""
+    inline_scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    digests = (hashlib.sha256(script.encode()).digest() for script in inline_scripts)
+    sources = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
-        f"<style>{_STYLE}</style><h1>{title}</h1><p>{summary} All details are in "
-        f'<a href="/openapi.json">openapi.json</a>.</p>{"".join(parts)}</html>'
+        f"default-src 'none'; script-src 'self' {sources}; style-src 'self'; "
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     )
-
-
-def _operation(method: str, path: str, told: dict[str, Any], document: dict[str, Any]) -> str:
-    rows = [(p["name"], p.get("description", "")) for p in told.get("parameters", ())]
-    body = told.get("requestBody", {}).get("content", {}).get("application/json", {})
-    name = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    schema = document.get("components", {}).get("schemas", {}).get(name, {})
-    rows += [(key, of.get("description", "")) for key, of in schema.get("properties", {}).items()]
-    table = "".join(f"<tr><th><code>{html_text(k)}</code><td>{html_text(d)}" for k, d in rows)
-    heading = f"<h2><code>{method.upper()} {html_text(path)}</code></h2>"
-    return f"{heading}<p>{html_text(told.get('description', ''))}</p><table>{table}</table>"

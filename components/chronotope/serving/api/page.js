@@ -1,13 +1,13 @@
-// Asks the service about one user at one moment, and shows what it says.
+// Requests predictions for one user at one time and shows them.
 
 const K = 8, N_HISTORY = 300, N_PLACES = 60, STALE_MS = 7 * DAY_MS, MAP_HEIGHT = 330;
 const state = { user: "", at: null, offset: 0, ahead: 0, busy: false };
 state.offset = -new Date().getTimezoneOffset();
-let shown = null, ground = [];
+let shown = null, mapPoints = [];
 
 const nameOf = (item) => item.title || item.id || item.item_id;
 
-let apiKey = "";  // asked for once, where the service wants one; forgotten with the page
+let apiKey = "";  // prompted for after status 401; lost with the page
 
 async function call(path, body) {
   const headers = apiKey ? { "X-API-Key": apiKey } : {};
@@ -21,29 +21,29 @@ async function call(path, body) {
       return call(path, body);
     }
   }
-  const said = await reply.json().catch(() => ({}));
-  if (reply.ok) return said;
-  const fields = (said.fields ?? []).map((found) => `${found.field}: ${found.problem}`);
-  const parts = [said.what ?? `The service answers ${reply.status}`, ...fields, said.way_out];
+  const response = await reply.json().catch(() => ({}));
+  if (reply.ok) return response;
+  const fields = (response.fields ?? []).map((problem) => `${problem.field}: ${problem.message}`);
+  const parts = [response.detail ?? `The service answers ${reply.status}`, ...fields, response.hint];
   throw new Error(parts.filter(Boolean).join(". "));
 }
 
-function tell(problem) {
+function showProblem(problem) {
   byId("problem").hidden = !problem;
   byId("problem").textContent = problem;
 }
 
-// Whatever goes wrong is said; a second press while the first is under way does nothing.
-async function doing(work) {
+// Shows errors; a second action while the first is running is ignored.
+async function runExclusive(work) {
   if (state.busy) return;
   state.busy = true;
   document.body.setAttribute("aria-busy", "true");
   try {
-    tell("");
+    showProblem("");
     await work();
   } catch (error) {
     const away = error instanceof TypeError;
-    tell(away ? "The service cannot be reached. Is it running?" : error.message);
+    showProblem(away ? "The service cannot be reached. Is it running?" : error.message);
   } finally {
     state.busy = false;
     document.body.removeAttribute("aria-busy");
@@ -52,46 +52,46 @@ async function doing(work) {
 
 const iso = (ms) => (ms === null ? null : new Date(ms).toISOString());
 
-const question = (user, at) => ({ user_id: user, at: iso(at), k: K });
+const requestBody = (user, at) => ({ user_id: user, request_time: iso(at), k: K });
 const predict = (user, at) =>
-  call("/predict", { ...question(user, at), n_history: N_HISTORY, n_places: N_PLACES });
+  call("/predict", { ...requestBody(user, at), n_history: N_HISTORY, n_places: N_PLACES });
 
-// A log that ended long ago is asked about at its end, not about a silence of years. The list is
-// asked for last, because the service logs what was shown.
+// For a log that ended long ago, the request time is its end. The recommendation comes last,
+// because the service logs it as an impression.
 async function show(user, at, { before = null, mayMove = false } = {}) {
-  let told = await predict(user, at);
-  const last = told.history.at(-1);
+  let prediction = await predict(user, at);
+  const last = prediction.history.at(-1);
   const moved = mayMove && at === null && last &&
-    Date.parse(told.at) - Date.parse(last.occurred_at) > STALE_MS;
+    Date.parse(prediction.request_time) - Date.parse(last.occurred_at) > STALE_MS;
   if (moved) {
     at = Date.parse(last.occurred_at) + 60_000;
-    told = await predict(user, at);
+    prediction = await predict(user, at);
   }
-  if (at === null) state.ahead = Date.parse(told.at) - 1000 - Date.now();
-  const listed = await call("/recommend",
-    { ...question(user, at), exclude_seen: byId("unseen").checked });
+  if (at === null) state.ahead = Date.parse(prediction.request_time) - 1000 - Date.now();
+  const recommendation = await call("/recommend",
+    { ...requestBody(user, at), exclude_seen: byId("unseen").checked });
   Object.assign(state, { user, at, offset: last ? last.utc_offset_min : state.offset });
-  shown = { listed, told, at: Date.parse(told.at), before };
-  const notes = [...told.notes];
+  shown = { recommendation, prediction, at: Date.parse(prediction.request_time), before };
+  const notes = [...prediction.notes];
   if (moved) notes.unshift("Asked for the minute after their latest event.");
   byId("status").textContent = notes.join(" ");
-  showQuestion();
-  showAnswer();
+  showRequest();
+  showResponse();
 }
 
-function showQuestion() {
-  const { told } = shown;
+function showRequest() {
+  const { prediction } = shown;
   byId("user").value = state.user;
   byId("at").value = forInput(shown.at, state.offset);
   byId("now").setAttribute("aria-pressed", state.at === null);
-  byId("dataset").textContent = told.dataset;
-  byId("version").textContent = `version ${told.version} answers`;
+  byId("dataset").textContent = prediction.dataset;
+  byId("version").textContent = `version ${prediction.version} answers`;
   document.title = `${state.user} \u00b7 Chronotope`;
-  const told_at = state.at === null ? "" : `&at=${iso(state.at)}`;
-  history.replaceState(null, "", `#user=${encodeURIComponent(state.user)}${told_at}`);
+  const timeFragment = state.at === null ? "" : `&at=${iso(state.at)}`;
+  history.replaceState(null, "", `#user=${encodeURIComponent(state.user)}${timeFragment}`);
 }
 
-function showAnswer() {
+function showResponse() {
   byId("answer").hidden = false;
   showShort();
   showItems();
@@ -100,7 +100,7 @@ function showAnswer() {
 }
 
 function showShort() {
-  const { listed, told, at } = shown, first = listed.items[0], when = told.when;
+  const { recommendation, prediction, at } = shown, first = recommendation.items[0], when = prediction.time_forecast;
   byId("short-what").textContent = first ? nameOf(first) : "Nothing fits";
   byId("more-what").textContent = first
     ? [chance(first), first.category].filter(Boolean).join(" \u00b7 ") : "";
@@ -109,7 +109,7 @@ function showShort() {
   byId("more-when").textContent = when
     ? `${then(when.median_h)} \u00b7 80 %: ${span(when.low_h)} to ${span(when.high_h)}`
     : "without a past, or after a very long silence";
-  const place = named(told.where)[0], last = told.history.at(-1);
+  const place = named(prediction.place_forecasts)[0], last = prediction.history.at(-1);
   byId("short-where").textContent = place ? place.name : "No places";
   byId("more-where").textContent = place ? wherePhrase(place, last) : "in this log";
 }
@@ -125,13 +125,13 @@ function wherePhrase(place, last) {
 
 // Places that are items have the items' names.
 function named(places) {
-  const names = new Map([...shown.told.history, ...shown.told.items, ...shown.listed.items]
+  const names = new Map([...shown.prediction.history, ...shown.prediction.items, ...shown.recommendation.items]
     .map((item) => [item.id ?? item.item_id, nameOf(item)]));
   return places.map((place) => ({ ...place, name: names.get(place.id) ?? `Place ${place.id}` }));
 }
 
 function showItems() {
-  const { items } = shown.listed, top = Math.max(...items.map((item) => item.probability ?? 0));
+  const { items } = shown.recommendation, top = Math.max(...items.map((item) => item.probability ?? 0));
   byId("items").replaceChildren(...items.map((item, n) => itemRow(item, n, top)));
   if (!items.length) byId("items").append(html("li", {}, "No item fits."));
 }
@@ -140,7 +140,7 @@ function itemRow(item, n, top) {
   const about = [item.category, item.distance_km === null ? "" : km(item.distance_km), item.reason];
   const did = html("button", { type: "button", "data-did": item.id,
     "aria-label": `${state.user} did this: ${nameOf(item)}` }, "Did this");
-  did.addEventListener("click", () => doing(() => post(item)));
+  did.addEventListener("click", () => runExclusive(() => post(item)));
   const row = html("li", {},
     html("span", { class: "rank" }, `${n + 1}`),
     html("div", {},
@@ -153,7 +153,7 @@ function itemRow(item, n, top) {
   return row;
 }
 
-// Of a large catalogue nobody has summed over, no probability is known.
+// An index of a large catalogue gives no probabilities.
 const chance = (item) => (item.probability === null ? "" : percent(item.probability));
 
 function barOf(item, top) {
@@ -185,18 +185,18 @@ async function post(item) {
   const at = state.at ?? Date.now() + Math.min(0, state.ahead);
   const key = `page-${[...crypto.getRandomValues(new Uint32Array(4))].join("-")}`;
   const event = { kind: "event", key, user_id: state.user, item_id: item.id, occurred_at: iso(at),
-    utc_offset_min: state.offset, answer_id: shown.listed.answer_id };
-  const kept = await call("/events", event);
-  const before = shown.listed.items;
+    utc_offset_min: state.offset, answer_id: shown.recommendation.answer_id };
+  const receipt = await call("/events", event);
+  const before = shown.recommendation.items;
   await show(state.user, state.at === null ? null : at + 60_000, { before });
   const again = [...document.querySelectorAll("[data-did]")].find((b) => b.dataset.did === item.id);
   (again ?? byId("list-title")).focus();
-  const counts = kept.n_unknown ? "is kept, but the model does not know it" : "counts from now on";
+  const counts = receipt.n_unknown_items ? "is kept, but the model does not know it" : "counts from now on";
   byId("status").textContent = `${nameOf(item)} ${counts}.`;
 }
 
 function showPast() {
-  const { n_history: n, history: events } = shown.told;
+  const { n_history: n, history: events } = shown.prediction;
   const part = n > events.length ? `, the latest ${events.length} shown` : "";
   byId("n-history").textContent = n ? `${plural(n, "event")}${part}` : "nothing";
   byId("latest").replaceChildren(...events.slice(-9).reverse().map((event) => {
@@ -213,32 +213,32 @@ function put(id, draw) {
 }
 
 function drawAll() {
-  const { told, at } = shown, events = told.history;
-  const soft = (words) => html("p", { class: "soft" }, words);
-  const silent = told.when ? `, ${span(told.when.silent_h)} after the latest event` : "";
-  put("when", (width) => told.when
-    ? [drawWhen(width, told.when, at, state.offset),
-      soft(`From ${clock(at, state.offset, "full")}${silent}. Times are ${zone(state.offset)}, ` +
+  const { prediction, at } = shown, events = prediction.history;
+  const paragraph = (words) => html("p", { class: "soft" }, words);
+  const silent = prediction.time_forecast ? `, ${span(prediction.time_forecast.since_last_event_h)} after the latest event` : "";
+  put("when", (width) => prediction.time_forecast
+    ? [drawWhen(width, prediction.time_forecast, at, state.offset),
+      paragraph(`From ${clock(at, state.offset, "full")}${silent}. Times are ${zone(state.offset)}, ` +
         "the axis is logarithmic; equal areas are equally likely, the darker one holds 80 %.")]
-    : soft("No forecast of the next event."));
+    : paragraph("No forecast of the next event."));
   put("line", (width) => events.length
-    ? [drawLine(width, events, told.when, at, state.offset),
-      soft(`Each dot is an event, by day and by hour on the user's clock.${told.when
+    ? [drawLine(width, events, prediction.time_forecast, at, state.offset),
+      paragraph(`Each dot is an event, by day and by hour on the user's clock.${prediction.time_forecast
         ? " The band is when the next one comes, with 80 % in the darker part." : ""}`)]
-    : soft("No events before this moment."));
+    : paragraph("No events before this moment."));
   drawMaps();
 }
 
 function drawMaps() {
-  const { told } = shown, events = told.history.filter(located);
-  const places = named(told.where).filter(located);
-  put("where", (width) => places.length ? whereMap(width, places, events) : placeList(told));
+  const { prediction } = shown, events = prediction.history.filter(located);
+  const places = named(prediction.place_forecasts).filter(located);
+  put("where", (width) => places.length ? whereMap(width, places, events) : placeList(prediction));
   put("map", (width) => {
     if (!events.length) return html("p", { class: "soft" }, "No coordinates are known.");
     const frame = frameOf(events, width, MAP_HEIGHT);
     const out = events.filter((event) => !frame.holds(event)).length;
     const label = `Map of ${plural(events.length, "event")}.`;
-    return [drawMap(width, MAP_HEIGHT, frame, ground, label, pastMarks(frame, events)),
+    return [drawMap(width, MAP_HEIGHT, frame, mapPoints, label, pastMarks(frame, events)),
       legend([["p", "where they were, larger if often"], ["l", "the latest"]], out,
         `the line joins the latest ${Math.min(N_TRAIL, events.length)}`)];
   });
@@ -254,11 +254,11 @@ function whereMap(width, places, events) {
     .map((place) => `${place.name} ${percent(place.probability)}`).join(", ")}.`;
   const keys = [["n", "probability of the next event, by area"]];
   if (last) keys.push(["l", "the latest event"]);
-  return [drawMap(width, MAP_HEIGHT, frame, ground, label, marks), legend(keys, 0)];
+  return [drawMap(width, MAP_HEIGHT, frame, mapPoints, label, marks), legend(keys, 0)];
 }
 
-function placeList(told) {
-  const places = named(told.where).slice(0, 8);
+function placeList(prediction) {
+  const places = named(prediction.place_forecasts).slice(0, 8);
   if (!places.length) return html("p", { class: "soft" }, "This log has no places.");
   return html("ol", { id: "places" }, ...places.map((place) => html("li", { class: "bar" },
     html("b", {}, place.name),
@@ -276,7 +276,7 @@ function legend(keys, out, more = "") {
 }
 
 const users = async (start) =>
-  (await call(`/users?n=50&start=${encodeURIComponent(start)}`)).users;
+  (await call(`/users?limit=50&prefix=${encodeURIComponent(start)}`)).users;
 
 async function suggest() {
   const start = byId("user").value, found = await users(start);
@@ -285,18 +285,18 @@ async function suggest() {
     html("option", { value: user.user_id }, plural(user.n_events, "event"))));
 }
 
-async function another() {
+async function showAnotherUser() {
   const all = (await users("")).filter((user) => user.user_id !== state.user);
   const chosen = all[Math.floor(Math.random() * all.length)];
   if (chosen) await show(chosen.user_id, null, { mayMove: true });
 }
 
 async function begin() {
-  const [asked, places] = [new URLSearchParams(location.hash.slice(1)), await call("/ground")];
-  ground = places.points.map(([lat, lon]) => ({ lat, lon }));
+  const [fragment, background] = [new URLSearchParams(location.hash.slice(1)), await call("/map-points")];
+  mapPoints = background.points.map(([lat, lon]) => ({ lat, lon }));
   await suggest();
-  const user = asked.get("user") ?? (await users(""))[0]?.user_id;
-  const at = Date.parse(asked.get("at") ?? "");
+  const user = fragment.get("user") ?? (await users(""))[0]?.user_id;
+  const at = Date.parse(fragment.get("at") ?? "");
   if (user) await show(user, Number.isNaN(at) ? null : at, { mayMove: true });
 }
 
@@ -305,11 +305,11 @@ byId("ask").addEventListener("submit", (event) => {
   const user = byId("user").value, value = byId("at").value, same = user === state.user;
   const kept = value === (shown && forInput(shown.at, state.offset));
   const at = kept || !value ? state.at : fromInput(value, state.offset);
-  doing(() => (same || !kept ? show(user, at) : show(user, null, { mayMove: true })));
+  runExclusive(() => (same || !kept ? show(user, at) : show(user, null, { mayMove: true })));
 });
-byId("now").addEventListener("click", () => doing(() => show(byId("user").value, null)));
-byId("unseen").addEventListener("change", () => doing(() => show(state.user, state.at)));
-byId("another").addEventListener("click", () => doing(another));
+byId("now").addEventListener("click", () => runExclusive(() => show(byId("user").value, null)));
+byId("unseen").addEventListener("change", () => runExclusive(() => show(state.user, state.at)));
+byId("another").addEventListener("click", () => runExclusive(showAnotherUser));
 byId("user").addEventListener("input", () => suggest().catch(() => {}));
 new ResizeObserver(() => shown && drawAll()).observe(document.querySelector("main"));
-doing(begin);
+runExclusive(begin);

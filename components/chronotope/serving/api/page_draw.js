@@ -107,9 +107,9 @@ function drawLine(width, history, when, at, offset) {
     return svg("circle", { ...about, cx, cy },
       svg("title", {}, `${nameOf(event)}, ${clock(ms, event.utc_offset_min, "full")}`));
   });
-  const asked = x(at), anchor = asked > width - 60 ? "end" : "middle";
-  parts.push(svg("line", { class: "median", x1: asked, x2: asked, y1: top - 4, y2: base }),
-    write(asked, top - 9, "asked for", { class: "strong", "text-anchor": anchor }),
+  const requestX = x(at), anchor = requestX > width - 60 ? "end" : "middle";
+  parts.push(svg("line", { class: "median", x1: requestX, x2: requestX, y1: top - 4, y2: base }),
+    write(requestX, top - 9, "request time", { class: "strong", "text-anchor": anchor }),
     ...dateAxis(width, base, x, start, at + ahead, offset), ...dots);
   const label = `${plural(history.length, "event")} from ${clock(first, offset, "dated")} on, by ` +
     "day and by hour of the day.";
@@ -169,9 +169,9 @@ function frameOf(points, width, height) {
 
 let nMaps = 0;
 
-function drawMap(width, height, frame, ground, label, marks) {
+function drawMap(width, height, frame, mapPoints, label, marks) {
   const id = `clip-${++nMaps}`;
-  const dots = ground.filter((p) => frame.holds(p)).map((p) =>
+  const dots = mapPoints.filter((p) => frame.holds(p)).map((p) =>
     `M${frame.x(p).toFixed(1)} ${frame.y(p).toFixed(1)}h.01`).join("");
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000];
   const far = steps.findLast((step) => step * frame.pxKm < Math.min(150, width / 3)) ?? 0.1;

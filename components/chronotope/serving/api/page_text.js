@@ -1,4 +1,4 @@
-// Elements, and numbers and moments in words. Data becomes text nodes and attributes, never HTML.
+// DOM elements; numbers and times as text. Data becomes text nodes and attributes, never HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 const SPANS_H = [1 / 60, 5 / 60, 0.25, 1, 3, 6, 12, 24, 48, 96, 168, 336, 672, 2016, 8766];
@@ -66,8 +66,8 @@ const FORMATS = {
   full: { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit",
     minute: "2-digit" },
 };
-for (const [name, told] of Object.entries(FORMATS)) {
-  FORMATS[name] = new Intl.DateTimeFormat("en-GB", { ...told, hourCycle: "h23", timeZone: "UTC" });
+for (const [name, options] of Object.entries(FORMATS)) {
+  FORMATS[name] = new Intl.DateTimeFormat("en-GB", { ...options, hourCycle: "h23", timeZone: "UTC" });
 }
 const clock = (ms, offsetMin, format) => FORMATS[format].format(ms + 60_000 * offsetMin);
 

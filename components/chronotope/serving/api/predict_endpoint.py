@@ -1,4 +1,4 @@
-"""Answers ``/predict`` and ``/explain``: what, when, where, and why."""
+"""Responses of ``/predict`` and ``/explain``: next items, time and places, and their reasons."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,127 +27,169 @@ from chronotope.serving.api.responses import (
 )
 from chronotope.serving.model.inference import InferenceService, PreparedRequest
 
-N_POINTS = 48
-"""Points of the when-curve, closer together where the wait is short."""
+N_CURVE_POINTS = 48
+"""Points of the time curve, denser for short waits."""
+
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MIN_CURVE_H = 1 / 60
+_CURVE_ENDS = (0.01, 0.99)  # quantiles
 
 
-def predict(asking: InferenceService, dataset: str, question: PredictRequest) -> PredictResponse:
-    """What, when and where?"""
-    asked = asking.asked(question)
-    said, opened = asking.answer(asked, question), asked.opened
-    words, facts = opened.champion.vocabulary, opened.facts
-    wish = question.wish()
-    scored = score_items(said.item_scores[0], asked.past, facts, wish)
-    chosen, crowd = scored.best(question.k).items, opened.crowd(asked.at)
-    when = _curve(remaining_wait(said.when, asked.past, asked.at))
-    common = _common(asked, question, dataset, timed=when is not None)
+def predict(
+    inference_service: InferenceService, dataset: str, predict_request: PredictRequest
+) -> PredictResponse:
+    """Response of ``POST /predict``.
+
+    Args:
+        inference_service: Prepares the request and runs the model.
+        dataset: Name of the dataset.
+        predict_request: The request.
+    """
+    prepared = inference_service.prepare(predict_request)
+    model_output = inference_service.run_model(prepared, predict_request)
+    loaded_champion, user_history = prepared.loaded_champion, prepared.known_history
+    vocabulary, metadata = loaded_champion.champion.vocabulary, loaded_champion.item_metadata
+    options = predict_request.recommend_options()
+    ranking = score_items(model_output.item_scores[0], user_history, metadata, options)
+    item_indices = ranking.best(predict_request.k).items
+    recent_activity = loaded_champion.recent_activity(prepared.request_time)
+    wait = remaining_wait(model_output.when, user_history, prepared.request_time)
+    time_curve = _time_curve(wait)
+    base = _base_response(prepared, predict_request, dataset, timed=time_curve is not None)
     return PredictResponse(
-        **dict(common),
-        history=_history(asked, question.n_history),
-        items=describe_items(chosen, scored, wish, asked.past, crowd, words, facts),
-        when=when,
-        where=forecast_places(said.place_scores[0], words, facts, question.n_places),
+        **dict(base),
+        history=_history_items(prepared, predict_request.n_history),
+        items=describe_items(
+            item_indices, ranking, options, user_history, recent_activity, vocabulary, metadata
+        ),
+        time_forecast=time_curve,
+        place_forecasts=forecast_places(
+            model_output.place_scores[0], vocabulary, metadata, predict_request.n_places
+        ),
     )
 
 
 def explain(
-    asking: InferenceService, dataset: str, question: UserRequest, item_id: str | None
+    inference_service: InferenceService,
+    dataset: str,
+    user_request: UserRequest,
+    item_id: str | None,
 ) -> ExplainResponse:
-    """Why has an item its rank, or why are the likeliest ones the likeliest?
+    """Response of ``GET /explain``.
+
+    Args:
+        inference_service: Prepares the request and runs the model.
+        dataset: Name of the dataset.
+        user_request: The request.
+        item_id: Item to explain; None explains the most probable ones.
 
     Raises:
         DataError: The champion does not know the item.
     """
-    asked = asking.asked(question)
-    logits = asking.answer(asked, question).item_scores[0]
-    scored = score_items(logits, asked.past, asked.opened.facts, RecommendOptions())
-    chosen = scored.best(question.k).items if item_id is None else _index(asked, item_id)
-    common = _common(asked, question, dataset, timed=True)
-    return ExplainResponse(**dict(common), items=_reasons(asked, scored, chosen))
+    prepared = inference_service.prepare(user_request)
+    logits = inference_service.run_model(prepared, user_request).item_scores[0]
+    metadata = prepared.loaded_champion.item_metadata
+    ranking = score_items(logits, prepared.known_history, metadata, RecommendOptions())
+    item_indices = (
+        ranking.best(user_request.k).items if item_id is None else _item_index(prepared, item_id)
+    )
+    base = _base_response(prepared, user_request, dataset, timed=True)
+    return ExplainResponse(**dict(base), items=_item_explanations(prepared, ranking, item_indices))
 
 
-def _common(
-    asked: PreparedRequest, question: UserRequest, dataset: str, *, timed: bool
+def _base_response(
+    prepared: PreparedRequest, user_request: UserRequest, dataset: str, *, timed: bool
 ) -> BaseResponse:
-    champion = asked.opened.champion
+    champion, request_time = prepared.loaded_champion.champion, prepared.request_time
     return BaseResponse(
         dataset=dataset,
         version=champion.version,
-        user_id=question.user_id,
-        at=asked.at,
-        n_history=asked.n_history,
-        n_unknown=asked.n_unknown,
-        notes=answer_notes(champion, asked.n_history, asked.at, found=True, timed=timed),
+        user_id=user_request.user_id,
+        request_time=request_time,
+        n_history=prepared.n_history,
+        n_unknown_items=prepared.n_unknown_items,
+        notes=answer_notes(
+            champion, prepared.n_history, request_time, has_items=True, has_time=timed
+        ),
     )
 
 
-def _history(asked: PreparedRequest, n: int) -> tuple[HistoryItem, ...]:
-    past, words, facts = asked.past, asked.opened.champion.vocabulary, asked.opened.facts
-    latest = range(max(0, len(past) - n), len(past))
+def _history_items(prepared: PreparedRequest, n_latest: int) -> tuple[HistoryItem, ...]:
+    user_history, metadata = prepared.known_history, prepared.loaded_champion.item_metadata
+    vocabulary = prepared.loaded_champion.champion.vocabulary
+    first_row = max(0, len(user_history) - n_latest)
     return tuple(
         HistoryItem(
-            item_id=str(words.items.name(int(past.item_idx[row]))),
-            title=words.titles[past.item_idx[row]] or "",
-            occurred_at=_EPOCH + timedelta(seconds=int(past.occurred_s[row])),
-            utc_offset_min=int(past.utc_offset_min[row]),
-            lat=none_if_nan(float(facts.lat[past.item_idx[row]])),
-            lon=none_if_nan(float(facts.lon[past.item_idx[row]])),
+            item_id=str(vocabulary.items.name(item_idx)),
+            title=vocabulary.titles[item_idx] or "",
+            occurred_at=_UNIX_EPOCH + timedelta(seconds=int(user_history.occurred_s[row])),
+            utc_offset_min=int(user_history.utc_offset_min[row]),
+            lat=none_if_nan(float(metadata.lat[item_idx])),
+            lon=none_if_nan(float(metadata.lon[item_idx])),
         )
-        for row in latest
+        for row, item_idx in enumerate(user_history.item_idx[first_row:].tolist(), first_row)
     )
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SHORTEST_H = 1 / 60
-
-
-def _curve(wait: RemainingWait | None) -> TimeCurve | None:
-    told = forecast_time(wait)
-    if wait is None or told is None:
+def _time_curve(wait: RemainingWait | None) -> TimeCurve | None:
+    time_forecast = forecast_time(wait)
+    if wait is None or time_forecast is None:
         return None
-    first, last = np.maximum(wait.quantiles(np.array([0.01, 0.99])), _SHORTEST_H)
-    hours = np.geomspace(first, max(last, 2 * first), N_POINTS)
-    told_of = (wait.passed_by(hours), hours, wait.density(hours))
-    points = zip(*(values.tolist() for values in told_of), strict=True)
+    first_h, last_h = np.maximum(wait.quantiles(np.array(_CURVE_ENDS)), _MIN_CURVE_H)
+    curve_hours = np.geomspace(first_h, max(last_h, 2 * first_h), N_CURVE_POINTS)
+    curve_values = (wait.passed_by(curve_hours), curve_hours, wait.density(curve_hours))
+    curve_points = zip(*(values.tolist() for values in curve_values), strict=True)
     return TimeCurve(
-        median_h=told.median_h,
-        low_h=told.low_h,
-        high_h=told.high_h,
-        silent_h=wait.silent_h,
-        curve=tuple(TimeCurvePoint(q=q, hours=h, density=d) for q, h, d in points),
+        median_h=time_forecast.median_h,
+        low_h=time_forecast.low_h,
+        high_h=time_forecast.high_h,
+        since_last_event_h=wait.elapsed_h,
+        curve=tuple(
+            TimeCurvePoint(cdf=cdf, hours=hours, density=density)
+            for cdf, hours, density in curve_points
+        ),
     )
 
 
-def _index(asked: PreparedRequest, item_id: str) -> Int64:
-    found = asked.opened.item_of.get(item_id)
-    if found is None:
+def _item_index(prepared: PreparedRequest, item_id: str) -> Int64:
+    item_idx = prepared.loaded_champion.item_idx_of.get(item_id)
+    if item_idx is None:
         raise DataError(
             "The champion does not know this item",
             received=item_id,
-            way_out="It will after a training that has seen it",
+            way_out="Train a model on events of this item",
         )
-    return np.array([found])
+    return np.array([item_idx])
 
 
-def _reasons(
-    asked: PreparedRequest, scored: DenseRanking, chosen: Int64
+def _item_explanations(
+    prepared: PreparedRequest, ranking: DenseRanking, item_indices: Int64
 ) -> tuple[ItemExplanation, ...]:
-    opened, past = asked.opened, asked.past
-    crowd, words = opened.crowd(asked.at), opened.champion.vocabulary
-    follows = crowd.follows(int(past.item_idx[-1]) if len(past) else 0)
-    items = describe_items(chosen, scored, RecommendOptions(), past, crowd, words, opened.facts)
+    loaded_champion, user_history = prepared.loaded_champion, prepared.known_history
+    recent_activity = loaded_champion.recent_activity(prepared.request_time)
+    next_items = recent_activity.follows(int(user_history.item_idx[-1]) if user_history else 0)
+    items = describe_items(
+        item_indices,
+        ranking,
+        RecommendOptions(),
+        user_history,
+        recent_activity,
+        loaded_champion.champion.vocabulary,
+        loaded_champion.item_metadata,
+    )
+    probabilities = ranking.probabilities(item_indices)
     return tuple(
         ItemExplanation(
             id=item.id,
             title=item.title,
-            rank=1 + int((scored.log_probability > scored.log_probability[i]).sum()),
+            rank=1 + int((ranking.log_probability > ranking.log_probability[item_idx]).sum()),
             probability=probability,
             reason=item.reason,
-            n_own=int((past.item_idx == i).sum()),
-            n_follows=int((follows == i).sum()),
-            n_recent=int(crowd.counts[i]),
+            n_user_events=int((user_history.item_idx == item_idx).sum()),
+            n_transitions=int((next_items == item_idx).sum()),
+            n_recent_events=int(recent_activity.counts[item_idx]),
         )
-        for i, item, probability in zip(
-            chosen.tolist(), items, scored.probabilities(chosen), strict=True
+        for item_idx, item, probability in zip(
+            item_indices.tolist(), items, probabilities, strict=True
         )
     )

@@ -1,4 +1,4 @@
-"""Errors as answers: what is wrong, what was received, the way out."""
+"""Error responses of the HTTP endpoints."""
 
 from typing import Any, Final, cast
 
@@ -10,63 +10,68 @@ from starlette.exceptions import HTTPException
 from chronotope.contracts.errors import ChronotopeError, ConfigError, DataError
 from chronotope.serving.api.responses import FieldProblem, Problem
 
-_MEANINGS: Final = {
-    400: "The request is no JSON.",
+_STATUS_DESCRIPTIONS: Final = {
+    400: "The request is not JSON.",
     401: "The API key is missing or wrong.",
-    408: "The request came too slowly.",
+    408: "The request body arrived too slowly.",
     413: "The request is too large.",
-    421: "Without a key, only 127.0.0.1 and localhost are answered.",
-    422: "A field is wrong, or there is no such thing.",
+    421: "Without an API key, only the hosts 127.0.0.1 and localhost are served.",
+    422: "A field is invalid, or an id or category is unknown.",
     429: "Too many requests.",
     431: "The headers are too many or too large.",
-    503: "There is no champion yet, a store cannot be used, or the answer took too long.",
+    503: "There is no champion yet, a store is unavailable, or the request timed out.",
 }
 
-_TAGS: Final = frozenset({"one", "many", "event", "impression"})
+_UNION_TAGS: Final = frozenset({"one", "many", "event", "impression"})
+_MAX_RECEIVED_CHARS: Final = 300
 
-PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": Problem, "description": meaning} for status, meaning in _MEANINGS.items()
+PROBLEM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    status_code: {"model": Problem, "description": description}
+    for status_code, description in _STATUS_DESCRIPTIONS.items()
 }
-"""Answers of every endpoint when something is wrong, for its documentation."""
+"""Error responses of every endpoint, for the OpenAPI document."""
 
 
 def handle_problems(app: FastAPI) -> None:
-    """Answer every deliberate error with a ``Problem``."""
-    app.add_exception_handler(ChronotopeError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    """Turn every deliberate error into a ``Problem`` response."""
+    app.add_exception_handler(ChronotopeError, _handle_chronotope_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_error)
 
 
 def problem_response(error: ChronotopeError) -> JSONResponse:
-    """What a deliberate error answers."""
-    status = 422 if isinstance(error, ConfigError | DataError) else 503
-    received = None if error.received is None else str(error.received)[:300]
-    return _reply(status, Problem(what=error.what, received=received, way_out=error.way_out))
+    """Response of a deliberate error: 422 for the caller's fault, 503 for the service's."""
+    status_code = 422 if isinstance(error, ConfigError | DataError) else 503
+    received = None if error.received is None else str(error.received)[:_MAX_RECEIVED_CHARS]
+    problem = Problem(detail=error.what, received=received, hint=error.way_out)
+    return _json_problem(status_code, problem)
 
 
-async def _ours(_: Request, error: Exception) -> JSONResponse:
+async def _handle_chronotope_error(_: Request, error: Exception) -> JSONResponse:
     return problem_response(cast("ChronotopeError", error))
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _handle_validation_error(_: Request, error: Exception) -> JSONResponse:
     error = cast("RequestValidationError", error)
     fields = tuple(
-        FieldProblem(field=_path(found["loc"]), problem=found["msg"]) for found in error.errors()
+        FieldProblem(field=_field_path(detail["loc"]), message=detail["msg"])
+        for detail in error.errors()
     )
-    way_out = "See /openapi.json for what can be sent"
-    return _reply(422, Problem(what="The request is wrong", fields=fields, way_out=way_out))
+    hint = "See /openapi.json for the request schema"
+    return _json_problem(422, Problem(detail="The request is invalid", fields=fields, hint=hint))
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _handle_http_error(_: Request, error: Exception) -> JSONResponse:
     error = cast("HTTPException", error)
-    problem = Problem(what=error.detail, way_out="See /openapi.json for what there is")
-    return _reply(error.status_code, problem, error.headers)
+    problem = Problem(detail=error.detail, hint="See /openapi.json for the endpoints")
+    return _json_problem(error.status_code, problem, error.headers)
 
 
-def _path(place: tuple[int | str, ...]) -> str:
-    """``history.0.item_id``: without ``body``, and without the names of alternatives."""
-    return ".".join(str(part) for part in place[1:] if part not in _TAGS) or str(place[0])
+def _field_path(location: tuple[int | str, ...]) -> str:
+    """``history.0.item_id``: without ``body``, and without the tags of unions."""
+    path_parts = (str(part) for part in location[1:] if part not in _UNION_TAGS)
+    return ".".join(path_parts) or str(location[0])
 
 
-def _reply(status: int, problem: Problem, headers: Any = None) -> JSONResponse:
-    return JSONResponse(problem.model_dump(mode="json"), status, headers)
+def _json_problem(status_code: int, problem: Problem, headers: Any = None) -> JSONResponse:
+    return JSONResponse(problem.model_dump(mode="json"), status_code, headers)

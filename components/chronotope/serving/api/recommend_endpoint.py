@@ -1,4 +1,4 @@
-"""Answers ``/recommend``: items, kept for whoever asks again, sometimes drawn at random."""
+"""Responses of ``/recommend``: ranked or randomly drawn items, cached and logged as impressions."""
 
 from datetime import UTC
 from typing import Any
@@ -16,142 +16,182 @@ from chronotope.serving.model.selection import exploration_settings, select_item
 from chronotope.serving.model.shadow import ShadowTask, ShadowWorker
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.impressions import ImpressionWriter
-from chronotope.serving.state.response_cache import Key, ResponseCache, SharedCache
+from chronotope.serving.state.response_cache import CacheKey, ResponseCache, SharedCache
 from chronotope.serving.telemetry import Telemetry
 
 
 class RecommendEndpoint:
-    """Makes lists, keeps them and logs what was shown."""
+    """Endpoint of recommendations: arm assignment, cache, ranking, impression log, shadows."""
 
     def __init__(
         self,
         settings: ServeSettings,
-        asking: InferenceService,
+        inference_service: InferenceService,
         arms: ExperimentArms,
         telemetry: Telemetry,
-        shown: ImpressionWriter | None,
-        shared: SharedCache | None = None,
+        impression_writer: ImpressionWriter | None,
+        shared_cache: SharedCache | None = None,
     ) -> None:
         """Start with an empty cache.
 
         Args:
-            settings: Of the service.
-            asking: Runs the graph.
-            arms: Who answers whom.
-            telemetry: Counts.
-            shown: Logs what was shown; None logs nothing.
-            shared: Answers of other workers.
+            settings: Settings of the service.
+            inference_service: Prepares requests and runs the model.
+            arms: Arms of the experiment.
+            telemetry: Metrics.
+            impression_writer: Log of shown lists; None logs nothing.
+            shared_cache: Cache of all workers.
         """
-        self._settings, self._asking, self._arms, self._shown = settings, asking, arms, shown
-        self._kept = ResponseCache(
-            settings.cached_answers,
-            telemetry.cache("answers"),
-            shared=shared,
-            count_shared=telemetry.cache("shared answers"),
+        self._settings, self._inference_service = settings, inference_service
+        self._arms, self._impression_writer = arms, impression_writer
+        self._response_cache = ResponseCache(
+            settings.cached_responses,
+            telemetry.cache_counter("responses"),
+            shared_cache=shared_cache,
+            count_shared=telemetry.cache_counter("shared_responses"),
         )
-        self.shadowing = ShadowWorker(self._shadow, telemetry)
+        self.shadow_worker = ShadowWorker(self._run_shadow, telemetry)
 
-    def recommend(self, question: RecommendRequest) -> RecommendResponse:
-        """Which items?"""
-        champion, answer_id = self._asking.champion, uuid4().hex
-        placed = self._arms.placed(question.user_id, champion)
-        said = self._listed(question, placed, answer_id)
-        if self._shown is not None:
-            self._shown.put(_impression(said, question, fell_back=placed.fell_back))
-            for shadow in self._arms.shadows(question.user_id, champion):
-                asked = question.model_copy(update={"at": said.at})
-                self.shadowing.put(ShadowTask(asked, shadow, answer_id))
-        return said
+    def recommend(self, recommend_request: RecommendRequest) -> RecommendResponse:
+        """Recommendation list, logged as an impression and repeated by shadow arms.
 
-    def _shadow(self, task: ShadowTask) -> None:
-        """Answer for the log alone."""
-        name = "" if task.shadow.arm is None else task.shadow.arm.name
-        said = self._listed(task.question, task.shadow, f"{task.answer_id}-{name}")
-        if self._shown is not None:
-            self._shown.put(_impression(said, task.question, shadow_of=task.answer_id))
-
-    def _listed(
-        self, question: RecommendRequest, placed: ArmAssignment, answer_id: str
-    ) -> RecommendResponse:
-        """An answer, found or made."""
-        asked = self._asking.asked(question, placed.opened)
-        how = exploration_settings(question, placed.how)
-        key = None if how.share else self._key(question, asked)
-        found = None if key is None else self._kept.get(key)
-        if found is None:
-            found = self._compute(question, asked, how, answer_id)
-            if key is not None:
-                self._kept.put(key, found)
-        ran = self._settings.experiment if placed.arm else None
-        names = {"experiment": ran and ran.name, "arm": placed.arm and placed.arm.name}
-        return found.model_copy(update={"answer_id": answer_id, **names})
-
-    def _key(self, question: RecommendRequest, asked: PreparedRequest) -> Key | None:
-        """Of equal keys the answer is the same; None for what is not kept.
-
-        The key holds the version and the latest that the user did: an answer that a swap or an
-        event made wrong is never found again.
+        Args:
+            recommend_request: The request.
         """
-        if question.user_id is None:
-            return None
-        second = int(asked.at.timestamp())
-        span = 1 if question.at is not None else self._settings.answer_lasts_s
-        told = question.model_dump_json(exclude={"at", "history"})
-        offset = None if question.at is None else question.at.utcoffset()
-        return (span, second // span, offset, asked.told_until, *asked.opened.key, told)
+        champion, answer_id = self._inference_service.champion, uuid4().hex
+        user_id = recommend_request.user_id
+        assignment = self._arms.assign(user_id, champion)
+        response = self._cached_response(recommend_request, assignment, answer_id)
+        if self._impression_writer is not None:
+            self._impression_writer.put(
+                _impression(response, recommend_request, fell_back=assignment.fell_back)
+            )
+            for shadow in self._arms.shadow_assignments(user_id, champion):
+                request_time = {"request_time": response.request_time}
+                timed_request = recommend_request.model_copy(update=request_time)
+                self.shadow_worker.put(ShadowTask(timed_request, shadow, answer_id))
+        return response
 
-    def _compute(
-        self, question: RecommendRequest, asked: PreparedRequest, how: Exploration, answer_id: str
+    def _run_shadow(self, task: ShadowTask) -> None:
+        """Log the list of a shadow arm, which no user sees."""
+        arm_name = "" if task.shadow.arm is None else task.shadow.arm.name
+        shadow_id = f"{task.answer_id}-{arm_name}"
+        response = self._cached_response(task.recommend_request, task.shadow, shadow_id)
+        if self._impression_writer is not None:
+            self._impression_writer.put(
+                _impression(response, task.recommend_request, shadow_of=task.answer_id)
+            )
+
+    def _cached_response(
+        self, recommend_request: RecommendRequest, assignment: ArmAssignment, answer_id: str
     ) -> RecommendResponse:
-        wish, opened = question.wish(), asked.opened
-        ranking = self._asking.ranking(asked, question, wish)
-        words, crowd = opened.champion.vocabulary, opened.crowd(asked.at)
-        # the id is the seed, so that the draw can be made again
-        chosen = select_items(ranking, question, how, opened.facts, crowd, answer_id)
-        past, facts = asked.past, opened.facts
-        items = describe_items(chosen.items, ranking, wish, past, crowd, words, facts)
-        champion, n_history = opened.champion, asked.n_history
-        notes = answer_notes(champion, n_history, asked.at, found=bool(items), timed=True)
+        """Response from the cache, else computed and stored there."""
+        prepared = self._inference_service.prepare(recommend_request, assignment.loaded_model)
+        exploration = exploration_settings(recommend_request, assignment.exploration)
+        cache_key = None if exploration.share else self._cache_key(recommend_request, prepared)
+        response = None if cache_key is None else self._response_cache.get(cache_key)
+        if response is None:
+            response = self._compute_response(recommend_request, prepared, exploration, answer_id)
+            if cache_key is not None:
+                self._response_cache.put(cache_key, response)
+        arm = assignment.arm
+        experiment = self._settings.experiment if arm else None
+        arm_fields = {"experiment": experiment and experiment.name, "arm": arm and arm.name}
+        return response.model_copy(update={"answer_id": answer_id, **arm_fields})
+
+    def _cache_key(
+        self, recommend_request: RecommendRequest, prepared: PreparedRequest
+    ) -> CacheKey | None:
+        """Everything that the response depends on; None for a response that is not cached.
+
+        The key holds the versions and the log position of the user's latest event, so a
+        champion swap or a new event never leaves a stale entry.
+        """
+        if recommend_request.user_id is None:
+            return None
+        request_s = int(prepared.request_time.timestamp())
+        given_time = recommend_request.request_time
+        bucket_s = self._settings.response_ttl_s if given_time is None else 1
+        offset = None if given_time is None else given_time.utcoffset()
+        options = recommend_request.model_dump_json(exclude={"request_time", "history"})
+        model_key = prepared.loaded_champion.cache_key
+        time_bucket = request_s // bucket_s
+        return (bucket_s, time_bucket, offset, prepared.log_position, *model_key, options)
+
+    def _compute_response(
+        self,
+        recommend_request: RecommendRequest,
+        prepared: PreparedRequest,
+        exploration: Exploration,
+        answer_id: str,
+    ) -> RecommendResponse:
+        options, loaded_champion = recommend_request.recommend_options(), prepared.loaded_champion
+        ranking = self._inference_service.rank_items(prepared, recommend_request, options)
+        champion, metadata = loaded_champion.champion, loaded_champion.item_metadata
+        request_time, n_history = prepared.request_time, prepared.n_history
+        recent_activity = loaded_champion.recent_activity(request_time)
+        # the id is the seed, so the draw can be reproduced
+        selected = select_items(
+            ranking, recommend_request, exploration, metadata, recent_activity, answer_id
+        )
+        items = describe_items(
+            selected.items,
+            ranking,
+            options,
+            prepared.known_history,
+            recent_activity,
+            champion.vocabulary,
+            metadata,
+        )
+        notes = answer_notes(
+            champion, n_history, request_time, has_items=bool(items), has_time=True
+        )
         return RecommendResponse(
             dataset=self._settings.dataset,
             version=champion.version,
-            user_id=question.user_id,
-            at=asked.at,
+            user_id=recommend_request.user_id,
+            request_time=request_time,
             n_history=n_history,
-            n_unknown=asked.n_unknown,
-            notes=(*notes, *chosen.notes),
+            n_unknown_items=prepared.n_unknown_items,
+            notes=(*notes, *selected.notes),
             answer_id=answer_id,
-            policy=chosen.policy,
-            explored=chosen.explored,
+            policy=selected.policy,
+            explored=selected.explored,
             items=items,
-            propensities=tuple(chosen.propensities.tolist()),
+            propensities=tuple(selected.propensities.tolist()),
         )
 
 
 def _impression(
-    said: RecommendResponse,
-    question: RecommendRequest,
+    response: RecommendResponse,
+    recommend_request: RecommendRequest,
     *,
     fell_back: bool = False,
     shadow_of: str | None = None,
 ) -> Interaction:
-    """What was shown, with all that is needed to judge another policy by it."""
-    about = {"experiment": said.experiment, "arm": said.arm, "shadow_of": shadow_of}
-    who = {"user_id", "history", "at"}
-    probabilities = [item.probability for item in said.items]
+    """Log record of a shown list, with all that off-policy evaluation needs."""
+    arm_fields = {
+        "experiment": response.experiment,
+        "arm": response.arm,
+        "shadow_of": shadow_of,
+    }
+    user_fields = {"user_id", "history", "request_time"}
+    probabilities = [item.probability for item in response.items]
     payload: dict[str, Any] = {
-        "answer_id": said.answer_id,
-        "user_id": said.user_id,
-        "at": said.at.astimezone(UTC).isoformat(),
-        "items": [item.id for item in said.items],
+        "answer_id": response.answer_id,
+        "user_id": response.user_id,
+        "shown_at": response.request_time.astimezone(UTC).isoformat(),
+        "items": [item.id for item in response.items],
         "probabilities": [] if None in probabilities else probabilities,
-        "propensities": list(said.propensities),
-        "version": said.version,
-        "policy": said.policy,
-        "explored": said.explored,
-        "question": question.model_dump(mode="json", exclude_defaults=True, exclude=who),
-        **{name: of for name, of in about.items() if of is not None},
+        "propensities": list(response.propensities),
+        "version": response.version,
+        "policy": response.policy,
+        "explored": response.explored,
+        "request": recommend_request.model_dump(
+            mode="json", exclude_defaults=True, exclude=user_fields
+        ),
+        **{field: value for field, value in arm_fields.items() if value is not None},
     }
     if fell_back:
         payload["fell_back"] = True
-    return Interaction(key=said.answer_id, kind="impression", payload=payload)
+    return Interaction(key=response.answer_id, kind="impression", payload=payload)

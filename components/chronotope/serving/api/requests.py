@@ -1,4 +1,4 @@
-"""What can be asked of the service, and told to it."""
+"""Request models of the HTTP endpoints."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
@@ -19,106 +19,117 @@ from pydantic import (
 from chronotope.contracts.clock import is_in_future
 from chronotope.inference.request import RecommendOptions
 
-_FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_FIRST_TIME, _LAST_TIME = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_FAST_MAX_ITEMS = 100
+_FAST_MAX_EVENTS = 1000
 
 
-def _possible(moment: datetime) -> datetime:
-    if not _FIRST <= moment <= _LAST:
+def _check_time_range(timestamp: datetime) -> datetime:
+    if not _FIRST_TIME <= timestamp <= _LAST_TIME:
         raise ValueError("must lie between 1970 and 2200")
-    return moment
+    return timestamp
 
 
-def _past(moment: datetime) -> datetime:
-    if is_in_future(moment, datetime.now(UTC)):
+def _check_not_future(timestamp: datetime) -> datetime:
+    if is_in_future(timestamp, datetime.now(UTC)):
         raise ValueError("lies in the future")
-    return moment
+    return timestamp
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Moment = Annotated[AwareDatetime, AfterValidator(_possible)]
-Happened = Annotated[Moment, AfterValidator(_past)]
-InUtc = AfterValidator(lambda moment: moment.astimezone(UTC))
-Offset = Annotated[int, Field(ge=-1440, le=1440)]
-Lat = Annotated[float, Field(ge=-90, le=90)]
-Lon = Annotated[float, Field(ge=-180, le=180)]
+Timestamp = Annotated[AwareDatetime, AfterValidator(_check_time_range)]
+PastTimestamp = Annotated[Timestamp, AfterValidator(_check_not_future)]
+InUtc = AfterValidator(lambda timestamp: timestamp.astimezone(UTC))
+UtcOffset = Annotated[int, Field(ge=-1440, le=1440)]
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
 Context = Annotated[dict[Text, FiniteFloat], Field(max_length=100)]
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PastEvent(_Strict):
-    """An event of a history that comes with the question."""
+class HistoryEvent(_StrictModel):
+    """One event of a history that is sent with a request."""
 
     item_id: Text
-    occurred_at: Happened = Field(description="With a time zone.")
-    utc_offset_min: Offset = Field(0, description="Minutes to add to UTC for the user's clock.")
+    occurred_at: PastTimestamp = Field(description="Time of the event, with a time zone.")
+    utc_offset_min: UtcOffset = Field(
+        0, description="Minutes to add to UTC for the user's local time."
+    )
     place_id: Text | None = None
 
 
-class UserRequest(_Strict):
-    """Who asks, and at what moment."""
+class UserRequest(_StrictModel):
+    """User or history, request time, location and context of a request."""
 
-    user_id: Text | None = Field(None, description="As in the log; a stranger is answered too.")
-    history: list[PastEvent] | None = Field(
-        None, max_length=10_000, description="Instead of a user id: what happened so far."
+    user_id: Text | None = Field(
+        None, description="User id as in the log; an unknown id is a cold-start user."
     )
-    at: Moment | None = Field(None, description="The moment, with a time zone; now if left out.")
-    utc_offset_min: Offset | None = Field(
-        None, description="Minutes to add to UTC for the user's clock; by default the last known."
+    history: list[HistoryEvent] | None = Field(
+        None, max_length=10_000, description="Events of the user so far, instead of a user id."
     )
-    place_id: Text | None = Field(None, description="Where the user is.")
-    lat: Lat | None = Field(None, description="Where the user is, degrees WGS 84.")
-    lon: Lon | None = Field(None, description="Where the user is, degrees WGS 84.")
-    context: Context = Field({}, description="What else is known of the moment, by column.")
+    request_time: Timestamp | None = Field(
+        None, description="Time of the request, with a time zone; the current time by default."
+    )
+    utc_offset_min: UtcOffset | None = Field(
+        None,
+        description="Minutes to add to UTC for the user's local time; by default the offset of "
+        "the latest event.",
+    )
+    place_id: Text | None = Field(None, description="Place of the user.")
+    lat: Latitude | None = Field(None, description="Latitude of the user, degrees WGS 84.")
+    lon: Longitude | None = Field(None, description="Longitude of the user, degrees WGS 84.")
+    context: Context = Field({}, description="Context features of the request, by column.")
     k: int = Field(10, ge=1, le=1000, description="Number of items.")
 
     @model_validator(mode="after")
-    def _one_past(self) -> Self:
+    def _check_user_and_location(self) -> Self:
         if self.user_id is not None and self.history is not None:
             raise ValueError("give user_id or history, not both")
         if (self.lat is None) != (self.lon is None):
             raise ValueError("give both lat and lon, or neither")
         return self
 
-    def wish(self) -> RecommendOptions:
-        """What is asked for."""
+    def recommend_options(self) -> RecommendOptions:
+        """Options of the ranking."""
         return RecommendOptions(k=self.k, lat=self.lat, lon=self.lon)
 
 
 class RecommendRequest(UserRequest):
-    """Which items?"""
+    """Request of a recommendation list."""
 
     within_km: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        None, description="Only items this near to lat and lon."
+        None, description="Maximal distance of items from lat and lon, km."
     )
-    category: Text | None = Field(None, description="Only items of this kind.")
-    exclude_seen: bool = Field(False, description="Only items the user has not had yet.")
+    category: Text | None = Field(None, description="Only items of this category.")
+    exclude_seen: bool = Field(False, description="Exclude items of the user's history.")
     explore: bool = Field(
-        True, description="False: the list is not drawn at random, whatever the service's share."
+        True, description="False: never a random list, whatever the exploration of the service."
     )
     epsilon: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="Share of answers drawn at random, instead of the service's own."
+        None, description="Probability of a random list, instead of the service's own."
     )
     diversity: float = Field(
-        0.0, ge=0, le=1, description="0: the likeliest items; 1: items as unlike as can be."
+        0.0, ge=0, le=1, description="0: order of the model; 1: items as dissimilar as possible."
     )
 
     @model_validator(mode="after")
-    def _near_what(self) -> Self:
+    def _check_radius(self) -> Self:
         if self.within_km is not None and self.lat is None:
             raise ValueError("within_km needs lat and lon")
         return self
 
     @property
-    def is_short(self) -> bool:
-        """Whether the answer takes hardly longer than the graph."""
-        n_told = 0 if self.history is None else len(self.history)
-        return self.k <= 100 and not self.diversity and n_told <= 1000
+    def is_fast(self) -> bool:
+        """Whether the response takes hardly longer than the model run."""
+        n_events = 0 if self.history is None else len(self.history)
+        is_small = self.k <= _FAST_MAX_ITEMS and n_events <= _FAST_MAX_EVENTS
+        return is_small and not self.diversity
 
-    def wish(self) -> RecommendOptions:
-        """What is asked for."""
+    def recommend_options(self) -> RecommendOptions:
+        """Options of the ranking, with filters."""
         return RecommendOptions(
             k=self.k,
             lat=self.lat,
@@ -130,40 +141,48 @@ class RecommendRequest(UserRequest):
 
 
 class PredictRequest(UserRequest):
-    """What, when and where?"""
+    """Request of the next item, its time and its place."""
 
     n_places: int = Field(10, ge=0, le=1000, description="Number of places.")
-    n_history: int = Field(50, ge=0, le=10_000, description="Latest events to send back.")
+    n_history: int = Field(50, ge=0, le=10_000, description="Number of latest events to return.")
 
 
-class PostedEvent(_Strict):
-    """Something a user did."""
+class PostedEvent(_StrictModel):
+    """Event of a user."""
 
     kind: Literal["event"]
-    key: Annotated[Text, Field(max_length=200, description="The same key counts once.")]
+    key: Annotated[
+        Text, Field(max_length=200, description="Idempotency key: equal keys are one record.")
+    ]
     user_id: Text
     item_id: Text
-    event_type: Text | None = Field(None, description="The dataset's own if left out.")
-    occurred_at: Annotated[Happened, InUtc] = Field(description="With a time zone.")
-    utc_offset_min: Offset | None = None
+    event_type: Text | None = Field(None, description="By default the event type of the dataset.")
+    occurred_at: Annotated[PastTimestamp, InUtc] = Field(
+        description="Time of the event, with a time zone."
+    )
+    utc_offset_min: UtcOffset | None = None
     place_id: Text | None = None
-    lat: Lat | None = None
-    lon: Lon | None = None
+    lat: Latitude | None = None
+    lon: Longitude | None = None
     value: FiniteFloat | None = None
     session_id: Text | None = None
     context: Context = {}
-    answer_id: Text | None = Field(None, description="The answer that this came of, if any.")
+    answer_id: Text | None = Field(
+        None, description="Id of the recommendation list that the event came from."
+    )
 
 
-class PostedImpression(_Strict):
-    """Something that was shown; the service logs its own answers itself."""
+class PostedImpression(_StrictModel):
+    """List shown by another system; the service logs its own lists itself."""
 
     kind: Literal["impression"]
-    key: Annotated[Text, Field(max_length=200, description="The same key counts once.")]
+    key: Annotated[
+        Text, Field(max_length=200, description="Idempotency key: equal keys are one record.")
+    ]
     answer_id: Text
     user_id: Text | None = None
-    at: Annotated[Happened, InUtc]
-    items: list[Text] = Field(max_length=1000, description="In the order they were shown.")
+    shown_at: Annotated[PastTimestamp, InUtc]
+    items: list[Text] = Field(max_length=1000, description="Item ids in the order shown.")
     probabilities: list[FiniteFloat] = Field([], max_length=1000)
     propensities: list[FiniteFloat] = Field([], max_length=1000)
     version: Text
@@ -172,22 +191,23 @@ class PostedImpression(_Strict):
     arm: Text | None = None
 
     @model_validator(mode="after")
-    def _of_one_length(self) -> Self:
-        lengths = {len(self.probabilities), len(self.propensities)} - {0}
-        if lengths - {len(self.items)}:
+    def _check_lengths(self) -> Self:
+        list_lengths = {len(self.probabilities), len(self.propensities)} - {0}
+        if list_lengths - {len(self.items)}:
             raise ValueError("probabilities and propensities must be as many as items, or none")
         return self
 
 
-def _one_or_many(value: object) -> str:
-    return "many" if isinstance(value, list) else "one"
+def _records_tag(body: object) -> str:
+    return "many" if isinstance(body, list) else "one"
 
 
-Posted = Annotated[PostedEvent | PostedImpression, Field(discriminator="kind")]
-"""A record."""
+PostedRecord = Annotated[PostedEvent | PostedImpression, Field(discriminator="kind")]
+"""An event or an impression."""
 
 PostedRecords = Annotated[
-    Annotated[Posted, Tag("one")] | Annotated[list[Posted], Field(max_length=1000), Tag("many")],
-    Discriminator(_one_or_many),
+    Annotated[PostedRecord, Tag("one")]
+    | Annotated[list[PostedRecord], Field(max_length=1000), Tag("many")],
+    Discriminator(_records_tag),
 ]
-"""What can be posted to ``/events``: a record or a list."""
+"""Body of ``POST /events``: a record or a list of records."""

@@ -1,4 +1,4 @@
-"""What the service answers, as JSON."""
+"""Response models of the HTTP endpoints."""
 
 from datetime import datetime
 
@@ -7,38 +7,38 @@ from pydantic import BaseModel, ConfigDict, Field
 from chronotope.inference.request import PlaceForecast, RecommendedItem
 
 
-class _Reply(BaseModel):
+class _ResponseModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class BaseResponse(_Reply):
-    """What every answer says."""
+class BaseResponse(_ResponseModel):
+    """Fields of every model response."""
 
     dataset: str
-    version: str = Field(description="The champion that answered.")
+    version: str = Field(description="Version of the model that responded.")
     user_id: str | None
-    at: datetime = Field(description="The moment that was asked about.")
-    n_history: int = Field(description="Events before the moment.")
-    n_unknown: int = Field(description="Those of them that the model has to skip.")
+    request_time: datetime = Field(description="Time of the request.")
+    n_history: int = Field(description="Number of the user's events before the request time.")
+    n_unknown_items: int = Field(description="Events whose item the model does not know.")
     notes: tuple[str, ...]
 
 
 class RecommendResponse(BaseResponse):
-    """Items, likeliest first unless explored."""
+    """Recommended items, most probable first unless the list was drawn at random."""
 
-    answer_id: str = Field(description="Send it with the events that come of this answer.")
-    experiment: str | None = Field(None, description="That the user takes part in.")
-    arm: str | None = Field(None, description="Of the experiment; always the same for a user.")
+    answer_id: str = Field(description="Id of this list; send it with events that come from it.")
+    experiment: str | None = Field(None, description="Experiment that the user takes part in.")
+    arm: str | None = Field(None, description="Arm of the experiment, constant per user.")
     policy: str
-    explored: bool = Field(False, description="Whether chance made this list.")
+    explored: bool = Field(False, description="Whether the list was drawn at random.")
     items: tuple[RecommendedItem, ...]
     propensities: tuple[float, ...] = Field(
-        description="Probability that the policy puts this item in this position."
+        description="Probability that the policy shows each item in its position."
     )
 
 
-class HistoryItem(_Reply):
-    """One event of the user's past."""
+class HistoryItem(_ResponseModel):
+    """One event of the user's history."""
 
     item_id: str
     title: str
@@ -48,104 +48,108 @@ class HistoryItem(_Reply):
     lon: float | None
 
 
-class TimeCurvePoint(_Reply):
-    """A point of the when-curve.
+class TimeCurvePoint(_ResponseModel):
+    """Distribution of the next event's time at one point.
 
     Attributes:
-        q: Probability that the next event has come by then.
-        hours: Hours from the moment.
-        density: Probability an hour.
+        cdf: Probability that the next event has occurred by then.
+        hours: Hours from the request time.
+        density: Probability per hour.
     """
 
-    q: float
+    cdf: float
     hours: float
     density: float
 
 
-class TimeCurve(_Reply):
-    """Hours from the moment to the next event, given the silence until then."""
+class TimeCurve(_ResponseModel):
+    """Hours from the request time to the next event, given the time since the latest one."""
 
     median_h: float
-    low_h: float = Field(description="Begin of the central 80 % interval.")
-    high_h: float = Field(description="End of the central 80 % interval.")
-    silent_h: float = Field(description="Hours since the last event.")
+    low_h: float = Field(description="Lower end of the central 80 % interval.")
+    high_h: float = Field(description="Upper end of the central 80 % interval.")
+    since_last_event_h: float = Field(description="Hours since the latest event.")
     curve: tuple[TimeCurvePoint, ...]
 
 
 class PredictResponse(BaseResponse):
-    """What, when and where."""
+    """Next item, its time and its place."""
 
-    history: tuple[HistoryItem, ...] = Field(description="The latest events, oldest first.")
+    history: tuple[HistoryItem, ...] = Field(description="Latest events, oldest first.")
     items: tuple[RecommendedItem, ...]
-    when: TimeCurve | None = Field(description="None without a past or after a very long silence.")
-    where: tuple[PlaceForecast, ...] = Field(
-        description="Likeliest first; none where there are no places."
+    time_forecast: TimeCurve | None = Field(
+        description="Null without a history or a long time after the latest event."
+    )
+    place_forecasts: tuple[PlaceForecast, ...] = Field(
+        description="Most probable places first; empty where the dataset has none."
     )
 
 
-class ItemExplanation(_Reply):
-    """Why an item has its rank."""
+class ItemExplanation(_ResponseModel):
+    """Rank of an item and the counts behind it."""
 
     id: str
     title: str
-    rank: int = Field(description="1 is the likeliest of all items.")
+    rank: int = Field(description="1 is the most probable of all items.")
     probability: float
     reason: str
-    n_own: int = Field(description="How often the user had it.")
-    n_follows: int = Field(description="How often it came right after the user's latest item.")
-    n_recent: int = Field(description="How often anybody had it in 28 days.")
+    n_user_events: int = Field(description="Events of the user with this item.")
+    n_transitions: int = Field(
+        description="Events of all users with this item right after the user's latest item."
+    )
+    n_recent_events: int = Field(description="Events of all users with this item in 28 days.")
 
 
 class ExplainResponse(BaseResponse):
-    """Reasons, for one item or for the likeliest."""
+    """Explanation of one item or of the most probable ones."""
 
     items: tuple[ItemExplanation, ...]
 
 
-class IngestReceipt(_Reply):
-    """What became of posted records; all are on the disk."""
+class IngestReceipt(_ResponseModel):
+    """Counts of posted records; all of them are on disk."""
 
-    received: int
-    new: int = Field(description="The others were there already, by their key.")
-    n_unknown: int = Field(description="Items among them that the model has to skip.")
+    n_received: int
+    n_new: int = Field(description="Records whose key and event were not stored before.")
+    n_unknown_items: int = Field(description="Events whose item the model does not know.")
 
 
-class ArmState(_Reply):
-    """How an arm of the experiment stands."""
+class ArmState(_ResponseModel):
+    """State of one experiment arm."""
 
     name: str
     mode: str
     share: float
-    model: str = Field(description="Version or alias that it asks for.")
-    version: str | None = Field(description="That answers.")
-    fell_back: bool = Field(description="The champion stands in: the model cannot be opened.")
-    problem: str | None = Field(description="Why the model, or a newer one, is not opened.")
+    model: str = Field(description="Version or alias of the arm.")
+    version: str | None = Field(description="Version that responds.")
+    fell_back: bool = Field(description="The champion responds: the model cannot be loaded.")
+    problem: str | None = Field(description="Error that keeps the model, or a newer one, out.")
 
 
-class HealthResponse(_Reply):
-    """Whether the service runs, and who answers."""
+class HealthResponse(_ResponseModel):
+    """State of the service and the model version that responds."""
 
     status: str
     dataset: str
     version: str | None
     problem: str | None = Field(
-        None, description="Why a newer champion is not taken over, or its files are damaged."
+        None, description="Error that keeps a newer champion out, or damage of its files."
     )
     experiment: str | None = None
     arms: tuple[ArmState, ...] = ()
 
 
-class FieldProblem(_Reply):
-    """A field that is wrong."""
+class FieldProblem(_ResponseModel):
+    """Error of one request field."""
 
     field: str
-    problem: str
+    message: str
 
 
-class Problem(_Reply):
-    """Why there is no answer."""
+class Problem(_ResponseModel):
+    """Error response."""
 
-    what: str
-    received: str | None = None
-    way_out: str = ""
+    detail: str = Field(description="The error, one sentence.")
+    received: str | None = Field(None, description="The value that caused it.")
+    hint: str = Field("", description="What the caller can do.")
     fields: tuple[FieldProblem, ...] = ()

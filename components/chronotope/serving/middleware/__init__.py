@@ -1,1 +1,1 @@
-"""ASGI middleware: authentication, rate limits, and the fast path."""
+"""ASGI middleware of the service: authentication, limits, response headers, fast path."""

@@ -1,4 +1,4 @@
-"""Stands before every endpoint: key, rate, size and time, counted and logged without names."""
+"""ASGI middleware of authentication, rate limit, size limit, access log and metrics."""
 
 import asyncio
 import hmac
@@ -22,196 +22,234 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import Telemetry
 
 _LOG = logging.getLogger(__name__)
-_PROBED = frozenset({"/health", "/ready"})  # for whoever starts and stops the service
-_OPEN = _PROBED | {"/"}  # the page holds no data
-_OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
-_CLIENTS = 10_000  # whose buckets are remembered
-_CLIENT_GONE = 499  # counted where the client ended the connection before its request had come
-_IPV6_PREFIX = 64  # bits of an address that one client cannot choose freely
+_PROBE_PATHS = frozenset({"/health", "/ready"})  # polled by process managers
+_PUBLIC_PATHS = _PROBE_PATHS | {"/"}  # the demo page holds no data
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_MAX_CLIENTS = 10_000  # token buckets in memory
+_CLIENT_CLOSED_STATUS = 499  # metric label of a connection closed before the request was complete
+_IPV6_PREFIX_BITS = 64  # one client can choose the other bits freely
+_MAX_RECEIVED_CHARS = 100
 
 
 class TokenBuckets:
-    """Token buckets: each client may send ``burst`` at once and ``rate`` a second."""
+    """Token buckets by client: up to ``burst`` requests at once and ``rate`` per second.
+
+    Memory is bounded: past ``_MAX_CLIENTS`` the least recent client's bucket is dropped. The
+    package ``limits`` has no token bucket and no such bound (docs/adr/0024).
+    """
 
     def __init__(self, rate: float, burst: int) -> None:
-        """Start with full buckets."""
+        """Start with full buckets.
+
+        Args:
+            rate: Tokens per second.
+            burst: Capacity of a bucket.
+        """
         self._rate, self._burst = rate, burst
-        self._level: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, client: str, now_s: float) -> float:
-        """Take a token: 0, or the seconds until there is one."""
-        level, then_s = self._level.pop(client, (float(self._burst), now_s))
-        level = min(self._burst, level + (now_s - then_s) * self._rate)
-        wait_s = 0.0 if level >= 1 else (1 - level) / self._rate
-        self._level[client] = (level if wait_s else level - 1, now_s)
-        if len(self._level) > _CLIENTS:
-            self._level.popitem(last=False)
+        """Take a token: 0, or the seconds until the next one.
+
+        Args:
+            client: Address of the client.
+            now_s: Monotonic time, seconds.
+        """
+        n_tokens, updated_s = self._buckets.pop(client, (float(self._burst), now_s))
+        n_tokens = min(self._burst, n_tokens + (now_s - updated_s) * self._rate)
+        wait_s = 0.0 if n_tokens >= 1 else (1 - n_tokens) / self._rate
+        self._buckets[client] = (n_tokens if wait_s else n_tokens - 1, now_s)
+        if len(self._buckets) > _MAX_CLIENTS:
+            self._buckets.popitem(last=False)
         return wait_s
 
 
-class _Refused(Exception):  # noqa: N818 - it carries an answer
+class _RequestRefusedError(Exception):
+    """Carries the response of a refused request."""
+
     def __init__(
-        self, status: int, what: str, way_out: str, received: str | None = None, **headers: str
+        self,
+        status_code: int,
+        detail: str,
+        hint: str,
+        received: str | None = None,
+        **header_values: str,
     ) -> None:
-        super().__init__(what)
-        self.status = status
-        self.body = {"what": what, "received": received, "way_out": way_out}
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__(detail)
+        self.status_code = status_code
+        self.body = {"detail": detail, "received": received, "hint": hint}
+        self.headers = {name.replace("_", "-"): value for name, value in header_values.items()}
 
 
 def _check_host(request: Request) -> None:
-    """Without a key only this machine's own names are answered.
-
-    A page from elsewhere whose name leads to 127.0.0.1 (DNS rebinding) is told nothing.
-    """
+    """Without an API key only the local host names are served: protects from DNS rebinding."""
     host = request.headers.get("host", "")
-    if re.sub(r":\d+$", "", host).lower() not in _OWN_NAMES:
-        raise _Refused(421, "This is not the name of this service", "Ask 127.0.0.1, or set a key")
+    if re.sub(r":\d+$", "", host).lower() not in _LOCAL_HOSTS:
+        raise _RequestRefusedError(
+            421, "This host name is not served", "Use 127.0.0.1, or set an API key"
+        )
 
 
-def _check_names(body: bytes) -> None:
-    name = repeated_key(body)
-    if name is not None:
-        raise _Refused(422, "A name stands twice in a JSON object", "Send it once", name[:100])
+def _check_json_keys(body: bytes) -> None:
+    key = repeated_key(body)
+    if key is not None:
+        received = key[:_MAX_RECEIVED_CHARS]
+        raise _RequestRefusedError(422, "A JSON key occurs twice", "Send it once", received)
 
 
-def _check_query(query: bytes) -> None:
-    if b"&" not in query:
+def _check_query(query_string: bytes) -> None:
+    if b"&" not in query_string:
         return
-    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
-    if len(set(names)) < len(names):
-        raise _Refused(422, "A parameter stands twice in the address", "Send it once")
+    parameters = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    parameter_names = [name for name, _ in parameters]
+    if len(set(parameter_names)) < len(parameter_names):
+        raise _RequestRefusedError(422, "A query parameter occurs twice", "Send it once")
 
 
-def _network(address: str) -> str:
-    """Whose rate is counted: an IPv4 address, or the network of an IPv6 one.
+def _rate_limit_key(address: str) -> str:
+    """Client of the rate limit: an IPv4 address, or the network of an IPv6 address.
 
-    >>> _network("2001:db8:1:2:3:4:5:6"), _network("::ffff:192.0.2.1"), _network("192.0.2.1")
-    ('2001:db8:1:2::', '192.0.2.1', '192.0.2.1')
+    >>> _rate_limit_key("2001:db8:1:2:3:4:5:6"), _rate_limit_key("192.0.2.1")
+    ('2001:db8:1:2::', '192.0.2.1')
+    >>> _rate_limit_key("::ffff:192.0.2.1")
+    '192.0.2.1'
     """
     if ":" not in address:
         return address
     try:
-        known = ipaddress.IPv6Address(address)
+        ipv6_address = ipaddress.IPv6Address(address)
     except ValueError:
         return address
-    if known.ipv4_mapped is not None:
-        return str(known.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(known), _IPV6_PREFIX), strict=False).network_address)
+    if ipv6_address.ipv4_mapped is not None:
+        return str(ipv6_address.ipv4_mapped)
+    network = ipaddress.IPv6Network((int(ipv6_address), _IPV6_PREFIX_BITS), strict=False)
+    return str(network.network_address)
 
 
 class AuthAndLimits:
     """ASGI middleware around the whole service."""
 
     def __init__(
-        self, app: ASGIApp, settings: ServeSettings, telemetry: Telemetry, paths: Iterable[str]
+        self,
+        app: ASGIApp,
+        settings: ServeSettings,
+        telemetry: Telemetry,
+        route_paths: Iterable[str],
     ) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
             app: The application.
-            settings: Of the service.
-            telemetry: Counts requests.
-            paths: Those that are counted by name.
+            settings: Settings of the service.
+            telemetry: Request metrics.
+            route_paths: Paths with a metric label of their own.
         """
         self._app, self._settings, self._telemetry = app, settings, telemetry
-        self._paths = frozenset(paths)
+        self._route_paths = frozenset(route_paths)
         rate = settings.rate_per_s
-        self._buckets = None if rate is None else TokenBuckets(rate, settings.burst)
+        self._token_buckets = None if rate is None else TokenBuckets(rate, settings.burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or refuse it."""
-        if scope["type"] == "websocket":  # there is none, and nothing below would ask for the key
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "websocket":  # no endpoint uses it, and the key check below is HTTP's
             await send({"type": "websocket.close"})
             return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
+        start_s, status_code = time.perf_counter(), 0
 
-        async def noting(message: Message) -> None:
-            nonlocal status
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status_code
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status_code = message["status"]
                 add_default_headers(message)
             await send(message)
 
         try:
-            await self._answer(scope, receive, noting)
+            await self._respond(scope, receive, send_with_headers)
         except ClientDisconnect:
-            status = _CLIENT_GONE
+            status_code = _CLIENT_CLOSED_STATUS
         except Exception as error:
-            _LOG.error("%s at %s", type(error).__name__, _places(error))
-            if not status:
-                await JSONResponse({"what": "Something went wrong"}, 500)(scope, receive, noting)
-        self._note(scope["path"], status, time.perf_counter() - started)
+            _LOG.error("%s at %s", type(error).__name__, _error_location(error))
+            if not status_code:
+                response = JSONResponse({"detail": "Internal error"}, 500)
+                await response(scope, receive, send_with_headers)
+        self._log_request(scope["path"], status_code, time.perf_counter() - start_s)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._through(scope, receive, send)
-        except _Refused as refused:
-            reply = JSONResponse(refused.body, refused.status, refused.headers)
-            await reply(scope, receive, send)
+            await self._check_and_forward(scope, receive, send)
+        except _RequestRefusedError as refusal:
+            response = JSONResponse(refusal.body, refusal.status_code, refusal.headers)
+            await response(scope, receive, send)
 
-    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_and_forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        if scope["path"] not in _PROBED:
-            self._check_rate(request)  # first, so that keys cannot be tried out
-        self._check_key(request)
+        if scope["path"] not in _PROBE_PATHS:
+            self._check_rate(request)  # before the key check, so that guesses are limited
+        self._check_api_key(request)
         _check_query(scope["query_string"])
         if scope["method"] in {"POST", "PUT", "PATCH"}:
-            body = await self._body(request)
-            _check_names(body)
+            body = await self._read_limited_body(request)
+            _check_json_keys(body)
             receive = replay_body(body, receive)
         elif scope["method"] == "HEAD":  # the server leaves the body out
             scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
 
-    def _check_key(self, request: Request) -> None:
-        wanted = self._settings.api_key
-        if wanted is None:
+    def _check_api_key(self, request: Request) -> None:
+        api_key = self._settings.api_key
+        if api_key is None:
             _check_host(request)
             return
-        if request.scope["path"] in _OPEN:
+        if request.scope["path"] in _PUBLIC_PATHS:
             return
-        given = request.headers.get("x-api-key", "")
-        if not hmac.compare_digest(given.encode(), wanted.get_secret_value().encode()):
-            raise _Refused(401, "The API key is missing or wrong", "Send it as X-API-Key")
+        sent_key = request.headers.get("x-api-key", "")
+        if not hmac.compare_digest(sent_key.encode(), api_key.get_secret_value().encode()):
+            raise _RequestRefusedError(
+                401, "The API key is missing or wrong", "Send it as X-API-Key"
+            )
 
     def _check_rate(self, request: Request) -> None:
-        if self._buckets is None:
+        if self._token_buckets is None:
             return
-        client = request.client.host if request.client else ""
-        wait_s = self._buckets.wait_s(_network(client), time.monotonic())
+        address = request.client.host if request.client else ""
+        wait_s = self._token_buckets.wait_s(_rate_limit_key(address), time.monotonic())
         if wait_s:
-            wait = str(int(wait_s) + 1)
-            raise _Refused(429, "Too many requests", f"Wait {wait} s", retry_after=wait)
+            retry_after = str(int(wait_s) + 1)
+            hint = f"Retry after {retry_after} s"
+            raise _RequestRefusedError(429, "Too many requests", hint, retry_after=retry_after)
 
-    async def _body(self, request: Request) -> bytes:
-        limit = self._settings.max_body_bytes
-        too_large = _Refused(413, "The request is too large", f"Send at most {limit} bytes")
-        told = request.headers.get("content-length", "0")
-        if told.isdecimal() and int(told) > limit:
+    async def _read_limited_body(self, request: Request) -> bytes:
+        max_bytes = self._settings.max_body_bytes
+        too_large = _RequestRefusedError(
+            413, "The request is too large", f"Send at most {max_bytes} bytes"
+        )
+        content_length = request.headers.get("content-length", "0")
+        if content_length.isdecimal() and int(content_length) > max_bytes:
             raise too_large
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.time_limit_s):
                 async for chunk in request.stream():
                     body += chunk
-                    if len(body) > limit:
+                    if len(body) > max_bytes:
                         raise too_large
         except TimeoutError:
-            raise _Refused(408, "The request came too slowly", "Send it again") from None
+            raise _RequestRefusedError(
+                408, "The request body arrived too slowly", "Send it again"
+            ) from None
         return bytes(body)
 
-    def _note(self, path: str, status: int, seconds: float) -> None:
-        path = path if path in self._paths else "other"
-        self._telemetry.requests.labels(path, str(status)).inc()
-        self._telemetry.seconds.labels(path).observe(seconds)
-        _LOG.info("%s %d %.1f ms", path, status, 1000 * seconds)
+    def _log_request(self, path: str, status_code: int, duration_s: float) -> None:
+        path_label = path if path in self._route_paths else "other"
+        self._telemetry.requests.labels(path_label, str(status_code)).inc()
+        self._telemetry.request_seconds.labels(path_label).observe(duration_s)
+        _LOG.info("%s %d %.1f ms", path_label, status_code, 1000 * duration_s)
 
 
-def _places(error: Exception) -> str:
-    """Where it happened; the message of a foreign error may name a user."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+def _error_location(error: Exception) -> str:
+    """Stack of an error, without its message, which may name a user."""
+    stack_frames = traceback.extract_tb(error.__traceback__)
+    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(stack_frames))

@@ -1,8 +1,8 @@
-"""Good questions go straight to their answer; whatever is odd goes the documented way.
+"""Fast path of valid POST requests around FastAPI's own request handling.
 
-FastAPI spends as much on a request as the model on its answer. So a JSON body that is valid for
-a known address is read and answered here. Everything else, a wrong body included, is left to
-the application, which says what is wrong and describes the address in its documentation.
+FastAPI spends as much time on a request as the model on its response. So a JSON body that is
+valid for a known path is parsed and handled here. Every other request, an invalid body included,
+goes to the application, which reports the error and documents the endpoint.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,43 +16,43 @@ from chronotope.contracts.errors import ChronotopeError
 from chronotope.serving.api.problems import problem_response
 
 FastHandler = tuple[TypeAdapter[Any], Callable[[Any], Awaitable[Response]]]
-"""What reads a body, and what answers it."""
+"""Parser of a request body, and the endpoint that takes the parsed request."""
 
 
 class FastPath:
-    """ASGI middleware before an application whose POST addresses it knows."""
+    """ASGI middleware that handles valid POST requests of known paths."""
 
-    def __init__(self, app: ASGIApp, posts: Mapping[str, FastHandler]) -> None:
-        """Stand before an application.
+    def __init__(self, app: ASGIApp, fast_handlers: Mapping[str, FastHandler]) -> None:
+        """Wrap an application.
 
         Args:
             app: The application.
-            posts: By path.
+            fast_handlers: Parser and endpoint by path.
         """
-        self._app, self._posts = app, posts
+        self._app, self._fast_handlers = app, fast_handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or let the application do it."""
-        known = self._posts.get(scope["path"]) if scope["type"] == "http" else None
-        if known is None or scope["method"] != "POST" or not _is_json(scope):
+        """Handle a request here, or pass it to the application."""
+        handler = self._fast_handlers.get(scope["path"]) if scope["type"] == "http" else None
+        if handler is None or scope["method"] != "POST" or not _is_json(scope):
             await self._app(scope, receive, send)
             return
-        reads, answers = known
+        body_adapter, endpoint = handler
         body = await read_body(receive)
         try:
-            question = reads.validate_json(body)
+            parsed_request = body_adapter.validate_json(body)
         except ValidationError:
             await self._app(scope, replay_body(body, receive), send)
             return
         try:
-            reply = await answers(question)
+            response = await endpoint(parsed_request)
         except ChronotopeError as error:
-            reply = problem_response(error)
-        await reply(scope, receive, send)
+            response = problem_response(error)
+        await response(scope, receive, send)
 
 
 async def read_body(receive: Receive) -> bytes:
-    """A body that has come."""
+    """Complete body of a request."""
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
@@ -62,15 +62,15 @@ async def read_body(receive: Receive) -> bytes:
 
 
 def replay_body(body: bytes, receive: Receive) -> Receive:
-    """The body at once; then whatever comes, such as the end of the connection."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    """Receive channel that yields a body already read, then later messages (disconnect)."""
+    body_messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replayed() -> Message:
-        return waiting.pop() if waiting else await receive()
+    async def receive_replayed() -> Message:
+        return body_messages.pop() if body_messages else await receive()
 
-    return replayed
+    return receive_replayed
 
 
 def _is_json(scope: Scope) -> bool:
-    """Anything else a page from elsewhere could send without asking; the application refuses it."""
+    """Other types can be sent cross-origin without a preflight; the application refuses them."""
     return (b"content-type", b"application/json") in scope["headers"]

@@ -1,34 +1,34 @@
-"""Names that stand twice in a JSON object, of which readers silently take the last."""
+"""Duplicate keys in JSON objects, of which parsers silently take the last."""
 
 import json
 from collections import Counter
 
 
-class _RepeatedKey(Exception):  # noqa: N818 - it carries the key
-    """Raised inside the parser to stop it."""
+class _RepeatedKeyError(Exception):
+    """Stops the parser; carries the key."""
 
 
 def repeated_key(body: bytes) -> str | None:
-    """The first name that stands twice in an object.
+    """First key that occurs twice in one object.
 
     >>> repeated_key(b'{"user_id": "a", "context": {"rain": 1, "rain": 2}}')
     'rain'
     >>> repeated_key(b'[{"k": 1}, {"k": 2}]')
 
     Args:
-        body: JSON; None is the answer for what is none.
+        body: JSON; the result is None for invalid JSON.
     """
     try:
-        json.loads(body, object_pairs_hook=_refuse_repeated)
-    except _RepeatedKey as repeated:
+        json.loads(body, object_pairs_hook=_refuse_repeated_key)
+    except _RepeatedKeyError as repeated:
         return str(repeated)
     except (ValueError, RecursionError):
         return None
     return None
 
 
-def _refuse_repeated(pairs: list[tuple[str, object]]) -> None:
-    """In place of an object: only whether it is unambiguous matters here."""
+def _refuse_repeated_key(pairs: list[tuple[str, object]]) -> None:
+    """Object hook that builds nothing: only the keys matter here."""
     if len(dict(pairs)) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        raise _RepeatedKey(next(name for name, n_times in counts.items() if n_times > 1))
+        key_counts = Counter(key for key, _ in pairs)
+        raise _RepeatedKeyError(next(key for key, count in key_counts.items() if count > 1))

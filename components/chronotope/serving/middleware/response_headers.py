@@ -1,10 +1,10 @@
-"""Headers of every answer: browsers store nothing, guess no type, and show it in no frame."""
+"""Security headers of every response: no caching, no MIME sniffing, no framing."""
 
 from typing import Final
 
 from starlette.types import Message
 
-_POLICY: Final = b"content-security-policy"
+_CONTENT_POLICY: Final = b"content-security-policy"
 
 DEFAULT_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -12,18 +12,18 @@ DEFAULT_HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
-"""Answers name users, so they are kept by no browser and no proxy."""
+"""Responses contain user ids, so no browser and no proxy may store them."""
 
-_NOTHING_RUNS: Final = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
+_EMPTY_POLICY: Final = (_CONTENT_POLICY, b"default-src 'none'; frame-ancestors 'none'")
 
 
 def add_default_headers(message: Message) -> None:
-    """Add them to the start of an answer; a page's own content policy stays.
+    """Add the default headers to a response; a page's own content policy stays.
 
     Args:
-        message: ``http.response.start``; it is changed.
+        message: ``http.response.start``, changed in place.
     """
     headers = [*message.get("headers", ()), *DEFAULT_HEADERS]
-    if not any(name == _POLICY for name, _ in headers):
-        headers.append(_NOTHING_RUNS)
+    if not any(header_name == _CONTENT_POLICY for header_name, _ in headers):
+        headers.append(_EMPTY_POLICY)
     message["headers"] = headers

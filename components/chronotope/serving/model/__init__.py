@@ -1,1 +1,1 @@
-"""The loaded champion: inference, selection of items, experiment arms and shadows."""
+"""Loaded models: champion watcher, experiment arms, inference, exploration, shadows, replay."""

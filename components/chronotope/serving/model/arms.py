@@ -1,4 +1,4 @@
-"""The arms of an experiment, each held open; one that cannot be opened is the champion."""
+"""Arms of an experiment: one loaded model each, with the champion as fallback."""
 
 import logging
 import time
@@ -19,23 +19,23 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ArmAssignment:
-    """Who answers a user, and how.
+    """Model and exploration that a user is assigned to.
 
     Attributes:
-        opened: The model.
-        how: How its answers may be drawn.
-        arm: Of the experiment; None for whoever takes no part.
-        fell_back: Whether the champion stands in for the arm's model.
+        loaded_model: The model.
+        exploration: How its lists are drawn at random.
+        arm: Arm of the experiment; None for users who take no part.
+        fell_back: Whether the champion replaces the arm's model.
     """
 
-    opened: LoadedChampion
-    how: Exploration
+    loaded_model: LoadedChampion
+    exploration: Exploration
     arm: ExperimentArm | None = None
     fell_back: bool = False
 
 
 class ExperimentArms:
-    """Follows the champion's watcher: whenever that one looks, the arms are looked after."""
+    """Loaded models of all arms, refreshed after every poll of the champion watcher."""
 
     def __init__(
         self,
@@ -45,111 +45,127 @@ class ExperimentArms:
         load: Callable[[Path, str, str], Champion],
         version_of: Callable[[Path, str, str], str],
     ) -> None:
-        """Hold nothing yet.
+        """Start without models; ``refresh`` loads them.
 
         Args:
-            settings: Of the service, with the experiment if there is one.
-            telemetry: Counts answers of arms.
-            load: Opens a version of a dataset's model.
-            version_of: Version that an alias points to.
+            settings: Settings of the service, with the experiment if there is one.
+            telemetry: Metrics.
+            load: Loader of a version of a dataset's model.
+            version_of: Version of an alias.
         """
         self._settings, self._telemetry = settings, telemetry
-        self._load, self._version_of = load, version_of
-        arms = settings.experiment.arms if settings.experiment else ()
-        self._models = {arm.model for arm in arms} - {CHAMPION}
-        self._opened: dict[str, LoadedChampion] = {}
+        self._load_version, self._version_of = load, version_of
+        self._arms = settings.experiment.arms if settings.experiment else ()
+        self._model_refs = {arm.model for arm in self._arms} - {CHAMPION}
+        self._loaded_models: dict[str, LoadedChampion] = {}
         self._problems: dict[str, str] = {}
-        self._again: dict[str, tuple[tuple[str, str], float]] = {}
+        self._retries: dict[str, tuple[tuple[str, str], float]] = {}
 
-    def look(self, champion: LoadedChampion | None) -> None:
-        """Open what is new of each arm's model, over the events that the champion reads."""
+    def refresh(self, champion: LoadedChampion | None) -> None:
+        """Load new versions of the arms' models, over the events of the champion.
+
+        Args:
+            champion: The loaded champion; nothing happens without one.
+        """
         if champion is None:
             return
-        for model in self._models:
+        for model_ref in self._model_refs:
             try:
-                self._look(model, champion)
-            except Exception as error:  # one arm's trouble is nobody else's
-                if self._problems.get(model) != str(error):
-                    _LOG.warning("Model %s of the experiment is not opened: %s", model, error)
-                self._problems[model] = str(error)
-            self._follow(model, champion)
-        if self._settings.experiment:
-            for arm in self._settings.experiment.arms:
-                is_open = arm.model == CHAMPION or arm.model in self._opened
-                self._telemetry.arm_open.labels(arm.name).set(is_open)
+                self._load_if_new(model_ref, champion)
+            except Exception as error:  # an error of one arm must not affect the others
+                if self._problems.get(model_ref) != str(error):
+                    _LOG.warning("Model %s of the experiment is not loaded: %s", model_ref, error)
+                self._problems[model_ref] = str(error)
+            self._follow_data(model_ref, champion)
+        for arm in self._arms:
+            is_loaded = arm.model == CHAMPION or arm.model in self._loaded_models
+            self._telemetry.arm_open.labels(arm.name).set(is_loaded)
 
-    def placed(self, user_id: str | None, champion: LoadedChampion) -> ArmAssignment:
-        """Who answers a user; without an experiment or a user id the champion."""
+    def assign(self, user_id: str | None, champion: LoadedChampion) -> ArmAssignment:
+        """Arm of a user; the champion without an experiment or a user id."""
         experiment = self._settings.experiment
         if experiment is None or user_id is None:
             return ArmAssignment(champion, self._settings.exploration)
         arm = experiment.arm_of(user_id)
-        placed = self._of(arm, champion)
-        self._telemetry.arm_answers.labels(arm.name, "yes" if placed.fell_back else "no").inc()
-        return placed
+        assignment = self._assignment(arm, champion)
+        fallback_label = "yes" if assignment.fell_back else "no"
+        self._telemetry.arm_answers.labels(arm.name, fallback_label).inc()
+        return assignment
 
-    def shadows(self, user_id: str | None, champion: LoadedChampion) -> tuple[ArmAssignment, ...]:
-        """Who answers a user unseen; a shadow that is not open does not."""
+    def shadow_assignments(
+        self, user_id: str | None, champion: LoadedChampion
+    ) -> tuple[ArmAssignment, ...]:
+        """Shadow arms of a user whose models are loaded."""
         experiment = self._settings.experiment
         if experiment is None or user_id is None or not experiment.shadows:
             return ()
-        placed = (self._of(arm, champion) for arm in experiment.shadows_of(user_id))
-        return tuple(shadow for shadow in placed if not shadow.fell_back)
+        shadow_arms = experiment.shadows_of(user_id)
+        assignments = (self._assignment(arm, champion) for arm in shadow_arms)
+        return tuple(shadow for shadow in assignments if not shadow.fell_back)
 
-    def states(self, champion: LoadedChampion | None) -> tuple[ArmState, ...]:
-        """How the arms stand."""
-        experiment = self._settings.experiment
-        return tuple(
-            ArmState(
-                name=arm.name,
-                mode=arm.mode,
-                share=arm.share,
-                model=arm.model,
-                version=self._of(arm, champion).opened.champion.version if champion else None,
-                fell_back=arm.model != CHAMPION and arm.model not in self._opened,
-                problem=self._problems.get(arm.model),
-            )
-            for arm in (experiment.arms if experiment else ())
+    def arm_states(self, champion: LoadedChampion | None) -> tuple[ArmState, ...]:
+        """States of all arms, for the health endpoints."""
+        return tuple(self._arm_state(arm, champion) for arm in self._arms)
+
+    def _arm_state(self, arm: ExperimentArm, champion: LoadedChampion | None) -> ArmState:
+        version = None
+        if champion is not None:
+            version = self._assignment(arm, champion).loaded_model.champion.version
+        return ArmState(
+            name=arm.name,
+            mode=arm.mode,
+            share=arm.share,
+            model=arm.model,
+            version=version,
+            fell_back=arm.model != CHAMPION and arm.model not in self._loaded_models,
+            problem=self._problems.get(arm.model),
         )
 
-    def _of(self, arm: ExperimentArm, champion: LoadedChampion) -> ArmAssignment:
-        how = arm.explore or self._settings.exploration
+    def _assignment(self, arm: ExperimentArm, champion: LoadedChampion) -> ArmAssignment:
+        exploration = arm.explore or self._settings.exploration
         if arm.model == CHAMPION:
-            return ArmAssignment(champion, how, arm)
-        opened = self._opened.get(arm.model)
-        return ArmAssignment(opened or champion, how, arm, fell_back=opened is None)
+            return ArmAssignment(champion, exploration, arm)
+        loaded_model = self._loaded_models.get(arm.model)
+        fell_back = loaded_model is None
+        return ArmAssignment(loaded_model or champion, exploration, arm, fell_back=fell_back)
 
-    def _look(self, model: str, champion: LoadedChampion) -> None:
+    def _load_if_new(self, model_ref: str, champion: LoadedChampion) -> None:
         root, dataset = self._settings.root, self._settings.dataset
-        version = model if model.isdecimal() else self._version_of(root, dataset, model)
-        wanted, now = (version, str(champion.data_version)), self._opened.get(model)
-        if now is not None and now.key == wanted:
+        version = model_ref if model_ref.isdecimal() else self._version_of(root, dataset, model_ref)
+        target = (version, str(champion.data_version))
+        loaded_model = self._loaded_models.get(model_ref)
+        if loaded_model is not None and loaded_model.cache_key == target:
             return
-        failed, until = self._again.get(model, (("", ""), 0.0))
-        if failed == wanted and time.monotonic() < until:
+        failed_target, retry_at = self._retries.get(model_ref, (("", ""), 0.0))
+        if failed_target == target and time.monotonic() < retry_at:
             return
-        self._again[model] = (wanted, time.monotonic() + self._settings.retry_s)
-        self._opened[model] = self._open(model, version, champion)
-        self._problems.pop(model, None)
-        del self._again[model]
-        _LOG.info("Model %s of the experiment is version %s", model, version)
+        self._retries[model_ref] = (target, time.monotonic() + self._settings.retry_s)
+        self._loaded_models[model_ref] = self._load(model_ref, version, champion)
+        self._problems.pop(model_ref, None)
+        del self._retries[model_ref]
+        _LOG.info("Model %s of the experiment is version %s", model_ref, version)
 
-    def _follow(self, model: str, champion: LoadedChampion) -> None:
-        """Let what answers read the champion's events, also where nothing newer could be opened."""
-        now, data = self._opened.get(model), champion.data_version
-        if now is None or now.data_version == data:
+    def _follow_data(self, model_ref: str, champion: LoadedChampion) -> None:
+        """Move a loaded model to the champion's data, also where its newer version failed."""
+        loaded_model, data_version = self._loaded_models.get(model_ref), champion.data_version
+        if loaded_model is None or loaded_model.data_version == data_version:
             return
         try:
-            root = self._settings.root
-            self._opened[model] = LoadedChampion.over(now.champion, root, champion.histories, data)
-        except Exception as error:  # better the champion than a model that misses events
-            _LOG.warning("Model %s of the experiment no longer answers: %s", model, error)
-            del self._opened[model]
+            self._loaded_models[model_ref] = LoadedChampion.load(
+                loaded_model.champion, self._settings.root, champion.event_store, data_version
+            )
+        except Exception as error:  # the champion is better than a model that misses events
+            _LOG.warning("Model %s of the experiment is unloaded: %s", model_ref, error)
+            del self._loaded_models[model_ref]
 
-    def _open(self, model: str, version: str, champion: LoadedChampion) -> LoadedChampion:
+    def _load(self, model_ref: str, version: str, champion: LoadedChampion) -> LoadedChampion:
         if version == champion.champion.version:
             return champion
-        now, root = self._opened.get(model), self._settings.root
-        same = now is not None and now.champion.version == version
-        loaded = now.champion if now and same else self._load(root, self._settings.dataset, version)
-        return LoadedChampion.over(loaded, root, champion.histories, champion.data_version)
+        current, root = self._loaded_models.get(model_ref), self._settings.root
+        model_version = (
+            current.champion
+            if current is not None and current.champion.version == version
+            else self._load_version(root, self._settings.dataset, version)
+        )
+        event_store, data_version = champion.event_store, champion.data_version
+        return LoadedChampion.load(model_version, root, event_store, data_version)

@@ -1,4 +1,4 @@
-"""Whether the files of the champion that answers are still what was opened."""
+"""Check whether the files of the loaded champion are still those that were loaded."""
 
 import time
 from collections.abc import Callable
@@ -9,70 +9,74 @@ from chronotope.artifact.bundle import MANIFEST, Manifest, read_manifest
 from chronotope.contracts.errors import ArtifactError
 from chronotope.registry.champion import Champion
 
-VERIFY_S: Final = 600.0
+VERIFY_INTERVAL_S: Final = 600.0
 """Seconds after which all bytes are read again, though no file seems to have changed."""
 
-_Signature = tuple[tuple[str, int, int, int], ...]
+_FileSignature = tuple[tuple[str, int, int, int], ...]
 
 
 class BundleCheck:
-    """Looks at the files at every look, and reads them when one has changed, or after a while.
+    """Compares file status at every poll; reads all bytes after a change or an interval.
 
-    What answers was read into memory when it was opened: damage on the disk does not reach it,
-    but the next process could not open it.
+    The champion is in memory, so damage on disk does not reach it, but the next process could
+    not load it.
     """
 
     def __init__(
-        self, *, verify_s: float = VERIFY_S, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        verify_interval_s: float = VERIFY_INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Know of no champion yet.
+        """Start without a checked champion.
 
         Args:
-            verify_s: Seconds after which all bytes are read again.
-            clock: Seconds that only grow.
+            verify_interval_s: Seconds after which all bytes are read again.
+            clock: Monotonic clock, seconds.
         """
-        self._verify_s, self._clock = verify_s, clock
-        self._champion: Champion | None = None
-        self._signature: _Signature = ()
-        self._until = 0.0
-        self._problem: ArtifactError | None = None
+        self._verify_interval_s, self._clock = verify_interval_s, clock
+        self._checked_champion: Champion | None = None
+        self._file_signature: _FileSignature = ()
+        self._next_check_s = 0.0
+        self._last_problem: ArtifactError | None = None
 
-    def problem(self, champion: Champion) -> ArtifactError | None:
-        """What is wrong with the files of the champion that answers; None if nothing is.
+    def file_problem(self, champion: Champion) -> ArtifactError | None:
+        """Error of the champion's files; None if they are unchanged.
 
         Args:
-            champion: The champion, as it was opened.
+            champion: The champion as it was loaded.
         """
-        folder = champion.folder
-        if folder is None:
+        bundle_dir = champion.folder
+        if bundle_dir is None:
             return None
-        signature = _signature(folder, champion.model.manifest)
-        same = champion is self._champion and signature == self._signature
-        if not same or self._clock() >= self._until:
-            self._problem = _problem(champion, folder)
-            self._champion, self._signature = champion, signature
-            self._until = self._clock() + self._verify_s
-        return self._problem
+        file_signature = _file_signature(bundle_dir, champion.model.manifest)
+        is_unchanged = champion is self._checked_champion and file_signature == self._file_signature
+        if not is_unchanged or self._clock() >= self._next_check_s:
+            self._last_problem = _verify_manifest(champion, bundle_dir)
+            self._checked_champion, self._file_signature = champion, file_signature
+            self._next_check_s = self._clock() + self._verify_interval_s
+        return self._last_problem
 
 
-def _signature(folder: Path, manifest: Manifest) -> _Signature:
-    """Size, time and number of each file; -1 for one that is not there."""
-    return tuple((name, *_status(folder / name)) for name in (MANIFEST, *sorted(manifest.digests)))
+def _file_signature(bundle_dir: Path, manifest: Manifest) -> _FileSignature:
+    """Size, modification time and inode of each file; -1 for a missing one."""
+    file_names = (MANIFEST, *sorted(manifest.digests))
+    return tuple((file_name, *_file_status(bundle_dir / file_name)) for file_name in file_names)
 
 
-def _status(path: Path) -> tuple[int, int, int]:
+def _file_status(file_path: Path) -> tuple[int, int, int]:
     try:
-        status = path.stat()
+        status = file_path.stat()
     except OSError:
         return -1, -1, -1
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _problem(champion: Champion, folder: Path) -> ArtifactError | None:
+def _verify_manifest(champion: Champion, bundle_dir: Path) -> ArtifactError | None:
     try:
-        manifest = read_manifest(folder)
+        manifest = read_manifest(bundle_dir)
     except ArtifactError as error:
         return error
     if manifest != champion.model.manifest:
-        return ArtifactError("The manifest of the bundle was replaced", received=folder)
+        return ArtifactError("The manifest of the bundle was replaced", received=bundle_dir)
     return None

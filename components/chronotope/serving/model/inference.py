@@ -1,4 +1,4 @@
-"""From a question to the model's scores: the one way every endpoint goes."""
+"""Inference of one request: user state, model inputs, model run."""
 
 import time
 from collections.abc import Callable
@@ -18,159 +18,172 @@ from chronotope.serving.api.requests import UserRequest
 from chronotope.serving.model.loaded import LoadedChampion
 from chronotope.serving.model.watcher import ChampionWatcher
 from chronotope.serving.settings import ServeSettings
-from chronotope.serving.state.live_events import LiveEvent
+from chronotope.serving.state.live_events import LiveEvent, to_microseconds
 from chronotope.serving.state.live_state import LiveState, merge_history
 from chronotope.serving.state.lru_cache import LruCache
 from chronotope.serving.telemetry import Telemetry
 
-R = TypeVar("R")
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A question with what is known of who asks.
+    """Request with the state of its user.
 
     Attributes:
-        opened: The champion that answers.
-        at: The moment, whole seconds.
-        user_idx: The champion's index; 0 for a stranger.
-        whole: Events before the moment.
-        past: Those of them that the champion knows.
-        told_until: Position in the log of the user's latest event; a new one makes older
-            answers out of date.
+        loaded_champion: Model that responds.
+        request_time: Time of the request, whole seconds.
+        user_idx: The model's index of the user; 0 for a cold-start user.
+        full_history: Events before the request time.
+        known_history: Those whose item the model knows.
+        log_position: Position in the interaction log of the user's latest event; a new event
+            makes older responses stale.
     """
 
-    opened: LoadedChampion
-    at: datetime
+    loaded_champion: LoadedChampion
+    request_time: datetime
     user_idx: int
-    whole: UserHistory
-    past: UserHistory
-    told_until: int
+    full_history: UserHistory
+    known_history: UserHistory
+    log_position: int
 
     @property
     def n_history(self) -> int:
-        """Events before the moment."""
-        return len(self.whole)
+        """Number of events before the request time."""
+        return len(self.full_history)
 
     @property
-    def n_unknown(self) -> int:
-        """Events that the champion has to skip."""
-        return self.n_history - len(self.past)
+    def n_unknown_items(self) -> int:
+        """Number of events whose item the model does not know."""
+        return self.n_history - len(self.known_history)
 
 
 class InferenceService:
-    """Finds who asks and runs the graph."""
+    """Model runs over live user states."""
 
     def __init__(
         self,
         settings: ServeSettings,
-        log: InteractionLog,
+        interaction_log: InteractionLog,
         watcher: ChampionWatcher,
         telemetry: Telemetry,
     ) -> None:
-        """Read the live state from the log.
+        """Read the live state from the interaction log.
 
         Args:
-            settings: Of the service.
-            log: The interaction log.
-            watcher: Holds the champion.
-            telemetry: Counts.
+            settings: Settings of the service.
+            interaction_log: Posted events.
+            watcher: Holder of the loaded champion.
+            telemetry: Metrics.
         """
         self._watcher, self._telemetry = watcher, telemetry
-        cache = telemetry.cache("users")
-        self.live = LiveState(settings, log, LruCache(settings.cached_users, cache))
+        state_cache = LruCache(settings.cached_users, telemetry.cache_counter("user_states"))
+        self.live_state = LiveState(settings, interaction_log, state_cache)
 
     @property
     def champion(self) -> LoadedChampion:
-        """Who answers where nothing else is said.
+        """The loaded champion.
 
         Raises:
             StoreError: There is no champion yet.
         """
-        return self._watcher.opened
+        return self._watcher.loaded_champion
 
-    def asked(self, question: UserRequest, opened: LoadedChampion | None = None) -> PreparedRequest:
-        """Find out who asks, and when.
+    def prepare(
+        self, user_request: UserRequest, loaded_model: LoadedChampion | None = None
+    ) -> PreparedRequest:
+        """Look up the user's history and index.
 
         Args:
-            question: What is asked.
-            opened: Who answers; the champion if left out.
+            user_request: The request.
+            loaded_model: Model that responds; the champion by default.
 
         Raises:
             StoreError: There is no champion yet.
         """
-        opened, at = opened or self.champion, request_time(question)
-        if question.user_id is not None:
-            state = self.live.of(question.user_id, opened)
-            user_idx, whole, told_until = state.user_idx, state.past, state.told_until
+        loaded_model = loaded_model or self.champion
+        request_time = resolve_request_time(user_request)
+        if user_request.user_id is not None:
+            state = self.live_state.user_state(user_request.user_id, loaded_model)
+            user_idx, history, log_position = state.user_idx, state.history, state.log_position
         else:
-            user_idx, whole, told_until = 0, merge_history(_told(question), opened), 0
-        before = whole.before(int(at.timestamp()))
-        return PreparedRequest(opened, at, user_idx, before, before.known(), told_until)
-
-    def answer(self, asked: PreparedRequest, question: UserRequest) -> ModelOutput:
-        """Scores of all items, when and where; of a large catalogue this takes its time.
-
-        Raises:
-            ConfigError: The champion does not listen to a column that was told.
-        """
-        queries = self._queries(asked, question)
-        return self._timed(lambda: asked.opened.champion.model.answer(queries))
-
-    def ranking(
-        self, asked: PreparedRequest, question: UserRequest, wish: RecommendOptions
-    ) -> Ranking:
-        """The best items: out of all scores, or of a large catalogue by its index.
-
-        Raises:
-            ConfigError: The champion does not listen to a column that was told, or no item is
-                of the wished kind.
-        """
-        model, past, facts = asked.opened.champion.model, asked.past, asked.opened.facts
-        if isinstance(model, IndexedRecommender):
-            queries = self._queries(asked, question)
-            return self._timed(lambda: search_items(model, queries, past, facts, wish))
-        return score_items(self.answer(asked, question).item_scores[0], past, facts, wish)
-
-    def _queries(self, asked: PreparedRequest, question: UserRequest) -> Queries:
-        """What the graph is asked, counted."""
-        self._telemetry.unknown_items.inc(asked.n_unknown)
-        if not asked.n_history:
-            self._telemetry.strangers.inc()
-        validate_context(question.context, asked.opened.champion.model.manifest.context)
-        context = asked.opened.context(asked.whole, asked.at) | question.context
-        place_idx = asked.opened.place_of.get(question.place_id or "", 0)
-        return history_to_queries(
-            asked.past,
-            asked.user_idx,
-            asked.at,
-            place_idx=place_idx,
-            offset_min=question.utc_offset_min,
-            context=context,
+            history = merge_history(_request_events(user_request), loaded_model)
+            user_idx, log_position = 0, 0
+        full_history = history.before(int(request_time.timestamp()))
+        return PreparedRequest(
+            loaded_model,
+            request_time,
+            user_idx,
+            full_history,
+            full_history.without_unknown(),
+            log_position,
         )
 
-    def _timed(self, work: Callable[[], R]) -> R:
-        started = time.perf_counter()
-        said = work()
-        self._telemetry.model_seconds.observe(time.perf_counter() - started)
-        return said
+    def run_model(self, prepared: PreparedRequest, user_request: UserRequest) -> ModelOutput:
+        """Scores of all items, time distribution and place scores.
+
+        Raises:
+            ConfigError: The model does not use a context column of the request.
+        """
+        queries = self._model_queries(prepared, user_request)
+        return self._timed(lambda: prepared.loaded_champion.champion.model.answer(queries))
+
+    def rank_items(
+        self, prepared: PreparedRequest, user_request: UserRequest, options: RecommendOptions
+    ) -> Ranking:
+        """Ranking from the scores of all items, or from the index of a large catalogue.
+
+        Raises:
+            ConfigError: The model does not use a context column of the request, or no item has
+                the requested category.
+        """
+        model = prepared.loaded_champion.champion.model
+        history, metadata = prepared.known_history, prepared.loaded_champion.item_metadata
+        if isinstance(model, IndexedRecommender):
+            queries = self._model_queries(prepared, user_request)
+            return self._timed(lambda: search_items(model, queries, history, metadata, options))
+        item_scores = self.run_model(prepared, user_request).item_scores[0]  # (n_items,)
+        return score_items(item_scores, history, metadata, options)
+
+    def _model_queries(self, prepared: PreparedRequest, user_request: UserRequest) -> Queries:
+        """Model inputs of a request, counted in the metrics."""
+        self._telemetry.unknown_items.inc(prepared.n_unknown_items)
+        if not prepared.n_history:
+            self._telemetry.cold_start_requests.inc()
+        loaded_champion, request_time = prepared.loaded_champion, prepared.request_time
+        validate_context(user_request.context, loaded_champion.champion.model.manifest.context)
+        context = loaded_champion.context_features(prepared.full_history, request_time)
+        return history_to_queries(
+            prepared.known_history,
+            prepared.user_idx,
+            request_time,
+            place_idx=loaded_champion.place_idx_of.get(user_request.place_id or "", 0),
+            offset_min=user_request.utc_offset_min,
+            context=context | user_request.context,
+        )
+
+    def _timed(self, run: Callable[[], ResultT]) -> ResultT:
+        start_s = time.perf_counter()
+        result = run()
+        self._telemetry.model_seconds.observe(time.perf_counter() - start_s)
+        return result
 
 
-def request_time(question: UserRequest) -> datetime:
-    """The moment asked about; for now, the next whole second: what was just posted counts."""
-    if question.at is not None:
-        return question.at.replace(microsecond=0)
+def resolve_request_time(user_request: UserRequest) -> datetime:
+    """Time of a request; by default the next whole second, so that posted events count."""
+    if user_request.request_time is not None:
+        return user_request.request_time.replace(microsecond=0)
     return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
 
 
-def _told(question: UserRequest) -> list[LiveEvent]:
+def _request_events(user_request: UserRequest) -> list[LiveEvent]:
     return [
         LiveEvent(
-            round(event.occurred_at.timestamp() * 1_000_000),
-            event.item_id,
-            "",
-            event.place_id,
-            event.utc_offset_min,
+            occurred_us=to_microseconds(event.occurred_at),
+            item_id=event.item_id,
+            event_type="",
+            place_id=event.place_id,
+            utc_offset_min=event.utc_offset_min,
         )
-        for event in question.history or ()
+        for event in user_request.history or ()
     ]

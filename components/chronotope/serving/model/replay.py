@@ -1,4 +1,4 @@
-"""What a version would have answered to questions that were asked before."""
+"""Request replay: lists of one model version for logged requests, for off-policy evaluation."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,36 +15,36 @@ from chronotope.serving.settings import ServeSettings
 
 
 class RequestReplay(AbstractContextManager["RequestReplay"]):
-    """A service of one version, which nobody sees and which logs nothing."""
+    """In-process service of one version that logs nothing."""
 
     def __init__(self, settings: ServeSettings, version: str, *, load: Any = load_version) -> None:
-        """Open the version over the lake and the interaction log as they are now.
+        """Load the version over the lake and the interaction log as they are now.
 
         Args:
-            settings: Of the service whose questions are asked again.
-            version: Of the registry.
-            load: Opens a version.
+            settings: Settings of the service whose requests are replayed.
+            version: Version of the registry.
+            load: Loader of a version.
 
         Raises:
-            StoreError: It does not answer.
-            ConfigError: It does not know the probabilities of what it shows.
+            StoreError: The version cannot be loaded.
+            ConfigError: The version finds items by an index and has no probabilities.
         """
 
-        def champion(root: Path, dataset: str) -> Champion:
-            opened: Champion = load(root, dataset, version)
-            return opened
+        def load_replayed(root: Path, dataset: str) -> Champion:
+            champion: Champion = load(root, dataset, version)
+            return champion
 
-        silent = settings.model_copy(update={"log_answers": False, "experiment": None})
-        self._service = Service(silent, champion, lambda *_: version, load)
-        self._service.watcher.look()
+        replay_settings = settings.model_copy(update={"log_impressions": False, "experiment": None})
+        self._service = Service(replay_settings, load_replayed, lambda *_: version, load)
+        self._service.watcher.poll()
         self.version = version
-        model = self._service.watcher.opened.champion.model
+        model = self._service.watcher.loaded_champion.champion.model
         if isinstance(model, IndexedRecommender):
-            self._service.log.close()
+            self._service.interaction_log.close()
             raise ConfigError(
-                "A version that finds its items by an index cannot be judged by old lists",
+                "A version with an item index cannot be evaluated off-policy",
                 received=f"version {version}",
-                way_out="Its probabilities are not known: let it take part in an experiment",
+                way_out="It has no probabilities: compare it in an experiment instead",
             )
         self.trained_until_s = model.manifest.trained_until_s
 
@@ -53,21 +53,30 @@ class RequestReplay(AbstractContextManager["RequestReplay"]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the log."""
-        self._service.log.close()
+        """Close the interaction log."""
+        self._service.interaction_log.close()
 
-    def listed(self, user_id: str, at: str, question: dict[str, Any]) -> list[tuple[str, float]]:
-        """The best items and their probabilities; none if the question cannot be answered.
+    def listed(
+        self, user_id: str, shown_at: str, logged_request: dict[str, Any]
+    ) -> list[tuple[str, float]]:
+        """Ranked items and their probabilities; empty if the request is invalid now.
 
         Args:
-            user_id: Who asked.
-            at: The moment, ISO 8601; only what happened before it is known.
-            question: What was asked beside that; nothing is drawn at random now.
+            user_id: External id.
+            shown_at: Request time, ISO 8601; only earlier events are read.
+            logged_request: Other fields of the logged request; the list is not drawn at random.
         """
-        told = {**question, "user_id": user_id, "at": at, "explore": False}
+        request_fields = {
+            **logged_request,
+            "user_id": user_id,
+            "request_time": shown_at,
+            "explore": False,
+        }
         try:
-            asked = RecommendRequest.model_validate(told)
-            said = self._service.recommending.recommend(asked)
+            recommend_request = RecommendRequest.model_validate(request_fields)
+            response = self._service.recommend_endpoint.recommend(recommend_request)
         except (ValidationError, ChronotopeError):
             return []
-        return [(item.id, p) for item in said.items if (p := item.probability) is not None]
+        return [
+            (item.id, item.probability) for item in response.items if item.probability is not None
+        ]

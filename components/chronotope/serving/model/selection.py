@@ -1,4 +1,4 @@
-"""Which of the scored items are shown: the best, the diverse, or by chance."""
+"""Selection of the shown items from a ranking: most probable, diverse, or drawn at random."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,26 @@ from chronotope.inference.ranking import Ranking
 from chronotope.inference.recent_activity import RecentActivity
 from chronotope.inference.rerank import can_differ, diversify
 from chronotope.serving.api.requests import RecommendRequest
-from chronotope.serving.model.exploration import LONGEST, draw_positions, propensities
+from chronotope.serving.model.exploration import MAX_DRAWN_ITEMS, draw_positions, propensities
 
-POOL = 100
-"""Items of which a diverse list is made, or k if that is more."""
+RERANK_POOL_SIZE = 100
+"""Most probable items that diversity re-ranks, or k if that is more."""
 
-NOTHING_DIFFERS = "Nothing is known that tells items apart, so the list is as likely as it can be."
+NO_DIVERSITY_NOTE = (
+    "Items have neither categories nor coordinates, so diversity does not change the order."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedItems:
-    """A list, and how it came about.
+    """Selected list with its propensities.
 
     Attributes:
-        items: Indices, in the order they are shown, shape (k,).
-        propensities: Probability that the policy puts each there, shape (k,).
-        policy: The policy in words.
-        explored: Whether chance made the list.
-        notes: What the reader should know.
+        items: Item indices in the order shown, shape (k,).
+        propensities: Probability that the policy shows each item in its position, shape (k,).
+        policy: Description of the policy.
+        explored: Whether the list was drawn at random.
+        notes: Notes for the caller.
     """
 
     items: Int64
@@ -38,56 +40,83 @@ class SelectedItems:
     notes: tuple[str, ...] = ()
 
 
-def exploration_settings(question: RecommendRequest, default: Exploration) -> Exploration:
-    """How this answer may be drawn: as asked, or else by default; share 0 is the best list."""
-    asked = default.share if question.epsilon is None else question.epsilon
-    possible = default.kind == "uniform" or question.k <= LONGEST
-    share = asked if question.explore and possible else 0.0
+def exploration_settings(recommend_request: RecommendRequest, default: Exploration) -> Exploration:
+    """Exploration of one request; share 0 never draws.
+
+    Args:
+        recommend_request: The request; its epsilon replaces the default share.
+        default: Exploration of the arm or the service.
+    """
+    epsilon = recommend_request.epsilon
+    share = default.share if epsilon is None else epsilon
+    can_draw = default.kind == "uniform" or recommend_request.k <= MAX_DRAWN_ITEMS
+    share = share if recommend_request.explore and can_draw else 0.0
     return default.model_copy(update={"share": share})
 
 
 def select_items(
     ranking: Ranking,
-    question: RecommendRequest,
-    how: Exploration,
-    facts: ItemMetadata,
-    crowd: RecentActivity,
+    recommend_request: RecommendRequest,
+    exploration: Exploration,
+    metadata: ItemMetadata,
+    recent_activity: RecentActivity,
     seed: str,
 ) -> SelectedItems:
-    """The best list, or with probability ``how.share`` one that is drawn.
+    """Greedy list, or with probability ``exploration.share`` one that is drawn at random.
 
-    The propensity of an item at a position: ``(1 - e) [it is there in the best list] + e q``,
-    where q is what the drawing gives it. Of equal seeds the draws are equal.
+    Propensity of an item in a position: ``(1 - e) [greedy list has it there] + e q``, with the
+    share e and the probability q of the draw. Equal seeds give equal draws.
+
+    Args:
+        ranking: Ranking of the items.
+        recommend_request: List length and diversity.
+        exploration: Share and kind of random lists.
+        metadata: Categories and coordinates, for diversity.
+        recent_activity: Event counts, for Thompson sampling.
+        seed: Seed of the draw.
     """
-    k, notes = question.k, tuple[str, ...]()
-    if question.diversity:
-        pool, score = ranking.best(max(k, POOL))
-        best = diversify(pool, score, facts, k, question.diversity)
-        notes = () if can_differ(pool, facts) else (NOTHING_DIFFERS,)
+    k, diversity, notes = recommend_request.k, recommend_request.diversity, tuple[str, ...]()
+    if diversity:
+        pool_items, pool_scores = ranking.best(max(k, RERANK_POOL_SIZE))
+        greedy_items = diversify(pool_items, pool_scores, metadata, k, diversity)
+        notes = () if can_differ(pool_items, metadata) else (NO_DIVERSITY_NOTE,)
     else:
-        best = ranking.best(k).items
-    policy = f"diverse {question.diversity:g}" if question.diversity else "greedy"
-    if not how.share or not len(best):
-        return SelectedItems(best, np.ones(len(best)), policy, notes=notes)
-    (pool, score), rng = ranking.best(max(k, how.pool)), np.random.default_rng(list(seed.encode()))
-    explored = rng.random() < how.share
-    told = score, crowd.counts[pool]
-    at = draw_positions(*told, k, how, rng) if explored else _positions(best, pool)
-    shown, there, drawn = (pool[at] if explored else best), np.zeros(len(at)), at >= 0
-    there[drawn] = propensities(at[drawn], np.flatnonzero(drawn), *told, how)
-    chance = (1 - how.share) * (shown == best) + how.share * there
-    return SelectedItems(shown, chance, _words(how, policy, len(pool)), explored, notes)
+        greedy_items = ranking.best(k).items
+    greedy_policy = f"diverse {diversity:g}" if diversity else "greedy"
+    if not exploration.share or not len(greedy_items):
+        return SelectedItems(greedy_items, np.ones(len(greedy_items)), greedy_policy, notes=notes)
+    pool_items, pool_scores = ranking.best(max(k, exploration.pool))
+    pool_counts = recent_activity.counts[pool_items]
+    rng = np.random.default_rng(list(seed.encode()))
+    explored = rng.random() < exploration.share
+    if explored:
+        pool_positions = draw_positions(pool_scores, pool_counts, k, exploration, rng)
+        shown_items = pool_items[pool_positions]
+    else:
+        pool_positions, shown_items = _pool_positions(greedy_items, pool_items), greedy_items
+    in_pool = pool_positions >= 0
+    draw_propensities = np.zeros(len(pool_positions))
+    draw_propensities[in_pool] = propensities(
+        pool_positions[in_pool], np.flatnonzero(in_pool), pool_scores, pool_counts, exploration
+    )
+    is_greedy = shown_items == greedy_items
+    mixed = (1 - exploration.share) * is_greedy + exploration.share * draw_propensities
+    policy = _policy_name(exploration, greedy_policy, len(pool_items))
+    return SelectedItems(shown_items, mixed, policy, explored, notes)
 
 
-def _positions(items: Int64, pool: Int64) -> Int64:
-    """Where items are in a pool; -1 if they are not: a pool of its own may be smaller."""
-    order = np.argsort(pool)
-    found = np.minimum(np.searchsorted(pool[order], items), len(pool) - 1)
-    return np.where(pool[order[found]] == items, order[found], -1)
+def _pool_positions(items: Int64, pool_items: Int64) -> Int64:
+    """Positions of items in a pool; -1 for items outside: the greedy pool may be larger."""
+    order = np.argsort(pool_items)
+    sorted_pool = pool_items[order]
+    insertion = np.minimum(np.searchsorted(sorted_pool, items), len(pool_items) - 1)
+    return np.where(sorted_pool[insertion] == items, order[insertion], -1)
 
 
-def _words(how: Exploration, greedy: str, n: int) -> str:
-    kind = "epsilon" if how.kind == "uniform" else how.kind
-    warmth = "" if how.kind == "uniform" or how.temperature == 1 else f" at {how.temperature:g}"
-    otherwise = "" if greedy == "greedy" else f", else {greedy}"
-    return f"{kind} {how.share:g} of {n}{warmth}{otherwise}"
+def _policy_name(exploration: Exploration, greedy_policy: str, n_pool: int) -> str:
+    is_uniform = exploration.kind == "uniform"
+    kind = "epsilon" if is_uniform else exploration.kind
+    has_temperature = not is_uniform and exploration.temperature != 1
+    temperature = f" at {exploration.temperature:g}" if has_temperature else ""
+    fallback = "" if greedy_policy == "greedy" else f", else {greedy_policy}"
+    return f"{kind} {exploration.share:g} of {n_pool}{temperature}{fallback}"

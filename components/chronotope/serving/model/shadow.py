@@ -1,4 +1,4 @@
-"""Answers of shadows, behind the answer's back: it never waits for them, nor fails with them."""
+"""Shadow worker: thread that computes the lists of shadow arms after the response was sent."""
 
 import logging
 from collections.abc import Callable
@@ -14,49 +14,53 @@ _LOG = logging.getLogger(__name__)
 
 
 class ShadowTask(NamedTuple):
-    """A question that a shadow answers too.
+    """Request to a shadow arm.
 
     Attributes:
-        question: With its moment.
-        shadow: Who answers unseen.
-        answer_id: Of the answer that was returned.
+        recommend_request: The request, with its request time.
+        shadow: The shadow arm.
+        answer_id: Id of the list that the user got.
     """
 
-    question: RecommendRequest
+    recommend_request: RecommendRequest
     shadow: ArmAssignment
     answer_id: str
 
 
 class ShadowWorker:
-    """A thread that lets shadows answer; those for which there is no room are counted."""
+    """Bounded queue and thread; tasks past the bound are counted and dropped."""
 
     def __init__(
-        self, answer: Callable[[ShadowTask], None], telemetry: Telemetry, *, waiting: int = 1000
+        self,
+        run_shadow: Callable[[ShadowTask], None],
+        telemetry: Telemetry,
+        *,
+        max_queue: int = 1000,
     ) -> None:
-        """Hold an empty queue; ``start`` begins.
+        """Create an empty queue; ``start`` starts the thread.
 
         Args:
-            answer: Answers and logs.
-            telemetry: Counts what was done, failed and dropped.
-            waiting: Questions that may wait.
+            run_shadow: Computes and logs a list.
+            telemetry: Metrics of tasks done, failed and dropped.
+            max_queue: Tasks that may wait.
         """
-        self._answer, self._counter = answer, telemetry.shadows
-        self._queue: Queue[ShadowTask | None] = Queue(waiting)
+        self._run_shadow, self._task_counter = run_shadow, telemetry.shadow_answers
+        self._queue: Queue[ShadowTask | None] = Queue(max_queue)
         self._thread = Thread(target=self._run, name="shadows", daemon=True)
 
     def put(self, task: ShadowTask) -> None:
-        """Let a shadow answer soon."""
+        """Queue a task, or drop it if the queue is full."""
         try:
             self._queue.put_nowait(task)
         except Full:
             self._count(task, "dropped")
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer what is waiting, and end."""
+        """Finish queued tasks and stop the thread."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
@@ -64,13 +68,13 @@ class ShadowWorker:
     def _run(self) -> None:
         while (task := self._queue.get()) is not None:
             try:
-                self._answer(task)
-            except Exception as error:  # whatever a shadow does, the next one is asked
-                _LOG.warning("A shadow did not answer: %s", type(error).__name__)
+                self._run_shadow(task)
+            except Exception as error:  # one failed task must not stop the thread
+                _LOG.warning("A shadow arm failed: %s", type(error).__name__)
                 self._count(task, "failed")
             else:
                 self._count(task, "done")
 
     def _count(self, task: ShadowTask, result: str) -> None:
         if task.shadow.arm is not None:
-            self._counter.labels(task.shadow.arm.name, result).inc()
+            self._task_counter.labels(task.shadow.arm.name, result).inc()

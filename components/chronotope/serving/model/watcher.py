@@ -1,4 +1,4 @@
-"""The champion that answers now, and the thread that looks for a better one."""
+"""Champion watcher: thread that polls for a new champion or new data and swaps them in."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion, journal_champion_version, load_champion
 from chronotope.runtime.workspace import Workspace
 from chronotope.serving.model.bundle_check import BundleCheck
-from chronotope.serving.model.loaded import LoadedChampion, lake_version
+from chronotope.serving.model.loaded import LoadedChampion, read_data_version
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.event_store import EventStore
 from chronotope.serving.telemetry import Telemetry
@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class ChampionWatcher:
-    """Holds the open champion; replaces it whole, or keeps it when anything fails."""
+    """Holder of the loaded champion; replaces it as a whole, or not at all after an error."""
 
     def __init__(
         self,
@@ -30,144 +30,161 @@ class ChampionWatcher:
         telemetry: Telemetry,
         *,
         load: Callable[[Path, str], Champion] = load_champion,
-        reigning: Callable[[Path, str], str | None] = journal_champion_version,
-        every_poll: Callable[[], None] = lambda: None,
-        after_look: Callable[[LoadedChampion | None], None] = lambda _: None,
+        champion_version: Callable[[Path, str], str | None] = journal_champion_version,
+        before_poll: Callable[[], None] = lambda: None,
+        after_poll: Callable[[LoadedChampion | None], None] = lambda _: None,
     ) -> None:
-        """Hold nothing yet; ``look`` or ``start`` opens the champion.
+        """Start without a champion; ``poll`` or ``start`` loads it.
 
         Args:
-            settings: Of the service.
-            telemetry: Counts swaps.
-            load: Opens the champion.
-            reigning: Version of the champion.
-            every_poll: Called at every look, for others that have to keep up.
-            after_look: Called with the champion after every look, for others that follow it.
+            settings: Settings of the service.
+            telemetry: Metrics.
+            load: Loader of the champion.
+            champion_version: Version of the current champion, None without one.
+            before_poll: Called before every poll of the thread.
+            after_poll: Called with the champion after every poll.
         """
         self._settings, self._telemetry = settings, telemetry
-        self._load, self._reigning, self._every_poll = load, reigning, every_poll
-        self._after_look = after_look
-        self._tables = VersionPoller(Lake(Workspace(settings.root).lake(settings.dataset)))
-        self._opened: LoadedChampion | None = None
-        self._failed: tuple[tuple[str, str], float] | None = None
+        self._load_champion, self._champion_version = load, champion_version
+        self._before_poll, self._after_poll = before_poll, after_poll
+        self._version_poller = VersionPoller(Lake(Workspace(settings.root).lake(settings.dataset)))
+        self._loaded: LoadedChampion | None = None
+        self._failed_attempt: tuple[tuple[str, str], float] | None = None
         self._swap_problem: str | None = None
         self._file_problem: str | None = None
-        self._check = BundleCheck()
-        self._stop, self._looking = Event(), Lock()
+        self._bundle_check = BundleCheck()
+        self._stop_event, self._poll_lock = Event(), Lock()
         self._thread = Thread(target=self._run, name="watcher", daemon=True)
 
     @property
-    def opened_or_none(self) -> LoadedChampion | None:
-        """The champion that answers now, if there is one."""
-        return self._opened
+    def loaded_or_none(self) -> LoadedChampion | None:
+        """The loaded champion, None before the first one."""
+        return self._loaded
 
     @property
     def problem(self) -> str | None:
-        """Why a newer champion or newer data are not taken over, or the files are damaged.
+        """Error that keeps a newer champion or newer data out, or damage of the files.
 
-        Without paths, which the log tells: states are answered without a key.
+        Without paths, which are in the log: health checks need no API key.
         """
         return self._swap_problem or self._file_problem
 
     @property
-    def opened(self) -> LoadedChampion:
-        """The champion that answers now.
+    def loaded_champion(self) -> LoadedChampion:
+        """The loaded champion.
 
         Raises:
             StoreError: There is none yet.
         """
-        opened = self._opened
-        if opened is None:
+        loaded_champion = self._loaded
+        if loaded_champion is None:
             raise StoreError(
-                f"Dataset {self._settings.dataset!r} has no champion that answers yet",
+                f"Dataset {self._settings.dataset!r} has no loaded champion yet",
                 received=self.problem,
-                way_out="Train a model, or look for the reason in the service's log",
+                way_out="Train a model, or read the service's log",
             )
-        return opened
+        return loaded_champion
 
-    def look(self) -> bool:
-        """Look once for a new champion or new data; whether something was taken over."""
-        with self._looking:
-            taken = self._look()
-            if self._opened is not None:
-                self._note_damage(self._opened.champion)
-            self._after_look(self._opened)
-            return taken
+    def poll(self) -> bool:
+        """Check once for a new champion or new data.
 
-    def try_to_look(self) -> None:
-        """Look once; what fails is logged, and tried again at the next look."""
+        Returns:
+            Whether one was loaded.
+        """
+        with self._poll_lock:
+            is_swapped = self._load_if_new()
+            if self._loaded is not None:
+                self._check_files(self._loaded.champion)
+            self._after_poll(self._loaded)
+            return is_swapped
+
+    def try_poll(self) -> None:
+        """Poll once; an error is logged, and the next poll tries again."""
         try:
-            self._every_poll()
-            self.look()
-        except Exception as error:  # a watcher that dies watches no more
-            _LOG.warning("Looking for a champion failed: %s", error)
-            self._swap_problem = f"Looking for a champion failed: {_brief(error)}"
+            self._before_poll()
+            self.poll()
+        except Exception as error:  # the thread must survive any error
+            _LOG.warning("Polling for a champion failed: %s", error)
+            self._swap_problem = f"Polling for a champion failed: {_short_message(error)}"
 
     def start(self) -> None:
-        """Look again and again, in a thread."""
+        """Start the polling thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
-        self._stop.set()
+        """Stop the polling thread."""
+        self._stop_event.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._settings.poll_s):
-            self.try_to_look()
+        while not self._stop_event.wait(self._settings.poll_s):
+            self.try_poll()
 
-    def _note_damage(self, champion: Champion) -> None:
-        error, problem = self._check.problem(champion), None
+    def _check_files(self, champion: Champion) -> None:
+        error, problem = self._bundle_check.file_problem(champion), None
         if error is not None:
-            problem = f"Version {champion.version} answers from memory: {_brief(error)}"
+            problem = f"Version {champion.version} is served from memory: {_short_message(error)}"
             if problem != self._file_problem:
-                _LOG.warning("Version %s answers from memory: %s", champion.version, error)
+                _LOG.warning("Version %s is served from memory: %s", champion.version, error)
         self._file_problem = problem
 
-    def _look(self) -> bool:
+    def _load_if_new(self) -> bool:
         root, dataset = self._settings.root, self._settings.dataset
-        version, data = self._reigning(root, dataset), lake_version(self._tables)
+        version = self._champion_version(root, dataset)
+        data_version = read_data_version(self._version_poller)
         if version is None:
             self._swap_problem = None
             return False
-        wanted = (version, str(data))
-        if self._opened and self._opened.key == wanted:
+        target = (version, str(data_version))
+        if self._loaded and self._loaded.cache_key == target:
             self._swap_problem = None
             return False
-        if self._failed and self._failed[0] == wanted and time.monotonic() < self._failed[1]:
+        if self._is_backing_off(target):
             return False
         try:
-            opened = self._open(version, data, self._tables.lake)
+            loaded_champion = self._load(version, data_version, self._version_poller.lake)
         except Exception as error:
-            self._refuse(wanted, error)
+            self._record_failure(target, error)
             return False
-        self._take_over(opened)
+        self._swap(loaded_champion)
         return True
 
-    def _refuse(self, wanted: tuple[str, str], error: Exception) -> None:
-        refusal = f"Version {wanted[0]} cannot answer and is not taken over"
-        _LOG.warning("%s: %s", refusal, error)
-        self._swap_problem = f"{refusal}: {_brief(error)}"
+    def _is_backing_off(self, target: tuple[str, str]) -> bool:
+        if self._failed_attempt is None:
+            return False
+        failed_target, retry_at = self._failed_attempt
+        return failed_target == target and time.monotonic() < retry_at
+
+    def _record_failure(self, target: tuple[str, str], error: Exception) -> None:
+        message = f"Version {target[0]} cannot be loaded"
+        _LOG.warning("%s: %s", message, error)
+        self._swap_problem = f"{message}: {_short_message(error)}"
         self._telemetry.swaps.labels("failed").inc()
-        self._failed = (wanted, time.monotonic() + self._settings.retry_s)
+        self._failed_attempt = (target, time.monotonic() + self._settings.retry_s)
 
-    def _take_over(self, opened: LoadedChampion) -> None:
-        if self._opened is not None:
-            self._telemetry.version.labels(self._opened.champion.version).set(0)
-        self._opened, self._failed, self._swap_problem = opened, None, None
+    def _swap(self, loaded_champion: LoadedChampion) -> None:
+        if self._loaded is not None:
+            self._telemetry.champion_version.labels(self._loaded.champion.version).set(0)
+        self._loaded, self._failed_attempt, self._swap_problem = loaded_champion, None, None
         self._telemetry.swaps.labels("done").inc()
-        self._telemetry.version.labels(opened.champion.version).set(1)
-        _LOG.info("Version %s answers, over %s", *opened.key)
+        self._telemetry.champion_version.labels(loaded_champion.champion.version).set(1)
+        _LOG.info("Version %s is the served champion, over %s", *loaded_champion.cache_key)
 
-    def _open(self, version: str, data: DataVersion, lake: Lake) -> LoadedChampion:
-        now, root = self._opened, self._settings.root
-        same = now is not None and now.champion.version == version
-        champion = now.champion if now and same else self._load(root, self._settings.dataset)
-        fresh = now is not None and now.histories.version == lake.table_version(EVENTS)
-        histories = now.histories if now and fresh else EventStore.read(lake)
-        return LoadedChampion.over(champion, root, histories, data)
+    def _load(self, version: str, data_version: DataVersion, lake: Lake) -> LoadedChampion:
+        current, root = self._loaded, self._settings.root
+        champion = (
+            current.champion
+            if current is not None and current.champion.version == version
+            else self._load_champion(root, self._settings.dataset)
+        )
+        event_store = (
+            current.event_store
+            if current is not None and current.event_store.version == lake.table_version(EVENTS)
+            else EventStore.read(lake)
+        )
+        return LoadedChampion.load(champion, root, event_store, data_version)
 
 
-def _brief(error: Exception) -> str:
+def _short_message(error: Exception) -> str:
     return error.what if isinstance(error, ChronotopeError) else type(error).__name__

@@ -1,1 +1,1 @@
-"""Live state of users, and caches."""
+"""State of the service: event store, live user states, caches, impression log."""

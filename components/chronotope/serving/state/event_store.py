@@ -1,4 +1,4 @@
-"""Everybody's events of one version of the lake, in memory as columns."""
+"""Event store: events of all users of one lake version, in memory as columns."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from chronotope.inference.history import event_times_us
 from chronotope.inference.recent_activity import RECENT, RecentActivity
 from chronotope.lake import Lake
 
-_COLUMNS = (
+_EVENT_COLUMNS = (
     c.USER_ID,
     c.ITEM_ID,
     c.PLACE_ID,
@@ -25,22 +25,22 @@ _COLUMNS = (
     c.UTC_OFFSET_MIN,
     c.EVENT_ID,
 )
-_ORDER = (c.USER_ID, c.OCCURRED_AT, c.EVENT_ID)
+_SORT_COLUMNS = (c.USER_ID, c.OCCURRED_AT, c.EVENT_ID)
 
 
 @dataclass(frozen=True, slots=True)
 class EventStore:
-    """Events ordered as training orders them: by user, instant, event id. 28 bytes each.
+    """Events in the order of training: by user, time, event id. 28 bytes each.
 
     Attributes:
         version: Version of the event table.
-        user_of: Number of each known user.
-        start: Where each user's events begin, shape (n_users + 1,).
-        user: Number of the user, shape (n,).
+        user_of: Store index of each user id.
+        start: First row of each user, shape (n_users + 1,).
+        user: Store index of the user, shape (n,).
         item, place, kind: Positions in ``items``, ``places``, ``kinds``, shape (n,).
         occurred_us: UTC microseconds, shape (n,).
         utc_offset_min: Minutes, shape (n,).
-        items, places, kinds: The texts.
+        items, places, kinds: Distinct ids and event types.
     """
 
     version: TableVersion
@@ -58,59 +58,60 @@ class EventStore:
 
     @classmethod
     def read(cls, lake: Lake) -> Self:
-        """All events of the lake's latest version."""
+        """Read all events of the lake's latest version."""
         version = lake.table_version("events")
-        rows = lake.read("events", version, _COLUMNS)
-        users = IdMap.of(rows[c.USER_ID])
-        rows = rows.set_column(0, c.USER_ID, pa.array(users.index(rows[c.USER_ID]) - 1))
-        order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in _ORDER])
-        rows = rows.drop_columns([c.EVENT_ID]).take(order).combine_chunks()
-        user = _numbers(rows[c.USER_ID])
-        item, items = _coded(rows[c.ITEM_ID])
-        place, places = _coded(rows[c.PLACE_ID])
-        kind, kinds = _coded(rows[c.EVENT_TYPE])
+        events = lake.read("events", version, _EVENT_COLUMNS)
+        users = IdMap.of(events[c.USER_ID])
+        user_column = pa.array(users.index(events[c.USER_ID]) - 1)
+        events = events.set_column(0, c.USER_ID, user_column)
+        order = pc.sort_indices(events, sort_keys=[(name, "ascending") for name in _SORT_COLUMNS])
+        events = events.drop_columns([c.EVENT_ID]).take(order).combine_chunks()
+        user = _to_int32(events[c.USER_ID])
+        item, items = _dictionary_encode(events[c.ITEM_ID])
+        place, places = _dictionary_encode(events[c.PLACE_ID])
+        kind, kinds = _dictionary_encode(events[c.EVENT_TYPE])
         return cls(
             version,
-            {name: n for n, name in enumerate(users.ids.to_pylist())},
+            {user_id: store_idx for store_idx, user_id in enumerate(users.ids.to_pylist())},
             np.searchsorted(user, np.arange(users.size)),
             user,
             item,
             place,
             kind,
-            event_times_us(rows),
-            _numbers(rows[c.UTC_OFFSET_MIN].fill_null(0)),
+            event_times_us(events),
+            _to_int32(events[c.UTC_OFFSET_MIN].fill_null(0)),
             items,
             places,
             kinds,
         )
 
-    def rows_of(self, user_id: str) -> slice:
-        """Where a user's events lie; empty for a stranger."""
-        number = self.user_of.get(user_id)
-        if number is None:
+    def user_rows(self, user_id: str) -> slice:
+        """Rows of a user's events; empty for a cold-start user."""
+        store_idx = self.user_of.get(user_id)
+        if store_idx is None:
             return slice(0, 0)
-        return slice(int(self.start[number]), int(self.start[number + 1]))
+        return slice(int(self.start[store_idx]), int(self.start[store_idx + 1]))
 
-    def crowd(self, until: datetime, item_idx: Int32, n_items: int) -> RecentActivity:
-        """What everybody did over the last ``RECENT`` before a moment.
+    def recent_activity(self, end_time: datetime, item_idx: Int32, n_items: int) -> RecentActivity:
+        """Events of all users over the last ``RECENT`` before a time.
 
         Args:
-            until: The moment.
+            end_time: End of the window, exclusive.
             item_idx: The model's index of each event's item, shape (n,).
             n_items: Number of the model's indices.
         """
-        end_us = int(until.timestamp() * 1_000_000)
+        end_us = int(end_time.timestamp() * 1_000_000)
         start_us = end_us - int(RECENT.total_seconds()) * 1_000_000
-        rows = (self.occurred_us >= start_us) & (self.occurred_us < end_us)
-        return RecentActivity.of(self.user[rows], item_idx[rows], n_items)
+        in_window = (self.occurred_us >= start_us) & (self.occurred_us < end_us)
+        return RecentActivity.from_events(self.user[in_window], item_idx[in_window], n_items)
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
-    """Positions of each row's text in an array of distinct texts; -1 for null."""
-    coded = column.combine_chunks().cast(pa.string()).dictionary_encode()
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    return _numbers(coded.indices.fill_null(-1)), coded.dictionary
+def _dictionary_encode(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
+    """Code of each row, -1 for null, and the distinct texts."""
+    encoded = column.combine_chunks().cast(pa.string()).dictionary_encode()
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    return _to_int32(encoded.indices.fill_null(-1)), encoded.dictionary
 
 
-def _numbers(column: pa.Array | pa.ChunkedArray) -> Int32:
+def _to_int32(column: pa.Array | pa.ChunkedArray) -> Int32:
     return np.asarray(column.to_numpy(), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Logs what was shown, behind the answer's back: an answer never waits for the disk."""
+"""Impression writer: thread that logs shown lists in batches, so no response waits for the disk."""
 
 import logging
 from collections import deque
@@ -9,64 +9,69 @@ from chronotope.contracts.errors import ChronotopeError
 from chronotope.lake import Interaction, InteractionLog
 
 _LOG = logging.getLogger(__name__)
-_BATCH = 500
-_GATHER_S = 0.05  # between two writes: a thread that woke at each answer would cost it time
+_MAX_BATCH = 500
+_BATCH_INTERVAL_S = 0.05  # a thread that woke at each response would slow responses down
 
 
 class ImpressionWriter:
-    """A thread that appends answers in batches; those it cannot keep are counted."""
+    """Bounded queue and thread; impressions that cannot be logged are counted."""
 
     def __init__(
-        self, log: InteractionLog, lost: Callable[[int], None], *, waiting: int = 10_000
+        self,
+        interaction_log: InteractionLog,
+        count_lost: Callable[[int], None],
+        *,
+        max_queue: int = 10_000,
     ) -> None:
-        """Hold nothing; ``start`` begins.
+        """Create an empty queue; ``start`` starts the thread.
 
         Args:
-            log: Where to.
-            lost: Called with how many could not be logged.
-            waiting: Answers that may wait.
+            interaction_log: Log that impressions are appended to.
+            count_lost: Called with the number of lost impressions.
+            max_queue: Impressions that may wait.
         """
-        self._log, self._lost, self._most = log, lost, waiting
-        self._waiting: deque[Interaction] = deque()
-        self._some, self._ended = Event(), Event()
+        self._interaction_log, self._count_lost = interaction_log, count_lost
+        self._max_queue = max_queue
+        self._queue: deque[Interaction] = deque()
+        self._has_work, self._is_stopping = Event(), Event()
         self._thread = Thread(target=self._run, name="impressions", daemon=True)
 
     def put(self, impression: Interaction) -> None:
-        """Log an answer soon."""
-        if len(self._waiting) >= self._most:
-            self._lost(1)
+        """Queue an impression, or count it as lost if the queue is full."""
+        if len(self._queue) >= self._max_queue:
+            self._count_lost(1)
             return
-        self._waiting.append(impression)
-        if not self._some.is_set():
-            self._some.set()
+        self._queue.append(impression)
+        if not self._has_work.is_set():
+            self._has_work.set()
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is waiting, and end."""
-        self._ended.set()
-        self._some.set()
+        """Write queued impressions and stop the thread."""
+        self._is_stopping.set()
+        self._has_work.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.is_set():
-            self._some.wait()
-            self._ended.wait(_GATHER_S)
-            self._some.clear()  # before taking: what comes now sets it again
-            self._write_all()
-        self._write_all()  # what came just before the end
+        while not self._is_stopping.is_set():
+            self._has_work.wait()
+            self._is_stopping.wait(_BATCH_INTERVAL_S)
+            self._has_work.clear()  # before the write: later impressions set it again
+            self._write_queue()
+        self._write_queue()  # impressions queued just before the stop
 
-    def _write_all(self) -> None:
-        while self._waiting:
-            n = min(_BATCH, len(self._waiting))
-            self._write([self._waiting.popleft() for _ in range(n)])
+    def _write_queue(self) -> None:
+        while self._queue:
+            batch_size = min(_MAX_BATCH, len(self._queue))
+            self._write_batch([self._queue.popleft() for _ in range(batch_size)])
 
-    def _write(self, batch: list[Interaction]) -> None:
+    def _write_batch(self, impressions: list[Interaction]) -> None:
         try:
-            self._log.append(batch)
+            self._interaction_log.append(impressions)
         except ChronotopeError as error:
-            _LOG.warning("%d answers could not be logged: %s", len(batch), error)
-            self._lost(len(batch))
+            _LOG.warning("%d impressions could not be logged: %s", len(impressions), error)
+            self._count_lost(len(impressions))

@@ -1,4 +1,4 @@
-"""What users did since the lake was read: an event that was posted counts at once."""
+"""Live state of users: events of the lake and, on top, events posted since it was read."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -19,174 +19,196 @@ from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.live_events import LiveEvent, parse_live_events
 from chronotope.serving.state.lru_cache import LruCache
 
-_CHUNK = 10_000  # events read at a time
+_READ_BATCH = 10_000  # events per read of the log
 
-
-EventArrays = tuple[int, LiveEvent]
-"""An event and its position in the log."""
+LoggedEvent = tuple[int, LiveEvent]
+"""Position in the interaction log, and the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """A user as one champion sees them.
+    """User as one model sees them.
 
     Attributes:
-        user_idx: The champion's index; 0 for a stranger.
-        past: All events, unknown items included.
-        told_until: Position in the log of the latest event that is not known to be in the lake;
-            0 without one. Over one version of the lake, equal positions are equal pasts, in
-            whatever process.
+        user_idx: The model's index; 0 for a cold-start user.
+        history: All events, unknown items included.
+        log_position: Log position of the latest event that may be missing in the lake; 0
+            without one. Over one version of the lake, equal positions are equal histories, in
+            any process.
     """
 
     user_idx: int
-    past: UserHistory
-    told_until: int
+    history: UserHistory
+    log_position: int
 
 
 class LiveState:
-    """Users' pasts: the lake's events and, on top, those of the interaction log.
+    """User histories from the lake and the interaction log.
 
-    The log is the one truth for every process that serves: each look for a user first takes in
-    what the log has got since, so an event counts for all of them once it is acknowledged.
+    All serving processes share the log: each lookup of a user first reads its new records, so
+    an acknowledged event counts in every process.
     """
 
     def __init__(
         self,
         settings: ServeSettings,
-        log: InteractionLog,
-        cache: LruCache[tuple[Any, ...], UserState],
+        interaction_log: InteractionLog,
+        state_cache: LruCache[tuple[Any, ...], UserState],
     ) -> None:
         """Read the log up to its end.
 
         Args:
-            settings: What the dataset fills in.
-            log: The interaction log.
-            cache: Keeps states that are asked for again.
+            settings: Defaults of the dataset.
+            interaction_log: Posted events.
+            state_cache: Cache of user states.
         """
-        self._settings, self._log, self._cache, self._lock = settings, log, cache, Lock()
-        self._told: defaultdict[str, list[EventArrays]] = defaultdict(list)
-        self._seen = 0
-        self._lake_until: TableVersion | None = None
+        self._settings, self._interaction_log = settings, interaction_log
+        self._state_cache, self._lock = state_cache, Lock()
+        self._user_events: defaultdict[str, list[LoggedEvent]] = defaultdict(list)
+        self._log_position = 0
+        self._ingested_version: TableVersion | None = None
         self.catch_up()
 
     @property
-    def seen(self) -> int:
-        """Position in the log up to which events count."""
-        return self._seen
+    def log_position(self) -> int:
+        """Log position up to which events count."""
+        return self._log_position
 
     @property
     def n_events(self) -> int:
-        """Events held beside the lake's."""
-        return sum(len(told) for told in self._told.values())
+        """Number of events in memory beside the lake's."""
+        return sum(len(events) for events in self._user_events.values())
 
     def catch_up(self) -> None:
-        """Take in what the log has got since, whoever wrote it."""
-        last = self._log.last()  # impressions up to it need not be passed again
-        if last <= self._seen:
+        """Read new records of the log, of any process."""
+        last_position = self._interaction_log.last()  # impressions before it need no second look
+        if last_position <= self._log_position:
             return
         with self._lock:
-            self._seen = max(self._read_into(self._told, self._seen), last)
+            read_until = self._read_events(self._user_events, self._log_position)
+            self._log_position = max(read_until, last_position)
 
-    def _read_into(self, told: defaultdict[str, list[EventArrays]], seen: int) -> int:
+    def _read_events(
+        self, user_events: defaultdict[str, list[LoggedEvent]], log_position: int
+    ) -> int:
         """Add the log's events after a position; returns the position of the last one."""
-        while found := self._log.read(seen, _CHUNK, "event"):
-            payloads = [stored.payload for stored in found]
+        while records := self._interaction_log.read(log_position, _READ_BATCH, "event"):
+            payloads = [record.payload for record in records]
             events = parse_live_events(payloads, self._settings)
-            for stored, event in zip(found, events, strict=True):
-                told[stored.payload[c.USER_ID]].append((stored.seq, event))
-            seen = found[-1].seq
-        return seen
+            for record, event in zip(records, events, strict=True):
+                user_events[record.payload[c.USER_ID]].append((record.seq, event))
+            log_position = records[-1].seq
+        return log_position
 
-    def forget(self, opened: LoadedChampion) -> None:
-        """Let go of the events that the lake has by now.
+    def drop_ingested(self, loaded_champion: LoadedChampion) -> None:
+        """Drop events that are in the lake by now.
 
-        What an earlier lake had is read from the log again if another lake took its place, or
-        if it was set back: this one may lack it.
+        If another lake took the place of an earlier one, or it was set back, the log is read
+        again: the new lake may lack events that were dropped.
 
         Args:
-            opened: Has answered for a while: an answer over an older lake, still under way,
-                would miss them.
+            loaded_champion: Model loaded at an earlier poll: a response over an older lake,
+                still being computed, would miss the events.
         """
-        version = opened.histories.version
-        if version == self._lake_until:
+        version = loaded_champion.event_store.version
+        if version == self._ingested_version:
             return
         lake = Lake(Workspace(self._settings.root).lake(self._settings.dataset))
-        replaced = self._lake_until is not None and not lake.holds(EVENTS, self._lake_until)
+        is_replaced = self._ingested_version is not None and not lake.holds(
+            EVENTS, self._ingested_version
+        )
         with self._lock:
-            if replaced:
-                again: defaultdict[str, list[EventArrays]] = defaultdict(list)
-                self._seen = max(self._read_into(again, 0), self._seen)
-                self._told = again
-            for user_id in list(self._told):
-                rows = opened.histories.rows_of(user_id)
-                kept = _not_in_lake(self._told[user_id], rows, opened)
-                if kept:
-                    self._told[user_id] = kept  # another list: somebody may be reading this one
+            if is_replaced:
+                reread_events: defaultdict[str, list[LoggedEvent]] = defaultdict(list)
+                self._log_position = max(self._read_events(reread_events, 0), self._log_position)
+                self._user_events = reread_events
+            for user_id in list(self._user_events):
+                user_rows = loaded_champion.event_store.user_rows(user_id)
+                events = _not_in_lake(self._user_events[user_id], user_rows, loaded_champion)
+                if events:
+                    self._user_events[user_id] = events  # a new list: others may read the old one
                 else:
-                    del self._told[user_id]
-        self._lake_until = version
+                    del self._user_events[user_id]
+        self._ingested_version = version
 
-    def of(self, user_id: str, opened: LoadedChampion) -> UserState:
-        """A user's state, with all that was posted until now, to whatever process."""
+    def user_state(self, user_id: str, loaded_champion: LoadedChampion) -> UserState:
+        """State of a user, with all events posted until now to any process.
+
+        Args:
+            user_id: External id.
+            loaded_champion: Model whose indices the state uses.
+        """
         self.catch_up()
-        told = self._told.get(user_id, [])
-        told_until = told[-1][0] if told else 0
-        key = (user_id, told_until, *opened.key)
-        found = self._cache.get(key)
-        if found is None:
-            until = [each for each in told if each[0] <= told_until]
-            found = _state(user_id, until, opened)
-            self._cache.put(key, found)
-        return found
+        user_events = self._user_events.get(user_id, [])
+        log_position = user_events[-1][0] if user_events else 0
+        cache_key = (user_id, log_position, *loaded_champion.cache_key)
+        state = self._state_cache.get(cache_key)
+        if state is None:
+            # another thread may have appended since
+            events = [logged for logged in user_events if logged[0] <= log_position]
+            state = _user_state(user_id, events, loaded_champion)
+            self._state_cache.put(cache_key, state)
+        return state
 
 
-def merge_history(events: list[LiveEvent], opened: LoadedChampion) -> UserHistory:
-    """Events as the champion sees them; the earlier ones first, then as given."""
+def merge_history(events: list[LiveEvent], loaded_champion: LoadedChampion) -> UserHistory:
+    """Events in the model's indices, ordered by time; ties stay in the order given."""
     ordered = sorted(events, key=lambda event: event.occurred_us)
-    items = [opened.item_of.get(event.item_id, 0) for event in ordered]
-    places = [opened.place_of.get(event.place_id or "", 0) for event in ordered]
+    item_idx = [loaded_champion.item_idx_of.get(event.item_id, 0) for event in ordered]
+    place_idx = [loaded_champion.place_idx_of.get(event.place_id or "", 0) for event in ordered]
     return UserHistory(
-        np.array(items, np.int32),
-        np.array(items if opened.items_are_places else places, np.int32),
+        np.array(item_idx, np.int32),
+        np.array(item_idx if loaded_champion.items_are_places else place_idx, np.int32),
         np.array([event.occurred_us // 1_000_000 for event in ordered], np.int64),
         np.array([event.utc_offset_min for event in ordered], np.int32),
     )
 
 
-def _state(user_id: str, live: list[EventArrays], opened: LoadedChampion) -> UserState:
-    rows = opened.histories.rows_of(user_id)
-    told = opened.histories
-    past = UserHistory(
-        opened.item_idx[rows].copy(),  # a view would keep the whole lake's arrays alive
-        opened.place_idx[rows].copy(),
-        told.occurred_us[rows] // 1_000_000,
-        told.utc_offset_min[rows].copy(),
+def _user_state(
+    user_id: str, logged_events: list[LoggedEvent], loaded_champion: LoadedChampion
+) -> UserState:
+    event_store = loaded_champion.event_store
+    user_rows = event_store.user_rows(user_id)
+    history = UserHistory(
+        loaded_champion.item_idx[user_rows].copy(),  # a view would hold the whole array in memory
+        loaded_champion.place_idx[user_rows].copy(),
+        event_store.occurred_us[user_rows] // 1_000_000,
+        event_store.utc_offset_min[user_rows].copy(),
     )
-    new = _not_in_lake(live, rows, opened) if live else []
-    if new:
-        past = _merged(past, merge_history([event for _, event in new], opened))
-    return UserState(opened.user_of.get(user_id, 0), past, live[-1][0] if live else 0)
+    new_events = _not_in_lake(logged_events, user_rows, loaded_champion) if logged_events else []
+    if new_events:
+        live_history = merge_history([event for _, event in new_events], loaded_champion)
+        history = _concatenate_by_time(history, live_history)
+    log_position = logged_events[-1][0] if logged_events else 0
+    return UserState(loaded_champion.user_idx_of.get(user_id, 0), history, log_position)
 
 
-def _not_in_lake(live: list[EventArrays], rows: slice, opened: LoadedChampion) -> list[EventArrays]:
-    """Each event once: by what, when and of which type, as the lake tells events apart."""
-    told = opened.histories
-    items = told.items.take(pa.array(told.item[rows])).to_pylist()
-    kinds = told.kinds.take(pa.array(told.kind[rows])).to_pylist()
-    seen = set(zip(told.occurred_us[rows].tolist(), items, kinds, strict=True))
-    distinct = {each[1][:3]: each for each in reversed(live)}  # of equals the first one stays
-    return [each for key, each in reversed(distinct.items()) if key not in seen]
+def _not_in_lake(
+    logged_events: list[LoggedEvent], user_rows: slice, loaded_champion: LoadedChampion
+) -> list[LoggedEvent]:
+    """Distinct events missing in the lake, by its identity: time, item and type."""
+    event_store = loaded_champion.event_store
+    item_ids = event_store.items.take(pa.array(event_store.item[user_rows])).to_pylist()
+    event_types = event_store.kinds.take(pa.array(event_store.kind[user_rows])).to_pylist()
+    lake_times_us = event_store.occurred_us[user_rows].tolist()
+    lake_identities = set(zip(lake_times_us, item_ids, event_types, strict=True))
+    distinct = {logged[1][:3]: logged for logged in reversed(logged_events)}  # the first one wins
+    return [
+        logged for identity, logged in reversed(distinct.items()) if identity not in lake_identities
+    ]
 
 
-def _merged(left: UserHistory, right: UserHistory) -> UserHistory:
-    order = np.argsort(np.r_[left.occurred_s, right.occurred_s], kind="stable")
+def _concatenate_by_time(earlier: UserHistory, later: UserHistory) -> UserHistory:
+    """Both histories in one, ordered by time; on ties the first argument comes first."""
+    occurred_s = np.r_[earlier.occurred_s, later.occurred_s]
+    order = np.argsort(occurred_s, kind="stable")
 
-    def both(one: Int32, other: Int32) -> Int32:
-        return np.concatenate([one, other])[order]
+    def concatenate(left: Int32, right: Int32) -> Int32:
+        return np.concatenate([left, right])[order]
 
     return UserHistory(
-        both(left.item_idx, right.item_idx),
-        both(left.place_idx, right.place_idx),
-        np.concatenate([left.occurred_s, right.occurred_s])[order],
-        both(left.utc_offset_min, right.utc_offset_min),
+        concatenate(earlier.item_idx, later.item_idx),
+        concatenate(earlier.place_idx, later.place_idx),
+        occurred_s[order],
+        concatenate(earlier.utc_offset_min, later.utc_offset_min),
     )

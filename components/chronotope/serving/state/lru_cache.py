@@ -1,44 +1,46 @@
-"""A small cache of the least-recently-used kind that counts its hits."""
+"""Thread-safe LRU cache that counts hits and misses."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
+from cachetools import LRUCache
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
 
 
-class LruCache(Generic[K, V]):
-    """Keeps the latest ``size`` values; threads may share it."""
+def _count_nothing(_is_hit: bool) -> None:
+    pass
 
-    def __init__(self, size: int, count: Callable[[bool], None] = lambda _: None) -> None:
-        """Make an empty cache.
+
+class LruCache(Generic[KeyT, ValueT]):
+    """``cachetools.LRUCache`` with a lock and a hit counter."""
+
+    def __init__(
+        self, max_entries: int, count_lookup: Callable[[bool], None] = _count_nothing
+    ) -> None:
+        """Create an empty cache.
 
         Args:
-            size: Values it keeps.
-            count: Called with whether a value was there.
+            max_entries: Number of entries; past it the least recently used one is dropped.
+            count_lookup: Called with whether a lookup was a hit.
         """
-        self._size, self._count, self._lock = size, count, Lock()
-        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._entries: LRUCache[KeyT, ValueT] = LRUCache(max_entries)
+        self._count_lookup, self._lock = count_lookup, Lock()
 
     def __len__(self) -> int:
-        """Number of values kept."""
-        return len(self._kept)
+        """Number of entries."""
+        return len(self._entries)
 
-    def get(self, key: K) -> V | None:
-        """The value, now the latest; None if it is not there."""
+    def get(self, key: KeyT) -> ValueT | None:
+        """Value of a key, now the most recently used; None if there is none."""
         with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-        self._count(found is not None)
-        return found
+            value = self._entries.get(key)
+        self._count_lookup(value is not None)
+        return value
 
-    def put(self, key: K, value: V) -> None:
-        """Keep a value; the oldest goes if there are too many."""
+    def put(self, key: KeyT, value: ValueT) -> None:
+        """Store a value."""
         with self._lock:
-            self._kept[key] = value
-            self._kept.move_to_end(key)
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._entries[key] = value

@@ -1,4 +1,4 @@
-"""Redis as what workers share: a cache that may be lost at any time, and nothing more."""
+"""Redis cache shared by all workers; entries may be lost at any time."""
 
 import logging
 import time
@@ -13,94 +13,97 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _SCHEMES = frozenset({"redis", "rediss"})
-_TIMEOUT_S = 0.25  # an answer is computed sooner than that
-_REST_S = 1.0  # after a failure: nobody waits for Redis that is away, again and again
-_LASTS_S = 3600  # what nobody finds any more is gone after an hour
+_TIMEOUT_S = 0.25  # a response is computed sooner
+_RETRY_AFTER_S = 1.0  # after an error, so that not every request waits for the timeout
+_TTL_S = 3600  # entries of old versions expire
 
-T = TypeVar("T")
+ResultT = TypeVar("ResultT")
 
 
 class RedisCache:
-    """Values by name in one Redis database; when it is away, nothing is found or kept."""
+    """Cache in one Redis database; while it is unavailable every lookup is a miss."""
 
-    def __init__(self, url: str, space: str, failed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, redis_url: str, key_prefix: str, count_failure: Callable[[], None] = lambda: None
+    ) -> None:
         """Connect at the first use.
 
         Args:
-            url: ``redis://[:PASSWORD@]HOST:PORT/DATABASE``, or ``rediss://``.
-            space: Begins every name, so that services do not find each other's values.
-            failed: Called when Redis did not answer.
+            redis_url: ``redis://[:PASSWORD@]HOST:PORT/DATABASE``, or ``rediss://``.
+            key_prefix: Prefix of every key, which separates services.
+            count_failure: Called after every error of Redis.
 
         Raises:
-            ConfigError: It is no such URL, or the package is missing.
+            ConfigError: The URL is invalid, or the package redis is missing.
         """
-        self.where = url_without_credentials(url)
-        self._client, self._errors = _client(url, self.where)
-        self._space, self._failed = space, failed
-        self._away_until = 0.0
+        self.public_url = url_without_credentials(redis_url)
+        self._client, self._redis_errors = _redis_client(redis_url, self.public_url)
+        self._key_prefix, self._count_failure = key_prefix, count_failure
+        self._retry_at_s = 0.0
 
-    def get(self, name: str) -> bytes | None:
-        """What was put under a name; None if it is not there."""
-        found = self._try(lambda: self._client.get(self._space + name))
-        return found if isinstance(found, bytes) else None
+    def get(self, cache_key: str) -> bytes | None:
+        """Value of a key; None if there is none."""
+        value = self._try(lambda: self._client.get(self._key_prefix + cache_key))
+        return value if isinstance(value, bytes) else None
 
-    def put(self, name: str, value: bytes) -> None:
-        """Keep a value for an hour at most."""
-        self._try(lambda: self._client.set(self._space + name, value, ex=_LASTS_S))
+    def put(self, cache_key: str, value: bytes) -> None:
+        """Store a value for one hour."""
+        self._try(lambda: self._client.set(self._key_prefix + cache_key, value, ex=_TTL_S))
 
     def check(self) -> None:
-        """See that Redis answers.
+        """Ping Redis.
 
         Raises:
-            StoreError: It does not.
+            StoreError: Redis does not respond.
         """
         try:
             self._client.ping()
-        except self._errors as error:
+        except self._redis_errors as error:
             raise StoreError(
-                "Redis does not answer",
-                received=f"{self.where}: {type(error).__name__}",
+                "Redis does not respond",
+                received=f"{self.public_url}: {type(error).__name__}",
                 way_out="Start it (redis-server), correct --store, or leave --store out: each "
-                "worker then keeps answers of its own",
+                "worker then has only its own cache",
             ) from None  # the message of the cause may hold the password
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._client.close()
 
-    def _try(self, work: Callable[[], T]) -> T | None:
-        if time.monotonic() < self._away_until:
+    def _try(self, command: Callable[[], ResultT]) -> ResultT | None:
+        if time.monotonic() < self._retry_at_s:
             return None
         try:
-            return work()
-        except self._errors as error:
-            self._away_until = time.monotonic() + _REST_S
-            self._failed()
-            _LOG.warning("Redis at %s: %s; answering without it", self.where, type(error).__name__)
+            return command()
+        except self._redis_errors as error:
+            self._retry_at_s = time.monotonic() + _RETRY_AFTER_S
+            self._count_failure()
+            error_name = type(error).__name__
+            _LOG.warning("Redis at %s: %s; serving without it", self.public_url, error_name)
             return None
 
 
-def url_without_credentials(url: str) -> str:
+def url_without_credentials(redis_url: str) -> str:
     """A URL without user and password.
 
     Raises:
-        ConfigError: It is no URL of Redis.
+        ConfigError: It is not a URL of Redis.
     """
     try:
-        parts = urlsplit(url)
-        address = f"{parts.hostname}:{parts.port or 6379}"
+        url_parts = urlsplit(redis_url)
+        address = f"{url_parts.hostname}:{url_parts.port or 6379}"
     except ValueError:
-        parts, address = urlsplit(""), ""
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+        url_parts, address = urlsplit(""), ""
+    if url_parts.scheme not in _SCHEMES or not url_parts.hostname:
         raise ConfigError(
-            "This is no address of a store",
-            received=f"{parts.scheme or 'something else'}://...",
+            "The URL of the store is invalid",
+            received=f"{url_parts.scheme or 'something else'}://...",
             way_out="Write redis://127.0.0.1:6379/0, or rediss:// for TLS",
         )
-    return f"{parts.scheme}://{address}{parts.path}"
+    return f"{url_parts.scheme}://{address}{url_parts.path}"
 
 
-def _client(url: str, where: str) -> "tuple[Redis, tuple[type[Exception], ...]]":
+def _redis_client(redis_url: str, public_url: str) -> "tuple[Redis, tuple[type[Exception], ...]]":
     try:
         from redis import Redis
         from redis.backoff import NoBackoff
@@ -109,12 +112,15 @@ def _client(url: str, where: str) -> "tuple[Redis, tuple[type[Exception], ...]]"
     except ImportError as error:
         raise ConfigError(
             "The package redis is not installed",
-            received=where,
+            received=public_url,
             way_out="pip install 'chronotope[scale]'",
         ) from error
-    told: dict[str, Any] = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    timeouts: dict[str, Any] = {
+        "socket_timeout": _TIMEOUT_S,
+        "socket_connect_timeout": _TIMEOUT_S,
+    }
     try:
-        client = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **told)
+        client = Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0), **timeouts)
     except ValueError:
-        raise ConfigError("The address of Redis is wrong", received=where) from None
+        raise ConfigError("The URL of Redis is invalid", received=public_url) from None
     return client, (RedisError, OSError)

@@ -1,4 +1,4 @@
-"""Answers that are kept: those of this process, and behind them those of all workers."""
+"""Response cache: one level in this process and a second one shared by all workers."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,75 +9,75 @@ from pydantic import ValidationError
 from chronotope.serving.api.responses import RecommendResponse
 from chronotope.serving.state.lru_cache import LruCache
 
-Key = tuple[Any, ...]
-"""Everything an answer depends on: of equal keys the answers are equal."""
+CacheKey = tuple[Any, ...]
+"""Everything that a response depends on."""
 
 
 class SharedCache(Protocol):
-    """What workers have in common; it may forget, and it may be away."""
+    """Cache of all workers; entries may vanish, and it may be unavailable."""
 
-    def get(self, name: str) -> bytes | None:
-        """What was put under a name, by whomever; None if it is not there."""
+    def get(self, cache_key: str) -> bytes | None:
+        """Value of a key; None if there is none."""
 
-    def put(self, name: str, value: bytes) -> None:
-        """Keep a value for a while."""
+    def put(self, cache_key: str, value: bytes) -> None:
+        """Store a value for a limited time."""
 
 
 class ResponseCache:
-    """Looks here first, then into what is shared.
+    """Two-level cache without invalidation.
 
-    Nothing is ever invalidated: a key holds the version, the data and the latest event of the
-    user, so an answer that one of them has made wrong is not found again, by any worker. They
-    are kept as bytes: the garbage collector would look objects through again and again.
+    A key holds the model version, the data version and the log position of the user's latest
+    event, so a stale response has another key, in every worker. Values are stored as bytes:
+    the garbage collector would traverse objects again and again.
     """
 
     def __init__(
         self,
-        size: int,
-        count: Callable[[bool], None],
+        max_entries: int,
+        count_lookup: Callable[[bool], None],
         *,
-        shared: SharedCache | None = None,
+        shared_cache: SharedCache | None = None,
         count_shared: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """Start empty.
+        """Create an empty cache.
 
         Args:
-            size: Answers kept in this process.
-            count: Called with whether an answer was here.
-            shared: What other workers keep; None shares nothing.
-            count_shared: Called with whether an answer that was not here was there.
+            max_entries: Responses in this process.
+            count_lookup: Called with whether a lookup in this process was a hit.
+            shared_cache: Cache of all workers; None shares nothing.
+            count_shared: Called with whether a lookup in the shared cache was a hit.
         """
-        self._here: LruCache[Key, bytes] = LruCache(size, count)
-        self._shared, self._count_shared = shared, count_shared
+        self._local_cache: LruCache[CacheKey, bytes] = LruCache(max_entries, count_lookup)
+        self._shared_cache, self._count_shared = shared_cache, count_shared
 
-    def get(self, key: Key) -> RecommendResponse | None:
-        """The answer, whoever made it."""
-        value = self._here.get(key)
-        if value is not None or self._shared is None:
-            return _read(value)
-        value = self._shared.get(_name(key))
-        found = _read(value)
-        self._count_shared(found is not None)
-        if value is not None and found is not None:
-            self._here.put(key, value)
-        return found
+    def get(self, cache_key: CacheKey) -> RecommendResponse | None:
+        """Response of a key, from this process or another; None if there is none."""
+        serialized = self._local_cache.get(cache_key)
+        if serialized is not None or self._shared_cache is None:
+            return _deserialize(serialized)
+        serialized = self._shared_cache.get(_shared_key(cache_key))
+        response = _deserialize(serialized)
+        self._count_shared(response is not None)
+        if serialized is not None and response is not None:
+            self._local_cache.put(cache_key, serialized)
+        return response
 
-    def put(self, key: Key, said: RecommendResponse) -> None:
-        """Keep an answer, for the other workers as well."""
-        value = said.model_dump_json().encode()
-        self._here.put(key, value)
-        if self._shared is not None:
-            self._shared.put(_name(key), value)
-
-
-def _name(key: Key) -> str:
-    """The same in every process."""
-    return hashlib.sha256(repr(key).encode()).hexdigest()
+    def put(self, cache_key: CacheKey, response: RecommendResponse) -> None:
+        """Store a response in both levels."""
+        serialized = response.model_dump_json().encode()
+        self._local_cache.put(cache_key, serialized)
+        if self._shared_cache is not None:
+            self._shared_cache.put(_shared_key(cache_key), serialized)
 
 
-def _read(value: bytes | None) -> RecommendResponse | None:
-    """None also for what another release wrote."""
+def _shared_key(cache_key: CacheKey) -> str:
+    """Digest of a key, the same in every process."""
+    return hashlib.sha256(repr(cache_key).encode()).hexdigest()
+
+
+def _deserialize(serialized: bytes | None) -> RecommendResponse | None:
+    """Stored response; None also for the format of another release."""
     try:
-        return None if value is None else RecommendResponse.model_validate_json(value)
+        return None if serialized is None else RecommendResponse.model_validate_json(serialized)
     except ValidationError:
         return None
