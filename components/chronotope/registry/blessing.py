@@ -1,4 +1,4 @@
-"""The mechanical half of the blessing: the artefact proves in a clean process that it serves."""
+"""Blessing of an artefact: agreement, size and latency, measured in a clean process."""
 
 import subprocess
 import sys
@@ -19,19 +19,19 @@ _PROBE = "chronotope.registry.blessing_probe"
 
 
 class BlessConfig(BaseModel):
-    """What an artefact has to meet."""
+    """Limits that an artefact must meet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     k: int = Field(10, ge=1, description="Length of the lists compared")
-    min_overlap: float = Field(0.9, ge=0, le=1, description="Least mean share of common items")
+    min_overlap: float = Field(0.9, ge=0, le=1, description="Minimum mean share of common items")
     max_variation: float = Field(
         0.1, ge=0, le=1, description="Largest mean total-variation distance of the probabilities"
     )
     max_size_mb: float = Field(200.0, gt=0, description="Largest folder, in 10^6 bytes")
     max_latency_ms: float = Field(50.0, gt=0, description="Largest median latency of one query")
     n_timed: int = Field(50, ge=1, description="Queries timed")
-    timeout_s: float = Field(120.0, gt=0, description="Time given to the clean process")
+    timeout_s: float = Field(120.0, gt=0, description="Time limit of the clean process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Blessing:
 
     Attributes:
         passed: Whether the artefact may serve.
-        reasons: What speaks against it; empty if it passed.
+        reasons: Violated limits; empty if it passed.
         measured: ``size_mb``, ``latency_ms``, ``overlap``, ``variation``, ``n_nan``;
             only ``size_mb`` if the process died.
     """
@@ -57,37 +57,39 @@ def run_blessing(
     expected_scores: npt.NDArray[np.floating],
     config: BlessConfig,
 ) -> Blessing:
-    """Load the bundle in a clean process, compare its answers, measure and abuse it.
+    """Blessing of a bundle: a clean process loads, compares, times and stresses it.
 
     Args:
         bundle_dir: The bundle as it would be served.
-        queries: Real questions, at least one.
+        queries: Real queries, at least one.
         expected_scores: The original model's scores, shape (B, n_items).
         config: Limits.
 
     Raises:
-        ArtifactError: There is no query to ask.
+        ArtifactError: There is no query.
     """
     if len(queries) == 0:
         raise ArtifactError("A blessing needs at least one query", received=bundle_dir)
     size_mb = sum(f.stat().st_size for f in bundle_dir.rglob("*") if f.is_file()) / 1e6
-    with TemporaryDirectory() as scratch:
-        answered = Path(scratch) / "answered.npz"
-        problem = _probe(bundle_dir, queries, answered, config)
+    with TemporaryDirectory() as scratch_dir:
+        output_path = Path(scratch_dir) / "probe_output.npz"
+        problem = _run_probe(bundle_dir, queries, output_path, config)
         if problem:
             return Blessing(False, (problem,), {"size_mb": size_mb})
-        with np.load(answered) as stored:
-            found = dict(stored)
-    if found["scores"].shape != expected_scores.shape:
-        shapes = f"scores have shape {found['scores'].shape}, not {expected_scores.shape}"
-        return Blessing(False, (shapes,), {"size_mb": size_mb})
+        with np.load(output_path) as stored_arrays:
+            probe_output = dict(stored_arrays)
+    if probe_output["scores"].shape != expected_scores.shape:
+        shape_problem = (
+            f"scores have shape {probe_output['scores'].shape}, not {expected_scores.shape}"
+        )
+        return Blessing(False, (shape_problem,), {"size_mb": size_mb})
     measured = {
         "size_mb": size_mb,
-        "latency_ms": float(np.median(found["latency_ms"])),
-        **agreement(found["scores"], expected_scores, config.k),
-        "n_nan": float(found["n_nan"].sum()),
+        "latency_ms": float(np.median(probe_output["latency_ms"])),
+        **agreement(probe_output["scores"], expected_scores, config.k),
+        "n_nan": float(probe_output["n_nan"].sum()),
     }
-    reasons = _reasons(measured, config)
+    reasons = _violated_limits(measured, config)
     return Blessing(not reasons, reasons, measured)
 
 
@@ -97,24 +99,24 @@ def agreement(
     """``overlap`` of the k best items, and ``variation`` of the probabilities.
 
     Args:
-        scores: What the artefact says, shape (B, n_items).
-        expected: What the original says, same shape.
+        scores: Scores of the artefact, shape (B, n_items).
+        expected: Scores of the original model, same shape.
         k: Length of the lists compared.
     """
     variation = total_variation(scores, expected)
-    return {"overlap": _overlap(scores, expected, k), "variation": variation}
+    return {"overlap": _mean_overlap(scores, expected, k), "variation": variation}
 
 
 def violated_agreement_bounds(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]:
-    """Which bounds on agreement are not met, as sentences; NaN meets none."""
-    met = {
+    """Violated bounds on agreement, as sentences; NaN violates all."""
+    bounds_met = {
         f"top-{config.k} overlap is below {config.min_overlap}": measured["overlap"]
         >= config.min_overlap,
         f"total variation is above {config.max_variation}": measured["variation"]
         <= config.max_variation,
     }
-    told = {name: round(measured[name], 4) for name in ("overlap", "variation")}
-    return tuple(f"{bound}: {told}" for bound, holds in met.items() if not holds)
+    rounded = {name: round(measured[name], 4) for name in ("overlap", "variation")}
+    return tuple(f"{bound}: {rounded}" for bound, is_met in bounds_met.items() if not is_met)
 
 
 def total_variation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
@@ -136,39 +138,41 @@ def total_variation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) ->
     return float(np.abs(p - q).sum(axis=1).mean() / 2)
 
 
-def _probe(bundle_dir: Path, queries: Queries, answered: Path, config: BlessConfig) -> str:
-    """Run the clean process; returns what went wrong, empty if nothing did."""
-    asked = answered.with_name("asked.npz")
-    stored: dict[str, Any] = queries.arrays()
-    np.savez(asked, **stored)
+def _run_probe(bundle_dir: Path, queries: Queries, output_path: Path, config: BlessConfig) -> str:
+    """Run the clean process; returns its failure, empty on success."""
+    queries_path = output_path.with_name("queries.npz")
+    query_arrays: dict[str, Any] = queries.arrays()
+    np.savez(queries_path, **query_arrays)
     command = [sys.executable, "-I", "-m", _PROBE, str(bundle_dir.resolve())]
-    command += [str(asked), str(answered), str(config.n_timed)]
+    command += [str(queries_path), str(output_path), str(config.n_timed)]
     try:
-        done = subprocess.run(  # noqa: S603 - our own module, no shell
+        completed = subprocess.run(  # noqa: S603 - our own module, no shell
             command, capture_output=True, text=True, timeout=config.timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
         return f"the clean process took longer than {config.timeout_s} s"
-    return "" if done.returncode == 0 else f"the clean process failed: {done.stderr[-500:]}"
+    return (
+        "" if completed.returncode == 0 else f"the clean process failed: {completed.stderr[-500:]}"
+    )
 
 
-def _overlap(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], k: int) -> float:
-    """Mean share of a row's k best items that both sides name."""
+def _mean_overlap(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], k: int) -> float:
+    """Mean share of a row's k best items that both models rank there."""
     k = min(k, a.shape[1])
     in_both = np.zeros(a.shape, dtype=np.int8)
     for scores in (a, b):
-        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        np.put_along_axis(in_both, best, np.take_along_axis(in_both, best, 1) + 1, 1)
+        top_items = np.argpartition(-scores, k - 1, axis=1)[:, :k]  # (B, k)
+        np.put_along_axis(in_both, top_items, np.take_along_axis(in_both, top_items, 1) + 1, 1)
     return float((in_both == 2).sum(axis=1).mean() / k)
 
 
-def _reasons(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]:
-    """Every limit that is not met; NaN meets none."""
-    met = {
+def _violated_limits(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]:
+    """Violated limits, as sentences; NaN violates all."""
+    limits_met = {
         f"size is above {config.max_size_mb} MB": measured["size_mb"] <= config.max_size_mb,
         f"latency is above {config.max_latency_ms} ms": measured["latency_ms"]
         <= config.max_latency_ms,
         "hostile input gives NaN": measured["n_nan"] == 0,
     }
-    reasons = tuple(f"{limit}: {measured}" for limit, holds in met.items() if not holds)
+    reasons = tuple(f"{limit}: {measured}" for limit, is_met in limits_met.items() if not is_met)
     return (*reasons, *violated_agreement_bounds(measured, config))

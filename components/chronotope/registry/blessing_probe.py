@@ -1,4 +1,4 @@
-"""What runs in the clean process of a blessing: load, answer, be timed, be abused.
+"""Probe of a blessing, run in a clean process: load, score, time and stress a bundle.
 
 Usage: ``python -I -m chronotope.registry.blessing_probe BUNDLE QUERIES.npz OUT.npz N_TIMED``
 """
@@ -14,28 +14,28 @@ from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.queries import Queries
 
 LONGEST = 10_000
-"""Events of the longest history it is asked with; the service takes no longer one."""
+"""Events of the longest history it is asked with; the service takes no longer single_query."""
 
 
-def main(bundle: Path, asked: Path, answered: Path, n_timed: int) -> None:
-    """Answer the stored queries and write scores, latencies and the NaNs of abuse."""
+def main(bundle: Path, queries_path: Path, output_path: Path, n_timed: int) -> None:
+    """Score the stored queries; write scores, latencies and NaN counts of hostile input."""
     model = open_bundle(bundle)
-    with np.load(asked) as stored:
+    with np.load(queries_path) as stored:
         queries = Queries.of_arrays(dict(stored))
-    abused = [model.scores(hostile) for hostile in hostile_queries(queries)]
+    hostile_scores = [model.scores(hostile) for hostile in hostile_queries(queries)]
     np.savez(
-        answered,
+        output_path,
         scores=model.scores(queries),
         latency_ms=_latencies_ms(model, queries, n_timed),
-        n_nan=np.array([int(np.isnan(scores).sum()) for scores in abused]),
+        n_nan=np.array([int(np.isnan(scores).sum()) for scores in hostile_scores]),
     )
 
 
 def hostile_queries(queries: Queries) -> list[Queries]:
-    """Strangers, clocks that lie, histories of one endless repeat, weather out of this world."""
+    """Hostile queries: unknown users, impossible times, endless repeats, non-finite context."""
     nothing = np.zeros_like(queries.item_idx)
     never = np.zeros_like(queries.occurred_s)
-    stranger = replace(
+    cold_start_user = replace(
         queries,
         user_idx=np.zeros_like(queries.user_idx),
         item_idx=nothing,
@@ -49,11 +49,14 @@ def hostile_queries(queries: Queries) -> list[Queries]:
     same_instant = replace(queries, occurred_s=np.full_like(queries.occurred_s, 1))
     repeated = replace(queries, item_idx=np.ones_like(queries.item_idx))
     odd, unknown = (
-        replace(queries, context={n: np.full_like(of, told) for n, of in queries.context.items()})
-        for told in (np.inf, np.nan)
+        replace(
+            queries,
+            context={name: np.full_like(column, value) for name, column in queries.context.items()},
+        )
+        for value in (np.inf, np.nan)
     )
     return [
-        stranger,
+        cold_start_user,
         before_the_past,
         far_future,
         same_instant,
@@ -66,22 +69,22 @@ def hostile_queries(queries: Queries) -> list[Queries]:
 
 def _without_end(queries: Queries) -> Queries:
     """One user whose history has ``LONGEST`` events, the same ones over and over."""
-    one = queries.take(slice(0, 1))
-    rounds = -(-LONGEST // one.item_idx.shape[1])
+    single_query = queries.take(slice(0, 1))
+    rounds = -(-LONGEST // single_query.item_idx.shape[1])
     return replace(
-        one,
-        item_idx=np.tile(one.item_idx, rounds)[:, -LONGEST:],
-        occurred_s=np.tile(one.occurred_s, rounds)[:, -LONGEST:],
-        utc_offset_min=np.tile(one.utc_offset_min, rounds)[:, -LONGEST:],
-        place_idx=np.tile(one.place_idx, rounds)[:, -LONGEST:],
+        single_query,
+        item_idx=np.tile(single_query.item_idx, rounds)[:, -LONGEST:],
+        occurred_s=np.tile(single_query.occurred_s, rounds)[:, -LONGEST:],
+        utc_offset_min=np.tile(single_query.utc_offset_min, rounds)[:, -LONGEST:],
+        place_idx=np.tile(single_query.place_idx, rounds)[:, -LONGEST:],
     )
 
 
 def _latencies_ms(model: BundleRecommender, queries: Queries, n: int) -> list[float]:
     """As it is served, one query after the other."""
     spent = []
-    for at in np.arange(n) % len(queries):
-        answer = model.prepared(queries.take(slice(at, at + 1)))
+    for query_idx in np.arange(n) % len(queries):
+        answer = model.prepared(queries.take(slice(query_idx, query_idx + 1)))
         started = time.perf_counter()
         answer()
         spent.append(1000 * (time.perf_counter() - started))

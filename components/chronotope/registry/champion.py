@@ -1,4 +1,4 @@
-"""The champion of a dataset: found, opened, and its absence told clearly."""
+"""The champion of a dataset: look-up and loading."""
 
 import os
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ from chronotope.runtime.workspace import Workspace
 
 
 class BundledRecommender(Protocol):
-    """A frozen model that says what, when and where."""
+    """Frozen model that predicts item, time and place."""
 
     @property
     def manifest(self) -> Manifest:
-        """What the model says of itself."""
+        """Manifest of the model."""
 
     def answer(self, queries: Queries) -> ModelOutput:
         """Answer a batch of queries."""
@@ -38,7 +38,7 @@ class Champion:
     Attributes:
         version: Its version in the registry.
         model: Answers queries.
-        vocabulary: The ids it speaks.
+        vocabulary: Its ids.
         folder: Where its files lie; None if it was not read from a folder.
     """
 
@@ -54,17 +54,17 @@ def known_datasets(root: Path) -> tuple[str, ...]:
 
 
 def require_dataset(root: Path, dataset: str) -> None:
-    """See that a dataset was ingested.
+    """Require that a dataset was ingested.
 
     Raises:
         ConfigError: No such dataset below the root, or in the object store.
     """
     lakes = Workspace(root).lakes()
     if isinstance(lakes, Path):
-        place, known = str(root.resolve()), dataset in list_datasets(lakes)
+        place, is_known = str(root.resolve()), dataset in list_datasets(lakes)
     else:  # a listing would stop other threads until the store has answered
-        place, known = lakes, Lake(f"{lakes}/{dataset}").exists("events")
-    if not known:
+        place, is_known = lakes, Lake(f"{lakes}/{dataset}").exists("events")
+    if not is_known:
         raise ConfigError(
             f"No such dataset below {place}",
             received=dataset,
@@ -99,7 +99,7 @@ def champion_version(store: MlflowStore, dataset: str) -> str:
 
 
 def journal_champion_version(root: Path, dataset: str) -> str | None:
-    """Version of the champion by the journal alone: cheap, for whoever looks often.
+    """Version of the champion by the journal alone: cheap, for frequent polling.
 
     Returns:
         None if nothing was promoted yet.
@@ -115,14 +115,14 @@ def previous_champion(store: MlflowStore, dataset: str) -> str:
         StoreError: There is no earlier champion.
     """
     with PromotionJournal(store.root / "promotions.db").locked() as view:
-        reigns = view.reigns(dataset)
-    if len(reigns) < 2:
+        promotions = view.reigns(dataset)
+    if len(promotions) < 2:
         raise StoreError(
             "There is no earlier champion to return to",
-            received=f"{dataset}: {[entry.version for entry in reigns]}",
+            received=f"{dataset}: {[entry.version for entry in promotions]}",
             way_out="Promote another version instead",
         )
-    return reigns[-2].version
+    return promotions[-2].version
 
 
 def load_champion(root: Path, dataset: str) -> Champion:

@@ -1,4 +1,4 @@
-"""The champion that reigns: since when, and which training it comes from."""
+"""Information on the present champion: its training and its promotion."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,16 +15,16 @@ from chronotope.runtime.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class ChampionInfo:
-    """The champion and where it comes from.
+    """The champion, its training and its promotion.
 
     Attributes:
         version: Its version in the registry.
         run: Folder of its training; its files may be gone.
         features: Snapshot it was trained on; it may be gone.
         learned_version: Version of the events that its training saw: it was trained on those
-            until ``trained_until_s`` and judged on the others; None if unknown.
+            until ``trained_until_s`` and evaluated on the others; None if unknown.
         trained_until_s: Last event it was trained on, UTC seconds.
-        promoted_at: Since when it reigns.
+        promoted_at: Time of its promotion, UTC.
     """
 
     version: str
@@ -48,19 +48,19 @@ def champion_info(store: MlflowStore, workspace: Workspace, dataset: str) -> Cha
         return None
     tags = dict(store.client.get_model_version(dataset, version).tags)
     manifest = read_manifest(download_version(store, dataset, version))
-    settled = [e for e in promotion_history(store, dataset) if e.state == "committed"]
+    committed = [entry for entry in promotion_history(store, dataset) if entry.state == "committed"]
     return ChampionInfo(
         version=version,
         run=workspace.runs(dataset) / tags.get("training", "unknown"),
         features=workspace.features(dataset) / tags.get("features", "unknown"),
         learned_version=events_version(manifest),
         trained_until_s=manifest.trained_until_s,
-        promoted_at=settled[-1].opened_at,
+        promoted_at=committed[-1].opened_at,
     )
 
 
 def events_version(manifest: Manifest) -> TableVersion | None:
-    """Version of the events that a bundle names; None if it names no lake's."""
+    """Version of the events that a bundle was trained on; None if not of a lake."""
     try:
         return DataVersion.parse(manifest.data_version).events
     except DataError:

@@ -1,4 +1,4 @@
-"""The MLflow store: a database for what is said of runs, a folder for what they keep."""
+"""MLflow store: a database of runs and a folder of their artifacts."""
 
 import os
 import time
@@ -135,17 +135,17 @@ class MlflowStore:
         close_dead_runs(self.root / _RUNNING, end)
 
     def _experiment_id(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         location = f"{artifacts_url(self.root)}/{quote(name)}"
         try:
             return str(self.client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
         except MlflowException:  # another process created it between look and leap
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-            return str(found.experiment_id)
+            return str(experiment.experiment_id)
 
 
 def open_store(mlruns: Path) -> MlflowStore:
@@ -180,5 +180,5 @@ def open_store(mlruns: Path) -> MlflowStore:
             received=f"{mask_password(url)}: {redact_password(str(error), url)}",
             way_out=f"Check that {root} is writable, and that it is a database of this version "
             "that answers; `chronotope doctor --repair` moves an empty one aside",
-        ) from None  # what lies below may tell the password
+        ) from None  # the cause may contain the password
     return store

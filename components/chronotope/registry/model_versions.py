@@ -1,4 +1,4 @@
-"""Registered models: a bundle folder becomes a version, a version becomes a folder again."""
+"""Registered model versions: registration, look-up and download of bundles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def register_version(
     tags: Mapping[str, str],
     example: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> ModelVersion:
-    """Keep a bundle with a run and register it as the next version.
+    """Log a bundle to a run and register it as the next version.
 
     Args:
         store: The store.
@@ -66,26 +66,32 @@ def register_version(
             received=bundle_dir,
             way_out="Export the model into this folder first",
         )
-    sealed = {CHECKSUM: bundle_checksum(bundle_dir)} if (bundle_dir / MANIFEST).is_file() else {}
+    checksum_tag = (
+        {CHECKSUM: bundle_checksum(bundle_dir)} if (bundle_dir / MANIFEST).is_file() else {}
+    )
     _ensure_registered(store, name)
     with TemporaryDirectory() as scratch:
         write_model(bundle_dir, Path(scratch) / _FOLDER, example)
         store.client.log_artifacts(run_id, scratch)
     uri = f"{store.client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
-    made = store.client.create_model_version(name, uri, run_id=run_id, tags={**tags, **sealed})
-    return ModelVersion(name, str(made.version), uri)
+    created = store.client.create_model_version(
+        name, uri, run_id=run_id, tags={**tags, **checksum_tag}
+    )
+    return ModelVersion(name, str(created.version), uri)
 
 
 def find_registered(
     store: MlflowStore, name: str, tags: Mapping[str, str]
 ) -> tuple[str, str] | None:
     """Latest version that carries these tags and its run, which ends; None if there is none."""
-    told = [f"name = '{name}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
-    found = store.client.search_model_versions(" AND ".join(told))
-    if not found:
+    filters = [f"name = '{name}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
+    versions = store.client.search_model_versions(" AND ".join(filters))
+    if not versions:
         return None
-    latest = max(found, key=lambda each: int(each.version))
-    store.client.set_terminated(str(latest.run_id))  # whoever registered it may have been killed
+    latest = max(versions, key=lambda candidate: int(candidate.version))
+    store.client.set_terminated(
+        str(latest.run_id)
+    )  # the process that registered it may have been killed
     return str(latest.version), str(latest.run_id)
 
 
@@ -95,10 +101,10 @@ def latest_version(store: MlflowStore, name: str) -> str:
     Raises:
         StoreError: There is none.
     """
-    found = store.client.search_model_versions(f"name = '{name}'")
-    if not found:
+    versions = store.client.search_model_versions(f"name = '{name}'")
+    if not versions:
         raise StoreError(f"No version of {name!r} is registered", way_out="Train a model first")
-    return str(max(int(each.version) for each in found))
+    return str(max(int(candidate.version) for candidate in versions))
 
 
 def download_version(store: MlflowStore, name: str, ref: str) -> Path:
@@ -113,18 +119,23 @@ def download_version(store: MlflowStore, name: str, ref: str) -> Path:
         StoreError: There is no such version or alias, or the object store refuses.
         ArtifactError: Its files are missing, or its manifest is not the one registered.
     """
-    found = _found(store, name, ref)
-    wanted = found.tags.get(CHECKSUM)
-    is_whole = lambda copy: wanted is None or _is_bundle(copy / BUNDLE, wanted)  # noqa: E731
-    kept = store.root / _FETCHED
-    folder = local_version_folder(str(found.source), kept, is_whole=is_whole) / BUNDLE
+    model_version = _find_model_version(store, name, ref)
+    checksum = model_version.tags.get(CHECKSUM)
+
+    def is_complete(copy_dir: Path) -> bool:
+        return checksum is None or _is_bundle(copy_dir / BUNDLE, checksum)
+
+    version_dir = local_version_folder(
+        str(model_version.source), store.root / _FETCHED, is_complete=is_complete
+    )
+    folder = version_dir / BUNDLE
     if not folder.is_dir():
         raise ArtifactError(
             "The files of the version are missing",
             received=folder,
             way_out="Roll back, train again, or restore the folder from a copy",
         )
-    if wanted is not None and bundle_checksum(folder) != wanted:
+    if checksum is not None and bundle_checksum(folder) != checksum:
         raise ArtifactError(
             "The manifest of the version is not the one that was registered",
             received=folder / MANIFEST,
@@ -148,10 +159,10 @@ def find_version(store: MlflowStore, name: str, ref: str) -> str:
     Raises:
         StoreError: There is no such version or alias.
     """
-    return str(_found(store, name, ref).version)
+    return str(_find_model_version(store, name, ref).version)
 
 
-def _found(store: MlflowStore, name: str, ref: str) -> MlflowVersion:
+def _find_model_version(store: MlflowStore, name: str, ref: str) -> MlflowVersion:
     try:
         if ref.isdecimal():
             return store.client.get_model_version(name, ref)

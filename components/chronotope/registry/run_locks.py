@@ -1,4 +1,4 @@
-"""Which runs somebody works on: a file each, held locked, so that a kill lets go of it."""
+"""Locks of active runs: one locked file for each, released when its process dies."""
 
 import fcntl
 from collections.abc import Callable, Iterator
@@ -30,15 +30,15 @@ def hold_run(folder: Path, about: str) -> Iterator[str]:
             path.unlink(missing_ok=True)
 
 
-def close_dead_runs(folder: Path, each: Callable[[str, str], None]) -> None:
-    """Do something about every token whose process has died, then forget the token.
+def close_dead_runs(folder: Path, close_run: Callable[[str, str], None]) -> None:
+    """Close the run of every token whose process has died, then delete the token.
 
     Args:
         folder: Where tokens lie.
-        each: Is told what the token is about, and the token.
+        close_run: Called with the token's prefix and the token.
     """
     for path in folder.glob("*-*"):
         with suppress(OSError), path.open("r+") as file:  # held, or gone by now
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            each(path.name.split("-", maxsplit=1)[0], path.name)
+            close_run(path.name.split("-", maxsplit=1)[0], path.name)
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The files of a version: a folder, or in an object store and fetched from there once."""
+"""Files of a version: a local folder, or a cached download from an object store."""
 
 import hashlib
 import logging
@@ -35,7 +35,7 @@ def has_version_files(uri: str) -> bool:
 
 
 def local_version_folder(
-    uri: str, kept: Path, *, is_whole: Callable[[Path], bool] = lambda _: True
+    uri: str, cache_dir: Path, *, is_complete: Callable[[Path], bool] = lambda _: True
 ) -> Path:
     """The folder itself, or a copy of what lies in an object store.
 
@@ -44,8 +44,8 @@ def local_version_folder(
 
     Args:
         uri: Its address, or a plain path.
-        kept: Folder of the copies.
-        is_whole: Whether a copy can be used.
+        cache_dir: Folder of the copies.
+        is_complete: Whether a copy can be used.
 
     Raises:
         StoreError: The object store does not answer, or refuses.
@@ -53,8 +53,8 @@ def local_version_folder(
     folder = _local(uri)
     if folder is not None:
         return folder
-    copy = kept / hashlib.sha256(uri.encode()).hexdigest()[:16]
-    if copy.is_dir() and not is_whole(copy):
+    copy = cache_dir / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    if copy.is_dir() and not is_complete(copy):
         _LOG.warning("%s is damaged and fetched again from %s", copy, uri)
         shutil.rmtree(copy)
     if not copy.is_dir():
@@ -65,11 +65,11 @@ def local_version_folder(
 def _fetch(uri: str, copy: Path) -> None:
     with temporary_folder(copy.parent, ".draft-") as draft:
         try:
-            found = Path(download_artifacts(artifact_uri=uri, dst_path=str(draft / "files")))
+            downloaded = Path(download_artifacts(artifact_uri=uri, dst_path=str(draft / "files")))
         except Exception as error:  # of MLflow, or of whichever library reads such a store
             raise _refused(uri, error) from error
         try:
-            found.rename(copy)
+            downloaded.rename(copy)
         except OSError:
             if not copy.is_dir():  # else another process fetched it meanwhile
                 raise
