@@ -16,9 +16,8 @@ from chronotope.contracts.escaping import markdown_rows
 from chronotope.datasets.loading import load_spec
 from chronotope.lake import Lake
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.publish import drift_summary
 from chronotope.monitoring.monitor import MonitoredState, monitor, report_key
-from chronotope.monitoring.publish import KEPT, publish_report
+from chronotope.monitoring.publish import KEPT, drift_summary, publish_report
 from chronotope.pipelines.results import FeatureSnapshot
 from chronotope.runtime.step_cache import run_step
 from chronotope.runtime.workspace import Workspace

@@ -10,8 +10,8 @@ import pytest
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.drift_report import CHECKS, DriftReport
 from chronotope.monitoring.config import MonitorConfig
-from chronotope.monitoring.publish import drift_summary
 from chronotope.monitoring.monitor import monitor, report_key
+from chronotope.monitoring.publish import drift_summary
 from tests.inference.hand_made import register_twice
 from tests.monitoring.city import SMALL, settle, subject
 

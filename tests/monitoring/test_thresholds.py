@@ -7,13 +7,13 @@ import pytest
 from scipy import stats
 
 from chronotope.monitoring.config import MonitorConfig
+from chronotope.monitoring.sampling_noise import rescale_divergences, subsample_counts
 from chronotope.monitoring.thresholds import (
     DriftStatistic,
     alarm_level,
     check_statistics,
     historical_p_value,
 )
-from chronotope.monitoring.sampling_noise import rescale_divergences, subsample_counts
 from chronotope.validation.divergence import jensen_shannon
 
 CONFIG = MonitorConfig()

@@ -89,7 +89,7 @@ def read_watermark(path: Path) -> Watermark:
     """
     if not path.exists():
         return Watermark()
-    content = read_json(path, what=_WHAT, way_out=_WAY_OUT)
+    content = read_json(path, subject=_WHAT, way_out=_WAY_OUT)
     try:
         return Watermark.model_validate(content)
     except ValidationError as error:

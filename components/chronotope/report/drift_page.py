@@ -52,7 +52,7 @@ def _verdict(drift_report: DriftReport) -> str:
     statements = [*drift_report.reasons, *drift_report.notes]
     if drift_report.is_old:
         statements.append(
-            f"the champion is {format_number(drift_report.champion_age_days, 1)} days old: too long"
+            f"the champion is {format_number(drift_report.champion_age_days, 1)} days old and stale"
         )
     item_list = "".join(f"<li>{html_text(intro_html)}</li>" for intro_html in statements)
     verdict_html = (
