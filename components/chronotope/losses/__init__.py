@@ -1,1 +1,1 @@
-"""What a model is asked to minimise: what, when and where."""
+"""Losses of the item, time and place heads."""

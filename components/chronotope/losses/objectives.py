@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""Losses: softmax cross-entropy over items, likelihood of gaps."""
 
 import math
 
@@ -33,8 +33,8 @@ def lognormal_mixture_nll(when: Tensor, hours: Tensor) -> Tensor:
 def open_wait_nll(when: Tensor, hours: Tensor) -> Tensor:
     """Negative log-probability of a wait longer than these hours, shape (B,).
 
-    ``-log(1 - F(h))``: what is known of a wait that had not ended when the log did.
-    Without these the waits in a short log look shorter than they are.
+    ``-log(1 - F(h))``: the likelihood of a gap that is censored by the end of the log.
+    Without it the gaps of a short log look too short.
 
     Args:
         when: Log-weights, means and log-scales of log hours, shape (B, 3, C).

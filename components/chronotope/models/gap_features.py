@@ -185,7 +185,7 @@ def _histograms(past: _Past) -> Tensor:
 
 def _kernels(past: _Past) -> list[Tensor]:
     """Likeness of each past gap to the one now beginning, each (B, N_GAPS)."""
-    hour = torch.exp(-0.5 * (_hours_apart(past.hour[:, :-1], past.hour[:, -1:]) / 3.0).square())
+    hour = torch.exp(-0.5 * (_hour_distance(past.hour[:, :-1], past.hour[:, -1:]) / 3.0).square())
     days, today = past.weekday[:, :-1], past.weekday[:, -1:]
     rank = torch.arange(N_GAPS - 1, -1, -1, device=hour.device).float()
     before = nn.functional.pad(past.log_gap[:, :-1], (1, 0))
@@ -215,10 +215,10 @@ def _active_hours(past: _Past) -> Tensor:
     return 3.0 * (active / (active.sum(1, keepdim=True) + 1.0)).sqrt()
 
 
-def _hours_apart(one: Tensor, other: Tensor) -> Tensor:
+def _hour_distance(hour: Tensor, reference_hour: Tensor) -> Tensor:
     """Circular distance between hours of the day."""
-    apart = (one - other).abs()
-    return torch.minimum(apart, 24.0 - apart)
+    distance_h = (hour - reference_hour).abs()
+    return torch.minimum(distance_h, 24.0 - distance_h)
 
 
 def bin_centers(like: Tensor) -> Tensor:

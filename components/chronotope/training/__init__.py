@@ -1,1 +1,1 @@
-"""Learning on past time: Lightning modules, early stopping on later time, checkpoints."""
+"""Training with Lightning: prequential batches, early stopping, checkpoints, warm starts."""

@@ -1,1 +1,1 @@
-"""Families of learned recommenders: each turns the latest events into scores of items."""
+"""Backbones: learned models that turn the latest events into item scores."""
