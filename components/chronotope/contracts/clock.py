@@ -8,11 +8,11 @@ MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 comes in: the clocks of tills and phones run ahead by seconds, not by hours."""
 
 
-def is_in_future(moment: datetime, now: datetime) -> bool:
+def is_in_future(event_time: datetime, current_time: datetime) -> bool:
     """Whether an event cannot have happened yet, whatever clock timed it.
 
     Args:
-        moment: When it is said to have happened, with a zone.
-        now: Instant of the check, with a zone.
+        event_time: When it is said to have happened, with a zone.
+        current_time: Instant of the check, with a zone.
     """
-    return moment > now + MAX_CLOCK_SKEW
+    return event_time > current_time + MAX_CLOCK_SKEW

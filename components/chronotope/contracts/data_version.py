@@ -38,29 +38,29 @@ class TableVersion:
     identity: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, version_text: str) -> Self:
         """Read what ``str`` wrote.
 
         Raises:
             DataError: The text is no version of a table.
         """
-        match = _TABLE_VERSION.fullmatch(text)
-        if match is None:
+        version_match = _TABLE_VERSION.fullmatch(version_text)
+        if version_match is None:
             raise DataError(
                 "This is no version of a table",
-                received=text,
+                received=version_text,
                 way_out="A version is a number and eight hexadecimal digits, such as 6.1f3a9c20",
             )
-        return cls(int(match["number"]), match["identity"])
+        return cls(int(version_match["number"]), version_match["identity"])
 
     def __str__(self) -> str:
         """Number and identity, such as ``6.1f3a9c20``."""
         return f"{self.number}.{self.identity}"
 
 
-def _parsed(value: object) -> object:
+def _parsed(raw_value: object) -> object:
     try:
-        return TableVersion.parse(value) if isinstance(value, str) else value
+        return TableVersion.parse(raw_value) if isinstance(raw_value, str) else raw_value
     except DataError as error:
         raise ValueError(str(error)) from error  # what pydantic tells together with the field
 
@@ -85,18 +85,18 @@ class DataVersion:
     tables: tuple[tuple[str, TableVersion], ...]
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, version_text: str) -> Self:
         """Read what ``str`` wrote.
 
         Raises:
             DataError: The text names no versions, or not those of the events first.
         """
-        pairs = [part.partition("@") for part in text.split(",")]
-        tables = tuple((name, TableVersion.parse(version)) for name, _, version in pairs)
+        version_pairs = [table_text.partition("@") for table_text in version_text.split(",")]
+        tables = tuple((name, TableVersion.parse(version)) for name, _, version in version_pairs)
         if tables[0][0] != EVENTS:
             raise DataError(
                 "A data version begins with the events",
-                received=text,
+                received=version_text,
                 way_out="Write it like events@6.1f3a9c20,items@1.0b7d4e11",
             )
         return cls(tables)

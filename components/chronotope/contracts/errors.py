@@ -15,26 +15,37 @@ ChronotopeError
 A message says what is wrong, what was received, and the way out.
 """
 
+_MAX_RECEIVED_CHARS = 300
+
 
 class ChronotopeError(Exception):
     """Root of the tree: catch this to catch every deliberate error."""
 
-    def __init__(self, what: str, *, received: object = None, way_out: str = "") -> None:
+    def __init__(self, problem: str, *, received: object = None, way_out: str = "") -> None:
         """Compose the message.
 
         Args:
-            what: What is wrong, one sentence without a full stop.
+            problem: What is wrong, one sentence without a full stop.
             received: The offending value, shown shortened; left out when None.
             way_out: What the user can do about it.
         """
-        self.what, self.received, self.way_out = what, received, way_out
-        parts = [what]
+        self.what, self.received, self.way_out = problem, received, way_out
+        message_parts = [problem]
         if received is not None:
-            text = str(received)
-            parts.append(f"Received: {text if len(text) <= 300 else text[:297] + '...'}")
+            received_text = str(received)
+            is_short = len(received_text) <= _MAX_RECEIVED_CHARS
+            shown_text = (
+                received_text if is_short else received_text[: _MAX_RECEIVED_CHARS - 3] + "..."
+            )
+            message_parts.append(f"Received: {shown_text}")
         if way_out:
-            parts.append(way_out)
-        super().__init__(" ".join(part if part.endswith(".") else f"{part}." for part in parts))
+            message_parts.append(way_out)
+        super().__init__(
+            " ".join(
+                message_part if message_part.endswith(".") else f"{message_part}."
+                for message_part in message_parts
+            )
+        )
 
 
 class ConfigError(ChronotopeError):

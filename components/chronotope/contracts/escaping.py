@@ -23,45 +23,45 @@ _SPECIAL: Final = re.compile(
 _SPECIAL_AT_START: Final = re.compile(r"^(?=[-+=])|^(\d+)(?=[.)])")
 
 
-def visible_text(text: str) -> str:
+def visible_text(foreign_text: str) -> str:
     r"""Text for a terminal or a log: what would act instead of being seen is written out.
 
     >>> visible_text("a \x1b[31mred \u202eabc")
     'a \\x1b[31mred \\u202eabc'
     """
-    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
+    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], foreign_text)
 
 
-def visible_line(text: str) -> str:
+def visible_line(foreign_text: str) -> str:
     r"""The same on one line: runs of white space are one blank.
 
     >>> visible_line("tea\nChampion: none")
     'tea Champion: none'
     """
-    return visible_text(" ".join(text.split()))
+    return visible_text(" ".join(foreign_text.split()))
 
 
-def html_text(text: str) -> str:
+def html_text(foreign_text: str) -> str:
     """Text for HTML, between tags or in a quoted attribute.
 
     >>> html_text('<b title="x">')
     '&lt;b title=&quot;x&quot;&gt;'
     """
-    return html.escape(visible_text(text))
+    return html.escape(visible_text(foreign_text))
 
 
-def markdown_text(text: str) -> str:
+def markdown_text(foreign_text: str) -> str:
     r"""Text for a paragraph, a heading, a list item or a table cell of Markdown, on one line.
 
     >>> markdown_text("[a](javascript:x) <b> 2*3")
     '\\[a\\](javascript:x) &lt;b&gt; 2\\*3'
     """
-    line = html.escape(visible_text(" ".join(text.split())), quote=False)
-    line = _SPECIAL.sub(r"\\\g<0>", line)
-    return _SPECIAL_AT_START.sub(lambda match: f"{match[0]}\\", line, count=1)
+    escaped_line = html.escape(visible_text(" ".join(foreign_text.split())), quote=False)
+    escaped_line = _SPECIAL.sub(r"\\\g<0>", escaped_line)
+    return _SPECIAL_AT_START.sub(lambda match: f"{match[0]}\\", escaped_line, count=1)
 
 
-def markdown_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def markdown_rows(table_rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     r"""Rows of a table whose cells and heads are shown as Markdown; numbers stay numbers.
 
     >>> markdown_rows([{"what": "[a](javascript:x)", "rows": 1}])
@@ -69,8 +69,10 @@ def markdown_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     return [
         {
-            markdown_text(name): markdown_text(cell) if isinstance(cell, str) else cell
-            for name, cell in row.items()
+            markdown_text(column_name): markdown_text(cell_value)
+            if isinstance(cell_value, str)
+            else cell_value
+            for column_name, cell_value in table_row.items()
         }
-        for row in rows
+        for table_row in table_rows
     ]

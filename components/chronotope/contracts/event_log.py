@@ -44,11 +44,11 @@ class EventLog:
 
     def __post_init__(self) -> None:
         """Refuse arrays of unequal length or rows out of order."""
-        n = len(self.user_idx)
-        for name, array in self._arrays().items():
-            if array.shape != (n,):
+        n_values = len(self.user_idx)
+        for column_name, array in self._arrays().items():
+            if array.shape != (n_values,):
                 raise DataError(
-                    f"Column {name!r} of an event log must have shape ({n},)",
+                    f"Column {column_name!r} of an event log must have shape ({n_values},)",
                     received=array.shape,
                 )
         step_user = np.diff(self.user_idx)
@@ -72,24 +72,29 @@ class EventLog:
         context: dict[str, npt.ArrayLike] | None = None,
     ) -> Self:
         """Order rows by user and time (stable) and fill absent columns."""
-        user = np.asarray(user_idx, dtype=np.int32)
-        when = np.asarray(occurred_s, dtype=np.int64)
-        order = np.lexsort((when, user))
-        zeros = np.zeros(len(user), dtype=np.int32)
+        user_column = np.asarray(user_idx, dtype=np.int32)
+        event_times_s = np.asarray(occurred_s, dtype=np.int64)
+        sort_order = np.lexsort((event_times_s, user_column))
+        zero_column = np.zeros(len(user_column), dtype=np.int32)
 
         def ints(column: npt.ArrayLike | None) -> Int32:
-            return zeros if column is None else np.asarray(column, dtype=np.int32)[order]
+            return zero_column if column is None else np.asarray(column, dtype=np.int32)[sort_order]
 
-        nan = np.full(len(user), np.nan, dtype=np.float32)
+        missing_column = np.full(len(user_column), np.nan, dtype=np.float32)
         return cls(
-            user_idx=user[order],
-            item_idx=np.asarray(item_idx, dtype=np.int32)[order],
-            occurred_s=when[order],
+            user_idx=user_column[sort_order],
+            item_idx=np.asarray(item_idx, dtype=np.int32)[sort_order],
+            occurred_s=event_times_s[sort_order],
             utc_offset_min=ints(utc_offset_min),
             place_idx=ints(place_idx),
             session_idx=ints(session_idx),
-            value=nan if value is None else np.asarray(value, dtype=np.float32)[order],
-            context={k: np.asarray(v, dtype=np.float32)[order] for k, v in (context or {}).items()},
+            value=missing_column
+            if value is None
+            else np.asarray(value, dtype=np.float32)[sort_order],
+            context={
+                column_name: np.asarray(column_values, dtype=np.float32)[sort_order]
+                for column_name, column_values in (context or {}).items()
+            },
         )
 
     def __len__(self) -> int:
@@ -97,8 +102,14 @@ class EventLog:
         return len(self.user_idx)
 
     def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "context"}
-        return plain | {f"context.{name}": column for name, column in self.context.items()}
+        plain_columns = {
+            data_field.name: getattr(self, data_field.name)
+            for data_field in fields(self)
+            if data_field.name != "context"
+        }
+        return plain_columns | {
+            f"context.{column_name}": column for column_name, column in self.context.items()
+        }
 
     def user_start(self) -> Int64:
         """Position of each event's user's first event, shape (n_events,)."""
@@ -114,10 +125,21 @@ class EventLog:
         same_instant = self.occurred_s[1:] == self.occurred_s[:-1]
         return _run_starts(~(same_user & same_instant))
 
-    def take(self, rows: npt.NDArray[np.bool_] | Int64) -> Self:
+    def take(self, row_idx: npt.NDArray[np.bool_] | Int64) -> Self:
         """The chosen rows, a mask or increasing positions, in the same order."""
-        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "context"}
-        return replace(self, **columns, context={k: v[rows] for k, v in self.context.items()})
+        row_columns = {
+            data_field.name: getattr(self, data_field.name)[row_idx]
+            for data_field in fields(self)
+            if data_field.name != "context"
+        }
+        return replace(
+            self,
+            **row_columns,
+            context={
+                column_name: column_values[row_idx]
+                for column_name, column_values in self.context.items()
+            },
+        )
 
     def before(self, instant_s: int) -> Self:
         """Events strictly before an instant (UTC seconds)."""
@@ -162,7 +184,7 @@ class Catalog:
 
 def _run_starts(is_new: npt.NDArray[np.bool_]) -> Int64:
     """Start position of the run each element belongs to; ``is_new`` has shape (n - 1,)."""
-    n = len(is_new) + 1
-    starts = np.zeros(n, dtype=np.int64)
-    starts[1:] = np.where(is_new, np.arange(1, n), 0)
-    return np.maximum.accumulate(starts)
+    n_values = len(is_new) + 1
+    start_positions = np.zeros(n_values, dtype=np.int64)
+    start_positions[1:] = np.where(is_new, np.arange(1, n_values), 0)
+    return np.maximum.accumulate(start_positions)

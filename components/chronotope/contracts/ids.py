@@ -41,9 +41,9 @@ class IdMap:
     @classmethod
     def of(cls, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> "IdMap":
         """Build a map of the distinct non-null values, in lexicographic order."""
-        array = _as_strings(values)
-        distinct = pc.unique(array).drop_null()
-        return cls(distinct.take(pc.sort_indices(distinct)))
+        arrow_array = _as_strings(values)
+        distinct_ids = pc.unique(arrow_array).drop_null()
+        return cls(distinct_ids.take(pc.sort_indices(distinct_ids)))
 
     @property
     def size(self) -> int:
@@ -52,9 +52,9 @@ class IdMap:
 
     def index(self, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
         """Map ids to indices, shape (len(values),); unseen or null ids give 0."""
-        found = pc.index_in(_as_strings(values), value_set=self.ids)
-        filled = pc.add(pc.fill_null(found, -1), 1)
-        return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.int32)
+        id_positions = pc.index_in(_as_strings(values), value_set=self.ids)
+        filled_positions = pc.add(pc.fill_null(id_positions, -1), 1)
+        return np.asarray(filled_positions.to_numpy(zero_copy_only=False), dtype=np.int32)
 
     def name(self, index: int) -> str | None:
         """The id at an index, or None for the unknown."""
@@ -71,12 +71,12 @@ class IdMap:
 
     def extended(self, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> "IdMap":
         """A map that keeps every index and appends the ids not yet known."""
-        distinct = pc.unique(_as_strings(values)).drop_null()
-        new = distinct.filter(pc.invert(pc.is_in(distinct, value_set=self.ids)))
-        return IdMap(pa.concat_arrays([self.ids, new.take(pc.sort_indices(new))]))
+        distinct_ids = pc.unique(_as_strings(values)).drop_null()
+        new_ids = distinct_ids.filter(pc.invert(pc.is_in(distinct_ids, value_set=self.ids)))
+        return IdMap(pa.concat_arrays([self.ids, new_ids.take(pc.sort_indices(new_ids))]))
 
 
-def event_ids(identity: Sequence[pa.Array | pa.ChunkedArray]) -> pa.StringArray:
+def event_ids(identity_columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.StringArray:
     """Digest the identifying columns of each row to 32 hexadecimal digits.
 
     Distinct values are hashed once (BLAKE2b), then mixed per row (splitmix64, two
@@ -84,20 +84,22 @@ def event_ids(identity: Sequence[pa.Array | pa.ChunkedArray]) -> pa.StringArray:
     same id, on every machine and in every version.
 
     Args:
-        identity: Equally long columns; order matters.
+        identity_columns: Equally long columns; order matters.
 
     Returns:
         Event ids, shape (n_rows,).
     """
-    words = [_value_words(column) for column in identity]
-    lanes = np.zeros((2, len(identity[0])), dtype=np.uint64)
-    for start in range(0, lanes.shape[1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        for position, word in enumerate(words):
-            for lane in (0, 1):
-                salt = np.uint64((2 * position + lane + 1) * int(_GOLDEN) & _ALL_BITS)
-                _mix(lanes[lane, block], word[lane][block], salt)
-    return _hex_strings(lanes)
+    column_words = [_value_words(column) for column in identity_columns]
+    hash_lanes = np.zeros((2, len(identity_columns[0])), dtype=np.uint64)
+    for block_start in range(0, hash_lanes.shape[1], _BLOCK):
+        block_slice = slice(block_start, block_start + _BLOCK)
+        for column_idx, word_values in enumerate(column_words):
+            for lane_idx in (0, 1):
+                lane_salt = np.uint64((2 * column_idx + lane_idx + 1) * int(_GOLDEN) & _ALL_BITS)
+                _mix(
+                    hash_lanes[lane_idx, block_slice], word_values[lane_idx][block_slice], lane_salt
+                )
+    return _hex_strings(hash_lanes)
 
 
 def _value_words(
@@ -105,44 +107,50 @@ def _value_words(
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Two 64-bit words a row, equal for equal values."""
     if pa.types.is_timestamp(column.type) or pa.types.is_integer(column.type):
-        plain = column.cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
-        number = np.asarray(plain.to_numpy(zero_copy_only=False)).view(np.uint64)
-        return number, ~number
-    encoded = _as_strings(column).dictionary_encode()
-    digests = [_digest(value) for value in encoded.dictionary.to_pylist()]
-    table = np.frombuffer(b"".join([*digests, b"\0" * 16]), dtype="<u8").reshape(-1, 2)
-    codes = encoded.indices.fill_null(len(digests)).to_numpy(zero_copy_only=False)
-    low, high = table.T.astype(np.uint64)
-    return low[codes], high[codes]
+        plain_values = column.cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
+        integer_values = np.asarray(plain_values.to_numpy(zero_copy_only=False)).view(np.uint64)
+        return integer_values, ~integer_values
+    encoded_column = _as_strings(column).dictionary_encode()
+    value_digests = [_digest(text_value) for text_value in encoded_column.dictionary.to_pylist()]
+    digest_table = np.frombuffer(b"".join([*value_digests, b"\0" * 16]), dtype="<u8").reshape(-1, 2)
+    value_codes = encoded_column.indices.fill_null(len(value_digests)).to_numpy(
+        zero_copy_only=False
+    )
+    low_words, high_words = digest_table.T.astype(np.uint64)
+    return low_words[value_codes], high_words[value_codes]
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _digest(value: str) -> bytes:
+def _digest(text_value: str) -> bytes:
     """The same users and items come in batch after batch: most are remembered."""
-    return hashlib.blake2b(value.encode(), digest_size=16).digest()
+    return hashlib.blake2b(text_value.encode(), digest_size=16).digest()
 
 
-def _mix(state: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64], salt: np.uint64) -> None:
+def _mix(
+    lane_state: npt.NDArray[np.uint64], column_words: npt.NDArray[np.uint64], lane_salt: np.uint64
+) -> None:
     """Take words into a state in place; finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
-    state *= _MIX_A
-    state += words
-    state += salt
-    state ^= state >> np.uint64(30)
-    state *= _MIX_A
-    state ^= state >> np.uint64(27)
-    state *= _MIX_B
-    state ^= state >> np.uint64(31)
+    lane_state *= _MIX_A
+    lane_state += column_words
+    lane_state += lane_salt
+    lane_state ^= lane_state >> np.uint64(30)
+    lane_state *= _MIX_A
+    lane_state ^= lane_state >> np.uint64(27)
+    lane_state *= _MIX_B
+    lane_state ^= lane_state >> np.uint64(31)
 
 
-def _hex_strings(lanes: npt.NDArray[np.uint64]) -> pa.StringArray:
-    raw = np.ascontiguousarray(lanes.T).astype(">u8").view(np.uint8)  # (n, 16)
-    digits = _HEX_PAIRS[raw]  # (n, 16), two characters each
-    offsets = np.arange(0, 32 * (raw.shape[0] + 1), 32, dtype=np.int32)
-    return pa.StringArray.from_buffers(raw.shape[0], pa.py_buffer(offsets), pa.py_buffer(digits))
+def _hex_strings(hash_lanes: npt.NDArray[np.uint64]) -> pa.StringArray:
+    raw_bytes = np.ascontiguousarray(hash_lanes.T).astype(">u8").view(np.uint8)  # (n, 16)
+    hex_digits = _HEX_PAIRS[raw_bytes]  # (n, 16), two characters each
+    string_offsets = np.arange(0, 32 * (raw_bytes.shape[0] + 1), 32, dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        raw_bytes.shape[0], pa.py_buffer(string_offsets), pa.py_buffer(hex_digits)
+    )
 
 
 def _as_strings(values: Sequence[str] | pa.Array | pa.ChunkedArray) -> pa.Array:
-    array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    return array.cast(pa.string())
+    arrow_array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
+    if isinstance(arrow_array, pa.ChunkedArray):
+        arrow_array = arrow_array.combine_chunks()
+    return arrow_array.cast(pa.string())

@@ -53,23 +53,38 @@ class Queries:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The queries as named arrays; a context column NAME is called ``context.NAME``."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "context"}
-        return plain | {f"{CONTEXT}{name}": column for name, column in self.context.items()}
+        plain_arrays = {
+            data_field.name: getattr(self, data_field.name)
+            for data_field in fields(self)
+            if data_field.name != "context"
+        }
+        return plain_arrays | {
+            f"{CONTEXT}{array_name}": column for array_name, column in self.context.items()
+        }
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """What ``arrays`` gave, as queries again."""
-        plain = {name: of for name, of in arrays.items() if not name.startswith(CONTEXT)}
-        context = {
-            name.removeprefix(CONTEXT): np.asarray(of, dtype=np.float32)
-            for name, of in arrays.items()
-            if name.startswith(CONTEXT)
+        plain_arrays = {
+            array_name: column_values
+            for array_name, column_values in arrays.items()
+            if not array_name.startswith(CONTEXT)
         }
-        return cls(**plain, context=context)
+        context = {
+            array_name.removeprefix(CONTEXT): np.asarray(column_values, dtype=np.float32)
+            for array_name, column_values in arrays.items()
+            if array_name.startswith(CONTEXT)
+        }
+        return cls(**plain_arrays, context=context)
 
-    def take(self, rows: npt.NDArray[np.integer] | slice) -> Self:
+    def take(self, row_idx: npt.NDArray[np.integer] | slice) -> Self:
         """Some of the questions."""
-        return self.of_arrays({name: of[rows] for name, of in self.arrays().items()})
+        return self.of_arrays(
+            {
+                array_name: column_values[row_idx]
+                for array_name, column_values in self.arrays().items()
+            }
+        )
 
 
 def queries_at(
@@ -79,51 +94,53 @@ def queries_at(
     history_len: int | None,
     time_given: bool,
     place_given: bool = False,
-    starts: tuple[Int64, Int64] | None = None,
+    start_positions: tuple[Int64, Int64] | None = None,
 ) -> Queries:
-    """Ask, for chosen events of a log, what was knowable just before each of them.
+    """Queries for chosen events of a log, with what was known just before each of them.
 
     Args:
         log: The whole log; only events before the target's basket enter a history.
         positions: Positions of the target events in ``log``, shape (B,).
         history_len: Longest history H; None keeps every event (H is then the
             longest history among the targets, at least 1).
-        time_given: Tell the moment of the request and its context; otherwise only the
-            moment of the last event is known.
-        place_given: Tell the place of the request.
-        starts: ``(log.user_start(), log.basket_start())`` if already at hand; it saves
-            two passes over the log a call.
+        time_given: Whether the moment of the request and its context are known; otherwise only
+            the moment of the last event is.
+        place_given: Whether the place of the request is known.
+        start_positions: ``(log.user_start(), log.basket_start())``, to save two passes over the log.
 
     Returns:
         B queries; nothing in them is later than the target.
     """
     positions = np.asarray(positions, dtype=np.int64)
-    user_start, basket_start = starts or (log.user_start(), log.basket_start())
-    first = user_start[positions]
-    end = basket_start[positions]  # exclusive
-    longest = int((end - first).max(initial=1))
-    width = max(1, longest if history_len is None else min(longest, history_len))
-    at = end[:, None] - width + np.arange(width)  # (B, H)
-    valid = at >= first[:, None]
-    at = np.where(valid, at, 0)
+    user_start, basket_start = start_positions or (log.user_start(), log.basket_start())
+    first_position = user_start[positions]
+    end_position = basket_start[positions]  # exclusive
+    longest_history = int((end_position - first_position).max(initial=1))
+    history_width = max(1, min(longest_history, history_len or longest_history))
+    event_positions = end_position[:, None] - history_width + np.arange(history_width)  # (B, H)
+    is_event = event_positions >= first_position[:, None]
+    event_positions = np.where(is_event, event_positions, 0)
 
     def gather(column: Int32) -> Int32:
-        return np.where(valid, column[at], np.int32(UNKNOWN))
+        return np.where(is_event, column[event_positions], np.int32(UNKNOWN))
 
-    has_past = end > first
-    last = np.where(has_past, end - 1, positions)
-    anchor = positions if time_given else last
+    has_past = end_position > first_position
+    last_position = np.where(has_past, end_position - 1, positions)
+    anchor_position = positions if time_given else last_position
     tells_time = has_past | time_given  # a hidden time stays hidden without a past
     places = log.place_idx[positions] if place_given else np.zeros_like(log.place_idx[positions])
+    known_context = (
+        {n: values[positions] for n, values in log.context.items()} if time_given else {}
+    )
     return Queries(
         user_idx=log.user_idx[positions],
         item_idx=gather(log.item_idx),
-        occurred_s=np.where(valid, log.occurred_s[at], np.int64(0)),
+        occurred_s=np.where(is_event, log.occurred_s[event_positions], np.int64(0)),
         utc_offset_min=gather(log.utc_offset_min),
         place_idx=gather(log.place_idx),
-        request_s=np.where(tells_time, log.occurred_s[anchor], np.int64(0)),
-        request_offset_min=np.where(tells_time, log.utc_offset_min[anchor], np.int32(0)),
+        request_s=np.where(tells_time, log.occurred_s[anchor_position], np.int64(0)),
+        request_offset_min=np.where(tells_time, log.utc_offset_min[anchor_position], np.int32(0)),
         request_place_idx=places,
         time_given=np.full(len(positions), time_given),
-        context={n: of[positions] for n, of in log.context.items()} if time_given else {},
+        context=known_context,
     )

@@ -13,7 +13,7 @@ class RefusedJson(ValueError):  # noqa: N818 - the name of what was refused
     """It is JSON, but must not be read; the message says why, fit to be shown."""
 
 
-def parse_json(text: str) -> Any:
+def parse_json(json_text: str) -> Any:
     """What a text of JSON holds.
 
     Raises:
@@ -27,44 +27,48 @@ def parse_json(text: str) -> Any:
         chronotope.contracts.strict_json.RefusedJson: key 'a' stands in it twice
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        json_value = json.loads(json_text, object_pairs_hook=_unique)
     except RecursionError:
         raise RefusedJson(_TOO_DEEP) from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if json_text.count("[") + json_text.count("{") > MAX_DEPTH and _depth(json_value) > MAX_DEPTH:
         raise RefusedJson(_TOO_DEEP)
-    return value
+    return json_value
 
 
-def shown_key(key: object) -> str:
+def shown_key(json_key: object) -> str:
     r"""A key to show: escaped and shortened, since whoever sent it chose it.
 
     Example:
         >>> shown_key("a\x1b[31m")
         "'a\\x1b[31m'"
     """
-    text = ascii(key)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
+    json_text = ascii(json_key)
+    return (
+        json_text
+        if len(json_text) <= _SHOWN_CHARACTERS
+        else f"{json_text[: _SHOWN_CHARACTERS - 3]}..."
+    )
 
 
 _TOO_DEEP: Final = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RefusedJson(f"key {shown_key(twice)} stands in it twice")
-    return content
+def _unique(key_value_pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed_object = dict(key_value_pairs)
+    if len(parsed_object) != len(key_value_pairs):
+        key_names = [key_name for key_name, _ in key_value_pairs]
+        repeated_key = next(key_name for key_name in key_names if key_names.count(key_name) > 1)
+        raise RefusedJson(f"key {shown_key(repeated_key)} stands in it twice")
+    return parsed_object
 
 
-def _depth(value: Any) -> int:
+def _depth(json_value: Any) -> int:
     """Levels of objects and lists, without recursion."""
-    deepest, waiting = 0, [(value, 1)]
-    while waiting:
-        node, depth = waiting.pop()
-        if isinstance(node, dict | list):
-            deepest = max(deepest, depth)
-            children = node.values() if isinstance(node, dict) else node
-            waiting += [(child, depth + 1) for child in children]
-    return deepest
+    max_depth, pending_nodes = 0, [(json_value, 1)]
+    while pending_nodes:
+        json_node, node_depth = pending_nodes.pop()
+        if isinstance(json_node, dict | list):
+            max_depth = max(max_depth, node_depth)
+            child_nodes = json_node.values() if isinstance(json_node, dict) else json_node
+            pending_nodes += [(child_node, node_depth + 1) for child_node in child_nodes]
+    return max_depth

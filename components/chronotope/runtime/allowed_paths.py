@@ -17,22 +17,24 @@ from chronotope.contracts.errors import ConfigError
 ALLOWED_ROOTS: Final = "CHRONOTOPE_ALLOWED_ROOTS"
 
 
-def require_allowed_path(path: Path) -> Path:
+def require_allowed_path(requested_path: Path) -> Path:
     """The path, if it lies below an allowed root.
 
     Raises:
         ConfigError: It does not.
     """
-    told = os.environ.get(ALLOWED_ROOTS, "").split(os.pathsep)
-    roots = [Path(each).resolve() for each in told if each]
-    if roots and not any(path.resolve().is_relative_to(root) for root in roots):
+    root_texts = os.environ.get(ALLOWED_ROOTS, "").split(os.pathsep)
+    allowed_roots = [Path(root_text).resolve() for root_text in root_texts if root_text]
+    if allowed_roots and not any(
+        requested_path.resolve().is_relative_to(allowed_root) for allowed_root in allowed_roots
+    ):
         raise ConfigError(
             "A path lies outside the folders that flows may use",
-            received=path,
-            way_out=f"Choose one below {', '.join(map(str, roots))}, or let the operator add "
-            f"its folder to {ALLOWED_ROOTS}",
+            received=requested_path,
+            way_out=f"Choose one below {', '.join(map(str, allowed_roots))}, or let the operator "
+            f"add its folder to {ALLOWED_ROOTS}",
         )
-    return path
+    return requested_path
 
 
 AllowedPath = Annotated[Path, AfterValidator(require_allowed_path)]

@@ -35,18 +35,18 @@ def dataset_lock(
     Raises:
         StoreError: Somebody else held it all that time.
     """
-    path = workspace.root / "data" / "locks" / f"{dataset}.lock"
-    private_folder(path.parent)
-    with path.open("w") as file:
-        if not _taken(file):
+    lock_path = workspace.root / "data" / "locks" / f"{dataset}.lock"
+    private_folder(lock_path.parent)
+    with lock_path.open("w") as lock_file:
+        if not _taken(lock_file):
             on_wait()
-            _wait(file, dataset, time.monotonic() + patience_s)
+            _wait(lock_file, dataset, time.monotonic() + patience_s)
         yield
 
 
-def _wait(file: IO[str], dataset: str, until: float) -> None:
-    while not _taken(file):
-        if time.monotonic() > until:
+def _wait(lock_file: IO[str], dataset: str, deadline_s: float) -> None:
+    while not _taken(lock_file):
+        if time.monotonic() > deadline_s:
             raise StoreError(
                 f"Another run is training on {dataset!r}",
                 way_out="Wait until it has ended, or stop it, and run again",
@@ -54,9 +54,9 @@ def _wait(file: IO[str], dataset: str, until: float) -> None:
         time.sleep(_POLL_S)
 
 
-def _taken(file: IO[str]) -> bool:
+def _taken(lock_file: IO[str]) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

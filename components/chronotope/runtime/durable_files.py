@@ -26,11 +26,11 @@ _BEGINNING_S: Final = 60.0
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(file_path: Path) -> Iterator[Path]:
     """A draft that becomes the file, on the disk, when the block ends without an error.
 
     Args:
-        path: The file; missing folders are made.
+        file_path: The file; missing folders are made.
 
     Yields:
         Path of the draft, which the block has to write.
@@ -38,147 +38,149 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: The disk refuses.
     """
-    with _draft_of(path) as draft:
-        yield draft
-        sync_file(draft)
-        draft.replace(path)
-    sync_folder(path.parent)
+    with _draft_of(file_path) as draft_path:
+        yield draft_path
+        sync_file(draft_path)
+        draft_path.replace(file_path)
+    sync_folder(file_path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(file_path: Path, file_text: str) -> None:
     """Write a text file whole or not at all; it is on the disk when this returns.
 
     Raises:
         OSError: The disk refuses.
     """
-    with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+    with replacing(file_path) as draft_path:
+        draft_path.write_text(file_text, encoding="utf-8")
 
 
-def write_new_text(path: Path, text: str) -> None:
+def write_new_text(file_path: Path, file_text: str) -> None:
     """Write a text file that must not exist yet; of several writers one succeeds.
 
     Raises:
         FileExistsError: There is one already.
         OSError: The disk refuses.
     """
-    with _draft_of(path) as draft:
-        draft.write_text(text, encoding="utf-8")
-        sync_file(draft)
-        os.link(draft, path)
-    sync_folder(path.parent)
+    with _draft_of(file_path) as draft_path:
+        draft_path.write_text(file_text, encoding="utf-8")
+        sync_file(draft_path)
+        os.link(draft_path, file_path)
+    sync_folder(file_path.parent)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(file_path: Path, json_content: dict[str, Any]) -> None:
     """Write an object and its checksum, whole or not at all; on the disk when this returns.
 
     Args:
-        path: The file; missing folders are made.
-        content: JSON-able.
+        file_path: The file; missing folders are made.
+        json_content: JSON-able.
 
     Raises:
         OSError: The disk refuses.
     """
-    plain = json.loads(json.dumps(content))  # keys as they are read back
-    text = json.dumps({**plain, CHECKSUM: checksum_of(plain)}, indent=2)
-    write_text(path, f"{text}\n")
+    plain_content = json.loads(json.dumps(json_content))  # keys as they are read back
+    file_text = json.dumps({**plain_content, CHECKSUM: checksum_of(plain_content)}, indent=2)
+    write_text(file_path, f"{file_text}\n")
 
 
-def read_json(path: Path, *, what: str, way_out: str) -> dict[str, Any]:
+def read_json(file_path: Path, *, subject: str, way_out: str) -> dict[str, Any]:
     """Read what ``write_json`` wrote; an object without a checksum is taken as it is.
 
     Args:
-        path: The file.
-        what: What the file is, for the error, such as ``"The watermark of the feedback"``.
+        file_path: The file.
+        subject: What the file is, for the error, such as ``"The watermark of the feedback"``.
         way_out: What to do about a damaged one.
 
     Raises:
         StoreError: The file cannot be read, is no JSON object, or differs from its checksum.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        json_content = json.loads(file_path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
-            f"{what} cannot be read", received=f"{path}: {error}", way_out=way_out
+            f"{subject} cannot be read", received=f"{file_path}: {error}", way_out=way_out
         ) from error
-    if not isinstance(content, dict):
+    if not isinstance(json_content, dict):
         raise StoreError(
-            f"{what} cannot be read", received=f"{path}: no JSON object", way_out=way_out
+            f"{subject} cannot be read", received=f"{file_path}: no JSON object", way_out=way_out
         )
-    checksum = content.pop(CHECKSUM, None)
-    if checksum not in (None, checksum_of(content)):
+    stored_checksum = json_content.pop(CHECKSUM, None)
+    if stored_checksum not in (None, checksum_of(json_content)):
         raise StoreError(
-            f"{what} was changed or is damaged",
-            received=f"{path}: the content differs from its checksum",
+            f"{subject} was changed or is damaged",
+            received=f"{file_path}: the content differs from its checksum",
             way_out=way_out,
         )
-    return content
+    return json_content
 
 
-def checksum_of(content: dict[str, Any]) -> str:
+def checksum_of(json_content: dict[str, Any]) -> str:
     """Checksum of a JSON object, whatever the order of its keys.
 
     >>> checksum_of({"a": 1, "b": 2}) == checksum_of({"b": 2, "a": 1})
     True
     """
-    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        json.dumps(json_content, sort_keys=True).encode(), digest_size=16
+    ).hexdigest()
 
 
-def file_checksum(path: Path) -> str:
+def file_checksum(file_path: Path) -> str:
     """Checksum of a file's bytes.
 
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    with file_path.open("rb") as open_file:
+        return hashlib.file_digest(open_file, "blake2b").hexdigest()[:32]
 
 
-def sync_file(path: Path) -> None:
+def sync_file(file_path: Path) -> None:
     """Wait until a file's bytes are on the disk.
 
     Raises:
         OSError: The disk refuses.
     """
-    _sync(path, os.O_RDONLY)
+    _sync(file_path, os.O_RDONLY)
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(file_path: Path) -> None:
     """Wait until a folder's names are on the disk, where the system can do that.
 
     Some file systems, mounted ones above all, refuse to synchronise a folder.
     """
     with suppress(OSError):
-        _sync(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        _sync(file_path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
 
 
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags)
+def _sync(file_path: Path, open_flags: int) -> None:
+    file_descriptor = os.open(file_path, open_flags)
     try:
-        os.fsync(handle)
+        os.fsync(file_descriptor)
     finally:
-        os.close(handle)
+        os.close(file_descriptor)
 
 
 @contextmanager
-def _draft_of(path: Path) -> Iterator[Path]:
+def _draft_of(file_path: Path) -> Iterator[Path]:
     """A file of this process beside another, held locked; nothing is left behind the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for abandoned in path.parent.glob(f".{glob.escape(path.name)}.*.draft"):
-        _remove_if_abandoned(abandoned)
-    draft = path.with_name(f".{path.name}.{token_hex(6)}.draft")
-    with draft.open("xb") as owner:
-        fcntl.flock(owner, fcntl.LOCK_EX)
+    file_path.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned_draft in file_path.parent.glob(f".{glob.escape(file_path.name)}.*.draft"):
+        _remove_if_abandoned(abandoned_draft)
+    draft_path = file_path.with_name(f".{file_path.name}.{token_hex(6)}.draft")
+    with draft_path.open("xb") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
         try:
-            yield draft
+            yield draft_path
         finally:
-            draft.unlink(missing_ok=True)
+            draft_path.unlink(missing_ok=True)
 
 
-def _remove_if_abandoned(draft: Path) -> None:
+def _remove_if_abandoned(draft_path: Path) -> None:
     """Remove a draft whose process is gone; an empty new one may be about to be held."""
-    with suppress(OSError), draft.open("rb") as owner:
-        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = draft.stat()
-        if status.st_size or status.st_mtime < time.time() - _BEGINNING_S:
-            draft.unlink(missing_ok=True)
+    with suppress(OSError), draft_path.open("rb") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file_status = draft_path.stat()
+        if file_status.st_size or file_status.st_mtime < time.time() - _BEGINNING_S:
+            draft_path.unlink(missing_ok=True)

@@ -7,17 +7,17 @@ from pathlib import Path
 from chronotope.runtime.durable_files import replacing
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source_path: Path, target_path: Path) -> None:
     """Give a file another name; nothing happens if the name is taken.
 
     Args:
-        source: The file; neither name may be written to afterwards.
-        target: The other name.
+        source_path: The file; neither name may be written to afterwards.
+        target_path: The other name.
     """
-    if target.exists():
+    if target_path.exists():
         return
     try:
-        os.link(source, target)
+        os.link(source_path, target_path)
     except OSError:
-        with replacing(target) as draft:
-            shutil.copyfile(source, draft)
+        with replacing(target_path) as draft_path:
+            shutil.copyfile(source_path, draft_path)

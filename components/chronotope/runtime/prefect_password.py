@@ -19,10 +19,10 @@ def prefect_password(root: Path) -> str:
     Args:
         root: Project root.
     """
-    path = password_file(root)
-    if path is None:
+    password_path = password_file(root)
+    if password_path is None:
         return os.environ[PASSWORD_VARIABLE]
-    return _read_private(path) or _write_private(path, new_password())
+    return _read_private(password_path) or _write_private(password_path, new_password())
 
 
 def password_file(root: Path) -> Path | None:
@@ -39,27 +39,27 @@ def new_password() -> str:
     return f"{_USER}:{secrets.token_urlsafe(_N_BYTES)}"
 
 
-def _read_private(path: Path) -> str:
+def _read_private(password_path: Path) -> str:
     """What the file holds; "" without a file, or if others could read or have written it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        file_descriptor = os.open(password_path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return ""
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        status = os.fstat(file.fileno())
-        is_private = status.st_uid == os.geteuid() and not status.st_mode & (
+    with os.fdopen(file_descriptor, encoding="utf-8") as password_stream:
+        file_status = os.fstat(password_stream.fileno())
+        is_private = file_status.st_uid == os.geteuid() and not file_status.st_mode & (
             stat.S_IRWXG | stat.S_IRWXO
         )
-        return file.read().strip() if is_private else ""
+        return password_stream.read().strip() if is_private else ""
 
 
-def _write_private(path: Path, password: str) -> str:
+def _write_private(password_path: Path, password: str) -> str:
     """Write the file so that it is never readable by others, not even for a moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{password}\n")
-    draft.replace(path)
+    password_path.parent.mkdir(parents=True, exist_ok=True)
+    draft_path = password_path.with_name(f"{password_path.name}.{os.getpid()}")
+    draft_path.unlink(missing_ok=True)
+    file_descriptor = os.open(draft_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(file_descriptor, "w", encoding="utf-8") as password_stream:
+        password_stream.write(f"{password}\n")
+    draft_path.replace(password_path)
     return password

@@ -16,48 +16,54 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 
-def private_folder(folder: Path) -> Path:
+def private_folder(folder_path: Path) -> Path:
     """Make a folder and those above it that are not there, for this user alone.
 
     What was there keeps its mode: it may be one that others share, such as ``/tmp``.
 
     Args:
-        folder: The folder.
+        folder_path: The folder.
 
     Raises:
         OSError: It cannot be made.
     """
-    for missing in reversed([above for above in (folder, *folder.parents) if not above.exists()]):
-        missing.mkdir(mode=_FOLDER, exist_ok=True)
-    return folder
+    for missing_dir in reversed(
+        [
+            parent_dir
+            for parent_dir in (folder_path, *folder_path.parents)
+            if not parent_dir.exists()
+        ]
+    ):
+        missing_dir.mkdir(mode=_FOLDER, exist_ok=True)
+    return folder_path
 
 
-def private_database(path: Path) -> Path:
+def private_database(file_path: Path) -> Path:
     """Make the file of a SQLite database and its folder, for this user alone, if it is new.
 
     Files of this user that were there, SQLite's own beside it included, are closed to others.
 
     Args:
-        path: The database.
+        file_path: The database.
 
     Raises:
         OSError: It cannot be made.
     """
-    private_folder(path.parent)
+    private_folder(file_path.parent)
     with suppress(FileExistsError):  # another process made it since
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE))
-    for suffix in _BESIDE:
-        close_to_others(path.with_name(path.name + suffix))
-    return path
+        if not file_path.exists():
+            os.close(os.open(file_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE))
+    for file_suffix in _BESIDE:
+        close_to_others(file_path.with_name(file_path.name + file_suffix))
+    return file_path
 
 
-def close_to_others(path: Path) -> None:
+def close_to_others(file_path: Path) -> None:
     """Take a file from other users of the machine; one that another user owns stays as it is.
 
     Args:
-        path: The file; it may be missing.
+        file_path: The file; it may be missing.
     """
     with suppress(PermissionError, FileNotFoundError):
-        if path.stat().st_mode & _OTHERS:
-            path.chmod(_FILE)
+        if file_path.stat().st_mode & _OTHERS:
+            file_path.chmod(_FILE)

@@ -92,28 +92,34 @@ class ProcessGroup:
             [process for _, process in reversed(self.running.values())], self.grace_s
         )
 
-    def start(self, part: ManagedProcess, listener: socket.socket | None = None) -> None:
+    def start(
+        self, managed_process: ManagedProcess, listening_socket: socket.socket | None = None
+    ) -> None:
         """Start a part in a process group of its own, which a Ctrl-C does not reach.
 
         It ends with this process, also when that is killed by ``kill -9``.
 
         Args:
-            part: The program.
-            listener: Its listening socket, which it inherits as ``--fd``.
+            managed_process: The program.
+            listening_socket: Its listening socket, which it inherits as ``--fd``.
         """
-        descriptors = () if listener is None else (listener.fileno(),)
-        inherited = [word for number in descriptors for word in ("--fd", str(number))]
-        with self.log_of(part.name).open("ab") as log:
+        inherited_fds = () if listening_socket is None else (listening_socket.fileno(),)
+        fd_options = [
+            option_word
+            for signal_number in inherited_fds
+            for option_word in ("--fd", str(signal_number))
+        ]
+        with self.log_of(managed_process.name).open("ab") as log_file:
             process = subprocess.Popen(  # noqa: S603 - our own programs, no shell
-                supervised((*part.command, *inherited)),
+                supervised((*managed_process.command, *fd_options)),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log_file,
                 stderr=subprocess.STDOUT,
                 env=dict(self.env),
-                pass_fds=descriptors,
+                pass_fds=inherited_fds,
                 start_new_session=True,
             )
-        self.running[part.name] = (part, process)
+        self.running[managed_process.name] = (managed_process, process)
 
     def wait_for(self, name: str, patience_s: float = PATIENCE_S) -> None:
         """Wait until a part is ready.
@@ -121,11 +127,11 @@ class ProcessGroup:
         Raises:
             ChronotopeError: It ended, or was not ready in time.
         """
-        part, _ = self.running[name]
-        until = time.monotonic() + patience_s
-        while not part.is_ready():
+        managed_process, _ = self.running[name]
+        deadline_s = time.monotonic() + patience_s
+        while not managed_process.is_ready():
             self.check()
-            if time.monotonic() > until:
+            if time.monotonic() > deadline_s:
                 raise self._failed(name, f"was not ready within {patience_s:.0f} s")
             time.sleep(_POLL_S)
 
@@ -143,13 +149,13 @@ class ProcessGroup:
         """File of what a part said."""
         return self.logs / f"{name.lower().replace(' ', '-')}.log"
 
-    def _failed(self, name: str, what: str) -> ChronotopeError:
-        log = self.log_of(name)
-        said = " ".join(log.read_text(encoding="utf-8", errors="replace").split())
+    def _failed(self, name: str, problem_text: str) -> ChronotopeError:
+        log_file = self.log_of(name)
+        log_text = " ".join(log_file.read_text(encoding="utf-8", errors="replace").split())
         return ChronotopeError(
-            f"{name} {what}",
-            received=said[-_TOLD_CHARS:] or "nothing was said",
-            way_out=f"All of it is in {log}",
+            f"{name} {problem_text}",
+            received=log_text[-_TOLD_CHARS:] or "nothing was said",
+            way_out=f"All of it is in {log_file}",
         )
 
 
@@ -160,32 +166,33 @@ def stop_process_groups(processes: Iterable["subprocess.Popen[bytes]"], grace_s:
         processes: Leaders of the groups.
         grace_s: Seconds that all together have.
     """
-    asked = list(processes)
-    for process in asked:
+    signalled_processes = list(processes)
+    for process in signalled_processes:
         _signal(process, signal.SIGTERM)
-    until = time.monotonic() + grace_s
-    for process in asked:
+    deadline_s = time.monotonic() + grace_s
+    for process in signalled_processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, until - time.monotonic()))
-    for process in asked:
+            process.wait(max(0.0, deadline_s - time.monotonic()))
+    for process in signalled_processes:
         _signal(process, signal.SIGKILL)  # whoever of the group is left
         process.wait()
         _wait_for_group(process.pid)
 
 
-def refuse_taken_ports(parts: Iterable[ManagedProcess]) -> None:
+def refuse_taken_ports(managed_processes: Iterable[ManagedProcess]) -> None:
     """Look whether every part can listen where it should.
 
     Raises:
         ConfigError: A port is taken.
     """
-    for part in parts:
-        if part.port is not None and is_port_in_use(part.port):
+    for managed_process in managed_processes:
+        if managed_process.port is not None and is_port_in_use(managed_process.port):
             raise ConfigError(
-                f"Port {part.port}, wanted for {part.name}, is taken",
-                received=f"{HOST}:{part.port}",
-                way_out=f"Stop what listens there (`lsof -i :{part.port}` names it), or choose "
-                f"another: chronotope up {part.option} {part.port + 1}",
+                f"Port {managed_process.port}, wanted for {managed_process.name}, is taken",
+                received=f"{HOST}:{managed_process.port}",
+                way_out="Stop the process that listens there "
+                f"(`lsof -i :{managed_process.port}` names it), "
+                f"or choose another: chronotope up {managed_process.option} {managed_process.port + 1}",
             )
 
 
@@ -200,31 +207,37 @@ def listen(port: int) -> socket.socket:
     Raises:
         OSError: The port is taken.
     """
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening_socket = socket.socket()
+    listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
-        listener.listen(_BACKLOG)
+        listening_socket.bind((HOST, port))
+        listening_socket.listen(_BACKLOG)
     except OSError:
-        listener.close()
+        listening_socket.close()
         raise
-    return listener
+    return listening_socket
 
 
-def web_app(name: str, module: str, port: int, health: str, option: str = "") -> ManagedProcess:
+def web_app(
+    name: str, app_module: str, port: int, health_path: str, option: str = ""
+) -> ManagedProcess:
     """A part that serves an ASGI application on a socket that it inherits.
 
     Args:
         name: Of the part.
-        module: Module with ``create_app()``.
+        app_module: Module with ``create_app()``.
         port: Port of the socket.
-        health: Path that answers once it is ready.
+        health_path: Path that answers once it is ready.
         option: Option of ``chronotope up`` that chooses another port.
     """
-    command = (sys.executable, "-m", "uvicorn", "--factory", f"{module}:create_app")
-    quiet = ("--log-level", "warning", "--no-access-log", "--no-proxy-headers")
+    command = (sys.executable, "-m", "uvicorn", "--factory", f"{app_module}:create_app")
+    quiet_options = ("--log-level", "warning", "--no-access-log", "--no-proxy-headers")
     return ManagedProcess(
-        name, (*command, *quiet), lambda: http_get_body(port, health) is not None, port, option
+        name,
+        (*command, *quiet_options),
+        lambda: http_get_body(port, health_path) is not None,
+        port,
+        option,
     )
 
 
@@ -236,46 +249,48 @@ def is_port_in_use(port: int, host: str = HOST) -> bool:
         host: Address or name of this machine.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
+        address_family, socket_type, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(address_family, socket_type) as probe_socket:
+            probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe_socket.bind(address)
     except OSError:
         return True
     return False
 
 
-def http_get_body(port: int, path: str, password: str = "") -> bytes | None:
+def http_get_body(port: int, url_path: str, password: str = "") -> bytes | None:
     """Body of a good answer to a GET; None if there is none.
 
     Args:
         port: Port on this machine.
-        path: Path of the address.
+        url_path: Path of the address.
         password: ``NAME:SECRET`` for servers that ask for one.
     """
-    token = base64.b64encode(password.encode()).decode()
-    headers = {"Authorization": f"Basic {token}"} if password else {}
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    basic_token = base64.b64encode(password.encode()).decode()
+    http_headers = {"Authorization": f"Basic {basic_token}"} if password else {}
+    http_connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
+        http_connection.request("GET", url_path, headers=http_headers)
+        http_response = http_connection.getresponse()
+        response_body = http_response.read()
     except (OSError, http.client.HTTPException):
         return None
     finally:
-        connection.close()
-    return body if answer.status < http.client.BAD_REQUEST else None
+        http_connection.close()
+    return response_body if http_response.status < http.client.BAD_REQUEST else None
 
 
 def _wait_for_group(leader_pid: int) -> None:
     """Wait a moment until the killed members of a group are gone."""
-    until = time.monotonic() + _REAP_S
+    deadline_s = time.monotonic() + _REAP_S
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        while time.monotonic() < until:
+        while time.monotonic() < deadline_s:
             os.killpg(leader_pid, 0)
             time.sleep(_REAP_POLL_S)
 
 
-def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
+def _signal(process: "subprocess.Popen[bytes]", signal_number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal_number)

@@ -15,7 +15,7 @@ _KINDS: Final = {
 }
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(file_path: Path) -> BinaryIO:
     """Open a regular file to read; links are followed.
 
     Its kind is looked at before it is opened, since opening a pipe waits and opening a device
@@ -24,41 +24,41 @@ def open_regular(path: Path) -> BinaryIO:
     Raises:
         OSError: It is missing or unreadable, or no regular file; ``strerror`` says which.
     """
-    require_regular(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    require_regular(file_path)
+    file_descriptor = os.open(file_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _require_regular_mode(os.fstat(descriptor).st_mode, path)
-        return os.fdopen(descriptor, "rb")
+        _require_regular_mode(os.fstat(file_descriptor).st_mode, file_path)
+        return os.fdopen(file_descriptor, "rb")
     except BaseException:
-        os.close(descriptor)
+        os.close(file_descriptor)
         raise
 
 
-def require_regular(path: Path) -> int:
+def require_regular(file_path: Path) -> int:
     """Size in bytes of a regular file; links are followed.
 
     Raises:
         OSError: It is missing, or no regular file; ``strerror`` says which kind it is of.
     """
-    status = path.stat()
-    _require_regular_mode(status.st_mode, path)
-    return status.st_size
+    file_status = file_path.stat()
+    _require_regular_mode(file_status.st_mode, file_path)
+    return file_status.st_size
 
 
-def read_bounded(path: Path, max_bytes: int) -> bytes:
+def read_bounded(file_path: Path, max_bytes: int) -> bytes:
     """All of a small regular file.
 
     Raises:
         OSError: It cannot be read, is no regular file, or is larger.
     """
-    with open_regular(path) as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {max_bytes:,} bytes", str(path))
-    return content
+    with open_regular(file_path) as open_file:
+        file_content = open_file.read(max_bytes + 1)
+    if len(file_content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes:,} bytes", str(file_path))
+    return file_content
 
 
-def _require_regular_mode(mode: int, path: Path) -> None:
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise OSError(errno.EINVAL, f"it is {kind}, no regular file", str(path))
+def _require_regular_mode(file_mode: int, file_path: Path) -> None:
+    if not stat.S_ISREG(file_mode):
+        kind_name = _KINDS.get(stat.S_IFMT(file_mode), "something else")
+        raise OSError(errno.EINVAL, f"it is {kind_name}, no regular file", str(file_path))

@@ -38,51 +38,68 @@ class SameOriginGuard:
         """
         self._app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(
+        self, asgi_scope: Message, receive_message: Receive, send_message: Send
+    ) -> None:
         """Let a request through, or answer it with 403."""
-        if scope["type"] not in {"http", "websocket"}:
-            await self._app(scope, receive, send)
-        elif (refusal := refusal_reason(scope)) is None:
-            await self._app(scope, receive, _with_policy(send))
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": refusal})
+        if asgi_scope["type"] not in {"http", "websocket"}:
+            await self._app(asgi_scope, receive_message, send_message)
+        elif (refusal_text := refusal_reason(asgi_scope)) is None:
+            await self._app(asgi_scope, receive_message, _with_policy(send_message))
+        elif asgi_scope["type"] == "websocket":
+            await send_message(
+                {"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": refusal_text}
+            )
         else:
-            await _send_forbidden(send, refusal)
+            await _send_forbidden(send_message, refusal_text)
 
 
-def refusal_reason(scope: Message) -> str | None:
+def refusal_reason(asgi_scope: Message) -> str | None:
     """Why a request is not answered; None if it is.
 
     Args:
-        scope: Of an ASGI request; its ``server`` is the address that accepted the connection.
+        asgi_scope: Of an ASGI request; its ``server`` is the address that accepted the connection.
     """
-    headers = [(name.lower(), value.decode("latin-1").lower()) for name, value in scope["headers"]]
-    hosts = [value for name, value in headers if name == b"host"]
-    port = scope["server"][1]
-    allowed_hosts = {f"{name}:{port}" for name in HOST_NAMES}
-    if len(hosts) != 1 or hosts[0] not in allowed_hosts:
-        return f"This is not the name of this server. Open http://{HOST_NAMES[0]}:{port}"
-    if any(value != f"http://{hosts[0]}" for name, value in headers if name == b"origin"):
+    request_headers = [
+        (header_name.lower(), header_value.decode("latin-1").lower())
+        for header_name, header_value in asgi_scope["headers"]
+    ]
+    host_values = [
+        header_value for header_name, header_value in request_headers if header_name == b"host"
+    ]
+    server_port = asgi_scope["server"][1]
+    allowed_hosts = {f"{header_name}:{server_port}" for header_name in HOST_NAMES}
+    if len(host_values) != 1 or host_values[0] not in allowed_hosts:
+        return f"This is not the name of this server. Open http://{HOST_NAMES[0]}:{server_port}"
+    if any(
+        header_value != f"http://{host_values[0]}"
+        for header_name, header_value in request_headers
+        if header_name == b"origin"
+    ):
         return "Another website sent this request"
-    fetch = {name: value for name, value in headers if name.startswith(b"sec-fetch-")}
-    is_foreign = fetch.get(b"sec-fetch-site") in {"cross-site", "same-site"}
-    if is_foreign and fetch.get(b"sec-fetch-mode") != "navigate":
+    fetch_headers = {
+        header_name: header_value
+        for header_name, header_value in request_headers
+        if header_name.startswith(b"sec-fetch-")
+    }
+    is_foreign = fetch_headers.get(b"sec-fetch-site") in {"cross-site", "same-site"}
+    if is_foreign and fetch_headers.get(b"sec-fetch-mode") != "navigate":
         return "Another website embeds this address"
     return None
 
 
-def _with_policy(send: Send) -> Send:
+def _with_policy(send_message: Send) -> Send:
     """Add the content security policy to what is sent."""
 
-    async def send_with_header(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), _POLICY]}
-        await send(message)
+    async def send_with_header(asgi_message: Message) -> None:
+        if asgi_message["type"] == "http.response.start":
+            asgi_message = {**asgi_message, "headers": [*asgi_message.get("headers", ()), _POLICY]}
+        await send_message(asgi_message)
 
     return send_with_header
 
 
-async def _send_forbidden(send: Send, reason: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": reason.encode()})
+async def _send_forbidden(send_message: Send, refusal_text: str) -> None:
+    request_headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send_message({"type": "http.response.start", "status": 403, "headers": request_headers})
+    await send_message({"type": "http.response.body", "body": refusal_text.encode()})

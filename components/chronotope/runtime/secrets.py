@@ -26,7 +26,7 @@ _MIN_CHARS: Final = 6
 """A shorter value of a variable may be part of any word."""
 
 
-def mask_secrets(text: str) -> str:
+def mask_secrets(message_text: str) -> str:
     """A text without passwords, keys and tokens.
 
     Masked are passwords in addresses, what is assigned to a name such as ``password`` or
@@ -38,20 +38,20 @@ def mask_secrets(text: str) -> str:
     'host=db user=ada password=***'
 
     Args:
-        text: Such as the message of a database driver.
+        message_text: Such as the message of a database driver.
     """
-    text = _mask_environment(text)
-    text = _USER_INFO.sub(rf"\g<before>{MASK}", text)
-    text = _SCHEME.sub(rf"\g<before>{MASK}", text)
-    text = _ASSIGNMENT.sub(rf"\g<before>{MASK}", text)
-    return _AWS_KEY_ID.sub(MASK, text)
+    message_text = _mask_environment(message_text)
+    message_text = _USER_INFO.sub(rf"\g<before>{MASK}", message_text)
+    message_text = _SCHEME.sub(rf"\g<before>{MASK}", message_text)
+    message_text = _ASSIGNMENT.sub(rf"\g<before>{MASK}", message_text)
+    return _AWS_KEY_ID.sub(MASK, message_text)
 
 
-def _mask_environment(text: str) -> str:
+def _mask_environment(message_text: str) -> str:
     """Mask what the environment of this process keeps secret, wherever it stands in the text."""
-    for name, value in os.environ.items():
-        if "://" in value and "@" in value:
-            text = redact_password(text, value)
-        elif len(value) >= _MIN_CHARS and _VARIABLE_NAME.fullmatch(name):
-            text = text.replace(value, MASK)
-    return text
+    for variable_name, variable_value in os.environ.items():
+        if "://" in variable_value and "@" in variable_value:
+            message_text = redact_password(message_text, variable_value)
+        elif len(variable_value) >= _MIN_CHARS and _VARIABLE_NAME.fullmatch(variable_name):
+            message_text = message_text.replace(variable_value, MASK)
+    return message_text

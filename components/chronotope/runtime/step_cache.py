@@ -158,4 +158,4 @@ def _read_result(run_dir: Path, step_name: str, result_type: type[Result]) -> Re
 
 
 def _read_file(result_path: Path) -> dict[str, Any]:
-    return read_json(result_path, what=_FILE_ROLE, way_out=_WAY_OUT)
+    return read_json(result_path, subject=_FILE_ROLE, way_out=_WAY_OUT)

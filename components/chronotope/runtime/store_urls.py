@@ -36,61 +36,61 @@ _DRIVER: Final = "postgresql+psycopg://"
 """SQLAlchemy reads the plain form as another driver than the one that is installed with us."""
 
 
-def mlflow_url(mlruns: Path) -> str:
+def mlflow_url(mlruns_dir: Path) -> str:
     """Address of MLflow's store.
 
     Args:
-        mlruns: Folder of the SQLite file if the environment names no other.
+        mlruns_dir: Folder of the SQLite file if the environment names no other.
     """
-    return _named(MLFLOW_URL) or f"sqlite:///{mlruns.resolve() / 'mlflow.db'}"
+    return _named(MLFLOW_URL) or f"sqlite:///{mlruns_dir.resolve() / 'mlflow.db'}"
 
 
-def optuna_url(mlruns: Path) -> str:
+def optuna_url(mlruns_dir: Path) -> str:
     """Address of the studies' database.
 
     Args:
-        mlruns: Folder of the SQLite file if the environment names no other.
+        mlruns_dir: Folder of the SQLite file if the environment names no other.
     """
-    return _named(OPTUNA_URL) or f"sqlite:///{mlruns.resolve() / 'optuna.db'}"
+    return _named(OPTUNA_URL) or f"sqlite:///{mlruns_dir.resolve() / 'optuna.db'}"
 
 
-def lake_location(folder: Path) -> Location:
+def lake_location(lakes_dir: Path) -> Location:
     """Where the lakes of all datasets lie.
 
     Args:
-        folder: Their folder if the environment names no other place.
+        lakes_dir: Their folder if the environment names no other place.
 
     Raises:
         ConfigError: What the environment names is no such address, or holds more than one.
     """
-    return _in_a_store(LAKE_URL) or folder
+    return _in_a_store(LAKE_URL) or lakes_dir
 
 
-def artifacts_url(mlruns: Path) -> str:
+def artifacts_url(mlruns_dir: Path) -> str:
     """Address below which runs keep their files, models among them.
 
     Args:
-        mlruns: Folder of their folder if the environment names no other place.
+        mlruns_dir: Folder of their folder if the environment names no other place.
 
     Raises:
         ConfigError: What the environment names is no such address, or holds more than one.
     """
-    return _in_a_store(ARTIFACTS_URL) or (mlruns.resolve() / "artifacts").as_uri()
+    return _in_a_store(ARTIFACTS_URL) or (mlruns_dir.resolve() / "artifacts").as_uri()
 
 
-def _in_a_store(variable: str) -> str:
-    url = os.environ.get(variable, "")
-    if url and not _IN_A_STORE.fullmatch(url):
+def _in_a_store(variable_name: str) -> str:
+    store_url = os.environ.get(variable_name, "")
+    if store_url and not _IN_A_STORE.fullmatch(store_url):
         raise ConfigError(
-            f"{variable} is no address of an object store",
+            f"{variable_name} is no address of an object store",
             received="(not shown: it may hold a secret)",
             way_out="Set it to s3://bucket/prefix, and keys in AWS_ACCESS_KEY_ID and so on; "
             "for a folder leave it out and give another root",
         )
-    return url.rstrip("/")
+    return store_url.rstrip("/")
 
 
-def mask_password(url: str) -> str:
+def mask_password(store_url: str) -> str:
     """An address to show: without its password.
 
     >>> mask_password("postgresql://ada:secret@db:5432/mlflow")
@@ -98,55 +98,68 @@ def mask_password(url: str) -> str:
     >>> mask_password("sqlite:///mlruns/mlflow.db")
     'sqlite:///mlruns/mlflow.db'
     """
-    return redact_password(url, url)
+    return redact_password(store_url, store_url)
 
 
-def without_secrets(url: str) -> str:
+def without_secrets(store_url: str) -> str:
     """An address to show: without account, password, query and fragment; a query may sign it.
 
     >>> without_secrets("https://ada:secret@files.example/log.csv?signature=abc")
     'https://files.example/log.csv'
     """
     try:
-        parts = urlsplit(url)
+        url_parts = urlsplit(store_url)
     except ValueError:
         return "(no address)"
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, query="", fragment="").geturl()
+    host_part = url_parts.netloc.rpartition("@")[2]
+    return url_parts._replace(netloc=host_part, query="", fragment="").geturl()
 
 
-def redact_password(text: str, url: str) -> str:
+def redact_password(message_text: str, store_url: str) -> str:
     """A text without the password of an address, in whatever form it stands there.
 
     Args:
-        text: Such as what a database driver said.
-        url: The address that it was given.
+        message_text: Such as what a database driver said.
+        store_url: The address that it was given.
     """
     try:
-        parts = urlsplit(url)
+        url_parts = urlsplit(store_url)
     except ValueError:  # no address at all; it may be nothing but a password
-        return text.replace(url, "***")
-    told = [parts.password or "", *(v for k, v in parse_qsl(parts.query) if k == "password")]
-    for password in told:
-        for form in {password, unquote(password), quote(unquote(password), safe="")} - {""}:
-            for before, after in ((":", "@"), ("password=", "")):
-                text = text.replace(f"{before}{form}{after}", f"{before}***{after}")
-            text = text if len(form) < _SHORT else text.replace(form, "***")
-    return text
+        return message_text.replace(store_url, "***")
+    secret_values = [
+        url_parts.password or "",
+        *(
+            query_value
+            for query_name, query_value in parse_qsl(url_parts.query)
+            if query_name == "password"
+        ),
+    ]
+    for password in secret_values:
+        for secret_form in {password, unquote(password), quote(unquote(password), safe="")} - {""}:
+            for text_before, text_after in ((":", "@"), ("password=", "")):
+                message_text = message_text.replace(
+                    f"{text_before}{secret_form}{text_after}", f"{text_before}***{text_after}"
+                )
+            message_text = (
+                message_text
+                if len(secret_form) < _SHORT
+                else message_text.replace(secret_form, "***")
+            )
+    return message_text
 
 
 _SHORT: Final = 4
 """A shorter password may be part of any word: it is hidden where one stands, no further."""
 
 
-def _named(variable: str) -> str:
-    return with_driver(os.environ.get(variable, ""))
+def _named(variable_name: str) -> str:
+    return with_driver(os.environ.get(variable_name, ""))
 
 
-def with_driver(url: str) -> str:
+def with_driver(store_url: str) -> str:
     """An address for SQLAlchemy: Postgres by the driver that is installed with us.
 
     >>> with_driver("postgresql://db/shop")
     'postgresql+psycopg://db/shop'
     """
-    return _DRIVER + url.removeprefix(_PLAIN) if url.startswith(_PLAIN) else url
+    return _DRIVER + store_url.removeprefix(_PLAIN) if store_url.startswith(_PLAIN) else store_url

@@ -19,47 +19,50 @@ from chronotope.runtime.durable_files import replacing
 _DIGEST: Final = "digest"
 
 
-def save_arrays(path: Path, **arrays: npt.NDArray[Any]) -> None:
+def save_arrays(arrays_path: Path, **arrays: npt.NDArray[Any]) -> None:
     """Write arrays by their names; on the disk when this returns.
 
     Args:
-        path: The file, an archive as ``numpy.savez`` writes it.
+        arrays_path: The file, an archive as ``numpy.savez`` writes it.
         **arrays: What to keep; no objects.
     """
-    with replacing(path) as draft, draft.open("wb") as file:
-        digest = np.frombuffer(_digest(arrays), np.uint8)
-        np.savez(file, allow_pickle=False, **{**arrays, _DIGEST: digest})
+    with replacing(arrays_path) as draft_path, draft_path.open("wb") as array_file:
+        content_digest = np.frombuffer(_digest(arrays), np.uint8)
+        np.savez(array_file, allow_pickle=False, **{**arrays, _DIGEST: content_digest})
 
 
-def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def load_arrays(arrays_path: Path) -> dict[str, npt.NDArray[Any]]:
     """Read what ``save_arrays`` wrote, all of it.
 
     Raises:
         ArtifactError: The file is missing or damaged.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        with (
+            arrays_path.open("rb") as array_file,
+            np.load(array_file, allow_pickle=False) as stored_arrays,
+        ):
+            arrays = {array_name: stored_arrays[array_name] for array_name in stored_arrays.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
             NotImplementedError, RuntimeError) as error:  # fmt: skip
-        raise _damaged(path, str(error)) from error
+        raise _damaged(arrays_path, str(error)) from error
     if arrays.pop(_DIGEST, np.empty(0)).tobytes() != _digest(arrays):
-        raise _damaged(path, "the arrays differ from their digest")
+        raise _damaged(arrays_path, "the arrays differ from their digest")
     return arrays
 
 
 def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.digest()
+    content_digest = hashlib.blake2b(digest_size=16)
+    for array_name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[array_name])
+        content_digest.update(f"{array_name} {array.dtype.str} {array.shape}\n".encode())
+        content_digest.update(array.tobytes())
+    return content_digest.digest()
 
 
-def _damaged(path: Path, reason: str) -> ArtifactError:
+def _damaged(arrays_path: Path, damage_text: str) -> ArtifactError:
     return ArtifactError(
         "Arrays of a run cannot be read",
-        received=f"{path}: {reason}",
-        way_out=f"Delete the folder {path.parent} and train again: it is made anew",
+        received=f"{arrays_path}: {damage_text}",
+        way_out=f"Delete the folder {arrays_path.parent} and train again: it is made anew",
     )

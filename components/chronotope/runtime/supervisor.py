@@ -21,33 +21,33 @@ _POLL_S: Final = 0.5
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def supervised(command: Sequence[str]) -> tuple[str, ...]:
+def supervised(child_command: Sequence[str]) -> tuple[str, ...]:
     """The command that runs another one for as long as the calling process lives.
 
     It has to be started in a session of its own (``start_new_session``), and is stopped by a
     signal to its process group, which reaches the program; its exit code is the program's.
 
     Args:
-        command: Program and arguments.
+        child_command: Program and arguments.
     """
-    return (sys.executable, "-I", "-S", __file__, str(os.getpid()), *command)
+    return (sys.executable, "-I", "-S", __file__, str(os.getpid()), *child_command)
 
 
-def supervise(parent_pid: int, command: Sequence[str]) -> int:
+def supervise(parent_pid: int, child_command: Sequence[str]) -> int:
     """Run a program to its end, or until the parent is gone; its exit code as a shell has it.
 
     Args:
         parent_pid: The process that has to live.
-        command: Program and arguments.
+        child_command: Program and arguments.
     """
-    for number in _STOP_SIGNALS:  # sent to the whole group: the program decides
-        signal.signal(number, _ignore)
-    with subprocess.Popen(command, close_fds=False) as process:  # noqa: S603 - from our own code
+    for signal_number in _STOP_SIGNALS:  # sent to the whole group: the program decides
+        signal.signal(signal_number, _ignore)
+    with subprocess.Popen(child_command, close_fds=False) as child_process:  # noqa: S603 - from our own code
         threading.Thread(target=_end_with_parent, args=(parent_pid,), daemon=True).start()
-        code = process.wait()
+        exit_code = child_process.wait()
     if os.getppid() != parent_pid:
         os.killpg(os.getpid(), signal.SIGKILL)  # who of the group did not heed SIGTERM
-    return code if code >= 0 else 128 - code
+    return exit_code if exit_code >= 0 else 128 - exit_code
 
 
 def _ignore(_number: int, _frame: object) -> None:

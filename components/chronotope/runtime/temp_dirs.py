@@ -19,31 +19,33 @@ _BEGINNING_S: Final = 60.0
 
 
 @contextmanager
-def temporary_folder(above: Path, prefix: str) -> Iterator[Path]:
+def temporary_folder(parent_dir: Path, name_prefix: str) -> Iterator[Path]:
     """A new folder that is gone behind the block; those of killed processes go first.
 
     Args:
-        above: Where it lies; made if it is not there.
-        prefix: How its name begins, and the names of those that are looked through.
+        parent_dir: Where it lies; made if it is not there.
+        name_prefix: How its name begins, and the names of those that are looked through.
 
     Raises:
         OSError: The disk refuses.
     """
-    private_folder(above)
-    for left in above.glob(f"{prefix}*"):
-        _remove_if_left(left)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=above) as name:
-        folder = Path(name)
-        with (folder / OWNER).open("w") as owner:
-            fcntl.flock(owner, fcntl.LOCK_EX)
-            yield folder
+    private_folder(parent_dir)
+    for leftover_dir in parent_dir.glob(f"{name_prefix}*"):
+        _remove_if_left(leftover_dir)
+    with tempfile.TemporaryDirectory(prefix=name_prefix, dir=parent_dir) as draft_name:
+        draft_dir = Path(draft_name)
+        with (draft_dir / OWNER).open("w") as lock_file:
+            fcntl.flock(lock_file, fcntl.LOCK_EX)
+            yield draft_dir
 
 
-def _remove_if_left(folder: Path) -> None:
+def _remove_if_left(draft_dir: Path) -> None:
     """Remove a draft that nobody holds; a new one with nothing in it may be about to be held."""
-    with suppress(OSError), (folder / OWNER).open("a") as owner:
-        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        begun = any(path.name != OWNER for path in folder.iterdir())
-        age_s = time.time() - folder.stat().st_mtime
-        if begun or abs(age_s) > _BEGINNING_S:  # dated in the future by a clock that was ahead
-            shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError), (draft_dir / OWNER).open("a") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        has_content = any(child_path.name != OWNER for child_path in draft_dir.iterdir())
+        age_s = time.time() - draft_dir.stat().st_mtime
+        if (
+            has_content or abs(age_s) > _BEGINNING_S
+        ):  # dated in the future by a clock that was ahead
+            shutil.rmtree(draft_dir, ignore_errors=True)

@@ -26,17 +26,19 @@ def h3_cells(
     Returns:
         Cell indices, shape (n,); ``NO_CELL`` where a coordinate is NaN or impossible.
     """
-    points = np.stack([np.asarray(lat, float), np.asarray(lon, float)], axis=1)  # (n, 2)
-    possible = (np.abs(points) <= (90.0, 180.0)).all(axis=1)
-    cells = np.full(len(points), NO_CELL, dtype=np.uint64)
-    distinct, place = np.unique(points[possible], axis=0, return_inverse=True)
-    found = [h3.latlng_to_cell(a, b, resolution) for a, b in distinct.tolist()]
-    cells[possible] = np.array(found, dtype=np.uint64)[place.reshape(-1)]
-    return cells
+    lat_lon_deg = np.stack([np.asarray(lat, float), np.asarray(lon, float)], axis=1)  # (n, 2)
+    is_valid = (np.abs(lat_lon_deg) <= (90.0, 180.0)).all(axis=1)
+    cell_ids = np.full(len(lat_lon_deg), NO_CELL, dtype=np.uint64)
+    distinct_cells, place = np.unique(lat_lon_deg[is_valid], axis=0, return_inverse=True)
+    point_cells = [h3.latlng_to_cell(a, b, resolution) for a, b in distinct_cells.tolist()]
+    cell_ids[is_valid] = np.array(point_cells, dtype=np.uint64)[place.reshape(-1)]
+    return cell_ids
 
 
-def cell_names(cells: npt.NDArray[np.uint64]) -> pa.StringArray:
+def cell_names(cell_ids: npt.NDArray[np.uint64]) -> pa.StringArray:
     """Cells as H3 writes them, in hexadecimal; null for ``NO_CELL``."""
-    distinct, place = np.unique(cells, return_inverse=True)
-    names = pa.array([f"{cell:x}" if cell else None for cell in distinct.tolist()], pa.string())
-    return names.take(pa.array(place.reshape(-1)))
+    distinct_cells, place = np.unique(cell_ids, return_inverse=True)
+    cell_texts = pa.array(
+        [f"{cell_id:x}" if cell_id else None for cell_id in distinct_cells.tolist()], pa.string()
+    )
+    return cell_texts.take(pa.array(place.reshape(-1)))

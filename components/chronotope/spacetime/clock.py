@@ -16,17 +16,19 @@ _THURSDAY: Final = 3  # weekday of 1970-01-01, Monday is 0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def zone(name: str) -> ZoneInfo:
+def zone(zone_name: str) -> ZoneInfo:
     """The IANA time zone of that name.
 
     Raises:
         ConfigError: No such zone.
     """
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(zone_name)
     except (KeyError, ValueError, OSError) as error:
         raise ConfigError(
-            "Unknown time zone", received=name, way_out="Use an IANA name such as Europe/Vienna"
+            "Unknown time zone",
+            received=zone_name,
+            way_out="Use an IANA name such as Europe/Vienna",
         ) from error
 
 
@@ -43,16 +45,16 @@ def local_hour(
         >>> local_hour(np.array([1800]), np.array([-60], dtype=np.int32)).tolist()
         [23.5]
     """
-    hours: npt.NDArray[np.float64] = _local_s(utc_s, offset_min) % _DAY_S / 3600.0
-    return hours
+    local_hours: npt.NDArray[np.float64] = _local_s(utc_s, offset_min) % _DAY_S / 3600.0
+    return local_hours
 
 
 def hour_of_week(
     utc_s: npt.NDArray[np.int64], offset_min: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
     """Whole hour of the local week, 0 (Monday midnight) to 167; arguments as above."""
-    hours = _local_s(utc_s, offset_min) // 3600 + _THURSDAY * 24
-    return (hours % HOURS_PER_WEEK).astype(np.int32)
+    local_hours = _local_s(utc_s, offset_min) // 3600 + _THURSDAY * 24
+    return (local_hours % HOURS_PER_WEEK).astype(np.int32)
 
 
 def utc_offsets(utc_s: npt.NDArray[np.int64], zone_name: str) -> npt.NDArray[np.int32]:
@@ -61,12 +63,20 @@ def utc_offsets(utc_s: npt.NDArray[np.int64], zone_name: str) -> npt.NDArray[np.
     Each distinct quarter of an hour is looked up once. Instants outside the years
     2 to 9998 take the offset of the nearest year inside.
     """
-    where = zone(zone_name)
-    quarters, position = np.unique(np.asarray(utc_s, np.int64) // _STEP_S, return_inverse=True)
-    inside = np.clip(quarters * _STEP_S, -62_104_060_800, 253_339_228_800)
-    moments = [(_EPOCH + timedelta(seconds=s)).astimezone(where) for s in inside.tolist()]
-    minutes = [round((m.utcoffset() or timedelta()).total_seconds() / 60) for m in moments]
-    return np.array(minutes, dtype=np.int32)[position.reshape(-1)]
+    time_zone = zone(zone_name)
+    quarter_hours, quarter_idx = np.unique(
+        np.asarray(utc_s, np.int64) // _STEP_S, return_inverse=True
+    )
+    clipped_s = np.clip(quarter_hours * _STEP_S, -62_104_060_800, 253_339_228_800)
+    local_times = [
+        (_EPOCH + timedelta(seconds=utc_second)).astimezone(time_zone)
+        for utc_second in clipped_s.tolist()
+    ]
+    offset_minutes = [
+        round((local_time.utcoffset() or timedelta()).total_seconds() / 60)
+        for local_time in local_times
+    ]
+    return np.array(offset_minutes, dtype=np.int32)[quarter_idx.reshape(-1)]
 
 
 def utc_from_local(
@@ -84,19 +94,21 @@ def utc_from_local(
         UTC seconds, and whether the wall clock ever showed that time (False in the
         hour skipped when clocks are set forward); both of shape (n,).
     """
-    before = local_s - utc_offsets(local_s - _DAY_S, zone_name).astype(np.int64) * 60
-    after = local_s - utc_offsets(local_s + _DAY_S, zone_name).astype(np.int64) * 60
-    before_holds = _shows(before, local_s, zone_name)
-    after_holds = _shows(after, local_s, zone_name)
-    first = np.where(before_holds & after_holds, np.minimum(before, after), before)
-    return np.where(before_holds, first, after), before_holds | after_holds
+    utc_before_s = local_s - utc_offsets(local_s - _DAY_S, zone_name).astype(np.int64) * 60
+    utc_after_s = local_s - utc_offsets(local_s + _DAY_S, zone_name).astype(np.int64) * 60
+    before_holds = _shows(utc_before_s, local_s, zone_name)
+    after_holds = _shows(utc_after_s, local_s, zone_name)
+    earlier_s = np.where(
+        before_holds & after_holds, np.minimum(utc_before_s, utc_after_s), utc_before_s
+    )
+    return np.where(before_holds, earlier_s, utc_after_s), before_holds | after_holds
 
 
 def _shows(
     utc_s: npt.NDArray[np.int64], local_s: npt.NDArray[np.int64], zone_name: str
 ) -> npt.NDArray[np.bool_]:
-    shown = utc_s + utc_offsets(utc_s, zone_name).astype(np.int64) * 60
-    return np.asarray(shown == local_s, dtype=np.bool_)
+    shown_local_s = utc_s + utc_offsets(utc_s, zone_name).astype(np.int64) * 60
+    return np.asarray(shown_local_s == local_s, dtype=np.bool_)
 
 
 def _local_s(

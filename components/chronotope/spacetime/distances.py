@@ -33,9 +33,13 @@ def haversine_km(
         >>> float(haversine_km(lat=0, lon=0, to_lat=0, to_lon=180).round(0))
         20015.0
     """
-    phi, to_phi = np.radians(np.asarray(lat, float)), np.radians(np.asarray(to_lat, float))
-    half_dlat = (to_phi - phi) / 2
+    latitude_rad, to_phi = np.radians(np.asarray(lat, float)), np.radians(np.asarray(to_lat, float))
+    half_dlat = (to_phi - latitude_rad) / 2
     half_dlon = np.radians(np.asarray(to_lon, float) - np.asarray(lon, float)) / 2
-    chord = np.sin(half_dlat) ** 2 + np.cos(phi) * np.cos(to_phi) * np.sin(half_dlon) ** 2
-    result: npt.NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))
-    return result
+    squared_half_chord = (
+        np.sin(half_dlat) ** 2 + np.cos(latitude_rad) * np.cos(to_phi) * np.sin(half_dlon) ** 2
+    )
+    distance_km: npt.NDArray[np.float64] = (
+        2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(squared_half_chord, 0, 1)))
+    )
+    return distance_km

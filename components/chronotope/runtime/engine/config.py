@@ -28,6 +28,6 @@ class EngineConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, told: Any) -> Any:
+    def _named(cls, engine_name: Any) -> Any:
         """``engine: ray`` is short for ``engine: {kind: ray}``."""
-        return {"kind": told} if isinstance(told, str) else told
+        return {"kind": engine_name} if isinstance(engine_name, str) else engine_name

@@ -31,5 +31,5 @@ def open_engine(config: EngineConfig) -> Iterator[Engine]:
             received=config.kind,
             way_out="pip install 'chronotope[scale]', or choose the engine local",
         )
-    with ray_connection(config) as engine:
-        yield engine
+    with ray_connection(config) as opened_engine:
+        yield opened_engine

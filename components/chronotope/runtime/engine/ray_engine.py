@@ -51,17 +51,17 @@ class RayEngine:
         """Results in the order of the items; few tasks are handed in ahead of them."""
         import ray
 
-        waiting: deque[Any] = deque()
+        pending_tasks: deque[Any] = deque()
         try:
             for item in items:
-                waiting.append(self._task.remote(function, item))
-                if len(waiting) >= self._n_ahead:
-                    yield _result(waiting.popleft())
-            while waiting:
-                yield _result(waiting.popleft())
+                pending_tasks.append(self._task.remote(function, item))
+                if len(pending_tasks) >= self._n_ahead:
+                    yield _result(pending_tasks.popleft())
+            while pending_tasks:
+                yield _result(pending_tasks.popleft())
         finally:  # after an error, or when no more results are wanted
-            for task in waiting:
-                ray.cancel(task, force=True)
+            for ray_task in pending_tasks:
+                ray.cancel(ray_task, force=True)
 
 
 @contextmanager
@@ -79,11 +79,15 @@ def ray_connection(config: EngineConfig) -> Iterator[RayEngine]:
     _default(_QUIET if address else _QUIET | _LOOPBACK | _secret())
     import ray  # reads the variables
 
-    how: dict[str, Any] = {"address": address}
+    init_options: dict[str, Any] = {"address": address}
     if not address:
-        how = {"address": "local", "object_store_memory": _STORE_BYTES, "include_dashboard": False}
+        init_options = {
+            "address": "local",
+            "object_store_memory": _STORE_BYTES,
+            "include_dashboard": False,
+        }
     try:
-        ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(**init_options, log_to_driver=False, logging_level=logging.ERROR)
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
         raise EngineError(
             "The Ray cluster cannot be used",
@@ -103,28 +107,28 @@ def _secret() -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
-def _default(variables: Mapping[str, str]) -> None:
-    for name, value in variables.items():
-        os.environ.setdefault(name, value)
+def _default(env_defaults: Mapping[str, str]) -> None:
+    for variable_name, variable_value in env_defaults.items():
+        os.environ.setdefault(variable_name, variable_value)
 
 
 def _done(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)
 
 
-def _result(task: Any) -> Any:
+def _result(ray_task: Any) -> Any:
     """The result of a task, or what it raised, as if it had been raised here."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
     try:
-        return ray.get(task)
+        return ray.get(ray_task)
     except RayTaskError as error:
-        cause: BaseException = error.cause
-        if isinstance(cause, RayError):  # what was raised could not travel
-            raise EngineError("A task failed", received=cause) from error
-        cause.add_note(f"Raised by a task on another node:\n{error}")
-        raise cause from None
+        task_error: BaseException = error.cause
+        if isinstance(task_error, RayError):  # what was raised could not travel
+            raise EngineError("A task failed", received=task_error) from error
+        task_error.add_note(f"Raised by a task on another node:\n{error}")
+        raise task_error from None
     except RayError as error:
         raise EngineError(
             "A task was lost more often than it is retried",
