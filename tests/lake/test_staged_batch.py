@@ -112,7 +112,7 @@ import os, signal, sys
 from pathlib import Path
 from chronotope.lake import Lake, staged_batch
 sys.path.insert(0, sys.argv[3])
-from test_delivery import deliver, events
+from test_staged_batch import deliver, events
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

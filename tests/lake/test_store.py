@@ -208,7 +208,7 @@ def dying(rows, schema, keep):
 
 lake = Lake(Path(sys.argv[1]))
 late = lake.read("events").to_pandas().assign(event_id=["z", "y"])
-store.stream = dying
+store.stream_rows = dying
 lake.merge_events(pa.Table.from_pandas(late, preserve_index=False))
 """
 

@@ -164,7 +164,10 @@ def _read_meta(snapshot_dir: Path) -> dict[str, Any]:
 
 
 def _way_out(snapshot_dir: Path) -> str:
-    return f"Run again: an ingestion rebuilds the snapshot; or delete {snapshot_dir} and build it again with build_features"
+    return (
+        "Run again: an ingestion rebuilds a damaged snapshot; or delete "
+        f"{snapshot_dir} and build it again with build_features"
+    )
 
 
 def _is_whole(snapshot_dir: Path) -> bool:

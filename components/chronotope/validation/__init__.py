@@ -1,4 +1,4 @@
-"""Great Expectations behind one door: suites as JSON, verdicts by row."""
+"""Validation of tables with Great Expectations: suites as JSON, results by row."""
 
 from chronotope.validation.batch_drift import BatchProfile, profile_rows
 from chronotope.validation.data_docs import build_docs

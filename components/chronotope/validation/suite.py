@@ -73,11 +73,11 @@ def check_events(
 
 @dataclass(frozen=True, slots=True)
 class EventCheck:
-    """Judges batch after batch, and at the end the delivery they make up.
+    """Check of event batches one by one, then of the complete delivery.
 
     Attributes:
         check_batch: Checks a batch by itself.
-        batch_drift: Counts over the batches; None compares nothing.
+        batch_drift: Drift check of the complete delivery; None skips it.
     """
 
     check_batch: Callable[[pa.Table], ValidationResult]
