@@ -146,7 +146,7 @@ def bundle_checksum(bundle_dir: Path) -> str:
 
 
 def _manifest_content(bundle_dir: Path) -> dict[str, Any]:
-    return read_json(bundle_dir / MANIFEST, what="The manifest of the bundle", way_out=_WAY_OUT)
+    return read_json(bundle_dir / MANIFEST, subject="The manifest of the bundle", way_out=_WAY_OUT)
 
 
 def serving_size_bytes(bundle_dir: Path) -> int:

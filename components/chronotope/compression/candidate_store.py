@@ -238,7 +238,7 @@ def _stored_result(
 
 def _read_result(result_path: Path, result_class: type[StepResult]) -> StepResult:
     way_out = "Delete the file: it is measured again"
-    content = read_json(result_path, what="The measurement of a candidate", way_out=way_out)
+    content = read_json(result_path, subject="The measurement of a candidate", way_out=way_out)
     try:
         return TypeAdapter(result_class).validate_python(content)
     except ValidationError as error:

@@ -78,7 +78,7 @@ def _snapshot_problem(snapshot_dir: Path) -> str:
 def _is_damaged(file_path: Path) -> bool:
     try:
         if file_path.suffix == ".json":
-            read_json(file_path, what="A file of a run", way_out="")
+            read_json(file_path, subject="A file of a run", way_out="")
         elif file_path.suffix in _NETWORKS:
             with zipfile.ZipFile(file_path) as zip_file:
                 return zip_file.testzip() is not None
