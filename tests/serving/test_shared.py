@@ -55,7 +55,7 @@ def test_an_answer_of_one_is_found_by_the_other(town: Town, redis: RedisServer) 
         assert first == second
         assert (found(one, "shared_responses"), found(other, "shared_responses")) == (0, 1)
         ask(other, **QUESTION)
-        assert (found(other, "answers"), found(other, "shared_responses")) == (1, 1)
+        assert (found(other, "responses"), found(other, "shared_responses")) == (1, 1)
 
 
 def test_an_event_leaves_no_answer_of_anybody_stale(town: Town, redis: RedisServer) -> None:
