@@ -85,7 +85,7 @@ def evaluate(
     """
     positions = np.asarray(positions, dtype=np.int64)
     starts = (log.user_start(), log.basket_start())
-    build_queries = partial(queries_at, log, history_len=model.history_len, starts=starts)
+    build_queries = partial(queries_at, log, history_len=model.history_len, start_positions=starts)
     n_history = (starts[1] - starts[0])[positions]
     target_ranks = np.empty(len(positions), dtype=np.float64)
     target_items = log.item_idx[positions]
