@@ -100,24 +100,11 @@ def service_processes(
         told: More words for the deployments.
     """
     python_path = sys.executable
-    runner_command = (
-        python_path,
-        "-m",
-        "flows.deployments",
-        "--dataset",
-        dataset,
-        "--root",
-        str(root),
-        *told,
-    )
-    service_command = (
-        python_path,
-        "-c",
-        "from chronotope.cli.main import run; run()",
-        "serve",
-        dataset_name,
-    )
-    service_options = ("--host", HOST, "--port", str(port_by_process[SERVICE]), "--root", str(root))
+    root_option = ("--root", str(root))
+    runner_command = (python_path, "-m", "flows.deployments", "--dataset", dataset, *root_option)
+    run_command_line = "from chronotope.cli.main import run; run()"
+    service_command = (python_path, "-c", run_command_line, "serve", dataset_name)
+    service_options = ("--host", HOST, "--port", str(port_by_process[SERVICE]), *root_option)
     started_at = datetime.now(UTC)
     processes = (
         web_app(
@@ -132,7 +119,7 @@ def service_processes(
         ),
         ManagedProcess(
             RUNNER,
-            runner_command,
+            (*runner_command, *extra_options),
             lambda: _deployed(port_by_process[PREFECT], dataset_name, started_at, root),
         ),
         ManagedProcess(
