@@ -30,7 +30,9 @@ def test_operations_are_shown_and_can_be_tried_out(tmp_path: Path) -> None:
         wait(browser, "document.querySelector('.execute')")
         browser.execute_script("document.querySelector('.execute').click()")
         wait(browser, "document.querySelector('.live-responses-table .response-col_status')")
-        assert texts(browser, ".live-responses-table td.response-col_status")[0].startswith("200")
+        assert texts(browser, ".live-responses-table tr.response td.response-col_status")[
+            0
+        ].startswith("200")
         requested = browser.execute_script(
             "return performance.getEntriesByType('resource').map(entry => entry.name)"
         )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.onnx_recommender import ModelOutput
@@ -19,7 +19,7 @@ from chronotope.serving.model.loaded import LoadedChampion
 from chronotope.serving.model.watcher import ChampionWatcher
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.live_events import LiveEvent, to_microseconds
-from chronotope.serving.state.live_state import LiveState, merge_history
+from chronotope.serving.state.live_state import LiveState, UserState, merge_history
 from chronotope.serving.state.lru_cache import LruCache
 from chronotope.serving.telemetry import Telemetry
 
@@ -77,7 +77,9 @@ class InferenceService:
             telemetry: Metrics.
         """
         self._watcher, self._telemetry = watcher, telemetry
-        state_cache = LruCache(settings.cached_users, telemetry.cache_counter("user_states"))
+        state_cache: LruCache[tuple[Any, ...], UserState] = LruCache(
+            settings.cached_users, telemetry.cache_counter("user_states")
+        )
         self.live_state = LiveState(settings, interaction_log, state_cache)
 
     @property
