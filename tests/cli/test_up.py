@@ -87,7 +87,7 @@ def test_an_unknown_dataset_is_refused_before_anything_starts(tmp_path: Path) ->
 
 def test_all_know_the_same_server_and_only_the_service_binds_its_own_port(tmp_path: Path) -> None:
     ports = {PREFECT: 1, MLFLOW: 2, SERVICE: 3}
-    parts = service_processes("city.yaml", "city", tmp_path, ports, told=("--paused",))
+    parts = service_processes("city.yaml", "city", tmp_path, ports, runner_options=("--paused",))
     service = parts[SERVICE].command
     listens_at = service.index("--host")
     assert service[listens_at : listens_at + 4] == ("--host", "127.0.0.1", "--port", "3")

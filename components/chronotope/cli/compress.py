@@ -44,7 +44,7 @@ def compress(
         bool, typer.Option(help="Show what would be chosen of what was measured already")
     ] = False,
 ) -> None:
-    """Compress a trained model again, evaluate and promote it; options left out stay as they were."""
+    """Compress a trained model again, evaluate it, promote it; other options stay as they were."""
     requested_bounds = {
         "max_ndcg_loss": max_ndcg_loss,
         "max_latency_ms": max_latency_ms,

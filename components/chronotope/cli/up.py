@@ -66,7 +66,11 @@ def up(
         dataset_name = load_spec(dataset).name
         port_by_process = {PREFECT: prefect_port, MLFLOW: mlflow_port, SERVICE: service_port}
         processes = service_processes(
-            dataset, dataset_name, root, port_by_process, told=_told(config, paused=paused)
+            dataset,
+            dataset_name,
+            root,
+            port_by_process,
+            runner_options=_runner_options(config, paused=paused),
         )
         refuse_taken_ports(processes.values())
         if dry_run:
@@ -88,7 +92,7 @@ def service_processes(
     root: Path,
     port_by_process: Mapping[str, int],
     *,
-    told: tuple[str, ...] = (),
+    runner_options: tuple[str, ...] = (),
 ) -> dict[str, ManagedProcess]:
     """The programs of one installation, by name, in the order in which they start.
 
@@ -97,7 +101,7 @@ def service_processes(
         dataset_name: Name of the dataset.
         root: Project root, absolute.
         port_by_process: Port of each part that listens.
-        told: More words for the deployments.
+        runner_options: More options of the deployments' runner.
     """
     python_path = sys.executable
     root_option = ("--root", str(root))
@@ -119,7 +123,7 @@ def service_processes(
         ),
         ManagedProcess(
             RUNNER,
-            (*runner_command, *extra_options),
+            (*runner_command, *runner_options),
             lambda: _deployed(port_by_process[PREFECT], dataset_name, started_at, root),
         ),
         ManagedProcess(
@@ -172,7 +176,7 @@ def process_environment(
     }
 
 
-def _told(config: Path | None, *, paused: bool) -> tuple[str, ...]:
+def _runner_options(config: Path | None, *, paused: bool) -> tuple[str, ...]:
     extra_options = () if config is None else ("--config", str(config.resolve()))
     return (*extra_options, "--paused") if paused else extra_options
 
@@ -290,8 +294,8 @@ def _show(
             if managed_process.port
         }
         path = password_file(root)
-        told = {"prefect_password_file": None if path is None else str(path)}
-        print_json({"addresses": address_by_name, **told, "dry_run": dry_run})
+        password_entry = {"prefect_password_file": None if path is None else str(path)}
+        print_json({"addresses": address_by_name, **password_entry, "dry_run": dry_run})
         return
     address_table = Table("", "where", "what for")
     for dataset_name, purpose_text in _WHAT_FOR.items():
