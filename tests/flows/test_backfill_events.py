@@ -19,11 +19,11 @@ from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
 from chronotope.runtime.workspace import Workspace
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from flows import backfill_events as module
 from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
 from tests.inference.hand_made import MODEL, write_graph
-from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

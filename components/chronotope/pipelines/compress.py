@@ -190,7 +190,11 @@ class _TeacherRounds:
 
     def _batches(self, net: ChronotopeNet) -> RoundBatches:
         return RoundBatches(
-            self.training_log, self.rounds, self.model.training, model_config=net.config, is_training=True
+            self.training_log,
+            self.rounds,
+            self.model.training,
+            model_config=net.config,
+            is_training=True,
         )
 
 
