@@ -138,7 +138,11 @@ def compared(
         "share_lost": 1 - ndcg_by_variant["chosen"] / ndcg_by_variant["eager"],
     }
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
-    return {**rounded, "targets": TARGETS, "candidates": found["candidates"]}
+    return {
+        **rounded,
+        "targets": TARGETS,
+        "candidates": [row.model_dump(mode="json") for row in found.candidates],
+    }
 
 
 def tensors_mb(model: ChronotopeRecommender) -> float:

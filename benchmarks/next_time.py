@@ -225,7 +225,9 @@ def _rhythms(waits: Waits) -> GapFeatures:
     starts = (log.user_start(), log.basket_start())
     parts = []
     for at in np.array_split(waits.at, -(-len(waits.at) // CHUNK)):
-        queries = queries_at(log, at, history_len=HISTORY_LEN, time_given=False, starts=starts)
+        queries = queries_at(
+            log, at, history_len=HISTORY_LEN, time_given=False, start_positions=starts
+        )
         batch = to_batch(queries, HISTORY_LEN)
         parts.append(gap_features(batch, batch))
     return GapFeatures(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -27,8 +27,7 @@ from benchmarks.next_place import WITHIN_SESSION, Stream, read_stream
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from chronotope.artifact.hidden_time import RequestTimeMarginalized
 from chronotope.contracts.event_log import Float64
-from chronotope.metrics.evaluate import EvaluationResult, evaluate
-from chronotope.metrics.summary import hit_rate, paired_difference
+from chronotope.metrics import EvaluationResult, evaluate, hit_rate, paired_difference
 from chronotope.models.config import ModelConfig
 from chronotope.training.recommender import ChronotopeRecommender
 

@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.queries import Queries
-from chronotope.metrics.evaluate import evaluate
-from chronotope.metrics.summary import (
+from chronotope.metrics import (
     PairedDifference,
     bootstrap_interval,
+    evaluate,
     ndcg,
     paired_difference,
     summarise_metrics,

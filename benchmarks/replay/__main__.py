@@ -27,9 +27,8 @@ from benchmarks.replay.rounds import LEARNS, Replay
 from benchmarks.replay.traffic import Traffic
 from benchmarks.rows import at_least_one
 from benchmarks.small import CITY, TRAINING
-from chronotope.pipelines.settings import read_train_settings
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings, read_train_settings
 from flows.private_server import run_by_hand
 
 SETTLED: Final = 2

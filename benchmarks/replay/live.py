@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from chronotope.runtime.processes import (HOST, ManagedProcess, ProcessGroup, http_get_body)
 from chronotope.contracts.errors import ChronotopeError
+from chronotope.runtime.processes import HOST, ManagedProcess, ProcessGroup, http_get_body
 
 _COMMAND: Final = "from chronotope.cli.main import run; run()"
 _PATIENCE_S: Final = 120.0

@@ -137,9 +137,15 @@ class Served:
         return [
             replace(
                 queries_at(
-                    self.log, last[i : i + 1], history_len=width, time_given=True, start_positions=starts
+                    self.log,
+                    last[i : i + 1],
+                    history_len=width,
+                    time_given=True,
+                    start_positions=starts,
                 ),
-                request_s=np.array([np.datetime64(str(one["request_time"]).rstrip("Z"), "s").astype(int)]),
+                request_s=np.array(
+                    [np.datetime64(str(one["request_time"]).rstrip("Z"), "s").astype(int)]
+                ),
             )
             for i, one in enumerate(asked)
         ]

@@ -19,10 +19,10 @@ from chronotope.compression.export import export_onnx
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.damage import flips
-from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 ABOUT = {
     "name": "chronotope",

@@ -17,7 +17,10 @@ def test_killed_in_a_step_flows_end_as_the_undisturbed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value() or "")
-    for flow, step in (("train_model", "register_version"), ("collect_feedback", "promote_version")):
+    for flow, step in (
+        ("train_model", "register_version"),
+        ("collect_feedback", "promote_version"),
+    ):
         (row,) = Matrix(flow, tmp_path).outcomes([step], ["half-way", "done"])
         assert row["differs"] == [], row
         assert row["killed"] == ["half-way", "done"], row

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.runtime.processes import (HOST, ManagedProcess, ProcessGroup, http_get_body)
 from chronotope.registry.mlflow_store import open_store
+from chronotope.runtime.processes import HOST, ManagedProcess, ProcessGroup, http_get_body
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.runtime.processes import ProcessGroup
 from chronotope.cli.up import MLFLOW, PREFECT, SERVICE, process_environment, service_processes
 from chronotope.contracts.errors import StoreError
 from chronotope.registry.mlflow_store import open_store
+from chronotope.runtime.processes import ProcessGroup
 from chronotope.runtime.store_urls import MLFLOW_URL, OPTUNA_URL, optuna_url
 from chronotope.runtime.workspace import Workspace
 from chronotope.tuning.study_database import open_study_database
-from tests.runtime.test_processes import free_port
 from tests.postgres import Postgres, postgres
+from tests.runtime.test_processes import free_port
 
 pytestmark = pytest.mark.slow
 PREFECT_URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"

@@ -24,13 +24,13 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
 
-from chronotope.runtime.processes import (http_get_body, is_port_in_use)
 from chronotope.cli.up import MLFLOW, PREFECT, SERVICE
 from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import read_watermark
 from chronotope.lake import InteractionLog
 from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion import current_champion
+from chronotope.runtime.processes import http_get_body, is_port_in_use
 from tests.behaviour.foreign_site import attack, foreign_site
 from tests.flows.feedback_town import TINY, Town
 from tests.serving.browser import chromium, wait

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from chronotope.runtime.processes import (HOST, ManagedProcess, ProcessGroup)
 from chronotope.lake import Lake
 from chronotope.lake.interaction_log import Interaction, InteractionLog
+from chronotope.runtime.processes import HOST, ManagedProcess, ProcessGroup
 from chronotope.runtime.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -10,11 +10,11 @@ import torch
 from benchmarks.ablation import __main__ as ablation
 from benchmarks.ablation import page
 from benchmarks.ablation.parts import (
-    PRIORS_START,
     FULL,
     KERNEL_GROUPS,
     PARTS,
     PRIOR_GROUPS,
+    PRIORS_START,
     REQUEST_TIMES,
     gate_out,
 )
@@ -28,8 +28,8 @@ from chronotope.models.network import ChronotopeNet
 from chronotope.models.prior_scores import PRIOR_NAMES
 from chronotope.models.priors import count_priors
 from chronotope.models.query_context import N_CONTEXT
-from chronotope.training import lightning_module
 from chronotope.testing.recommender_suite import sample_catalog, sample_log
+from chronotope.training import lightning_module
 
 TINY = ModelConfig(history_len=16, kernel_len=8)
 SETTINGS = ablation.Settings(epochs=1, every=2, model=TINY)

@@ -32,7 +32,11 @@ def test_a_dry_run_tells_and_leaves_nothing(city: Path) -> None:
     found = json.loads(call(city, "--json", "--max-age-days", "0.001"))
     after = {path for path in city.rglob("*") if path.suffix not in {".db-wal", ".db-shm"}}
     assert after == before
-    assert (found["report"]["verdict"], found["report"]["champion"], found["dry_run"]) == ("drift", "1", True)
+    assert (found["report"]["verdict"], found["report"]["champion"], found["dry_run"]) == (
+        "drift",
+        "1",
+        True,
+    )
 
 
 def test_what_it_saw_is_a_table_and_a_verdict(city: Path) -> None:

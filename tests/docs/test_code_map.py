@@ -1,5 +1,6 @@
-"""docs/concepts/code-map.md: the paths it draws exist, are short, and are followed by the imports."""
+"""docs/concepts/code-map.md: its paths exist, are short, and the imports follow them."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def path_of(title: str) -> list[str]:
 def test_each_file_imports_the_next(title: str) -> None:
     files = path_of(title)
     assert 3 < len(files) <= MOST_FILES
-    for file, following in zip(files, files[1:], strict=False):
+    for file, following in itertools.pairwise(files):
         module = following.removeprefix("components/").removesuffix(".py").replace("/", ".")
         source = (PROJECT / file).read_text(encoding="utf-8")
         assert f"from {module} import" in source, (file, module)

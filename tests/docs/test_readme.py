@@ -79,7 +79,9 @@ def test_what_is_linked_is_there() -> None:
 
 
 def test_every_package_is_in_the_layout() -> None:
-    packages = {path.parent.name for path in (PROJECT / "components/chronotope").glob("*/__init__.py")}
+    packages = {
+        path.parent.name for path in (PROJECT / "components/chronotope").glob("*/__init__.py")
+    }
     layout = README.split("## Layout")[1].split("## Limits")[0]
     assert packages | {"flows"} == set(re.findall(r"`([a-z]+)/?`", layout)) & (packages | {"flows"})
 

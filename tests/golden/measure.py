@@ -123,10 +123,12 @@ def serve(town: Town, log: EventLog, catalog: Catalog) -> Golden:
     user_id = catalog.users.ids[int(log.user_idx[-1]) - 1].as_py()
     settings = ServeSettings(dataset="town", root=town.root)
     with LocalClient(create_app(settings)) as client:
-        reply = client.post("/recommend", json={"user_id": user_id, "request_time": moment, "k": N_TOP})
+        reply = client.post(
+            "/recommend", json={"user_id": user_id, "request_time": moment, "k": N_TOP}
+        )
         forecast = client.post("/predict", json={"user_id": user_id, "request_time": moment})
     assert reply.status_code == forecast.status_code == 200, (reply.text, forecast.text)
-    items, when = reply.json()["items"], forecast.json()["when"]
+    items, when = reply.json()["items"], forecast.json()["time_forecast"]
     return {
         "item_ids": [item["id"] for item in items],
         "probability": [round(item["probability"], 6) for item in items],

@@ -53,7 +53,8 @@ def test_what_users_did(log: InteractionLog) -> None:
 
 def test_what_was_shown_a_row_an_item(log: InteractionLog) -> None:
     whole = {
-        "user_id": "u1", "shown_at": "2025-01-01T08:00:00+00:00", "version": "3", "policy": "greedy",
+        "user_id": "u1", "shown_at": "2025-01-01T08:00:00+00:00", "version": "3",
+        "policy": "greedy",
         "items": ["a", "b"], "propensities": [1.0, 0.25],
     }  # fmt: skip
     keep(log, "impression", whole, {"items": ["c"], "propensities": []}, {"items": "d"}, {})

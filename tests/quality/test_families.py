@@ -8,9 +8,9 @@ from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.baselines import Popularity
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
+from chronotope.testing.recommender_suite import sample_catalog
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from chronotope.testing.recommender_suite import sample_catalog
 
 N_USERS, N_EVENTS, N_ITEMS, DAY_S = 40, 50, 15, 86_400
 FAMILIES = [kind for kind in BACKBONES if kind != "none"]

@@ -12,9 +12,9 @@ from chronotope.contracts.queries import queries_at
 from chronotope.metrics import evaluate, expected_rank, hit_rate
 from chronotope.models.baselines import baselines
 from chronotope.models.config import ModelConfig
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
-from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from tests.quality.chance import luck
 
 SHOPS = replace(sample_catalog(), items_are_places=False)

@@ -9,8 +9,8 @@ from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.registry.mlflow_store import MlflowStore
 from chronotope.registry.model_versions import download_version, find_registered, register_version
 from chronotope.registry.promotion import set_challenger
-from tests.inference.hand_made import write_hand_made_bundle
 from chronotope.testing.recommender_suite import sample_catalog
+from tests.inference.hand_made import write_hand_made_bundle
 
 
 def test_bundle_comes_back_whole(store: MlflowStore, bundle: Path) -> None:

@@ -25,7 +25,7 @@ CONTENT: dict[str, Any] = {"b": [1, 2.5, None], "a": {"10": "x", "9": "ä"}, "n"
 
 
 def read(path: Path) -> dict[str, Any]:
-    return read_json(path, what="The file", way_out="Delete it")
+    return read_json(path, subject="The file", way_out="Delete it")
 
 
 def test_an_object_reads_back_as_it_was(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.runtime.prefect_password import (PASSWORD_VARIABLE, password_file, prefect_password)
+from chronotope.runtime.prefect_password import PASSWORD_VARIABLE, password_file, prefect_password
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.runtime.processes import (ManagedProcess, ProcessGroup, http_get_body, is_port_in_use, refuse_taken_ports)
 from chronotope.contracts.errors import ChronotopeError, ConfigError
+from chronotope.runtime.processes import (
+    ManagedProcess,
+    ProcessGroup,
+    http_get_body,
+    is_port_in_use,
+    refuse_taken_ports,
+)
 
 NEVER = lambda: False  # noqa: E731
 

@@ -28,7 +28,8 @@ def test_a_stretch_says_what_each_history_says_apart(kind: BackboneKind) -> None
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     batch = to_batch(
-        queries_at(LOG, POSITIONS, history_len=longest, time_given=True, starts=STARTS), longest
+        queries_at(LOG, POSITIONS, history_len=longest, time_given=True, start_positions=STARTS),
+        longest,
     )
     packed = pack_sequences(LOG, *(s[POSITIONS] for s in STARTS), window_len=longest)
     assert len(packed.item_idx) < len(POSITIONS) / 4

@@ -72,7 +72,7 @@ def main() -> None:
             split.targets[rows],
             history_len=model.history_len,
             time_given=False,
-            starts=starts,
+            start_positions=starts,
         )
         block = np.asarray(model.scores(queries))
         scores = scores or exchange.ScoresFile(task, block.dtype)

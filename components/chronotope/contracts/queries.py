@@ -106,7 +106,7 @@ def queries_at(
         time_given: Whether the moment of the request and its context are known; otherwise only
             the moment of the last event is.
         place_given: Whether the place of the request is known.
-        start_positions: ``(log.user_start(), log.basket_start())``, to save two passes over the log.
+        start_positions: ``(log.user_start(), log.basket_start())``, to save two passes.
 
     Returns:
         B queries; nothing in them is later than the target.

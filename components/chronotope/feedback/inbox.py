@@ -41,22 +41,26 @@ class Inbox:
         set_aside: Why an entry, or the rest of one, is not taken in, by its name as shown.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, inbox_folder: Path) -> None:
         """Look at a folder; it need not be there.
 
         Args:
-            folder: Where files are dropped.
+            inbox_folder: Where files are dropped.
         """
-        self.folder = folder
+        self.folder = inbox_folder
         self.set_aside: dict[str, str] = {}
 
-    def waiting(self, mark: Watermark) -> list[str]:
+    def waiting(self, watermark: Watermark) -> list[str]:
         """Names of the files that hold lines which were not taken in, sorted.
 
         Args:
-            mark: What was taken in.
+            watermark: What was taken in.
         """
-        return [name for name in self._names() if any(True for _ in self._pieces(name, mark))]
+        return [
+            file_name
+            for file_name in self._names()
+            if any(True for _ in self._pieces(file_name, watermark))
+        ]
 
     def deliveries(self, mark_path: Path) -> Iterator[InboxDelivery]:
         """What is new in each file, in the order of their names, a bounded piece at a time.
@@ -67,73 +71,83 @@ class Inbox:
         Args:
             mark_path: File of the watermark.
         """
-        mark = read_watermark(mark_path)
-        begun = mark.begun.file if mark.begun else None
-        for name in sorted(self._names(), key=lambda name: (name != begun, name)):
-            for taken, content in self._pieces(name, mark):
-                if mark.begun != taken:
-                    write_watermark(mark_path, mark.model_copy(update={"begun": taken}))
-                mark = _after(mark, taken)
-                yield taken, parse_lines(content), mark
+        watermark = read_watermark(mark_path)
+        begun_file = watermark.begun.file if watermark.begun else None
+        for file_name in sorted(
+            self._names(), key=lambda file_name: (file_name != begun_file, file_name)
+        ):
+            for taken_range, file_content in self._pieces(file_name, watermark):
+                if watermark.begun != taken_range:
+                    write_watermark(mark_path, watermark.model_copy(update={"begun": taken_range}))
+                watermark = _after(watermark, taken_range)
+                yield taken_range, parse_lines(file_content), watermark
 
-    def _pieces(self, name: str, mark: Watermark) -> Iterator[tuple[InboxRange, bytes]]:
+    def _pieces(self, file_name: str, watermark: Watermark) -> Iterator[tuple[InboxRange, bytes]]:
         """Whole lines of a file that were not taken in; why the rest is not goes to set_aside."""
-        with ExitStack() as stack:
+        with ExitStack() as exit_stack:
             try:
-                file = stack.enter_context(_open(self.folder / name))
-                reader = _Reader(file, name, mark)
-            except OSError as error:
-                self._set_aside(name, error)
+                open_file = exit_stack.enter_context(_open(self.folder / file_name))
+                file_reader = _Reader(open_file, file_name, watermark)
+            except OSError as file_error:
+                self._set_aside(file_name, file_error)
                 return
-            while (piece := self._piece(reader)) is not None:
-                yield piece
+            while (file_piece := self._piece(file_reader)) is not None:
+                yield file_piece
 
-    def _piece(self, reader: "_Reader") -> tuple[InboxRange, bytes] | None:
+    def _piece(self, file_reader: "_Reader") -> tuple[InboxRange, bytes] | None:
         try:
-            piece = reader.next_piece()
-        except OSError as error:
-            self._set_aside(reader.name, error)
+            file_piece = file_reader.next_piece()
+        except OSError as file_error:
+            self._set_aside(file_reader.name, file_error)
             return None
-        if reader.rest:
-            self.set_aside[shown_name(reader.name)] = reader.rest
-        return piece
+        if file_reader.rest:
+            self.set_aside[shown_name(file_reader.name)] = file_reader.rest
+        return file_piece
 
-    def _set_aside(self, name: str, error: OSError) -> None:
-        self.set_aside[shown_name(name)] = error.strerror or str(error)
+    def _set_aside(self, file_name: str, file_error: OSError) -> None:
+        self.set_aside[shown_name(file_name)] = file_error.strerror or str(file_error)
 
     def _names(self) -> list[str]:
         """Names of the files, sorted; other entries of such a name are set aside."""
         self.set_aside = {}
         try:
-            names = sorted(entry.name for entry in os.scandir(self.folder))
+            file_names = sorted(dir_entry.name for dir_entry in os.scandir(self.folder))
         except FileNotFoundError:
             return []
-        except OSError as error:
-            self.set_aside["."] = f"the inbox cannot be read: {error.strerror}"
+        except OSError as file_error:
+            self.set_aside["."] = f"the inbox cannot be read: {file_error.strerror}"
             return []
-        return [name for name in names if name.endswith(SUFFIX) and self._is_readable(name)]
+        return [
+            file_name
+            for file_name in file_names
+            if file_name.endswith(SUFFIX) and self._is_readable(file_name)
+        ]
 
-    def _is_readable(self, name: str) -> bool:
-        if not name.isprintable():
-            self.set_aside[shown_name(name)] = "its name holds characters that cannot be shown"
+    def _is_readable(self, file_name: str) -> bool:
+        if not file_name.isprintable():
+            self.set_aside[shown_name(file_name)] = "its name holds characters that cannot be shown"
             return False
         try:
-            _open(self.folder / name).close()
-        except OSError as error:
-            self._set_aside(name, error)
+            _open(self.folder / file_name).close()
+        except OSError as file_error:
+            self._set_aside(file_name, file_error)
             return False
         return True
 
 
-def shown_name(name: str) -> str:
+def shown_name(file_name: str) -> str:
     r"""A file's name to show: escaped where it cannot be printed, and shortened.
 
     Example:
         >>> shown_name("a\nb.jsonl")
         'a\\nb.jsonl'
     """
-    text = name if name.isprintable() else ascii(name)[1:-1]
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
+    shown_text = file_name if file_name.isprintable() else ascii(file_name)[1:-1]
+    return (
+        shown_text
+        if len(shown_text) <= _SHOWN_CHARACTERS
+        else f"{shown_text[: _SHOWN_CHARACTERS - 3]}..."
+    )
 
 
 class _Reader:
@@ -144,13 +158,15 @@ class _Reader:
         rest: Why what follows the last piece is not taken in, if anything.
     """
 
-    def __init__(self, file: BinaryIO, name: str, mark: Watermark) -> None:
-        self.name, self.rest = name, ""
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size  # it may grow faster than it is read
-        known = mark.files.get(name)
-        self._hasher, self._start = self._behind(known, mark.sizes.get(name, self._size))
-        self._begun = self._still_there(mark.begun)
+    def __init__(self, open_file: BinaryIO, file_name: str, watermark: Watermark) -> None:
+        self.name, self.rest = file_name, ""
+        self._file = open_file
+        self._size = os.fstat(open_file.fileno()).st_size  # it may grow faster than it is read
+        known_digest = watermark.files.get(file_name)
+        self._hasher, self._start = self._behind(
+            known_digest, watermark.sizes.get(file_name, self._size)
+        )
+        self._begun = self._still_there(watermark.begun)
 
     def next_piece(self) -> tuple[InboxRange, bytes] | None:
         """The next whole lines, those of the delivery that was begun first; None at the end.
@@ -158,54 +174,60 @@ class _Reader:
         Raises:
             OSError: It cannot be read.
         """
-        begun, self._begun = self._begun, None
-        limit = min(self._size, self._start + MAX_DELIVERY_BYTES) if begun is None else begun.end
+        begun_file, self._begun = self._begun, None
+        read_limit = (
+            min(self._size, self._start + MAX_DELIVERY_BYTES)
+            if begun_file is None
+            else begun_file.end
+        )
         self._file.seek(self._start)
-        content = self._file.read(limit - self._start)
-        n_whole = len(content) if begun is not None else _n_whole(content)
-        self.rest = self._why_rest(content, n_whole)
+        file_content = self._file.read(read_limit - self._start)
+        n_whole = len(file_content) if begun_file is not None else _n_whole(file_content)
+        self.rest = self._why_rest(file_content, n_whole)
         if n_whole == 0:
             return None
-        start, self._start = self._start, self._start + n_whole
-        self._hasher.update(content[:n_whole])
-        digest = self._hasher.hexdigest()[:_DIGEST_CHARACTERS]
-        taken = InboxRange(file=self.name, start=start, end=self._start, digest=digest)
-        return taken, content[:n_whole]
+        start_byte, self._start = self._start, self._start + n_whole
+        self._hasher.update(file_content[:n_whole])
+        content_digest = self._hasher.hexdigest()[:_DIGEST_CHARACTERS]
+        taken_range = InboxRange(
+            file=self.name, start=start_byte, end=self._start, digest=content_digest
+        )
+        return taken_range, file_content[:n_whole]
 
-    def _why_rest(self, content: bytes, n_whole: int) -> str:
-        n_rest = len(content) - n_whole
+    def _why_rest(self, file_content: bytes, n_whole: int) -> str:
+        n_rest = len(file_content) - n_whole
         if n_whole == 0 and n_rest == MAX_DELIVERY_BYTES:
             return f"a line is longer than {MAX_DELIVERY_BYTES:,} bytes"
-        if n_rest and self._start + len(content) >= self._size:
+        if n_rest and self._start + len(file_content) >= self._size:
             return f"its last line is not finished: {n_rest:,} bytes wait for the rest of it"
         return ""
 
-    def _behind(self, digest: str | None, n_bytes: int) -> tuple["hashlib._Hash", int]:
+    def _behind(self, content_digest: str | None, n_bytes: int) -> tuple["hashlib._Hash", int]:
         """Hash and number of the bytes taken in; none if something else stands there now."""
-        if digest is not None:
-            hasher = self._hashed(n_bytes)
-            if hasher.hexdigest()[:_DIGEST_CHARACTERS] == digest:
-                return hasher, n_bytes
+        if content_digest is not None:
+            content_hasher = self._hashed(n_bytes)
+            if content_hasher.hexdigest()[:_DIGEST_CHARACTERS] == content_digest:
+                return content_hasher, n_bytes
         return hashlib.sha256(), 0
 
-    def _still_there(self, begun: InboxRange | None) -> InboxRange | None:
+    def _still_there(self, begun_file: InboxRange | None) -> InboxRange | None:
         """The delivery that was begun, if it is of this file, and the file still holds it."""
-        if begun is None or begun.file != self.name or begun.start != self._start:
+        if begun_file is None or begun_file.file != self.name or begun_file.start != self._start:
             return None
-        digest = self._hashed(begun.end).hexdigest()[:_DIGEST_CHARACTERS]
-        return begun if digest == begun.digest else None
+        content_digest = self._hashed(begun_file.end).hexdigest()[:_DIGEST_CHARACTERS]
+        return begun_file if content_digest == begun_file.digest else None
 
     def _hashed(self, n_bytes: int) -> "hashlib._Hash":
         """Hash of the first bytes."""
         self._file.seek(0)
-        hasher, left = hashlib.sha256(), n_bytes
-        while left and (block := self._file.read(min(left, _BLOCK_BYTES))):
-            hasher.update(block)
-            left -= len(block)
-        return hasher
+        content_hasher, n_left_bytes = hashlib.sha256(), n_bytes
+        while n_left_bytes and (byte_block := self._file.read(min(n_left_bytes, _BLOCK_BYTES))):
+            content_hasher.update(byte_block)
+            n_left_bytes -= len(byte_block)
+        return content_hasher
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(file_path: Path) -> BinaryIO:
     """Open a file of the inbox.
 
     A link may lead to a file of the inbox that is not taken in by its own name.
@@ -213,24 +235,33 @@ def _open(path: Path) -> BinaryIO:
     Raises:
         OSError: It cannot be opened, is no regular file, or is a link that leads elsewhere.
     """
-    if not path.is_symlink():
-        return open_regular(path)
-    target, folder = Path(os.path.realpath(path, strict=True)), path.parent.resolve()
-    if not target.is_relative_to(folder):
+    if not file_path.is_symlink():
+        return open_regular(file_path)
+    link_target, inbox_folder = (
+        Path(os.path.realpath(file_path, strict=True)),
+        file_path.parent.resolve(),
+    )
+    if not link_target.is_relative_to(inbox_folder):
         raise OSError(errno.EPERM, "it is a symbolic link that leads out of the inbox")
-    if target.parent == folder and target.name.endswith(SUFFIX):
+    if link_target.parent == inbox_folder and link_target.name.endswith(SUFFIX):
         raise OSError(errno.EPERM, "it is a symbolic link to another file of the inbox")
-    return open_regular(target)
+    return open_regular(link_target)
 
 
-def _n_whole(content: bytes) -> int:
+def _n_whole(file_content: bytes) -> int:
     """Bytes up to the last line that is whole: it is ended, or an object, or blank."""
-    n_ended = content.rfind(b"\n") + 1
-    tail = parse_lines(content[n_ended:])
-    return len(content) if all(isinstance(line, dict) for line in tail) else n_ended
+    n_ended = file_content.rfind(b"\n") + 1
+    tail_lines = parse_lines(file_content[n_ended:])
+    return (
+        len(file_content)
+        if all(isinstance(parsed_line, dict) for parsed_line in tail_lines)
+        else n_ended
+    )
 
 
-def _after(mark: Watermark, taken: InboxRange) -> Watermark:
-    files = mark.files | {taken.file: taken.digest}
-    sizes = mark.sizes | {taken.file: taken.end}
-    return mark.model_copy(update={"files": files, "sizes": sizes, "begun": None})
+def _after(watermark: Watermark, taken_range: InboxRange) -> Watermark:
+    digest_by_file = watermark.files | {taken_range.file: taken_range.digest}
+    size_by_file = watermark.sizes | {taken_range.file: taken_range.end}
+    return watermark.model_copy(
+        update={"files": digest_by_file, "sizes": size_by_file, "begun": None}
+    )

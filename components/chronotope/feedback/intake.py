@@ -58,15 +58,20 @@ class IntakeReport:
     findings: list[str] = field(default_factory=list)
     set_aside: dict[str, str] = field(default_factory=dict)
 
-    def add(self, report: IngestReport) -> None:
+    def add(self, ingest_report: IngestReport) -> None:
         """Count a delivery."""
-        self.n_read += report.n_read
-        self.n_new += report.n_good - report.n_duplicates
-        self.n_duplicates += report.n_duplicates
-        self.n_quarantined += report.n_quarantined
-        self.reasons.update(report.reasons)
-        told = (f"{found.expectation}: {found.observed}" for found in report.findings)
-        self.findings += [words for words in told if words not in self.findings]
+        self.n_read += ingest_report.n_read
+        self.n_new += ingest_report.n_good - ingest_report.n_duplicates
+        self.n_duplicates += ingest_report.n_duplicates
+        self.n_quarantined += ingest_report.n_quarantined
+        self.reasons.update(ingest_report.reasons)
+        finding_texts = (
+            f"{log_records.expectation}: {log_records.observed}"
+            for log_records in ingest_report.findings
+        )
+        self.findings += [
+            finding_text for finding_text in finding_texts if finding_text not in self.findings
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,32 +127,38 @@ def run_intake(intake: Intake) -> IntakeReport:
     Args:
         intake: Sources, guards and the lake.
     """
-    taken, files = IntakeReport(), Inbox(intake.inbox)
+    intake_report, inbox_files = IntakeReport(), Inbox(intake.inbox)
     _start_over_if_replaced(intake)
-    for source, run_id, payloads, after in _deliveries(intake, files):
-        if payloads:
-            taken.add(_deliver(intake, payloads, source=source, run_id=run_id))
-        mark = after.model_copy(update={"events": _events_version(intake)})
-        write_watermark(intake.mark_path, mark)
-    taken.set_aside = files.set_aside
-    return taken
+    for source_name, run_id, raw_payloads, next_watermark in _deliveries(intake, inbox_files):
+        if raw_payloads:
+            intake_report.add(
+                _deliver(intake, raw_payloads, source_name=source_name, run_id=run_id)
+            )
+        watermark = next_watermark.model_copy(update={"events": _events_version(intake)})
+        write_watermark(intake.mark_path, watermark)
+    intake_report.set_aside = inbox_files.set_aside
+    return intake_report
 
 
 def _start_over_if_replaced(intake: Intake) -> None:
     """Forget what was taken into a lake that is gone, or set back: this one lacks it."""
     if not intake.mark_path.exists():
         return
-    mark, lake = read_watermark(intake.mark_path), intake.lake
-    if mark.events is None or lake.holds(EVENTS, mark.events):
-        present = _events_version(intake)  # an old version's log entries are cleaned up one day
-        if present != mark.events:
-            write_watermark(intake.mark_path, mark.model_copy(update={"events": present}))
+    watermark, lake = read_watermark(intake.mark_path), intake.lake
+    if watermark.events is None or lake.holds(EVENTS, watermark.events):
+        present_version = _events_version(
+            intake
+        )  # an old version's log entries are cleaned up one day
+        if present_version != watermark.events:
+            write_watermark(
+                intake.mark_path, watermark.model_copy(update={"events": present_version})
+            )
         return
     _LOG.warning(
         "The lake of %s does not hold version %s of the events, which feedback was taken into: "
         "all feedback is read again",
         intake.spec.name,
-        mark.events,
+        watermark.events,
     )
     write_watermark(intake.mark_path, Watermark())
 
@@ -156,74 +167,104 @@ def _events_version(intake: Intake) -> TableVersion | None:
     return intake.lake.table_version(EVENTS) if intake.lake.exists(EVENTS) else None
 
 
-def _deliveries(intake: Intake, files: Inbox) -> Iterator[FeedbackBatch]:
+def _deliveries(intake: Intake, inbox_files: Inbox) -> Iterator[FeedbackBatch]:
     yield from _from_log(intake)
-    yield from _from_inbox(intake, files)
-    feed, path = intake.spec.feedback, intake.mark_path
-    if feed is not None:
-        url, most = intake.url or feed.url or "", intake.config.batch_rows
-        for digest, payloads, after in read_sql_feed(feed, url, path, most):
-            yield TABLE, f"{intake.spec.name}-table-{digest}", payloads, after
+    yield from _from_inbox(intake, inbox_files)
+    sql_feed, log_path = intake.spec.feedback, intake.mark_path
+    if sql_feed is not None:
+        url, max_rows = intake.url or sql_feed.url or "", intake.config.batch_rows
+        for batch_digest, raw_payloads, next_watermark in read_sql_feed(
+            sql_feed, url, log_path, max_rows
+        ):
+            yield TABLE, f"{intake.spec.name}-table-{batch_digest}", raw_payloads, next_watermark
 
 
-def _from_inbox(intake: Intake, files: Inbox) -> Iterator[FeedbackBatch]:
-    for taken, payloads, after in files.deliveries(intake.mark_path):
-        yield f"inbox/{taken.file}", f"{intake.spec.name}-inbox-{taken.digest}", payloads, after
+def _from_inbox(intake: Intake, inbox_files: Inbox) -> Iterator[FeedbackBatch]:
+    for intake_report, raw_payloads, next_watermark in inbox_files.deliveries(intake.mark_path):
+        yield (
+            f"inbox/{intake_report.file}",
+            f"{intake.spec.name}-inbox-{intake_report.digest}",
+            raw_payloads,
+            next_watermark,
+        )
 
 
 def _from_log(intake: Intake) -> Iterator[FeedbackBatch]:
-    path = intake.workspace.interactions(intake.spec.name)
-    if not path.exists():
+    log_path = intake.workspace.interactions(intake.spec.name)
+    if not log_path.exists():
         return
-    with closing(InteractionLog(path)) as log:
+    with closing(InteractionLog(log_path)) as interaction_log:
         while True:
-            mark = read_watermark(intake.mark_path).over(log.identity)
-            payloads, upto = _next_of(log, mark, intake.config.batch_rows)
-            if upto == mark.seq:
+            watermark = read_watermark(intake.mark_path).over(interaction_log.identity)
+            raw_payloads, last_seq = _next_of(interaction_log, watermark, intake.config.batch_rows)
+            if last_seq == watermark.seq:
                 return
-            if upto != mark.upto:  # said before it is done, so that it is done the same again
-                write_watermark(intake.mark_path, mark.model_copy(update={"upto": upto}))
-            after = mark.model_copy(update={"seq": upto, "upto": upto})
-            yield LOG, f"{intake.spec.name}-log-{mark.seq}", payloads, after
+            if (
+                last_seq != watermark.upto
+            ):  # said before it is done, so that it is done the same again
+                write_watermark(intake.mark_path, watermark.model_copy(update={"upto": last_seq}))
+            next_watermark = watermark.model_copy(update={"seq": last_seq, "upto": last_seq})
+            yield LOG, f"{intake.spec.name}-log-{watermark.seq}", raw_payloads, next_watermark
 
 
-def _next_of(log: InteractionLog, mark: Watermark, most: int) -> tuple[list[object], int]:
+def _next_of(
+    interaction_log: InteractionLog, watermark: Watermark, max_rows: int
+) -> tuple[list[object], int]:
     """Events of the next delivery, and its last position: the one begun, or all there is."""
-    end = mark.upto if mark.upto > mark.seq else log.last()
-    limit = end - mark.seq if mark.upto > mark.seq else most
-    if end <= mark.seq:
-        return [], mark.seq
-    found = [each for each in log.read(mark.seq, limit, kind="event") if each.seq <= end]
-    return [each.payload for each in found], found[-1].seq if len(found) == limit else end
+    end_seq = watermark.upto if watermark.upto > watermark.seq else interaction_log.last()
+    max_records = end_seq - watermark.seq if watermark.upto > watermark.seq else max_rows
+    if end_seq <= watermark.seq:
+        return [], watermark.seq
+    log_records = [
+        log_record
+        for log_record in interaction_log.read(watermark.seq, max_records, kind="event")
+        if log_record.seq <= end_seq
+    ]
+    return [log_record.payload for log_record in log_records], log_records[-1].seq if len(
+        log_records
+    ) == max_records else end_seq
 
 
 def _deliver(
-    intake: Intake, payloads: Sequence[object], *, source: str, run_id: str
+    intake: Intake, raw_payloads: Sequence[object], *, source_name: str, run_id: str
 ) -> IngestReport:
     """Guard, check and merge; a delivery that is broken as a whole is quarantined as a whole."""
-    lake, most = intake.lake, intake.config.batch_rows
-    chunks = [payloads[at : at + most] for at in range(0, len(payloads), most)]
+    lake, max_rows = intake.lake, intake.config.batch_rows
+    payload_chunks = [
+        raw_payloads[chunk_start : chunk_start + max_rows]
+        for chunk_start in range(0, len(raw_payloads), max_rows)
+    ]
 
-    def write(batches: Iterator[IngestBatch]) -> IngestReport:
-        check = batch_check(lake, intake.suites)
-        return ingest(batches, row_check=check, lake=lake, run_id=run_id, source=source)
+    def write(ingest_batches: Iterator[IngestBatch]) -> IngestReport:
+        row_check = batch_check(lake, intake.suites)
+        return ingest(
+            ingest_batches, row_check=row_check, lake=lake, run_id=run_id, source=source_name
+        )
 
-    def guarded(chunk: Sequence[object]) -> IngestBatch:
-        feed = intake.spec.feedback
-        time = feed.time if feed is not None and source == TABLE else TimeSpec()
-        return quarantine_excess(payloads_to_batch(chunk, intake.spec, time), intake.config)
+    def guarded(payload_chunk: Sequence[object]) -> IngestBatch:
+        sql_feed = intake.spec.feedback
+        time_spec = sql_feed.time if sql_feed is not None and source_name == TABLE else TimeSpec()
+        return quarantine_excess(
+            payloads_to_batch(payload_chunk, intake.spec, time_spec), intake.config
+        )
 
     try:
-        return write(guarded(chunk) for chunk in chunks)
+        return write(guarded(payload_chunk) for payload_chunk in payload_chunks)
     except ValidationFailed as error:
-        why = str(error)
-        return write(_refused(guarded(chunk), why) for chunk in chunks)
+        refusal_reason = str(error)
+        return write(
+            _refused(guarded(payload_chunk), refusal_reason) for payload_chunk in payload_chunks
+        )
 
 
-def _refused(batch: IngestBatch, why: str) -> IngestBatch:
+def _refused(ingest_batch: IngestBatch, refusal_reason: str) -> IngestBatch:
     """The batch with every good row refused."""
-    reasons = pa.array([[why]] * len(batch.row_positions), pa.list_(pa.string()))
-    more = pa.table([pa.array(batch.row_positions), reasons], schema=REFUSED)
-    refused = pa.concat_tables([batch.refused, more], promote_options="permissive")
-    none = np.empty(0, dtype=np.int64)
-    return IngestBatch(batch.raw, batch.rows.slice(0, 0), none, refused)
+    reason_column = pa.array(
+        [[refusal_reason]] * len(ingest_batch.row_positions), pa.list_(pa.string())
+    )
+    refused_rows = pa.table([pa.array(ingest_batch.row_positions), reason_column], schema=REFUSED)
+    all_refused = pa.concat_tables(
+        [ingest_batch.refused, refused_rows], promote_options="permissive"
+    )
+    no_positions = np.empty(0, dtype=np.int64)
+    return IngestBatch(ingest_batch.raw, ingest_batch.rows.slice(0, 0), no_positions, all_refused)

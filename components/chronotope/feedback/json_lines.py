@@ -19,24 +19,24 @@ class RefusedLine:
     reason: str | None = None
 
 
-def read_lines(path: Path) -> list[object]:
+def read_lines(file_path: Path) -> list[object]:
     """What each line of a file of our own holds."""
-    return parse_lines(path.read_bytes())
+    return parse_lines(file_path.read_bytes())
 
 
-def parse_lines(content: bytes) -> list[object]:
+def parse_lines(file_content: bytes) -> list[object]:
     """What each line holds; a ``RefusedLine`` for one that is no JSON or must not be read.
 
     Lines end at a line feed alone: texts may hold other separators, such as U+2028.
     """
-    lines = content.decode("utf-8", errors="replace").split("\n")
-    return [_parsed(line.rstrip("\r")) for line in lines if line.strip()]
+    text_lines = file_content.decode("utf-8", errors="replace").split("\n")
+    return [_parsed(text_line.rstrip("\r")) for text_line in text_lines if text_line.strip()]
 
 
-def _parsed(line: str) -> object:
+def _parsed(text_line: str) -> object:
     try:
-        return parse_json(line)
+        return parse_json(text_line)
     except RefusedJson as error:
-        return RefusedLine(line, str(error))
+        return RefusedLine(text_line, str(error))
     except ValueError:
-        return RefusedLine(line)
+        return RefusedLine(text_line)

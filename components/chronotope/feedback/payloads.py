@@ -29,74 +29,91 @@ _PLAIN: Final = (str, int, float)
 
 
 def payloads_to_batch(
-    payloads: Sequence[object], spec: DatasetSpec, time: TimeSpec = _ISO_8601
+    raw_payloads: Sequence[object], dataset_spec: DatasetSpec, time_spec: TimeSpec = _ISO_8601
 ) -> IngestBatch:
     """Read payloads as events of a dataset; what is none is refused with its reasons.
 
     Args:
-        payloads: Objects whose keys are contract columns and ``context``; anything else
+        raw_payloads: Objects whose keys are contract columns and ``context``; anything else
             is refused.
-        spec: The dataset: identity, default event type, context, whose clock.
-        time: How times read; by default ISO 8601, UTC without an offset.
+        dataset_spec: The dataset: identity, default event type, context, whose clock.
+        time_spec: How times read; by default ISO 8601, UTC without an offset.
     """
-    names = [name for name in EVENTS.names if name != c.EVENT_ID]
-    more = (*spec.context_columns, *spec.attribute_columns)
-    sound = [_fields(payload) for payload in payloads]
-    columns = {name: _column(sound, name) for name in (*names, *more)}
-    if spec.items_are_places:
-        columns[c.PLACE_ID] = pc.coalesce(columns[c.PLACE_ID], columns[c.ITEM_ID])
-    texts = [
-        None if fields else _as_received(payload)
-        for fields, payload in zip(sound, payloads, strict=True)
+    column_names = [column_name for column_name in EVENTS.names if column_name != c.EVENT_ID]
+    extra_columns = (*dataset_spec.context_columns, *dataset_spec.attribute_columns)
+    payload_fields = [_fields(raw_payload) for raw_payload in raw_payloads]
+    batch_columns = {
+        column_name: _column(payload_fields, column_name)
+        for column_name in (*column_names, *extra_columns)
+    }
+    if dataset_spec.items_are_places:
+        batch_columns[c.PLACE_ID] = pc.coalesce(batch_columns[c.PLACE_ID], batch_columns[c.ITEM_ID])
+    raw_texts = [
+        None if row_fields else _as_received(raw_payload)
+        for row_fields, raw_payload in zip(payload_fields, raw_payloads, strict=True)
     ]
-    raw = pa.table({**columns, UNREADABLE: pa.array(texts, pa.string())})
-    done = normalise(spec.model_copy(update={"time": time}), raw)
-    refused = _renamed(done.refused, sound, payloads)
-    return IngestBatch(raw, done.rows, done.row_positions, refused)
+    raw_table = pa.table({**batch_columns, UNREADABLE: pa.array(raw_texts, pa.string())})
+    normalised = normalise(dataset_spec.model_copy(update={"time": time_spec}), raw_table)
+    refused_rows = _renamed(normalised.refused, payload_fields, raw_payloads)
+    return IngestBatch(raw_table, normalised.rows, normalised.row_positions, refused_rows)
 
 
-def _fields(payload: object) -> dict[str, Any]:
+def _fields(raw_payload: object) -> dict[str, Any]:
     """The payload with its context beside the other columns; empty if it is no plain object."""
-    if not isinstance(payload, dict):
+    if not isinstance(raw_payload, dict):
         return {}
-    context = payload.get(_CONTEXT) or {}
-    if not isinstance(context, dict):
+    context_fields = raw_payload.get(_CONTEXT) or {}
+    if not isinstance(context_fields, dict):
         return {}
-    flat = {**context, **{name: of for name, of in payload.items() if name != _CONTEXT}}
-    plain = all(of is None or isinstance(of, _PLAIN) for of in flat.values())
-    return flat if plain else {}
+    flat_fields = {
+        **context_fields,
+        **{
+            column_name: field_value
+            for column_name, field_value in raw_payload.items()
+            if column_name != _CONTEXT
+        },
+    }
+    is_plain = all(
+        field_value is None or isinstance(field_value, _PLAIN)
+        for field_value in flat_fields.values()
+    )
+    return flat_fields if is_plain else {}
 
 
-def _column(rows: list[dict[str, Any]], name: str) -> pa.Array:
-    return pa.array([_text(row.get(name)) for row in rows], pa.string())
+def _column(field_rows: list[dict[str, Any]], column_name: str) -> pa.Array:
+    return pa.array([_text(row_idx.get(column_name)) for row_idx in field_rows], pa.string())
 
 
-def _text(value: object) -> str | None:
+def _text(raw_value: object) -> str | None:
     """Any plain value as text, which ``normalise`` reads; half a character becomes a mark."""
-    return None if value is None else str(value).encode("utf-8", "replace").decode("utf-8")
+    return None if raw_value is None else str(raw_value).encode("utf-8", "replace").decode("utf-8")
 
 
-def _as_received(payload: object) -> str | None:
-    if isinstance(payload, RefusedLine):
-        return _text(payload.text)
-    return _text(payload if isinstance(payload, str) else json.dumps(payload, default=str))
+def _as_received(raw_payload: object) -> str | None:
+    if isinstance(raw_payload, RefusedLine):
+        return _text(raw_payload.text)
+    return _text(
+        raw_payload if isinstance(raw_payload, str) else json.dumps(raw_payload, default=str)
+    )
 
 
 def _renamed(
-    refused: pa.Table, sound: Sequence[dict[str, Any]], payloads: Sequence[object]
+    refused_rows: pa.Table, payload_fields: Sequence[dict[str, Any]], raw_payloads: Sequence[object]
 ) -> pa.Table:
     """One reason for what is no object, instead of every column that it lacks."""
-    rows = refused.column("row").to_pylist()
-    if all(sound[row] for row in rows):
-        return refused
-    reasons = [
-        own if sound[row] else [_why_no_object(payloads[row])]
-        for row, own in zip(rows, refused.column(c.REASONS).to_pylist(), strict=True)
+    field_rows = refused_rows.column("row").to_pylist()
+    if all(payload_fields[row_idx] for row_idx in field_rows):
+        return refused_rows
+    row_reasons = [
+        normaliser_reasons if payload_fields[row_idx] else [_why_no_object(raw_payloads[row_idx])]
+        for row_idx, normaliser_reasons in zip(
+            field_rows, refused_rows.column(c.REASONS).to_pylist(), strict=True
+        )
     ]
-    column = pa.array(reasons, pa.list_(pa.string()))
-    return refused.set_column(1, refused.schema.field(1), column)
+    reason_column = pa.array(row_reasons, pa.list_(pa.string()))
+    return refused_rows.set_column(1, refused_rows.schema.field(1), reason_column)
 
 
-def _why_no_object(payload: object) -> str:
-    reason = payload.reason if isinstance(payload, RefusedLine) else None
-    return reason or NO_OBJECT
+def _why_no_object(raw_payload: object) -> str:
+    reason_text = raw_payload.reason if isinstance(raw_payload, RefusedLine) else None
+    return reason_text or NO_OBJECT

@@ -62,7 +62,9 @@ def measure_shift(
         is_new: Mask of the new events, shape (n_events,).
         min_compared_rows: With fewer new events the distributions are not compared.
     """
-    user_codes, item_codes = (_encode(events.column(name)) for name in (c.USER_ID, c.ITEM_ID))
+    user_codes, item_codes = (
+        _encode(events.column(column_name)) for column_name in (c.USER_ID, c.ITEM_ID)
+    )
     n_new = int(is_new.sum())
     n_new_users, new_user_share = _count_new_codes(user_codes, is_new)
     _, new_item_share = _count_new_codes(item_codes, is_new)
@@ -76,10 +78,10 @@ def measure_shift(
     )
 
 
-def _count_new_codes(codes: IntArray, is_new: BoolArray) -> tuple[int, float]:
+def _count_new_codes(value_codes: IntArray, is_new: BoolArray) -> tuple[int, float]:
     """Codes that occur among new events alone: their number, and share of all new codes."""
-    n_new_codes = int((first_window(codes, is_new.astype(np.int64)) == 1).sum())
-    return n_new_codes, n_new_codes / max(1, len(np.unique(codes[is_new])))
+    n_new_codes = int((first_window(value_codes, is_new.astype(np.int64)) == 1).sum())
+    return n_new_codes, n_new_codes / max(1, len(np.unique(value_codes[is_new])))
 
 
 def _column_psi(events: pa.Table, item_codes: IntArray, is_new: BoolArray) -> dict[str, float]:
@@ -88,25 +90,29 @@ def _column_psi(events: pa.Table, item_codes: IntArray, is_new: BoolArray) -> di
     if np.ptp(event_times_s[is_new]) >= MIN_HOURS_SPAN_S:
         offsets_min = events.column(c.UTC_OFFSET_MIN).cast(pa.int64()).fill_null(0).to_numpy()
         column_codes["local hours"] = (event_times_s + 60 * offsets_min) // 3600 % 24
-    return {name: _psi(codes, is_new) for name, codes in column_codes.items()}
+    return {
+        column_name: _psi(value_codes, is_new) for column_name, value_codes in column_codes.items()
+    }
 
 
-def _psi(codes: IntArray, is_new: BoolArray) -> float:
+def _psi(value_codes: IntArray, is_new: BoolArray) -> float:
     """Stability index over the most frequent codes of both sides, the others as one bin."""
-    n_codes = int(codes.max(initial=0)) + 1
-    new_shares, old_shares = (_code_shares(codes[mask], n_codes) for mask in (is_new, ~is_new))
+    n_codes = int(value_codes.max(initial=0)) + 1
+    new_shares, old_shares = (
+        _code_shares(value_codes[is_new_row], n_codes) for is_new_row in (is_new, ~is_new)
+    )
     top_codes = np.argsort(-np.maximum(new_shares, old_shares), kind="stable")[:MAX_ITEM_BINS]
     new_bins, old_bins = (
-        np.append(shares[top_codes], max(0.0, 1 - shares[top_codes].sum()))
-        for shares in (new_shares, old_shares)
+        np.append(code_shares[top_codes], max(0.0, 1 - code_shares[top_codes].sum()))
+        for code_shares in (new_shares, old_shares)
     )
     return float(stability_index(new_bins, old_bins))
 
 
-def _code_shares(codes: IntArray, n_codes: int) -> FloatArray:
-    return np.asarray(np.bincount(codes, minlength=n_codes) / max(1, len(codes)))
+def _code_shares(value_codes: IntArray, n_codes: int) -> FloatArray:
+    return np.asarray(np.bincount(value_codes, minlength=n_codes) / max(1, len(value_codes)))
 
 
-def _encode(column: pa.ChunkedArray) -> IntArray:
-    encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+def _encode(text_column: pa.ChunkedArray) -> IntArray:
+    encoded_column = pc.fill_null(text_column, "").combine_chunks().dictionary_encode()
+    return np.asarray(encoded_column.indices.to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -21,45 +21,53 @@ MIN_USERS: Final = 5
 """With fewer users the median may be that of the flooding user."""
 
 
-def quarantine_excess(batch: IngestBatch, config: FeedbackConfig) -> IngestBatch:
+def quarantine_excess(ingest_batch: IngestBatch, feedback_config: FeedbackConfig) -> IngestBatch:
     """Refuse the rows that a user sent beyond the share; the first ones and all others stay.
 
     A user may send ``rate_limit_rows``, or ``rate_limit_factor`` times the median user's
     rows if that is more. With fewer than five users the median counts as one.
 
     Args:
-        batch: Events of one batch.
-        config: Rate limits.
+        ingest_batch: Events of one batch.
+        feedback_config: Rate limits.
     """
-    encoded_users = batch.rows.column(c.USER_ID).combine_chunks().dictionary_encode()
+    encoded_users = ingest_batch.rows.column(c.USER_ID).combine_chunks().dictionary_encode()
     user_codes = np.asarray(encoded_users.indices.to_numpy(), dtype=np.int64)
     user_counts = np.bincount(user_codes, minlength=1)
     median_count = float(np.median(user_counts)) if len(user_counts) >= MIN_USERS else 1.0
-    max_count = max(config.rate_limit_rows, config.rate_limit_factor * median_count)
+    max_count = max(
+        feedback_config.rate_limit_rows, feedback_config.rate_limit_factor * median_count
+    )
     is_excess = _occurrence_number(user_codes) >= max_count
     if not is_excess.any():
-        return batch
-    excess_rows = batch.row_positions[is_excess]
-    reasons = pa.array([[FLOOD]] * len(excess_rows), pa.list_(pa.string()))
-    excess_table = pa.table([pa.array(excess_rows), reasons], schema=REFUSED)
-    refused = pa.concat_tables([batch.refused, excess_table], promote_options="permissive")
-    good_rows = batch.rows.filter(pa.array(~is_excess))
-    return IngestBatch(batch.raw, good_rows, batch.row_positions[~is_excess], refused)
+        return ingest_batch
+    excess_rows = ingest_batch.row_positions[is_excess]
+    reason_column = pa.array([[FLOOD]] * len(excess_rows), pa.list_(pa.string()))
+    excess_table = pa.table([pa.array(excess_rows), reason_column], schema=REFUSED)
+    all_refused = pa.concat_tables(
+        [ingest_batch.refused, excess_table], promote_options="permissive"
+    )
+    good_rows = ingest_batch.rows.filter(pa.array(~is_excess))
+    return IngestBatch(
+        ingest_batch.raw, good_rows, ingest_batch.row_positions[~is_excess], all_refused
+    )
 
 
-def _occurrence_number(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _occurrence_number(account_codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Number of earlier elements with the same code, shape (n,).
 
     Example:
         >>> _occurrence_number(np.array([5, 7, 5, 5])).tolist()
         [0, 0, 1, 2]
     """
-    order = np.argsort(codes, kind="stable")
-    sorted_codes = codes[order]
+    sort_order = np.argsort(account_codes, kind="stable")
+    sorted_codes = account_codes[sort_order]
     is_first = (
-        np.r_[True, sorted_codes[1:] != sorted_codes[:-1]] if len(codes) else np.empty(0, np.bool_)
+        np.r_[True, sorted_codes[1:] != sorted_codes[:-1]]
+        if len(account_codes)
+        else np.empty(0, np.bool_)
     )
-    group_starts = np.maximum.accumulate(np.where(is_first, np.arange(len(codes)), 0))
-    occurrence = np.empty(len(codes), dtype=np.int64)
-    occurrence[order] = np.arange(len(codes)) - group_starts
+    group_starts = np.maximum.accumulate(np.where(is_first, np.arange(len(account_codes)), 0))
+    occurrence = np.empty(len(account_codes), dtype=np.int64)
+    occurrence[sort_order] = np.arange(len(account_codes)) - group_starts
     return occurrence

@@ -56,28 +56,28 @@ def plan_retraining(
     """
     watermark = read_watermark(watermark_path(workspace, dataset))
     champion = champion_info(open_store(workspace.mlruns), workspace, dataset)
-    lake = Lake(workspace.lake(dataset))
+    event_lake = Lake(workspace.lake(dataset))
     pending_plan = watermark.retraining
     if pending_plan is not None:
-        if _continues_champion(pending_plan, champion) and _is_in_lake(pending_plan, lake):
+        if _continues_champion(pending_plan, champion) and _is_in_lake(pending_plan, event_lake):
             return pending_plan
         record_retraining_failure(dataset, workspace)
-    learned_version = _learned_version(champion, watermark, lake)
-    shift = _measure_new_events(lake, learned_version, version, config)
+    learned_version = _learned_version(champion, watermark, event_lake)
+    population_shift = _measure_new_events(event_lake, learned_version, version, config)
     champion_state = _champion_state(champion, watermark, features, workspace)
-    decision = decide_retraining(shift, champion_state, config)
-    inputs = None
-    if champion is not None and decision.action == "retrain":
-        inputs = _retraining_inputs(champion, features, decision.mode, workspace)
+    retrain_decision = decide_retraining(population_shift, champion_state, config)
+    retraining_inputs = None
+    if champion is not None and retrain_decision.action == "retrain":
+        retraining_inputs = _retraining_inputs(champion, features, retrain_decision.mode, workspace)
     return RetrainPlan(
-        action=decision.action,
-        mode=decision.mode,
-        reasons=(*decision.reasons, *_replaced_lake_notes(champion, learned_version)),
-        shift=shift,
+        action=retrain_decision.action,
+        mode=retrain_decision.mode,
+        reasons=(*retrain_decision.reasons, *_replaced_lake_notes(champion, learned_version)),
+        shift=population_shift,
         champion=None if champion is None else champion.version,
         learned_version=learned_version,
         version=version,
-        inputs=inputs,
+        inputs=retraining_inputs,
     )
 
 
@@ -97,13 +97,15 @@ def record_retraining_end(dataset: str, version: TableVersion, workspace: Worksp
     These events trigger no other retraining. Which of them the champion was trained on
     follows from its ``trained_until_s``.
     """
-    now = datetime.now(UTC)
-    _update_watermark(dataset, workspace, retraining=None, learned_version=version, learned_at=now)
+    current_time = datetime.now(UTC)
+    _update_watermark(
+        dataset, workspace, retraining=None, learned_version=version, learned_at=current_time
+    )
 
 
 def _update_watermark(dataset: str, workspace: Workspace, **field_values: Any) -> None:
-    path = watermark_path(workspace, dataset)
-    write_watermark(path, read_watermark(path).model_copy(update=field_values))
+    mark_path = watermark_path(workspace, dataset)
+    write_watermark(mark_path, read_watermark(mark_path).model_copy(update=field_values))
 
 
 def _continues_champion(plan: RetrainPlan, champion: ChampionInfo | None) -> bool:
@@ -115,8 +117,8 @@ def _continues_champion(plan: RetrainPlan, champion: ChampionInfo | None) -> boo
     return plan.inputs is not None and champion.run.name == plan.inputs.run_dir.name
 
 
-def _is_in_lake(plan: RetrainPlan, lake: Lake) -> bool:
-    return plan.version is not None and lake.holds(EVENTS, plan.version)
+def _is_in_lake(plan: RetrainPlan, event_lake: Lake) -> bool:
+    return plan.version is not None and event_lake.holds(EVENTS, plan.version)
 
 
 def _replaced_lake_notes(
@@ -132,11 +134,13 @@ def _replaced_lake_notes(
 
 
 def _retraining_inputs(
-    champion: ChampionInfo, features: Path, mode: str, workspace: Workspace
+    champion: ChampionInfo, features: Path, retrain_mode: str, workspace: Workspace
 ) -> RetrainingInputs:
-    settings = read_settings(champion.run, workspace.root)
-    purpose = f"{mode}, after version {champion.version}"
-    run_dir = training_run_dir(features, champion.run.parent.name, settings, purpose=purpose)
+    train_settings = read_settings(champion.run, workspace.root)
+    run_purpose = f"{retrain_mode}, after version {champion.version}"
+    run_dir = training_run_dir(
+        features, champion.run.parent.name, train_settings, purpose=run_purpose
+    )
     return RetrainingInputs(
         features=features,
         run_dir=run_dir,
@@ -147,33 +151,35 @@ def _retraining_inputs(
 
 
 def _learned_version(
-    champion: ChampionInfo | None, watermark: Watermark, lake: Lake
+    champion: ChampionInfo | None, watermark: Watermark, event_lake: Lake
 ) -> TableVersion | None:
     """Latest version that a training has used, of those in the lake's history."""
-    candidates = (
+    version_candidates = (
         watermark.learned_version,
         None if champion is None else champion.learned_version,
     )
     in_lake = (
-        version for version in candidates if version is not None and lake.holds(EVENTS, version)
+        version
+        for version in version_candidates
+        if version is not None and event_lake.holds(EVENTS, version)
     )
     return max(in_lake, key=lambda version: version.number, default=None)
 
 
 def _measure_new_events(
-    lake: Lake,
+    event_lake: Lake,
     learned_version: TableVersion | None,
     version: TableVersion,
     config: FeedbackConfig,
 ) -> PopulationShift:
-    events = lake.read("events", version=version, columns=SHIFT_COLUMNS)
-    is_new = np.ones(len(events), dtype=np.bool_)
+    event_table = event_lake.read("events", version=version, columns=SHIFT_COLUMNS)
+    is_new = np.ones(len(event_table), dtype=np.bool_)
     if learned_version is not None:
         old_version = min(learned_version, version, key=lambda candidate: candidate.number)
-        old_ids = lake.read("events", version=old_version, columns=[c.EVENT_ID]).column(0)
-        is_old = pc.is_in(events.column(c.EVENT_ID), value_set=old_ids.combine_chunks())
+        old_ids = event_lake.read("events", version=old_version, columns=[c.EVENT_ID]).column(0)
+        is_old = pc.is_in(event_table.column(c.EVENT_ID), value_set=old_ids.combine_chunks())
         is_new = ~is_old.combine_chunks().to_numpy(zero_copy_only=False)
-    return measure_shift(events, is_new, min_compared_rows=config.min_compared_rows)
+    return measure_shift(event_table, is_new, min_compared_rows=config.min_compared_rows)
 
 
 def _champion_state(
@@ -189,36 +195,42 @@ def _champion_state(
             cold_start_reason="no champion",
         )
     log, catalog = load_features(features)
-    settings = read_settings(champion.run, workspace.root)
-    n_new_events = _count_training_events(log, settings, champion.trained_until_s)
-    reason = cold_start_reason(catalog, champion.features, champion.run / "model.pt")
+    train_settings = read_settings(champion.run, workspace.root)
+    n_new_events = _count_training_events(log, train_settings, champion.trained_until_s)
+    blocking_reason = cold_start_reason(catalog, champion.features, champion.run / "model.pt")
     return ChampionState(
         version=champion.version,
-        age_days=_age_days(champion.promoted_at, watermark.learned_at, now=datetime.now(UTC)),
+        age_days=_age_days(
+            champion.promoted_at, watermark.learned_at, current_time=datetime.now(UTC)
+        ),
         has_holdout=n_new_events is not None,
         n_new_events=n_new_events or 0,
-        can_warm_start=not reason,
-        cold_start_reason=reason,
+        can_warm_start=not blocking_reason,
+        cold_start_reason=blocking_reason,
     )
 
 
-def _age_days(*trained_at: datetime | None, now: datetime) -> float:
+def _age_days(*trained_at: datetime | None, current_time: datetime) -> float:
     """Days since the latest of some moments; infinite if all of them lie in the future.
 
     A clock that was a year ahead would otherwise put off the next retraining by that year.
     """
     past_moments = [
-        moment for moment in trained_at if moment is not None and moment <= now + _CLOCK_TOLERANCE
+        promotion_time
+        for promotion_time in trained_at
+        if promotion_time is not None and promotion_time <= current_time + _CLOCK_TOLERANCE
     ]
     if not past_moments:
         return math.inf
-    return max(0.0, (now - max(past_moments)).total_seconds() / _DAY_S)
+    return max(0.0, (current_time - max(past_moments)).total_seconds() / _DAY_S)
 
 
-def _count_training_events(log: EventLog, settings: TrainSettings, after_s: int) -> int | None:
+def _count_training_events(
+    log: EventLog, train_settings: TrainSettings, after_s: int
+) -> int | None:
     """Events that a retraining adds; None if no later events are left for a holdout."""
     try:
-        folds = later_folds(log, settings, after_s)
+        later_split = later_folds(log, train_settings, after_s)
     except NotEnoughData:
         return None
-    return n_new_training_events(log, folds, after_s)
+    return n_new_training_events(log, later_split, after_s)

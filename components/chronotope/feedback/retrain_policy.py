@@ -49,74 +49,90 @@ class RetrainDecision:
 
 
 def decide_retraining(
-    shift: PopulationShift, champion: ChampionState, config: FeedbackConfig
+    population_shift: PopulationShift,
+    champion_state: ChampionState,
+    feedback_config: FeedbackConfig,
 ) -> RetrainDecision:
     """Decide by the number of new events, their shift and the age of the champion.
 
     Args:
-        shift: Events that no retraining has used yet, compared with the others.
-        champion: The champion.
-        config: Bounds, and whether the retraining is forced.
+        population_shift: Events that no retraining has used yet, compared with the others.
+        champion_state: The champion.
+        feedback_config: Bounds, and whether the retraining is forced.
     """
-    if shift.n_new == 0:
+    if population_shift.n_new == 0:
         return RetrainDecision("nothing", "", ("no new events",))
-    wait_reason = _wait_reason(shift, champion)
+    wait_reason = _wait_reason(population_shift, champion_state)
     if wait_reason:
         return RetrainDecision("wait", "", (wait_reason,))
-    breaks = [_shift_text(name, psi) for name, psi in shift.psi.items() if psi > config.hold_psi]
-    if breaks and not config.force:
-        hint = "held back from training; force the retraining if the change is real"
-        return RetrainDecision("hold", "", (*breaks, hint))
-    triggers = tuple(_triggers(shift, champion, config))
-    if not triggers:
+    hold_reasons = [
+        _shift_text(column_name, psi_value)
+        for column_name, psi_value in population_shift.psi.items()
+        if psi_value > feedback_config.hold_psi
+    ]
+    if hold_reasons and not feedback_config.force:
+        hold_hint = "held back from training; force the retraining if the change is real"
+        return RetrainDecision("hold", "", (*hold_reasons, hold_hint))
+    trigger_reasons = tuple(_triggers(population_shift, champion_state, feedback_config))
+    if not trigger_reasons:
         wait_reason = (
-            f"only {shift.n_returning:,} new events of users with a history; "
-            f"{config.min_rows:,} are required"
+            f"only {population_shift.n_returning:,} new events of users with a history; "
+            f"{feedback_config.min_rows:,} are required"
         )
         return RetrainDecision("wait", "", (wait_reason,))
-    mode, mode_reason = _mode(champion, config)
-    data_text = f"{champion.n_new_events:,} new training events; the latest segment is the holdout"
-    return RetrainDecision("retrain", mode, (*triggers, *breaks, data_text, mode_reason))
+    mode, mode_reason = _mode(champion_state, feedback_config)
+    data_text = (
+        f"{champion_state.n_new_events:,} new training events; the latest segment is the holdout"
+    )
+    return RetrainDecision(
+        "retrain", mode, (*trigger_reasons, *hold_reasons, data_text, mode_reason)
+    )
 
 
-def _wait_reason(shift: PopulationShift, champion: ChampionState) -> str:
+def _wait_reason(population_shift: PopulationShift, champion_state: ChampionState) -> str:
     """Why a retraining is impossible, forced or not; "" if it is possible."""
-    if champion.version is None:
+    if champion_state.version is None:
         return "there is no champion to retrain: run train-model first"
-    if shift.n_returning == 0:
+    if population_shift.n_returning == 0:
         return "all new events are of new users, who have no history to train on"
-    if not champion.has_holdout:
+    if not champion_state.has_holdout:
         return "too few events are later than the champion's training to evaluate a challenger"
-    if champion.n_new_events == 0:
+    if champion_state.n_new_events == 0:
         return "no new training events: all but the holdout were in the champion's training"
     return ""
 
 
-def _triggers(shift: PopulationShift, champion: ChampionState, config: FeedbackConfig) -> list[str]:
+def _triggers(
+    population_shift: PopulationShift,
+    champion_state: ChampionState,
+    feedback_config: FeedbackConfig,
+) -> list[str]:
     """Reasons to retrain; empty if there is none."""
-    triggers = ["forced by the user"] if config.force else []
-    if shift.n_returning >= config.min_rows:
-        triggers.append(f"{shift.n_returning:,} new events of users with a history")
-    if math.isinf(champion.age_days):
-        triggers.append("the last training is dated in the future: the clock was wrong then")
-    elif champion.age_days > config.max_age_days:
-        triggers.append(f"the last training is {champion.age_days:.1f} days old")
-    triggers += [f"drift of {reason}" for reason in config.drift_reasons]
-    return triggers + [
-        _shift_text(name, psi)
-        for name, psi in shift.psi.items()
-        if config.drift_psi < psi <= config.hold_psi
+    trigger_reasons = ["forced by the user"] if feedback_config.force else []
+    if population_shift.n_returning >= feedback_config.min_rows:
+        trigger_reasons.append(
+            f"{population_shift.n_returning:,} new events of users with a history"
+        )
+    if math.isinf(champion_state.age_days):
+        trigger_reasons.append("the last training is dated in the future: the clock was wrong then")
+    elif champion_state.age_days > feedback_config.max_age_days:
+        trigger_reasons.append(f"the last training is {champion_state.age_days:.1f} days old")
+    trigger_reasons += [f"drift of {mode_reason}" for mode_reason in feedback_config.drift_reasons]
+    return trigger_reasons + [
+        _shift_text(column_name, psi_value)
+        for column_name, psi_value in population_shift.psi.items()
+        if feedback_config.drift_psi < psi_value <= feedback_config.hold_psi
     ]
 
 
-def _shift_text(column: str, psi: float) -> str:
-    return f"the distribution of {column} shifted (PSI {psi:.2f})"
+def _shift_text(column_name: str, psi_value: float) -> str:
+    return f"the distribution of {column_name} shifted (PSI {psi_value:.2f})"
 
 
-def _mode(champion: ChampionState, config: FeedbackConfig) -> tuple[str, str]:
-    if config.mode == "full":
+def _mode(champion_state: ChampionState, feedback_config: FeedbackConfig) -> tuple[str, str]:
+    if feedback_config.mode == "full":
         return "full", "full retraining, as configured"
-    if champion.can_warm_start:
+    if champion_state.can_warm_start:
         return "warm", "warm start from the champion's network"
-    reason = champion.cold_start_reason
-    return "full", f"full retraining with the champion's parameters: {reason}"
+    mode_reason = champion_state.cold_start_reason
+    return "full", f"full retraining with the champion's parameters: {mode_reason}"

@@ -39,7 +39,7 @@ class KeptDelivery(BaseModel):
 
 
 def read_sql_feed(
-    feed: FeedSpec, url: str, mark_path: Path, most: int
+    feed_spec: FeedSpec, database_url: str, mark_path: Path, max_rows: int
 ) -> Iterator[tuple[str, Sequence[object], Watermark]]:
     """Digest and payloads of each delivery, and the watermark once they are safe.
 
@@ -47,91 +47,111 @@ def read_sql_feed(
     killed is taken up again, and the delivery must be the same.
 
     Args:
-        feed: The table.
-        url: Address of its database.
+        feed_spec: The table.
+        database_url: Address of its database.
         mark_path: File of the watermark; the delivery lies beside it.
-        most: Rows of a delivery.
+        max_rows: Rows of a delivery.
 
     Raises:
         SourceError: The database cannot be reached, refuses the query or finds no such column.
     """
-    kept = mark_path.with_name("table.json")
+    stored_path = mark_path.with_name("table.json")
     while True:
-        mark = read_watermark(mark_path)
-        if not _belongs(kept, mark.table):
-            fresh, after = _next(feed, url, mark.table, most)
-            if not fresh:
+        table_position = read_watermark(mark_path)
+        if not _belongs(stored_path, table_position.table):
+            new_payloads, after = _next(feed_spec, database_url, table_position.table, max_rows)
+            if not new_payloads:
                 return
-            write_json(kept, KeptDelivery(before=mark.table, after=after, rows=fresh).model_dump())
-        delivery = _kept(kept)
-        yield file_digest(kept), delivery.rows, mark.model_copy(update={"table": delivery.after})
-        kept.unlink()
+            write_json(
+                stored_path,
+                KeptDelivery(
+                    before=table_position.table, after=after, rows=new_payloads
+                ).model_dump(),
+            )
+        stored_batch = _kept(stored_path)
+        yield (
+            file_digest(stored_path),
+            stored_batch.rows,
+            table_position.model_copy(update={"table": stored_batch.after}),
+        )
+        stored_path.unlink()
 
 
-def _belongs(kept: Path, mark: TablePosition) -> bool:
+def _belongs(stored_path: Path, table_position: TablePosition) -> bool:
     """Whether a delivery was kept and not taken in; another watermark's is dropped.
 
     So is a damaged one: its rows are still in the table, behind the watermark.
     """
-    if not kept.exists():
+    if not stored_path.exists():
         return False
     try:
-        if _kept(kept).before == mark:
+        if _kept(stored_path).before == table_position:
             return True
     except StoreError as error:
         _LOG.warning("The rows are read from the table again: %s", error)
-    kept.unlink()
+    stored_path.unlink()
     return False
 
 
-def _kept(path: Path) -> KeptDelivery:
-    what, way_out = "A kept delivery of a table", "Delete it: its rows are read again"
-    content = read_json(path, subject=what, way_out=way_out)
+def _kept(batch_path: Path) -> KeptDelivery:
+    subject, way_out = "A kept delivery of a table", "Delete it: its rows are read again"
+    stored_content = read_json(batch_path, subject=subject, way_out=way_out)
     try:
-        return KeptDelivery.model_validate(content)
+        return KeptDelivery.model_validate(stored_content)
     except ValidationError as error:
         raise StoreError(
-            f"{what} cannot be read", received=f"{path}: {error}", way_out=way_out
+            f"{subject} cannot be read", received=f"{batch_path}: {error}", way_out=way_out
         ) from error
 
 
 def _next(
-    feed: FeedSpec, url: str, mark: TablePosition, most: int
+    feed_spec: FeedSpec, database_url: str, table_position: TablePosition, max_rows: int
 ) -> tuple[list[dict[str, Any]], TablePosition]:
     """Payloads that were not taken in, and how far the table has been read with them."""
-    limit = most + len(mark.seen)  # so that known rows never fill it
-    values, rows = read_feed(feed, url, since_value=mark.since, max_rows=limit)
-    known, digests, fresh = Counter(mark.seen), [], []
-    for value, row in zip(values, rows.to_pylist(), strict=True):
-        payload = {name: _plain(given) for name, given in row.items()}
-        digest = _digest(value, payload)
-        digests.append(digest)
-        if known[digest]:
-            known[digest] -= 1
+    row_limit = max_rows + len(table_position.seen)  # so that known rows never fill it
+    growing_values, rows = read_feed(
+        feed_spec, database_url, since_value=table_position.since, max_rows=row_limit
+    )
+    known_digests, row_digests, new_payloads = Counter(table_position.seen), [], []
+    for growing_value, source_row in zip(growing_values, rows.to_pylist(), strict=True):
+        row_payload = {
+            column_name: _plain(cell_value) for column_name, cell_value in source_row.items()
+        }
+        row_digest = _digest(growing_value, row_payload)
+        row_digests.append(row_digest)
+        if known_digests[row_digest]:
+            known_digests[row_digest] -= 1
         else:
-            fresh.append(payload)
-    if not fresh:
-        return [], mark
-    at = max(0, len(values) - feed.reread_rows)
-    while at and values[at - 1] == values[at]:
-        at -= 1
-    left = known.elements() if len(values) == limit else ()  # not returned: ties beyond the limit
-    return fresh, TablePosition(since=_plain(values[at]), seen=(*digests[at:], *left))
+            new_payloads.append(row_payload)
+    if not new_payloads:
+        return [], table_position
+    reread_start = max(0, len(growing_values) - feed_spec.reread_rows)
+    while reread_start and growing_values[reread_start - 1] == growing_values[reread_start]:
+        reread_start -= 1
+    remaining_digests = (
+        known_digests.elements() if len(growing_values) == row_limit else ()
+    )  # not returned: ties beyond the limit
+    return new_payloads, TablePosition(
+        since=_plain(growing_values[reread_start]),
+        seen=(*row_digests[reread_start:], *remaining_digests),
+    )
 
 
-def _plain(value: object) -> int | float | str | None:
+def _plain(growing_value: object) -> int | float | str | None:
     """A value as JSON keeps it and the database compares it."""
-    if value is None or isinstance(value, int | float | str):
-        return value
-    if isinstance(value, datetime):
-        return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat(" ")
-    return value.isoformat() if isinstance(value, date) else str(value)
+    if growing_value is None or isinstance(growing_value, int | float | str):
+        return growing_value
+    if isinstance(growing_value, datetime):
+        return (
+            growing_value if growing_value.tzinfo is None else growing_value.astimezone(UTC)
+        ).isoformat(" ")
+    return growing_value.isoformat() if isinstance(growing_value, date) else str(growing_value)
 
 
-def _line(payload: dict[str, Any]) -> str:
-    return json.dumps(payload, sort_keys=True)
+def _line(row_payload: dict[str, Any]) -> str:
+    return json.dumps(row_payload, sort_keys=True)
 
 
-def _digest(value: object, payload: dict[str, Any]) -> str:
-    told = f"{_plain(value)}\n{_line(payload)}"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+def _digest(growing_value: object, row_payload: dict[str, Any]) -> str:
+    digest_text = f"{_plain(growing_value)}\n{_line(row_payload)}"
+    return hashlib.sha256(digest_text.encode()).hexdigest()[:16]

@@ -77,33 +77,33 @@ class Watermark(BaseModel):
         Args:
             log: Identity of the log.
         """
-        positions = {} if self.log in (None, log) else {"seq": 0, "upto": 0}
-        return self.model_copy(update={**positions, "log": log})
+        log_positions = {} if self.log in (None, log) else {"seq": 0, "upto": 0}
+        return self.model_copy(update={**log_positions, "log": log})
 
 
-def read_watermark(path: Path) -> Watermark:
+def read_watermark(file_path: Path) -> Watermark:
     """The watermark; the beginning of everything if there is none.
 
     Raises:
         StoreError: The file is damaged.
     """
-    if not path.exists():
+    if not file_path.exists():
         return Watermark()
-    content = read_json(path, subject=_WHAT, way_out=_WAY_OUT)
+    stored_content = read_json(file_path, subject=_WHAT, way_out=_WAY_OUT)
     try:
-        return Watermark.model_validate(content)
+        return Watermark.model_validate(stored_content)
     except ValidationError as error:
         raise StoreError(
-            f"{_WHAT} cannot be read", received=f"{path}: {error}", way_out=_WAY_OUT
+            f"{_WHAT} cannot be read", received=f"{file_path}: {error}", way_out=_WAY_OUT
         ) from error
 
 
-def write_watermark(path: Path, mark: Watermark) -> None:
+def write_watermark(file_path: Path, watermark: Watermark) -> None:
     """Keep a watermark, whole or not at all, on the disk when this returns."""
-    write_json(path, mark.model_dump(mode="json"))
+    write_json(file_path, watermark.model_dump(mode="json"))
 
 
-def file_digest(path: Path) -> str:
+def file_digest(file_path: Path) -> str:
     """Short digest of a file."""
-    with path.open("rb") as file:
+    with file_path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -56,137 +56,187 @@ class WindowCounts:
 
 
 def measure_data_drift(
-    events: EncodedEvents, windows: Windows, config: MonitorConfig
+    encoded_events: EncodedEvents, time_windows: Windows, monitor_config: MonitorConfig
 ) -> tuple[list[DriftStatistic], tuple[ColumnShares, ...]]:
     """Divergences of all columns and rates of new items and users; nothing without a reference.
 
     Args:
-        events: All events.
-        windows: How time is cut.
-        config: Sizes.
+        encoded_events: All events.
+        time_windows: How time is cut.
+        monitor_config: Sizes.
     """
-    window = windows.of(events.occurred_s)
-    columns = bin_columns(events, window < windows.n - 1, config.n_bins)
-    measured: list[DriftStatistic] = []
-    shown = []
-    for column in columns:
-        compared = compare_windows(events, column, window, windows, config)
-        if compared is not None:
-            measured += _divergences(column.name, compared, config)
-            shown.append(_shares(column, compared))
-    for name, codes in (("new items", events.item.codes), ("new users", events.user.codes)):
-        compared = compare_windows(events, _novelty(name, codes, window), window, windows, config)
-        if compared is not None:
-            measured.append(_rate(name, compared))
-    return measured, tuple(shown)
+    window_idx = time_windows.of(encoded_events.occurred_s)
+    binned_columns = bin_columns(
+        encoded_events, window_idx < time_windows.n - 1, monitor_config.n_bins
+    )
+    statistics: list[DriftStatistic] = []
+    column_shares = []
+    for binned_column in binned_columns:
+        window_counts = compare_windows(
+            encoded_events, binned_column, window_idx, time_windows, monitor_config
+        )
+        if window_counts is not None:
+            statistics += _divergences(binned_column.name, window_counts, monitor_config)
+            column_shares.append(_shares(binned_column, window_counts))
+    for statistic_name, value_codes in (
+        ("new items", encoded_events.item.codes),
+        ("new users", encoded_events.user.codes),
+    ):
+        window_counts = compare_windows(
+            encoded_events,
+            _novelty(statistic_name, value_codes, window_idx),
+            window_idx,
+            time_windows,
+            monitor_config,
+        )
+        if window_counts is not None:
+            statistics.append(_rate(statistic_name, window_counts))
+    return statistics, tuple(column_shares)
 
 
 def compare_windows(
-    events: EncodedEvents,
-    column: BinnedColumn,
-    window: Int64,
-    windows: Windows,
-    config: MonitorConfig,
+    encoded_events: EncodedEvents,
+    binned_column: BinnedColumn,
+    window_idx: Int64,
+    time_windows: Windows,
+    monitor_config: MonitorConfig,
 ) -> WindowCounts | None:
     """Each window beside the ``reference_windows`` before it; None if the current has none.
 
     Args:
-        events: All events.
-        column: One column of them.
-        window: Window of each event.
-        windows: How time is cut.
-        config: Sizes.
+        encoded_events: All events.
+        binned_column: One column of them.
+        window_idx: Window of each event.
+        time_windows: How time is cut.
+        monitor_config: Sizes.
     """
-    r, n_codes, last = config.reference_windows, len(column.labels), windows.n - 1
-    if last < r:
+    reference_windows, n_codes, last_window = (
+        monitor_config.reference_windows,
+        len(binned_column.labels),
+        time_windows.n - 1,
+    )
+    if last_window < reference_windows:
         return None
-    counts = windows.counts(window, column.codes, n_codes)
-    total = np.concatenate([np.zeros((1, n_codes)), counts.cumsum(axis=0)])
-    now, before = counts[r:], total[r:-1] - total[: -1 - r]
-    enough = np.minimum(now.sum(axis=1), before.sum(axis=1)) >= config.min_rows
+    counts_by_window = time_windows.counts(window_idx, binned_column.codes, n_codes)
+    cumulative_counts = np.concatenate([np.zeros((1, n_codes)), counts_by_window.cumsum(axis=0)])
+    now, before = (
+        counts_by_window[reference_windows:],
+        cumulative_counts[reference_windows:-1] - cumulative_counts[: -1 - reference_windows],
+    )
+    enough = np.minimum(now.sum(axis=1), before.sum(axis=1)) >= monitor_config.min_rows
     if not enough[-1]:
         return None
-    now, before = subsample_counts(now, config.seed), subsample_counts(before, config.seed)
-    current, reference = window == last, (window >= last - r) & (window < last)
-    groups = [
-        counts_by_group(events.user.codes[of], column.codes[of], n_codes)
-        for of in (current, reference)
-    ]
-    return WindowCounts(now, before, enough, groups[0], groups[1])
-
-
-def _novelty(name: str, codes: Int64, window: Int64) -> BinnedColumn:
-    """Whether each event's item or user occurs in this window for the first time."""
-    is_new = first_window(codes, window)[codes] == window
-    return BinnedColumn(name, is_new.astype(np.int64), ("known", "new"))
-
-
-def _divergences(name: str, compared: WindowCounts, config: MonitorConfig) -> list[DriftStatistic]:
-    p, q = (
-        of / np.maximum(of.sum(axis=1, keepdims=True), 1) for of in (compared.now, compared.before)
+    now, before = (
+        subsample_counts(now, monitor_config.seed),
+        subsample_counts(before, monitor_config.seed),
     )
-    n_used = int(((compared.now[-1] + compared.before[-1]) > 0).sum())
-    sizes = (np.maximum(of.sum(axis=1), 1) for of in (compared.now, compared.before))
-    expected = max(1, n_used - 1) * sum(1 / of for of in sizes)
-    found = []
+    current_shares, reference_shares = (
+        window_idx == last_window,
+        (window_idx >= last_window - reference_windows) & (window_idx < last_window),
+    )
+    group_counts = [
+        counts_by_group(
+            encoded_events.user.codes[counts_of_window],
+            binned_column.codes[counts_of_window],
+            n_codes,
+        )
+        for counts_of_window in (current_shares, reference_shares)
+    ]
+    return WindowCounts(now, before, enough, group_counts[0], group_counts[1])
+
+
+def _novelty(statistic_name: str, value_codes: Int64, window_idx: Int64) -> BinnedColumn:
+    """Whether each event's item or user occurs in this window for the first time."""
+    is_new = first_window(value_codes, window_idx)[value_codes] == window_idx
+    return BinnedColumn(statistic_name, is_new.astype(np.int64), ("known", "new"))
+
+
+def _divergences(
+    statistic_name: str, window_counts: WindowCounts, monitor_config: MonitorConfig
+) -> list[DriftStatistic]:
+    current_p, reference_q = (
+        counts_of_window / np.maximum(counts_of_window.sum(axis=1, keepdims=True), 1)
+        for counts_of_window in (window_counts.now, window_counts.before)
+    )
+    n_used = int(((window_counts.now[-1] + window_counts.before[-1]) > 0).sum())
+    window_sizes = (
+        np.maximum(counts_of_window.sum(axis=1), 1)
+        for counts_of_window in (window_counts.now, window_counts.before)
+    )
+    expected_noise = max(1, n_used - 1) * sum(
+        1 / counts_of_window for counts_of_window in window_sizes
+    )
+    drift_statistics = []
     for statistic, divergence in DIVERGENCES.items():
-        values = divergence(p, q)
-        groups = compared.groups_now, compared.groups_before
-        low, high = divergence_interval(*groups, divergence, config)
-        pearson = _SCALE[statistic] * values[-1] / compared.noise
-        found.append(
+        divergences = divergence(current_p, reference_q)
+        group_counts = window_counts.groups_now, window_counts.groups_before
+        low_value, high_value = divergence_interval(*group_counts, divergence, monitor_config)
+        pearson_statistic = _SCALE[statistic] * divergences[-1] / window_counts.noise
+        drift_statistics.append(
             DriftStatistic(
                 "data",
-                name,
+                statistic_name,
                 statistic,
-                float(values[-1]),
-                low,
-                high,
-                history=rescale_divergences(values, expected / _SCALE[statistic])[:-1][
-                    compared.enough[:-1]
+                float(divergences[-1]),
+                low_value,
+                high_value,
+                history=rescale_divergences(divergences, expected_noise / _SCALE[statistic])[:-1][
+                    window_counts.enough[:-1]
                 ],
-                p_sampling=float(stats.chi2.sf(pearson, max(1, n_used - 1))),
+                p_sampling=float(stats.chi2.sf(pearson_statistic, max(1, n_used - 1))),
                 scale="cube root",
-                judged=statistic == config.statistic,
+                judged=statistic == monitor_config.statistic,
             )
         )
-    return found
+    return drift_statistics
 
 
-def _rate(name: str, compared: WindowCounts) -> DriftStatistic:
+def _rate(statistic_name: str, window_counts: WindowCounts) -> DriftStatistic:
     """Share of new ones; history says how its log-odds change from those of the reference."""
-    now, before = _log_odds(compared.now), _log_odds(compared.before)
-    share = float(expit(now[-1]))
-    error = float(np.sqrt(share * (1 - share) * effective_noise(compared.groups_now)))
-    low, high = np.clip((share - HALF_WIDTH * error, share + HALF_WIDTH * error), 0, 1)
-    pearson = _SCALE["js"] * jensen_shannon(*_last_shares(compared)) / compared.noise
+    now, before = _log_odds(window_counts.now), _log_odds(window_counts.before)
+    novelty_share = float(expit(now[-1]))
+    standard_error = float(
+        np.sqrt(novelty_share * (1 - novelty_share) * effective_noise(window_counts.groups_now))
+    )
+    low_value, high_value = np.clip(
+        (novelty_share - HALF_WIDTH * standard_error, novelty_share + HALF_WIDTH * standard_error),
+        0,
+        1,
+    )
+    pearson_statistic = (
+        _SCALE["js"] * jensen_shannon(*_last_shares(window_counts)) / window_counts.noise
+    )
     return DriftStatistic(
         "data",
-        name,
+        statistic_name,
         "share",
-        share,
-        float(low),
-        float(high),
-        history=expit(before[-1] + (now - before)[:-1][compared.enough[:-1]]),
-        p_sampling=float(stats.chi2.sf(pearson, 1)),
+        novelty_share,
+        float(low_value),
+        float(high_value),
+        history=expit(before[-1] + (now - before)[:-1][window_counts.enough[:-1]]),
+        p_sampling=float(stats.chi2.sf(pearson_statistic, 1)),
         side="both",
         scale="log-odds",
     )
 
 
-def _log_odds(counts: Float64) -> Float64:
+def _log_odds(counts_by_window: Float64) -> Float64:
     """With half a row more on either side, so that none is infinite, shape (K + 1,)."""
-    return np.asarray(np.log((counts[:, 1] + 0.5) / (counts[:, 0] + 0.5)))
+    return np.asarray(np.log((counts_by_window[:, 1] + 0.5) / (counts_by_window[:, 0] + 0.5)))
 
 
-def _last_shares(compared: WindowCounts) -> tuple[Float64, Float64]:
-    now, before = compared.now[-1], compared.before[-1]
+def _last_shares(window_counts: WindowCounts) -> tuple[Float64, Float64]:
+    now, before = window_counts.now[-1], window_counts.before[-1]
     return now / now.sum(), before / before.sum()
 
 
-def _shares(column: BinnedColumn, compared: WindowCounts) -> ColumnShares:
-    now, before = _last_shares(compared)
-    bins = zip(column.labels, before.tolist(), now.tolist(), strict=True)
+def _shares(binned_column: BinnedColumn, window_counts: WindowCounts) -> ColumnShares:
+    now, before = _last_shares(window_counts)
+    bin_shares = zip(binned_column.labels, before.tolist(), now.tolist(), strict=True)
     return ColumnShares(
-        name=column.name, bins=tuple(BinShares(label=n, reference=q, current=p) for n, q, p in bins)
+        name=binned_column.name,
+        bins=tuple(
+            BinShares(label=bin_label, reference=reference_q, current=current_p)
+            for bin_label, reference_q, current_p in bin_shares
+        ),
     )

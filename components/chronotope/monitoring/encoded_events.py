@@ -53,88 +53,118 @@ class EncodedEvents:
         return len(self.occurred_s)
 
 
-def read_encoded_events(lake: Lake, version: int | TableVersion) -> EncodedEvents:
+def read_encoded_events(event_lake: Lake, events_version: int | TableVersion) -> EncodedEvents:
     """Events of a version, with what follows from the user's previous one.
 
     Args:
-        lake: Its tables ``events`` and, if there is one, ``items``.
-        version: Version of the events.
+        event_lake: Its tables ``events`` and, if there is one, ``items``.
+        events_version: Version of the events.
     """
-    rows = lake.read("events", version, _READ)
-    user, seconds = encode_column(rows.column(c.USER_ID)), _seconds(rows)
-    order = np.lexsort((seconds, user.codes))
-    rows = rows.take(pa.array(order))
-    at = {name: encode_column(rows.column(name)) for name in _TEXTS}
-    log = EventLog.sorted(
-        user_idx=at[c.USER_ID].codes,
-        item_idx=at[c.ITEM_ID].codes,
-        occurred_s=seconds[order],
-        utc_offset_min=pc.fill_null(rows.column(c.UTC_OFFSET_MIN), 0).to_numpy(),
-    )
-    gap_h, km = _from_previous(log, *_located(rows, lake))
-    hour = local_hour(log.occurred_s, log.utc_offset_min).astype(np.int64)
-    day = (hour_of_week(log.occurred_s, log.utc_offset_min) // 24).astype(np.int64)
-    texts = {
-        "event type": at[c.EVENT_TYPE],
-        "item category": _category(at[c.ITEM_ID], lake),
-        "place": at[c.PLACE_ID],
-        "hour of day": EncodedColumn(hour, tuple(f"{h:02d} h" for h in range(24))),
-        "weekday": EncodedColumn(day, WEEKDAYS),
+    event_rows = event_lake.read("events", events_version, _READ)
+    user, event_times_s = encode_column(event_rows.column(c.USER_ID)), _seconds(event_rows)
+    sort_order = np.lexsort((event_times_s, user.codes))
+    event_rows = event_rows.take(pa.array(sort_order))
+    column_by_name = {
+        column_name: encode_column(event_rows.column(column_name)) for column_name in _TEXTS
     }
-    numbers = {"value": _floats(rows, c.VALUE), "hours since last": gap_h, "km from last": km}
-    return EncodedEvents(at[c.USER_ID], at[c.ITEM_ID], log.occurred_s, texts, numbers)
+    event_log = EventLog.sorted(
+        user_idx=column_by_name[c.USER_ID].codes,
+        item_idx=column_by_name[c.ITEM_ID].codes,
+        occurred_s=event_times_s[sort_order],
+        utc_offset_min=pc.fill_null(event_rows.column(c.UTC_OFFSET_MIN), 0).to_numpy(),
+    )
+    gap_h, distance_km = _from_previous(event_log, *_located(event_rows, event_lake))
+    local_hours = local_hour(event_log.occurred_s, event_log.utc_offset_min).astype(np.int64)
+    weekday = (hour_of_week(event_log.occurred_s, event_log.utc_offset_min) // 24).astype(np.int64)
+    texts = {
+        "event type": column_by_name[c.EVENT_TYPE],
+        "item category": _category(column_by_name[c.ITEM_ID], event_lake),
+        "place": column_by_name[c.PLACE_ID],
+        "hour of day": EncodedColumn(
+            local_hours, tuple(f"{hours_since:02d} h" for hours_since in range(24))
+        ),
+        "weekday": EncodedColumn(weekday, WEEKDAYS),
+    }
+    numbers = {
+        "value": _floats(event_rows, c.VALUE),
+        "hours since last": gap_h,
+        "km from last": distance_km,
+    }
+    return EncodedEvents(
+        column_by_name[c.USER_ID], column_by_name[c.ITEM_ID], event_log.occurred_s, texts, numbers
+    )
 
 
-def encode_column(column: pa.ChunkedArray) -> EncodedColumn:
+def encode_column(text_column: pa.ChunkedArray) -> EncodedColumn:
     """A column of texts as codes and their names."""
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
-    return EncodedColumn(np.asarray(codes, np.int64), tuple(encoded.dictionary.to_pylist()))
+    encoded_column = text_column.combine_chunks().dictionary_encode()
+    codes = pc.fill_null(encoded_column.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    return EncodedColumn(np.asarray(codes, np.int64), tuple(encoded_column.dictionary.to_pylist()))
 
 
-def _seconds(rows: pa.Table) -> Int64:
-    micros = rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy()
-    return np.asarray(micros // 1_000_000, dtype=np.int64)
+def _seconds(event_rows: pa.Table) -> Int64:
+    event_times_us = event_rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy()
+    return np.asarray(event_times_us // 1_000_000, dtype=np.int64)
 
 
-def _floats(rows: pa.Table, name: str) -> Float64:
-    return np.asarray(rows.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)
+def _floats(event_rows: pa.Table, column_name: str) -> Float64:
+    return np.asarray(
+        event_rows.column(column_name).cast(pa.float64()).to_numpy(), dtype=np.float64
+    )
 
 
-def _of_items(lake: Lake, item_ids: pa.ChunkedArray, name: str) -> pa.ChunkedArray | None:
+def _of_items(
+    event_lake: Lake, item_ids: pa.ChunkedArray, column_name: str
+) -> pa.ChunkedArray | None:
     """A column of the catalogue for each event; None without a catalogue."""
-    if not lake.exists("items"):
+    if not event_lake.exists("items"):
         return None
-    items = lake.read("items", columns=[c.ITEM_ID, name])
-    known = items.column(c.ITEM_ID).combine_chunks()
-    return items.column(name).take(pc.index_in(item_ids, value_set=known))
+    item_table = event_lake.read("items", columns=[c.ITEM_ID, column_name])
+    known_item_ids = item_table.column(c.ITEM_ID).combine_chunks()
+    return item_table.column(column_name).take(pc.index_in(item_ids, value_set=known_item_ids))
 
 
-def _category(item: EncodedColumn, lake: Lake) -> EncodedColumn:
+def _category(item: EncodedColumn, event_lake: Lake) -> EncodedColumn:
     """Category of each event's item, looked up once an item."""
-    found = _of_items(lake, pa.chunked_array([pa.array(item.names, pa.string())]), c.CATEGORY)
-    if found is None:
+    item_values = _of_items(
+        event_lake, pa.chunked_array([pa.array(item.names, pa.string())]), c.CATEGORY
+    )
+    if item_values is None:
         return EncodedColumn(np.full(len(item.codes), -1), ())
-    of_item = encode_column(found)
+    of_item = encode_column(item_values)
     return EncodedColumn(np.append(of_item.codes, -1)[item.codes], of_item.names)
 
 
-def _located(rows: pa.Table, lake: Lake) -> tuple[Float64, Float64]:
+def _located(event_rows: pa.Table, event_lake: Lake) -> tuple[Float64, Float64]:
     """Where each event was: its own coordinates, or else its item's."""
-    found = []
-    for name in (c.LAT, c.LON):
-        own, of_item = _floats(rows, name), _of_items(lake, rows.column(c.ITEM_ID), name)
+    item_values = []
+    for column_name in (c.LAT, c.LON):
+        event_coordinate, of_item = (
+            _floats(event_rows, column_name),
+            _of_items(event_lake, event_rows.column(c.ITEM_ID), column_name),
+        )
         if of_item is not None:
-            own = np.where(np.isnan(own), of_item.cast(pa.float64()).to_numpy(), own)
-        found.append(own)
-    return found[0], found[1]
+            event_coordinate = np.where(
+                np.isnan(event_coordinate), of_item.cast(pa.float64()).to_numpy(), event_coordinate
+            )
+        item_values.append(event_coordinate)
+    return item_values[0], item_values[1]
 
 
-def _from_previous(log: EventLog, lat: Float64, lon: Float64) -> tuple[Float64, Float64]:
+def _from_previous(
+    event_log: EventLog, lat_deg: Float64, lon_deg: Float64
+) -> tuple[Float64, Float64]:
     """Hours and kilometres from the user's last earlier event; NaN without one."""
-    first, basket = log.user_start(), log.basket_start()
-    has_past = basket > first
-    last = np.where(has_past, basket - 1, 0)
-    gap_h = np.where(has_past, (log.occurred_s - log.occurred_s[last]) / 3600.0, np.nan)
-    km = haversine_km(lat=lat[last], lon=lon[last], to_lat=lat, to_lon=lon)
-    return gap_h, np.where(has_past, km, np.nan)
+    first_position, basket_start = event_log.user_start(), event_log.basket_start()
+    has_past = basket_start > first_position
+    previous_position = np.where(has_past, basket_start - 1, 0)
+    gap_h = np.where(
+        has_past, (event_log.occurred_s - event_log.occurred_s[previous_position]) / 3600.0, np.nan
+    )
+    distance_km = haversine_km(
+        lat=lat_deg[previous_position],
+        lon=lon_deg[previous_position],
+        to_lat=lat_deg,
+        to_lon=lon_deg,
+    )
+    return gap_h, np.where(has_past, distance_km, np.nan)

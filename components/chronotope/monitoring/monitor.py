@@ -67,173 +67,213 @@ class MonitoredState:
     now: datetime
 
 
-def monitor(subject: MonitoredState) -> DriftReport:
+def monitor(monitored_state: MonitoredState) -> DriftReport:
     """Compare the newest window with what was usual: data, predictions, outcome.
 
     Args:
-        subject: What is watched.
+        monitored_state: What is watched.
 
     Raises:
         NotEnoughData: The lake holds no events.
     """
-    config = subject.config
-    lake = Lake(subject.workspace.lake(subject.dataset))
-    events = read_encoded_events(lake, subject.data_version.events)
-    if not len(events):
+    monitor_config = monitored_state.config
+    event_lake = Lake(monitored_state.workspace.lake(monitored_state.dataset))
+    encoded_events = read_encoded_events(event_lake, monitored_state.data_version.events)
+    if not len(encoded_events):
         raise NotEnoughData("There are no events to monitor", way_out="Ingest events first")
-    windows, king = Windows.over(events.occurred_s, config), find_champion(subject)
-    data, columns = measure_data_drift(events, windows, config)
-    predicted = _predictions(subject, king, windows)
-    outcome, followed = _outcome(subject, events, king, windows)
-    checks = check_statistics([*data, *predicted.measured, *followed], config)
-    start, end = windows.span(windows.n - 1)
+    time_windows, champion = (
+        Windows.over(encoded_events.occurred_s, monitor_config),
+        find_champion(monitored_state),
+    )
+    data_statistics, column_shares = measure_data_drift(
+        encoded_events, time_windows, monitor_config
+    )
+    prediction_drift = _predictions(monitored_state, champion, time_windows)
+    outcome_summary, shown_outcome = _outcome(
+        monitored_state, encoded_events, champion, time_windows
+    )
+    drift_checks = check_statistics(
+        [*data_statistics, *prediction_drift.measured, *shown_outcome], monitor_config
+    )
+    window_start, window_end = time_windows.span(time_windows.n - 1)
     return DriftReport(
-        dataset=subject.dataset,
-        data_version=str(subject.data_version),
-        champion=None if king is None else king.version,
-        champion_age_days=None if king is None else age_days(king, subject.now),
-        is_old=is_champion_stale(king, subject.now, config),
-        window_start=start,
-        window_end=end,
-        verdict=overall_status(checks),
-        reasons=tuple(map(drift_reason, filter(lambda check: check.verdict == "drift", checks))),
-        checks=checks,
-        columns=columns,
-        windows=predicted.rows,
-        pit=predicted.pit,
-        outcome=outcome,
-        notes=_notes(windows, columns, king, predicted, outcome, config),
+        dataset=monitored_state.dataset,
+        data_version=str(monitored_state.data_version),
+        champion=None if champion is None else champion.version,
+        champion_age_days=None if champion is None else age_days(champion, monitored_state.now),
+        is_old=is_champion_stale(champion, monitored_state.now, monitor_config),
+        window_start=window_start,
+        window_end=window_end,
+        verdict=overall_status(drift_checks),
+        reasons=tuple(
+            map(
+                drift_reason,
+                filter(lambda drift_check: drift_check.verdict == "drift", drift_checks),
+            )
+        ),
+        checks=drift_checks,
+        columns=column_shares,
+        windows=prediction_drift.rows,
+        pit=prediction_drift.pit,
+        outcome=outcome_summary,
+        notes=_notes(
+            time_windows, column_shares, champion, prediction_drift, outcome_summary, monitor_config
+        ),
     )
 
 
-def report_key(subject: MonitoredState) -> str:
+def report_key(monitored_state: MonitoredState) -> str:
     """Name of what is found: the same data, champion, log and settings are found once.
 
     A champion that becomes too old is another finding.
 
     Args:
-        subject: What is watched.
+        monitored_state: What is watched.
     """
-    king = find_champion(subject)
-    told = [
-        str(subject.data_version),
-        subject.features.name,
-        None if king is None else king.version,
-        is_champion_stale(king, subject.now, subject.config),
-        _last_logged(subject),
-        subject.config.model_dump(mode="json", exclude={"force"}),
+    champion = find_champion(monitored_state)
+    key_parts = [
+        str(monitored_state.data_version),
+        monitored_state.features.name,
+        None if champion is None else champion.version,
+        is_champion_stale(champion, monitored_state.now, monitored_state.config),
+        _last_logged(monitored_state),
+        monitored_state.config.model_dump(mode="json", exclude={"force"}),
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(key_parts).encode()).hexdigest()[:16]
 
 
-def find_champion(subject: MonitoredState) -> ChampionInfo | None:
+def find_champion(monitored_state: MonitoredState) -> ChampionInfo | None:
     """The champion; where nothing was promoted, no store is made."""
-    if journal_champion_version(subject.workspace.root, subject.dataset) is None:
+    if journal_champion_version(monitored_state.workspace.root, monitored_state.dataset) is None:
         return None
-    return champion_info(open_store(subject.workspace.mlruns), subject.workspace, subject.dataset)
+    return champion_info(
+        open_store(monitored_state.workspace.mlruns),
+        monitored_state.workspace,
+        monitored_state.dataset,
+    )
 
 
-def age_days(king: ChampionInfo, now: datetime) -> float:
+def age_days(champion: ChampionInfo, current_time: datetime) -> float:
     """Days since the promotion."""
-    return (now - king.promoted_at).total_seconds() / _DAY_S
+    return (current_time - champion.promoted_at).total_seconds() / _DAY_S
 
 
-def is_champion_stale(king: ChampionInfo | None, now: datetime, config: MonitorConfig) -> bool:
+def is_champion_stale(
+    champion: ChampionInfo | None, current_time: datetime, monitor_config: MonitorConfig
+) -> bool:
     """Whether the champion is older than the configured maximum."""
-    return king is not None and age_days(king, now) > config.max_age_days
+    return champion is not None and age_days(champion, current_time) > monitor_config.max_age_days
 
 
-def overall_status(checks: tuple[DriftCheck, ...]) -> OverallStatus:
+def overall_status(drift_checks: tuple[DriftCheck, ...]) -> OverallStatus:
     """One word for all checks."""
-    verdicts = {check.verdict for check in checks}
-    if "drift" in verdicts:
+    check_verdicts = {drift_check.verdict for drift_check in drift_checks}
+    if "drift" in check_verdicts:
         return "drift"
-    return "no drift" if "usual" in verdicts else "not enough history"
+    return "no drift" if "usual" in check_verdicts else "not enough history"
 
 
 def _predictions(
-    subject: MonitoredState, king: ChampionInfo | None, windows: Windows
+    monitored_state: MonitoredState, champion: ChampionInfo | None, time_windows: Windows
 ) -> PredictionDrift:
-    if king is None:
+    if champion is None:
         return PredictionDrift([], (), ())
-    store = open_store(subject.workspace.mlruns)
-    folder = download_version(store, subject.dataset, king.version)
-    log, catalog = load_features(subject.features)
-    champion = RemappedRecommender(open_bundle(folder), read_vocabulary(folder), catalog)
-    answered = replay_predictions(
-        champion, log, catalog, windows, subject.config, after_s=king.trained_until_s
+    mlflow_store = open_store(monitored_state.workspace.mlruns)
+    version_folder = download_version(mlflow_store, monitored_state.dataset, champion.version)
+    event_log, catalog = load_features(monitored_state.features)
+    bundled_champion = RemappedRecommender(
+        open_bundle(version_folder), read_vocabulary(version_folder), catalog
+    )
+    replayed = replay_predictions(
+        bundled_champion,
+        event_log,
+        catalog,
+        time_windows,
+        monitored_state.config,
+        after_s=champion.trained_until_s,
     )
     return measure_prediction_drift(
-        answered, promotion_baseline(king, store, subject.dataset), windows
+        replayed, promotion_baseline(champion, mlflow_store, monitored_state.dataset), time_windows
     )
 
 
 def _outcome(
-    subject: MonitoredState, events: EncodedEvents, king: ChampionInfo | None, windows: Windows
+    monitored_state: MonitoredState,
+    encoded_events: EncodedEvents,
+    champion: ChampionInfo | None,
+    time_windows: Windows,
 ) -> tuple[OutcomeSummary | None, list[DriftStatistic]]:
-    path = subject.workspace.interactions(subject.dataset)
-    if not path.exists():
+    log_path = monitored_state.workspace.interactions(monitored_state.dataset)
+    if not log_path.exists():
         return None, []
-    with closing(InteractionLog(path)) as log:
-        rows, done = impression_table(log), action_table(log)
-    followed = summarise_outcome(
-        rows, pa.concat_tables([done, _done(events, rows)]), subject.config
+    with closing(InteractionLog(log_path)) as event_log:
+        impression_rows, action_rows = impression_table(event_log), action_table(event_log)
+    shown_outcome = summarise_outcome(
+        impression_rows,
+        pa.concat_tables([action_rows, _done(encoded_events, impression_rows)]),
+        monitored_state.config,
     )
-    if followed is None:
+    if shown_outcome is None:
         return None, []
-    champion = None if king is None else king.version
-    return followed[0], measure_outcome_drift(followed[1], champion, windows, subject.config)
+    champion_version = None if champion is None else champion.version
+    return shown_outcome[0], measure_outcome_drift(
+        shown_outcome[1], champion_version, time_windows, monitored_state.config
+    )
 
 
-def _done(events: EncodedEvents, rows: pa.Table) -> pa.Table:
+def _done(encoded_events: EncodedEvents, impression_rows: pa.Table) -> pa.Table:
     """What the lake knows was done since anything was shown: not all comes by the service."""
-    since = min(rows.column(AT_S).drop_null().to_pylist(), default=np.iinfo(np.int64).max)
-    late = np.flatnonzero(events.occurred_s >= since)
-    names = {c.USER_ID: events.user, c.ITEM_ID: events.item}
-    told = {
-        name: pa.array(of.names, pa.string()).take(pa.array(of.codes[late]))
-        for name, of in names.items()
+    first_shown_s = min(
+        impression_rows.column(AT_S).drop_null().to_pylist(), default=np.iinfo(np.int64).max
+    )
+    later_positions = np.flatnonzero(encoded_events.occurred_s >= first_shown_s)
+    columns_by_name = {c.USER_ID: encoded_events.user, c.ITEM_ID: encoded_events.item}
+    key_parts = {
+        column_name: pa.array(encoded_column.names, pa.string()).take(
+            pa.array(encoded_column.codes[later_positions])
+        )
+        for column_name, encoded_column in columns_by_name.items()
     }
-    return pa.table({**told, AT_S: events.occurred_s[late]}, schema=ACTIONS)
+    return pa.table({**key_parts, AT_S: encoded_events.occurred_s[later_positions]}, schema=ACTIONS)
 
 
-def _last_logged(subject: MonitoredState) -> int:
-    path = subject.workspace.interactions(subject.dataset)
-    if not path.exists():
+def _last_logged(monitored_state: MonitoredState) -> int:
+    log_path = monitored_state.workspace.interactions(monitored_state.dataset)
+    if not log_path.exists():
         return 0
-    with closing(InteractionLog(path)) as log:
-        return log.last()
+    with closing(InteractionLog(log_path)) as event_log:
+        return event_log.last()
 
 
 def _notes(
-    windows: Windows,
-    columns: tuple[ColumnShares, ...],
-    king: ChampionInfo | None,
-    predicted: PredictionDrift,
-    outcome: OutcomeSummary | None,
-    config: MonitorConfig,
+    time_windows: Windows,
+    column_shares: tuple[ColumnShares, ...],
+    champion: ChampionInfo | None,
+    prediction_drift: PredictionDrift,
+    outcome_summary: OutcomeSummary | None,
+    monitor_config: MonitorConfig,
 ) -> tuple[str, ...]:
     """Checks that could not be evaluated, with the reason."""
-    wanted = config.reference_windows + config.min_history + 1
-    told = []
-    if windows.n < wanted:
-        told.append(
-            f"not enough history: {windows.n} windows of {config.window_days} days, "
-            f"{wanted} are required to detect drift"
+    n_wanted_windows = monitor_config.reference_windows + monitor_config.min_history + 1
+    key_parts = []
+    if time_windows.n < n_wanted_windows:
+        key_parts.append(
+            f"not enough history: {time_windows.n} windows of {monitor_config.window_days} days, "
+            f"{n_wanted_windows} are required to detect drift"
         )
-    if not columns:
-        told.append(
+    if not column_shares:
+        key_parts.append(
             "data are not compared: no reference window, or too few events in one of the windows"
         )
-    if king is None:
-        told.append("predictions are not evaluated: there is no champion")
-    elif not predicted.pit:
-        told.append(
-            f"predictions are not evaluated: fewer than {config.min_rows} events of the current "
-            "window are later than the champion's training and have a history"
+    if champion is None:
+        key_parts.append("predictions are not evaluated: there is no champion")
+    elif not prediction_drift.pit:
+        key_parts.append(
+            f"predictions are not evaluated: fewer than {monitor_config.min_rows} events of the "
+            "current window are later than the champion's training and have a history"
         )
-    if outcome is None:
-        told.append("the outcome is not evaluated: the service has logged no recommendations")
-    elif not outcome.n_answers:
-        told.append("the outcome is not evaluated: no recommendation is old enough yet")
-    return tuple(told)
+    if outcome_summary is None:
+        key_parts.append("the outcome is not evaluated: the service has logged no recommendations")
+    elif not outcome_summary.n_answers:
+        key_parts.append("the outcome is not evaluated: no recommendation is old enough yet")
+    return tuple(key_parts)

@@ -47,152 +47,200 @@ class ShownAnswers:
 
 
 def summarise_outcome(
-    shown: pa.Table, actions: pa.Table, config: MonitorConfig
+    impressions: pa.Table, action_rows: pa.Table, monitor_config: MonitorConfig
 ) -> tuple[OutcomeSummary, ShownAnswers] | None:
     """Follow up every answer; None if nothing was shown.
 
     Args:
-        shown: Columns of ``chronotope.lake.impression_tables.impression_table``.
-        actions: Columns of ``action_table`` of the same module; duplicates are harmless.
-        config: The horizon.
+        impressions: Columns of ``chronotope.lake.impression_tables.impression_table``.
+        action_rows: Columns of ``action_table`` of the same module; duplicates are harmless.
+        monitor_config: The horizon.
     """
-    shown, actions = shown.filter(pc.is_valid(shown.column(AT_S))), actions.drop_null()
-    if not len(shown):
-        return None
-    horizon_s = int(3600 * config.horizon_h)
-    last = max(pc.max(shown.column(AT_S)).as_py(), pc.max(actions.column(AT_S)).as_py() or 0)
-    nameless = pc.is_null(shown.column(c.USER_ID))
-    open_ = pc.greater(shown.column(AT_S), last - horizon_s)
-    n_nameless, n_open = (
-        _n_answers(shown.filter(of)) for of in (nameless, pc.and_not(open_, nameless))
+    impressions, action_rows = (
+        impressions.filter(pc.is_valid(impressions.column(AT_S))),
+        action_rows.drop_null(),
     )
-    rows = shown.filter(pc.invert(pc.or_(nameless, open_)))
-    hit = _followed(rows, actions, horizon_s)
-    answers = _answers(rows, hit)
-    items = pc.value_counts(rows.column(c.ITEM_ID)).field("counts").to_numpy()
+    if not len(impressions):
+        return None
+    horizon_s = int(3600 * monitor_config.horizon_h)
+    last_event_s = max(
+        pc.max(impressions.column(AT_S)).as_py(), pc.max(action_rows.column(AT_S)).as_py() or 0
+    )
+    is_anonymous = pc.is_null(impressions.column(c.USER_ID))
+    is_open = pc.greater(impressions.column(AT_S), last_event_s - horizon_s)
+    n_nameless, n_open = (
+        _n_answers(impressions.filter(rows_of))
+        for rows_of in (is_anonymous, pc.and_not(is_open, is_anonymous))
+    )
+    shown_rows = impressions.filter(pc.invert(pc.or_(is_anonymous, is_open)))
+    is_hit = _followed(shown_rows, action_rows, horizon_s)
+    shown_answers = _answers(shown_rows, is_hit)
+    item_counts = pc.value_counts(shown_rows.column(c.ITEM_ID)).field("counts").to_numpy()
     return (
         OutcomeSummary(
-            n_answers=len(answers.hit),
+            n_answers=len(shown_answers.hit),
             n_open=n_open,
             n_nameless=n_nameless,
-            explored=float(1 - answers.greedy.mean()) if len(answers.hit) else 0.0,
-            gini=gini(items) if len(items) else 0.0,
-            days=_days(answers),
-            positions=_positions(rows, hit),
+            explored=float(1 - shown_answers.greedy.mean()) if len(shown_answers.hit) else 0.0,
+            gini=gini(item_counts) if len(item_counts) else 0.0,
+            days=_days(shown_answers),
+            positions=_positions(shown_rows, is_hit),
         ),
-        answers,
+        shown_answers,
     )
 
 
 def measure_outcome_drift(
-    answers: ShownAnswers, champion: str | None, windows: Windows, config: MonitorConfig
+    shown_answers: ShownAnswers,
+    champion_version: str | None,
+    time_windows: Windows,
+    monitor_config: MonitorConfig,
 ) -> list[DriftStatistic]:
     """The champion's share of followed answers in the current window beside earlier ones.
 
     Args:
-        answers: What was followed up.
-        champion: Version of the champion; None judges nothing.
-        windows: How time is cut; answers later than the lake count to the current window.
-        config: Sizes.
+        shown_answers: What was followed up.
+        champion_version: Version of the champion; None judges nothing.
+        time_windows: How time is cut; answers later than the lake count to the current window.
+        monitor_config: Sizes.
     """
-    mine = answers.version == champion
-    window = windows.of(answers.at_s[mine])
-    counts = windows.counts(window, answers.hit[mine].astype(np.int64), 2)
-    n = counts.sum(axis=1)
-    if n[-1] < config.min_rows:
+    is_champion = shown_answers.version == champion_version
+    window_idx = time_windows.of(shown_answers.at_s[is_champion])
+    hit_counts = time_windows.counts(window_idx, shown_answers.hit[is_champion].astype(np.int64), 2)
+    n_answers = hit_counts.sum(axis=1)
+    if n_answers[-1] < monitor_config.min_rows:
         return []
-    now, earlier = window == windows.n - 1, (window >= 0) & (window < windows.n - 1)
-    hit, user = answers.hit[mine].astype(np.float64), answers.user[mine]
-    mean, error = clustered_mean(hit[now], user[now])
-    enough = np.flatnonzero(n[:-1] >= config.min_rows)
-    before = clustered_mean(hit[earlier], user[earlier]) if earlier.any() else (mean, 0.0)
-    z = (mean - before[0]) / max(float(np.hypot(error, before[1])), 1e-12)
-    shares = (counts[enough, 1] + 0.5) / (n[enough] + 1)
+    is_current, is_earlier = (
+        window_idx == time_windows.n - 1,
+        (window_idx >= 0) & (window_idx < time_windows.n - 1),
+    )
+    is_hit, user_codes = (
+        shown_answers.hit[is_champion].astype(np.float64),
+        shown_answers.user[is_champion],
+    )
+    mean_rate, standard_error = clustered_mean(is_hit[is_current], user_codes[is_current])
+    compared_windows = np.flatnonzero(n_answers[:-1] >= monitor_config.min_rows)
+    reference_rate = (
+        clustered_mean(is_hit[is_earlier], user_codes[is_earlier])
+        if is_earlier.any()
+        else (mean_rate, 0.0)
+    )
+    z_score = (mean_rate - reference_rate[0]) / max(
+        float(np.hypot(standard_error, reference_rate[1])), 1e-12
+    )
+    window_rates = (hit_counts[compared_windows, 1] + 0.5) / (n_answers[compared_windows] + 1)
     return [
         DriftStatistic(
             "outcome",
             "answers followed",
             "share",
-            float((counts[-1, 1] + 0.5) / (n[-1] + 1)),
-            max(0.0, mean - HALF_WIDTH * error),
-            min(1.0, mean + HALF_WIDTH * error),
-            history=shares,
-            p_sampling=float(stats.norm.cdf(z)),
+            float((hit_counts[-1, 1] + 0.5) / (n_answers[-1] + 1)),
+            max(0.0, mean_rate - HALF_WIDTH * standard_error),
+            min(1.0, mean_rate + HALF_WIDTH * standard_error),
+            history=window_rates,
+            p_sampling=float(stats.norm.cdf(z_score)),
             side="below",
             scale="log-odds",
         )
     ]
 
 
-def _n_answers(rows: pa.Table) -> int:
-    return int(pc.count_distinct(rows.column(ANSWER)).as_py())
+def _n_answers(shown_rows: pa.Table) -> int:
+    return int(pc.count_distinct(shown_rows.column(ANSWER)).as_py())
 
 
-def _followed(rows: pa.Table, actions: pa.Table, horizon_s: int) -> Mask:
+def _followed(shown_rows: pa.Table, action_rows: pa.Table, horizon_s: int) -> Mask:
     """Whether each item shown was had by its user within the horizon, shape (n_rows,)."""
-    pair, done = _pairs(rows, actions)
-    shown_s, done_s = (of.column(AT_S).to_numpy() for of in (rows, actions))
-    span = int(max(shown_s.max(initial=0), done_s.max(initial=0))) + horizon_s + 1
-    keys = np.sort(done * span + done_s)  # by pair, then time
-    first = pair * span + shown_s
-    ended = np.searchsorted(keys, first + horizon_s, side="right")
-    return np.asarray(np.searchsorted(keys, first) < ended)
+    shown_pairs, action_pairs = _pairs(shown_rows, action_rows)
+    shown_s, done_s = (rows_of.column(AT_S).to_numpy() for rows_of in (shown_rows, action_rows))
+    time_span_s = int(max(shown_s.max(initial=0), done_s.max(initial=0))) + horizon_s + 1
+    action_keys = np.sort(action_pairs * time_span_s + done_s)  # by pair, then time
+    first_key = shown_pairs * time_span_s + shown_s
+    end_positions = np.searchsorted(action_keys, first_key + horizon_s, side="right")
+    return np.asarray(np.searchsorted(action_keys, first_key) < end_positions)
 
 
-def _pairs(rows: pa.Table, actions: pa.Table) -> tuple[Int64, Int64]:
+def _pairs(shown_rows: pa.Table, action_rows: pa.Table) -> tuple[Int64, Int64]:
     """A number for each user with an item, the same in both tables."""
-    both = pa.concat_tables([of.select([c.USER_ID, c.ITEM_ID]) for of in (rows, actions)])
-    user, item = encode_column(both.column(c.USER_ID)), encode_column(both.column(c.ITEM_ID))
-    pairs = np.unique(user.codes * len(item.names) + item.codes, return_inverse=True)[1]
-    return pairs[: len(rows)], pairs[len(rows) :]
+    joined_rows = pa.concat_tables(
+        [rows_of.select([c.USER_ID, c.ITEM_ID]) for rows_of in (shown_rows, action_rows)]
+    )
+    user_codes, item_codes = (
+        encode_column(joined_rows.column(c.USER_ID)),
+        encode_column(joined_rows.column(c.ITEM_ID)),
+    )
+    pair_codes = np.unique(
+        user_codes.codes * len(item_codes.names) + item_codes.codes, return_inverse=True
+    )[1]
+    return pair_codes[: len(shown_rows)], pair_codes[len(shown_rows) :]
 
 
-def _answers(rows: pa.Table, hit: Mask) -> ShownAnswers:
-    number = rows.column(ANSWER).to_numpy()
-    first = np.flatnonzero(np.diff(number, prepend=-1))
-    one = rows.take(pa.array(first))
-    any_hit = np.add.reduceat(hit.astype(np.int64), first) > 0 if len(first) else hit
+def _answers(shown_rows: pa.Table, is_hit: Mask) -> ShownAnswers:
+    answer_numbers = shown_rows.column(ANSWER).to_numpy()
+    first_key = np.flatnonzero(np.diff(answer_numbers, prepend=-1))
+    first_rows = shown_rows.take(pa.array(first_key))
+    any_hit = np.add.reduceat(is_hit.astype(np.int64), first_key) > 0 if len(first_key) else is_hit
     return ShownAnswers(
-        user=encode_column(one.column(c.USER_ID)).codes,
-        at_s=one.column(AT_S).to_numpy(),
-        version=np.asarray(pc.fill_null(one.column(VERSION), "").to_pylist(), dtype=np.str_),
-        greedy=pc.equal(pc.fill_null(one.column(POLICY), ""), "greedy").to_numpy(),
+        user=encode_column(first_rows.column(c.USER_ID)).codes,
+        at_s=first_rows.column(AT_S).to_numpy(),
+        version=np.asarray(pc.fill_null(first_rows.column(VERSION), "").to_pylist(), dtype=np.str_),
+        greedy=pc.equal(pc.fill_null(first_rows.column(POLICY), ""), "greedy").to_numpy(),
         hit=any_hit,
     )
 
 
-def _days(answers: ShownAnswers) -> tuple[AnswerRow, ...]:
-    day = answers.at_s // 86_400
-    keys, place = np.unique(np.rec.fromarrays([day, answers.version]), return_inverse=True)
-    n, hits = np.bincount(place), np.bincount(place, weights=answers.hit)
-    days = np.array([key[0] for key in keys], dtype="datetime64[D]").astype(str)
+def _days(shown_answers: ShownAnswers) -> tuple[AnswerRow, ...]:
+    day_idx = shown_answers.at_s // 86_400
+    action_keys, group_idx = np.unique(
+        np.rec.fromarrays([day_idx, shown_answers.version]), return_inverse=True
+    )
+    n_answers, n_hits = np.bincount(group_idx), np.bincount(group_idx, weights=shown_answers.hit)
+    day_dates = np.array([group_key[0] for group_key in action_keys], dtype="datetime64[D]").astype(
+        str
+    )
     return tuple(
-        AnswerRow(day=str(d), version=str(key[1]), n_answers=int(m), hit_rate=float(h / m))
-        for d, key, m, h in zip(days, keys, n, hits, strict=True)
+        AnswerRow(
+            day=str(day_text),
+            version=str(group_key[1]),
+            n_answers=int(n_answers_of_day),
+            hit_rate=float(n_hits_of_day / n_answers_of_day),
+        )
+        for day_text, group_key, n_answers_of_day, n_hits_of_day in zip(
+            day_dates, action_keys, n_answers, n_hits, strict=True
+        )
     )
 
 
-def _positions(rows: pa.Table, hit: Mask) -> tuple[PositionRow, ...]:
-    position = rows.column(POSITION).to_numpy()
-    n, hits = np.bincount(position), np.bincount(position, weights=hit)
-    chance = np.asarray(rows.column(PROPENSITY).to_numpy(), dtype=np.float64)
-    by_chance = _weighted(position, hit, chance, len(n))
+def _positions(shown_rows: pa.Table, is_hit: Mask) -> tuple[PositionRow, ...]:
+    list_position = shown_rows.column(POSITION).to_numpy()
+    n_answers, n_hits = np.bincount(list_position), np.bincount(list_position, weights=is_hit)
+    propensity = np.asarray(shown_rows.column(PROPENSITY).to_numpy(), dtype=np.float64)
+    by_chance = _weighted(list_position, is_hit, propensity, len(n_answers))
     return tuple(
         PositionRow(
-            position=int(at),
-            n_shown=int(n[at]),
-            hit_rate=float(hits[at] / n[at]),
-            weighted=by_chance[at],
+            position=int(position_idx),
+            n_shown=int(n_answers[position_idx]),
+            hit_rate=float(n_hits[position_idx] / n_answers[position_idx]),
+            weighted=by_chance[position_idx],
         )
-        for at in np.flatnonzero(n)
+        for position_idx in np.flatnonzero(n_answers)
     )
 
 
-def _weighted(position: Int64, hit: Mask, chance: Float64, size: int) -> list[float | None]:
+def _weighted(
+    list_position: Int64, is_hit: Mask, propensity: Float64, n_positions: int
+) -> list[float | None]:
     """Shares by inverse propensity; None at positions where chance had no part."""
-    usable = (chance > 0) & (chance <= 1)
-    weight = 1 / np.where(usable, chance, np.inf)
-    drawn = np.bincount(position, weights=usable & (chance < 1), minlength=size)
-    total = np.bincount(position, weights=weight, minlength=size)
-    hits = np.bincount(position, weights=weight * hit, minlength=size)
-    return [float(h / t) if d else None for h, t, d in zip(hits, total, drawn, strict=True)]
+    is_usable = (propensity > 0) & (propensity <= 1)
+    inverse_propensity = 1 / np.where(is_usable, propensity, np.inf)
+    weighted_rate = np.bincount(
+        list_position, weights=is_usable & (propensity < 1), minlength=n_positions
+    )
+    total_weight = np.bincount(list_position, weights=inverse_propensity, minlength=n_positions)
+    n_hits = np.bincount(list_position, weights=inverse_propensity * is_hit, minlength=n_positions)
+    return [
+        float(n_hits_of_day / position_total) if day_text else None
+        for n_hits_of_day, position_total, day_text in zip(
+            n_hits, total_weight, weighted_rate, strict=True
+        )
+    ]

@@ -45,114 +45,145 @@ class PredictionDrift:
 
 
 def measure_prediction_drift(
-    answered: list[ReplayedPredictions], level: PromotionBaseline | None, windows: Windows
+    replayed_windows: list[ReplayedPredictions],
+    baseline: PromotionBaseline | None,
+    time_windows: Windows,
 ) -> PredictionDrift:
     """Compare the current window with the level at promotion and with earlier windows.
 
     Args:
-        answered: What the champion said, window by window, oldest first.
-        level: Its level at promotion; None if unknown.
-        windows: How time is cut.
+        replayed_windows: What the champion said, window by window, oldest first.
+        baseline: Its level at promotion; None if unknown.
+        time_windows: How time is cut.
     """
-    rows = tuple(_row(each, windows) for each in answered)
-    if not answered or answered[-1].window != windows.n - 1:
-        return PredictionDrift([], rows, ())
-    measured = [_accuracy(answered, level)]
-    if level is not None and level.pit is not None:
-        measured.append(_when(answered, level.pit))
-    now = answered[-1]
-    for name in VARIETY:
-        series = np.array([row.metrics[name] for row in rows])
-        measured.append(
+    window_rows = tuple(_row(replayed, time_windows) for replayed in replayed_windows)
+    if not replayed_windows or replayed_windows[-1].window != time_windows.n - 1:
+        return PredictionDrift([], window_rows, ())
+    statistics = [_accuracy(replayed_windows, baseline)]
+    if baseline is not None and baseline.pit is not None:
+        statistics.append(_when(replayed_windows, baseline.pit))
+    current_window = replayed_windows[-1]
+    for metric_name in VARIETY:
+        metric_series = np.array([window_row.metrics[metric_name] for window_row in window_rows])
+        statistics.append(
             DriftStatistic(
-                "predictions", name, "mean", float(series[-1]), history=series[:-1], side="both"
+                "predictions",
+                metric_name,
+                "mean",
+                float(metric_series[-1]),
+                history=metric_series[:-1],
+                side="both",
             )
         )
-    measured.append(_inner_coverage(now))
-    pit = _pit_counts(now) / len(now.pit)
-    return PredictionDrift(measured, rows, tuple(pit.tolist()))
+    statistics.append(_inner_coverage(current_window))
+    pit_shares = _pit_counts(current_window) / len(current_window.pit)
+    return PredictionDrift(statistics, window_rows, tuple(pit_shares.tolist()))
 
 
-def _row(each: ReplayedPredictions, windows: Windows) -> WindowRow:
-    told = summarise_metrics(each.outcomes)
-    start, end = windows.span(each.window)
-    metrics = {name: told[name] for name in SHOWN if np.isfinite(told[name])}
+def _row(replayed: ReplayedPredictions, time_windows: Windows) -> WindowRow:
+    summary = summarise_metrics(replayed.outcomes)
+    window_start, window_end = time_windows.span(replayed.window)
+    window_metrics = {
+        metric_name: summary[metric_name]
+        for metric_name in SHOWN
+        if np.isfinite(summary[metric_name])
+    }
     return WindowRow(
-        start=start,
-        end=end,
-        n_targets=len(each.outcomes),
+        start=window_start,
+        end=window_end,
+        n_targets=len(replayed.outcomes),
         metrics={
-            **metrics,
-            "when_coverage_80": float(_inside(each).mean()),
-            "entropy": each.entropy,
-            "coverage": float((each.named > 0).mean()),
-            "gini": gini(each.named),
-            "unknown_items": each.unknown,
+            **window_metrics,
+            "when_coverage_80": float(_inside(replayed).mean()),
+            "entropy": replayed.entropy,
+            "coverage": float((replayed.named > 0).mean()),
+            "gini": gini(replayed.named),
+            "unknown_items": replayed.unknown,
         },
     )
 
 
 def _accuracy(
-    answered: list[ReplayedPredictions], level: PromotionBaseline | None
+    replayed_windows: list[ReplayedPredictions], baseline: PromotionBaseline | None
 ) -> DriftStatistic:
     """NDCG@10 below that at promotion; where that is unknown, history alone judges."""
-    now = answered[-1]
-    values = ndcg(now.outcomes.rank, 10)
-    mean, error = clustered_mean(values, now.outcomes.user)
-    told = bootstrap_interval(values, now.outcomes.user, n_resamples=500)
-    fallen = DriftStatistic(
+    current_window = replayed_windows[-1]
+    metric_values = ndcg(current_window.outcomes.rank, 10)
+    mean_ndcg, standard_error = clustered_mean(metric_values, current_window.outcomes.user)
+    summary = bootstrap_interval(metric_values, current_window.outcomes.user, n_resamples=500)
+    accuracy_statistic = DriftStatistic(
         "predictions",
         "accuracy",
         "ndcg_10",
-        mean,
-        told.low,
-        told.high,
-        history=np.array([float(ndcg(of.outcomes.rank, 10).mean()) for of in answered[:-1]]),
+        mean_ndcg,
+        summary.low,
+        summary.high,
+        history=np.array(
+            [float(ndcg(metric_of.outcomes.rank, 10).mean()) for metric_of in replayed_windows[:-1]]
+        ),
         side="below",
     )
-    if level is None:
-        return fallen
-    z = (mean - level.ndcg) / max(float(np.hypot(error, level.error)), 1e-12)
-    by_chance = float(stats.norm.cdf(z))
-    return replace(fallen, p_sampling=by_chance, alone=True, level=level.ndcg)
+    if baseline is None:
+        return accuracy_statistic
+    z_score = (mean_ndcg - baseline.ndcg) / max(
+        float(np.hypot(standard_error, baseline.error)), 1e-12
+    )
+    by_chance = float(stats.norm.cdf(z_score))
+    return replace(accuracy_statistic, p_sampling=by_chance, alone=True, level=baseline.ndcg)
 
 
-def _when(answered: list[ReplayedPredictions], promoted: Float64) -> DriftStatistic:
+def _when(replayed_windows: list[ReplayedPredictions], promotion_pit: Float64) -> DriftStatistic:
     """Divergence of where true waits fall in the predicted ones from where they fell then."""
-    counts = np.stack([_pit_counts(each) for each in answered])
-    then = promoted / promoted.sum()
-    values = jensen_shannon(counts / counts.sum(axis=1, keepdims=True), then)
-    now = answered[-1]
-    alike = effective_noise(counts_by_group(now.outcomes.user, _pit_bin(now), PIT_BINS))
-    both = alike * (1 + len(now.pit) / promoted.sum())
+    pit_counts = np.stack([_pit_counts(replayed) for replayed in replayed_windows])
+    promotion_shares = promotion_pit / promotion_pit.sum()
+    metric_values = jensen_shannon(
+        pit_counts / pit_counts.sum(axis=1, keepdims=True), promotion_shares
+    )
+    current_window = replayed_windows[-1]
+    noise_inflation = effective_noise(
+        counts_by_group(current_window.outcomes.user, _pit_bin(current_window), PIT_BINS)
+    )
+    total_noise = noise_inflation * (1 + len(current_window.pit) / promotion_pit.sum())
     return DriftStatistic(
         "predictions",
         "when",
         "js",
-        float(values[-1]),
-        history=values[:-1],
-        p_sampling=float(stats.chi2.sf(8 * values[-1] / both, PIT_BINS - 1)),
+        float(metric_values[-1]),
+        history=metric_values[:-1],
+        p_sampling=float(stats.chi2.sf(8 * metric_values[-1] / total_noise, PIT_BINS - 1)),
         scale="cube root",
         alone=True,
     )
 
 
-def _inner_coverage(now: ReplayedPredictions) -> DriftStatistic:
+def _inner_coverage(current_window: ReplayedPredictions) -> DriftStatistic:
     """Share of true waits inside the central interval; the check of *when* judges."""
-    mean, error = clustered_mean(_inside(now).astype(np.float64), now.outcomes.user)
-    low, high = max(0.0, mean - HALF_WIDTH * error), min(1.0, mean + HALF_WIDTH * error)
+    mean_ndcg, standard_error = clustered_mean(
+        _inside(current_window).astype(np.float64), current_window.outcomes.user
+    )
+    low_value, high_value = (
+        max(0.0, mean_ndcg - HALF_WIDTH * standard_error),
+        min(1.0, mean_ndcg + HALF_WIDTH * standard_error),
+    )
     return DriftStatistic(
-        "predictions", "when", "coverage_80", mean, low, high, judged=False, level=INNER
+        "predictions",
+        "when",
+        "coverage_80",
+        mean_ndcg,
+        low_value,
+        high_value,
+        judged=False,
+        level=INNER,
     )
 
 
-def _inside(each: ReplayedPredictions) -> npt.NDArray[np.bool_]:
-    return np.abs(2 * each.pit - 1) <= INNER
+def _inside(replayed: ReplayedPredictions) -> npt.NDArray[np.bool_]:
+    return np.abs(2 * replayed.pit - 1) <= INNER
 
 
-def _pit_bin(each: ReplayedPredictions) -> Int64:
-    return np.minimum((each.pit * PIT_BINS).astype(np.int64), PIT_BINS - 1)
+def _pit_bin(replayed: ReplayedPredictions) -> Int64:
+    return np.minimum((replayed.pit * PIT_BINS).astype(np.int64), PIT_BINS - 1)
 
 
-def _pit_counts(each: ReplayedPredictions) -> Float64:
-    return np.bincount(_pit_bin(each), minlength=PIT_BINS).astype(np.float64)
+def _pit_counts(replayed: ReplayedPredictions) -> Float64:
+    return np.bincount(_pit_bin(replayed), minlength=PIT_BINS).astype(np.float64)

@@ -50,10 +50,10 @@ class ReplayedPredictions:
 
 def replay_predictions(
     champion: RemappedRecommender,
-    log: EventLog,
+    event_log: EventLog,
     catalog: Catalog,
-    windows: Windows,
-    config: MonitorConfig,
+    time_windows: Windows,
+    monitor_config: MonitorConfig,
     *,
     after_s: int,
 ) -> list[ReplayedPredictions]:
@@ -63,36 +63,50 @@ def replay_predictions(
 
     Args:
         champion: Speaks the ids of the catalogue.
-        log: Everything that happened.
+        event_log: Everything that happened.
         catalog: Its items.
-        windows: How time is cut.
-        config: How many windows and targets.
+        time_windows: How time is cut.
+        monitor_config: How many windows and targets.
         after_s: Last event of the champion's training, UTC seconds.
     """
-    found = []
-    for window in range(max(0, windows.n - config.prediction_windows), windows.n):
-        start, most = windows.start_s(window), config.max_targets
-        if start <= after_s:
+    replayed_windows = []
+    for window in range(max(0, time_windows.n - monitor_config.prediction_windows), time_windows.n):
+        window_start_s, max_targets = time_windows.start_s(window), monitor_config.max_targets
+        if window_start_s <= after_s:
             continue
-        end = start + windows.length_s
-        targets = targets_between(log, start, end, max_targets=most, seed=config.seed)
-        if len(targets) >= config.min_rows:
-            found.append(_answered(champion, log, catalog, window, targets))
-    return found
+        window_end_s = window_start_s + time_windows.length_s
+        target_positions = targets_between(
+            event_log,
+            window_start_s,
+            window_end_s,
+            max_targets=max_targets,
+            seed=monitor_config.seed,
+        )
+        if len(target_positions) >= monitor_config.min_rows:
+            replayed_windows.append(
+                _answered(champion, event_log, catalog, window, target_positions)
+            )
+    return replayed_windows
 
 
 def _answered(
-    champion: RemappedRecommender, log: EventLog, catalog: Catalog, window: int, targets: Int64
+    champion: RemappedRecommender,
+    event_log: EventLog,
+    catalog: Catalog,
+    window: int,
+    target_positions: Int64,
 ) -> ReplayedPredictions:
-    noting = _Noting(champion, catalog.n_items)
-    outcomes = evaluate(noting, log, targets, n_items=catalog.n_items, time_given=True)
+    recorder = _Noting(champion, catalog.n_items)
+    outcomes = evaluate(
+        recorder, event_log, target_positions, n_items=catalog.n_items, time_given=True
+    )
     return ReplayedPredictions(
         window=window,
         outcomes=outcomes,
-        entropy=noting.entropy / len(targets),
-        named=noting.named[1:],
-        unknown=float((champion.item_mapping[log.item_idx[targets]] == 0).mean()),
-        pit=_pit(champion, log, targets),
+        entropy=recorder.entropy / len(target_positions),
+        named=recorder.named[1:],
+        unknown=float((champion.item_mapping[event_log.item_idx[target_positions]] == 0).mean()),
+        pit=_pit(champion, event_log, target_positions),
     )
 
 
@@ -111,25 +125,31 @@ class _Noting:
     def history_len(self) -> int | None:
         return self.champion.history_len
 
-    def fit(self, log: EventLog, catalog: Catalog) -> Self:
-        self.champion.fit(log, catalog)
+    def fit(self, event_log: EventLog, catalog: Catalog) -> Self:
+        self.champion.fit(event_log, catalog)
         return self
 
-    def observe(self, log: EventLog) -> None:
-        self.champion.observe(log)
+    def observe(self, event_log: EventLog) -> None:
+        self.champion.observe(event_log)
 
-    def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
-        scores = self.champion.scores(queries)
+    def scores(self, query_batch: Queries) -> npt.NDArray[np.floating]:
+        scores = self.champion.scores(query_batch)
         self.entropy += float(answer_entropy(scores).sum())
         self.named += np.bincount(top_items(scores, TOP).ravel(), minlength=len(self.named))
         return scores
 
 
-def _pit(champion: RemappedRecommender, log: EventLog, targets: Int64) -> Float64:
+def _pit(champion: RemappedRecommender, event_log: EventLog, target_positions: Int64) -> Float64:
     """Where the true wait falls in the predicted one, as it was told with the time hidden."""
-    found = []
-    for at in np.array_split(targets, -(-len(targets) // _BATCH)):
-        queries = queries_at(log, at, history_len=champion.history_len, time_given=False)
-        mixture = LognormalMixture.of_parts(champion.answer(queries).when)
-        found.append(mixture.cdf((log.occurred_s[at] - queries.occurred_s[:, -1]) / 3600.0))
-    return np.concatenate(found)
+    replayed_windows = []
+    for target_batch in np.array_split(target_positions, -(-len(target_positions) // _BATCH)):
+        query_batch = queries_at(
+            event_log, target_batch, history_len=champion.history_len, time_given=False
+        )
+        time_mixture = LognormalMixture.of_parts(champion.answer(query_batch).when)
+        replayed_windows.append(
+            time_mixture.cdf(
+                (event_log.occurred_s[target_batch] - query_batch.occurred_s[:, -1]) / 3600.0
+            )
+        )
+    return np.concatenate(replayed_windows)

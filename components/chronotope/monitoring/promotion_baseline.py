@@ -35,35 +35,37 @@ class PromotionBaseline:
 
 
 def promotion_baseline(
-    king: ChampionInfo, store: MlflowStore, dataset: str
+    champion: ChampionInfo, mlflow_store: MlflowStore, dataset: str
 ) -> PromotionBaseline | None:
     """From the folder of its training, or else from what the registry keeps; None without.
 
     Files of the training that are damaged count as gone.
 
     Args:
-        king: The champion.
-        store: The registry.
+        champion: The champion.
+        mlflow_store: The registry.
         dataset: Name of the registered model.
     """
     try:
-        level = _judged_level(king)
+        baseline = _judged_level(champion)
     except (StoreError, ArtifactError) as error:
-        _LOG.warning("The level of version %s is taken from the registry: %s", king.version, error)
-        level = None
-    if level is not None:
-        return level
-    told = version_metrics(store, dataset, king.version)
-    return PromotionBaseline(told["ndcg_10"], 0.0, None) if "ndcg_10" in told else None
+        _LOG.warning(
+            "The level of version %s is taken from the registry: %s", champion.version, error
+        )
+        baseline = None
+    if baseline is not None:
+        return baseline
+    metrics = version_metrics(mlflow_store, dataset, champion.version)
+    return PromotionBaseline(metrics["ndcg_10"], 0.0, None) if "ndcg_10" in metrics else None
 
 
-def _judged_level(king: ChampionInfo) -> PromotionBaseline | None:
+def _judged_level(champion: ChampionInfo) -> PromotionBaseline | None:
     """The level by the files of the champion's training; None if they are gone."""
-    judged = step_result(king.run, "evaluate_holdout", HoldoutEvaluation)
-    path = king.run / "holdout.npz"
-    if judged is None or not path.is_file():
+    evaluation = step_result(champion.run, "evaluate_holdout", HoldoutEvaluation)
+    arrays_path = champion.run / "holdout.npz"
+    if evaluation is None or not arrays_path.is_file():
         return None
-    values = load_arrays(path)
-    mean, error = clustered_mean(values[CHALLENGER], values["user"])
-    pit = np.asarray(judged.time.pit) * judged.time.n_targets
-    return PromotionBaseline(mean, error, pit)
+    holdout_arrays = load_arrays(arrays_path)
+    mean_ndcg, error = clustered_mean(holdout_arrays[CHALLENGER], holdout_arrays["user"])
+    pit = np.asarray(evaluation.time.pit) * evaluation.time.n_targets
+    return PromotionBaseline(mean_ndcg, error, pit)

@@ -16,50 +16,75 @@ KEPT: Final = "monitor"
 """Step whose result is everything found."""
 
 
-def publish_report(found: DriftReport, folder: Path, workspace: Workspace) -> tuple[Path, str]:
+def publish_report(
+    drift_report: DriftReport, output_dir: Path, root_workspace: Workspace
+) -> tuple[Path, str]:
     """Write page and table into a folder, and log both and all numbers to MLflow.
 
     Args:
-        found: What was found.
-        folder: Where it is kept.
-        workspace: Where MLflow's store lies.
+        drift_report: What was found.
+        output_dir: Where it is kept.
+        root_workspace: Where MLflow's store lies.
 
     Returns:
         The page, and the run that holds it, tagged with the champion's version.
     """
-    page = write_page(render_drift(found), folder / "drift.html")
-    pq.write_table(found.table(), folder / "checks.parquet")
-    store = open_store(workspace.mlruns)
-    tags = {"dataset": found.dataset, "data_version": found.data_version, "drift": found.verdict}
-    if found.champion is not None:
-        tags["model_version"] = found.champion
-    with store.run(found.dataset, f"monitor {folder.name}", tags=tags) as tracker:
-        _log(tracker, found)
-        tracker.artifact(page)
-        tracker.note(drift_summary(found))
-        return page, tracker.run_id
+    page_path = write_page(render_drift(drift_report), output_dir / "drift.html")
+    pq.write_table(drift_report.table(), output_dir / "checks.parquet")
+    mlflow_store = open_store(root_workspace.mlruns)
+    run_tags = {
+        "dataset": drift_report.dataset,
+        "data_version": drift_report.data_version,
+        "drift": drift_report.verdict,
+    }
+    if drift_report.champion is not None:
+        run_tags["model_version"] = drift_report.champion
+    with mlflow_store.run(
+        drift_report.dataset, f"monitor {output_dir.name}", tags=run_tags
+    ) as run_tracker:
+        _log(run_tracker, drift_report)
+        run_tracker.artifact(page_path)
+        run_tracker.note(drift_summary(drift_report))
+        return page_path, run_tracker.run_id
 
 
-def drift_reason(check: DriftCheck) -> str:
+def drift_reason(drift_check: DriftCheck) -> str:
     """One drift as a sentence."""
-    usual = "" if check.usual is None else f", expected {check.usual:.3g}"
-    beyond = "" if check.threshold is None else f", threshold {check.threshold:.3g}"
-    told = f"{check.part}: {check.name} ({check.statistic}) is {check.value:.3g}"
-    return f"{told}{usual}{beyond} (p {check.p_value:.2g})"
+    expected_text = "" if drift_check.usual is None else f", expected {drift_check.usual:.3g}"
+    threshold_text = (
+        "" if drift_check.threshold is None else f", threshold {drift_check.threshold:.3g}"
+    )
+    check_text = f"{drift_check.part}: {drift_check.name} ({drift_check.statistic})"
+    statistic_text = f"{check_text} is {drift_check.value:.3g}"
+    return f"{statistic_text}{expected_text}{threshold_text} (p {drift_check.p_value:.2g})"
 
 
-def drift_summary(found: DriftReport) -> str:
+def drift_summary(drift_report: DriftReport) -> str:
     """Verdict with its reasons and the checks that could not be evaluated, as Markdown."""
-    lines = [*found.reasons, *found.notes]
-    if found.is_old and found.champion_age_days is not None:
-        lines.append(f"champion {found.champion} is stale: {found.champion_age_days:.1f} days old")
-    listed = "\n".join(f"- {markdown_text(line)}" for line in lines)
-    window = f"{found.window_start:%Y-%m-%d %H:%M} to {found.window_end:%Y-%m-%d %H:%M} UTC"
-    return f"**{markdown_text(found.dataset)}, {window}: {found.verdict}.**\n\n{listed}".rstrip()
+    statements = [*drift_report.reasons, *drift_report.notes]
+    if drift_report.is_old and drift_report.champion_age_days is not None:
+        statements.append(
+            f"champion {drift_report.champion} is stale: "
+            f"{drift_report.champion_age_days:.1f} days old"
+        )
+    item_list = "\n".join(f"- {markdown_text(statement)}" for statement in statements)
+    start, end = drift_report.window_start, drift_report.window_end
+    window_text = f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    heading = f"**{markdown_text(drift_report.dataset)}, {window_text}: {drift_report.verdict}.**"
+    return f"{heading}\n\n{item_list}".rstrip()
 
 
-def _log(tracker: RunTracker, found: DriftReport) -> None:
-    checks = {f"{c.part}/{c.name}/{c.statistic}": c.value for c in found.checks}
-    tracker.metrics({**checks, "n_drifted": float(len(found.reasons))})
-    for step, row in enumerate(found.windows):
-        tracker.metrics({f"stream/{name}": of for name, of in row.metrics.items()}, step=step)
+def _log(run_tracker: RunTracker, drift_report: DriftReport) -> None:
+    check_values = {
+        f"{drift_check.part}/{drift_check.name}/{drift_check.statistic}": drift_check.value
+        for drift_check in drift_report.checks
+    }
+    run_tracker.metrics({**check_values, "n_drifted": float(len(drift_report.reasons))})
+    for window_step, window_row in enumerate(drift_report.windows):
+        run_tracker.metrics(
+            {
+                f"stream/{metric_name}": metric_value
+                for metric_name, metric_value in window_row.metrics.items()
+            },
+            step=window_step,
+        )

@@ -78,26 +78,28 @@ class DriftStatistic:
 
 
 def check_statistics(
-    measured: Sequence[DriftStatistic], config: MonitorConfig
+    statistics: Sequence[DriftStatistic], monitor_config: MonitorConfig
 ) -> tuple[DriftCheck, ...]:
     """Call drift what is beyond the usual, over all checks together.
 
     Args:
-        measured: Numbers of all parts.
-        config: Quantile, correction, and how much history is enough.
+        statistics: Numbers of all parts.
+        monitor_config: Quantile, correction, and how much history is enough.
     """
-    p_values = [_p_value(each, config.min_history) for each in measured]
-    tested = [
-        p for p, each in zip(p_values, measured, strict=True) if each.judged and p is not None
+    p_values = [_p_value(statistic, monitor_config.min_history) for statistic in statistics]
+    tested_p_values = [
+        p_value
+        for p_value, statistic in zip(p_values, statistics, strict=True)
+        if statistic.judged and p_value is not None
     ]
-    level, any_alarm = alarm_level(np.array(tested), config)
+    level, any_alarm = alarm_level(np.array(tested_p_values), monitor_config)
     return tuple(
-        _check(each, p, level, config, alarms=any_alarm)
-        for each, p in zip(measured, p_values, strict=True)
+        _check(statistic, p_value, level, monitor_config, is_alarm=any_alarm)
+        for statistic, p_value in zip(statistics, p_values, strict=True)
     )
 
 
-def alarm_level(p_values: Numbers, config: MonitorConfig) -> tuple[float, bool]:
+def alarm_level(p_values: Numbers, monitor_config: MonitorConfig) -> tuple[float, bool]:
     """Level at or below which a p-value is an alarm, and whether there is one.
 
     With M checks and a = 1 - quantile: Bonferroni's a / M, or Benjamini and Hochberg's
@@ -105,84 +107,104 @@ def alarm_level(p_values: Numbers, config: MonitorConfig) -> tuple[float, bool]:
 
     Args:
         p_values: Of all checks that are judged, shape (M,).
-        config: Quantile and correction.
+        monitor_config: Quantile and correction.
 
     Source: Benjamini & Hochberg (1995).
     """
-    alpha, m = 1 - config.quantile, max(1, len(p_values))
-    if config.correction == "bonferroni":
-        return alpha / m, bool((p_values <= alpha / m).any())
-    steps = alpha * np.arange(1, len(p_values) + 1) / m
-    held = np.flatnonzero(np.sort(p_values) <= steps)
-    return (float(steps[held[-1]]), True) if len(held) else (alpha / m, False)
+    alarm_rate, n_checks = 1 - monitor_config.quantile, max(1, len(p_values))
+    if monitor_config.correction == "bonferroni":
+        return alarm_rate / n_checks, bool((p_values <= alarm_rate / n_checks).any())
+    bh_steps = alarm_rate * np.arange(1, len(p_values) + 1) / n_checks
+    passed_positions = np.flatnonzero(np.sort(p_values) <= bh_steps)
+    return (
+        (float(bh_steps[passed_positions[-1]]), True)
+        if len(passed_positions)
+        else (alarm_rate / n_checks, False)
+    )
 
 
-def historical_p_value(value: float, history: Numbers, side: Side) -> float:
+def historical_p_value(value: float, past_values: Numbers, side: Side) -> float:
     """Chance of a value at least as extreme as the next one after a history.
 
     Args:
         value: The next one.
-        history: Earlier ones, shape (K,), K > 1.
+        past_values: Earlier ones, shape (K,), K > 1.
         side: Which extremes count.
     """
-    middle, spread = _predicted(history)
-    if abs(value - middle) <= ROUNDING * abs(middle):
+    expected_value, value_spread = _predicted(past_values)
+    if abs(value - expected_value) <= ROUNDING * abs(expected_value):
         return 1.0
-    t = (value - middle) / spread if spread else float(np.copysign(np.inf, value - middle))
-    t = {"above": t, "below": -t, "both": abs(t)}[side]
-    return min(1.0, float(stats.t.sf(t, len(history) - 1)) * (2 if side == "both" else 1))
+    t_value = (
+        (value - expected_value) / value_spread
+        if value_spread
+        else float(np.copysign(np.inf, value - expected_value))
+    )
+    t_value = {"above": t_value, "below": -t_value, "both": abs(t_value)}[side]
+    return min(1.0, float(stats.t.sf(t_value, len(past_values) - 1)) * (2 if side == "both" else 1))
 
 
-def _predicted(history: Numbers) -> tuple[float, float]:
+def _predicted(past_values: Numbers) -> tuple[float, float]:
     """Middle and spread of the prediction."""
-    spread = float(history.std(ddof=1) * np.sqrt(1 + 1 / len(history)))
-    return float(history.mean()), spread
+    value_spread = float(past_values.std(ddof=1) * np.sqrt(1 + 1 / len(past_values)))
+    return float(past_values.mean()), value_spread
 
 
-def _scaled(each: DriftStatistic) -> tuple[float, Numbers]:
-    to = _TO[each.scale]
-    return float(to(np.float64(each.value))), to(each.history)
+def _scaled(statistic: DriftStatistic) -> tuple[float, Numbers]:
+    transform = _TO[statistic.scale]
+    return float(transform(np.float64(statistic.value))), transform(statistic.history)
 
 
-def _p_value(each: DriftStatistic, min_history: int) -> float | None:
+def _p_value(statistic: DriftStatistic, min_history: int) -> float | None:
     """None if it cannot be judged."""
-    if len(each.history) < min_history:
-        return each.p_sampling if each.alone else None
-    return max(each.p_sampling, historical_p_value(*_scaled(each), each.side))
+    if len(statistic.history) < min_history:
+        return statistic.p_sampling if statistic.alone else None
+    return max(statistic.p_sampling, historical_p_value(*_scaled(statistic), statistic.side))
 
 
 def _check(
-    each: DriftStatistic, p: float | None, level: float, config: MonitorConfig, *, alarms: bool
+    statistic: DriftStatistic,
+    p_value: float | None,
+    level: float,
+    monitor_config: MonitorConfig,
+    *,
+    is_alarm: bool,
 ) -> DriftCheck:
-    verdict: DriftStatus = "shown"
-    if each.judged:
-        verdict = "not enough history" if p is None else "usual"
-        if alarms and p is not None and p <= level:
-            verdict = "drift"
-    enough = len(each.history) >= config.min_history
-    usual, threshold = _learned(each, level) if enough else (None, None)
+    check_verdict: DriftStatus = "shown"
+    if statistic.judged:
+        check_verdict = "not enough history" if p_value is None else "usual"
+        if is_alarm and p_value is not None and p_value <= level:
+            check_verdict = "drift"
+    has_history = len(statistic.history) >= monitor_config.min_history
+    usual_value, alarm_threshold = _learned(statistic, level) if has_history else (None, None)
     return DriftCheck(
-        part=each.part,
-        name=each.name,
-        statistic=each.statistic,
-        value=each.value,
-        low=each.low,
-        high=each.high,
-        usual=usual if each.level is None else each.level,
-        threshold=threshold,
-        p_value=p,
-        n_history=len(each.history),
-        verdict=verdict,
+        part=statistic.part,
+        name=statistic.name,
+        statistic=statistic.statistic,
+        value=statistic.value,
+        low=statistic.low,
+        high=statistic.high,
+        usual=usual_value if statistic.level is None else statistic.level,
+        threshold=alarm_threshold,
+        p_value=p_value,
+        n_history=len(statistic.history),
+        verdict=check_verdict,
     )
 
 
-def _learned(each: DriftStatistic, level: float) -> tuple[float, float]:
+def _learned(statistic: DriftStatistic, level: float) -> tuple[float, float]:
     """What is usual, and where drift begins, on the side that is nearer to the value."""
-    value, history = _scaled(each)
-    middle, spread = _predicted(history)
-    above = each.side == "above" or (each.side == "both" and value >= middle)
-    tail = level / 2 if each.side == "both" else level
-    far = float(stats.t.isf(tail, len(history) - 1)) * spread
-    ends = middle, middle + far if above else middle - far
-    usual, threshold = _FROM[each.scale](np.array(ends))
-    return float(usual), float(threshold)
+    value, past_values = _scaled(statistic)
+    expected_value, value_spread = _predicted(past_values)
+    is_upper_side = statistic.side == "above" or (
+        statistic.side == "both" and value >= expected_value
+    )
+    tail_probability = level / 2 if statistic.side == "both" else level
+    threshold_distance = float(stats.t.isf(tail_probability, len(past_values) - 1)) * value_spread
+    interval_ends = (
+        expected_value,
+        expected_value + threshold_distance
+        if is_upper_side
+        else expected_value - threshold_distance,
+    )
+    usual_value, alarm_threshold = _FROM[statistic.scale](np.array(interval_ends))
+    return float(usual_value), float(alarm_threshold)

@@ -28,42 +28,48 @@ class Windows:
     n: int
 
     @classmethod
-    def over(cls, occurred_s: Int64, config: MonitorConfig) -> Self:
+    def over(cls, occurred_s: Int64, monitor_config: MonitorConfig) -> Self:
         """As many whole windows as a log has, and no more than are compared.
 
         Args:
             occurred_s: UTC seconds of the events, at least one.
-            config: Length and numbers.
+            monitor_config: Length and numbers.
         """
-        end, length = int(occurred_s.max()) + 1, config.window_days * _DAY_S
-        whole = (end - int(occurred_s.min())) // length
-        most = config.history_windows + config.reference_windows + 1
-        return cls(end, length, int(np.clip(whole, 1, most)))
+        end_s, length_s = int(occurred_s.max()) + 1, monitor_config.window_days * _DAY_S
+        n_full_windows = (end_s - int(occurred_s.min())) // length_s
+        max_windows = monitor_config.history_windows + monitor_config.reference_windows + 1
+        return cls(end_s, length_s, int(np.clip(n_full_windows, 1, max_windows)))
 
     def of(self, at_s: npt.NDArray[np.int64]) -> Int64:
         """Window of each instant, -1 before the first; later ones count to the current."""
-        back = np.maximum(self.end_s - 1 - at_s, 0) // self.length_s
-        return np.asarray(np.maximum(self.n - 1 - back, -1), dtype=np.int64)
+        windows_back = np.maximum(self.end_s - 1 - at_s, 0) // self.length_s
+        return np.asarray(np.maximum(self.n - 1 - windows_back, -1), dtype=np.int64)
 
-    def start_s(self, window: int) -> int:
+    def start_s(self, window_idx: int) -> int:
         """First second of a window."""
-        return self.end_s - (self.n - window) * self.length_s
+        return self.end_s - (self.n - window_idx) * self.length_s
 
-    def span(self, window: int) -> tuple[datetime, datetime]:
+    def span(self, window_idx: int) -> tuple[datetime, datetime]:
         """Start and end of a window."""
-        start = self.start_s(window)
-        ends = (start, start + self.length_s)
-        first, last = (datetime.fromtimestamp(s, UTC) for s in ends)
-        return first, last
+        window_start_s = self.start_s(window_idx)
+        window_ends = (window_start_s, window_start_s + self.length_s)
+        first_instant, last_instant = (
+            datetime.fromtimestamp(instant_s, UTC) for instant_s in window_ends
+        )
+        return first_instant, last_instant
 
-    def counts(self, window: Int64, codes: Int64, n_codes: int) -> npt.NDArray[np.float64]:
+    def counts(
+        self, window_idx: Int64, value_codes: Int64, n_codes: int
+    ) -> npt.NDArray[np.float64]:
         """How often each code occurs in each window, shape (n, n_codes).
 
         Args:
-            window: Of each row; -1 is left out.
-            codes: Of each row; -1 is left out.
+            window_idx: Of each row; -1 is left out.
+            value_codes: Of each row; -1 is left out.
             n_codes: Number of codes.
         """
-        kept = (window >= 0) & (codes >= 0)
-        flat = np.bincount(window[kept] * n_codes + codes[kept], minlength=self.n * n_codes)
-        return flat.reshape(self.n, n_codes).astype(np.float64)
+        is_valid = (window_idx >= 0) & (value_codes >= 0)
+        flat_counts = np.bincount(
+            window_idx[is_valid] * n_codes + value_codes[is_valid], minlength=self.n * n_codes
+        )
+        return flat_counts.reshape(self.n, n_codes).astype(np.float64)

@@ -192,7 +192,8 @@ def refuse_taken_ports(managed_processes: Iterable[ManagedProcess]) -> None:
                 received=f"{HOST}:{managed_process.port}",
                 way_out="Stop the process that listens there "
                 f"(`lsof -i :{managed_process.port}` names it), "
-                f"or choose another: chronotope up {managed_process.option} {managed_process.port + 1}",
+                "or choose another: chronotope up "
+                f"{managed_process.option} {managed_process.port + 1}",
             )
 
 

@@ -31,8 +31,8 @@ from chronotope.lake.store_errors import translate_store_errors
 from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.model_versions import register_version
 from chronotope.registry.promotion import promote
-from tests.inference.hand_made import LAST_S, fill_lake, write_graph
 from chronotope.testing.recommender_suite import sample_catalog
+from tests.inference.hand_made import LAST_S, fill_lake, write_graph
 
 SECRET = "hunter22"  # noqa: S105 - of nobody
 HOSTILE = "\x1b[31m\x1b]0;owned\x07[red]tea[/red]\x9b2J :smile:"
