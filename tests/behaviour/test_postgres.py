@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chronotope.cli.processes import Programs
+from chronotope.cli.processes import Programs, listen
 from chronotope.cli.up import MLFLOW, PREFECT, SERVICE, environment, parts_of
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.stores import MLFLOW_URL, OPTUNA_URL, optuna_url
@@ -28,6 +28,9 @@ assert count(1) == 2
 """
 
 
+PASSWORD = "chronotope:of-a-test"  # noqa: S105 - of a server of this test
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     with postgres() as server:
@@ -42,10 +45,11 @@ def test_both_servers_keep_their_runs_in_it(
     with open_store(Workspace(tmp_path).mlruns).run("town", "one") as tracker:
         tracker.metrics({"ndcg_10": 0.5})
     ports = {PREFECT: free_port(), MLFLOW: free_port(), SERVICE: free_port()}
-    parts, env = parts_of("town", "town", tmp_path, ports), environment(tmp_path, ports)
+    parts, env = parts_of("town", "town", tmp_path, ports), environment(tmp_path, ports, PASSWORD)
     with Programs(tmp_path / "logs", env) as programs:
         for name in (PREFECT, MLFLOW):
-            programs.start(parts[name])
+            with listen(ports[name]) as listener:
+                programs.start(parts[name], listener)
         for name in (PREFECT, MLFLOW):
             programs.wait_for(name)
         ran = [sys.executable, "-c", FLOW]
