@@ -22,6 +22,7 @@ from chronotope.contracts.allowed import ALLOWED_ROOTS
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.steps.settings import TrainSettings
+from flows.abandoned_runs import end_abandoned_runs
 from flows.backfill_events import backfill_events
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
@@ -170,6 +171,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, help="YAML of training settings, as form defaults")
     parser.add_argument("--work-pool", help="Register for this pool of workers, and end")
     parser.add_argument("--paused", action="store_true", help="Leave the schedules switched off")
+    parser.add_argument(
+        "--only-runner",
+        action="store_true",
+        help="No other runner serves these deployments: end what a killed one left running",
+    )
     told = parser.parse_args(words)
     spec = load_spec(told.dataset, conf_dir=CONF_DIR)
     root, name = told.root.resolve(), spec.name
@@ -184,6 +190,8 @@ def main(words: list[str] | None = None) -> None:
     if ALLOWED_ROOTS not in os.environ:
         folders = own_folders(told) | source_folders(spec)
         os.environ[ALLOWED_ROOTS] = os.pathsep.join(map(str, folders))
+    if told.only_runner:
+        end_abandoned_runs(name)
     with watching(name, root):
         serve(*served, print_starting_message=False)
 

@@ -98,7 +98,17 @@ def parts_of(
         told: More words for the deployments.
     """
     python = sys.executable
-    runner = (python, "-m", "flows.deployments", "--dataset", dataset, "--root", str(root), *told)
+    runner = (
+        python,
+        "-m",
+        "flows.deployments",
+        "--dataset",
+        dataset,
+        "--root",
+        str(root),
+        "--only-runner",
+        *told,
+    )
     chronotope = (python, "-c", "from chronotope.cli.main import run; run()", "serve", name)
     service = ("--host", HOST, "--port", str(ports[SERVICE]), "--root", str(root))
     began = datetime.now(UTC)
