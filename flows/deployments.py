@@ -24,6 +24,7 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.pipelines.settings import TrainSettings, read_train_settings
 from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
+from flows.abandoned_runs import end_abandoned_runs
 from flows.backfill_events import backfill_events
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
@@ -175,6 +176,8 @@ def main(arguments: list[str] | None = None) -> None:
     if ALLOWED_ROOTS not in os.environ:
         folders = own_folders(options) | source_folders(spec)
         os.environ[ALLOWED_ROOTS] = os.pathsep.join(map(str, folders))
+    if options.only_runner:
+        end_abandoned_runs(name)
     with watch_in_thread(name, root):
         serve(*served, print_starting_message=False)
 
@@ -188,6 +191,11 @@ def _parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="YAML of training settings, as form defaults")
     parser.add_argument("--work-pool", help="Register for the workers of this pool, and exit")
     parser.add_argument("--paused", action="store_true", help="Leave the schedules switched off")
+    parser.add_argument(
+        "--only-runner",
+        action="store_true",
+        help="No other runner serves these deployments: end what a killed one left running",
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,5 +1,6 @@
 """A small simulated town: its first part trains, what came later waits in the inbox."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from benchmarks.replay.traffic import Traffic, posts
 from benchmarks.small import CITY, TRAINING
 from chronotope.contracts import columns as c
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.features.snapshot import load_features
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.intake import inbox_dir, watermark_path
 from chronotope.feedback.watermark import read_watermark
@@ -92,7 +94,7 @@ class Town:
             "parameters": _results(runs, "search_parameters"),
             "registry": self._registry(),
             "tables": self._tables(),
-            "features": sorted(path.name for path in self.workspace.features(NAME).iterdir()),
+            "features": sorted(map(_content_of, self.workspace.features(NAME).iterdir())),
             "watermark": self._watermark(),
             LEFT_RUNNING: self._running(),
         }
@@ -145,3 +147,12 @@ def _results(runs: Path, step: str) -> list[Any]:
     """What a step returned in each run, earliest first."""
     files = sorted(runs.glob(f"*/{step}.json"), key=lambda path: path.stat().st_mtime_ns)
     return [json.loads(path.read_text(encoding="utf-8"))["result"] for path in files]
+
+
+def _content_of(snapshot: Path) -> str:
+    """What a snapshot holds; its name also tells the identity of the lake."""
+    events, catalog = load_features(snapshot)
+    digest = hashlib.sha256()
+    for column in (events.user_idx, events.item_idx, events.occurred_s, catalog.item_category):
+        digest.update(column.tobytes())
+    return digest.hexdigest()

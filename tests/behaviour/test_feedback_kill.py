@@ -45,6 +45,11 @@ def filled(root: Path) -> Cafe:
     return cafe
 
 
+def without_identity(cafe: Cafe) -> dict[str, Any]:
+    """The watermark but for the identities of its own lake and log."""
+    return cafe.mark.model_dump(exclude={"events", "log"})
+
+
 def line(n: int) -> str:
     at = event("u0", n)["occurred_at"]
     return f'{{"user_id": "u{n % 9}", "item_id": "i{n % 5}", "occurred_at": "{at}"}}'
@@ -62,7 +67,7 @@ def test_a_killed_collection_is_taken_up_again(tmp_path: Path, after: str, nth: 
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     killed.take()
     assert killed.sizes() == calm.sizes() == (95, 3)
-    assert killed.mark == calm.mark
+    assert without_identity(killed) == without_identity(calm)
     for table, key in (("events", "event_id"), ("quarantine", "payload")):
         ours, theirs = (sorted(of.lake.read(table)[key].to_pylist()) for of in (killed, calm))
         assert ours == theirs

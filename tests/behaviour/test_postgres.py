@@ -10,7 +10,7 @@ import pytest
 from chronotope.cli.up import MLFLOW, PREFECT, SERVICE, process_environment, service_processes
 from chronotope.contracts.errors import StoreError
 from chronotope.registry.mlflow_store import open_store
-from chronotope.runtime.processes import ProcessGroup
+from chronotope.runtime.processes import ProcessGroup, listen
 from chronotope.runtime.store_urls import MLFLOW_URL, OPTUNA_URL, optuna_url
 from chronotope.runtime.workspace import Workspace
 from chronotope.tuning.study_database import open_study_database
@@ -26,6 +26,9 @@ def count(n: int) -> int:
     return n + 1
 assert count(1) == 2
 """
+
+
+PASSWORD = "chronotope:of-a-test"  # noqa: S105 - of a server of this test
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +47,12 @@ def test_both_servers_keep_their_runs_in_it(
     ports = {PREFECT: free_port(), MLFLOW: free_port(), SERVICE: free_port()}
     parts, env = (
         service_processes("town", "town", tmp_path, ports),
-        process_environment(tmp_path, ports),
+        process_environment(tmp_path, ports, PASSWORD),
     )
     with ProcessGroup(tmp_path / "logs", env) as programs:
         for name in (PREFECT, MLFLOW):
-            programs.start(parts[name])
+            with listen(ports[name]) as listener:
+                programs.start(parts[name], listener)
         for name in (PREFECT, MLFLOW):
             programs.wait_for(name)
         ran = [sys.executable, "-c", FLOW]

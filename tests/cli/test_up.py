@@ -91,7 +91,8 @@ def test_all_know_the_same_server_and_only_the_service_binds_its_own_port(tmp_pa
     service = parts[SERVICE].command
     listens_at = service.index("--host")
     assert service[listens_at : listens_at + 4] == ("--host", "127.0.0.1", "--port", "3")
-    assert parts[RUNNER].command[-4:] == ("city.yaml", "--root", str(tmp_path), "--paused")
+    runner = ("city.yaml", "--root", str(tmp_path), "--only-runner", "--paused")
+    assert parts[RUNNER].command[-5:] == runner
     env = process_environment(tmp_path, ports, "me:secret")
     assert env["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
     assert env["PREFECT_API_AUTH_STRING"] == env["PREFECT_SERVER_API_AUTH_STRING"] == "me:secret"

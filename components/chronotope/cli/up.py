@@ -106,6 +106,7 @@ def service_processes(
     python_path = sys.executable
     root_option = ("--root", str(root))
     runner_command = (python_path, "-m", "flows.deployments", "--dataset", dataset, *root_option)
+    runner_options = ("--only-runner", *runner_options)
     run_command_line = "from chronotope.cli.main import run; run()"
     service_command = (python_path, "-c", run_command_line, "serve", dataset_name)
     service_options = ("--host", HOST, "--port", str(port_by_process[SERVICE]), *root_option)
