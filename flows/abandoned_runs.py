@@ -29,15 +29,15 @@ def end_abandoned_runs(dataset: str) -> int:
     Returns:
         Number of runs that were marked.
     """
-    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNFINISHED))
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=state),
+    unfinished_state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNFINISHED))
+    with get_client(sync_client=True) as api_client:
+        abandoned_runs = api_client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=unfinished_state),
             deployment_filter=DeploymentFilter(
                 tags=DeploymentFilterTags(all_=["chronotope", dataset])
             ),
         )
-        for run in runs:
-            message = "Its process died before it could report a state; run it again"
-            client.set_flow_run_state(run.id, Crashed(message=message))
-    return len(runs)
+        for flow_run in abandoned_runs:
+            crash_message = "Its process died before it could report a state; run it again"
+            api_client.set_flow_run_state(flow_run.id, Crashed(message=crash_message))
+    return len(abandoned_runs)

@@ -55,22 +55,24 @@ def backfill_events(
         period: Days, length of the chunks, and the version that predicts.
         ingestion: Location and checks of the data.
     """
-    spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
-    with dataset_lock_in_flow(Workspace(ingestion.root), spec.name):
-        predictor = resolve_predictor(ingestion.root, spec.name, period.version)
-        run_dir = backtest_dir_of_source(spec, period, ingestion, predictor)
-        discard_if_lake_replaced(run_dir, Lake(Workspace(ingestion.root).lake(spec.name)))
-        chunks = tuple(
-            replay_chunk(dataset, chunk, period, ingestion, predictor, run_dir)
-            for chunk in split_period(period)
+    dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
+    with dataset_lock_in_flow(Workspace(ingestion.root), dataset_spec.name):
+        predictor_info = resolve_predictor(ingestion.root, dataset_spec.name, period.version)
+        run_dir = backtest_dir_of_source(dataset_spec, period, ingestion, predictor_info)
+        discard_if_lake_replaced(run_dir, Lake(Workspace(ingestion.root).lake(dataset_spec.name)))
+        chunk_results = tuple(
+            replay_chunk(dataset, backtest_chunk, period, ingestion, predictor_info, run_dir)
+            for backtest_chunk in split_period(period)
         )
-        result = BacktestResult(spec.name, period, predictor.version, run_dir, chunks)
-        files, run_id = publish_backtest(result, ingestion.root)
+        backtest_result = BacktestResult(
+            dataset_spec.name, period, predictor_info.version, run_dir, chunk_results
+        )
+        backtest_files, run_id = publish_backtest(backtest_result, ingestion.root)
     return BacktestSummary(
-        version=predictor.version,
-        chunks=chunks,
-        mean_metrics=result.mean_metrics(),
-        files=files,
+        version=predictor_info.version,
+        chunks=chunk_results,
+        mean_metrics=backtest_result.mean_metrics(),
+        files=backtest_files,
         run_id=run_id,
     )
 
@@ -78,119 +80,143 @@ def backfill_events(
 @task(**TASK)
 def replay_chunk(
     dataset: str,
-    chunk: BacktestChunk,
+    backtest_chunk: BacktestChunk,
     period: BacktestConfig,
     ingestion: IngestSettings,
-    predictor: Predictor,
+    predictor_info: Predictor,
     run_dir: Path,
 ) -> ChunkResult:
     """Ingest and evaluate one chunk, once per backtest.
 
     Args:
         dataset: Name or YAML file.
-        chunk: Part of the period.
+        backtest_chunk: Part of the period.
         period: Protocol of the evaluation.
         ingestion: Location and checks of the data.
-        predictor: Version that predicts.
+        predictor_info: Version that predicts.
         run_dir: Folder of the backtest.
     """
-    result = run_step(
+    backtest_result = run_step(
         run_dir,
-        chunk.step_name,
+        backtest_chunk.step_name,
         ChunkResult,
         _ingest_and_evaluate,
         dataset,
-        chunk,
+        backtest_chunk,
         period,
         ingestion,
-        predictor,
+        predictor_info,
     )
-    metrics = result.metrics.model_dump(include=set(METRICS), exclude_none=True)
-    metrics_text = ", ".join(f"{name} {metrics[name]:.3f}" for name in METRICS if name in metrics)
+    metric_values = backtest_result.metrics.model_dump(include=set(METRICS), exclude_none=True)
+    metrics_text = ", ".join(
+        f"{metric_name} {metric_values[metric_name]:.3f}"
+        for metric_name in METRICS
+        if metric_name in metric_values
+    )
     get_run_logger().info(
-        "%s: %d targets, %s", result.start, result.metrics.n_targets, metrics_text or "no metric"
+        "%s: %d targets, %s",
+        backtest_result.start,
+        backtest_result.metrics.n_targets,
+        metrics_text or "no metric",
     )
-    return result
+    return backtest_result
 
 
 @task(**TASK)
-def publish_backtest(result: BacktestResult, root: Path) -> tuple[BacktestFiles, str]:
+def publish_backtest(backtest_result: BacktestResult, root: Path) -> tuple[BacktestFiles, str]:
     """Write table and page, log the metrics over time, and show both as artifacts of the run.
 
     Args:
-        result: The backtest.
+        backtest_result: The backtest.
         root: Project root.
 
     Returns:
         The files, and the id of the MLflow run.
     """
-    files = run_step(result.run_dir, "write_backtest", BacktestFiles, write_backtest, result)
-    run_id = run_step(result.run_dir, "log_backtest", str, log_backtest, result, root, files)
-    key = f"backfill-{result.dataset.replace('_', '-')}"
+    backtest_files = run_step(
+        backtest_result.run_dir, "write_backtest", BacktestFiles, write_backtest, backtest_result
+    )
+    run_id = run_step(
+        backtest_result.run_dir,
+        "log_backtest",
+        str,
+        log_backtest,
+        backtest_result,
+        root,
+        backtest_files,
+    )
+    artifact_key = f"backfill-{backtest_result.dataset.replace('_', '-')}"
     table_rows = [
         {
-            name: round(value, 4) if isinstance(value, float) else value
-            for name, value in chunk.row().items()
+            metric_name: round(metric_value, 4) if isinstance(metric_value, float) else metric_value
+            for metric_name, metric_value in backtest_chunk.row().items()
         }
-        for chunk in result.chunks
+        for backtest_chunk in backtest_result.chunks
     ]
     create_table_artifact(
-        markdown_rows(table_rows), key=key, description="Predict, then update: metrics over time"
+        markdown_rows(table_rows),
+        key=artifact_key,
+        description="Predict, then update: metrics over time",
     )
-    create_link_artifact(files.page.resolve().as_uri(), key=f"{key}-page")
-    return files, run_id
+    create_link_artifact(backtest_files.page.resolve().as_uri(), key=f"{artifact_key}-page")
+    return backtest_files, run_id
 
 
 def backtest_dir_of_source(
-    spec: DatasetSpec, period: BacktestConfig, ingestion: IngestSettings, predictor: Predictor
+    dataset_spec: DatasetSpec,
+    period: BacktestConfig,
+    ingestion: IngestSettings,
+    predictor_info: Predictor,
 ) -> Path:
     """Folder of a backtest; another source, noise filter or predictor has another one."""
-    source_config = f"{spec.model_dump_json()}\n{ingestion.noise.model_dump_json()}"
-    return backtest_dir(ingestion.root, spec.name, period, predictor, source_config)
+    source_config = f"{dataset_spec.model_dump_json()}\n{ingestion.noise.model_dump_json()}"
+    return backtest_dir(ingestion.root, dataset_spec.name, period, predictor_info, source_config)
 
 
 def _ingest_and_evaluate(
     dataset: str,
-    chunk: BacktestChunk,
+    backtest_chunk: BacktestChunk,
     period: BacktestConfig,
     ingestion: IngestSettings,
-    predictor: Predictor,
+    predictor_info: Predictor,
 ) -> ChunkResult:
-    counts = _ingest_chunk(dataset, chunk, ingestion)
-    features = write_features.fn(dataset, ingestion)
+    ingestion_counts = _ingest_chunk(dataset, backtest_chunk, ingestion)
+    feature_snapshot = write_features.fn(dataset, ingestion)
     return ChunkResult(
-        chunk=chunk.number,
-        start=format_minute(chunk.start_s),
-        end=format_minute(chunk.end_s),
-        counts=counts,
-        metrics=evaluate_chunk(features.path, chunk, period, predictor),
-        events_version=str(DataVersion.parse(features.data_version).events),
+        chunk=backtest_chunk.number,
+        start=format_minute(backtest_chunk.start_s),
+        end=format_minute(backtest_chunk.end_s),
+        counts=ingestion_counts,
+        metrics=evaluate_chunk(feature_snapshot.path, backtest_chunk, period, predictor_info),
+        events_version=str(DataVersion.parse(feature_snapshot.data_version).events),
     )
 
 
-def _ingest_chunk(dataset: str, chunk: BacktestChunk, ingestion: IngestSettings) -> ChunkCounts:
+def _ingest_chunk(
+    dataset: str, backtest_chunk: BacktestChunk, ingestion: IngestSettings
+) -> ChunkCounts:
     """Merge a chunk's rows; the first chunk includes those whose time cannot be read."""
-    spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
-    lake = Lake(Workspace(ingestion.root).lake(spec.name))
-    batches = rows_in_window(
-        read_batches(spec, ingestion.batch_rows),
-        chunk.start_s,
-        chunk.end_s,
-        with_refused=chunk.number == 1,
+    dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
+    event_lake = Lake(Workspace(ingestion.root).lake(dataset_spec.name))
+    ingest_batches = rows_in_window(
+        read_batches(dataset_spec, ingestion.batch_rows),
+        backtest_chunk.start_s,
+        backtest_chunk.end_s,
+        with_refused=backtest_chunk.number == 1,
     )
     try:
-        report = ingest(
-            batches,
-            row_check=batch_check(lake, ingestion.suites),
-            lake=lake,
-            run_id=f"{spec.name}-backfill-{chunk.start_s}-{chunk.end_s}",
-            source=spec.name,
+        ingest_report = ingest(
+            ingest_batches,
+            row_check=batch_check(event_lake, ingestion.suites),
+            lake=event_lake,
+            run_id=f"{dataset_spec.name}-backfill-{backtest_chunk.start_s}-{backtest_chunk.end_s}",
+            source=dataset_spec.name,
         )
     except NotEnoughData:  # a chunk without events
         return ChunkCounts()
     return ChunkCounts(
-        n_read=report.n_read,
-        n_new=report.n_good - report.n_duplicates,
-        n_duplicates=report.n_duplicates,
-        n_quarantined=report.n_quarantined,
+        n_read=ingest_report.n_read,
+        n_new=ingest_report.n_good - ingest_report.n_duplicates,
+        n_duplicates=ingest_report.n_duplicates,
+        n_quarantined=ingest_report.n_quarantined,
     )

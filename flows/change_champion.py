@@ -80,13 +80,14 @@ def change_champion(
     """
     root, dry_run = settings.root, settings.dry_run
     if version is None:
-        record = roll_back(root, dataset, reason, dry_run=dry_run)
+        change_record = roll_back(root, dataset, reason, dry_run=dry_run)
     else:
-        record = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
-    change = ChampionChange.model_validate(record)
-    verb = "would be" if dry_run else "is"
+        change_record = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
+    champion_change = ChampionChange.model_validate(change_record)
+    state_verb = "would be" if dry_run else "is"
     create_markdown_artifact(
-        f"Champion of `{dataset}` {verb} version {change.champion}. Why: {markdown_text(reason)}",
+        f"Champion of `{dataset}` {state_verb} version {champion_change.champion}. "
+        f"Reason: {markdown_text(reason)}",
         key=f"champion-{dataset.replace('_', '-')}",
     )
-    return change
+    return champion_change

@@ -88,27 +88,29 @@ def collect_feedback(
         ingestion: Location and checks of the data.
         engine: Where the challenger and the baselines are evaluated.
     """
-    name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
-    with dataset_lock_in_flow(Workspace(ingestion.root), name):
+    dataset_name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
+    with dataset_lock_in_flow(Workspace(ingestion.root), dataset_name):
         intake = ingest_interactions(dataset, feedback, ingestion)
         if intake.version is None:
-            plan = RetrainPlan(action="nothing", reasons=("the lake holds no events",))
-            return FeedbackResult(intake=intake, decision=plan)
-        features = write_features(dataset, ingestion)
-        plan = decide(name, features, feedback, ingestion)
+            retrain_plan = RetrainPlan(action="nothing", reasons=("the lake holds no events",))
+            return FeedbackResult(intake=intake, decision=retrain_plan)
+        feature_snapshot = write_features(dataset, ingestion)
+        retrain_plan = decide(dataset_name, feature_snapshot, feedback, ingestion)
         promotion = None
-        if plan.inputs is not None:
-            data = TrainingData(counts=intake.event_counts(), features=features)
-            promotion = retrain(name, plan, plan.inputs, data, ingestion, engine)
-        publish_feedback(name, intake, plan, promotion)
-    return FeedbackResult(intake=intake, decision=plan, promotion=promotion)
+        if retrain_plan.inputs is not None:
+            training_data = TrainingData(counts=intake.event_counts(), features=feature_snapshot)
+            promotion = retrain(
+                dataset_name, retrain_plan, retrain_plan.inputs, training_data, ingestion, engine
+            )
+        publish_feedback(dataset_name, intake, retrain_plan, promotion)
+    return FeedbackResult(intake=intake, decision=retrain_plan, promotion=promotion)
 
 
 def retrain(
     dataset: str,
-    plan: RetrainPlan,
-    inputs: RetrainingInputs,
-    data: TrainingData,
+    retrain_plan: RetrainPlan,
+    retraining_inputs: RetrainingInputs,
+    training_data: TrainingData,
     ingestion: IngestSettings,
     engine: EngineConfig,
 ) -> PromotionResult:
@@ -116,45 +118,58 @@ def retrain(
 
     Args:
         dataset: Name of the dataset.
-        plan: Decision to retrain.
-        inputs: Folders and cut-off of the retraining.
-        data: Counts of the new interactions, and the feature snapshot.
+        retrain_plan: Decision to retrain.
+        retraining_inputs: Folders and cut-off of the retraining.
+        training_data: Counts of the new interactions, and the feature snapshot.
         ingestion: Its root is the project's.
         engine: Where the challenger and the baselines are evaluated.
     """
-    workspace = Workspace(ingestion.root)
-    champion_settings = read_settings(inputs.champion_run_dir, ingestion.root)
+    root_workspace = Workspace(ingestion.root)
+    champion_settings = read_settings(retraining_inputs.champion_run_dir, ingestion.root)
     settings = champion_settings.model_copy(update={"engine": engine})
-    record_retraining_start(dataset, plan, workspace)
+    record_retraining_start(dataset, retrain_plan, root_workspace)
     try:
-        evaluation, promotion, written = _train_and_promote(plan, inputs, data, settings)
+        holdout_evaluation, promotion, written_report = _train_and_promote(
+            retrain_plan, retraining_inputs, training_data, settings
+        )
     except Exception:
-        record_retraining_failure(dataset, workspace)
+        record_retraining_failure(dataset, root_workspace)
         raise
-    publish(dataset, evaluation, promotion, written)
+    publish(dataset, holdout_evaluation, promotion, written_report)
     link_runs(ingestion.root, promotion)
-    if plan.version is not None:
-        record_retraining_end(dataset, plan.version, workspace)
+    if retrain_plan.version is not None:
+        record_retraining_end(dataset, retrain_plan.version, root_workspace)
     return promotion
 
 
 def _train_and_promote(
-    plan: RetrainPlan, inputs: RetrainingInputs, data: TrainingData, settings: TrainSettings
+    retrain_plan: RetrainPlan,
+    retraining_inputs: RetrainingInputs,
+    training_data: TrainingData,
+    settings: TrainSettings,
 ) -> tuple[HoldoutEvaluation, PromotionResult, WrittenReport]:
-    features, run_dir, data_version = inputs.features, inputs.run_dir, data.features.data_version
-    inherited = prepare_retraining(inputs, settings)
-    model_path = train_challenger(plan.mode, inputs, settings, inherited.params)
-    compression = compress(features, settings, run_dir, model_path, data_version)
-    evaluation = evaluate(features, settings, run_dir, compression.bundle)
-    promotion = promote(features, settings, run_dir, compression.bundle, evaluation)
-    summary = TrainingSummary(
-        fold_ndcg=inherited.fold_ndcg,
-        columns=inherited.columns,
-        compression=compression,
-        evaluation=evaluation,
+    feature_snapshot, run_dir, data_version = (
+        retraining_inputs.features,
+        retraining_inputs.run_dir,
+        training_data.features.data_version,
+    )
+    inherited_parameters = prepare_retraining(retraining_inputs, settings)
+    model_path = train_challenger(
+        retrain_plan.mode, retraining_inputs, settings, inherited_parameters.params
+    )
+    compression_summary = compress(feature_snapshot, settings, run_dir, model_path, data_version)
+    holdout_evaluation = evaluate(feature_snapshot, settings, run_dir, compression_summary.bundle)
+    promotion = promote(
+        feature_snapshot, settings, run_dir, compression_summary.bundle, holdout_evaluation
+    )
+    training_summary = TrainingSummary(
+        fold_ndcg=inherited_parameters.fold_ndcg,
+        columns=inherited_parameters.columns,
+        compression=compression_summary,
+        evaluation=holdout_evaluation,
         promotion=promotion,
     )
-    return evaluation, promotion, report(run_dir, settings, data, summary)
+    return holdout_evaluation, promotion, report(run_dir, settings, training_data, training_summary)
 
 
 @task(**TASK)
@@ -168,125 +183,147 @@ def ingest_interactions(
         feedback: Which interactions are refused.
         ingestion: Location and checks of the data.
     """
-    spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
-    workspace = Workspace(ingestion.root)
-    table_url = _secret_table_url(spec)
-    intake = run_intake(Intake(spec, workspace, ingestion.suites, feedback, table_url))
+    dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
+    root_workspace = Workspace(ingestion.root)
+    table_url = _secret_table_url(dataset_spec)
+    intake = run_intake(Intake(dataset_spec, root_workspace, ingestion.suites, feedback, table_url))
     for file_name, reason in intake.set_aside.items():
         get_run_logger().warning("Set aside in the inbox: %s: %s", file_name, reason)
-    lake = Lake(workspace.lake(spec.name))
-    version = lake.version("events") if lake.exists("events") else None
-    counts = asdict(intake) | {"reasons": dict(intake.reasons)}
+    event_lake = Lake(root_workspace.lake(dataset_spec.name))
+    version = event_lake.version("events") if event_lake.exists("events") else None
+    intake_counts = asdict(intake) | {"reasons": dict(intake.reasons)}
     n_good = intake.n_new + intake.n_duplicates
-    return FeedbackSummary(**counts, n_good=n_good, version=version)
+    return FeedbackSummary(**intake_counts, n_good=n_good, version=version)
 
 
 @task(**TASK)
 def decide(
-    dataset: str, features: FeatureSnapshot, feedback: FeedbackConfig, ingestion: IngestSettings
+    dataset: str,
+    feature_snapshot: FeatureSnapshot,
+    feedback: FeedbackConfig,
+    ingestion: IngestSettings,
 ) -> RetrainPlan:
     """Decide whether to retrain on the events that no retraining has used yet.
 
     Args:
         dataset: Name of the dataset.
-        features: Result of ``write_features``.
+        feature_snapshot: Result of ``write_features``.
         feedback: Bounds and mode, and whether a retraining is forced.
         ingestion: Its root is the project's.
     """
-    version = DataVersion.parse(features.data_version).events
-    return plan_retraining(dataset, features.path, version, Workspace(ingestion.root), feedback)
+    version = DataVersion.parse(feature_snapshot.data_version).events
+    return plan_retraining(
+        dataset, feature_snapshot.path, version, Workspace(ingestion.root), feedback
+    )
 
 
 @task(**TASK)
-def prepare_retraining(inputs: RetrainingInputs, settings: TrainSettings) -> InheritedParameters:
+def prepare_retraining(
+    retraining_inputs: RetrainingInputs, settings: TrainSettings
+) -> InheritedParameters:
     """Split time behind the champion's training, and take its parameters over.
 
     Args:
-        inputs: Folders and cut-off of the retraining.
+        retraining_inputs: Folders and cut-off of the retraining.
         settings: Settings of the champion.
     """
     run_step(
-        inputs.run_dir,
+        retraining_inputs.run_dir,
         "freeze_folds",
         str,
         freeze_later_folds,
-        inputs.features,
+        retraining_inputs.features,
         settings,
-        inputs.run_dir,
-        inputs.champion_trained_until_s,
+        retraining_inputs.run_dir,
+        retraining_inputs.champion_trained_until_s,
     )
     return run_step(
-        inputs.run_dir,
+        retraining_inputs.run_dir,
         "inherit_parameters",
         InheritedParameters,
         inherit_parameters,
-        inputs,
+        retraining_inputs,
         settings,
     )
 
 
 @task(**TASK)
 def train_challenger(
-    mode: str, inputs: RetrainingInputs, settings: TrainSettings, params: dict[str, Any]
+    mode: str,
+    retraining_inputs: RetrainingInputs,
+    settings: TrainSettings,
+    model_params: dict[str, Any],
 ) -> Path:
     """Warm-start from the champion's network, or train a new one with its parameters.
 
     Args:
         mode: ``warm`` or ``full``.
-        inputs: Folders of the retraining.
+        retraining_inputs: Folders of the retraining.
         settings: Settings of the champion.
-        params: Parameters of the champion.
+        model_params: Parameters of the champion.
     """
     if mode == "full":
-        return train.fn(inputs.features, settings, inputs.run_dir, params)
+        return train.fn(
+            retraining_inputs.features, settings, retraining_inputs.run_dir, model_params
+        )
     return run_step(
-        inputs.run_dir,
+        retraining_inputs.run_dir,
         "warm_start",
         Path,
         warm_start,
-        inputs.features,
-        inputs.run_dir,
-        inputs.champion_run_dir / MODEL_FILE,
-        inputs.champion_features,
+        retraining_inputs.features,
+        retraining_inputs.run_dir,
+        retraining_inputs.champion_run_dir / MODEL_FILE,
+        retraining_inputs.champion_features,
     )
 
 
 @task(**TASK)
 def publish_feedback(
-    dataset: str, intake: FeedbackSummary, plan: RetrainPlan, promotion: PromotionResult | None
+    dataset: str,
+    intake: FeedbackSummary,
+    retrain_plan: RetrainPlan,
+    promotion: PromotionResult | None,
 ) -> None:
     """Show the interactions, the decision with its reasons, and the result of a retraining.
 
     Args:
         dataset: Name of the dataset.
         intake: Result of ``ingest_interactions``.
-        plan: Decision on a retraining.
+        retrain_plan: Decision on a retraining.
         promotion: Result of ``retrain``, if there was one.
     """
-    key = f"feedback-{dataset.replace('_', '-')}"
-    counts = {name.removeprefix("n_"): getattr(intake, name) for name in _COUNT_FIELDS}
-    counts |= {f"quarantined: {reason}": count for reason, count in intake.reasons.items()}
-    table_rows = [{"what": label, "rows": count} for label, count in counts.items()]
+    artifact_key = f"feedback-{dataset.replace('_', '-')}"
+    intake_counts = {
+        dataset_name.removeprefix("n_"): getattr(intake, dataset_name)
+        for dataset_name in _COUNT_FIELDS
+    }
+    intake_counts |= {f"quarantined: {reason}": n_rows for reason, n_rows in intake.reasons.items()}
+    table_rows = [
+        {"what": row_label, "rows": n_rows} for row_label, n_rows in intake_counts.items()
+    ]
     create_table_artifact(
-        markdown_rows(table_rows), key=key, description="Interactions since the last run"
+        markdown_rows(table_rows), key=artifact_key, description="Interactions since the last run"
     )
-    decision_text = decision_markdown(plan) + set_aside_markdown(intake.set_aside)
+    decision_text = decision_markdown(retrain_plan) + set_aside_markdown(intake.set_aside)
     decision_text += f"\n\n{promotion_markdown(promotion)}" if promotion else ""
     create_markdown_artifact(
-        decision_text, key=f"{key}-decision", description="Decision on a retraining, and why"
+        decision_text,
+        key=f"{artifact_key}-decision",
+        description="Decision on a retraining, and why",
     )
     get_run_logger().info("%d read, %d new. %s", intake.n_read, intake.n_new, decision_text)
 
 
-def decision_markdown(plan: RetrainPlan) -> str:
+def decision_markdown(retrain_plan: RetrainPlan) -> str:
     """Decision on a retraining with its reasons, as Markdown.
 
     Args:
-        plan: The decision.
+        retrain_plan: The decision.
     """
-    mode = f" ({plan.mode})" if plan.mode else ""
-    reason_lines = "\n".join(f"- {markdown_text(reason)}" for reason in plan.reasons)
-    return f"**Decision: {plan.action}{mode}.**\n\n{reason_lines}"
+    mode = f" ({retrain_plan.mode})" if retrain_plan.mode else ""
+    reason_lines = "\n".join(f"- {markdown_text(reason)}" for reason in retrain_plan.reasons)
+    return f"**Decision: {retrain_plan.action}{mode}.**\n\n{reason_lines}"
 
 
 def set_aside_markdown(set_aside: dict[str, str]) -> str:
@@ -295,14 +332,17 @@ def set_aside_markdown(set_aside: dict[str, str]) -> str:
     Args:
         set_aside: Reason by file name.
     """
-    file_lines = [f"- `{name.replace('`', ' ')}`: {reason}" for name, reason in set_aside.items()]
+    file_lines = [
+        f"- `{dataset_name.replace('`', ' ')}`: {reason}"
+        for dataset_name, reason in set_aside.items()
+    ]
     if not file_lines:
         return ""
     return "\n\n**Set aside in the inbox.**\n\n" + "\n".join(file_lines)
 
 
-def _secret_table_url(spec: DatasetSpec) -> str | None:
+def _secret_table_url(dataset_spec: DatasetSpec) -> str | None:
     """Address of the dataset's table from its Secret block; None if it names none."""
-    if spec.feedback is None or spec.feedback.block is None:
+    if dataset_spec.feedback is None or dataset_spec.feedback.block is None:
         return None
-    return str(Secret.load(spec.feedback.block).get())  # type: ignore[union-attr]
+    return str(Secret.load(dataset_spec.feedback.block).get())  # type: ignore[union-attr]

@@ -55,56 +55,68 @@ def compress_model(
         settings: Which model, and the objective.
     """
     with dataset_lock_in_flow(Workspace(settings.root), dataset):
-        source = recompress.find_source(settings.root, dataset, settings.which)
+        recompression_source = recompress.find_source(settings.root, dataset, settings.which)
         train_settings = recompress.settings_with_objective(
-            source, settings.root, settings.objective
+            recompression_source, settings.root, settings.objective
         )
-        run_dir = recompress.recompression_dir(source, train_settings)
-        return compress_locked(source, train_settings, run_dir)
+        run_dir = recompress.recompression_dir(recompression_source, train_settings)
+        return compress_locked(recompression_source, train_settings, run_dir)
 
 
 def compress_locked(
-    source: RecompressionSource, settings: TrainSettings, run_dir: Path
+    recompression_source: RecompressionSource, settings: TrainSettings, run_dir: Path
 ) -> RecompressionResult:
     """Body of ``compress_model``; the caller holds the dataset's lock."""
-    inherited = copy_training(source, settings, run_dir)
-    compression = compress_again(source, settings, run_dir)
-    stop_reason = recompress.stop_reason(source, run_dir, compression)
+    inherited_parameters = copy_training(recompression_source, settings, run_dir)
+    compression_summary = compress_again(recompression_source, settings, run_dir)
+    stop_reason = recompress.stop_reason(recompression_source, run_dir, compression_summary)
     if stop_reason:
         get_run_logger().info("Nothing is registered: %s", stop_reason)
         return RecompressionResult(
-            version=source.version, compression=compression, stop_reason=stop_reason
+            version=recompression_source.version,
+            compression=compression_summary,
+            stop_reason=stop_reason,
         )
-    evaluation = evaluate(source.features, settings, run_dir, compression.bundle)
-    promotion = promote(source.features, settings, run_dir, compression.bundle, evaluation)
-    summary = TrainingSummary(
-        fold_ndcg=inherited.fold_ndcg,
-        columns=inherited.columns,
-        compression=compression,
-        evaluation=evaluation,
-        promotion=promotion,
+    holdout_evaluation = evaluate(
+        recompression_source.features, settings, run_dir, compression_summary.bundle
     )
-    written = report(run_dir, settings, recompress.read_training_data(run_dir), summary)
-    publish(run_dir.parent.name, evaluation, promotion, written)
-    link_runs(settings.root, promotion)
+    promotion_result = promote(
+        recompression_source.features,
+        settings,
+        run_dir,
+        compression_summary.bundle,
+        holdout_evaluation,
+    )
+    training_summary = TrainingSummary(
+        fold_ndcg=inherited_parameters.fold_ndcg,
+        columns=inherited_parameters.columns,
+        compression=compression_summary,
+        evaluation=holdout_evaluation,
+        promotion=promotion_result,
+    )
+    written_report = report(
+        run_dir, settings, recompress.read_training_data(run_dir), training_summary
+    )
+    publish(run_dir.parent.name, holdout_evaluation, promotion_result, written_report)
+    link_runs(settings.root, promotion_result)
     return RecompressionResult(
-        version=source.version,
-        compression=compression,
+        version=recompression_source.version,
+        compression=compression_summary,
         stop_reason="",
-        evaluation=evaluation,
-        promotion=promotion,
-        report=written,
+        evaluation=holdout_evaluation,
+        promotion=promotion_result,
+        report=written_report,
     )
 
 
 @task(**TASK)
 def copy_training(
-    source: RecompressionSource, settings: TrainSettings, run_dir: Path
+    recompression_source: RecompressionSource, settings: TrainSettings, run_dir: Path
 ) -> InheritedParameters:
     """Start a run with the folds, the network and the parameters of the version.
 
     Args:
-        source: The version.
+        recompression_source: The version.
         settings: Its settings, with the new objective.
         run_dir: Folder of the new run.
     """
@@ -113,7 +125,7 @@ def copy_training(
         "inherit_parameters",
         InheritedParameters,
         recompress.copy_training_results,
-        source,
+        recompression_source,
         settings,
         run_dir,
     )
@@ -121,26 +133,26 @@ def copy_training(
 
 @task(**TASK)
 def compress_again(
-    source: RecompressionSource, settings: TrainSettings, run_dir: Path
+    recompression_source: RecompressionSource, settings: TrainSettings, run_dir: Path
 ) -> CompressionSummary:
     """Select among the stored candidates and those that the new objective adds.
 
     Args:
-        source: The version.
+        recompression_source: The version.
         settings: Its settings, with the new objective.
         run_dir: Folder of the new run.
     """
-    compression = run_step(
+    compression_summary = run_step(
         run_dir,
         "compress_model",
         CompressionSummary,
         compress_trained_model,
-        source.features,
+        recompression_source.features,
         settings,
         run_dir,
         run_dir / MODEL_FILE,
-        source.data_version,
-        candidates_run_dir=source.network_run_dir,
+        recompression_source.data_version,
+        candidates_run_dir=recompression_source.network_run_dir,
     )
-    show_candidates(run_dir.parent.name, compression)
-    return compression
+    show_candidates(run_dir.parent.name, compression_summary)
+    return compression_summary

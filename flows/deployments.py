@@ -55,37 +55,41 @@ def deployments(
     dataset: str,
     name: str,
     *,
-    training: TrainSettings,
+    training_settings: TrainSettings,
     ingestion: IngestSettings,
-    scheduled: bool = True,
+    is_scheduled: bool = True,
 ) -> list[RunnerDeployment]:
     """The deployments of one dataset.
 
     Args:
         dataset: Name in the folder of the datasets, or the path of a YAML file.
         name: Name of the dataset, and of its deployments.
-        training: Default parameters of ``train-model``.
+        training_settings: Default parameters of ``train-model``.
         ingestion: Default location and checks of the data.
-        scheduled: Whether the schedules are active; paused ones can be switched on in the UI.
+        is_scheduled: Whether the schedules are active; paused ones can be switched on in the UI.
     """
-    parameters = _default_parameters(dataset, name, training, ingestion)
-    common: dict[str, Any] = {
+    default_parameters = _default_parameters(dataset, name, training_settings, ingestion)
+    common_options: dict[str, Any] = {
         "name": name,
         "tags": ["chronotope", name],
         "concurrency_limit": ONE_AT_A_TIME,
         "entrypoint_type": EntrypointType.MODULE_PATH,
     }
-    schedules = {
-        "weekly": [Cron(WEEKLY, timezone="UTC", slug="weekly", active=scheduled)],
-        "nightly": [Cron(NIGHTLY, timezone="UTC", slug="nightly", active=scheduled)],
-        "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
+    schedule_by_name = {
+        "weekly": [Cron(WEEKLY, timezone="UTC", slug="weekly", active=is_scheduled)],
+        "nightly": [Cron(NIGHTLY, timezone="UTC", slug="nightly", active=is_scheduled)],
+        "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=is_scheduled)],
     }
-    triggers = _feedback_triggers(name, parameters["collect-feedback"])
-    options: list[tuple[Flow[..., Any], str, dict[str, Any]]] = [
+    feedback_triggers = _feedback_triggers(name, default_parameters["collect-feedback"])
+    parsed_options: list[tuple[Flow[..., Any], str, dict[str, Any]]] = [
         (ingest_events, _INGEST, {}),
-        (train_model, _TRAIN, {"schedules": schedules["weekly"]}),
-        (collect_feedback, _FEEDBACK, {"schedules": schedules["nightly"], "triggers": triggers}),
-        (monitor_drift, _MONITOR, {"schedules": schedules["before-dawn"]}),
+        (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
+        (
+            collect_feedback,
+            _FEEDBACK,
+            {"schedules": schedule_by_name["nightly"], "triggers": feedback_triggers},
+        ),
+        (monitor_drift, _MONITOR, {"schedules": schedule_by_name["before-dawn"]}),
         (compress_model, _COMPRESS, {}),
         (backfill_events, _BACKFILL, {}),
         (promote_model, _PROMOTE, {}),
@@ -95,28 +99,36 @@ def deployments(
         cast(
             "RunnerDeployment",
             flow.to_deployment(
-                parameters=parameters[flow.name], description=description, **flow_options, **common
+                parameters=default_parameters[flow.name],
+                description=flow_description,
+                **flow_options,
+                **common_options,
             ),
         )
-        for flow, description, flow_options in options
+        for flow, flow_description, flow_options in parsed_options
     ]
 
 
 def _default_parameters(
-    dataset: str, name: str, training: TrainSettings, ingestion: IngestSettings
+    dataset: str, name: str, training_settings: TrainSettings, ingestion: IngestSettings
 ) -> dict[str, dict[str, Any]]:
     """Default parameters of the forms, by flow name."""
-    data = {"dataset": dataset, "ingestion": ingestion.model_dump(mode="json")}
-    compression = CompressSettings(root=ingestion.root, objective=training.compression)
-    champion = ChampionSettings(root=ingestion.root)
-    by_hand = {"dataset": name, "settings": champion.model_dump(mode="json")}
+    data_parameters = {"dataset": dataset, "ingestion": ingestion.model_dump(mode="json")}
+    compress_settings = CompressSettings(
+        root=ingestion.root, objective=training_settings.compression
+    )
+    champion_settings = ChampionSettings(root=ingestion.root)
+    by_hand = {"dataset": name, "settings": champion_settings.model_dump(mode="json")}
     return {
-        "ingest-events": {"dataset": dataset, "settings": data["ingestion"]},
-        "train-model": {"settings": training.model_dump(mode="json"), **data},
-        "collect-feedback": {"feedback": FeedbackConfig().model_dump(mode="json"), **data},
-        "monitor-drift": {"monitoring": MonitorConfig().model_dump(mode="json"), **data},
-        "backfill-events": data,
-        "compress-model": {"dataset": name, "settings": compression.model_dump(mode="json")},
+        "ingest-events": {"dataset": dataset, "settings": data_parameters["ingestion"]},
+        "train-model": {"settings": training_settings.model_dump(mode="json"), **data_parameters},
+        "collect-feedback": {
+            "feedback": FeedbackConfig().model_dump(mode="json"),
+            **data_parameters,
+        },
+        "monitor-drift": {"monitoring": MonitorConfig().model_dump(mode="json"), **data_parameters},
+        "backfill-events": data_parameters,
+        "compress-model": {"dataset": name, "settings": compress_settings.model_dump(mode="json")},
         "promote-model": by_hand,
         "roll-back-model": by_hand,
     }
@@ -135,9 +147,9 @@ def _feedback_triggers(dataset: str, feedback_parameters: dict[str, Any]) -> lis
             description=f"Collect the feedback of {dataset} when {event_name} arrives",
             expect={event_name},
             match={"prefect.resource.id": dataset_resource(dataset)},
-            parameters=parameters,
+            parameters=default_parameters,
         )
-        for event_name, parameters in event_parameters.items()
+        for event_name, default_parameters in event_parameters.items()
     ]
 
 
@@ -160,56 +172,64 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Command line; by default the process's own.
     """
-    options = _parse_options(arguments)
-    spec = load_spec(options.dataset, conf_dir=CONF_DIR)
-    root, name = options.root.resolve(), spec.name
-    served = deployments(
-        options.dataset,
+    parsed_options = _parse_options(arguments)
+    dataset_spec = load_spec(parsed_options.dataset, conf_dir=CONF_DIR)
+    project_root, name = parsed_options.root.resolve(), dataset_spec.name
+    served_deployments = deployments(
+        parsed_options.dataset,
         name,
-        training=read_train_settings(options.config, root),
-        ingestion=IngestSettings(root=root),
-        scheduled=not options.paused,
+        training_settings=read_train_settings(parsed_options.config, project_root),
+        ingestion=IngestSettings(root=project_root),
+        is_scheduled=not parsed_options.paused,
     )
-    if options.work_pool:
-        register(served, options.work_pool)
+    if parsed_options.work_pool:
+        register(served_deployments, parsed_options.work_pool)
         return
     if ALLOWED_ROOTS not in os.environ:
-        folders = own_folders(options) | source_folders(spec)
-        os.environ[ALLOWED_ROOTS] = os.pathsep.join(map(str, folders))
-    if options.only_runner:
+        allowed_folders = own_folders(parsed_options) | source_folders(dataset_spec)
+        os.environ[ALLOWED_ROOTS] = os.pathsep.join(map(str, allowed_folders))
+    if parsed_options.only_runner:
         end_abandoned_runs(name)
-    with watch_in_thread(name, root):
-        serve(*served, print_starting_message=False)
+    with watch_in_thread(name, project_root):
+        serve(*served_deployments, print_starting_message=False)
 
 
 def _parse_options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True, help="Name in conf/datasets, or a YAML file")
-    parser.add_argument(
+    argument_parser = argparse.ArgumentParser(description=__doc__)
+    argument_parser.add_argument(
+        "--dataset", required=True, help="Name in conf/datasets, or a YAML file"
+    )
+    argument_parser.add_argument(
         "--root", type=Path, default=Path(), help="Project root; all files are written below it"
     )
-    parser.add_argument("--config", type=Path, help="YAML of training settings, as form defaults")
-    parser.add_argument("--work-pool", help="Register for the workers of this pool, and exit")
-    parser.add_argument("--paused", action="store_true", help="Leave the schedules switched off")
-    parser.add_argument(
+    argument_parser.add_argument(
+        "--config", type=Path, help="YAML of training settings, as form defaults"
+    )
+    argument_parser.add_argument(
+        "--work-pool", help="Register for the workers of this pool, and exit"
+    )
+    argument_parser.add_argument(
+        "--paused", action="store_true", help="Leave the schedules switched off"
+    )
+    argument_parser.add_argument(
         "--only-runner",
         action="store_true",
         help="No other runner serves these deployments: end what a killed one left running",
     )
-    return parser.parse_args(arguments)
+    return argument_parser.parse_args(arguments)
 
 
-def own_folders(options: argparse.Namespace) -> set[Path]:
+def own_folders(parsed_options: argparse.Namespace) -> set[Path]:
     """Folders of the paths on the command line.
 
     Paths in forms may lie below these folders and the folders of the dataset's own source.
 
     Args:
-        options: ``dataset`` and ``root``, as ``main`` reads them.
+        parsed_options: ``dataset`` and ``root``, as ``main`` reads them.
     """
-    dataset_path = Path(options.dataset)
+    dataset_path = Path(parsed_options.dataset)
     dataset_folders = [dataset_path.resolve().parent] if dataset_path.is_file() else []
-    return {options.root.resolve(), Path.cwd(), *dataset_folders}
+    return {parsed_options.root.resolve(), Path.cwd(), *dataset_folders}
 
 
 _INGEST: Final = """Read the dataset's own source into the lake and build the feature snapshot.

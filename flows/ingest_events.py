@@ -79,8 +79,8 @@ class IngestSettings(BaseModel):
 
 async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether a failed task is tried again: not after bad data or bad settings."""
-    error = await state.aresult(raise_on_failure=False)
-    return not isinstance(error, (DataError, ConfigError))
+    task_error = await state.aresult(raise_on_failure=False)
+    return not isinstance(task_error, (DataError, ConfigError))
 
 
 TASK: Final[dict[str, Any]] = {
@@ -103,18 +103,18 @@ def ingest_events(
         dataset: Name of a file in conf/datasets, or the path of such a YAML file.
         settings: Location and reading of the data.
     """
-    name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
-    with dataset_lock_in_flow(Workspace(settings.root), name):
+    dataset_name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
+    with dataset_lock_in_flow(Workspace(settings.root), dataset_name):
         return ingest_locked(dataset, settings)
 
 
 def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
     """Body of ``ingest_events``; the caller holds the dataset's lock."""
-    tables = write_tables(dataset, settings)
-    events = write_events(dataset, settings)
-    features = write_features(dataset, settings)
-    publish_counts(events, features)
-    return IngestionSummary(tables=tables, events=events, features=features)
+    lake_tables = write_tables(dataset, settings)
+    event_summary = write_events(dataset, settings)
+    feature_snapshot = write_features(dataset, settings)
+    publish_counts(event_summary, feature_snapshot)
+    return IngestionSummary(tables=lake_tables, events=event_summary, features=feature_snapshot)
 
 
 @task(**TASK)
@@ -131,14 +131,14 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
     Returns:
         Counts of ``items``, ``users`` and ``context``.
     """
-    spec, lake = _load_spec_and_lake(dataset, settings)
-    readings = read_context_table(spec)
-    if len(readings):
-        lake.upsert_context(readings)
+    dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
+    context_readings = read_context_table(dataset_spec)
+    if len(context_readings):
+        event_lake.upsert_context(context_readings)
     return {
-        "items": _write_table("items", read_items(spec), spec, settings),
-        "users": _write_table("users", read_users(spec), spec, settings),
-        "context": TableCounts(n_read=len(readings), n_good=len(readings)),
+        "items": _write_table("items", read_items(dataset_spec), dataset_spec, settings),
+        "users": _write_table("users", read_users(dataset_spec), dataset_spec, settings),
+        "context": TableCounts(n_read=len(context_readings), n_good=len(context_readings)),
     }
 
 
@@ -153,27 +153,29 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
     Raises:
         NotEnoughData: Every row was refused and the lake is empty; the rows are in quarantine.
     """
-    spec, lake = _load_spec_and_lake(dataset, settings)
-    batches = read_batches(spec, settings.batch_rows)
-    docs_dir = (settings.root / "data" / "docs" / spec.name).resolve()
-    report = ingest(
-        _with_data_docs(batches, lake, settings, docs_dir) if settings.data_docs else batches,
-        row_check=batch_check(lake, settings.suites),
-        lake=lake,
-        run_id=delivery_id(spec),
-        source=spec.name,
+    dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
+    ingest_batches = read_batches(dataset_spec, settings.batch_rows)
+    docs_dir = (settings.root / "data" / "docs" / dataset_spec.name).resolve()
+    ingest_report = ingest(
+        _with_data_docs(ingest_batches, event_lake, settings, docs_dir)
+        if settings.data_docs
+        else ingest_batches,
+        row_check=batch_check(event_lake, settings.suites),
+        lake=event_lake,
+        run_id=delivery_id(dataset_spec),
+        source=dataset_spec.name,
     )
-    if report.version is None:
+    if ingest_report.version is None:
         raise NotEnoughData(
-            f"All {report.n_read:,} rows were refused, and the lake holds no events",
-            received=report.reasons,
+            f"All {ingest_report.n_read:,} rows were refused, and the lake holds no events",
+            received=ingest_report.reasons,
             way_out="The rows wait in quarantine; correct the source or the dataset's YAML",
         )
     return EventsSummary(
-        dataset=spec.name,
-        delivery_id=delivery_id(spec),
+        dataset=dataset_spec.name,
+        delivery_id=delivery_id(dataset_spec),
         data_docs_url=(docs_dir / "index.html").as_uri() if settings.data_docs else None,
-        **asdict(report),
+        **asdict(ingest_report),
     )
 
 
@@ -185,8 +187,8 @@ def write_features(dataset: str, settings: IngestSettings) -> FeatureSnapshot:
         dataset: Name or YAML file.
         settings: Location of the data, and the noise filter.
     """
-    name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
-    return build_snapshot(dataset, settings, Workspace(settings.root).features(name))
+    dataset_name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
+    return build_snapshot(dataset, settings, Workspace(settings.root).features(dataset_name))
 
 
 def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) -> FeatureSnapshot:
@@ -197,135 +199,178 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         settings: Location of the data, and the noise filter.
         snapshots_dir: Folder of the snapshots.
     """
-    spec, lake = _load_spec_and_lake(dataset, settings)
-    table_names = ["events", *(name for name in ("items", "context") if lake.exists(name))]
-    versions = {name: lake.table_version(name) for name in table_names}
-    tables = {name: lake.read(name, versions[name]) for name in table_names if name != "events"}
-    noise_columns = lake.read("events", versions["events"], COLUMNS)
+    dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
+    table_names = [
+        "events",
+        *(dataset_name for dataset_name in ("items", "context") if event_lake.exists(dataset_name)),
+    ]
+    table_versions = {
+        dataset_name: event_lake.table_version(dataset_name) for dataset_name in table_names
+    }
+    lake_tables = {
+        dataset_name: event_lake.read(dataset_name, table_versions[dataset_name])
+        for dataset_name in table_names
+        if dataset_name != "events"
+    }
+    noise_columns = event_lake.read("events", table_versions["events"], COLUMNS)
     is_kept, noise = filter_noise(noise_columns, settings.noise)
     del noise_columns  # the events themselves are streamed: they need not fit in memory
-    data_version = str(DataVersion(tuple(versions.items())))
-    snapshot = build_features(
-        lake.reader("events", versions["events"], None if is_kept.all() else is_kept),
-        tables.get("items"),
+    data_version = str(DataVersion(tuple(table_versions.items())))
+    built_snapshot = build_features(
+        event_lake.reader("events", table_versions["events"], None if is_kept.all() else is_kept),
+        lake_tables.get("items"),
         config=FeaturesConfig(
-            items_are_places=spec.items_are_places,
-            context=spec.known_before,
-            context_table=spec.context_table_columns,
+            items_are_places=dataset_spec.items_are_places,
+            context=dataset_spec.known_before,
+            context_table=dataset_spec.context_table_columns,
         ),
         out=snapshots_dir,
         data_version=f"{data_version},noise={settings.noise.model_dump_json()}",
-        readings=tables.get("context"),
+        readings=lake_tables.get("context"),
     )
     return FeatureSnapshot(
-        path=snapshot.path,
-        digest=snapshot.digest,
+        path=built_snapshot.path,
+        digest=built_snapshot.digest,
         data_version=data_version,
-        n_users=snapshot.n_users,
-        n_items=snapshot.n_items,
+        n_users=built_snapshot.n_users,
+        n_items=built_snapshot.n_items,
         **asdict(noise),
     )
 
 
 @task(cache_policy=NO_CACHE, result_serializer="json")
-def publish_counts(events: EventsSummary, features: FeatureSnapshot) -> None:
+def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> None:
     """Show row counts, failed expectations and the data docs as artifacts of the run.
 
     Args:
-        events: Result of ``write_events``.
-        features: Result of ``write_features``.
+        event_summary: Result of ``write_events``.
+        feature_snapshot: Result of ``write_features``.
     """
-    key = f"ingest-{events.dataset.replace('_', '-')}"
+    artifact_key = f"ingest-{event_summary.dataset.replace('_', '-')}"
     table_rows = [
-        {"what": label, "rows": n_rows} for label, n_rows in row_counts(events, features).items()
+        {"what": row_label, "rows": n_rows}
+        for row_label, n_rows in row_counts(event_summary, feature_snapshot).items()
     ]
-    create_table_artifact(markdown_rows(table_rows), key=key, description="Rows of a delivery")
+    create_table_artifact(
+        markdown_rows(table_rows), key=artifact_key, description="Rows of a delivery"
+    )
     finding_lines = [
         f"- {finding.severity}: {markdown_text(f'{finding.expectation} {finding.observed}')}"
-        for finding in events.findings
+        for finding in event_summary.findings
     ]
     findings_text = "\n".join(finding_lines) or "Every expectation held."
     create_markdown_artifact(
-        f"# {markdown_text(events.dataset)}\n\n{findings_text}\n", key=f"{key}-findings"
+        f"# {markdown_text(event_summary.dataset)}\n\n{findings_text}\n",
+        key=f"{artifact_key}-findings",
     )
-    if events.data_docs_url:
-        description = f"The first {_DOCS_ROWS:,} rows of the delivery against the suite"
-        create_link_artifact(events.data_docs_url, key=f"{key}-docs", description=description)
+    if event_summary.data_docs_url:
+        docs_description = f"The first {_DOCS_ROWS:,} rows of the delivery against the suite"
+        create_link_artifact(
+            event_summary.data_docs_url, key=f"{artifact_key}-docs", description=docs_description
+        )
 
 
-def row_counts(events: EventsSummary, features: FeatureSnapshot) -> dict[str, int]:
+def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> dict[str, int]:
     """Rows by label: read = good + quarantined, then reasons, then noise.
 
     Args:
-        events: Result of ``write_events``.
-        features: Result of ``write_features``.
+        event_summary: Result of ``write_events``.
+        feature_snapshot: Result of ``write_features``.
     """
     return {
-        **{name.removeprefix("n_"): getattr(events, name) for name in _COUNT_FIELDS},
-        **{f"quarantined: {reason}": count for reason, count in events.reasons.items()},
-        **{f"noise: {reason}": count for reason, count in features.dropped.items() if count},
-        "kept for features": features.n_kept,
+        **{
+            dataset_name.removeprefix("n_"): getattr(event_summary, dataset_name)
+            for dataset_name in _COUNT_FIELDS
+        },
+        **{f"quarantined: {reason}": n_rows for reason, n_rows in event_summary.reasons.items()},
+        **{
+            f"noise: {reason}": n_rows
+            for reason, n_rows in feature_snapshot.dropped.items()
+            if n_rows
+        },
+        "kept for features": feature_snapshot.n_kept,
     }
 
 
-def delivery_id(spec: DatasetSpec) -> str:
+def delivery_id(dataset_spec: DatasetSpec) -> str:
     """Name of a delivery; the same source read again has the same one, so rows stay unique."""
-    return f"{spec.name}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
+    return f"{dataset_spec.name}-{digest[:12]}"
 
 
 def _load_spec_and_lake(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
-    spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
-    return spec, Lake(Workspace(settings.root).lake(spec.name))
+    dataset_spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
+    return dataset_spec, Lake(Workspace(settings.root).lake(dataset_spec.name))
 
 
 def _with_data_docs(
-    batches: Iterable[IngestBatch], lake: Lake, settings: IngestSettings, docs_dir: Path
+    ingest_batches: Iterable[IngestBatch],
+    event_lake: Lake,
+    settings: IngestSettings,
+    docs_dir: Path,
 ) -> Iterator[IngestBatch]:
     """Pass batches on, and build data docs of the first one, also if the delivery fails later."""
-    for batch_idx, batch in enumerate(batches):
+    for batch_idx, ingest_batch in enumerate(ingest_batches):
         if batch_idx == 0:
             build_docs(
                 settings.suites / "events.json",
-                batch.rows.slice(0, _DOCS_ROWS),
+                ingest_batch.rows.slice(0, _DOCS_ROWS),
                 docs_dir,
                 checked_at=datetime.now(UTC),
-                known_items=catalog_item_ids(lake),
+                known_items=catalog_item_ids(event_lake),
             )
-        yield batch
+        yield ingest_batch
 
 
-def read_batches(spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
+def read_batches(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
     """Batches of a dataset's own log, read and normalised."""
-    for raw_rows in read_events(spec, batch_rows=batch_rows):
-        normalised = normalise(spec, raw_rows)
-        yield IngestBatch(raw_rows, normalised.rows, normalised.row_positions, normalised.refused)
+    for raw_rows in read_events(dataset_spec, batch_rows=batch_rows):
+        normalised_batch = normalise(dataset_spec, raw_rows)
+        yield IngestBatch(
+            raw_rows,
+            normalised_batch.rows,
+            normalised_batch.row_positions,
+            normalised_batch.refused,
+        )
 
 
 def _write_table(
-    name: str, rows: pa.Table, spec: DatasetSpec, settings: IngestSettings
+    dataset_name: str, table_rows: pa.Table, dataset_spec: DatasetSpec, settings: IngestSettings
 ) -> TableCounts:
     """Check a table, quarantine rows that fail, upsert the others."""
-    lake = Lake(Workspace(settings.root).lake(spec.name))
-    if not len(rows):
+    event_lake = Lake(Workspace(settings.root).lake(dataset_spec.name))
+    if not len(table_rows):
         return TableCounts()
-    validation = check_table(settings.suites / f"{name}.json")(rows)
-    failing_idx = validation.failing.column("row").combine_chunks()
-    is_good = np.ones(len(rows), dtype=np.bool_)
+    validation_result = check_table(settings.suites / f"{dataset_name}.json")(table_rows)
+    failing_idx = validation_result.failing.column("row").combine_chunks()
+    is_good = np.ones(len(table_rows), dtype=np.bool_)
     is_good[failing_idx.to_numpy()] = False
-    lake.quarantine(_quarantine_rows(f"{spec.name}.{name}", rows, validation, delivery_id(spec)))
-    upsert = lake.upsert_items if name == "items" else lake.upsert_users
-    upsert(rows.filter(pa.array(is_good)))
-    return TableCounts(n_read=len(rows), n_good=int(is_good.sum()), n_quarantined=len(failing_idx))
+    event_lake.quarantine(
+        _quarantine_rows(
+            f"{dataset_spec.name}.{dataset_name}",
+            table_rows,
+            validation_result,
+            delivery_id(dataset_spec),
+        )
+    )
+    upsert_rows = event_lake.upsert_items if dataset_name == "items" else event_lake.upsert_users
+    upsert_rows(table_rows.filter(pa.array(is_good)))
+    return TableCounts(
+        n_read=len(table_rows), n_good=int(is_good.sum()), n_quarantined=len(failing_idx)
+    )
 
 
 def _quarantine_rows(
-    source: str, rows: pa.Table, validation: ValidationResult, run_id: str
+    source_name: str, table_rows: pa.Table, validation_result: ValidationResult, run_id: str
 ) -> pa.Table:
-    failing = validation.failing
-    constants = {c.SOURCE: source, c.SUITE: validation.suite, c.RUN_ID: run_id}
-    now = pa.scalar(datetime.now(UTC), INSTANT)
-    columns = {name: pa.repeat(value, len(failing)) for name, value in constants.items()}
-    columns[c.QUARANTINED_AT] = pa.repeat(now, len(failing))
-    columns[c.REASONS] = failing.column(c.REASONS)
-    columns[c.PAYLOAD] = to_payloads(rows.take(failing.column("row")))
-    return pa.table({**columns, ROW: failing.column("row")})
+    failing_rows = validation_result.failing
+    constant_columns = {c.SOURCE: source_name, c.SUITE: validation_result.suite, c.RUN_ID: run_id}
+    quarantined_at = pa.scalar(datetime.now(UTC), INSTANT)
+    quarantine_columns = {
+        dataset_name: pa.repeat(constant_value, len(failing_rows))
+        for dataset_name, constant_value in constant_columns.items()
+    }
+    quarantine_columns[c.QUARANTINED_AT] = pa.repeat(quarantined_at, len(failing_rows))
+    quarantine_columns[c.REASONS] = failing_rows.column(c.REASONS)
+    quarantine_columns[c.PAYLOAD] = to_payloads(table_rows.take(failing_rows.column("row")))
+    return pa.table({**quarantine_columns, ROW: failing_rows.column("row")})

@@ -56,33 +56,35 @@ def monitor_drift(
         monitoring: Windows of time, and the confidence an alarm needs.
         ingestion: Location of the data and noise filter; its root is the project's.
     """
-    name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
-    workspace = Workspace(ingestion.root)
-    if not Lake(workspace.lake(name)).exists("events"):
-        return MonitoringResult(dataset=name)
-    features = write_features(dataset, ingestion)
-    folder, report, is_new = measure_drift(name, features, monitoring, ingestion.root)
+    dataset_name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
+    root_workspace = Workspace(ingestion.root)
+    if not Lake(root_workspace.lake(dataset_name)).exists("events"):
+        return MonitoringResult(dataset=dataset_name)
+    feature_snapshot = write_features(dataset, ingestion)
+    folder, report, is_new = measure_drift(
+        dataset_name, feature_snapshot, monitoring, ingestion.root
+    )
     publish_drift(report, folder, ingestion.root)
     notify_drift(report, folder)
-    return MonitoringResult(dataset=name, report=report, folder=folder, is_new=is_new)
+    return MonitoringResult(dataset=dataset_name, report=report, folder=folder, is_new=is_new)
 
 
 def read_monitored_state(
-    dataset: str, features: FeatureSnapshot, monitoring: MonitorConfig, root: Path
+    dataset: str, feature_snapshot: FeatureSnapshot, monitoring: MonitorConfig, root: Path
 ) -> MonitoredState:
     """State that is monitored: the snapshot, the champion and the log.
 
     Args:
         dataset: Name of the dataset.
-        features: Result of ``write_features``.
+        feature_snapshot: Result of ``write_features``.
         monitoring: Windows and confidence.
         root: Project root.
     """
     return MonitoredState(
         dataset=dataset,
         workspace=Workspace(root),
-        features=features.path,
-        data_version=DataVersion.parse(features.data_version),
+        features=feature_snapshot.path,
+        data_version=DataVersion.parse(feature_snapshot.data_version),
         config=monitoring,
         now=datetime.now(UTC),
     )
@@ -90,25 +92,25 @@ def read_monitored_state(
 
 @task(**TASK)
 def measure_drift(
-    dataset: str, features: FeatureSnapshot, monitoring: MonitorConfig, root: Path
+    dataset: str, feature_snapshot: FeatureSnapshot, monitoring: MonitorConfig, root: Path
 ) -> tuple[Path, DriftReport, bool]:
     """Measure drift, once for the same data, champion, log and settings.
 
     Args:
         dataset: Name of the dataset.
-        features: Result of ``write_features``.
+        feature_snapshot: Result of ``write_features``.
         monitoring: Windows and confidence.
         root: Project root.
 
     Returns:
         Folder of the report, the report, and whether this run measured it.
     """
-    state = read_monitored_state(dataset, features, monitoring, root)
-    folder = state.workspace.monitoring(dataset) / report_key(state)
+    monitored_state = read_monitored_state(dataset, feature_snapshot, monitoring, root)
+    folder = monitored_state.workspace.monitoring(dataset) / report_key(monitored_state)
     if monitoring.force:
         shutil.rmtree(folder, ignore_errors=True)
     is_new = not (folder / f"{KEPT}.json").exists()
-    return folder, run_step(folder, KEPT, DriftReport, monitor, state), is_new
+    return folder, run_step(folder, KEPT, DriftReport, monitor, monitored_state), is_new
 
 
 @task(**TASK)
@@ -145,31 +147,33 @@ def emit_drift_event(report: DriftReport) -> str:
     Returns:
         Name of the event.
     """
-    resource = {
+    event_resource = {
         "prefect.resource.id": dataset_resource(report.dataset),
         "prefect.resource.name": report.dataset,
     }
-    payload = {
+    event_payload = {
         "reasons": list(report.reasons),
         "data_version": report.data_version,
         "champion": report.champion,
         "window_end": report.window_end.isoformat(),
     }
-    emit_event(DRIFTED, resource, payload=payload)
+    emit_event(DRIFTED, event_resource, payload=event_payload)
     return DRIFTED
 
 
-def _publish(report: DriftReport, folder: Path, workspace: Workspace) -> str:
-    page_path, run_id = publish_report(report, folder, workspace)
-    key = f"drift-{report.dataset.replace('_', '-')}"
+def _publish(report: DriftReport, folder: Path, root_workspace: Workspace) -> str:
+    page_path, run_id = publish_report(report, folder, root_workspace)
+    artifact_key = f"drift-{report.dataset.replace('_', '-')}"
     create_markdown_artifact(
-        drift_summary(report), key=f"{key}-verdict", description="Drift or not"
+        drift_summary(report), key=f"{artifact_key}-verdict", description="Drift or not"
     )
-    table_rows = [check.model_dump(exclude_none=True) for check in report.checks]
+    table_rows = [drift_check.model_dump(exclude_none=True) for drift_check in report.checks]
     create_table_artifact(
-        markdown_rows(table_rows), key=key, description="Each check beside the usual range"
+        markdown_rows(table_rows), key=artifact_key, description="Each check beside the usual range"
     )
-    create_link_artifact(page_path.resolve().as_uri(), link_text="Drift page", key=f"{key}-page")
-    run_url = mlflow_run_url(workspace, run_id)
-    create_link_artifact(run_url, link_text="MLflow run", key=f"{key}-mlflow")
+    create_link_artifact(
+        page_path.resolve().as_uri(), link_text="Drift page", key=f"{artifact_key}-page"
+    )
+    run_url = mlflow_run_url(root_workspace, run_id)
+    create_link_artifact(run_url, link_text="MLflow run", key=f"{artifact_key}-mlflow")
     return run_id

@@ -41,9 +41,9 @@ class _BlockTextDumper(yaml.SafeDumper):
     """Dumper that writes texts of several lines as blocks."""
 
 
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+def _represent_text(yaml_dumper: yaml.SafeDumper, yaml_text: str) -> yaml.ScalarNode:
+    block_style = "|" if "\n" in yaml_text else None
+    return yaml_dumper.represent_scalar("tag:yaml.org,2002:str", yaml_text, block_style)
 
 
 _BlockTextDumper.add_representer(str, _represent_text)
@@ -56,20 +56,20 @@ def main() -> None:
 
 def render_prefect_yaml() -> str:
     """Content of ``prefect.yaml``."""
-    root = Path(ROOT)
+    project_root = Path(ROOT)
     dataset_deployments = deployments(
         DATASET,
         DATASET,
-        training=TrainSettings(root=root),
-        ingestion=IngestSettings(root=root),
+        training_settings=TrainSettings(root=project_root),
+        ingestion=IngestSettings(root=project_root),
     )
-    content = {
+    yaml_content = {
         "name": "chronotope",
         "pull": [],
         "deployments": [deployment_entry(deployment) for deployment in dataset_deployments],
     }
     return _HEADER + yaml.dump(
-        content, Dumper=_BlockTextDumper, sort_keys=False, allow_unicode=True, width=96
+        yaml_content, Dumper=_BlockTextDumper, sort_keys=False, allow_unicode=True, width=96
     )
 
 
@@ -79,39 +79,48 @@ def deployment_entry(deployment: RunnerDeployment) -> dict[str, Any]:
     Args:
         deployment: The deployment.
     """
-    options = deployment.concurrency_options
+    concurrency_options = deployment.concurrency_options
     concurrency_limit: dict[str, Any] = {"limit": deployment.concurrency_limit}
-    if options is not None:
-        concurrency_limit |= options.model_dump(mode="json", include={"collision_strategy"})
-    entry = {
+    if concurrency_options is not None:
+        concurrency_limit |= concurrency_options.model_dump(
+            mode="json", include={"collision_strategy"}
+        )
+    yaml_entry = {
         "name": deployment.name,
         "description": deployment.description,
         "tags": deployment.tags,
         "entrypoint": deployment.entrypoint,
         "work_pool": {"name": POOL, "job_variables": {"working_dir": ROOT}},
         "concurrency_limit": concurrency_limit,
-        "schedules": [_schedule_entry(schedule) for schedule in deployment.schedules or []],
-        "triggers": [_trigger_entry(trigger) for trigger in deployment.triggers],
+        "schedules": [
+            _schedule_entry(deployment_schedule)
+            for deployment_schedule in deployment.schedules or []
+        ],
+        "triggers": [_trigger_entry(event_trigger) for event_trigger in deployment.triggers],
         "parameters": deployment.parameters,
     }
-    return {name: value for name, value in entry.items() if value not in ([], None)}
+    return {
+        field_name: field_value
+        for field_name, field_value in yaml_entry.items()
+        if field_value not in ([], None)
+    }
 
 
 def _schedule_entry(deployment_schedule: Any) -> dict[str, Any]:
-    cron: CronSchedule = deployment_schedule.schedule
+    cron_entry: CronSchedule = deployment_schedule.schedule
     return {
         "slug": deployment_schedule.slug,
-        "cron": cron.cron,
-        "timezone": cron.timezone,
+        "cron": cron_entry.cron,
+        "timezone": cron_entry.timezone,
         "active": deployment_schedule.active,
     }
 
 
 def _trigger_entry(deployment_trigger: Any) -> dict[str, Any]:
-    trigger: DeploymentEventTrigger = deployment_trigger
+    event_trigger: DeploymentEventTrigger = deployment_trigger
     field_names = {"type", "name", "description", "expect", "match"}
-    entry = trigger.model_dump(mode="json", include=field_names)
-    return {**entry, "expect": sorted(entry["expect"])}
+    yaml_entry = event_trigger.model_dump(mode="json", include=field_names)
+    return {**yaml_entry, "expect": sorted(yaml_entry["expect"])}
 
 
 if __name__ == "__main__":

@@ -55,22 +55,22 @@ def check_server(root: Path) -> None:
     Raises:
         ConfigError: It does not answer, or not without a password.
     """
-    url = PREFECT_API_URL.value()
-    with get_client(sync_client=True) as client:
-        if error := client.api_healthcheck():
+    api_url = PREFECT_API_URL.value()
+    with get_client(sync_client=True) as api_client:
+        if http_error := api_client.api_healthcheck():
             raise ConfigError(
                 "The Prefect server does not answer",
-                received=f"PREFECT_API_URL={url}",
+                received=f"PREFECT_API_URL={api_url}",
                 way_out="Start it (chronotope up), or unset PREFECT_API_URL",
-            ) from error
+            ) from http_error
         try:
-            client.read_flows(limit=1)
+            api_client.read_flows(limit=1)
         except PrefectHTTPStatusError as error:
             if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 raise
             raise ConfigError(
                 "The Prefect server asks for a password",
-                received=f"PREFECT_API_URL={url}, and no PREFECT_API_AUTH_STRING that it knows",
+                received=f"PREFECT_API_URL={api_url}, and no PREFECT_API_AUTH_STRING that it knows",
                 way_out="Of `chronotope up` with the same root: export PREFECT_API_AUTH_STRING="
                 f'"$(cat {root / "data" / "prefect-password"})"',
             ) from None
@@ -89,22 +89,24 @@ def private_server(root: Path) -> Iterator[None]:
     Raises:
         ChronotopeError: It does not start.
     """
-    password = new_password()
+    server_password = new_password()
     with (
-        listen(0) as listener,
-        ProcessGroup(root / "data" / "logs", _server_environment(password)) as processes,
+        listen(0) as listening_socket,
+        ProcessGroup(root / "data" / "logs", _server_environment(server_password)) as process_group,
     ):
-        processes.grace_s = _GRACE_S
-        port = listener.getsockname()[1]
-        processes.start(web_app(_NAME, "flows.prefect_app", port, "/api/health"), listener)
-        listener.close()
-        processes.wait_for(_NAME)
-        settings = {
-            PREFECT_API_URL: f"http://{HOST}:{port}/api",
-            PREFECT_API_AUTH_STRING: password,
+        process_group.grace_s = _GRACE_S
+        server_port = listening_socket.getsockname()[1]
+        process_group.start(
+            web_app(_NAME, "flows.prefect_app", server_port, "/api/health"), listening_socket
+        )
+        listening_socket.close()
+        process_group.wait_for(_NAME)
+        server_settings = {
+            PREFECT_API_URL: f"http://{HOST}:{server_port}/api",
+            PREFECT_API_AUTH_STRING: server_password,
             PREFECT_SERVER_EPHEMERAL_ENABLED: False,
         }
-        with temporary_settings(settings):
+        with temporary_settings(server_settings):
             try:
                 yield
             finally:  # while the server still answers
@@ -112,13 +114,13 @@ def private_server(root: Path) -> Iterator[None]:
                 APILogWorker.drain_all(timeout=_DRAIN_S)
 
 
-def _server_environment(password: str) -> dict[str, str]:
+def _server_environment(server_password: str) -> dict[str, str]:
     """Environment of a server without UI and schedules; its database is the user's own."""
     return {
         **os.environ,
         **get_current_settings().to_environment_variables(exclude_unset=True),
         "PREFECT_UI_ENABLED": "0",
         "PREFECT__SERVER_EPHEMERAL": "1",
-        "PREFECT_SERVER_API_AUTH_STRING": password,
-        "PREFECT_API_AUTH_STRING": password,
+        "PREFECT_SERVER_API_AUTH_STRING": server_password,
+        "PREFECT_API_AUTH_STRING": server_password,
     }

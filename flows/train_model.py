@@ -73,8 +73,8 @@ def train_model(
         settings: Folds, search, training, compression and gate.
         ingestion: Location and reading of the data; the root is that of the settings.
     """
-    name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
-    with dataset_lock_in_flow(settings.workspace, name):
+    dataset_name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
+    with dataset_lock_in_flow(settings.workspace, dataset_name):
         return train_locked(dataset, settings, ingestion)
 
 
@@ -83,53 +83,70 @@ def train_locked(
 ) -> TrainingResult:
     """Body of ``train_model``; the caller holds the dataset's lock."""
     start_time = time.perf_counter()
-    ingested = ingest_locked(dataset, ingestion.model_copy(update={"root": settings.root}))
+    ingestion_summary = ingest_locked(dataset, ingestion.model_copy(update={"root": settings.root}))
     ingestion_cost = StepCost(seconds=time.perf_counter() - start_time, peak_mb=peak_mb())
-    snapshot, name = ingested.features, ingested.events.dataset
-    features = snapshot.path
-    run_dir = training_run_dir(features, name, settings)
-    best = search(features, settings, run_dir)
-    columns = select_columns(features, settings, run_dir, best.params)
-    model_path = train(features, settings, run_dir, {**best.params, "context": columns.selected})
-    compression = compress(features, settings, run_dir, model_path, snapshot.data_version)
-    evaluation = evaluate(features, settings, run_dir, compression.bundle)
-    promotion = promote(features, settings, run_dir, compression.bundle, evaluation)
-    summary = TrainingSummary(
-        fold_ndcg=best.fold_ndcg,
-        columns=columns,
-        compression=compression,
-        evaluation=evaluation,
-        promotion=promotion,
+    feature_snapshot, dataset_name = ingestion_summary.features, ingestion_summary.events.dataset
+    features_dir = feature_snapshot.path
+    run_dir = training_run_dir(features_dir, dataset_name, settings)
+    search_result = search(features_dir, settings, run_dir)
+    column_selection = select_columns(features_dir, settings, run_dir, search_result.params)
+    model_path = train(
+        features_dir,
+        settings,
+        run_dir,
+        {**search_result.params, "context": column_selection.selected},
+    )
+    compression_summary = compress(
+        features_dir, settings, run_dir, model_path, feature_snapshot.data_version
+    )
+    holdout_evaluation = evaluate(features_dir, settings, run_dir, compression_summary.bundle)
+    promotion_result = promote(
+        features_dir, settings, run_dir, compression_summary.bundle, holdout_evaluation
+    )
+    training_summary = TrainingSummary(
+        fold_ndcg=search_result.fold_ndcg,
+        columns=column_selection,
+        compression=compression_summary,
+        evaluation=holdout_evaluation,
+        promotion=promotion_result,
         ingestion_cost=ingestion_cost,
     )
-    data = TrainingData(counts=ingested.events.event_counts(), features=snapshot)
-    written = report(run_dir, settings, data, summary)
-    publish(name, evaluation, promotion, written)
-    link_runs(settings.root, promotion)
+    training_data = TrainingData(
+        counts=ingestion_summary.events.event_counts(), features=feature_snapshot
+    )
+    written_report = report(run_dir, settings, training_data, training_summary)
+    publish(dataset_name, holdout_evaluation, promotion_result, written_report)
+    link_runs(settings.root, promotion_result)
     return TrainingResult(
-        ingestion=ingested,
-        search=best,
-        columns=columns,
-        compression=compression,
-        evaluation=evaluation,
-        promotion=promotion,
-        report=written,
+        ingestion=ingestion_summary,
+        search=search_result,
+        columns=column_selection,
+        compression=compression_summary,
+        evaluation=holdout_evaluation,
+        promotion=promotion_result,
+        report=written_report,
         costs={INGESTION_STEP: ingestion_cost, **step_costs(run_dir)},
     )
 
 
 @task(**_TASK)
-def search(features: Path, settings: TrainSettings, run_dir: Path) -> SearchResult:
+def search(features_dir: Path, settings: TrainSettings, run_dir: Path) -> SearchResult:
     """Freeze the folds and search hyper-parameters over them."""
-    run_step(run_dir, "freeze_folds", str, freeze_folds, features, settings, run_dir)
+    run_step(run_dir, "freeze_folds", str, freeze_folds, features_dir, settings, run_dir)
     return run_step(
-        run_dir, "search_parameters", SearchResult, search_parameters, features, settings, run_dir
+        run_dir,
+        "search_parameters",
+        SearchResult,
+        search_parameters,
+        features_dir,
+        settings,
+        run_dir,
     )
 
 
 @task(**_TASK)
 def select_columns(
-    features: Path, settings: TrainSettings, run_dir: Path, params: dict[str, Any]
+    features_dir: Path, settings: TrainSettings, run_dir: Path, model_params: dict[str, Any]
 ) -> ColumnSelection:
     """Select the context columns that improve predictions of later time."""
     return run_step(
@@ -137,72 +154,74 @@ def select_columns(
         "select_context_columns",
         ColumnSelection,
         select_context_columns,
-        features,
+        features_dir,
         settings,
         run_dir,
-        params,
+        model_params,
     )
 
 
 @task(**_TASK)
-def train(features: Path, settings: TrainSettings, run_dir: Path, params: dict[str, Any]) -> Path:
+def train(
+    features_dir: Path, settings: TrainSettings, run_dir: Path, model_params: dict[str, Any]
+) -> Path:
     """Train the final model on all events before the holdout."""
     return run_step(
         run_dir,
         "train_final_model",
         Path,
         train_final_model,
-        features,
+        features_dir,
         settings,
         run_dir,
-        params,
+        model_params,
     )
 
 
 @task(**_TASK)
 def compress(
-    features: Path, settings: TrainSettings, run_dir: Path, model_path: Path, data_version: str
+    features_dir: Path, settings: TrainSettings, run_dir: Path, model_path: Path, data_version: str
 ) -> CompressionSummary:
     """Prune, distil, quantise and export; select the smallest candidate within the objective."""
-    compression = run_step(
+    compression_summary = run_step(
         run_dir,
         "compress_model",
         CompressionSummary,
         compress_model,
-        features,
+        features_dir,
         settings,
         run_dir,
         model_path,
         data_version,
     )
-    show_candidates(run_dir.parent.name, compression)
-    return compression
+    show_candidates(run_dir.parent.name, compression_summary)
+    return compression_summary
 
 
-def show_candidates(dataset: str, compression: CompressionSummary) -> None:
+def show_candidates(dataset: str, compression_summary: CompressionSummary) -> None:
     """Show every candidate with its cost and quality, and the reason if it was not selected.
 
     Args:
         dataset: Name of the dataset.
-        compression: The candidates.
+        compression_summary: The candidates.
     """
     table_rows = [
         {
-            name: round(value, 4) if isinstance(value, float) else value
-            for name, value in candidate.model_dump().items()
+            dataset_name: round(cell_value, 4) if isinstance(cell_value, float) else cell_value
+            for dataset_name, cell_value in candidate_row.model_dump().items()
         }
-        for candidate in compression.candidates
+        for candidate_row in compression_summary.candidates
     ]
     create_table_artifact(
         markdown_rows(table_rows),
         key=f"compress-{dataset.replace('_', '-')}",
-        description=markdown_text(compression.reason),
+        description=markdown_text(compression_summary.reason),
     )
 
 
 @task(**_TASK)
 def evaluate(
-    features: Path, settings: TrainSettings, run_dir: Path, bundle: Path
+    features_dir: Path, settings: TrainSettings, run_dir: Path, bundle_dir: Path
 ) -> HoldoutEvaluation:
     """Evaluate the compressed model and every baseline on the holdout."""
     return run_step(
@@ -210,99 +229,120 @@ def evaluate(
         "evaluate_holdout",
         HoldoutEvaluation,
         evaluate_holdout,
-        features,
+        features_dir,
         settings,
         run_dir,
-        bundle,
+        bundle_dir,
     )
 
 
 @task(**_TASK)
 def promote(
-    features: Path,
+    features_dir: Path,
     settings: TrainSettings,
     run_dir: Path,
-    bundle: Path,
-    evaluation: HoldoutEvaluation,
+    bundle_dir: Path,
+    holdout_evaluation: HoldoutEvaluation,
 ) -> PromotionResult:
     """Register the model; it becomes champion if it passes the gate and the blessing."""
-    registered = run_verified_step(
+    registered_version = run_verified_step(
         run_dir,
         "register_version",
         RegisteredVersion,
         partial(is_registered, settings),
         register_version,
-        features,
+        features_dir,
         settings,
         run_dir,
-        bundle,
-        evaluation,
+        bundle_dir,
+        holdout_evaluation,
     )
     return run_verified_step(
         run_dir,
         "promote_version",
         PromotionResult,
-        partial(is_promotion_of, registered),
+        partial(is_promotion_of, registered_version),
         promote_version,
-        features,
+        features_dir,
         settings,
         run_dir,
-        bundle,
-        registered,
+        bundle_dir,
+        registered_version,
     )
 
 
 @task(**_TASK)
 def report(
-    run_dir: Path, settings: TrainSettings, data: TrainingData, summary: TrainingSummary
+    run_dir: Path,
+    settings: TrainSettings,
+    training_data: TrainingData,
+    training_summary: TrainingSummary,
 ) -> WrittenReport:
     """Write the HTML report and the model card, and store both with the MLflow run."""
-    written = run_step(
-        run_dir, "write_report", WrittenReport, write_report, run_dir, settings, data, summary
+    written_report = run_step(
+        run_dir,
+        "write_report",
+        WrittenReport,
+        write_report,
+        run_dir,
+        settings,
+        training_data,
+        training_summary,
     )
     run_verified_step(
         run_dir,
         "publish_training",
         str,
-        partial(is_published_run, summary.promotion),
+        partial(is_published_run, training_summary.promotion),
         publish_training,
         settings,
-        summary.promotion,
-        written,
+        training_summary.promotion,
+        written_report,
     )
-    return written
+    return written_report
 
 
 @task(**_TASK)
 def publish(
-    dataset: str, evaluation: HoldoutEvaluation, promotion: PromotionResult, written: WrittenReport
+    dataset: str,
+    holdout_evaluation: HoldoutEvaluation,
+    promotion_result: PromotionResult,
+    written_report: WrittenReport,
 ) -> None:
     """Show the metrics, the gate's decision with the model card, and a link to the report."""
-    key = f"train-{dataset.replace('_', '-')}"
+    artifact_key = f"train-{dataset.replace('_', '-')}"
     table_rows = [
-        {"model": model_name, **{name: round(metrics[name], 4) for name in _SHOWN_METRICS}}
-        for model_name, metrics in evaluation.metrics.items()
+        {
+            "model": model_name,
+            **{
+                dataset_name: round(model_metrics[dataset_name], 4)
+                for dataset_name in _SHOWN_METRICS
+            },
+        }
+        for model_name, model_metrics in holdout_evaluation.metrics.items()
     ]
     create_table_artifact(
-        markdown_rows(table_rows), key=key, description="Holdout, full catalogue, time given"
+        markdown_rows(table_rows),
+        key=artifact_key,
+        description="Holdout, full catalogue, time given",
     )
-    card_text = written.card.read_text(encoding="utf-8")
+    card_text = written_report.card.read_text(encoding="utf-8")
     create_markdown_artifact(
-        f"{promotion_markdown(promotion)}\n\n{card_text}",
-        key=f"{key}-card",
+        f"{promotion_markdown(promotion_result)}\n\n{card_text}",
+        key=f"{artifact_key}-card",
         description="Gate and model card",
     )
-    create_link_artifact(written.report.resolve().as_uri(), key=f"{key}-report")
+    create_link_artifact(written_report.report.resolve().as_uri(), key=f"{artifact_key}-report")
 
 
-def promotion_markdown(promotion: PromotionResult) -> str:
+def promotion_markdown(promotion_result: PromotionResult) -> str:
     """Decision of the gate with its reasons, as Markdown.
 
     Args:
-        promotion: Result of ``promote_version``.
+        promotion_result: Result of ``promote_version``.
     """
-    subject = f"Version {promotion.version} of `{promotion.name}`"
-    if promotion.promoted:
-        return f"**{subject} is the champion.**"
-    reason_lines = [f"- {markdown_text(reason)}" for reason in promotion.reasons]
-    return "\n".join([f"**{subject} stays challenger:**", "", *reason_lines])
+    version_text = f"Version {promotion_result.version} of `{promotion_result.name}`"
+    if promotion_result.promoted:
+        return f"**{version_text} is the champion.**"
+    reason_lines = [f"- {markdown_text(reason)}" for reason in promotion_result.reasons]
+    return "\n".join([f"**{version_text} stays challenger:**", "", *reason_lines])

@@ -43,8 +43,11 @@ def emit_logged(dataset: str, n_new: int) -> None:
         dataset: Name of the dataset.
         n_new: Events behind the watermark.
     """
-    resource = {"prefect.resource.id": dataset_resource(dataset), "prefect.resource.name": dataset}
-    emit_event(LOGGED, resource, payload={"n_new": n_new})
+    event_resource = {
+        "prefect.resource.id": dataset_resource(dataset),
+        "prefect.resource.name": dataset,
+    }
+    emit_event(LOGGED, event_resource, payload={"n_new": n_new})
 
 
 def n_waiting(dataset: str, root: Path) -> int:
@@ -54,13 +57,15 @@ def n_waiting(dataset: str, root: Path) -> int:
         dataset: Name of the dataset.
         root: Project root.
     """
-    workspace = Workspace(root)
-    log_path = workspace.interactions(dataset)
+    root_workspace = Workspace(root)
+    log_path = root_workspace.interactions(dataset)
     if not log_path.exists():
         return 0
-    with closing(InteractionLog(log_path)) as log:
-        watermark = read_watermark(watermark_path(workspace, dataset)).over(log.identity)
-        return log.count(watermark.seq, kind="event")
+    with closing(InteractionLog(log_path)) as interaction_log:
+        feedback_watermark = read_watermark(watermark_path(root_workspace, dataset)).over(
+            interaction_log.identity
+        )
+        return interaction_log.count(feedback_watermark.seq, kind="event")
 
 
 class InteractionWatcher:
@@ -72,7 +77,7 @@ class InteractionWatcher:
         root: Path,
         *,
         min_rows: int = FeedbackConfig().min_rows,
-        emit: Callable[[str, int], None] = emit_logged,
+        emit_event: Callable[[str, int], None] = emit_logged,
     ) -> None:
         """Start without an emitted event.
 
@@ -80,20 +85,20 @@ class InteractionWatcher:
             dataset: Name of the dataset.
             root: Project root.
             min_rows: Number of waiting events that is worth an event.
-            emit: Emits it.
+            emit_event: Emits it.
         """
-        self.dataset, self.root, self.min_rows, self.emit = dataset, root, min_rows, emit
+        self.dataset, self.root, self.min_rows, self.emit = dataset, root, min_rows, emit_event
         self.emitted_at_seq: int | None = None
 
     def look(self) -> None:
         """Emit if enough events wait and the watermark moved since the last emission."""
-        seq = read_watermark(watermark_path(Workspace(self.root), self.dataset)).seq
-        if seq == self.emitted_at_seq:
+        last_seq = read_watermark(watermark_path(Workspace(self.root), self.dataset)).seq
+        if last_seq == self.emitted_at_seq:
             return
         n_events = n_waiting(self.dataset, self.root)
         if n_events >= self.min_rows:
             self.emit(self.dataset, n_events)
-            self.emitted_at_seq = seq
+            self.emitted_at_seq = last_seq
 
 
 @contextmanager
@@ -106,28 +111,28 @@ def watch_in_thread(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iter
         poll_s: Seconds between two looks.
     """
     stop_event = threading.Event()
-    thread = threading.Thread(
+    watch_thread = threading.Thread(
         target=_watch_until_stopped,
         args=(InteractionWatcher(dataset, root), stop_event, poll_s),
         name="watch-interactions",
         daemon=True,
     )
-    thread.start()
+    watch_thread.start()
     try:
         yield
     finally:
         stop_event.set()
-        thread.join()
+        watch_thread.join()
 
 
 def _watch_until_stopped(
-    watcher: InteractionWatcher, stop_event: threading.Event, poll_s: float
+    interaction_watcher: InteractionWatcher, stop_event: threading.Event, poll_s: float
 ) -> None:
     while not stop_event.wait(poll_s):
         try:
-            watcher.look()
+            interaction_watcher.look()
         except ChronotopeError as error:
-            _LOG.warning("The log of %s cannot be watched: %s", watcher.dataset, error)
+            _LOG.warning("The log of %s cannot be watched: %s", interaction_watcher.dataset, error)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -139,11 +144,13 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         ConfigError: No Prefect server is configured.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True, help="Name of the dataset")
-    parser.add_argument("--root", type=Path, default=Path(), help="Root of the service")
-    parser.add_argument("--poll", type=float, default=POLL_S, help="Seconds between two looks")
-    options = parser.parse_args(arguments)
+    argument_parser = argparse.ArgumentParser(description=__doc__)
+    argument_parser.add_argument("--dataset", required=True, help="Name of the dataset")
+    argument_parser.add_argument("--root", type=Path, default=Path(), help="Root of the service")
+    argument_parser.add_argument(
+        "--poll", type=float, default=POLL_S, help="Seconds between two looks"
+    )
+    parsed_options = argument_parser.parse_args(arguments)
     if not get_current_settings().api.url:
         raise ConfigError(
             "There is no Prefect server to send events of new interactions to",
@@ -153,7 +160,9 @@ def main(arguments: list[str] | None = None) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: stop_event.set())
     _watch_until_stopped(
-        InteractionWatcher(options.dataset, options.root.resolve()), stop_event, options.poll
+        InteractionWatcher(parsed_options.dataset, parsed_options.root.resolve()),
+        stop_event,
+        parsed_options.poll,
     )
 
 

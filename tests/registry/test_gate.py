@@ -18,7 +18,7 @@ CONFIG = GateConfig()
 
 def test_a_better_challenger_passes() -> None:
     decision = evaluate_gate(
-        CHAMPION + 0.05, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG
+        CHAMPION + 0.05, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG
     )
     assert decision.passed
     assert decision.reasons == ()
@@ -27,52 +27,52 @@ def test_a_better_challenger_passes() -> None:
 
 
 def test_the_first_model_needs_only_beat_the_baselines() -> None:
-    assert evaluate_gate(CHAMPION, None, WEAK, users=USERS, slices=HALF, config=CONFIG).passed
+    assert evaluate_gate(CHAMPION, None, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG).passed
     strong = WEAK | {"markov": CHAMPION + 0.1}
-    decision = evaluate_gate(CHAMPION, None, strong, users=USERS, slices=HALF, config=CONFIG)
+    decision = evaluate_gate(CHAMPION, None, strong, user_idx=USERS, slices=HALF, gate_config=CONFIG)
     assert not decision.passed
     assert [reason.split(":")[0] for reason in decision.reasons] == ["does not beat markov"]
 
 
 def test_an_equal_challenger_is_refused() -> None:
-    decision = evaluate_gate(CHAMPION, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
+    decision = evaluate_gate(CHAMPION, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG)
     assert not decision.passed
 
 
 def test_luck_is_refused() -> None:
     noise = np.repeat(np.random.default_rng(5).normal(0, 0.3, 200), 5)
     lucky = CHAMPION + noise - noise.mean() + 0.001
-    decision = evaluate_gate(lucky, CHAMPION, WEAK, users=USERS, slices={}, config=CONFIG)
+    decision = evaluate_gate(lucky, CHAMPION, WEAK, user_idx=USERS, slices={}, gate_config=CONFIG)
     assert decision.differences["champion"].estimate == pytest.approx(0.001)
     assert not decision.passed
 
 
 def test_a_fallen_slice_is_refused() -> None:
     uneven = CHAMPION + np.where(HALF["cold_user"], -0.03, 0.1)
-    decision = evaluate_gate(uneven, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG)
+    decision = evaluate_gate(uneven, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG)
     assert [reason.split(",")[0] for reason in decision.reasons] == [
         "slice cold_user falls by 0.0300"
     ]
     lenient = GateConfig(max_slice_drop=0.04)
-    assert evaluate_gate(uneven, CHAMPION, WEAK, users=USERS, slices=HALF, config=lenient).passed
+    assert evaluate_gate(uneven, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=lenient).passed
 
 
 def test_a_tiny_slice_is_not_judged() -> None:
     few = {"few": np.arange(1000) < 99}
     uneven = CHAMPION + np.where(few["few"], -0.5, 0.2)
-    assert evaluate_gate(uneven, CHAMPION, WEAK, users=USERS, slices=few, config=CONFIG).passed
+    assert evaluate_gate(uneven, CHAMPION, WEAK, user_idx=USERS, slices=few, gate_config=CONFIG).passed
     enough = GateConfig(min_slice_targets=99)
-    assert not evaluate_gate(uneven, CHAMPION, WEAK, users=USERS, slices=few, config=enough).passed
+    assert not evaluate_gate(uneven, CHAMPION, WEAK, user_idx=USERS, slices=few, gate_config=enough).passed
 
 
 def test_a_challenger_of_nans_is_refused() -> None:
     broken = np.full(1000, np.nan)
-    assert not evaluate_gate(broken, CHAMPION, WEAK, users=USERS, slices=HALF, config=CONFIG).passed
+    assert not evaluate_gate(broken, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG).passed
 
 
 def test_other_targets_are_refused() -> None:
     with pytest.raises(DataError):
-        evaluate_gate(CHAMPION[:-1], CHAMPION, {}, users=USERS, slices={}, config=CONFIG)
+        evaluate_gate(CHAMPION[:-1], CHAMPION, {}, user_idx=USERS, slices={}, gate_config=CONFIG)
 
 
 def test_the_champions_own_network_has_to_be_no_worse() -> None:

@@ -72,7 +72,7 @@ def register_version(
             bundle_dir=bundle,
             run_id=tracker.run_id,
             tags=tags,
-            example=_input_example(features, run_dir, manifest),
+            input_example=_input_example(features, run_dir, manifest),
         )
     return RegisteredVersion(
         name=registered.name, version=registered.version, run_id=tracker.run_id
@@ -154,9 +154,13 @@ def _log_training_data(
     log_dataset(
         tracker,
         name=manifest.dataset,
-        digest=manifest.data_version,
-        source=settings.workspace.lake(manifest.dataset),
-        profile={"n_events": len(log), "n_users": catalog.users.size, "n_items": catalog.n_items},
+        data_digest=manifest.data_version,
+        data_source=settings.workspace.lake(manifest.dataset),
+        data_profile={
+            "n_events": len(log),
+            "n_users": catalog.users.size,
+            "n_items": catalog.n_items,
+        },
     )
 
 
@@ -206,9 +210,9 @@ def _gate_reasons(
         challenger_ndcg,
         champion_ndcg,
         baseline_ndcg,
-        users=user_idx,
+        user_idx=user_idx,
         slices=masks,
-        config=settings.gate,
+        gate_config=settings.gate,
         may_lose=_allowed_loss(store, name, champion, settings, run_dir),
     )
     return decision.reasons

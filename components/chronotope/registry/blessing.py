@@ -70,12 +70,19 @@ def run_blessing(
     """
     if len(queries) == 0:
         raise ArtifactError("A blessing needs at least one query", received=bundle_dir)
-    size_mb = sum(f.stat().st_size for f in bundle_dir.rglob("*") if f.is_file()) / 1e6
+    size_mb = (
+        sum(
+            array_file.stat().st_size
+            for array_file in bundle_dir.rglob("*")
+            if array_file.is_file()
+        )
+        / 1e6
+    )
     with TemporaryDirectory() as scratch_dir:
         output_path = Path(scratch_dir) / "probe_output.npz"
-        problem = _run_probe(bundle_dir, queries, output_path, config)
-        if problem:
-            return Blessing(False, (problem,), {"size_mb": size_mb})
+        probe_problem = _run_probe(bundle_dir, queries, output_path, config)
+        if probe_problem:
+            return Blessing(False, (probe_problem,), {"size_mb": size_mb})
         with np.load(output_path) as stored_arrays:
             probe_output = dict(stored_arrays)
     if probe_output["scores"].shape != expected_scores.shape:
@@ -94,17 +101,17 @@ def run_blessing(
 
 
 def agreement(
-    scores: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], k: int
+    model_scores: npt.NDArray[np.floating], expected_scores: npt.NDArray[np.floating], k: int
 ) -> dict[str, float]:
     """``overlap`` of the k best items, and ``variation`` of the probabilities.
 
     Args:
-        scores: Scores of the artefact, shape (B, n_items).
-        expected: Scores of the original model, same shape.
+        model_scores: Scores of the artefact, shape (B, n_items).
+        expected_scores: Scores of the original model, same shape.
         k: Length of the lists compared.
     """
-    variation = total_variation(scores, expected)
-    return {"overlap": _mean_overlap(scores, expected, k), "variation": variation}
+    mean_variation = total_variation(model_scores, expected_scores)
+    return {"overlap": _mean_overlap(model_scores, expected_scores, k), "variation": mean_variation}
 
 
 def violated_agreement_bounds(measured: dict[str, float], config: BlessConfig) -> tuple[str, ...]:
@@ -115,27 +122,38 @@ def violated_agreement_bounds(measured: dict[str, float], config: BlessConfig) -
         f"total variation is above {config.max_variation}": measured["variation"]
         <= config.max_variation,
     }
-    rounded = {name: round(measured[name], 4) for name in ("overlap", "variation")}
-    return tuple(f"{bound}: {rounded}" for bound, is_met in bounds_met.items() if not is_met)
+    rounded_metrics = {
+        metric_name: round(measured[metric_name], 4) for metric_name in ("overlap", "variation")
+    }
+    return tuple(
+        f"{bound_value}: {rounded_metrics}"
+        for bound_value, is_met in bounds_met.items()
+        if not is_met
+    )
 
 
-def total_variation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
+def total_variation(
+    model_scores: npt.NDArray[np.floating], reference_scores: npt.NDArray[np.floating]
+) -> float:
     """Mean distance of two models' probabilities, TV(p, q) = ½ Σᵢ |pᵢ - qᵢ|, in [0, 1].
 
     The probabilities are the softmax over the items known, without index 0. A smaller
     network may give other scores than its original; it may not give other answers.
 
     Args:
-        a: Scores, shape (B, n_items).
-        b: Scores, same shape.
+        model_scores: Scores, shape (B, n_items).
+        reference_scores: Scores, same shape.
 
     Example:
         >>> even, sure = np.zeros((1, 3)), np.array([[0.0, 50.0, 0.0]])
         >>> round(total_variation(even, sure), 6), total_variation(even, even + 7)
         (0.5, 0.0)
     """
-    p, q = (softmax(scores[:, 1:].astype(np.float64), axis=1) for scores in (a, b))
-    return float(np.abs(p - q).sum(axis=1).mean() / 2)
+    model_probabilities, reference_probabilities = (
+        softmax(model_scores[:, 1:].astype(np.float64), axis=1)
+        for model_scores in (model_scores, reference_scores)
+    )
+    return float(np.abs(model_probabilities - reference_probabilities).sum(axis=1).mean() / 2)
 
 
 def _run_probe(bundle_dir: Path, queries: Queries, output_path: Path, config: BlessConfig) -> str:
@@ -143,24 +161,28 @@ def _run_probe(bundle_dir: Path, queries: Queries, output_path: Path, config: Bl
     queries_path = output_path.with_name("queries.npz")
     query_arrays: dict[str, Any] = queries.arrays()
     np.savez(queries_path, **query_arrays)
-    command = [sys.executable, "-I", "-m", _PROBE, str(bundle_dir.resolve())]
-    command += [str(queries_path), str(output_path), str(config.n_timed)]
+    probe_command = [sys.executable, "-I", "-m", _PROBE, str(bundle_dir.resolve())]
+    probe_command += [str(queries_path), str(output_path), str(config.n_timed)]
     try:
-        completed = subprocess.run(  # noqa: S603 - our own module, no shell
-            command, capture_output=True, text=True, timeout=config.timeout_s, check=False
+        probe_process = subprocess.run(  # noqa: S603 - our own module, no shell
+            probe_command, capture_output=True, text=True, timeout=config.timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
         return f"the clean process took longer than {config.timeout_s} s"
     return (
-        "" if completed.returncode == 0 else f"the clean process failed: {completed.stderr[-500:]}"
+        ""
+        if probe_process.returncode == 0
+        else f"the clean process failed: {probe_process.stderr[-500:]}"
     )
 
 
-def _mean_overlap(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], k: int) -> float:
+def _mean_overlap(
+    model_scores: npt.NDArray[np.floating], reference_scores: npt.NDArray[np.floating], k: int
+) -> float:
     """Mean share of a row's k best items that both models rank there."""
-    k = min(k, a.shape[1])
-    in_both = np.zeros(a.shape, dtype=np.int8)
-    for scores in (a, b):
+    k = min(k, model_scores.shape[1])
+    in_both = np.zeros(model_scores.shape, dtype=np.int8)
+    for scores in (model_scores, reference_scores):
         top_items = np.argpartition(-scores, k - 1, axis=1)[:, :k]  # (B, k)
         np.put_along_axis(in_both, top_items, np.take_along_axis(in_both, top_items, 1) + 1, 1)
     return float((in_both == 2).sum(axis=1).mean() / k)
@@ -174,5 +196,7 @@ def _violated_limits(measured: dict[str, float], config: BlessConfig) -> tuple[s
         <= config.max_latency_ms,
         "hostile input gives NaN": measured["n_nan"] == 0,
     }
-    reasons = tuple(f"{limit}: {measured}" for limit, is_met in limits_met.items() if not is_met)
+    reasons = tuple(
+        f"{limit_value}: {measured}" for limit_value, is_met in limits_met.items() if not is_met
+    )
     return (*reasons, *violated_agreement_bounds(measured, config))

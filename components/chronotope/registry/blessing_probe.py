@@ -17,78 +17,85 @@ LONGEST = 10_000
 """Events of the longest history it is asked with; the service takes no longer single_query."""
 
 
-def main(bundle: Path, queries_path: Path, output_path: Path, n_timed: int) -> None:
+def main(bundle_dir: Path, queries_path: Path, output_path: Path, n_timed: int) -> None:
     """Score the stored queries; write scores, latencies and NaN counts of hostile input."""
-    model = open_bundle(bundle)
-    with np.load(queries_path) as stored:
-        queries = Queries.of_arrays(dict(stored))
-    hostile_scores = [model.scores(hostile) for hostile in hostile_queries(queries)]
+    bundled_model = open_bundle(bundle_dir)
+    with np.load(queries_path) as stored_arrays:
+        probe_queries = Queries.of_arrays(dict(stored_arrays))
+    hostile_scores = [
+        bundled_model.scores(hostile_outputs) for hostile_outputs in hostile_queries(probe_queries)
+    ]
     np.savez(
         output_path,
-        scores=model.scores(queries),
-        latency_ms=_latencies_ms(model, queries, n_timed),
-        n_nan=np.array([int(np.isnan(scores).sum()) for scores in hostile_scores]),
+        scores=bundled_model.scores(probe_queries),
+        latency_ms=_latencies_ms(bundled_model, probe_queries, n_timed),
+        n_nan=np.array([int(np.isnan(item_scores).sum()) for item_scores in hostile_scores]),
     )
 
 
-def hostile_queries(queries: Queries) -> list[Queries]:
+def hostile_queries(probe_queries: Queries) -> list[Queries]:
     """Hostile queries: unknown users, impossible times, endless repeats, non-finite context."""
-    nothing = np.zeros_like(queries.item_idx)
-    never = np.zeros_like(queries.occurred_s)
+    no_items = np.zeros_like(probe_queries.item_idx)
+    no_times = np.zeros_like(probe_queries.occurred_s)
     cold_start_user = replace(
-        queries,
-        user_idx=np.zeros_like(queries.user_idx),
-        item_idx=nothing,
-        occurred_s=never,
-        utc_offset_min=nothing,
-        place_idx=nothing,
-        request_place_idx=np.zeros_like(queries.request_place_idx),
+        probe_queries,
+        user_idx=np.zeros_like(probe_queries.user_idx),
+        item_idx=no_items,
+        occurred_s=no_times,
+        utc_offset_min=no_items,
+        place_idx=no_items,
+        request_place_idx=np.zeros_like(probe_queries.request_place_idx),
     )
-    before_the_past = replace(queries, request_s=np.zeros_like(queries.request_s))
-    far_future = replace(queries, request_s=np.full_like(queries.request_s, 2**40))
-    same_instant = replace(queries, occurred_s=np.full_like(queries.occurred_s, 1))
-    repeated = replace(queries, item_idx=np.ones_like(queries.item_idx))
-    odd, unknown = (
+    before_the_past = replace(probe_queries, request_s=np.zeros_like(probe_queries.request_s))
+    far_future = replace(probe_queries, request_s=np.full_like(probe_queries.request_s, 2**40))
+    same_instant = replace(probe_queries, occurred_s=np.full_like(probe_queries.occurred_s, 1))
+    repeated_item = replace(probe_queries, item_idx=np.ones_like(probe_queries.item_idx))
+    odd_values, unknown_items = (
         replace(
-            queries,
-            context={name: np.full_like(column, value) for name, column in queries.context.items()},
+            probe_queries,
+            context={
+                column_name: np.full_like(column_values, odd_value)
+                for column_name, column_values in probe_queries.context.items()
+            },
         )
-        for value in (np.inf, np.nan)
+        for odd_value in (np.inf, np.nan)
     )
     return [
         cold_start_user,
         before_the_past,
         far_future,
         same_instant,
-        repeated,
-        odd,
-        unknown,
-        _without_end(queries),
+        repeated_item,
+        odd_values,
+        unknown_items,
+        _without_end(probe_queries),
     ]
 
 
-def _without_end(queries: Queries) -> Queries:
+def _without_end(probe_queries: Queries) -> Queries:
     """One user whose history has ``LONGEST`` events, the same ones over and over."""
-    single_query = queries.take(slice(0, 1))
-    rounds = -(-LONGEST // single_query.item_idx.shape[1])
+    single_query = probe_queries.take(slice(0, 1))
+    n_repeats = -(-LONGEST // single_query.item_idx.shape[1])
     return replace(
         single_query,
-        item_idx=np.tile(single_query.item_idx, rounds)[:, -LONGEST:],
-        occurred_s=np.tile(single_query.occurred_s, rounds)[:, -LONGEST:],
-        utc_offset_min=np.tile(single_query.utc_offset_min, rounds)[:, -LONGEST:],
-        place_idx=np.tile(single_query.place_idx, rounds)[:, -LONGEST:],
+        item_idx=np.tile(single_query.item_idx, n_repeats)[:, -LONGEST:],
+        occurred_s=np.tile(single_query.occurred_s, n_repeats)[:, -LONGEST:],
+        utc_offset_min=np.tile(single_query.utc_offset_min, n_repeats)[:, -LONGEST:],
+        place_idx=np.tile(single_query.place_idx, n_repeats)[:, -LONGEST:],
     )
 
 
-def _latencies_ms(model: BundleRecommender, queries: Queries, n: int) -> list[float]:
+def _latencies_ms(
+    bundled_model: BundleRecommender, probe_queries: Queries, n_runs: int
+) -> list[float]:
     """As it is served, one query after the other."""
-    spent = []
-    for query_idx in np.arange(n) % len(queries):
-        answer = model.prepared(queries.take(slice(query_idx, query_idx + 1)))
-        started = time.perf_counter()
-        answer()
-        spent.append(1000 * (time.perf_counter() - started))
-    return spent
+    latencies_ms = []
+    for query_idx in np.arange(n_runs) % len(probe_queries):
+        run_query = bundled_model.prepared(probe_queries.take(slice(query_idx, query_idx + 1)))
+        started_s = time.perf_counter()
+        run_query()
+        latencies_ms.append(1000 * (time.perf_counter() - started_s))
+    return latencies_ms
 
 
 if __name__ == "__main__":

@@ -59,14 +59,14 @@ def require_dataset(root: Path, dataset: str) -> None:
     Raises:
         ConfigError: No such dataset below the root, or in the object store.
     """
-    lakes = Workspace(root).lakes()
-    if isinstance(lakes, Path):
-        place, is_known = str(root.resolve()), dataset in list_datasets(lakes)
+    lakes_location = Workspace(root).lakes()
+    if isinstance(lakes_location, Path):
+        listed_name, is_known = str(root.resolve()), dataset in list_datasets(lakes_location)
     else:  # a listing would stop other threads until the store has answered
-        place, is_known = lakes, Lake(f"{lakes}/{dataset}").exists("events")
+        listed_name, is_known = lakes_location, Lake(f"{lakes_location}/{dataset}").exists("events")
     if not is_known:
         raise ConfigError(
-            f"No such dataset below {place}",
+            f"No such dataset below {listed_name}",
             received=dataset,
             way_out=f"Ingest it first, or choose one of: {_listed(known_datasets(root))}",
         )
@@ -80,19 +80,19 @@ def open_registry(root: Path, dataset: str) -> MlflowStore:
         StoreError: Nothing has been trained yet.
     """
     require_dataset(root, dataset)
-    mlruns = Workspace(root).mlruns
-    if not (mlruns / "mlflow.db").is_file() and MLFLOW_URL not in os.environ:
+    mlruns_dir = Workspace(root).mlruns
+    if not (mlruns_dir / "mlflow.db").is_file() and MLFLOW_URL not in os.environ:
         raise _no_champion(dataset)
-    return open_store(mlruns)
+    return open_store(mlruns_dir)
 
 
-def champion_version(store: MlflowStore, dataset: str) -> str:
+def champion_version(mlflow_store: MlflowStore, dataset: str) -> str:
     """Version of the champion.
 
     Raises:
         StoreError: Nothing was promoted yet.
     """
-    version = current_champion(store, dataset)
+    version = current_champion(mlflow_store, dataset)
     if version is None:
         raise _no_champion(dataset)
     return version
@@ -104,25 +104,25 @@ def journal_champion_version(root: Path, dataset: str) -> str | None:
     Returns:
         None if nothing was promoted yet.
     """
-    path = Workspace(root).mlruns / "promotions.db"
-    return PromotionJournal(path).champion(dataset) if path.is_file() else None
+    journal_path = Workspace(root).mlruns / "promotions.db"
+    return PromotionJournal(journal_path).champion(dataset) if journal_path.is_file() else None
 
 
-def previous_champion(store: MlflowStore, dataset: str) -> str:
+def previous_champion(mlflow_store: MlflowStore, dataset: str) -> str:
     """Version that a rollback returns to.
 
     Raises:
         StoreError: There is no earlier champion.
     """
-    with PromotionJournal(store.root / "promotions.db").locked() as view:
-        promotions = view.reigns(dataset)
-    if len(promotions) < 2:
+    with PromotionJournal(mlflow_store.root / "promotions.db").locked() as journal_reader:
+        champion_periods = journal_reader.reigns(dataset)
+    if len(champion_periods) < 2:
         raise StoreError(
             "There is no earlier champion to return to",
-            received=f"{dataset}: {[entry.version for entry in promotions]}",
+            received=f"{dataset}: {[journal_entry.version for journal_entry in champion_periods]}",
             way_out="Promote another version instead",
         )
-    return promotions[-2].version
+    return champion_periods[-2].version
 
 
 def load_champion(root: Path, dataset: str) -> Champion:
@@ -148,14 +148,14 @@ def load_version(root: Path, dataset: str, version: str) -> Champion:
     return Champion(version, open_bundle(folder), read_vocabulary(folder), folder)
 
 
-def alias_version(root: Path, dataset: str, alias: str) -> str:
+def alias_version(root: Path, dataset: str, alias_name: str) -> str:
     """Version that an alias points to.
 
     Raises:
         ConfigError: No such dataset below the root.
         StoreError: There is no such alias.
     """
-    return find_version(open_registry(root, dataset), dataset, alias)
+    return find_version(open_registry(root, dataset), dataset, alias_name)
 
 
 def _no_champion(dataset: str) -> StoreError:
@@ -165,5 +165,5 @@ def _no_champion(dataset: str) -> StoreError:
     )
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "none yet"
+def _listed(dataset_names: tuple[str, ...]) -> str:
+    return ", ".join(dataset_names) or "none yet"

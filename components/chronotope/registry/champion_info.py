@@ -35,33 +35,39 @@ class ChampionInfo:
     promoted_at: datetime
 
 
-def champion_info(store: MlflowStore, workspace: Workspace, dataset: str) -> ChampionInfo | None:
+def champion_info(
+    mlflow_store: MlflowStore, workspace: Workspace, dataset: str
+) -> ChampionInfo | None:
     """The champion of a dataset; None if there is none.
 
     Args:
-        store: The registry.
+        mlflow_store: The registry.
         workspace: Folders of the trainings.
         dataset: Name of the registered model.
     """
-    version = current_champion(store, dataset)
+    version = current_champion(mlflow_store, dataset)
     if version is None:
         return None
-    tags = dict(store.client.get_model_version(dataset, version).tags)
-    manifest = read_manifest(download_version(store, dataset, version))
-    committed = [entry for entry in promotion_history(store, dataset) if entry.state == "committed"]
+    version_tags = dict(mlflow_store.client.get_model_version(dataset, version).tags)
+    bundle_manifest = read_manifest(download_version(mlflow_store, dataset, version))
+    committed_entries = [
+        journal_entry
+        for journal_entry in promotion_history(mlflow_store, dataset)
+        if journal_entry.state == "committed"
+    ]
     return ChampionInfo(
         version=version,
-        run=workspace.runs(dataset) / tags.get("training", "unknown"),
-        features=workspace.features(dataset) / tags.get("features", "unknown"),
-        learned_version=events_version(manifest),
-        trained_until_s=manifest.trained_until_s,
-        promoted_at=committed[-1].opened_at,
+        run=workspace.runs(dataset) / version_tags.get("training", "unknown"),
+        features=workspace.features(dataset) / version_tags.get("features", "unknown"),
+        learned_version=events_version(bundle_manifest),
+        trained_until_s=bundle_manifest.trained_until_s,
+        promoted_at=committed_entries[-1].opened_at,
     )
 
 
-def events_version(manifest: Manifest) -> TableVersion | None:
+def events_version(bundle_manifest: Manifest) -> TableVersion | None:
     """Version of the events that a bundle was trained on; None if not of a lake."""
     try:
-        return DataVersion.parse(manifest.data_version).events
+        return DataVersion.parse(bundle_manifest.data_version).events
     except DataError:
         return None

@@ -22,38 +22,42 @@ _NOT_DAMAGE: Final = ("locked", "busy", "unable to open", "readonly", "read-only
 _REASON: Final = "Carried over from MLflow's alias: the journal was damaged"
 
 
-def database_problem(path: Path, tables: Iterable[str]) -> str:
+def database_problem(database_path: Path, required_tables: Iterable[str]) -> str:
     """What is wrong with an SQLite file; "" if nothing is, or if it is not there.
 
     Args:
-        path: The file.
-        tables: Names of tables without which it is worth nothing.
+        database_path: The file.
+        required_tables: Names of tables without which it is worth nothing.
     """
-    if not path.is_file():
+    if not database_path.is_file():
         return ""
-    if path.stat().st_size == 0:
+    if database_path.stat().st_size == 0:
         return "the file is empty"
     try:
-        with closing(_read_only(path)) as connection:
-            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
-            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        with closing(_read_only(database_path)) as database:
+            integrity_verdict = str(database.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            table_names = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:
-        text = str(error)
-        return "" if any(word in text.lower() for word in _NOT_DAMAGE) else text
-    if verdict != "ok":
-        return " ".join(verdict.split())
-    missing = sorted(set(tables) - names)
-    return f"it has no table {missing[0]!r}" if missing else ""
+        error_text = str(error)
+        return (
+            ""
+            if any(error_word in error_text.lower() for error_word in _NOT_DAMAGE)
+            else error_text
+        )
+    if integrity_verdict != "ok":
+        return " ".join(integrity_verdict.split())
+    missing_tables = sorted(set(required_tables) - table_names)
+    return f"it has no table {missing_tables[0]!r}" if missing_tables else ""
 
 
 def carry_over(
-    path: Path, tables: Iterable[str], move_aside: Callable[[Path], Path]
+    database_path: Path, required_tables: Iterable[str], move_aside: Callable[[Path], Path]
 ) -> dict[str, int] | None:
     """Move a damaged file aside and put what can be read of it in its place.
 
     Args:
-        path: The SQLite file.
-        tables: Names of tables without which a new file is worth nothing.
+        database_path: The SQLite file.
+        required_tables: Names of tables without which a new file is worth nothing.
         move_aside: Moves a file to where nothing is deleted; returns its new path.
 
     Returns:
@@ -62,29 +66,29 @@ def carry_over(
     Raises:
         OSError: The disk refuses.
     """
-    mode = path.stat().st_mode & 0o777
-    draft = path.with_name(f".{path.name}.repaired")
-    draft.unlink(missing_ok=True)
+    file_mode = database_path.stat().st_mode & 0o777
+    draft_path = database_path.with_name(f".{database_path.name}.repaired")
+    draft_path.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        copy = Path(shutil.copy2(path, name))
-        for sibling in _siblings(path):
-            shutil.copy2(sibling, name)
-        counts = _copied(copy, draft)
-    for file in (path, *_siblings(path)):
-        move_aside(file)
-    if not set(tables) <= counts.keys():
-        draft.unlink(missing_ok=True)
+        copied_path = Path(shutil.copy2(database_path, name))
+        for sibling_path in _siblings(database_path):
+            shutil.copy2(sibling_path, name)
+        rows_by_table = _copied(copied_path, draft_path)
+    for draft_file in (database_path, *_siblings(database_path)):
+        move_aside(draft_file)
+    if not set(required_tables) <= rows_by_table.keys():
+        draft_path.unlink(missing_ok=True)
         return None
-    draft.chmod(mode)
-    draft.replace(path)
-    return counts
+    draft_path.chmod(file_mode)
+    draft_path.replace(database_path)
+    return rows_by_table
 
 
-def complete_journal(mlruns: Path) -> list[str]:
+def complete_journal(mlruns_dir: Path) -> list[str]:
     """Let the journal of promotions name the champions that MLflow's aliases name.
 
     Args:
-        mlruns: Folder of both stores.
+        mlruns_dir: Folder of both stores.
 
     Returns:
         ``dataset: version`` of each champion that the journal had lost.
@@ -92,88 +96,105 @@ def complete_journal(mlruns: Path) -> list[str]:
     Raises:
         StoreError: One of the stores cannot be opened.
     """
-    client, journal = open_store(mlruns).client, PromotionJournal(mlruns / "promotions.db")
-    completed = []
-    for model in client.search_registered_models():
+    mlflow_client, promotion_journal = (
+        open_store(mlruns_dir).client,
+        PromotionJournal(mlruns_dir / "promotions.db"),
+    )
+    completed_models = []
+    for registered_model in mlflow_client.search_registered_models():
         with suppress(MlflowException):  # no such alias
-            version = str(client.get_model_version_by_alias(model.name, CHAMPION).version)
-            if _append(journal, str(model.name), version):
-                completed.append(f"{model.name}: version {version}")
-    return completed
+            version = str(
+                mlflow_client.get_model_version_by_alias(registered_model.name, CHAMPION).version
+            )
+            if _append(promotion_journal, str(registered_model.name), version):
+                completed_models.append(f"{registered_model.name}: version {version}")
+    return completed_models
 
 
-def _append(journal: PromotionJournal, name: str, version: str) -> bool:
+def _append(promotion_journal: PromotionJournal, name: str, version: str) -> bool:
     """Write the promotion of a version unless it is the champion or one is under way."""
-    champion = journal.champion(name)
-    if champion == version or journal.pending(name) is not None:
+    champion = promotion_journal.champion(name)
+    if champion == version or promotion_journal.pending(name) is not None:
         return False
-    key = f"repaired {datetime.now(UTC).isoformat()}"
+    repair_key = f"repaired {datetime.now(UTC).isoformat()}"
     with suppress(StoreError):  # somebody else promotes just now
-        intent = journal.open_intent(name, version, expected=champion, key=key, reason=_REASON)
-        journal.settle(intent, "committed")
+        promotion_intent = promotion_journal.open_intent(
+            name, version, expected=champion, key=repair_key, reason=_REASON
+        )
+        promotion_journal.settle(promotion_intent, "committed")
         return True
     return False
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
+def _read_only(database_path: Path) -> sqlite3.Connection:
     """A connection that leaves no file behind; a log of writes beside the file has to be read."""
-    kind = "mode=ro" if any(_siblings(path)) else "mode=ro&immutable=1"
-    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?{kind}", uri=True)
+    open_mode = "mode=ro" if any(_siblings(database_path)) else "mode=ro&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(database_path.absolute()))}?{open_mode}", uri=True)
 
 
-def _siblings(path: Path) -> Iterator[Path]:
+def _siblings(database_path: Path) -> Iterator[Path]:
     """Files in which SQLite keeps what is not in the database yet."""
-    files = (path.with_name(path.name + suffix) for suffix in _SIBLINGS)
-    return (file for file in files if file.is_file())
+    sibling_paths = (
+        database_path.with_name(database_path.name + file_suffix) for file_suffix in _SIBLINGS
+    )
+    return (draft_file for draft_file in sibling_paths if draft_file.is_file())
 
 
-def _copied(damaged: Path, target: Path) -> dict[str, int]:
+def _copied(damaged_database: Path, target_database: Path) -> dict[str, int]:
     """Rows by table of what could be read of a damaged database and written to a new one."""
-    counts: dict[str, int] = {}
-    with closing(_opened(damaged)) as source, closing(sqlite3.connect(target)) as copy:
-        later = []
-        for kind, name, statement in _schema(source):
-            if kind != "table":
-                later.append(statement)
+    rows_by_table: dict[str, int] = {}
+    with (
+        closing(_opened(damaged_database)) as source_database,
+        closing(sqlite3.connect(target_database)) as copied_path,
+    ):
+        later_statements = []
+        for open_mode, name, statement in _schema(source_database):
+            if open_mode != "table":
+                later_statements.append(statement)
                 continue
             with suppress(sqlite3.Error):
-                copy.execute(statement)
-                counts[name] = _copied_rows(source, copy, name)
-        for statement in later:
+                copied_path.execute(statement)
+                rows_by_table[name] = _copied_rows(source_database, copied_path, name)
+        for statement in later_statements:
             with suppress(sqlite3.Error):  # rows that are lost, or twice there, forbid it
-                copy.execute(statement)
-        copy.commit()
-    return counts
+                copied_path.execute(statement)
+        copied_path.commit()
+    return rows_by_table
 
 
-def _schema(source: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    query = (
+def _schema(source_database: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    schema_query = (
         "SELECT type, name, sql FROM sqlite_master "
         "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
     )
-    rows: list[tuple[str, str, str]] = []
+    table_rows: list[tuple[str, str, str]] = []
     with suppress(sqlite3.Error):
-        source.execute("PRAGMA writable_schema = ON")  # one damaged line then spoils no other
-        for row in source.execute(query):
-            rows.append(row)  # noqa: PERF402 - those before an error count
-    return rows
+        source_database.execute(
+            "PRAGMA writable_schema = ON"
+        )  # one damaged line then spoils no other
+        for row in source_database.execute(schema_query):
+            table_rows.append(row)  # noqa: PERF402 - those before an error count
+    return table_rows
 
 
-def _copied_rows(source: sqlite3.Connection, copy: sqlite3.Connection, name: str) -> int:
+def _copied_rows(
+    source_database: sqlite3.Connection, copied_path: sqlite3.Connection, name: str
+) -> int:
     """Read a table from both ends: a damaged page in its middle hides what lies behind it."""
-    quoted = '"' + name.replace('"', '""') + '"'
-    for order in ("", " ORDER BY rowid DESC"):
+    quoted_name = '"' + name.replace('"', '""') + '"'
+    for row_order in ("", " ORDER BY rowid DESC"):
         try:
-            for row in source.execute(f"SELECT * FROM {quoted}{order}"):  # noqa: S608 - quoted
-                marks = ", ".join("?" * len(row))
-                copy.execute(f"INSERT OR IGNORE INTO {quoted} VALUES ({marks})", row)  # noqa: S608
+            for row in source_database.execute(f"SELECT * FROM {quoted_name}{row_order}"):  # noqa: S608 - quoted
+                placeholders = ", ".join("?" * len(row))
+                insert_row = f"INSERT OR IGNORE INTO {quoted_name} VALUES ({placeholders})"  # noqa: S608
+                copied_path.execute(insert_row, row)
             break
         except sqlite3.Error:
             continue
-    return int(copy.execute(f"SELECT count(*) FROM {quoted}").fetchone()[0])  # noqa: S608
+    return int(copied_path.execute(f"SELECT count(*) FROM {quoted_name}").fetchone()[0])  # noqa: S608
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path)
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    return connection
+def _opened(database_path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(database_path)
+    database.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return database

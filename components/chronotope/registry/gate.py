@@ -46,9 +46,9 @@ def evaluate_gate(
     champion: Float64 | None,
     baselines: Mapping[str, Float64],
     *,
-    users: npt.NDArray[np.integer],
+    user_idx: npt.NDArray[np.integer],
     slices: Mapping[str, npt.NDArray[np.bool_]],
-    config: GateConfig,
+    gate_config: GateConfig,
     may_lose: float | None = None,
 ) -> GateDecision:
     """Gate decision: the challenger against champion and baselines on the same targets.
@@ -62,9 +62,9 @@ def evaluate_gate(
         challenger: A value a target, such as its NDCG@10, shape (n_targets,).
         champion: The champion's values of the same targets; None if there is none yet.
         baselines: The baselines' values by name.
-        users: User of each target, shape (n_targets,).
+        user_idx: User of each target, shape (n_targets,).
         slices: Masks over the targets by name.
-        config: Bounds.
+        gate_config: Bounds.
         may_lose: What a challenger of the champion's own network may lose; None if it is
             another network.
 
@@ -74,7 +74,11 @@ def evaluate_gate(
     references = dict(baselines) | ({} if champion is None else {CHAMPION_NAME: champion})
     differences = {
         name: paired_difference(
-            challenger, reference_values, users, n_resamples=config.n_resamples, seed=config.seed
+            challenger,
+            reference_values,
+            user_idx,
+            n_resamples=gate_config.n_resamples,
+            seed=gate_config.seed,
         )
         for name, reference_values in references.items()
     }
@@ -86,16 +90,21 @@ def evaluate_gate(
     reasons = [
         f"does not beat {name}: {_interval_text(difference)}, p {difference.p_value:.3f}"
         for name, difference in must_beat.items()
-        if not (difference.estimate > config.min_gain and difference.p_value <= config.max_p_value)
+        if not _is_better(difference, gate_config)
     ]
     if may_lose is not None and champion is not None:
-        loss = differences[CHAMPION_NAME]
-        if not loss.low >= -may_lose:
-            interval = _interval_text(loss)
-            reasons.append(f"may lose more than {may_lose:g} to {CHAMPION_NAME}: {interval}")
+        champion_difference = differences[CHAMPION_NAME]
+        if not champion_difference.low >= -may_lose:
+            interval_text = _interval_text(champion_difference)
+            reasons.append(f"may lose more than {may_lose:g} to {CHAMPION_NAME}: {interval_text}")
     if champion is not None:
-        reasons += _slice_drops(challenger - champion, slices, config)
+        reasons += _slice_drops(challenger - champion, slices, gate_config)
     return GateDecision(not reasons, tuple(reasons), differences)
+
+
+def _is_better(difference: PairedDifference, gate_config: GateConfig) -> bool:
+    is_large = difference.estimate > gate_config.min_gain
+    return is_large and difference.p_value <= gate_config.max_p_value
 
 
 def _interval_text(difference: PairedDifference) -> str:
@@ -103,15 +112,15 @@ def _interval_text(difference: PairedDifference) -> str:
 
 
 def _slice_drops(
-    gain: Float64, slices: Mapping[str, npt.NDArray[np.bool_]], config: GateConfig
+    slice_gain: Float64, slices: Mapping[str, npt.NDArray[np.bool_]], gate_config: GateConfig
 ) -> list[str]:
     mean_drops = {
-        name: -float(gain[in_slice].mean())
+        name: -float(slice_gain[in_slice].mean())
         for name, in_slice in slices.items()
-        if in_slice.sum() >= config.min_slice_targets
+        if in_slice.sum() >= gate_config.min_slice_targets
     }
     return [
-        f"slice {name} falls by {drop:.4f}, more than {config.max_slice_drop}"
-        for name, drop in mean_drops.items()
-        if not drop <= config.max_slice_drop
+        f"slice {name} falls by {slice_drop:.4f}, more than {gate_config.max_slice_drop}"
+        for name, slice_drop in mean_drops.items()
+        if not slice_drop <= gate_config.max_slice_drop
     ]

@@ -16,37 +16,50 @@ _MAX_DESCRIPTION = 5000  # as wide as the registry's column
 
 
 def log_dataset(
-    tracker: RunTracker, *, name: str, digest: str, source: Location, profile: dict[str, int]
+    run_tracker: RunTracker,
+    *,
+    name: str,
+    data_digest: str,
+    data_source: Location,
+    data_profile: dict[str, int],
 ) -> None:
     """Say which data a run learned from; shown as the run's dataset.
 
     Args:
-        tracker: The run.
+        run_tracker: The run.
         name: Name of the dataset.
-        digest: Version of its tables; one too long for MLflow is hashed.
-        source: Where the dataset's lake lies.
-        profile: Counts, such as the number of events.
+        data_digest: Version of its tables; one too long for MLflow is hashed.
+        data_source: Where the dataset's lake lies.
+        data_profile: Counts, such as the number of events.
     """
-    short = digest if len(digest) <= _MAX_DIGEST else hashlib.sha256(digest.encode()).hexdigest()
-    url = source.resolve().as_uri() if isinstance(source, Path) else source
-    dataset = Dataset(
-        name=name,
-        digest=short[:_MAX_DIGEST],
-        source_type="local" if isinstance(source, Path) else urlsplit(url).scheme,
-        source=json.dumps({"uri": url}),
-        profile=json.dumps(profile),
+    short_digest = (
+        data_digest
+        if len(data_digest) <= _MAX_DIGEST
+        else hashlib.sha256(data_digest.encode()).hexdigest()
     )
-    context = [InputTag(MLFLOW_DATASET_CONTEXT, "training")]
-    tracker.client.log_inputs(tracker.run_id, datasets=[DatasetInput(dataset, context)])
+    source_url = data_source.resolve().as_uri() if isinstance(data_source, Path) else data_source
+    mlflow_dataset = Dataset(
+        name=name,
+        digest=short_digest[:_MAX_DIGEST],
+        source_type="local" if isinstance(data_source, Path) else urlsplit(source_url).scheme,
+        source=json.dumps({"uri": source_url}),
+        profile=json.dumps(data_profile),
+    )
+    input_tags = [InputTag(MLFLOW_DATASET_CONTEXT, "training")]
+    run_tracker.client.log_inputs(
+        run_tracker.run_id, datasets=[DatasetInput(mlflow_dataset, input_tags)]
+    )
 
 
-def describe_version(store: MlflowStore, name: str, version: str, card: str) -> None:
+def describe_version(mlflow_store: MlflowStore, name: str, version: str, model_card: str) -> None:
     """Show a model card as the description of a registered version.
 
     Args:
-        store: The store.
+        mlflow_store: The store.
         name: Registered model.
         version: Its version.
-        card: Markdown; cut where the registry's column ends.
+        model_card: Markdown; cut where the registry's column ends.
     """
-    store.client.update_model_version(name, version, description=card[:_MAX_DESCRIPTION])
+    mlflow_store.client.update_model_version(
+        name, version, description=model_card[:_MAX_DESCRIPTION]
+    )

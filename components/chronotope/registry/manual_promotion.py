@@ -31,19 +31,24 @@ def promote_by_hand(
     """
     if not version.isdecimal():
         raise ConfigError("A version is a number", received=version, way_out="Write it like 3")
-    store = open_registry(root, dataset)
-    read_manifest(download_version(store, dataset, version))
-    before = promotion.current_champion(store, dataset)
+    mlflow_store = open_registry(root, dataset)
+    read_manifest(download_version(mlflow_store, dataset, version))
+    previous_version = promotion.current_champion(mlflow_store, dataset)
     if not dry_run:
         promotion.promote(
-            store,
+            mlflow_store,
             dataset,
             version,
-            expected_champion=before,
+            expected_champion=previous_version,
             key=f"by hand {uuid.uuid4()}",
             reason=reason,
         )
-    return {"dataset": dataset, "champion": version, "previous": before, "dry_run": dry_run}
+    return {
+        "dataset": dataset,
+        "champion": version,
+        "previous": previous_version,
+        "dry_run": dry_run,
+    }
 
 
 def roll_back(root: Path, dataset: str, reason: str, *, dry_run: bool = False) -> dict[str, object]:
@@ -61,9 +66,16 @@ def roll_back(root: Path, dataset: str, reason: str, *, dry_run: bool = False) -
     Raises:
         StoreError: There is no earlier champion.
     """
-    store = open_registry(root, dataset)
-    before = champion_version(store, dataset)
-    after = previous_champion(store, dataset)
+    mlflow_store = open_registry(root, dataset)
+    previous_version = champion_version(mlflow_store, dataset)
+    next_version = previous_champion(mlflow_store, dataset)
     if not dry_run:
-        after = promotion.rollback(store, dataset, reason, expected_champion=before).version
-    return {"dataset": dataset, "champion": after, "previous": before, "dry_run": dry_run}
+        next_version = promotion.rollback(
+            mlflow_store, dataset, reason, expected_champion=previous_version
+        ).version
+    return {
+        "dataset": dataset,
+        "champion": next_version,
+        "previous": previous_version,
+        "dry_run": dry_run,
+    }

@@ -17,53 +17,53 @@ _CONNECT_S: Final = 10
 """Seconds that a server has to answer in."""
 
 
-def create_database(url: str) -> None:
+def create_database(database_url: str) -> None:
     """Make the SQLite file of an address, if it is one of a file that is not there.
 
     MLflow makes tables and then migrates them one step after the other; a file that was left by
     a process killed in between opens never again. So it is made aside and then given its name.
 
     Args:
-        url: Address of MLflow's database; one of a server or of files is left alone.
+        database_url: Address of MLflow's database; one of a server or of files is left alone.
     """
-    path = _file_of(url)
-    if path is None or path.exists():
+    database_path = _file_of(database_url)
+    if database_path is None or database_path.exists():
         return
-    with temporary_folder(path.parent, _DRAFTS) as folder:
-        draft = folder / path.name
-        engine = create_sqlalchemy_engine_with_retry(f"sqlite:///{draft}")  # type: ignore[no-untyped-call]
-        _initialize_tables(engine)  # type: ignore[no-untyped-call]
-        engine.dispose()
-        close_to_others(draft)
+    with temporary_folder(database_path.parent, _DRAFTS) as draft_dir:
+        draft_path = draft_dir / database_path.name
+        sql_engine = create_sqlalchemy_engine_with_retry(f"sqlite:///{draft_path}")  # type: ignore[no-untyped-call]
+        _initialize_tables(sql_engine)  # type: ignore[no-untyped-call]
+        sql_engine.dispose()
+        close_to_others(draft_path)
         try:
-            os.link(draft, path)
+            os.link(draft_path, database_path)
         except FileExistsError:
             pass  # another process was first
         except OSError:  # no links on this disk
-            draft.replace(path)
-    sync_folder(path.parent)
+            draft_path.replace(database_path)
+    sync_folder(database_path.parent)
 
 
-def require_answer(url: str) -> None:
+def require_answer(database_url: str) -> None:
     """Ask a database server once: MLflow itself goes on asking for minutes.
 
     Args:
-        url: Address of MLflow's database; only one of a server is asked.
+        database_url: Address of MLflow's database; only one of a server is asked.
 
     Raises:
         SQLAlchemyError: It does not answer, or refuses.
     """
-    if not url.startswith("postgresql"):
+    if not database_url.startswith("postgresql"):
         return
-    engine = create_engine(url, connect_args={"connect_timeout": _CONNECT_S})
+    sql_engine = create_engine(database_url, connect_args={"connect_timeout": _CONNECT_S})
     try:
-        engine.connect().close()
+        sql_engine.connect().close()
     finally:
-        engine.dispose()
+        sql_engine.dispose()
 
 
-def _file_of(url: str) -> Path | None:
-    if not url.startswith("sqlite:"):
+def _file_of(database_url: str) -> Path | None:
+    if not database_url.startswith("sqlite:"):
         return None
-    name = make_url(url).database
-    return None if name in (None, "", ":memory:") else Path(str(name))
+    file_name = make_url(database_url).database
+    return None if file_name in (None, "", ":memory:") else Path(str(file_name))

@@ -52,13 +52,15 @@ class RunTracker:
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
         """Report metrics of one step, in one write."""
         now_ms = time.time_ns() // 1_000_000
-        batch = [Metric(name, float(value), now_ms, step) for name, value in values.items()]
-        self.client.log_batch(self.run_id, metrics=batch)
+        metric_batch = [Metric(name, float(value), now_ms, step) for name, value in values.items()]
+        self.client.log_batch(self.run_id, metrics=metric_batch)
 
     def params(self, values: Mapping[str, object]) -> None:
         """Report parameters once; very long values are cut."""
-        batch = [Param(name, str(value)[:_MAX_PARAM_LENGTH]) for name, value in values.items()]
-        self.client.log_batch(self.run_id, params=batch)
+        metric_batch = [
+            Param(name, str(value)[:_MAX_PARAM_LENGTH]) for name, value in values.items()
+        ]
+        self.client.log_batch(self.run_id, params=metric_batch)
 
     def note(self, markdown: str) -> None:
         """Describe the run in words, shown on its page; very long ones are cut."""
@@ -66,8 +68,8 @@ class RunTracker:
 
     def artifact(self, path: Path, *, folder: str = "") -> None:
         """Keep a file, or all files of a folder."""
-        keep = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-        keep(self.run_id, str(path), folder or None)
+        log_artifacts = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+        log_artifacts(self.run_id, str(path), folder or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,27 +111,29 @@ class MlflowStore:
         Yields:
             A tracker of the run.
         """
-        nesting = {MLFLOW_PARENT_RUN_ID: parent.run_id} if isinstance(parent, RunTracker) else {}
+        parent_tags = (
+            {MLFLOW_PARENT_RUN_ID: parent.run_id} if isinstance(parent, RunTracker) else {}
+        )
         experiment_id = self._experiment_id(experiment)
-        with hold_run(self.root / _RUNNING, experiment_id) as token:
+        with hold_run(self.root / _RUNNING, experiment_id) as lock_token:
             run = self.client.create_run(
                 experiment_id,
                 run_name=run_name,
-                tags={**(tags or {}), **nesting, HELD_BY: token},
+                tags={**(tags or {}), **parent_tags, HELD_BY: lock_token},
             )
-            status = "FAILED"
+            run_status = "FAILED"
             try:
                 yield RunTracker(self.client, run.info.run_id)
-                status = "FINISHED"
+                run_status = "FINISHED"
             finally:
-                self.client.set_terminated(run.info.run_id, status)
+                self.client.set_terminated(run.info.run_id, run_status)
 
     def bury(self) -> None:
         """Mark as KILLED what a process that has died left RUNNING below this folder."""
 
-        def end(experiment_id: str, token: str) -> None:
-            left = f"tags.{HELD_BY} = '{token}' and attributes.status = 'RUNNING'"
-            for run in self.client.search_runs([experiment_id], left):
+        def end(experiment_id: str, lock_token: str) -> None:
+            dead_run_filter = f"tags.{HELD_BY} = '{lock_token}' and attributes.status = 'RUNNING'"
+            for run in self.client.search_runs([experiment_id], dead_run_filter):
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
         close_dead_runs(self.root / _RUNNING, end)
@@ -138,9 +142,11 @@ class MlflowStore:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
-        location = f"{artifacts_url(self.root)}/{quote(name)}"
+        artifact_location = f"{artifacts_url(self.root)}/{quote(name)}"
         try:
-            return str(self.client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
+            return str(
+                self.client.create_experiment(name, artifact_location, tags=_EXPERIMENT_TAGS)
+            )
         except MlflowException:  # another process created it between look and leap
             experiment = self.client.get_experiment_by_name(name)
             if experiment is None:
@@ -148,14 +154,14 @@ class MlflowStore:
             return str(experiment.experiment_id)
 
 
-def open_store(mlruns: Path) -> MlflowStore:
+def open_store(mlruns_dir: Path) -> MlflowStore:
     """Open the store below a folder, creating it when new.
 
     Call it once before any fan-out: it runs the database migrations, which must not
     run in several processes at once.
 
     Args:
-        mlruns: Folder of ``artifacts/`` and ``mlflow.db`` unless the environment names other
+        mlruns_dir: Folder of ``artifacts/`` and ``mlflow.db`` unless the environment names other
             places (``contracts.stores``).
 
     Raises:
@@ -165,15 +171,15 @@ def open_store(mlruns: Path) -> MlflowStore:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # among log lines
     # Importing MLflow may have started the client already; this stops it.
     set_telemetry_client()  # type: ignore[no-untyped-call]
-    root, url = mlruns.resolve(), mlflow_url(mlruns)
+    root, url = mlruns_dir.resolve(), mlflow_url(mlruns_dir)
     try:
         private_folder(root / "artifacts")
         create_database(url)
         require_answer(url)
         client = MlflowClient(url, url)
         client.search_experiments(max_results=1)
-        store = MlflowStore(root, client)
-        store.bury()
+        opened_store = MlflowStore(root, client)
+        opened_store.bury()
     except (OSError, ValueError, MlflowException, SQLAlchemyError) as error:
         raise StoreError(
             "The MLflow store cannot be opened",
@@ -181,4 +187,4 @@ def open_store(mlruns: Path) -> MlflowStore:
             way_out=f"Check that {root} is writable, and that it is a database of this version "
             "that answers; `chronotope doctor --repair` moves an empty one aside",
         ) from None  # the cause may contain the password
-    return store
+    return opened_store

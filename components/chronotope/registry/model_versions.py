@@ -39,23 +39,23 @@ class ModelVersion:
 
 
 def register_version(
-    store: MlflowStore,
+    mlflow_store: MlflowStore,
     *,
     name: str,
     bundle_dir: Path,
     run_id: str,
     tags: Mapping[str, str],
-    example: Mapping[str, npt.NDArray[Any]] | None = None,
+    input_example: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> ModelVersion:
     """Log a bundle to a run and register it as the next version.
 
     Args:
-        store: The store.
+        mlflow_store: The store.
         name: Registered model, created when new.
         bundle_dir: Folder with the graph, the manifest and the ids.
         run_id: Run that produced it.
         tags: Lineage: dataset, data version, fold set, sizes.
-        example: Named arrays of ``Queries`` that show how to ask.
+        input_example: Named arrays of ``Queries`` that show how to ask.
 
     Raises:
         ArtifactError: The folder is missing or empty, or its manifest is damaged.
@@ -69,64 +69,69 @@ def register_version(
     checksum_tag = (
         {CHECKSUM: bundle_checksum(bundle_dir)} if (bundle_dir / MANIFEST).is_file() else {}
     )
-    _ensure_registered(store, name)
-    with TemporaryDirectory() as scratch:
-        write_model(bundle_dir, Path(scratch) / _FOLDER, example)
-        store.client.log_artifacts(run_id, scratch)
-    uri = f"{store.client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
-    created = store.client.create_model_version(
+    _ensure_registered(mlflow_store, name)
+    with TemporaryDirectory() as scratch_dir:
+        write_model(bundle_dir, Path(scratch_dir) / _FOLDER, input_example)
+        mlflow_store.client.log_artifacts(run_id, scratch_dir)
+    uri = f"{mlflow_store.client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
+    model_version = mlflow_store.client.create_model_version(
         name, uri, run_id=run_id, tags={**tags, **checksum_tag}
     )
-    return ModelVersion(name, str(created.version), uri)
+    return ModelVersion(name, str(model_version.version), uri)
 
 
 def find_registered(
-    store: MlflowStore, name: str, tags: Mapping[str, str]
+    mlflow_store: MlflowStore, name: str, tags: Mapping[str, str]
 ) -> tuple[str, str] | None:
     """Latest version that carries these tags and its run, which ends; None if there is none."""
-    filters = [f"name = '{name}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
-    versions = store.client.search_model_versions(" AND ".join(filters))
-    if not versions:
+    search_filters = [
+        f"name = '{name}'",
+        *(f"tags.`{tag_key}` = '{tag_value}'" for tag_key, tag_value in tags.items()),
+    ]
+    found_versions = mlflow_store.client.search_model_versions(" AND ".join(search_filters))
+    if not found_versions:
         return None
-    latest = max(versions, key=lambda candidate: int(candidate.version))
-    store.client.set_terminated(
-        str(latest.run_id)
+    latest_candidate = max(
+        found_versions, key=lambda version_candidate: int(version_candidate.version)
+    )
+    mlflow_store.client.set_terminated(
+        str(latest_candidate.run_id)
     )  # the process that registered it may have been killed
-    return str(latest.version), str(latest.run_id)
+    return str(latest_candidate.version), str(latest_candidate.run_id)
 
 
-def latest_version(store: MlflowStore, name: str) -> str:
+def latest_version(mlflow_store: MlflowStore, name: str) -> str:
     """The version that was registered last.
 
     Raises:
         StoreError: There is none.
     """
-    versions = store.client.search_model_versions(f"name = '{name}'")
-    if not versions:
+    found_versions = mlflow_store.client.search_model_versions(f"name = '{name}'")
+    if not found_versions:
         raise StoreError(f"No version of {name!r} is registered", way_out="Train a model first")
-    return str(max(int(candidate.version) for candidate in versions))
+    return str(max(int(version_candidate.version) for version_candidate in found_versions))
 
 
-def download_version(store: MlflowStore, name: str, ref: str) -> Path:
+def download_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> Path:
     """Folder of a version's bundle, fetched once where it lies in an object store.
 
     Args:
-        store: The store.
+        mlflow_store: The store.
         name: Registered model.
-        ref: A version such as ``"3"`` or an alias such as ``"champion"``.
+        version_ref: A version such as ``"3"`` or an alias such as ``"champion"``.
 
     Raises:
         StoreError: There is no such version or alias, or the object store refuses.
         ArtifactError: Its files are missing, or its manifest is not the one registered.
     """
-    model_version = _find_model_version(store, name, ref)
+    model_version = _find_model_version(mlflow_store, name, version_ref)
     checksum = model_version.tags.get(CHECKSUM)
 
     def is_complete(copy_dir: Path) -> bool:
         return checksum is None or _is_bundle(copy_dir / BUNDLE, checksum)
 
     version_dir = local_version_folder(
-        str(model_version.source), store.root / _FETCHED, is_complete=is_complete
+        str(model_version.source), mlflow_store.root / _FETCHED, is_complete=is_complete
     )
     folder = version_dir / BUNDLE
     if not folder.is_dir():
@@ -153,62 +158,62 @@ def _is_bundle(folder: Path, checksum: str) -> bool:
         return False
 
 
-def find_version(store: MlflowStore, name: str, ref: str) -> str:
+def find_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> str:
     """Number of a version, given it or an alias.
 
     Raises:
         StoreError: There is no such version or alias.
     """
-    return str(_find_model_version(store, name, ref).version)
+    return str(_find_model_version(mlflow_store, name, version_ref).version)
 
 
-def _find_model_version(store: MlflowStore, name: str, ref: str) -> MlflowVersion:
+def _find_model_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> MlflowVersion:
     try:
-        if ref.isdecimal():
-            return store.client.get_model_version(name, ref)
-        return store.client.get_model_version_by_alias(name, ref)
+        if version_ref.isdecimal():
+            return mlflow_store.client.get_model_version(name, version_ref)
+        return mlflow_store.client.get_model_version_by_alias(name, version_ref)
     except MlflowException as error:
         raise StoreError(
             "There is no such model version",
-            received=f"{name} {ref}: {error}",
+            received=f"{name} {version_ref}: {error}",
             way_out="Train and promote a model first",
         ) from error
 
 
-def run_of(store: MlflowStore, name: str, version: str) -> str | None:
+def run_of(mlflow_store: MlflowStore, name: str, version: str) -> str | None:
     """Run that registered a version, whose id no other store has; None if there is no version.
 
     Args:
-        store: The store.
+        mlflow_store: The store.
         name: Registered model.
         version: Its version.
     """
     try:
-        return str(store.client.get_model_version(name, version).run_id)
+        return str(mlflow_store.client.get_model_version(name, version).run_id)
     except MlflowException:
         return None
 
 
-def version_metrics(store: MlflowStore, name: str, version: str) -> dict[str, float]:
+def version_metrics(mlflow_store: MlflowStore, name: str, version: str) -> dict[str, float]:
     """Metrics of the run that registered a version; empty if it was deleted.
 
     Args:
-        store: The store.
+        mlflow_store: The store.
         name: Registered model.
         version: Its version.
     """
     try:
-        run_id = store.client.get_model_version(name, version).run_id
-        return dict(store.client.get_run(str(run_id)).data.metrics)
+        run_id = mlflow_store.client.get_model_version(name, version).run_id
+        return dict(mlflow_store.client.get_run(str(run_id)).data.metrics)
     except MlflowException:
         return {}
 
 
-def _ensure_registered(store: MlflowStore, name: str) -> None:
+def _ensure_registered(mlflow_store: MlflowStore, name: str) -> None:
     try:
-        store.client.get_registered_model(name)
+        mlflow_store.client.get_registered_model(name)
     except MlflowException:
         try:
-            store.client.create_registered_model(name)
+            mlflow_store.client.create_registered_model(name)
         except MlflowException:  # another process created it between look and leap
-            store.client.get_registered_model(name)
+            mlflow_store.client.get_registered_model(name)

@@ -23,7 +23,7 @@ CHALLENGER = "challenger"
 
 
 def promote(
-    store: MlflowStore,
+    mlflow_store: MlflowStore,
     name: str,
     version: str,
     *,
@@ -35,7 +35,7 @@ def promote(
     """Make a version the champion if the champion is still the expected one.
 
     Args:
-        store: The store.
+        mlflow_store: The store.
         name: Registered model.
         version: Version to promote.
         expected_champion: Champion the caller compared with; None if there was none.
@@ -47,21 +47,21 @@ def promote(
         PromotionConflict: Somebody else promoted first, or the key was used otherwise.
         StoreError: The version does not exist or its files are missing.
     """
-    recover_promotion(store, name)
-    intent = _journal(store).open_intent(
+    recover_promotion(mlflow_store, name)
+    promotion_intent = _journal(mlflow_store).open_intent(
         name, version, expected=expected_champion, key=key, reason=reason
     )
     on_step("intent")
-    return _roll_forward(store, intent, on_step)
+    return _roll_forward(mlflow_store, promotion_intent, on_step)
 
 
 def rollback(
-    store: MlflowStore, name: str, reason: str, *, expected_champion: str | None = None
+    mlflow_store: MlflowStore, name: str, reason: str, *, expected_champion: str | None = None
 ) -> Promotion:
     """Return to the champion before the present one; can be repeated.
 
     Args:
-        store: The store.
+        mlflow_store: The store.
         name: Registered model.
         reason: Why, for the history.
         expected_champion: Champion to dethrone; by default the present one. Give it so
@@ -71,81 +71,89 @@ def rollback(
         PromotionConflict: The champion is not the expected one.
         StoreError: There is no earlier champion.
     """
-    expected = current_champion(store, name) if expected_champion is None else expected_champion
-    recover_promotion(store, name)
-    intent = _journal(store).open_rollback(name, expected=expected, reason=reason)
-    return _roll_forward(store, intent, lambda _: None)
+    expected_version = (
+        current_champion(mlflow_store, name) if expected_champion is None else expected_champion
+    )
+    recover_promotion(mlflow_store, name)
+    promotion_intent = _journal(mlflow_store).open_rollback(
+        name, expected=expected_version, reason=reason
+    )
+    return _roll_forward(mlflow_store, promotion_intent, lambda _: None)
 
 
-def current_champion(store: MlflowStore, name: str) -> str | None:
+def current_champion(mlflow_store: MlflowStore, name: str) -> str | None:
     """Version of the champion after recovery; None if nothing was ever promoted."""
-    recover_promotion(store, name)
-    return _journal(store).champion(name)
+    recover_promotion(mlflow_store, name)
+    return _journal(mlflow_store).champion(name)
 
 
-def recover_promotion(store: MlflowStore, name: str) -> None:
+def recover_promotion(mlflow_store: MlflowStore, name: str) -> None:
     """Settle an unfinished promotion and let the alias follow the journal."""
-    intent = _journal(store).pending(name)
-    if intent is not None:
+    promotion_intent = _journal(mlflow_store).pending(name)
+    if promotion_intent is not None:
         with suppress(StoreError):  # not promotable: it is aborted and the champion stays
-            _roll_forward(store, intent, lambda _: None)
-    _follow(store, name)
+            _roll_forward(mlflow_store, promotion_intent, lambda _: None)
+    _follow(mlflow_store, name)
 
 
-def set_challenger(store: MlflowStore, name: str, version: str) -> None:
+def set_challenger(mlflow_store: MlflowStore, name: str, version: str) -> None:
     """Point the alias ``challenger`` at a version."""
-    store.client.set_registered_model_alias(name, CHALLENGER, version)
+    mlflow_store.client.set_registered_model_alias(name, CHALLENGER, version)
 
 
-def promotion_history(store: MlflowStore, name: str) -> list[Promotion]:
+def promotion_history(mlflow_store: MlflowStore, name: str) -> list[Promotion]:
     """Every promotion and rollback, oldest first, aborted ones included."""
-    return _journal(store).entries(name)
+    return _journal(mlflow_store).entries(name)
 
 
-def _journal(store: MlflowStore) -> PromotionJournal:
-    return PromotionJournal(store.root / "promotions.db")
+def _journal(mlflow_store: MlflowStore) -> PromotionJournal:
+    return PromotionJournal(mlflow_store.root / "promotions.db")
 
 
 def _roll_forward(
-    store: MlflowStore, intent: Promotion, on_step: Callable[[str], None]
+    mlflow_store: MlflowStore, promotion_intent: Promotion, on_step: Callable[[str], None]
 ) -> Promotion:
-    if intent.state == "intent":
-        problem = _problem(store, intent.name, intent.version)
-        if problem:
-            _journal(store).settle(intent, "aborted")
+    if promotion_intent.state == "intent":
+        version_problem = _problem(mlflow_store, promotion_intent.name, promotion_intent.version)
+        if version_problem:
+            _journal(mlflow_store).settle(promotion_intent, "aborted")
             raise StoreError(
                 "The version cannot be promoted",
-                received=f"{intent.name} {intent.version}: {problem}",
+                received=f"{promotion_intent.name} {promotion_intent.version}: {version_problem}",
                 way_out="Register the model again and promote the new version",
             )
         on_step("verify")
-    settled = _journal(store).settle(intent, "committed")
+    settled_entry = _journal(mlflow_store).settle(promotion_intent, "committed")
     on_step("commit")
-    if settled.state != "committed":
-        raise PromotionConflict("The promotion was rolled back", received=settled.key)
-    _follow(store, intent.name)
+    if settled_entry.state != "committed":
+        raise PromotionConflict("The promotion was rolled back", received=settled_entry.key)
+    _follow(mlflow_store, promotion_intent.name)
     on_step("follow")
-    return settled
+    return settled_entry
 
 
-def _problem(store: MlflowStore, name: str, version: str) -> str:
+def _problem(mlflow_store: MlflowStore, name: str, version: str) -> str:
     """What speaks against a version as champion; empty if nothing does."""
     try:
-        found = store.client.get_model_version(name, version)
+        alias_versions = mlflow_store.client.get_model_version(name, version)
     except MlflowException as error:
         return str(error)
-    return "" if has_version_files(str(found.source)) else f"{found.source} is missing"
+    return (
+        ""
+        if has_version_files(str(alias_versions.source))
+        else f"{alias_versions.source} is missing"
+    )
 
 
-def _follow(store: MlflowStore, name: str) -> None:
+def _follow(mlflow_store: MlflowStore, name: str) -> None:
     """Set the alias under the journal's lock, so that no slower process undoes it."""
-    with _journal(store).locked() as view:
-        champion = view.champion(name)
+    with _journal(mlflow_store).locked() as journal_reader:
+        champion = journal_reader.champion(name)
         if champion is None:
             return
-        found = store.client.get_registered_model(name).aliases
-        aliases = {alias: str(version) for alias, version in found.items()}
-        if aliases.get(CHAMPION) != champion:
-            store.client.set_registered_model_alias(name, CHAMPION, champion)
-        if aliases.get(CHALLENGER) == champion:
-            store.client.delete_registered_model_alias(name, CHALLENGER)
+        alias_versions = mlflow_store.client.get_registered_model(name).aliases
+        current_aliases = {alias: str(version) for alias, version in alias_versions.items()}
+        if current_aliases.get(CHAMPION) != champion:
+            mlflow_store.client.set_registered_model_alias(name, CHAMPION, champion)
+        if current_aliases.get(CHALLENGER) == champion:
+            mlflow_store.client.delete_registered_model_alias(name, CHALLENGER)

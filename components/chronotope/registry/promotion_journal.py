@@ -72,21 +72,24 @@ class JournalReader:
 
     def entries(self, name: str) -> list[Promotion]:
         """All lines of a model, oldest first."""
-        rows = self.connection.execute(
+        entry_rows = self.connection.execute(
             f"SELECT {COLUMNS} FROM promotions WHERE name = ? ORDER BY id",  # noqa: S608
             (name,),
         )
-        return [Promotion(*(*row[:-1], datetime.fromisoformat(row[-1]))) for row in rows]
+        return [
+            Promotion(*(*entry_row[:-1], datetime.fromisoformat(entry_row[-1])))
+            for entry_row in entry_rows
+        ]
 
     def reigns(self, name: str) -> list[Promotion]:
         """Promotions that were not rolled back, oldest first; the last one reigns."""
-        stack: list[Promotion] = []
-        for entry in self.entries(name):
-            if entry.state == "committed" and entry.kind == "promote":
-                stack.append(entry)
-            elif entry.state == "committed":
-                stack.pop()
-        return stack
+        exit_stack: list[Promotion] = []
+        for new_entry in self.entries(name):
+            if new_entry.state == "committed" and new_entry.kind == "promote":
+                exit_stack.append(new_entry)
+            elif new_entry.state == "committed":
+                exit_stack.pop()
+        return exit_stack
 
     def champion(self, name: str) -> str | None:
         """Version of the champion; None if nothing was promoted."""
@@ -95,7 +98,14 @@ class JournalReader:
 
     def pending(self, name: str) -> Promotion | None:
         """The unfinished promotion, if there is one."""
-        return next((e for e in self.entries(name) if e.state == "intent"), None)
+        return next(
+            (
+                journal_entry
+                for journal_entry in self.entries(name)
+                if journal_entry.state == "intent"
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +127,8 @@ class PromotionJournal:
         """
         with _refusals(self.path), closing(_connected(self.path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            for statement in (TABLE, *INDEXES):
-                connection.execute(statement)
+            for sql_statement in (TABLE, *INDEXES):
+                connection.execute(sql_statement)
             try:
                 yield JournalReader(connection)
             except BaseException:
@@ -128,18 +138,18 @@ class PromotionJournal:
 
     def champion(self, name: str) -> str | None:
         """Version of the champion; None if nothing was promoted."""
-        with self.locked() as view:
-            return view.champion(name)
+        with self.locked() as journal_reader:
+            return journal_reader.champion(name)
 
     def pending(self, name: str) -> Promotion | None:
         """The unfinished promotion, if there is one."""
-        with self.locked() as view:
-            return view.pending(name)
+        with self.locked() as journal_reader:
+            return journal_reader.pending(name)
 
     def entries(self, name: str) -> list[Promotion]:
         """All lines of a model, oldest first."""
-        with self.locked() as view:
-            return view.entries(name)
+        with self.locked() as journal_reader:
+            return journal_reader.entries(name)
 
     def open_intent(
         self, name: str, version: str, *, expected: str | None, key: str, reason: str
@@ -153,8 +163,8 @@ class PromotionJournal:
             PromotionConflict: Another champion, a pending intent or another use of the key.
             StoreError: The version is the champion already.
         """
-        with self.locked() as view:
-            same_key = _with_key(view, name, key)
+        with self.locked() as journal_reader:
+            same_key = _with_key(journal_reader, name, key)
             if same_key is not None and same_key.version == version:
                 return same_key
             if same_key is not None:
@@ -162,10 +172,10 @@ class PromotionJournal:
                     "The key was used for another version",
                     received=f"{key!r}, used for {same_key.version}",
                 )
-            _compare(view, name, expected)
+            _compare(journal_reader, name, expected)
             if version == expected:
                 raise StoreError("The version is the champion already", received=version)
-            return _insert(view, name, version, kind="promote", key=key, reason=reason)
+            return _insert(journal_reader, name, version, kind="promote", key=key, reason=reason)
 
     def open_rollback(self, name: str, *, expected: str | None, reason: str) -> Promotion:
         """Write the intent to return to the earlier champion.
@@ -174,27 +184,31 @@ class PromotionJournal:
             StoreError: There is no earlier champion.
             PromotionConflict: Another champion, or another promotion is under way.
         """
-        with self.locked() as view:
-            _compare(view, name, expected)
-            reigns = view.reigns(name)
+        with self.locked() as journal_reader:
+            _compare(journal_reader, name, expected)
+            reigns = journal_reader.reigns(name)
             if len(reigns) < 2:
                 raise StoreError(
                     "There is no earlier champion to return to",
-                    received=f"{name}: {[entry.version for entry in reigns]}",
+                    received=f"{name}: {[new_entry.version for new_entry in reigns]}",
                     way_out="Promote another version instead",
                 )
-            key = f"rollback of line {view.entries(name)[-1].id}"
+            key = f"rollback of line {journal_reader.entries(name)[-1].id}"
             version = reigns[-2].version
-            return _insert(view, name, version, kind="rollback", key=key, reason=reason)
+            return _insert(journal_reader, name, version, kind="rollback", key=key, reason=reason)
 
-    def settle(self, intent: Promotion, state: PromotionState) -> Promotion:
+    def settle(self, promotion_intent: Promotion, state: PromotionState) -> Promotion:
         """Give an intent its final state; a line already settled is left as it is."""
-        with self.locked() as view:
-            view.connection.execute(
+        with self.locked() as journal_reader:
+            journal_reader.connection.execute(
                 "UPDATE promotions SET state = ? WHERE id = ? AND state = 'intent'",
-                (state, intent.id),
+                (state, promotion_intent.id),
             )
-            return next(e for e in view.entries(intent.name) if e.id == intent.id)
+            return next(
+                journal_entry
+                for journal_entry in journal_reader.entries(promotion_intent.name)
+                if journal_entry.id == promotion_intent.id
+            )
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -222,8 +236,8 @@ def _refusals(path: Path) -> Iterator[None]:
 _REPAIR: Final = "`chronotope doctor --repair` carries over what can be read"
 
 
-def _compare(view: JournalReader, name: str, expected: str | None) -> None:
-    pending, champion = view.pending(name), view.champion(name)
+def _compare(journal_reader: JournalReader, name: str, expected: str | None) -> None:
+    pending, champion = journal_reader.pending(name), journal_reader.champion(name)
     if pending is not None or champion != expected:
         raise PromotionConflict(
             f"Somebody else promotes or promoted {name!r}",
@@ -232,13 +246,17 @@ def _compare(view: JournalReader, name: str, expected: str | None) -> None:
         )
 
 
-def _with_key(view: JournalReader, name: str, key: str) -> Promotion | None:
-    entries = (e for e in view.entries(name) if e.key == key and e.state != "aborted")
-    return next(entries, None)
+def _with_key(journal_reader: JournalReader, name: str, key: str) -> Promotion | None:
+    matching_entries = (
+        journal_entry
+        for journal_entry in journal_reader.entries(name)
+        if journal_entry.key == key and journal_entry.state != "aborted"
+    )
+    return next(matching_entries, None)
 
 
 def _insert(
-    view: JournalReader,
+    journal_reader: JournalReader,
     name: str,
     version: str,
     *,
@@ -246,20 +264,22 @@ def _insert(
     key: str,
     reason: str,
 ) -> Promotion:
-    now = datetime.now(UTC)
-    entry = Promotion(0, name, version, view.champion(name), kind, key, reason, "intent", now)
-    cursor = view.connection.execute(
+    current_time = datetime.now(UTC)
+    new_entry = Promotion(
+        0, name, version, journal_reader.champion(name), kind, key, reason, "intent", current_time
+    )
+    insert_cursor = journal_reader.connection.execute(
         "INSERT INTO promotions (name, version, previous, kind, key, reason, state, opened_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             name,
             version,
-            entry.previous,
+            new_entry.previous,
             kind,
             key,
             reason,
-            entry.state,
-            now.isoformat(),
+            new_entry.state,
+            current_time.isoformat(),
         ),
     )
-    return replace(entry, id=int(cursor.lastrowid or 0))
+    return replace(new_entry, id=int(insert_cursor.lastrowid or 0))

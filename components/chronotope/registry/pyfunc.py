@@ -51,30 +51,34 @@ class ServedRecommender:
 
     def predict(
         self,
-        arrays: Mapping[str, npt.NDArray[Any]],
+        input_arrays: Mapping[str, npt.NDArray[Any]],
         params: Mapping[str, object] | None = None,  # noqa: ARG002 - MLflow passes it
     ) -> npt.NDArray[np.floating]:
         """Scores of all items for the named arrays of ``Queries``, shape (B, n_items)."""
-        return self.model.scores(Queries.of_arrays(arrays))
+        return self.model.scores(Queries.of_arrays(input_arrays))
 
 
 def write_model(
-    bundle_dir: Path, folder: Path, example: Mapping[str, npt.NDArray[Any]] | None = None
+    bundle_dir: Path, model_dir: Path, input_example: Mapping[str, npt.NDArray[Any]] | None = None
 ) -> None:
     """Lay a bundle out as an MLflow model with a signature.
 
     Args:
         bundle_dir: The bundle.
-        folder: Where to write; must not exist.
-        example: Named arrays of ``Queries`` that show how to ask; shown with the model.
+        model_dir: Where to write; must not exist.
+        input_example: Named arrays of ``Queries`` that show how to ask; shown with the model.
             Its context columns are inputs of the model.
     """
-    copytree(bundle_dir, folder / BUNDLE)
-    (folder / "requirements.txt").write_text("chronotope\n")
-    model = Model(signature=_signature(example or {}))
-    if example is not None:
-        shown = {name: array.tolist() for name, array in example.items()}
-        (folder / _EXAMPLE["artifact_path"]).write_text(json.dumps(shown), encoding="utf-8")
+    copytree(bundle_dir, model_dir / BUNDLE)
+    (model_dir / "requirements.txt").write_text("chronotope\n")
+    model = Model(signature=_signature(input_example or {}))
+    if input_example is not None:
+        json_example = {
+            array_name: array_values.tolist() for array_name, array_values in input_example.items()
+        }
+        (model_dir / _EXAMPLE["artifact_path"]).write_text(
+            json.dumps(json_example), encoding="utf-8"
+        )
         model.saved_input_example_info = dict(_EXAMPLE)
     model.add_flavor(
         "python_function",
@@ -83,19 +87,23 @@ def write_model(
         env={},
         python_version=platform.python_version(),
     )
-    model.save(str(folder / "MLmodel"))
+    model.save(str(model_dir / "MLmodel"))
 
 
-def _signature(example: Mapping[str, object]) -> ModelSignature:
-    columns = {name: (np.float32, 1) for name in example if name.startswith(CONTEXT)}
-    inputs: list[ColSpec | TensorSpec] = [
-        TensorSpec(np.dtype(kind), (-1,) * n_dims, name)
-        for name, (kind, n_dims) in (_INPUTS | columns).items()
+def _signature(input_example: Mapping[str, object]) -> ModelSignature:
+    context_columns = {
+        array_name: (np.float32, 1)
+        for array_name in input_example
+        if array_name.startswith(CONTEXT)
+    }
+    input_specs: list[ColSpec | TensorSpec] = [
+        TensorSpec(np.dtype(array_type), (-1,) * n_dims, array_name)
+        for array_name, (array_type, n_dims) in (_INPUTS | context_columns).items()
     ]
-    scores = TensorSpec(np.dtype(np.float32), (-1, -1))
-    return ModelSignature(Schema(inputs), Schema([scores]))
+    score_spec = TensorSpec(np.dtype(np.float32), (-1, -1))
+    return ModelSignature(Schema(input_specs), Schema([score_spec]))
 
 
-def _load_pyfunc(path: str) -> ServedRecommender:
+def _load_pyfunc(model_path: str) -> ServedRecommender:
     """MLflow's way in; the name is its convention."""
-    return ServedRecommender(open_bundle(Path(path)))
+    return ServedRecommender(open_bundle(Path(model_path)))

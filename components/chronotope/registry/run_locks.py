@@ -10,35 +10,35 @@ from chronotope.runtime.private_files import private_folder
 
 
 @contextmanager
-def hold_run(folder: Path, about: str) -> Iterator[str]:
+def hold_run(locks_dir: Path, lock_name: str) -> Iterator[str]:
     """Hold a token until the block or the process ends.
 
     Args:
-        folder: Where tokens lie; made if it is not there.
-        about: How the token begins; no dash.
+        locks_dir: Where tokens lie; made if it is not there.
+        lock_name: How the token begins; no dash.
 
     Yields:
         The token, ``about-...``.
     """
-    private_folder(folder)
-    path = folder / f"{about}-{uuid4().hex}"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    private_folder(locks_dir)
+    lock_path = locks_dir / f"{lock_name}-{uuid4().hex}"
+    with lock_path.open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
         try:
-            yield path.name
+            yield lock_path.name
         finally:
-            path.unlink(missing_ok=True)
+            lock_path.unlink(missing_ok=True)
 
 
-def close_dead_runs(folder: Path, close_run: Callable[[str, str], None]) -> None:
+def close_dead_runs(locks_dir: Path, close_run: Callable[[str, str], None]) -> None:
     """Close the run of every token whose process has died, then delete the token.
 
     Args:
-        folder: Where tokens lie.
+        locks_dir: Where tokens lie.
         close_run: Called with the token's prefix and the token.
     """
-    for path in folder.glob("*-*"):
-        with suppress(OSError), path.open("r+") as file:  # held, or gone by now
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            close_run(path.name.split("-", maxsplit=1)[0], path.name)
-            path.unlink(missing_ok=True)
+    for lock_path in locks_dir.glob("*-*"):
+        with suppress(OSError), lock_path.open("r+") as lock_file:  # held, or gone by now
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            close_run(lock_path.name.split("-", maxsplit=1)[0], lock_path.name)
+            lock_path.unlink(missing_ok=True)

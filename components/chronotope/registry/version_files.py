@@ -16,26 +16,26 @@ from chronotope.runtime.temp_dirs import temporary_folder
 _LOG = logging.getLogger(__name__)
 
 
-def has_version_files(uri: str) -> bool:
+def has_version_files(version_uri: str) -> bool:
     """Whether a folder of files is where it should be.
 
     Args:
-        uri: Its address, or a plain path.
+        version_uri: Its address, or a plain path.
 
     Raises:
         StoreError: The object store does not answer, or refuses.
     """
-    folder = _local(uri)
-    if folder is not None:
-        return folder.is_dir()
+    local_dir = _local(version_uri)
+    if local_dir is not None:
+        return local_dir.is_dir()
     try:
-        return bool(list_artifacts(artifact_uri=uri))
-    except Exception as error:  # of MLflow, or of whichever library reads such a store
-        raise _refused(uri, error) from error
+        return bool(list_artifacts(artifact_uri=version_uri))
+    except Exception as store_error:  # of MLflow, or of whichever library reads such a store
+        raise _refused(version_uri, store_error) from store_error
 
 
 def local_version_folder(
-    uri: str, cache_dir: Path, *, is_complete: Callable[[Path], bool] = lambda _: True
+    version_uri: str, cache_dir: Path, *, is_complete: Callable[[Path], bool] = lambda _: True
 ) -> Path:
     """The folder itself, or a copy of what lies in an object store.
 
@@ -43,49 +43,51 @@ def local_version_folder(
     damaged.
 
     Args:
-        uri: Its address, or a plain path.
+        version_uri: Its address, or a plain path.
         cache_dir: Folder of the copies.
         is_complete: Whether a copy can be used.
 
     Raises:
         StoreError: The object store does not answer, or refuses.
     """
-    folder = _local(uri)
-    if folder is not None:
-        return folder
-    copy = cache_dir / hashlib.sha256(uri.encode()).hexdigest()[:16]
-    if copy.is_dir() and not is_complete(copy):
-        _LOG.warning("%s is damaged and fetched again from %s", copy, uri)
-        shutil.rmtree(copy)
-    if not copy.is_dir():
-        _fetch(uri, copy)
-    return copy
+    local_dir = _local(version_uri)
+    if local_dir is not None:
+        return local_dir
+    cached_dir = cache_dir / hashlib.sha256(version_uri.encode()).hexdigest()[:16]
+    if cached_dir.is_dir() and not is_complete(cached_dir):
+        _LOG.warning("%s is damaged and fetched again from %s", cached_dir, version_uri)
+        shutil.rmtree(cached_dir)
+    if not cached_dir.is_dir():
+        _fetch(version_uri, cached_dir)
+    return cached_dir
 
 
-def _fetch(uri: str, copy: Path) -> None:
-    with temporary_folder(copy.parent, ".draft-") as draft:
+def _fetch(version_uri: str, cached_dir: Path) -> None:
+    with temporary_folder(cached_dir.parent, ".draft-") as draft_dir:
         try:
-            downloaded = Path(download_artifacts(artifact_uri=uri, dst_path=str(draft / "files")))
-        except Exception as error:  # of MLflow, or of whichever library reads such a store
-            raise _refused(uri, error) from error
+            downloaded_dir = Path(
+                download_artifacts(artifact_uri=version_uri, dst_path=str(draft_dir / "files"))
+            )
+        except Exception as store_error:  # of MLflow, or of whichever library reads such a store
+            raise _refused(version_uri, store_error) from store_error
         try:
-            downloaded.rename(copy)
+            downloaded_dir.rename(cached_dir)
         except OSError:
-            if not copy.is_dir():  # else another process fetched it meanwhile
+            if not cached_dir.is_dir():  # else another process fetched it meanwhile
                 raise
 
 
-def _local(uri: str) -> Path | None:
-    parts = urlparse(uri)
-    if parts.scheme == "file":
-        return Path(url2pathname(parts.path))
-    return None if "://" in uri else Path(uri)
+def _local(version_uri: str) -> Path | None:
+    uri_parts = urlparse(version_uri)
+    if uri_parts.scheme == "file":
+        return Path(url2pathname(uri_parts.path))
+    return None if "://" in version_uri else Path(version_uri)
 
 
-def _refused(uri: str, error: Exception) -> StoreError:
+def _refused(version_uri: str, store_error: Exception) -> StoreError:
     return StoreError(
         "Files cannot be read from the object store",
-        received=f"{uri}: {error}",
+        received=f"{version_uri}: {store_error}",
         way_out="Check that it answers, and the variables that open it, such as AWS_ENDPOINT_URL; "
         "S3 needs boto3, which chronotope[scale] installs",
     )
