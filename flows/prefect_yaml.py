@@ -13,6 +13,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 
+from chronotope.contracts.strict_json import JsonObject
 from chronotope.pipelines.settings import TrainSettings
 from flows.deployments import deployments
 from flows.ingest_events import IngestSettings
@@ -73,7 +74,7 @@ def render_prefect_yaml() -> str:
     )
 
 
-def deployment_entry(deployment: RunnerDeployment) -> dict[str, Any]:
+def deployment_entry(deployment: RunnerDeployment) -> JsonObject:
     """Entry of one deployment, as ``prefect deploy`` reads it.
 
     Args:
@@ -106,7 +107,7 @@ def deployment_entry(deployment: RunnerDeployment) -> dict[str, Any]:
     }
 
 
-def _schedule_entry(deployment_schedule: Any) -> dict[str, Any]:
+def _schedule_entry(deployment_schedule: Any) -> JsonObject:
     cron_entry: CronSchedule = deployment_schedule.schedule
     return {
         "slug": deployment_schedule.slug,
@@ -116,7 +117,7 @@ def _schedule_entry(deployment_schedule: Any) -> dict[str, Any]:
     }
 
 
-def _trigger_entry(deployment_trigger: Any) -> dict[str, Any]:
+def _trigger_entry(deployment_trigger: Any) -> JsonObject:
     event_trigger: DeploymentEventTrigger = deployment_trigger
     field_names = {"type", "name", "description", "expect", "match"}
     yaml_entry = event_trigger.model_dump(mode="json", include=field_names)

@@ -12,7 +12,7 @@ Inference needs numpy, pyarrow and ONNX Runtime only; no file holds a pickle::
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.strict_json import JsonObject
 from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, write_json
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
@@ -145,7 +146,7 @@ def bundle_checksum(bundle_dir: Path) -> str:
         ) from error
 
 
-def _manifest_content(bundle_dir: Path) -> dict[str, Any]:
+def _manifest_content(bundle_dir: Path) -> JsonObject:
     return read_json(bundle_dir / MANIFEST, subject="The manifest of the bundle", way_out=_WAY_OUT)
 
 

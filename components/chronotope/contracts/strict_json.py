@@ -3,6 +3,9 @@
 import json
 from typing import Any, Final
 
+JsonObject = dict[str, Any]
+"""A JSON object: names and JSON values."""
+
 MAX_DEPTH: Final = 64
 """Objects and lists within each other: far below what Python's own recursion bears."""
 
@@ -53,7 +56,7 @@ def shown_key(json_key: object) -> str:
 _TOO_DEEP: Final = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
-def _unique(key_value_pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(key_value_pairs: list[tuple[str, Any]]) -> JsonObject:
     parsed_object = dict(key_value_pairs)
     if len(parsed_object) != len(key_value_pairs):
         key_names = [key_name for key_name, _ in key_value_pairs]

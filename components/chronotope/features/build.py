@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chronotope.contracts.errors import NotEnoughData, StoreError
+from chronotope.contracts.strict_json import JsonObject
 from chronotope.features import context_join, queries
 from chronotope.features.sources import EventsSource, FeaturesConfig, register_sources
 from chronotope.lake.store_errors import translate_store_errors
@@ -127,7 +128,7 @@ def read_ref(snapshot_dir: Path) -> FeatureRef:
     )
 
 
-def read_checked(snapshot_dir: Path) -> dict[str, Any]:
+def read_checked(snapshot_dir: Path) -> JsonObject:
     """What the meta file says of a snapshot, whose files all have the checksums named there.
 
     Args:
@@ -157,7 +158,7 @@ def read_checked(snapshot_dir: Path) -> dict[str, Any]:
     return snapshot_meta
 
 
-def _read_meta(snapshot_dir: Path) -> dict[str, Any]:
+def _read_meta(snapshot_dir: Path) -> JsonObject:
     return read_json(
         snapshot_dir / META, subject="The feature snapshot", way_out=_way_out(snapshot_dir)
     )

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.strict_json import JsonObject
 from chronotope.lake import Lake
 
 
@@ -48,7 +49,7 @@ def replay_quarantine(lake: Lake, run_id: str | None = None) -> pa.Table:
     )
 
 
-def _plain(raw_row: dict[str, Any]) -> dict[str, Any]:
+def _plain(raw_row: dict[str, Any]) -> JsonObject:
     return {
         column_name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for column_name, value in raw_row.items()

@@ -12,12 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as pads
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.schemas import CONTEXT, EVENTS, ITEMS, QUARANTINE, USERS
+from chronotope.lake.merge_conditions import change_condition, equality_condition, retry_commit
 from chronotope.lake.row_conformance import (
     conform_rows,
     conformed_schema,
@@ -48,9 +49,6 @@ _SCHEMAS: Final = {
     "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
 }
 _QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
-
-_ATTEMPTS: Final = 10
-"""How often a write is begun again because another committed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +326,7 @@ class Lake:
                 return source_rows.count_rows() if keep_mask is None else int(keep_mask.sum())
             table_merger = self._open(table_name).merge(
                 stream_rows(source_rows, table_schema, keep_mask),
-                _same(key_columns),
+                equality_condition(key_columns),
                 source_alias="s",
                 target_alias="t",
                 merge_schema=True,
@@ -339,7 +337,7 @@ class Lake:
             )
 
         with translate_store_errors(table_name):
-            return _begun_again(insert)
+            return retry_commit(insert)
 
     def _upsert(self, table_name: str, new_rows: pa.Table, key_column: str) -> int:
         table_schema = self._schema(table_name, new_rows.schema)
@@ -352,7 +350,7 @@ class Lake:
                 return 0
             table_merger = self._open(table_name).merge(
                 unique_rows,
-                _same([key_column]),
+                equality_condition([key_column]),
                 source_alias="s",
                 target_alias="t",
                 merge_schema=True,
@@ -360,7 +358,7 @@ class Lake:
             )
             known_columns = self.dataset(table_name).schema.names
             change_conditions = [
-                _changed(column_name, column_name in known_columns)
+                change_condition(column_name, column_name in known_columns)
                 for column_name in table_schema.names
                 if column_name != key_column
             ]
@@ -370,7 +368,7 @@ class Lake:
             return self.version(table_name)
 
         with translate_store_errors(table_name):
-            return _begun_again(upsert)
+            return retry_commit(upsert)
 
     def _created(
         self, table_name: str, read_rows: Callable[[], pa.Table | pa.RecordBatchReader]
@@ -393,25 +391,3 @@ class Lake:
                 raise
             return False
         return True
-
-
-def _begun_again(write_table: Callable[[], int]) -> int:
-    """Write on top of what another committed meanwhile, however often that happens."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return write_table()
-        except CommitFailedError:
-            continue
-    return write_table()
-
-
-def _same(key_columns: Sequence[str]) -> str:
-    return " AND ".join(f't."{column_name}" = s."{column_name}"' for column_name in key_columns)
-
-
-def _changed(column_name: str, is_known: bool) -> str:
-    return (
-        f'(t."{column_name}" IS DISTINCT FROM s."{column_name}")'
-        if is_known
-        else f'(s."{column_name}" IS NOT NULL)'
-    )

@@ -17,6 +17,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.strict_json import JsonObject
 
 CHECKSUM: Final = "checksum"
 """Key of a JSON file that holds the checksum of all other keys."""
@@ -84,7 +85,7 @@ def write_json(file_path: Path, json_content: dict[str, Any]) -> None:
     write_text(file_path, f"{file_text}\n")
 
 
-def read_json(file_path: Path, *, subject: str, way_out: str) -> dict[str, Any]:
+def read_json(file_path: Path, *, subject: str, way_out: str) -> JsonObject:
     """Read what ``write_json`` wrote; an object without a checksum is taken as it is.
 
     Args:

@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.strict_json import JsonObject
 from chronotope.runtime.durable_files import read_json, write_json
 from chronotope.runtime.private_files import private_folder
 
@@ -157,5 +158,5 @@ def _read_result(run_dir: Path, step_name: str, result_type: type[Result]) -> Re
         ) from error
 
 
-def _read_file(result_path: Path) -> dict[str, Any]:
+def _read_file(result_path: Path) -> JsonObject:
     return read_json(result_path, subject=_FILE_ROLE, way_out=_WAY_OUT)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from chronotope.contracts.errors import ConfigError, DataError
-from chronotope.contracts.strict_json import parse_json
+from chronotope.contracts.strict_json import JsonObject, parse_json
 from chronotope.runtime.regular_files import read_bounded
 from chronotope.validation.derived_columns import column_extremes
 
@@ -32,7 +32,7 @@ _MAX_BYTES: Final = 1_000_000
 _BOUND_KWARGS: Final = frozenset({"column", "min_value", "max_value", "strict_min", "strict_max"})
 
 
-def load_suite(suite_path: Path) -> dict[str, Any]:
+def load_suite(suite_path: Path) -> JsonObject:
     """Read a suite's JSON.
 
     Raises:
