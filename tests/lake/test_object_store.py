@@ -187,7 +187,7 @@ def test_two_first_deliveries_become_one_table(
     lake: Lake, server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another makes the table while the rows of the first version are being written."""
-    read, before = store.stream, len(server.refused())
+    read, before = store.stream_rows, len(server.refused())
 
     def overtaken(*told: Any) -> pa.RecordBatchReader:
         rows = read(*told)
