@@ -193,7 +193,7 @@ def test_two_first_deliveries_become_one_table(
         rows = read(*told)
 
         def batches() -> Iterator[pa.RecordBatch]:
-            monkeypatch.setattr(store, "stream", read)
+            monkeypatch.setattr(store, "stream_rows", read)
             other = Thread(target=deliver, args=(lake, events("ab")))
             other.start()
             other.join()
@@ -201,7 +201,7 @@ def test_two_first_deliveries_become_one_table(
 
         return pa.RecordBatchReader.from_batches(rows.schema, batches())
 
-    monkeypatch.setattr(store, "stream", overtaken)
+    monkeypatch.setattr(store, "stream_rows", overtaken)
     counts = deliver(lake, events("bc"))
     assert (counts.inserted, counts.duplicates, counts.version) == (1, 1, 1)
     assert ids(lake) == list("abc")
