@@ -6,8 +6,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard components flows benchmarks tests docs/reference)
-TYPED := $(wildcard components flows benchmarks)
+CODE := $(wildcard components flows benchmarks tests tools docs/reference)
+TYPED := $(wildcard components flows benchmarks tools)
 PYTEST := $(BIN)/python -m pytest
 
 # Test processes side by side; one file stays in one process, with what it has set up.
@@ -54,13 +54,14 @@ cover: export OMP_NUM_THREADS := 1
 cover: setup ## All tests, with branch coverage
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
-lint: setup ## Format, style, types, layers, spelling, dependencies
+lint: setup ## Format, style, types, layers, spelling, dependencies, readability
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 	$(BIN)/deptry $(TYPED)
+	$(BIN)/python tools/readability.py components flows
 
 # In an environment of its own: what it needs must not move our pins. Strict: what the index does not
 # know is no package without vulnerabilities. It asks the package index

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 MAX_FILLER_SHARE: Final = 0.01
-"""Filler words among all names: a reader cannot search for `found`; other libraries have 0–0.4 %."""
+"""Filler words among all names: nobody can search for `found`; other libraries have 0 to 0.4 %."""
 
 MIN_WORDS_PER_NAME: Final = 1.6
-"""Words in a name: `item_scores` says its role, `values` does not; other libraries have 1.4–2.0."""
+"""Words in a name: `item_scores` says its role, `values` does not; other libraries have 1.4 to 2."""
 
 MAX_DUPLICATE_CLASSES: Final = 0
 """Class names defined twice: a search for a class has one answer."""
@@ -50,7 +50,7 @@ FILLER_WORDS: Final = frozenset(
     found told said kept of at each one some known given asked made taken both apart here there
     now then most least many few rest whole wish say says tell tells speak way what who whom whose
     how where which thing things other others another it that this such same like more less own
-    """.split()
+    """.split()  # noqa: SIM905 - shorter than a list of strings
 )
 _WORD_BOUNDARY: Final = re.compile(r"_|(?<=[a-z])(?=[A-Z])")
 
@@ -211,7 +211,12 @@ def _n_lines(function: FunctionNode) -> int:
 
 def _assigned_lambdas(file: SourceFile) -> Iterator[str]:
     for node in ast.walk(file.tree):
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Lambda):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(
+            node.value, ast.Lambda
+        ):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(target, ast.Name) for target in targets):  # an attribute is a hook
             yield file.location(node)
 
 

@@ -140,7 +140,9 @@ def log_events(root: Path, n: int) -> int:
 
 def test_enough_new_interactions_are_told_once(tmp_path: Path) -> None:
     said: list[tuple[str, int]] = []
-    watch = InteractionWatcher("cafe", tmp_path, min_rows=10, emit_event=lambda *told: said.append(told))
+    watch = InteractionWatcher(
+        "cafe", tmp_path, min_rows=10, emit_event=lambda *told: said.append(told)
+    )
     for n in (0, 9, 1, 5, 0, 50):
         last = log_events(tmp_path, n)
         watch.look()
@@ -157,7 +159,9 @@ def test_what_was_shown_is_no_event(tmp_path: Path) -> None:
     with closing(InteractionLog(Workspace(tmp_path).interactions("cafe"))) as log:
         log.append([Interaction(key=f"s{n}", kind="impression", payload={}) for n in range(30)])
     log_events(tmp_path, 3)
-    watch = InteractionWatcher("cafe", tmp_path, min_rows=4, emit_event=lambda *told: said.append(told))
+    watch = InteractionWatcher(
+        "cafe", tmp_path, min_rows=4, emit_event=lambda *told: said.append(told)
+    )
     watch.look()
     assert (said, n_waiting("cafe", tmp_path)) == ([], 3)
     log_events(tmp_path, 1)

@@ -109,7 +109,9 @@ def begun(lake: Lake, module: str, name: str, batches: str) -> "subprocess.Popen
     )
 
 
-@pytest.mark.parametrize(("module", "name"), [("staged_batch", "write_rows"), ("store", "equality_condition")])
+@pytest.mark.parametrize(
+    ("module", "name"), [("staged_batch", "write_rows"), ("store", "equality_condition")]
+)
 def test_a_kill_leaves_the_previous_version_and_bars_no_way(
     lake: Lake, module: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

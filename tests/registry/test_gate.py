@@ -27,15 +27,21 @@ def test_a_better_challenger_passes() -> None:
 
 
 def test_the_first_model_needs_only_beat_the_baselines() -> None:
-    assert evaluate_gate(CHAMPION, None, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG).passed
+    assert evaluate_gate(
+        CHAMPION, None, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG
+    ).passed
     strong = WEAK | {"markov": CHAMPION + 0.1}
-    decision = evaluate_gate(CHAMPION, None, strong, user_idx=USERS, slices=HALF, gate_config=CONFIG)
+    decision = evaluate_gate(
+        CHAMPION, None, strong, user_idx=USERS, slices=HALF, gate_config=CONFIG
+    )
     assert not decision.passed
     assert [reason.split(":")[0] for reason in decision.reasons] == ["does not beat markov"]
 
 
 def test_an_equal_challenger_is_refused() -> None:
-    decision = evaluate_gate(CHAMPION, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG)
+    decision = evaluate_gate(
+        CHAMPION, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG
+    )
     assert not decision.passed
 
 
@@ -49,25 +55,35 @@ def test_luck_is_refused() -> None:
 
 def test_a_fallen_slice_is_refused() -> None:
     uneven = CHAMPION + np.where(HALF["cold_user"], -0.03, 0.1)
-    decision = evaluate_gate(uneven, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG)
+    decision = evaluate_gate(
+        uneven, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG
+    )
     assert [reason.split(",")[0] for reason in decision.reasons] == [
         "slice cold_user falls by 0.0300"
     ]
     lenient = GateConfig(max_slice_drop=0.04)
-    assert evaluate_gate(uneven, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=lenient).passed
+    assert evaluate_gate(
+        uneven, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=lenient
+    ).passed
 
 
 def test_a_tiny_slice_is_not_judged() -> None:
     few = {"few": np.arange(1000) < 99}
     uneven = CHAMPION + np.where(few["few"], -0.5, 0.2)
-    assert evaluate_gate(uneven, CHAMPION, WEAK, user_idx=USERS, slices=few, gate_config=CONFIG).passed
+    assert evaluate_gate(
+        uneven, CHAMPION, WEAK, user_idx=USERS, slices=few, gate_config=CONFIG
+    ).passed
     enough = GateConfig(min_slice_targets=99)
-    assert not evaluate_gate(uneven, CHAMPION, WEAK, user_idx=USERS, slices=few, gate_config=enough).passed
+    assert not evaluate_gate(
+        uneven, CHAMPION, WEAK, user_idx=USERS, slices=few, gate_config=enough
+    ).passed
 
 
 def test_a_challenger_of_nans_is_refused() -> None:
     broken = np.full(1000, np.nan)
-    assert not evaluate_gate(broken, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG).passed
+    assert not evaluate_gate(
+        broken, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG
+    ).passed
 
 
 def test_other_targets_are_refused() -> None:

@@ -20,7 +20,13 @@ def test_a_run_names_the_version_it_learned_from(
     store: MlflowStore, tmp_path: Path, version: str, shown: str
 ) -> None:
     with store.run("city", "model") as tracker:
-        log_dataset(tracker, name="city", data_digest=version, data_source=tmp_path, data_profile={"n_events": 5})
+        log_dataset(
+            tracker,
+            name="city",
+            data_digest=version,
+            data_source=tmp_path,
+            data_profile={"n_events": 5},
+        )
     (found,) = store.client.get_run(tracker.run_id).inputs.dataset_inputs
     assert (found.dataset.name, found.dataset.digest) == ("city", shown)
     assert json.loads(found.dataset.source) == {"uri": tmp_path.as_uri()}

@@ -1,6 +1,6 @@
-"""The models every learned model has to beat: counting, and one closed form."""
+"""Baselines: simple recommenders that every trained model has to beat."""
 
-from chronotope.contracts.protocols import Recommender
+from chronotope.models.baselines.all_baselines import baselines
 from chronotope.models.baselines.ease import Ease, EaseConfig
 from chronotope.models.baselines.gfcf import GfCf, GfCfConfig
 from chronotope.models.baselines.markov import FirstOrderMarkov
@@ -18,22 +18,3 @@ __all__ = [
     "UserCounts",
     "baselines",
 ]
-
-
-def baselines(ease: EaseConfig | None = None) -> list[Recommender]:
-    """Fresh, unfitted baselines in the order tables show them.
-
-    Args:
-        ease: Parameters of the only baseline that has any; its defaults when None.
-
-    Returns:
-        Popularity, popularity of the last 7 days, user counts, first-order Markov
-        and EASE.
-    """
-    return [
-        Popularity(),
-        PopularityLastDays(days=7),
-        UserCounts(),
-        FirstOrderMarkov(),
-        Ease(ease or EaseConfig()),
-    ]
