@@ -308,7 +308,9 @@ def objections(features: Path, settings: TrainSettings, run: Path, bundle: Path)
     kept = load_arrays(run / "holdout.npz")
     users, challenger = kept.pop("user"), kept.pop(CHALLENGER)
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
-    gate = evaluate_gate(challenger, None, kept, user_idx=users, slices=masks, gate_config=settings.gate)
+    gate = evaluate_gate(
+        challenger, None, kept, user_idx=users, slices=masks, gate_config=settings.gate
+    )
     log, _ = load_features(features)
     probes, history_len = load_arrays(run / "probes.npz"), read_manifest(bundle).history_len
     queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)

@@ -17,7 +17,7 @@ MAX_FILLER_SHARE: Final = 0.01
 """Filler words among all names: nobody can search for `found`; other libraries have 0 to 0.4 %."""
 
 MIN_WORDS_PER_NAME: Final = 1.6
-"""Words in a name: `item_scores` says its role, `values` does not; other libraries have 1.4 to 2."""
+"""Words in a name: `item_scores` says its role, `values` does not; others have 1.4 to 2."""
 
 MAX_DUPLICATE_CLASSES: Final = 0
 """Class names defined twice: a search for a class has one answer."""
