@@ -86,7 +86,7 @@ def test_when_is_the_rest_of_the_gap_given_the_silence(root: Path) -> None:
 def test_a_stranger_gets_an_answer_and_a_note(root: Path) -> None:
     said = ask(root, "nobody")
     assert (said.n_history, said.when, len(said.items)) == (0, None, 10)
-    assert "stranger" in said.notes[0]
+    assert "cold-start user" in said.notes[0]
     assert Listening.asked.item_idx.tolist() == [[0]]
 
 

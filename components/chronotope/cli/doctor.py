@@ -171,7 +171,7 @@ def champion_ages(root: Path, current_time: datetime) -> Iterator[DoctorCheck]:
     for dataset in dataset_names:
         try:
             with PromotionJournal(folder_path).locked() as journal_reader:
-                champion_periods = journal_reader.reigns(dataset)
+                champion_periods = journal_reader.champion_periods(dataset)
         except ChronotopeError as error:
             yield DoctorCheck("promotions", False, error.what, error.way_out)
             return

@@ -45,7 +45,7 @@ def experiment(
     ] = None,
     root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
 ) -> None:
-    """Judge an experiment by the log: uplift with intervals, shadows, off-policy estimates."""
+    """Evaluate an experiment from the log: uplift with intervals, shadows, off-policy estimates."""
     with run_command(f"Reading what {dataset} was shown") as terminal, ExitStack() as exit_stack:
         from chronotope.experiments.experiment_report import OutcomeLimits, report_experiment
 

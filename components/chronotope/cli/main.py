@@ -76,7 +76,7 @@ def run() -> None:
     """Run the command line as a program.
 
     Prefect's threads still hold DuckDB when the interpreter ends, and its bindings then
-    list hundreds of objects. All has been said by then, so the last to leave shuts the door.
+    list hundreds of objects. Everything has been printed by then, so their output is dropped.
     """
     atexit.register(_silence_stderr)  # registered first, so called after everybody else
     app()

@@ -40,8 +40,8 @@ def recommend(
         from chronotope.inference.request import RecommendOptions
 
         told = parse_context(context or [])
-        wish = RecommendOptions(k=k, lat=lat, lon=lon, within_km=within_km, context=told)
-        said = ask(root, dataset, user, moment, options=wish)
+        options = RecommendOptions(k=k, lat=lat, lon=lon, within_km=within_km, context=told)
+        said = ask(root, dataset, user, moment, options=options)
     if as_json:
         print_json(asdict(said) | {"request_time": said.request_time.isoformat()})
     else:

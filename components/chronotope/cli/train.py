@@ -38,7 +38,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="Check everything and show the settings")] = False,
 ) -> None:
-    """Ingest what is new, then tune, train, compress, judge and promote.
+    """Ingest what is new, then search, train, compress, evaluate and promote.
 
     A run that was killed goes on after its last finished step.
     """

@@ -1,1 +1,1 @@
-"""The ground floor: columns, schemas, ids, errors and protocols every room shares."""
+"""Contracts of all packages: columns, schemas, ids, event log, queries, protocols, errors."""

@@ -1,4 +1,4 @@
-"""Shapes that rooms rely on without importing each other."""
+"""Protocols that packages share without importing each other."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +40,7 @@ class Recommender(Protocol):
 
 
 class RowCheck(Protocol):
-    """Judges a batch of normalised rows before it is written."""
+    """Check of a batch of normalised rows before it is written."""
 
     def __call__(self, batch: pa.Table) -> ValidationResult:
         """Check one batch.

@@ -1,4 +1,4 @@
-"""A query is one moment at which somebody asks: what next, when and where."""
+"""Queries: moments of users at which the next event is predicted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,13 +16,13 @@ CONTEXT: Final = "context."
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """A batch of B questions, each with a history of at most H events.
+    """Batch of B queries, each with a history of at most H events.
 
     Histories are right-aligned: column H - 1 is the latest event; padding is on the
     left and has ``item_idx == 0``.
 
     Attributes:
-        user_idx: Who asks, shape (B,); 0 for a stranger.
+        user_idx: User of the query, shape (B,); 0 for a cold-start user.
         item_idx: History, shape (B, H).
         occurred_s: UTC seconds of the history, shape (B, H); 0 in padding.
         utc_offset_min: Minutes, shape (B, H).

@@ -1,1 +1,1 @@
-"""What users did since: read once, guarded, and judged whether it is worth learning from."""
+"""Feedback loop: intake of new interactions, rate guard, and the decision to retrain."""

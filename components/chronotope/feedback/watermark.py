@@ -64,7 +64,7 @@ class Watermark(BaseModel):
     learned_version: TableVersionText | None = Field(
         None,
         description="Version of the events that the last finished retraining weighed: its "
-        "newest part judged and teaches the next one",
+        "latest segment was the holdout and trains the next one",
     )
     learned_at: datetime | None = Field(None, description="When that retraining had finished")
     retraining: RetrainPlan | None = Field(

@@ -152,7 +152,7 @@ def answer_notes(
     """
     notes = []
     if not n_history:
-        notes.append("No event of this user before this moment: answered as for a stranger.")
+        notes.append("No event of this user before this moment: answered as for a cold-start user.")
     elif not has_time:
         notes.append("The user has been silent for longer than the model can tell when.")
     if request_time < trained_until(champion):

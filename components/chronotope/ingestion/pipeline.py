@@ -41,7 +41,7 @@ class IngestBatch:
 
 @runtime_checkable
 class WholeBatchCheck(RowCheck, Protocol):
-    """A check that also judges the delivery as a whole, before anything is written."""
+    """A row check that also checks the delivery as a whole, before anything is written."""
 
     def delivery_findings(self) -> tuple[FailedExpectation, ...]:
         """What does not hold of all batches together.
@@ -100,7 +100,7 @@ def ingest(
 
     Args:
         batches: The delivery.
-        row_check: Judges normalised rows, and a ``WholeBatchCheck`` all of them together.
+        row_check: Checks normalised rows, and a ``WholeBatchCheck`` all of them together.
         lake: Where to write.
         run_id: Name of this run; the same run's rows are quarantined once.
         source: Where the delivery comes from, for people.

@@ -14,7 +14,7 @@ GRID_KM = 1.0
 
 
 AROUND_KM = 1.5
-"""Scale of around the corner; next door is a fifth of it."""
+"""Decay length of the neighbourhood, kilometres; the short one is a fifth of it."""
 
 CLOSENESS = ("distance", "next_door", "around")
 """Names of the measures of nearness."""

@@ -100,7 +100,7 @@ def measure_outcome_drift(
 
     Args:
         shown_answers: What was followed up.
-        champion_version: Version of the champion; None judges nothing.
+        champion_version: Version of the champion; None checks nothing.
         time_windows: How time is cut; answers later than the lake count to the current window.
         monitor_config: Sizes.
     """

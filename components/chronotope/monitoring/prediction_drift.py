@@ -34,7 +34,7 @@ class PredictionDrift:
     """What was found of predictions.
 
     Attributes:
-        measured: To be judged.
+        measured: Statistics to be checked.
         rows: The rolling metrics, oldest first.
         pit: Share of the current targets by tenth of the predicted time.
     """
@@ -106,7 +106,7 @@ def _row(replayed: ReplayedPredictions, time_windows: Windows) -> WindowRow:
 def _accuracy(
     replayed_windows: list[ReplayedPredictions], baseline: PromotionBaseline | None
 ) -> DriftStatistic:
-    """NDCG@10 below that at promotion; where that is unknown, history alone judges."""
+    """NDCG@10 below that at promotion; without a baseline, against history alone."""
     current_window = replayed_windows[-1]
     metric_values = ndcg(current_window.outcomes.rank, 10)
     mean_ndcg, standard_error = clustered_mean(metric_values, current_window.outcomes.user)
@@ -157,7 +157,7 @@ def _when(replayed_windows: list[ReplayedPredictions], promotion_pit: Float64) -
 
 
 def _inner_coverage(current_window: ReplayedPredictions) -> DriftStatistic:
-    """Share of true waits inside the central interval; the check of *when* judges."""
+    """Share of true waits inside the central interval; shown beside the check of *when*."""
     mean_ndcg, standard_error = clustered_mean(
         _inside(current_window).astype(np.float64), current_window.outcomes.user
     )

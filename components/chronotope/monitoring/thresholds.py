@@ -57,7 +57,7 @@ class DriftStatistic:
         p_sampling: Chance of such a value by sampling alone; 0 if only history can tell.
         side: Where drift lies.
         scale: On which values are compared: divergences as cube roots, shares as log-odds.
-        judged: Whether it may call drift; others are shown.
+        judged: Whether it can raise an alarm; others are shown only.
         alone: Whether it may without a history: it is held against a known level.
         level: That level, if it is of the same kind.
     """
@@ -106,7 +106,7 @@ def alarm_level(p_values: Numbers, monitor_config: MonitorConfig) -> tuple[float
     a k / M for the largest k whose k-th smallest p-value is not above it, 1 if there is none.
 
     Args:
-        p_values: Of all checks that are judged, shape (M,).
+        p_values: P-values of all tested checks, shape (M,).
         monitor_config: Quantile and correction.
 
     Source: Benjamini & Hochberg (1995).
@@ -155,7 +155,7 @@ def _scaled(statistic: DriftStatistic) -> tuple[float, Numbers]:
 
 
 def _p_value(statistic: DriftStatistic, min_history: int) -> float | None:
-    """None if it cannot be judged."""
+    """None if there is too little history."""
     if len(statistic.history) < min_history:
         return statistic.p_sampling if statistic.alone else None
     return max(statistic.p_sampling, historical_p_value(*_scaled(statistic), statistic.side))

@@ -115,7 +115,7 @@ def previous_champion(mlflow_store: MlflowStore, dataset: str) -> str:
         StoreError: There is no earlier champion.
     """
     with PromotionJournal(mlflow_store.root / "promotions.db").locked() as journal_reader:
-        champion_periods = journal_reader.reigns(dataset)
+        champion_periods = journal_reader.champion_periods(dataset)
     if len(champion_periods) < 2:
         raise StoreError(
             "There is no earlier champion to return to",

@@ -81,8 +81,8 @@ class JournalReader:
             for entry_row in entry_rows
         ]
 
-    def reigns(self, name: str) -> list[Promotion]:
-        """Promotions that were not rolled back, oldest first; the last one reigns."""
+    def champion_periods(self, name: str) -> list[Promotion]:
+        """Promotions that were not rolled back, oldest first; the last one is the champion."""
         exit_stack: list[Promotion] = []
         for new_entry in self.entries(name):
             if new_entry.state == "committed" and new_entry.kind == "promote":
@@ -93,8 +93,8 @@ class JournalReader:
 
     def champion(self, name: str) -> str | None:
         """Version of the champion; None if nothing was promoted."""
-        reigns = self.reigns(name)
-        return reigns[-1].version if reigns else None
+        periods = self.champion_periods(name)
+        return periods[-1].version if periods else None
 
     def pending(self, name: str) -> Promotion | None:
         """The unfinished promotion, if there is one."""
@@ -186,15 +186,15 @@ class PromotionJournal:
         """
         with self.locked() as journal_reader:
             _compare(journal_reader, name, expected)
-            reigns = journal_reader.reigns(name)
-            if len(reigns) < 2:
+            periods = journal_reader.champion_periods(name)
+            if len(periods) < 2:
                 raise StoreError(
                     "There is no earlier champion to return to",
-                    received=f"{name}: {[new_entry.version for new_entry in reigns]}",
+                    received=f"{name}: {[new_entry.version for new_entry in periods]}",
                     way_out="Promote another version instead",
                 )
             key = f"rollback of line {journal_reader.entries(name)[-1].id}"
-            version = reigns[-2].version
+            version = periods[-2].version
             return _insert(journal_reader, name, version, kind="rollback", key=key, reason=reason)
 
     def settle(self, promotion_intent: Promotion, state: PromotionState) -> Promotion:

@@ -4,7 +4,7 @@ uvicorn reads headers without end, waits for them without end, and never gives u
 does not read; its ``limit_concurrency`` answers 503 after the headers were read, so that idle
 connections count and are never refused. Here a connection is cut when a request does not come in
 time, or when an answer is not taken in time; where all connections are in use, the one that has
-waited longest for its request makes room for a new one.
+waited longest for its request gives way to a new one.
 """
 
 import asyncio

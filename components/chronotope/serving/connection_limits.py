@@ -56,9 +56,9 @@ def connections_within(open_files: int, wanted: int) -> tuple[int, int]:
     Raises:
         ConfigError: Hardly any connection fits.
     """
-    room = open_files - RESERVED_FILES
-    backlog = max(1, min(_LONGEST_BACKLOG, room // 4))
-    connections = min(wanted, room - backlog)
+    n_available = open_files - RESERVED_FILES
+    backlog = max(1, min(_LONGEST_BACKLOG, n_available // 4))
+    connections = min(wanted, n_available - backlog)
     if connections < min(wanted, _FEWEST_CONNECTIONS):
         raise ConfigError(
             "The process may open too few files to hold connections",

@@ -17,7 +17,7 @@ from chronotope.runtime.durable_files import write_text
 class FoldsConfig(BaseModel):
     """How the time axis is cut.
 
-    The log up to ``holdout_quantile`` is for choosing, the rest for the final judgement.
+    The log up to ``holdout_quantile`` is for model selection, the rest for the final evaluation.
     Shares are shares of events, not of calendar time, so folds are equally large.
     """
 

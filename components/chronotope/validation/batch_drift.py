@@ -23,7 +23,7 @@ _HOURS: Final = 24
 _DECILES: Final = np.linspace(0.1, 0.9, 9)
 _SAMPLE: Final = 4_096  # rows of each record batch that quantiles are taken from
 _MARGIN_DEG: Final = 1.0
-_SWAPPED: Final = "latitude and longitude are not swapped, judged by where earlier rows lie"
+_SWAPPED: Final = "latitude and longitude are not swapped, compared with earlier rows"
 
 Numbers = npt.NDArray[np.float64]
 
@@ -105,7 +105,7 @@ def profile_rows(
 
 @dataclass(slots=True)
 class BatchDriftCheck:
-    """Counts over the batches of one delivery, judged at its end."""
+    """Counts over the batches of one delivery, checked at its end."""
 
     accepted: BatchProfile
     n_rows: int = 0

@@ -104,7 +104,7 @@ class EventCheck:
 
 
 def check_table(suite_path: Path) -> RowCheck:
-    """Build the check of items or users: every row is judged by the suite alone."""
+    """Build the check of items or users: every row is checked by the suite alone."""
     suite = load_suite(suite_path)
     gx_batch = batch_definition(open_context(), suite["name"])
 

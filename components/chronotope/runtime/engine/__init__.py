@@ -1,4 +1,4 @@
-"""Where work that falls apart into tasks is done; the only room that knows Ray."""
+"""Task engine: runs independent tasks in this process or on a Ray cluster."""
 
 from chronotope.runtime.engine.config import EngineConfig
 from chronotope.runtime.engine.local import LocalEngine
