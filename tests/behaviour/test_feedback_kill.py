@@ -21,7 +21,7 @@ from chronotope.feedback import intake
 from chronotope.lake import Lake
 from tests.feedback.test_intake import Cafe
 
-where, name = {"quarantine": Lake, "merge_delivery": Lake, "write_watermark": take}, sys.argv[2]
+where, name = {"quarantine": Lake, "merge_delivery": Lake, "write_watermark": intake}, sys.argv[2]
 work, left = getattr(where[name], name), [int(sys.argv[3])]
 
 def dying(*words, **more):
@@ -32,7 +32,7 @@ def dying(*words, **more):
     return found
 
 setattr(where[name], name, dying)
-intake.take_in(Cafe(Path(sys.argv[1]), batch_rows=40).intake)
+intake.run_intake(Cafe(Path(sys.argv[1]), batch_rows=40).intake)
 """
 
 
