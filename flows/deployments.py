@@ -55,20 +55,20 @@ def deployments(
     dataset: str,
     name: str,
     *,
-    training_settings: TrainSettings,
+    training: TrainSettings,
     ingestion: IngestSettings,
-    is_scheduled: bool = True,
+    scheduled: bool = True,
 ) -> list[RunnerDeployment]:
     """The deployments of one dataset.
 
     Args:
         dataset: Name in the folder of the datasets, or the path of a YAML file.
         name: Name of the dataset, and of its deployments.
-        training_settings: Default parameters of ``train-model``.
+        training: Default parameters of ``train-model``.
         ingestion: Default location and checks of the data.
-        is_scheduled: Whether the schedules are active; paused ones can be switched on in the UI.
+        scheduled: Whether the schedules are active; paused ones can be switched on in the UI.
     """
-    default_parameters = _default_parameters(dataset, name, training_settings, ingestion)
+    default_parameters = _default_parameters(dataset, name, training, ingestion)
     common_options: dict[str, Any] = {
         "name": name,
         "tags": ["chronotope", name],
@@ -76,9 +76,9 @@ def deployments(
         "entrypoint_type": EntrypointType.MODULE_PATH,
     }
     schedule_by_name = {
-        "weekly": [Cron(WEEKLY, timezone="UTC", slug="weekly", active=is_scheduled)],
-        "nightly": [Cron(NIGHTLY, timezone="UTC", slug="nightly", active=is_scheduled)],
-        "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=is_scheduled)],
+        "weekly": [Cron(WEEKLY, timezone="UTC", slug="weekly", active=scheduled)],
+        "nightly": [Cron(NIGHTLY, timezone="UTC", slug="nightly", active=scheduled)],
+        "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
     }
     feedback_triggers = _feedback_triggers(name, default_parameters["collect-feedback"])
     parsed_options: list[tuple[Flow[..., Any], str, dict[str, Any]]] = [
@@ -110,18 +110,18 @@ def deployments(
 
 
 def _default_parameters(
-    dataset: str, name: str, training_settings: TrainSettings, ingestion: IngestSettings
+    dataset: str, name: str, training: TrainSettings, ingestion: IngestSettings
 ) -> dict[str, dict[str, Any]]:
     """Default parameters of the forms, by flow name."""
     data_parameters = {"dataset": dataset, "ingestion": ingestion.model_dump(mode="json")}
     compress_settings = CompressSettings(
-        root=ingestion.root, objective=training_settings.compression
+        root=ingestion.root, objective=training.compression
     )
     champion_settings = ChampionSettings(root=ingestion.root)
     by_hand = {"dataset": name, "settings": champion_settings.model_dump(mode="json")}
     return {
         "ingest-events": {"dataset": dataset, "settings": data_parameters["ingestion"]},
-        "train-model": {"settings": training_settings.model_dump(mode="json"), **data_parameters},
+        "train-model": {"settings": training.model_dump(mode="json"), **data_parameters},
         "collect-feedback": {
             "feedback": FeedbackConfig().model_dump(mode="json"),
             **data_parameters,
@@ -178,9 +178,9 @@ def main(arguments: list[str] | None = None) -> None:
     served_deployments = deployments(
         parsed_options.dataset,
         name,
-        training_settings=read_train_settings(parsed_options.config, project_root),
+        training=read_train_settings(parsed_options.config, project_root),
         ingestion=IngestSettings(root=project_root),
-        is_scheduled=not parsed_options.paused,
+        scheduled=not parsed_options.paused,
     )
     if parsed_options.work_pool:
         register(served_deployments, parsed_options.work_pool)

@@ -61,7 +61,7 @@ def render_prefect_yaml() -> str:
     dataset_deployments = deployments(
         DATASET,
         DATASET,
-        training_settings=TrainSettings(root=project_root),
+        training=TrainSettings(root=project_root),
         ingestion=IngestSettings(root=project_root),
     )
     yaml_content = {

@@ -165,7 +165,7 @@ class Replay:
 
 
 def _posted(events: list[dict[str, Any]], live: Live) -> int:
-    return int(live.post("/events", events)["new"]) if events else 0
+    return int(live.post("/events", events)["n_new"]) if events else 0
 
 
 def _answered(event: dict[str, Any], live: Live) -> set[str]:

@@ -20,7 +20,7 @@ HEAD = ",".join(NAMES)
     [
         (None, "No such file"),
         (b"", "The file is empty"),
-        (HEAD.encode() + b"\n", "holds no rows"),
+        (HEAD.encode() + b"\n", "has no rows"),
         (b"user,article,at\nann,tea,2024-01-01\n", "Columns missing"),
         (b"\x00\x01\x02 no table at all", "of another format"),
         (HEAD.encode() + "\nann,café,2024-01-01,,,\n".encode("latin-1"), "encoding"),
@@ -123,7 +123,7 @@ def test_late_rows_are_merged_and_history_is_in_order(shop: Shop) -> None:
 
 def test_users_with_one_event_are_too_little_to_train_on(shop: Shop) -> None:
     shop.write(*((f"u{n}", f"i{n % 5}", hour(n), "", "", "") for n in range(60)))
-    assert "users with a past" in refusal(shop.train())
+    assert "users with a history" in refusal(shop.train())
     assert len(shop.lake.read("events")) == 60
 
 

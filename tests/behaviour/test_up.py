@@ -326,7 +326,7 @@ def test_a_website_reads_and_runs_nothing(installation: Installation, tmp_path: 
             browser.get(f"http://10.evil.example:{installation.port(part)}/")
             assert "not the name of this server" in browser.page_source
         browser.get(f"http://10.evil.example:{installation.port(SERVICE)}/users")
-        assert "not the name of this service" in browser.page_source
+        assert "This host name is not served" in browser.page_source
     assert state_of(installation) == before
     store = open_store(installation.town.workspace.mlruns)
     assert store.client.get_experiment_by_name("malicious") is None

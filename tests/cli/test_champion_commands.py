@@ -49,7 +49,7 @@ def test_recommend_for_machines_and_for_people(root: Path) -> None:
     words = ("recommend", "u00", "--at", "2020-09-13T20:00+02:00", "-k", 2)
     said = answer(root, *words)
     assert [item["id"] for item in said["items"]] == ["i00", "i01"]
-    assert (said["at"], said["version"]) == ("2020-09-13T20:00:00+02:00", "1")
+    assert (said["request_time"], said["version"]) == ("2020-09-13T20:00:00+02:00", "1")
     shown = call(root, *words, "--lat", 40, "--lon", -40).stdout
     assert "you had it 2 times" in " ".join(shown.replace("│", " ").split())
     assert "When: in" in shown

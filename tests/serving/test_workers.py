@@ -90,7 +90,7 @@ def test_what_one_process_is_told_and_answers_the_other_knows(
         assert (told["n_new"], other.post("/events", [event("u01.1")])["n_new"]) == (1, 0)
         assert recommend(other, "u01", LATE)["n_history"] == 3
         assert recommend(one, "u01", LATE)["n_history"] == 3
-        shared = {"cache": "shared_responses", "found": "yes"}
+        shared = {"cache": "shared_responses", "result": "hit"}
         assert metric(one, "chronotope_cache_lookups_total", **shared) == 1
         assert metric(other, "chronotope_cache_lookups_total", **shared) == 0
     finally:
