@@ -1,6 +1,6 @@
-"""Paths that come as parameters stay below roots that the operator named.
+"""Restriction of flow parameters that are paths to the operator's allowed root folders.
 
-Who fills in a form of a flow names folders on the machine of a worker. With the environment
+The form of a flow takes paths on the worker's machine. With the environment
 variable ``CHRONOTOPE_ALLOWED_ROOTS`` set (folders, separated as in ``PATH``) a path elsewhere
 is refused before anything is read or written; links are followed first. Without it
 every path is allowed, as on a command line of one's own.
@@ -18,10 +18,10 @@ ALLOWED_ROOTS: Final = "CHRONOTOPE_ALLOWED_ROOTS"
 
 
 def require_allowed_path(requested_path: Path) -> Path:
-    """The path, if it lies below an allowed root.
+    """The path, checked to lie below an allowed root.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: The path lies outside every allowed root.
     """
     root_texts = os.environ.get(ALLOWED_ROOTS, "").split(os.pathsep)
     allowed_roots = [Path(root_text).resolve() for root_text in root_texts if root_text]

@@ -1,4 +1,4 @@
-"""One training of a dataset at a time, whoever starts it and in whatever process."""
+"""Lock of a dataset across processes: at most one training at a time."""
 
 import fcntl
 import time
@@ -27,13 +27,13 @@ def dataset_lock(
     """Hold a dataset's lock; the operating system frees it if the holder dies.
 
     Args:
-        workspace: Where the dataset's files lie.
-        dataset: Its name.
+        workspace: Folders of the installation.
+        dataset: Name of the dataset.
         patience_s: Seconds to wait for another holder.
-        on_wait: Called once if there is one.
+        on_wait: Called once if another process holds the lock.
 
     Raises:
-        StoreError: Somebody else held it all that time.
+        StoreError: Another process held the lock for the whole ``patience_s``.
     """
     lock_path = workspace.root / "data" / "locks" / f"{dataset}.lock"
     private_folder(lock_path.parent)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, reach the disk, and show damage when read.
+"""Atomic, synchronised file writes, and JSON files with a checksum.
 
 A file that is renamed into place before its bytes are on the disk is empty after a power cut.
 A JSON file holds a checksum of its content, since one flipped byte can still be valid JSON.
@@ -28,7 +28,7 @@ _BEGINNING_S: Final = 60.0
 
 @contextmanager
 def replacing(file_path: Path) -> Iterator[Path]:
-    """A draft that becomes the file, on the disk, when the block ends without an error.
+    """Temporary draft that atomically replaces the file when the block ends without an error.
 
     Args:
         file_path: The file; missing folders are made.
@@ -47,7 +47,7 @@ def replacing(file_path: Path) -> Iterator[Path]:
 
 
 def write_text(file_path: Path, file_text: str) -> None:
-    """Write a text file whole or not at all; it is on the disk when this returns.
+    """Write a text file atomically; it is on the disk when this returns.
 
     Raises:
         OSError: The disk refuses.
@@ -71,11 +71,11 @@ def write_new_text(file_path: Path, file_text: str) -> None:
 
 
 def write_json(file_path: Path, json_content: dict[str, Any]) -> None:
-    """Write an object and its checksum, whole or not at all; on the disk when this returns.
+    """Write a JSON object and its checksum atomically; on the disk when this returns.
 
     Args:
         file_path: The file; missing folders are made.
-        json_content: JSON-able.
+        json_content: Object with values that JSON can represent.
 
     Raises:
         OSError: The disk refuses.
@@ -86,12 +86,12 @@ def write_json(file_path: Path, json_content: dict[str, Any]) -> None:
 
 
 def read_json(file_path: Path, *, subject: str, way_out: str) -> JsonObject:
-    """Read what ``write_json`` wrote; an object without a checksum is taken as it is.
+    """Read a file of ``write_json``; an object without a checksum is accepted unchecked.
 
     Args:
         file_path: The file.
         subject: What the file is, for the error, such as ``"The watermark of the feedback"``.
-        way_out: What to do about a damaged one.
+        way_out: Advice for the error message if the file is damaged.
 
     Raises:
         StoreError: The file cannot be read, is no JSON object, or differs from its checksum.
@@ -117,7 +117,7 @@ def read_json(file_path: Path, *, subject: str, way_out: str) -> JsonObject:
 
 
 def checksum_of(json_content: dict[str, Any]) -> str:
-    """Checksum of a JSON object, whatever the order of its keys.
+    """Checksum of a JSON object, independent of the order of its keys.
 
     >>> checksum_of({"a": 1, "b": 2}) == checksum_of({"b": 2, "a": 1})
     True
@@ -147,7 +147,7 @@ def sync_file(file_path: Path) -> None:
 
 
 def sync_folder(file_path: Path) -> None:
-    """Wait until a folder's names are on the disk, where the system can do that.
+    """Wait until a folder's entries are on the disk, where the file system supports it.
 
     Some file systems, mounted ones above all, refuse to synchronise a folder.
     """
@@ -165,7 +165,7 @@ def _sync(file_path: Path, open_flags: int) -> None:
 
 @contextmanager
 def _draft_of(file_path: Path) -> Iterator[Path]:
-    """A file of this process beside another, held locked; nothing is left behind the block."""
+    """Locked draft file beside the target; removed at the end of the block."""
     file_path.parent.mkdir(parents=True, exist_ok=True)
     for abandoned_draft in file_path.parent.glob(f".{glob.escape(file_path.name)}.*.draft"):
         _remove_if_abandoned(abandoned_draft)
@@ -179,7 +179,7 @@ def _draft_of(file_path: Path) -> Iterator[Path]:
 
 
 def _remove_if_abandoned(draft_path: Path) -> None:
-    """Remove a draft whose process is gone; an empty new one may be about to be held."""
+    """Remove a draft of a dead process; a new empty draft may not be locked yet."""
     with suppress(OSError), draft_path.open("rb") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file_status = draft_path.stat()

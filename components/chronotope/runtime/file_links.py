@@ -1,4 +1,4 @@
-"""One file under two names, instead of a copy where the disk allows it."""
+"""Hard links of files, with a copy where the file system supports none."""
 
 import os
 import shutil
@@ -8,11 +8,11 @@ from chronotope.runtime.durable_files import replacing
 
 
 def link_or_copy(source_path: Path, target_path: Path) -> None:
-    """Give a file another name; nothing happens if the name is taken.
+    """Link or copy a file to another path; an existing target is left unchanged.
 
     Args:
-        source_path: The file; neither name may be written to afterwards.
-        target_path: The other name.
+        source_path: The file; neither path may be written to afterwards.
+        target_path: Path of the link or copy.
     """
     if target_path.exists():
         return

@@ -1,4 +1,4 @@
-"""The password of the Prefect server: whoever knows it may run code as this account."""
+"""Password of the Prefect server, which grants execution of code as this account."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ _N_BYTES: Final = 32
 
 
 def prefect_password(root: Path) -> str:
-    """The password, ``NAME:SECRET``; made at the first start, the same ever after.
+    """Password of the server, ``NAME:SECRET``; created at the first start and then reused.
 
     Args:
         root: Project root.
@@ -26,7 +26,7 @@ def prefect_password(root: Path) -> str:
 
 
 def password_file(root: Path) -> Path | None:
-    """Where the password is kept; None if the environment holds one.
+    """File of the password; None if the environment sets one.
 
     Args:
         root: Project root.
@@ -35,12 +35,12 @@ def password_file(root: Path) -> Path | None:
 
 
 def new_password() -> str:
-    """A password for a server that lives as long as one command."""
+    """New password for a server that runs for the length of one command."""
     return f"{_USER}:{secrets.token_urlsafe(_N_BYTES)}"
 
 
 def _read_private(password_path: Path) -> str:
-    """What the file holds; "" without a file, or if others could read or have written it."""
+    """Content of a private file; "" if it is missing or other users can read or write it."""
     try:
         file_descriptor = os.open(password_path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -54,7 +54,7 @@ def _read_private(password_path: Path) -> str:
 
 
 def _write_private(password_path: Path, password: str) -> str:
-    """Write the file so that it is never readable by others, not even for a moment."""
+    """Write a file that is created with owner-only permissions."""
     password_path.parent.mkdir(parents=True, exist_ok=True)
     draft_path = password_path.with_name(f"{password_path.name}.{os.getpid()}")
     draft_path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Files and folders that hold user ids: other users of the machine can neither read nor list them.
+"""Owner-only permissions of files and folders that hold user ids.
 
 SQLite gives its ``-wal``, ``-shm`` and ``-journal`` files the mode of the database, so a database
 that is private from the beginning stays so.
@@ -17,9 +17,9 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 
 def private_folder(folder_path: Path) -> Path:
-    """Make a folder and those above it that are not there, for this user alone.
+    """Create a folder and its missing parents with owner-only permissions.
 
-    What was there keeps its mode: it may be one that others share, such as ``/tmp``.
+    Existing folders keep their mode: one may be shared, such as ``/tmp``.
 
     Args:
         folder_path: The folder.
@@ -39,9 +39,9 @@ def private_folder(folder_path: Path) -> Path:
 
 
 def private_database(file_path: Path) -> Path:
-    """Make the file of a SQLite database and its folder, for this user alone, if it is new.
+    """Create the file of a SQLite database and its folder with owner-only permissions.
 
-    Files of this user that were there, SQLite's own beside it included, are closed to others.
+    Existing files of this user, SQLite's side files included, become owner-only.
 
     Args:
         file_path: The database.
@@ -59,7 +59,7 @@ def private_database(file_path: Path) -> Path:
 
 
 def close_to_others(file_path: Path) -> None:
-    """Take a file from other users of the machine; one that another user owns stays as it is.
+    """Remove other users' permissions on a file; a file of another owner is left unchanged.
 
     Args:
         file_path: The file; it may be missing.

@@ -1,4 +1,4 @@
-"""Programs that run beside this one: started, waited for, watched, and all stopped."""
+"""Child processes: start, readiness checks, supervision and shutdown."""
 
 import base64
 import contextlib
@@ -31,13 +31,13 @@ _TOLD_CHARS: Final = 250
 
 @dataclass(frozen=True, slots=True)
 class ManagedProcess:
-    """One program.
+    """Specification of one child process.
 
     Attributes:
-        name: What it is called in tables and messages.
-        command: Program and words.
-        is_ready: Whether it does its work.
-        port: Port it listens on; None if on none.
+        name: Name in tables and messages.
+        command: Program and arguments.
+        is_ready: Readiness check of the process.
+        port: Port it listens on; None if it does not listen.
         option: Option of ``chronotope up`` that chooses another port.
     """
 
@@ -49,18 +49,18 @@ class ManagedProcess:
 
     @property
     def address(self) -> str:
-        """Where a browser finds it; "" without a port."""
+        """URL for a browser; "" without a port."""
         return "" if self.port is None else f"http://{HOST}:{self.port}"
 
 
 @dataclass(slots=True)
 class ProcessGroup:
-    """Running parts; whatever happens inside the block, all have ended behind it.
+    """Group of running child processes, all stopped at the end of the block.
 
     Attributes:
-        logs: Folder of one log file a part.
-        env: Environment of the parts.
-        grace_s: Seconds that they have to end in.
+        logs: Folder with one log file per process.
+        env: Environment variables of the processes.
+        grace_s: Seconds between SIGTERM and SIGKILL.
     """
 
     logs: Path
@@ -71,7 +71,7 @@ class ProcessGroup:
     )
 
     def __enter__(self) -> "ProcessGroup":
-        """Make the folder of the logs.
+        """Create the folder of the logs.
 
         Raises:
             StoreError: The disk refuses.
@@ -87,7 +87,7 @@ class ProcessGroup:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop all, the last started first."""
+        """Stop all processes, the last started first."""
         stop_process_groups(
             [process for _, process in reversed(self.running.values())], self.grace_s
         )
@@ -95,7 +95,7 @@ class ProcessGroup:
     def start(
         self, managed_process: ManagedProcess, listening_socket: socket.socket | None = None
     ) -> None:
-        """Start a part in a process group of its own, which a Ctrl-C does not reach.
+        """Start a program in its own process group, which a Ctrl-C does not reach.
 
         It ends with this process, also when that is killed by ``kill -9``.
 
@@ -122,7 +122,7 @@ class ProcessGroup:
         self.running[managed_process.name] = (managed_process, process)
 
     def wait_for(self, name: str, patience_s: float = PATIENCE_S) -> None:
-        """Wait until a part is ready.
+        """Wait until a process is ready.
 
         Raises:
             ChronotopeError: It ended, or was not ready in time.
@@ -136,7 +136,7 @@ class ProcessGroup:
             time.sleep(_POLL_S)
 
     def check(self) -> None:
-        """Look whether all still run.
+        """Check that all processes are still running.
 
         Raises:
             ChronotopeError: One has ended.
@@ -146,7 +146,7 @@ class ProcessGroup:
                 raise self._failed(name, f"ended with code {process.returncode}")
 
     def log_of(self, name: str) -> Path:
-        """File of what a part said."""
+        """Log file of a process."""
         return self.logs / f"{name.lower().replace(' ', '-')}.log"
 
     def _failed(self, name: str, problem_text: str) -> ChronotopeError:
@@ -160,11 +160,11 @@ class ProcessGroup:
 
 
 def stop_process_groups(processes: Iterable["subprocess.Popen[bytes]"], grace_s: float) -> None:
-    """Ask whole process groups to end, and after a while make them.
+    """Stop whole process groups with SIGTERM, then SIGKILL after the grace period.
 
     Args:
         processes: Leaders of the groups.
-        grace_s: Seconds that all together have.
+        grace_s: Seconds of the grace period, shared by all groups.
     """
     signalled_processes = list(processes)
     for process in signalled_processes:
@@ -174,13 +174,13 @@ def stop_process_groups(processes: Iterable["subprocess.Popen[bytes]"], grace_s:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, deadline_s - time.monotonic()))
     for process in signalled_processes:
-        _signal(process, signal.SIGKILL)  # whoever of the group is left
+        _signal(process, signal.SIGKILL)  # remaining members of the group
         process.wait()
         _wait_for_group(process.pid)
 
 
 def refuse_taken_ports(managed_processes: Iterable[ManagedProcess]) -> None:
-    """Look whether every part can listen where it should.
+    """Check that the port of every process is free.
 
     Raises:
         ConfigError: A port is taken.
@@ -198,9 +198,9 @@ def refuse_taken_ports(managed_processes: Iterable[ManagedProcess]) -> None:
 
 
 def listen(port: int) -> socket.socket:
-    """A listening socket on this machine, for a program to inherit.
+    """Listening socket on this machine, to be inherited by a child process.
 
-    Nobody else can take the port before the program starts, and get what its callers send.
+    No other process can take the port before the program starts and receive its requests.
 
     Args:
         port: Port; 0 for any that is free.
@@ -222,10 +222,10 @@ def listen(port: int) -> socket.socket:
 def web_app(
     name: str, app_module: str, port: int, health_path: str, option: str = ""
 ) -> ManagedProcess:
-    """A part that serves an ASGI application on a socket that it inherits.
+    """Specification of a process that serves an ASGI application on an inherited socket.
 
     Args:
-        name: Of the part.
+        name: Name of the process.
         app_module: Module with ``create_app()``.
         port: Port of the socket.
         health_path: Path that answers once it is ready.
@@ -262,12 +262,12 @@ def is_port_in_use(port: int, host: str = HOST) -> bool:
 
 
 def http_get_body(port: int, url_path: str, password: str = "") -> bytes | None:
-    """Body of a good answer to a GET; None if there is none.
+    """Body of a successful GET response; None on failure.
 
     Args:
         port: Port on this machine.
-        url_path: Path of the address.
-        password: ``NAME:SECRET`` for servers that ask for one.
+        url_path: Path of the URL.
+        password: ``NAME:SECRET`` for servers with basic authentication.
     """
     basic_token = base64.b64encode(password.encode()).decode()
     http_headers = {"Authorization": f"Basic {basic_token}"} if password else {}

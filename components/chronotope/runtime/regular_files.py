@@ -1,4 +1,4 @@
-"""Open regular files and nothing else: a pipe or a device would be waited for without end."""
+"""Reading of regular files only; opening a pipe or a device could block forever."""
 
 import errno
 import os
@@ -18,8 +18,8 @@ _KINDS: Final = {
 def open_regular(file_path: Path) -> BinaryIO:
     """Open a regular file to read; links are followed.
 
-    Its kind is looked at before it is opened, since opening a pipe waits and opening a device
-    may do things; and once more afterwards, since another file may stand there by then.
+    The file type is checked before opening, since opening a pipe blocks and opening a device
+    can have side effects; and again afterwards, since the path may have been replaced.
 
     Raises:
         OSError: It is missing or unreadable, or no regular file; ``strerror`` says which.
@@ -46,7 +46,7 @@ def require_regular(file_path: Path) -> int:
 
 
 def read_bounded(file_path: Path, max_bytes: int) -> bytes:
-    """All of a small regular file.
+    """Content of a small regular file.
 
     Raises:
         OSError: It cannot be read, is no regular file, or is larger.

@@ -1,6 +1,6 @@
-"""An ASGI guard for servers of this machine's own browser: no other website is answered.
+"""ASGI middleware of local servers that rejects cross-origin requests and DNS rebinding.
 
-Any website can send requests to 127.0.0.1 through the browser of whoever looks at it. The browser
+Any website can send requests to 127.0.0.1 through a visitor's browser. The browser
 names the page that sends (``Origin``) and the name that was looked up (``Host``, which betrays DNS
 rebinding), and a page can forge neither.
 """
@@ -24,17 +24,17 @@ _POLICY_VIOLATION: Final = 1008  # close code of a websocket, RFC 6455
 
 
 class SameOriginGuard:
-    """Refuses requests and websockets that another website, or a rebound name, sends.
+    """ASGI middleware that rejects requests and websockets of other websites or rebound names.
 
     Requests without ``Origin`` come from programs, and from links that a user follows: they pass,
     so a password is needed besides wherever other accounts use the machine.
     """
 
     def __init__(self, app: AsgiApp) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
-            app: The application.
+            app: The ASGI application.
         """
         self._app = app
 
@@ -55,10 +55,11 @@ class SameOriginGuard:
 
 
 def refusal_reason(asgi_scope: Message) -> str | None:
-    """Why a request is not answered; None if it is.
+    """Reason why a request is rejected; None if it is allowed.
 
     Args:
-        asgi_scope: Of an ASGI request; its ``server`` is the address that accepted the connection.
+        asgi_scope: Scope of an ASGI request; its ``server`` is the address that accepted the
+            connection.
     """
     request_headers = [
         (header_name.lower(), header_value.decode("latin-1").lower())
@@ -89,7 +90,7 @@ def refusal_reason(asgi_scope: Message) -> str | None:
 
 
 def _with_policy(send_message: Send) -> Send:
-    """Add the content security policy to what is sent."""
+    """Add the content security policy to the headers of a response."""
 
     async def send_with_header(asgi_message: Message) -> None:
         if asgi_message["type"] == "http.response.start":

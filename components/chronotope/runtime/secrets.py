@@ -1,4 +1,4 @@
-"""Passwords, keys and tokens are masked in every text that leaves the process."""
+"""Masking of passwords, keys and tokens in logs, errors and other output."""
 
 import os
 import re
@@ -27,7 +27,7 @@ _MIN_CHARS: Final = 6
 
 
 def mask_secrets(message_text: str) -> str:
-    """A text without passwords, keys and tokens.
+    """Text with passwords, keys and tokens masked.
 
     Masked are passwords in addresses, what is assigned to a name such as ``password`` or
     ``api_key``, and the values of the process's own environment variables with such names.
@@ -38,7 +38,7 @@ def mask_secrets(message_text: str) -> str:
     'host=db user=ada password=***'
 
     Args:
-        message_text: Such as the message of a database driver.
+        message_text: Text to mask, such as the message of a database driver.
     """
     message_text = _mask_environment(message_text)
     message_text = _USER_INFO.sub(rf"\g<before>{MASK}", message_text)
@@ -48,7 +48,7 @@ def mask_secrets(message_text: str) -> str:
 
 
 def _mask_environment(message_text: str) -> str:
-    """Mask what the environment of this process keeps secret, wherever it stands in the text."""
+    """Mask every occurrence of this process's secret environment variables."""
     for variable_name, variable_value in os.environ.items():
         if "://" in variable_value and "@" in variable_value:
             message_text = redact_password(message_text, variable_value)

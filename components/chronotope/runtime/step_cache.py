@@ -1,4 +1,4 @@
-"""Step cache: a finished step of a run is read back, so that a killed run resumes behind it."""
+"""Step cache: stored results of finished steps, from which a killed run resumes."""
 
 import logging
 import resource

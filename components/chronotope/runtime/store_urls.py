@@ -1,4 +1,4 @@
-"""Where stores live: below the root, or where the environment says.
+"""Addresses of the stores: below the root, or from environment variables.
 
 Addresses may hold passwords, so they are read from the environment alone, never from settings
 or YAML, and shown without their password.
@@ -55,7 +55,7 @@ def optuna_url(mlruns_dir: Path) -> str:
 
 
 def lake_location(lakes_dir: Path) -> Location:
-    """Where the lakes of all datasets lie.
+    """Location of the lakes of all datasets.
 
     Args:
         lakes_dir: Their folder if the environment names no other place.
@@ -67,7 +67,7 @@ def lake_location(lakes_dir: Path) -> Location:
 
 
 def artifacts_url(mlruns_dir: Path) -> str:
-    """Address below which runs keep their files, models among them.
+    """Address of the artifact store of all runs, models included.
 
     Args:
         mlruns_dir: Folder of their folder if the environment names no other place.
@@ -91,7 +91,7 @@ def _in_a_store(variable_name: str) -> str:
 
 
 def mask_password(store_url: str) -> str:
-    """An address to show: without its password.
+    """Address for display, with its password masked.
 
     >>> mask_password("postgresql://ada:secret@db:5432/mlflow")
     'postgresql://ada:***@db:5432/mlflow'
@@ -102,7 +102,7 @@ def mask_password(store_url: str) -> str:
 
 
 def without_secrets(store_url: str) -> str:
-    """An address to show: without account, password, query and fragment; a query may sign it.
+    """Address for display, without account, password, query (may hold a signature) and fragment.
 
     >>> without_secrets("https://ada:secret@files.example/log.csv?signature=abc")
     'https://files.example/log.csv'
@@ -116,15 +116,15 @@ def without_secrets(store_url: str) -> str:
 
 
 def redact_password(message_text: str, store_url: str) -> str:
-    """A text without the password of an address, in whatever form it stands there.
+    """Text with the password of an address masked, in plain or URL-encoded form.
 
     Args:
-        message_text: Such as what a database driver said.
-        store_url: The address that it was given.
+        message_text: Text to mask, such as the message of a database driver.
+        store_url: Address that contains the password.
     """
     try:
         url_parts = urlsplit(store_url)
-    except ValueError:  # no address at all; it may be nothing but a password
+    except ValueError:  # not an address; the text may be a bare password
         return message_text.replace(store_url, "***")
     secret_values = [
         url_parts.password or "",
@@ -157,7 +157,7 @@ def _named(variable_name: str) -> str:
 
 
 def with_driver(store_url: str) -> str:
-    """An address for SQLAlchemy: Postgres by the driver that is installed with us.
+    """SQLAlchemy address: Postgres with the installed driver (psycopg).
 
     >>> with_driver("postgresql://db/shop")
     'postgresql+psycopg://db/shop'

@@ -1,4 +1,4 @@
-"""Named arrays on a disk: whole or not at all, and not believed once a byte has changed.
+"""Archives of named arrays: atomic writes, checksums verified on read.
 
 The archive has a checksum for each array, but none for which arrays there are.
 """
@@ -20,11 +20,11 @@ _DIGEST: Final = "digest"
 
 
 def save_arrays(arrays_path: Path, **arrays: npt.NDArray[Any]) -> None:
-    """Write arrays by their names; on the disk when this returns.
+    """Write named arrays to an archive; it is on the disk when this returns.
 
     Args:
         arrays_path: The file, an archive as ``numpy.savez`` writes it.
-        **arrays: What to keep; no objects.
+        **arrays: Arrays to store; no object dtype.
     """
     with replacing(arrays_path) as draft_path, draft_path.open("wb") as array_file:
         content_digest = np.frombuffer(_digest(arrays), np.uint8)
@@ -32,7 +32,7 @@ def save_arrays(arrays_path: Path, **arrays: npt.NDArray[Any]) -> None:
 
 
 def load_arrays(arrays_path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read what ``save_arrays`` wrote, all of it.
+    """Read all arrays of an archive of ``save_arrays``.
 
     Raises:
         ArtifactError: The file is missing or damaged.

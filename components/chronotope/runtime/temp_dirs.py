@@ -1,4 +1,4 @@
-"""Folders for what is not finished: gone with their process, however that ends."""
+"""Temporary folders, removed at exit or, after a kill, by the next process."""
 
 import fcntl
 import shutil
@@ -20,11 +20,11 @@ _BEGINNING_S: Final = 60.0
 
 @contextmanager
 def temporary_folder(parent_dir: Path, name_prefix: str) -> Iterator[Path]:
-    """A new folder that is gone behind the block; those of killed processes go first.
+    """New temporary folder, removed after the block; folders of killed processes are removed first.
 
     Args:
-        parent_dir: Where it lies; made if it is not there.
-        name_prefix: How its name begins, and the names of those that are looked through.
+        parent_dir: Parent folder; created if missing.
+        name_prefix: Prefix of its name; leftovers with the same prefix are cleaned up.
 
     Raises:
         OSError: The disk refuses.
@@ -40,7 +40,7 @@ def temporary_folder(parent_dir: Path, name_prefix: str) -> Iterator[Path]:
 
 
 def _remove_if_left(draft_dir: Path) -> None:
-    """Remove a draft that nobody holds; a new one with nothing in it may be about to be held."""
+    """Remove an unlocked folder; a new empty one may not be locked yet."""
     with suppress(OSError), (draft_dir / OWNER).open("a") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         has_content = any(child_path.name != OWNER for child_path in draft_dir.iterdir())

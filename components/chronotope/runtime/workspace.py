@@ -1,4 +1,4 @@
-"""Where things lie: one root, one folder a kind; the lake may lie in an object store."""
+"""Folder layout of an installation: one root; the lake may be in an object store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,13 @@ class Workspace:
 
     Attributes:
         root: The project's root; everything written lies below it, but for stores that the
-            environment names (``contracts.stores``).
+            environment names (``runtime.store_urls``).
     """
 
     root: Path
 
     def lakes(self) -> Location:
-        """The lakes of all datasets, a folder each.
+        """Lakes of all datasets, one folder per dataset.
 
         Raises:
             ConfigError: The environment names no place for them.
@@ -26,7 +26,7 @@ class Workspace:
         return lake_location(self.root / "data" / "lake")
 
     def lake(self, dataset: str) -> Location:
-        """Delta tables of a dataset, one folder a table.
+        """Delta tables of a dataset, one folder per table.
 
         Raises:
             ConfigError: The environment names no place for it.
@@ -35,27 +35,27 @@ class Workspace:
         return lakes / dataset if isinstance(lakes, Path) else f"{lakes}/{dataset}"
 
     def features(self, dataset: str) -> Path:
-        """Feature snapshots, one folder a digest."""
+        """Feature snapshots, one folder per digest."""
         return self.root / "data" / "features" / dataset
 
     def runs(self, dataset: str) -> Path:
-        """Folds, checkpoints and bundles in the making, one folder a training."""
+        """Folds, checkpoints and unfinished bundles, one folder per training run."""
         return self.root / "data" / "runs" / dataset
 
     def backfills(self, dataset: str) -> Path:
-        """What periods that were replayed brought, one folder a backfill."""
+        """Results of replayed periods, one folder per backfill."""
         return self.root / "data" / "backfill" / dataset
 
     def interactions(self, dataset: str) -> Path:
-        """The log of what users did and were shown since the service was asked."""
+        """Log of served interactions and impressions."""
         return self.root / "data" / "interactions" / dataset / "interactions.db"
 
     def experiments(self, dataset: str) -> Path:
-        """Designs of the experiments that were served, one file each."""
+        """Designs of the served experiments, one file per experiment."""
         return self.root / "data" / "experiments" / dataset
 
     def monitoring(self, dataset: str) -> Path:
-        """What monitoring found, one file a version of data and champion."""
+        """Drift reports, one file per data version and champion."""
         return self.root / "data" / "monitoring" / dataset
 
     def reports(self) -> Path:

@@ -1,4 +1,4 @@
-"""Which engine, and what each task of it may take."""
+"""Settings of the task engine and the resources of each task."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class EngineConfig(BaseModel):
-    """Where tasks are done; what they compute does not depend on it."""
+    """Settings of the task engine; results do not depend on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,5 +29,5 @@ class EngineConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, engine_name: Any) -> Any:
-        """``engine: ray`` is short for ``engine: {kind: ray}``."""
+        """Expand the short form ``engine: ray`` to ``engine: {kind: ray}``."""
         return {"kind": engine_name} if isinstance(engine_name, str) else engine_name

@@ -1,4 +1,4 @@
-"""Tasks in this process."""
+"""Sequential task engine in this process."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -8,7 +8,7 @@ Result = TypeVar("Result")
 
 
 class LocalEngine:
-    """One task after the other, each when its result is asked for."""
+    """Sequential task engine; each task runs when its result is consumed."""
 
     in_process = True
 

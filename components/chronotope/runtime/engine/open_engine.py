@@ -1,4 +1,4 @@
-"""Open the engine that a config names."""
+"""Construction of the configured task engine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +13,14 @@ from chronotope.runtime.engine.ray_engine import ray_connection
 
 @contextmanager
 def open_engine(config: EngineConfig) -> Iterator[Engine]:
-    """An engine for the length of the block; what it started is stopped behind it.
+    """Context manager of a task engine; its processes are stopped after the block.
 
     Args:
-        config: Which engine.
+        config: Settings of the engine.
 
     Raises:
-        ConfigError: Ray is asked for and not installed.
-        EngineError: The cluster does not answer.
+        ConfigError: Ray is configured and not installed.
+        EngineError: The cluster does not respond.
     """
     if config.kind == "local":
         yield LocalEngine()

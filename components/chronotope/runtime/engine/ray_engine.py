@@ -1,4 +1,4 @@
-"""Tasks on a Ray cluster: a running one, or a private one of this machine."""
+"""Task engine on a Ray cluster: an existing one, or a private one on this machine."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 
 class RayEngine:
-    """Tasks side by side on the nodes of a cluster."""
+    """Parallel task engine on the nodes of a Ray cluster."""
 
     in_process = False
 
@@ -48,7 +48,7 @@ class RayEngine:
         self._n_ahead = max(1, int(_AHEAD * n_cpus / config.task_cpus))
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in the order of the items; few tasks are handed in ahead of them."""
+        """Results in the order of the items; few tasks are submitted ahead."""
         import ray
 
         pending_tasks: deque[Any] = deque()
@@ -66,14 +66,14 @@ class RayEngine:
 
 @contextmanager
 def ray_connection(config: EngineConfig) -> Iterator[RayEngine]:
-    """A connection for the length of the block; a cluster that was started for it is stopped.
+    """Context manager of a connection to Ray; a private cluster is stopped after the block.
 
     Args:
         config: Address of a running cluster; "" takes RAY_ADDRESS or starts a private one, whose
             ports are on 127.0.0.1 and ask for a token that only this process knows.
 
     Raises:
-        EngineError: The cluster does not answer, or refuses.
+        EngineError: The cluster does not respond, or refuses the connection.
     """
     address = config.address or os.environ.get("RAY_ADDRESS", "")
     _default(_QUIET if address else _QUIET | _LOOPBACK | _secret())
@@ -96,14 +96,14 @@ def ray_connection(config: EngineConfig) -> Iterator[RayEngine]:
             "holds the cluster's token",
         ) from error
     try:
-        with redirect_stdout(sys.stderr):  # Ray tells there of lost workers
+        with redirect_stdout(sys.stderr):  # Ray reports lost workers there
             yield RayEngine(config)
     finally:
         ray.shutdown()
 
 
 def _secret() -> dict[str, str]:
-    """One token a process: Ray keeps the first it reads."""
+    """Authentication token, one per process, since Ray caches the first that it reads."""
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
@@ -117,7 +117,7 @@ def _done(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def _result(ray_task: Any) -> Any:
-    """The result of a task, or what it raised, as if it had been raised here."""
+    """Result of a task; an exception of the task is raised again here."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
@@ -125,7 +125,7 @@ def _result(ray_task: Any) -> Any:
         return ray.get(ray_task)
     except RayTaskError as error:
         task_error: BaseException = error.cause
-        if isinstance(task_error, RayError):  # what was raised could not travel
+        if isinstance(task_error, RayError):  # the exception could not be serialized
             raise EngineError("A task failed", received=task_error) from error
         task_error.add_note(f"Raised by a task on another node:\n{error}")
         raise task_error from None
