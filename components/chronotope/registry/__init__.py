@@ -1,1 +1,1 @@
-"""The registry: runs, model versions, and which of them answers."""
+"""Model registry: runs, model versions, promotion gate and the champion."""

@@ -36,13 +36,13 @@ class BlessConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Blessing:
-    """Outcome of the probe.
+    """Outcome of the blessing probe.
 
     Attributes:
         passed: Whether the artefact may serve.
         reasons: Violated limits; empty if it passed.
-        measured: ``size_mb``, ``latency_ms``, ``overlap``, ``variation``, ``n_nan``;
-            only ``size_mb`` if the process died.
+        measured: Measurements by name: ``size_mb``, ``latency_ms``, ``overlap``, ``variation``,
+            ``n_nan``; only ``size_mb`` if the process died.
     """
 
     passed: bool
@@ -66,7 +66,7 @@ def run_blessing(
         config: Limits.
 
     Raises:
-        ArtifactError: There is no query.
+        ArtifactError: ``queries`` is empty.
     """
     if len(queries) == 0:
         raise ArtifactError("A blessing needs at least one query", received=bundle_dir)

@@ -73,7 +73,7 @@ def hostile_queries(probe_queries: Queries) -> list[Queries]:
 
 
 def _without_end(probe_queries: Queries) -> Queries:
-    """One user whose history has ``LONGEST`` events, the same ones over and over."""
+    """Query of one user with a history of ``LONGEST`` repeated events."""
     single_query = probe_queries.take(slice(0, 1))
     n_repeats = -(-LONGEST // single_query.item_idx.shape[1])
     return replace(
@@ -88,7 +88,7 @@ def _without_end(probe_queries: Queries) -> Queries:
 def _latencies_ms(
     bundled_model: BundleRecommender, probe_queries: Queries, n_runs: int
 ) -> list[float]:
-    """As it is served, one query after the other."""
+    """Latency of each query in milliseconds, scored one by one as in serving."""
     latencies_ms = []
     for query_idx in np.arange(n_runs) % len(probe_queries):
         run_query = bundled_model.prepared(probe_queries.take(slice(query_idx, query_idx + 1)))

@@ -28,18 +28,18 @@ class BundledRecommender(Protocol):
         """Manifest of the model."""
 
     def answer(self, queries: Queries) -> ModelOutput:
-        """Answer a batch of queries."""
+        """Predictions for a batch of queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A champion, opened.
+    """Loaded champion of a dataset.
 
     Attributes:
         version: Its version in the registry.
-        model: Answers queries.
-        vocabulary: Its ids.
-        folder: Where its files lie; None if it was not read from a folder.
+        model: Frozen model of the bundle.
+        vocabulary: Item and user ids of the model.
+        folder: Folder of its files; None if it was not read from a folder.
     """
 
     version: str
@@ -62,7 +62,7 @@ def require_dataset(root: Path, dataset: str) -> None:
     lakes_location = Workspace(root).lakes()
     if isinstance(lakes_location, Path):
         listed_name, is_known = str(root.resolve()), dataset in list_datasets(lakes_location)
-    else:  # a listing would stop other threads until the store has answered
+    else:  # a listing would block other threads until the store responds
         listed_name, is_known = lakes_location, Lake(f"{lakes_location}/{dataset}").exists("events")
     if not is_known:
         raise ConfigError(
@@ -73,7 +73,7 @@ def require_dataset(root: Path, dataset: str) -> None:
 
 
 def open_registry(root: Path, dataset: str) -> MlflowStore:
-    """The registry of a dataset that was ingested; makes no folder where there was none.
+    """Registry of an ingested dataset; creates no folder.
 
     Raises:
         ConfigError: No such dataset below the root.

@@ -21,7 +21,7 @@ class ChampionInfo:
         version: Its version in the registry.
         run: Folder of its training; its files may be gone.
         features: Snapshot it was trained on; it may be gone.
-        learned_version: Version of the events that its training saw: it was trained on those
+        learned_version: Version of the events at its training: it was trained on those
             until ``trained_until_s`` and evaluated on the others; None if unknown.
         trained_until_s: Last event it was trained on, UTC seconds.
         promoted_at: Time of its promotion, UTC.

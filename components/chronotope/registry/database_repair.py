@@ -1,4 +1,4 @@
-"""SQLite files that are damaged: what can be read of them is carried over into a new file."""
+"""Repair of damaged SQLite files: readable rows are copied to a new file."""
 
 import shutil
 import sqlite3
@@ -23,7 +23,7 @@ _REASON: Final = "Carried over from MLflow's alias: the journal was damaged"
 
 
 def database_problem(database_path: Path, required_tables: Iterable[str]) -> str:
-    """What is wrong with an SQLite file; "" if nothing is, or if it is not there.
+    """Description of the damage of an SQLite file; "" if it is intact or missing.
 
     Args:
         database_path: The file.
@@ -53,7 +53,7 @@ def database_problem(database_path: Path, required_tables: Iterable[str]) -> str
 def carry_over(
     database_path: Path, required_tables: Iterable[str], move_aside: Callable[[Path], Path]
 ) -> dict[str, int] | None:
-    """Move a damaged file aside and put what can be read of it in its place.
+    """Replace a damaged SQLite file by a new one with its readable rows.
 
     Args:
         database_path: The SQLite file.
@@ -85,7 +85,7 @@ def carry_over(
 
 
 def complete_journal(mlruns_dir: Path) -> list[str]:
-    """Let the journal of promotions name the champions that MLflow's aliases name.
+    """Restore lost champions of the promotion journal from MLflow's aliases.
 
     Args:
         mlruns_dir: Folder of both stores.
@@ -117,7 +117,7 @@ def _append(promotion_journal: PromotionJournal, name: str, version: str) -> boo
     if champion == version or promotion_journal.pending(name) is not None:
         return False
     repair_key = f"repaired {datetime.now(UTC).isoformat()}"
-    with suppress(StoreError):  # somebody else promotes just now
+    with suppress(StoreError):  # another promotion is under way
         promotion_intent = promotion_journal.open_intent(
             name, version, expected=champion, key=repair_key, reason=_REASON
         )
@@ -127,13 +127,13 @@ def _append(promotion_journal: PromotionJournal, name: str, version: str) -> boo
 
 
 def _read_only(database_path: Path) -> sqlite3.Connection:
-    """A connection that leaves no file behind; a log of writes beside the file has to be read."""
+    """Read-only connection that creates no files but reads an existing write-ahead log."""
     open_mode = "mode=ro" if any(_siblings(database_path)) else "mode=ro&immutable=1"
     return sqlite3.connect(f"file:{quote(str(database_path.absolute()))}?{open_mode}", uri=True)
 
 
 def _siblings(database_path: Path) -> Iterator[Path]:
-    """Files in which SQLite keeps what is not in the database yet."""
+    """Side files of SQLite with changes that are not in the database yet."""
     sibling_paths = (
         database_path.with_name(database_path.name + file_suffix) for file_suffix in _SIBLINGS
     )
@@ -141,7 +141,7 @@ def _siblings(database_path: Path) -> Iterator[Path]:
 
 
 def _copied(damaged_database: Path, target_database: Path) -> dict[str, int]:
-    """Rows by table of what could be read of a damaged database and written to a new one."""
+    """Copy the readable rows of a damaged database; returns the row count by table."""
     rows_by_table: dict[str, int] = {}
     with (
         closing(_opened(damaged_database)) as source_database,
@@ -180,7 +180,7 @@ def _schema(source_database: sqlite3.Connection) -> list[tuple[str, str, str]]:
 def _copied_rows(
     source_database: sqlite3.Connection, copied_path: sqlite3.Connection, name: str
 ) -> int:
-    """Read a table from both ends: a damaged page in its middle hides what lies behind it."""
+    """Copy a table from both ends, since a damaged page hides the rows behind it."""
     quoted_name = '"' + name.replace('"', '""') + '"'
     for row_order in ("", " ORDER BY rowid DESC"):
         try:

@@ -1,4 +1,4 @@
-"""Where a run's data came from and what a version is, in MLflow's own terms."""
+"""Lineage in MLflow: dataset of a run and description of a model version."""
 
 import hashlib
 import json
@@ -23,13 +23,13 @@ def log_dataset(
     data_source: Location,
     data_profile: dict[str, int],
 ) -> None:
-    """Say which data a run learned from; shown as the run's dataset.
+    """Log the training data of a run as its MLflow dataset.
 
     Args:
         run_tracker: The run.
         name: Name of the dataset.
         data_digest: Version of its tables; one too long for MLflow is hashed.
-        data_source: Where the dataset's lake lies.
+        data_source: Location of the dataset's lake.
         data_profile: Counts, such as the number of events.
     """
     short_digest = (
@@ -52,7 +52,7 @@ def log_dataset(
 
 
 def describe_version(mlflow_store: MlflowStore, name: str, version: str, model_card: str) -> None:
-    """Show a model card as the description of a registered version.
+    """Set the model card as the description of a registered version.
 
     Args:
         mlflow_store: The store.

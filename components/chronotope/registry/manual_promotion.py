@@ -1,4 +1,4 @@
-"""Change the champion by hand: to a version that exists, or back to the one before."""
+"""Manual promotion and rollback of the champion."""
 
 import uuid
 from pathlib import Path
@@ -17,7 +17,7 @@ def promote_by_hand(
 
     Args:
         root: Project root.
-        dataset: Whose version it is.
+        dataset: Dataset of the version.
         version: Its number.
         reason: Why, for the history.
         dry_run: Only check.
@@ -56,7 +56,7 @@ def roll_back(root: Path, dataset: str, reason: str, *, dry_run: bool = False) -
 
     Args:
         root: Project root.
-        dataset: Whose champion is meant.
+        dataset: Dataset of the champion.
         reason: Why, for the history.
         dry_run: Only check.
 

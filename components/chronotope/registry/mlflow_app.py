@@ -1,4 +1,4 @@
-"""The MLflow UI as ``chronotope up`` runs it: behind a guard that answers no other website.
+"""MLflow UI of ``chronotope up``, behind the same-origin middleware.
 
 MLflow's own checks let pages of every port of this machine read and write, and take names such as
 ``10.evil.example`` for addresses of a private network.
@@ -11,7 +11,7 @@ from chronotope.runtime.same_origin import AsgiApp, SameOriginGuard
 
 
 def create_app() -> SameOriginGuard:
-    """MLflow's application, guarded.
+    """MLflow's application behind the same-origin middleware.
 
     Its store is what ``MLFLOW_BACKEND_STORE_URI`` and ``MLFLOW_DEFAULT_ARTIFACT_ROOT`` name.
     """

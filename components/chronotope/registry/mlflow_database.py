@@ -1,4 +1,4 @@
-"""A new MLflow database on the disk: whole or not at all."""
+"""Atomic creation of MLflow's SQLite database, and connection check of a server."""
 
 import os
 from pathlib import Path
@@ -18,10 +18,10 @@ _CONNECT_S: Final = 10
 
 
 def create_database(database_url: str) -> None:
-    """Make the SQLite file of an address, if it is one of a file that is not there.
+    """Create the SQLite file of an address if it is missing.
 
-    MLflow makes tables and then migrates them one step after the other; a file that was left by
-    a process killed in between opens never again. So it is made aside and then given its name.
+    MLflow makes tables and then migrates them one step after the other; a file of
+    a process killed in between cannot be opened. So it is created as a draft, then renamed.
 
     Args:
         database_url: Address of MLflow's database; one of a server or of files is left alone.
@@ -45,13 +45,13 @@ def create_database(database_url: str) -> None:
 
 
 def require_answer(database_url: str) -> None:
-    """Ask a database server once: MLflow itself goes on asking for minutes.
+    """Check the connection to a database server once; MLflow itself retries for minutes.
 
     Args:
-        database_url: Address of MLflow's database; only one of a server is asked.
+        database_url: Address of MLflow's database; only a server is checked.
 
     Raises:
-        SQLAlchemyError: It does not answer, or refuses.
+        SQLAlchemyError: The server does not respond, or refuses the connection.
     """
     if not database_url.startswith("postgresql"):
         return

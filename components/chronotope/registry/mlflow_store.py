@@ -1,4 +1,4 @@
-"""MLflow store: a database of runs and a folder of their artifacts."""
+"""MLflow store: database of runs and their artifacts."""
 
 import os
 import time
@@ -39,35 +39,35 @@ _EXPERIMENT_TAGS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class RunTracker:
-    """Reports to one MLflow run; satisfies ``contracts.protocols.Tracker``.
+    """Tracker of one MLflow run; satisfies ``contracts.protocols.Tracker``.
 
     Attributes:
-        client: Where to report.
-        run_id: The run reported to.
+        client: MLflow client of the store.
+        run_id: Id of the run.
     """
 
     client: MlflowClient
     run_id: str
 
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        """Report metrics of one step, in one write."""
+        """Log metrics of one step in one write."""
         now_ms = time.time_ns() // 1_000_000
         metric_batch = [Metric(name, float(value), now_ms, step) for name, value in values.items()]
         self.client.log_batch(self.run_id, metrics=metric_batch)
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Report parameters once; very long values are cut."""
+        """Log parameters once; very long values are cut."""
         metric_batch = [
             Param(name, str(value)[:_MAX_PARAM_LENGTH]) for name, value in values.items()
         ]
         self.client.log_batch(self.run_id, params=metric_batch)
 
     def note(self, markdown: str) -> None:
-        """Describe the run in words, shown on its page; very long ones are cut."""
+        """Set the description on the run's page; a very long text is cut."""
         self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_MAX_NOTE_LENGTH])
 
     def artifact(self, path: Path, *, folder: str = "") -> None:
-        """Keep a file, or all files of a folder."""
+        """Log a file, or all files of a folder, as artifacts."""
         log_artifacts = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         log_artifacts(self.run_id, str(path), folder or None)
 
@@ -129,7 +129,7 @@ class MlflowStore:
                 self.client.set_terminated(run.info.run_id, run_status)
 
     def bury(self) -> None:
-        """Mark as KILLED what a process that has died left RUNNING below this folder."""
+        """Mark RUNNING runs of dead processes below this folder as KILLED."""
 
         def end(experiment_id: str, lock_token: str) -> None:
             dead_run_filter = f"tags.{HELD_BY} = '{lock_token}' and attributes.status = 'RUNNING'"
@@ -147,7 +147,7 @@ class MlflowStore:
             return str(
                 self.client.create_experiment(name, artifact_location, tags=_EXPERIMENT_TAGS)
             )
-        except MlflowException:  # another process created it between look and leap
+        except MlflowException:  # another process created it between check and creation
             experiment = self.client.get_experiment_by_name(name)
             if experiment is None:
                 raise
@@ -162,7 +162,7 @@ def open_store(mlruns_dir: Path) -> MlflowStore:
 
     Args:
         mlruns_dir: Folder of ``artifacts/`` and ``mlflow.db`` unless the environment names other
-            places (``contracts.stores``).
+            places (``runtime.store_urls``).
 
     Raises:
         StoreError: The folder or the database cannot be used.

@@ -25,12 +25,12 @@ CHECKSUM: Final = "bundle"
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A version in the registry.
+    """Model version in the registry.
 
     Attributes:
         name: Registered model.
         version: Its version, a decimal number as MLflow writes it.
-        uri: Where its files lie, an MLflow model with the bundle inside.
+        uri: Address of its files, an MLflow model with the bundle inside.
     """
 
     name: str
@@ -55,7 +55,7 @@ def register_version(
         bundle_dir: Folder with the graph, the manifest and the ids.
         run_id: Run that produced it.
         tags: Lineage: dataset, data version, fold set, sizes.
-        input_example: Named arrays of ``Queries`` that show how to ask.
+        input_example: Named arrays of ``Queries``, stored as MLflow's input example.
 
     Raises:
         ArtifactError: The folder is missing or empty, or its manifest is damaged.
@@ -83,7 +83,7 @@ def register_version(
 def find_registered(
     mlflow_store: MlflowStore, name: str, tags: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """Latest version that carries these tags and its run, which ends; None if there is none."""
+    """Latest version with these tags and its run, which is closed; None if there is none."""
     search_filters = [
         f"name = '{name}'",
         *(f"tags.`{tag_key}` = '{tag_value}'" for tag_key, tag_value in tags.items()),
@@ -181,7 +181,7 @@ def _find_model_version(mlflow_store: MlflowStore, name: str, version_ref: str) 
 
 
 def run_of(mlflow_store: MlflowStore, name: str, version: str) -> str | None:
-    """Run that registered a version, whose id no other store has; None if there is no version.
+    """Run that registered a version, by a globally unique id; None if there is no version.
 
     Args:
         mlflow_store: The store.
@@ -215,5 +215,5 @@ def _ensure_registered(mlflow_store: MlflowStore, name: str) -> None:
     except MlflowException:
         try:
             mlflow_store.client.create_registered_model(name)
-        except MlflowException:  # another process created it between look and leap
+        except MlflowException:  # another process created it between check and creation
             mlflow_store.client.get_registered_model(name)

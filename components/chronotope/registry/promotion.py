@@ -1,11 +1,12 @@
-"""Journalled compare-and-set promotion: exactly one champion, whatever dies when.
+"""Journalled compare-and-set promotion of exactly one champion, safe against crashes.
 
-The journal (``journal.py``) is the truth; MLflow's aliases follow it. A promotion is
+The journal (``promotion_journal.py``) is the source of truth; MLflow's aliases follow it.
+A promotion is
 
     intent -> verify -> commit -> follow
 
-and an intent, once written, is rolled forward by whoever comes next: its owner, or
-anybody who recovers after the owner was killed. No step needs to know who is alive.
+and an intent, once written, is rolled forward by the next process: its owner, or
+any process that recovers after the owner was killed. No step needs to know which is alive.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def promote(
         on_step: Called after each step with ``intent``, ``verify``, ``commit``, ``follow``.
 
     Raises:
-        PromotionConflict: Somebody else promoted first, or the key was used otherwise.
+        PromotionConflict: Another promotion came first, or the key belongs to another version.
         StoreError: The version does not exist or its files are missing.
     """
     recover_promotion(mlflow_store, name)
@@ -64,7 +65,7 @@ def rollback(
         mlflow_store: The store.
         name: Registered model.
         reason: Why, for the history.
-        expected_champion: Champion to dethrone; by default the present one. Give it so
+        expected_champion: Champion to replace; by default the present one. Give it so
             that two rollbacks of the same champion go back one step, not two.
 
     Raises:
@@ -88,7 +89,7 @@ def current_champion(mlflow_store: MlflowStore, name: str) -> str | None:
 
 
 def recover_promotion(mlflow_store: MlflowStore, name: str) -> None:
-    """Settle an unfinished promotion and let the alias follow the journal."""
+    """Settle an unfinished promotion and set the alias as in the journal."""
     promotion_intent = _journal(mlflow_store).pending(name)
     if promotion_intent is not None:
         with suppress(StoreError):  # not promotable: it is aborted and the champion stays
@@ -133,7 +134,7 @@ def _roll_forward(
 
 
 def _problem(mlflow_store: MlflowStore, name: str, version: str) -> str:
-    """What speaks against a version as champion; empty if nothing does."""
+    """Reason why a version cannot be champion; empty if there is none."""
     try:
         alias_versions = mlflow_store.client.get_model_version(name, version)
     except MlflowException as error:

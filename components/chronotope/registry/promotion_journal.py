@@ -1,4 +1,4 @@
-"""The journal of promotions: one SQLite table, written under an immediate lock."""
+"""Promotion journal: one SQLite table, written under an immediate lock."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ COLUMNS: Final = "id, name, version, previous, kind, key, reason, state, opened_
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One line of the journal.
+    """Entry of the promotion journal.
 
     Attributes:
         id: Position in the journal.
@@ -44,7 +44,7 @@ class Promotion:
         previous: The champion before; None if there was none.
         kind: ``promote`` or ``rollback``.
         key: Idempotency key.
-        reason: Why.
+        reason: Reason of the promotion.
         state: ``intent``, ``committed`` or ``aborted``.
         opened_at: When the intent was written, UTC.
     """
@@ -62,7 +62,7 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class JournalReader:
-    """Reads the journal through one connection.
+    """Reader of the promotion journal through one connection.
 
     Attributes:
         connection: An open connection.
@@ -110,7 +110,7 @@ class JournalReader:
 
 @dataclass(frozen=True, slots=True)
 class PromotionJournal:
-    """A file of promotions.
+    """Promotion journal in an SQLite file.
 
     Attributes:
         path: The SQLite file; created when new.
@@ -120,7 +120,7 @@ class PromotionJournal:
 
     @contextmanager
     def locked(self) -> Iterator[JournalReader]:
-        """Hold the write lock: what is read inside stays true until the end.
+        """Hold the write lock; reads inside the block stay current until its end.
 
         Raises:
             StoreError: The file cannot be opened, or is no such journal.
@@ -217,7 +217,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Turn what SQLite refuses, and lines that are none, into an error with a way out."""
+    """Convert SQLite errors and invalid rows to a StoreError with advice."""
     try:
         yield
     except sqlite3.OperationalError as error:

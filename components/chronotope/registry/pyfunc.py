@@ -1,4 +1,4 @@
-"""A bundle as an MLflow model: loaded by this module, so that nothing is pickled."""
+"""MLflow pyfunc flavour of a bundle, loaded by this module without pickle."""
 
 import json
 import platform
@@ -41,7 +41,7 @@ _INPUTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ServedRecommender:
-    """What ``mlflow.pyfunc.load_model`` wraps.
+    """Model that ``mlflow.pyfunc.load_model`` wraps.
 
     Attributes:
         model: The opened bundle.
@@ -61,12 +61,12 @@ class ServedRecommender:
 def write_model(
     bundle_dir: Path, model_dir: Path, input_example: Mapping[str, npt.NDArray[Any]] | None = None
 ) -> None:
-    """Lay a bundle out as an MLflow model with a signature.
+    """Write a bundle as an MLflow model with a signature.
 
     Args:
         bundle_dir: The bundle.
-        model_dir: Where to write; must not exist.
-        input_example: Named arrays of ``Queries`` that show how to ask; shown with the model.
+        model_dir: Target folder; must not exist.
+        input_example: Named arrays of ``Queries`` of the input example, stored with the model.
             Its context columns are inputs of the model.
     """
     copytree(bundle_dir, model_dir / BUNDLE)
@@ -105,5 +105,5 @@ def _signature(input_example: Mapping[str, object]) -> ModelSignature:
 
 
 def _load_pyfunc(model_path: str) -> ServedRecommender:
-    """MLflow's way in; the name is its convention."""
+    """Entry point for MLflow, which requires this name."""
     return ServedRecommender(open_bundle(Path(model_path)))

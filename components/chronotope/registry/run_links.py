@@ -1,4 +1,4 @@
-"""Tie a run of the store to the run that made it, wherever that is shown."""
+"""Links between MLflow runs and the flow runs that created them."""
 
 from typing import Final
 
@@ -10,15 +10,15 @@ MADE_BY: Final = "made_by"
 
 
 def link_run(workspace: Workspace, run_id: str, flow_run_url: str) -> str:
-    """Tag a run with the address of its maker; returns where the store's UI shows the run.
+    """Tag an MLflow run with the URL of its flow run; returns the run's path in MLflow's UI.
 
     Args:
-        workspace: Where the store lies.
-        run_id: The run in the store.
-        flow_run_url: Where its maker is shown; "" leaves the tag out.
+        workspace: Folders of the installation.
+        run_id: Id of the MLflow run.
+        flow_run_url: URL of the flow run; "" leaves the tag out.
 
     Returns:
-        The part of the address behind the host, as the UI of MLflow spells it.
+        Path of the run's page in the UI of MLflow, without the host.
     """
     mlflow_client = open_store(workspace.mlruns).client
     if flow_run_url:

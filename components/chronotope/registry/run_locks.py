@@ -11,14 +11,14 @@ from chronotope.runtime.private_files import private_folder
 
 @contextmanager
 def hold_run(locks_dir: Path, lock_name: str) -> Iterator[str]:
-    """Hold a token until the block or the process ends.
+    """Hold the lock file of a run until the block or the process ends.
 
     Args:
-        locks_dir: Where tokens lie; made if it is not there.
-        lock_name: How the token begins; no dash.
+        locks_dir: Folder of the lock files; created if missing.
+        lock_name: Prefix of the token; no dash.
 
     Yields:
-        The token, ``about-...``.
+        The token, ``<lock_name>-...``, the name of the lock file.
     """
     private_folder(locks_dir)
     lock_path = locks_dir / f"{lock_name}-{uuid4().hex}"
@@ -34,7 +34,7 @@ def close_dead_runs(locks_dir: Path, close_run: Callable[[str, str], None]) -> N
     """Close the run of every token whose process has died, then delete the token.
 
     Args:
-        locks_dir: Where tokens lie.
+        locks_dir: Folder of the lock files.
         close_run: Called with the token's prefix and the token.
     """
     for lock_path in locks_dir.glob("*-*"):

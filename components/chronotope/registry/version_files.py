@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def has_version_files(version_uri: str) -> bool:
-    """Whether a folder of files is where it should be.
+    """Whether the files of a version exist.
 
     Args:
         version_uri: Its address, or a plain path.
@@ -37,9 +37,9 @@ def has_version_files(version_uri: str) -> bool:
 def local_version_folder(
     version_uri: str, cache_dir: Path, *, is_complete: Callable[[Path], bool] = lambda _: True
 ) -> Path:
-    """The folder itself, or a copy of what lies in an object store.
+    """Local folder of a version, or a cached download from an object store.
 
-    What a version consists of never changes, so it is fetched once, and again if the copy is
+    The files of a version never change, so they are fetched once, and again if the copy is
     damaged.
 
     Args:
