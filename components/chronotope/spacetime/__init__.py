@@ -1,1 +1,1 @@
-"""Distances, cells and local time."""
+"""Great-circle distances, H3 cells and local time."""

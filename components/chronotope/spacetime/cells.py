@@ -16,7 +16,7 @@ def h3_cells(
 ) -> npt.NDArray[np.uint64]:
     """H3 cell of each point.
 
-    Distinct points are looked up once, so a log of check-ins costs one call a place.
+    Distinct points are looked up once, so a log of check-ins costs one call per place.
 
     Args:
         lat: Latitudes, degrees WGS 84, shape (n,).
@@ -36,7 +36,7 @@ def h3_cells(
 
 
 def cell_names(cell_ids: npt.NDArray[np.uint64]) -> pa.StringArray:
-    """Cells as H3 writes them, in hexadecimal; null for ``NO_CELL``."""
+    """Hexadecimal H3 names of cells; null for ``NO_CELL``."""
     distinct_cells, place = np.unique(cell_ids, return_inverse=True)
     cell_texts = pa.array(
         [f"{cell_id:x}" if cell_id else None for cell_id in distinct_cells.tolist()], pa.string()

@@ -17,7 +17,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def zone(zone_name: str) -> ZoneInfo:
-    """The IANA time zone of that name.
+    """IANA time zone by name.
 
     Raises:
         ConfigError: No such zone.
