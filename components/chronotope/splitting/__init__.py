@@ -1,1 +1,1 @@
-"""Which events are predicted from which: splits that respect time."""
+"""Temporal splits of the event log: rolling-origin folds, holdout and evaluation targets."""

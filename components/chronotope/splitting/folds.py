@@ -1,4 +1,4 @@
-"""Rolling-origin folds: made once per study, stored, and the same for every model."""
+"""Rolling-origin folds, stored once per study and shared by all models."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from chronotope.runtime.durable_files import write_text
 
 
 class FoldsConfig(BaseModel):
-    """How the time axis is cut.
+    """Settings of the rolling-origin folds.
 
     The log up to ``holdout_quantile`` is for model selection, the rest for the final evaluation.
     Shares are shares of events, not of calendar time, so folds are equally large.
@@ -42,7 +42,7 @@ class FoldsConfig(BaseModel):
 
 
 class Fold(BaseModel):
-    """One origin: train on events before ``train_end_s``, test on the window after.
+    """Fold of one origin: training events before ``train_end_s``, then a test window.
 
     All three are UTC seconds; ends are exclusive.
     """
@@ -81,7 +81,7 @@ def rolling_origin(log: EventLog, config: FoldsConfig) -> Folds:
 
     Args:
         log: All events.
-        config: How to cut.
+        config: Settings of the folds.
 
     Returns:
         ``config.k`` folds whose test windows adjoin, then the holdout, which runs to
@@ -110,10 +110,10 @@ def rolling_origin(log: EventLog, config: FoldsConfig) -> Folds:
 
 
 def save_folds(folds: Folds, path: Path) -> str:
-    """Write folds as JSON, whole or not at all.
+    """Write folds as JSON, atomically.
 
     Args:
-        folds: What to store.
+        folds: Folds to store.
         path: File to write; its folder is made if missing.
 
     Returns:
@@ -125,7 +125,7 @@ def save_folds(folds: Folds, path: Path) -> str:
 
 
 def load_folds(path: Path) -> Folds:
-    """Read stored folds and check that nobody edited them.
+    """Read stored folds and verify their digest.
 
     Args:
         path: File written by ``save_folds``.

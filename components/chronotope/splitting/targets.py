@@ -1,4 +1,4 @@
-"""Which events are asked about. All positions are increasing positions in the log."""
+"""Selection of target events for evaluation; positions are increasing row positions in the log."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from chronotope.contracts.event_log import EventLog, Int64
 
 @dataclass(frozen=True, slots=True)
 class GlobalSplit:
-    """One cut in time.
+    """Global temporal split of the log.
 
     Attributes:
         cut_s: Train on events before this instant, UTC seconds.
-        positions: Each user's last event at or after the cut, if it has a past.
+        positions: Each user's last event at or after the cut, if it has a history.
     """
 
     cut_s: int
@@ -25,9 +25,9 @@ class GlobalSplit:
 def targets_between(
     log: EventLog, start_s: int, end_s: int, *, max_targets: int | None = None, seed: int = 0
 ) -> Int64:
-    """Events of a window that have a past to predict them from.
+    """Target events of a window whose users have an earlier history.
 
-    An event has a past if its user did something before its basket, in the window or
+    An event has a history if its user has an event before its basket, in the window or
     earlier. A subsample is drawn uniformly over events, so users and hours keep their
     shares.
 
@@ -58,16 +58,16 @@ def targets_between(
 
 
 def leave_one_out(log: EventLog) -> Int64:
-    """Each user's last event, if it has a past.
+    """Leave-one-out targets: each user's last event, if it has a history.
 
-    For comparison with papers only: what other users do after a target is in the
+    For comparison with papers only: other users' events after a target are in the
     training data, so the future leaks.
     """
     return np.flatnonzero(_is_last(log) & _has_past(log)).astype(np.int64)
 
 
 def global_split(log: EventLog, quantile: float = 0.9) -> GlobalSplit:
-    """Cut the log once and ask for each user's last event after the cut.
+    """Global temporal split: each user's last event after one cut is a target.
 
     Args:
         log: All events.
