@@ -38,4 +38,4 @@ def require_allowed_path(requested_path: Path) -> Path:
 
 
 AllowedPath = Annotated[Path, AfterValidator(require_allowed_path)]
-"""A path among parameters of flows."""
+"""Path parameter of a flow, checked by ``require_allowed_path``."""

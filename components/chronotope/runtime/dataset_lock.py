@@ -11,7 +11,7 @@ from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.workspace import Workspace
 
 PATIENCE_S: Final = 12 * 3600.0
-"""Longer than this no training should take."""
+"""Default wait for the lock in seconds; no training should take longer."""
 
 _POLL_S: Final = 0.2
 

@@ -23,7 +23,7 @@ CHECKSUM: Final = "checksum"
 """Key of a JSON file that holds the checksum of all other keys."""
 
 _BEGINNING_S: Final = 60.0
-"""Longer than from making a draft to holding it."""
+"""Seconds in which a new draft may still be unlocked."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 PASSWORD_VARIABLE: Final = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - a name
-"""Environment variable of an operator who chose a password; then no file is made."""
+"""Environment variable of a password set by the operator; no file is created then."""
 
 _USER: Final = "chronotope"
 _N_BYTES: Final = 32

@@ -20,7 +20,7 @@ from chronotope.runtime.supervisor import supervised
 HOST: Final = "127.0.0.1"
 PATIENCE_S: Final = 180.0
 GRACE_S: Final = 15.0
-"""Seconds a program has to become ready, and to end after it was asked to."""
+"""Default time limits in seconds: ``PATIENCE_S`` until readiness, ``GRACE_S`` after SIGTERM."""
 
 _POLL_S: Final = 0.2
 _REAP_S: Final = 1.0

@@ -18,7 +18,7 @@ _POLICY: Final = (
     b"content-security-policy",
     b"frame-ancestors 'self'; connect-src 'self' blob: data:",
 )
-"""No other website may show a page inside of its own, and no page may send data elsewhere."""
+"""Content security policy: no framing by other websites, no requests to other origins."""
 
 _POLICY_VIOLATION: Final = 1008  # close code of a websocket, RFC 6455
 

@@ -23,7 +23,7 @@ _SCHEME: Final = re.compile(r"(?P<before>\b(?:Bearer|Basic)\s+)[\w.~+/=-]{8,}", 
 _AWS_KEY_ID: Final = re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")
 _VARIABLE_NAME: Final = re.compile(_NAME_PATTERN, re.IGNORECASE)
 _MIN_CHARS: Final = 6
-"""A shorter value of a variable may be part of any word."""
+"""Minimum length of a masked value; a shorter one may be part of an ordinary word."""
 
 
 def mask_secrets(message_text: str) -> str:

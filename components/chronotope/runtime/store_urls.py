@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from chronotope.contracts.errors import ConfigError
 
 Location: TypeAlias = Path | str
-"""A folder, or as text an address in an object store such as ``s3://bucket/lake``."""
+"""Local folder, or a string with an address in an object store such as ``s3://bucket/lake``."""
 
 MLFLOW_URL: Final = "CHRONOTOPE_MLFLOW_URL"
 """Variable with the address of MLflow's store, such as ``postgresql://user:secret@host/mlflow``."""
@@ -22,18 +22,18 @@ OPTUNA_URL: Final = "CHRONOTOPE_OPTUNA_URL"
 """Variable with the address of the studies' database."""
 
 LAKE_URL: Final = "CHRONOTOPE_LAKE_URL"
-"""Variable with the address of the lake in an object store; what opens the store is told by the
-variables of its vendor, such as ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT_URL``."""
+"""Variable with the address of the lake in an object store; credentials and
+endpoint come from variables of the vendor: ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT_URL``."""
 
 ARTIFACTS_URL: Final = "CHRONOTOPE_ARTIFACTS_URL"
 """Variable with the address in an object store below which MLflow's artifacts lie."""
 
 _IN_A_STORE: Final = re.compile(r"(s3|gs|az)://[a-z0-9][a-z0-9._-]+(/[\w.=-]+)*/?", re.ASCII)
-"""Nothing else, so that no key or password can stand in an address: it is shown and logged."""
+"""Allowed addresses; keys and passwords are excluded, since addresses are shown and logged."""
 
 _PLAIN: Final = "postgresql://"
 _DRIVER: Final = "postgresql+psycopg://"
-"""SQLAlchemy reads the plain form as another driver than the one that is installed with us."""
+"""Prefix of the installed driver; SQLAlchemy reads the plain form as another driver."""
 
 
 def mlflow_url(mlruns_dir: Path) -> str:
@@ -149,7 +149,7 @@ def redact_password(message_text: str, store_url: str) -> str:
 
 
 _SHORT: Final = 4
-"""A shorter password may be part of any word: it is hidden where one stands, no further."""
+"""Minimum length to mask a password anywhere; a shorter one may be part of an ordinary word."""
 
 
 def _named(variable_name: str) -> str:

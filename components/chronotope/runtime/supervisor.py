@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 GRACE_S: Final = 10.0
-"""Seconds a program has between SIGTERM and SIGKILL once its parent is gone."""
+"""Seconds between SIGTERM and SIGKILL after the death of the parent."""
 
 _POLL_S: Final = 0.5
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

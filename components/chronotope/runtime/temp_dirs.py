@@ -12,10 +12,10 @@ from typing import Final
 from chronotope.runtime.private_files import private_folder
 
 OWNER: Final = ".owner"
-"""File in a draft that its process holds locked; the operating system lets go of it."""
+"""Lock file in a temporary folder; the operating system releases it when the process dies."""
 
 _BEGINNING_S: Final = 60.0
-"""Longer than from making a folder to holding it."""
+"""Seconds in which a new folder may still be unlocked."""
 
 
 @contextmanager

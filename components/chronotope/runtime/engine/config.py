@@ -11,7 +11,7 @@ class EngineConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["local", "ray"] = Field(
-        "local", description="local: in this process, one after the other; ray: on a Ray cluster."
+        "local", description="local: sequential, in this process; ray: on a Ray cluster."
     )
     address: str = Field(
         "",
@@ -23,7 +23,7 @@ class EngineConfig(BaseModel):
         1.0, gt=0, le=64, description="Ray: processors that a task reserves; it uses one thread."
     )
     max_retries: int = Field(
-        3, ge=0, le=100, description="Ray: how often a task is started again whose node was lost."
+        3, ge=0, le=100, description="Ray: retries of a task after the loss of its node."
     )
 
     @model_validator(mode="before")

@@ -22,10 +22,10 @@ _LOOPBACK: Final = {
     "AUTOSCALER_METRIC_PORT": "0",
 }
 _STORE_BYTES: Final = 100 * 2**20
-"""Object store of a private cluster: results are small, data do not travel through it."""
+"""Object store of a private cluster in bytes; results are small, tasks pass paths, not data."""
 
 _AHEAD: Final = 4
-"""Tasks handed in for each processor before the first result is waited for."""
+"""Tasks submitted per processor before the first result is awaited."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -70,7 +70,7 @@ def ray_connection(config: EngineConfig) -> Iterator[RayEngine]:
 
     Args:
         config: Address of a running cluster; "" takes RAY_ADDRESS or starts a private one, whose
-            ports are on 127.0.0.1 and ask for a token that only this process knows.
+            ports are on 127.0.0.1 and require a token that only this process holds.
 
     Raises:
         EngineError: The cluster does not respond, or refuses the connection.
