@@ -14,7 +14,7 @@ from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.queries import Queries
 
 LONGEST = 10_000
-"""Events of the longest history it is asked with; the service takes no longer single_query."""
+"""Length of the longest history of the probe; the service accepts no longer history."""
 
 
 def main(bundle_dir: Path, queries_path: Path, output_path: Path, n_timed: int) -> None:

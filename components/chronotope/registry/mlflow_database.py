@@ -14,7 +14,7 @@ from chronotope.runtime.temp_dirs import temporary_folder
 
 _DRAFTS: Final = ".new-database-"
 _CONNECT_S: Final = 10
-"""Seconds that a server has to answer in."""
+"""Connection timeout of a database server in seconds."""
 
 
 def create_database(database_url: str) -> None:

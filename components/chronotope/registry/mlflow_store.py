@@ -24,10 +24,10 @@ from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.store_urls import artifacts_url, mask_password, mlflow_url, redact_password
 
 HELD_BY: Final = "held_by"
-"""Tag of a run with the token that its process holds while it works on it."""
+"""Tag of a run with the name of the lock file that its process holds."""
 
 _RUNNING: Final = "running"
-"""Folder of the tokens, beside the artifacts."""
+"""Folder of the lock files, beside the artifacts."""
 
 _MAX_PARAM_LENGTH = 6000  # MLflow refuses longer values
 _MAX_NOTE_LENGTH = 5000
@@ -100,7 +100,7 @@ class MlflowStore:
     ) -> Iterator[RunTracker]:
         """Open a run that ends FINISHED, or FAILED if the block raises.
 
-        If the process dies, the run ends KILLED when somebody opens the store again.
+        If the process dies, the run ends KILLED when the store is next opened.
 
         Args:
             experiment: Its experiment, created when new.

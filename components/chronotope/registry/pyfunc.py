@@ -24,7 +24,7 @@ _EXAMPLE: Final = {
     "type": "ndarray",
     "format": "tf-serving",
 }
-"""How MLflow is told of an example that is a JSON object of arrays."""
+"""MLflow's metadata of an input example that is a JSON object of arrays."""
 
 _INPUTS: Final = {
     "user_idx": (np.int32, 1),

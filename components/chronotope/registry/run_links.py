@@ -6,7 +6,7 @@ from chronotope.registry.mlflow_store import open_store
 from chronotope.runtime.workspace import Workspace
 
 MADE_BY: Final = "made_by"
-"""Tag of an MLflow run with the address of the run that made it."""
+"""Tag of an MLflow run with the URL of the flow run that created it."""
 
 
 def link_run(workspace: Workspace, run_id: str, flow_run_url: str) -> str:
