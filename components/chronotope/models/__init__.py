@@ -1,1 +1,1 @@
-"""Recommenders: the space-time kernel model and the baselines it has to beat."""
+"""Recommenders: the space-time kernel model and its baselines."""

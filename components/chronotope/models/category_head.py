@@ -19,10 +19,10 @@ CATEGORY_WIDTH = 12
 
 
 class CategoryHead(nn.Module):
-    """Scores every category for the context and the category of the last event."""
+    """Layer that scores every category for the context and the category of the last event."""
 
     def __init__(self, n_categories: int, n_context: int) -> None:
-        """Build the layers; all categories start nearly alike."""
+        """Build the layers; all categories start with nearly equal scores."""
         super().__init__()
         self.last_category_embedding = nn.Embedding(n_categories, LAST_CATEGORY_WIDTH)
         self.input_layer = nn.Linear(n_context + LAST_CATEGORY_WIDTH, N_UNITS)

@@ -26,7 +26,7 @@ MAX_SCALES = 5.0
 
 
 class ContextHead(nn.Module):
-    """Standardised context columns, and the score of each item under them."""
+    """Standardised context columns, and the score of each item given them."""
 
     mean: Tensor
     scale: Tensor

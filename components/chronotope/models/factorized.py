@@ -1,4 +1,4 @@
-"""Factorized form of the network for large catalogues: one query vector, and few item scores.
+"""Factorized form of the network for large catalogues: one query vector, and scores of a few items.
 
 Without coordinates, the score of an item is an inner product, a score of its category, and
 additions for few items (those of the history, their neighbours and successors),

@@ -1,7 +1,7 @@
-"""The rhythm of a user's past: what foretells the time of the next event.
+"""Features of the gaps between a user's past events, for the prediction of the next event's time.
 
 Clock, latest gaps, pace, active hours, and histograms of the gaps between events, each
-weighted by a kernel that compares a past gap with the one now beginning. Nothing here
+weighted by a kernel that compares a past gap with the current, open one. Nothing here
 has parameters, and nothing reads the moment of the request: in training it is the
 answer.
 """
@@ -34,7 +34,7 @@ N_FEATURES = N_CLOCK + 2 * N_LATEST + N_PACE + len(GAP_KERNELS) * (N_BINS + 1) +
 
 
 class GapFeatures(NamedTuple):
-    """What the head reads; it has no parameters, so it can be computed once.
+    """Inputs of the time head; computed without parameters, so once per batch is enough.
 
     Attributes:
         features: About unit size, shape (B, N_FEATURES).
@@ -88,7 +88,7 @@ class _Past(NamedTuple):
 
 
 def _past(recent: Batch) -> _Past:
-    """The latest events of each history, whatever its width."""
+    """The latest N_GAPS + 1 events of each history, padded or cut to a fixed width."""
     missing = max(0, N_GAPS + 1 - recent.item_idx.shape[1])
 
     def latest(column: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def _clock(past: _Past) -> Tensor:
 
 
 def _pace(batch: Batch, past: _Past) -> Tensor:
-    """How fast events come, over several spans of ranks and hours, (B, N_PACE)."""
+    """Event rate over several windows of ranks and of hours, shape (B, N_PACE)."""
     last_s = past.occurred_s[:, -1]
     rank = torch.arange(N_GAPS - 1, -1, -1, device=last_s.device).float()
     n_gaps = past.is_gap.sum(1).clamp(min=1.0)
@@ -151,7 +151,7 @@ def _pace(batch: Batch, past: _Past) -> Tensor:
 
 
 def _moments(past: _Past, weight: Tensor) -> Tensor:
-    """Weighted mean and spread of the log gap, and log of the mean gap, (B, T, 3).
+    """Weighted mean and standard deviation of the log gap, and log of the mean gap, (B, T, 3).
 
     Args:
         past: The latest events.
@@ -184,7 +184,7 @@ def _histograms(past: _Past) -> Tensor:
 
 
 def _kernels(past: _Past) -> list[Tensor]:
-    """Likeness of each past gap to the one now beginning, each (B, N_GAPS)."""
+    """Similarity of each past gap to the current, open gap, each (B, N_GAPS)."""
     hour = torch.exp(-0.5 * (_hour_distance(past.hour[:, :-1], past.hour[:, -1:]) / 3.0).square())
     days, today = past.weekday[:, :-1], past.weekday[:, -1:]
     rank = torch.arange(N_GAPS - 1, -1, -1, device=hour.device).float()
@@ -204,7 +204,7 @@ def _kernels(past: _Past) -> list[Tensor]:
 
 
 def _active_hours(past: _Past) -> Tensor:
-    """Share of the events around each coming hour of the day, square root, (B, 24)."""
+    """Square root of the share of events around each of the next 24 hours, shape (B, 24)."""
     ahead_h = torch.remainder(past.hour - past.hour[:, -1:], 24.0)
     whole = ahead_h.long().clamp(max=23)
     part = ahead_h - whole
@@ -222,5 +222,5 @@ def _hour_distance(hour: Tensor, reference_hour: Tensor) -> Tensor:
 
 
 def bin_centers(like: Tensor) -> Tensor:
-    """Middles of the bins of log hours, shape (N_BINS,)."""
+    """Centers of the bins of log hours, shape (N_BINS,)."""
     return torch.linspace(FIRST_BIN, LAST_BIN, N_BINS, device=like.device)

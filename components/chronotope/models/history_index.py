@@ -43,7 +43,7 @@ def index_history(batch: Batch, view: CandidateView) -> HistoryIndex:
 
 
 def truncate_history(batch: Batch, max_events: int) -> Batch:
-    """The same queries with at most the latest events of their histories."""
+    """Queries with their histories cut to the latest events."""
     if batch.item_idx.shape[1] <= max_events:
         return batch
     return batch._replace(

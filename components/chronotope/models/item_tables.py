@@ -1,4 +1,4 @@
-"""What the model knows of items apart from events, and the part of it that is scored."""
+"""Static item features (category, location) as tensors, and the subset of candidates to score."""
 
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ class ItemTables(nn.Module):
     located: Tensor
 
     def __init__(self, catalog: Catalog) -> None:
-        """Project the coordinates and cut the plane into neighbourhoods."""
+        """Project the coordinates and divide the plane into grid cells."""
         super().__init__()
         xy_km, located = project_km(catalog.item_lat, catalog.item_lon)
         cells = np.unique(np.floor(xy_km / GRID_KM), axis=0, return_inverse=True)[1].ravel()
@@ -75,7 +75,7 @@ class ItemTables(nn.Module):
         self.register_buffer("located", torch.from_numpy(located.astype(np.float32)))
 
     def view(self, priors: Priors, candidates: Tensor | None) -> CandidateView:
-        """The whole catalogue, or some candidates, int64, shape (C,), the first of them 0."""
+        """View of the whole catalogue, or of candidates: int64, shape (C,), the first of them 0."""
         everything = CandidateView(
             column=torch.arange(self.n_items, device=self.category.device),
             category=self.category,
@@ -92,7 +92,7 @@ class ItemTables(nn.Module):
 def closeness(
     tables: ItemTables, last: Tensor, xy_km: Tensor, located: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """How near points are to each query's last item: -log(1 + 2 km), and two decays.
+    """Proximity of points to each query's last item: -log(1 + 2 km), and two decays.
 
     Args:
         tables: Coordinates of the items.

@@ -75,7 +75,7 @@ class KernelBank(nn.Module):
     """
 
     def __init__(self, n_context: int = N_CONTEXT) -> None:
-        """Start from the bandwidths that work on check-ins."""
+        """Initialise the bandwidths with values suited to check-in data."""
         super().__init__()
         self.log_decay_h = nn.Parameter(torch.log(torch.tensor([24.0, 168.0, 720.0, 3.0])))
         self.log_hour_width_h = nn.Parameter(torch.tensor(math.log(1.5)))
@@ -120,7 +120,7 @@ class KernelBank(nn.Module):
     def _request_kernels(
         self, batch: Batch, local_clock: LocalClock, month_decay: Tensor
     ) -> list[Tensor]:
-        """Kernels of the hour and the day of the request: "hour" to "weekend_hour"."""
+        """Kernels of the hour and day of the request, from "hour" to "weekend_hour"."""
         hour = self._same_hour(
             local_clock.hour, local_hour(batch.request_s, batch.request_offset_min)
         )
@@ -168,7 +168,7 @@ class KernelBank(nn.Module):
     def _fine_time_kernels(
         self, batch: Batch, local_clock: LocalClock, coarse_kernels: dict[str, Tensor]
     ) -> list[Tensor]:
-        """Kernels of the minutes of the day and of the gap before an event: "time" and on.
+        """Kernels of the minute of the day and of the gap before an event, from "time" on.
 
         The current gap is is_known only where the time of the request is given.
         """
@@ -202,7 +202,7 @@ class KernelBank(nn.Module):
         return torch.sigmoid(self.output_layer(hidden) - 2.0)
 
     def _same_hour(self, hours: Tensor, hour: Tensor) -> Tensor:
-        """Nearness of hours of the day, shape (B, H)."""
+        """Similarity of hours of the day, shape (B, H)."""
         return _circular_gaussian(hours, hour, self.log_hour_width_h.exp())
 
 
@@ -214,7 +214,7 @@ def _circular_gaussian(hours: Tensor, hour: Tensor, width_h: Tensor) -> Tensor:
 
 
 def _log_wait(hours: Tensor) -> Tensor:
-    """Log of gaps in hours, which differ little below some minutes; shape kept."""
+    """Log of gaps in hours, nearly flat below a few minutes; same shape as the input."""
     return torch.log(hours + SHORT_WAIT_H)
 
 
@@ -228,7 +228,7 @@ def _clock_of(batch: Batch) -> LocalClock:
 
 
 def _shift(column: Tensor) -> Tensor:
-    """The previous event's value beside each event, shape kept; 0 beside the first."""
+    """Value of the event before each event, same shape; 0 for the first event."""
     return nn.functional.pad(column[:, :-1], (1, 0))
 
 

@@ -266,7 +266,7 @@ def _gated_scores(
 
 
 def _gate_output_layer(*, kernels: bool) -> nn.Linear:
-    """Last layer of the gate: counts dominate at first, a repeat gets half of its prior score.
+    """Last layer of the gate: counts dominate at first; a repeat starts with half its prior score.
 
     A backbone starts with weight 0 next to kernels, and with weight 1 without them.
     """

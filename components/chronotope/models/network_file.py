@@ -1,4 +1,4 @@
-"""Networks and priors on a disk: whole or not at all, and not believed once a byte has changed.
+"""Files of networks and priors: atomic writes, and a checksum verified on read.
 
 Torch's archive does not notice a changed byte in a tensor, so a digest of everything lies beside
 the tensors.
@@ -20,21 +20,21 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write a dictionary of strings, numbers, tensors and dictionaries of these.
 
     Args:
-        path: The file; it is on the disk when this returns.
-        content: What ``load_tensors`` gives back.
+        path: The file; it is durable on disk on return.
+        content: The dictionary that ``load_tensors`` returns.
     """
     with replacing(path) as draft:
         torch.save({**content, _DIGEST: _digest(content)}, draft)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """Read what ``save_tensors`` wrote; nothing is unpickled but tensors, strings and numbers.
+    """Load a file of ``save_tensors``; only tensors, strings and numbers are unpickled.
 
-    A file without a digest, of an earlier release, is taken as it is.
+    A file without a digest, from an earlier release, is loaded unchecked.
 
     Raises:
         ValueError: The content differs from its digest.
-        Exception: Whatever a damaged archive does to its reader.
+        Exception: The archive is damaged; the type depends on the damage.
     """
     content: dict[str, Any] = torch.load(path, weights_only=True)
     digest = content.pop(_DIGEST, None)

@@ -45,7 +45,7 @@ class PriorWeights(NamedTuple):
 
 
 class PriorParts(NamedTuple):
-    """Prior scores before they are spread over candidates.
+    """Prior scores by group, before they are mapped to candidates.
 
     Attributes:
         popularity_weights: Weights of popularity, of that of the week and of each hour bin,

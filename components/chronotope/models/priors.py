@@ -35,7 +35,7 @@ class Priors(NamedTuple):
         next_item_log: Their counts, shape (n_items, M).
         next_category: Successions of categories, shape (n_categories, n_categories).
         category_by_hour: Excess of a category, shape (N_HOUR_BINS, n_categories).
-        neighbour: Items found close together in histories, int64, shape (n_items, M).
+        neighbour: Items that occur close together in histories, int64, shape (n_items, M).
         neighbour_weight: Cosine of each such pair, shape (n_items, M).
         place_popularity: Events at each place, shape (n_places,).
         stickiness: Log of the events a visitor of an item, shape (n_items,).
@@ -112,7 +112,7 @@ def _hour_profile(log: EventLog, group: np.ndarray, n: int) -> Tensor:
 
 
 def _successions(log: EventLog, n: int, *, steps: int) -> sparse.csr_matrix:
-    """How often an item came a number of events after another, sparse (n, n)."""
+    """Counts of item pairs that are a given number of events apart, sparse (n, n)."""
     follows = log.user_idx[steps:] == log.user_idx[:-steps]
     follows &= log.occurred_s[steps:] > log.occurred_s[:-steps]
     source, target = log.item_idx[:-steps][follows], log.item_idx[steps:][follows]
@@ -120,7 +120,7 @@ def _successions(log: EventLog, n: int, *, steps: int) -> sparse.csr_matrix:
 
 
 def _co_visits(log: EventLog, n: int) -> sparse.csr_matrix:
-    """Cosine of items at most ``N_NEAR`` events apart, either way, sparse (n, n)."""
+    """Cosine similarity of items at most ``N_NEAR`` events apart, symmetric, sparse (n, n)."""
     near = sum(_successions(log, n, steps=steps) for steps in range(1, N_NEAR + 1))
     near = near + near.T
     near.setdiag(0)
@@ -158,7 +158,7 @@ def _log1p(counts: np.ndarray) -> Tensor:
 
 
 def _stickiness(log: EventLog, catalog: Catalog) -> Tensor:
-    """Log of the events per visitor, shrunk to the category's rate, and that to the global one."""
+    """Log events per visitor, shrunk to the category's rate, itself shrunk to the global rate."""
     pairs = np.unique(log.user_idx.astype(np.int64) * catalog.n_items + log.item_idx)
     events = np.bincount(log.item_idx, minlength=catalog.n_items)
     visitors = np.bincount(pairs % catalog.n_items, minlength=catalog.n_items)

@@ -25,7 +25,7 @@ FIRST_MEAN, LAST_MEAN = -3.0, 7.0
 
 
 class TimeHead(nn.Module):
-    """Maps gap features to the parameters of a lognormal mixture."""
+    """Layer that maps gap features to the parameters of a lognormal mixture."""
 
     component_means: Tensor
     bin_weights: Tensor

@@ -1,1 +1,1 @@
-"""What a run leaves to look at: one self-contained HTML page and the model card."""
+"""Reports of a run: one self-contained HTML page and the model card."""

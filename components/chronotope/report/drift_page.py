@@ -97,7 +97,7 @@ def _cells(check: DriftCheck) -> list[str]:
 
 
 def _chance(p_value: float | None) -> str:
-    """P-value; one too small to print is shown as a bound."""
+    """P-value as text; a value too small to print is shown as an upper bound."""
     return "&lt; 0.0001" if p_value is not None and p_value < 1e-4 else format_number(p_value, 4)
 
 

@@ -18,7 +18,7 @@ _LABELS = {
 
 
 def metric_label(identifier: str) -> str:
-    """The reader's name of a metric.
+    """Display name of a metric.
 
     >>> metric_label("ndcg_10"), metric_label("median_km")
     ('NDCG@10', 'median km')
@@ -27,7 +27,7 @@ def metric_label(identifier: str) -> str:
 
 
 def words_of_identifier(identifier: str) -> str:
-    """An identifier as words, for the first column of a table.
+    """Identifier as words, for the first column of a table.
 
     >>> words_of_identifier("cold_user")
     'Cold user'
@@ -37,7 +37,7 @@ def words_of_identifier(identifier: str) -> str:
 
 
 def metric_order(metric_rows: Iterable[Mapping[str, object]]) -> list[str]:
-    """Every metric any row has: the usual ones first, then the others by name."""
+    """Metrics that occur in any row: the standard ones first, then the others by name."""
     metric_names = {identifier for row in metric_rows for identifier in row}
     return [identifier for identifier in _ORDER if identifier in metric_names] + sorted(
         metric_names.difference(_ORDER)
@@ -65,7 +65,7 @@ def format_percent(share: float, n_digits: int = 1) -> str:
 
 
 def format_instant(instant: datetime) -> str:
-    """An aware instant in UTC, to the second.
+    """Timezone-aware instant in UTC, to the second.
 
     >>> format_instant(datetime(2024, 5, 1, 12, 30, tzinfo=UTC))
     '2024-05-01 12:30:00 UTC'

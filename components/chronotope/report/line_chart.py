@@ -127,5 +127,5 @@ def _y(value: float, max_value: float) -> float:
 
 
 def _rounded_up(value: float) -> float:
-    """The next tenth, at least one."""
+    """Value rounded up to the next tenth, at least 0.1."""
     return max(1, math.ceil(10 * value - 1e-9)) / 10

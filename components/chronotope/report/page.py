@@ -1,4 +1,4 @@
-"""The report of a training: one HTML file that needs no network to be read."""
+"""Training report: one self-contained HTML file, readable offline."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -50,12 +50,12 @@ def render_report(report_data: ReportData) -> str:
 def html_document(
     page_title: str, subtitle_facts: Sequence[str], generated_at: datetime | None, body_html: str
 ) -> str:
-    """A whole page around its sections.
+    """Complete HTML document around the sections.
 
     Args:
         page_title: Its heading; escaped here.
         subtitle_facts: What stands under the heading; escaped here.
-        generated_at: When it was made, if that is to be told.
+        generated_at: Time of creation, if the page shows it.
         body_html: Sections as HTML, already escaped.
     """
     time_html = (
@@ -73,7 +73,7 @@ def html_document(
 
 
 def write_report(report_data: ReportData, page_path: Path) -> Path:
-    """Render the report and write it whole.
+    """Render the report and write it atomically.
 
     Args:
         report_data: What the run measured.
@@ -89,7 +89,7 @@ def write_report(report_data: ReportData, page_path: Path) -> Path:
 
 
 def write_page(page_html: str, page_path: Path) -> Path:
-    """Write a page so that a reader sees the old file or the new one, never half of one.
+    """Write a page atomically: readers see the old file or the new one.
 
     Args:
         page_html: The page.

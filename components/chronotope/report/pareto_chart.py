@@ -19,7 +19,7 @@ def pareto_chart(
     chart_title: str,
     max_cost: float | None = None,
 ) -> str:
-    """Every evaluated candidate as a dot: cost to the right (log scale), NDCG@10 upwards.
+    """Scatter plot of the evaluated candidates: cost on the x axis (log), NDCG@10 on the y axis.
 
     Those nothing beats in both are joined by a line, and the chosen one is larger and named.
 
@@ -79,7 +79,7 @@ def cost_charts(data: ReportData) -> dict[str, str]:
 def _undominated(
     cost_points: Sequence[tuple[float, float, CandidateRow]],
 ) -> list[tuple[float, float]]:
-    """Corners of the front from cheap to dear: each one is more accurate than the last."""
+    """Points of the Pareto front by increasing cost, and so by increasing accuracy."""
     front_points: list[tuple[float, float]] = []
     for x_px, y_px, _ in sorted(cost_points, key=lambda point: (point[0], -point[1])):
         if not front_points or y_px > front_points[-1][1]:
@@ -90,7 +90,7 @@ def _undominated(
 def _scale(
     ndcg_values: Sequence[float], start_px: float, end_px: float
 ) -> Callable[[float], float]:
-    """A linear map of the values' range, widened a little, onto a stretch of the drawing."""
+    """Linear scale from the range of the values, slightly widened, to drawing coordinates."""
     low_value, high_value = min(ndcg_values), max(ndcg_values)
     value_margin = 0.08 * (high_value - low_value) or 0.05 * abs(high_value) or 0.05
     low_value, high_value = low_value - value_margin, high_value + value_margin

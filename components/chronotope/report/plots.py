@@ -56,7 +56,7 @@ def _drawings(report_data: ReportData) -> dict[str, str]:
 
 
 def _standalone(svg_html: str) -> str:
-    """An inline drawing as a document that brings its colours and ground along."""
+    """Standalone SVG document of an inline drawing, with its colours and background."""
     style_html = f"<style>{CSS} svg{{background:var(--card)}}</style>"
     svg_head = '<svg xmlns="http://www.w3.org/2000/svg"'
     return svg_html.replace("<svg", svg_head, 1).replace(">", f">{style_html}", 1)

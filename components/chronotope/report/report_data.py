@@ -48,7 +48,7 @@ class ColumnRow(_Frozen):
 
 
 class Coverage(_Frozen):
-    """How often the truth fell inside an interval of a nominal level."""
+    """Empirical coverage of prediction intervals at a nominal level."""
 
     nominal: float = Field(ge=0, le=1)
     actual: float = Field(ge=0, le=1)
@@ -76,7 +76,7 @@ class WhereRow(_Frozen):
 
 
 class MapPoint(_Frozen):
-    """Targets around one spot, in WGS 84 degrees."""
+    """Targets around one point, in WGS 84 degrees."""
 
     lat: float = Field(ge=-90, le=90)
     lon: float = Field(ge=-180, le=180)
@@ -85,7 +85,7 @@ class MapPoint(_Frozen):
 
 
 class CandidateRow(_Frozen):
-    """One compressed artefact, as measured; what was not evaluated has no accuracy."""
+    """Measurements of one compressed artefact; accuracy is absent if it was not evaluated."""
 
     name: str
     size_mb: float = Field(ge=0)
@@ -117,7 +117,7 @@ class Objective(_Frozen):
 
 
 class StepRow(_Frozen):
-    """How long one step of the run took."""
+    """Duration of one step of the run."""
 
     name: str
     seconds: float = Field(ge=0)
@@ -125,7 +125,7 @@ class StepRow(_Frozen):
 
 
 class IngestionCounts(_Frozen):
-    """Where the rows went: good + quarantined = read."""
+    """Row counts of the ingestion: good + quarantined = read."""
 
     n_read: int = Field(ge=0)
     n_good: int = Field(ge=0)
@@ -144,14 +144,14 @@ class CardText(_Frozen):
 
 
 class GateSummary(_Frozen):
-    """Whether the challenger was promoted, and why."""
+    """Decision of the promotion gate, with its reasons."""
 
     promoted: bool
     reasons: tuple[str, ...] = ()
 
 
 class ReportData(_Frozen):
-    """Everything the HTML page and the model card show; absent parts are left out."""
+    """Data of the HTML page and the model card; absent parts are left out."""
 
     dataset: str
     data_version: str = Field(description="Version of the lake's table the run read")

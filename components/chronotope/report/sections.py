@@ -28,7 +28,7 @@ _CARD_HEADINGS = (
 
 
 def gate_section(report_data: ReportData) -> str:
-    """Promoted or not, with reasons."""
+    """Decision of the promotion gate, with its reasons."""
     if report_data.gate is None:
         return ""
     css_class, gate_word = (
@@ -42,7 +42,7 @@ def gate_section(report_data: ReportData) -> str:
 
 
 def model_section(report_data: ReportData) -> str:
-    """Every model against every metric, best first, and the main metric drawn."""
+    """Table of models and metrics, best first, and a chart of the main metric."""
     if not report_data.models:
         return ""
     metric_names = metric_order(model_row.metrics for model_row in report_data.models)
@@ -94,7 +94,7 @@ def _role(report_data: ReportData) -> str:
 
 
 def fold_section(report_data: ReportData) -> str:
-    """The main metric of each model in each fold."""
+    """Table of the main metric of each model in each fold."""
     if not report_data.folds:
         return ""
     fold_values = {
@@ -121,7 +121,7 @@ def fold_section(report_data: ReportData) -> str:
 
 
 def slice_section(report_data: ReportData) -> str:
-    """The chosen model on parts of the targets."""
+    """Metrics of the chosen model on slices of the targets."""
     if not report_data.slices:
         return ""
     metric_names = metric_order(model_row.metrics for model_row in report_data.slices)
@@ -144,7 +144,7 @@ def slice_section(report_data: ReportData) -> str:
 
 
 def context_column_section(report_data: ReportData) -> str:
-    """Importance of each context column on later time."""
+    """Permutation importance of each context column, measured on later events."""
     table_rows: list[Row] = [
         (
             [
@@ -167,7 +167,7 @@ def context_column_section(report_data: ReportData) -> str:
 
 
 def time_section(report_data: ReportData) -> str:
-    """Calibration of the predicted moment."""
+    """Calibration of the predicted time of the next event."""
     if report_data.when is None:
         return ""
     html_parts, coverage_levels = [], report_data.when.coverage
@@ -235,7 +235,7 @@ def _map(report_data: ReportData) -> str:
 
 
 def compression_section(report_data: ReportData) -> str:
-    """What each compressed artefact costs and saves, the front drawn, and why one was chosen."""
+    """Table of the compressed artefacts, chart of the Pareto front, and reason for the choice."""
     if not report_data.candidates:
         return ""
     table_rows: list[Row] = [
@@ -298,7 +298,7 @@ def _objective(report_data: ReportData) -> str:
 
 
 def ingestion_section(report_data: ReportData) -> str:
-    """Where the rows went, from the source to the clean log."""
+    """Row counts of the ingestion, from the source to the clean log."""
     html_parts = []
     if report_data.ingestion is not None:
         ingestion_counts = report_data.ingestion
@@ -334,7 +334,7 @@ def ingestion_section(report_data: ReportData) -> str:
 
 
 def step_section(report_data: ReportData) -> str:
-    """Time and memory of each step."""
+    """Duration and memory of each step of the run."""
     if not report_data.steps:
         return ""
     table_rows: list[Row] = [

@@ -11,7 +11,7 @@ _MAX_POINTS = 3000
 
 
 def svg_chart(width: float, height: float, chart_title: str, svg_parts: Sequence[str]) -> str:
-    """Parts as one inline ``<svg>`` with a title for screen readers."""
+    """Inline ``<svg>`` element of the parts, with a title for screen readers."""
     css_class = "wide" if width > 600 else "small"
     return (
         f'<svg role="img" class="{css_class}" viewBox="0 0 {width:.0f} {height:.0f}"'
@@ -22,7 +22,7 @@ def svg_chart(width: float, height: float, chart_title: str, svg_parts: Sequence
 
 
 def text_at(x_px: float, y_px: float, label_text: str, text_anchor: str = "start") -> str:
-    """Words at a point, escaped."""
+    """Text element at a point, escaped."""
     position = f'x="{x_px:.1f}" y="{y_px:.1f}" text-anchor="{text_anchor}"'
     return f"<text {position}>{html_text(label_text)}</text>"
 
@@ -61,7 +61,7 @@ def bar_chart(
 
 
 def histogram(bin_counts: Sequence[int], chart_title: str) -> str:
-    """A histogram over [0, 1] with the flat line an honest forecast would give."""
+    """Histogram over [0, 1] with the uniform density of a calibrated forecast."""
     max_value, n_bins = max(max(bin_counts), 1), len(bin_counts)
     step_px, flat_y = 300 / n_bins, 170 - 160 * sum(bin_counts) / n_bins / max_value
     svg_parts = [
@@ -80,7 +80,7 @@ def histogram(bin_counts: Sequence[int], chart_title: str) -> str:
 
 
 def reliability_diagram(coverage_levels: Sequence[Coverage], chart_title: str) -> str:
-    """Nominal against actual coverage, with the diagonal of an honest forecast."""
+    """Nominal against actual coverage, with the diagonal of a calibrated forecast."""
     chart_points = [(40 + 270 * c.nominal, 170 - 160 * c.actual) for c in coverage_levels]
     line_points = " ".join(f"{x_px:.1f},{y_px:.1f}" for x_px, y_px in sorted(chart_points))
     svg_parts = [
@@ -127,7 +127,7 @@ def scatter_map(chart_points: Sequence[MapPoint], chart_title: str) -> str:
 
 
 def paired_bars(chart_rows: Sequence[tuple[str, float, float]], chart_title: str) -> str:
-    """Shares before (pale) and now (strong), a pair of bars a row.
+    """Paired bars of shares: reference (pale) and current (strong), one pair per row.
 
     Args:
         chart_rows: Label, share before and share now.
@@ -155,7 +155,7 @@ def paired_bars(chart_rows: Sequence[tuple[str, float, float]], chart_title: str
 
 
 def line_chart(values: Sequence[float], end_labels: tuple[str, str], chart_title: str) -> str:
-    """A number over time, from zero.
+    """Line chart of a number over time; the y axis starts at zero.
 
     Args:
         values: Oldest first; at least one, not negative.

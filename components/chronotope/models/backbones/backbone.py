@@ -88,7 +88,7 @@ class Backbone(nn.Module):
         return item_table if self.item_tower is None else self.item_tower(item_table, priors)
 
     def state(self, batch: Batch, vectors: Tensor) -> Tensor:
-        """State of each query, shape (B, d_model), from its latest items' vectors, (B, W, d)."""
+        """State of each query, shape (B, d_model), from its latest item vectors, (B, W, d)."""
         events = event_inputs(truncate_history(batch, self.window_len))
         return self._query_state(batch, self.sequence_encoder(vectors, events)[:, -1])
 

@@ -81,7 +81,7 @@ class DecayedMean(nn.Module):
     """Mean of the latest events after each event, weighted by exp(-events since / tau)."""
 
     def __init__(self, window_len: int) -> None:
-        """Read no more than the latest ``window_len`` events."""
+        """Limit the mean to the latest ``window_len`` events."""
         super().__init__()
         self.window_len = window_len
         self.log_tau = nn.Parameter(torch.tensor(math.log(INITIAL_DECAY_EVENTS)))
@@ -98,7 +98,7 @@ class DecayedMean(nn.Module):
 
 
 class TimeEncoding(nn.Module):
-    """Adds the clock features to the vectors of events; padding stays zero."""
+    """Layer that adds clock features to the vectors of events; padding stays zero."""
 
     def __init__(self, d_model: int, dropout: float) -> None:
         """Build the layers."""
@@ -114,7 +114,7 @@ class TimeEncoding(nn.Module):
 
 
 class RequestProjection(nn.Module):
-    """Projects the state after the latest event to the time of the request.
+    """Layer that projects the state after the latest event to the time of the request.
 
     state * (1 + scale(request)) + shift(request), with scale and shift zero at first.
 

@@ -27,7 +27,7 @@ class Hstu(nn.Module):
         self.layers = nn.ModuleList(HstuLayer(config) for _ in range(config.n_layers))
 
     def forward(self, vectors: Tensor, events: EventInputs) -> Tensor:
-        """State after each event, shape (R, W, d_model) kept."""
+        """State after each event, shape (R, W, d_model)."""
         vectors = self.time_encoding(vectors, events)
         distance_h = hours_between(events.occurred_s[:, :, None], events.occurred_s[:, None, :])
         bucket = (BUCKETS_PER_E * torch.log1p(60.0 * distance_h)).long().clamp(max=N_BUCKETS - 1)
@@ -37,7 +37,7 @@ class Hstu(nn.Module):
 
 
 class HstuLayer(nn.Module):
-    """One unit.
+    """One HSTU layer.
 
     U, V, Q, K = split(silu(f1(norm(X)))),
     Y = X + f2(norm(silu(Q K' + bias) V / L) * U)

@@ -1,4 +1,4 @@
-"""LightGCN over the graph of co-visits; a user is the mean of the latest items."""
+"""LightGCN over the graph of co-visits; a user is the mean embedding of the latest items."""
 
 import torch
 from torch import Tensor, nn

@@ -28,6 +28,6 @@ class Recurrent(nn.Module):
         )
 
     def forward(self, vectors: Tensor, events: EventInputs) -> Tensor:
-        """State after each event, shape (R, W, d_model) kept."""
+        """State after each event, shape (R, W, d_model)."""
         states: Tensor = self.recurrent_layer(self.time_encoding(vectors, events))[0]
         return states

@@ -27,7 +27,7 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(AttentionLayer(config) for _ in range(config.n_layers))
 
     def forward(self, vectors: Tensor, events: EventInputs) -> Tensor:
-        """State after each event, shape (R, W, d_model) kept."""
+        """State after each event, shape (R, W, d_model)."""
         width = vectors.shape[1]
         vectors = self.time_encoding(vectors, events)
         # Each event attends to its own position, or a history of padding alone would be NaN

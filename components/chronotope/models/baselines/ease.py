@@ -45,7 +45,7 @@ class Ease:
 
     ``B = I - P diag(1 / diag P)``, ``P = (X'X + l2 I)^-1``, ``score(h) = x(h) B``
 
-    ``X`` says which user took which item. In a catalogue larger than ``max_items``
+    ``X`` is the binary user-item matrix. In a catalogue larger than ``max_items``
     only the most popular items enter; all others tie with the least likely one.
 
     Source:
@@ -53,7 +53,7 @@ class Ease:
     """
 
     def __init__(self, config: EaseConfig | None = None) -> None:
-        """Choose the parameters."""
+        """Set the parameters."""
         self._config = config or EaseConfig()
         self._state: _Weights | None = None
 
@@ -64,7 +64,7 @@ class Ease:
 
     @property
     def history_len(self) -> int | None:
-        """None: the whole history is read."""
+        """None: the model reads the whole history."""
         return None
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:
@@ -80,7 +80,7 @@ class Ease:
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Take nothing in: queries carry the history, the weights stay."""
+        """Do nothing: queries contain the history, and the weights are fixed."""
 
     def scores(self, queries: Queries) -> Float32:
         """Multiply each history, as a set of items, with the weights, shape (B, n_items)."""

@@ -1,4 +1,4 @@
-"""Guard against asking a model that has learned nothing yet."""
+"""Check that a baseline is fitted before it scores."""
 
 from typing import TypeVar
 
@@ -8,7 +8,7 @@ StateT = TypeVar("StateT")
 
 
 def require_fitted(state: StateT | None, name: str) -> StateT:
-    """Hand out what a model learned.
+    """Return the fitted state of a model.
 
     Args:
         state: The learned state, None before ``fit``.

@@ -37,7 +37,7 @@ class GfCf:
 
     ``score(h) = x(h) (N'N + alpha D^-1/2 V V' D^1/2)``, ``N = E^-1/2 R D^-1/2``
 
-    ``R`` says which user took which item, ``E`` and ``D`` count its rows and columns,
+    ``R`` is the binary user-item matrix, ``E`` and ``D`` hold its row and column sums,
     ``V`` are the first right singular vectors of ``N``. ``N'N`` is never formed, so the
     memory is that of the events.
 
@@ -46,7 +46,7 @@ class GfCf:
     """
 
     def __init__(self, config: GfCfConfig | None = None) -> None:
-        """Choose the parameters."""
+        """Set the parameters."""
         self._config = config or GfCfConfig()
         self._state: _Filter | None = None
 
@@ -57,11 +57,11 @@ class GfCf:
 
     @property
     def history_len(self) -> int | None:
-        """None: the whole history is read."""
+        """None: the model reads the whole history."""
         return None
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:
-        """Normalise who took what and find its first singular vectors."""
+        """Normalise the user-item matrix and compute its first singular vectors."""
         users = np.unique(log.user_idx, return_inverse=True)[1].ravel()
         taken = _incidence(users, log.item_idx, (len(np.unique(users)), catalog.n_items))
         root = np.sqrt(np.asarray(taken.sum(0)).ravel())
@@ -72,7 +72,7 @@ class GfCf:
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Take nothing in: queries carry the history, the filter stays."""
+        """Do nothing: queries contain the history, and the filter is fixed."""
 
     def scores(self, queries: Queries) -> Float64:
         """Filter each history, as a set of items, shape (B, n_items)."""

@@ -22,17 +22,17 @@ class _Transitions:
 
 
 class FirstOrderMarkov:
-    """Transitions of everybody from the last item to the next, popularity on ties.
+    """Transition counts of all users from the last item to the next; popularity breaks ties.
 
     ``score(i | h) = #{transitions h_last -> i} + popularity(i) / (1 + #events)``
 
     A transition leads from the last event before a basket to each event of that
-    basket, which is exactly what a query knows of its target. Counts are kept sparse
-    (one number a pair that occurred), and only the asked rows are made dense.
+    basket, which is exactly what a query knows of its target. Counts are stored sparse
+    (one number a pair that occurred), and only the rows of the queries are made dense.
     """
 
     def __init__(self) -> None:
-        """Start without transitions."""
+        """Create an unfitted model."""
         self._n_items: int | None = None
         self._state: _Transitions | None = None
 
@@ -53,7 +53,7 @@ class FirstOrderMarkov:
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Count again from a longer log."""
+        """Recount the transitions from a longer log."""
         n_items = require_fitted(self._n_items, self.name)
         pairs, counts = np.unique(_transition_pairs(log, n_items), return_counts=True)
         self._state = _Transitions(

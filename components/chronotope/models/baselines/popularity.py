@@ -1,4 +1,4 @@
-"""Popularity: everybody is offered what most people took."""
+"""Popularity baselines: the same ranking for every user, by number of events."""
 
 from typing import Final, Self
 
@@ -14,7 +14,7 @@ DAY_S: Final = 86_400
 
 
 class Popularity:
-    """Events of each item so far.
+    """Ranking by the number of events of each item so far.
 
     ``score(i) = #{events of item i}``
 
@@ -24,7 +24,7 @@ class Popularity:
     """
 
     def __init__(self) -> None:
-        """Start without counts."""
+        """Create an unfitted model."""
         self._counts: Float64 | None = None
 
     @property
@@ -34,7 +34,7 @@ class Popularity:
 
     @property
     def history_len(self) -> int | None:
-        """One event, the least there is: the history is not read."""
+        """One event, the minimum: the model does not read the history."""
         return 1
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:
@@ -44,7 +44,7 @@ class Popularity:
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Count again from a longer log."""
+        """Recount the events from a longer log."""
         self._counts = item_counts(log, len(require_fitted(self._counts, self.name)))
 
     def scores(self, queries: Queries) -> Float64:
@@ -53,7 +53,7 @@ class Popularity:
 
 
 class PopularityLastDays(Popularity):
-    """Events of each item in the last days before the latest observed event.
+    """Ranking by the events of each item in the last days before the latest observed event.
 
     ``score(i) = #{events of item i after t_latest - days}``
 
@@ -62,7 +62,7 @@ class PopularityLastDays(Popularity):
     """
 
     def __init__(self, days: int = 7) -> None:
-        """Choose the window."""
+        """Set the window."""
         super().__init__()
         if days < 1:
             raise ConfigError("The window must be at least one day long", received=days)
@@ -74,7 +74,7 @@ class PopularityLastDays(Popularity):
         return f"popularity_{self._days}d"
 
     def observe(self, log: EventLog) -> None:
-        """Count again over the window that ends with the latest event."""
+        """Recount over the window that ends with the latest event."""
         opens_s = log.occurred_s.max(initial=0) - self._days * DAY_S
         super().observe(log.take(log.occurred_s > opens_s))
 
@@ -87,7 +87,7 @@ def item_counts(log: EventLog, n_items: int) -> Float64:
 
 
 def tie_breaker(log: EventLog, n_items: int) -> Float64:
-    """Popularity below 1, shape (n_items,): orders equal counts, never reverses others.
+    """Popularity scaled below 1, shape (n_items,), so that it only breaks ties of counts.
 
     ``tie(i) = #{events of item i} / (1 + #events)``
     """

@@ -1,4 +1,4 @@
-"""User counts: everybody is offered what they took most often themselves."""
+"""User counts: a ranking by the item's number of events in the user's own history."""
 
 from typing import Self
 
@@ -12,7 +12,7 @@ from chronotope.models.baselines.popularity import tie_breaker
 
 
 class UserCounts:
-    """Events of each item in the asker's own history, popularity on ties.
+    """Ranking by the events of each item in the user's history; popularity breaks ties.
 
     ``score(i | h) = #{j : h_j = i} + popularity(i) / (1 + #events)``
 
@@ -21,7 +21,7 @@ class UserCounts:
     """
 
     def __init__(self) -> None:
-        """Start without popularity."""
+        """Create an unfitted model."""
         self._ties: Float64 | None = None
 
     @property
@@ -31,16 +31,16 @@ class UserCounts:
 
     @property
     def history_len(self) -> int | None:
-        """None: the whole history is counted."""
+        """None: the model reads the whole history."""
         return None
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:
-        """Take the popularity of every item."""
+        """Count the popularity of every item."""
         self._ties = tie_breaker(log, catalog.n_items)
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Take the popularity again from a longer log."""
+        """Recount the popularity from a longer log."""
         self._ties = tie_breaker(log, len(require_fitted(self._ties, self.name)))
 
     def scores(self, queries: Queries) -> Float64:
