@@ -1,1 +1,1 @@
-"""Where logs come from: one YAML a dataset, a reader, and a simulated city."""
+"""Dataset configurations, readers of their tables, and a simulated city."""

@@ -20,7 +20,7 @@ class ByteBudget:
     """Remaining bytes that a source may expand to."""
 
     def __init__(self, n_stored: int, max_bytes: int) -> None:
-        """Set the budget by the size of what is stored.
+        """Set the budget from the stored size.
 
         Args:
             n_stored: Bytes on the disk.
@@ -30,7 +30,7 @@ class ByteBudget:
         self._left, self._n_stored = self.limit, n_stored
 
     def spend(self, n_bytes: int) -> None:
-        """Take bytes off, before they are made.
+        """Deduct bytes before they are decompressed.
 
         Raises:
             SourceError: There are not so many left.

@@ -168,7 +168,7 @@ def city_items(city_config: CityConfig) -> pa.Table:
 def _exploration_table(
     lat: Float64, lon: Float64, item_weights: Float64, decay_km: float, rng: np.random.Generator
 ) -> Int32:
-    """Where one may explore from each place, shape (n_items, N_SLOTS)."""
+    """Candidate places of exploration from each place, shape (n_items, N_SLOTS)."""
     n_items = len(lat)
     slot_table = np.empty((n_items, N_SLOTS), dtype=np.int32)
     for first_row in range(0, n_items, _ROWS_AT_ONCE):

@@ -70,7 +70,7 @@ def _opened(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
 
 
 def _require_few_columns(table_spec: TableSpec, file_path: Path) -> None:
-    """Look at the header before rows are made of it: each column of it costs memory."""
+    """Check of the header before rows are parsed: each of its columns costs memory."""
     with _opened(table_spec, file_path) as file:
         header_line = file.read(_HEAD_BYTES).split(b"\n", 1)[0]
     n_columns = header_line.count(table_spec.delimiter.encode()) + 1
@@ -92,7 +92,7 @@ class _Bounded(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """At most so many bytes; all that are left would have no bound."""
+        """Read at most ``size`` bytes, or one block if negative: reading all is unbounded."""
         chunk: bytes = self._content.read(BLOCK_BYTES if size < 0 else size)
         self._budget.spend(len(chunk))
         return chunk

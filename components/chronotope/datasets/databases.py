@@ -61,13 +61,13 @@ def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.Recor
 def rows_since(
     feed: FeedSpec, url: str, since_value: int | float | str | None, max_rows: int
 ) -> pa.RecordBatch | None:
-    """Rows whose growing column is not below a value, in its order; None if there are none.
+    """Feed rows from a cursor value on, ordered by the cursor; None if there are none.
 
     Args:
-        feed: Query, columns, and the column that grows.
-        url: Address of the database. $VARIABLES are expanded in the one of the YAML; one out
-            of a block is used as it stands.
-        since_value: Value as ``feedback.table`` keeps it; None reads from the beginning.
+        feed: Query, columns, and the cursor column.
+        url: URL of the database. $VARIABLES are expanded in the URL of the YAML; the URL of a
+            Prefect block is used unchanged.
+        since_value: Cursor value as stored by ``feedback.table``; None reads from the beginning.
         max_rows: Most rows.
 
     Raises:
@@ -77,7 +77,7 @@ def rows_since(
     """
     feed_query = sa.text(feed.query or "").columns(*map(sa.column, feed.needed)).subquery("feed")
     cursor_column = feed_query.c[feed.after]
-    # No type is told, so that the database compares by the column's own.
+    # Untyped parameter: the database compares by the type of the column.
     cursor_condition = (
         cursor_column.is_not(None)
         if since_value is None
@@ -93,12 +93,13 @@ def rows_since(
 
 
 def expanded(url: str) -> str:
-    """An address with its variables: as a whole, in user and password, in an SQLite path.
+    """Database URL with environment variables expanded: whole, credentials, or SQLite path.
 
-    Nowhere else, so that nothing of the environment is sent to a host that a YAML names.
+    Variables in other parts are refused: they could send environment values to a host that
+    the YAML names.
 
     Raises:
-        SourceError: A variable is not set, or stands in another part.
+        SourceError: A variable is not set, or occurs in another part.
     """
     if _VARIABLE.fullmatch(url):
         return _expand(url)
@@ -118,7 +119,7 @@ def expanded(url: str) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a database of SQLite; None if it is another one, or has no file."""
+    """File of an SQLite database; None for other databases and for one in memory."""
     with suppress(SQLAlchemyError, ValueError):
         parsed_url = sa.make_url(url)
         if parsed_url.get_backend_name() == "sqlite" and parsed_url.database not in (
@@ -163,7 +164,7 @@ def _engine(driver_url: str, limits: SourceLimits) -> sa.Engine:
 
 
 def _bound_statements(connection: sa.Connection, source_limits: SourceLimits) -> None:
-    """Let the server end what takes too long, also if we are gone by then."""
+    """Statement timeout on the server, which holds even if this process has ended."""
     if connection.dialect.name == "postgresql":
         bound_ms = max(1, round(1_000 * source_limits.total_timeout_s))
         connection.exec_driver_sql(f"SET statement_timeout = {bound_ms}")
@@ -171,10 +172,10 @@ def _bound_statements(connection: sa.Connection, source_limits: SourceLimits) ->
 
 @contextmanager
 def _in_time(connection: sa.Connection, source_limits: SourceLimits) -> Iterator[None]:
-    """Interrupt what the block asks of the database when it takes too long.
+    """Context that interrupts the queries of its block after a time limit.
 
     Raises:
-        SourceError: It did.
+        SourceError: The queries exceeded the time limit.
     """
     interrupt_calls: list[bool] = []
 
@@ -236,7 +237,7 @@ def _no_address(url: str) -> SourceError:
 
 
 def _require_sqlite_file(driver_url: str) -> None:
-    """SQLite would create an empty database where there is none."""
+    """Refuse a missing SQLite file, which SQLite would create as an empty database."""
     database_path = sqlite_file(driver_url)
     if database_path is None:
         return

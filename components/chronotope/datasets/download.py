@@ -46,7 +46,7 @@ _SUFFIXES: Final = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,2}$")
 
 @contextmanager
 def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
-    """A copy of what an address serves, gone behind the block.
+    """Temporary copy of the file at a URL, deleted when the block ends.
 
     Copies that killed processes left go first.
 
@@ -112,7 +112,7 @@ def _save(response: HTTPResponse, partial_file: Path, max_bytes: int) -> None:
 
 
 def _opener(deadline: "_Deadline") -> OpenerDirector:
-    """Opens http and https alone: no file, no ftp, also by no redirect."""
+    """URL opener for http and https only; redirects to file or ftp are refused."""
     opener_director = OpenerDirector()
     for handler in (
         ProxyHandler(),
@@ -128,7 +128,7 @@ def _opener(deadline: "_Deadline") -> OpenerDirector:
 
 
 class _Deadline:
-    """Shuts the connections of a download when its time is over.
+    """Closes the connections of a download at its time limit.
 
     A time-out of a socket does not: it begins anew with every byte that trickles in.
     """
@@ -141,11 +141,11 @@ class _Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether the time is over."""
+        """Whether the time limit has passed."""
         return time.monotonic() >= self._until
 
     def connect(self, *where: Any, **more: Any) -> socket.socket:
-        """Open a connection that ends with the time."""
+        """Open a connection that is closed at the time limit."""
         connection = socket.create_connection(*where, **more)
         # A handle of its own: TLS takes the socket's away.
         self._sockets.append(connection.dup())

@@ -17,7 +17,7 @@ from chronotope.runtime.regular_files import require_regular
 
 
 def locate_table(table_spec: TableSpec, data_dir: Path) -> Path:
-    """Where a table's file or folder is.
+    """Location of a table's file or folder.
 
     Raises:
         SourceError: There is no such file, it is neither a regular file nor a folder, or the
@@ -64,7 +64,7 @@ def stream_file(
 
 
 def _local(table_spec: TableSpec, data_dir: Path) -> AbstractContextManager[Path]:
-    """The file itself, or a copy of what an http address serves, gone afterwards."""
+    """Local file, or a temporary copy of the file at an http URL."""
     if is_address(table_spec.path or ""):
         return downloaded(table_spec.path or "", table_spec.limits)
     return nullcontext(locate_table(table_spec, data_dir))
@@ -91,7 +91,7 @@ def _explained(file_path: Path, table_spec: TableSpec) -> Iterator[None]:
 
 
 def _is_wrong_encoding(error: BaseException) -> bool:
-    """An encoding that is unknown or not the file's; Arrow's own errors are lookups, too."""
+    """Whether an error means a wrong encoding; some Arrow errors are LookupErrors too."""
     is_arrow = isinstance(error, pa.ArrowException)
     return not is_arrow and isinstance(error, UnicodeError | LookupError)
 

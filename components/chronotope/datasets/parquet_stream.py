@@ -94,7 +94,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _require_sound(file_paths: Sequence[Path], table_spec: TableSpec) -> None:
-    """Refuse files whose own numbers cannot be, or are too large, before Arrow acts on them."""
+    """Validate the sizes in the files' metadata before Arrow allocates memory by them."""
     for file_path in file_paths:
         _require_footer(file_path)
     probe_task = {

@@ -103,7 +103,7 @@ def period_s(city_config: CityConfig) -> tuple[int, int]:
 
 
 def _activity(city_config: CityConfig) -> tuple[Int64, npt.NDArray[np.bool_]]:
-    """Events of each person, adding up to n_events, and who comes late."""
+    """Number of events of each person, in total n_events, and the mask of late joiners."""
     rng = np.random.default_rng([city_config.seed, 1])
     is_late = rng.random(city_config.n_users) < city_config.cold_users
     activity_weights = rng.lognormal(0.0, 0.6, city_config.n_users) * np.where(is_late, 0.03, 1.0)
@@ -192,7 +192,7 @@ def _choices(
     occurred_s: Int64,
     is_anomaly: npt.NDArray[np.bool_],
 ) -> Int32:
-    """Places by the law, the k-th event of all people at once, shape (n_events,)."""
+    """Places drawn from the simulated law, shape (n_events,); vectorised over people."""
     item_idx = np.empty(len(occurred_s), dtype=np.int32)
     past_items = np.empty_like(item_idx)  # past lawful events of each person, packed from start
     user_starts = np.cumsum(user_lengths) - user_lengths

@@ -39,7 +39,7 @@ def read_yaml(yaml_path: Path) -> Any:
 
 
 def _without_quotes(yaml_error: yaml.YAMLError) -> str:
-    """What is wrong and where; the parser also quotes the line, which may hold a password."""
+    """Problem and position of a YAML error, without the line, which may hold a password."""
     if not isinstance(yaml_error, yaml.MarkedYAMLError) or yaml_error.problem_mark is None:
         return type(yaml_error).__name__
     problem_mark = yaml_error.problem_mark
@@ -97,7 +97,7 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 def _require_unique_keys(node: yaml.Node) -> None:
-    """A merge key (``<<``) may stand several times: what it brings in is no key of its own."""
+    """Check that mapping keys are unique; merge keys (``<<``) may occur several times."""
     if not isinstance(node, yaml.MappingNode):
         return
     known_keys: set[tuple[str, str]] = set()

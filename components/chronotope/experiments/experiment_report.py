@@ -26,7 +26,7 @@ class TargetPolicy(Protocol):
         """UTC seconds of the last training event."""
 
     def listed(self, user_id: str, at: str, question: dict[str, Any]) -> list[tuple[str, float]]:
-        """Items and probabilities of the list it would show; empty if it cannot answer."""
+        """Items and probabilities of the list that the version recommends; empty on failure."""
 
 
 @dataclass(frozen=True, slots=True)

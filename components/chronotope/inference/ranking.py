@@ -22,7 +22,7 @@ from chronotope.spacetime.distances import haversine_km
 
 
 class TopRanked(NamedTuple):
-    """Items, likeliest first; of equals the smaller index first.
+    """Items by descending probability; ties by ascending index.
 
     Attributes:
         items: Indices, shape (k,), fewer if fewer are allowed.
@@ -189,7 +189,7 @@ def describe_items(
 
 
 def none_if_nan(value: float | None) -> float | None:
-    """None for NaN."""
+    """The number, or None for NaN."""
     return None if value is None or isnan(value) else value
 
 

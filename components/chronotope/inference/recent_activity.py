@@ -48,14 +48,14 @@ class RecentActivity:
         return cls(item_counts, pair_start, next_item[pair_order])
 
     def follows(self, last_idx: int) -> Int32:
-        """Successors of an item, one entry for each occurrence; empty for the unknown."""
+        """Successors of an item, one entry for each occurrence; empty for an unknown item."""
         if last_idx == UNKNOWN:
             return self.pair_next[:0]
         return self.pair_next[self.pair_start[last_idx] : self.pair_start[last_idx + 1]]
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no event."""
+        """Whether the period has no event."""
         return not self.counts.any()
 
 

@@ -1,10 +1,10 @@
 """uvicorn's HTTP protocol with bounds on headers, connections and time.
 
-uvicorn reads headers without end, waits for them without end, and never gives up a client that
-does not read; its ``limit_concurrency`` answers 503 after the headers were read, so that idle
-connections count and are never refused. Here a connection is cut when a request does not come in
-time, or when an answer is not taken in time; where all connections are in use, the one that has
-waited longest for its request gives way to a new one.
+uvicorn limits neither the size of the headers nor the time to receive them, and it never closes
+the connection of a client that does not read. Its ``limit_concurrency`` sends 503 only after the
+headers were read, so idle connections count towards the limit and are never closed. This protocol
+closes a connection when a request or the reading of a response exceeds its timeout. When all
+connections are in use, a new one replaces the one that has waited longest for a request.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from chronotope.serving.middleware.response_headers import DEFAULT_HEADERS
 
 _CHECK_S: Final = 1.0
 _CHECK_SHARE: Final = 0.5
-"""Seconds between checks of a connection; a share of the shortest time-out if that is shorter."""
+"""Seconds between timeout checks; at most this share of the shortest timeout."""
 
 
 class BoundedConnections:
-    """Factory of the protocol of each connection of a process; picklable until the first one.
+    """Factory of the connection protocols of a process; picklable until the first connection.
 
     Attributes:
         limits: Bounds.
@@ -52,7 +52,7 @@ class BoundedConnections:
         return BoundedHttpProtocol(self, config, server_state, app_state, _loop)
 
     def close_longest_waiting(self) -> bool:
-        """Cut the connection that has waited longest; False if none waits."""
+        """Abort the connection that has waited longest for a request; False if none waits."""
         longest_waiting = next(iter(self.waiting), None)
         if longest_waiting is not None:
             longest_waiting.cut()
@@ -60,11 +60,11 @@ class BoundedConnections:
 
 
 class _RequestRefusedError(Exception):
-    """Raised inside the parser to stop it."""
+    """Stops the parser at a refused request."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """HTTP protocol of one connection."""
+    """HTTP protocol of one connection, with size limits and timeouts."""
 
     def __init__(
         self,
@@ -74,20 +74,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        """Prepare for a connection.
+        """Initialise the protocol; no connection yet.
 
         Args:
-            connections: Of this process.
-            config: Of uvicorn.
-            server_state: Of uvicorn.
-            app_state: Of the application's lifespan.
+            connections: Connections of this process.
+            config: Configuration of uvicorn.
+            server_state: Server state of uvicorn.
+            app_state: Lifespan state of the application.
             loop: Event loop.
         """
         super().__init__(config, server_state, app_state, loop)
         self._limits, self._waiting = connections.limits, connections.waiting
         self._close_longest_waiting = connections.close_longest_waiting
         self._refusal = (HTTPStatus.BAD_REQUEST, "The request is no HTTP", "Send HTTP/1.1")
-        self._n_unparsed = 0  # bytes since a head or a body ended, or bytes of a body came
+        self._n_unparsed = 0  # bytes since the last complete head or body, or body chunk
         self._answering: RequestResponseCycle | None = None
         self._deadline = 0.0
         self._unsent_since: float | None = None
@@ -97,7 +97,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._check_s = min(_CHECK_S, _CHECK_SHARE * shortest)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, if need be in place of one that has waited longer."""
+        """Open a connection; at the limit, it replaces the one that has waited longest."""
         is_full = len(self.connections) >= self._limits.max_connections
         super().connection_made(transport)
         if is_full and not self._close_longest_waiting():
@@ -107,23 +107,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._check_timer = self.loop.call_later(self._check_s, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Release the state of a closed connection."""
         self._waiting.pop(self, None)
         if self._check_timer is not None:
             self._check_timer.cancel()
-        if self._answering is not None:  # uvicorn tells the latest request only
+        if self._answering is not None:  # uvicorn notifies only the latest request
             self._answering.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and refuse what makes no progress."""
+        """Parse received bytes; refuse the request if too many stay unparsed."""
         self._n_unparsed += len(data)
         super().data_received(data)
         if self._n_unparsed > self._limits.max_header_bytes and not self.transport.is_closing():
             self._refuse(*self._too_large())
 
     def on_headers_complete(self) -> None:
-        """Refuse too many or too large headers; else the body is next."""
+        """Check the header limits, then start the timeout of the body."""
         limits = self._limits
         if len(self.headers) > limits.max_headers or (
             self._n_unparsed > limits.max_header_bytes
@@ -139,23 +139,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.pipeline:
             self._answering = self.cycle
-        self.headers = []  # trailers of the body are none of the request's headers
+        self.headers = []  # body trailers are not request headers
         self._wait_for_request(limits.body_timeout_s)
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receive a chunk of the body."""
         self._n_unparsed = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is there; from now on its answer is waited for."""
+        """End the wait for the request, which is now complete."""
         self._n_unparsed = 0
         if not self.cycle.response_complete:
             self._waiting.pop(self, None)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, unless it is there."""
+        """Start the wait for the next request, unless one is already queued."""
         self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self.timeout_keep_alive_task is not None:
@@ -163,7 +163,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._wait_for_request(limits.keep_alive_s + limits.header_timeout_s)
 
     def shutdown(self) -> None:
-        """End a connection: at once without a whole request, else when its answer is taken."""
+        """Close the connection: at once if it waits for a request, else after the response."""
         super().shutdown()
         if self in self._waiting and not self.transport.is_closing():
             self.cut()
@@ -172,16 +172,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._check_timer = self.loop.call_later(self._limits.stop_timeout_s, self.cut)
 
     def cut(self) -> None:
-        """End the connection at once; what was not sent is lost."""
+        """Abort the connection; unsent bytes are discarded."""
         self._waiting.pop(self, None)
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - called by uvicorn
-        """Answer what cannot be parsed, or was refused while it was parsed."""
+        """Error response of an invalid or refused request."""
         self._refuse(*self._refusal)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: any client could fill the log, and the request is answered as HTTP."""
+        """Log nothing: any client could fill the log, and the request is handled as HTTP."""
 
     def _wait_for_request(self, timeout_s: float) -> None:
         self._waiting[self] = None

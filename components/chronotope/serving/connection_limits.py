@@ -1,4 +1,4 @@
-"""Bounds on connections: how many, how large a request head, how long a client may take."""
+"""Connection limits: number of connections, header size, and timeouts."""
 
 import resource
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 from chronotope.contracts.errors import ConfigError
 
 RESERVED_FILES: Final = 128
-"""Descriptors that connections leave to the service: SQLite, lake files, the model, sockets."""
+"""File descriptors reserved for the service: SQLite, lake files, the model, sockets."""
 
 _LONGEST_BACKLOG: Final = 128
 _FEWEST_CONNECTIONS: Final = 8
@@ -15,19 +15,21 @@ _FEWEST_CONNECTIONS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Bounds of one process.
+    """Connection limits of one process.
 
     Attributes:
-        max_connections: Open connections, idle ones included.
-        max_header_bytes: Request line and headers together; trailers of a body as well.
-        max_headers: Headers of a request.
-        max_pipelined: Requests of a connection that wait for the answer to an earlier one.
+        max_connections: Maximum number of open connections, idle ones included.
+        max_header_bytes: Maximum size of request line and headers together, bytes; the limit
+            also holds for body trailers.
+        max_headers: Maximum number of headers of a request.
+        max_pipelined: Maximum number of pipelined requests of a connection that wait for an
+            earlier response.
         header_timeout_s: Seconds from the first byte of a request, or from the connection, to
             the end of its headers.
-        body_timeout_s: Seconds from there to the end of its body.
-        keep_alive_s: Seconds that a connection without a request stays open.
-        write_timeout_s: Seconds in which a client takes what was written to it.
-        stop_timeout_s: Seconds that connections have left once the service stops.
+        body_timeout_s: Seconds from the end of the headers to the end of the body.
+        keep_alive_s: Seconds that an idle connection stays open.
+        write_timeout_s: Seconds in which a client must read the bytes sent to it.
+        stop_timeout_s: Seconds until open connections are aborted at shutdown.
     """
 
     max_connections: int = 1000
@@ -42,19 +44,20 @@ class ConnectionLimits:
 
 
 def connections_within(open_files: int, wanted: int) -> tuple[int, int]:
-    """How many connections fit below a bound on open files, and how many may wait for accept.
+    """Maximum number of connections and accept backlog within a limit on open files.
 
-    The loop accepts all that wait before it looks at any of them, so they count as well.
+    The event loop accepts the whole backlog before it handles any connection of it, so the
+    backlog counts towards the limit.
 
     Args:
-        open_files: Bound on descriptors of the process.
-        wanted: Connections at most.
+        open_files: Limit on file descriptors of the process.
+        wanted: Requested maximum number of connections.
 
     Returns:
-        Connections, and length of the backlog.
+        Maximum number of connections, and length of the accept backlog.
 
     Raises:
-        ConfigError: Hardly any connection fits.
+        ConfigError: The limit leaves too few connections.
     """
     n_available = open_files - RESERVED_FILES
     backlog = max(1, min(_LONGEST_BACKLOG, n_available // 4))
@@ -69,6 +72,6 @@ def connections_within(open_files: int, wanted: int) -> tuple[int, int]:
 
 
 def open_file_limit() -> int:
-    """Descriptors that this process may hold."""
+    """Maximum number of file descriptors of this process (soft limit)."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else soft

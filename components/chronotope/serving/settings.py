@@ -21,13 +21,15 @@ class ServeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str = Field(description="Dataset whose champion is served.")
-    root: Path = Field(Path(), description="Project root, below which stores lie.")
-    event_type: str = Field("event", min_length=1, description="Of events posted without a type.")
+    root: Path = Field(Path(), description="Project root, the folder of the stores.")
+    event_type: str = Field(
+        "event", min_length=1, description="Default type of events posted without one."
+    )
     local_zone: str | None = Field(
         None, description="IANA zone of the users' clocks where an event comes without its offset."
     )
     cell_resolution: int | None = Field(
-        None, ge=0, le=15, description="An event without a place gets its H3 cell."
+        None, ge=0, le=15, description="H3 resolution of events without a place."
     )
     api_key: SecretStr | None = Field(
         None, description="API key of every request; None requires none."
@@ -49,10 +51,10 @@ class ServeSettings(BaseModel):
     )
     max_header_bytes: int = Field(32 * 1024, ge=1024, description="Larger headers: 431.")
     max_headers: int = Field(100, ge=1, description="More headers: 431.")
-    header_timeout_s: float = Field(10.0, gt=0, description="Until the headers have come.")
-    keep_alive_s: int = Field(5, ge=1, description="A connection without a request is closed.")
-    write_timeout_s: float = Field(20.0, gt=0, description="Until a client has read a response.")
-    stop_timeout_s: int = Field(10, ge=1, description="For open requests at shutdown.")
+    header_timeout_s: float = Field(10.0, gt=0, description="Timeout of the request headers.")
+    keep_alive_s: int = Field(5, ge=1, description="Lifetime of an idle connection.")
+    write_timeout_s: float = Field(20.0, gt=0, description="Timeout of reading a response.")
+    stop_timeout_s: int = Field(10, ge=1, description="Timeout of open requests at shutdown.")
     rate_per_s: float | None = Field(
         None, gt=0, description="Rate limit of a client; None sets none."
     )

@@ -1,4 +1,4 @@
-"""The sockets of the service, bound before anybody is told the address."""
+"""Listening sockets of the service, bound before its address is printed."""
 
 import errno
 import socket
@@ -14,15 +14,15 @@ _REASONS: Final = {
 
 
 def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Listen at every address of a host.
+    """Listening sockets, one for each address of a host.
 
     Args:
-        host: Name or address.
-        port: Port.
-        backlog: Connections that may wait to be accepted.
+        host: Host name or IP address.
+        port: TCP port.
+        backlog: Maximum number of connections that wait to be accepted.
 
     Raises:
-        ConfigError: The host has no address here, or the port cannot be had.
+        ConfigError: The host has no address on this machine, or the port cannot be bound.
     """
     with ExitStack() as opened:
         sockets = []
@@ -48,7 +48,7 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[s
 
 
 def _bind(sock: socket.socket, address: tuple[str, int], backlog: int) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # over connections that are closing
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # despite connections in TIME_WAIT
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.bind(address)

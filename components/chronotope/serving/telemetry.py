@@ -7,13 +7,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
-"""Environment variable of the folder in which workers share their counts."""
+"""Environment variable of the folder in which workers share their metrics."""
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
 class Telemetry:
-    """Metrics of one service, in a registry of their own."""
+    """Metrics of one service, in a separate Prometheus registry."""
 
     def __init__(self) -> None:
         """Register all metrics."""
@@ -98,7 +98,7 @@ class Telemetry:
         )
 
     def cache_counter(self, cache_name: str) -> Callable[[bool], None]:
-        """Counter of the hits and misses of a cache."""
+        """Counter of hits and misses of one cache."""
         hits, misses = (self.lookups.labels(cache_name, result) for result in ("hit", "miss"))
         return lambda is_hit: (hits if is_hit else misses).inc()
 

@@ -146,7 +146,7 @@ class ExperimentArms:
         _LOG.info("Model %s of the experiment is version %s", model_ref, version)
 
     def _follow_data(self, model_ref: str, champion: LoadedChampion) -> None:
-        """Move a loaded model to the champion's data, also where its newer version failed."""
+        """Update a loaded model to the champion's data, even if its newer version failed."""
         loaded_model, data_version = self._loaded_models.get(model_ref), champion.data_version
         if loaded_model is None or loaded_model.data_version == data_version:
             return

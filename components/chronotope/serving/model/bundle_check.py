@@ -1,4 +1,4 @@
-"""Check whether the files of the loaded champion are still those that were loaded."""
+"""Integrity check of the loaded champion's bundle files."""
 
 import time
 from collections.abc import Callable

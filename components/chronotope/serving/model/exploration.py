@@ -142,5 +142,5 @@ def _normal_grid(
 
 
 def _lower_bound(item_minima: Float64, k: int) -> float:
-    """Below it k + 1 items are certainly higher: the integrand is zero."""
+    """Lower integration bound: below it k + 1 items are higher, so the integrand is zero."""
     return float(np.sort(item_minima)[max(0, len(item_minima) - k - 1)])

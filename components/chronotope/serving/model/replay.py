@@ -49,7 +49,7 @@ class RequestReplay(AbstractContextManager["RequestReplay"]):
         self.trained_until_s = model.manifest.trained_until_s
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Enter the context; returns the service itself."""
         return self
 
     def __exit__(self, *_: object) -> None:

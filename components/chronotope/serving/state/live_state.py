@@ -27,7 +27,7 @@ LoggedEvent = tuple[int, LiveEvent]
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """User as one model sees them.
+    """User state in the indices of one model.
 
     Attributes:
         user_idx: The model's index; 0 for a cold-start user.

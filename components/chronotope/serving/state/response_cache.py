@@ -14,7 +14,7 @@ CacheKey = tuple[Any, ...]
 
 
 class SharedCache(Protocol):
-    """Cache of all workers; entries may vanish, and it may be unavailable."""
+    """Cache shared by all workers; entries may be evicted, and it may be unavailable."""
 
     def get(self, cache_key: str) -> bytes | None:
         """Value of a key; None if there is none."""
