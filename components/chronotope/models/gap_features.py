@@ -2,8 +2,8 @@
 
 Clock, latest gaps, pace, active hours, and histograms of the gaps between events, each
 weighted by a kernel that compares a past gap with the current, open one. Nothing here
-has parameters, and nothing reads the moment of the request: in training it is the
-answer.
+has parameters, and nothing reads the time of the request: in training it is the
+label.
 """
 
 import math

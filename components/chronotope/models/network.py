@@ -105,7 +105,7 @@ class ChronotopeNet(nn.Module):
         self.config = config
         self.n_places = catalog.n_places
         self.places_are_items = catalog.items_are_places and catalog.n_places == catalog.n_items
-        # Seeds draw in the order of creation: a new order is a new model
+        # Creation order sets the random draws: another order gives another initialisation
         self.item_tables = ItemTables(catalog)
         self.context_head = ContextHead(config.context, self.item_tables)
         n_context = N_CONTEXT + self.context_head.n_out

@@ -1,8 +1,7 @@
 """Global priors: counts over all users of a log.
 
 Priors are state, not parameters. In training the priors beside a target are counted
-from the rounds *before* it, or the model would learn to trust counts that contain the
-answer.
+from the rounds *before* it, or the counts would leak the target.
 """
 
 from typing import NamedTuple

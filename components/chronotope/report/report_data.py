@@ -10,7 +10,7 @@ class _Frozen(BaseModel):
 class Estimate(_Frozen):
     """One measured number with its 95 % interval, if there is one."""
 
-    value: float = Field(description="The measured value; NaN where there was nothing to measure")
+    value: float = Field(description="Measured value; NaN without observations")
     low: float | None = Field(default=None, description="Lower end of the 95 % interval")
     high: float | None = Field(default=None, description="Upper end of the 95 % interval")
 
@@ -20,11 +20,11 @@ class ModelRow(_Frozen):
 
     name: str
     metrics: dict[str, Estimate]
-    champion: bool = Field(default=False, description="Highlighted: the model that was chosen")
+    champion: bool = Field(default=False, description="Chosen model; highlighted")
 
 
 class FoldRow(_Frozen):
-    """The value of the main metric for one model in one rolling-origin fold."""
+    """Value of the main metric for one model in one rolling-origin fold."""
 
     fold: int = Field(ge=0)
     model: str
@@ -32,7 +32,7 @@ class FoldRow(_Frozen):
 
 
 class SliceRow(_Frozen):
-    """The champion on one part of the targets, such as returns or cold users."""
+    """Metrics of the champion on one slice of the targets, such as returns or cold users."""
 
     name: str
     n_targets: int = Field(ge=0)
@@ -71,7 +71,7 @@ class WhereRow(_Frozen):
 
     name: str
     accuracy: float = Field(ge=0, le=1, description="Share of targets whose place was predicted")
-    median_km: float | None = Field(default=None, ge=0, description="Median distance off")
+    median_km: float | None = Field(default=None, ge=0, description="Median distance error")
     n_targets: int = Field(ge=0)
 
 
@@ -81,7 +81,7 @@ class MapPoint(_Frozen):
     lat: float = Field(ge=-90, le=90)
     lon: float = Field(ge=-180, le=180)
     weight: float = Field(gt=0, allow_inf_nan=False, description="Number of targets here")
-    hit_share: float = Field(ge=0, le=1, description="Share of them the champion got right")
+    hit_share: float = Field(ge=0, le=1, description="Accuracy of the champion on them")
 
 
 class CandidateRow(_Frozen):
@@ -90,21 +90,21 @@ class CandidateRow(_Frozen):
     name: str
     size_mb: float = Field(ge=0)
     p50_ms: float = Field(ge=0, description="Median latency of one request in milliseconds")
-    p99_ms: float | None = Field(default=None, ge=0, description="Its 99th percentile")
-    ndcg: float | None = Field(default=None, description="NDCG@10 where candidates are chosen")
+    p99_ms: float | None = Field(default=None, ge=0, description="99th percentile of the latency")
+    ndcg: float | None = Field(default=None, description="NDCG@10 on the selection data")
     ndcg_loss: float | None = Field(
         default=None, description="NDCG@10 lost against the full model, absolute"
     )
-    acc: float | None = Field(default=None, description="Acc@10 of the same")
-    batch_ms: float | None = Field(default=None, ge=0, description="Median time of 64 at once")
-    queries_per_s: float | None = Field(default=None, ge=0, description="In batches of 64")
+    acc: float | None = Field(default=None, description="Acc@10 on the same data")
+    batch_ms: float | None = Field(default=None, ge=0, description="Median time of a batch of 64")
+    queries_per_s: float | None = Field(default=None, ge=0, description="Throughput, batch 64")
     rss_mb: float | None = Field(
         default=None, description="Memory of a clean process above bare ONNX Runtime"
     )
-    refused: str = Field(default="", description="Why it may not be shipped however accurate")
-    front: bool = Field(default=False, description="Nothing else is better in every respect")
+    refused: str = Field(default="", description="Reason that it may not be deployed")
+    front: bool = Field(default=False, description="Member of the Pareto front")
     chosen: bool = False
-    why_not: str = Field(default="", description="Why it was not chosen")
+    why_not: str = Field(default="", description="Reason against it")
 
 
 class Objective(_Frozen):
@@ -113,7 +113,7 @@ class Objective(_Frozen):
     max_ndcg_loss: float = Field(ge=0)
     max_latency_ms: float = Field(gt=0)
     max_size_mb: float = Field(gt=0)
-    reason: str = Field(default="", description="Why the chosen candidate was chosen")
+    reason: str = Field(default="", description="Reason for the chosen candidate")
 
 
 class StepRow(_Frozen):
@@ -159,7 +159,7 @@ class ReportData(_Frozen):
     seed: int
     generated_at: AwareDatetime
     models: tuple[ModelRow, ...] = ()
-    main_metric: str = Field(default="ndcg_10", description="The metric drawn, and in the folds")
+    main_metric: str = Field(default="ndcg_10", description="Metric of charts and folds")
     folds: tuple[FoldRow, ...] = ()
     slices: tuple[SliceRow, ...] = ()
     columns: tuple[ColumnRow, ...] = ()

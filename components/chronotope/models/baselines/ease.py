@@ -26,7 +26,7 @@ class EaseConfig(BaseModel):
         default=5_000,
         ge=1,
         le=20_000,
-        description="Only the most popular items enter: the cost is cubic in this number",
+        description="Most popular items in the model; the cost is cubic in them",
     )
     users_at_once: int = Field(
         default=4_096, ge=1, description="Users of one dense block while fitting"
