@@ -1,1 +1,1 @@
-"""Whether data, predictions and their outcome are still what they were."""
+"""Drift monitoring of data, predictions and outcomes."""

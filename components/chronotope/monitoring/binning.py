@@ -33,7 +33,7 @@ class BinnedColumn:
 def bin_columns(
     encoded_events: EncodedEvents, is_history: npt.NDArray[np.bool_], n_bins: int
 ) -> list[BinnedColumn]:
-    """Every column that has anything to tell: at least two bins.
+    """Binned columns with at least two bins.
 
     Texts keep their commonest values of history apart and put the rest together; an unknown
     text is a bin of its own. Numbers are cut at the quantiles of history.

@@ -48,7 +48,7 @@ _DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class MonitoredState:
-    """What is watched.
+    """Inputs of drift monitoring.
 
     Attributes:
         dataset: Its name.
@@ -123,7 +123,7 @@ def monitor(monitored_state: MonitoredState) -> DriftReport:
 
 
 def report_key(monitored_state: MonitoredState) -> str:
-    """Name of what is found: the same data, champion, log and settings are found once.
+    """Report identifier, determined by data, champion, log and settings.
 
     A champion that becomes too old is another finding.
 

@@ -31,7 +31,7 @@ VARIETY = ("entropy", "coverage", "gini")
 
 @dataclass(frozen=True, slots=True)
 class PredictionDrift:
-    """What was found of predictions.
+    """Results of the prediction drift checks.
 
     Attributes:
         measured: Statistics to be checked.

@@ -1,4 +1,4 @@
-"""The champion asked about later events, each from what was known before it."""
+"""Replay of the champion on later events, each predicted from earlier events only."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -28,7 +28,7 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class ReplayedPredictions:
-    """What came of asking about one window.
+    """Predictions of the champion for one window.
 
     Attributes:
         window: Its number.
