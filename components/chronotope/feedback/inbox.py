@@ -63,7 +63,7 @@ class Inbox:
         ]
 
     def deliveries(self, mark_path: Path) -> Iterator[InboxDelivery]:
-        """What is new in each file, in the order of their names, a bounded piece at a time.
+        """New lines of each file, in the order of their names, a bounded piece at a time.
 
         A delivery is written into the watermark before it is handed out: when a run that was
         killed is taken up again, it is the same, also if its file has grown.

@@ -38,7 +38,7 @@ FeedbackBatch = tuple[str, str, Sequence[object], Watermark]
 
 @dataclass(slots=True)
 class IntakeReport:
-    """What became of everything read; new + duplicates + quarantined = read.
+    """Row counts of an intake; new + duplicates + quarantined = read.
 
     Attributes:
         n_read: Interactions read.
@@ -76,7 +76,7 @@ class IntakeReport:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Where feedback comes from and where it goes.
+    """Sources and destinations of feedback.
 
     Attributes:
         spec: The dataset.

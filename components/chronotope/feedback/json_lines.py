@@ -20,7 +20,7 @@ class RefusedLine:
 
 
 def read_lines(file_path: Path) -> list[object]:
-    """What each line of a file of our own holds."""
+    """Parsed lines of a JSON Lines file written by this package."""
     return parse_lines(file_path.read_bytes())
 
 

@@ -1,4 +1,4 @@
-"""Interactions that somebody appends to a SQL table, read on from where the last run stopped.
+"""SQL feed of interactions, read incrementally.
 
 A table has no end that can be trusted: rows may tie in the column that grows, and a
 transaction may commit after a later one was read. So the newest rows are looked at again
