@@ -23,8 +23,8 @@ class ByteBudget:
         """Set the budget from the stored size.
 
         Args:
-            n_stored: Bytes on the disk.
-            max_bytes: Bound of the dataset's YAML.
+            n_stored: Stored size, bytes.
+            max_bytes: Limit of the dataset's YAML, bytes.
         """
         self.limit = min(max_bytes, max(FREE_BYTES, MAX_EXPANSION * n_stored))
         self._left, self._n_stored = self.limit, n_stored
@@ -33,7 +33,7 @@ class ByteBudget:
         """Deduct bytes before they are decompressed.
 
         Raises:
-            SourceError: There are not so many left.
+            SourceError: The budget is exceeded.
         """
         self._left -= n_bytes
         if self._left < 0:

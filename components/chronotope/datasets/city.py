@@ -183,7 +183,7 @@ def _exploration_table(
         )
         cumulative_weights /= cumulative_weights[:, -1:]
         n_rows = len(cumulative_weights)
-        row_offsets = np.arange(n_rows)[:, None]  # rows one above the other: a single sorted search
+        row_offsets = np.arange(n_rows)[:, None]  # one searchsorted for all rows
         uniform_draws = rng.random((n_rows, N_SLOTS)) + row_offsets
         slot_items = np.searchsorted(
             (cumulative_weights + row_offsets).ravel(), uniform_draws.ravel(), side="right"

@@ -27,12 +27,12 @@ def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatc
 
     Args:
         table_spec: Encoding, delimiter, columns and limits.
-        file_path: The file; its suffix tells whether it is compressed.
+        file_path: Path of the file; its suffix selects the decompression.
 
     Raises:
-        SourceError: It expands beyond its limits.
+        SourceError: The decompressed size exceeds the limits.
         SchemaError: Columns are missing or too many.
-        OSError, ValueError: It is no such file.
+        OSError, ValueError: The file cannot be read as CSV.
     """
     "".encode(table_spec.encoding)  # some of Python's encodings decompress instead
     read_options = pcsv.ReadOptions(encoding=table_spec.encoding, block_size=BLOCK_BYTES)

@@ -68,7 +68,7 @@ def rows_since(
         url: URL of the database. $VARIABLES are expanded in the URL of the YAML; the URL of a
             Prefect block is used unchanged.
         since_value: Cursor value as stored by ``feedback.table``; None reads from the beginning.
-        max_rows: Most rows.
+        max_rows: Maximum number of rows.
 
     Raises:
         SourceError: The database cannot be reached, refuses the query, takes too long or finds
@@ -149,13 +149,13 @@ def _connected(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
             "The database refused the connection or the query",
             received=redact_password(str(error), driver_url),
             way_out="Check url and query in the dataset's YAML, and that its driver is installed",
-        ) from None  # what lies below may tell the password
+        ) from None  # the message of the cause may hold the password
 
 
 def _engine(driver_url: str, limits: SourceLimits) -> sa.Engine:
     try:
         parsed_url = sa.make_url(driver_url)
-    except ValueError:  # such as a port that is no number
+    except ValueError:  # such as a port that is not a number
         raise _no_address(driver_url) from None
     timeout_option = _CONNECTING.get(parsed_url.get_dialect().driver)
     is_set = timeout_option is None or timeout_option in parsed_url.query
@@ -186,7 +186,7 @@ def _in_time(connection: sa.Connection, source_limits: SourceLimits) -> Iterator
             driver_connection, "cancel", None
         )
         if stop_statement is not None:
-            with suppress(Exception):  # the connection may be closed in this moment
+            with suppress(Exception):  # the connection may be closed at the same time
                 stop_statement()
 
     interrupt_timer = Timer(source_limits.total_timeout_s, interrupt)

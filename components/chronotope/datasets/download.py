@@ -51,12 +51,12 @@ def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
     Copies that killed processes left go first.
 
     Args:
-        address: http or https; it is used as it stands, no variable in it is expanded.
-        limits: Bounds on time and size.
+        address: http or https URL; variables in it are not expanded.
+        limits: Limits on time (s) and size (bytes).
 
     Raises:
-        SourceError: It cannot be fetched whole within the limits, or redirects to where the
-            address itself does not lead.
+        SourceError: The download is incomplete or exceeds the limits, or a redirect is not
+            allowed.
     """
     with ExitStack() as exit_stack:
         try:
@@ -71,7 +71,7 @@ def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
                 "Cannot fetch the file",
                 received=f"{without_secrets(address)}: {redact_password(str(error), address)}",
                 way_out="Correct path, or limits, in the dataset's YAML",
-            ) from None  # what lies below may quote a password
+            ) from None  # the message of the cause may hold a password
         yield local_copy
 
 
@@ -86,7 +86,7 @@ def _fetch(address: str, local_copy: Path, limits: SourceLimits) -> None:
             if not deadline.passed:
                 raise
             raise TimeoutError(_late(limits)) from error
-        if deadline.passed:  # a body without a length seems whole when its connection is shut
+        if deadline.passed:  # without Content-Length, a body that was cut off looks complete
             raise TimeoutError(_late(limits))
     partial_file.replace(local_copy)
 
@@ -147,7 +147,7 @@ class _Deadline:
     def connect(self, *where: Any, **more: Any) -> socket.socket:
         """Open a connection that is closed at the time limit."""
         connection = socket.create_connection(*where, **more)
-        # A handle of its own: TLS takes the socket's away.
+        # A duplicated handle: TLS detaches the one of the socket.
         self._sockets.append(connection.dup())
         if self.passed:
             self._shut()
@@ -221,7 +221,7 @@ def _is_private(host: str) -> bool:
     """Whether a host is this machine or one of its network; a name is looked up.
 
     Raises:
-        OSError: There is no such host.
+        OSError: The host is unknown.
     """
     host_records = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     ip_addresses = [str(host_address[0]).split("%")[0] for *_, host_address in host_records]

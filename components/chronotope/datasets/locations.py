@@ -27,7 +27,7 @@ def local_path(table_spec: TableSpec, data_dir: Path) -> Path:
         ConfigError: It lies outside the folders that flows may use.
     """
     expanded_path = os.path.expandvars(table_spec.path or "")
-    if is_address(expanded_path):  # what the environment holds must not be sent anywhere
+    if is_address(expanded_path):  # environment values must not be sent to a host
         raise SourceError(
             "An http address in an environment variable is not allowed",
             received=table_spec.path,

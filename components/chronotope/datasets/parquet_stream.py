@@ -62,9 +62,9 @@ def stream_parquet(
     arrow_schema = pds.dataset(file_names, format="parquet").schema
     check_columns(table_spec, arrow_schema.names, source_path)
     text_columns = _texts(arrow_schema, table_spec.needed)
-    # As dictionaries: a text that a million rows share is in memory once until they are cut.
+    # Dictionary-encoded: a text shared by many rows is in memory once until batches are cut.
     source = pds.dataset(file_names, format=pds.ParquetFileFormat(dictionary_columns=text_columns))
-    # A scan of the whole reads ahead without bound while batches are worked on.
+    # A scan of the whole data set reads ahead without limit while batches are processed.
     for fragment in source.get_fragments():
         for row_group in fragment.split_by_row_group():
             for batch in row_group.to_batches(
@@ -89,7 +89,7 @@ def _below(folder: Path) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _below(Path(entry.path))
-        else:  # a link to a folder is refused when it is opened: it may lead in a circle
+        else:  # a link to a folder is refused at opening: it may form a cycle
             yield Path(entry.path)
 
 

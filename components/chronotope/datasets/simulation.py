@@ -177,7 +177,7 @@ def _moments(
 def _spread_ties(user_idx: Int64, event_times_s: Int64) -> Int64:
     """Move a person's simultaneous events apart by a second; ascending in, ascending out."""
     event_position = np.arange(len(user_idx))
-    user_offsets = user_idx * (1 << 40)  # more seconds than any period, so that people do not mix
+    user_offsets = user_idx * (1 << 40)  # longer than any period: users stay separate
     running_max = np.maximum.accumulate(event_times_s + user_offsets - event_position)
     return np.asarray(running_max - user_offsets + event_position, dtype=np.int64)
 

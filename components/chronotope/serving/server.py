@@ -31,7 +31,7 @@ from chronotope.serving.state.redis_cache import RedisCache
 from chronotope.serving.telemetry import SHARED_METRICS
 
 _HEALTHCHECK_TIMEOUT_S = 60  # an unresponsive worker is replaced; startup is slow
-_STOP_TIMEOUT_SHARE = 0.8  # of the time to stop: connections end before their tasks are cancelled
+_STOP_TIMEOUT_SHARE = 0.8  # of the stop timeout: connections close before their tasks are cancelled
 _REFUSAL_READ_S = 5.0  # for a client to read status 408
 
 
@@ -85,7 +85,7 @@ def _uvicorn_config(
         application,
         factory=factory,
         http=cast("type[asyncio.Protocol]", BoundedConnections(limits)),  # called like the class
-        ws="none",  # there are no sockets, and they would be read without bounds
+        ws="none",  # no endpoint uses WebSockets, and their frames have no size limit
         access_log=False,  # it would log query strings with user ids
         log_level="warning",
         server_header=False,

@@ -28,7 +28,7 @@ class ImpressionWriter:
         Args:
             interaction_log: Log that impressions are appended to.
             count_lost: Called with the number of lost impressions.
-            max_queue: Impressions that may wait.
+            max_queue: Maximum number of queued impressions.
         """
         self._interaction_log, self._count_lost = interaction_log, count_lost
         self._max_queue = max_queue

@@ -81,7 +81,7 @@ class LiveState:
 
     def catch_up(self) -> None:
         """Read new records of the log, of any process."""
-        last_position = self._interaction_log.last()  # impressions before it need no second look
+        last_position = self._interaction_log.last()  # impressions before it are not read again
         if last_position <= self._log_position:
             return
         with self._lock:

@@ -23,7 +23,7 @@ class LruCache(Generic[KeyT, ValueT]):
         """Create an empty cache.
 
         Args:
-            max_entries: Number of entries; past it the least recently used one is dropped.
+            max_entries: Maximum number of entries; the least recently used one is evicted.
             count_lookup: Called with whether a lookup was a hit.
         """
         self._entries: LRUCache[KeyT, ValueT] = LRUCache(max_entries)

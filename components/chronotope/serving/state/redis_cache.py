@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _SCHEMES = frozenset({"redis", "rediss"})
-_TIMEOUT_S = 0.25  # a response is computed sooner
+_TIMEOUT_S = 0.25  # computing a response takes less time
 _RETRY_AFTER_S = 1.0  # after an error, so that not every request waits for the timeout
 _TTL_S = 3600  # entries of old versions expire
 

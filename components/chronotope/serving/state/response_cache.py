@@ -42,7 +42,7 @@ class ResponseCache:
         """Create an empty cache.
 
         Args:
-            max_entries: Responses in this process.
+            max_entries: Maximum number of responses in this process.
             count_lookup: Called with whether a lookup in this process was a hit.
             shared_cache: Cache of all workers; None shares nothing.
             count_shared: Called with whether a lookup in the shared cache was a hit.
