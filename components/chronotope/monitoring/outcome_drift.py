@@ -32,7 +32,7 @@ class ShownAnswers:
     """One row an answer to somebody known whose horizon has passed, in the order of the log.
 
     Attributes:
-        user: Who asked.
+        user: User who received the recommendation.
         at_s: When, UTC seconds.
         version: Which model.
         greedy: Whether nothing was left to chance.

@@ -23,7 +23,7 @@ from chronotope.validation.divergence import jensen_shannon
 
 PIT_BINS = 10
 INNER = 0.8
-"""Central interval of *when* whose coverage is told."""
+"""Central interval of *when* whose coverage is reported."""
 
 SHOWN = ("acc_1", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10")
 VARIETY = ("entropy", "coverage", "gini")
@@ -52,7 +52,7 @@ def measure_prediction_drift(
     """Compare the current window with the level at promotion and with earlier windows.
 
     Args:
-        replayed_windows: What the champion said, window by window, oldest first.
+        replayed_windows: Predictions of the champion by window, oldest first.
         baseline: Its level at promotion; None if unknown.
         time_windows: How time is cut.
     """

@@ -22,8 +22,8 @@ def publish_report(
     """Write page and table into a folder, and log both and all numbers to MLflow.
 
     Args:
-        drift_report: What was found.
-        output_dir: Where it is kept.
+        drift_report: Report to publish.
+        output_dir: Folder of page and table.
         root_workspace: Where MLflow's store lies.
 
     Returns:
