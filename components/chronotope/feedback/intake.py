@@ -1,4 +1,4 @@
-"""Take what users did since into the lake; the watermark follows each delivery that landed."""
+"""Intake of new interactions into the lake; the watermark advances after each delivery."""
 
 import logging
 from collections import Counter

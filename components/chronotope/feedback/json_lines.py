@@ -1,4 +1,4 @@
-"""Lines of JSON that come from outside: payloads, and what is refused of them."""
+"""Parser of JSON Lines from external sources: payloads and refused lines."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How far feedback has been taken in, and what of it a retraining has weighed."""
+"""Watermarks of feedback intake and of retraining."""
 
 import hashlib
 from datetime import datetime
@@ -28,7 +28,7 @@ class InboxRange(BaseModel):
 
 
 class TablePosition(BaseModel):
-    """How far a table has been read."""
+    """Read position in a table."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class TablePosition(BaseModel):
 
 
 class Watermark(BaseModel):
-    """What is behind us. Everything at or below it lies in the lake or in quarantine."""
+    """Watermark of a dataset. Everything at or below it lies in the lake or in quarantine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -99,7 +99,7 @@ def read_watermark(file_path: Path) -> Watermark:
 
 
 def write_watermark(file_path: Path, watermark: Watermark) -> None:
-    """Keep a watermark, whole or not at all, on the disk when this returns."""
+    """Write a watermark atomically and durably."""
     write_json(file_path, watermark.model_dump(mode="json"))
 
 
