@@ -114,9 +114,7 @@ def _default_parameters(
 ) -> dict[str, dict[str, Any]]:
     """Default parameters of the forms, by flow name."""
     data_parameters = {"dataset": dataset, "ingestion": ingestion.model_dump(mode="json")}
-    compress_settings = CompressSettings(
-        root=ingestion.root, objective=training.compression
-    )
+    compress_settings = CompressSettings(root=ingestion.root, objective=training.compression)
     champion_settings = ChampionSettings(root=ingestion.root)
     by_hand = {"dataset": name, "settings": champion_settings.model_dump(mode="json")}
     return {
