@@ -94,7 +94,7 @@ def test_other_targets_are_refused() -> None:
 def test_the_champions_own_network_has_to_be_no_worse() -> None:
     noise = np.random.default_rng(7).normal(0, 0.02, 1000)
     other = CHAMPION - 0.002 + noise - noise.mean()
-    told: dict[str, Any] = {"users": USERS, "slices": HALF, "config": CONFIG}
+    told: dict[str, Any] = {"user_idx": USERS, "slices": HALF, "gate_config": CONFIG}
     assert not evaluate_gate(other, CHAMPION, WEAK, **told).passed
     assert evaluate_gate(other, CHAMPION, WEAK, **told, may_lose=0.01).passed
     strict = evaluate_gate(other, CHAMPION, WEAK, **told, may_lose=0.002)
