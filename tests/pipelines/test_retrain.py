@@ -140,4 +140,4 @@ def test_parameters_are_taken_over_from_a_search_or_a_successor(tmp_path: Path) 
     search = {"mean_ndcg": 0.1, "trial_number": 0, "fold_ndcg": {}}
     keep("search_parameters", {"params": {"n_hidden": 9}, **search})
     keep("select_context_columns", {"selected": ["rain"], "columns": []})
-    assert trained_parameters(tmp_path, settings) == {"n_hidden": 9, "context": ("rain",)}
+    assert trained_parameters(tmp_path, settings) == {"n_hidden": 9, "context": ["rain"]}

@@ -134,7 +134,7 @@ def test_unknown_items_are_skipped_and_counted(client: TestClient) -> None:
 def test_a_stranger_is_answered_from_an_empty_history(client: TestClient) -> None:
     said = ask(client, user_id="nobody", request_time=AT, k=15)
     assert ids(said) == sorted(ids(said))  # the order of the graph's base scores
-    assert "stranger" in said["notes"][0]
+    assert "cold-start user" in said["notes"][0]
     assert metric(client, "chronotope_cold_start_requests_total") == 1
 
 
