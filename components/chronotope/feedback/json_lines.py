@@ -1,7 +1,6 @@
 """Parser of JSON Lines from external sources: payloads and refused lines."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from chronotope.contracts.strict_json import RefusedJson, parse_json
 
@@ -19,13 +18,8 @@ class RefusedLine:
     reason: str | None = None
 
 
-def read_lines(file_path: Path) -> list[object]:
-    """Parsed lines of a JSON Lines file written by this package."""
-    return parse_lines(file_path.read_bytes())
-
-
 def parse_lines(file_content: bytes) -> list[object]:
-    """What each line holds; a ``RefusedLine`` for one that is no JSON or must not be read.
+    """Payload of each line; a ``RefusedLine`` for one that is no JSON or must not be read.
 
     Lines end at a line feed alone: texts may hold other separators, such as U+2028.
     """
