@@ -16,14 +16,14 @@ from chronotope.datasets.spec import TableSpec
 from chronotope.runtime.regular_files import open_regular, require_regular
 
 BLOCK_BYTES: Final = 16 << 20
-"""No row may be longer."""
+"""Size of the blocks that are parsed, bytes; a longer row cannot be read."""
 
 _HEAD_BYTES: Final = 1 << 20
 _CODECS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".br": "brotli"}
 
 
 def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of the needed columns of a CSV file, all of them text.
+    """Read the needed columns of a CSV file in batches; every column is text.
 
     Args:
         table_spec: Encoding, delimiter, columns and limits.
@@ -31,10 +31,10 @@ def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatc
 
     Raises:
         SourceError: The decompressed size exceeds the limits.
-        SchemaError: Columns are missing or too many.
+        SchemaError: Columns are missing, or the file has more than ``MAX_COLUMNS``.
         OSError, ValueError: The file cannot be read as CSV.
     """
-    "".encode(table_spec.encoding)  # some of Python's encodings decompress instead
+    "".encode(table_spec.encoding)  # raises for codecs that are no text encodings, such as zlib
     read_options = pcsv.ReadOptions(encoding=table_spec.encoding, block_size=BLOCK_BYTES)
     parse_options = pcsv.ParseOptions(delimiter=table_spec.delimiter, newlines_in_values=True)
     _require_few_columns(table_spec, file_path)
@@ -70,7 +70,7 @@ def _opened(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
 
 
 def _require_few_columns(table_spec: TableSpec, file_path: Path) -> None:
-    """Check of the header before rows are parsed: each of its columns costs memory."""
+    """Limit the columns of the header before Arrow parses it: each of them takes memory."""
     with _opened(table_spec, file_path) as file:
         header_line = file.read(_HEAD_BYTES).split(b"\n", 1)[0]
     n_columns = header_line.count(table_spec.delimiter.encode()) + 1
@@ -78,12 +78,12 @@ def _require_few_columns(table_spec: TableSpec, file_path: Path) -> None:
         raise SchemaError(
             f"The header has more than {MAX_COLUMNS:,} columns",
             received=file_path,
-            way_out="Deliver the needed columns alone, or correct delimiter",
+            way_out="Store only the needed columns, or correct delimiter in the dataset's YAML",
         )
 
 
 class _Bounded(io.RawIOBase):
-    """Decompressed file, bounded by a byte budget."""
+    """Stream of decompressed bytes that raises when a byte budget is exceeded."""
 
     def __init__(self, decompressed_stream: pa.NativeFile, byte_budget: ByteBudget) -> None:
         self._content, self._budget = decompressed_stream, byte_budget
@@ -92,7 +92,7 @@ class _Bounded(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most ``size`` bytes, or one block if negative: reading all is unbounded."""
+        """Read at most ``size`` bytes; a negative size reads one block."""
         chunk: bytes = self._content.read(BLOCK_BYTES if size < 0 else size)
         self._budget.spend(len(chunk))
         return chunk

@@ -14,7 +14,8 @@ import pyarrow as pa
 from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.datasets.normalise import REFUSED
-from chronotope.datasets.spec import DatasetSpec, TimeSpec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.inbox import Inbox
 from chronotope.feedback.payloads import payloads_to_batch

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS
 from chronotope.datasets.normalise import normalise
-from chronotope.datasets.spec import DatasetSpec, TimeSpec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.json_lines import RefusedLine
 from chronotope.ingestion import IngestBatch
 
