@@ -1,4 +1,4 @@
-"""A delivery as a whole against the last accepted version: volume, hours, values, places."""
+"""Drift of a delivery against the accepted events: volume, hours, values and coordinates."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,14 +14,15 @@ from chronotope.contracts.validation_result import FailedExpectation, Severity
 from chronotope.validation.divergence import stability_index
 
 PSI_BOUND: Final = 0.25
-"""Above this a distribution counts as changed (Siddiqi 2006)."""
+"""Population stability index above which a distribution counts as changed (Siddiqi 2006)."""
 VOLUME_FACTOR: Final = 10
+"""Largest accepted ratio between the numbers of rows of two successive deliveries."""
 MIN_ROWS: Final = 500
-"""With fewer rows a share is mostly chance, and distributions are not compared."""
+"""Minimum number of rows to compare distributions: with fewer, sampling noise dominates."""
 
 _HOURS: Final = 24
 _DECILES: Final = np.linspace(0.1, 0.9, 9)
-_SAMPLE: Final = 4_096  # rows of each record batch that quantiles are taken from
+_SAMPLE_ROWS: Final = 4_096  # sampled from each record batch for quantiles
 _MARGIN_DEG: Final = 1.0
 _SWAPPED: Final = "latitude and longitude are not swapped, compared with earlier rows"
 
@@ -30,15 +31,20 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class CoordinateBounds:
-    """Where nearly all located rows lie, in degrees, a degree of margin included."""
+    """Bounding box of 99.8 % of the coordinates with a margin of 1 degree.
+
+    Attributes:
+        south, north: Bounds of the latitude, degrees.
+        west, east: Bounds of the longitude, degrees.
+    """
 
     south: float
     north: float
     west: float
     east: float
 
-    def holds(self, lat: Numbers, lon: Numbers) -> npt.NDArray[np.bool_]:
-        """Whether each point lies inside; an unknown one does not."""
+    def contains(self, lat: Numbers, lon: Numbers) -> npt.NDArray[np.bool_]:
+        """Whether each point lies inside, shape (n,); False for NaN."""
         return np.asarray(
             (lat >= self.south) & (lat <= self.north) & (lon >= self.west) & (lon <= self.east)
         )
@@ -46,14 +52,14 @@ class CoordinateBounds:
 
 @dataclass(frozen=True, slots=True)
 class BatchProfile:
-    """What later deliveries are compared with.
+    """Statistics of the accepted events that the next delivery is compared with.
 
     Attributes:
-        hours: Share of each local hour, shape (24,); None without events.
-        value_edges: Distinct deciles of the values; empty without values.
-        values: Share of the values between the edges, one more than there are edges.
-        box: Where rows lie; None if none is located.
-        n_last: Rows that the last delivery brought; 0 if unknown.
+        hours: Share of events in each local hour, shape (24,); None without events.
+        value_edges: Distinct deciles of ``value``, shape (n_edges,); empty without values.
+        values: Share of values in each bin between the edges, shape (n_edges + 1,).
+        box: Bounds of the coordinates; None without coordinates.
+        n_last: Number of rows of the last delivery; 0 if unknown.
     """
 
     hours: Numbers | None
@@ -66,18 +72,18 @@ class BatchProfile:
 def profile_rows(
     events: Iterable[pa.RecordBatch], *, items: pa.Table | None = None, n_last: int = 0
 ) -> BatchProfile:
-    """Profile accepted rows, batch by batch; quantiles come from an even sample.
+    """Compute the profile of accepted events; quantiles are estimated from a sample.
 
     Args:
-        events: Accepted events.
-        items: The catalogue, whose coordinates count when no event has any.
-        n_last: Rows that the last delivery brought.
+        events: Accepted events in batches.
+        items: Item catalogue, whose coordinates are used if no event has any.
+        n_last: Number of rows of the last delivery.
     """
     hour_counts, row_samples = np.zeros(_HOURS), [np.empty((3, 0))]
     for batch in events:
         batch_rows = pa.Table.from_batches([batch])
         hour_counts += _hour_counts(batch_rows)
-        sample_step = max(1, len(batch_rows) // _SAMPLE)
+        sample_step = max(1, len(batch_rows) // _SAMPLE_ROWS)
         row_samples.append(
             np.stack(
                 [
@@ -105,7 +111,17 @@ def profile_rows(
 
 @dataclass(slots=True)
 class BatchDriftCheck:
-    """Counts over the batches of one delivery, checked at its end."""
+    """Comparison of a delivery with a profile: counts over its batches, checked at the end.
+
+    Attributes:
+        accepted: Profile of the accepted events.
+        n_rows: Number of rows so far.
+        n_located: Number of rows with coordinates.
+        n_swapped: Number of rows that lie in the bounds only if latitude and longitude are
+            swapped.
+        hours: Number of rows in each local hour, shape (24,).
+        values: Number of values in each bin of the profile, shape (n_edges + 1,).
+    """
 
     accepted: BatchProfile
     n_rows: int = 0
@@ -115,11 +131,11 @@ class BatchDriftCheck:
     values: Numbers = field(init=False)
 
     def __post_init__(self) -> None:
-        """Start with empty bins."""
+        """Set the counts of the value bins to zero."""
         self.values = np.zeros(len(self.accepted.value_edges) + 1)
 
     def add_batch(self, batch_rows: pa.Table) -> None:
-        """Count a batch."""
+        """Add the counts of a batch."""
         self.n_rows += len(batch_rows)
         self.hours += _hour_counts(batch_rows)
         event_values = _floats(batch_rows, c.VALUE)
@@ -129,23 +145,23 @@ class BatchDriftCheck:
             lat, lon = _floats(batch_rows, c.LAT), _floats(batch_rows, c.LON)
             self.n_located += int((np.isfinite(lat) & np.isfinite(lon)).sum())
             self.n_swapped += int(
-                (~coordinate_bounds.holds(lat, lon) & coordinate_bounds.holds(lon, lat)).sum()
+                (~coordinate_bounds.contains(lat, lon) & coordinate_bounds.contains(lon, lat)).sum()
             )
 
     def findings(self) -> tuple[FailedExpectation, ...]:
-        """What the delivery as a whole does not hold.
+        """Failed expectations on the complete delivery.
 
         Raises:
-            ValidationFailed: Most located rows are swapped.
+            ValidationFailed: Latitude and longitude are swapped in most rows with coordinates.
         """
         swap_findings = self._swapped()
         all_findings = [
             *swap_findings,
             *self._volume(),
-            *_changed("local hours", c.OCCURRED_AT, self.hours, self.accepted.hours),
+            *_distribution("local hours", c.OCCURRED_AT, self.hours, self.accepted.hours),
         ]
         if len(self.accepted.value_edges):
-            all_findings += _changed("values", c.VALUE, self.values, self.accepted.values)
+            all_findings += _distribution("values", c.VALUE, self.values, self.accepted.values)
         return tuple(all_findings)
 
     def _swapped(self) -> list[FailedExpectation]:
@@ -154,9 +170,9 @@ class BatchDriftCheck:
         observed_share = f"{self.n_swapped} of {self.n_located} located rows"
         if 2 * self.n_swapped > self.n_located:
             raise ValidationFailed(
-                f"The delivery breaks a critical expectation: {_SWAPPED}",
+                f"The delivery fails a critical expectation: {_SWAPPED}",
                 received=observed_share,
-                way_out="Nothing was written; exchange lat and lon in the dataset's YAML",
+                way_out="Nothing was written; swap lat and lon in the dataset's YAML",
             )
         return [
             FailedExpectation(_SWAPPED, c.LAT, Severity.WARNING, self.n_swapped, observed_share)
@@ -174,7 +190,7 @@ class BatchDriftCheck:
         ]
 
 
-def _changed(
+def _distribution(
     subject_name: str, column_name: str, bin_counts: Numbers, accepted_shares: Numbers | None
 ) -> list[FailedExpectation]:
     n_rows = bin_counts.sum()

@@ -1,4 +1,4 @@
-"""The numbers a suite looks at: cheap columns derived from rows, one row a row."""
+"""Numeric columns derived from the rows of a batch, to which expectations apply."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,12 +9,19 @@ from chronotope.lake.row_conformance import first_occurrence_mask
 
 
 def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -> pa.Table:
-    """Table of numbers the expectations name; texts stay in Arrow, which is faster.
+    """Compute the numeric columns of a suite; text columns are not passed to pandas, for speed.
 
-    ``lat``, ``lon`` and ``utc_offset_min`` (NaN as infinity, so it is out of range),
-    ``<id>_length`` (characters), ``<id>_repeated`` (1 where the key occurred before),
-    ``occurred_s`` (UTC seconds), ``swapped`` (1 where the latitude is
-    impossible but would be a longitude) and ``item_known``.
+    Columns: ``row`` (position), ``lat``, ``lon`` and ``utc_offset_min`` (NaN becomes infinity
+    and so is out of range), ``<id>_length`` (characters), ``<id>_repeated`` (1 if the id
+    occurred in an earlier row), ``occurred_s`` (UTC seconds), ``swapped`` (1 if the latitude is
+    impossible but would be a valid longitude) and ``item_known`` (1 if the item is in the lake).
+
+    Args:
+        source_rows: Events, items or users.
+        known_items: Item ids of the lake; None leaves ``item_known`` null.
+
+    Returns:
+        One row for each source row.
     """
     derived_columns = {"row": pa.array(np.arange(len(source_rows)))}
     for column_name in (c.EVENT_ID, c.USER_ID, c.ITEM_ID, c.EVENT_TYPE):
@@ -49,7 +56,7 @@ def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -
         ).cast(pa.int8())
     else:
         derived_columns["item_known"] = pa.nulls(len(source_rows), pa.int8())
-    # Great Expectations compares int64 and float64 at once, narrower types value by value.
+    # Great Expectations is vectorised for int64 and float64 only.
     wide_columns = {
         column_name: column.cast(pa.int64()) if pa.types.is_integer(column.type) else column
         for column_name, column in derived_columns.items()
@@ -58,9 +65,9 @@ def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -
 
 
 def column_extremes(derived_rows: pa.Table) -> pa.Table:
-    """Two rows, the least and the greatest value of each column; unknown ones left out.
+    """Minimum and maximum of each column, without nulls, as a table of two rows.
 
-    Whatever holds for both ends of a column holds for every value between bounds.
+    A bound that holds for both holds for all values of the column.
     """
     column_ends = {
         column_name: pc.min_max(derived_rows.column(column_name))
