@@ -17,7 +17,7 @@ from chronotope.datasets.loading import load_spec
 from chronotope.lake import Lake
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.monitoring.monitor import MonitoredState, monitor, report_key
-from chronotope.monitoring.publish import KEPT, drift_summary, publish_report
+from chronotope.monitoring.publish import MONITOR_STEP, drift_summary, publish_report
 from chronotope.pipelines.results import FeatureSnapshot
 from chronotope.runtime.step_cache import run_step
 from chronotope.runtime.workspace import Workspace
@@ -109,8 +109,8 @@ def measure_drift(
     folder = monitored_state.workspace.monitoring(dataset) / report_key(monitored_state)
     if monitoring.force:
         shutil.rmtree(folder, ignore_errors=True)
-    is_new = not (folder / f"{KEPT}.json").exists()
-    return folder, run_step(folder, KEPT, DriftReport, monitor, monitored_state), is_new
+    is_new = not (folder / f"{MONITOR_STEP}.json").exists()
+    return folder, run_step(folder, MONITOR_STEP, DriftReport, monitor, monitored_state), is_new
 
 
 @task(**TASK)

@@ -1,1 +1,1 @@
-"""Drift monitoring of data, predictions and outcomes."""
+"""Drift monitoring: data, predictions of the champion, and outcomes of recommendations."""
