@@ -62,7 +62,7 @@ def n_waiting(dataset: str, root: Path) -> int:
     if not log_path.exists():
         return 0
     with closing(InteractionLog(log_path)) as interaction_log:
-        feedback_watermark = read_watermark(watermark_path(root_workspace, dataset)).over(
+        feedback_watermark = read_watermark(watermark_path(root_workspace, dataset)).for_log(
             interaction_log.identity
         )
         return interaction_log.count(feedback_watermark.seq, kind="event")

@@ -1,1 +1,1 @@
-"""Feedback loop: intake of new interactions, rate guard, and the decision to retrain."""
+"""Feedback loop: intake of new interactions, rate limit, and the decision to retrain."""
