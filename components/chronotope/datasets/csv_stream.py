@@ -39,7 +39,7 @@ def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatc
     parse_options = pcsv.ParseOptions(delimiter=table_spec.delimiter, newlines_in_values=True)
     _require_few_columns(table_spec, file_path)
     with (
-        _opened(table_spec, file_path) as file,
+        _open_decompressed(table_spec, file_path) as file,
         pcsv.open_csv(file, read_options, parse_options) as header_reader,
     ):
         check_columns(table_spec, header_reader.schema.names, file_path)
@@ -50,14 +50,14 @@ def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatc
         strings_can_be_null=True,
     )
     with (
-        _opened(table_spec, file_path) as file,
+        _open_decompressed(table_spec, file_path) as file,
         pcsv.open_csv(file, read_options, parse_options, convert_options) as csv_reader,
     ):
         yield from csv_reader
 
 
 @contextmanager
-def _opened(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
+def _open_decompressed(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
     codec_name = _CODECS.get(file_path.suffix)
     with open_regular(file_path) as file:
         if codec_name is None:
@@ -65,13 +65,15 @@ def _opened(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
             return
         byte_budget = ByteBudget(require_regular(file_path), table_spec.limits.max_bytes)
         decompressed_stream = pa.CompressedInputStream(file, codec_name)
-        with pa.PythonFile(_Bounded(decompressed_stream, byte_budget), mode="r") as bounded_file:
+        with pa.PythonFile(
+            _BudgetedStream(decompressed_stream, byte_budget), mode="r"
+        ) as bounded_file:
             yield bounded_file
 
 
 def _require_few_columns(table_spec: TableSpec, file_path: Path) -> None:
     """Limit the columns of the header before Arrow parses it: each of them takes memory."""
-    with _opened(table_spec, file_path) as file:
+    with _open_decompressed(table_spec, file_path) as file:
         header_line = file.read(_HEAD_BYTES).split(b"\n", 1)[0]
     n_columns = header_line.count(table_spec.delimiter.encode()) + 1
     if n_columns > MAX_COLUMNS:
@@ -82,7 +84,7 @@ def _require_few_columns(table_spec: TableSpec, file_path: Path) -> None:
         )
 
 
-class _Bounded(io.RawIOBase):
+class _BudgetedStream(io.RawIOBase):
     """Stream of decompressed bytes that raises when a byte budget is exceeded."""
 
     def __init__(self, decompressed_stream: pa.NativeFile, byte_budget: ByteBudget) -> None:

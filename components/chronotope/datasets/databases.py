@@ -48,7 +48,7 @@ def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.Recor
         ConfigError: A database file lies outside the folders that flows may use.
     """
     n_rows = min(batch_rows, MAX_FETCHED_ROWS)
-    with _connected(expand_url(table_spec.url or ""), table_spec.limits) as connection:
+    with _connect(expand_url(table_spec.url or ""), table_spec.limits) as connection:
         streaming_connection = connection.execution_options(yield_per=n_rows)
         with _time_limit(connection, table_spec.limits):
             result = streaming_connection.execute(sa.text(table_spec.query or ""))
@@ -59,7 +59,7 @@ def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.Recor
                 partition_rows = next(row_partitions, None)
             if partition_rows is None:
                 return
-            yield _batch(table_spec.needed, partition_rows)
+            yield _to_record_batch(table_spec.needed, partition_rows)
 
 
 def rows_since(
@@ -91,12 +91,12 @@ def rows_since(
         else cursor_column >= sa.bindparam(None, since_value, _UNTYPED)
     )
     database_url = expand_url(url) if feed.block is None else url
-    with _connected(database_url, feed.limits) as connection, _time_limit(connection, feed.limits):
+    with _connect(database_url, feed.limits) as connection, _time_limit(connection, feed.limits):
         page_query = (
             sa.select(feed_query).where(cursor_condition).order_by(cursor_column).limit(max_rows)
         )
         page_rows = connection.execute(page_query).fetchall()
-    return _batch(feed.needed, page_rows) if page_rows else None
+    return _to_record_batch(feed.needed, page_rows) if page_rows else None
 
 
 def expand_url(url: str) -> str:
@@ -139,7 +139,7 @@ def sqlite_file(url: str) -> Path | None:
 
 
 @contextmanager
-def _connected(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
+def _connect(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
     """Database connection; messages of errors do not contain the password."""
     driver_url = with_driver(url)
     try:
@@ -257,7 +257,9 @@ def _require_sqlite_file(driver_url: str) -> None:
         )
 
 
-def _batch(column_names: Sequence[str], rows: Sequence[Sequence[object]]) -> pa.RecordBatch:
+def _to_record_batch(
+    column_names: Sequence[str], rows: Sequence[Sequence[object]]
+) -> pa.RecordBatch:
     column_arrays = [_column(column_values) for column_values in zip(*rows, strict=True)]
     return pa.RecordBatch.from_arrays(column_arrays, names=list(column_names))
 

@@ -81,18 +81,18 @@ def _fetch(address: str, local_copy: Path, limits: SourceLimits) -> None:
     with _Deadline(limits.total_timeout_s) as deadline:
         try:
             request = Request(address, headers={"User-Agent": "chronotope"})  # noqa: S310
-            with _opener(deadline).open(request, timeout=limits.timeout_s) as response:
+            with _url_opener(deadline).open(request, timeout=limits.timeout_s) as response:
                 _save(response, partial_file, limits.max_bytes)
         except (OSError, HTTPException) as error:
             if not deadline.passed:
                 raise
-            raise TimeoutError(_late(limits)) from error
+            raise TimeoutError(_timeout_text(limits)) from error
         if deadline.passed:  # without Content-Length, a truncated body looks complete
-            raise TimeoutError(_late(limits))
+            raise TimeoutError(_timeout_text(limits))
     partial_file.replace(local_copy)
 
 
-def _late(limits: SourceLimits) -> str:
+def _timeout_text(limits: SourceLimits) -> str:
     return f"it took longer than {limits.total_timeout_s:g} s (limits.total_timeout_s)"
 
 
@@ -112,7 +112,7 @@ def _save(response: HTTPResponse, partial_file: Path, max_bytes: int) -> None:
         raise OSError(f"it was cut short: {n_bytes:,} of {expected_bytes:,} bytes were received")
 
 
-def _opener(deadline: "_Deadline") -> OpenerDirector:
+def _url_opener(deadline: "_Deadline") -> OpenerDirector:
     """URL opener for http and https only; redirects to file or ftp are refused."""
     opener_director = OpenerDirector()
     for handler in (

@@ -90,7 +90,7 @@ def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
     table_spec = dataset_spec.context_table
     if table_spec is None:
         return CONTEXT.empty_table()
-    mapped_rows = _whole(table_spec, dataset_spec)
+    mapped_rows = _read_all_rows(table_spec, dataset_spec)
     place_schema = pa.schema([pa.field(c.PLACE_ID, pa.string())])
     typed_rows = _typed_table(table_spec, mapped_rows, place_schema)
     raw_times = mapped_rows[c.OCCURRED_AT].combine_chunks()
@@ -142,17 +142,17 @@ def read_feed(
     if feed_batch is None:
         return [], pa.table({})
     raw_rows = pa.Table.from_batches([feed_batch])
-    return raw_rows[feed_spec.after].to_pylist(), _mapped(feed_spec, raw_rows)
+    return raw_rows[feed_spec.after].to_pylist(), _to_contract_columns(feed_spec, raw_rows)
 
 
 def _raw_events(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
     if dataset_spec.city is not None:
         yield from simulate_events(dataset_spec.city, batch_events=batch_rows)
     if dataset_spec.events is not None:
-        for raw_rows in _rebatched(
+        for raw_rows in _rebatch(
             _stream(dataset_spec.events, dataset_spec, batch_rows), batch_rows
         ):
-            yield _mapped(dataset_spec.events, raw_rows)
+            yield _to_contract_columns(dataset_spec.events, raw_rows)
 
 
 def _read_table(
@@ -160,10 +160,10 @@ def _read_table(
 ) -> pa.Table:
     if table_spec is None:
         return schema.empty_table()
-    return _typed_table(table_spec, _whole(table_spec, dataset_spec), schema)
+    return _typed_table(table_spec, _read_all_rows(table_spec, dataset_spec), schema)
 
 
-def _whole(table_spec: TableSpec, dataset_spec: DatasetSpec) -> pa.Table:
+def _read_all_rows(table_spec: TableSpec, dataset_spec: DatasetSpec) -> pa.Table:
     """A complete table with contract column names and the values of the source."""
     raw_tables = [
         pa.Table.from_batches([record_batch])
@@ -175,7 +175,9 @@ def _whole(table_spec: TableSpec, dataset_spec: DatasetSpec) -> pa.Table:
             received=table_spec.path or table_spec.query,
             way_out="Check path or query in the dataset's YAML",
         )
-    return _mapped(table_spec, pa.concat_tables(raw_tables, promote_options="permissive"))
+    return _to_contract_columns(
+        table_spec, pa.concat_tables(raw_tables, promote_options="permissive")
+    )
 
 
 def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -184,12 +186,12 @@ def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema
     arrow_fields += [pa.field(column_name, pa.float64()) for column_name in table_spec.context]
     arrow_fields += [pa.field(column_name, pa.string()) for column_name in table_spec.attributes]
     return pa.table(
-        [_typed(mapped_rows, arrow_field) for arrow_field in arrow_fields],
+        [_typed_column(mapped_rows, arrow_field) for arrow_field in arrow_fields],
         schema=pa.schema(arrow_fields),
     )
 
 
-def _typed(mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
+def _typed_column(mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
     if arrow_field.name not in mapped_rows.column_names:
         return pa.nulls(mapped_rows.num_rows, arrow_field.type)
     column = mapped_rows[arrow_field.name].combine_chunks()
@@ -206,7 +208,7 @@ def _stream(
     return stream_file(table_spec, dataset_spec.data_dir, batch_rows=batch_rows)
 
 
-def _mapped(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
+def _to_contract_columns(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
     """Rename, coalesce and join source columns into contract columns."""
     mapped_columns = {
         column_name: raw_rows[source] for column_name, source in table_spec.sources.items()
@@ -223,7 +225,7 @@ def _mapped(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
     return pa.table(mapped_columns)
 
 
-def _rebatched(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:
+def _rebatch(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:
     """Combine batches into tables of ``batch_rows`` rows.
 
     A table is shorter at the end, before a change of column types, and where more rows would

@@ -28,7 +28,7 @@ def read_yaml(yaml_path: Path) -> Any:
             contains an impossible value, such as 30 February, or exceeds a limit above.
     """
     try:
-        return _parsed(read_bounded(yaml_path, MAX_BYTES).decode("utf-8"))
+        return _parse_yaml(read_bounded(yaml_path, MAX_BYTES).decode("utf-8"))
     except RecursionError:
         problem: object = f"it is nested more than {MAX_DEPTH} levels deep"
     except yaml.YAMLError as error:
@@ -46,7 +46,7 @@ def _without_quotes(yaml_error: yaml.YAMLError) -> str:
     return f"{yaml_error.problem}, line {problem_mark.line + 1}, column {problem_mark.column + 1}"
 
 
-def _parsed(yaml_text: str) -> Any:
+def _parse_yaml(yaml_text: str) -> Any:
     yaml_loader = yaml.SafeLoader(yaml_text)
     try:
         root_node = yaml_loader.get_single_node()

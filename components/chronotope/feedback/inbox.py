@@ -183,7 +183,7 @@ class _Reader:
         )
         self._file.seek(self._start)
         file_content = self._file.read(read_limit - self._start)
-        n_whole = len(file_content) if begun_range is not None else _n_whole(file_content)
+        n_whole = len(file_content) if begun_range is not None else _n_complete_bytes(file_content)
         self.rest = self._why_rest(file_content, n_whole)
         if n_whole == 0:
             return None
@@ -249,7 +249,7 @@ def _open(file_path: Path) -> BinaryIO:
     return open_regular(link_target)
 
 
-def _n_whole(file_content: bytes) -> int:
+def _n_complete_bytes(file_content: bytes) -> int:
     """Number of bytes in complete lines; the last one may lack a line feed if it is an object."""
     n_ended = file_content.rfind(b"\n") + 1
     tail_lines = parse_lines(file_content[n_ended:])

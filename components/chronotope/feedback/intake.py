@@ -265,11 +265,11 @@ def _deliver(
     except ValidationFailed as error:
         refusal_reason = str(error)
         return write(
-            _refused(guarded(payload_chunk), refusal_reason) for payload_chunk in payload_chunks
+            _refuse_all(guarded(payload_chunk), refusal_reason) for payload_chunk in payload_chunks
         )
 
 
-def _refused(ingest_batch: IngestBatch, refusal_reason: str) -> IngestBatch:
+def _refuse_all(ingest_batch: IngestBatch, refusal_reason: str) -> IngestBatch:
     """The batch with all valid rows moved to the refused ones."""
     reason_column = pa.array(
         [[refusal_reason]] * len(ingest_batch.row_positions), pa.list_(pa.string())

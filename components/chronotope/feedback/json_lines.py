@@ -24,10 +24,10 @@ def parse_lines(file_content: bytes) -> list[object]:
     Only a line feed ends a line, since texts may contain other separators, such as U+2028.
     """
     text_lines = file_content.decode("utf-8", errors="replace").split("\n")
-    return [_parsed(text_line.rstrip("\r")) for text_line in text_lines if text_line.strip()]
+    return [_parse_line(text_line.rstrip("\r")) for text_line in text_lines if text_line.strip()]
 
 
-def _parsed(text_line: str) -> object:
+def _parse_line(text_line: str) -> object:
     try:
         return parse_json(text_line)
     except RefusedJson as error:

@@ -125,7 +125,7 @@ def ingest(
             )
         if isinstance(row_check, WholeBatchCheck):
             progress.add_findings(row_check.delivery_findings())
-        return _write(progress, lake)
+        return _commit(progress, lake)
 
 
 def _stage(
@@ -155,7 +155,7 @@ def _stage(
     if len(good_rows):
         progress.delivery.add(good_rows)
     if len(refused_rows):
-        quarantine_rows = _quarantined(
+        quarantine_rows = _to_quarantine_rows(
             batch.raw, refused_rows, run_columns | {c.SUITE: suite_name}, progress.n_read
         )
         with translate_store_errors("quarantine"):
@@ -168,7 +168,7 @@ def _stage(
     progress.n_refused += len(refused_rows)
 
 
-def _quarantined(
+def _to_quarantine_rows(
     raw_rows: pa.Table, refused_rows: pa.Table, run_columns: dict[str, str], n_before: int
 ) -> pa.Table:
     row_positions = refused_rows.column("row").combine_chunks()
@@ -188,7 +188,7 @@ def _quarantined(
     )
 
 
-def _write(progress: _Progress, lake: Lake) -> IngestReport:
+def _commit(progress: _Progress, lake: Lake) -> IngestReport:
     for refused_file in sorted(progress.delivery.folder.glob("refused-*.parquet")):
         lake.quarantine(pq.read_table(refused_file))
     n_duplicates, events_version = 0, lake.version("events") if lake.exists("events") else None

@@ -14,7 +14,8 @@ from chronotope.lake import Lake
 def to_payloads(raw_rows: pa.Table) -> pa.Array:
     """Each row as one JSON object; NaN and infinity, which JSON lacks, become texts."""
     return pa.array(
-        [json.dumps(_plain(raw_row), default=str) for raw_row in raw_rows.to_pylist()], pa.string()
+        [json.dumps(_json_values(raw_row), default=str) for raw_row in raw_rows.to_pylist()],
+        pa.string(),
     )
 
 
@@ -45,7 +46,7 @@ def replay_quarantine(lake: Lake, run_id: str | None = None) -> pa.Table:
     )
 
 
-def _plain(raw_row: dict[str, Any]) -> JsonObject:
+def _json_values(raw_row: dict[str, Any]) -> JsonObject:
     return {
         column_name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for column_name, value in raw_row.items()

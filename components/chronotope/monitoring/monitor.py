@@ -88,8 +88,8 @@ def monitor(monitored_state: MonitoredState) -> DriftReport:
     data_statistics, column_shares = measure_data_drift(
         encoded_events, time_windows, monitor_config
     )
-    prediction_drift = _predictions(monitored_state, champion, time_windows)
-    outcome_summary, outcome_statistics = _outcome(
+    prediction_drift = _prediction_drift(monitored_state, champion, time_windows)
+    outcome_summary, outcome_statistics = _outcome_drift(
         monitored_state, encoded_events, champion, time_windows
     )
     drift_checks = check_statistics(
@@ -173,7 +173,7 @@ def overall_status(drift_checks: tuple[DriftCheck, ...]) -> OverallStatus:
     return "no drift" if "usual" in check_verdicts else "not enough history"
 
 
-def _predictions(
+def _prediction_drift(
     monitored_state: MonitoredState, champion: ChampionInfo | None, time_windows: Windows
 ) -> PredictionDrift:
     if champion is None:
@@ -197,7 +197,7 @@ def _predictions(
     )
 
 
-def _outcome(
+def _outcome_drift(
     monitored_state: MonitoredState,
     encoded_events: EncodedEvents,
     champion: ChampionInfo | None,

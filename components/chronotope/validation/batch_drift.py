@@ -58,14 +58,14 @@ class BatchProfile:
         hours: Share of events in each local hour, shape (24,); None without events.
         value_edges: Distinct deciles of ``value``, shape (n_edges,); empty without values.
         values: Share of values in each bin between the edges, shape (n_edges + 1,).
-        box: Bounds of the coordinates; None without coordinates.
+        bounds: Bounds of the coordinates; None without coordinates.
         n_last: Number of rows of the last delivery; 0 if unknown.
     """
 
     hours: Numbers | None
     value_edges: Numbers
     values: Numbers
-    box: CoordinateBounds | None
+    bounds: CoordinateBounds | None
     n_last: int = 0
 
 
@@ -93,9 +93,9 @@ def profile_rows(
             )
         )
     event_values, lat, lon = np.concatenate(row_samples, axis=1)
-    coordinate_bounds = _box(lat, lon)
+    coordinate_bounds = _coordinate_bounds(lat, lon)
     if coordinate_bounds is None and items is not None:
-        coordinate_bounds = _box(_floats(items, c.LAT), _floats(items, c.LON))
+        coordinate_bounds = _coordinate_bounds(_floats(items, c.LAT), _floats(items, c.LON))
     event_values = event_values[np.isfinite(event_values)]
     value_edges = (
         np.unique(np.quantile(event_values, _DECILES)) if len(event_values) else np.empty(0)
@@ -103,8 +103,8 @@ def profile_rows(
     return BatchProfile(
         hours=hour_counts / hour_counts.sum() if hour_counts.sum() else None,
         value_edges=value_edges,
-        values=_bins(event_values, value_edges) / max(1, len(event_values)),
-        box=coordinate_bounds,
+        values=_bin_counts(event_values, value_edges) / max(1, len(event_values)),
+        bounds=coordinate_bounds,
         n_last=n_last,
     )
 
@@ -139,8 +139,10 @@ class BatchDriftCheck:
         self.n_rows += len(batch_rows)
         self.hours += _hour_counts(batch_rows)
         event_values = _floats(batch_rows, c.VALUE)
-        self.values += _bins(event_values[np.isfinite(event_values)], self.accepted.value_edges)
-        coordinate_bounds = self.accepted.box
+        self.values += _bin_counts(
+            event_values[np.isfinite(event_values)], self.accepted.value_edges
+        )
+        coordinate_bounds = self.accepted.bounds
         if coordinate_bounds is not None:
             lat, lon = _floats(batch_rows, c.LAT), _floats(batch_rows, c.LON)
             self.n_located += int((np.isfinite(lat) & np.isfinite(lon)).sum())
@@ -154,17 +156,19 @@ class BatchDriftCheck:
         Raises:
             ValidationFailed: Latitude and longitude are swapped in most rows with coordinates.
         """
-        swap_findings = self._swapped()
+        swap_findings = self._swap_findings()
         all_findings = [
             *swap_findings,
-            *self._volume(),
-            *_distribution("local hours", c.OCCURRED_AT, self.hours, self.accepted.hours),
+            *self._volume_findings(),
+            *_distribution_findings("local hours", c.OCCURRED_AT, self.hours, self.accepted.hours),
         ]
         if len(self.accepted.value_edges):
-            all_findings += _distribution("values", c.VALUE, self.values, self.accepted.values)
+            all_findings += _distribution_findings(
+                "values", c.VALUE, self.values, self.accepted.values
+            )
         return tuple(all_findings)
 
-    def _swapped(self) -> list[FailedExpectation]:
+    def _swap_findings(self) -> list[FailedExpectation]:
         if not self.n_swapped:
             return []
         observed_share = f"{self.n_swapped} of {self.n_located} located rows"
@@ -178,7 +182,7 @@ class BatchDriftCheck:
             FailedExpectation(_SWAPPED, c.LAT, Severity.WARNING, self.n_swapped, observed_share)
         ]
 
-    def _volume(self) -> list[FailedExpectation]:
+    def _volume_findings(self) -> list[FailedExpectation]:
         n_last = self.accepted.n_last
         if not n_last or n_last / VOLUME_FACTOR <= self.n_rows <= n_last * VOLUME_FACTOR:
             return []
@@ -190,7 +194,7 @@ class BatchDriftCheck:
         ]
 
 
-def _distribution(
+def _distribution_findings(
     subject_name: str, column_name: str, bin_counts: Numbers, accepted_shares: Numbers | None
 ) -> list[FailedExpectation]:
     n_rows = bin_counts.sum()
@@ -222,12 +226,12 @@ def _floats(event_rows: pa.Table, column_name: str) -> Numbers:
     )
 
 
-def _bins(event_values: Numbers, bin_edges: Numbers) -> Numbers:
+def _bin_counts(event_values: Numbers, bin_edges: Numbers) -> Numbers:
     bin_idx = np.searchsorted(bin_edges, event_values, side="right")
     return np.bincount(bin_idx, minlength=len(bin_edges) + 1).astype(np.float64)
 
 
-def _box(lat: Numbers, lon: Numbers) -> CoordinateBounds | None:
+def _coordinate_bounds(lat: Numbers, lon: Numbers) -> CoordinateBounds | None:
     is_located = np.isfinite(lat) & np.isfinite(lon)
     if not is_located.any():
         return None

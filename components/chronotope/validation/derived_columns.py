@@ -12,7 +12,7 @@ def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -
     """Compute the numeric columns of a suite; text columns are not passed to pandas, for speed.
 
     Columns: ``row`` (position), ``lat``, ``lon`` and ``utc_offset_min`` (NaN becomes infinity
-    and so is out of range), ``<id>_length`` (characters), ``<id>_repeated`` (1 if the id
+    and so is out of range), ``<id>_length`` (characters), ``<id>_is_repeated`` (1 if the id
     occurred in an earlier row), ``occurred_s`` (UTC seconds), ``swapped`` (1 if the latitude is
     impossible but would be a valid longitude) and ``item_known`` (1 if the item is in the lake).
 
@@ -34,7 +34,9 @@ def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -
         *(() if c.EVENT_ID in source_rows.column_names else (c.USER_ID, c.ITEM_ID)),
     ):
         if column_name in source_rows.column_names:
-            derived_columns[f"{column_name}_repeated"] = _repeated(source_rows.column(column_name))
+            derived_columns[f"{column_name}_repeated"] = _is_repeated(
+                source_rows.column(column_name)
+            )
     for column_name in (c.LAT, c.LON, c.UTC_OFFSET_MIN):
         null_column = pa.nulls(len(source_rows), pa.float64())
         number_column = (
@@ -49,7 +51,7 @@ def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -
         derived_columns["occurred_s"] = pc.divide(
             source_rows.column(c.OCCURRED_AT).cast(pa.int64()), 1_000_000
         )
-    derived_columns["swapped"] = _swapped(derived_columns[c.LAT], derived_columns[c.LON])
+    derived_columns["swapped"] = _is_swapped(derived_columns[c.LAT], derived_columns[c.LON])
     if c.ITEM_ID in source_rows.column_names and known_items is not None:
         derived_columns["item_known"] = pc.is_in(
             source_rows.column(c.ITEM_ID), value_set=known_items
@@ -85,7 +87,7 @@ def column_extremes(derived_rows: pa.Table) -> pa.Table:
     )
 
 
-def _repeated(id_column: pa.ChunkedArray) -> pa.Array:
+def _is_repeated(id_column: pa.ChunkedArray) -> pa.Array:
     is_first = first_occurrence_mask(id_column)
     is_repeated = (
         np.zeros(len(id_column), dtype=np.int8) if is_first is None else (~is_first).astype(np.int8)
@@ -93,7 +95,7 @@ def _repeated(id_column: pa.ChunkedArray) -> pa.Array:
     return pa.array(is_repeated)
 
 
-def _swapped(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> pa.ChunkedArray:
+def _is_swapped(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> pa.ChunkedArray:
     is_swapped = pc.and_(
         pc.greater(pc.abs(lat), 90),
         pc.and_(pc.less_equal(pc.abs(lat), 180), pc.less_equal(pc.abs(lon), 90)),

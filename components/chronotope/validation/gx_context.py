@@ -103,7 +103,7 @@ def expectation_results(
         expectation for expectation in open_expectations if _is_bound(expectation)
     ]
     if bound_expectations and len(derived_rows):
-        extreme_results = _validated(
+        extreme_results = _validate_rows(
             gx_batch, suite["name"], bound_expectations, column_extremes(derived_rows), parameters
         )
         failed = {
@@ -133,7 +133,7 @@ def expectation_results(
         )
     return [
         *passed_results,
-        *_validated(gx_batch, suite["name"], open_expectations, derived_rows, parameters),
+        *_validate_rows(gx_batch, suite["name"], open_expectations, derived_rows, parameters),
     ]
 
 
@@ -146,7 +146,7 @@ def _subject(config: Any) -> tuple[str, str]:
     return config.type, config.kwargs["column"]
 
 
-def _validated(
+def _validate_rows(
     gx_batch: "BatchDefinition[Any]",
     suite_name: str,
     expectations: Sequence[Any],

@@ -27,8 +27,8 @@ from chronotope.validation.gx_context import (
 
 FRESH_DAYS: Final = 30
 """Maximum age of the latest event of a fresh delivery, days."""
-_ORDER: Final = tuple(Severity)
-_FAILING: Final = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string()))])
+_SEVERITY_ORDER: Final = tuple(Severity)
+_FAILING_SCHEMA: Final = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string()))])
 
 
 def check_events(
@@ -63,7 +63,9 @@ def check_events(
             gx_batch, suite, derive_columns(batch, known_items), suite_parameters
         )
         drift_findings = (
-            [] if accepted_shares is None else _drift(event_type_shares(batch), accepted_shares)
+            []
+            if accepted_shares is None
+            else _event_type_drift(event_type_shares(batch), accepted_shares)
         )
         return _validation_result(suite["name"], expectation_outcomes, len(batch), drift_findings)
 
@@ -165,7 +167,7 @@ def population_stability(
     return float(stability_index(p, q))
 
 
-def _drift(
+def _event_type_drift(
     current_shares: Mapping[str, float], accepted_shares: Mapping[str, float]
 ) -> list[FailedExpectation]:
     stability = population_stability(current_shares, accepted_shares)
@@ -199,9 +201,9 @@ def _validation_result(
             _raise_at_table_level(finding)
             failing_rows += finding_rows
             failing_reasons += [finding.expectation] * len(finding_rows)
-    findings.sort(key=lambda finding: _ORDER.index(finding.severity))
+    findings.sort(key=lambda finding: _SEVERITY_ORDER.index(finding.severity))
     return ValidationResult(
-        suite_name, _by_row(failing_rows, failing_reasons), tuple(findings), n_rows
+        suite_name, _reasons_by_row(failing_rows, failing_reasons), tuple(findings), n_rows
     )
 
 
@@ -232,7 +234,7 @@ def _raise_at_table_level(finding: FailedExpectation) -> None:
     )
 
 
-def _by_row(failing_rows: list[int], failing_reasons: list[str]) -> pa.Table:
+def _reasons_by_row(failing_rows: list[int], failing_reasons: list[str]) -> pa.Table:
     row_reasons = pa.table(
         {
             "row": pa.array(failing_rows, pa.int64()),
@@ -242,6 +244,6 @@ def _by_row(failing_rows: list[int], failing_reasons: list[str]) -> pa.Table:
     grouped_reasons = row_reasons.group_by("row").aggregate([(c.REASONS, "list")]).sort_by("row")
     return (
         grouped_reasons.select(["row", f"{c.REASONS}_list"])
-        .rename_columns(_FAILING.names)
-        .cast(_FAILING)
+        .rename_columns(_FAILING_SCHEMA.names)
+        .cast(_FAILING_SCHEMA)
     )
