@@ -173,7 +173,7 @@ def champion_ages(root: Path, current_time: datetime) -> Iterator[DoctorCheck]:
             with PromotionJournal(folder_path).locked() as journal_reader:
                 champion_periods = journal_reader.champion_periods(dataset)
         except ChronotopeError as error:
-            yield DoctorCheck("promotions", False, error.what, error.way_out)
+            yield DoctorCheck("promotions", False, error.problem, error.way_out)
             return
         if champion_periods:
             yield _age(

@@ -67,7 +67,7 @@ def _snapshot_problem(snapshot_dir: Path) -> str:
         read_ref(snapshot_dir)
         load_features(snapshot_dir)
     except ChronotopeError as error:
-        return "" if isinstance(error.__cause__, PermissionError) else error.what
+        return "" if isinstance(error.__cause__, PermissionError) else error.problem
     except PermissionError:  # that says nothing about the snapshot
         return ""
     except (OSError, ValueError, KeyError, TypeError) as error:
