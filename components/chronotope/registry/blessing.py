@@ -1,4 +1,4 @@
-"""Blessing of an artefact: agreement, size and latency, measured in a clean process."""
+"""Blessing of a bundle: agreement, size and latency, measured in a clean process."""
 
 import subprocess
 import sys
@@ -19,30 +19,36 @@ _PROBE = "chronotope.registry.blessing_probe"
 
 
 class BlessConfig(BaseModel):
-    """Limits that an artefact must meet."""
+    """Limits that a bundle must meet to be blessed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    k: int = Field(10, ge=1, description="Length of the lists compared")
-    min_overlap: float = Field(0.9, ge=0, le=1, description="Minimum mean share of common items")
-    max_variation: float = Field(
-        0.1, ge=0, le=1, description="Largest mean total-variation distance of the probabilities"
+    k: int = Field(10, ge=1, description="Length of the compared top-k lists")
+    min_overlap: float = Field(
+        0.9, ge=0, le=1, description="Minimum mean share of items in both top-k lists"
     )
-    max_size_mb: float = Field(200.0, gt=0, description="Largest folder, in 10^6 bytes")
-    max_latency_ms: float = Field(50.0, gt=0, description="Largest median latency of one query")
-    n_timed: int = Field(50, ge=1, description="Queries timed")
-    timeout_s: float = Field(120.0, gt=0, description="Time limit of the clean process")
+    max_variation: float = Field(
+        0.1, ge=0, le=1, description="Maximum mean total-variation distance of the probabilities"
+    )
+    max_size_mb: float = Field(
+        200.0, gt=0, description="Maximum size of the bundle folder, in 10^6 bytes"
+    )
+    max_latency_ms: float = Field(
+        50.0, gt=0, description="Maximum median latency of one query, in milliseconds"
+    )
+    n_timed: int = Field(50, ge=1, description="Number of timed queries")
+    timeout_s: float = Field(120.0, gt=0, description="Time limit of the clean process, in seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Blessing:
-    """Outcome of the blessing probe.
+    """Outcome of the blessing of a bundle.
 
     Attributes:
-        passed: Whether the artefact may serve.
-        reasons: Violated limits; empty if it passed.
+        passed: Whether the bundle meets all limits and may be served.
+        reasons: Violated limits, one sentence each; empty if it passed.
         measured: Measurements by name: ``size_mb``, ``latency_ms``, ``overlap``, ``variation``,
-            ``n_nan``; only ``size_mb`` if the process died.
+            ``n_nan``; only ``size_mb`` if the clean process failed.
     """
 
     passed: bool
@@ -57,12 +63,12 @@ def run_blessing(
     expected_scores: npt.NDArray[np.floating],
     config: BlessConfig,
 ) -> Blessing:
-    """Blessing of a bundle: a clean process loads, compares, times and stresses it.
+    """Load, compare, time and stress a bundle in a clean process.
 
     Args:
-        bundle_dir: The bundle as it would be served.
+        bundle_dir: Folder of the bundle as it would be served.
         queries: Real queries, at least one.
-        expected_scores: The original model's scores, shape (B, n_items).
+        expected_scores: Scores of the uncompressed model, shape (B, n_items).
         config: Limits.
 
     Raises:
@@ -103,12 +109,12 @@ def run_blessing(
 def agreement(
     model_scores: npt.NDArray[np.floating], expected_scores: npt.NDArray[np.floating], k: int
 ) -> dict[str, float]:
-    """``overlap`` of the k best items, and ``variation`` of the probabilities.
+    """Agreement of two models: ``overlap`` of top-k lists and ``variation`` of probabilities.
 
     Args:
-        model_scores: Scores of the artefact, shape (B, n_items).
-        expected_scores: Scores of the original model, same shape.
-        k: Length of the lists compared.
+        model_scores: Scores of the bundle, shape (B, n_items).
+        expected_scores: Scores of the uncompressed model, same shape.
+        k: Length of the compared lists.
     """
     mean_variation = total_variation(model_scores, expected_scores)
     return {"overlap": _mean_overlap(model_scores, expected_scores, k), "variation": mean_variation}
@@ -135,10 +141,10 @@ def violated_agreement_bounds(measured: dict[str, float], config: BlessConfig) -
 def total_variation(
     model_scores: npt.NDArray[np.floating], reference_scores: npt.NDArray[np.floating]
 ) -> float:
-    """Mean distance of two models' probabilities, TV(p, q) = ½ Σᵢ |pᵢ - qᵢ|, in [0, 1].
+    """Mean total-variation distance of item probabilities, TV(p, q) = ½ Σᵢ |pᵢ - qᵢ|, in [0, 1].
 
-    The probabilities are the softmax over the items known, without index 0. A smaller
-    network may give other scores than its original; it may not give other answers.
+    The probabilities are the softmax over the known items, without index 0. Unlike a distance
+    of scores, it ignores differences that do not change the probabilities.
 
     Args:
         model_scores: Scores, shape (B, n_items).
@@ -157,7 +163,7 @@ def total_variation(
 
 
 def _run_probe(bundle_dir: Path, queries: Queries, output_path: Path, config: BlessConfig) -> str:
-    """Run the clean process; returns its failure, empty on success."""
+    """Run the clean process; returns a description of its failure, "" on success."""
     queries_path = output_path.with_name("queries.npz")
     query_arrays: dict[str, Any] = queries.arrays()
     np.savez(queries_path, **query_arrays)
@@ -179,7 +185,7 @@ def _run_probe(bundle_dir: Path, queries: Queries, output_path: Path, config: Bl
 def _mean_overlap(
     model_scores: npt.NDArray[np.floating], reference_scores: npt.NDArray[np.floating], k: int
 ) -> float:
-    """Mean share of a row's k best items that both models rank there."""
+    """Mean share of items that are in the top-k lists of both models."""
     k = min(k, model_scores.shape[1])
     in_both = np.zeros(model_scores.shape, dtype=np.int8)
     for scores in (model_scores, reference_scores):

@@ -20,11 +20,11 @@ _CONNECT_S: Final = 10
 def create_database(database_url: str) -> None:
     """Create the SQLite file of an address if it is missing.
 
-    MLflow makes tables and then migrates them one step after the other; a file of
-    a process killed in between cannot be opened. So it is created as a draft, then renamed.
+    MLflow creates tables and then migrates them in many steps; a file that is left by a process
+    killed in between cannot be opened. So the file is created as a draft and moved into place.
 
     Args:
-        database_url: Address of MLflow's database; one of a server or of files is left alone.
+        database_url: Address of MLflow's database; other kinds than SQLite files are ignored.
     """
     database_path = _file_of(database_url)
     if database_path is None or database_path.exists():
@@ -38,8 +38,8 @@ def create_database(database_url: str) -> None:
         try:
             os.link(draft_path, database_path)
         except FileExistsError:
-            pass  # another process was first
-        except OSError:  # no links on this disk
+            pass  # another process created it first
+        except OSError:  # the file system does not support hard links
             draft_path.replace(database_path)
     sync_folder(database_path.parent)
 

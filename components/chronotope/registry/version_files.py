@@ -1,4 +1,4 @@
-"""Files of a version: a local folder, or a cached download from an object store."""
+"""Files of a model version: a local folder, or a cached download from an object store."""
 
 import hashlib
 import logging
@@ -20,17 +20,17 @@ def has_version_files(version_uri: str) -> bool:
     """Whether the files of a version exist.
 
     Args:
-        version_uri: Its address, or a plain path.
+        version_uri: Address or local path of the version's files.
 
     Raises:
-        StoreError: The object store does not answer, or refuses.
+        StoreError: The object store does not respond, or denies access.
     """
     local_dir = _local(version_uri)
     if local_dir is not None:
         return local_dir.is_dir()
     try:
         return bool(list_artifacts(artifact_uri=version_uri))
-    except Exception as store_error:  # of MLflow, or of whichever library reads such a store
+    except Exception as store_error:  # MLflow passes on errors of the store's own library
         raise _refused(version_uri, store_error) from store_error
 
 
@@ -39,23 +39,23 @@ def local_version_folder(
 ) -> Path:
     """Local folder of a version, or a cached download from an object store.
 
-    The files of a version never change, so they are fetched once, and again if the copy is
+    The files of a version never change, so they are downloaded once, and again if the copy is
     damaged.
 
     Args:
-        version_uri: Its address, or a plain path.
-        cache_dir: Folder of the copies.
-        is_complete: Whether a copy can be used.
+        version_uri: Address or local path of the version's files.
+        cache_dir: Folder of the downloaded copies.
+        is_complete: Whether a copy is complete and intact.
 
     Raises:
-        StoreError: The object store does not answer, or refuses.
+        StoreError: The object store does not respond, or denies access.
     """
     local_dir = _local(version_uri)
     if local_dir is not None:
         return local_dir
     cached_dir = cache_dir / hashlib.sha256(version_uri.encode()).hexdigest()[:16]
     if cached_dir.is_dir() and not is_complete(cached_dir):
-        _LOG.warning("%s is damaged and fetched again from %s", cached_dir, version_uri)
+        _LOG.warning("%s is damaged and is downloaded again from %s", cached_dir, version_uri)
         shutil.rmtree(cached_dir)
     if not cached_dir.is_dir():
         _fetch(version_uri, cached_dir)
@@ -68,12 +68,12 @@ def _fetch(version_uri: str, cached_dir: Path) -> None:
             downloaded_dir = Path(
                 download_artifacts(artifact_uri=version_uri, dst_path=str(draft_dir / "files"))
             )
-        except Exception as store_error:  # of MLflow, or of whichever library reads such a store
+        except Exception as store_error:  # MLflow passes on errors of the store's own library
             raise _refused(version_uri, store_error) from store_error
         try:
             downloaded_dir.rename(cached_dir)
         except OSError:
-            if not cached_dir.is_dir():  # else another process fetched it meanwhile
+            if not cached_dir.is_dir():  # otherwise another process downloaded it meanwhile
                 raise
 
 
@@ -88,6 +88,6 @@ def _refused(version_uri: str, store_error: Exception) -> StoreError:
     return StoreError(
         "Files cannot be read from the object store",
         received=f"{version_uri}: {store_error}",
-        way_out="Check that it answers, and the variables that open it, such as AWS_ENDPOINT_URL; "
-        "S3 needs boto3, which chronotope[scale] installs",
+        way_out="Check that the store responds, and the environment variables of its access, such "
+        "as AWS_ENDPOINT_URL; S3 needs boto3, which chronotope[scale] installs",
     )

@@ -12,7 +12,7 @@ class Engine(Protocol):
 
     @property
     def in_process(self) -> bool:
-        """Whether tasks run sequentially in this process; otherwise in parallel worker processes."""
+        """Whether tasks run one by one in this process; otherwise in parallel worker processes."""
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in the order of the items, independent of the order of completion.
