@@ -1,4 +1,4 @@
-"""Prefect flows: what runs, in which order and when."""
+"""Prefect flows: wiring of the steps, deployments, schedules and triggers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,8 @@ from chronotope.runtime.workspace import Workspace
 def without_heartbeat() -> Iterator[None]:
     """Run flows without heartbeats, whose thread costs a second per run.
 
-    Deployed flows send them, so that Prefect notices a killed run; runs by hand need none.
+    Deployed flows send heartbeats so that Prefect notices a killed run; flows that are started
+    from the command line do not need them.
     """
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
@@ -22,7 +23,7 @@ def without_heartbeat() -> Iterator[None]:
 
 @contextmanager
 def dataset_lock_in_flow(workspace: Workspace, dataset: str) -> Iterator[None]:
-    """Hold a dataset's lock inside a flow; a run that has to wait logs it.
+    """Hold a dataset's lock inside a flow; waiting for the lock is logged.
 
     Args:
         workspace: Folders of the project.

@@ -1,4 +1,4 @@
-"""Prefect server behind a guard that rejects requests from other websites."""
+"""Prefect server behind the same-origin middleware, which rejects requests of other websites."""
 
 from typing import cast
 
@@ -8,5 +8,5 @@ from chronotope.runtime.same_origin import AsgiApp, SameOriginGuard
 
 
 def create_app() -> SameOriginGuard:
-    """Prefect's ASGI application, configured by the environment, behind the guard."""
+    """Prefect's ASGI application, configured by the environment, behind the middleware."""
     return SameOriginGuard(cast("AsgiApp", create_prefect_app(final=True)))
