@@ -99,7 +99,7 @@ def test_without_a_design_or_with_several(tmp_path: Path) -> None:
     for name in ("one", "two"):
         folder = Workspace(tmp_path).experiments("city")
         store_experiment(folder, DESIGN.model_copy(update={"name": name}))
-    assert "one of: one, two" in run(tmp_path)[1]
+    assert "--name: one, two" in run(tmp_path)[1]
 
 
 def test_a_wrong_design_is_refused_before_anybody_is_answered(tmp_path: Path) -> None:

@@ -82,7 +82,9 @@ def test_a_version_that_somebody_removed_is_said_to_be_gone(tmp_path: Path) -> N
     for n in range(3):
         (tmp_path / "events" / "_delta_log" / f"{n:020}.json").unlink()
     assert len(lake.read("events")) == 4
-    with pytest.raises(StoreError, match=r"Version 1 of table 'events' does not exist any more.*is 3"):
+    with pytest.raises(
+        StoreError, match=r"Version 1 of table 'events' does not exist any more.*is 3"
+    ):
         lake.read("events", 1)
 
 

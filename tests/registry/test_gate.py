@@ -103,7 +103,8 @@ def test_the_champions_own_network_has_to_be_no_worse() -> None:
     ]
     fallen = other - np.where(HALF["cold_user"], 0.2, 0.0)
     assert any(
-        "cold_user" in r for r in evaluate_gate(fallen, CHAMPION, WEAK, **told, non_inferiority_margin=1).reasons
+        "cold_user" in r
+        for r in evaluate_gate(fallen, CHAMPION, WEAK, **told, non_inferiority_margin=1).reasons
     )
     strong = {"markov": CHAMPION + 0.1}
     assert not evaluate_gate(other, CHAMPION, strong, **told, non_inferiority_margin=1.0).passed

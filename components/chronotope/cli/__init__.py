@@ -1,1 +1,1 @@
-"""The command line: one file a command, over the same flows that the UI starts."""
+"""Command line: one module per command; commands run the same flows as the Prefect UI."""

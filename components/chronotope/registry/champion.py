@@ -66,7 +66,7 @@ def require_dataset(root: Path, dataset: str) -> None:
         listed_name, is_known = lakes_location, Lake(f"{lakes_location}/{dataset}").exists("events")
     if not is_known:
         raise ConfigError(
-            f"There is no such dataset below {listed_name}",
+            f"No such dataset below {listed_name}",
             received=dataset,
             way_out="Ingest it with `chronotope ingest`, or choose one of: "
             f"{_comma_list(known_datasets(root))}",
