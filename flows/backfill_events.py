@@ -1,4 +1,4 @@
-"""Flow ``backfill-events``: replay a period in chunks, with predictions before each ingestion."""
+"""Flow ``backfill-events``: replay a period in chunks and evaluate predictions of its events."""
 
 from pathlib import Path
 
@@ -156,7 +156,7 @@ def publish_backtest(backtest_result: BacktestResult, root: Path) -> tuple[Backt
     create_table_artifact(
         markdown_rows(table_rows),
         key=artifact_key,
-        description="Metrics of each chunk; every event is predicted before it is ingested",
+        description="Metrics of each chunk; every event is predicted from earlier events",
     )
     create_link_artifact(backtest_files.page.resolve().as_uri(), key=f"{artifact_key}-page")
     return backtest_files, run_id

@@ -98,8 +98,8 @@ class InteractionWatcher:
         self.dataset, self.root, self.min_rows, self.emit = dataset, root, min_rows, emit_event
         self.emitted_at_seq: int | None = None
 
-    def look(self) -> None:
-        """Emit if enough events wait and the watermark moved since the last emission."""
+    def poll(self) -> None:
+        """Emit if enough events wait and the watermark has moved since the last emission."""
         last_seq = read_watermark(watermark_path(Workspace(self.root), self.dataset)).seq
         if last_seq == self.emitted_at_seq:
             return
@@ -138,7 +138,7 @@ def _watch_until_stopped(
 ) -> None:
     while not stop_event.wait(poll_s):
         try:
-            interaction_watcher.look()
+            interaction_watcher.poll()
         except ChronotopeError as error:
             _LOG.warning("The log of %s cannot be watched: %s", interaction_watcher.dataset, error)
 

@@ -49,7 +49,7 @@ def compress(
 ) -> None:
     """Compress a trained model for another objective, evaluate it, and promote it if it passes.
 
-    Options that are not given keep the value of the last compression.
+    Options that are not given keep the value with which the version was compressed.
     """
     requested_bounds = {
         "max_ndcg_loss": max_ndcg_loss,
@@ -94,7 +94,7 @@ def override_objective(
     """Objective with the requested values; a value of None keeps the stored one.
 
     Args:
-        stored_objective: Objective of the last compression.
+        stored_objective: Objective with which the version was compressed.
         requested_bounds: New values by field name.
 
     Raises:

@@ -22,7 +22,7 @@ def feedback(
         bool, typer.Option(help="Retrain even if new events are few or fail the checks")
     ] = False,
     mode: Annotated[
-        Mode, typer.Option(help="Warm start, full training, or a choice by the data")
+        Mode, typer.Option(help="Warm start, full training, or automatic choice")
     ] = "auto",
     min_rows: Annotated[
         int, typer.Option(min=1, help="New events of users with a history that suffice to retrain")

@@ -49,7 +49,7 @@ class LogState:
     latest: int | None
 
     @property
-    def is_whole(self) -> bool:
+    def is_intact(self) -> bool:
         """Whether the log needs no repair."""
         return not self.damaged and not self.unreachable and self.version is not None
 
@@ -124,7 +124,7 @@ def damaged_files(table_dir: Path) -> tuple[Path, ...]:
     return tuple(file_path for file_path in _named_files(table_dir) if not _is_parquet(file_path))
 
 
-def unnamed_files(table_dir: Path) -> tuple[Path, ...]:
+def unreferenced_files(table_dir: Path) -> tuple[Path, ...]:
     """Data files that do not belong to the latest version.
 
     Args:
@@ -138,7 +138,7 @@ def unnamed_files(table_dir: Path) -> tuple[Path, ...]:
     )
 
 
-def forget_missing(table_dir: Path) -> None:
+def remove_missing_files(table_dir: Path) -> None:
     """Commit a version without the data files that are missing from the disk.
 
     Args:
@@ -151,7 +151,7 @@ def forget_missing(table_dir: Path) -> None:
         DeltaTable(str(table_dir)).repair()
 
 
-def pass_version(table_dir: Path, latest_version: int) -> None:
+def advance_version(table_dir: Path, latest_version: int) -> None:
     """Commit empty versions until the version number exceeds every earlier one.
 
     Snapshots and trainings refer to version numbers, so a number must not be used twice.

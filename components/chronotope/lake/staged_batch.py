@@ -102,7 +102,7 @@ class StagedBatch:
         """Number of staged rows, including rows with a repeated id."""
         return sum(len(file_ids) for file_ids in self._ids)
 
-    def keep(self) -> Mask | None:
+    def first_row_mask(self) -> Mask | None:
         """Mask of the first row of each id over all files; None if every id is unique."""
         repeated_rows = repeated_positions(np.concatenate([np.empty(0, np.uint64), *self._ids]))
         if not len(repeated_rows):
@@ -114,9 +114,9 @@ class StagedBatch:
             keep_mask[repeated_rows] = is_first
         return keep_mask
 
-    def leave_out_repeated(self) -> int:
+    def drop_duplicates(self) -> int:
         """Remove rows with a repeated id from the files; returns the number of remaining rows."""
-        keep_mask, start_row = self.keep(), 0
+        keep_mask, start_row = self.first_row_mask(), 0
         if keep_mask is None:
             return self.n_rows()
         for file_path, file_ids in zip(self.paths, self._ids, strict=True):

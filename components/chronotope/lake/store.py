@@ -118,11 +118,11 @@ class Lake:
         n_rows = delivery.n_rows()
         if isinstance(self.root, Path) and not self.exists("events"):
             with translate_store_errors("events"):
-                n_inserted = delivery.leave_out_repeated()
+                n_inserted = delivery.drop_duplicates()
                 commit_first_version(delivery, self.root / "events")
         else:
             table_schema = self._schema("events", delivery.schema)
-            staged_rows, keep_mask = delivery.dataset(), delivery.keep()
+            staged_rows, keep_mask = delivery.dataset(), delivery.first_row_mask()
             n_inserted = self._insert_new(
                 "events", staged_rows, table_schema, (c.EVENT_ID,), keep_mask
             )
@@ -221,7 +221,7 @@ class Lake:
             return False
         return True
 
-    def n_last(self, table_name: str) -> int:
+    def n_added_rows(self, table_name: str) -> int:
         """Number of rows that the latest version added to the previous one."""
         latest_version = self.version(table_name)
         n_before = (

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from chronotope.runtime.durable_files import sync_folder
-from chronotope.runtime.private_files import close_to_others
+from chronotope.runtime.private_files import restrict_to_owner
 from chronotope.runtime.temp_dirs import temporary_folder
 
 _DRAFTS: Final = ".new-database-"
@@ -34,7 +34,7 @@ def create_database(database_url: str) -> None:
         sql_engine = create_sqlalchemy_engine_with_retry(f"sqlite:///{draft_path}")  # type: ignore[no-untyped-call]
         _initialize_tables(sql_engine)  # type: ignore[no-untyped-call]
         sql_engine.dispose()
-        close_to_others(draft_path)
+        restrict_to_owner(draft_path)
         try:
             os.link(draft_path, database_path)
         except FileExistsError:

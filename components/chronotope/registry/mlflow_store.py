@@ -168,7 +168,7 @@ def open_store(mlruns_dir: Path) -> MlflowStore:
         StoreError: The folder or the database cannot be used.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # logs only
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # for logs
     # Importing MLflow may have started the client already; this stops it.
     set_telemetry_client()  # type: ignore[no-untyped-call]
     root, url = mlruns_dir.resolve(), mlflow_url(mlruns_dir)

@@ -38,7 +38,7 @@ def close_dead_runs(locks_dir: Path, close_run: Callable[[str, str], None]) -> N
         close_run: Called with the prefix of the token and the token.
     """
     for lock_path in locks_dir.glob("*-*"):
-        with suppress(OSError), lock_path.open("r+") as lock_file:  # held, or gone by now
+        with suppress(OSError), lock_path.open("r+") as lock_file:  # locked, or deleted meanwhile
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             close_run(lock_path.name.split("-", maxsplit=1)[0], lock_path.name)
             lock_path.unlink(missing_ok=True)

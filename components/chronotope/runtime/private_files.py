@@ -1,4 +1,4 @@
-"""Owner-only permissions of files and folders that hold user ids.
+"""Owner-only permissions of files and folders that contain user ids.
 
 SQLite gives its ``-wal``, ``-shm`` and ``-journal`` files the mode of the database, so a database
 that is created with owner-only permissions stays private.
@@ -54,11 +54,11 @@ def private_database(file_path: Path) -> Path:
         if not file_path.exists():
             os.close(os.open(file_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE))
     for file_suffix in _SQLITE_SUFFIXES:
-        close_to_others(file_path.with_name(file_path.name + file_suffix))
+        restrict_to_owner(file_path.with_name(file_path.name + file_suffix))
     return file_path
 
 
-def close_to_others(file_path: Path) -> None:
+def restrict_to_owner(file_path: Path) -> None:
     """Remove other users' permissions on a file; a file of another owner is left unchanged.
 
     Args:

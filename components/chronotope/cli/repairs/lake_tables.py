@@ -25,7 +25,7 @@ def table_damages(table_lake: Path) -> Iterator[Damage]:
     for table_dir in tables_of(table_lake):
         table_name = f"table {table_lake.name}/{table_dir.name}"
         log_state = examine_log(table_dir)
-        if not log_state.is_whole:
+        if not log_state.is_intact:
             yield Damage(
                 table_name,
                 _log_problem(log_state),
@@ -73,7 +73,12 @@ def _remedy(log_state: "LogState") -> str:
 
 
 def _repair_log(table_dir: Path, backup_folder: BackupFolder) -> str:
-    from chronotope.lake.log_repair import count_rows, examine_log, pass_version, unnamed_files
+    from chronotope.lake.log_repair import (
+        advance_version,
+        count_rows,
+        examine_log,
+        unreferenced_files,
+    )
 
     log_state = examine_log(table_dir)
     if log_state.version is None:
@@ -84,22 +89,22 @@ def _repair_log(table_dir: Path, backup_folder: BackupFolder) -> str:
     outcome_text = f"version {version} remains, with {n_rows:,} rows"
     if log_state.latest is None or version >= log_state.latest:
         return outcome_text
-    pass_version(table_dir, log_state.latest)
+    advance_version(table_dir, log_state.latest)
     outcome_text += f", as version {log_state.latest + 1}"
-    unnamed_paths = unnamed_files(table_dir)
-    file_names = ", ".join(path.name for path in unnamed_paths[:3])
-    unnamed_text = (
-        f"; {len(unnamed_paths)} data files that do not belong to it remain ({file_names})"
-        if unnamed_paths
+    unreferenced_paths = unreferenced_files(table_dir)
+    file_names = ", ".join(path.name for path in unreferenced_paths[:3])
+    unreferenced_text = (
+        f"; {len(unreferenced_paths)} data files that do not belong to it remain ({file_names})"
+        if unreferenced_paths
         else ""
     )
-    return f"{outcome_text}{unnamed_text}; {_REINGEST}"
+    return f"{outcome_text}{unreferenced_text}; {_REINGEST}"
 
 
 def _rebuild(table_dir: Path, latest_number: int | None, backup_folder: BackupFolder) -> str:
     """Move the whole table aside and write its rows to a new table, each key once."""
     from chronotope.lake import Lake
-    from chronotope.lake.log_repair import REBUILDABLE, count_rows, pass_version, readable_rows
+    from chronotope.lake.log_repair import REBUILDABLE, advance_version, count_rows, readable_rows
 
     table_rows = readable_rows(table_dir) if table_dir.name in REBUILDABLE else None
     moved_to = backup_folder.move(table_dir)
@@ -113,7 +118,7 @@ def _rebuild(table_dir: Path, latest_number: int | None, backup_folder: BackupFo
     }
     write_by_table[table_dir.name](table_rows)
     if latest_number is not None:
-        pass_version(table_dir, latest_number)
+        advance_version(table_dir, latest_number)
     version, n_rows = count_rows(table_dir)
     return (
         f"no version was readable, so it was rebuilt from its data files: version {version}, "
@@ -124,11 +129,11 @@ def _rebuild(table_dir: Path, latest_number: int | None, backup_folder: BackupFo
 def _repair_files(
     table_dir: Path, damaged_paths: tuple[Path, ...], backup_folder: BackupFolder
 ) -> str:
-    from chronotope.lake.log_repair import count_rows, forget_missing
+    from chronotope.lake.log_repair import count_rows, remove_missing_files
 
     for path in damaged_paths:
         if path.exists():
             backup_folder.move(path)
-    forget_missing(table_dir)
+    remove_missing_files(table_dir)
     version, n_rows = count_rows(table_dir)
     return f"version {version} has {n_rows:,} rows; {_REINGEST}"
