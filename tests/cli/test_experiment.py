@@ -62,7 +62,7 @@ def test_it_tells_of_arms_shadows_and_policies(root: Path, tmp_path: Path) -> No
     assert (report["shadows"][0]["versions"], report["shadows"][0]["n_lists"]) == (["2"], 40)
     (policy,) = report["policies"]
     assert policy["estimate"]["n_lists"] == report["arms"][0]["n_lists"]
-    for words in ("old", "new", "Off-policy", "Shadows"):
+    for words in ("old", "new", "Off-policy", "Shadow arms"):
         assert words in page.read_text()
     assert "http" not in page.read_text()
 
