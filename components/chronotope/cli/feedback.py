@@ -85,9 +85,9 @@ def _waiting(dataset: str, root: Path) -> dict[str, Any]:
 
 
 def _waiting_text(waiting_counts: dict[str, Any]) -> str:
-    inbox_files = ", ".join(waiting_counts["files"]) or "none"
+    file_names = ", ".join(waiting_counts["files"]) or "none"
     waiting_text = (
-        f"Waiting: {waiting_counts['events']:,} events; files of the inbox: {inbox_files}."
+        f"Waiting: {waiting_counts['events']:,} events; files of the inbox: {file_names}."
     )
     return "\n".join([waiting_text, *_set_aside(waiting_counts["set_aside"])])
 

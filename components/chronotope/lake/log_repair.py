@@ -83,31 +83,32 @@ def examine_log(table_dir: Path) -> LogState:
         if (name_match := _CHECKPOINT.fullmatch(file_path.name))
     ]
     bad_checkpoints = {file_path for _, file_path in checkpoints if not _is_checkpoint(file_path)}
-    whole_commits = {
-        readable_version
-        for readable_version, file_path in commit_paths.items()
-        if _is_commit(file_path, readable_version)
+    intact_commits = {
+        commit_number
+        for commit_number, file_path in commit_paths.items()
+        if _is_commit(file_path, commit_number)
     }
-    start_versions = {readable_version for readable_version, _ in checkpoints}
+    # A checkpoint of several parts is readable only if all its parts are.
+    start_versions = {checkpoint_number for checkpoint_number, _ in checkpoints}
     start_versions -= {
-        readable_version
-        for readable_version, file_path in checkpoints
+        checkpoint_number
+        for checkpoint_number, file_path in checkpoints
         if file_path in bad_checkpoints
     }
-    readable_version = _newest(whole_commits, start_versions)
-    reachable = -1 if readable_version is None else readable_version
+    readable_version = _newest(intact_commits, start_versions)
+    newest_number = -1 if readable_version is None else readable_version
     hint_path = table_dir / LOG / _HINT
     damaged_paths = {
         file_path
         for commit_number, file_path in commit_paths.items()
-        if commit_number not in whole_commits
+        if commit_number not in intact_commits
     } | bad_checkpoints
     if hint_path.is_file() and _hinted(hint_path) not in start_versions:
         damaged_paths.add(hint_path)
     later_commits = (
         file_path
         for commit_number, file_path in commit_paths.items()
-        if commit_number > reachable and commit_number in whole_commits
+        if commit_number > newest_number and commit_number in intact_commits
     )
     latest_version = max((*commit_paths, *start_versions), default=None)
     return LogState(
@@ -219,12 +220,12 @@ def _plain_strings(file_rows: pa.Table) -> pa.Table:
     return file_rows.cast(pa.schema(plain_fields))
 
 
-def _newest(whole_commits: set[int], checkpoint_versions: set[int]) -> int | None:
+def _newest(intact_commits: set[int], checkpoint_versions: set[int]) -> int | None:
     """Last version that an unbroken sequence of commits reaches; None if there is none."""
     best_version: int | None = None
-    for start_version in (*sorted(checkpoint_versions), *({0} & whole_commits)):
+    for start_version in (*sorted(checkpoint_versions), *({0} & intact_commits)):
         reached_version = start_version
-        while reached_version + 1 in whole_commits:
+        while reached_version + 1 in intact_commits:
             reached_version += 1
         best_version = (
             reached_version if best_version is None else max(best_version, reached_version)

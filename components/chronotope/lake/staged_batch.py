@@ -155,8 +155,8 @@ def commit_first_version(delivery: StagedBatch, table_dir: Path) -> None:
             commit_properties=FIRST,
         )
     except BaseException:
-        for staged_file in moved_files:
-            staged_file.unlink(missing_ok=True)
+        for moved_file in moved_files:
+            moved_file.unlink(missing_ok=True)
         raise
 
 

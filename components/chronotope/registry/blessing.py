@@ -77,11 +77,7 @@ def run_blessing(
     if len(queries) == 0:
         raise ArtifactError("A blessing needs at least one query", received=bundle_dir)
     size_mb = (
-        sum(
-            array_file.stat().st_size
-            for array_file in bundle_dir.rglob("*")
-            if array_file.is_file()
-        )
+        sum(file_path.stat().st_size for file_path in bundle_dir.rglob("*") if file_path.is_file())
         / 1e6
     )
     with TemporaryDirectory() as scratch_dir:
@@ -132,8 +128,8 @@ def violated_agreement_bounds(measured: dict[str, float], config: BlessConfig) -
         metric_name: round(measured[metric_name], 4) for metric_name in ("overlap", "variation")
     }
     return tuple(
-        f"{bound_value}: {rounded_metrics}"
-        for bound_value, is_met in bounds_met.items()
+        f"{violation_text}: {rounded_metrics}"
+        for violation_text, is_met in bounds_met.items()
         if not is_met
     )
 
@@ -156,8 +152,8 @@ def total_variation(
         (0.5, 0.0)
     """
     model_probabilities, reference_probabilities = (
-        softmax(model_scores[:, 1:].astype(np.float64), axis=1)
-        for model_scores in (model_scores, reference_scores)
+        softmax(scores[:, 1:].astype(np.float64), axis=1)
+        for scores in (model_scores, reference_scores)
     )
     return float(np.abs(model_probabilities - reference_probabilities).sum(axis=1).mean() / 2)
 
@@ -203,6 +199,8 @@ def _violated_limits(measured: dict[str, float], config: BlessConfig) -> tuple[s
         "hostile input gives NaN": measured["n_nan"] == 0,
     }
     reasons = tuple(
-        f"{limit_value}: {measured}" for limit_value, is_met in limits_met.items() if not is_met
+        f"{violation_text}: {measured}"
+        for violation_text, is_met in limits_met.items()
+        if not is_met
     )
     return (*reasons, *violated_agreement_bounds(measured, config))
