@@ -299,7 +299,7 @@ def publish_feedback(
     }
     intake_counts |= {f"quarantined: {reason}": n_rows for reason, n_rows in intake.reasons.items()}
     table_rows = [
-        {"what": row_label, "rows": n_rows} for row_label, n_rows in intake_counts.items()
+        {"outcome": row_label, "rows": n_rows} for row_label, n_rows in intake_counts.items()
     ]
     create_table_artifact(
         markdown_rows(table_rows), key=artifact_key, description="Interactions since the last run"

@@ -248,7 +248,7 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
     """
     artifact_key = f"ingest-{event_summary.dataset.replace('_', '-')}"
     table_rows = [
-        {"what": row_label, "rows": n_rows}
+        {"outcome": row_label, "rows": n_rows}
         for row_label, n_rows in row_counts(event_summary, feature_snapshot).items()
     ]
     create_table_artifact(

@@ -99,7 +99,7 @@ def _set_aside(reasons_by_file: dict[str, str]) -> list[str]:
 
 def _show(terminal: TerminalConsole, dataset_name: str, feedback_result: "FeedbackResult") -> None:
     intake_report, retrain_decision = feedback_result.intake, feedback_result.decision
-    count_table = Table("what", "rows", title=dataset_name)
+    count_table = Table("outcome", "rows", title=dataset_name)
     count_table.columns[1].justify = "right"
     for count_name in ("read", "new", "duplicates", "quarantined"):
         count_table.add_row(count_name, f"{getattr(intake_report, f'n_{count_name}'):,}")

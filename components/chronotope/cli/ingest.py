@@ -52,7 +52,7 @@ def ingest(
 def _show(terminal: TerminalConsole, ingest_result: "IngestionSummary", *, dry_run: bool) -> None:
     from flows.ingest_events import row_counts
 
-    count_table = Table("what", "rows", title=ingest_result.events.dataset)
+    count_table = Table("outcome", "rows", title=ingest_result.events.dataset)
     count_table.columns[1].justify = "right"
     for row_label, n_rows in row_counts(ingest_result.events, ingest_result.features).items():
         count_table.add_row(row_label, f"{n_rows:,}")

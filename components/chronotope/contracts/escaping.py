@@ -64,8 +64,8 @@ def markdown_text(foreign_text: str) -> str:
 def markdown_rows(table_rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     r"""Rows of a table with text cells and column names escaped for Markdown; numbers unchanged.
 
-    >>> markdown_rows([{"what": "[a](javascript:x)", "rows": 1}])
-    [{'what': '\\[a\\](javascript:x)', 'rows': 1}]
+    >>> markdown_rows([{"outcome": "[a](javascript:x)", "rows": 1}])
+    [{'outcome': '\\[a\\](javascript:x)', 'rows': 1}]
     """
     return [
         {
