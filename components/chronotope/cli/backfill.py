@@ -12,7 +12,6 @@ from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ConfigError
-from chronotope.datasets.loading import load_spec
 
 if TYPE_CHECKING:
     from chronotope.pipelines.backtest import BacktestConfig
@@ -55,6 +54,8 @@ def backfill(
     again is safe; a run that was killed goes on after its last finished chunk.
     """
     with run_command(f"Replaying {dataset}") as terminal, ExitStack() as exit_stack:
+        from chronotope.datasets.loading import load_spec
+
         period_values = {"start": start.date(), "end": end.date(), "chunk_h": parse_hours(chunk)}
         period_values |= {"version": version, "time_given": not hidden, "max_targets": max_targets}
         backtest_config, dataset_name = _period(period_values), load_spec(dataset).name

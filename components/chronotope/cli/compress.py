@@ -13,7 +13,7 @@ from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chronotope.compression.selection import CompressionConfig
+    from chronotope.compression.config import CompressionConfig
     from chronotope.pipelines.results import (
         CompressionSummary,
         RecompressionResult,

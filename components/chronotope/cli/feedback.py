@@ -9,7 +9,6 @@ from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.datasets.loading import load_spec
 from chronotope.feedback.config import FeedbackConfig, Mode
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def feedback(
         run_command(f"Collecting the feedback of {dataset}") as terminal,
         ExitStack() as exit_stack,
     ):
+        from chronotope.datasets.loading import load_spec
+
         dataset_name = load_spec(dataset).name
         if dry_run:
             waiting_counts = _waiting(dataset_name, root)

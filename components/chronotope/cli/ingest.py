@@ -10,7 +10,6 @@ from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.datasets.loading import load_spec
 
 if TYPE_CHECKING:
     from chronotope.pipelines.results import IngestionSummary
@@ -32,6 +31,8 @@ def ingest(
     Running it again is safe: events that the lake has are not written twice.
     """
     with run_command(f"Ingesting {dataset}") as terminal, ExitStack() as exit_stack:
+        from chronotope.datasets.loading import load_spec
+
         load_spec(dataset, data_dir=data)  # a mistake is told before anything starts
         from flows.ingest_events import IngestSettings, ingest_events
         from flows.private_server import run_by_hand

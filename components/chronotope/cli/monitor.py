@@ -10,7 +10,6 @@ from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.datasets.loading import load_spec
 from chronotope.monitoring.config import MonitorConfig
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ def monitor(
     """
     monitor_config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
     with run_command(f"Watching {dataset}") as terminal, ExitStack() as exit_stack:
+        from chronotope.datasets.loading import load_spec
         from flows.ingest_events import IngestSettings
         from flows.monitor_drift import MonitoringResult, monitor_drift
         from flows.private_server import run_by_hand
@@ -63,6 +63,7 @@ def _measured(
     dataset: str, monitor_config: MonitorConfig, ingest_settings: "IngestSettings"
 ) -> "DriftReport":
     """The same without a trace; the snapshot that the champion is asked on is thrown away."""
+    from chronotope.datasets.loading import load_spec
     from chronotope.monitoring.monitor import monitor as measure
     from flows.ingest_events import build_snapshot
     from flows.monitor_drift import read_monitored_state

@@ -2,19 +2,19 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.datasets.loading import load_spec
-from chronotope.pipelines.results import TrainingResult
-from chronotope.pipelines.settings import read_train_settings
-from chronotope.runtime.step_cache import StepCost
 from chronotope.runtime.store_urls import mask_password, mlflow_url
 from chronotope.runtime.workspace import Workspace
+
+if TYPE_CHECKING:
+    from chronotope.pipelines.results import TrainingResult
+    from chronotope.runtime.step_cache import StepCost
 
 SHOWN = {
     "acc_1": "Acc@1",
@@ -43,6 +43,9 @@ def train(
     A run that was killed goes on after its last finished step.
     """
     with run_command(f"Training on {dataset}") as terminal, ExitStack() as exit_stack:
+        from chronotope.datasets.loading import load_spec
+        from chronotope.pipelines.settings import read_train_settings
+
         train_settings = read_train_settings(config, root)
         load_spec(dataset, data_dir=data)
         if dry_run:
@@ -64,7 +67,7 @@ def train(
         print_summary(terminal, train_result, root)
 
 
-def print_summary(terminal: TerminalConsole, train_result: TrainingResult, root: Path) -> None:
+def print_summary(terminal: TerminalConsole, train_result: "TrainingResult", root: Path) -> None:
     """Print the challenger beside every baseline, the costs, and links."""
     metrics_by_model = train_result.evaluation.metrics
     result_table = Table(
@@ -100,7 +103,7 @@ def print_summary(terminal: TerminalConsole, train_result: TrainingResult, root:
     terminal.print("\n".join(link_lines), soft_wrap=True)
 
 
-def _cost_table(step_costs: dict[str, StepCost]) -> Table:
+def _cost_table(step_costs: "dict[str, StepCost]") -> Table:
     """Seconds and peak memory of each step."""
     result_table = Table("step", "seconds", "peak MB", title="Cost of each step")
     for step_name, step_cost in step_costs.items():
