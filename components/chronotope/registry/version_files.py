@@ -1,18 +1,28 @@
-"""Files of a version: a local folder, or a cached download from an object store."""
+"""Files of a version: a local folder, or a cached download from an object store.
+
+MLflow is imported where an object store is read: a version in a local folder needs none of it.
+"""
 
 import hashlib
 import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from mlflow.artifacts import download_artifacts, list_artifacts
-
-from chronotope.contracts.errors import StoreError
+from chronotope.artifact.bundle import MANIFEST, bundle_checksum, read_manifest
+from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.runtime.temp_dirs import temporary_folder
 
+BUNDLE: Final = "bundle"
+"""Folder of the bundle inside the model's folder."""
+
+CHECKSUM: Final = "bundle"
+"""Tag of a version with the checksum of its bundle, which covers the manifest as well."""
+
+_FETCHED: Final = "fetched"
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,6 +38,8 @@ def has_version_files(version_uri: str) -> bool:
     local_dir = _local(version_uri)
     if local_dir is not None:
         return local_dir.is_dir()
+    from mlflow.artifacts import list_artifacts
+
     try:
         return bool(list_artifacts(artifact_uri=version_uri))
     except Exception as store_error:  # of MLflow, or of whichever library reads such a store
@@ -62,7 +74,51 @@ def local_version_folder(
     return cached_dir
 
 
+def bundle_folder(mlruns_dir: Path, version_uri: str, checksum: str | None) -> Path:
+    """Folder of a version's bundle, fetched once where it lies in an object store.
+
+    Args:
+        mlruns_dir: Folder of the registry; copies are kept below it.
+        version_uri: Address of the version's files, or a plain path.
+        checksum: Checksum of the bundle as registered; None if there is none.
+
+    Raises:
+        StoreError: The object store does not answer, or refuses.
+        ArtifactError: Files are missing, or the manifest is not the one registered.
+    """
+
+    def is_complete(copy_dir: Path) -> bool:
+        return checksum is None or _is_bundle(copy_dir / BUNDLE, checksum)
+
+    version_dir = local_version_folder(version_uri, mlruns_dir / _FETCHED, is_complete=is_complete)
+    folder = version_dir / BUNDLE
+    if not folder.is_dir():
+        raise ArtifactError(
+            "The files of the version are missing",
+            received=folder,
+            way_out="Roll back, train again, or restore the folder from a copy",
+        )
+    if checksum is not None and bundle_checksum(folder) != checksum:
+        raise ArtifactError(
+            "The manifest of the version is not the one that was registered",
+            received=folder / MANIFEST,
+            way_out="Roll back, train again, or restore the folder from a copy",
+        )
+    return folder
+
+
+def _is_bundle(folder: Path, checksum: str) -> bool:
+    """Whether a folder holds the bundle of a checksum, and every file of it is whole."""
+    try:
+        read_manifest(folder)
+        return bundle_checksum(folder) == checksum
+    except ArtifactError:
+        return False
+
+
 def _fetch(version_uri: str, cached_dir: Path) -> None:
+    from mlflow.artifacts import download_artifacts
+
     with temporary_folder(cached_dir.parent, ".draft-") as draft_dir:
         try:
             downloaded_dir = Path(
