@@ -1,10 +1,11 @@
-"""Prefect flows: what runs, in which order and when."""
+"""Prefect flows: what runs, in which order and when.
+
+Prefect takes a second to import, so this module leaves that to its functions: a private server
+(``flows.private_server``) starts before it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from prefect import get_run_logger
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.workspace import Workspace
@@ -16,6 +17,8 @@ def without_heartbeat() -> Iterator[None]:
 
     Deployed flows send them, so that Prefect notices a killed run; runs by hand need none.
     """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 
@@ -28,6 +31,7 @@ def dataset_lock_in_flow(workspace: Workspace, dataset: str) -> Iterator[None]:
         workspace: Folders of the project.
         dataset: Name of the dataset.
     """
+    from prefect import get_run_logger
 
     def log_waiting() -> None:
         get_run_logger().info("Waiting for another run on %s", dataset)

@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ConfigError
 
@@ -63,11 +64,10 @@ def backfill(
             backfill_plan = _plan(root, dataset_name, backtest_config)
             json_content = backfill_plan
         else:
+            exit_stack.enter_context(flow_server(root, "flows.backfill_events", validates=True))
             from flows.backfill_events import backfill_events
             from flows.ingest_events import IngestSettings
-            from flows.private_server import run_by_hand
 
-            exit_stack.enter_context(run_by_hand(root))
             backfill_result = backfill_events(dataset, backtest_config, IngestSettings(root=root))
             json_content = backfill_result.model_dump(mode="json")
     if as_json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.feedback.config import FeedbackConfig, Mode
@@ -44,11 +45,10 @@ def feedback(
             waiting_counts = _waiting(dataset_name, root)
             json_content: dict[str, Any] = {"dataset": dataset_name, "waiting": waiting_counts}
         else:
+            exit_stack.enter_context(flow_server(root, "flows.collect_feedback", validates=True))
             from flows.collect_feedback import collect_feedback
             from flows.ingest_events import IngestSettings
-            from flows.private_server import run_by_hand
 
-            exit_stack.enter_context(run_by_hand(root))
             feedback_config = FeedbackConfig(force=force, mode=mode, min_rows=min_rows)
             feedback_result = collect_feedback(dataset, feedback_config, IngestSettings(root=root))
             json_content = feedback_result.model_dump(mode="json")

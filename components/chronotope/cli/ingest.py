@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 
@@ -34,12 +35,11 @@ def ingest(
         from chronotope.datasets.loading import load_spec
 
         load_spec(dataset, data_dir=data)  # a mistake is told before anything starts
-        from flows.ingest_events import IngestSettings, ingest_events
-        from flows.private_server import run_by_hand
-
         if dry_run:
             root = Path(exit_stack.enter_context(tempfile.TemporaryDirectory()))
-        exit_stack.enter_context(run_by_hand(root))
+        exit_stack.enter_context(flow_server(root, "flows.ingest_events", validates=True))
+        from flows.ingest_events import IngestSettings, ingest_events
+
         ingest_settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
         ingest_result = ingest_events(dataset, ingest_settings)
     if as_json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.runtime.store_urls import mask_password, mlflow_url
@@ -53,11 +54,10 @@ def train(
                 train_settings.model_dump_json(), highlight=False, ensure_ascii=True
             )
             return
+        exit_stack.enter_context(flow_server(root, "flows.train_model", validates=True))
         from flows.ingest_events import IngestSettings
-        from flows.private_server import run_by_hand
         from flows.train_model import train_model
 
-        exit_stack.enter_context(run_by_hand(root))
         train_result = train_model(
             dataset, train_settings, IngestSettings(root=root, data_dir=data)
         )
