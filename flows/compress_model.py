@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.compression.selection import CompressionConfig
+from chronotope.compression.config import CompressionConfig
 from chronotope.pipelines import recompress
 from chronotope.pipelines.compress import compress_model as compress_trained_model
 from chronotope.pipelines.recompress import RecompressionSource, VersionSelector

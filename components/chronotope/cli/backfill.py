@@ -10,9 +10,9 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ConfigError
-from chronotope.datasets.loading import load_spec
 
 if TYPE_CHECKING:
     from chronotope.pipelines.backtest import BacktestConfig
@@ -60,6 +60,8 @@ def backfill(
     after its last finished chunk.
     """
     with run_command(f"Replaying {dataset}") as terminal, ExitStack() as exit_stack:
+        from chronotope.datasets.loading import load_spec
+
         period_values = {"start": start.date(), "end": end.date(), "chunk_h": parse_hours(chunk)}
         period_values |= {"version": version, "time_given": not hidden, "max_targets": max_targets}
         backtest_config, dataset_name = _period(period_values), load_spec(dataset).name
@@ -67,11 +69,10 @@ def backfill(
             backfill_plan = _plan(root, dataset_name, backtest_config)
             json_content = backfill_plan
         else:
+            exit_stack.enter_context(flow_server(root, "flows.backfill_events", validates=True))
             from flows.backfill_events import backfill_events
             from flows.ingest_events import IngestSettings
-            from flows.private_server import run_by_hand
 
-            exit_stack.enter_context(run_by_hand(root))
             backfill_result = backfill_events(dataset, backtest_config, IngestSettings(root=root))
             json_content = backfill_result.model_dump(mode="json")
     if as_json:

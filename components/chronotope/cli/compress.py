@@ -8,12 +8,13 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chronotope.compression.selection import CompressionConfig
+    from chronotope.compression.config import CompressionConfig
     from chronotope.pipelines.results import (
         CompressionSummary,
         RecompressionResult,
@@ -70,10 +71,9 @@ def compress(
             selection_preview = preview_selection(compression_source, new_objective)
             json_content = selection_preview.model_dump(mode="json")
         else:
+            exit_stack.enter_context(flow_server(root, "flows.compress_model", validates=False))
             from flows.compress_model import CompressSettings, compress_model
-            from flows.private_server import run_by_hand
 
-            exit_stack.enter_context(run_by_hand(root))
             compress_settings = CompressSettings(
                 root=root, which=version_selector, objective=new_objective
             )

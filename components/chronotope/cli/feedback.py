@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.datasets.loading import load_spec
 from chronotope.feedback.config import FeedbackConfig, Mode
 
 if TYPE_CHECKING:
@@ -44,16 +44,17 @@ def feedback(
         run_command(f"Collecting the feedback of {dataset}") as terminal,
         ExitStack() as exit_stack,
     ):
+        from chronotope.datasets.loading import load_spec
+
         dataset_name = load_spec(dataset).name
         if dry_run:
             waiting_counts = _waiting(dataset_name, root)
             json_content: dict[str, Any] = {"dataset": dataset_name, "waiting": waiting_counts}
         else:
+            exit_stack.enter_context(flow_server(root, "flows.collect_feedback", validates=True))
             from flows.collect_feedback import collect_feedback
             from flows.ingest_events import IngestSettings
-            from flows.private_server import run_by_hand
 
-            exit_stack.enter_context(run_by_hand(root))
             feedback_config = FeedbackConfig(force=force, mode=mode, min_rows=min_rows)
             feedback_result = collect_feedback(dataset, feedback_config, IngestSettings(root=root))
             json_content = feedback_result.model_dump(mode="json")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.datasets.loading import load_spec
 
 if TYPE_CHECKING:
     from chronotope.pipelines.results import IngestionSummary
@@ -34,13 +34,14 @@ def ingest(
     Running it again is safe: events that are already in the lake are not written again.
     """
     with run_command(f"Ingesting {dataset}") as terminal, ExitStack() as exit_stack:
-        load_spec(dataset, data_dir=data)  # reports an invalid YAML before a server starts
-        from flows.ingest_events import IngestSettings, ingest_events
-        from flows.private_server import run_by_hand
+        from chronotope.datasets.loading import load_spec
 
+        load_spec(dataset, data_dir=data)  # reports an invalid YAML before a server starts
         if dry_run:
             root = Path(exit_stack.enter_context(tempfile.TemporaryDirectory()))
-        exit_stack.enter_context(run_by_hand(root))
+        exit_stack.enter_context(flow_server(root, "flows.ingest_events", validates=True))
+        from flows.ingest_events import IngestSettings, ingest_events
+
         ingest_settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
         ingest_result = ingest_events(dataset, ingest_settings)
     if as_json:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.datasets.loading import load_spec
 from chronotope.monitoring.config import MonitorConfig
 
 if TYPE_CHECKING:
@@ -45,19 +45,21 @@ def monitor(
     """
     monitor_config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
     with run_command(f"Monitoring {dataset}") as terminal, ExitStack() as exit_stack:
+        from chronotope.datasets.loading import load_spec
+
+        dataset_name = load_spec(dataset).name
+        if not dry_run:
+            exit_stack.enter_context(flow_server(root, "flows.monitor_drift", validates=False))
         from flows.ingest_events import IngestSettings
         from flows.monitor_drift import MonitoringResult, monitor_drift
-        from flows.private_server import run_by_hand
 
         ingest_settings = IngestSettings(root=root)
         if dry_run:
-            dataset_name = load_spec(dataset).name
             monitoring_result = MonitoringResult(
                 dataset=dataset_name,
                 report=_measure_only(dataset, monitor_config, ingest_settings),
             )
         else:
-            exit_stack.enter_context(run_by_hand(root))
             monitoring_result = monitor_drift(dataset, monitor_config, ingest_settings)
     if as_json:
         print_json(monitoring_result.model_dump(mode="json") | {"dry_run": dry_run})
@@ -69,6 +71,7 @@ def _measure_only(
     dataset: str, monitor_config: MonitorConfig, ingest_settings: "IngestSettings"
 ) -> "DriftReport":
     """Drift report that is not stored; its feature snapshot is built in a temporary folder."""
+    from chronotope.datasets.loading import load_spec
     from chronotope.monitoring.monitor import monitor as measure
     from flows.ingest_events import build_snapshot
     from flows.monitor_drift import read_monitored_state

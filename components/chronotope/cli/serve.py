@@ -71,13 +71,14 @@ def serve(
 ) -> None:
     """Serve the champion over HTTP until Ctrl-C: recommendations, predictions, event intake."""
     with run_command(f"Starting the service of {dataset}") as console:
-        from chronotope.experiments.experiment import Exploration, read_experiment
         from chronotope.registry.champion import require_dataset
+
+        require_dataset(root, dataset)
+        from chronotope.experiments.experiment import Exploration, read_experiment
         from chronotope.serving.server import bind
         from chronotope.serving.server import serve as run_server
         from chronotope.serving.settings import ServeSettings
 
-        require_dataset(root, dataset)
         settings = ServeSettings(
             dataset=dataset,
             root=root,

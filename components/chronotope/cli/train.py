@@ -2,19 +2,20 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
-from chronotope.datasets.loading import load_spec
-from chronotope.pipelines.results import TrainingResult
-from chronotope.pipelines.settings import read_train_settings
-from chronotope.runtime.step_cache import StepCost
 from chronotope.runtime.store_urls import mask_password, mlflow_url
 from chronotope.runtime.workspace import Workspace
+
+if TYPE_CHECKING:
+    from chronotope.pipelines.results import TrainingResult
+    from chronotope.runtime.step_cache import StepCost
 
 SHOWN = {
     "acc_1": "Acc@1",
@@ -45,6 +46,9 @@ def train(
     A run that was killed resumes after its last finished step.
     """
     with run_command(f"Training on {dataset}") as terminal, ExitStack() as exit_stack:
+        from chronotope.datasets.loading import load_spec
+        from chronotope.pipelines.settings import read_train_settings
+
         train_settings = read_train_settings(config, root)
         load_spec(dataset, data_dir=data)
         if dry_run:
@@ -52,11 +56,10 @@ def train(
                 train_settings.model_dump_json(), highlight=False, ensure_ascii=True
             )
             return
+        exit_stack.enter_context(flow_server(root, "flows.train_model", validates=True))
         from flows.ingest_events import IngestSettings
-        from flows.private_server import run_by_hand
         from flows.train_model import train_model
 
-        exit_stack.enter_context(run_by_hand(root))
         train_result = train_model(
             dataset, train_settings, IngestSettings(root=root, data_dir=data)
         )
@@ -66,7 +69,7 @@ def train(
         print_summary(terminal, train_result, root)
 
 
-def print_summary(terminal: TerminalConsole, train_result: TrainingResult, root: Path) -> None:
+def print_summary(terminal: TerminalConsole, train_result: "TrainingResult", root: Path) -> None:
     """Print the metrics of the challenger and all baselines, the costs of steps, and links."""
     metrics_by_model = train_result.evaluation.metrics
     result_table = Table(
@@ -102,7 +105,7 @@ def print_summary(terminal: TerminalConsole, train_result: TrainingResult, root:
     terminal.print("\n".join(link_lines), soft_wrap=True)
 
 
-def _cost_table(step_costs: dict[str, StepCost]) -> Table:
+def _cost_table(step_costs: "dict[str, StepCost]") -> Table:
     """Seconds and peak memory of each step."""
     result_table = Table("step", "seconds", "peak MB", title="Cost of each step")
     for step_name, step_cost in step_costs.items():

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
-from chronotope.datasets.loading import load_spec
 from chronotope.runtime.prefect_password import PASSWORD_VARIABLE, password_file, prefect_password
 from chronotope.runtime.processes import (
     HOST,
@@ -65,6 +64,8 @@ def up(
     been ingested, and loads new champions automatically.
     """
     with run_command("Starting") as terminal, _stopping_on_signals():
+        from chronotope.datasets.loading import load_spec
+
         root = root.resolve()
         dataset_name = load_spec(dataset).name
         port_by_process = {PREFECT: prefect_port, MLFLOW: mlflow_port, SERVICE: service_port}

@@ -29,6 +29,7 @@ def promote(
 ) -> None:
     """Make a registered version the champion, without the gate; its files are verified."""
     with run_command(f"Promoting version {version}") as terminal:
+        _require_dataset(root, dataset)
         from chronotope.registry.manual_promotion import promote_by_hand
 
         promotion_outcome = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
@@ -47,6 +48,7 @@ def rollback(
 ) -> None:
     """Make the previous champion the champion again; can be repeated."""
     with run_command(f"Rolling {dataset} back") as terminal:
+        _require_dataset(root, dataset)
         from chronotope.registry.manual_promotion import roll_back
 
         promotion_outcome = roll_back(root, dataset, reason, dry_run=dry_run)
@@ -59,6 +61,7 @@ def rollback(
 def history(dataset: Dataset, root: Root = Path(), as_json: AsJson = False) -> None:
     """List all promotions and rollbacks with their reasons, oldest first."""
     with run_command(f"Reading the history of {dataset}") as terminal:
+        _require_dataset(root, dataset)
         from chronotope.registry import promotion
         from chronotope.registry.champion import open_registry
 
@@ -71,6 +74,13 @@ def history(dataset: Dataset, root: Root = Path(), as_json: AsJson = False) -> N
         print_json({"dataset": dataset, "history": json_lines})
     else:
         terminal.print(_table(journal_entries) if journal_entries else "Nothing was promoted yet.")
+
+
+def _require_dataset(root: Path, dataset: str) -> None:
+    """Report an unknown dataset before MLflow, which takes seconds, is imported."""
+    from chronotope.registry.champion import require_dataset
+
+    require_dataset(root, dataset)
 
 
 def _outcome_text(promotion_outcome: dict[str, Any]) -> str:

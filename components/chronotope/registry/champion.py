@@ -1,9 +1,12 @@
-"""Look-up and loading of the champion of a dataset."""
+"""Look-up and loading of the champion of a dataset.
+
+MLflow is imported by the functions that need its client; ``load_champion`` rarely does.
+"""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chronotope.artifact.bundle import Manifest, Vocabulary, read_vocabulary
 from chronotope.artifact.onnx_recommender import ModelOutput
@@ -12,12 +15,14 @@ from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.queries import Queries
 from chronotope.lake import Lake
 from chronotope.lake.listing import list_datasets
-from chronotope.registry.mlflow_store import MlflowStore, open_store
-from chronotope.registry.model_versions import download_version, find_version
-from chronotope.registry.promotion import current_champion
+from chronotope.registry.champion_lookup import read_champion_record
 from chronotope.registry.promotion_journal import PromotionJournal
+from chronotope.registry.version_files import bundle_folder
 from chronotope.runtime.store_urls import MLFLOW_URL
 from chronotope.runtime.workspace import Workspace
+
+if TYPE_CHECKING:
+    from chronotope.registry.mlflow_store import MlflowStore
 
 
 class BundledRecommender(Protocol):
@@ -73,7 +78,7 @@ def require_dataset(root: Path, dataset: str) -> None:
         )
 
 
-def open_registry(root: Path, dataset: str) -> MlflowStore:
+def open_registry(root: Path, dataset: str) -> "MlflowStore":
     """Registry of an ingested dataset; does not create a registry if there is none.
 
     Raises:
@@ -84,15 +89,19 @@ def open_registry(root: Path, dataset: str) -> MlflowStore:
     mlruns_dir = Workspace(root).mlruns
     if not (mlruns_dir / "mlflow.db").is_file() and MLFLOW_URL not in os.environ:
         raise _no_champion(dataset)
+    from chronotope.registry.mlflow_store import open_store
+
     return open_store(mlruns_dir)
 
 
-def champion_version(mlflow_store: MlflowStore, dataset: str) -> str:
+def champion_version(mlflow_store: "MlflowStore", dataset: str) -> str:
     """Version of the champion.
 
     Raises:
         StoreError: No version has been promoted yet.
     """
+    from chronotope.registry.promotion import current_champion
+
     version = current_champion(mlflow_store, dataset)
     if version is None:
         raise _no_champion(dataset)
@@ -111,7 +120,7 @@ def journal_champion_version(root: Path, dataset: str) -> str | None:
     return PromotionJournal(journal_path).champion(dataset) if journal_path.is_file() else None
 
 
-def previous_champion(mlflow_store: MlflowStore, dataset: str) -> str:
+def previous_champion(mlflow_store: "MlflowStore", dataset: str) -> str:
     """Version that a rollback returns to.
 
     Raises:
@@ -136,7 +145,13 @@ def load_champion(root: Path, dataset: str) -> Champion:
         StoreError: There is no champion yet.
         ArtifactError: Files of the bundle are missing or damaged.
     """
-    return load_version(root, dataset, champion_version(open_registry(root, dataset), dataset))
+    require_dataset(root, dataset)
+    mlruns_dir = Workspace(root).mlruns
+    champion_record = read_champion_record(mlruns_dir, dataset)
+    if champion_record is None:
+        return load_version(root, dataset, champion_version(open_registry(root, dataset), dataset))
+    folder = bundle_folder(mlruns_dir, champion_record.source, champion_record.checksum)
+    return _open_champion(champion_record.version, folder)
 
 
 def load_version(root: Path, dataset: str, version: str) -> Champion:
@@ -147,8 +162,10 @@ def load_version(root: Path, dataset: str, version: str) -> Champion:
         StoreError: The version does not exist.
         ArtifactError: Files of the bundle are missing or damaged.
     """
-    folder = download_version(open_registry(root, dataset), dataset, version)
-    return Champion(version, open_bundle(folder), read_vocabulary(folder), folder)
+    mlflow_store = open_registry(root, dataset)
+    from chronotope.registry.model_versions import download_version
+
+    return _open_champion(version, download_version(mlflow_store, dataset, version))
 
 
 def alias_version(root: Path, dataset: str, alias_name: str) -> str:
@@ -158,7 +175,14 @@ def alias_version(root: Path, dataset: str, alias_name: str) -> str:
         ConfigError: The lake has no such dataset.
         StoreError: The alias does not exist.
     """
-    return find_version(open_registry(root, dataset), dataset, alias_name)
+    mlflow_store = open_registry(root, dataset)
+    from chronotope.registry.model_versions import find_version
+
+    return find_version(mlflow_store, dataset, alias_name)
+
+
+def _open_champion(version: str, folder: Path) -> Champion:
+    return Champion(version, open_bundle(folder), read_vocabulary(folder), folder)
 
 
 def _no_champion(dataset: str) -> StoreError:

@@ -14,8 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from chronotope.contracts.errors import StoreError
 from chronotope.registry.mlflow_store import open_store
-from chronotope.registry.promotion import CHAMPION
-from chronotope.registry.promotion_journal import PromotionJournal
+from chronotope.registry.promotion_journal import CHAMPION, PromotionJournal
 
 _SIBLINGS: Final = ("-wal", "-shm", "-journal")
 _NOT_DAMAGE: Final = ("locked", "busy", "unable to open", "readonly", "read-only", "permission")

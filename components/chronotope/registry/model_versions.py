@@ -4,23 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 import numpy.typing as npt
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
-from chronotope.artifact.bundle import MANIFEST, bundle_checksum, read_manifest
+from chronotope.artifact.bundle import MANIFEST, bundle_checksum
 from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.registry.mlflow_store import MlflowStore
-from chronotope.registry.pyfunc import BUNDLE, write_model
-from chronotope.registry.version_files import local_version_folder
+from chronotope.registry.pyfunc import write_model
+from chronotope.registry.version_files import CHECKSUM, bundle_folder
 
 _FOLDER = "model"
-_FETCHED = "fetched"
-
-CHECKSUM: Final = "bundle"
-"""Tag of a version with the checksum of its bundle, manifest included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,37 +122,9 @@ def download_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> 
         ArtifactError: Files are missing, or the manifest differs from the registered one.
     """
     model_version = _find_model_version(mlflow_store, name, version_ref)
-    checksum = model_version.tags.get(CHECKSUM)
-
-    def is_complete(copy_dir: Path) -> bool:
-        return checksum is None or _is_bundle(copy_dir / BUNDLE, checksum)
-
-    version_dir = local_version_folder(
-        str(model_version.source), mlflow_store.root / _FETCHED, is_complete=is_complete
+    return bundle_folder(
+        mlflow_store.root, str(model_version.source), model_version.tags.get(CHECKSUM)
     )
-    folder = version_dir / BUNDLE
-    if not folder.is_dir():
-        raise ArtifactError(
-            "The files of the version are missing",
-            received=folder,
-            way_out="Roll back, train again, or restore the folder from a copy",
-        )
-    if checksum is not None and bundle_checksum(folder) != checksum:
-        raise ArtifactError(
-            "The manifest of the version is not the one that was registered",
-            received=folder / MANIFEST,
-            way_out="Roll back, train again, or restore the folder from a copy",
-        )
-    return folder
-
-
-def _is_bundle(folder: Path, checksum: str) -> bool:
-    """Whether a folder contains an intact bundle with this checksum."""
-    try:
-        read_manifest(folder)
-        return bundle_checksum(folder) == checksum
-    except ArtifactError:
-        return False
 
 
 def find_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> str:

@@ -16,11 +16,13 @@ from mlflow.exceptions import MlflowException
 
 from chronotope.contracts.errors import PromotionConflict, StoreError
 from chronotope.registry.mlflow_store import MlflowStore
-from chronotope.registry.promotion_journal import Promotion, PromotionJournal
+from chronotope.registry.promotion_journal import (
+    CHALLENGER,
+    CHAMPION,
+    Promotion,
+    PromotionJournal,
+)
 from chronotope.registry.version_files import has_version_files
-
-CHAMPION = "champion"
-CHALLENGER = "challenger"
 
 
 def promote(

@@ -11,6 +11,10 @@ from typing import Final, Literal
 from chronotope.contracts.errors import PromotionConflict, StoreError
 from chronotope.runtime.private_files import private_database
 
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+"""Aliases of a registered model; the champion's follows the journal."""
+
 PromotionState = Literal["intent", "committed", "aborted"]
 
 TABLE: Final = """

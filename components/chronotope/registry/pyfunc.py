@@ -15,9 +15,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 
 from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.queries import CONTEXT, Queries
-
-BUNDLE: Final = "bundle"
-"""Name of the bundle's folder inside the MLflow model."""
+from chronotope.registry.version_files import BUNDLE
 
 _EXAMPLE: Final = {
     "artifact_path": "input_example.json",

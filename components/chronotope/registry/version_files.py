@@ -1,18 +1,28 @@
-"""Files of a model version: a local folder, or a cached download from an object store."""
+"""Files of a model version: a local folder, or a cached download from an object store.
+
+MLflow is imported by the functions that read an object store; a local folder does not need it.
+"""
 
 import hashlib
 import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from mlflow.artifacts import download_artifacts, list_artifacts
-
-from chronotope.contracts.errors import StoreError
+from chronotope.artifact.bundle import MANIFEST, bundle_checksum, read_manifest
+from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.runtime.temp_dirs import temporary_folder
 
+BUNDLE: Final = "bundle"
+"""Name of the bundle's folder inside the MLflow model."""
+
+CHECKSUM: Final = "bundle"
+"""Tag of a version with the checksum of its bundle, manifest included."""
+
+_FETCHED: Final = "fetched"
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,6 +38,8 @@ def has_version_files(version_uri: str) -> bool:
     local_dir = _local(version_uri)
     if local_dir is not None:
         return local_dir.is_dir()
+    from mlflow.artifacts import list_artifacts
+
     try:
         return bool(list_artifacts(artifact_uri=version_uri))
     except Exception as store_error:  # MLflow passes on errors of the store's own library
@@ -62,7 +74,51 @@ def local_version_folder(
     return cached_dir
 
 
+def bundle_folder(mlruns_dir: Path, version_uri: str, checksum: str | None) -> Path:
+    """Folder of a version's bundle; files in an object store are downloaded once and cached.
+
+    Args:
+        mlruns_dir: Folder of the registry, the parent of the downloaded copies.
+        version_uri: Address or local path of the version's files.
+        checksum: Registered checksum of the bundle; None if none was registered.
+
+    Raises:
+        StoreError: The object store does not respond, or denies access.
+        ArtifactError: Files are missing, or the manifest differs from the registered one.
+    """
+
+    def is_complete(copy_dir: Path) -> bool:
+        return checksum is None or _is_bundle(copy_dir / BUNDLE, checksum)
+
+    version_dir = local_version_folder(version_uri, mlruns_dir / _FETCHED, is_complete=is_complete)
+    folder = version_dir / BUNDLE
+    if not folder.is_dir():
+        raise ArtifactError(
+            "The files of the version are missing",
+            received=folder,
+            way_out="Roll back, train again, or restore the folder from a copy",
+        )
+    if checksum is not None and bundle_checksum(folder) != checksum:
+        raise ArtifactError(
+            "The manifest of the version is not the one that was registered",
+            received=folder / MANIFEST,
+            way_out="Roll back, train again, or restore the folder from a copy",
+        )
+    return folder
+
+
+def _is_bundle(folder: Path, checksum: str) -> bool:
+    """Whether a folder holds the bundle of a checksum, and every file of it is whole."""
+    try:
+        read_manifest(folder)
+        return bundle_checksum(folder) == checksum
+    except ArtifactError:
+        return False
+
+
 def _fetch(version_uri: str, cached_dir: Path) -> None:
+    from mlflow.artifacts import download_artifacts
+
     with temporary_folder(cached_dir.parent, ".draft-") as draft_dir:
         try:
             downloaded_dir = Path(
