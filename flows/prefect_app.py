@@ -1,12 +1,15 @@
-"""Prefect server behind a guard that rejects requests from other websites."""
+"""Prefect server behind the same-origin middleware, which rejects requests of other websites."""
 
 from typing import cast
 
-from prefect.server.api.server import create_app as create_prefect_app
-
+from chronotope.runtime.quick_imports import quick_imports
 from chronotope.runtime.same_origin import AsgiApp, SameOriginGuard
 
 
 def create_app() -> SameOriginGuard:
-    """Prefect's ASGI application, configured by the environment, behind the guard."""
-    return SameOriginGuard(cast("AsgiApp", create_prefect_app(final=True)))
+    """Prefect's ASGI application, configured by the environment, behind the middleware."""
+    with quick_imports():
+        from prefect.server.api.server import create_app as create_prefect_app
+
+        prefect_app = create_prefect_app(final=True)
+    return SameOriginGuard(cast("AsgiApp", prefect_app))

@@ -33,7 +33,7 @@ from chronotope.artifact.bundle import read_manifest
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.queries import Queries
-from chronotope.registry.pyfunc import BUNDLE
+from chronotope.registry.version_files import BUNDLE
 
 WAYS: Final = (
     "bare",

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from chronotope.cli.compress import override_objective
 from chronotope.cli.main import app
-from chronotope.compression.selection import CompressionConfig
+from chronotope.compression.config import CompressionConfig
 from chronotope.contracts.errors import ConfigError
 
 KEPT = CompressionConfig(max_size_mb=3.0, variants=("int8_tables",))

@@ -20,9 +20,9 @@ def root(tmp_path: Path) -> Path:
     ("words", "told"),
     [
         (["cafe"], "No such dataset"),
-        (["city", "--host", "0.0.0.0"], "only with an API key"),  # noqa: S104 - refused
+        (["city", "--host", "0.0.0.0"], "needs an API key"),  # noqa: S104 - refused
         (["city", "--api-key-env", "CHRONOTOPE_NO_SUCH_KEY"], "is empty"),
-        (["city", "--behind-proxy", "proxy.example"], "trusted by its address"),
+        (["city", "--behind-proxy", "proxy.example"], "not an IP address or network"),
         (["city", "--host", "no.such.host.invalid", "--api-key-env", "HOME"], "cannot listen"),
     ],
 )

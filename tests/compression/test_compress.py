@@ -18,9 +18,9 @@ from chronotope.compression.candidate_store import (
     CompressionSource,
 )
 from chronotope.compression.compress import CompressionResult, compress
+from chronotope.compression.config import CompressionConfig
 from chronotope.compression.networks import TeacherData
 from chronotope.compression.recipe import fixed_recipes
-from chronotope.compression.selection import CompressionConfig
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig

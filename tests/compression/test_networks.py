@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from chronotope.compression.config import CompressionConfig
 from chronotope.compression.networks import TeacherData, make_network, read_network, write_network
 from chronotope.compression.recipe import Recipe, fixed_recipes
-from chronotope.compression.selection import CompressionConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import first_successors
 from chronotope.testing.recommender_suite import sample_catalog

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from chronotope.compression.graph_variants import Variant, derive_variant
+from chronotope.compression.config import Variant
+from chronotope.compression.graph_variants import derive_variant
 from chronotope.compression.packed_tables import (
     Coding,
     pack_int4,

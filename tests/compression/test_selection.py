@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from chronotope.compression.bundle_cost import BundleCost, LoadCost, measure_latency, measure_load
+from chronotope.compression.config import CompressionConfig
 from chronotope.compression.selection import (
     Candidate,
     CandidateEvaluation,
-    CompressionConfig,
     pareto_front,
     rejection_reason,
     select_candidate,

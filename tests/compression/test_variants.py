@@ -9,7 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from chronotope.compression.graph_variants import Variant, derive_variant
+from chronotope.compression.config import Variant
+from chronotope.compression.graph_variants import derive_variant
 from chronotope.compression.quantized_tables import quantize_tables
 from tests.compression.toy_graph import HISTORIES, MOMENTS, toy_graph
 

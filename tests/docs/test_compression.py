@@ -10,8 +10,7 @@ from typer.main import get_command
 
 from benchmarks.compression import _parser
 from chronotope.cli.main import app
-from chronotope.compression.graph_variants import Variant
-from chronotope.compression.selection import CompressionConfig
+from chronotope.compression.config import CompressionConfig, Variant
 
 DOC = (Path(__file__).parents[2] / "docs" / "compression.md").read_text(encoding="utf-8")
 LINES = [

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chronotope.cli.main import app
-from chronotope.compression.selection import CompressionConfig
+from chronotope.compression.config import CompressionConfig
 from chronotope.pipelines.recompress import find_source
 from chronotope.pipelines.results import RecompressionResult
 from chronotope.pipelines.retrain import trained_parameters

@@ -1,5 +1,8 @@
 """The Prefect server of one command: with a password, behind the guard, gone afterwards."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,34 @@ def test_it_answers_its_command_alone_and_ends_with_it(
     assert is_port_in_use(port) is False
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(ConfigError, match="not answer"):
         run_by_hand(tmp_path).__enter__()
+
+
+NAMED_LATE = """
+import sys
+import os
+import subprocess
+import sys
+from pathlib import Path
+from flows.private_server import run_by_hand
+assert "prefect" not in sys.modules  # so the private server starts before its settings are read
+with run_by_hand(Path(), lambda: print("flow imported")):
+    print("flow ran")
+"""
+
+
+def test_a_server_that_only_prefect_finds_named_is_used_instead(tmp_path: Path) -> None:
+    (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://127.0.0.1:9/api"\n')
+    environment = {name: of for name, of in os.environ.items() if name != "PREFECT_API_URL"}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", NAMED_LATE],
+        cwd=tmp_path,
+        env=environment
+        | {"PYTHONPATH": os.pathsep.join(sys.path), "PREFECT_HOME": str(tmp_path / "prefect")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout == "flow imported\n"
+    assert "The Prefect server does not answer" in done.stderr
+    assert "127.0.0.1:9" in done.stderr
+    assert (tmp_path / "data" / "logs" / "prefect-server.log").is_file()  # was started, and ended

@@ -8,8 +8,8 @@ import pytest
 from chronotope.artifact.bundle import INDEX
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.open_bundle import open_bundle
+from chronotope.compression.config import CompressionConfig
 from chronotope.compression.recipe import fixed_recipes, indexed_recipes
-from chronotope.compression.selection import CompressionConfig
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items

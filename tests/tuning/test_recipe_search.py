@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from chronotope.compression.bundle_cost import BundleCost, LoadCost
+from chronotope.compression.config import CompressionConfig
 from chronotope.compression.recipe import Recipe, fixed_recipes
-from chronotope.compression.selection import Candidate, CandidateEvaluation, CompressionConfig
+from chronotope.compression.selection import Candidate, CandidateEvaluation
 from chronotope.tuning.recipe_search import check_constraints, recipe_space, search_recipes
 
 VARIANTS = ("exact_tables", "int8_tables")

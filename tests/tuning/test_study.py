@@ -17,13 +17,8 @@ import pytest
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
 from chronotope.runtime.engine import Engine, LocalEngine
-from chronotope.tuning.study import (
-    BestTrial,
-    ParameterSuggester,
-    StudyConfig,
-    StudyStorage,
-    run_study,
-)
+from chronotope.tuning.config import StudyConfig
+from chronotope.tuning.study import BestTrial, ParameterSuggester, StudyStorage, run_study
 from chronotope.tuning.trial_batch import Objective
 
 DEFAULT = {"x": 0.0, "kind": "a"}

@@ -159,7 +159,7 @@ def test_a_suite_that_must_not_be_read_says_why(tmp_path: Path) -> None:
         check_table(path)
     path.unlink()
     for text, reason in (
-        ('{"name": "a", "name": "b", "expectations": []}', "key 'name' stands in it twice"),
+        ('{"name": "a", "name": "b", "expectations": []}', "key 'name' occurs twice in one object"),
         ("[" * 5_000, "levels deep"),
         ("[]", "list indices"),
     ):

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chronotope.compression.candidate_store import CandidateStore
+from chronotope.compression.config import CompressionConfig
 from chronotope.compression.recipe import Recipe
 from chronotope.compression.selection import (
     Candidate,
-    CompressionConfig,
     pareto_front,
     rejection_reason,
     select_candidate,

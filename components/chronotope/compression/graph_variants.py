@@ -6,23 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from chronotope.compression.config import Variant
 from chronotope.compression.packed_tables import Coding, pack_tables
 from chronotope.compression.quantized_tables import TablePrecision, quantize_tables
-
-Variant = Literal[
-    "float32",
-    "exact_tables",
-    "fp16_tables",
-    "int8_tables",
-    "int8_matmul",
-    "int8_gather",
-    "int4_gather",
-    "pq_gather",
-]
 
 _TABLE_PRECISION: dict[Variant, TablePrecision] = {
     "exact_tables": "exact",

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.compression.graph_variants import Variant
-from chronotope.compression.selection import CompressionConfig
+from chronotope.compression.config import CompressionConfig, Variant
 
 NetworkKind = Literal["full", "narrow", "student"]
 

@@ -16,7 +16,7 @@ from pydantic import (
 
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.datasets.strict_yaml import read_yaml
-from chronotope.registry.promotion import CHALLENGER, CHAMPION
+from chronotope.registry.promotion_journal import CHALLENGER, CHAMPION
 from chronotope.runtime.durable_files import write_new_text
 from chronotope.runtime.private_files import private_folder
 

@@ -38,7 +38,7 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
         }
         event_log = _log(snapshot_dir / "events.parquet", config)
     except StoreError as error:
-        raise SourceError(error.what, received=error.received, way_out=error.way_out) from error
+        raise SourceError(error.problem, received=error.received, way_out=error.way_out) from error
     except (OSError, ValueError, KeyError) as error:
         raise SourceError(
             "The feature snapshot cannot be read",

@@ -16,9 +16,9 @@ from chronotope.compression.candidate_store import (
     CompressionSource,
 )
 from chronotope.compression.compress import CompressionResult, compress
+from chronotope.compression.config import CompressionConfig
 from chronotope.compression.networks import TeacherData
 from chronotope.compression.recipe import Recipe, fixed_recipes, indexed_recipes
-from chronotope.compression.selection import CompressionConfig
 from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features

@@ -213,7 +213,7 @@ def _gate_reasons(
         user_idx=user_idx,
         slices=masks,
         gate_config=settings.gate,
-        may_lose=_allowed_loss(store, name, champion, settings, run_dir),
+        non_inferiority_margin=_allowed_loss(store, name, champion, settings, run_dir),
     )
     return decision.reasons
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from chronotope.artifact.bundle import read_manifest
 from chronotope.compression.bundle_cost import BundleCost, LoadCost
 from chronotope.compression.compress import CompressionResult
-from chronotope.compression.selection import Candidate, CandidateEvaluation, CompressionConfig
+from chronotope.compression.config import CompressionConfig
+from chronotope.compression.selection import Candidate, CandidateEvaluation
 from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.pipelines.compress import candidate_rows
 from chronotope.pipelines.holdout import FOLDS_FILE

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from chronotope.compression.selection import CompressionConfig
+from chronotope.compression.config import CompressionConfig
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.strict_yaml import read_yaml
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
@@ -15,7 +15,7 @@ from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.workspace import Workspace
 from chronotope.splitting.folds import FoldsConfig
 from chronotope.training.config import TrainingConfig
-from chronotope.tuning.study import StudyConfig
+from chronotope.tuning.config import StudyConfig
 
 
 class TrainSettings(BaseModel):

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from chronotope.runtime.durable_files import sync_folder
-from chronotope.runtime.private_files import close_to_others
+from chronotope.runtime.private_files import restrict_to_owner
 from chronotope.runtime.temp_dirs import temporary_folder
 
 _DRAFTS: Final = ".new-database-"
@@ -20,11 +20,11 @@ _CONNECT_S: Final = 10
 def create_database(database_url: str) -> None:
     """Create the SQLite file of an address if it is missing.
 
-    MLflow makes tables and then migrates them one step after the other; a file of
-    a process killed in between cannot be opened. So it is created as a draft, then renamed.
+    MLflow creates tables and then migrates them in many steps; a file that is left by a process
+    killed in between cannot be opened. So the file is created as a draft and moved into place.
 
     Args:
-        database_url: Address of MLflow's database; one of a server or of files is left alone.
+        database_url: Address of MLflow's database; other kinds than SQLite files are ignored.
     """
     database_path = _file_of(database_url)
     if database_path is None or database_path.exists():
@@ -34,12 +34,12 @@ def create_database(database_url: str) -> None:
         sql_engine = create_sqlalchemy_engine_with_retry(f"sqlite:///{draft_path}")  # type: ignore[no-untyped-call]
         _initialize_tables(sql_engine)  # type: ignore[no-untyped-call]
         sql_engine.dispose()
-        close_to_others(draft_path)
+        restrict_to_owner(draft_path)
         try:
             os.link(draft_path, database_path)
         except FileExistsError:
-            pass  # another process was first
-        except OSError:  # no links on this disk
+            pass  # another process created it first
+        except OSError:  # the file system does not support hard links
             draft_path.replace(database_path)
     sync_folder(database_path.parent)
 

@@ -4,33 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 import numpy.typing as npt
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
-from chronotope.artifact.bundle import MANIFEST, bundle_checksum, read_manifest
+from chronotope.artifact.bundle import MANIFEST, bundle_checksum
 from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.registry.mlflow_store import MlflowStore
-from chronotope.registry.pyfunc import BUNDLE, write_model
-from chronotope.registry.version_files import local_version_folder
+from chronotope.registry.pyfunc import write_model
+from chronotope.registry.version_files import CHECKSUM, bundle_folder
 
 _FOLDER = "model"
-_FETCHED = "fetched"
-
-CHECKSUM: Final = "bundle"
-"""Tag of a version with the checksum of its bundle, which covers the manifest as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """Model version in the registry.
+    """Registered model version.
 
     Attributes:
         name: Registered model.
-        version: Its version, a decimal number as MLflow writes it.
-        uri: Address of its files, an MLflow model with the bundle inside.
+        version: Version, a decimal number as a string.
+        uri: Address of its files, an MLflow model that contains the bundle.
     """
 
     name: str
@@ -51,10 +47,10 @@ def register_version(
 
     Args:
         mlflow_store: The store.
-        name: Registered model, created when new.
-        bundle_dir: Folder with the graph, the manifest and the ids.
-        run_id: Run that produced it.
-        tags: Lineage: dataset, data version, fold set, sizes.
+        name: Registered model; created if missing.
+        bundle_dir: Folder with the ONNX graph, the manifest and the ids.
+        run_id: Run that produced the bundle.
+        tags: Lineage tags: dataset, data version, fold set, sizes.
         input_example: Named arrays of ``Queries``, stored as MLflow's input example.
 
     Raises:
@@ -83,7 +79,10 @@ def register_version(
 def find_registered(
     mlflow_store: MlflowStore, name: str, tags: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """Latest version with these tags and its run, which is closed; None if there is none."""
+    """Latest version with these tags, and its run; None if there is none.
+
+    The run is set to FINISHED, since the process that registered the version may have been killed.
+    """
     search_filters = [
         f"name = '{name}'",
         *(f"tags.`{tag_key}` = '{tag_value}'" for tag_key, tag_value in tags.items()),
@@ -94,17 +93,15 @@ def find_registered(
     latest_candidate = max(
         found_versions, key=lambda version_candidate: int(version_candidate.version)
     )
-    mlflow_store.client.set_terminated(
-        str(latest_candidate.run_id)
-    )  # the process that registered it may have been killed
+    mlflow_store.client.set_terminated(str(latest_candidate.run_id))
     return str(latest_candidate.version), str(latest_candidate.run_id)
 
 
 def latest_version(mlflow_store: MlflowStore, name: str) -> str:
-    """The version that was registered last.
+    """Latest registered version.
 
     Raises:
-        StoreError: There is none.
+        StoreError: No version is registered.
     """
     found_versions = mlflow_store.client.search_model_versions(f"name = '{name}'")
     if not found_versions:
@@ -113,56 +110,28 @@ def latest_version(mlflow_store: MlflowStore, name: str) -> str:
 
 
 def download_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> Path:
-    """Folder of a version's bundle, fetched once where it lies in an object store.
+    """Folder of a version's bundle; files in an object store are downloaded once and cached.
 
     Args:
         mlflow_store: The store.
         name: Registered model.
-        version_ref: A version such as ``"3"`` or an alias such as ``"champion"``.
+        version_ref: Version such as ``"3"``, or alias such as ``"champion"``.
 
     Raises:
-        StoreError: There is no such version or alias, or the object store refuses.
-        ArtifactError: Its files are missing, or its manifest is not the one registered.
+        StoreError: The version or alias does not exist, or the object store denies access.
+        ArtifactError: Files are missing, or the manifest differs from the registered one.
     """
     model_version = _find_model_version(mlflow_store, name, version_ref)
-    checksum = model_version.tags.get(CHECKSUM)
-
-    def is_complete(copy_dir: Path) -> bool:
-        return checksum is None or _is_bundle(copy_dir / BUNDLE, checksum)
-
-    version_dir = local_version_folder(
-        str(model_version.source), mlflow_store.root / _FETCHED, is_complete=is_complete
+    return bundle_folder(
+        mlflow_store.root, str(model_version.source), model_version.tags.get(CHECKSUM)
     )
-    folder = version_dir / BUNDLE
-    if not folder.is_dir():
-        raise ArtifactError(
-            "The files of the version are missing",
-            received=folder,
-            way_out="Roll back, train again, or restore the folder from a copy",
-        )
-    if checksum is not None and bundle_checksum(folder) != checksum:
-        raise ArtifactError(
-            "The manifest of the version is not the one that was registered",
-            received=folder / MANIFEST,
-            way_out="Roll back, train again, or restore the folder from a copy",
-        )
-    return folder
-
-
-def _is_bundle(folder: Path, checksum: str) -> bool:
-    """Whether a folder holds the bundle of a checksum, and every file of it is whole."""
-    try:
-        read_manifest(folder)
-        return bundle_checksum(folder) == checksum
-    except ArtifactError:
-        return False
 
 
 def find_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> str:
-    """Number of a version, given it or an alias.
+    """Number of the version that a number or an alias refers to.
 
     Raises:
-        StoreError: There is no such version or alias.
+        StoreError: The version or alias does not exist.
     """
     return str(_find_model_version(mlflow_store, name, version_ref).version)
 
@@ -176,17 +145,19 @@ def _find_model_version(mlflow_store: MlflowStore, name: str, version_ref: str) 
         raise StoreError(
             "There is no such model version",
             received=f"{name} {version_ref}: {error}",
-            way_out="Train and promote a model first",
+            way_out="List versions with `chronotope history`, or train a model first",
         ) from error
 
 
 def run_of(mlflow_store: MlflowStore, name: str, version: str) -> str | None:
-    """Run that registered a version, by a globally unique id; None if there is no version.
+    """Id of the run that registered a version; None if the version does not exist.
+
+    Unlike a version number, a run id is globally unique.
 
     Args:
         mlflow_store: The store.
         name: Registered model.
-        version: Its version.
+        version: Version of the model.
     """
     try:
         return str(mlflow_store.client.get_model_version(name, version).run_id)
@@ -195,12 +166,12 @@ def run_of(mlflow_store: MlflowStore, name: str, version: str) -> str | None:
 
 
 def version_metrics(mlflow_store: MlflowStore, name: str, version: str) -> dict[str, float]:
-    """Metrics of the run that registered a version; empty if it was deleted.
+    """Metrics of the run that registered a version; empty if the run was deleted.
 
     Args:
         mlflow_store: The store.
         name: Registered model.
-        version: Its version.
+        version: Version of the model.
     """
     try:
         run_id = mlflow_store.client.get_model_version(name, version).run_id

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from chronotope.compression.candidate_store import CandidateStore
 from chronotope.compression.compress import CompressionResult
-from chronotope.compression.graph_variants import Variant
+from chronotope.compression.config import CompressionConfig, Variant
 from chronotope.compression.recipe import NetworkKind, Recipe
-from chronotope.compression.selection import Candidate, CompressionConfig, violated_cost_bounds
+from chronotope.compression.selection import Candidate, violated_cost_bounds
 from chronotope.tuning.pareto_search import ConstraintCheck, SearchBudget, search_front
 from chronotope.tuning.study import ParameterSuggester
 

@@ -23,11 +23,11 @@ from optuna.pruners import WilcoxonPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FixedTrial, TrialState
-from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
 from chronotope.runtime.engine import Engine, LocalEngine
+from chronotope.tuning.config import StudyConfig
 from chronotope.tuning.study_database import open_study_database
 from chronotope.tuning.trial_batch import (
     Objective,
@@ -61,34 +61,6 @@ _FAILURE_CAUSE = "ended"
 
 _FIXED_PARAMS = "fixed_params"
 """Optuna's attribute of queued trials, such as the default, that were not sampled."""
-
-
-class StudyConfig(BaseModel):
-    """Budget, seed and pruning of a search."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_trials: int = Field(20, ge=1, description="Finished trials in total, over all resumes")
-    timeout_s: float | None = Field(
-        None, gt=0, description="Start no trial after this time, in seconds"
-    )
-    seed: int = Field(0, ge=0, description="Seed of the sampler")
-    n_startup_trials: int = Field(5, ge=1, description="Random trials before TPE takes over")
-    prune_p: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="p-value at which a trial is stopped; 0.1 needs 4 folds or more",
-    )
-    n_startup_folds: int = Field(2, ge=2, description="Folds before a trial may be stopped")
-    max_retries: int = Field(2, ge=0, description="Retries of a trial whose process died")
-    batch: int = Field(
-        1,
-        ge=1,
-        le=1000,
-        description="Trials sampled before any of them is evaluated, so that they can run in "
-        "parallel. Samples depend on it, not on the engine",
-    )
 
 
 @dataclass(frozen=True, slots=True)

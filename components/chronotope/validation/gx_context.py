@@ -51,10 +51,16 @@ def load_suite(suite_path: Path) -> JsonObject:
         ) from error
 
 
+def import_great_expectations() -> None:
+    """Import it, which takes seconds, before it is needed."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read by the import
+    import great_expectations  # noqa: F401
+
+
 def open_context(context_dir: Path | None = None) -> "AbstractDataContext":
     """Create a Great Expectations context, in memory or in a folder."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read when the package is imported
-    import great_expectations as gx  # slow to import
+    import_great_expectations()
+    import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     gx_context: AbstractDataContext = (

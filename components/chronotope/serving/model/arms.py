@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chronotope.experiments.experiment import ExperimentArm, Exploration
 from chronotope.registry.champion import Champion
-from chronotope.registry.promotion import CHAMPION
+from chronotope.registry.promotion_journal import CHAMPION
 from chronotope.serving.api.responses import ArmState
 from chronotope.serving.model.loaded import LoadedChampion
 from chronotope.serving.settings import ServeSettings
