@@ -35,7 +35,7 @@ from benchmarks.data_sets import add_data_option, data_set_dir
 from benchmarks.next_place import Row, Stream, read_stream
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.contracts.queries import queries_at
-from chronotope.losses.objectives import lognormal_mixture_nll, open_wait_nll
+from chronotope.losses.objectives import lognormal_mixture_nll
 from chronotope.metrics import LognormalMixture, TimeCalibration, evaluate_time
 from chronotope.metrics.time_calibration import SHORTEST_H
 from chronotope.models.batch import to_batch
@@ -201,6 +201,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows += found
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def open_wait_nll(when: Tensor, hours: Tensor) -> Tensor:
+    """Negative log-probability of a wait longer than these hours, shape (B,).
+
+    ``-log(1 - F(h))``: the likelihood of a gap that is censored by the end of the log.
+    Without it the gaps of a short log look too short.
+
+    Args:
+        when: Log-weights, means and log-scales of log hours, shape (B, 3, C).
+        hours: Time waited so far, shape (B,); floored at one second.
+    """
+    log_h = hours.clamp(min=1 / 3600).log()[:, None]
+    log_weight, mean, log_scale = when.unbind(1)
+    z = (log_h - mean) * torch.exp(-log_scale)
+    return -torch.logsumexp(log_weight + torch.special.log_ndtr(-z), dim=1)
 
 
 def _measure(name: str, waits: Waits, protocol: str) -> Row:
