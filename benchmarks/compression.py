@@ -74,8 +74,8 @@ def settings_of(told: argparse.Namespace, root: Path) -> TrainSettings:
         "model": {"history_len": told.history, "backbone": told.backbone},
         "training": trained,
         "compression": tried,
-        "max_fold_targets": told.judged,
-        "max_holdout_targets": 2 * told.judged,
+        "max_fold_targets": told.selection_targets,
+        "max_holdout_targets": 2 * told.selection_targets,
     }
     return TrainSettings.model_validate(settings)
 
@@ -164,7 +164,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, default=2, help="of the training")
     parser.add_argument("--targets", type=int, default=30_000, help="of an epoch at most")
     parser.add_argument("--history", type=int, default=1024, help="events the model reads")
-    parser.add_argument("--judged", type=int, default=2_000, help="targets that choose")
+    parser.add_argument(
+        "--selection-targets",
+        type=int,
+        default=2_000,
+        help="targets that choose the candidate; the evaluation has twice as many",
+    )
     parser.add_argument("--successors", type=int, default=4, help="kept of each item; 0: all")
     parser.add_argument("--backbone", default="none", help="family beside the kernels")
     parser.add_argument(

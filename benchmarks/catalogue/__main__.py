@@ -51,7 +51,7 @@ COLUMNS: Final = (
     "load_cpu_ms",
     "failed",
 )
-RERANKED: Final = "codes, then the rest"
+RERANKED: Final = "codes, then residuals"
 N_BRUTE: Final = 30
 """Queries that the slow ways are asked."""
 
