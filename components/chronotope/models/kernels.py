@@ -170,7 +170,7 @@ class KernelBank(nn.Module):
     ) -> list[Tensor]:
         """Kernels of the minute of the day and of the gap before an event, from "time" on.
 
-        The current gap is is_known only where the time of the request is given.
+        The current gap is known only where the time of the request is given.
         """
         request_hour = local_hour(batch.request_s, batch.request_offset_min)
         time = _circular_gaussian(local_clock.hour, request_hour, self.log_time_width_h.exp())

@@ -16,9 +16,9 @@ from chronotope.models.batch import Batch, local_hour, local_weekday
 
 WEEK_S = 7 * 86_400
 N_NEAR = 3
-"""Events apart that still count as together."""
+"""Maximum distance in events of two items that count as neighbours."""
 SHRINKAGE = 5.0
-"""Visitors that a mean of a wider group counts for."""
+"""Weight of a wider group's mean, in visitors, when rates are shrunk to it."""
 N_HOUR_BINS = 16
 """Eight three-hour bins of a working day, then eight of a weekend day."""
 
