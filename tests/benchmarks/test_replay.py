@@ -79,7 +79,7 @@ def test_outcomes_come_back_one_round_after_the_other(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 def test_three_rounds_through_the_service_lose_nothing(tmp_path: Path) -> None:
-    told = ["--quick", "--rounds", "3", "--asked", "20"]
+    told = ["--quick", "--rounds", "3", "--requests", "20"]
     words = [*told, "--root", str(tmp_path / "root"), "--json", str(tmp_path / "all.json")]
     main([*words, "--after", "2"])
     first = json.loads((tmp_path / "all.json").read_text())
