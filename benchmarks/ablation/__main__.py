@@ -65,7 +65,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class TargetResults:
     """Result of each target: rank, user, and whether it was a return."""
 
     rank: Float64
@@ -132,7 +132,7 @@ def measure(part: str, stream: Stream, settings: Settings, folder: Path) -> floa
     return train_s
 
 
-def row_of(without: Judged, full: Judged) -> Row:
+def row_of(without: TargetResults, full: TargetResults) -> Row:
     """Metrics without a part, less those of the full model, and 95 % intervals over users."""
     row: Row = {"n_targets": len(without.rank)}
     for name in METRICS:
@@ -153,10 +153,10 @@ def save(outcomes: EvaluationResult, path: Path) -> None:
     np.savez(path, rank=outcomes.rank, user=outcomes.user, is_return=outcomes.is_return)
 
 
-def load(path: Path) -> Judged:
+def load(path: Path) -> TargetResults:
     """Read what ``save`` wrote."""
     with np.load(path) as kept_arrays:
-        return Judged(**kept_arrays)
+        return TargetResults(**kept_arrays)
 
 
 def keep(row: Row, path: Path) -> None:

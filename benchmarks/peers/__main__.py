@@ -104,7 +104,7 @@ def measure(name: str, arena: Arena, chosen: argparse.Namespace) -> Row:
     run_worker(
         entry, settings | (told if entry.env == OWN else {}), arena.work / "task", out, chosen
     )
-    metrics, rank = ranking.judged(
+    metrics, rank = ranking.evaluate_scores(
         np.load(out / "scores.npy", mmap_mode="r"),
         arena.log,
         arena.split.targets,

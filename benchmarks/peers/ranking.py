@@ -54,7 +54,7 @@ class Exported:
         return block
 
 
-def judged(
+def evaluate_scores(
     scores: npt.NDArray[Any], log: EventLog, targets: Int64, *, n_items: int, drops_seen: bool
 ) -> tuple[dict[str, float], Float64]:
     """Metrics of exported scores with the interval of NDCG@10, and each target's rank."""

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from chronotope.artifact.item_index import N_WORDS
 from chronotope.compression.graph_variants import Variant, derive_variant
 from chronotope.compression.packed_tables import (
     Coding,
@@ -65,8 +64,9 @@ def unpack_int4(packed_table: PackedTable, width: int) -> Float32:
 def unpack_product_codes(packed_table: PackedTable) -> Float32:
     """The table that ``pack_product_codes`` packed, quantised."""
     codes = packed_table.row_arrays["codes"].astype(np.int64)  # (n, m)
-    codewords = packed_table.shared_arrays["words"].astype(np.float32)  # (m * N_WORDS, s)
-    row_words = codewords[codes + N_WORDS * np.arange(codes.shape[1])]  # (n, m, s)
+    codewords = packed_table.shared_arrays["words"].astype(np.float32)  # (m * n_words, s)
+    n_words = len(codewords) // codes.shape[1]
+    row_words = codewords[codes + n_words * np.arange(codes.shape[1])]  # (n, m, s)
     table: Float32 = row_words.reshape(len(codes), -1)  # (n, m * s)
     return table
 

@@ -96,7 +96,7 @@ class KernelBank(nn.Module):
             context: Query context, shape (B, n_context).
         """
         is_event = (batch.item_idx > 0).float()
-        age_h = hours_between(batch.request_s[:, None], batch.occurred_s)  # (B, H)
+        age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
         decay = torch.exp(-age_h[..., None] / self.log_decay_h.exp())  # (B, H, 4)
         month_decay = decay[..., 2]
         rank = torch.arange(is_event.shape[1] - 1, -1, -1, device=is_event.device).float()
@@ -113,7 +113,7 @@ class KernelBank(nn.Module):
                 *self._fine_time_kernels(batch, local_clock, coarse_kernels),
             ],
             dim=-1,
-        )  # (B, H, K - N_LEARNED)
+        )
         learned = self._learned(base_kernels, age_h, rank, context)
         return torch.cat([base_kernels, learned], dim=-1) * is_event[..., None]
 
@@ -138,8 +138,8 @@ class KernelBank(nn.Module):
         transition = _is_equal(before, last)
         after_hour = self._same_hour(_shift(local_clock.hour), local_clock.hour[:, -1])
         after_weekend = (_shift(local_clock.weekday) >= 5) == (local_clock.weekday[:, -1:] >= 5)
-        wait_h = hours_between(batch.occurred_s, _shift(batch.occurred_s))  # (B, H)
-        distance_km = (  # (B, H)
+        wait_h = hours_between(batch.occurred_s, _shift(batch.occurred_s))
+        distance_km = (
             (item_tables.xy_km[before] - item_tables.xy_km[last]).square().sum(-1).add(1e-9).sqrt()
         )
         located = item_tables.located[before] * item_tables.located[last]
@@ -170,13 +170,13 @@ class KernelBank(nn.Module):
     ) -> list[Tensor]:
         """Kernels of the minute of the day and of the gap before an event, from "time" on.
 
-        The current gap is known only where the time of the request is given.
+        The current gap is is_known only where the time of the request is given.
         """
         request_hour = local_hour(batch.request_s, batch.request_offset_min)
         time = _circular_gaussian(local_clock.hour, request_hour, self.log_time_width_h.exp())
         log_gap = _log_wait(hours_between(batch.occurred_s, _shift(batch.occurred_s)))
         log_current_gap = _log_wait(hours_between(batch.request_s, batch.occurred_s[:, -1]))
-        distance = (log_gap - log_current_gap[:, None]) / self.log_wait_width.exp()  # (B, H)
+        distance = (log_gap - log_current_gap[:, None]) / self.log_wait_width.exp()
         is_known = batch.time_given[:, None] * (_shift(batch.item_idx) > 0)
         wait = torch.exp(-0.5 * distance.square()) * is_known
         return [
@@ -196,7 +196,7 @@ class KernelBank(nn.Module):
         """MLP over the base kernels, ages and ranks, (B, H, N_LEARNED)."""
         age_features = torch.stack(
             [torch.log1p(age_h) / 5.0, (torch.log1p(rank) / 4.0).expand_as(age_h)], dim=-1
-        )  # (B, H, 2)
+        )
         kernel_features = self.kernel_layer(torch.cat([base_kernels, age_features], dim=-1))
         hidden = nn.functional.gelu(kernel_features + self.context_layer(context)[:, None])
         return torch.sigmoid(self.output_layer(hidden) - 2.0)

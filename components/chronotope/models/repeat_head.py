@@ -52,8 +52,7 @@ class RepeatHead(nn.Module):
         decay = torch.exp(-age_h / self.log_decay_h.exp())
         event_counts = torch.stack([is_event, is_event * decay], dim=-1)  # (B, H, N_COUNTS)
         item_counts = torch.log1p(history.sum_by_item(event_counts))
-        slot = history.slot[..., None].expand_as(event_counts)  # (B, H, N_COUNTS)
-        return item_counts.gather(1, slot)
+        return item_counts.gather(1, history.slot[..., None].expand_as(event_counts))
 
     def forward(
         self,
