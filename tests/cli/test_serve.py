@@ -38,4 +38,4 @@ def test_a_port_that_is_taken_is_refused_before_an_address_is_told(root: Path) -
         words = ["--port", str(taken.getsockname()[1]), "--root", str(root), "--json"]
         done = CliRunner().invoke(app, ["serve", "city", *words])
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "The port is taken" in " ".join(done.stderr.split())
+    assert "The port is in use" in " ".join(done.stderr.split())

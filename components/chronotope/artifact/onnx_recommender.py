@@ -120,7 +120,7 @@ def open_session(bundle_dir: Path, *, n_threads: int) -> onnxruntime.InferenceSe
             "ONNX Runtime cannot run a model's file",
             received=f"{bundle_dir / MODEL}: {error}",
             way_out="Return to the champion before with `chronotope rollback`, or train again; "
-            "`chronotope doctor` shows whether onnxruntime lies within its bounds",
+            "`chronotope doctor` checks the version of onnxruntime",
         ) from error
 
 

@@ -15,8 +15,8 @@ CATEGORY_WIDTH = 8
 class ItemFeatures(nn.Module):
     """Category, stickiness, popularity, hours and closeness of each item of the history.
 
-    Two places with as many visits are not equally likely to be visited again: a home is, a museum
-    is not, and a bar is not at nine in the morning.
+    Two places with equal visit counts differ in the probability of a return: a home has a high one,
+    a museum a low one, and that of a bar depends on the hour.
     """
 
     n_out = N_FEATURES + CATEGORY_WIDTH

@@ -104,7 +104,8 @@ def _neighbours_and_successors(
     n_latest = latest_items.shape[1]
     rank_decay = torch.exp(torch.arange(1 - n_latest, 1, device=latest_items.device) / 3.0)
     similarity = 20.0 * priors.neighbour_weight[latest_items] * rank_decay[:, None]  # (B, N, M)
-    neighbour_scores = torch.log1p(similarity).flatten(1) * named_weights["neighbours"]
+    neighbour_scores = torch.log1p(similarity).flatten(1)  # (B, N * M)
+    neighbour_scores = neighbour_scores * named_weights["neighbours"]
     successor_scores = priors.next_item_log[last_item] * named_weights["succession"]  # (B, M)
     neighbour_idx = priors.neighbour[latest_items].flatten(1)  # (B, N_LATEST * M)
     item_idx = torch.cat([neighbour_idx, priors.next_item[last_item]], dim=1)

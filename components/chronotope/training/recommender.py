@@ -1,4 +1,4 @@
-"""Recommender of the product: trains the network, updates it, saves and loads it."""
+"""Trained recommender: trains the network, updates it, saves and loads it."""
 
 import tempfile
 from pathlib import Path

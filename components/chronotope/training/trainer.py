@@ -27,7 +27,7 @@ class TrainingJob:
         train_batches: Training batches.
         valid_batches: Validation batches, which select the epoch.
         checkpoint_dir: Directory of the checkpoints.
-        resume_from: Checkpoint to resume_from from; None starts at epoch 0.
+        resume_from: Checkpoint to resume from; None starts at epoch 0.
     """
 
     module: NextEventModule
