@@ -31,6 +31,7 @@ from chronotope.models.batch import Batch
 from chronotope.models.category_head import CategoryHead
 from chronotope.models.config import ModelConfig
 from chronotope.models.context_head import ContextHead
+from chronotope.models.gap_features import GapFeatures
 from chronotope.models.history_index import HistoryIndex, index_history, truncate_history
 from chronotope.models.item_tables import CandidateView, ItemTables
 from chronotope.models.kernels import KERNELS, KernelBank
@@ -110,7 +111,7 @@ class ChronotopeNet(nn.Module):
         self.context_head = ContextHead(config.context, self.item_tables)
         n_context = N_CONTEXT + self.context_head.n_out
         n_categories = self.item_tables.n_categories
-        self.kernel_bank = KernelBank(n_context)
+        self.kernel_bank = KernelBank()
         self.repeat_head = RepeatHead(n_categories, config.n_hidden, n_context)
         self.gate = nn.Sequential(
             nn.Linear(n_context, 32), nn.GELU(), _gate_output_layer(kernels=config.kernels)
@@ -126,6 +127,7 @@ class ChronotopeNet(nn.Module):
         priors: Priors,
         candidates: Tensor | None = None,
         packed_sequences: PackedSequences | None = None,
+        gap_features: GapFeatures | None = None,
     ) -> NetworkOutput:
         """Score items, the time of the next event and every place.
 
@@ -135,6 +137,7 @@ class ChronotopeNet(nn.Module):
             candidates: Items to score, int64, shape (C,), the first of them 0; None
                 scores the whole catalogue.
             packed_sequences: Histories for the backbone, overlapping ones stored once.
+            gap_features: Inputs of the time head, if they were computed before.
         """
         view = self.item_tables.view(priors, candidates)
         recent = truncate_history(batch, self.config.kernel_len)
@@ -147,7 +150,7 @@ class ChronotopeNet(nn.Module):
         weights = self.gate_weights(context)
         query = EncodedQuery(view, recent, history, recent_history, context)
         if self.config.kernels:
-            bank = self.kernel_bank(recent, self.item_tables, context)  # (B, L, K)
+            bank = self.kernel_bank(recent, self.item_tables)  # (B, L, K)
             item_scores = self._kernel_scores(batch, priors, query, bank, weights)
         else:
             bank, item_scores = None, weights.priors[:, :1] * view.popularity  # (B, C)
@@ -162,7 +165,11 @@ class ChronotopeNet(nn.Module):
             item_scores = item_scores + _gated_scores(backbone_scores, history, weights.backbone)
         return NetworkOutput(
             item_scores=item_scores,
-            when=self.time_head(batch, recent),
+            when=(
+                self.time_head(batch, recent)
+                if gap_features is None
+                else self.time_head.mixture(gap_features)
+            ),
             place_scores=(
                 item_scores
                 if self.places_are_items
