@@ -60,7 +60,9 @@ class ItemRows(NamedTuple):
     def sum_by_item(self, event_values: Tensor) -> Tensor:
         """Sum over the events of each item, (B, H, F) -> (R, F)."""
         rows = _flatten_events(event_values)  # (B * H, F)
-        n_rows = len(rows) if self.event_idx is None else len(self.event_idx)
+        n_rows = (rows if self.event_idx is None else self.event_idx).shape[
+            0
+        ]  # symbolic in a trace
         return rows.new_zeros(n_rows, rows.shape[1]).index_add(0, self.row_of_event, rows)
 
     def select(self, event_values: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ class ItemTables(nn.Module):
         self.register_buffer("located", torch.from_numpy(located.astype(np.float32)))
 
     def distance_km(self, last: Tensor, east_km: Tensor, north_km: Tensor) -> Tensor:
-        """Kilometres from the last item of each query to points, shape (B, N) or (N,).
+        """Kilometres from the queries' last items to points, shape (B, N) or (N,).
 
         Args:
             last: Items of the queries' latest events, int64, shape (B, 1), or (N,).

@@ -127,9 +127,9 @@ class KernelBank(nn.Module):
         powers = log_bandwidths.new_tensor([1.0] * len(DECAYS) + [2.0] * len(GAUSSIANS))
         rates = torch.exp(-powers * log_bandwidths)  # (F,)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            bank = _FusedKernels.apply(rates, distances, is_event, *indicators)
+            bank = FusedKernels.apply(rates, distances, is_event, *indicators)
         else:
-            bank = _kernel_products(rates, distances, is_event, indicators)
+            bank = kernel_products(rates, distances, is_event, indicators)
         return bank.permute(1, 2, 0)  # (K, B, L) -> (B, L, K)
 
     def _log_bandwidths(self) -> Tensor:
@@ -140,8 +140,8 @@ class KernelBank(nn.Module):
         return torch.cat([self.log_decay_h, torch.stack([*other_decays, *widths])])
 
 
-class _FusedKernels(torch.autograd.Function):
-    """``_kernel_products`` with a backward pass that stores nothing but the kernels themselves.
+class FusedKernels(torch.autograd.Function):
+    """``kernel_products`` with a backward pass that stores nothing but the kernels themselves.
 
     A factor is exp(-rate * distance), so the derivative of each kernel that contains it by the
     rate is -distance times the kernel. Automatic differentiation would keep and read some
@@ -153,7 +153,7 @@ class _FusedKernels(torch.autograd.Function):
         ctx: FunctionCtx, rates: Tensor, distances: Tensor, is_event: Tensor, *indicators: Tensor
     ) -> Tensor:
         """Kernels, shape (K, B, L)."""
-        bank = _kernel_products(rates, distances, is_event, indicators)
+        bank = kernel_products(rates, distances, is_event, indicators)
         ctx.save_for_backward(bank, distances)
         return bank
 
@@ -175,7 +175,7 @@ def _contained_factors(like: Tensor) -> Tensor:
     )
 
 
-def _kernel_products(
+def kernel_products(
     rates: Tensor, distances: Tensor, is_event: Tensor, indicators: tuple[Tensor, ...]
 ) -> Tensor:
     """Products of factors, shape (K, B, L).

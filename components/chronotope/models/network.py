@@ -97,6 +97,22 @@ class EncodedQuery(NamedTuple):
     context: Tensor
 
 
+class ScoredItems(NamedTuple):
+    """Item scores, and the inputs of the place head.
+
+    Attributes:
+        item_scores: Logits, shape (B, C).
+        recent: The queries with their latest L events.
+        context: Query context, shape (B, n_context).
+        bank: Kernels, shape (B, L, K); None for a network without them.
+    """
+
+    item_scores: Tensor
+    recent: Batch
+    context: Tensor
+    bank: Tensor | None
+
+
 class ChronotopeNet(nn.Module):
     """Kernels, priors, an optional backbone, and heads for the next item, time and place."""
 
@@ -139,6 +155,33 @@ class ChronotopeNet(nn.Module):
             packed_sequences: Histories for the backbone, overlapping ones stored once.
             gap_features: Inputs of the time head, if they were computed before.
         """
+        scored = self._score_items(batch, priors, candidates, packed_sequences)
+        return NetworkOutput(
+            item_scores=scored.item_scores,
+            when=(
+                self.time_head(batch, scored.recent)
+                if gap_features is None
+                else self.time_head.mixture(gap_features)
+            ),
+            place_scores=(
+                scored.item_scores
+                if self.places_are_items
+                else self.place_scores(scored.recent, priors, scored.context, scored.bank)
+            ),
+        )
+
+    def item_scores(self, batch: Batch, priors: Priors) -> Tensor:
+        """Logits of all items without the other heads, shape (B, n_items)."""
+        return self._score_items(batch, priors, None, None).item_scores
+
+    def _score_items(
+        self,
+        batch: Batch,
+        priors: Priors,
+        candidates: Tensor | None,
+        packed_sequences: PackedSequences | None,
+    ) -> ScoredItems:
+        """Logits of the items, and what the other heads read."""
         view = self.item_tables.view(priors, candidates)
         recent = truncate_history(batch, self.config.kernel_len)
         history = index_history(batch, view)
@@ -163,19 +206,7 @@ class ChronotopeNet(nn.Module):
                 batch, self.item_tables, priors, candidates, packed_sequences
             )
             item_scores = item_scores + _gated_scores(backbone_scores, history, weights.backbone)
-        return NetworkOutput(
-            item_scores=item_scores,
-            when=(
-                self.time_head(batch, recent)
-                if gap_features is None
-                else self.time_head.mixture(gap_features)
-            ),
-            place_scores=(
-                item_scores
-                if self.places_are_items
-                else self.place_scores(recent, priors, context, bank)
-            ),
-        )
+        return ScoredItems(item_scores, recent, context, bank)
 
     def gate_weights(self, context: Tensor) -> GateWeights:
         """Gate weights; with kernels the backbone's weight for repeats is zero.
