@@ -66,16 +66,18 @@ class RequestTimeMarginalized:
             return self.model.scores(queries)
         time_mixture = self.model.answer(queries).when
         is_hidden = ~queries.time_given & (queries.item_idx[:, -1] > 0)
-        mean_probs = np.zeros(1, dtype=np.float32)
+        mean_probs: npt.NDArray[np.float32] = np.zeros(1, dtype=np.float32)
         for request_s in self._request_times_s(queries, time_mixture):
             timed_queries = replace(
                 queries,
                 request_s=np.where(is_hidden, request_s, queries.request_s),
                 time_given=queries.time_given | is_hidden,
             )
-            mean_probs = mean_probs + _softmax(self.model.scores(timed_queries)) / self.n_times
+            mean_probs = mean_probs + _softmax(self.model.scores(timed_queries)) / np.float32(
+                self.n_times
+            )
         with np.errstate(divide="ignore"):  # the unknown item has probability 0
-            return np.log(mean_probs)
+            return np.asarray(np.log(mean_probs), dtype=np.float32)
 
     def _request_times_s(
         self, queries: Queries, time_mixture: npt.NDArray[np.float32]

@@ -60,9 +60,8 @@ class ItemRows(NamedTuple):
     def sum_by_item(self, event_values: Tensor) -> Tensor:
         """Sum over the events of each item, (B, H, F) -> (R, F)."""
         rows = _flatten_events(event_values)  # (B * H, F)
-        n_rows = (rows if self.event_idx is None else self.event_idx).shape[
-            0
-        ]  # symbolic in a trace
+        # len() would turn a symbolic size of a trace into a constant
+        n_rows = (rows if self.event_idx is None else self.event_idx).shape[0]
         return rows.new_zeros(n_rows, rows.shape[1]).index_add(0, self.row_of_event, rows)
 
     def select(self, event_values: Tensor) -> Tensor:

@@ -85,7 +85,8 @@ class ItemTables(nn.Module):
 
         Args:
             last: Items of the queries' latest events, int64, shape (B, 1), or (N,).
-            east_km, north_km: Points, shape (N,) or (B, N).
+            east_km: Kilometres of the points to the east, shape (N,) or (B, N).
+            north_km: Kilometres of the points to the north, alike.
         """
         to_east = east_km - lookup(self.east_km, last)
         to_north = north_km - lookup(self.north_km, last)

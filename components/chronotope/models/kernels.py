@@ -127,7 +127,8 @@ class KernelBank(nn.Module):
         powers = log_bandwidths.new_tensor([1.0] * len(DECAYS) + [2.0] * len(GAUSSIANS))
         rates = torch.exp(-powers * log_bandwidths)  # (F,)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            bank = FusedKernels.apply(rates, distances, is_event, *indicators)
+            fused = FusedKernels.apply(rates, distances, is_event, *indicators)  # type: ignore[no-untyped-call]
+            bank: Tensor = fused
         else:
             bank = kernel_products(rates, distances, is_event, indicators)
         return bank.permute(1, 2, 0)  # (K, B, L) -> (B, L, K)
@@ -158,7 +159,7 @@ class FusedKernels(torch.autograd.Function):
         return bank
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradient of the rates, shape (F,)."""
         bank, distances = ctx.saved_tensors

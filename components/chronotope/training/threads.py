@@ -27,7 +27,7 @@ def sum_of_shards(
         parameters: Parameters to differentiate by.
         pool: Threads that run the shards.
     """
-    loss: Tensor = _ShardedLoss.apply(shard_losses, pool, *parameters)
+    loss: Tensor = _ShardedLoss.apply(shard_losses, pool, *parameters)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -54,7 +54,7 @@ class _ShardedLoss(torch.autograd.Function):
         return torch.stack(losses).sum()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         """Gradients of the parameters."""
         scaled = [known if known is None else known * gradient for known in ctx.gradients]
