@@ -97,7 +97,7 @@ class FactorizedNet(nn.Module):
         if column_features is not None:
             context = torch.cat([context, column_features], dim=1)  # (B, n_context)
         weights = net.gate_weights(context)
-        bank = net.kernel_bank(recent, net.item_tables, context) if net.config.kernels else None
+        bank = net.kernel_bank(recent, net.item_tables) if net.config.kernels else None
         prior_weights = None if bank is None else net.prior_weights(recent, bank, context, weights)
         parts = _prior_parts(net, recent, priors, prior_weights, weights.priors)
         query_parts, repeat_scores = [parts.popularity_weights], torch.zeros_like(history.is_first)

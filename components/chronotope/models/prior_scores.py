@@ -141,9 +141,14 @@ def prior_scores(
         )  # (B, n_cells)
         cell_scores = cell_counts * named_weights["neighbourhood"]
         item_scores = item_scores + cell_scores.index_select(1, view.cell)
-        measures = closeness(item_tables, batch.item_idx[:, -1], view.xy_km, view.located)
-        for measure_name, measure in zip(CLOSENESS, measures, strict=True):
-            item_scores = item_scores + measure * named_weights[measure_name]
+        last_item = batch.item_idx[:, -1:]
+        distance_km = item_tables.distance_km(last_item, view.east_km, view.north_km)  # (B, C)
+        is_located = item_tables.located[last_item]  # (B, 1)
+        closeness_scores = sum(
+            measure * (named_weights[name] * is_located)
+            for name, measure in zip(CLOSENESS, closeness(distance_km), strict=True)
+        )
+        item_scores = item_scores + closeness_scores * view.located
     return item_scores.scatter_add(1, view.column[parts.extra_item_idx], parts.extra_scores)
 
 
