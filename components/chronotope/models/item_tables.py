@@ -58,6 +58,7 @@ class ItemTables(nn.Module):
     cell: Tensor
     xy_km: Tensor
     located: Tensor
+    cell_rows: Tensor
 
     def __init__(self, catalog: Catalog) -> None:
         """Project the coordinates and divide the plane into grid cells."""
@@ -65,14 +66,24 @@ class ItemTables(nn.Module):
         xy_km, located = project_km(catalog.item_lat, catalog.item_lon)
         cells = np.unique(np.floor(xy_km / GRID_KM), axis=0, return_inverse=True)[1].ravel()
         cells = np.where(located, cells + 1, 0)
-        self.n_items = catalog.n_items
         self.n_categories = catalog.categories.size
-        self.n_cells = int(cells.max(initial=0)) + 1
+        n_cells = int(cells.max(initial=0)) + 1
         self.has_coordinates = bool(located.any())
         self.register_buffer("category", torch.from_numpy(catalog.item_category).long())
         self.register_buffer("cell", torch.from_numpy(cells).long())
         self.register_buffer("xy_km", torch.from_numpy(xy_km.astype(np.float32)))
         self.register_buffer("located", torch.from_numpy(located.astype(np.float32)))
+        self.register_buffer("cell_rows", torch.zeros(n_cells, 0), persistent=False)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, the unknown included: a size of a table, open in an exported graph."""
+        return self.category.shape[0]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of neighbourhoods: a size of a table without columns, for the same reason."""
+        return self.cell_rows.shape[0]
 
     def view(self, priors: Priors, candidates: Tensor | None) -> CandidateView:
         """View of the whole catalogue, or of candidates: int64, shape (C,), the first of them 0."""

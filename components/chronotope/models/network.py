@@ -126,6 +126,7 @@ class ChronotopeNet(nn.Module):
         priors: Priors,
         candidates: Tensor | None = None,
         packed_sequences: PackedSequences | None = None,
+        recent: Batch | None = None,
     ) -> NetworkOutput:
         """Score items, the time of the next event and every place.
 
@@ -135,9 +136,10 @@ class ChronotopeNet(nn.Module):
             candidates: Items to score, int64, shape (C,), the first of them 0; None
                 scores the whole catalogue.
             packed_sequences: Histories for the backbone, overlapping ones stored once.
+            recent: The queries with their latest ``kernel_len`` events; None cuts them here.
         """
         view = self.item_tables.view(priors, candidates)
-        recent = truncate_history(batch, self.config.kernel_len)
+        recent = recent or truncate_history(batch, self.config.kernel_len)
         history = index_history(batch, view)
         recent_history = history if recent is batch else index_history(recent, view)
         context = query_context(batch, recent, recent_history.is_first)
@@ -236,7 +238,7 @@ class ChronotopeNet(nn.Module):
             return place_scores
         for kernel_name, kernel_weight in zip(PLACE_KERNELS, kernel_weights, strict=True):
             n_queries, kernel = kernel_weight.shape[0], bank[..., KERNELS.index(kernel_name)]
-            visits = torch.zeros(n_queries, self.n_places, device=kernel.device)
+            visits = kernel.new_zeros(n_queries, priors.place_popularity.shape[0])
             visits = visits.scatter_add(1, batch.place_idx, kernel)  # (B, n_places)
             place_scores = place_scores + torch.log1p(visits) * kernel_weight
         return place_scores

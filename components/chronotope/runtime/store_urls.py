@@ -28,6 +28,9 @@ endpoint come from variables of the vendor: ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDP
 ARTIFACTS_URL: Final = "CHRONOTOPE_ARTIFACTS_URL"
 """Variable with the address in an object store below which MLflow's artifacts lie."""
 
+CACHE_DIR: Final = "CHRONOTOPE_CACHE"
+"""Variable with a folder for caches, shared by all roots that are used with it."""
+
 _IN_A_STORE: Final = re.compile(r"(s3|gs|az)://[a-z0-9][a-z0-9._-]+(/[\w.=-]+)*/?", re.ASCII)
 """Allowed addresses; keys and passwords are excluded, since addresses are shown and logged."""
 
@@ -64,6 +67,12 @@ def lake_location(lakes_dir: Path) -> Location:
         ConfigError: What the environment names is no such address, or holds more than one.
     """
     return _in_a_store(LAKE_URL) or lakes_dir
+
+
+def named_cache_dir() -> Path | None:
+    """Folder of the caches that the environment names, if it does."""
+    folder = os.environ.get(CACHE_DIR)
+    return Path(folder) if folder else None
 
 
 def artifacts_url(mlruns_dir: Path) -> str:
