@@ -89,10 +89,10 @@ class _Past(NamedTuple):
 
 def _past(recent: Batch) -> _Past:
     """The latest N_GAPS + 1 events of each history, padded or cut to a fixed width."""
-    missing = max(0, N_GAPS + 1 - recent.item_idx.shape[1])
 
     def latest(column: Tensor) -> Tensor:
-        return nn.functional.pad(column[:, -(N_GAPS + 1) :], (missing, 0))
+        # padding before the cut holds for any length, known or open in an exported graph
+        return nn.functional.pad(column, (N_GAPS + 1, 0))[:, -(N_GAPS + 1) :]
 
     item_idx, occurred_s = latest(recent.item_idx), latest(recent.occurred_s)
     offset_min = latest(recent.utc_offset_min)

@@ -121,8 +121,8 @@ def index_history(batch: Batch, view: CandidateView) -> HistoryIndex:
 
 
 def truncate_history(batch: Batch, max_events: int) -> Batch:
-    """Queries with their histories cut to the latest events."""
-    if batch.item_idx.shape[1] <= max_events:
+    """Queries with their histories cut to the latest events; the same object if none is longer."""
+    if _is_at_most(batch.item_idx.shape[1], max_events):
         return batch
     return batch._replace(
         item_idx=batch.item_idx[:, -max_events:],
@@ -130,3 +130,12 @@ def truncate_history(batch: Batch, max_events: int) -> Batch:
         utc_offset_min=batch.utc_offset_min[:, -max_events:],
         place_idx=batch.place_idx[:, -max_events:],
     )
+
+
+def _is_at_most(n_events: int, max_events: int) -> bool:
+    """Whether no history is longer; False where the length is open in an exported graph."""
+    if not torch.compiler.is_exporting():
+        return n_events <= max_events
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return bool(statically_known_true(n_events <= max_events))

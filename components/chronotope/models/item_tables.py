@@ -62,6 +62,7 @@ class ItemTables(nn.Module):
     east_km: Tensor
     north_km: Tensor
     located: Tensor
+    cell_rows: Tensor
 
     def __init__(self, catalog: Catalog) -> None:
         """Project the coordinates and divide the plane into grid cells."""
@@ -69,9 +70,8 @@ class ItemTables(nn.Module):
         xy_km, located = project_km(catalog.item_lat, catalog.item_lon)
         cells = np.unique(np.floor(xy_km / GRID_KM), axis=0, return_inverse=True)[1].ravel()
         cells = np.where(located, cells + 1, 0)
-        self.n_items = catalog.n_items
         self.n_categories = catalog.categories.size
-        self.n_cells = int(cells.max(initial=0)) + 1
+        n_cells = int(cells.max(initial=0)) + 1
         self.has_coordinates = bool(located.any())
         self.register_buffer("category", torch.from_numpy(catalog.item_category).long())
         self.register_buffer("cell", torch.from_numpy(cells).long())
@@ -79,6 +79,17 @@ class ItemTables(nn.Module):
         for buffer_name, column in zip(("east_km", "north_km"), xy_km.T, strict=True):
             self.register_buffer(buffer_name, torch.from_numpy(column.astype(np.float32)))
         self.register_buffer("located", torch.from_numpy(located.astype(np.float32)))
+        self.register_buffer("cell_rows", torch.zeros(n_cells, 0), persistent=False)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, the unknown included: a size of a table, open in an exported graph."""
+        return self.category.shape[0]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of neighbourhoods: a size of a table without columns, for the same reason."""
+        return self.cell_rows.shape[0]
 
     def distance_km(self, last: Tensor, east_km: Tensor, north_km: Tensor) -> Tensor:
         """Kilometres from the queries' last items to points, shape (B, N) or (N,).

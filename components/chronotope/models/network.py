@@ -144,6 +144,7 @@ class ChronotopeNet(nn.Module):
         candidates: Tensor | None = None,
         packed_sequences: PackedSequences | None = None,
         gap_features: GapFeatures | None = None,
+        recent: Batch | None = None,
     ) -> NetworkOutput:
         """Score items, the time of the next event and every place.
 
@@ -154,8 +155,9 @@ class ChronotopeNet(nn.Module):
                 scores the whole catalogue.
             packed_sequences: Histories for the backbone, overlapping ones stored once.
             gap_features: Inputs of the time head, if they were computed before.
+            recent: The queries with their latest ``kernel_len`` events; None cuts them here.
         """
-        scored = self._score_items(batch, priors, candidates, packed_sequences)
+        scored = self._score_items(batch, priors, candidates, packed_sequences, recent)
         return NetworkOutput(
             item_scores=scored.item_scores,
             when=(
@@ -172,7 +174,7 @@ class ChronotopeNet(nn.Module):
 
     def item_scores(self, batch: Batch, priors: Priors) -> Tensor:
         """Logits of all items without the other heads, shape (B, n_items)."""
-        return self._score_items(batch, priors, None, None).item_scores
+        return self._score_items(batch, priors, None, None, None).item_scores
 
     def _score_items(
         self,
@@ -180,10 +182,11 @@ class ChronotopeNet(nn.Module):
         priors: Priors,
         candidates: Tensor | None,
         packed_sequences: PackedSequences | None,
+        recent: Batch | None,
     ) -> ScoredItems:
         """Logits of the items, and what the other heads read."""
         view = self.item_tables.view(priors, candidates)
-        recent = truncate_history(batch, self.config.kernel_len)
+        recent = recent or truncate_history(batch, self.config.kernel_len)
         history = index_history(batch, view)
         recent_history = history if recent is batch else index_history(recent, view)
         context = query_context(batch, recent, recent_history.is_first)
@@ -274,7 +277,7 @@ class ChronotopeNet(nn.Module):
             return place_scores
         for kernel_name, kernel_weight in zip(PLACE_KERNELS, kernel_weights, strict=True):
             n_queries, kernel = kernel_weight.shape[0], bank[..., KERNELS.index(kernel_name)]
-            visits = torch.zeros(n_queries, self.n_places, device=kernel.device)
+            visits = kernel.new_zeros(n_queries, priors.place_popularity.shape[0])
             visits = visits.scatter_add(1, batch.place_idx, kernel)  # (B, n_places)
             place_scores = place_scores + torch.log1p(visits) * kernel_weight
         return place_scores

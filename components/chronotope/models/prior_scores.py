@@ -78,7 +78,7 @@ def prior_parts(
         request_hour_bin(batch), N_HOUR_BINS
     ).float()  # (B, N_HOUR_BINS)
     category_counts = _log_counts(
-        batch, item_tables.category, item_tables.n_categories, weights.event_weights
+        batch, item_tables.category, priors.next_category.shape[0], weights.event_weights
     )  # (B, n_categories)
     category_scores = (
         category_counts * named_weights["taste"]

@@ -31,6 +31,10 @@ ARTIFACTS_URL: Final = "CHRONOTOPE_ARTIFACTS_URL"
 _OBJECT_STORE_URL: Final = re.compile(r"(s3|gs|az)://[a-z0-9][a-z0-9._-]+(/[\w.=-]+)*/?", re.ASCII)
 """Allowed form of object store addresses, without keys or passwords, since they are logged."""
 
+CACHE_DIR: Final = "CHRONOTOPE_CACHE"
+"""Variable with a folder for caches, shared by all roots that are used with it."""
+
+
 _PLAIN: Final = "postgresql://"
 _DRIVER: Final = "postgresql+psycopg://"
 """Prefix of the installed driver; SQLAlchemy reads the plain form as another driver."""
@@ -64,6 +68,12 @@ def lake_location(lakes_dir: Path) -> Location:
         ConfigError: The variable is not a plain address of an object store.
     """
     return _object_store_url(LAKE_URL) or lakes_dir
+
+
+def named_cache_dir() -> Path | None:
+    """Folder of the caches that the environment names, if it does."""
+    folder = os.environ.get(CACHE_DIR)
+    return Path(folder) if folder else None
 
 
 def artifacts_url(mlruns_dir: Path) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from chronotope.runtime.store_urls import Location, lake_location
+from chronotope.runtime.store_urls import Location, lake_location, named_cache_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,10 @@ class Workspace:
     def monitoring(self, dataset: str) -> Path:
         """Drift reports, one file per data version and champion."""
         return self.root / "data" / "monitoring" / dataset
+
+    def cache(self) -> Path:
+        """Content that is slow to make, one folder for each kind; it may be deleted any time."""
+        return named_cache_dir() or self.root / "data" / "cache"
 
     def reports(self) -> Path:
         """HTML reports."""
