@@ -1,6 +1,7 @@
 """The entry point ``chronotope``: names the commands."""
 
 import atexit
+import gc
 import os
 from collections.abc import Callable
 from importlib.metadata import version
@@ -78,9 +79,14 @@ def run() -> None:
     Prefect's threads still hold DuckDB when the interpreter ends, and its bindings then
     list hundreds of objects. Everything has been printed by then, so their output is dropped.
     """
-    atexit.register(_silence_stderr)  # registered first, so called after everybody else
+    atexit.register(_end_quietly)  # registered first, so called after everybody else
     app()
 
 
-def _silence_stderr() -> None:
+def _end_quietly() -> None:
+    """Let the interpreter end without output, and without a last search for garbage.
+
+    Over the modules of torch, MLflow and Prefect that search takes more than a second.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    gc.freeze()
