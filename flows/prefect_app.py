@@ -1,5 +1,6 @@
 """Prefect server behind the same-origin middleware, which rejects requests of other websites."""
 
+import gc
 from typing import cast
 
 from chronotope.runtime.quick_imports import quick_imports
@@ -12,4 +13,5 @@ def create_app() -> SameOriginGuard:
         from prefect.server.api.server import create_app as create_prefect_app
 
         prefect_app = create_prefect_app(final=True)
+    gc.freeze()
     return SameOriginGuard(cast("AsgiApp", prefect_app))

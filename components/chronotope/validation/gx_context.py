@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.strict_json import JsonObject, parse_json
+from chronotope.runtime.quick_imports import deferred_import
 from chronotope.runtime.regular_files import read_bounded
 from chronotope.validation.derived_columns import column_extremes
 
@@ -52,9 +53,13 @@ def load_suite(suite_path: Path) -> JsonObject:
 
 
 def import_great_expectations() -> None:
-    """Import it, which takes seconds, before it is needed."""
+    """Import it, which takes seconds, before it is needed.
+
+    A third of its import would be SciPy's statistics, for expectations that no suite here has.
+    """
     os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read by the import
-    import great_expectations  # noqa: F401
+    with deferred_import("scipy.stats"):
+        import great_expectations  # noqa: F401
 
 
 def open_context(context_dir: Path | None = None) -> "AbstractDataContext":
