@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chronotope.contracts.event_log import Catalog
 from chronotope.models import query_context
 from chronotope.models.config import ModelConfig
-from chronotope.models.kernels import KERNELS, N_LEARNED
+from chronotope.models.kernels import KERNELS
 from chronotope.models.network import GATE_SIZES, ChronotopeNet
 from chronotope.models.prior_scores import PRIOR_NAMES
 from chronotope.training import lightning_module, recommender
@@ -39,7 +39,6 @@ KERNEL_GROUPS: Final = {
     "nearness": ("place", "after_near", "after_near_hour"),
     "times": ("time", "time_7d", "time_weekday", "time_transition"),
     "waits": ("wait", "wait_hour", "wait_transition", "wait_after_hour"),
-    "learned": tuple(f"learned_{n}" for n in range(N_LEARNED)),
     "counts": ("count", "today"),
 }
 PRIOR_GROUPS: Final = {
@@ -84,12 +83,10 @@ class Part:
 def without_kernels(names: Sequence[str]) -> Change:
     """Remove kernels from the weighted sum and from the inputs of the networks that read them."""
     columns = [KERNELS.index(name) for name in names]
-    given = [column for column in columns if column < len(KERNELS) - N_LEARNED]
 
     def change(net: ChronotopeNet) -> None:
         fix_outputs(gate_out(net), columns)
         drop_inputs(net.repeat_head.mix_kernels, columns)
-        drop_inputs(net.kernel_bank.kernel_layer, given)
 
     return change
 
@@ -115,7 +112,7 @@ def without_return_gate(net: ChronotopeNet) -> None:
 def without_context(net: ChronotopeNet) -> None:
     """Remove the context, so that every query has the same weights."""
     gate = cast("nn.Linear", net.gate[0])
-    for layer in (gate, net.repeat_head.mix_context, net.kernel_bank.context_layer):
+    for layer in (gate, net.repeat_head.mix_context):
         drop_inputs(layer, range(gate.in_features))
 
 
@@ -165,7 +162,6 @@ PARTS: Final[dict[str, Part]] = {
     ),
     "times": Part("kernels of the minute of the day", (without_kernels(KERNEL_GROUPS["times"]),)),
     "waits": Part("kernels of the gap before an event", (without_kernels(KERNEL_GROUPS["waits"]),)),
-    "learned": Part("learned kernels", (without_kernels(KERNEL_GROUPS["learned"]),)),
     "counts": Part(
         "item counts, recent and over the whole history",
         (without_kernels(KERNEL_GROUPS["counts"]), without_whole_past),
