@@ -5,7 +5,12 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+RUNTIME := $(VENV)/.installed
+TESTS := $(VENV)/.installed-tests
+LINTERS := $(VENV)/.installed-linters
+DOCS := $(VENV)/.installed-docs
+# Modules are compiled when they are first imported: few of those installed ever are.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
 CODE := $(wildcard components flows benchmarks tests tools docs/reference)
 TYPED := $(wildcard components flows benchmarks tools)
 PYTEST := $(BIN)/python -m pytest
@@ -33,28 +38,40 @@ export MLFLOW_BACKEND_STORE_URI := sqlite:///mlruns/mlflow.db
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-setup: $(STAMP) ## Make .venv and install everything (only when something changed)
+setup: $(RUNTIME) $(TESTS) $(LINTERS) ## Make .venv and install everything (only when something changed)
 
-$(STAMP): pyproject.toml constraints.txt
+$(RUNTIME): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python >= 3.11 was not found. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[demo,test,dev]"
+	$(INSTALL) -e ".[demo]"
 	@touch $@
 
-demo: setup ## Train, compare and promote on a real log of purchases
+$(TESTS): $(RUNTIME)
+	$(INSTALL) -e ".[demo,test]"
+	@touch $@
+
+$(LINTERS): $(RUNTIME)
+	$(INSTALL) -e ".[demo,dev]"
+	@touch $@
+
+$(DOCS): $(RUNTIME)
+	$(INSTALL) -e ".[demo,docs]"
+	@touch $@
+
+demo: $(RUNTIME) ## Train, compare and promote on a real log of purchases
 	$(BIN)/chronotope demo
 
 # pytest exits with 5 when nothing is marked slow; that is no failure.
 test: export OMP_NUM_THREADS := 1
-test: setup ## Fast tests first, then the slow ones
+test: $(TESTS) ## Fast tests first, then the slow ones
 	$(PYTEST) $(SPREAD) -m "not slow" $(PYTEST_ARGS)
 	$(PYTEST) $(SPREAD) -m slow $(PYTEST_ARGS) || test $$? -eq 5
 
 cover: export OMP_NUM_THREADS := 1
-cover: setup ## All tests, with branch coverage
+cover: $(TESTS) ## All tests, with branch coverage
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
-lint: setup ## Format, style, types, layers, spelling, dependencies, readability
+lint: $(TESTS) $(LINTERS) ## Format, style, types, layers, spelling, dependencies, readability
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(TYPED)
@@ -63,27 +80,23 @@ lint: setup ## Format, style, types, layers, spelling, dependencies, readability
 	$(BIN)/deptry $(TYPED)
 	$(BIN)/python tools/readability.py components flows
 
+docs: export NO_MKDOCS_2_WARNING := true
+docs: export DISABLE_MKDOCS_2_WARNING := true
+docs: $(DOCS) ## Build the documentation site into build/site, broken links are errors
+	$(BIN)/python -m mkdocs build --quiet --strict
+
 # In an environment of its own: what it needs must not move our pins. Strict: what the index does not
 # know is no package without vulnerabilities. It asks the package index
 # (PIP_INDEX_URL, or pypi.org); AUDIT_ARGS="-s osv" asks osv.dev instead.
-$(VENV)/.docs: $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
-	@touch $@
-
-docs: export NO_MKDOCS_2_WARNING := true
-docs: export DISABLE_MKDOCS_2_WARNING := true
-docs: $(VENV)/.docs ## Build the documentation site into build/site, broken links are errors
-	$(BIN)/python -m mkdocs build --quiet --strict
-
 audit: ## Known vulnerabilities of the pinned packages (needs the network)
 	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
 	.audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict --progress-spinner off $(AUDIT_ARGS)
 
-format: setup ## Format and fix what can be fixed
+format: $(LINTERS) ## Format and fix what can be fixed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-up: setup ## Start the Prefect UI, the MLflow UI, the deployments and the service until Ctrl-C
+up: $(RUNTIME) ## Start the Prefect UI, the MLflow UI, the deployments and the service until Ctrl-C
 	@$(BIN)/chronotope up $(if $(DATASET),--dataset $(DATASET),--config conf/training/quick.yaml)
 
 clean: ## Remove the environment and caches; data and models stay

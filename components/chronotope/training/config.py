@@ -1,5 +1,7 @@
 """Configuration of a training run."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -43,5 +45,15 @@ class TrainingConfig(BaseModel):
     )
     n_processes: int = Field(
         1, ge=1, le=64, description="Processes that share each batch; needs one core for each."
+    )
+    n_threads: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Threads that share each batch on the CPU; 0: as many as PyTorch uses (the "
+        "cores, or OMP_NUM_THREADS), at most 4. Dropout needs one.",
+    )
+    accelerator: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Device of the training; auto: a CUDA device if PyTorch sees one."
     )
     seed: int = Field(0, ge=0, description="Random seed.")

@@ -1,5 +1,9 @@
 """Lightning module of the training."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -8,14 +12,19 @@ from torch import Tensor
 from chronotope.contracts.protocols import Tracker
 from chronotope.losses.objectives import lognormal_mixture_nll, next_item_loss
 from chronotope.models.network import ChronotopeNet, NetworkOutput
+from chronotope.models.priors import Priors
 from chronotope.training.config import TrainingConfig
 from chronotope.training.prequential import RoundBatches, TrainingBatch
+from chronotope.training.threads import ShardThreads
 
 SEED_STRIDE = 10_007
 """Distance of the dropout seeds of two training seeds: more than the epochs of a run."""
 
 RANK_STRIDE = 1_000_000_007
 """Distance of the dropout seeds of two processes of one training."""
+
+MAX_THREADS: Final = 4
+"""Threads of a training by default, at most: more find too little work in a batch."""
 
 SIDE_WEIGHT = 0.2
 """Weight of the losses of time and place; that of the item loss is 1."""
@@ -40,6 +49,33 @@ class NextEventModule(lightning.LightningModule):
         super().__init__()
         self.net, self.config, self.n_steps, self.tracker = net, config, n_steps, tracker
         self.validation_losses: list[Tensor] = []
+        self._threads: ShardThreads | None = None
+        self._moved_priors: tuple[Priors, Priors] | None = None
+
+    def on_fit_start(self) -> None:
+        """Start the threads that share each batch."""
+        n_threads = self._n_threads()
+        self._threads = ShardThreads(n_threads) if n_threads > 1 else None
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002
+        """End the threads."""
+        if self._threads is not None:
+            self._threads.close()
+            self._threads = None
+
+    def transfer_batch_to_device(
+        self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
+    ) -> TrainingBatch:
+        """Move a batch to an accelerator; the priors of a round are moved once."""
+        if device.type == "cpu":
+            return batch
+        if self._moved_priors is None or self._moved_priors[0] is not batch.priors:
+            moved_priors = Priors(*(table.to(device) for table in batch.priors))
+            self._moved_priors = batch.priors, moved_priors
+        moved: TrainingBatch = super().transfer_batch_to_device(
+            batch._replace(priors=self._moved_priors[1]), device, dataloader_idx
+        )
+        return moved
 
     def on_train_epoch_start(self) -> None:
         """Seed batch order and dropout from the epoch, so that a resumed run is identical."""
@@ -51,12 +87,12 @@ class NextEventModule(lightning.LightningModule):
 
     def training_step(self, training_batch: TrainingBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Loss of one batch."""
-        return training_batch.weight * self._loss(training_batch)[0]
+        return self._sum_shards(training_batch, lambda shard: self._loss(shard)[0])
 
     def validation_step(self, training_batch: TrainingBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Collect the item loss of one validation batch."""
         self.validation_losses.append(
-            training_batch.weight * self._loss(training_batch)[1]["item"].detach()
+            self._sum_shards(training_batch, lambda shard: self._loss(shard)[1]["item"].detach())
         )
 
     def on_validation_epoch_end(self) -> None:
@@ -85,6 +121,27 @@ class NextEventModule(lightning.LightningModule):
             "lr_scheduler": {"scheduler": lr_schedule, "interval": "step"},
         }
 
+    def _n_threads(self) -> int:
+        """Threads that share a batch: one where dropout draws, since their order is not fixed."""
+        config = self.net.config
+        draws = config.backbone != "none" and config.dropout > 0.0
+        if draws or self.device.type != "cpu":
+            return 1
+        return self.config.n_threads or min(MAX_THREADS, torch.get_num_threads())
+
+    def _sum_shards(
+        self, training_batch: TrainingBatch, shard_loss: Callable[[TrainingBatch], Tensor]
+    ) -> Tensor:
+        """Weighted loss of a batch, by as many threads as there are."""
+        if self._threads is None:
+            return training_batch.weight * shard_loss(training_batch)
+        n_threads = self._threads.n_threads
+        shards = [training_batch.shard(rank, n_threads) for rank in range(n_threads)]
+        return self._threads.sum_losses(
+            [partial(_weighted_loss, shard_loss, shard, n_threads) for shard in shards],
+            [parameter for parameter in self.net.parameters() if parameter.requires_grad],
+        )
+
     def _loss(self, training_batch: TrainingBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the losses of the heads, and each loss by name."""
         candidates = training_batch.candidates
@@ -108,13 +165,22 @@ class NextEventModule(lightning.LightningModule):
         return total_loss, head_losses
 
 
+def _weighted_loss(
+    shard_loss: Callable[[TrainingBatch], Tensor], shard: TrainingBatch, n_shards: int
+) -> Tensor:
+    """Part of one of n shards in the loss of its batch."""
+    return shard_loss(shard) * (shard.weight / n_shards)
+
+
 def _item_loss(item_scores: Tensor, training_batch: TrainingBatch) -> Tensor:
     """Softmax cross-entropy over the catalogue or over the batch's candidates."""
     candidates = training_batch.candidates
     if candidates is None:
         return next_item_loss(item_scores, training_batch.target_item)
-    target_column = torch.zeros(len(training_batch.priors.popularity), dtype=torch.int64)
-    target_column[candidates.item_idx] = torch.arange(len(candidates.item_idx))
+    target_column = torch.zeros_like(training_batch.priors.popularity, dtype=torch.int64)
+    target_column[candidates.item_idx] = torch.arange(
+        len(candidates.item_idx), device=target_column.device
+    )
     return next_item_loss(
         item_scores + candidates.log_weight, target_column[training_batch.target_item]
     )

@@ -74,7 +74,7 @@ class TrainingBatch(NamedTuple):
             gap_features=None
             if self.gap_features is None
             else GapFeatures(*(column[row_idx] for column in self.gap_features)),
-            weight=n * len(shard_rows) / len(self.target_item),
+            weight=self.weight * n * len(shard_rows) / len(self.target_item),
         )
 
 

@@ -121,7 +121,7 @@ class ChronotopeRecommender:
             best_checkpoint = self._run(
                 module, train_batches, valid_batches, self.checkpoint_dir or Path(temp_dir)
             )
-            state = torch.load(best_checkpoint, weights_only=True)["state_dict"]
+            state = torch.load(best_checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state)
         fine_tune(net, make_batches(valid_rounds, is_training=True), progress=self.progress)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
@@ -260,7 +260,12 @@ def fine_tune(
     )
     module = NextEventModule(net, fine_tune_config, n_steps=len(batches))
     trainer = make_trainer(
-        [], 1, progress=progress, limit_val_batches=0, enable_checkpointing=False
+        [],
+        1,
+        accelerator=config.accelerator,
+        progress=progress,
+        limit_val_batches=0,
+        enable_checkpointing=False,
     )
     net.train()
     trainer.fit(module, batches, batches)

@@ -1,12 +1,11 @@
 """Data parallelism over threads: shards of a batch run forward and backward side by side.
 
 PyTorch releases the interpreter lock inside its operations, so threads of one process share
-the parameters without copies and without the start-up of further processes. Operations of a
-training step are small, which makes shards in threads faster than threads inside each
-operation.
+the parameters without copies and without the start-up of further processes. The operations
+of a training step are too small to be divided themselves.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,18 +16,33 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 ShardLoss = Callable[[], Tensor]
 
 
-def sum_of_shards(
-    shard_losses: Sequence[ShardLoss], parameters: Sequence[nn.Parameter], pool: ThreadPoolExecutor
-) -> Tensor:
-    """Sum of the losses of all shards; its gradient is the sum of their gradients, in order.
+class ShardThreads:
+    """Threads that compute the losses of shards."""
 
-    Args:
-        shard_losses: Each computes the loss of one shard, a scalar that needs a gradient.
-        parameters: Parameters to differentiate by.
-        pool: Threads that run the shards.
-    """
-    loss: Tensor = _ShardedLoss.apply(shard_losses, pool, *parameters)  # type: ignore[no-untyped-call]
-    return loss
+    def __init__(self, n_threads: int) -> None:
+        """Start the threads; each runs its operations by itself."""
+        self.n_threads = n_threads
+        self._pool = ThreadPoolExecutor(
+            n_threads, "training-shard", initializer=torch.set_num_threads, initargs=(1,)
+        )
+
+    def sum_losses(
+        self, shard_losses: Sequence[ShardLoss], parameters: Iterable[nn.Parameter]
+    ) -> Tensor:
+        """Sum of the losses; its gradient is the sum of their gradients, in their order.
+
+        Args:
+            shard_losses: Each computes the loss of one shard, a scalar.
+            parameters: Parameters to differentiate by.
+        """
+        if not torch.is_grad_enabled():
+            return torch.stack(list(self._pool.map(_without_gradient, shard_losses))).sum()
+        loss: Tensor = _ShardedLoss.apply(shard_losses, self._pool, *parameters)  # type: ignore[no-untyped-call]
+        return loss
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
 
 class _ShardedLoss(torch.autograd.Function):
@@ -59,6 +73,12 @@ class _ShardedLoss(torch.autograd.Function):
         """Gradients of the parameters."""
         scaled = [known if known is None else known * gradient for known in ctx.gradients]
         return None, None, *scaled
+
+
+def _without_gradient(shard_loss: ShardLoss) -> Tensor:
+    """Loss of a shard; whether gradients are recorded is a state of each thread."""
+    with torch.no_grad():
+        return shard_loss()
 
 
 def _sum_of_known(gradients: Sequence[Tensor | None]) -> Tensor | None:

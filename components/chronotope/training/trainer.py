@@ -4,9 +4,10 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -14,9 +15,12 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 
+from chronotope.contracts.errors import ConfigError
 from chronotope.training.allocator import reuse_freed_memory
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import RoundBatches
+
+Accelerator = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class TrainingJob:
         trainer = make_trainer(
             [checkpoint_callback, stopping_callback],
             config.max_epochs,
+            accelerator=config.accelerator,
             progress=progress,
             **options,
         )
@@ -64,27 +69,57 @@ class TrainingJob:
 
 
 def make_trainer(
-    callbacks: list[Callback], max_epochs: int, *, progress: bool, **options: Any
+    callbacks: list[Callback],
+    max_epochs: int,
+    *,
+    accelerator: Accelerator,
+    progress: bool,
+    **options: Any,
 ) -> lightning.Trainer:
-    """A trainer on the CPU.
+    """A trainer on the CPU or on one CUDA device.
 
     Args:
         callbacks: Lightning callbacks.
         max_epochs: Maximum number of passes.
+        accelerator: Device; several processes share batches on the CPU only.
         progress: Show a progress bar.
         options: Further arguments of Lightning's trainer.
+
+    Raises:
+        ConfigError: CUDA is asked for, and PyTorch sees no CUDA device.
     """
     reuse_freed_memory()
     for logger_name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(logger_name).setLevel(logging.WARNING)
     return lightning.Trainer(
         max_epochs=max_epochs,
-        accelerator="cpu",
+        accelerator=device_type(accelerator, shared="strategy" in options),
         gradient_clip_val=1.0,
         callbacks=[*callbacks, RichProgressBar()] if progress else callbacks,
         logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        **options,
+        **({"devices": 1} | options),
     )
+
+
+def device_type(accelerator: Accelerator, *, shared: bool) -> Literal["cpu", "cuda"]:
+    """Device of a training.
+
+    Args:
+        accelerator: The setting.
+        shared: Whether several processes share the batches.
+
+    Raises:
+        ConfigError: CUDA is asked for and cannot be used.
+    """
+    usable = torch.cuda.is_available() and not shared
+    if accelerator == "cuda" and not usable:
+        raise ConfigError(
+            "The training asks for a CUDA device that cannot be used",
+            received=f"accelerator: cuda, {'several processes' if shared else 'no CUDA device'}",
+            way_out="Set training.accelerator: cpu, or install PyTorch for CUDA and set "
+            "training.n_processes: 1",
+        )
+    return "cuda" if usable and accelerator != "cpu" else "cpu"
