@@ -5,7 +5,7 @@ from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 
 def test_a_row_has_a_time_for_each_part_and_their_ratio() -> None:
-    row = row_of("two_tower", sample_log(), sample_catalog(), 1)
+    row = row_of("two_tower", sample_log(), sample_catalog(), 1, n_threads=2)
     assert set(row) == set(COLUMNS)
     assert row["ratio"] == row["unshared_ms"] / row["step_ms"]
     assert row["forward_ms"] > 0
