@@ -34,7 +34,7 @@ def bind_weights(
     del graph.input[:]
     graph.input.extend(inputs)
     graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(weights[name]), name)
+        numpy_helper.from_array(np.asarray(weights[name], order="C"), name)  # keeps a scalar one
         for name in sorted(weights.keys() & _read_names(graph.node))
     )
     _fold_weights(model)
