@@ -2,11 +2,11 @@
 
     python -m benchmarks.compression --dataset foursquare_nyc --json compression.json
 
-Ingests and trains once below ``--root`` (a second call finds that done), compresses, and asks
-both one query at a time on one thread, padded to what each reads. The eager model's size is
-what it needs to answer: its parameters and buffers, and the priors, as tensors in memory.
-Accuracy is of later targets than those that chose among the candidates, full catalogue, time
-given. A fifth of a percent or so of the NDCG is noise.
+Ingests and trains once below ``--root`` (a second call reuses that), compresses, and times both
+models with one query at a time on one thread, padded to the history that each reads. The eager
+model's size is that of its parameters, buffers and priors as tensors in memory. Accuracy is
+measured on later targets than those that select the candidate, full catalogue, time given.
+Differences of some .2 % of the NDCG are noise.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def settings_of(told: argparse.Namespace, root: Path) -> TrainSettings:
-    """A short training of the default model, and what compression tries."""
+    """Settings of a short training of the default model, and of the compression."""
     trained = {"max_epochs": told.epochs, "max_targets": told.targets, "learning_rate": 0.02}
     tried = {
         "variants": ["int8_tables", "int8_matmul"],
@@ -74,14 +74,14 @@ def settings_of(told: argparse.Namespace, root: Path) -> TrainSettings:
         "model": {"history_len": told.history, "backbone": told.backbone},
         "training": trained,
         "compression": tried,
-        "max_fold_targets": told.judged,
-        "max_holdout_targets": 2 * told.judged,
+        "max_fold_targets": told.selection_targets,
+        "max_holdout_targets": 2 * told.selection_targets,
     }
     return TrainSettings.model_validate(settings)
 
 
 def measured(dataset: str, settings: TrainSettings) -> dict[str, Any]:
-    """Train and compress below the settings' root, and compare the two ways of answering."""
+    """Train and compress below the settings' root, and compare eager model and bundle."""
     torch.set_num_threads(1)
     spec = load_data_set(dataset)
     intake = settings.workspace.runs(spec.name)
@@ -103,7 +103,7 @@ def measured(dataset: str, settings: TrainSettings) -> dict[str, Any]:
 def compared(
     features: Path, settings: TrainSettings, run: Path, trained: Path, found: CompressionSummary
 ) -> dict[str, Any]:
-    """One row: what the eager model and the chosen artefact take, and how they rank."""
+    """Row of results: size, latency and accuracy of the eager model and of the bundle."""
     log, catalog = load_features(features)
     eager, bundle = ChronotopeRecommender.load(trained, catalog), found.bundle
     asked = selection_targets(log, settings, run)[:N_PROBES]
@@ -160,19 +160,34 @@ def ranked(model: Recommender, log: EventLog, targets: Int64, n_items: int) -> f
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compression", description=__doc__)
     parser.add_argument("--dataset", default="foursquare_nyc", help="name in conf/datasets")
-    parser.add_argument("--root", type=Path, help="keep data and training below it, to go on")
-    parser.add_argument("--epochs", type=int, default=2, help="of the training")
-    parser.add_argument("--targets", type=int, default=30_000, help="of an epoch at most")
+    parser.add_argument(
+        "--root", type=Path, help="folder of data and training, reused by later calls"
+    )
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of the training")
+    parser.add_argument(
+        "--targets", type=int, default=30_000, help="maximum number of targets in an epoch"
+    )
     parser.add_argument("--history", type=int, default=1024, help="events the model reads")
-    parser.add_argument("--judged", type=int, default=2_000, help="targets that choose")
-    parser.add_argument("--successors", type=int, default=4, help="kept of each item; 0: all")
-    parser.add_argument("--backbone", default="none", help="family beside the kernels")
+    parser.add_argument(
+        "--selection-targets",
+        type=int,
+        default=2_000,
+        help="targets that choose the candidate; the evaluation has twice as many",
+    )
+    parser.add_argument(
+        "--successors", type=int, default=4, help="successors kept of each item; 0: all"
+    )
+    parser.add_argument("--backbone", default="none", help="backbone beside the kernels")
     parser.add_argument(
         "--index", action="store_true", help="rank the items by an index; they have no coordinates"
     )
-    parser.add_argument("--max-loss", type=float, default=0.004, help="of NDCG@10, absolute")
-    parser.add_argument("--trials", type=int, default=0, help="candidates in all; 0: few")
-    parser.add_argument("--timeout", type=float, help="begin no candidate after so many seconds")
+    parser.add_argument(
+        "--max-loss", type=float, default=0.004, help="maximum loss of NDCG@10, absolute"
+    )
+    parser.add_argument(
+        "--trials", type=int, default=0, help="total number of candidates; 0: the fixed ones"
+    )
+    parser.add_argument("--timeout", type=float, help="start no candidate after this time, seconds")
     parser.add_argument("--json", type=Path, help="write the row to this file")
     return parser
 

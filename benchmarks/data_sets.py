@@ -1,6 +1,6 @@
-"""Where the data of the benchmarks lie: one folder for all data sets, a folder each in it.
+"""Folders of the benchmarks' data sets: one folder for all, and a folder each in it.
 
-docs/data-sets.md says where each comes from, under which licence, and which files it has.
+docs/data-sets.md lists the source, licence and files of each.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def data_root(option: Path | None = None) -> Path:
     """Folder of all data sets: the option, else the environment's, else the default.
 
     Args:
-        option: What ``--data`` says.
+        option: Value of ``--data``.
     """
     return option or Path(os.environ.get(VARIABLE) or DEFAULT_ROOT)
 
@@ -43,7 +43,7 @@ def data_set_dir(name: str, option: Path | None = None) -> Path:
 
     Args:
         name: Name of the data set, such as ``foursquare_nyc``.
-        option: What ``--data`` says.
+        option: Value of ``--data``.
 
     Raises:
         SourceError: There is no such folder.
@@ -64,7 +64,7 @@ def load_data_set(name: str, option: Path | None = None) -> DatasetSpec:
 
     Args:
         name: Name in conf/datasets, or the path of a YAML file.
-        option: What ``--data`` says.
+        option: Value of ``--data``.
 
     Raises:
         SourceError: Its folder is missing.

@@ -1,4 +1,4 @@
-"""Drift of a dataset's log, asked at the end of each of its windows as if it were the present.
+"""Drift of a dataset's log at the end of each window, from the windows before it alone.
 
 ``python -m benchmarks.drift --dataset foursquare_nyc --days 28 --reference 1 --json FILE``
 """
@@ -24,11 +24,11 @@ from flows.ingest_events import IngestSettings, write_events, write_tables
 
 
 def verdicts(events: EncodedEvents, config: MonitorConfig) -> list[dict[str, Any]]:
-    """A row a window: its end, its events, the verdict, and what drifted.
+    """Drift report of each window: its end, its events, the status, and the checks with drift.
 
     Args:
         events: The whole log.
-        config: How time is cut.
+        config: Windows and thresholds.
     """
     windows = Windows.over(events.occurred_s, config)
     found = []
@@ -70,7 +70,7 @@ def until(events: EncodedEvents, end_s: int) -> EncodedEvents:
 
 
 def ingested(dataset: str, root: Path) -> EncodedEvents:
-    """A dataset's events, taken in below a root without a server."""
+    """A dataset's events, ingested below a root without a server."""
     folder = data_set_dir(dataset) if dataset in EXTERNAL else None
     settings = IngestSettings(root=root, data_docs=False, data_dir=folder)
     write_tables.fn(dataset, settings)
@@ -80,12 +80,12 @@ def ingested(dataset: str, root: Path) -> EncodedEvents:
 
 
 def main() -> None:
-    """Ask at the end of each window, print, and keep as JSON."""
+    """Measure drift at the end of each window, print the rows and store them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help="name of a dataset in conf/datasets")
     parser.add_argument("--days", type=int, default=MonitorConfig().window_days)
     parser.add_argument("--reference", type=int, default=MonitorConfig().reference_windows)
-    parser.add_argument("--json", type=Path, help="where the rows are kept")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
     told = parser.parse_args()
     config = MonitorConfig(window_days=told.days, reference_windows=told.reference)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,10 +1,10 @@
-"""What spreading costs: opening an engine, and each task, beside doing it here.
+"""Cost of distributed tasks: opening an engine, and each task, against this process.
 
 Run ``python -m benchmarks.engine [--tasks 200] [--seconds 0.5] [--json FILE]``.
 
-``open_s`` and ``close_s`` are a private Ray cluster's; ``empty_ms`` is what a task costs that
-does nothing, once its worker is warm; ``gain`` is how much sooner busy tasks are done than
-here, one after the other: the number of cores at best.
+``open_s`` and ``close_s`` are those of a private Ray cluster; ``empty_ms`` is the time of a task
+that does nothing, with a warm worker; ``gain`` is the speed-up of busy tasks against this process,
+at best the number of cores.
 """
 
 import argparse
@@ -32,11 +32,11 @@ def main() -> None:
 
 
 def measure(config: EngineConfig, n_tasks: int, seconds: float) -> dict[str, float]:
-    """The numbers that the module's docstring names.
+    """Measure the numbers that the module's docstring names.
 
     Args:
-        config: The engine that is measured against doing it here.
-        n_tasks: Empty tasks; a tenth as many busy ones.
+        config: The engine that is compared with this process.
+        n_tasks: Number of empty tasks; a tenth as many are busy.
         seconds: Processor time of a busy task.
     """
     n_busy, clock = max(2, n_tasks // 10), time.perf_counter
@@ -69,7 +69,7 @@ def timed(engine: Engine, seconds: float, n_tasks: int) -> float:
 
 
 def _work(seconds: float, _: int) -> None:
-    """Keep a processor busy for so much of its time, however many share it."""
+    """Use the given seconds of processor time, whatever else runs."""
     until = time.process_time() + seconds
     while time.process_time() < until:
         pass

@@ -2,11 +2,10 @@
 
 Run ``python -m benchmarks.ingest --events 5000000 [--repeats 5] [--json FILE]``.
 
-What a user gets is measured: reading, normalising, event ids, the expectation suite,
-each event once, and one commit to the lake. Opening Great Expectations comes before,
-once a process, and is ``start_s``. Both ways run in turn, each time in a
-fresh process; medians are reported. ``stages`` runs the same work one stage after the
-other under a clock, to show what each costs.
+The whole ingestion is measured: reading, normalising, event ids, the expectation suite,
+removal of duplicates, and one commit to the lake. Great Expectations is opened before that,
+once a process (``start_s``). Both programs run in turn, each time in a fresh process;
+medians are reported. ``stages`` runs the same work stage by stage and times each.
 """
 
 import argparse
@@ -46,7 +45,7 @@ WAYS = ("duckdb", "chronotope", "stages")
 
 
 def main() -> None:
-    """Generate the file, measure each way in its own process, print medians and the ratio."""
+    """Generate the file, measure each program in its own process, print medians and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--repeats", type=int, default=5)
@@ -68,7 +67,7 @@ def main() -> None:
 
 
 def compared(path: Path, repeats: int) -> list[dict[str, object]]:
-    """Medians of the ways, measured in turn, and chronotope's ratio to DuckDB."""
+    """Medians of the programs, measured in turn, and Chronotope's ratio to DuckDB."""
     runs = [[measured_apart(way, path) for way in WAYS] for _ in range(repeats)]
     rows = []
     for way, of_way in zip(WAYS, zip(*runs, strict=True), strict=True):
@@ -105,7 +104,7 @@ def generate(path: Path, n_events: int) -> None:
 
 
 def measured_apart(way: str, path: Path) -> dict[str, float]:
-    """Measure in a process of its own, so that its peak memory is its own."""
+    """Measure in a separate process, for its own peak memory."""
     command = [sys.executable, "-m", "benchmarks.ingest", "--only", way, "--file", str(path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     row: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -113,7 +112,7 @@ def measured_apart(way: str, path: Path) -> dict[str, float]:
 
 
 def measure(way: str, path: Path) -> dict[str, float]:
-    """Seconds, rows/s and peak memory of one way to write the file."""
+    """Seconds, rows/s and peak memory of one program that writes the file."""
     n_rows = pq.read_metadata(path).num_rows
     spent: Counter[str] = Counter()
     with timed(spent, "start_s"):

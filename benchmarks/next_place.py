@@ -3,9 +3,9 @@
     python -m benchmarks.next_place --protocol stream --time hidden --json next_place.json
 
 Block T0 trains; each check-in from the second of its trajectory in T1..T5 is a target,
-predicted from what was known before it. Parameters stay frozen after T0; histories are
-live and global counts are brought up to date before each of 15 rounds. ``chronotope_retrained``
-also learns from each round, warm, before it answers in the next.
+predicted from the events before it. Parameters stay frozen after T0; histories are live and
+global counts are updated before each of 15 rounds. ``chronotope_retrained`` is warm-started on
+each round before it predicts the next.
 """
 
 import argparse
@@ -50,7 +50,7 @@ from chronotope.training.recommender import ChronotopeRecommender
 
 @dataclass(frozen=True, slots=True)
 class RetrainedEachRound:
-    """The model, learning warm from each round before it answers in the next."""
+    """The model, warm-started on each round before it predicts the next."""
 
     model: ChronotopeRecommender
 
@@ -70,7 +70,7 @@ class RetrainedEachRound:
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Learn from what is new, then take it into the state."""
+        """Train on the new events, then add them to the state."""
         self.model.update(log)
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
@@ -78,7 +78,7 @@ class RetrainedEachRound:
         return self.model.scores(queries)
 
     def answer(self, queries: Queries) -> ModelOutput:
-        """What, when and where by the latest parameters."""
+        """Item, time and place predictions by the latest parameters."""
         return self.model.answer(queries)
 
 
@@ -151,8 +151,8 @@ class Stream:
 
     Attributes:
         log: All events.
-        base: The events that train.
-        catalog: What is known of the places.
+        base: Training events.
+        catalog: Ids, categories and coordinates of the places.
         targets: Positions of the target events in ``log``, shape (n_targets,).
         rounds: Start of each round, UTC seconds, increasing.
     """
@@ -239,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_option(parser)
     parser.add_argument("--protocol", choices=["stream"], default="stream")
     parser.add_argument("--time", choices=["hidden", "given"], default="hidden")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is trained")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every training")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument(
         "--models",
@@ -255,7 +255,7 @@ def _read(path: Path) -> pa.Table:
         raise SourceError(
             "A file of the check-ins is missing",
             received=path,
-            way_out="docs/data-sets.md says which files the data set has",
+            way_out="docs/data-sets.md lists the files of the data set",
         )
     return pq.read_table(path)
 
@@ -301,7 +301,7 @@ def _round_starts(occurred_s: Int64) -> tuple[int, ...]:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    """The rows as people read them."""
+    """Table of the rows."""
     title = f"Next place, stream, time {rows[0]['time']}, {rows[0]['n_targets']:,} targets"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for header in HEADERS:

@@ -2,16 +2,16 @@
 
     python -m benchmarks.next_time --json next_time.json
 
-A target is an event of a user with a past; its wait is the hours since the user's last
+A target is an event of a user with a history; its wait is the hours since the user's last
 event. Three protocols, each predicted from live histories by frozen parameters:
 
-- global: waits that end in the first 80 % of events train, the next tenth chooses the
-  epoch, the last tenth is judged, whatever lies between two events;
-- stream: the same with T0 (its last tenth chooses), judged on all of T1..T5;
+- global: waits that end in the first 80 % of events are training data, the next tenth selects
+  the epoch, the last tenth is the test set;
+- stream: the same with T0 (its last tenth selects), tested on all of T1..T5;
 - session: stream, but only waits inside a trajectory, which are at most 24 hours.
 
-The row "rhythm" is the model's *when* head, trained alone. It also learns from the waits
-that were still open when training ends, save under session, where every wait is short.
+The row "rhythm" is the model's time head, trained alone. It is also trained on the waits
+that were still open when training ends (censored), except under session, where waits are short.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from benchmarks.data_sets import add_data_option, data_set_dir
 from benchmarks.next_place import Row, Stream, read_stream
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.contracts.queries import queries_at
-from chronotope.losses.objectives import lognormal_mixture_nll, open_wait_nll
+from chronotope.losses.objectives import lognormal_mixture_nll
 from chronotope.metrics import LognormalMixture, TimeCalibration, evaluate_time
 from chronotope.metrics.time_calibration import SHORTEST_H
 from chronotope.models.batch import to_batch
@@ -56,13 +56,13 @@ HISTORY_LEN: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Waits of a log and who serves for what.
+    """Waits of a log, split into training, selection and test.
 
     Attributes:
         stream: The log they come from.
         at: Position of each target in the log, shape (n,).
         hours: Wait of each, shape (n,).
-        train, later, test: Rows that train, choose the epoch and are judged.
+        train, later, test: Rows of training, of the selection of the epoch, and of the test.
         still_open: Rows whose wait had begun but not ended when training ends.
         waited: Hours waited by then, shape of ``still_open``.
     """
@@ -78,7 +78,7 @@ class Waits:
 
     @property
     def user_idx(self) -> npt.NDArray[np.int32]:
-        """Whose waits they are, shape (n,)."""
+        """User of each wait, shape (n,)."""
         return self.stream.log.user_idx[self.at]
 
 
@@ -113,7 +113,7 @@ def cut(stream: Stream, protocol: str) -> Waits:
 
 
 def exponential(waits: Waits) -> TimeCalibration:
-    """One rate for everybody, in closed form."""
+    """One exponential distribution for all users, in closed form."""
     mean, true = waits.hours[waits.train].mean(), waits.hours[waits.test]
     low, median, high = (-mean * math.log(1 - q) for q in (0.1, 0.5, 0.9))
     pit, _ = np.histogram(1 - np.exp(-true / mean), bins=10, range=(0, 1))
@@ -127,13 +127,13 @@ def exponential(waits: Waits) -> TimeCalibration:
 
 
 def lognormal(waits: Waits) -> TimeCalibration:
-    """One lognormal for everybody."""
+    """One lognormal for all users."""
     log_h = np.log(waits.hours[waits.train])
     return _judge_same(waits, np.zeros(1), log_h.mean(keepdims=True), log_h.std(keepdims=True))
 
 
 def mixture_8(waits: Waits) -> TimeCalibration:
-    """Eight lognormals for everybody, fitted by expectation and maximisation."""
+    """Mixture of eight lognormals for all users, fitted by expectation-maximisation."""
     log_h = np.log(waits.hours[waits.train])
     weight, mean = np.full(8, 1 / 8), np.quantile(log_h, (np.arange(8) + 0.5) / 8)
     scale = np.full(8, log_h.std() / 4)
@@ -149,7 +149,7 @@ def mixture_8(waits: Waits) -> TimeCalibration:
 
 
 def user_median(waits: Waits) -> TimeCalibration:
-    """A lognormal around each user's own median; everybody's without a past."""
+    """A lognormal around each user's median; around the global median without a history."""
     log_h, user = np.log(waits.hours[waits.train]), waits.user_idx[waits.train]
     order = np.lexsort((log_h, user))
     who, start, count = np.unique(user[order], return_index=True, return_counts=True)
@@ -163,7 +163,7 @@ def user_median(waits: Waits) -> TimeCalibration:
 
 
 def rhythm(waits: Waits) -> TimeCalibration:
-    """The model's head alone, with the epoch that is best on later time."""
+    """The model's time head alone, with the best epoch on later time."""
     torch.manual_seed(0)
     seen = _rhythms(waits)
     head = TimeHead(N_COMPONENTS)
@@ -203,6 +203,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
+def open_wait_nll(when: Tensor, hours: Tensor) -> Tensor:
+    """Negative log-probability of a wait longer than these hours, shape (B,).
+
+    ``-log(1 - F(h))``: the likelihood of a gap that is censored by the end of the log.
+    Without it the gaps of a short log look too short.
+
+    Args:
+        when: Log-weights, means and log-scales of log hours, shape (B, 3, C).
+        hours: Time waited so far, shape (B,); floored at one second.
+    """
+    log_h = hours.clamp(min=1 / 3600).log()[:, None]
+    log_weight, mean, log_scale = when.unbind(1)
+    z = (log_h - mean) * torch.exp(-log_scale)
+    return -torch.logsumexp(log_weight + torch.special.log_ndtr(-z), dim=1)
+
+
 def _measure(name: str, waits: Waits, protocol: str) -> Row:
     started = time.perf_counter()
     scores = asdict(MODELS[name](waits))
@@ -214,13 +230,13 @@ def _measure(name: str, waits: Waits, protocol: str) -> Row:
 def _judge_same(
     waits: Waits, log_weight: Float64, mean: Float64, scale: Float64
 ) -> TimeCalibration:
-    """Judge one mixture, parts of shape (K,), that is said of every target."""
+    """Evaluate one mixture, parts of shape (K,), predicted for every target."""
     parts = (np.tile(part, (len(waits.test), 1)) for part in (log_weight, mean, scale))
     return evaluate_time(LognormalMixture(*parts), waits.hours[waits.test])
 
 
 def _rhythms(waits: Waits) -> GapFeatures:
-    """What the head reads of every target, computed once."""
+    """Gap features of every target, computed once."""
     log = waits.stream.log
     starts = (log.user_start(), log.basket_start())
     parts = []
@@ -259,7 +275,7 @@ def _epochs(head: TimeHead, seen: GapFeatures, waits: Waits) -> Iterator[float]:
 
 
 def _said(head: TimeHead, seen: GapFeatures, rows: Int64) -> Tensor:
-    """The head's mixtures for some rows, shape (n, 3, n_components)."""
+    """Predicted mixtures of some rows, shape (n, 3, n_components)."""
     head.eval()
     with torch.no_grad():
         said: Tensor = head.mixture(GapFeatures(seen.features[rows], seen.gap_counts[rows]))
@@ -273,13 +289,17 @@ def _parser() -> argparse.ArgumentParser:
     add_data_option(parser)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument(
-        "--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS), help="which cuts"
+        "--protocols",
+        nargs="+",
+        choices=PROTOCOLS,
+        default=list(PROTOCOLS),
+        help="protocols to run",
     )
     return parser
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    """The rows as people read them."""
+    """Table of the rows."""
     title = f"Next time, {rows[0]['protocol']}, {rows[0]['n_targets']:,} targets"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     for header in HEADERS:

@@ -1,10 +1,10 @@
-"""What orchestration and tracking cost: the training flow against its bare components.
+"""Cost of orchestration and tracking: the training flow against its bare components.
 
 Run ``python -m benchmarks.overhead [--dataset simulated_city] [--repeats 3] [--json FILE]``.
 
 ``flow`` is ``flows/train_model.py`` as ``chronotope train`` runs it: Prefect's local
 server, MLflow runs, the registry, promotion. ``bare`` calls the same components with the
-same settings and imports neither: trackers forget, nothing is registered. Each run is a
+same settings and imports neither: trackers store nothing, nothing is registered. Each run is a
 fresh process with a fresh root, timed from outside, imports included; the order alternates.
 Prefect's database is made once a machine: that is ``first_start_s`` and not in the ratio.
 """
@@ -80,20 +80,20 @@ QUIET = {
 
 
 class NullTracker:
-    """A tracker that forgets; satisfies ``contracts.protocols.Tracker``."""
+    """Tracker that stores nothing; satisfies ``contracts.protocols.Tracker``."""
 
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        """Forget metrics."""
+        """Discard metrics."""
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Forget parameters."""
+        """Discard parameters."""
 
     def artifact(self, path: Path, *, folder: str = "") -> None:
-        """Forget a file."""
+        """Discard a file."""
 
 
 def main() -> None:
-    """Measure both ways in turn, print a row each and write them."""
+    """Measure both programs in turn, print a row each and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="simulated_city")
     parser.add_argument("--config", type=Path, default=QUICK)
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def compared(dataset: str, config: Path, repeats: int) -> list[dict[str, Any]]:
-    """Medians of both ways, and the median of the rounds' own ratios."""
+    """Medians of both programs, and the median of the rounds' own ratios."""
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         prefect_home = Path(folder) / "prefect"
@@ -141,7 +141,7 @@ def _median(values: Iterator[float]) -> float:
 def measured(
     way: str, dataset: str, config: Path, root: Path, prefect_home: Path
 ) -> dict[str, float]:
-    """Seconds of a fresh process, and those inside training steps that both ways share."""
+    """Seconds of a fresh process, and those inside the training steps that both share."""
     root.mkdir()
     about = ["--only", way, "--dataset", dataset, "--config", str(config), "--root", str(root)]
     seconds = _timed(["-m", "benchmarks.overhead", *about], prefect_home)
@@ -165,7 +165,7 @@ def _timed(command: list[str], prefect_home: Path) -> float:
 
 
 def read_settings(config: Path, root: Path) -> TrainSettings:
-    """Settings of both ways."""
+    """Settings of both programs."""
     told = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
     return TrainSettings.model_validate({**told, "root": root})
 
@@ -182,7 +182,7 @@ def with_flow(dataset: str, settings: TrainSettings) -> dict[str, Any]:
 
 
 def bare(dataset: str, settings: TrainSettings) -> dict[str, Any]:
-    """The same steps, one call after the other."""
+    """The same steps, called directly."""
     data = take_in(load_data_set(dataset), settings)
     features = data.features.path
     run = training_run_dir(features, dataset, settings)
@@ -237,12 +237,12 @@ def bare(dataset: str, settings: TrainSettings) -> dict[str, Any]:
 
 @contextmanager
 def forgotten(run_name: str, parent: Tracker | None) -> Iterator[Tracker]:  # noqa: ARG001
-    """A run that nobody keeps."""
+    """Run of the null tracker."""
     yield NullTracker()
 
 
 def take_in(spec: DatasetSpec, settings: TrainSettings) -> TrainingData:
-    """What ``flows/ingest_events.py`` does, for a lake that is new."""
+    """Ingestion into a new lake, as in ``flows/ingest_events.py``."""
     lake = Lake(settings.workspace.lake(spec.name))
     known = None
     for name, rows in (("items", read_items(spec)), ("users", read_users(spec))):
@@ -283,7 +283,7 @@ def batches(spec: DatasetSpec) -> Iterator[IngestBatch]:
 def featured(
     spec: DatasetSpec, lake: Lake, items: pa.Table | None, workspace: Workspace
 ) -> FeatureSnapshot:
-    """Leave noise out and build the snapshot."""
+    """Remove noise and build the snapshot."""
     events = lake.read("events")
     keep, noise = filter_noise(events, NoiseConfig())
     ref = build_features(
@@ -304,7 +304,7 @@ def featured(
 
 
 def objections(features: Path, settings: TrainSettings, run: Path, bundle: Path) -> list[str]:
-    """What gate and blessing say, without a reigning champion."""
+    """Objections of gate and blessing, without a champion."""
     kept = load_arrays(run / "holdout.npz")
     users, challenger = kept.pop("user"), kept.pop(CHALLENGER)
     masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}

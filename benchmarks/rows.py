@@ -1,4 +1,4 @@
-"""Rows of results that stay in a JSON file until they are measured again, and shared options."""
+"""Rows of results in a JSON file, replaced when they are measured again; and shared options."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ def read_rows(path: Path) -> list[Row]:
     """Rows of earlier runs; none where there is no file.
 
     Raises:
-        ConfigError: The file holds something else; it is left as it is.
+        ConfigError: The file has other content; it is not changed.
     """
     if not path.is_file():
         return []
@@ -31,7 +31,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_rows(rows: list[Row], path: Path) -> None:
-    """Write rows, whole or not at all."""
+    """Write rows atomically."""
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""A city and a training that take seconds; what comes out says nothing but that it works."""
+"""Small city and training of some seconds, for smoke tests; the results have no meaning."""
 
 from typing import Any, Final
 

@@ -1,10 +1,10 @@
-"""What a step of training costs, family by family, and where the time goes.
+"""Cost of a training step by backbone family, and its parts.
 
     python -m benchmarks.training_step --dataset movielens_100k --json FILE
 
-A step takes 128 targets. ``apart`` reads each target's history by itself, as answering does;
-``together`` reads a stretch of history once for all targets in it, as training does. Both take
-the same batches in the same process, in turn; times are processor seconds of one thread.
+A step has 128 targets. ``apart`` encodes each target's history by itself, as inference does;
+``together`` encodes packed histories, overlapping ones once, as training does. Both take the
+same batches in the same process, in turn; times are processor seconds of one thread.
 """
 
 import argparse
@@ -39,7 +39,7 @@ COLUMNS: Final = ("family", "gather_ms", "forward_ms", "apart_ms", "together_ms"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Time the steps of the chosen families, print a table and keep it as JSON."""
+    """Time the steps of the chosen families, print a table and write the rows as JSON."""
     chosen = parser().parse_args(arguments)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,7 +96,7 @@ def config_of(family: str) -> ModelConfig:
 
 
 def _gathered(source: Iterator[TrainingBatch]) -> Iterator[tuple[TrainingBatch, float]]:
-    """Examples with what each took to gather."""
+    """Examples, each with the time to gather it."""
     while True:
         began = time.process_time()
         example = next(source)
@@ -104,7 +104,7 @@ def _gathered(source: Iterator[TrainingBatch]) -> Iterator[tuple[TrainingBatch, 
 
 
 def _ms(work: Callable[[TrainingBatch], None], example: TrainingBatch) -> float:
-    """Processor milliseconds of some work."""
+    """Processor milliseconds of a function call."""
     began = time.process_time()
     work(example)
     return 1e3 * (time.process_time() - began)

@@ -1,7 +1,7 @@
-"""Prefect flows: what runs, in which order and when.
+"""Prefect flows: wiring of the steps, deployments, schedules and triggers.
 
-Prefect takes a second to import, so this module leaves that to its functions: a private server
-(``flows.private_server``) starts before it.
+Prefect takes a second to import, so the functions of this module import it: a private server
+(``flows.private_server``) starts before that.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ from chronotope.runtime.workspace import Workspace
 def without_heartbeat() -> Iterator[None]:
     """Run flows without heartbeats, whose thread costs a second per run.
 
-    Deployed flows send them, so that Prefect notices a killed run; runs by hand need none.
+    Deployed flows send heartbeats so that Prefect notices a killed run; flows that are started
+    from the command line do not need them.
     """
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -25,7 +26,7 @@ def without_heartbeat() -> Iterator[None]:
 
 @contextmanager
 def dataset_lock_in_flow(workspace: Workspace, dataset: str) -> Iterator[None]:
-    """Hold a dataset's lock inside a flow; a run that has to wait logs it.
+    """Hold a dataset's lock inside a flow; waiting for the lock is logged.
 
     Args:
         workspace: Folders of the project.

@@ -1,7 +1,7 @@
-"""Flow runs whose process died: marked as crashed, so that they hold no concurrency slot.
+"""Clean-up of flow runs whose process died: they are marked as crashed.
 
-A runner that is killed cannot say so: its runs stay RUNNING, and a deployment that runs one flow
-at a time would wait for them. Prefect's server does not end them by itself.
+A killed runner cannot report the end of its runs: they stay RUNNING and occupy the concurrency
+slot of their deployment, so that later runs wait for ever. Prefect's server does not end them.
 """
 
 from prefect.client.orchestration import get_client
@@ -21,7 +21,7 @@ _UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 def end_abandoned_runs(dataset: str) -> int:
     """Mark the unfinished runs of a dataset's deployments as crashed.
 
-    Call it only where no other runner executes these deployments, before the own one serves.
+    Call it before this process serves the deployments, and only if no other runner does.
 
     Args:
         dataset: Name of the dataset.
@@ -38,6 +38,6 @@ def end_abandoned_runs(dataset: str) -> int:
             ),
         )
         for flow_run in abandoned_runs:
-            crash_message = "Its process died before it could report a state; run it again"
+            crash_message = "The process of this run died; start the run again"
             api_client.set_flow_run_state(flow_run.id, Crashed(message=crash_message))
     return len(abandoned_runs)

@@ -1,4 +1,4 @@
-"""Replay a period in chunks: ingest each one, and measure how well it was predicted."""
+"""Flow ``backfill-events``: replay a period in chunks and evaluate predictions of its events."""
 
 from pathlib import Path
 
@@ -46,14 +46,14 @@ def backfill_events(
 ) -> BacktestSummary:
     """Replay a period in chunks through ingestion, features, and predict-then-update.
 
-    Each chunk's rows are read from the dataset's own source and merged into the lake; then
-    each of its events is predicted from the events before it. Events that the lake holds are
-    not written twice. A run that was killed resumes after its last finished chunk.
+    The rows of each chunk are read from the dataset's own source and merged into the lake; then
+    each event of the chunk is predicted from the events before it. Events that are already in
+    the lake are not written again. A run that was killed resumes after its last finished chunk.
 
     Args:
-        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
-        period: Days, length of the chunks, and the version that predicts.
-        ingestion: Location and checks of the data.
+        dataset: Name of a file in conf/datasets, or path of such a YAML file.
+        period: First and last day, length of the chunks, and the version that predicts.
+        ingestion: Location, reading and validation of the data.
     """
     dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
     with dataset_lock_in_flow(Workspace(ingestion.root), dataset_spec.name):
@@ -89,10 +89,10 @@ def replay_chunk(
     """Ingest and evaluate one chunk, once per backtest.
 
     Args:
-        dataset: Name or YAML file.
-        backtest_chunk: Part of the period.
-        period: Protocol of the evaluation.
-        ingestion: Location and checks of the data.
+        dataset: Name or YAML file of the dataset.
+        backtest_chunk: Chunk of the period.
+        period: Evaluation protocol.
+        ingestion: Location, reading and validation of the data.
         predictor_info: Version that predicts.
         run_dir: Folder of the backtest.
     """
@@ -124,7 +124,7 @@ def replay_chunk(
 
 @task(**TASK)
 def publish_backtest(backtest_result: BacktestResult, root: Path) -> tuple[BacktestFiles, str]:
-    """Write table and page, log the metrics over time, and show both as artifacts of the run.
+    """Write the table and the page, log the metrics to MLflow, and create Prefect artifacts.
 
     Args:
         backtest_result: The backtest.
@@ -156,7 +156,7 @@ def publish_backtest(backtest_result: BacktestResult, root: Path) -> tuple[Backt
     create_table_artifact(
         markdown_rows(table_rows),
         key=artifact_key,
-        description="Predict, then update: metrics over time",
+        description="Metrics of each chunk; every event is predicted from earlier events",
     )
     create_link_artifact(backtest_files.page.resolve().as_uri(), key=f"{artifact_key}-page")
     return backtest_files, run_id
@@ -168,7 +168,7 @@ def backtest_dir_of_source(
     ingestion: IngestSettings,
     predictor_info: Predictor,
 ) -> Path:
-    """Folder of a backtest; another source, noise filter or predictor has another one."""
+    """Folder of a backtest, distinct for each source, noise filter, period and predictor."""
     source_config = f"{dataset_spec.model_dump_json()}\n{ingestion.noise.model_dump_json()}"
     return backtest_dir(ingestion.root, dataset_spec.name, period, predictor_info, source_config)
 
@@ -195,7 +195,7 @@ def _ingest_and_evaluate(
 def _ingest_chunk(
     dataset: str, backtest_chunk: BacktestChunk, ingestion: IngestSettings
 ) -> ChunkCounts:
-    """Merge a chunk's rows; the first chunk includes those whose time cannot be read."""
+    """Merge a chunk's rows into the lake; the first chunk includes rows with an unreadable time."""
     dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
     event_lake = Lake(Workspace(ingestion.root).lake(dataset_spec.name))
     ingest_batches = rows_in_window(

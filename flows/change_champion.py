@@ -1,4 +1,4 @@
-"""Change the champion by hand from the UI: promote a version, or roll back."""
+"""Flows ``promote-model`` and ``roll-back-model``: change the champion by hand."""
 
 from pathlib import Path
 
@@ -13,23 +13,23 @@ from chronotope.runtime.allowed_paths import AllowedPath
 
 
 class ChampionSettings(BaseModel):
-    """Change of the champion."""
+    """Settings of a manual change of the champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: AllowedPath = Field(Path(), description="Project root; stores lie below it")
-    dry_run: bool = Field(False, description="Check and show, and change nothing")
+    root: AllowedPath = Field(Path(), description="Project root, the parent folder of all stores")
+    dry_run: bool = Field(False, description="Check and show the change, but do not apply it")
 
 
 class ChampionChange(BaseModel):
-    """Champion after a change by hand, and before it."""
+    """Champion before and after a manual change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
 
     dataset: str = Field(description="Name of the dataset")
-    champion: str = Field(description="Version that is champion now")
-    previous: str | None = Field(description="Champion before; None if there was none")
-    dry_run: bool = Field(description="Whether nothing was changed")
+    champion: str = Field(description="Version of the champion after the change")
+    previous: str | None = Field(description="Version of the champion before; None if none")
+    dry_run: bool = Field(description="Whether the change was only checked, not applied")
 
 
 @flow(name="promote-model", result_serializer="json")
@@ -44,8 +44,8 @@ def promote_model(
     Args:
         dataset: Name of the dataset.
         version: Number of the version, as MLflow shows it.
-        reason: Reason for the history.
-        settings: Location of the registry, and whether to change anything.
+        reason: Reason of the promotion, stored in the history.
+        settings: Location of the registry, and dry run.
     """
     return change_champion(dataset, settings, reason, version)
 
@@ -56,12 +56,12 @@ def roll_back_model(
     reason: str,
     settings: ChampionSettings = ChampionSettings(),  # noqa: B008 - frozen
 ) -> ChampionChange:
-    """Return to the champion before the present one.
+    """Make the previous champion the champion again.
 
     Args:
         dataset: Name of the dataset.
-        reason: Reason for the history.
-        settings: Location of the registry, and whether to change anything.
+        reason: Reason of the rollback, stored in the history.
+        settings: Location of the registry, and dry run.
     """
     return change_champion(dataset, settings, reason, None)
 
@@ -70,13 +70,13 @@ def roll_back_model(
 def change_champion(
     dataset: str, settings: ChampionSettings, reason: str, version: str | None
 ) -> ChampionChange:
-    """Change the champion and show the new one.
+    """Change the champion and show the new one as an artifact.
 
     Args:
         dataset: Name of the dataset.
-        settings: Location of the registry, and whether to change anything.
-        reason: Reason for the history.
-        version: The new champion; None for the one before.
+        settings: Location of the registry, and dry run.
+        reason: Reason of the change, stored in the history.
+        version: Version to promote; None rolls back to the previous champion.
     """
     root, dry_run = settings.root, settings.dry_run
     if version is None:

@@ -1,4 +1,4 @@
-"""Ingest new interactions, and retrain the champion when that is worth it."""
+"""Flow ``collect-feedback``: ingest new interactions, and retrain the champion if necessary."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -62,10 +62,10 @@ class FeedbackResult(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    intake: FeedbackSummary = Field(description="Interactions read, by outcome")
-    decision: RetrainPlan = Field(description="Whether to retrain, and why")
+    intake: FeedbackSummary = Field(description="Counts of the collected interactions, by outcome")
+    decision: RetrainPlan = Field(description="Decision whether to retrain, with reasons")
     promotion: PromotionResult | None = Field(
-        None, description="Decision of the gate; None without a retraining"
+        None, description="Decision of the gate; None if no model was retrained"
     )
 
 
@@ -78,21 +78,21 @@ def collect_feedback(
 ) -> FeedbackResult:
     """Ingest new interactions, decide whether to retrain, then retrain, gate and promote.
 
-    Interactions come from the service's log, from ``*.jsonl`` files in
-    ``data/inbox/<dataset>``, and from the table that the dataset names. A second run without
-    new interactions changes nothing; a run that was killed resumes after its last finished step.
+    Sources of interactions are the service's log, ``*.jsonl`` files in ``data/inbox/<dataset>``,
+    and the SQL table in the dataset's YAML. A second run without new interactions changes
+    nothing; a run that was killed resumes after its last finished step.
 
     Args:
-        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
-        feedback: When to retrain, and which interactions are refused.
-        ingestion: Location and checks of the data.
-        engine: Where the challenger and the baselines are evaluated.
+        dataset: Name of a file in conf/datasets, or path of such a YAML file.
+        feedback: Conditions of a retraining, and limits beyond which interactions are refused.
+        ingestion: Location, reading and validation of the data.
+        engine: Task engine that evaluates the challenger and the baselines.
     """
     dataset_name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
     with dataset_lock_in_flow(Workspace(ingestion.root), dataset_name):
         intake = ingest_interactions(dataset, feedback, ingestion)
         if intake.version is None:
-            retrain_plan = RetrainPlan(action="nothing", reasons=("the lake holds no events",))
+            retrain_plan = RetrainPlan(action="nothing", reasons=("the lake contains no events",))
             return FeedbackResult(intake=intake, decision=retrain_plan)
         feature_snapshot = write_features(dataset, ingestion)
         retrain_plan = decide(dataset_name, feature_snapshot, feedback, ingestion)
@@ -114,15 +114,15 @@ def retrain(
     ingestion: IngestSettings,
     engine: EngineConfig,
 ) -> PromotionResult:
-    """Train a challenger of the champion, evaluate it, and promote it if it passes the gate.
+    """Train a challenger, evaluate it, and promote it if it passes the gate.
 
     Args:
         dataset: Name of the dataset.
         retrain_plan: Decision to retrain.
-        retraining_inputs: Folders and cut-off of the retraining.
+        retraining_inputs: Folders and time cut-off of the retraining.
         training_data: Counts of the new interactions, and the feature snapshot.
-        ingestion: Its root is the project's.
-        engine: Where the challenger and the baselines are evaluated.
+        ingestion: Ingestion settings; only the project root is used.
+        engine: Task engine that evaluates the challenger and the baselines.
     """
     root_workspace = Workspace(ingestion.root)
     champion_settings = read_settings(retraining_inputs.champion_run_dir, ingestion.root)
@@ -176,12 +176,12 @@ def _train_and_promote(
 def ingest_interactions(
     dataset: str, feedback: FeedbackConfig, ingestion: IngestSettings
 ) -> FeedbackSummary:
-    """Read interactions behind the watermark; good ones go to the lake, others to quarantine.
+    """Ingest interactions after the watermark; invalid ones are quarantined.
 
     Args:
-        dataset: Name or YAML file.
-        feedback: Which interactions are refused.
-        ingestion: Location and checks of the data.
+        dataset: Name or YAML file of the dataset.
+        feedback: Limits beyond which interactions are refused.
+        ingestion: Location, reading and validation of the data.
     """
     dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
     root_workspace = Workspace(ingestion.root)
@@ -203,13 +203,13 @@ def decide(
     feedback: FeedbackConfig,
     ingestion: IngestSettings,
 ) -> RetrainPlan:
-    """Decide whether to retrain on the events that no retraining has used yet.
+    """Decide whether to retrain on the events that no training has used yet.
 
     Args:
         dataset: Name of the dataset.
         feature_snapshot: Result of ``write_features``.
-        feedback: Bounds and mode, and whether a retraining is forced.
-        ingestion: Its root is the project's.
+        feedback: Thresholds and mode of a retraining, and whether it is forced.
+        ingestion: Ingestion settings; only the project root is used.
     """
     version = DataVersion.parse(feature_snapshot.data_version).events
     return plan_retraining(
@@ -221,10 +221,10 @@ def decide(
 def prepare_retraining(
     retraining_inputs: RetrainingInputs, settings: TrainSettings
 ) -> InheritedParameters:
-    """Split time behind the champion's training, and take its parameters over.
+    """Freeze folds after the champion's training period, and copy its hyper-parameters.
 
     Args:
-        retraining_inputs: Folders and cut-off of the retraining.
+        retraining_inputs: Folders and time cut-off of the retraining.
         settings: Settings of the champion.
     """
     run_step(
@@ -254,13 +254,13 @@ def train_challenger(
     settings: TrainSettings,
     model_params: dict[str, Any],
 ) -> Path:
-    """Warm-start from the champion's network, or train a new one with its parameters.
+    """Train the challenger: warm start from the champion's network, or from scratch.
 
     Args:
         mode: ``warm`` or ``full``.
         retraining_inputs: Folders of the retraining.
         settings: Settings of the champion.
-        model_params: Parameters of the champion.
+        model_params: Hyper-parameters of the champion.
     """
     if mode == "full":
         return train.fn(
@@ -285,22 +285,21 @@ def publish_feedback(
     retrain_plan: RetrainPlan,
     promotion: PromotionResult | None,
 ) -> None:
-    """Show the interactions, the decision with its reasons, and the result of a retraining.
+    """Create artifacts with the interaction counts, the decision and the result of a retraining.
 
     Args:
         dataset: Name of the dataset.
         intake: Result of ``ingest_interactions``.
         retrain_plan: Decision on a retraining.
-        promotion: Result of ``retrain``, if there was one.
+        promotion: Result of ``retrain``; None if no model was retrained.
     """
     artifact_key = f"feedback-{dataset.replace('_', '-')}"
     intake_counts = {
-        dataset_name.removeprefix("n_"): getattr(intake, dataset_name)
-        for dataset_name in _COUNT_FIELDS
+        field_name.removeprefix("n_"): getattr(intake, field_name) for field_name in _COUNT_FIELDS
     }
     intake_counts |= {f"quarantined: {reason}": n_rows for reason, n_rows in intake.reasons.items()}
     table_rows = [
-        {"what": row_label, "rows": n_rows} for row_label, n_rows in intake_counts.items()
+        {"outcome": row_label, "rows": n_rows} for row_label, n_rows in intake_counts.items()
     ]
     create_table_artifact(
         markdown_rows(table_rows), key=artifact_key, description="Interactions since the last run"
@@ -310,7 +309,7 @@ def publish_feedback(
     create_markdown_artifact(
         decision_text,
         key=f"{artifact_key}-decision",
-        description="Decision on a retraining, and why",
+        description="Decision on a retraining, with reasons",
     )
     get_run_logger().info("%d read, %d new. %s", intake.n_read, intake.n_new, decision_text)
 
@@ -327,14 +326,13 @@ def decision_markdown(retrain_plan: RetrainPlan) -> str:
 
 
 def set_aside_markdown(set_aside: dict[str, str]) -> str:
-    """Files of the inbox that were not ingested, with the reason, as Markdown; "" without any.
+    """Files of the inbox that were not ingested, with the reason, as Markdown; "" if none.
 
     Args:
         set_aside: Reason by file name.
     """
     file_lines = [
-        f"- `{dataset_name.replace('`', ' ')}`: {reason}"
-        for dataset_name, reason in set_aside.items()
+        f"- `{file_name.replace('`', ' ')}`: {reason}" for file_name, reason in set_aside.items()
     ]
     if not file_lines:
         return ""
@@ -342,7 +340,7 @@ def set_aside_markdown(set_aside: dict[str, str]) -> str:
 
 
 def _secret_table_url(dataset_spec: DatasetSpec) -> str | None:
-    """Address of the dataset's table from its Secret block; None if it names none."""
+    """Database address of the dataset's SQL table, from its Secret block; None without a block."""
     if dataset_spec.feedback is None or dataset_spec.feedback.block is None:
         return None
     return str(Secret.load(dataset_spec.feedback.block).get())  # type: ignore[union-attr]

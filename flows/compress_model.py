@@ -1,4 +1,4 @@
-"""Compress a trained model for another objective, evaluate it, and promote it."""
+"""Flow ``compress-model``: compress a trained model again, for another objective."""
 
 from pathlib import Path
 
@@ -27,16 +27,17 @@ from flows.train_model import evaluate, promote, publish, report, show_candidate
 
 
 class CompressSettings(BaseModel):
-    """Model to compress again, and the objective."""
+    """Settings of the flow ``compress-model``: the model and the objective."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: AllowedPath = Field(Path(), description="Project root; stores lie below it")
+    root: AllowedPath = Field(Path(), description="Project root, the parent folder of all stores")
     which: VersionSelector = Field(
-        "champion", description="The champion's network, or that of the latest version"
+        "champion", description="Model to compress: the champion or the latest registered version"
     )
     objective: CompressionConfig = Field(
-        CompressionConfig(), description="Candidates to try, and limits on cost and lost accuracy"
+        CompressionConfig(),
+        description="Candidates to evaluate, and limits on cost and loss of accuracy",
     )
 
 
@@ -47,12 +48,12 @@ def compress_model(
 ) -> RecompressionResult:
     """Compress a trained model for another objective, evaluate it, and promote it if it passes.
 
-    Stored networks are not trained again. A run that was killed resumes after its last
-    finished step; the same model and objective a second time changes nothing.
+    Networks of earlier candidates are reused, not trained again. A run that was killed resumes
+    after its last finished step; a second run with the same model and objective changes nothing.
 
     Args:
         dataset: Name of a dataset with a trained model.
-        settings: Which model, and the objective.
+        settings: Model to compress, and the objective.
     """
     with dataset_lock_in_flow(Workspace(settings.root), dataset):
         recompression_source = recompress.find_source(settings.root, dataset, settings.which)
@@ -113,11 +114,11 @@ def compress_locked(
 def copy_training(
     recompression_source: RecompressionSource, settings: TrainSettings, run_dir: Path
 ) -> InheritedParameters:
-    """Start a run with the folds, the network and the parameters of the version.
+    """Copy folds, network and hyper-parameters of a version into the folder of a new run.
 
     Args:
         recompression_source: The version.
-        settings: Its settings, with the new objective.
+        settings: Settings of the version, with the new objective.
         run_dir: Folder of the new run.
     """
     return run_step(
@@ -135,11 +136,11 @@ def copy_training(
 def compress_again(
     recompression_source: RecompressionSource, settings: TrainSettings, run_dir: Path
 ) -> CompressionSummary:
-    """Select among the stored candidates and those that the new objective adds.
+    """Select one of the stored candidates or of the candidates that the new objective adds.
 
     Args:
         recompression_source: The version.
-        settings: Its settings, with the new objective.
+        settings: Settings of the version, with the new objective.
         run_dir: Folder of the new run.
     """
     compression_summary = run_step(

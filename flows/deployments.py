@@ -1,8 +1,8 @@
-"""Deployments of the flows: what a user may trigger, when flows run, and how many at once.
+"""Deployments of the flows, with default parameters, schedules, triggers and concurrency limits.
 
 ``python -m flows.deployments --dataset NAME`` serves them from this process until Ctrl-C; with
 ``--work-pool POOL`` they are registered for the workers of a pool instead. Workers do not watch
-the service's log; run ``python -m flows.watch_interactions`` beside them.
+the service's log; run ``python -m flows.watch_interactions`` in addition.
 """
 
 import argparse
@@ -37,18 +37,20 @@ from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
 BEFORE_DAWN: Final = "0 2 * * *"
 NIGHTLY: Final = "0 3 * * *"
 WEEKLY: Final = "0 1 * * 0"
-"""Cron, in UTC: monitoring and then feedback each night, a full study in the night to Sunday."""
+"""Cron schedules in UTC: monitoring at 2:00 and feedback at 3:00 every night, full training on
+Sundays at 1:00."""
 
 _EVENT_REASONS: Final = {
     "__prefect_kind": "json",
     "value": {"__prefect_kind": "jinja", "template": "{{ event.payload.reasons | tojson }}"},
 }
-"""Template that the server fills with the reasons of the event when it starts the flow."""
+"""Parameter template that Prefect's server fills with the reasons of the drift event."""
 
 ONE_AT_A_TIME: Final = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
 )
-"""A second run waits; runs of different flows on one dataset wait for its lock."""
+"""Limit of one run per deployment: a second run waits. Runs of different deployments of a dataset
+wait for the dataset's lock."""
 
 
 def deployments(
@@ -62,11 +64,11 @@ def deployments(
     """The deployments of one dataset.
 
     Args:
-        dataset: Name in the folder of the datasets, or the path of a YAML file.
-        name: Name of the dataset, and of its deployments.
-        training: Default parameters of ``train-model``.
-        ingestion: Default location and checks of the data.
-        scheduled: Whether the schedules are active; paused ones can be switched on in the UI.
+        dataset: Name of a file in conf/datasets, or path of such a YAML file.
+        name: Name of the dataset and of its deployments.
+        training: Default settings of ``train-model``.
+        ingestion: Default settings of the ingestion.
+        scheduled: Whether the schedules are active; paused ones can be activated in the UI.
     """
     default_parameters = _default_parameters(dataset, name, training, ingestion)
     common_options: dict[str, Any] = {
@@ -81,7 +83,7 @@ def deployments(
         "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
     }
     feedback_triggers = _feedback_triggers(name, default_parameters["collect-feedback"])
-    parsed_options: list[tuple[Flow[..., Any], str, dict[str, Any]]] = [
+    flow_deployments: list[tuple[Flow[..., Any], str, dict[str, Any]]] = [
         (ingest_events, _INGEST, {}),
         (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
         (
@@ -105,14 +107,14 @@ def deployments(
                 **common_options,
             ),
         )
-        for flow, flow_description, flow_options in parsed_options
+        for flow, flow_description, flow_options in flow_deployments
     ]
 
 
 def _default_parameters(
     dataset: str, name: str, training: TrainSettings, ingestion: IngestSettings
 ) -> dict[str, dict[str, Any]]:
-    """Default parameters of the forms, by flow name."""
+    """Default parameters of the flows, by flow name."""
     data_parameters = {"dataset": dataset, "ingestion": ingestion.model_dump(mode="json")}
     compress_settings = CompressSettings(root=ingestion.root, objective=training.compression)
     champion_settings = ChampionSettings(root=ingestion.root)
@@ -133,7 +135,7 @@ def _default_parameters(
 
 
 def _feedback_triggers(dataset: str, feedback_parameters: dict[str, Any]) -> list[Any]:
-    """Triggers of the feedback flow: logged interactions, and drift with its reasons."""
+    """Triggers of the feedback flow: enough logged interactions, and detected drift."""
     feedback_config = {**feedback_parameters["feedback"], "drift_reasons": _EVENT_REASONS}
     event_parameters = {
         LOGGED: None,
@@ -152,14 +154,14 @@ def _feedback_triggers(dataset: str, feedback_parameters: dict[str, Any]) -> lis
 
 
 def register(dataset_deployments: list[RunnerDeployment], work_pool: str) -> None:
-    """Register deployments for the workers of a pool, which run them on their machines.
+    """Register deployments for the workers of a work pool.
 
     Args:
         dataset_deployments: The deployments.
         work_pool: Name of an existing pool of type process.
     """
     for deployment in dataset_deployments:
-        # else a worker runs in an empty folder, where conf/ and expectations/ are not found
+        # By default a worker runs in an empty folder, without conf/ and expectations/.
         deployment.job_variables = {"working_dir": str(Path.cwd())}
         deployment.apply(work_pool_name=work_pool)
 
@@ -168,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve the deployments of a dataset until SIGINT or SIGTERM.
 
     Args:
-        arguments: Command line; by default the process's own.
+        arguments: Command-line arguments; by default those of this process.
     """
     parsed_options = _parse_options(arguments)
     dataset_spec = load_spec(parsed_options.dataset, conf_dir=CONF_DIR)
@@ -201,66 +203,65 @@ def _parse_options(arguments: list[str] | None) -> argparse.Namespace:
         "--root", type=Path, default=Path(), help="Project root; all files are written below it"
     )
     argument_parser.add_argument(
-        "--config", type=Path, help="YAML of training settings, as form defaults"
+        "--config", type=Path, help="YAML of training settings, the default parameters of flows"
     )
     argument_parser.add_argument(
-        "--work-pool", help="Register for the workers of this pool, and exit"
+        "--work-pool", help="Register the deployments for the workers of this pool, and exit"
     )
     argument_parser.add_argument(
-        "--paused", action="store_true", help="Leave the schedules switched off"
+        "--paused", action="store_true", help="Register the schedules as inactive"
     )
     argument_parser.add_argument(
         "--only-runner",
         action="store_true",
-        help="No other runner serves these deployments: end what a killed one left running",
+        help="Assume that no other runner serves these deployments, and mark unfinished runs of "
+        "a killed runner as crashed",
     )
     return argument_parser.parse_args(arguments)
 
 
 def own_folders(parsed_options: argparse.Namespace) -> set[Path]:
-    """Folders of the paths on the command line.
-
-    Paths in forms may lie below these folders and the folders of the dataset's own source.
+    """Folders that path parameters of flows may use: project root, working and dataset folder.
 
     Args:
-        parsed_options: ``dataset`` and ``root``, as ``main`` reads them.
+        parsed_options: Parsed options ``dataset`` and ``root`` of ``main``.
     """
     dataset_path = Path(parsed_options.dataset)
     dataset_folders = [dataset_path.resolve().parent] if dataset_path.is_file() else []
     return {parsed_options.root.resolve(), Path.cwd(), *dataset_folders}
 
 
-_INGEST: Final = """Read the dataset's own source into the lake and build the feature snapshot.
-Events that the lake holds are not written twice."""
-_TRAIN: Final = """A full study: ingest new events, search parameters, train, compress, evaluate
-on later time, and promote the model if it beats the champion and every baseline.
+_INGEST: Final = """Ingest the dataset's own source into the lake and build the feature snapshot.
+Events that are already in the lake are not written again."""
+_TRAIN: Final = """Full training: ingest new events, search hyper-parameters, train, compress,
+evaluate on the holdout, and promote the model if it beats the champion and every baseline.
 
-Minutes to hours; `study.n_trials` and `backbones` decide. A cancelled or killed run resumes
-after its last finished step if it is started again with the same parameters."""
-_FEEDBACK: Final = """Ingest new interactions: the log of the service, and `*.jsonl` files in
-`data/inbox/<dataset>`. Retrain the champion if that is worth it (enough new events, drift, age),
-and promote the challenger only if it is better.
+A run takes minutes to hours, depending on `study.n_trials` and `backbones`. A cancelled or killed
+run resumes after its last finished step if it is started again with the same parameters."""
+_FEEDBACK: Final = """Ingest new interactions from the log of the service and from `*.jsonl` files
+in `data/inbox/<dataset>`. Retrain the champion if there are enough new events, if drift was
+detected, or if the champion is old. The challenger is promoted only if it is better.
 
-Without new interactions nothing happens. Tick `force` to retrain on few events, or on events
-that look broken."""
-_COMPRESS: Final = """Compress the trained network for another objective: the accuracy that may be
-lost, the latency of a query, the size of the file. Stored networks are not trained again. The
-result is evaluated and promoted like any other model; as the champion's own network it has to
-be no worse instead of better.
+Without new interactions nothing happens. Set `force` to retrain on few events, or on events that
+fail the checks."""
+_COMPRESS: Final = """Compress the trained network for another objective: maximum loss of accuracy,
+latency of a query, and size of the file. Networks of earlier candidates are reused. The result is
+evaluated and promoted like any other model; since it is the champion's own network, it has to be
+no worse than the champion instead of better.
 
-Raise `n_trials` to search more candidates; the report plots accuracy against cost."""
-_MONITOR: Final = """Compare the newest window with the usual range in history: the data, the
-champion's predictions, and the outcome of its recommendations. Drift emits `drift.detected`,
-which starts `collect-feedback`.
+Increase `n_trials` to evaluate more candidates; the report plots accuracy against cost."""
+_MONITOR: Final = """Compare the newest time window with earlier ones: the data, the champion's
+predictions, and the outcome of its recommendations. Drift emits the event `drift.detected`, which
+starts `collect-feedback`.
 
-The same data, champion and log are measured once; tick `force` to measure again."""
+The same data, champion and log are measured once; set `force` to measure again."""
 _BACKFILL: Final = """Replay a period of the dataset's own source in chunks: ingest each chunk,
 predict each of its events from the events before it, and show the metrics over time.
 
-Events that the lake holds are not written twice. A cancelled or killed run resumes after its
-last finished chunk if it is started again with the same parameters."""
+Events that are already in the lake are not written again. A cancelled or killed run resumes after
+its last finished chunk if it is started again with the same parameters."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
-_ROLL_BACK: Final = "Return to the champion before the present one."
+_ROLL_BACK: Final = "Make the previous champion the champion again."
 
 
 if __name__ == "__main__":

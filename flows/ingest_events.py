@@ -1,4 +1,4 @@
-"""Ingest a dataset's log into the lake and build the feature snapshot that models read."""
+"""Flow ``ingest-events``: ingest a dataset into the lake and build the feature snapshot."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -50,35 +50,35 @@ from chronotope.validation import build_docs, check_table
 from flows import dataset_lock_in_flow
 
 _DOCS_ROWS: Final = 10_000
-"""Rows of the first batch in the data docs; the check itself covers all rows."""
+"""Number of rows shown in the data docs; the validation itself covers all rows."""
 
 _COUNT_FIELDS: Final = ("n_read", "n_good", "n_duplicates", "n_quarantined")
 
 
 class IngestSettings(BaseModel):
-    """Ingestion of a dataset."""
+    """Settings of an ingestion: location, reading and validation of the data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     root: AllowedPath = Field(Path(), description="Project root; all files are written below it")
-    conf_dir: AllowedPath = Field(CONF_DIR, description="Folder of the datasets' YAML files")
+    conf_dir: AllowedPath = Field(CONF_DIR, description="Folder of the YAML files of datasets")
     suites: AllowedPath = Field(Path("expectations"), description="Folder of the validation suites")
     data_dir: AllowedPath | None = Field(
         None, description="Folder of the data files; overrides the dataset's YAML"
     )
     batch_rows: int = Field(
-        500_000, ge=100, le=5_000_000, description="Rows that are read and checked at a time"
+        500_000, ge=100, le=5_000_000, description="Number of rows read and validated at a time"
     )
     data_docs: bool = Field(
-        True, description="Build data docs of the first 10,000 rows; takes about a second"
+        True, description="Build data docs of the first 10,000 rows, which takes about a second"
     )
     noise: NoiseConfig = Field(
-        NoiseConfig(), description="Events that are noise and left out of the features"
+        NoiseConfig(), description="Noise filter: events to leave out of the feature snapshot"
     )
 
 
 async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task is tried again: not after bad data or bad settings."""
+    """Whether a failed task is retried: not after an error of the data or the settings."""
     task_error = await state.aresult(raise_on_failure=False)
     return not isinstance(task_error, (DataError, ConfigError))
 
@@ -87,7 +87,7 @@ TASK: Final[dict[str, Any]] = {
     "retries": 2,
     "retry_delay_seconds": [1, 5],
     "retry_condition_fn": is_worth_retrying,
-    "cache_policy": NO_CACHE,  # tasks are idempotent: the stores recognise what they hold
+    "cache_policy": NO_CACHE,  # tasks are idempotent without Prefect's cache
     "result_serializer": "json",
 }
 
@@ -97,11 +97,11 @@ def ingest_events(
     dataset: str,
     settings: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
 ) -> IngestionSummary:
-    """Ingest a dataset: catalogue and users, then events, then the feature snapshot.
+    """Ingest items, users and events of a dataset, then build the feature snapshot.
 
     Args:
-        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
-        settings: Location and reading of the data.
+        dataset: Name of a file in conf/datasets, or path of such a YAML file.
+        settings: Location, reading and validation of the data.
     """
     dataset_name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
     with dataset_lock_in_flow(Workspace(settings.root), dataset_name):
@@ -121,15 +121,15 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
 def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCounts]:
     """Update items, users and context readings in the lake.
 
-    Items and users that fail their suite are quarantined. Context readings that cannot be read
-    stop the run.
+    Items and users that fail their validation suite are quarantined. An invalid context reading
+    fails the run.
 
     Args:
-        dataset: Name or YAML file.
-        settings: Location and reading of the data.
+        dataset: Name or YAML file of the dataset.
+        settings: Location, reading and validation of the data.
 
     Returns:
-        Counts of ``items``, ``users`` and ``context``.
+        Row counts of ``items``, ``users`` and ``context``.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
     context_readings = read_context_table(dataset_spec)
@@ -144,11 +144,11 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
 
 @task(**TASK)
 def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
-    """Read, normalise, check and merge the log, in one commit.
+    """Read, normalise, validate and merge the events, in one commit.
 
     Args:
-        dataset: Name or YAML file.
-        settings: Location and reading of the data.
+        dataset: Name or YAML file of the dataset.
+        settings: Location, reading and validation of the data.
 
     Raises:
         NotEnoughData: Every row was refused and the lake is empty; the rows are in quarantine.
@@ -167,9 +167,9 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
     )
     if ingest_report.version is None:
         raise NotEnoughData(
-            f"All {ingest_report.n_read:,} rows were refused, and the lake holds no events",
+            f"All {ingest_report.n_read:,} rows were refused, and the lake contains no events",
             received=ingest_report.reasons,
-            way_out="The rows wait in quarantine; correct the source or the dataset's YAML",
+            way_out="Correct the source or the dataset's YAML; the refused rows are in quarantine",
         )
     return EventsSummary(
         dataset=dataset_spec.name,
@@ -184,7 +184,7 @@ def write_features(dataset: str, settings: IngestSettings) -> FeatureSnapshot:
     """Filter noise and build the feature snapshot, once per data version.
 
     Args:
-        dataset: Name or YAML file.
+        dataset: Name or YAML file of the dataset.
         settings: Location of the data, and the noise filter.
     """
     dataset_name = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).name
@@ -192,29 +192,29 @@ def write_features(dataset: str, settings: IngestSettings) -> FeatureSnapshot:
 
 
 def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) -> FeatureSnapshot:
-    """Feature snapshot of the lake's present version, in any folder.
+    """Build the feature snapshot of the lake's latest data version.
 
     Args:
-        dataset: Name or YAML file.
+        dataset: Name or YAML file of the dataset.
         settings: Location of the data, and the noise filter.
-        snapshots_dir: Folder of the snapshots.
+        snapshots_dir: Folder in which the snapshot's folder is created.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
     table_names = [
         "events",
-        *(dataset_name for dataset_name in ("items", "context") if event_lake.exists(dataset_name)),
+        *(table_name for table_name in ("items", "context") if event_lake.exists(table_name)),
     ]
     table_versions = {
-        dataset_name: event_lake.table_version(dataset_name) for dataset_name in table_names
+        table_name: event_lake.table_version(table_name) for table_name in table_names
     }
     lake_tables = {
-        dataset_name: event_lake.read(dataset_name, table_versions[dataset_name])
-        for dataset_name in table_names
-        if dataset_name != "events"
+        table_name: event_lake.read(table_name, table_versions[table_name])
+        for table_name in table_names
+        if table_name != "events"
     }
     noise_columns = event_lake.read("events", table_versions["events"], COLUMNS)
     is_kept, noise = filter_noise(noise_columns, settings.noise)
-    del noise_columns  # the events themselves are streamed: they need not fit in memory
+    del noise_columns  # free the memory; the events are streamed
     data_version = str(DataVersion(tuple(table_versions.items())))
     built_snapshot = build_features(
         event_lake.reader("events", table_versions["events"], None if is_kept.all() else is_kept),
@@ -240,7 +240,7 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
 
 @task(cache_policy=NO_CACHE, result_serializer="json")
 def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> None:
-    """Show row counts, failed expectations and the data docs as artifacts of the run.
+    """Create artifacts with row counts, failed expectations and a link to the data docs.
 
     Args:
         event_summary: Result of ``write_events``.
@@ -248,11 +248,11 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
     """
     artifact_key = f"ingest-{event_summary.dataset.replace('_', '-')}"
     table_rows = [
-        {"what": row_label, "rows": n_rows}
+        {"outcome": row_label, "rows": n_rows}
         for row_label, n_rows in row_counts(event_summary, feature_snapshot).items()
     ]
     create_table_artifact(
-        markdown_rows(table_rows), key=artifact_key, description="Rows of a delivery"
+        markdown_rows(table_rows), key=artifact_key, description="Row counts of the delivery"
     )
     finding_lines = [
         f"- {finding.severity}: {markdown_text(f'{finding.expectation} {finding.observed}')}"
@@ -264,14 +264,14 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
         key=f"{artifact_key}-findings",
     )
     if event_summary.data_docs_url:
-        docs_description = f"The first {_DOCS_ROWS:,} rows of the delivery against the suite"
+        docs_description = f"Validation results of the first {_DOCS_ROWS:,} rows of the delivery"
         create_link_artifact(
             event_summary.data_docs_url, key=f"{artifact_key}-docs", description=docs_description
         )
 
 
 def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> dict[str, int]:
-    """Rows by label: read = good + quarantined, then reasons, then noise.
+    """Row counts by label: read = good + quarantined, then quarantine reasons, then noise.
 
     Args:
         event_summary: Result of ``write_events``.
@@ -279,8 +279,8 @@ def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) 
     """
     return {
         **{
-            dataset_name.removeprefix("n_"): getattr(event_summary, dataset_name)
-            for dataset_name in _COUNT_FIELDS
+            field_name.removeprefix("n_"): getattr(event_summary, field_name)
+            for field_name in _COUNT_FIELDS
         },
         **{f"quarantined: {reason}": n_rows for reason, n_rows in event_summary.reasons.items()},
         **{
@@ -293,7 +293,7 @@ def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) 
 
 
 def delivery_id(dataset_spec: DatasetSpec) -> str:
-    """Name of a delivery; the same source read again has the same one, so rows stay unique."""
+    """Id of a delivery, equal for the same source, so that quarantined rows are stored once."""
     digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
     return f"{dataset_spec.name}-{digest[:12]}"
 
@@ -309,7 +309,7 @@ def _with_data_docs(
     settings: IngestSettings,
     docs_dir: Path,
 ) -> Iterator[IngestBatch]:
-    """Pass batches on, and build data docs of the first one, also if the delivery fails later."""
+    """The same batches; data docs of the first one are built before it is yielded."""
     for batch_idx, ingest_batch in enumerate(ingest_batches):
         if batch_idx == 0:
             build_docs(
@@ -323,7 +323,7 @@ def _with_data_docs(
 
 
 def read_batches(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
-    """Batches of a dataset's own log, read and normalised."""
+    """Normalised batches of the events in a dataset's own source."""
     for raw_rows in read_events(dataset_spec, batch_rows=batch_rows):
         normalised_batch = normalise(dataset_spec, raw_rows)
         yield IngestBatch(
@@ -335,25 +335,25 @@ def read_batches(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[IngestB
 
 
 def _write_table(
-    dataset_name: str, table_rows: pa.Table, dataset_spec: DatasetSpec, settings: IngestSettings
+    table_name: str, table_rows: pa.Table, dataset_spec: DatasetSpec, settings: IngestSettings
 ) -> TableCounts:
-    """Check a table, quarantine rows that fail, upsert the others."""
+    """Validate a table, quarantine failing rows, and upsert the others."""
     event_lake = Lake(Workspace(settings.root).lake(dataset_spec.name))
     if not len(table_rows):
         return TableCounts()
-    validation_result = check_table(settings.suites / f"{dataset_name}.json")(table_rows)
+    validation_result = check_table(settings.suites / f"{table_name}.json")(table_rows)
     failing_idx = validation_result.failing.column("row").combine_chunks()
     is_good = np.ones(len(table_rows), dtype=np.bool_)
     is_good[failing_idx.to_numpy()] = False
     event_lake.quarantine(
         _quarantine_rows(
-            f"{dataset_spec.name}.{dataset_name}",
+            f"{dataset_spec.name}.{table_name}",
             table_rows,
             validation_result,
             delivery_id(dataset_spec),
         )
     )
-    upsert_rows = event_lake.upsert_items if dataset_name == "items" else event_lake.upsert_users
+    upsert_rows = event_lake.upsert_items if table_name == "items" else event_lake.upsert_users
     upsert_rows(table_rows.filter(pa.array(is_good)))
     return TableCounts(
         n_read=len(table_rows), n_good=int(is_good.sum()), n_quarantined=len(failing_idx)
@@ -367,8 +367,8 @@ def _quarantine_rows(
     constant_columns = {c.SOURCE: source_name, c.SUITE: validation_result.suite, c.RUN_ID: run_id}
     quarantined_at = pa.scalar(datetime.now(UTC), INSTANT)
     quarantine_columns = {
-        dataset_name: pa.repeat(constant_value, len(failing_rows))
-        for dataset_name, constant_value in constant_columns.items()
+        column_name: pa.repeat(constant_value, len(failing_rows))
+        for column_name, constant_value in constant_columns.items()
     }
     quarantine_columns[c.QUARANTINED_AT] = pa.repeat(quarantined_at, len(failing_rows))
     quarantine_columns[c.REASONS] = failing_rows.column(c.REASONS)

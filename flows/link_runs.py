@@ -1,4 +1,4 @@
-"""Links between a run in Prefect and its run in MLflow."""
+"""Links between Prefect flow runs and MLflow runs."""
 
 import os
 from pathlib import Path
@@ -21,14 +21,14 @@ DEFAULT_UI: Final = "http://127.0.0.1:5000"
 
 @task(cache_policy=NO_CACHE, result_serializer="json")
 def link_runs(root: Path, registered: RegisteredVersion) -> str:
-    """Link both runs.
+    """Link this flow run and the MLflow run of a registered version to each other.
 
     Args:
         root: Project root.
         registered: The registered version.
 
     Returns:
-        Address of the MLflow run.
+        URL of the MLflow run.
     """
     run_url = mlflow_run_url(Workspace(root), registered.run_id)
     create_link_artifact(
@@ -41,7 +41,7 @@ def link_runs(root: Path, registered: RegisteredVersion) -> str:
 
 
 def mlflow_run_url(workspace: Workspace, run_id: str) -> str:
-    """Tag an MLflow run with the address of this flow run, and return its own address.
+    """Tag an MLflow run with the URL of this flow run; returns the URL of the MLflow run.
 
     Args:
         workspace: Folders of the project.

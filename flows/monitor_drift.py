@@ -1,4 +1,4 @@
-"""Monitor data, predictions and their outcome; drift emits an event that starts a retraining."""
+"""Flow ``monitor-drift``: drift of data, predictions and outcomes, with an event on drift."""
 
 import shutil
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from chronotope.datasets.loading import load_spec
 from chronotope.lake import Lake
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.monitoring.monitor import MonitoredState, monitor, report_key
-from chronotope.monitoring.publish import KEPT, drift_summary, publish_report
+from chronotope.monitoring.publish import MONITOR_STEP, drift_summary, publish_report
 from chronotope.pipelines.results import FeatureSnapshot
 from chronotope.runtime.step_cache import run_step
 from chronotope.runtime.workspace import Workspace
@@ -26,18 +26,22 @@ from flows.link_runs import mlflow_run_url
 from flows.watch_interactions import dataset_resource
 
 DRIFTED: Final = "drift.detected"
-"""Event that starts the feedback flow."""
+"""Name of the event that starts the feedback flow on drift."""
 
 
 class MonitoringResult(BaseModel):
-    """Result of the flow ``monitor-drift``; without events in the lake there is no report."""
+    """Result of the flow ``monitor-drift``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str = Field(description="Name of the dataset")
-    report: DriftReport | None = Field(None, description="All checks with the verdict")
+    report: DriftReport | None = Field(
+        None, description="Checks and verdict; None if the lake contains no events"
+    )
     folder: Path | None = Field(None, description="Folder of the report")
-    is_new: bool = Field(False, description="Whether this run measured it")
+    is_new: bool = Field(
+        False, description="Whether this run created the report; otherwise an earlier run did"
+    )
 
 
 @flow(name="monitor-drift", result_serializer="json")
@@ -46,15 +50,15 @@ def monitor_drift(
     monitoring: MonitorConfig = MonitorConfig(),  # noqa: B008 - frozen
     ingestion: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
 ) -> MonitoringResult:
-    """Compare the newest window with the usual range, show the result, and emit drift.
+    """Compare the newest window with earlier ones, publish a report, and emit an event on drift.
 
-    The same data, champion and log are measured, shown and emitted once; a run that was killed
+    The same data, champion and log are measured and published once; a run that was killed
     resumes after its last finished step.
 
     Args:
-        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
-        monitoring: Windows of time, and the confidence an alarm needs.
-        ingestion: Location of the data and noise filter; its root is the project's.
+        dataset: Name of a file in conf/datasets, or path of such a YAML file.
+        monitoring: Length of the windows, and confidence of an alarm.
+        ingestion: Location of the data, project root and noise filter.
     """
     dataset_name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
     root_workspace = Workspace(ingestion.root)
@@ -72,12 +76,12 @@ def monitor_drift(
 def read_monitored_state(
     dataset: str, feature_snapshot: FeatureSnapshot, monitoring: MonitorConfig, root: Path
 ) -> MonitoredState:
-    """State that is monitored: the snapshot, the champion and the log.
+    """Input of the monitoring: the snapshot, the champion and the interaction log.
 
     Args:
         dataset: Name of the dataset.
         feature_snapshot: Result of ``write_features``.
-        monitoring: Windows and confidence.
+        monitoring: Length of the windows, and confidence of an alarm.
         root: Project root.
     """
     return MonitoredState(
@@ -99,23 +103,23 @@ def measure_drift(
     Args:
         dataset: Name of the dataset.
         feature_snapshot: Result of ``write_features``.
-        monitoring: Windows and confidence.
+        monitoring: Length of the windows, and confidence of an alarm.
         root: Project root.
 
     Returns:
-        Folder of the report, the report, and whether this run measured it.
+        Folder of the report, the report, and whether this run created it.
     """
     monitored_state = read_monitored_state(dataset, feature_snapshot, monitoring, root)
     folder = monitored_state.workspace.monitoring(dataset) / report_key(monitored_state)
     if monitoring.force:
         shutil.rmtree(folder, ignore_errors=True)
-    is_new = not (folder / f"{KEPT}.json").exists()
-    return folder, run_step(folder, KEPT, DriftReport, monitor, monitored_state), is_new
+    is_new = not (folder / f"{MONITOR_STEP}.json").exists()
+    return folder, run_step(folder, MONITOR_STEP, DriftReport, monitor, monitored_state), is_new
 
 
 @task(**TASK)
 def publish_drift(report: DriftReport, folder: Path, root: Path) -> None:
-    """Write the page, log to MLflow, and create the artifacts.
+    """Write the HTML page, log the report to MLflow, and create Prefect artifacts.
 
     Args:
         report: Result of ``monitor``.
@@ -127,7 +131,7 @@ def publish_drift(report: DriftReport, folder: Path, root: Path) -> None:
 
 @task(**TASK)
 def notify_drift(report: DriftReport, folder: Path) -> None:
-    """Emit ``drift.detected`` with the reasons, once, if there is drift.
+    """Emit the event ``drift.detected`` with the reasons, once per report, if there is drift.
 
     Args:
         report: Result of ``monitor``.
@@ -139,10 +143,10 @@ def notify_drift(report: DriftReport, folder: Path) -> None:
 
 
 def emit_drift_event(report: DriftReport) -> str:
-    """Emit the event for the dataset's resource.
+    """Emit the event ``drift.detected`` for the dataset's resource.
 
     Args:
-        report: The drift.
+        report: Report with the reasons.
 
     Returns:
         Name of the event.
@@ -165,11 +169,11 @@ def _publish(report: DriftReport, folder: Path, root_workspace: Workspace) -> st
     page_path, run_id = publish_report(report, folder, root_workspace)
     artifact_key = f"drift-{report.dataset.replace('_', '-')}"
     create_markdown_artifact(
-        drift_summary(report), key=f"{artifact_key}-verdict", description="Drift or not"
+        drift_summary(report), key=f"{artifact_key}-verdict", description="Verdict on drift"
     )
     table_rows = [drift_check.model_dump(exclude_none=True) for drift_check in report.checks]
     create_table_artifact(
-        markdown_rows(table_rows), key=artifact_key, description="Each check beside the usual range"
+        markdown_rows(table_rows), key=artifact_key, description="Checks with their thresholds"
     )
     create_link_artifact(
         page_path.resolve().as_uri(), link_text="Drift page", key=f"{artifact_key}-page"

@@ -1,4 +1,4 @@
-"""Prefect server behind a guard that rejects requests from other websites."""
+"""Prefect server behind the same-origin middleware, which rejects requests of other websites."""
 
 import gc
 from typing import cast
@@ -8,7 +8,7 @@ from chronotope.runtime.same_origin import AsgiApp, SameOriginGuard
 
 
 def create_app() -> SameOriginGuard:
-    """Prefect's ASGI application, configured by the environment, behind the guard."""
+    """Prefect's ASGI application, configured by the environment, behind the middleware."""
     with quick_imports():
         from prefect.server.api.server import create_app as create_prefect_app
 

@@ -1,4 +1,4 @@
-"""Prefect server for flows from the command line, private unless PREFECT_API_URL names one.
+"""Prefect server of flows that run from the command line: ``PREFECT_API_URL``, or a private one.
 
 Prefect and the flow's packages take seconds to import, and so does the server to start. So the
 server's process is started first, and this module imports Prefect in its functions.
@@ -23,7 +23,8 @@ from flows import without_heartbeat
 _NAME: Final = "Prefect server"
 _GRACE_S: Final = 5.0
 _DRAIN_S: Final = 10.0
-"""Seconds to stop the server, and to send it the last logs and events before that."""
+"""Time limits in seconds: ``_GRACE_S`` for the server's shutdown, ``_DRAIN_S`` before it for
+sending the last logs and events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def run_by_hand(root: Path, preload: Callable[[], object] = lambda: None) -> Ite
     """Run flows without heartbeats, on the server of ``PREFECT_API_URL`` or on a private one.
 
     Args:
-        root: Project root; the log of a private server lies below it.
+        root: Project root; the log of a private server is written below it.
         preload: Imports what the flow needs; called while a private server starts.
     """
     with ExitStack() as exit_stack:
@@ -89,13 +90,13 @@ def _named_server() -> str:
 
 
 def check_server(root: Path) -> None:
-    """Check that the server of ``PREFECT_API_URL`` answers and accepts the password.
+    """Check that the server of ``PREFECT_API_URL`` responds and accepts the password.
 
     Args:
         root: Project root, below which ``chronotope up`` stores its password.
 
     Raises:
-        ConfigError: It does not answer, or not without a password.
+        ConfigError: The server does not respond, or refuses the password.
     """
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
@@ -115,8 +116,8 @@ def check_server(root: Path) -> None:
                 raise
             raise ConfigError(
                 "The Prefect server asks for a password",
-                received=f"PREFECT_API_URL={api_url}, and no PREFECT_API_AUTH_STRING that it knows",
-                way_out="Of `chronotope up` with the same root: export PREFECT_API_AUTH_STRING="
+                received=f"PREFECT_API_URL={api_url}; PREFECT_API_AUTH_STRING is unset or wrong",
+                way_out="For a server of `chronotope up`: export PREFECT_API_AUTH_STRING="
                 f'"$(cat {root / "data" / "prefect-password"})"',
             ) from None
 
@@ -125,14 +126,14 @@ def check_server(root: Path) -> None:
 def private_server(root: Path) -> Iterator[None]:
     """Prefect server for one command, with a random port and password.
 
-    Unlike Prefect's temporary server it requires the password, rejects requests from other
-    websites, and ends with this process, ``kill -9`` included.
+    Unlike Prefect's temporary server it requires a password, rejects requests of other websites,
+    and ends with this process, even by ``kill -9``.
 
     Args:
-        root: Project root, below which its log lies.
+        root: Project root; the log of the server is written below it.
 
     Raises:
-        ChronotopeError: It does not start.
+        ChronotopeError: The server does not start.
     """
     with _start_server(root) as started_server, _use_server(started_server):
         yield
@@ -157,7 +158,7 @@ def _start_server(root: Path) -> Iterator[StartedServer]:
 
 @contextmanager
 def _use_server(started_server: StartedServer) -> Iterator[None]:
-    """Run flows on a private server once it answers."""
+    """Run flows on a private server, once it responds."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import (
@@ -176,13 +177,13 @@ def _use_server(started_server: StartedServer) -> Iterator[None]:
     with temporary_settings(server_settings):
         try:
             yield
-        finally:  # while the server still answers
+        finally:  # before the server is stopped
             EventsWorker.drain_all(timeout=_DRAIN_S)
             APILogWorker.drain_all(timeout=_DRAIN_S)
 
 
 def _server_environment(server_password: str) -> dict[str, str]:
-    """Environment of a server without UI and schedules; its database is the user's own."""
+    """Environment of a server without UI and schedules; it uses the database in PREFECT_HOME."""
     prefect_settings: dict[str, str] = {}
     if "prefect" in sys.modules:  # settings of this process; the server reads all others itself
         from prefect.settings import get_current_settings

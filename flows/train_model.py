@@ -1,4 +1,4 @@
-"""Train, compress, evaluate and promote a model of a dataset's feature snapshot."""
+"""Flow ``train-model``: ingest, search, train, compress, evaluate, promote and report."""
 
 import time
 from functools import partial
@@ -51,7 +51,7 @@ from flows.ingest_events import IngestSettings, ingest_locked
 from flows.link_runs import link_runs
 
 _TASK: Final[dict[str, Any]] = {
-    "cache_policy": NO_CACHE,  # finished steps are stored in the run's folder, server or not
+    "cache_policy": NO_CACHE,  # results are cached in the run's folder, independent of the server
     "result_serializer": "json",
 }
 
@@ -69,9 +69,10 @@ def train_model(
     A run that was killed resumes after its last finished step.
 
     Args:
-        dataset: Name of a file in conf/datasets, or the path of such a YAML file.
+        dataset: Name of a file in conf/datasets, or path of such a YAML file.
         settings: Folds, search, training, compression and gate.
-        ingestion: Location and reading of the data; the root is that of the settings.
+        ingestion: Location, reading and validation of the data; its root is ignored in favour
+            of that of the settings.
     """
     dataset_name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
     with dataset_lock_in_flow(settings.workspace, dataset_name):
@@ -131,7 +132,7 @@ def train_locked(
 
 @task(**_TASK)
 def search(features_dir: Path, settings: TrainSettings, run_dir: Path) -> SearchResult:
-    """Freeze the folds and search hyper-parameters over them."""
+    """Freeze the folds and search hyper-parameters on them."""
     run_step(run_dir, "freeze_folds", str, freeze_folds, features_dir, settings, run_dir)
     return run_step(
         run_dir,
@@ -148,7 +149,7 @@ def search(features_dir: Path, settings: TrainSettings, run_dir: Path) -> Search
 def select_columns(
     features_dir: Path, settings: TrainSettings, run_dir: Path, model_params: dict[str, Any]
 ) -> ColumnSelection:
-    """Select the context columns that improve predictions of later time."""
+    """Select the context columns that improve predictions on later events."""
     return run_step(
         run_dir,
         "select_context_columns",
@@ -199,16 +200,16 @@ def compress(
 
 
 def show_candidates(dataset: str, compression_summary: CompressionSummary) -> None:
-    """Show every candidate with its cost and quality, and the reason if it was not selected.
+    """Create an artifact with cost and quality of every candidate, and why it was not selected.
 
     Args:
         dataset: Name of the dataset.
-        compression_summary: The candidates.
+        compression_summary: Candidates and selection.
     """
     table_rows = [
         {
-            dataset_name: round(cell_value, 4) if isinstance(cell_value, float) else cell_value
-            for dataset_name, cell_value in candidate_row.model_dump().items()
+            column_name: round(cell_value, 4) if isinstance(cell_value, float) else cell_value
+            for column_name, cell_value in candidate_row.model_dump().items()
         }
         for candidate_row in compression_summary.candidates
     ]
@@ -244,7 +245,7 @@ def promote(
     bundle_dir: Path,
     holdout_evaluation: HoldoutEvaluation,
 ) -> PromotionResult:
-    """Register the model; it becomes champion if it passes the gate and the blessing."""
+    """Register the model, and make it the champion if it passes the gate and the blessing."""
     registered_version = run_verified_step(
         run_dir,
         "register_version",
@@ -309,22 +310,19 @@ def publish(
     promotion_result: PromotionResult,
     written_report: WrittenReport,
 ) -> None:
-    """Show the metrics, the gate's decision with the model card, and a link to the report."""
+    """Create artifacts: metrics, decision of the gate, model card, and a link to the report."""
     artifact_key = f"train-{dataset.replace('_', '-')}"
     table_rows = [
         {
             "model": model_name,
-            **{
-                dataset_name: round(model_metrics[dataset_name], 4)
-                for dataset_name in _SHOWN_METRICS
-            },
+            **{metric_name: round(model_metrics[metric_name], 4) for metric_name in _SHOWN_METRICS},
         }
         for model_name, model_metrics in holdout_evaluation.metrics.items()
     ]
     create_table_artifact(
         markdown_rows(table_rows),
         key=artifact_key,
-        description="Holdout, full catalogue, time given",
+        description="Metrics on the holdout: full catalogue, request time given",
     )
     card_text = written_report.card.read_text(encoding="utf-8")
     create_markdown_artifact(

@@ -1,7 +1,7 @@
-"""Watch the service's log, and emit an event when enough interactions wait to be collected.
+"""Watcher of the service's log, which emits an event when enough interactions are waiting.
 
-``python -m flows.watch_interactions --dataset NAME --root ROOT`` does that until it is
-stopped. Needed beside a work pool: deployments that are served watch from their own process.
+``python -m flows.watch_interactions --dataset NAME --root ROOT`` runs it until it is stopped. It
+is needed with a work pool; a process that serves deployments runs a watcher of its own.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from chronotope.lake.interaction_log import InteractionLog
 from chronotope.runtime.workspace import Workspace
 
 LOGGED: Final = "interactions.logged"
-"""Event that starts the feedback flow."""
+"""Name of the event that starts the feedback flow when interactions are waiting."""
 
 POLL_S: Final = 5.0
 
@@ -41,7 +41,7 @@ def emit_logged(dataset: str, n_new: int) -> None:
 
     Args:
         dataset: Name of the dataset.
-        n_new: Events behind the watermark.
+        n_new: Number of events after the watermark.
     """
     event_resource = {
         "prefect.resource.id": dataset_resource(dataset),
@@ -51,7 +51,7 @@ def emit_logged(dataset: str, n_new: int) -> None:
 
 
 def n_waiting(dataset: str, root: Path) -> int:
-    """Number of logged events that were not collected yet; impressions do not count.
+    """Number of logged events that were not collected yet, without impressions.
 
     Args:
         dataset: Name of the dataset.
@@ -62,14 +62,22 @@ def n_waiting(dataset: str, root: Path) -> int:
     if not log_path.exists():
         return 0
     with closing(InteractionLog(log_path)) as interaction_log:
-        feedback_watermark = read_watermark(watermark_path(root_workspace, dataset)).over(
+        feedback_watermark = read_watermark(watermark_path(root_workspace, dataset)).for_log(
             interaction_log.identity
         )
         return interaction_log.count(feedback_watermark.seq, kind="event")
 
 
 class InteractionWatcher:
-    """Emits once when ``min_rows`` events wait, and again only after a collection."""
+    """Watcher that emits once when ``min_rows`` events wait, and again only after a collection.
+
+    Attributes:
+        dataset: Name of the dataset.
+        root: Project root.
+        min_rows: Minimum number of waiting events.
+        emit: Emits the event; called with the dataset and the number of waiting events.
+        emitted_at_seq: Watermark at the last emission; None before the first.
+    """
 
     def __init__(
         self,
@@ -79,19 +87,19 @@ class InteractionWatcher:
         min_rows: int = FeedbackConfig().min_rows,
         emit_event: Callable[[str, int], None] = emit_logged,
     ) -> None:
-        """Start without an emitted event.
+        """Create a watcher.
 
         Args:
             dataset: Name of the dataset.
             root: Project root.
-            min_rows: Number of waiting events that is worth an event.
-            emit_event: Emits it.
+            min_rows: Minimum number of waiting events.
+            emit_event: Called with the dataset and the number of waiting events.
         """
         self.dataset, self.root, self.min_rows, self.emit = dataset, root, min_rows, emit_event
         self.emitted_at_seq: int | None = None
 
-    def look(self) -> None:
-        """Emit if enough events wait and the watermark moved since the last emission."""
+    def poll(self) -> None:
+        """Emit if enough events wait and the watermark has moved since the last emission."""
         last_seq = read_watermark(watermark_path(Workspace(self.root), self.dataset)).seq
         if last_seq == self.emitted_at_seq:
             return
@@ -103,12 +111,12 @@ class InteractionWatcher:
 
 @contextmanager
 def watch_in_thread(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iterator[None]:
-    """Watch from a thread of this process.
+    """Run a watcher in a thread of this process until the end of the block.
 
     Args:
         dataset: Name of the dataset.
         root: Project root.
-        poll_s: Seconds between two looks.
+        poll_s: Seconds between two polls.
     """
     stop_event = threading.Event()
     watch_thread = threading.Thread(
@@ -130,7 +138,7 @@ def _watch_until_stopped(
 ) -> None:
     while not stop_event.wait(poll_s):
         try:
-            interaction_watcher.look()
+            interaction_watcher.poll()
         except ChronotopeError as error:
             _LOG.warning("The log of %s cannot be watched: %s", interaction_watcher.dataset, error)
 
@@ -139,22 +147,22 @@ def main(arguments: list[str] | None = None) -> None:
     """Watch a dataset's log until SIGINT or SIGTERM.
 
     Args:
-        arguments: Command line; by default the process's own.
+        arguments: Command-line arguments; by default those of this process.
 
     Raises:
         ConfigError: No Prefect server is configured.
     """
     argument_parser = argparse.ArgumentParser(description=__doc__)
     argument_parser.add_argument("--dataset", required=True, help="Name of the dataset")
-    argument_parser.add_argument("--root", type=Path, default=Path(), help="Root of the service")
+    argument_parser.add_argument("--root", type=Path, default=Path(), help="Project root")
     argument_parser.add_argument(
-        "--poll", type=float, default=POLL_S, help="Seconds between two looks"
+        "--poll", type=float, default=POLL_S, help="Seconds between two polls"
     )
     parsed_options = argument_parser.parse_args(arguments)
     if not get_current_settings().api.url:
         raise ConfigError(
-            "There is no Prefect server to send events of new interactions to",
-            way_out="Set PREFECT_API_URL, such as http://127.0.0.1:4200/api",
+            "No Prefect server is configured to receive events of new interactions",
+            way_out="Set PREFECT_API_URL, for example to http://127.0.0.1:4200/api",
         )
     stop_event = threading.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):

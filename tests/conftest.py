@@ -22,6 +22,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("CHRONOTOPE_DATA", str(DATA_ROOT))  # of benchmarks that tests run
+    if config.cache is not None:  # a graph is traced once for all tests, not once a root
+        os.environ.setdefault("CHRONOTOPE_CACHE", str(config.cache.mkdir("chronotope")))
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,17 @@
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 PACKAGES_ROOT = Path(__file__).parent.parent / "components"
+LIGHT_PACKAGES = ("feedback", "inference", "monitoring", "registry", "report", "splitting")
+"""Packages with heavy modules, or imported by the command line: ``import`` stays cheap."""
+HEAVY_LIBRARIES = ("deltalake", "duckdb", "mlflow", "pandas", "prefect", "scipy", "torch")
 
 
 def _imported_names(source: str) -> list[str]:
@@ -79,6 +84,19 @@ def test_every_exported_name_has_a_docstring(package_name: str) -> None:
 
 def test_exporting_packages_are_found() -> None:
     assert {"chronotope.lake", "chronotope.runtime.engine"} <= set(EXPORTING_PACKAGES)
+    assert {f"chronotope.{name}" for name in LIGHT_PACKAGES} <= set(EXPORTING_PACKAGES)
+
+
+def test_light_packages_load_no_heavy_library() -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(PACKAGES_ROOT)!r}); "
+        f"import {', '.join(f'chronotope.{name}' for name in LIGHT_PACKAGES)}; "
+        f"print(sorted(set({HEAVY_LIBRARIES!r}) & set(sys.modules)))"
+    )
+    process = subprocess.run(  # noqa: S603 - our interpreter
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "[]"
 
 
 def test_a_private_or_foreign_import_is_not_an_export() -> None:

@@ -1,1 +1,1 @@
-"""What each part of the model is worth: the model again and again, one part off each time."""
+"""Ablation: accuracy of the model with one part switched off at a time."""

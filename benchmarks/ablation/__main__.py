@@ -1,4 +1,4 @@
-"""What each part of the model is worth on Foursquare NYC: trained and judged without it.
+"""Ablation on Foursquare NYC: the model trained and evaluated without one part at a time.
 
     python -m benchmarks.ablation --json ablation.json \
         --parts decays,hours --epochs 3 --every 3
@@ -45,13 +45,13 @@ TABLE_WIDTH: Final = 190
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is the same for every part.
+    """Settings that all parts share.
 
     Attributes:
-        epochs: Passes over the targets at most.
-        every: One of so many targets is asked about.
-        seed: Of the training.
-        model: Size and shape.
+        epochs: Maximum number of passes over the targets.
+        every: Evaluate every n-th target.
+        seed: Seed of the training.
+        model: Hyper-parameters of the network.
     """
 
     epochs: int = 3
@@ -65,8 +65,8 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What happened at each target: rank, user, and whether it was a return."""
+class TargetResults:
+    """Result of each target: rank, user, and whether it was a return."""
 
     rank: Float64
     user: npt.NDArray[np.integer]
@@ -81,7 +81,7 @@ class Judged:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the chosen parts, keep their rows, and print all rows of these settings."""
+    """Measure the chosen parts, store their rows, and print all rows of these settings."""
     chosen = parser().parse_args(arguments)
     console = Console(width=max(Console().width, TABLE_WIDTH))
     settings = Settings(chosen.epochs, chosen.every, chosen.seed)
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(stream: Stream, settings: Settings, parts: Sequence[str], work: Path, path: Path) -> None:
-    """Measure parts one by one; each one's rows are kept as soon as it is done."""
+    """Measure parts one by one; rows are stored as soon as a part is done."""
     folder = work / "-".join(f"{name}{value}" for name, value in settings.of_row().items())
     folder.mkdir(parents=True, exist_ok=True)
     has_full = all((folder / f"{FULL}-{when}.npz").is_file() for when in TIMES)
@@ -111,7 +111,7 @@ def run(stream: Stream, settings: Settings, parts: Sequence[str], work: Path, pa
 
 
 def measure(part: str, stream: Stream, settings: Settings, folder: Path) -> float:
-    """Train without a part, write what happened at the targets; returns training seconds."""
+    """Train without a part and write the results of the targets; returns training seconds."""
     changes = {"max_epochs": settings.epochs, "seed": settings.seed}
     model = ChronotopeRecommender(settings.model, WITHIN_SESSION.model_copy(update=changes))
     asked = model if part == REQUEST_TIMES else RequestTimeMarginalized(model)
@@ -132,7 +132,7 @@ def measure(part: str, stream: Stream, settings: Settings, folder: Path) -> floa
     return train_s
 
 
-def row_of(without: Judged, full: Judged) -> Row:
+def row_of(without: TargetResults, full: TargetResults) -> Row:
     """Metrics without a part, less those of the full model, and 95 % intervals over users."""
     row: Row = {"n_targets": len(without.rank)}
     for name in METRICS:
@@ -149,14 +149,14 @@ def row_of(without: Judged, full: Judged) -> Row:
 
 
 def save(outcomes: EvaluationResult, path: Path) -> None:
-    """Write what is needed to compare."""
+    """Write the results of the targets."""
     np.savez(path, rank=outcomes.rank, user=outcomes.user, is_return=outcomes.is_return)
 
 
-def load(path: Path) -> Judged:
+def load(path: Path) -> TargetResults:
     """Read what ``save`` wrote."""
     with np.load(path) as kept_arrays:
-        return Judged(**kept_arrays)
+        return TargetResults(**kept_arrays)
 
 
 def keep(row: Row, path: Path) -> None:
@@ -174,7 +174,7 @@ def kept(path: Path) -> list[Row]:
 
 
 def table(rows: Sequence[Row], settings: Settings, when: str) -> Table:
-    """Rows as people read them: the full model's values, and what changes without a part."""
+    """Table of the rows: values of the full model, and differences without a part."""
     about = settings.of_row() | {"time": when}
     shown = Table(title=f"Without a part, time {when}", box=box.SIMPLE_HEAD)
     for header in ("without", *METRICS.values()):
@@ -200,10 +200,10 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__)
     add = options.add_argument
     add_data_option(options)
-    add("--json", type=Path, required=True, help="keep the rows in this file")
+    add("--json", type=Path, required=True, help="store the rows in this file")
     add("--parts", type=some_of(PARTS), default=list(PARTS), help=f"some of {','.join(PARTS)}")
-    add("--epochs", type=at_least_one, default=3, help="passes over the targets at most")
-    add("--every", type=at_least_one, default=3, help="ask about one of so many targets")
+    add("--epochs", type=at_least_one, default=3, help="maximum number of passes over the targets")
+    add("--every", type=at_least_one, default=3, help="evaluate every n-th target")
     add("--seed", type=int, default=0)
     add("--work", type=Path, default=Path("data/ablation"), help="folder for ranks")
     return options

@@ -1,4 +1,4 @@
-"""Put measured rows into a page, between its markers.
+"""Write measured rows between the markers of a page.
 
     python -m benchmarks.ablation.page ablation.json docs/ablation.md
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def filled(page: str, rows: Sequence[Row]) -> str:
-    """The page with every block of rows renewed; a block nobody measured stays."""
+    """The page with updated rows; blocks without measured rows stay."""
 
     def renew(found: re.Match[str]) -> str:
         epochs, every, seed = (int(found[n]) for n in (3, 4, 5))

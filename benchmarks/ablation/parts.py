@@ -1,7 +1,7 @@
-"""The parts of the model that can be switched off, from outside: by name, with hooks.
+"""Parts of the model that an ablation switches off by hooks, by name.
 
-The network is the product's own. Before it trains, hooks hold at zero what enters or leaves
-some of its layers, so that a part neither learns nor speaks, in training and afterwards.
+The network is that of the package. Before training, hooks hold the inputs or outputs of some
+layers at zero, so that a part has no effect in training or in predictions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chronotope.contracts.event_log import Catalog
 from chronotope.models import query_context
 from chronotope.models.config import ModelConfig
-from chronotope.models.kernels import KERNELS, N_LEARNED
+from chronotope.models.kernels import KERNELS
 from chronotope.models.network import GATE_SIZES, ChronotopeNet
 from chronotope.models.prior_scores import PRIOR_NAMES
 from chronotope.training import lightning_module, recommender
@@ -39,7 +39,6 @@ KERNEL_GROUPS: Final = {
     "nearness": ("place", "after_near", "after_near_hour"),
     "times": ("time", "time_7d", "time_weekday", "time_transition"),
     "waits": ("wait", "wait_hour", "wait_transition", "wait_after_hour"),
-    "learned": tuple(f"learned_{n}" for n in range(N_LEARNED)),
     "counts": ("count", "today"),
 }
 PRIOR_GROUPS: Final = {
@@ -53,12 +52,12 @@ PRIOR_GROUPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing to switch off.
+    """Part of the model to switch off.
 
     Attributes:
-        about: What is missing, for people.
-        changes: What is done to a fresh network.
-        swaps: Module, name and value of what is replaced while the model trains and answers.
+        about: Description of the part, for tables.
+        changes: Functions applied to a new network.
+        swaps: Module, attribute and value to patch during training and prediction.
     """
 
     about: str
@@ -67,14 +66,14 @@ class Part:
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """While inside, networks are built, trained and asked without the part."""
+        """Context in which networks are built, trained and evaluated without the part."""
         with ExitStack() as stack:
             for owner, name, value in (*self.swaps, (recommender, "ChronotopeNet", self.build)):
                 stack.enter_context(mock.patch.object(owner, name, value))
             yield
 
     def build(self, config: ModelConfig, catalog: Catalog) -> ChronotopeNet:
-        """A fresh network without the part."""
+        """Build a network without the part."""
         net = ChronotopeNet(config, catalog)
         for change in self.changes:
             change(net)
@@ -82,45 +81,43 @@ class Part:
 
 
 def without_kernels(names: Sequence[str]) -> Change:
-    """No weight in the sum, and nothing to the networks that read the kernels."""
+    """Remove kernels from the weighted sum and from the inputs of the networks that read them."""
     columns = [KERNELS.index(name) for name in names]
-    given = [column for column in columns if column < len(KERNELS) - N_LEARNED]
 
     def change(net: ChronotopeNet) -> None:
         fix_outputs(gate_out(net), columns)
         drop_inputs(net.repeat_head.mix_kernels, columns)
-        drop_inputs(net.kernel_bank.kernel_layer, given)
 
     return change
 
 
 def without_priors(names: Sequence[str]) -> Change:
-    """No weight for some of what everybody does."""
+    """Set the weights of some priors to zero."""
     columns = [PRIORS_START + PRIOR_NAMES.index(name) for name in names]
     return lambda net: fix_outputs(gate_out(net), columns)
 
 
 def without_whole_past(net: ChronotopeNet) -> None:
-    """No counts over the history beyond the kernels' reach."""
+    """Remove item counts over the history that is older than the kernels' window."""
     fix_outputs(gate_out(net), range(AT_COUNTS, AT_RETURN))
     drop_inputs(net.repeat_head.mix_kernels, range(N_KERNELS, N_KERNELS + N_COUNTS))
 
 
 def without_return_gate(net: ChronotopeNet) -> None:
-    """A return keeps the crowd's whole score and gets no bonus, like a discovery."""
+    """Score returns like discoveries: the whole prior score and no bonus."""
     fix_outputs(gate_out(net), [AT_RETURN], 1.0)
     fix_outputs(gate_out(net), [AT_RETURN + 1])
 
 
 def without_context(net: ChronotopeNet) -> None:
-    """The same weights for every query."""
+    """Remove the context, so that every query has the same weights."""
     gate = cast("nn.Linear", net.gate[0])
-    for layer in (gate, net.repeat_head.mix_context, net.kernel_bank.context_layer):
+    for layer in (gate, net.repeat_head.mix_context):
         drop_inputs(layer, range(gate.in_features))
 
 
 def silent(path: str) -> Change:
-    """A layer whose output is zero."""
+    """Set the output of a layer to zero."""
 
     def change(net: ChronotopeNet) -> None:
         net.get_submodule(path).register_forward_hook(lambda _layer, _inputs, out: out * 0.0)
@@ -129,48 +126,52 @@ def silent(path: str) -> Change:
 
 
 def gate_out(net: ChronotopeNet) -> nn.Linear:
-    """The layer that gives the weights of a query."""
+    """Last layer of the gate, whose outputs are the weights of a query."""
     return cast("nn.Linear", net.gate[-1])
 
 
 def drop_inputs(layer: nn.Linear, columns: Sequence[int]) -> None:
-    """Let some inputs of a layer be zero."""
+    """Set some inputs of a layer to zero."""
     kept = torch.ones(layer.in_features)
     kept[list(columns)] = 0.0
     layer.register_forward_pre_hook(lambda _layer, inputs: (inputs[0] * kept,))
 
 
 def fix_outputs(layer: nn.Linear, columns: Sequence[int], value: float = 0.0) -> None:
-    """Let some outputs of a layer be a constant."""
+    """Set some outputs of a layer to a constant."""
     fixed = torch.zeros(layer.out_features, dtype=torch.bool)
     fixed[list(columns)] = True
     layer.register_forward_hook(lambda _layer, _inputs, out: torch.where(fixed, value, out))
 
 
 def _nothing_new(items: Tensor) -> tuple[Tensor, ...]:
-    """The context's three measures of novelty, all zero."""
+    """Zero values of the three novelty features of the context."""
     return (torch.zeros(len(items)),) * 3
 
 
 PARTS: Final[dict[str, Part]] = {
     FULL: Part("nothing"),
-    "decays": Part("kernels that fade with age", (without_kernels(KERNEL_GROUPS["decays"]),)),
+    "decays": Part("kernels that decay with age", (without_kernels(KERNEL_GROUPS["decays"]),)),
     "hours": Part("kernels of hour and weekday", (without_kernels(KERNEL_GROUPS["hours"]),)),
     "transitions": Part(
-        "kernels of what followed the like", (without_kernels(KERNEL_GROUPS["transitions"]),)
+        "kernels of events that followed similar events",
+        (without_kernels(KERNEL_GROUPS["transitions"]),),
     ),
-    "nearness": Part("kernels of place", (without_kernels(KERNEL_GROUPS["nearness"]),)),
-    "times": Part(
-        "kernels of the same minutes of the day", (without_kernels(KERNEL_GROUPS["times"]),)
+    "nearness": Part(
+        "kernels of place and distance", (without_kernels(KERNEL_GROUPS["nearness"]),)
     ),
-    "waits": Part("kernels of as long a wait", (without_kernels(KERNEL_GROUPS["waits"]),)),
-    "learned": Part("learned kernels", (without_kernels(KERNEL_GROUPS["learned"]),)),
+    "times": Part("kernels of the minute of the day", (without_kernels(KERNEL_GROUPS["times"]),)),
+    "waits": Part("kernels of the gap before an event", (without_kernels(KERNEL_GROUPS["waits"]),)),
     "counts": Part(
-        "plain counts, recent and over the whole past",
+        "item counts, recent and over the whole history",
         (without_kernels(KERNEL_GROUPS["counts"]), without_whole_past),
     ),
-    "own_network": Part("the network that ranks own items", (silent("repeat_head.mix_out"),)),
-    "item_facts": Part("facts of own items", (silent("repeat_head.item_features"),)),
+    "repeat_head": Part(
+        "the repeat head, which ranks the user's own items", (silent("repeat_head.mix_out"),)
+    ),
+    "item_features": Part(
+        "item features of the repeat head", (silent("repeat_head.item_features"),)
+    ),
     "prior_popularity": Part(
         "popularity, all time and last week", (without_priors(PRIOR_GROUPS["prior_popularity"]),)
     ),
@@ -178,7 +179,8 @@ PARTS: Final[dict[str, Part]] = {
         "hours of items and categories", (without_priors(PRIOR_GROUPS["prior_hour"]),)
     ),
     "prior_category": Part(
-        "taste and succession of categories", (without_priors(PRIOR_GROUPS["prior_category"]),)
+        "category counts of the user and category transitions",
+        (without_priors(PRIOR_GROUPS["prior_category"]),),
     ),
     "prior_geography": Part(
         "neighbourhood and distance", (without_priors(PRIOR_GROUPS["prior_geography"]),)
@@ -186,14 +188,14 @@ PARTS: Final[dict[str, Part]] = {
     "prior_succession": Part(
         "successors and neighbours of items", (without_priors(PRIOR_GROUPS["prior_succession"]),)
     ),
-    "return_gate": Part("the weighing of return against discovery", (without_return_gate,)),
+    "return_gate": Part("the gate of returns against discoveries", (without_return_gate,)),
     "novelty": Part(
         "novelty of the latest events in the context",
         swaps=((query_context, "_novelty", _nothing_new),),
     ),
     "context": Part("the context of every gate and network", (without_context,)),
-    "when_loss": Part(
-        "the losses of when and where", swaps=((lightning_module, "SIDE_WEIGHT", 0.0),)
+    "side_losses": Part(
+        "losses of the time and place heads", swaps=((lightning_module, "SIDE_WEIGHT", 0.0),)
     ),
     REQUEST_TIMES: Part("the average over likely request times"),
 }

@@ -2,11 +2,11 @@
 
     python -m benchmarks.catalogue --items 1000000 --rate 50 --json catalogue.json
 
-Each way ranks the same queries on one thread, one after the other; ``cpu`` is processor time,
-which other programs on the machine disturb less than the clock. ``recall`` is the share of the
-ten and hundred best by the float32 table that a way finds. ``exact`` is the share of queries
-whose pruned answer, items and scores, is that of scoring every code. Under load, another
-process asks over HTTP, ``--rate`` a second whatever becomes of the answers.
+Each method ranks the same queries on one thread, one after the other; ``cpu`` is processor time,
+which other programs on the machine disturb less than wall time. ``recall`` is the share of the
+ten and hundred best by the float32 table that a method finds. ``exact`` is the share of queries
+whose pruned result, items and scores, equals that of scoring every code. Under load, another
+process sends ``--rate`` HTTP requests a second without waiting for responses.
 """
 
 import argparse
@@ -51,7 +51,7 @@ COLUMNS: Final = (
     "load_cpu_ms",
     "failed",
 )
-RERANKED: Final = "codes, then the rest"
+RERANKED: Final = "codes, then residuals"
 N_BRUTE: Final = 30
 """Queries that the slow ways are asked."""
 
@@ -63,15 +63,15 @@ Rank = Callable[[Float32, int], Int64]
 
 @dataclass(frozen=True)
 class Bench:
-    """A table, its index, and where both lie.
+    """Table of items, its index, and the settings of the load test.
 
     Attributes:
         table: Items and queries.
-        index: Of the items, as read from the folder.
-        rest: What its codes leave out, left on the disk.
-        folder: Holds what is served.
+        index: Index of the items, as read from the folder.
+        rest: Residuals of its codes, on disk.
+        folder: Folder of the served files.
         rate: Requests a second under load.
-        repeats: Times that each way under load is measured; the median is told.
+        repeats: Measurements of each method under load; the median is reported.
     """
 
     table: Table
@@ -88,7 +88,7 @@ class Bench:
 
     @classmethod
     def make(cls, table: Table, folder: Path, told: argparse.Namespace) -> tuple["Bench", float]:
-        """Build the index, write it and read it again; also the processor seconds it took."""
+        """Build the index, write and read it; also returns the processor seconds."""
         used_s = time.process_time()
         config = IndexConfig(n_codes=told.codes, block_items=told.block_items)
         made = build_index(
@@ -106,7 +106,7 @@ class Bench:
         return cls(table, index, rest, folder, told.rate, told.repeats), used_s
 
     def ways(self) -> dict[str, tuple[Rank, int]]:
-        """How to rank, and the bytes that each needs."""
+        """Ranking methods, and the bytes that each needs."""
         float32 = self.table.vectors[1:].nbytes
         codes = (self.folder / "items.npz").stat().st_size
         rest = (self.folder / "residuals.npy").stat().st_size
@@ -119,7 +119,7 @@ class Bench:
         }
 
     def measured(self, way: str, rank: Rank, n_bytes: int) -> Row:
-        """Size, recall and times of one way."""
+        """Size, recall and times of one method."""
         table, n = self.table, len(self.table.vectors) - 1
         slow = way.startswith("float32") or way == "codes, all"
         row = _timed(rank, table.queries[: N_BRUTE if slow else None])
@@ -132,7 +132,7 @@ class Bench:
         return row
 
     def under_load(self, n_candidates: int) -> Row:
-        """Times over HTTP, of the index alone or with what its codes leave out."""
+        """Times over HTTP, of the index alone or with residuals."""
         port, runs = free_port(), []
         told = ["--port", str(port), "--candidates", str(n_candidates)]
         module = ["-m", "benchmarks.catalogue.served", "--folder", str(self.folder)]
@@ -153,7 +153,7 @@ class Bench:
         } | {"load_p99_ms_each": [run["load_p99_ms"] for run in runs]}
 
     def _recall(self, rank: Rank, k: int) -> float:
-        """Share of the k best by the float32 table that a way finds among its k best."""
+        """Share of the k best by the float32 table among the k best of a method."""
         asked = zip(self.table.queries, self.best, strict=False)
         return float(np.mean([len(np.intersect1d(rank(q, k), of[:k])) / k for q, of in asked]))
 
@@ -173,7 +173,7 @@ class Bench:
         return self.rest.rerank(found, self.index.projection @ query, k).item_idx
 
     def _pruned(self, asked: Float32) -> Row:
-        """Whether pruning changed anything, and how much was looked at."""
+        """Whether pruning changed a result, and the share of items scored."""
         exact, scored = 0, []
         for query in asked:
             found, every = self.index.top_k(query, 10), self.index.scores(query)
@@ -186,9 +186,9 @@ class Bench:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure every way on every table, print, keep the rows."""
+    """Measure every method on every table, print and store the rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.catalogue", description=__doc__)
-    parser.add_argument("--json", type=Path, help="keep the rows in this file")
+    parser.add_argument("--json", type=Path, help="store the rows in this file")
     parser.add_argument("--items", type=at_least_one, default=1_000_000)
     parser.add_argument("--real", action="store_true", help="also the grocer's 68,509 products")
     parser.add_argument("--queries", type=at_least_one, default=1000)
@@ -239,7 +239,7 @@ def _timed(rank: Rank, asked: Float32) -> Row:
 
 
 def _onnx_top_k(vectors: Float32) -> Rank:
-    """The product and TopK as one graph; the table is an input that lies where it is."""
+    """Product and TopK as one graph; the table is an input and not copied."""
     real, whole = TensorProto.FLOAT, TensorProto.INT64
     told = [helper.make_tensor_value_info("vectors", real, ["N", "D"])]
     told.append(helper.make_tensor_value_info("query", real, ["D"]))

@@ -1,4 +1,4 @@
-"""An index behind HTTP: a query's number in, its best items out."""
+"""HTTP server of an index: the number of a query in, its best items out."""
 
 import argparse
 from pathlib import Path
@@ -14,14 +14,14 @@ from chronotope.artifact.residuals import Residuals
 
 
 class Ask(BaseModel):
-    """Which of the stored queries, and how many items."""
+    """Number of a stored query, and number of items."""
 
     query: int
     k: int = 10
 
 
 def index_app(folder: Path, n_candidates: int) -> FastAPI:
-    """The application; with candidates, what their codes leave out ranks them again."""
+    """Application of the index; with candidates, residuals re-rank them."""
     index, queries = ItemIndex.load(folder / "items.npz"), np.load(folder / "queries.npy")
     rest = Residuals.load(folder / "residuals.npy", index) if n_candidates else None
     app = FastAPI()

@@ -1,4 +1,4 @@
-"""Tables of items to rank: one that is drawn, and one learned from purchases at a grocer's."""
+"""Tables of items to rank: a generated one, and one learned from grocery purchases."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,14 +16,14 @@ N_KINDS: Final = 40
 
 @dataclass(frozen=True)
 class Table:
-    """Items and those who ask.
+    """Items and queries.
 
     Attributes:
-        name: What it is.
+        name: Name of the table.
         vectors: Row 0 is the unknown item, shape (n + 1, D).
         group: Category of each, shape (n + 1,).
-        sample: Queries that the index may see when it is made, shape (Q, D).
-        queries: Others, to be measured, shape (n_queries, D).
+        sample: Queries that the index is built for, shape (Q, D).
+        queries: Other queries, to be measured, shape (n_queries, D).
     """
 
     name: str
@@ -34,7 +34,7 @@ class Table:
 
 
 def drawn(n_items: int, n_queries: int, *, width: int = 64, seed: int = 0) -> Table:
-    """Categories, kinds within them, and items around them; the last column is popularity.
+    """Categories, clusters within them, and items around them; the last column is popularity.
 
     Sizes of categories and counts of items follow Zipf's law; an item's own part is 0.6 times
     as long as its kind's in the first directions and fades to a fifth of that in the last one.

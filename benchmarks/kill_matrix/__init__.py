@@ -1,1 +1,1 @@
-"""Flows killed in every step, and what the next run makes of what they left."""
+"""Flows killed in every step, and the results of the next run."""

@@ -1,20 +1,19 @@
-"""Each step of the two flows that train, killed at three points; what the next run makes of it.
+"""Kill each step of the two training flows at three points, and compare the next run.
 
     python -m benchmarks.kill_matrix --json kill_matrix.json
 
 A small simulated town is trained, and later events wait in its inbox. Every run is a process of
-its own, killed by SIGKILL with all its children. Each step is killed three times in a row: at its
-start; by the next run half-way through it, by the clock (half of what it takes undisturbed); and by
-the one after that once its work is done and nothing has recorded that. Then the flow is run to its
-end, and what it leaves is compared with what a run leaves that nobody disturbed: metrics,
-parameters, versions, aliases and promotions, rows of all tables, snapshots, the watermark, and
-that nothing is left running. The next step begins from what the three kills left, so kills add up;
-``--points`` takes them apart.
+its own, killed by SIGKILL with all its children. Each step is killed in three consecutive runs: at
+its start; half-way (after half of the time it takes undisturbed); and when its work is done and
+not recorded yet. Then the flow runs to its end, and its state is compared with that of an
+undisturbed run: metrics, parameters, versions, aliases and promotions, rows of all tables,
+snapshots, the watermark, and that no run is left open. The next step begins from the state that
+the three kills left, so kills add up; ``--points`` selects single ones.
 
     python -m benchmarks.kill_matrix --random 10 --seed 1
 
-kills from outside instead, ten times a flow, each time at a moment drawn from the whole time that
-the flow takes; every run begins anew.
+kills from outside instead, ten times a flow, each time at a random time of the flow; every run
+starts from the beginning.
 """
 
 import argparse
@@ -53,11 +52,11 @@ WIDTH: Final = 120
 
 @dataclass(frozen=True)
 class Matrix:
-    """A flow, the folder where it runs, and copies of it as it was.
+    """A flow, the folder where it runs, and copies of the folder.
 
     Attributes:
         flow: ``train_model`` or ``collect_feedback``.
-        folder: Holds the town and the copies.
+        folder: Folder of the town and the copies.
     """
 
     flow: str
@@ -65,15 +64,15 @@ class Matrix:
 
     @property
     def root(self) -> Path:
-        """Where the town lies, whatever becomes of it: paths are kept in databases."""
+        """Root of the town, the same for all copies, because databases contain paths."""
         return self.folder / "town"
 
     def outcomes(self, steps: Sequence[str], points: Sequence[Point]) -> Iterator[Row]:
         """Kill, run to the end, compare: one row a step.
 
         Args:
-            steps: Some of the flow's, in its order.
-            points: Where in each, one run after the other.
+            steps: Steps of the flow, in its order.
+            points: Points of each step, one run after the other.
         """
         self._begin()
         seconds = run_watched(self.root, self.flow)
@@ -88,11 +87,11 @@ class Matrix:
             self._restore("killed")
 
     def random_outcomes(self, n_kills: int, rng: Generator) -> Iterator[Row]:
-        """Kill at random moments, run to the end, compare: one row a kill.
+        """Kill at random times, run to the end, compare: one row a kill.
 
         Args:
-            n_kills: How often.
-            rng: Draws the moments.
+            n_kills: Number of kills.
+            rng: Random generator of the times.
         """
         self._begin()
         began = time.perf_counter()
@@ -115,7 +114,7 @@ class Matrix:
         }
 
     def _begin(self) -> None:
-        """Settle the town if it is not there; who takes in feedback has a champion already."""
+        """Create the town if it is missing; for feedback, with a champion."""
         if not self.root.exists():
             Town(self.root).settle()
         if self.flow == "collect_feedback":
@@ -132,15 +131,15 @@ class Matrix:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Print and keep a row a step, as they come; the exit code is 1 if any differs."""
+    """Print and store a row for each step; the exit code is 1 if any state differs."""
     known = sorted({step for steps in STEPS.values() for step in steps})
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--json", type=Path, help="keep the rows in this file")
+    parser.add_argument("--json", type=Path, help="store the rows in this file")
     parser.add_argument("--flows", type=some_of(STEPS), default=list(STEPS), help="comma-separated")
     parser.add_argument("--points", type=some_of(POINTS), default=list(POINTS))
     parser.add_argument("--steps", type=some_of(known), default=known, help="comma-separated")
-    parser.add_argument("--random", type=int, metavar="N", help="N kills a flow, at any moment")
-    parser.add_argument("--seed", type=int, default=0, help="draws the moments of --random")
+    parser.add_argument("--random", type=int, metavar="N", help="N kills a flow, at random times")
+    parser.add_argument("--seed", type=int, default=0, help="seed of --random")
     args = parser.parse_args(words)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, prefect_test_harness(120):

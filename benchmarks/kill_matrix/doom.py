@@ -1,7 +1,7 @@
 """Runs of a flow in processes of their own, watched, or killed in a chosen step.
 
 A step is a function that a flow calls by its name. It is wrapped where the flow looks it up, so
-that the flow itself knows nothing of being killed.
+the flow itself is unchanged.
 """
 
 import json
@@ -56,12 +56,12 @@ _LIMIT_S: Final = 900.0
 
 @dataclass(frozen=True)
 class Doom:
-    """Where a run dies.
+    """Step and point at which a run is killed.
 
     Attributes:
         step: Name of the step.
-        point: Where in it.
-        seconds: What the step takes if nobody disturbs it.
+        point: Point of the step.
+        seconds: Duration of the step undisturbed.
     """
 
     step: str
@@ -69,7 +69,7 @@ class Doom:
     seconds: float
 
     def wrap(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        """The step, which kills its own process and all its children."""
+        """The step, wrapped to kill its own process and all its children."""
 
         def dying(*words: Any, **more: Any) -> Any:
             if self.point == "start":
@@ -94,10 +94,10 @@ def run_watched(root: Path, flow: str) -> dict[str, float]:
 
 
 def run_doomed(root: Path, flow: str, doom: Doom) -> bool:
-    """Run a flow until it is killed; False if it ended, since nothing was left to do for the step.
+    """Run a flow until it is killed; False if it ended because the step was done already.
 
     Raises:
-        ChronotopeError: It died of something else.
+        ChronotopeError: It failed for another reason.
     """
     code = _exit_code(_perish, root, flow, doom)
     if code not in (0, -signal.SIGKILL):
@@ -109,7 +109,7 @@ def run_killed_after(root: Path, flow: str, seconds: float) -> bool:
     """Run a flow, and kill it from outside after some time; False if it ended before.
 
     Raises:
-        ChronotopeError: It died of something else.
+        ChronotopeError: It failed for another reason.
     """
     child = _started(_lead, root, flow)
     child.join(seconds)
@@ -130,7 +130,7 @@ def run_to_end(root: Path, flow: str) -> dict[str, Any]:
 
 
 def look(root: Path) -> dict[str, Any]:
-    """The town's state as it is."""
+    """The present state of the town."""
     return run_to_end(root, "")
 
 
@@ -170,7 +170,7 @@ def _finish(root: Path, flow: str, said: Path) -> None:
 
 
 def _replace(step: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Wrap a step wherever a flow would look it up."""
+    """Wrap a step wherever a flow looks it up."""
     for room in _ROOMS:
         if hasattr(room, step):
             setattr(room, step, wrapped(getattr(room, step)))
@@ -187,7 +187,7 @@ def _in_child(work: Callable[..., None], *told: Any) -> None:
 
 
 def _exit_code(work: Callable[..., None], *told: Any) -> int | None:
-    """What a fresh process came to."""
+    """Exit code of a fresh process."""
     child = _started(work, *told)
     child.join(_LIMIT_S)
     if child.is_alive():
@@ -197,7 +197,7 @@ def _exit_code(work: Callable[..., None], *told: Any) -> int | None:
 
 
 def _started(work: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """A fresh process; its modules are loaded already, nothing else."""
+    """A fresh process with loaded modules."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     child = context.Process(target=work, args=arguments)

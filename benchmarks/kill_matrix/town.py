@@ -1,4 +1,4 @@
-"""A small simulated town: its first part trains, what came later waits in the inbox."""
+"""Small simulated town: the first part of its log trains, the rest waits in the inbox."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "trial_targets": 200,
     "max_holdout_targets": 600,
 }
-"""Enough for a model that is promoted, so that there is something to lose."""
+"""Number of events with which a model is promoted."""
 
 FEEDBACK: Final = FeedbackConfig(min_rows=100, rate_limit_rows=10_000, hold_psi=100.0, mode="warm")
 
@@ -52,7 +52,7 @@ class Town:
     """A dataset below a root.
 
     Attributes:
-        root: Its folder; everything that a flow leaves lies below it.
+        root: Project root; all results of a flow are below it.
     """
 
     root: Path
@@ -87,7 +87,7 @@ class Town:
                 collect_feedback(dataset, FEEDBACK, ingestion)
 
     def state(self) -> dict[str, Any]:
-        """What is to be the same, however often a flow was killed; JSON-able."""
+        """State that kills must not change; JSON-serialisable."""
         runs = self.workspace.runs(NAME)
         return {
             "metrics": _results(runs, "evaluate_holdout"),
@@ -130,7 +130,7 @@ class Town:
         return {**told, "learned_version": None if learned is None else learned.number}
 
     def _running(self) -> dict[str, int]:
-        """Runs, trials and drafts of files that nobody works on any more."""
+        """Runs, trials and drafts of files left by dead processes."""
         client = open_store(self.workspace.mlruns).client
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         runs = client.search_runs(experiments, "attributes.status = 'RUNNING'")
@@ -144,13 +144,13 @@ class Town:
 
 
 def _results(runs: Path, step: str) -> list[Any]:
-    """What a step returned in each run, earliest first."""
+    """Results of a step in each run, earliest first."""
     files = sorted(runs.glob(f"*/{step}.json"), key=lambda path: path.stat().st_mtime_ns)
     return [json.loads(path.read_text(encoding="utf-8"))["result"] for path in files]
 
 
 def _content_of(snapshot: Path) -> str:
-    """What a snapshot holds; its name also tells the identity of the lake."""
+    """Content of a snapshot without the lake's identity, which is in its name."""
     events, catalog = load_features(snapshot)
     digest = hashlib.sha256()
     for column in (events.user_idx, events.item_idx, events.occurred_s, catalog.item_category):

@@ -1,1 +1,1 @@
-"""Chronotope beside the libraries of the field, each in an environment of its own."""
+"""Comparison of Chronotope with other libraries, each in an environment of its own."""

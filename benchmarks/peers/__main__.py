@@ -55,7 +55,7 @@ SECONDS: Final = ("train_s", "score_s", "peak_mb")
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """Where everybody is measured: the log, its split, and where files lie."""
+    """Log, split and folders shared by all models."""
 
     work: Path
     features: Path
@@ -93,7 +93,7 @@ def prepare(chosen: argparse.Namespace) -> Arena:
 
 
 def measure(name: str, arena: Arena, chosen: argparse.Namespace) -> Row:
-    """Let one model train and score in a process of its own, and judge the scores.
+    """Train and score one model in a process of its own, and evaluate the scores.
 
     Raises:
         ChronotopeError: Its environment could not be made or its process failed.
@@ -104,7 +104,7 @@ def measure(name: str, arena: Arena, chosen: argparse.Namespace) -> Row:
     run_worker(
         entry, settings | (told if entry.env == OWN else {}), arena.work / "task", out, chosen
     )
-    metrics, rank = ranking.judged(
+    metrics, rank = ranking.evaluate_scores(
         np.load(out / "scores.npy", mmap_mode="r"),
         arena.log,
         arena.split.targets,
@@ -163,13 +163,13 @@ def keep(row: Row, path: Path | None) -> None:
 
 
 def kept(path: Path | None) -> list[Row]:
-    """Rows of earlier runs whose models still take part."""
+    """Rows of earlier runs whose models are still in the roster."""
     rows = [] if path is None else read_rows(path)
     return [row for row in rows if row["model"] in ROSTER]
 
 
 def leads(work: Path) -> list[str]:
-    """Our models against each library's, paired over the targets of the latest runs."""
+    """Chronotope's models against each library's, paired over the targets of the latest runs."""
     found = {name: work / name / RANKS for name in ROSTER}
     ranks = {name: np.load(path) for name, path in found.items() if path.is_file()}
     return [
@@ -190,7 +190,7 @@ def _lead(
 
 
 def table(rows: Sequence[Row], dataset: str, protocol: str) -> Table:
-    """Rows of one dataset and protocol as people read them."""
+    """Table of the rows of one dataset and protocol."""
     shown = Table(title=f"{dataset}, {protocol}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for header in COLUMNS:
         shown.add_column(header, justify="left" if header == "model" else "right", no_wrap=True)
@@ -223,7 +223,7 @@ def _group(row: Row) -> tuple[str, str]:
 
 
 def _plain(row: Row) -> Row:
-    """NaN, which JSON has not, becomes null."""
+    """Replace NaN, which JSON does not have, by null."""
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
 
@@ -237,7 +237,7 @@ def parser() -> argparse.ArgumentParser:
     add("--budget-s", type=float, default=300.0, help="seconds of training for each model")
     add("--threads", type=at_least_one, default=1, help="threads of each model")
     add("--seed", type=int, default=0)
-    add("--json", type=Path, help="keep the rows in this file, beside those already there")
+    add("--json", type=Path, help="store the rows in this file, beside those already there")
     add("--models", type=some_of(ROSTER), default=list(ROSTER), help=f"some of {','.join(ROSTER)}")
     add("--venvs", type=Path, default=Path(".venv-peers"), help="the libraries' environments")
     add("--work", type=Path, default=Path("data/peers"), help="folder for tasks and scores")

@@ -1,4 +1,4 @@
-"""The same log, the same split and the same targets for everybody."""
+"""Log, split and targets shared by all models."""
 
 import json
 from collections.abc import Iterator
@@ -29,11 +29,11 @@ PROTOCOLS: Final[tuple[Protocol, ...]] = ("global", "leave_one_out")
 
 @dataclass(frozen=True, slots=True)
 class DatasetRules:
-    """What a dataset asks of everybody.
+    """Rules of a dataset that hold for all models.
 
     Attributes:
-        min_item_events: Rarer items are left out, targets and histories alike.
-        drops_seen: Nobody takes an item twice, so what a user had is ruled out for all.
+        min_item_events: Rarer items are removed from targets and histories.
+        drops_seen: No user repeats an item, so items of the history are excluded for all models.
     """
 
     min_item_events: int = 1
@@ -49,10 +49,10 @@ RULES: Final[dict[str, DatasetRules]] = {
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What trains and what is asked.
+    """Training events and targets.
 
     Attributes:
-        train: Events everybody may learn from.
+        train: Training events.
         targets: Positions in the whole log, shape (n_targets,), one a user.
     """
 
@@ -66,10 +66,10 @@ def read_dataset(name: str, data: Path, work: Path) -> Path:
     Args:
         name: One of ``RULES``.
         data: Folder that holds a folder for each dataset of files.
-        work: Where the snapshot goes.
+        work: Folder of the snapshot.
 
     Raises:
-        SourceError: The data are not there.
+        SourceError: The data are missing.
     """
     spec = load_data_set(name, data)
     events = _frequent(pa.concat_tables(_events(spec)), RULES[name].min_item_events)
@@ -83,9 +83,9 @@ def read_dataset(name: str, data: Path, work: Path) -> Path:
 def cut(log: EventLog, protocol: Protocol) -> Split:
     """Cut a log by a protocol.
 
-    ``global``: train on what is before the .9 quantile of time, ask for each user's last
-    event after it. ``leave_one_out``: ask for each user's last event, train on all but the
-    baskets of the targets. A basket is what a user did at one instant.
+    ``global``: train on the events before the .9 quantile of time; the target is each user's last
+    event after it. ``leave_one_out``: the target is each user's last event; train on all but the
+    baskets of the targets. A basket is a user's events of one instant.
     """
     if protocol == "global":
         split = global_split(log)
@@ -98,7 +98,7 @@ def cut(log: EventLog, protocol: Protocol) -> Split:
 def write_task(
     features: Path, protocol: Protocol, folder: Path, limits: dict[str, float | int]
 ) -> tuple[EventLog, Catalog, Split]:
-    """Write what workers read; returns what the evaluator needs."""
+    """Write the files that workers read; returns the targets for the evaluator."""
     log, catalog = load_features(features)
     split = cut(log, protocol)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def write_task(
 
 
 def histories(log: EventLog, targets: Int64) -> pa.Table:
-    """All events before each target's basket: row of the target, who, what and when."""
+    """Events before each target's basket: row of the target, user, item and time."""
     first, end = log.user_start()[targets], log.basket_start()[targets]
     sizes = end - first
     row = np.repeat(np.arange(len(targets)), sizes)
@@ -138,7 +138,7 @@ def _events(spec: DatasetSpec) -> Iterator[pa.Table]:
 
 
 def _frequent(events: pa.Table, at_least: int) -> pa.Table:
-    """Events of the items that occur at least so often."""
+    """Events of items with a minimum number of events."""
     if at_least <= 1:
         return events
     counts = pc.value_counts(events[c.ITEM_ID].combine_chunks())

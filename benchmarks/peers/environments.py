@@ -1,4 +1,4 @@
-"""A virtual environment for each library, made when it is first needed."""
+"""Virtual environment of each library, created when it is first needed."""
 
 import os
 import subprocess
@@ -22,11 +22,11 @@ def requirements(name: str) -> Path:
 
 
 def interpreter(name: str, folder: Path) -> Path:
-    """The Python of a library's environment, made and filled if it is not there.
+    """The Python of a library's environment, created if it is missing.
 
     Args:
         name: One of ``ENVIRONMENTS``.
-        folder: Where the environments are.
+        folder: Folder of the environments.
 
     Raises:
         ConfigError: pip could not install the library.
@@ -51,7 +51,7 @@ def interpreter(name: str, folder: Path) -> Path:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Variables of a worker: the project on its path and everybody's number of threads."""
+    """Environment variables of a worker: its path and its number of threads."""
     counts = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)
     )
@@ -60,5 +60,5 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def python_of(env: str, folder: Path) -> Path:
-    """The Python that runs a worker; our own models run in this one."""
+    """The Python that runs a worker; Chronotope's models run in this one."""
     return interpreter(env, folder) if env in ENVIRONMENTS else Path(sys.executable)

@@ -1,4 +1,4 @@
-"""Put measured rows into a page, between its markers.
+"""Write measured rows between the markers of a page.
 
     python -m benchmarks.peers.page peers.json docs/peers.md
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def filled(page: str, rows: Sequence[Row]) -> str:
-    """The page with every block of rows renewed; a block nobody measured stays."""
+    """The page with updated rows; blocks without measured rows stay."""
 
     def renew(found: re.Match[str]) -> str:
         about = (found[2], found[3])

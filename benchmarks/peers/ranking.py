@@ -1,4 +1,4 @@
-"""Exported scores behind the evaluator that judges our own models."""
+"""Evaluation of exported scores by the evaluator of Chronotope's own models."""
 
 from typing import Any, Self
 
@@ -20,19 +20,19 @@ METRICS = ("ndcg_10", "acc_1", "acc_10", "mrr", "return_acc_10", "discovery_acc_
 
 
 class Exported:
-    """A model that repeats the scores it gave before, one row a user."""
+    """Recommender that returns exported scores, one row a user."""
 
     history_len: int | None = None
 
     def __init__(
         self, scores: npt.NDArray[Any], users: npt.NDArray[np.integer], *, drops_seen: bool
     ) -> None:
-        """Take the scores.
+        """Store the scores.
 
         Args:
             scores: Shape (n_targets, n_items).
-            users: Whose target each row is, shape (n_targets,), each user once.
-            drops_seen: Rule out what the user had before.
+            users: User of each row's target, shape (n_targets,), each user once.
+            drops_seen: Exclude items of the user's history.
         """
         self.name = "exported"
         self._scores, self._drops_seen = scores, drops_seen
@@ -40,21 +40,21 @@ class Exported:
         self._row[users] = np.arange(len(users))
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002
-        """Nothing is learned here."""
+        """No operation: the scores are given."""
         return self
 
     def observe(self, log: EventLog) -> None:
-        """Nothing is learned here."""
+        """No operation: the scores are given."""
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
-        """The rows of the users who ask, shape (B, n_items)."""
+        """Rows of the users of the queries, shape (B, n_items)."""
         block = np.array(self._scores[self._row[queries.user_idx]])
         if self._drops_seen:
             np.put_along_axis(block, queries.item_idx.astype(np.int64), -np.inf, axis=1)
         return block
 
 
-def judged(
+def evaluate_scores(
     scores: npt.NDArray[Any], log: EventLog, targets: Int64, *, n_items: int, drops_seen: bool
 ) -> tuple[dict[str, float], Float64]:
     """Metrics of exported scores with the interval of NDCG@10, and each target's rank."""
@@ -67,5 +67,5 @@ def judged(
 
 
 def lead(ours: Float64, theirs: Float64) -> PairedDifference:
-    """Our NDCG@10 minus theirs on the same targets, one a user."""
+    """NDCG@10 of one model minus another's on the same targets, one a user."""
     return paired_difference(ndcg(ours, 10), ndcg(theirs, 10), np.arange(len(ours)))

@@ -1,4 +1,4 @@
-"""Who takes part, with which settings, and where each setting comes from."""
+"""Models of the comparison, with their settings and the source of each setting."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,9 +16,9 @@ class Entry:
 
     Attributes:
         env: Environment that runs it: ``own`` or a name of ``environments.ENVIRONMENTS``.
-        model: The worker's name of it.
-        settings: What the worker passes on.
-        large: Changes of the settings for a large catalogue.
+        model: Name of the model in the worker.
+        settings: Settings that the worker passes on.
+        large: Other settings for a large catalogue.
     """
 
     env: str

@@ -1,1 +1,1 @@
-"""A log replayed as live traffic: asked, told, taken in, learned from, round by round."""
+"""Replay of a log as live traffic, in rounds: serve, post events, ingest, retrain."""

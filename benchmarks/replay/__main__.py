@@ -1,14 +1,14 @@
-"""A log replayed as live traffic through the service and the feedback flow.
+"""Replay of a log as live traffic through the service and the feedback flow.
 
     python -m benchmarks.replay --dataset foursquare_nyc --rounds 15 --json replay.json
 
-The first half of the log trains the first champion by ``train-model``. The rest comes in
-rounds of equally many events: each is posted to ``chronotope serve``, which answers some
-questions on the way; then ``collect-feedback`` takes it in, decides, retrains, and promotes
-what is better; the running service takes the new champion over. What was served is judged
-on every event of the round whose user has a past, beside the first champion, which stays as it
-was. Histories are live for both, the moment of the request is known, and the whole catalogue
-is ranked. A replay that was stopped, or told to stop ``--after`` a round, goes on from there.
+The first half of the log trains the first champion with ``train-model``. The rest comes in
+rounds of equally many events: each event is posted to ``chronotope serve``, which also gets some
+requests; then ``collect-feedback`` ingests the round, decides, retrains, and promotes a better
+challenger, which the running service loads. The served champion is evaluated on every event of
+the round whose user has a history, beside the first champion, which stays frozen. Histories are
+live for both, the request time is given, and the whole catalogue is ranked. A replay that was
+stopped, or ended by ``--after`` a round, continues from there.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from chronotope.pipelines.settings import TrainSettings, read_train_settings
 from flows.private_server import run_by_hand
 
 SETTLED: Final = 2
-"""Rounds after which what is served shall be at least as good as what stayed as it was."""
+"""Rounds after which the served model has to be at least as good as the frozen one."""
 
 QUICK_LEARNS: Final = LEARNS.model_copy(update={"min_rows": 1_200, "drift_psi": 1.0})
 """Every second of three rounds retrains."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Replay, print a row a round and write all to a file."""
+    """Replay, print a row for each round and write all rows to a file."""
     told = _parser().parse_args(words)
     replay = _replay(told)
     console = Console(width=max(Console().width, 110))
@@ -54,11 +54,11 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def verdict(rows: Sequence[dict[str, Any]], overall: dict[str, Any]) -> dict[str, Any]:
-    """What was promised of a replay, and whether it held.
+    """Requirements of a replay, and whether each is met.
 
     Args:
-        rows: What ``Replay.play`` returned, a row a round.
-        overall: What ``Replay.overall`` returned.
+        rows: Results of ``Replay.play``, one for each round.
+        overall: Result of ``Replay.overall``.
     """
     return {
         "lost": sum(abs(row["lost"]) for row in rows),
@@ -79,7 +79,7 @@ def _replay(told: argparse.Namespace) -> Replay:
         else read_train_settings(told.config, root)
     )
     traffic = Traffic.of(spec, base_share=told.base_share, n_rounds=told.rounds)
-    return Replay(traffic, settings, told.asked, QUICK_LEARNS if told.quick else LEARNS)
+    return Replay(traffic, settings, told.requests, QUICK_LEARNS if told.quick else LEARNS)
 
 
 def _city() -> DatasetSpec:
@@ -112,21 +112,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset", default="foursquare_nyc", help="name in conf/datasets or YAML")
     add_data_option(parser)
-    parser.add_argument("--rounds", type=at_least_one, default=15, help="the log's later part in")
-    parser.add_argument("--after", type=at_least_one, help="stop after this round; go on later")
-    parser.add_argument("--base-share", type=float, default=0.5, help="of the log, trains")
-    parser.add_argument("--asked", type=int, default=200, help="questions a round over HTTP")
+    parser.add_argument("--rounds", type=at_least_one, default=15, help="number of rounds")
     parser.add_argument(
-        "--config", type=Path, default=Path("conf/training/replay.yaml"), help="how it trains"
+        "--after", type=at_least_one, help="stop after this round; a later call continues"
     )
-    parser.add_argument("--root", type=Path, default=Path("data/replay"), help="all lies below it")
-    parser.add_argument("--quick", action="store_true", help="a small simulated city: does it run?")
+    parser.add_argument(
+        "--base-share",
+        type=float,
+        default=0.5,
+        help="share of the log that trains the first champion",
+    )
+    parser.add_argument(
+        "--requests", type=int, default=200, help="recommendation requests in each round"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path("conf/training/replay.yaml"),
+        help="settings of the trainings",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("data/replay"), help="folder of all results"
+    )
+    parser.add_argument("--quick", action="store_true", help="smoke test on a small simulated city")
     parser.add_argument("--json", type=Path, help="write everything to this file")
     return parser
 
 
 def _table(rows: Sequence[dict[str, Any]], overall: dict[str, Any]) -> Table:
-    """The rounds as people read them."""
+    """Table of the rounds."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Served / frozen, time given")
     heads = ("round", "version", "events", "lost", "n", "Acc@1", "Acc@10", "NDCG@10", "gain")
     for head in (*heads, "decided", "s"):

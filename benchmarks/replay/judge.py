@@ -31,10 +31,10 @@ METRICS = ("acc_1", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_
 
 @dataclass(frozen=True)
 class Judge:
-    """Everything that ever happens, as the evaluator sees it.
+    """Evaluator of bundles on the whole traffic.
 
     Attributes:
-        log, catalog: The whole dataset; a target is asked about with what came before it.
+        log, catalog: The whole dataset; a target is predicted from the events before it.
     """
 
     log: EventLog
@@ -42,7 +42,7 @@ class Judge:
 
     @classmethod
     def over(cls, traffic: Traffic, out: Path) -> Self:
-        """Build the features of the whole traffic, once; noise is left out as ever."""
+        """Build the features of the whole traffic, once; noise is removed as in training."""
         keep, _ = filter_noise(traffic.rows, NoiseConfig())
         config = FeaturesConfig(items_are_places=traffic.spec.items_are_places)
         rows = traffic.rows.filter(pa.array(keep))
@@ -50,18 +50,18 @@ class Judge:
         return cls(*load_features(built.path))
 
     def targets(self, start_s: int, end_s: int) -> Int64:
-        """Events of a stretch of time whose user has a past."""
+        """Events of a time interval whose user has a history."""
         return targets_between(self.log, start_s, end_s)
 
     def outcomes(self, bundle: Path, targets: Int64) -> EvaluationResult:
-        """Ranks by a bundle, histories live, the moment of each request known."""
+        """Ranks by a bundle, with live histories and given request times."""
         model = RemappedRecommender(open_bundle(bundle), read_vocabulary(bundle), self.catalog)
         n_items = self.catalog.n_items
         return evaluate(model, self.log, targets, n_items=n_items, time_given=True)
 
 
 def compared(served: EvaluationResult, frozen: EvaluationResult) -> dict[str, Any]:
-    """Metrics of both, and the paired difference of NDCG@10 with its interval over users."""
+    """Metrics of both models, and the paired difference of NDCG@10 with its interval over users."""
     told = {"served": summarise_metrics(served), "frozen": summarise_metrics(frozen)}
     gain = paired_difference(ndcg(served.rank, 10), ndcg(frozen.rank, 10), served.user)
     return {

@@ -1,4 +1,4 @@
-"""The service in a process of its own, asked and told over HTTP."""
+"""The service in a process of its own, with an HTTP client."""
 
 import http.client
 import json
@@ -28,7 +28,7 @@ class Live:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
 
     def post(self, path: str, body: Any) -> Any:
-        """What the service answers.
+        """Response of the service.
 
         Raises:
             ChronotopeError: It refuses.
@@ -43,12 +43,12 @@ class Live:
         return json.loads(said)
 
     def version(self) -> str | None:
-        """The champion that answers; None while there is none."""
+        """Version of the served champion; None while there is none."""
         said = http_get_body(self.port, "/ready")
         return None if said is None else json.loads(said)["version"]
 
     def wait_for(self, version: str) -> None:
-        """Wait until a champion answers.
+        """Wait until a version is served.
 
         Raises:
             ChronotopeError: It does not take over.
@@ -60,7 +60,7 @@ class Live:
             time.sleep(_POLL_S)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._connection.close()
 
     def _exchange(self, path: str, told: str) -> tuple[int, bytes]:
@@ -71,7 +71,7 @@ class Live:
 
 @contextmanager
 def serving(dataset: str, root: Path) -> Iterator[Live]:
-    """Run ``chronotope serve`` on a free port; it has ended behind the block."""
+    """Run ``chronotope serve`` on a free port until the end of the block."""
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         port = sock.getsockname()[1]

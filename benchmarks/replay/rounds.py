@@ -1,4 +1,4 @@
-"""One round: ask and tell the service, let the feedback flow learn, judge what was served."""
+"""One round: requests and events to the service, the feedback flow, the evaluation."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,23 +28,23 @@ LEARNS: Final = FeedbackConfig(rate_limit_rows=1_000)
 
 @dataclass(frozen=True)
 class Replay:
-    """A replay below a root; whatever was finished there is not done again.
+    """Replay below a root; finished steps are not repeated.
 
     Attributes:
-        traffic: What happens.
-        settings: How the first champion and its successors are trained.
-        n_asked: Questions a round that are put to the service itself.
-        feedback: When it retrains.
+        traffic: Events of the dataset.
+        settings: Settings of the trainings.
+        n_requests: Requests a round that are sent to the service.
+        feedback: Settings of the feedback flow.
     """
 
     traffic: Traffic
     settings: TrainSettings
-    n_asked: int
+    n_requests: int
     feedback: FeedbackConfig = LEARNS
 
     @property
     def root(self) -> Path:
-        """Where everything lies."""
+        """Root of all stores."""
         return self.settings.root
 
     @property
@@ -54,11 +54,11 @@ class Replay:
 
     @cached_property
     def judge(self) -> Judge:
-        """Judges all rounds."""
+        """Evaluator of all rounds."""
         return Judge.over(self.traffic, self.root / "whole")
 
     def begin(self) -> dict[str, Any]:
-        """Train the first champion on the base; if the gate refuses it, it reigns all the same."""
+        """Train the first champion on the base; it is promoted even if the gate refuses it."""
         return run_step(self.root / "rounds", "base", dict[str, Any], self._first_champion)
 
     def play(self, number: int, live: Live) -> dict[str, Any]:
@@ -69,21 +69,23 @@ class Replay:
             live: The running service.
 
         Returns:
-            Who served, what was posted and taken in, what was decided, and how good it was.
+            Served version, counts of posted and ingested events, decision, and metrics.
         """
         folder = self.root / "rounds" / f"{number:02d}"
         served = run_step(folder, "served", str, self._served_version)
         live.wait_for(served)
         posted = run_step(folder, "posted", dict[str, Any], self._tell, number, live)
         learned = run_step(folder, "learned", dict[str, Any], self._learn)
-        judged = run_step(folder, "judged", dict[str, Any], self._judged, number, served, folder)
+        metrics = run_step(
+            folder, "evaluated", dict[str, Any], self._evaluated, number, served, folder
+        )
         counts = run_step(folder, "counted", dict[str, int], self._count)
         costs = {step: cost.seconds for step, cost in step_costs(folder).items()}
         told = {"round": number, "version": served, **posted, **learned}
-        return {**told, **counts, "lost": self._lost(number, counts), **judged, "seconds": costs}
+        return {**told, **counts, "lost": self._lost(number, counts), **metrics, "seconds": costs}
 
     def overall(self, numbers: list[int]) -> dict[str, Any]:
-        """All rounds' targets together."""
+        """Metrics over the targets of all rounds."""
         folders = [self.root / "rounds" / f"{number:02d}" for number in numbers]
         served, frozen = (
             kept([folder / f"{who}.npz" for folder in folders]) for who in ("served", "frozen")
@@ -109,19 +111,19 @@ class Replay:
         return {"version": promotion.version, "by_gate": promotion.promoted, **self._count()}
 
     def _tell(self, number: int, live: Live) -> dict[str, Any]:
-        """Post a round's events in time order; ask about some just before they are told."""
+        """Post a round's events in time order; request some predictions before their events."""
         waiting: list[dict[str, Any]] = []
         events = list(posts(self.traffic.round(number)))
-        asked = {at * len(events) // max(1, self.n_asked) for at in range(self.n_asked)}
-        n_right = n_new = 0
+        asked = {at * len(events) // max(1, self.n_requests) for at in range(self.n_requests)}
+        n_hits = n_new = 0
         for at, event in enumerate(events):
             if at in asked or len(waiting) == MOST:
                 n_new += _posted(waiting, live)
                 waiting = []
-            n_right += at in asked and event[c.ITEM_ID] in _answered(event, live)
+            n_hits += at in asked and event[c.ITEM_ID] in _answered(event, live)
             waiting.append(event)
         n_new += _posted(waiting, live)
-        return {"n_posted": len(events), "n_new": n_new, "asked": len(asked), "right": n_right}
+        return {"n_posted": len(events), "n_new": n_new, "n_requests": len(asked), "n_hits": n_hits}
 
     def _learn(self) -> dict[str, Any]:
         from flows.collect_feedback import collect_feedback
@@ -139,7 +141,7 @@ class Replay:
             "promotion": None if promotion is None else promotion.model_dump(mode="json"),
         }
 
-    def _judged(self, number: int, served: str, folder: Path) -> dict[str, Any]:
+    def _evaluated(self, number: int, served: str, folder: Path) -> dict[str, Any]:
         start_s, end_s = self.traffic.cuts_s[number - 1 : number + 1]
         targets = self.judge.targets(start_s, end_s)
         store, first = open_store(Workspace(self.root).mlruns), self.begin()["version"]
@@ -151,13 +153,13 @@ class Replay:
         return compared(ours, theirs)
 
     def _count(self) -> dict[str, int]:
-        """Rows in the lake and in quarantine, once an event."""
+        """Rows in the lake and in quarantine, one for each event."""
         lake = Lake(Workspace(self.root).lake(self.name))
         refused = lake.dataset("quarantine").count_rows() if lake.exists("quarantine") else 0
         return {"n_lake": lake.dataset("events").count_rows(), "n_quarantine": refused}
 
     def _lost(self, number: int, counts: dict[str, int]) -> int:
-        """Events that happened until the end of a round and are in neither table."""
+        """Events until the end of a round that are in neither table."""
         happened = len(self.traffic.base) + sum(
             len(self.traffic.round(n)) for n in range(1, number + 1)
         )
@@ -169,7 +171,7 @@ def _posted(events: list[dict[str, Any]], live: Live) -> int:
 
 
 def _answered(event: dict[str, Any], live: Live) -> set[str]:
-    """The ten likeliest items at the moment of an event, by the service."""
+    """The ten likeliest items at the time of an event, from the service."""
     question = {"user_id": event[c.USER_ID], "request_time": event[c.OCCURRED_AT], "k": 10}
     if c.UTC_OFFSET_MIN in event:
         question[c.UTC_OFFSET_MIN] = event[c.UTC_OFFSET_MIN]

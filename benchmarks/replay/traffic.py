@@ -1,4 +1,4 @@
-"""A dataset cut in time: the base that trains, and rounds of what came later."""
+"""A dataset cut in time: the base for training, and rounds of later events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _KEPT: Final = ("description", "licence", "event_type", "items_are_places", "cel
 
 @dataclass(frozen=True)
 class Traffic:
-    """All events of a dataset, in the order they happened.
+    """All events of a dataset, in time order.
 
     Attributes:
         spec: The dataset.
@@ -55,7 +55,7 @@ class Traffic:
 
     @property
     def base(self) -> pa.Table:
-        """Everything before the first round."""
+        """Events before the first round."""
         return self.rows.filter(pa.array(_seconds(self.rows) < self.cuts_s[0]))
 
     def round(self, number: int) -> pa.Table:
@@ -85,7 +85,7 @@ class Traffic:
 
 
 def posts(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    """Events as ``POST /events`` takes them; an event's id is its key."""
+    """Events as bodies of ``POST /events``; an event's id is its key."""
     for row in rows.to_pylist():
         told = {name: value for name, value in row.items() if value is not None}
         key, moment = told.pop(c.EVENT_ID), told[c.OCCURRED_AT].isoformat()

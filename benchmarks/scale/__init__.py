@@ -1,1 +1,1 @@
-"""How the cost of each stage grows with the log."""
+"""Cost of each stage by the size of the log."""

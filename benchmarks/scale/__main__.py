@@ -1,11 +1,11 @@
-"""Time and memory of each stage at several sizes of one log, and how they grow.
+"""Time and memory of each stage at several sizes of one log, and their growth.
 
 Run ``python -m benchmarks.scale --events 1e5 1e6 1e7 [--json FILE]``.
 
 The log is the simulated city's, written to disk block by block; users grow with it. Each
 stage of each size is a fresh process, so that its peak memory is its own. The slope is that
 of a straight line through log(processor seconds) over log(events): 1 is linear. Fixed costs
-of small logs lower it, so the slope of the last step alone stands beside it.
+of small logs lower it, so the slope of the last step is shown as well.
 """
 
 import argparse
@@ -28,11 +28,11 @@ JUDGED = ("ingestion", "features", "evaluation")
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure every stage of every size, print a row each, then the slopes."""
+    """Measure every stage of every size, print the rows and the slopes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=float, nargs="+", default=[1e5, 1e6])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--scratch", type=Path, help="Where the logs lie meanwhile")
+    parser.add_argument("--scratch", type=Path, help="folder of the temporary logs")
     parser.add_argument("--only", choices=list(STAGES), help=argparse.SUPPRESS)
     args = parser.parse_args(words)
     sizes = sorted(int(n) for n in args.events)
@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def measured(n_events: int, scratch: Path | None) -> list[dict[str, Any]]:
-    """All stages of one size, each in a process of its own; the files are gone afterwards."""
+    """Measurements of all stages at one size, each in its own process, in a temporary folder."""
     rows = []
     with tempfile.TemporaryDirectory(dir=scratch) as root:
         for stage in STAGES:
@@ -62,10 +62,10 @@ def measured(n_events: int, scratch: Path | None) -> list[dict[str, Any]]:
 
 
 def slopes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How the processor time and the memory of each stage grow, and whether that is linear.
+    """Growth of processor time and memory of each stage, and whether it is linear.
 
     Args:
-        rows: What ``measure`` returned, of at least one size.
+        rows: Results of ``measure``, of at least one size.
     """
     found = []
     for stage in STAGES:

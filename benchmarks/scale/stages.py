@@ -39,7 +39,7 @@ _RESULT: Final = "features.json"
 
 
 def generate(root: Path, n_events: int) -> dict[str, Any]:
-    """Let people live in the city, and stream what they do to a Parquet file."""
+    """Simulate the city, and stream its events to a Parquet file."""
     city = CityConfig(n_events=n_events, n_users=max(2, n_events // EVENTS_A_USER))
     tables = simulate_events(city, batch_events=500_000)
     first = next(tables)
@@ -72,7 +72,7 @@ def ingestion(root: Path, n_events: int) -> dict[str, Any]:
 
 
 def features(root: Path, n_events: int) -> dict[str, Any]:
-    """Leave noise out and write the numeric snapshot."""
+    """Remove noise and write the numeric snapshot."""
     found = write_features.fn(str(root / "scale.yaml"), _settings(root))
     (root / _RESULT).write_text(found.model_dump_json(), encoding="utf-8")
     size = sum(path.stat().st_size for path in found.path.glob("*.parquet"))
@@ -80,7 +80,7 @@ def features(root: Path, n_events: int) -> dict[str, Any]:
 
 
 def loading(root: Path, _: int) -> dict[str, Any]:
-    """Read the snapshot into the arrays that everything later works on."""
+    """Read the snapshot into arrays."""
     log, _catalog = load_features(_snapshot(root))
     return {"n_events": len(log)}
 
@@ -117,7 +117,7 @@ STAGES: Final[dict[str, Callable[[Path, int], dict[str, Any]]]] = {
 
 
 def measure(stage: str, root: Path, n_events: int) -> dict[str, Any]:
-    """Seconds by the clock and of the processors, and memory, of a stage in this process.
+    """Wall seconds, processor seconds and memory of a stage in this process.
 
     Args:
         stage: One of ``STAGES``.

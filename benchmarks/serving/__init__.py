@@ -1,1 +1,1 @@
-"""What a served answer costs beside the bare graph, and beside other ways to serve it."""
+"""Cost of a served response, against the bare graph and other servers of the same model."""

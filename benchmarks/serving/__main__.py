@@ -1,13 +1,13 @@
-"""What a served answer costs beside the bare graph, and beside other ways to serve it.
+"""Cost of a served response, against the bare graph and other servers of the same model.
 
     python -m benchmarks.serving --json serving.json
 
-Each way runs in a process of its own; another process asks it, first one request after the
-other (``alone``), then ``--rate`` a second whatever becomes of them (``under load``), then
-from eight clients at once (requests a second). ``bare`` is ``session.run`` in a loop, its
-inputs at hand; with ``--codes`` the graph and the search of its index. ``cpu`` is processor
-time of the server an answer, which other programs on the machine disturb less. Every question
-is new, but for ``chronotope, asked before``.
+Each server runs in a process of its own; another process sends requests, first one after the
+other (``alone``), then ``--rate`` a second without waiting for responses (``under load``), then
+from eight clients at once (requests a second). ``bare`` is ``session.run`` in a loop with prepared
+inputs; with ``--codes`` the graph and the search of its index. ``cpu`` is processor time of the
+server a response, which other programs on the machine disturb less. Every request is new, except
+for ``chronotope, cached``.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from chronotope.registry.version_files import BUNDLE
 WAYS: Final = (
     "bare",
     "chronotope",
-    "chronotope, asked before",
+    "chronotope, cached",
     "fastapi + torch",
     "mlflow",
     "litserve",
@@ -62,13 +62,13 @@ LIT: Final = Path(__file__).with_name("lit.py")
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured.
+    """Settings of the measurements.
 
     Attributes:
         served: The champion.
-        n: Requests a measurement.
+        n: Number of requests of a measurement.
         rate: Requests a second under load.
-        environments: Where servers that need an environment of their own have it.
+        environments: Folder of the virtual environments of other servers.
     """
 
     served: Served
@@ -77,7 +77,7 @@ class Bench:
     environments: Path
 
     def bare(self) -> Row:
-        """The graph alone."""
+        """Measure the graph alone."""
         model = open_bundle(self.served.bundle)
         threadpool_limits(1, user_api="blas")
         seconds = []
@@ -95,14 +95,14 @@ class Bench:
         return row
 
     def over_http(self, way: str) -> Row:
-        """One way to serve it."""
+        """Measure one server."""
         port = free_port()
         command, path = self._command(way, port)
         asked = self._bodies(way)
         with running(command, port) as group:
             address = f"http://127.0.0.1:{port}{path}"
             ask(address, asked[: self.n // 4])  # warm
-            fresh = asked if way == "chronotope, asked before" else asked[self.n // 4 :]
+            fresh = asked if way == "chronotope, cached" else asked[self.n // 4 :]
             used_s = cpu_s(group)
             alone = ask(address, fresh[: self.n])
             used_s = cpu_s(group) - used_s
@@ -118,7 +118,7 @@ class Bench:
         if way == "mlflow":
             arrays = (queries.arrays() for queries in self.served.queries(n))
             return [{"inputs": {k: of.tolist() for k, of in told.items()}} for told in arrays]
-        if way == "chronotope, asked before":
+        if way == "chronotope, cached":
             return self.served.questions(self.n // 4) * 13
         return list(self.served.questions(n))
 
@@ -144,7 +144,7 @@ class Bench:
 
 
 def recall(model: IndexedRecommender, asked: Sequence[Queries], k: int = 10) -> float:
-    """Share of the k best of all items, each with what its codes leave out, that are found."""
+    """Share of the k best items, by codes and residuals, that are found."""
     every, found = np.arange(1, model.index.n_items), 0
     for queries in asked:
         (output,) = model.query_outputs(queries)
@@ -158,22 +158,22 @@ def recall(model: IndexedRecommender, asked: Sequence[Queries], k: int = 10) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the chosen ways, print a table, keep the rows."""
+    """Measure the chosen servers, print a table, store the rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument("--json", type=Path, help="keep the rows in this file")
+    parser.add_argument("--json", type=Path, help="store the rows in this file")
     parser.add_argument("--ways", type=some_of(WAYS), default=list(WAYS), help="comma-separated")
-    parser.add_argument("--requests", type=at_least_one, default=1000, help="a measurement")
+    parser.add_argument(
+        "--requests", type=at_least_one, default=1000, help="number of requests of a measurement"
+    )
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second under load")
     parser.add_argument("--items", type=at_least_one, default=5000)
     parser.add_argument(
         "--codes", type=int, default=0, help="bytes an item of an index; 0 scores all items"
     )
-    parser.add_argument("--history", type=at_least_one, default=1024, help="events it reads")
+    parser.add_argument("--history", type=at_least_one, default=1024, help="events the graph reads")
+    parser.add_argument("--root", type=Path, help="root of an earlier run, or a new one")
     parser.add_argument(
-        "--root", type=Path, help="a root that an earlier run has made, or a new one"
-    )
-    parser.add_argument(
-        "--venvs", type=Path, default=ENVIRONMENTS, help="kept virtual environments"
+        "--venvs", type=Path, default=ENVIRONMENTS, help="folder of the virtual environments"
     )
     told = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:

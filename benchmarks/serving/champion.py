@@ -1,4 +1,4 @@
-"""A champion to serve: a drawn log, one short training, registered and promoted."""
+"""Champion to serve: generated log, one short training, registered and promoted."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,19 +31,19 @@ from chronotope.training.recommender import ChronotopeRecommender
 
 DATASET: Final = "served_city"
 N_EXAMPLES: Final = 1024
-"""Questions that the codes of an index are chosen for."""
+"""Queries that the codes of an index are trained for."""
 
 _WEIGHTS: Final = "weights.pt"
 
 
 @dataclass(frozen=True)
 class Served:
-    """What all ways of serving share.
+    """Champion and data that all servers share.
 
     Attributes:
         root: Project root.
         bundle: The champion's bundle.
-        log, catalog: What it was trained on.
+        log, catalog: Training data.
     """
 
     root: Path
@@ -53,10 +53,10 @@ class Served:
 
     @classmethod
     def make(cls, root: Path, *, n_items: int, history_len: int, n_codes: int = 0) -> Self:
-        """Train for one epoch: how good it is does not change what it costs.
+        """Train for one epoch; the cost of serving does not depend on accuracy.
 
         Args:
-            root: Where everything goes.
+            root: Project root.
             n_items: Size of the catalogue.
             history_len: Events that the graph reads.
             n_codes: Bytes an item of the index that ranks the items, which have no coordinates
@@ -99,16 +99,16 @@ class Served:
 
     @classmethod
     def read(cls, root: Path) -> Self:
-        """What ``make`` left below a root."""
+        """Read the results of ``make`` below a root."""
         (features,) = Workspace(root).features(DATASET).iterdir()
         return cls(root, root / "bundle", *load_features(features))
 
     def torch_model(self) -> ChronotopeRecommender:
-        """The same model, not exported."""
+        """The same model in torch, not exported."""
         return ChronotopeRecommender.load(self.root / _WEIGHTS, self.catalog)
 
     def write_histories(self, path: Path) -> None:
-        """Users' events as plain arrays, for a server that has nothing of this project."""
+        """Write users' events as plain arrays, for a server without this package."""
         log, users = self.log, self.catalog.users.ids.to_pylist()
         start = np.searchsorted(log.user_idx, np.arange(1, len(users) + 2))
         names = ("item_idx", "occurred_s", "utc_offset_min", "place_idx")
@@ -117,7 +117,7 @@ class Served:
         np.savez(path, user=np.array(users), start=start, items=items, **columns)
 
     def questions(self, n: int) -> list[dict[str, object]]:
-        """Users at moments after their last event, no two alike, as a service hears them."""
+        """Distinct requests: users at times after their last event, as HTTP bodies."""
         draw = np.random.default_rng(0)
         users = self.catalog.users.ids.take(draw.integers(0, self.catalog.users.size - 1, n))
         seconds = int(self.log.occurred_s.max()) + 1 + np.arange(n)
@@ -128,7 +128,7 @@ class Served:
         ]
 
     def queries(self, n: int) -> list[Queries]:
-        """The same questions as the graph hears them."""
+        """The same requests as inputs of the graph."""
         asked = self.questions(n)
         users = self.catalog.users.index([str(one["user_id"]) for one in asked])
         last = np.searchsorted(self.log.user_idx, users, side="right") - 1
@@ -154,7 +154,7 @@ class Served:
 def _write_indexed(
     model: ChronotopeRecommender, log: EventLog, catalog: Catalog, folder: Path, n_codes: int
 ) -> None:
-    """A graph that asks, the codes of the items, and what these leave out."""
+    """Write the query graph, the codes of the items, and their residuals."""
     net, priors = model.net, model.priors
     export_query_graph(net, priors, folder / "exported.onnx")
     derive_variant(folder / "exported.onnx", folder / MODEL, "fp16_tables")

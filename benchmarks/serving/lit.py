@@ -15,10 +15,10 @@ import onnxruntime
 
 
 class Recommend(litserve.LitAPI):  # type: ignore[misc]
-    """Users at moments in, their ten best items out."""
+    """LitServe API: a user and a time in, the ten best items out."""
 
     def __init__(self, graph: Path, histories: Path) -> None:
-        """Remember where things lie; each worker opens them itself."""
+        """Store the paths; each worker opens the files itself."""
         super().__init__(api_path="/recommend")
         self._graph, self._histories = graph, histories
 

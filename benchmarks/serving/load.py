@@ -1,8 +1,8 @@
-"""Asks a service over HTTP, in a process of its own, and writes how long each answer took.
+"""Load generator: sends HTTP requests from a process of its own and writes their times.
 
-``--rate R`` is an open loop: request n is due at n / R seconds whatever became of the others,
-and its time counts from that moment, so that a service that falls behind is seen to. Without
-a rate, ``--clients`` ask one after the other, each as soon as it was answered.
+``--rate R`` is an open loop: request n is due at n / R seconds whether others are done or not,
+and its time counts from that instant, so that queueing is measured. Without a rate,
+``--clients`` send requests in a closed loop, each as soon as its last response arrived.
 """
 
 import argparse
@@ -20,13 +20,13 @@ _CONNECTIONS = 64  # of an open loop; none waits for another below that many una
 
 @dataclass
 class Load:
-    """Requests to send, and what became of them.
+    """Requests to send, and their results.
 
     Attributes:
-        address: Where to, such as ``http://127.0.0.1:8000/recommend``.
-        bodies: What to send, in turn.
-        seconds: How long each answer took.
-        failed: Answers other than 200.
+        address: URL, such as ``http://127.0.0.1:8000/recommend``.
+        bodies: Request bodies, in turn.
+        seconds: Time of each response.
+        failed: Number of responses other than 200.
     """
 
     address: str
@@ -35,7 +35,7 @@ class Load:
     failed: int = 0
 
     async def open_loop(self, rate: float) -> None:
-        """Send all, ``rate`` a second."""
+        """Send all requests, ``rate`` a second."""
         async with _connected(self.address, _CONNECTIONS) as free:
             start = time.perf_counter() + 0.1
             async with asyncio.TaskGroup() as tasks:
@@ -45,7 +45,7 @@ class Load:
                     tasks.create_task(self._one(free, body, due))
 
     async def closed_loop(self, clients: int) -> None:
-        """Send all, each client as soon as it was answered."""
+        """Send all requests, each client after its last response."""
         waiting = iter(self.bodies)
 
         async def client() -> None:
@@ -77,7 +77,7 @@ class _Connection:
         return cls(reader, writer, f"{head}Content-Type: application/json\r\nContent-Length: ")
 
     async def ask(self, body: str) -> int:
-        """Status of the answer."""
+        """Send a request; returns the status of the response."""
         content = body.encode()
         self.writer.write(f"{self.head}{len(content)}\r\n\r\n".encode() + content)
         told = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -88,7 +88,7 @@ class _Connection:
 
 @asynccontextmanager
 async def _connected(address: str, n: int) -> "AsyncIterator[asyncio.Queue[_Connection]]":
-    """Connections to take from and to put back."""
+    """Pool of connections."""
     opened = [await _Connection.to(address) for _ in range(n)]
     free: asyncio.Queue[_Connection] = asyncio.Queue()
     for connection in opened:

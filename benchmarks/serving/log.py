@@ -1,4 +1,4 @@
-"""A log with as many items as wanted: favourites of each user, and popularity by Zipf's law."""
+"""Generated log of a given number of items: favourites of each user, popularity by Zipf's law."""
 
 from pathlib import Path
 from typing import Final
@@ -23,16 +23,16 @@ _SPREAD_DEG: Final = 0.05
 
 
 def write_log(name: str, folder: Path, n_items: int, *, placed: bool, seed: int = 0) -> DatasetSpec:
-    """Write events and items, and say how they are read.
+    """Write events and items; returns their dataset specification.
 
-    Seven of ten events are one of the user's favourites; every item is had once at least.
+    Seven of ten events are one of the user's favourites; every item occurs at least once.
 
     Args:
-        name: Of the dataset.
-        folder: Where the two files go; absolute.
+        name: Name of the dataset.
+        folder: Folder of the two files; absolute.
         n_items: Size of the catalogue.
         placed: Whether items are places with coordinates.
-        seed: Of all that is drawn.
+        seed: Seed of the generator.
     """
     draw = np.random.default_rng(seed)
     n_users = max(10, min(n_items // 5, MOST_USERS))

@@ -1,4 +1,4 @@
-"""The obvious way: a FastAPI endpoint that asks the torch model, without anything around it."""
+"""Baseline server: a FastAPI endpoint around the torch model, and nothing else."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ from chronotope.contracts.queries import Queries
 
 
 class Ask(BaseModel):
-    """A user at a moment."""
+    """Request: a user and a time."""
 
     user_id: str
     at: str
@@ -21,7 +21,7 @@ class Ask(BaseModel):
 
 
 def plain_app(served: Served) -> FastAPI:
-    """The application; histories are read from the log in memory."""
+    """Application; histories are read from the log in memory."""
     model, log, catalog = served.torch_model(), served.log, served.catalog
     user_of = {name: n for n, name in enumerate(catalog.users.ids.to_pylist(), 1)}
     names = ["", *catalog.items.ids.to_pylist()]

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, asked by another process and timed."""
+"""Servers in processes of their own, timed by another process."""
 
 import json
 import os
@@ -19,11 +19,11 @@ import numpy as np
 from benchmarks.rows import Row
 
 PATIENCE_S: Final = 120.0
-"""Seconds a server may take until its first answer."""
+"""Maximum seconds until a server's first response."""
 
 
 def ask(address: str, bodies: list[Any], *options: str) -> dict[str, Any]:
-    """Let another process ask."""
+    """Run the load generator in another process."""
     command = [sys.executable, "-m", "benchmarks.serving.load", address, *options]
     done = subprocess.run(  # noqa: S603 - our own interpreter
         command, input=json.dumps(bodies), capture_output=True, text=True, check=True
@@ -34,7 +34,7 @@ def ask(address: str, bodies: list[Any], *options: str) -> dict[str, Any]:
 
 @contextmanager
 def running(command: list[str], port: int) -> Iterator[int]:
-    """The process group of a server, from its first answer to the end of the block."""
+    """Process group of a server, from its first response to the end of the block."""
     with subprocess.Popen(  # noqa: S603 - commands of this file
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
@@ -72,7 +72,7 @@ def cpu_s(group: int) -> float:
 
 
 def free_port() -> int:
-    """A port that nobody listens at, just now."""
+    """A free port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

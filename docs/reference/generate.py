@@ -110,8 +110,6 @@ def model_lines(model: type[BaseModel], seen: set[type[BaseModel]]) -> list[str]
     lines.append("| field | type | default | meaning |\n|---|---|---|---|")
     inner: list[type[BaseModel]] = []
     for name, field in model.model_fields.items():
-        if field.exclude:
-            continue
         meaning = cell(field.description or "")
         kind, default = type_name(field.annotation), default_text(field)
         lines.append(f"| `{field.alias or name}` | {kind} | {default} | {meaning} |")

@@ -22,7 +22,7 @@ HEAD = ",".join(NAMES)
         (b"", "The file is empty"),
         (HEAD.encode() + b"\n", "has no rows"),
         (b"user,article,at\nann,tea,2024-01-01\n", "Columns missing"),
-        (b"\x00\x01\x02 no table at all", "of another format"),
+        (b"\x00\x01\x02 no table at all", "in another format"),
         (HEAD.encode() + "\nann,café,2024-01-01,,,\n".encode("latin-1"), "encoding"),
     ],
     ids=["missing", "empty", "header only", "wrong columns", "no table", "bad encoding"],

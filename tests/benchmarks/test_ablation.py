@@ -33,7 +33,7 @@ from chronotope.training import lightning_module
 
 TINY = ModelConfig(history_len=16, kernel_len=8)
 SETTINGS = ablation.Settings(epochs=1, every=2, model=TINY)
-OUTSIDE = [FULL, REQUEST_TIMES, "when_loss"]
+OUTSIDE = [FULL, REQUEST_TIMES, "side_losses"]
 """Parts that are off without a change to what the network says of items."""
 
 
@@ -98,7 +98,7 @@ def test_without_context_every_query_is_weighed_alike() -> None:
 
 def test_what_is_replaced_comes_back() -> None:
     before = (lightning_module.SIDE_WEIGHT, query_context._novelty)
-    with PARTS["when_loss"].off(), PARTS["novelty"].off():
+    with PARTS["side_losses"].off(), PARTS["novelty"].off():
         assert lightning_module.SIDE_WEIGHT == 0.0
         assert not torch.stack(query_context._novelty(torch.ones(3, 4, dtype=torch.int64))).any()
     assert (lightning_module.SIDE_WEIGHT, query_context._novelty) == before

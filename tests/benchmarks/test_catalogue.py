@@ -24,7 +24,7 @@ def test_every_way_is_measured(tmp_path: Path) -> None:
     main([*told, "--json", str(path)])
     rows = {row["way"]: row for row in read_rows(path)}
     assert len(rows) == 5
-    pruned, again = rows["codes, pruned"], rows["codes, then the rest"]
+    pruned, again = rows["codes, pruned"], rows["codes, then residuals"]
     assert (pruned["exact"], pruned["failed"], again["failed"]) == (1.0, 0, 0)
     assert 0 < pruned["recall_10"] < again["recall_10"] <= 1
     assert 1 < again["times_smaller"] < pruned["times_smaller"]

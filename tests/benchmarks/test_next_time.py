@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from scipy import stats
 
 from benchmarks import next_time
 from benchmarks.next_place import Stream, read_stream
@@ -62,6 +64,17 @@ def test_open_waits_hide_how_they_ended(stream: Stream) -> None:
     assert (waits.waited >= 0).all()
     assert (waits.waited < waits.hours[waits.still_open]).all()
     assert len(next_time.cut(stream, "session").still_open) == 0
+
+
+def test_open_wait_equals_scipys_survival() -> None:
+    weight, mean, scale = np.array([0.3, 0.7]), np.array([0.0, 2.0]), np.array([0.5, 1.5])
+    mixture = torch.tensor(np.stack([np.log(weight), mean, np.log(scale)])[None])
+    survival = sum(
+        w * stats.lognorm(s, scale=np.exp(m)).sf(50.0)
+        for w, m, s in zip(weight, mean, scale, strict=True)
+    )
+    nll = next_time.open_wait_nll(mixture, torch.tensor([50.0], dtype=torch.float64))
+    np.testing.assert_allclose(nll.item(), -np.log(survival), rtol=1e-9)
 
 
 def scores(stream: Stream, name: str) -> TimeCalibration:

@@ -60,7 +60,9 @@ def test_histories_end_before_the_basket(log: EventLog) -> None:
 
 def test_exported_scores_are_ranked_with_ties(log: EventLog) -> None:
     scores = np.array([[0, 5, 1, 1], [9, 1, 1, 1]], dtype=np.float32)  # rows of users 1 and 2
-    metrics, rank = ranking.judged(scores, log, np.array([3, 5]), n_items=4, drops_seen=False)
+    metrics, rank = ranking.evaluate_scores(
+        scores, log, np.array([3, 5]), n_items=4, drops_seen=False
+    )
     assert rank.tolist() == [1.0, 2.0]
     assert metrics["acc_1"] == 0.5
     assert metrics["n_return"] == 1
@@ -68,7 +70,7 @@ def test_exported_scores_are_ranked_with_ties(log: EventLog) -> None:
 
 def test_what_was_seen_can_be_ruled_out(log: EventLog) -> None:
     scores = np.array([[0, 3, 2, 1]], dtype=np.float32)
-    _, rank = ranking.judged(scores, log, np.array([5]), n_items=4, drops_seen=True)
+    _, rank = ranking.evaluate_scores(scores, log, np.array([5]), n_items=4, drops_seen=True)
     assert rank.tolist() == [2.0]  # item 2 was seen, item 1 is still ahead
 
 

@@ -79,7 +79,7 @@ def test_outcomes_come_back_one_round_after_the_other(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 def test_three_rounds_through_the_service_lose_nothing(tmp_path: Path) -> None:
-    told = ["--quick", "--rounds", "3", "--asked", "20"]
+    told = ["--quick", "--rounds", "3", "--requests", "20"]
     words = [*told, "--root", str(tmp_path / "root"), "--json", str(tmp_path / "all.json")]
     main([*words, "--after", "2"])
     first = json.loads((tmp_path / "all.json").read_text())
@@ -92,7 +92,7 @@ def test_three_rounds_through_the_service_lose_nothing(tmp_path: Path) -> None:
     assert sum(row["n_posted"] for row in rows) + 2_500 == pytest.approx(5_000, abs=5)
     for row in rows:
         assert row["n_posted"] == row["n_new"] == row["intake"]["n_read"]
-        assert 0 <= row["right"] <= row["asked"] == 20
+        assert 0 <= row["n_hits"] <= row["n_requests"] == 20
     actions = [row["decision"]["action"] for row in rows]
     assert actions == ["wait", "retrain", "wait"]
     reigns = rows[1]["promotion"]

@@ -88,7 +88,7 @@ def test_doctor_tells_the_age_of_a_champion(root: Path) -> None:
     done = CliRunner().invoke(app, ["doctor", "--root", str(root), "--json"])
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["champion city"]["ok"]
-    assert "version 1, 0 days" in checks["champion city"]["found"]
+    assert "version 1, 0 days" in checks["champion city"]["observed"]
 
 
 def test_without_a_champion_the_way_out_is_told(bare: Path) -> None:
@@ -126,9 +126,9 @@ def test_an_old_champion_is_noted_and_a_broken_journal_is_an_error(bare: Path) -
     journal.settle(intent, "committed")
     (check,) = champion_ages(bare, datetime.now(UTC) + timedelta(days=31, hours=1))
     assert (check.ok, check.needed) == (False, False)
-    assert check.found == "version 4, 31 days since its promotion"
+    assert check.observed == "version 4, 31 days since its promotion"
     (check,) = champion_ages(bare, datetime.now(UTC) - timedelta(days=365, hours=1))
-    assert (check.ok, check.found) == (False, "version 4, promoted 366 days from now")
+    assert (check.ok, check.observed) == (False, "version 4, promoted 366 days in the future")
     path.write_bytes(b"no database at all, but long enough to be looked at" * 20)
     (check,) = champion_ages(bare, datetime.now(UTC))
     assert (check.ok, check.needed) == (False, True)

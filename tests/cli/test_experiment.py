@@ -62,7 +62,7 @@ def test_it_tells_of_arms_shadows_and_policies(root: Path, tmp_path: Path) -> No
     assert (report["shadows"][0]["versions"], report["shadows"][0]["n_lists"]) == (["2"], 40)
     (policy,) = report["policies"]
     assert policy["estimate"]["n_lists"] == report["arms"][0]["n_lists"]
-    for words in ("old", "new", "Off-policy", "Shadows"):
+    for words in ("old", "new", "Off-policy", "Shadow arms"):
         assert words in page.read_text()
     assert "http" not in page.read_text()
 
@@ -99,7 +99,7 @@ def test_without_a_design_or_with_several(tmp_path: Path) -> None:
     for name in ("one", "two"):
         folder = Workspace(tmp_path).experiments("city")
         store_experiment(folder, DESIGN.model_copy(update={"name": name}))
-    assert "one of: one, two" in run(tmp_path)[1]
+    assert "--name: one, two" in run(tmp_path)[1]
 
 
 def test_a_wrong_design_is_refused_before_anybody_is_answered(tmp_path: Path) -> None:

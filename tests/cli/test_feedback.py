@@ -28,7 +28,7 @@ def test_a_dry_run_shows_what_is_set_aside(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, words)
     assert shown.exit_code == 0, shown.output
     assert "files of the inbox: b.jsonl." in shown.stdout
-    assert r"Set aside: a\n\x1b[31m.jsonl: its name holds characters" in shown.stdout
+    assert r"Set aside: a\n\x1b[31m.jsonl: its name has characters" in shown.stdout
     assert "Set aside: b.jsonl: its last line is not finished" in shown.stdout
     told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["waiting"]
     assert (told["files"], len(told["set_aside"])) == (["b.jsonl"], 2)

@@ -81,4 +81,4 @@ def test_the_last_command_is_understood() -> None:
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
     told = command.make_context(name, words).params
     assert (program, told["user"], told["dataset"]) == ("chronotope", "7", "cafe")
-    assert parse_moment(told["at"]) == datetime(2025, 3, 1, 7, tzinfo=UTC)
+    assert parse_moment(told["request_time"]) == datetime(2025, 3, 1, 7, tzinfo=UTC)

@@ -247,7 +247,7 @@ def test_rights_of_databases_with_user_ids_are_taken_from_others(tmp_path: Path)
     path = Workspace(tmp_path).interactions("city")
     InteractionLog(path).close()
     path.chmod(0o644)
-    assert damage_names(tmp_path) == {"rights city/interactions.db"}
+    assert damage_names(tmp_path) == {"permissions city/interactions.db"}
     repaired(tmp_path)
     assert path.stat().st_mode & 0o777 == 0o600
 

@@ -20,9 +20,9 @@ def root(tmp_path: Path) -> Path:
     ("words", "told"),
     [
         (["cafe"], "No such dataset"),
-        (["city", "--host", "0.0.0.0"], "only with an API key"),  # noqa: S104 - refused
+        (["city", "--host", "0.0.0.0"], "needs an API key"),  # noqa: S104 - refused
         (["city", "--api-key-env", "CHRONOTOPE_NO_SUCH_KEY"], "is empty"),
-        (["city", "--behind-proxy", "proxy.example"], "trusted by its address"),
+        (["city", "--behind-proxy", "proxy.example"], "not an IP address or network"),
         (["city", "--host", "no.such.host.invalid", "--api-key-env", "HOME"], "cannot listen"),
     ],
 )
@@ -38,4 +38,4 @@ def test_a_port_that_is_taken_is_refused_before_an_address_is_told(root: Path) -
         words = ["--port", str(taken.getsockname()[1]), "--root", str(root), "--json"]
         done = CliRunner().invoke(app, ["serve", "city", *words])
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "The port is taken" in " ".join(done.stderr.split())
+    assert "The port is in use" in " ".join(done.stderr.split())

@@ -69,7 +69,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     """Each network is another toy graph, the later the smaller, and weighs nothing."""
     work = Work()
 
-    def toy_export(net: ChronotopeNet, priors: Priors, path: Path) -> None:
+    def toy_export(net: ChronotopeNet, priors: Priors, path: Path, templates: object) -> None:
         n = 500 - 100 * work.n_exports
         work.n_exports += 1
         table = np.random.default_rng(n).normal(size=(n, 32)).astype(np.float32)

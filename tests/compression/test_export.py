@@ -1,19 +1,229 @@
-"""What no ONNX file could hold is refused before hours are spent on it."""
+"""An export is traced once per architecture, and nothing of a weight stays behind in its graph."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from chronotope.compression.export import export_module
+from chronotope.artifact.history_padding import HISTORY_LENGTHS, parse_lengths
+from chronotope.compression import export
+from chronotope.compression.export import export_module, export_onnx, history_lengths
+from chronotope.compression.export_indexed import export_query_graph
+from chronotope.compression.prune import prune_units
 from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.event_log import Catalog
+from chronotope.contracts.ids import IdMap
+from chronotope.contracts.queries import queries_at
+from chronotope.models.batch import Batch, to_batch
+from chronotope.models.config import ModelConfig
+from chronotope.models.factorized import FactorizedNet
+from chronotope.models.network import ChronotopeNet
+from chronotope.models.priors import Priors, count_priors, first_successors
+from chronotope.runtime.file_cache import MemoryCache
+from chronotope.testing.recommender_suite import sample_catalog, sample_log
+from tests.models.test_factorized import loud, plain_catalog
+
+QUERIES = queries_at(sample_log(), np.arange(5, 390, 9), history_len=40, time_given=True)
+RAIN = {"rain": np.linspace(-1, 1, len(QUERIES)).astype(np.float32)}
+EVERYTHING = ModelConfig(
+    history_len=40,
+    kernel_len=20,
+    backbone="transformer",
+    backbone_len=8,
+    d_model=8,
+    category_head=True,
+    context=("rain",),
+)
+INDEXED = ModelConfig(history_len=12, kernel_len=8, backbone="two_tower", backbone_len=8, d_model=8)
+
+
+def network(
+    config: ModelConfig, catalog: Catalog | None = None, *, n_successors: int = 32
+) -> tuple[ChronotopeNet, Priors]:
+    catalog = catalog or sample_catalog()
+    priors = count_priors(sample_log(), catalog, n_successors=n_successors)
+    return loud(ChronotopeNet(config, catalog)), priors
+
+
+def run(path: Path, batch: Batch, **more: Tensor) -> list[npt.NDArray[np.float32]]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {name: tensor.numpy() for name, tensor in (batch._asdict() | more).items()}
+    read = [graph_input.name for graph_input in session.get_inputs()]
+    outputs: list[npt.NDArray[np.float32]] = session.run(
+        None, {name: inputs[name] for name in read}
+    )
+    return outputs
+
+
+def assert_close(outputs: list[npt.NDArray[np.float32]], expected: tuple[Tensor, ...]) -> None:
+    for output, tensor in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(output, tensor.detach().numpy(), atol=2e-3, rtol=1e-4)
+
+
+def tables(net: ChronotopeNet, priors: Priors) -> Iterator[tuple[str, Tensor]]:
+    yield from net.named_parameters()
+    yield from net.named_buffers()
+    yield from priors._asdict().items()
+
+
+def perturbed(name: str, table: Tensor, net: ChronotopeNet) -> Tensor:
+    """Other values of the same range."""
+    generator = torch.Generator().manual_seed(len(name))
+    if table.dtype == torch.int64:
+        size = {"category": net.item_tables.n_categories, "cell": net.item_tables.n_cells}
+        high = size.get(name.rpartition(".")[2], net.item_tables.n_items)
+        return torch.randint(0, high, table.shape, generator=generator)
+    if name.endswith("located"):
+        return torch.randint(0, 2, table.shape, generator=generator).float()
+    noise = torch.rand(table.shape, generator=generator)
+    return table.abs() + 0.5 + noise if name.endswith(("scale", "bin_weights")) else table + noise
+
+
+def assert_bound(path: Path, net: ChronotopeNet, priors: Priors, *, indexed: bool) -> None:
+    """The graph says what torch says for the tables as they are now."""
+    queries = replace(QUERIES, context=RAIN)
+    batch = to_batch(queries, net.config.history_len, net.config.context)
+    with torch.no_grad():
+        if not indexed:
+            export_onnx(net, priors, path)
+            assert_close(run(path, batch), net(batch, priors))
+            return
+        export_query_graph(net, priors, path)
+        assert net.backbone is not None
+        vectors = net.backbone.item_table(net.item_tables, priors)[batch.item_idx]
+        expected = FactorizedNet(net)(batch, priors, vectors)
+    assert_close(run(path, batch, vectors=vectors), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("indexed", [False, True])
+def test_every_table_can_be_replaced(indexed: bool, tmp_path: Path) -> None:
+    catalog = plain_catalog() if indexed else replace(sample_catalog(), items_are_places=False)
+    net, priors = network(INDEXED if indexed else EVERYTHING, catalog)
+    assert_bound(tmp_path / "model.onnx", net, priors, indexed=indexed)
+    n_tables = 0
+    for name, table in tables(net, priors):
+        original, n_tables = table.detach().clone(), n_tables + 1
+        table.data = perturbed(name, original, net)
+        try:
+            assert_bound(tmp_path / "model.onnx", net, priors, indexed=indexed)
+        except AssertionError as error:
+            raise AssertionError(f"the graph does not follow {name}") from error
+        table.data = original
+    assert n_tables > 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(history_len=100),
+        ModelConfig(history_len=40, kernel_len=20, backbone="gru", backbone_len=18),
+        ModelConfig(history_len=40, backbone="transformer", backbone_len=20, d_model=8),
+        ModelConfig(history_len=40, kernel_len=20, backbone="hstu", backbone_len=30),
+    ],
+)
+def test_a_history_of_any_length_is_read_as_by_torch(config: ModelConfig, tmp_path: Path) -> None:
+    net, priors = network(config)
+    export_onnx(net, priors, tmp_path / "model.onnx")
+    metadata = {of.key: of.value for of in onnx.load(tmp_path / "model.onnx").metadata_props}
+    lengths = parse_lengths(metadata[HISTORY_LENGTHS])
+    assert lengths[-1] == config.history_len
+    for length in lengths:
+        batch = to_batch(QUERIES, length)
+        assert_close(run(tmp_path / "model.onnx", batch), net(batch, priors))
+
+
+def grown(catalog: Catalog, n_more: int) -> Catalog:
+    """More items, a further category, and as many places as before."""
+    items = IdMap.of([f"i{n:03d}" for n in range(catalog.n_items - 1 + n_more)])
+    more = np.full(n_more, 4, np.int32)
+    return replace(
+        catalog,
+        items=items,
+        categories=IdMap.of(["a", "b", "c", "d"]),
+        item_category=np.r_[catalog.item_category, more],
+        item_lat=np.r_[catalog.item_lat, np.full(n_more, 41.0)],
+        item_lon=np.r_[catalog.item_lon, np.full(n_more, -41.0)],
+        items_are_places=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_grown_catalogue_is_bound_to_the_same_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, config = MemoryCache(), ModelConfig(history_len=32)
+    small = replace(sample_catalog(), items_are_places=False)
+    export_onnx(*network(config, small), tmp_path / "small.onnx", cache)
+    monkeypatch.setattr(export, "trace_template", None)  # no second trace
+    longer = ModelConfig(history_len=64)
+    net, priors = network(longer, grown(small, 30), n_successors=5)
+    export_onnx(net, priors, tmp_path / "grown.onnx", cache)
+    batch = to_batch(QUERIES, 32)
+    assert_close(run(tmp_path / "grown.onnx", batch), net(batch, priors))
+
+
+def key_of(net: ChronotopeNet, priors: Priors) -> str:
+    """Key under which the graph of a network is kept."""
+    asked = []
+
+    class Refusing:
+        def get_or_make(self, key: str, make: object) -> bytes:
+            asked.append(key)
+            return onnx.ModelProto().SerializeToString()
+
+    export_onnx(net, priors, Path("/dev/null"), Refusing())
+    return asked[0]
+
+
+def test_what_shapes_the_graph_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, priors = network(ModelConfig(history_len=32))
+    first = key_of(net, priors)
+    others = [
+        key_of(*network(ModelConfig(history_len=32, n_hidden=16))),
+        key_of(*network(ModelConfig(history_len=32, n_components=8))),
+        key_of(*network(ModelConfig(history_len=32, backbone="gru"))),
+        key_of(*network(ModelConfig(history_len=32, context=("rain",)))),
+        key_of(*network(ModelConfig(history_len=32), plain_catalog())),
+        key_of(prune_units(net, 0.5), priors),
+    ]
+    narrow_gate = prune_units(net, 0.5)
+    narrow_gate.repeat_head, narrow_gate.config = net.repeat_head, net.config
+    others.append(key_of(narrow_gate, priors))
+    monkeypatch.setattr(export, "_code_digest", lambda: "other code")
+    others.append(key_of(net, priors))
+    assert len({first, *others}) == 1 + len(others)
+
+
+def test_weights_and_sizes_of_the_catalogue_are_no_part_of_the_key() -> None:
+    net, priors = network(ModelConfig(history_len=32))
+    first = key_of(net, priors)
+    nn.init.normal_(net.gate[0].weight)
+    assert key_of(net, first_successors(priors, 4)) == first
+    assert key_of(*network(ModelConfig(history_len=100))) == first
+
+
+def test_older_events_are_read_where_the_kernels_read_fewer() -> None:
+    both = history_lengths(ModelConfig(history_len=40, kernel_len=30))
+    assert both.has_older
+    assert (both.min_recent, both.max_recent) == (16, 30)
+    assert history_lengths(ModelConfig(history_len=40, kernel_len=16)).min_recent == 16
+    fixed = ModelConfig(history_len=40, kernel_len=20, backbone="gru", backbone_len=30)
+    assert history_lengths(fixed).is_fixed
 
 
 def test_tables_beyond_two_gigabytes_are_refused(tmp_path: Path) -> None:
     module = nn.Module()
     module.register_buffer("table", torch.empty(2**29, device="meta"))
     with pytest.raises(ArtifactError, match="too large") as caught:
-        export_module(module, (), (), (), tmp_path / "model.onnx")
+        export_module(module, ModelConfig(), (), (), tmp_path / "model.onnx")
     assert "2.1 GB" in str(caught.value)
     assert list(tmp_path.iterdir()) == []

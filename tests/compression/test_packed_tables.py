@@ -15,11 +15,10 @@ from chronotope.compression.config import Variant
 from chronotope.compression.graph_variants import derive_variant
 from chronotope.compression.packed_tables import (
     Coding,
+    PackedTable,
     pack_int4,
     pack_product_codes,
     pack_tables,
-    unpack_int4,
-    unpack_product_codes,
 )
 from chronotope.contracts.event_log import Float32
 
@@ -52,6 +51,25 @@ def graph(path: Path, table: Float32, *, product: bool) -> None:
 def run(path: Path, rows: list[list[int]]) -> list[Float32]:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return list(session.run(None, {"rows": np.array(rows)}))
+
+
+def unpack_int4(packed_table: PackedTable, width: int) -> Float32:
+    """The table that ``pack_int4`` packed, after rounding."""
+    packed = packed_table.row_arrays["packed"].astype(np.uint8)
+    numbers = np.concatenate([packed & 15, packed >> 4], axis=1)[:, :width]
+    row_scale = np.asarray(packed_table.row_arrays["scale"], dtype=np.float32)
+    table: Float32 = (numbers.astype(np.float32) - np.float32(8)) * row_scale
+    return table
+
+
+def unpack_product_codes(packed_table: PackedTable) -> Float32:
+    """The table that ``pack_product_codes`` packed, quantised."""
+    codes = packed_table.row_arrays["codes"].astype(np.int64)  # (n, m)
+    codewords = packed_table.shared_arrays["words"].astype(np.float32)  # (m * n_words, s)
+    n_words = len(codewords) // codes.shape[1]
+    row_words = codewords[codes + n_words * np.arange(codes.shape[1])]  # (n, m, s)
+    table: Float32 = row_words.reshape(len(codes), -1)  # (n, m * s)
+    return table
 
 
 def kept(table: Float32, coding: Coding) -> Float32:

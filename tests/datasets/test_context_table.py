@@ -62,8 +62,11 @@ def test_without_a_table_there_are_no_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"known_before": ["weather"]}, "known_before: 'weather' is no context column"),
-        ({"context_table": {**TABLE, "context": {"promo": "rain"}}}, "name of another column"),
+        ({"known_before": ["weather"]}, "known_before: 'weather' is not a context column"),
+        (
+            {"context_table": {**TABLE, "context": {"promo": "rain"}}},
+            "another column is already named",
+        ),
         ({"context_table": {**TABLE, "context": {}}}, "readings are numbers"),
         ({"context_table": {**TABLE, "columns": {"place_id": "station"}}}, "must map occurred_at"),
         ({"context_table": {**TABLE, "valid_h": 0}}, "greater than 0"),

@@ -19,8 +19,8 @@ from urllib.request import Request
 import pytest
 
 from chronotope.contracts.errors import SourceError
-from chronotope.datasets.download import _Redirects, downloaded
-from chronotope.datasets.locations import is_address
+from chronotope.datasets.download import _RedirectHandler, downloaded_file
+from chronotope.datasets.locations import is_http_url
 from chronotope.datasets.readers import read_events
 from chronotope.datasets.spec import SourceLimits
 from tests.datasets.test_readers import make_spec
@@ -125,7 +125,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def test_a_copy_is_whole_and_gone_afterwards(address: str, copies: Path) -> None:
-    with downloaded(f"{address}/log.csv.gz?key=1", SourceLimits()) as copy:
+    with downloaded_file(f"{address}/log.csv.gz?key=1", SourceLimits()) as copy:
         assert (copy.read_bytes(), copy.name) == (CONTENT, "log.csv.gz")
     assert list(copies.iterdir()) == []
 
@@ -140,7 +140,7 @@ def test_a_copy_is_whole_and_gone_afterwards(address: str, copies: Path) -> None
         ("claim", {}, "larger than"),
         ("half", {}, "cut short"),
         ("to/file:///etc/passwd", {}, "not allowed"),
-        ("to/ftp://127.0.0.1/log.csv", {}, "another scheme than http: ftp"),
+        ("to/ftp://127.0.0.1/log.csv", {}, "a scheme other than http"),
         ("to/gopher://127.0.0.1/", {}, "not allowed"),
         ("circle", {}, "infinite loop"),
         ("garbage", {}, "garbage"),
@@ -173,7 +173,7 @@ def test_a_redirect_within_reach_is_followed(address: str) -> None:
 def test_a_stranger_sends_us_to_no_private_address(old: str, new: str, said: str) -> None:
     request = Request(old)  # noqa: S310
     with pytest.raises(URLError, match=said):
-        _Redirects().redirect_request(request, None, 302, "", {}, new)  # type: ignore[arg-type]
+        _RedirectHandler().redirect_request(request, None, 302, "", {}, new)  # type: ignore[arg-type]
 
 
 def test_the_environment_is_not_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_the_environment_is_not_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.parametrize("address", ["http://[::1", "http://", "http://a b/", "http://\u2100/"])
 def test_what_is_no_address_is_an_error_of_ours(address: str) -> None:
-    assert is_address(address)
+    assert is_http_url(address)
     with pytest.raises(SourceError, match="Cannot fetch"):
         next(read_events(make_spec(Path(), format="csv", path=address)))
 
@@ -212,10 +212,10 @@ def test_a_password_in_an_address_is_not_shown(address: str) -> None:
 
 DOWNLOAD = """
 import sys
-from chronotope.datasets.download import downloaded
+from chronotope.datasets.download import downloaded_file
 from chronotope.datasets.spec import SourceLimits
 print("begins", flush=True)
-with downloaded(sys.argv[1], SourceLimits()):
+with downloaded_file(sys.argv[1], SourceLimits()):
     pass
 """
 
@@ -233,7 +233,7 @@ def test_a_signal_ends_a_download_and_its_copy_goes(
         with within(5):
             child.send_signal(number)
             assert child.wait() != 0
-    with downloaded(f"{address}/log.csv", SourceLimits()):
+    with downloaded_file(f"{address}/log.csv", SourceLimits()):
         assert len(list(copies.iterdir())) == 1
     assert list(copies.iterdir()) == []
 
@@ -250,5 +250,5 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_ours(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file" / "below"))
-    with pytest.raises(SourceError, match="Cannot fetch"), downloaded(address, SourceLimits()):
+    with pytest.raises(SourceError, match="Cannot fetch"), downloaded_file(address, SourceLimits()):
         pass

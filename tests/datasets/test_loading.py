@@ -54,13 +54,13 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     ("old", "new", "problem"),
     [
         ("user_id: u, ", "", "'user_id' must be mapped"),
-        ("user_id: u", "user_id: u, colour: c", "'colour' is no contract column"),
-        ("licence: ours", "licence: ours\nidentity: [nose]", "'nose' is no column"),
+        ("user_id: u", "user_id: u, colour: c", "'colour' is not a contract column"),
+        ("licence: ours", "licence: ours\nidentity: [nose]", "'nose' is not a column"),
         ("licence: ours", "licence: ours\nlocal_zone: Mars/Olympus", "Mars/Olympus"),
         ("licence: ours", "licence: ours\ntime: {kind: strptime}", "time.pattern"),
         ("licence: ours", "licence: ours\ncity: {}", "exactly one of events and city"),
-        ("format: csv", "format: sql", "needs url and query"),
-        ("path: log.csv", "delimiter: ','", "needs path"),
+        ("format: csv", "format: sql", "requires url and query"),
+        ("path: log.csv", "delimiter: ','", "requires path"),
     ],
 )
 def test_mistake_is_named(tmp_path: Path, old: str, new: str, problem: str) -> None:

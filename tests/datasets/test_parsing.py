@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronotope.datasets.parsing import as_instants, as_numbers
-from chronotope.datasets.spec import TimeSpec
+from chronotope.datasets.time_spec import TimeSpec
 
 MOMENT = datetime(2021, 7, 1, 10, 30, tzinfo=UTC)
 EPOCH = int(MOMENT.timestamp())

@@ -163,7 +163,7 @@ def test_refused_query_is_named(tmp_path: Path, query: str) -> None:
 
 def test_missing_database_is_not_created(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'no.db'}"
-    with pytest.raises(SourceError, match="No such database file"):
+    with pytest.raises(SourceError, match="The SQLite database file does not exist"):
         next(read_events(make_spec(tmp_path, format="sql", url=url, query="SELECT 1")))
     assert not (tmp_path / "no.db").exists()
 

@@ -26,8 +26,8 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: 1\nb: {c: 1, c: 2}", r"key 'c' stands twice \(line 2\)"),
-        ("a: 1\n'a': 2", "key 'a' stands twice"),
+        ("a: 1\nb: {c: 1, c: 2}", r"key 'c' is repeated \(line 2\)"),
+        ("a: 1\n'a': 2", "key 'a' is repeated"),
         ("start: 2024-02-30", "day is out of range"),
         ("start: 2024-01-01T25:00:00Z", "hour must be in"),
         (f"n: {'9' * 5000}", "digits"),

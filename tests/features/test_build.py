@@ -141,12 +141,12 @@ def many(n):
 def test_what_does_not_fit_in_memory_is_spilled_and_the_snapshot_is_the_same(tmp_path, monkeypatch):
     events = many(150_000)
     refs = [build_features(events, None, config=FeaturesConfig(), out=tmp_path / "roomy")]
-    monkeypatch.setattr(build, "MEMORY", "40MiB")
+    monkeypatch.setattr(build, "DUCKDB_MEMORY", "40MiB")
     refs += [build_features(events, None, config=FeaturesConfig(), out=tmp_path / "narrow")]
     assert refs[0].digest == refs[1].digest
     assert [p.name for p in (tmp_path / "narrow").iterdir()] == [refs[1].digest]
-    monkeypatch.setattr(build, "MEMORY", "1MiB")
-    with pytest.raises(StoreError, match=r"(?s)with 1MiB of memory.*Free disk"):
+    monkeypatch.setattr(build, "DUCKDB_MEMORY", "1MiB")
+    with pytest.raises(StoreError, match=r"(?s)in 1MiB of memory.*Free disk"):
         build_features(events, None, config=FeaturesConfig(), out=tmp_path / "none")
     assert list((tmp_path / "none").iterdir()) == []
 
@@ -216,7 +216,7 @@ def test_no_changed_byte_of_a_snapshot_loads_as_other_data(events, items, tmp_pa
                 found, known = load_features(ref.path)
             except SourceError as error:
                 assert str(ref.path) in str(error)  # noqa: PT017 - either is right
-                assert "Run again" in str(error)  # noqa: PT017
+                assert "Run the ingestion again" in str(error)  # noqa: PT017
                 continue
             assert path.name == "features.json"
             np.testing.assert_array_equal(found.context["quantity"], log.context["quantity"])
@@ -238,7 +238,7 @@ def test_a_damaged_snapshot_of_a_known_version_is_built_again(
     with flipped(ref.path / name, 30):
         assert build() == ref
         assert {path.name: path.read_bytes() for path in ref.path.iterdir()} == whole
-    assert "built again" in caplog.text
+    assert "is rebuilt" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])

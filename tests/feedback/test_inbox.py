@@ -126,7 +126,7 @@ def test_a_line_that_is_half_written_waits_for_its_rest(cafe: Cafe) -> None:
         file.write(whole[:20])
     found = cafe.take()
     assert (found.n_read, found.n_new, found.n_quarantined) == (2, 2, 0)
-    assert "20 bytes wait" in found.set_aside["good.jsonl"]
+    assert "20 bytes are not read yet" in found.set_aside["good.jsonl"]
     assert cafe.take() == IntakeReport(set_aside=found.set_aside)
     with path.open("a") as file:
         file.write(whole[20:] + "\n" + line(3))  # whole, though nothing ends it

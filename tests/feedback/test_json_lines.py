@@ -20,9 +20,9 @@ def test_lines_that_are_no_json_stay_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"user_id": "a", "user_id": "b"}', "key 'user_id' stands in it twice"),
-        ('{"context": {"x": 1, "x": 2}}', "key 'x' stands in it twice"),
-        ('{"\\u001b[31m": 1, "\\u001b[31m": 2}', r"key '\x1b[31m' stands in it twice"),
+        ('{"user_id": "a", "user_id": "b"}', "key 'user_id' occurs twice in one object"),
+        ('{"context": {"x": 1, "x": 2}}', "key 'x' occurs twice in one object"),
+        ('{"\\u001b[31m": 1, "\\u001b[31m": 2}', r"key '\x1b[31m' occurs twice in one object"),
         (DEEP, f"it is nested more than {MAX_DEPTH} levels deep"),
         ("[" * 20_000, f"it is nested more than {MAX_DEPTH} levels deep"),
     ],

@@ -170,7 +170,7 @@ def test_an_address_that_is_not_set_is_named(tmp_path: Path) -> None:
         ({"url": "postgresql://ann:secret@db/shop"}, "contains a password"),
         ({"block": "shop"}, "exactly one of url and block"),
         ({"format": "csv"}, "must be sql"),
-        ({"context": {"weather": "w"}}, "no 'weather'"),
+        ({"context": {"weather": "w"}}, "'weather' is not a column"),
     ],
 )
 def test_a_wrong_table_is_refused(more: dict[str, Any], problem: str) -> None:

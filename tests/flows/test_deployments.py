@@ -145,12 +145,12 @@ def test_enough_new_interactions_are_told_once(tmp_path: Path) -> None:
     )
     for n in (0, 9, 1, 5, 0, 50):
         last = log_events(tmp_path, n)
-        watch.look()
+        watch.poll()
     assert said == [("cafe", 10)]
     write_watermark(watermark_path(Workspace(tmp_path), "cafe"), Watermark(seq=last))
-    watch.look()
+    watch.poll()
     log_events(tmp_path, 10)
-    watch.look()
+    watch.poll()
     assert said[1:] == [("cafe", 10)]
 
 
@@ -162,10 +162,10 @@ def test_what_was_shown_is_no_event(tmp_path: Path) -> None:
     watch = InteractionWatcher(
         "cafe", tmp_path, min_rows=4, emit_event=lambda *told: said.append(told)
     )
-    watch.look()
+    watch.poll()
     assert (said, n_waiting("cafe", tmp_path)) == ([], 3)
     log_events(tmp_path, 1)
-    watch.look()
+    watch.poll()
     assert said == [("cafe", 4)]
 
 

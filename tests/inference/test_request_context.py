@@ -45,7 +45,9 @@ def test_a_stranger_and_a_lake_without_readings_know_nothing(root: Path) -> None
 
 
 def test_a_column_nobody_listens_to_is_refused(root: Path) -> None:
-    with pytest.raises(ConfigError, match=r"\['moon'\].*It listens to: rain_mm, temperature_c"):
+    with pytest.raises(
+        ConfigError, match=r"\['moon'\].*Its context columns are: rain_mm, temperature_c"
+    ):
         ask(root, moon=1.0)
 
 

@@ -59,7 +59,7 @@ def test_reading_goes_on_where_it_stopped(log: InteractionLog) -> None:
 
 def test_all_or_none(log: InteractionLog) -> None:
     broken = Interaction(key="b", kind="event", payload={"value": math.nan})
-    with pytest.raises(DataError, match="no JSON"):
+    with pytest.raises(DataError, match="not valid JSON"):
         log.append([visit("a"), broken])
     assert log.count() == 0
 

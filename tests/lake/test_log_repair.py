@@ -9,12 +9,12 @@ from deltalake import DeltaTable, write_deltalake
 
 from chronotope.lake.log_repair import (
     LOG,
+    advance_version,
     count_rows,
     damaged_files,
     examine_log,
-    forget_missing,
-    pass_version,
-    unnamed_files,
+    remove_missing_files,
+    unreferenced_files,
 )
 
 N_VERSIONS = 4
@@ -51,8 +51,8 @@ def garble_the_beginning(table: Path) -> None:
 
 def test_a_whole_table_has_all_its_versions(table: Path) -> None:
     state = examine_log(table)
-    assert (state.is_whole, state.version, state.latest) == (True, 3, 3)
-    assert damaged_files(table) == unnamed_files(table) == ()
+    assert (state.is_intact, state.version, state.latest) == (True, 3, 3)
+    assert damaged_files(table) == unreferenced_files(table) == ()
     assert count_rows(table) == (3, 40)
 
 
@@ -81,19 +81,19 @@ def test_the_newest_version_that_an_unbroken_row_of_commits_leads_to_remains(
     state = examine_log(table)
     counted = (len(state.damaged), len(state.unreachable), state.version)
     assert counted == (n_damaged, n_unreachable, version)
-    assert not state.is_whole
+    assert not state.is_intact
     if version is None:
         return
     for path in (*state.damaged, *state.unreachable):
         path.unlink()
-    assert examine_log(table).is_whole
+    assert examine_log(table).is_intact
     assert count_rows(table) == (version, 10 * (version + 1))
 
 
 def test_a_number_of_a_lost_version_does_not_come_again(table: Path) -> None:
     commit(table, 3).unlink()
-    assert len(unnamed_files(table)) == 1
-    pass_version(table, 3)
+    assert len(unreferenced_files(table)) == 1
+    advance_version(table, 3)
     assert count_rows(table) == (4, 30)
     write_deltalake(str(table), ROWS, mode="append")
     assert count_rows(table) == (5, 40)
@@ -107,6 +107,6 @@ def test_a_data_file_that_is_gone_is_left_out_of_the_next_version(table: Path) -
     assert damaged_files(table) == (path,)
     path.unlink()
     assert damaged_files(table) == (path,)
-    forget_missing(table)
+    remove_missing_files(table)
     assert damaged_files(table) == ()
     assert count_rows(table) == (4, 30)

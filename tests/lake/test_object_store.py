@@ -64,7 +64,7 @@ def test_deliveries_keep_the_first_row_of_each_id(lake: Lake) -> None:
     assert (again.inserted, again.duplicates, again.version) == (1, 2, 1)
     rows = lake.read("events").sort_by("event_id").select(["event_id", "n"]).to_pydict()
     assert rows == {"event_id": list("abcde"), "n": [1, 1, 2, 3, None]}
-    assert (lake.n_last("events"), len(lake.read("events", 0))) == (1, 4)
+    assert (lake.n_added_rows("events"), len(lake.read("events", 0))) == (1, 4)
 
 
 def test_a_delivery_that_fails_leaves_no_object_and_no_staged_file(

@@ -66,7 +66,7 @@ def test_a_lake_that_was_set_back_and_written_to_has_other_versions(tmp_path: Pa
     assert (again.number, again == lost) == (lost.number, False)
     assert lake.holds("events", kept)
     assert not lake.holds("events", lost)
-    with pytest.raises(StoreError, match=r"was replaced.*wanted 2\..*Run again"):
+    with pytest.raises(StoreError, match=r"was replaced.*expected 2\..*Run again"):
         lake.read("events", lost)
 
 

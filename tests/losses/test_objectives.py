@@ -4,11 +4,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from chronotope.losses.objectives import (
-    lognormal_mixture_nll,
-    next_item_loss,
-    open_wait_nll,
-)
+from chronotope.losses.objectives import lognormal_mixture_nll, next_item_loss
 
 
 def test_mixture_likelihood_equals_scipys() -> None:
@@ -20,17 +16,6 @@ def test_mixture_likelihood_equals_scipys() -> None:
     )
     found = lognormal_mixture_nll(when, torch.tensor([7.8], dtype=torch.float64))
     np.testing.assert_allclose(found.item(), -np.log(pdf), rtol=1e-9)
-
-
-def test_open_wait_equals_scipys_survival() -> None:
-    weight, mean, scale = np.array([0.3, 0.7]), np.array([0.0, 2.0]), np.array([0.5, 1.5])
-    when = torch.tensor(np.stack([np.log(weight), mean, np.log(scale)])[None])
-    survival = sum(
-        w * stats.lognorm(s, scale=np.exp(m)).sf(50.0)
-        for w, m, s in zip(weight, mean, scale, strict=True)
-    )
-    found = open_wait_nll(when, torch.tensor([50.0], dtype=torch.float64))
-    np.testing.assert_allclose(found.item(), -np.log(survival), rtol=1e-9)
 
 
 def test_the_unknown_item_never_competes() -> None:

@@ -9,8 +9,14 @@ from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import Batch, local_hour, local_weekday, to_batch
 from chronotope.models.item_tables import ItemTables
-from chronotope.models.kernels import KERNELS, KernelBank
-from chronotope.models.query_context import N_CONTEXT
+from chronotope.models.kernels import (
+    FACTORS,
+    INDICATORS,
+    KERNELS,
+    FusedKernels,
+    KernelBank,
+    kernel_products,
+)
 from chronotope.testing.recommender_suite import sample_catalog
 
 DAY_S = 86_400
@@ -20,7 +26,7 @@ def kernels_of(batch: Batch) -> torch.Tensor:
     """Kernels on items of one category that lie nowhere."""
     tables = ItemTables(sample_catalog())
     tables.category, tables.located = torch.zeros(16).long(), torch.zeros(16)
-    return KernelBank()(batch, tables, torch.zeros(len(batch.request_s), N_CONTEXT))
+    return KernelBank()(batch, tables)
 
 
 def bank_of(days: list[float], items: list[int]) -> dict[str, list[float]]:
@@ -96,12 +102,13 @@ def test_a_move_to_next_door_is_like_a_move_to_the_last_item() -> None:
         ),
     )
     tables = ItemTables(catalog)
-    tables.xy_km = torch.tensor([[0.0, 0.0], [0.0, 0.05], [5.0, 0.0], [9, 9], [9, 9], [0, 0]])
+    tables.east_km = torch.tensor([0.0, 0.0, 5.0, 9.0, 9.0, 0.0])
+    tables.north_km = torch.tensor([0.0, 0.05, 0.0, 9.0, 9.0, 0.0])
     tables.located = torch.ones(6)
     tables.category = torch.zeros(6).long()
     queries = queries_at(log, np.array([5]), history_len=None, time_given=True)
     with torch.no_grad():
-        bank = KernelBank()(to_batch(queries, 5), tables, torch.zeros(1, N_CONTEXT))[0]
+        bank = KernelBank()(to_batch(queries, 5), tables)[0]
     near = bank[:, KERNELS.index("after_near")]
     np.testing.assert_allclose(near[1:4], [math.exp(-0.1), 0.0, math.exp(-10)], atol=1e-4)
 
@@ -119,3 +126,19 @@ def test_the_local_clock_knows_a_monday() -> None:
     assert local_weekday(monday_23h_utc, torch.tensor(0)) == 0
     assert local_weekday(monday_23h_utc, torch.tensor(120)) == 1
     assert local_hour(monday_23h_utc, torch.tensor(120)) == 1.0
+
+
+def test_fused_kernels_have_the_gradients_of_automatic_differentiation() -> None:
+    torch.manual_seed(3)
+    n_indicators = len(INDICATORS)
+    rates = torch.rand(len(FACTORS), dtype=torch.float64, requires_grad=True)
+    distances = torch.rand(len(FACTORS), 2, 5, dtype=torch.float64)
+    is_event = (torch.rand(2, 5, dtype=torch.float64) > 0.2).double()
+    indicators = torch.rand(n_indicators, 2, 5, dtype=torch.float64).unbind()
+    bank = kernel_products(rates, distances, is_event, indicators)
+    weights = torch.rand_like(bank)
+    (expected,) = torch.autograd.grad((bank * weights).sum(), rates)
+    fused = FusedKernels.apply(rates, distances, is_event, *indicators)
+    (gradient,) = torch.autograd.grad((fused * weights).sum(), rates)
+    torch.testing.assert_close(fused, bank)
+    torch.testing.assert_close(gradient, expected)

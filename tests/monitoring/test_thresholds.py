@@ -78,9 +78,15 @@ def test_with_too_little_history_nothing_is_called_drift() -> None:
 
 
 def test_a_known_level_is_judged_without_a_history() -> None:
-    fallen = DriftStatistic("predictions", "accuracy", "ndcg_10", 0.2, p_sampling=1e-6, alone=True)
-    calm = DriftStatistic("predictions", "accuracy", "ndcg_10", 0.2, p_sampling=0.2, alone=True)
-    shown = DriftStatistic("data", "x", "psi", 9.0, p_sampling=0.0, alone=True, judged=False)
+    fallen = DriftStatistic(
+        "predictions", "accuracy", "ndcg_10", 0.2, p_sampling=1e-6, needs_history=False
+    )
+    calm = DriftStatistic(
+        "predictions", "accuracy", "ndcg_10", 0.2, p_sampling=0.2, needs_history=False
+    )
+    shown = DriftStatistic(
+        "data", "x", "psi", 9.0, p_sampling=0.0, needs_history=False, can_alarm=False
+    )
     assert [c.verdict for c in check_statistics([fallen, shown], CONFIG)] == ["drift", "shown"]
     assert [c.verdict for c in check_statistics([calm], CONFIG)] == ["usual"]
     assert check_statistics([], CONFIG) == ()

@@ -61,9 +61,9 @@ def _best_probabilities(city_config: CityConfig, city: City, walks: Walks, n_use
         best_probabilities[event_idx] = (1 - anomaly_share) * next_probabilities.max(
             axis=1
         ) + anomaly_share / city_config.n_items
-        is_lawful = ~walks.anomaly[event_idx]
-        visit_counts[user_idx[is_lawful], walks.item[event_idx[is_lawful]]] += 1
-        last_items[user_idx[is_lawful]] = walks.item[event_idx[is_lawful]]
+        is_regular = ~walks.anomaly[event_idx]
+        visit_counts[user_idx[is_regular], walks.item[event_idx[is_regular]]] += 1
+        last_items[user_idx[is_regular]] = walks.item[event_idx[is_regular]]
     return best_probabilities
 
 

@@ -96,14 +96,15 @@ def test_the_champions_own_network_has_to_be_no_worse() -> None:
     other = CHAMPION - 0.002 + noise - noise.mean()
     told: dict[str, Any] = {"user_idx": USERS, "slices": HALF, "gate_config": CONFIG}
     assert not evaluate_gate(other, CHAMPION, WEAK, **told).passed
-    assert evaluate_gate(other, CHAMPION, WEAK, **told, may_lose=0.01).passed
-    strict = evaluate_gate(other, CHAMPION, WEAK, **told, may_lose=0.002)
+    assert evaluate_gate(other, CHAMPION, WEAK, **told, non_inferiority_margin=0.01).passed
+    strict = evaluate_gate(other, CHAMPION, WEAK, **told, non_inferiority_margin=0.002)
     assert [reason.split(":")[0] for reason in strict.reasons] == [
         "may lose more than 0.002 to champion"
     ]
     fallen = other - np.where(HALF["cold_user"], 0.2, 0.0)
     assert any(
-        "cold_user" in r for r in evaluate_gate(fallen, CHAMPION, WEAK, **told, may_lose=1).reasons
+        "cold_user" in r
+        for r in evaluate_gate(fallen, CHAMPION, WEAK, **told, non_inferiority_margin=1).reasons
     )
     strong = {"markov": CHAMPION + 0.1}
-    assert not evaluate_gate(other, CHAMPION, strong, **told, may_lose=1.0).passed
+    assert not evaluate_gate(other, CHAMPION, strong, **told, non_inferiority_margin=1.0).passed

@@ -35,7 +35,7 @@ def test_a_step_whose_file_is_damaged_is_done_again(
     with pytest.raises(StoreError, match=r"result of a step.*step\.json.*doctor --repair"):
         step_result(tmp_path, "step", dict[str, int])
     assert run_step(tmp_path, "step", dict[str, int], lambda: {"n": 2}) == {"n": 2}
-    assert "Step step is done again" in caplog.text
+    assert "Step step runs again" in caplog.text
     assert run_step(tmp_path, "step", dict[str, int], lambda: {"n": 3}) == {"n": 2}
 
 

@@ -68,7 +68,7 @@ def test_a_few_swapped_rows_are_a_warning() -> None:
 
 
 def test_a_swapped_delivery_stops() -> None:
-    with pytest.raises(ValidationFailed, match=r"swapped.*901 of 1000.*exchange lat and lon"):
+    with pytest.raises(ValidationFailed, match=r"swapped.*901 of 1000.*swap lat and lon"):
         findings(rows(99), swapped(rows(901)))
 
 

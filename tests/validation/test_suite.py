@@ -98,7 +98,7 @@ def test_bounds_at_the_ends_decide_as_every_row_would(monkeypatch: pytest.Monkey
     check = check_events(SUITES / "events.json", checked_at=NOW, known_items=pa.array(["i"]))
     for batch in (rows(*odd), rows({}, {}), rows({"lat": float("nan")}, {"item_id": "other"})):
         quick = check(batch)
-        monkeypatch.setattr(gx_context, "_BOUNDS", frozenset())
+        monkeypatch.setattr(gx_context, "_BOUND_TYPES", frozenset())
         slow = check(batch)
         monkeypatch.undo()
         assert quick.failing.column("row").equals(slow.failing.column("row"))
@@ -148,7 +148,7 @@ def test_docs_of_rows_that_were_all_refused_are_pages_too(tmp_path: Path) -> Non
 
 def test_docs_that_cannot_be_written_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "docs").write_text("in the way")
-    with pytest.raises(StoreError, match="switch data docs off"):
+    with pytest.raises(StoreError, match="disable data docs"):
         build_docs(SUITES / "events.json", rows({}), tmp_path / "docs" / "city", checked_at=NOW)
 
 
@@ -159,7 +159,7 @@ def test_a_suite_that_must_not_be_read_says_why(tmp_path: Path) -> None:
         check_table(path)
     path.unlink()
     for text, reason in (
-        ('{"name": "a", "name": "b", "expectations": []}', "key 'name' stands in it twice"),
+        ('{"name": "a", "name": "b", "expectations": []}', "key 'name' occurs twice in one object"),
         ("[" * 5_000, "levels deep"),
         ("[]", "list indices"),
     ):

@@ -1,4 +1,4 @@
-"""What a worker reads and writes. Needs numpy and pyarrow alone, in any environment.
+"""Input and output of a worker; needs numpy and pyarrow only, in any environment.
 
 A task is a folder: ``train.parquet`` (user_idx, item_idx, occurred_s, ordered by user and
 time), ``histories.parquet`` (row, user_idx, item_idx, occurred_s: what the user of target
@@ -31,18 +31,18 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Task:
-    """What to train on, what to score, and how long.
+    """Training data, targets and budget of a worker.
 
     Attributes:
-        folder: Where the task's files are.
-        out: Where scores and statistics go.
-        model: Which of the worker's models.
+        folder: Folder of the task's files.
+        out: Folder of scores and statistics.
+        model: Name of the worker's model.
         settings: Its settings.
         n_users: Number of user indices, the unknown (0) included.
         n_items: Number of item indices, the unknown (0) included.
         n_targets: Rows to score.
         budget_s: Seconds of training.
-        threads: Threads everybody uses.
+        threads: Number of threads, the same for all models.
         seed: Seed of everything random.
     """
 
@@ -62,7 +62,7 @@ class Task:
         return _columns(self.folder / "train.parquet")
 
     def histories(self) -> dict[str, IntArray]:
-        """Columns of what was known before each target, ordered by target and time."""
+        """Columns of the events before each target, ordered by target and time."""
         return _columns(self.folder / "histories.parquet")
 
 
@@ -75,7 +75,7 @@ def read_task(arguments: list[str] | None = None) -> Task:
 
 
 class Clock:
-    """Seconds of processor time a thread, so that busy neighbours cost nobody anything."""
+    """Seconds of processor time a thread, independent of other programs."""
 
     def __init__(self, task: Task) -> None:
         """Start counting."""
@@ -96,7 +96,7 @@ class Clock:
 
 
 class Epochs:
-    """How long an epoch took, validation included."""
+    """Durations of epochs, validation included."""
 
     def __init__(self, clock: Clock) -> None:
         """Count from the moment ``began`` is called."""
@@ -164,14 +164,14 @@ def write_scores(
     columns: IntArray,
     known: npt.NDArray[np.bool_],
 ) -> None:
-    """Write ``vectors @ items.T``; who is not known gets the items' training counts.
+    """Write ``vectors @ items.T``; unknown users get the items' training counts.
 
     Args:
         task: The task.
         vectors: One vector a target, shape (n_targets, d).
         items: One vector a trained item, shape (n_trained, d).
         columns: Index of each trained item, shape (n_trained,).
-        known: Whether the model can say anything for the target, shape (n_targets,).
+        known: Whether the model knows the target's user, shape (n_targets,).
     """
     popular = popularity(task)
     with_scores = ScoresFile(task)
@@ -197,7 +197,7 @@ def write_stats(task: Task, stats: dict[str, Any]) -> None:
 
 
 def quiet(task: Task) -> None:
-    """Work in the output folder, where libraries may leave what they like."""
+    """Work in the output folder, where libraries may write files."""
     scratch = task.out / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     os.chdir(scratch)

@@ -1,4 +1,4 @@
-"""Our own models and the baselines, under the rules of the peers."""
+"""Chronotope's models and baselines, under the rules of the comparison."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,15 +40,15 @@ class EpochTracker:
         self.epochs = epochs
 
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:  # noqa: ARG002
-        """An epoch ends when its later loss is told."""
+        """Count an epoch when its validation loss is reported."""
         if "later_loss" in values:
             self.epochs.ended()
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Forget parameters."""
+        """Discard parameters."""
 
     def artifact(self, path: Path, *, folder: str = "") -> None:
-        """Forget a file."""
+        """Discard a file."""
 
 
 def main() -> None:

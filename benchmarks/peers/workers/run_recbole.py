@@ -58,7 +58,7 @@ def main() -> None:
 def _fit(
     trainer: Any, train: Any, valid: Any, clock: exchange.Clock, epochs: exchange.Epochs
 ) -> str:
-    """Train until validation or the clock says stop; keep the best epoch, or the last steps."""
+    """Train until patience or budget is used up; keep the best epoch, or the last steps."""
     loss_of = trainer.model.calculate_loss
 
     def timed(interaction: Any) -> Any:
@@ -116,7 +116,7 @@ def _config(task: exchange.Task) -> Config:
 
 
 def _write_interactions(task: exchange.Task) -> None:
-    """RecBole keeps times in 32 bits: the place in the log stands for the instant."""
+    """Write interactions; positions replace times, which RecBole stores in 32 bits."""
     train = task.train()
     instants = np.arange(len(train["user_idx"]))
     rows = pa.table([train["user_idx"], train["item_idx"], instants], ["user", "item", "at"])
@@ -171,7 +171,7 @@ def _tables(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
 def _user_vectors(
     task: exchange.Task, table: Any, histories: dict[str, exchange.IntArray], dataset: Any
 ) -> tuple[Any, Any]:
-    """The trained vector of each target's user; not known if he was not in the training."""
+    """Trained vector of each target's user; unknown if the user was not in the training."""
     inner = np.zeros(task.n_users, dtype=np.int64)
     tokens = dataset.field2id_token["user_id"][1:].astype(np.int64)
     inner[tokens] = np.arange(1, len(tokens) + 1)

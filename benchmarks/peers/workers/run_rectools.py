@@ -128,7 +128,7 @@ def _dataset(users: exchange.IntArray, events: dict[str, exchange.IntArray]) -> 
 
 
 def _last_of_each_user(interactions: pd.DataFrame) -> Any:
-    """Mask of what chooses the epoch: each user's last training interaction."""
+    """Mask of the validation events: each user's last training interaction."""
     return ~interactions[Columns.User].duplicated(keep="last").to_numpy()
 
 

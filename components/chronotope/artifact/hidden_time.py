@@ -5,7 +5,6 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.event_log import Catalog, EventLog
@@ -67,16 +66,18 @@ class RequestTimeMarginalized:
             return self.model.scores(queries)
         time_mixture = self.model.answer(queries).when
         is_hidden = ~queries.time_given & (queries.item_idx[:, -1] > 0)
-        log_probs = []
+        mean_probs: npt.NDArray[np.float32] = np.zeros(1, dtype=np.float32)
         for request_s in self._request_times_s(queries, time_mixture):
             timed_queries = replace(
                 queries,
                 request_s=np.where(is_hidden, request_s, queries.request_s),
                 time_given=queries.time_given | is_hidden,
             )
-            log_probs.append(_log_softmax(self.model.scores(timed_queries)))
-        mean_log_probs = logsumexp(np.stack(log_probs), axis=0) - np.log(self.n_times)
-        return np.asarray(mean_log_probs, dtype=np.float32)
+            mean_probs = mean_probs + _softmax(self.model.scores(timed_queries)) / np.float32(
+                self.n_times
+            )
+        with np.errstate(divide="ignore"):  # the unknown item has probability 0
+            return np.asarray(np.log(mean_probs), dtype=np.float32)
 
     def _request_times_s(
         self, queries: Queries, time_mixture: npt.NDArray[np.float32]
@@ -88,8 +89,12 @@ class RequestTimeMarginalized:
         return queries.occurred_s[:, -1] + np.rint(waits_s).astype(np.int64)
 
 
-def _log_softmax(item_scores: npt.NDArray[Any]) -> npt.NDArray[np.floating]:
-    """Log-probabilities of the items; -inf for the unknown item."""
+def _softmax(item_scores: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Probabilities of the items, the smallest positive number at least; 0 for the unknown."""
     logits = np.array(item_scores, dtype=np.float32)
     logits[:, 0] = -np.inf
-    return np.asarray(logits - logsumexp(logits, axis=1, keepdims=True))
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    np.maximum(logits[:, 1:], np.finfo(np.float32).tiny, out=logits[:, 1:])
+    return logits

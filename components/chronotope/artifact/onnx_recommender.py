@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from chronotope.artifact.bundle import INDEX, MODEL, Manifest, read_manifest
+from chronotope.artifact.history_padding import HISTORY_LENGTHS, padded_length, parse_lengths
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries
@@ -37,6 +38,8 @@ class OnnxRecommender:
     def __init__(self, session: onnxruntime.InferenceSession, manifest: Manifest) -> None:
         """Wrap an open session; use ``load``."""
         self.session, self.manifest = session, manifest
+        stored_lengths = session.get_modelmeta().custom_metadata_map.get(HISTORY_LENGTHS, "")
+        self._history_lengths = parse_lengths(stored_lengths) or (manifest.history_len,)
 
     @classmethod
     def load(cls, bundle_dir: Path, *, n_threads: int = 1) -> Self:
@@ -84,13 +87,14 @@ class OnnxRecommender:
         return partial(self.session.run, None, self.feed(queries))
 
     def feed(self, queries: Queries) -> dict[str, npt.NDArray[np.generic]]:
-        """Inputs of the graph, histories padded or cut to its length."""
-        history_len = self.manifest.history_len
+        """Inputs of the graph, histories padded to the length that the longest one needs."""
+        padded_len = padded_length(queries, self._history_lengths)
+        n_events = min(self.manifest.history_len, padded_len)
         graph_inputs: dict[str, npt.NDArray[np.generic]] = {
-            "item_idx": _right_aligned(queries.item_idx, history_len),
-            "occurred_s": _right_aligned(queries.occurred_s, history_len),
-            "utc_offset_min": _right_aligned(queries.utc_offset_min, history_len),
-            "place_idx": _right_aligned(queries.place_idx, history_len),
+            "item_idx": _right_aligned(queries.item_idx, n_events, padded_len),
+            "occurred_s": _right_aligned(queries.occurred_s, n_events, padded_len),
+            "utc_offset_min": _right_aligned(queries.utc_offset_min, n_events, padded_len),
+            "place_idx": _right_aligned(queries.place_idx, n_events, padded_len),
             "request_s": queries.request_s.astype(np.int64),
             "request_offset_min": queries.request_offset_min.astype(np.int64),
             "request_place_idx": queries.request_place_idx.astype(np.int64),
@@ -120,15 +124,17 @@ def open_session(bundle_dir: Path, *, n_threads: int) -> onnxruntime.InferenceSe
             "ONNX Runtime cannot run a model's file",
             received=f"{bundle_dir / MODEL}: {error}",
             way_out="Return to the champion before with `chronotope rollback`, or train again; "
-            "`chronotope doctor` shows whether onnxruntime lies within its bounds",
+            "`chronotope doctor` checks the version of onnxruntime",
         ) from error
 
 
-def _right_aligned(column: npt.NDArray[np.generic], history_len: int) -> npt.NDArray[np.int64]:
-    """The latest ``history_len`` events, zeros before them, shape (B, history_len)."""
-    latest_events = column[:, -history_len:]
-    padded_column = np.zeros((len(latest_events), history_len), np.int64)
-    padded_column[:, history_len - latest_events.shape[1] :] = latest_events
+def _right_aligned(
+    column: npt.NDArray[np.generic], n_events: int, padded_len: int
+) -> npt.NDArray[np.int64]:
+    """The latest ``n_events`` events, zeros before them, shape (B, padded_len)."""
+    latest_events = column[:, -n_events:]
+    padded_column = np.zeros((len(latest_events), padded_len), np.int64)
+    padded_column[:, padded_len - latest_events.shape[1] :] = latest_events
     return padded_column
 
 

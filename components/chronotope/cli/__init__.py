@@ -1,7 +1,7 @@
-"""The command line: one file a command, over the same flows that the UI starts.
+"""Command line: one module per command; commands run the same flows as the Prefect UI.
 
-A command's module imports at its top only what declares its options and prints its result:
-typer, rich, settings, errors. The packages that do the work (torch, MLflow, Prefect, pyarrow)
-are imported in the command's function, after its arguments were parsed, so that ``--help`` and a
-wrong argument answer at once. ``tests/cli/test_startup.py`` holds this.
+The module of a command imports at its top only what is needed for its options and its output:
+typer, rich, settings, errors. The packages that do the work (torch, MLflow, Prefect, pyarrow) are
+imported in the function of the command, after its arguments are parsed, so that ``--help`` and
+invalid arguments are answered at once. ``tests/cli/test_startup.py`` checks this.
 """

@@ -1,4 +1,4 @@
-"""``chronotope backfill``: replay a period in chunks, and see how well it was foreseen."""
+"""Command ``chronotope backfill``: replay a period in chunks and evaluate the predictions."""
 
 import re
 from contextlib import ExitStack
@@ -25,8 +25,8 @@ SHOWN: Final = {
     "acc_10": "Acc@10",
     "ndcg_10": "NDCG@10",
     "mrr": "MRR",
-    "return_acc_10": "seen @10",
-    "discovery_acc_10": "new @10",
+    "return_acc_10": "return Acc@10",
+    "discovery_acc_10": "discovery Acc@10",
 }
 _HOURS: Final = {"h": 1, "d": 24, "w": 168}
 
@@ -37,22 +37,27 @@ def backfill(
     end: Annotated[
         datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Day after the last one, UTC")
     ],
-    chunk: Annotated[str, typer.Option(help="Length of a chunk: 12h, 7d, 4w")] = "7d",
+    chunk: Annotated[str, typer.Option(help="Length of a chunk, such as 12h, 7d or 4w")] = "7d",
     version: Annotated[
-        str | None, typer.Option(help="Registered version that predicts, instead of the champion")
+        str | None, typer.Option(help="Registered version that predicts; default: the champion")
     ] = None,
-    hidden: Annotated[bool, typer.Option(help="Do not tell the moment of each event")] = False,
+    hidden: Annotated[
+        bool, typer.Option(help="Hide the time of each event from the model")
+    ] = False,
     max_targets: Annotated[
-        int, typer.Option(min=50, help="Events of a chunk that are predicted, at most")
+        int, typer.Option(min=50, help="Maximum number of predicted events per chunk")
     ] = 20_000,
-    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    root: Annotated[
+        Path, typer.Option(help="Project root; all files are written below it")
+    ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Show the chunks; take nothing in")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show the chunks; ingest nothing")] = False,
 ) -> None:
-    """Replay a period of the log in chunks: ingest, then predict each event, then learn of it.
+    """Replay a period of the log in chunks: ingest each chunk and predict each of its events.
 
-    Chunks that begin before the end of what the model was trained on are marked. Running it
-    again is safe; a run that was killed goes on after its last finished chunk.
+    Every event is predicted from the events before it. Chunks that begin before the end of the
+    model's training data are marked. Running it again is safe; a run that was killed resumes
+    after its last finished chunk.
     """
     with run_command(f"Replaying {dataset}") as terminal, ExitStack() as exit_stack:
         from chronotope.datasets.loading import load_spec
@@ -74,7 +79,7 @@ def backfill(
         print_json(json_content | {"dry_run": dry_run})
         return
     if dry_run:
-        terminal.print(_planned(backfill_plan))
+        terminal.print(_plan_table(backfill_plan))
         return
     terminal.print(_table(backfill_result))
     output_lines = (
@@ -85,17 +90,17 @@ def backfill(
 
 
 def parse_hours(length_text: str) -> int:
-    """Hours of a length such as ``12h``, ``7d`` or ``4w``.
+    """Number of hours of a length such as ``12h``, ``7d`` or ``4w``.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: The text is not such a length.
     """
     length_match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", length_text.strip())
     if length_match is None:
         raise ConfigError(
             "The length of a chunk cannot be read",
             received=length_text,
-            way_out="Write 12h, 7d or 4w",
+            way_out="Write a number of hours, days or weeks, such as 12h, 7d or 4w",
         )
     return int(length_match[1]) * _HOURS[length_match[2]]
 
@@ -106,18 +111,16 @@ def _period(period_values: dict[str, Any]) -> "BacktestConfig":
     try:
         return BacktestConfig.model_validate(period_values)
     except ValidationError as error:
-        problem_text = "; ".join(
-            length_match["msg"] for length_match in error.errors(include_url=False)
-        )
+        problem_text = "; ".join(details["msg"] for details in error.errors(include_url=False))
         raise ConfigError(
             "The period cannot be replayed",
             received=problem_text,
-            way_out="Correct --from, --to, --chunk",
+            way_out="Correct --from, --to or --chunk",
         ) from error
 
 
 def _plan(root: Path, dataset_name: str, backtest_config: "BacktestConfig") -> dict[str, Any]:
-    """The chunks, and which of them the predictor was trained on."""
+    """Chunks of the period, each with a flag whether the predictor was trained on it."""
     from chronotope.pipelines.backtest import (
         format_minute,
         resolve_predictor,
@@ -137,7 +140,7 @@ def _plan(root: Path, dataset_name: str, backtest_config: "BacktestConfig") -> d
     return {"dataset": dataset_name, "version": predictor_info.version, "chunks": chunk_rows}
 
 
-def _planned(backfill_plan: dict[str, Any]) -> Table:
+def _plan_table(backfill_plan: dict[str, Any]) -> Table:
     result_table = Table(
         "from", "to", "seen in training", title=f"Version {backfill_plan['version']} would predict"
     )
@@ -151,15 +154,15 @@ def _table(backfill_result: "BacktestSummary") -> Table:
         "from", *SHOWN.values(), title=f"Predict, then update: version {backfill_result.version}"
     )
     for chunk in backfill_result.chunks:
-        was_trained_on, chunk_row = " (seen in training)" if chunk.metrics.seen else "", chunk.row()
+        training_mark, chunk_row = " (seen in training)" if chunk.metrics.seen else "", chunk.row()
         result_table.add_row(
-            chunk.start + was_trained_on,
-            *map(_cell, (chunk_row[dataset_name] for dataset_name in SHOWN)),
+            chunk.start + training_mark,
+            *map(_cell, (chunk_row[metric_name] for metric_name in SHOWN)),
         )
     result_table.add_section()
     result_table.add_row(
         "not seen",
-        *map(_cell, (backfill_result.mean_metrics.get(dataset_name) for dataset_name in SHOWN)),
+        *map(_cell, (backfill_result.mean_metrics.get(metric_name) for metric_name in SHOWN)),
     )
     return result_table
 

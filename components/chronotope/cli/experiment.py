@@ -1,4 +1,4 @@
-"""``chronotope experiment``: which arm does better, and what another version would be worth."""
+"""Command ``chronotope experiment``: results of arms and shadows, and off-policy estimates."""
 
 import json
 import math
@@ -22,31 +22,40 @@ if TYPE_CHECKING:
 
 
 def experiment(
-    dataset: Annotated[str, typer.Option(help="Dataset whose service was asked")],
+    dataset: Annotated[str, typer.Option(help="Dataset of the served experiment")],
     name: Annotated[
-        str, typer.Option(help="The experiment; may be left out if there is but one")
+        str, typer.Option(help="Name of the experiment; optional if there is only one")
     ] = "",
     policy: Annotated[
         list[str] | None,
-        typer.Option(help="Version or alias to estimate from lists drawn at random; repeatable"),
+        typer.Option(
+            help="Version or alias for an off-policy estimate from randomised lists; repeatable"
+        ),
     ] = None,
     window: Annotated[
-        float, typer.Option(min=0.001, help="Hours after a list in which an event may come of it")
+        float,
+        typer.Option(min=0.001, help="Hours after a list in which an event counts as its hit"),
     ] = 24.0,
-    min_users: Annotated[int, typer.Option(min=2, help="With fewer there is no verdict")] = 100,
+    min_users: Annotated[
+        int, typer.Option(min=2, help="Minimum number of users for a verdict")
+    ] = 100,
     clip: Annotated[
-        float | None, typer.Option(min=1, help="Largest weight of an estimate; none is clipped")
+        float | None,
+        typer.Option(min=1, help="Maximum importance weight; by default weights are not clipped"),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result as JSON to this file")
     ] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write the tables as a page to this file")
+        Path | None, typer.Option("--html", help="Write the tables as an HTML page to this file")
     ] = None,
-    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
+    root: Annotated[Path, typer.Option(help="Project root, the parent folder of stores")] = Path(),
 ) -> None:
     """Evaluate an experiment from the log: uplift with intervals, shadows, off-policy estimates."""
-    with run_command(f"Reading what {dataset} was shown") as terminal, ExitStack() as exit_stack:
+    with (
+        run_command(f"Evaluating lists of {dataset}") as terminal,
+        ExitStack() as exit_stack,
+    ):
         from chronotope.experiments.experiment_report import OutcomeLimits, report_experiment
 
         log = exit_stack.enter_context(closing(_log(root, dataset)))
@@ -60,7 +69,7 @@ def experiment(
         )
         if json_file is not None:
             json_file.write_text(
-                json.dumps(_plain(asdict(experiment_report)), indent=2), encoding="utf-8"
+                json.dumps(_finite(asdict(experiment_report)), indent=2), encoding="utf-8"
             )
         if html_file is not None:
             html_console = TerminalConsole(record=True, width=140, file=StringIO())
@@ -79,38 +88,39 @@ def _log(root: Path, dataset: str) -> Any:
     log_path = Workspace(root).interactions(dataset)
     if not log_path.is_file():
         raise ConfigError(
-            "Nothing was shown yet",
+            f"The service of {dataset!r} has not logged any list yet",
             received=log_path,
-            way_out=f"Serve first: chronotope serve {dataset} --experiment FILE",
+            way_out=f"Serve the experiment first: chronotope serve {dataset} --experiment FILE",
         )
     return InteractionLog(log_path)
 
 
 def _design(root: Path, dataset: str, name: str) -> "Experiment | None":
-    """The experiment that is meant; None if none was ever served.
+    """Configuration of the named or only experiment; None if no experiment was served.
 
     Raises:
-        ConfigError: There is none of this name, or several and no name.
+        ConfigError: No experiment has this name, or there are several and no name is given.
     """
     from chronotope.contracts.errors import ConfigError
     from chronotope.experiments.experiment import load_experiment
     from chronotope.runtime.workspace import Workspace
 
     design_dir = Workspace(root).experiments(dataset)
-    known_text = sorted(log_path.stem for log_path in design_dir.glob("*.json"))
-    if not name and len(known_text) > 1:
+    known_names = sorted(design_path.stem for design_path in design_dir.glob("*.json"))
+    if not name and len(known_names) > 1:
         raise ConfigError(
-            "Which experiment?", way_out=f"Give --name, one of: {', '.join(known_text)}"
+            f"The dataset has {len(known_names)} experiments",
+            way_out=f"Choose one with --name: {', '.join(known_names)}",
         )
-    return load_experiment(design_dir, name or known_text[0]) if name or known_text else None
+    return load_experiment(design_dir, name or known_names[0]) if name or known_names else None
 
 
 def _target(
     root: Path, dataset: str, version_ref: str, exit_stack: ExitStack
 ) -> "Callable[[], RequestReplay]":
-    """Opens a version when it is needed: a log without random lists needs none."""
+    """Function that loads a version; it is not called for a log without randomised lists."""
 
-    def opened() -> "RequestReplay":
+    def open_replay() -> "RequestReplay":
         from chronotope.cli.serve import ingestion_defaults
         from chronotope.registry.champion import alias_version, champion_version, open_registry
         from chronotope.serving.model.replay import RequestReplay
@@ -126,12 +136,12 @@ def _target(
         serve_settings = ServeSettings(dataset=dataset, root=root, **ingestion_defaults(dataset))
         return exit_stack.enter_context(RequestReplay(serve_settings, version))
 
-    return opened
+    return open_replay
 
 
 def print_experiment(experiment_report: "ExperimentReport", terminal: TerminalConsole) -> None:
-    """Print the tables that have rows, and what they rest on."""
-    window_hours, n_users_text = (
+    """Print the non-empty tables and notes on their data."""
+    window_hours, min_users = (
         experiment_report.limits.window_s / 3600,
         experiment_report.limits.min_users,
     )
@@ -140,7 +150,7 @@ def print_experiment(experiment_report: "ExperimentReport", terminal: TerminalCo
         if experiment_report.experiment
         else "No experiment"
     )
-    terminal.print(f"{table_title}: items users went for within {window_hours:g} h, a list")
+    terminal.print(f"{table_title}: hits per list within {window_hours:g} h")
     for table in (
         _arms(experiment_report),
         _shadows(experiment_report),
@@ -149,17 +159,22 @@ def print_experiment(experiment_report: "ExperimentReport", terminal: TerminalCo
         if table.row_count:
             terminal.print(table)
     if len(experiment_report.arms) > 1:
-        terminal.print(f"Users came by the arms' shares: p = {experiment_report.mismatch:.3g}")
+        terminal.print(
+            "Test of the user counts against the configured shares of the arms "
+            f"(sample ratio mismatch): p = {experiment_report.mismatch:.3g}"
+        )
     if experiment_report.n_misplaced:
-        terminal.print(f"{experiment_report.n_misplaced} lists of a foreign arm were left out")
+        terminal.print(
+            f"{experiment_report.n_misplaced} lists of an arm other than the user's are excluded"
+        )
     if not experiment_report.policies:
-        terminal.print("No list was drawn at random: no version can be estimated")
-    terminal.print(f"With fewer than {n_users_text} users there is no verdict.")
+        terminal.print("No list was drawn at random: off-policy estimates are not possible")
+    terminal.print(f"A verdict requires at least {min_users} users.")
 
 
 def _arms(experiment_report: "ExperimentReport") -> Table:
-    number_columns = (Column(name, no_wrap=True) for name in ("counted", "hits a list", "uplift"))
-    table_title = "Arms, the first one is the control"
+    number_columns = (Column(name, no_wrap=True) for name in ("counts", "hits per list", "uplift"))
+    table_title = "Arms; the first one is the control"
     table = Table("arm", "version", *number_columns, "verdict", title=table_title, show_lines=True)
     for arm_result in experiment_report.arms:
         hits_per_list, uplift = arm_result.rate, arm_result.uplift
@@ -171,7 +186,7 @@ def _arms(experiment_report: "ExperimentReport") -> Table:
         )
         gain_text = ""
         if uplift:
-            anytime_text = f"always {uplift.always_low:+.4f} to {uplift.always_high:+.4f}"
+            anytime_text = f"anytime {uplift.always_low:+.4f} to {uplift.always_high:+.4f}"
             gain_lines = _two_lines(uplift.difference, uplift.low, uplift.high, "+")
             gain_text = f"{gain_lines}\n{anytime_text}\np = {uplift.p_value:.2g}"
         table.add_row(
@@ -194,12 +209,10 @@ def _shadows(experiment_report: "ExperimentReport") -> Table:
         "lists",
         "same items",
         "same first",
-        "hits a list",
-        "shown instead",
+        "hits per list",
+        "hits of shown",
     )
-    table = Table(
-        *column_heads, "difference", title="Shadows; what was shown had the better chance"
-    )
+    table = Table(*column_heads, "difference", title="Shadow arms; the shown list has an advantage")
     for shadow_result in experiment_report.shadows:
         difference = shadow_result.difference
         table.add_row(
@@ -218,15 +231,15 @@ def _shadows(experiment_report: "ExperimentReport") -> Table:
 
 
 def _policies(experiment_report: "ExperimentReport") -> Table:
-    number_columns = (Column(name, no_wrap=True) for name in ("drawn", "hits a list", "weights"))
-    table_title = "Off-policy: what a version's best lists would have been worth"
+    number_columns = (Column(name, no_wrap=True) for name in ("drawn", "hits per list", "weights"))
+    table_title = "Off-policy estimates of the hits per list of other versions"
     table = Table("version", *number_columns, "verdict", title=table_title, show_lines=True)
-    for shadow_result in experiment_report.policies:
-        policy_estimates = shadow_result.estimate
-        known_text = [f"{shadow_result.n_known:,} known to it"] if shadow_result.n_known else []
+    for policy_result in experiment_report.policies:
+        policy_estimates = policy_result.estimate
+        known_text = [f"{policy_result.n_known:,} known to it"] if policy_result.n_known else []
         if policy_estimates is None:
             table.add_row(
-                shadow_result.version, "\n".join(known_text), "", "", shadow_result.verdict
+                policy_result.version, "\n".join(known_text), "", "", policy_result.verdict
             )
             continue
         estimates_by_name = {
@@ -242,7 +255,7 @@ def _policies(experiment_report: "ExperimentReport") -> Table:
         weight_texts = (
             f"effective n {policy_estimates.effective_n:,.0f}",
             f"mean {policy_estimates.mean_weight:.2f}",
-            f"most {policy_estimates.max_weight:.4g}",
+            f"maximum {policy_estimates.max_weight:.4g}",
             f"clipped {policy_estimates.clipped:.1%}",
         )
         count_texts = (
@@ -251,9 +264,9 @@ def _policies(experiment_report: "ExperimentReport") -> Table:
             *known_text,
         )
         table.add_row(
-            shadow_result.version,
+            policy_result.version,
             *map("\n".join, (count_texts, estimate_lines, weight_texts)),
-            shadow_result.verdict,
+            policy_result.verdict,
         )
     return table
 
@@ -262,14 +275,10 @@ def _two_lines(estimate: float, low: float, high: float, sign_flag: str = "") ->
     return f"{estimate:{sign_flag}.4f}\n{low:{sign_flag}.4f} to {high:{sign_flag}.4f}"
 
 
-def _plain(estimate_lines: Any) -> Any:
-    """As JSON has it: NaN and infinity are null."""
-    if isinstance(estimate_lines, dict):
-        return {name: _plain(of) for name, of in estimate_lines.items()}
-    if isinstance(estimate_lines, list | tuple):
-        return [_plain(of) for of in estimate_lines]
-    return (
-        None
-        if isinstance(estimate_lines, float) and not math.isfinite(estimate_lines)
-        else estimate_lines
-    )
+def _finite(json_value: Any) -> Any:
+    """JSON value in which NaN and infinity are replaced by null."""
+    if isinstance(json_value, dict):
+        return {name: _finite(child_value) for name, child_value in json_value.items()}
+    if isinstance(json_value, list | tuple):
+        return [_finite(child_value) for child_value in json_value]
+    return None if isinstance(json_value, float) and not math.isfinite(json_value) else json_value

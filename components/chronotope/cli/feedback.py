@@ -1,4 +1,4 @@
-"""``chronotope feedback``: take in what users did since, and retrain if that is worth it."""
+"""Command ``chronotope feedback``: ingest new interactions, and retrain if necessary."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,20 +19,26 @@ if TYPE_CHECKING:
 def feedback(
     dataset: Annotated[str, typer.Argument(help="Name in conf/datasets, or a YAML file")],
     force: Annotated[
-        bool, typer.Option(help="Retrain on whatever is new, also if little or broken")
+        bool, typer.Option(help="Retrain even if new events are few or fail the checks")
     ] = False,
-    mode: Annotated[Mode, typer.Option(help="How to retrain")] = "auto",
+    mode: Annotated[
+        Mode, typer.Option(help="Warm start, full training, or automatic choice")
+    ] = "auto",
     min_rows: Annotated[
-        int, typer.Option(min=1, help="So many new events of users with a past are enough")
+        int, typer.Option(min=1, help="New events of users with a history that suffice to retrain")
     ] = FeedbackConfig().min_rows,
-    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    root: Annotated[
+        Path, typer.Option(help="Project root; all files are written below it")
+    ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Show what is waiting; take nothing in")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show the waiting interactions; ingest nothing")
+    ] = False,
 ) -> None:
-    """Take in new interactions, decide, retrain, and promote what is better.
+    """Ingest new interactions, decide whether to retrain, and promote a better model.
 
-    They come from the service's log, from data/inbox/DATASET/*.jsonl, and from the table that
-    the dataset names. Running it again is safe; a run that was killed goes on.
+    Sources are the service's log, data/inbox/DATASET/*.jsonl, and the SQL table in the dataset's
+    YAML. Running it again is safe; a run that was killed resumes after its last finished step.
     """
     with (
         run_command(f"Collecting the feedback of {dataset}") as terminal,
@@ -55,13 +61,13 @@ def feedback(
     if as_json:
         print_json(json_content | {"dry_run": dry_run})
     elif dry_run:
-        terminal.print(_sentence(waiting_counts))
+        terminal.print(_waiting_text(waiting_counts))
     else:
         _show(terminal, dataset_name, feedback_result)
 
 
 def _waiting(dataset: str, root: Path) -> dict[str, Any]:
-    """Events behind the watermark, files that were not taken in, and those that cannot be."""
+    """Number of events after the watermark, waiting files of the inbox, and refused ones."""
     from chronotope.feedback.inbox import Inbox
     from chronotope.feedback.intake import inbox_dir, watermark_path
     from chronotope.feedback.watermark import read_watermark
@@ -79,24 +85,22 @@ def _waiting(dataset: str, root: Path) -> dict[str, Any]:
     }
 
 
-def _sentence(waiting_counts: dict[str, Any]) -> str:
-    inbox_files = ", ".join(waiting_counts["files"]) or "none"
+def _waiting_text(waiting_counts: dict[str, Any]) -> str:
+    file_names = ", ".join(waiting_counts["files"]) or "none"
     waiting_text = (
-        f"Waiting: {waiting_counts['events']:,} events; files of the inbox: {inbox_files}."
+        f"Waiting: {waiting_counts['events']:,} events; files of the inbox: {file_names}."
     )
     return "\n".join([waiting_text, *_set_aside(waiting_counts["set_aside"])])
 
 
 def _set_aside(reasons_by_file: dict[str, str]) -> list[str]:
-    """A line for each file of the inbox that is not taken in."""
-    return [
-        f"Set aside: {dataset_name}: {reason}." for dataset_name, reason in reasons_by_file.items()
-    ]
+    """One line for each refused file of the inbox."""
+    return [f"Set aside: {file_name}: {reason}." for file_name, reason in reasons_by_file.items()]
 
 
 def _show(terminal: TerminalConsole, dataset_name: str, feedback_result: "FeedbackResult") -> None:
     intake_report, retrain_decision = feedback_result.intake, feedback_result.decision
-    count_table = Table("what", "rows", title=dataset_name)
+    count_table = Table("outcome", "rows", title=dataset_name)
     count_table.columns[1].justify = "right"
     for count_name in ("read", "new", "duplicates", "quarantined"):
         count_table.add_row(count_name, f"{getattr(intake_report, f'n_{count_name}'):,}")

@@ -1,4 +1,4 @@
-"""``chronotope ingest``: take a dataset's log into the lake."""
+"""Command ``chronotope ingest``: ingest a dataset into the lake."""
 
 import tempfile
 from contextlib import ExitStack
@@ -19,22 +19,24 @@ if TYPE_CHECKING:
 def ingest(
     dataset: Annotated[str, typer.Argument(help="Name in conf/datasets, or a YAML file")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the data, instead of what the YAML says")
+        Path | None, typer.Option(help="Folder of the data files; overrides the dataset's YAML")
     ] = None,
-    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    root: Annotated[
+        Path, typer.Option(help="Project root; all files are written below it")
+    ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON")] = False,
     dry_run: Annotated[
-        bool, typer.Option(help="Do it all in a temporary folder and show the counts")
+        bool, typer.Option(help="Ingest into a temporary folder and show the counts")
     ] = False,
 ) -> None:
-    """Read, check and store a log; refused rows go to quarantine with their reasons.
+    """Read, validate and store a log; refused rows go to quarantine with their reasons.
 
-    Running it again is safe: events that the lake has are not written twice.
+    Running it again is safe: events that are already in the lake are not written again.
     """
     with run_command(f"Ingesting {dataset}") as terminal, ExitStack() as exit_stack:
         from chronotope.datasets.loading import load_spec
 
-        load_spec(dataset, data_dir=data)  # a mistake is told before anything starts
+        load_spec(dataset, data_dir=data)  # reports an invalid YAML before a server starts
         if dry_run:
             root = Path(exit_stack.enter_context(tempfile.TemporaryDirectory()))
         exit_stack.enter_context(flow_server(root, "flows.ingest_events", validates=True))
@@ -51,20 +53,20 @@ def ingest(
 def _show(terminal: TerminalConsole, ingest_result: "IngestionSummary", *, dry_run: bool) -> None:
     from flows.ingest_events import row_counts
 
-    count_table = Table("what", "rows", title=ingest_result.events.dataset)
+    count_table = Table("outcome", "rows", title=ingest_result.events.dataset)
     count_table.columns[1].justify = "right"
     for row_label, n_rows in row_counts(ingest_result.events, ingest_result.features).items():
         count_table.add_row(row_label, f"{n_rows:,}")
     terminal.print(count_table)
     for failed_expectation in ingest_result.events.findings:
         finding_text = (
-            f"{failed_expectation.severity}: expected that {failed_expectation.expectation}"
+            f"{failed_expectation.severity}: failed expectation: {failed_expectation.expectation}"
         )
         terminal.print(finding_text)
     if ingest_result.events.data_docs_url:
         docs_text = f"Data docs: {ingest_result.events.data_docs_url}"
         terminal.print(docs_text, soft_wrap=True)
     outcome_text = (
-        "Nothing was kept (dry run)" if dry_run else f"Features: {ingest_result.features.path}"
+        "Nothing was stored (dry run)" if dry_run else f"Features: {ingest_result.features.path}"
     )
     terminal.print(outcome_text, soft_wrap=True)

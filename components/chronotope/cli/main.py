@@ -1,4 +1,4 @@
-"""The entry point ``chronotope``: names the commands."""
+"""Entry point of the ``chronotope`` command line: registers all commands."""
 
 import atexit
 import gc
@@ -53,8 +53,8 @@ for _command in _COMMANDS:
     app.command(cls=ReportingCommand)(_command)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"chronotope {version('chronotope')}")
         raise typer.Exit
 
@@ -65,9 +65,9 @@ def _main(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version"),
     ] = False,
-    debug: Annotated[  # read by the report of an error, from the context
+    debug: Annotated[  # read by the error report, from the context
         bool,
-        typer.Option("--debug", envvar=DEBUG, help="Show the full trace of an error"),
+        typer.Option("--debug", envvar=DEBUG, help="Show the full stack trace of an error"),
     ] = False,
 ) -> None:
     """Predict what a user does next, when and where."""
@@ -76,14 +76,14 @@ def _main(
 def run() -> None:
     """Run the command line as a program.
 
-    Prefect's threads still hold DuckDB when the interpreter ends, and its bindings then
-    list hundreds of objects. Everything has been printed by then, so their output is dropped.
+    When the interpreter exits, Prefect's threads still use DuckDB, whose bindings then print
+    hundreds of leaked objects. All output has been printed by then, so standard error is closed.
     """
-    atexit.register(_end_quietly)  # registered first, so called after everybody else
+    atexit.register(_silence_exit)  # registered first, so it is called last
     app()
 
 
-def _end_quietly() -> None:
+def _silence_exit() -> None:
     """Let the interpreter end without output, and without a last search for garbage.
 
     Over the modules of torch, MLflow and Prefect that search takes more than a second.

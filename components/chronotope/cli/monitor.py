@@ -1,4 +1,4 @@
-"""``chronotope monitor``: is what comes in, and what is answered, still as usual?"""
+"""Command ``chronotope monitor``: detect drift of data, predictions and outcomes."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,20 +25,26 @@ def monitor(
         int, typer.Option(min=1, max=366, help="Length of a window, in days")
     ] = MonitorConfig().window_days,
     max_age_days: Annotated[
-        float, typer.Option(min=0.001, help="A champion older than this is flagged")
+        float, typer.Option(min=0.001, help="Age in days beyond which a champion is flagged")
     ] = MonitorConfig().max_age_days,
-    force: Annotated[bool, typer.Option(help="Measure again what was measured already")] = False,
-    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    force: Annotated[
+        bool, typer.Option(help="Measure again even if this data was measured before")
+    ] = False,
+    root: Annotated[
+        Path, typer.Option(help="Project root; all files are written below it")
+    ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Measure and show; keep and tell nothing")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Measure and show; store no report and emit no event")
+    ] = False,
 ) -> None:
-    """Compare the newest window with what history says is usual, and tell of drift.
+    """Compare the newest time window with earlier ones, and report drift.
 
-    Watched are the data, the champion's predictions, and what became of its answers. Running it
-    again on the same data does nothing more.
+    Monitored are the data, the champion's predictions, and the outcome of its recommendations.
+    Running it again on the same data changes nothing.
     """
     monitor_config = MonitorConfig(window_days=window_days, max_age_days=max_age_days, force=force)
-    with run_command(f"Watching {dataset}") as terminal, ExitStack() as exit_stack:
+    with run_command(f"Monitoring {dataset}") as terminal, ExitStack() as exit_stack:
         from chronotope.datasets.loading import load_spec
 
         dataset_name = load_spec(dataset).name
@@ -51,7 +57,7 @@ def monitor(
         if dry_run:
             monitoring_result = MonitoringResult(
                 dataset=dataset_name,
-                report=_measured(dataset, monitor_config, ingest_settings),
+                report=_measure_only(dataset, monitor_config, ingest_settings),
             )
         else:
             monitoring_result = monitor_drift(dataset, monitor_config, ingest_settings)
@@ -61,10 +67,10 @@ def monitor(
         _show(terminal, monitoring_result)
 
 
-def _measured(
+def _measure_only(
     dataset: str, monitor_config: MonitorConfig, ingest_settings: "IngestSettings"
 ) -> "DriftReport":
-    """The same without a trace; the snapshot that the champion is asked on is thrown away."""
+    """Drift report that is not stored; its feature snapshot is built in a temporary folder."""
     from chronotope.datasets.loading import load_spec
     from chronotope.monitoring.monitor import monitor as measure
     from flows.ingest_events import build_snapshot
@@ -81,9 +87,11 @@ def _measured(
 def _show(terminal: TerminalConsole, monitoring_result: "MonitoringResult") -> None:
     drift_report = monitoring_result.report
     if drift_report is None:
-        terminal.print("Verdict: not enough history\n- the lake holds no events")
+        terminal.print("Verdict: not enough history\n- the lake contains no events")
         return
-    check_table = Table("part", "what", "how", "now", "usual", "drift begins", "p", "verdict")
+    check_table = Table(
+        "part", "subject", "statistic", "current", "usual", "threshold", "p", "verdict"
+    )
     for drift_check in drift_report.checks:
         check_numbers = (
             drift_check.value,
@@ -96,8 +104,8 @@ def _show(terminal: TerminalConsole, monitoring_result: "MonitoringResult") -> N
         check_table.add_row(*check_names, *number_texts, drift_check.verdict)
     if check_table.row_count:
         terminal.print(check_table)
-    output_lines = [f"Verdict: {drift_report.verdict}", *(f"- {of}" for of in drift_report.reasons)]
-    output_lines += [f"- {of}" for of in drift_report.notes]
+    output_lines = [f"Verdict: {drift_report.verdict}"]
+    output_lines += [f"- {sentence}" for sentence in (*drift_report.reasons, *drift_report.notes)]
     if drift_report.is_old:
         output_lines.append(f"- the champion is {drift_report.champion_age_days:.1f} days old")
     if monitoring_result.folder is not None:

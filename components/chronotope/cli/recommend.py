@@ -1,4 +1,4 @@
-"""``chronotope recommend``: what a user does next, when and where."""
+"""Command ``chronotope recommend``: predict item, time and place of a user's next event."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -19,105 +19,128 @@ if TYPE_CHECKING:
 
 def recommend(
     user: Annotated[str, typer.Argument(help="Id of the user, as in the log")],
-    dataset: Annotated[str, typer.Option(help="Dataset whose champion answers")],
-    at: Annotated[str, typer.Option(help="ISO 8601 moment, UTC without an offset; or now")] = "now",
-    lat: Annotated[float | None, typer.Option(min=-90, max=90, help="Where the user is")] = None,
-    lon: Annotated[float | None, typer.Option(min=-180, max=180, help="Where the user is")] = None,
+    dataset: Annotated[str, typer.Option(help="Dataset whose champion recommends")],
+    request_time: Annotated[
+        str,
+        typer.Option("--at", help="Request time: ISO 8601, UTC if without an offset, or now"),
+    ] = "now",
+    lat: Annotated[
+        float | None, typer.Option(min=-90, max=90, help="Latitude of the user, degrees")
+    ] = None,
+    lon: Annotated[
+        float | None, typer.Option(min=-180, max=180, help="Longitude of the user, degrees")
+    ] = None,
     within_km: Annotated[
-        float | None, typer.Option(min=0.001, help="Only items this near; needs --lat and --lon")
+        float | None,
+        typer.Option(min=0.001, help="Maximum distance of items; requires --lat and --lon"),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of items")] = 10,
     context: Annotated[
-        list[str] | None, typer.Option(help="COLUMN=NUMBER known of the moment; may be repeated")
+        list[str] | None,
+        typer.Option(help="Context of the request as COLUMN=NUMBER; repeatable"),
     ] = None,
-    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON")] = False,
+    root: Annotated[Path, typer.Option(help="Project root, the parent folder of stores")] = Path(),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the recommendation as JSON")
+    ] = False,
 ) -> None:
-    """Ask the champion what a user does next, when and where; only the past is read."""
+    """Recommend items to a user and forecast time and place of the next event.
+
+    Only events before the request time are used.
+    """
     with run_command(f"Asking the champion of {dataset}") as console:
-        moment = parse_moment(at)
-        from chronotope.inference.recommend import recommend as ask
+        instant = parse_moment(request_time)
+        from chronotope.inference.recommend import recommend as recommend_items
         from chronotope.inference.request import RecommendOptions
 
-        told = parse_context(context or [])
-        options = RecommendOptions(k=k, lat=lat, lon=lon, within_km=within_km, context=told)
-        said = ask(root, dataset, user, moment, options=options)
+        options = RecommendOptions(
+            k=k, lat=lat, lon=lon, within_km=within_km, context=parse_context(context or [])
+        )
+        recommendation = recommend_items(root, dataset, user, instant, options=options)
     if as_json:
-        print_json(asdict(said) | {"request_time": said.request_time.isoformat()})
+        iso_time = recommendation.request_time.isoformat()
+        print_json(asdict(recommendation) | {"request_time": iso_time})
     else:
-        _show(console, said)
+        _show(console, recommendation)
 
 
-def parse_moment(text: str) -> datetime:
-    """An instant from ISO 8601 text; UTC where no offset is given, ``now`` for now.
+def parse_moment(time_text: str) -> datetime:
+    """Instant from ISO 8601 text, UTC if it has no offset; ``now`` is the present time.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The text is not an ISO 8601 time.
     """
-    if text == "now":
+    if time_text == "now":
         return datetime.now(UTC)
     try:
-        moment = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(time_text)
     except ValueError as error:
         raise ConfigError(
-            "The moment cannot be read",
-            received=text,
+            "The request time cannot be read",
+            received=time_text,
             way_out="Write it like 2013-01-10T18:00-05:00, or now",
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def parse_context(texts: list[str]) -> dict[str, float]:
+def parse_context(assignments: list[str]) -> dict[str, float]:
     """Numbers by column from texts such as ``rain_mm=2.5``.
 
     Raises:
-        ConfigError: One cannot be read.
+        ConfigError: A text is not of the form COLUMN=NUMBER.
     """
-    told = {}
-    for text in texts:
-        name, _, number = text.partition("=")
+    context = {}
+    for assignment in assignments:
+        column_name, _, number_text = assignment.partition("=")
         try:
-            told[name] = float(number)
+            context[column_name] = float(number_text)
         except ValueError as error:
             raise ConfigError(
-                "The context cannot be read", received=text, way_out="Write COLUMN=NUMBER"
+                "The context cannot be read", received=assignment, way_out="Write COLUMN=NUMBER"
             ) from error
-    return told
+    return context
 
 
-def _show(console: TerminalConsole, said: "Recommendation") -> None:
-    has_km = any(item.distance_km is not None for item in said.items)
-    title = f"{visible_line(said.user_id)} at {said.request_time:%Y-%m-%d %H:%M %Z}"
-    table = Table("", "what", "probability", *(["km"] if has_km else []), "why", title=title)
+def _show(console: TerminalConsole, recommendation: "Recommendation") -> None:
+    has_km = any(item.distance_km is not None for item in recommendation.items)
+    time_text = f"{recommendation.request_time:%Y-%m-%d %H:%M %Z}"
+    title = f"{visible_line(recommendation.user_id)} at {time_text}"
+    table = Table("", "item", "probability", *(["km"] if has_km else []), "reason", title=title)
     for name in ("probability", "km"):
         for column in table.columns:
             if column.header == name:
                 column.justify = "right"
-    for rank, item in enumerate(said.items, 1):
+    for rank, item in enumerate(recommendation.items, 1):
         km = ["" if item.distance_km is None else f"{item.distance_km:.1f}"] if has_km else []
         share = "" if item.probability is None else f"{100 * item.probability:.1f} %"
         table.add_row(str(rank), visible_line(item.title or item.id), share, *km, item.reason)
     console.print(table)
-    lines = [*([_when(said.request_time, said.when)] if said.when else []), *said.notes]
-    if said.where:
+    lines = list(recommendation.notes)
+    if recommendation.when:
+        lines.insert(0, _time_text(recommendation.request_time, recommendation.when))
+    if recommendation.where:
         shares = (
-            f"{visible_line(place.id)} ({100 * place.probability:.0f} %)" for place in said.where
+            f"{visible_line(place.id)} ({100 * place.probability:.0f} %)"
+            for place in recommendation.where
         )
         lines.insert(0, f"Where: {', '.join(shares)}")
-    for line in [*lines, f"Champion: {said.dataset} version {said.version}"]:
+    champion_text = f"Champion: {recommendation.dataset} version {recommendation.version}"
+    for line in [*lines, champion_text]:
         console.print(visible_line(line))
 
 
-def _when(at: datetime, when: "TimeForecast") -> str:
-    spans = (_span(when.median_h), _span(when.low_h), _span(when.high_h))
-    text = "When: in {} (80 %: {} to {})".format(*spans)
+def _time_text(request_time: datetime, forecast: "TimeForecast") -> str:
+    """Median and 80 % interval of the time until the next event."""
+    hours = (forecast.median_h, forecast.low_h, forecast.high_h)
+    text = "When: in {} (80 %: {} to {})".format(*map(_duration_text, hours))
     try:
-        return f"{text}, about {at + timedelta(hours=when.median_h):%Y-%m-%d %H:%M %Z}"
+        median_time = request_time + timedelta(hours=forecast.median_h)
     except OverflowError:
         return text
+    return f"{text}, about {median_time:%Y-%m-%d %H:%M %Z}"
 
 
-def _span(hours: float) -> str:
+def _duration_text(hours: float) -> str:
     if hours < 1:
         return f"{60 * hours:.0f} min"
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:,.1f} days"

@@ -1,4 +1,4 @@
-"""``chronotope report``: where the latest report of a dataset lies."""
+"""Command ``chronotope report``: find the latest HTML report of a dataset."""
 
 import time
 import webbrowser
@@ -16,9 +16,9 @@ _CLOCK_TOLERANCE_S: Final = 60.0
 
 
 def report(
-    dataset: Annotated[str, typer.Option(help="Dataset whose report is meant")],
-    root: Annotated[Path, typer.Option(help="Project root, below which stores lie")] = Path(),
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
+    dataset: Annotated[str, typer.Option(help="Dataset of the report")],
+    root: Annotated[Path, typer.Option(help="Project root, the parent folder of stores")] = Path(),
+    open_it: Annotated[bool, typer.Option("--open", help="Open the report in the browser")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the path as JSON")] = False,
 ) -> None:
     """Print the path of the latest HTML report."""
@@ -33,10 +33,10 @@ def report(
 
 
 def latest_report(report_dir: Path, dataset: str) -> Path:
-    """Newest of ``DATASET.html``, ``DATASET-*.html`` and everything below ``DATASET/``.
+    """Newest of ``DATASET.html``, ``DATASET-*.html`` and the HTML files below ``DATASET/``.
 
     Raises:
-        StoreError: There is none.
+        StoreError: The dataset has no report.
     """
     file_patterns = (f"{dataset}.html", f"{dataset}-*.html", f"{dataset}/**/*.html")
     report_paths = [
@@ -48,13 +48,12 @@ def latest_report(report_dir: Path, dataset: str) -> Path:
         raise StoreError(
             f"Dataset {dataset!r} has no report yet",
             received=report_dir.resolve(),
-            way_out="Train a model; every training writes one",
+            way_out="Train a model; every training writes a report",
         )
     latest_valid_s = time.time() + _CLOCK_TOLERANCE_S
 
-    def age_key(
-        report_path: Path,
-    ) -> tuple[bool, float]:  # what a clock that was ahead dated comes last
+    def age_key(report_path: Path) -> tuple[bool, float]:
+        # A file time in the future comes from a wrong clock; such a report is not the newest.
         modified_s = report_path.stat().st_mtime
         return modified_s <= latest_valid_s, modified_s
 

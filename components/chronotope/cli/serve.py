@@ -1,4 +1,4 @@
-"""``chronotope serve``: HTTP service of the champion."""
+"""Command ``chronotope serve``: HTTP service of the champion."""
 
 import os
 from ipaddress import ip_network
@@ -13,22 +13,23 @@ from chronotope.contracts.errors import ConfigError
 _Dataset = Annotated[str, typer.Argument(help="Dataset whose champion is served")]
 _Host = Annotated[str, typer.Option(help="Address to listen on")]
 _Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on")]
-_Root = Annotated[Path, typer.Option(help="Project root, below which stores lie")]
+_Root = Annotated[Path, typer.Option(help="Project root, the parent folder of stores")]
 _ApiKeyEnv = Annotated[
     str, typer.Option(help="Environment variable with the API key that every request must send")
 ]
 _Rate = Annotated[
-    float | None, typer.Option(min=0.001, help="Requests per second of one client; no limit")
+    float | None,
+    typer.Option(min=0.001, help="Maximum requests per second of one client; default: no limit"),
 ]
 _BehindProxy = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Address or network of a proxy whose X-Forwarded-For names the client",
+        help="Address or network of a proxy whose X-Forwarded-For header is trusted; repeatable",
     ),
 ]
 _MaxConnections = Annotated[
-    int, typer.Option(min=1, help="Open connections of a process, idle ones included")
+    int, typer.Option(min=1, help="Maximum open connections per process, including idle ones")
 ]
 _Poll = Annotated[
     float, typer.Option(min=0.05, help="Seconds between polls for a new champion or new data")
@@ -37,16 +38,16 @@ _ExperimentPath = Annotated[
     Path | None, typer.Option(help="YAML of an experiment: arms, shares, exploration")
 ]
 _Explore = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of lists drawn at random, for exploration")
+    float, typer.Option(min=0, max=1, help="Share of lists drawn at random for exploration")
 ]
 _Workers = Annotated[
-    int, typer.Option(min=1, max=64, help="Worker processes; each holds the log in memory")
+    int, typer.Option(min=1, max=64, help="Number of worker processes, each with its own memory")
 ]
 _Store = Annotated[
     str,
     typer.Option(
         envvar="CHRONOTOPE_STORE",
-        help="Redis in which workers share responses, such as redis://127.0.0.1:6379/0",
+        help="Redis address of a response cache shared by workers, e.g. redis://127.0.0.1:6379/0",
     ),
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the address as JSON")]
@@ -69,7 +70,7 @@ def serve(
     as_json: _AsJson = False,
 ) -> None:
     """Serve the champion over HTTP until Ctrl-C: recommendations, predictions, event intake."""
-    with run_command(f"Opening the champion of {dataset}") as console:
+    with run_command(f"Starting the service of {dataset}") as console:
         from chronotope.registry.champion import require_dataset
 
         require_dataset(root, dataset)
@@ -97,13 +98,13 @@ def serve(
     if as_json:
         print_json({"dataset": dataset, "address": address})
     else:
-        console.print(f"{dataset} is served at {address}, API at {address}/docs; Ctrl-C ends")
+        console.print(f"Serving {dataset} at {address}, API docs at {address}/docs; Ctrl-C stops")
     with run_command("Serving"):
         run_server(settings, sockets)
 
 
 def ingestion_defaults(dataset: str) -> dict[str, Any]:
-    """Defaults of the dataset's YAML for fields that an event leaves out; empty without a YAML.
+    """Default values from the dataset's YAML for missing event fields; empty without a YAML.
 
     Raises:
         ConfigError: The YAML is invalid.
@@ -117,40 +118,43 @@ def ingestion_defaults(dataset: str) -> dict[str, Any]:
 
 
 def _check_networks(addresses: list[str]) -> tuple[str, ...]:
-    """Addresses and networks of trusted proxies.
+    """Addresses and networks of trusted proxies, validated.
 
     Raises:
-        ConfigError: One of them is neither an address nor a network.
+        ConfigError: An entry is neither an IP address nor a network.
     """
     for address in addresses:
         try:
             ip_network(address)
         except ValueError as error:
             raise ConfigError(
-                "A proxy is trusted by its address",
+                "A trusted proxy is not an IP address or network",
                 received=error,
-                way_out="Name addresses or networks, such as --behind-proxy 10.0.0.0/8",
+                way_out="Write an address or network, such as --behind-proxy 10.0.0.0/8",
             ) from None
     return tuple(addresses)
 
 
 def _read_api_key(host: str, env_variable: str) -> str | None:
-    """API key, required for addresses that other machines can reach.
+    """API key of the service; None on a loopback address without a configured key.
 
     Raises:
-        ConfigError: It is required and missing.
+        ConfigError: The variable is empty, or the key is missing although other machines can
+            access the service.
     """
     if env_variable:
         api_key = os.environ.get(env_variable, "")
         if not api_key:
             raise ConfigError(
-                "The environment variable of the API key is empty", received=env_variable
+                "The environment variable of the API key is empty",
+                received=env_variable,
+                way_out=f"Set it: export {env_variable}=KEY",
             )
         return api_key
     if host not in {"127.0.0.1", "localhost", "::1"}:
         raise ConfigError(
-            "Beyond this machine the service answers only with an API key",
-            received=host,
-            way_out="Put one into an environment variable and name it: --api-key-env NAME",
+            "A service that other machines can access needs an API key",
+            received=f"--host {host}",
+            way_out="Set an environment variable to the key and pass its name: --api-key-env NAME",
         )
     return None

@@ -1,4 +1,4 @@
-"""``chronotope train``: from a log to a champion."""
+"""Command ``chronotope train``: ingest, search, train, compress, evaluate and promote."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,26 +22,28 @@ SHOWN = {
     "acc_10": "Acc@10",
     "ndcg_10": "NDCG@10",
     "mrr": "MRR",
-    "return_acc_10": "seen @10",
-    "discovery_acc_10": "new @10",
+    "return_acc_10": "return Acc@10",
+    "discovery_acc_10": "discovery Acc@10",
 }
 
 
 def train(
     dataset: Annotated[str, typer.Argument(help="Name in conf/datasets, or a YAML file")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the data, instead of what the YAML says")
+        Path | None, typer.Option(help="Folder of the data files; overrides the dataset's YAML")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML of training settings, e.g. conf/training/quick.yaml")
     ] = None,
-    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    root: Annotated[
+        Path, typer.Option(help="Project root; all files are written below it")
+    ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Check everything and show the settings")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Check and show the settings only")] = False,
 ) -> None:
-    """Ingest what is new, then search, train, compress, evaluate and promote.
+    """Ingest new events, then search hyper-parameters, train, compress, evaluate and promote.
 
-    A run that was killed goes on after its last finished step.
+    A run that was killed resumes after its last finished step.
     """
     with run_command(f"Training on {dataset}") as terminal, ExitStack() as exit_stack:
         from chronotope.datasets.loading import load_spec
@@ -68,10 +70,10 @@ def train(
 
 
 def print_summary(terminal: TerminalConsole, train_result: "TrainingResult", root: Path) -> None:
-    """Print the challenger beside every baseline, the costs, and links."""
+    """Print the metrics of the challenger and all baselines, the costs of steps, and links."""
     metrics_by_model = train_result.evaluation.metrics
     result_table = Table(
-        "model", *SHOWN.values(), title="Holdout: later time, full catalogue, time given"
+        "model", *SHOWN.values(), title="Holdout metrics: full catalogue, request time given"
     )
     for model_name in sorted(metrics_by_model, key=lambda name: metrics_by_model[name]["ndcg_10"]):
         model_label = "chronotope" if model_name == "challenger" else model_name
@@ -109,5 +111,5 @@ def _cost_table(step_costs: "dict[str, StepCost]") -> Table:
     for step_name, step_cost in step_costs.items():
         result_table.add_row(step_name, f"{step_cost.seconds:.1f}", f"{step_cost.peak_mb:,.0f}")
     total_s = sum(step_cost.seconds for step_cost in step_costs.values())
-    result_table.add_row("all", f"{total_s:.1f}", "")
+    result_table.add_row("total", f"{total_s:.1f}", "")
     return result_table

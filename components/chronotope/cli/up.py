@@ -1,4 +1,4 @@
-"""``chronotope up``: both UIs, the deployments and the service, with one command."""
+"""Command ``chronotope up``: run the Prefect and MLflow UIs, the deployments and the service."""
 
 import json
 import os
@@ -45,20 +45,23 @@ def up(
         str, typer.Option(help="Name in conf/datasets, or a YAML file")
     ] = "simulated_city",
     config: Annotated[
-        Path | None, typer.Option(help="YAML of training settings that the form starts from")
+        Path | None,
+        typer.Option(help="YAML of training settings, the default parameters in the Prefect UI"),
     ] = None,
-    root: Annotated[Path, typer.Option(help="Everything written lies below it")] = Path(),
+    root: Annotated[
+        Path, typer.Option(help="Project root; all files are written below it")
+    ] = Path(),
     prefect_port: _Port = 4200,
     mlflow_port: _Port = 5000,
     service_port: _Port = 8000,
-    paused: Annotated[bool, typer.Option(help="Leave the schedules switched off")] = False,
+    paused: Annotated[bool, typer.Option(help="Register the schedules as inactive")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="Check ports and settings; start nothing")] = False,
 ) -> None:
-    """Start the Prefect server, the MLflow UI, the deployments and the service, until Ctrl-C.
+    """Run the Prefect server, the MLflow UI, the deployments and the service until Ctrl-C.
 
-    Flows are triggered and scheduled in the Prefect UI. The service answers as soon as the
-    dataset was ingested; it finds new champions by itself.
+    Flows are triggered and scheduled in the Prefect UI. The service starts when the dataset has
+    been ingested, and loads new champions automatically.
     """
     with run_command("Starting") as terminal, _stopping_on_signals():
         from chronotope.datasets.loading import load_spec
@@ -84,7 +87,7 @@ def up(
                 _show(terminal, processes, root, as_json=as_json, dry_run=False)
                 _watch(process_group, processes, root, dataset_name)
         except KeyboardInterrupt:
-            terminal.print("All stopped.")
+            terminal.print("All processes are stopped.")
 
 
 def service_processes(
@@ -95,14 +98,14 @@ def service_processes(
     *,
     runner_options: tuple[str, ...] = (),
 ) -> dict[str, ManagedProcess]:
-    """The programs of one installation, by name, in the order in which they start.
+    """Specifications of the processes by name, in starting order.
 
     Args:
-        dataset: Name or YAML file.
+        dataset: Name or YAML file of the dataset.
         dataset_name: Name of the dataset.
         root: Project root, absolute.
-        port_by_process: Port of each part that listens.
-        runner_options: More options of the deployments' runner.
+        port_by_process: Port of each process that listens.
+        runner_options: Further options of ``flows.deployments``.
     """
     python_path = sys.executable
     root_option = ("--root", str(root))
@@ -126,7 +129,7 @@ def service_processes(
         ManagedProcess(
             RUNNER,
             (*runner_command, *runner_options),
-            lambda: _deployed(port_by_process[PREFECT], dataset_name, started_at, root),
+            lambda: _is_deployed(port_by_process[PREFECT], dataset_name, started_at, root),
         ),
         ManagedProcess(
             SERVICE,
@@ -142,19 +145,20 @@ def service_processes(
 def process_environment(
     root: Path, port_by_process: Mapping[str, int], prefect_auth: str
 ) -> dict[str, str]:
-    """Environment of the parts: one Prefect server, whose database lies below the root too.
+    """Environment variables of the processes: addresses, database locations and passwords.
 
-    Only this account reads it, unlike the words of a command line.
+    Passwords are passed here because other accounts cannot read a process's environment, unlike
+    its command line.
 
     Args:
         root: Project root, absolute.
-        port_by_process: Where the parts listen.
-        prefect_auth: What the Prefect server asks for.
+        port_by_process: Port of each process that listens.
+        prefect_auth: Password of the Prefect server, ``NAME:SECRET``.
     """
     inherited_env = {
-        dataset_name: of
-        for dataset_name, of in os.environ.items()
-        if not dataset_name.startswith("PREFECT_LOGGING")
+        variable_name: variable_value
+        for variable_name, variable_value in os.environ.items()
+        if not variable_name.startswith("PREFECT_LOGGING")
     }
     return {
         "PREFECT_HOME": str(root / "data" / "prefect"),
@@ -162,18 +166,18 @@ def process_environment(
         **inherited_env,
         "PREFECT_API_URL": f"http://{HOST}:{port_by_process[PREFECT]}/api",
         "PREFECT_UI_URL": f"http://{HOST}:{port_by_process[PREFECT]}",
-        "PREFECT_UI_API_URL": "/api",  # of the very origin that the browser opened
+        "PREFECT_UI_API_URL": "/api",  # relative, so that the browser keeps the origin it opened
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port_by_process[PREFECT]}",
         "PREFECT_SERVER_API_AUTH_STRING": prefect_auth,
         "PREFECT_API_AUTH_STRING": prefect_auth,
         "CHRONOTOPE_MLFLOW_UI": f"http://{HOST}:{port_by_process[MLFLOW]}",
         "PREFECT_CLI_PROMPT": "false",
-        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: other processes write too
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-        "MLFLOW_BACKEND_STORE_URI": mlflow_url(Workspace(root).mlruns),  # may hold a password
+        "MLFLOW_BACKEND_STORE_URI": mlflow_url(Workspace(root).mlruns),  # may contain a password
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts_url(Workspace(root).mlruns),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # our models hold no pickle
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # bundles contain no pickle
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -183,8 +187,8 @@ def _runner_options(config: Path | None, *, paused: bool) -> tuple[str, ...]:
     return (*extra_options, "--paused") if paused else extra_options
 
 
-def _deployed(port: int, dataset_name: str, started_at: datetime, root: Path) -> bool:
-    """Whether the last of the deployments was registered since the start."""
+def _is_deployed(port: int, dataset_name: str, started_at: datetime, root: Path) -> bool:
+    """Whether the last deployment was registered after the start."""
     path = f"/api/deployments/name/{_LAST_DEPLOYED}/{dataset_name}"
     response_body = http_get_body(port, path, prefect_password(root))
     return (
@@ -203,26 +207,26 @@ def _start(
 
     with ExitStack() as exit_stack:
         listening_sockets = {
-            dataset_name: exit_stack.enter_context(_listen(processes[dataset_name]))
-            for dataset_name in (PREFECT, MLFLOW)
+            process_name: exit_stack.enter_context(_listen(processes[process_name]))
+            for process_name in (PREFECT, MLFLOW)
         }
-        open_store(Workspace(root).mlruns)  # its migrations must not run in two processes at once
-        for managed_process, listening_socket in listening_sockets.items():
-            process_group.start(processes[managed_process], listening_socket)
+        open_store(Workspace(root).mlruns)  # migrations must not run in two processes at once
+        for process_name, listening_socket in listening_sockets.items():
+            process_group.start(processes[process_name], listening_socket)
     process_group.wait_for(PREFECT)
     process_group.start(processes[RUNNER])
-    for managed_process in (MLFLOW, RUNNER):
-        process_group.wait_for(managed_process)
+    for process_name in (MLFLOW, RUNNER):
+        process_group.wait_for(process_name)
     if _is_ingested(root, dataset_name):
         process_group.start(processes[SERVICE])
         process_group.wait_for(SERVICE)
 
 
 def _listen(managed_process: ManagedProcess) -> socket.socket:
-    """Hold a part's port from now on.
+    """Listening socket on the port of a process.
 
     Raises:
-        ConfigError: Somebody took it since it was looked at.
+        ConfigError: Another process took the port after it was checked.
     """
     try:
         return listen(managed_process.port or 0)
@@ -237,7 +241,7 @@ def _watch(
     root: Path,
     dataset_name: str,
 ) -> None:
-    """Look after the parts until somebody stops this; the service starts once it can."""
+    """Supervise the processes until an interrupt; start the service after the first ingestion."""
     while True:
         process_group.check()
         if SERVICE not in process_group.running and _is_ingested(root, dataset_name):
@@ -256,7 +260,7 @@ def _is_ingested(root: Path, dataset_name: str) -> bool:
 
 @contextmanager
 def _stopping_on_signals() -> Iterator[None]:
-    """Let SIGTERM, or a terminal that closes, end this as Ctrl-C does; nohup stays nohup."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C, except signals that are ignored (as under nohup)."""
     previous_handlers = {
         signal_number: signal.getsignal(signal_number) for signal_number in _STOPPING
     }
@@ -267,7 +271,7 @@ def _stopping_on_signals() -> Iterator[None]:
     ]
 
     def stop(_number: int, _frame: object) -> None:
-        for signal_number in handled_signals:  # a second one must not disturb the stopping
+        for signal_number in handled_signals:  # a second signal must not interrupt the shutdown
             signal.signal(signal_number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
@@ -288,30 +292,30 @@ def _show(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Where to find what; never the password itself, since output ends up in logs."""
+    """Print addresses and the location of the password, not the password, since logs keep it."""
     if as_json:
         address_by_name: dict[str, Any] = {
-            dataset_name: managed_process.address
-            for dataset_name, managed_process in processes.items()
+            process_name: managed_process.address
+            for process_name, managed_process in processes.items()
             if managed_process.port
         }
         path = password_file(root)
         password_entry = {"prefect_password_file": None if path is None else str(path)}
         print_json({"addresses": address_by_name, **password_entry, "dry_run": dry_run})
         return
-    address_table = Table("", "where", "what for")
-    for dataset_name, purpose_text in _WHAT_FOR.items():
-        address_table.add_row(dataset_name, processes[dataset_name].address, purpose_text)
+    address_table = Table("", "address", "purpose")
+    for process_name, purpose_text in _PURPOSES.items():
+        address_table.add_row(process_name, processes[process_name].address, purpose_text)
     terminal.print(address_table)
     path = password_file(root)
-    place = f"what {PASSWORD_VARIABLE} holds" if path is None else f"the line in {path}"
-    terminal.print(f"The Prefect UI asks once for a password: {place}", soft_wrap=True)
+    source_text = f"the value of {PASSWORD_VARIABLE}" if path is None else f"the line in {path}"
+    terminal.print(f"The Prefect UI asks once for a password: {source_text}", soft_wrap=True)
     terminal.print("Nothing was started (dry run)." if dry_run else "Ctrl-C stops all of them.")
 
 
-_WHAT_FOR: Final = {
+_PURPOSES: Final = {
     PREFECT: "trigger, schedule and follow flows: Deployments, then Run, Custom run",
     MLFLOW: "compare experiments, trials and versions",
-    RUNNER: "run what the Prefect UI starts",
-    SERVICE: "ask the champion (/docs tells how); up as soon as the dataset is ingested",
+    RUNNER: "execute the flow runs of the Prefect UI",
+    SERVICE: "recommendations (API docs at /docs); starts when the dataset is ingested",
 }

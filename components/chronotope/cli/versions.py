@@ -1,4 +1,4 @@
-"""``chronotope promote``, ``rollback`` and ``history``: who answers, since when and why."""
+"""Commands ``chronotope promote``, ``rollback`` and ``history``: the champion and its history."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +12,11 @@ from chronotope.cli.output.console import print_json, run_command
 if TYPE_CHECKING:
     from chronotope.registry.promotion_journal import Promotion
 
-Dataset = Annotated[str, typer.Option(help="Dataset whose versions are meant")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history")]
-Root = Annotated[Path, typer.Option(help="Project root, below which stores lie")]
+Dataset = Annotated[str, typer.Option(help="Dataset of the versions")]
+Reason = Annotated[str, typer.Option(help="Reason, stored in the history")]
+Root = Annotated[Path, typer.Option(help="Project root, the parent folder of stores")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, show, and change nothing")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show the change only")]
 
 
 def promote(
@@ -27,7 +27,7 @@ def promote(
     as_json: AsJson = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make a version the champion by hand, without the gate; its files are verified."""
+    """Make a registered version the champion, without the gate; its files are verified."""
     with run_command(f"Promoting version {version}") as terminal:
         _require_dataset(root, dataset)
         from chronotope.registry.manual_promotion import promote_by_hand
@@ -36,7 +36,7 @@ def promote(
     if as_json:
         print_json(promotion_outcome)
     else:
-        terminal.print(_sentence(promotion_outcome))
+        terminal.print(_outcome_text(promotion_outcome))
 
 
 def rollback(
@@ -46,7 +46,7 @@ def rollback(
     as_json: AsJson = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Return to the champion before the present one; can be repeated."""
+    """Make the previous champion the champion again; can be repeated."""
     with run_command(f"Rolling {dataset} back") as terminal:
         _require_dataset(root, dataset)
         from chronotope.registry.manual_promotion import roll_back
@@ -55,11 +55,11 @@ def rollback(
     if as_json:
         print_json(promotion_outcome)
     else:
-        terminal.print(_sentence(promotion_outcome))
+        terminal.print(_outcome_text(promotion_outcome))
 
 
 def history(dataset: Dataset, root: Root = Path(), as_json: AsJson = False) -> None:
-    """Every promotion and rollback, oldest first, with its reason."""
+    """List all promotions and rollbacks with their reasons, oldest first."""
     with run_command(f"Reading the history of {dataset}") as terminal:
         from chronotope.registry.champion import promotion_entries
 
@@ -81,7 +81,7 @@ def _require_dataset(root: Path, dataset: str) -> None:
     require_dataset(root, dataset)
 
 
-def _sentence(promotion_outcome: dict[str, Any]) -> str:
+def _outcome_text(promotion_outcome: dict[str, Any]) -> str:
     state_verb = "would be" if promotion_outcome["dry_run"] else "is"
     previous_text = (
         f"; before: {promotion_outcome['previous']}" if promotion_outcome["previous"] else ""
@@ -91,7 +91,7 @@ def _sentence(promotion_outcome: dict[str, Any]) -> str:
 
 
 def _table(journal_entries: "list[Promotion]") -> Table:
-    history_table = Table("when", "what", "version", "before", "state", "reason")
+    history_table = Table("time", "action", "version", "previous", "state", "reason")
     for journal_entry in journal_entries:
         opened_text = f"{journal_entry.opened_at:%Y-%m-%d %H:%M %Z}"
         entry_cells = (

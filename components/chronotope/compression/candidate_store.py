@@ -44,6 +44,7 @@ from chronotope.contracts.queries import Queries
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors, first_successors
 from chronotope.runtime.durable_files import read_json, replacing, write_json
+from chronotope.runtime.file_cache import ContentCache
 from chronotope.runtime.file_links import link_or_copy
 
 _LOG = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class CandidateStore:
         work_dir: Folder of networks, graphs, bundles and evaluations.
         cost_dir: Folder of measured costs; a new folder measures again.
         n_runs: Queries timed a candidate.
+        templates: Cache of traced graphs; by default that of ``default_cache``.
     """
 
     source: CompressionSource
@@ -105,6 +107,7 @@ class CandidateStore:
     work_dir: Path
     cost_dir: Path
     n_runs: int = 200
+    templates: ContentCache | None = None
     _networks: dict[str, ChronotopeNet] = field(default_factory=dict)
 
     def measure(self, recipe: Recipe) -> Candidate:
@@ -187,7 +190,9 @@ class CandidateStore:
         if not graph_path.exists():
             export_graph = export_query_graph if recipe.n_codes else export_onnx
             with replacing(graph_path) as draft_path:
-                export_graph(self._make_network(recipe), self._priors(recipe), draft_path)
+                export_graph(
+                    self._make_network(recipe), self._priors(recipe), draft_path, self.templates
+                )
         return graph_path
 
     def _make_index(self, recipe: Recipe) -> Path:

@@ -21,7 +21,9 @@ class DistilConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float = Field(2.0, gt=0.0, le=20.0, description="Softening of the scores.")
-    when_weight: float = Field(0.2, ge=0.0, description="Weight of *when* beside *what*.")
+    when_weight: float = Field(
+        0.2, ge=0.0, description="Weight of the time loss; that of the item loss is 1."
+    )
     n_epochs: int = Field(3, ge=1, le=1000, description="Passes over the examples.")
     learning_rate: float = Field(3e-3, gt=0.0, le=1.0, description="Step size of AdamW.")
     seed: int = Field(0, ge=0, description="Seed of initial weights and sampled times.")
@@ -67,7 +69,7 @@ def distil(
     """Train the student in place on the teacher's outputs.
 
     The loss is T^2 KL(teacher || student) over items at temperature T, plus the
-    cross-entropy of *when* under times sampled from the teacher's mixture.
+    cross-entropy of the time under times sampled from the teacher's mixture.
 
     Args:
         teacher: The trained network.

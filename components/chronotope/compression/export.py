@@ -1,113 +1,252 @@
-"""ONNX export of a network and its priors as one graph, from raw history to scores."""
+"""ONNX export of a network and its priors as one graph, from raw history to scores.
 
-import logging
-import warnings
-from collections.abc import Sequence
+The graph is traced once per architecture (``graph_template``) and kept in a cache; weights and
+priors are bound to it (``bind_weights``). Histories may have any length up to ``history_len``;
+the graph's metadata names the lengths to which they are padded.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import onnx
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
+from chronotope import models
+from chronotope.artifact.history_padding import HISTORY_LENGTHS, format_lengths
+from chronotope.compression import graph_template
+from chronotope.compression.bind_weights import bind_weights
+from chronotope.compression.graph_template import (
+    BATCH,
+    HISTORY,
+    Axis,
+    GraphSpec,
+    HistoryLengths,
+    TensorSpec,
+    trace_template,
+)
 from chronotope.contracts.errors import ArtifactError
 from chronotope.models.batch import INPUT_NAMES, Batch
+from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
+from chronotope.runtime.file_cache import ContentCache, FileCache, MemoryCache
+from chronotope.runtime.store_urls import named_cache_dir
 
 MAX_GRAPH_BYTES = 2**31 - 2**20
 """Size limit of protocol buffers, two GiB, less some space for the nodes."""
 
 OUTPUT_NAMES = ("item_scores", "when", "place_scores")
 
+MIN_RECENT: Final = 16
+"""Shortest history that a graph of open length reads: shorter ones are hardly faster."""
 
-class _ScoringGraph(nn.Module):
-    """A network with its priors as buffers and plain tensors as inputs."""
+HISTORY_NAMES: Final = INPUT_NAMES[:4]
 
-    def __init__(self, net: ChronotopeNet, priors: Priors) -> None:
+_VERSIONED: Final = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+_CATALOGUE_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
+    "popularity": ("items",),
+    "popularity_week": ("items",),
+    "by_hour": (None, "items"),
+    "next_item": ("items", "successors"),
+    "next_item_log": ("items", "successors"),
+    "next_category": ("categories", "categories"),
+    "category_by_hour": (None, "categories"),
+    "neighbour": ("items", "neighbours"),
+    "neighbour_weight": ("items", "neighbours"),
+    "place_popularity": ("places",),
+    "stickiness": ("items",),
+    "item_tables.category": ("items",),
+    "item_tables.cell": ("items",),
+    "item_tables.xy_km": ("items", None),
+    "item_tables.located": ("items",),
+    "item_tables.cell_rows": ("cells", None),
+    "item_embedding.weight": ("items", None),
+    "category_embedding.weight": ("categories", None),
+    "last_category_embedding.weight": ("categories", None),
+}
+"""Open sizes of tables that grow with the catalogue, by the ends of their names; None: fixed."""
+
+_CATALOGUE_ATTRIBUTES: Final = {"n_categories", "n_places", "num_embeddings"}
+"""Numbers that a module remembers of its catalogue, which its graph does not depend on."""
+
+_process_cache: Final = MemoryCache()
+
+
+class NetworkGraph(nn.Module):
+    """A network with its priors as buffers; base of the modules that are exported."""
+
+    def __init__(self, priors: Priors) -> None:
+        """Register the priors under their own names."""
         super().__init__()
-        self.net = net
         for buffer_name, prior_table in priors._asdict().items():
             self.register_buffer(buffer_name, prior_table)
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def priors(self) -> Priors:
+        """The priors that are bound at the moment."""
+        return Priors(*(getattr(self, field_name) for field_name in Priors._fields))
+
+
+class _ScoringGraph(NetworkGraph):
+    """Module from the inputs of a graph to the outputs of the network."""
+
+    def __init__(self, net: ChronotopeNet, priors: Priors) -> None:
+        super().__init__(priors)
+        self.net = net
+
+    def forward(self, **inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs in the order of ``OUTPUT_NAMES``."""
-        priors = Priors(*(getattr(self, field_name) for field_name in Priors._fields))
-        has_context = len(inputs) == len(INPUT_NAMES)
-        batch_inputs = inputs if has_context else (*inputs, empty_context(inputs[-1]))
-        output = self.net(Batch(*batch_inputs), priors)
+        batch, recent = batches(inputs)
+        output = self.net(batch, self.priors(), recent=recent)
         return output.item_scores, output.when, output.place_scores
 
 
-def export_onnx(net: ChronotopeNet, priors: Priors, onnx_path: Path) -> None:
-    """Export with a dynamic batch and a fixed history length.
+def export_onnx(
+    net: ChronotopeNet, priors: Priors, onnx_path: Path, cache: ContentCache | None = None
+) -> None:
+    """Export with a dynamic batch and histories of any length.
 
     Args:
         net: The trained network.
         priors: The state frozen into the graph.
         onnx_path: The file to write.
+        cache: Cache of traced graphs; by default that of ``default_cache``.
+
+    Raises:
+        ArtifactError: The tables exceed the size limit of an ONNX file.
     """
-    inputs, input_names = example_inputs(net)
-    export_module(_ScoringGraph(net, priors), inputs, input_names, OUTPUT_NAMES, onnx_path)
+    module = _ScoringGraph(net, priors)
+    export_module(module, net.config, input_specs(net.config), OUTPUT_NAMES, onnx_path, cache)
 
 
 def export_module(
     module: nn.Module,
-    inputs: tuple[Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
+    config: ModelConfig,
+    inputs: tuple[TensorSpec, ...],
+    output_names: tuple[str, ...],
     onnx_path: Path,
+    cache: ContentCache | None = None,
 ) -> None:
-    """Export any module with a dynamic batch.
+    """Export a module that reads histories.
 
     Args:
-        module: The module to trace, in evaluation mode.
-        inputs: An example of two queries.
-        input_names: One name an input.
+        module: The module, called with its inputs by name (see ``batches``).
+        config: Configuration of its network.
+        inputs: Inputs of the graph.
         output_names: One name an output.
         onnx_path: The file to write.
+        cache: Cache of traced graphs; by default that of ``default_cache``.
 
     Raises:
-        ArtifactError: Its tables exceed the size limit of an ONNX file.
+        ArtifactError: The tables exceed the size limit of an ONNX file.
     """
-    n_bytes = sum(table.nbytes for table in module.state_dict().values())
-    if n_bytes >= MAX_GRAPH_BYTES:
-        raise ArtifactError(
-            "The catalogue is too large for one ONNX graph",
-            received=f"{n_bytes / 1e9:.1f} GB of tables, the limit is {MAX_GRAPH_BYTES / 1e9:.1f}",
-            way_out="Leave items with very few events out, or set a smaller model.d_model",
-        )
-    batch_dim = torch.export.Dim("batch", min=1, max=65_536)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
-            module.eval(),
-            inputs,
-            str(onnx_path),
-            input_names=list(input_names),
-            output_names=list(output_names),
-            dynamic_shapes=(tuple({0: batch_dim} for _ in inputs),),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    _strip_metadata(onnx_path)
-
-
-def _strip_metadata(onnx_path: Path) -> None:
-    """Remove the exporter's debug notes: the Python source of each node."""
-    model = onnx.load(onnx_path)
-    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
-    for graph_part in (*model.graph.node, *model.graph.initializer, *model.graph.input):
-        graph_part.doc_string = ""
-        del graph_part.metadata_props[:]
+    weights: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
+    _check_size(weights)
+    history = history_lengths(config)
+    spec = GraphSpec(module.eval(), inputs, output_names, _weight_specs(weights), history)
+    content = (cache or default_cache()).get_or_make(
+        template_key(spec), lambda: trace_template(spec).SerializeToString()
+    )
+    lengths = padded_lengths(history, config.history_len)
+    model = bind_weights(
+        onnx.ModelProto.FromString(content),
+        {name: tensor.detach().numpy() for name, tensor in weights.items()},
+        {HISTORY_LENGTHS: format_lengths(lengths)},
+    )
     onnx.save(model, onnx_path)
 
 
-def example_inputs(net: ChronotopeNet) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
-    """Two example queries of a network, and the names of its inputs."""
-    inputs = _example_tensors(net.config.history_len, n_columns=len(net.config.context))
-    return inputs, INPUT_NAMES[: len(inputs)]
+def default_cache() -> ContentCache:
+    """Cache below the folder that the environment names, else in the memory of this process."""
+    folder = named_cache_dir()
+    return _process_cache if folder is None else template_cache(folder)
+
+
+def template_cache(cache_dir: Path) -> ContentCache:
+    """Cache of traced graphs below the folder of all caches."""
+    return FileCache(cache_dir / "graphs")
+
+
+def template_key(spec: GraphSpec) -> str:
+    """Digest of all that shapes a traced graph: code, versions, structure, sizes that are fixed.
+
+    Args:
+        spec: What is traced.
+    """
+    content = {
+        "code": _code_digest(),
+        "versions": {name: version(name) for name in _VERSIONED},
+        "structure": {name: _structure(part) for name, part in spec.module.named_modules()},
+        "inputs": [_tensor_description(graph_input) for graph_input in spec.inputs],
+        "weights": [_tensor_description(weight) for weight in spec.weights],
+        "outputs": spec.output_names,
+        "history": [spec.history.min_recent, spec.history.max_recent, spec.history.has_older],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def history_lengths(config: ModelConfig) -> HistoryLengths:
+    """Lengths of histories that the graph of a network reads.
+
+    The graph does not depend on ``history_len`` where the network has one length of history
+    alone. It has a fixed length where the backbone reads more events than the kernels.
+    """
+    has_older = config.history_len > config.kernel_len
+    window_len = 0 if config.backbone == "none" else config.backbone_len
+    if window_len > config.kernel_len:
+        if has_older:
+            return HistoryLengths(config.history_len, config.history_len, has_older=False)
+        window_len = 0  # no history is as long
+    min_recent = max(MIN_RECENT, window_len)
+    is_open = min_recent < config.kernel_len - 1
+    return HistoryLengths(
+        min_recent if is_open else config.kernel_len, config.kernel_len, has_older
+    )
+
+
+def padded_lengths(history: HistoryLengths, history_len: int) -> tuple[int, ...]:
+    """Lengths to which histories are padded: powers of two times the smallest, and the full one.
+
+    Args:
+        history: Lengths that the graph reads.
+        history_len: Events of a history that the network reads.
+    """
+    lengths = [history.min_recent]
+    while 2 * lengths[-1] < history_len:
+        lengths.append(2 * lengths[-1])
+    return tuple(lengths) if lengths[-1] >= history_len else (*lengths, history_len)
+
+
+def input_specs(config: ModelConfig) -> tuple[TensorSpec, ...]:
+    """Inputs of a network's graph, in the order of ``INPUT_NAMES``."""
+    *request_names, time_given, context = INPUT_NAMES[len(HISTORY_NAMES) :]
+    histories = [TensorSpec(name, torch.int64, (BATCH, HISTORY)) for name in HISTORY_NAMES]
+    requests = [TensorSpec(name, torch.int64, (BATCH,)) for name in request_names]
+    inputs = [*histories, *requests, TensorSpec(time_given, torch.float32, (BATCH,))]
+    if config.context:
+        inputs.append(TensorSpec(context, torch.float32, (BATCH, len(config.context))))
+    return tuple(inputs)
+
+
+def batches(inputs: Mapping[str, Tensor]) -> tuple[Batch, Batch | None]:
+    """Queries with full histories, and with their latest events; None where these are the same.
+
+    Args:
+        inputs: Inputs by name; a history is a pair of its full form and its latest events.
+    """
+    tensors = {"context": empty_context(inputs["time_given"]), **inputs}
+    histories = {name: tensors[name] for name in HISTORY_NAMES}
+    batch = Batch(**tensors | {name: whole for name, (whole, _) in histories.items()})
+    recent = {name: latest for name, (_, latest) in histories.items()}
+    is_same = batch.item_idx is recent["item_idx"]
+    return batch, None if is_same else batch._replace(**recent)
 
 
 def empty_context(time_given: Tensor) -> Tensor:
@@ -115,9 +254,60 @@ def empty_context(time_given: Tensor) -> Tensor:
     return time_given[:, None][:, :0]  # (B,) -> (B, 1) -> (B, 0)
 
 
-def _example_tensors(history_len: int, *, n_columns: int) -> tuple[Tensor, ...]:
-    """Distinct tensors, since the exporter merges inputs that are one object."""
-    history_inputs = [torch.ones(2, history_len, dtype=torch.int64) for _ in range(4)]  # (B, H)
-    request_inputs = [torch.ones(2, dtype=torch.int64) for _ in range(3)]  # (B,)
-    context_inputs = [torch.ones(2, n_columns)] if n_columns else []
-    return (*history_inputs, *request_inputs, torch.ones(2), *context_inputs)
+def _check_size(weights: Mapping[str, Tensor]) -> None:
+    n_bytes = sum(table.nbytes for table in weights.values())
+    if n_bytes >= MAX_GRAPH_BYTES:
+        raise ArtifactError(
+            "The catalogue is too large for one ONNX graph",
+            received=f"{n_bytes / 1e9:.1f} GB of tables, the limit is {MAX_GRAPH_BYTES / 1e9:.1f}",
+            way_out="Leave items with very few events out, or set a smaller model.d_model",
+        )
+
+
+def _weight_specs(weights: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
+    """Weights with the sizes of the catalogue left open."""
+    return tuple(
+        TensorSpec(name, tensor.dtype, _weight_axes(name, tensor))
+        for name, tensor in weights.items()
+    )
+
+
+def _weight_axes(name: str, tensor: Tensor) -> tuple[Axis, ...]:
+    for table_name, open_axes in _CATALOGUE_AXES.items():
+        if name == table_name or name.endswith(f".{table_name}"):
+            axes = zip(tensor.shape, open_axes, strict=True)
+            return tuple(size if axis is None else axis for size, axis in axes)
+    return tuple(tensor.shape)
+
+
+def _structure(module: nn.Module) -> list[object]:
+    """Class and plain attributes of a module, without those of its catalogue."""
+    attributes = {
+        name: _plain(value)
+        for name, value in vars(module).items()
+        if not name.startswith("_") and name not in _CATALOGUE_ATTRIBUTES
+    }
+    return [type(module).__qualname__, {name: repr(value) for name, value in attributes.items()}]
+
+
+def _plain(attribute: object) -> object:
+    """An attribute as text that is the same in each process; of other objects their class."""
+    if isinstance(attribute, BaseModel):
+        return attribute.model_dump(exclude={"history_len"})
+    is_plain = isinstance(attribute, bool | int | float | str | tuple | None)
+    return attribute if is_plain else type(attribute).__qualname__
+
+
+def _tensor_description(spec: TensorSpec) -> list[object]:
+    return [spec.name, str(spec.dtype), spec.axes]
+
+
+@lru_cache(maxsize=1)
+def _code_digest() -> str:
+    """Digest of the source of the networks and of the export."""
+    export_files = Path(graph_template.__file__).parent.glob("export*.py")
+    model_files = Path(models.__file__).parent.rglob("*.py")
+    digest = hashlib.sha256()
+    for source_path in sorted([*model_files, *export_files, Path(graph_template.__file__)]):
+        digest.update(source_path.name.encode() + source_path.read_bytes())
+    return digest.hexdigest()

@@ -4,64 +4,58 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chronotope.artifact.item_index import ItemIndex
 from chronotope.artifact.residuals import Residuals
 from chronotope.compression.build_index import IndexConfig, build_index
-from chronotope.compression.export import empty_context, example_inputs, export_module
+from chronotope.compression.export import NetworkGraph, batches, export_module, input_specs
+from chronotope.compression.graph_template import BATCH, HISTORY, TensorSpec
 from chronotope.compression.networks import DistillationQueries
 from chronotope.contracts.event_log import Catalog, Float32
-from chronotope.models.batch import INPUT_NAMES, Batch
+from chronotope.models.batch import Batch
 from chronotope.models.factorized import FactorizedNet, FactorizedOutput, item_vectors
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
+from chronotope.runtime.file_cache import ContentCache
 
 BATCH_QUERIES = 64
 N_SAMPLE_QUERIES = 2048
 """Queries whose score error the codes minimise."""
 
 
-class _QueryGraph(nn.Module):
-    """A factorized network with its priors as buffers; the last input is the items' vectors."""
+class _QueryGraph(NetworkGraph):
+    """A factorized network as a module; one more input holds the vectors of the items."""
 
     def __init__(self, net: ChronotopeNet, priors: Priors) -> None:
-        super().__init__()
+        super().__init__(priors)
         self.factorized = FactorizedNet(net)
-        for buffer_name, prior_table in priors._asdict().items():
-            self.register_buffer(buffer_name, prior_table)
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, vectors: tuple[Tensor, Tensor], **inputs: Tensor) -> tuple[Tensor, ...]:
         """Outputs in the order of ``FactorizedOutput``."""
-        *batch_inputs, history_vectors = inputs
-        priors = Priors(*(getattr(self, field_name) for field_name in Priors._fields))
-        if len(batch_inputs) < len(INPUT_NAMES):
-            batch_inputs.append(empty_context(batch_inputs[-1]))
-        return tuple(self.factorized(Batch(*batch_inputs), priors, history_vectors))
+        batch, recent = batches(inputs)
+        return tuple(self.factorized(batch, self.priors(), vectors[0], recent))
 
 
-def export_query_graph(net: ChronotopeNet, priors: Priors, onnx_path: Path) -> None:
+def export_query_graph(
+    net: ChronotopeNet, priors: Priors, onnx_path: Path, cache: ContentCache | None = None
+) -> None:
     """Write the graph with which ``IndexedRecommender`` queries an index.
 
     Args:
         net: The trained network; its items have no coordinates.
         priors: The state frozen into the graph.
         onnx_path: The file to write.
+        cache: As of ``export_onnx``.
 
     Raises:
         ConfigError: The items have coordinates.
     """
     query_graph = _QueryGraph(net, priors)
-    batch_inputs, input_names = example_inputs(net)
     vector_width = 1 if net.backbone is None else net.config.d_model
-    history_vectors = torch.zeros(2, net.config.history_len, vector_width)  # (B, H, D)
-    export_module(
-        query_graph,
-        (*batch_inputs, history_vectors),
-        (*input_names, "vectors"),
-        FactorizedOutput._fields,
-        onnx_path,
-    )
+    vectors = TensorSpec("vectors", torch.float32, (BATCH, HISTORY, vector_width))
+    inputs = (*input_specs(net.config), vectors)
+    export_module(query_graph, net.config, inputs, FactorizedOutput._fields, onnx_path, cache)
 
 
 def index_items(

@@ -75,15 +75,6 @@ def pack_int4(table: Float32) -> PackedTable:
     return PackedTable({"packed": packed, "scale": row_scale}, {})
 
 
-def unpack_int4(packed_table: PackedTable, width: int) -> Float32:
-    """The table that ``pack_int4`` packed, rounded."""
-    packed = packed_table.row_arrays["packed"].astype(np.uint8)
-    numbers = np.concatenate([packed & 15, packed >> 4], axis=1)[:, :width]
-    row_scale = np.asarray(packed_table.row_arrays["scale"], dtype=np.float32)
-    table: Float32 = (numbers.astype(np.float32) - np.float32(8)) * row_scale
-    return table
-
-
 def pack_product_codes(table: Float32, *, n_rounds: int = 8, seed: int = 0) -> PackedTable:
     """The nearest of 256 codewords for every few columns."""
     width = _subspace_width(table.shape[1])
@@ -97,15 +88,6 @@ def pack_product_codes(table: Float32, *, n_rounds: int = 8, seed: int = 0) -> P
     ]
     codes = torch.stack(code_columns, 1).to(torch.uint8).numpy()  # (n, m)
     return PackedTable({"codes": codes}, {"words": torch.cat(codebooks).numpy()})
-
-
-def unpack_product_codes(packed_table: PackedTable) -> Float32:
-    """The table that ``pack_product_codes`` packed, quantised."""
-    codes = packed_table.row_arrays["codes"].astype(np.int64)  # (n, m)
-    codewords = packed_table.shared_arrays["words"].astype(np.float32)  # (m * N_WORDS, s)
-    row_words = codewords[codes + N_WORDS * np.arange(codes.shape[1])]  # (n, m, s)
-    table: Float32 = row_words.reshape(len(codes), -1)  # (n, m * s)
-    return table
 
 
 def _subspace_width(table_width: int) -> int:

@@ -21,7 +21,7 @@ MIN_UNITS = 4
 def prune_weights(
     net: ChronotopeNet, share: float, fine_tune: FineTune | None = None
 ) -> ChronotopeNet:
-    """Magnitude pruning: set the smallest weights of all layers to zero, for good.
+    """Magnitude pruning: set the smallest weights of all layers to zero, permanently.
 
     Neither the file nor the latency shrinks; it shows the share of the network that is idle.
 

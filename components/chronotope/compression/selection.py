@@ -53,8 +53,8 @@ class Candidate:
 def select_candidate(candidates: Sequence[Candidate], config: CompressionConfig) -> Candidate:
     """The smallest candidate on the Pareto front of those that break no bound.
 
-    Among sizes that count as equal the most accurate is selected: a few bytes are not worth
-    accuracy. The first candidate is the reference, selected if every other breaks a bound.
+    Among sizes that count as equal the most accurate is selected. The first candidate is the
+    reference, selected if every other breaks a bound.
 
     Raises:
         ArtifactError: There is no candidate.

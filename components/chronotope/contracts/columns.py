@@ -1,4 +1,4 @@
-"""Names of the columns of the data contract, written once."""
+"""Column names of the data contract: events, items, context and quarantine."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""Which data something was made of: versions of a lake's tables, each with an identity.
+"""Data version of a snapshot or model: versions of the lake's tables, each with an identity.
 
-The number alone does not tell: another lake in the same folder counts from 0 again, and a table
-that was set back to an earlier version gives the later numbers to other rows.
+The version number alone is ambiguous: a new lake in the same folder counts from 0 again, and a
+table that was restored to an earlier version reuses the later numbers for other rows.
 """
 
 import re
@@ -13,19 +13,19 @@ from pydantic import BeforeValidator, PlainSerializer
 from chronotope.contracts.errors import DataError
 
 EVENTS: Final = "events"
-"""Table that every data version begins with."""
+"""First table of every data version."""
 
 _TABLE_VERSION: Final = re.compile(r"(?P<number>0|[1-9]\d*)\.(?P<identity>[0-9a-f]{8})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class TableVersion:
-    """One version of one table.
+    """Version of one Delta table.
 
     Attributes:
-        number: Delta's number; a later version of the same table has a larger one.
-        identity: Eight hexadecimal digits of the table's id and of the names of its data files.
-            It stays when a lake is copied or moved.
+        number: Delta version number; it increases with every commit to the table.
+        identity: Eight hexadecimal digits, a hash of the table id and of the names of its data
+            files. It does not change when a lake is copied or moved.
 
     Example:
         >>> str(TableVersion(6, "1f3a9c20"))
@@ -39,17 +39,17 @@ class TableVersion:
 
     @classmethod
     def parse(cls, version_text: str) -> Self:
-        """Read what ``str`` wrote.
+        """Parse the text form, such as ``6.1f3a9c20``.
 
         Raises:
-            DataError: The text is no version of a table.
+            DataError: The text is not a table version.
         """
         version_match = _TABLE_VERSION.fullmatch(version_text)
         if version_match is None:
             raise DataError(
-                "This is no version of a table",
+                "The text is not a table version",
                 received=version_text,
-                way_out="A version is a number and eight hexadecimal digits, such as 6.1f3a9c20",
+                way_out="Write a number and eight hexadecimal digits, such as 6.1f3a9c20",
             )
         return cls(int(version_match["number"]), version_match["identity"])
 
@@ -62,19 +62,19 @@ def _parsed(raw_value: object) -> object:
     try:
         return TableVersion.parse(raw_value) if isinstance(raw_value, str) else raw_value
     except DataError as error:
-        raise ValueError(str(error)) from error  # what pydantic tells together with the field
+        raise ValueError(str(error)) from error  # pydantic reports a ValueError with its field
 
 
 TableVersionText = Annotated[TableVersion, BeforeValidator(_parsed), PlainSerializer(str)]
-"""A version as a field of a model: JSON shows its text."""
+"""Pydantic field type of a table version, serialised as its text form."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataVersion:
-    """Versions of all tables that something was made of, the events first.
+    """Versions of all tables that a snapshot was built from, the events first.
 
     Attributes:
-        tables: Name and version of each table.
+        tables: Pairs of table name and version.
 
     Example:
         >>> version = DataVersion.parse("events@6.1f3a9c20,items@1.0b7d4e11")
@@ -86,16 +86,16 @@ class DataVersion:
 
     @classmethod
     def parse(cls, version_text: str) -> Self:
-        """Read what ``str`` wrote.
+        """Parse the text form, such as ``events@6.1f3a9c20,items@1.0b7d4e11``.
 
         Raises:
-            DataError: The text names no versions, or not those of the events first.
+            DataError: A version is malformed, or the first table is not ``events``.
         """
         version_pairs = [table_text.partition("@") for table_text in version_text.split(",")]
         tables = tuple((name, TableVersion.parse(version)) for name, _, version in version_pairs)
         if tables[0][0] != EVENTS:
             raise DataError(
-                "A data version begins with the events",
+                "A data version has to begin with the events table",
                 received=version_text,
                 way_out="Write it like events@6.1f3a9c20,items@1.0b7d4e11",
             )
@@ -103,9 +103,9 @@ class DataVersion:
 
     @property
     def events(self) -> TableVersion:
-        """Version of the events."""
+        """Version of the events table."""
         return self.tables[0][1]
 
     def __str__(self) -> str:
-        """Each table with its version, such as ``events@6.1f3a9c20,items@1.0b7d4e11``."""
+        """Table names and versions, such as ``events@6.1f3a9c20,items@1.0b7d4e11``."""
         return ",".join(f"{name}@{version}" for name, version in self.tables)

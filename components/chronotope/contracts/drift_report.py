@@ -31,7 +31,7 @@ class DriftCheck(_Frozen):
 
 
 class BinShares(_Frozen):
-    """Shares of one value of a column."""
+    """Share of one value or bin of a column, in the reference and in the current window."""
 
     label: str
     reference: float
@@ -39,14 +39,14 @@ class BinShares(_Frozen):
 
 
 class ColumnShares(_Frozen):
-    """A column's values in the reference and in the current window."""
+    """Distribution of a column in the reference and in the current window."""
 
     name: str
     bins: tuple[BinShares, ...]
 
 
 class WindowRow(_Frozen):
-    """The champion on the targets of one window, each predicted from what was before it."""
+    """Champion's metrics on one window; each target is predicted from earlier events only."""
 
     start: AwareDatetime
     end: AwareDatetime
@@ -55,12 +55,14 @@ class WindowRow(_Frozen):
 
 
 class AnswerRow(_Frozen):
-    """Hit rate of the recommendations of one day by one version."""
+    """Hit rate of the recommendations that one version served on one day."""
 
     day: str
     version: str
     n_answers: int
-    hit_rate: float = Field(description="Share followed by an interaction with a shown item")
+    hit_rate: float = Field(
+        description="Share of answers followed by an interaction with a shown item"
+    )
 
 
 class PositionRow(_Frozen):
@@ -70,7 +72,9 @@ class PositionRow(_Frozen):
     n_shown: int
     hit_rate: float
     weighted: float | None = Field(
-        None, description="The same by inverse propensity: what any item would get there"
+        None,
+        description="Hit rate of the position, weighted by inverse propensity: "
+        "the expected hit rate of an item drawn at random",
     )
 
 
@@ -78,10 +82,12 @@ class OutcomeSummary(_Frozen):
     """Outcome of all recommendations whose horizon has passed."""
 
     n_answers: int
-    n_open: int = Field(description="Shown too recently to be evaluated; left out")
-    n_nameless: int = Field(description="Shown without a user id; left out")
-    explored: float = Field(description="Share of answers that were not greedy")
-    gini: float = Field(description="Concentration of what was shown; 1: always one item")
+    n_open: int = Field(description="Answers too recent to be evaluated; excluded")
+    n_nameless: int = Field(description="Answers shown without a user id; excluded")
+    explored: float = Field(description="Share of answers drawn at random for exploration")
+    gini: float = Field(
+        description="Gini coefficient of the shown items, from 0 (uniform) to 1 (always one item)"
+    )
     days: tuple[AnswerRow, ...]
     positions: tuple[PositionRow, ...]
 
@@ -91,18 +97,20 @@ class DriftReport(_Frozen):
 
     dataset: str
     data_version: str
-    champion: str | None = Field(description="Version of the champion; None without")
-    champion_age_days: float | None = Field(description="Since its promotion")
-    is_old: bool = Field(description="Whether the champion is older than allowed")
+    champion: str | None = Field(description="Version of the champion; None if there is none")
+    champion_age_days: float | None = Field(description="Days since the champion's promotion")
+    is_old: bool = Field(description="Whether the champion is older than max_age_days")
     window_start: AwareDatetime
     window_end: AwareDatetime
     verdict: OverallStatus
-    reasons: tuple[str, ...] = Field(description="One sentence for each drift")
+    reasons: tuple[str, ...] = Field(description="One sentence for each check that found drift")
     checks: tuple[DriftCheck, ...]
     columns: tuple[ColumnShares, ...] = ()
     windows: tuple[WindowRow, ...] = ()
     pit: tuple[float, ...] = Field(
-        (), description="Share of the current targets by tenth of the predicted time"
+        (),
+        description="Probability integral transform of the current targets' gaps: "
+        "share of targets in each tenth of the predicted distribution",
     )
     outcome: OutcomeSummary | None = None
     notes: tuple[str, ...] = Field(
@@ -110,7 +118,7 @@ class DriftReport(_Frozen):
     )
 
     def table(self) -> pa.Table:
-        """One row a check."""
+        """The checks as a table, one row per check, with the columns of ``CHECKS``."""
         return pa.Table.from_pylist([check.model_dump() for check in self.checks], schema=CHECKS)
 
 
@@ -122,4 +130,4 @@ CHECKS = pa.schema(
         ("verdict", pa.string()),
     ]
 )
-"""Columns of ``DriftReport.table``."""
+"""Schema of ``DriftReport.table``."""

@@ -1,35 +1,41 @@
-"""Every error Chronotope raises on purpose.
+"""Exception classes of Chronotope.
 
 ChronotopeError
-├── ConfigError            a parameter or a YAML file is wrong
-├── DataError              what was read cannot be used
-│   ├── SourceError        the source cannot be opened or parsed at all
+├── ConfigError            a parameter or a YAML file is invalid
+├── DataError              data that was read cannot be used
+│   ├── SourceError        a source cannot be opened or parsed
 │   ├── SchemaError        columns are missing or have the wrong type
 │   ├── ValidationFailed   a critical expectation failed; nothing was written
 │   └── NotEnoughData      too few events, users or items for the step
-├── StoreError             the lake or the registry refused
-│   └── PromotionConflict  somebody else promoted first
-├── EngineError            tasks were lost, or their engine does not answer
+├── StoreError             the lake, the registry or another store refused an operation
+│   └── PromotionConflict  another process promoted a version first
+├── EngineError            the task engine lost tasks or does not answer
 └── ArtifactError          a model bundle is incomplete, corrupt or not blessed
 
-A message says what is wrong, what was received, and the way out.
+A message states the problem, the value that was received, and what to do about it.
 """
 
 _MAX_RECEIVED_CHARS = 300
 
 
 class ChronotopeError(Exception):
-    """Root of the tree: catch this to catch every deliberate error."""
+    """Base class of all Chronotope exceptions.
+
+    Attributes:
+        problem: What is wrong, one sentence without a full stop.
+        received: The offending value; None if there is none.
+        way_out: What the user can do about it; "" if unknown.
+    """
 
     def __init__(self, problem: str, *, received: object = None, way_out: str = "") -> None:
         """Compose the message.
 
         Args:
             problem: What is wrong, one sentence without a full stop.
-            received: The offending value, shown shortened; left out when None.
+            received: The offending value, shortened to 300 characters; omitted if None.
             way_out: What the user can do about it.
         """
-        self.what, self.received, self.way_out = problem, received, way_out
+        self.problem, self.received, self.way_out = problem, received, way_out
         message_parts = [problem]
         if received is not None:
             received_text = str(received)
@@ -49,39 +55,39 @@ class ChronotopeError(Exception):
 
 
 class ConfigError(ChronotopeError):
-    """A parameter or a YAML file is wrong."""
+    """A parameter or a YAML file is invalid."""
 
 
 class DataError(ChronotopeError):
-    """What was read cannot be used."""
+    """Data that was read cannot be used."""
 
 
 class SourceError(DataError):
-    """The source cannot be opened or parsed at all."""
+    """A source cannot be opened or parsed."""
 
 
 class SchemaError(DataError):
     """Columns are missing or have the wrong type."""
 
 
-class ValidationFailed(DataError):  # noqa: N818 - the field says "validation failed"
+class ValidationFailed(DataError):  # noqa: N818 - the usual term
     """A critical expectation failed; nothing was written."""
 
 
-class NotEnoughData(DataError):  # noqa: N818 - reads as the condition it names
+class NotEnoughData(DataError):  # noqa: N818 - named after the condition
     """Too few events, users or items for the step."""
 
 
 class StoreError(ChronotopeError):
-    """The lake or the registry refused."""
+    """The lake, the registry or another store refused an operation."""
 
 
-class PromotionConflict(StoreError):  # noqa: N818 - reads as the condition it names
-    """Somebody else promoted first."""
+class PromotionConflict(StoreError):  # noqa: N818 - named after the condition
+    """Another process promoted a version first."""
 
 
 class EngineError(ChronotopeError):
-    """Tasks were lost, or their engine does not answer."""
+    """The task engine lost tasks or does not answer."""
 
 
 class ArtifactError(ChronotopeError):

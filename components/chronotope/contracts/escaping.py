@@ -1,7 +1,7 @@
-"""Foreign text made harmless, one function for each kind of output.
+"""Escaping of untrusted text, one function for each kind of output.
 
-Ids, titles, descriptions and reasons come from datasets and requests. Whatever they hold is shown
-literally: nothing of it is markup, a script, a command to a terminal or a change of direction.
+Ids, titles, descriptions and reasons come from datasets and requests. They are shown literally:
+no part of them acts as markup, script, terminal control sequence or change of text direction.
 """
 
 import html
@@ -12,19 +12,19 @@ from typing import Any, Final
 _CONTROLS: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Control characters but tab and newline, separators of lines, bidirectional overrides and
+"""Control characters except tab and newline, Unicode line separators, bidirectional overrides and
 isolates, lone surrogates."""
 
 _SPECIAL: Final = re.compile(
     r"[\\`*\[\]|#~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE
 )
-"""Markup wherever it stands in a line of Markdown, and what makes a link of an address."""
+"""Markdown markup that acts anywhere in a line, and characters that turn an address into a link."""
 
 _SPECIAL_AT_START: Final = re.compile(r"^(?=[-+=])|^(\d+)(?=[.)])")
 
 
 def visible_text(foreign_text: str) -> str:
-    r"""Text for a terminal or a log: what would act instead of being seen is written out.
+    r"""Text for a terminal or a log, with control characters written as escape sequences.
 
     >>> visible_text("a \x1b[31mred \u202eabc")
     'a \\x1b[31mred \\u202eabc'
@@ -33,7 +33,7 @@ def visible_text(foreign_text: str) -> str:
 
 
 def visible_line(foreign_text: str) -> str:
-    r"""The same on one line: runs of white space are one blank.
+    r"""``visible_text`` on one line: every run of white space becomes one blank.
 
     >>> visible_line("tea\nChampion: none")
     'tea Champion: none'
@@ -62,10 +62,10 @@ def markdown_text(foreign_text: str) -> str:
 
 
 def markdown_rows(table_rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    r"""Rows of a table whose cells and heads are shown as Markdown; numbers stay numbers.
+    r"""Rows of a table with text cells and column names escaped for Markdown; numbers unchanged.
 
-    >>> markdown_rows([{"what": "[a](javascript:x)", "rows": 1}])
-    [{'what': '\\[a\\](javascript:x)', 'rows': 1}]
+    >>> markdown_rows([{"outcome": "[a](javascript:x)", "rows": 1}])
+    [{'outcome': '\\[a\\](javascript:x)', 'rows': 1}]
     """
     return [
         {

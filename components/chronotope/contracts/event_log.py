@@ -1,4 +1,4 @@
-"""The numeric form of a log: what splitting, metrics, models and training see."""
+"""Numeric form of an event log and its catalogue, read by splitting, metrics, models, training."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Self
@@ -23,12 +23,12 @@ class EventLog:
     session (see ``IdMap``).
 
     Attributes:
-        user_idx: Who.
-        item_idx: What.
-        occurred_s: When, whole UTC seconds since 1970.
-        utc_offset_min: Minutes to add to UTC for the user's local clock; 0 if unknown.
-        place_idx: Where; equal to ``item_idx`` in a log of check-ins.
-        session_idx: Visit, basket or trajectory; 0 if the log has none.
+        user_idx: User index.
+        item_idx: Item index.
+        occurred_s: Event time, whole UTC seconds since 1970.
+        utc_offset_min: Minutes to add to UTC for the user's local time; 0 if unknown.
+        place_idx: Place index; equal to ``item_idx`` in a log of check-ins.
+        session_idx: Session index (visit, basket or trajectory); 0 if the log has none.
         value: Amount, rating or dwell time; NaN if unknown.
         context: Further numeric columns by name, known at the event's time.
     """
@@ -43,7 +43,11 @@ class EventLog:
     context: dict[str, Float32] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse arrays of unequal length or rows out of order."""
+        """Check shapes and order.
+
+        Raises:
+            DataError: Arrays differ in length, or rows are out of order.
+        """
         n_values = len(self.user_idx)
         for column_name, array in self._arrays().items():
             if array.shape != (n_values,):
@@ -71,7 +75,11 @@ class EventLog:
         value: npt.ArrayLike | None = None,
         context: dict[str, npt.ArrayLike] | None = None,
     ) -> Self:
-        """Order rows by user and time (stable) and fill absent columns."""
+        """Build a log from unordered rows.
+
+        Rows are sorted by user and time (stable). Absent index columns are filled with 0,
+        an absent ``value`` with NaN.
+        """
         user_column = np.asarray(user_idx, dtype=np.int32)
         event_times_s = np.asarray(occurred_s, dtype=np.int64)
         sort_order = np.lexsort((event_times_s, user_column))
@@ -112,21 +120,21 @@ class EventLog:
         }
 
     def user_start(self) -> Int64:
-        """Position of each event's user's first event, shape (n_events,)."""
+        """Position of the first event of the same user, for each event, shape (n_events,)."""
         return _run_starts(self.user_idx[1:] != self.user_idx[:-1])
 
     def basket_start(self) -> Int64:
-        """Position of the first event of each event's basket, shape (n_events,).
+        """Position of the first event of the same basket, for each event, shape (n_events,).
 
-        A basket is what one user did at one instant: its events are predicted from
-        what came before the basket, never from each other.
+        A basket is the set of a user's events at one instant. Its events are predicted from
+        the events before the basket, never from each other.
         """
         same_user = self.user_idx[1:] == self.user_idx[:-1]
         same_instant = self.occurred_s[1:] == self.occurred_s[:-1]
         return _run_starts(~(same_user & same_instant))
 
     def take(self, row_idx: npt.NDArray[np.bool_] | Int64) -> Self:
-        """The chosen rows, a mask or increasing positions, in the same order."""
+        """Log of the chosen rows, given as a mask or as increasing positions."""
         row_columns = {
             data_field.name: getattr(self, data_field.name)[row_idx]
             for data_field in fields(self)
@@ -142,21 +150,21 @@ class EventLog:
         )
 
     def before(self, instant_s: int) -> Self:
-        """Events strictly before an instant (UTC seconds)."""
+        """Log of the events strictly before an instant, UTC seconds."""
         return self.take(self.occurred_s < instant_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What is known of items, places and users apart from the events.
+    """Ids and attributes of items, places and users.
 
     Attributes:
-        users, items, places, categories: Id maps; index 0 is unknown.
+        users, items, places, categories: Maps from ids to indices; index 0 is unknown.
         item_category: Category index of each item, shape (n_items,); 0 if unknown.
         item_lat, item_lon: Degrees WGS 84, shape (n_items,); NaN if unknown.
         place_lat, place_lon: Degrees WGS 84, shape (n_places,); NaN if unknown.
         items_are_places: True in a log of check-ins, where the item is the place.
-        item_title: What to show a person, shape (n_items,); "" if unknown.
+        item_title: Title to display, shape (n_items,); "" if unknown.
     """
 
     users: IdMap
@@ -173,17 +181,17 @@ class Catalog:
 
     @property
     def n_items(self) -> int:
-        """Number of item indices, the unknown included."""
+        """Number of item indices, including index 0 (unknown)."""
         return self.items.size
 
     @property
     def n_places(self) -> int:
-        """Number of place indices, the unknown included."""
+        """Number of place indices, including index 0 (unknown)."""
         return self.places.size
 
 
 def _run_starts(is_new: npt.NDArray[np.bool_]) -> Int64:
-    """Start position of the run each element belongs to; ``is_new`` has shape (n - 1,)."""
+    """Start position of each element's run, shape (n,); ``is_new`` has shape (n - 1,)."""
     n_values = len(is_new) + 1
     start_positions = np.zeros(n_values, dtype=np.int64)
     start_positions[1:] = np.where(is_new, np.arange(1, n_values), 0)

@@ -1,4 +1,4 @@
-"""External ids are strings, internal indices are integers; this is the only bridge."""
+"""Map from external string ids to internal integer indices, and computation of event ids."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 UNKNOWN: Final = 0
-"""Index of everything an ``IdMap`` has not seen. It is also the padding index."""
+"""Index of ids that are not in an ``IdMap``; also the padding index."""
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B: Final = np.uint64(0x94D049BB133111EB)
 _ALL_BITS: Final = 0xFFFFFFFFFFFFFFFF
-_BLOCK: Final = 32_768  # rows mixed at a time; they stay in the processor's cache
-_REMEMBERED: Final = 1 << 18  # digests of values, some 60 MB at most for ids of usual length
+_BLOCK: Final = 32_768  # rows hashed at a time, so that the block fits the processor's cache
+_DIGEST_CACHE_SIZE: Final = 1 << 18  # cached digests; at most about 60 MB for usual ids
 _HEX_PAIRS: Final = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uint16)
 
 
 @dataclass(frozen=True)
 class IdMap:
-    """A dictionary from string ids to dense indices 1..n; 0 stands for unknown.
+    """Map from string ids to dense indices 1..n; 0 stands for unknown.
 
     Attributes:
-        ids: The known ids in index order, without the unknown, shape (n,).
+        ids: The known ids in index order, shape (n,); index 1 is the first.
 
     Example:
         >>> songs = IdMap.of(["b", "a", "b"])
@@ -47,7 +47,7 @@ class IdMap:
 
     @property
     def size(self) -> int:
-        """Number of indices, the unknown included."""
+        """Number of indices, including index 0 (unknown)."""
         return len(self.ids) + 1
 
     def index(self, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
@@ -57,34 +57,34 @@ class IdMap:
         return np.asarray(filled_positions.to_numpy(zero_copy_only=False), dtype=np.int32)
 
     def name(self, index: int) -> str | None:
-        """The id at an index, or None for the unknown."""
+        """The id at an index; None for index 0."""
         return None if index == UNKNOWN else str(self.ids[index - 1].as_py())
 
     def names(self, indices: npt.NDArray[np.integer]) -> list[str | None]:
-        """The ids at some indices, None for the unknown."""
+        """The ids at some indices; None for index 0."""
         return [self._texts[index] for index in indices.tolist()]
 
     @cached_property
     def _texts(self) -> list[str | None]:
-        """All ids by index, made once: a look into an Arrow array costs twenty times as much."""
+        """All ids by index, as a list: reading an Arrow array costs twenty times as much."""
         return [None, *self.ids.to_pylist()]
 
     def extended(self, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> "IdMap":
-        """A map that keeps every index and appends the ids not yet known."""
+        """A map with the same indices, and new ids appended in lexicographic order."""
         distinct_ids = pc.unique(_as_strings(values)).drop_null()
         new_ids = distinct_ids.filter(pc.invert(pc.is_in(distinct_ids, value_set=self.ids)))
         return IdMap(pa.concat_arrays([self.ids, new_ids.take(pc.sort_indices(new_ids))]))
 
 
 def event_ids(identity_columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.StringArray:
-    """Digest the identifying columns of each row to 32 hexadecimal digits.
+    """Event id of each row: a hash of its identifying columns, 32 hexadecimal digits.
 
     Distinct values are hashed once (BLAKE2b), then mixed per row (splitmix64, two
-    lanes), so the cost is a few passes over the rows. The same row always has the
-    same id, on every machine and in every version.
+    lanes), so the cost is a few passes over the rows. The same row has the same id
+    on every machine and in every version.
 
     Args:
-        identity_columns: Equally long columns; order matters.
+        identity_columns: Columns of equal length; their order changes the ids.
 
     Returns:
         Event ids, shape (n_rows,).
@@ -105,7 +105,7 @@ def event_ids(identity_columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Stri
 def _value_words(
     column: pa.Array | pa.ChunkedArray,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Two 64-bit words a row, equal for equal values."""
+    """Two 64-bit words per row, equal for equal values."""
     if pa.types.is_timestamp(column.type) or pa.types.is_integer(column.type):
         plain_values = column.cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
         integer_values = np.asarray(plain_values.to_numpy(zero_copy_only=False)).view(np.uint64)
@@ -120,16 +120,16 @@ def _value_words(
     return low_words[value_codes], high_words[value_codes]
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_DIGEST_CACHE_SIZE)
 def _digest(text_value: str) -> bytes:
-    """The same users and items come in batch after batch: most are remembered."""
+    """BLAKE2b digest, cached because batches repeat the same users and items."""
     return hashlib.blake2b(text_value.encode(), digest_size=16).digest()
 
 
 def _mix(
     lane_state: npt.NDArray[np.uint64], column_words: npt.NDArray[np.uint64], lane_salt: np.uint64
 ) -> None:
-    """Take words into a state in place; finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
+    """Mix words into the state, in place; finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
     lane_state *= _MIX_A
     lane_state += column_words
     lane_state += lane_salt

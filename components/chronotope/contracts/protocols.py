@@ -1,4 +1,4 @@
-"""Protocols that packages share without importing each other."""
+"""Protocols shared by packages that do not import each other."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,20 +23,20 @@ class Recommender(Protocol):
 
     @property
     def history_len(self) -> int | None:
-        """Longest history the model reads; None reads everything."""
+        """Number of latest events that the model reads; None reads the whole history."""
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:
-        """Learn parameters and state from a log; returns self."""
+        """Estimate parameters and state from a log; returns self."""
 
     def observe(self, log: EventLog) -> None:
-        """Take a longer log into the state (counts, priors) without retraining.
+        """Update the state (counts, priors) from a longer log, without retraining.
 
         Args:
-            log: Everything known by now, the training log included.
+            log: All events known so far, including the training log.
         """
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
-        """Scores of all items, shape (B, n_items); higher is likelier."""
+        """Scores of all items, shape (B, n_items); a higher score is more likely."""
 
 
 class RowCheck(Protocol):
@@ -51,13 +51,13 @@ class RowCheck(Protocol):
 
 
 class Tracker(Protocol):
-    """Where training reports to; MLflow stands behind it in production."""
+    """Experiment tracker of a training; MLflow in production."""
 
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        """Report metrics of one step."""
+        """Log metrics of one step."""
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Report parameters once."""
+        """Log parameters, once per run."""
 
     def artifact(self, path: Path, *, folder: str = "") -> None:
-        """Keep a file."""
+        """Store a file as an artifact of the run."""

@@ -1,4 +1,4 @@
-"""Queries: moments of users at which the next event is predicted."""
+"""Batches of queries: each is a user's history and a request time to predict the next event at."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ from chronotope.contracts.event_log import EventLog, Float32, Int32, Int64
 from chronotope.contracts.ids import UNKNOWN
 
 CONTEXT: Final = "context."
-"""Begins the names of context columns among a query's named arrays."""
+"""Prefix of context columns in ``Queries.arrays``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +22,18 @@ class Queries:
     left and has ``item_idx == 0``.
 
     Attributes:
-        user_idx: User of the query, shape (B,); 0 for a cold-start user.
-        item_idx: History, shape (B, H).
-        occurred_s: UTC seconds of the history, shape (B, H); 0 in padding.
-        utc_offset_min: Minutes, shape (B, H).
-        place_idx: Places of the history, shape (B, H).
-        request_s: UTC seconds of the moment asked about, shape (B,). When the time
-            is hidden this is the instant of the last event, or 0 without one.
-        request_offset_min: Minutes, shape (B,).
-        request_place_idx: Where the user asks from, shape (B,); 0 if unknown.
-        time_given: Whether ``request_s`` is the true moment, shape (B,).
-        context: What is known of the moment by column, such as the weather, float32,
-            shape (B,) each; NaN if unknown. A column that is absent is unknown.
+        user_idx: User index, shape (B,); 0 for a cold-start user.
+        item_idx: Item indices of the history, shape (B, H).
+        occurred_s: Event times of the history, UTC seconds, shape (B, H); 0 in padding.
+        utc_offset_min: UTC offsets of the history, minutes, shape (B, H).
+        place_idx: Place indices of the history, shape (B, H).
+        request_s: Request time, UTC seconds, shape (B,). If the time is hidden, the time of
+            the last event, or 0 for an empty history.
+        request_offset_min: UTC offset of the request, minutes, shape (B,).
+        request_place_idx: Place index of the request, shape (B,); 0 if unknown.
+        time_given: Whether ``request_s`` is the true request time, shape (B,).
+        context: Context columns of the request by name, such as the weather, float32,
+            shape (B,) each; NaN if unknown. An absent column is unknown.
     """
 
     user_idx: Int32
@@ -48,11 +48,11 @@ class Queries:
     context: dict[str, Float32] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Number of questions."""
+        """Number of queries."""
         return len(self.user_idx)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The queries as named arrays; a context column NAME is called ``context.NAME``."""
+        """Arrays by field name; a context column NAME is called ``context.NAME``."""
         plain_arrays = {
             data_field.name: getattr(self, data_field.name)
             for data_field in fields(self)
@@ -64,7 +64,7 @@ class Queries:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """What ``arrays`` gave, as queries again."""
+        """Queries from the named arrays that ``arrays`` returns."""
         plain_arrays = {
             array_name: column_values
             for array_name, column_values in arrays.items()
@@ -78,7 +78,7 @@ class Queries:
         return cls(**plain_arrays, context=context)
 
     def take(self, row_idx: npt.NDArray[np.integer] | slice) -> Self:
-        """Some of the questions."""
+        """Queries of the chosen rows."""
         return self.of_arrays(
             {
                 array_name: column_values[row_idx]
@@ -96,20 +96,20 @@ def queries_at(
     place_given: bool = False,
     start_positions: tuple[Int64, Int64] | None = None,
 ) -> Queries:
-    """Queries for chosen events of a log, with what was known just before each of them.
+    """Queries whose targets are chosen events of a log, with the history before each target.
 
     Args:
         log: The whole log; only events before the target's basket enter a history.
         positions: Positions of the target events in ``log``, shape (B,).
-        history_len: Longest history H; None keeps every event (H is then the
+        history_len: Maximum history length H; None keeps every event (H is then the
             longest history among the targets, at least 1).
-        time_given: Whether the moment of the request and its context are known; otherwise only
-            the moment of the last event is.
-        place_given: Whether the place of the request is known.
+        time_given: Whether the query contains the target's time and context; otherwise only
+            the time of the last event.
+        place_given: Whether the query contains the target's place.
         start_positions: ``(log.user_start(), log.basket_start())``, to save two passes.
 
     Returns:
-        B queries; nothing in them is later than the target.
+        B queries without any information from after the target's time.
     """
     positions = np.asarray(positions, dtype=np.int64)
     user_start, basket_start = start_positions or (log.user_start(), log.basket_start())
@@ -127,7 +127,7 @@ def queries_at(
     has_past = end_position > first_position
     last_position = np.where(has_past, end_position - 1, positions)
     anchor_position = positions if time_given else last_position
-    tells_time = has_past | time_given  # a hidden time stays hidden without a past
+    has_request_s = has_past | time_given  # a hidden time must not leak into an empty history
     places = log.place_idx[positions] if place_given else np.zeros_like(log.place_idx[positions])
     known_context = (
         {n: values[positions] for n, values in log.context.items()} if time_given else {}
@@ -138,8 +138,10 @@ def queries_at(
         occurred_s=np.where(is_event, log.occurred_s[event_positions], np.int64(0)),
         utc_offset_min=gather(log.utc_offset_min),
         place_idx=gather(log.place_idx),
-        request_s=np.where(tells_time, log.occurred_s[anchor_position], np.int64(0)),
-        request_offset_min=np.where(tells_time, log.utc_offset_min[anchor_position], np.int32(0)),
+        request_s=np.where(has_request_s, log.occurred_s[anchor_position], np.int64(0)),
+        request_offset_min=np.where(
+            has_request_s, log.utc_offset_min[anchor_position], np.int32(0)
+        ),
         request_place_idx=places,
         time_given=np.full(len(positions), time_given),
         context=known_context,

@@ -1,7 +1,7 @@
 """Arrow schemas of the lake's tables.
 
-A table may carry further columns (context, attributes); the ones named here keep
-these types. Columns listed in ``REQUIRED`` are never null.
+A table may have further columns (context, attributes). Columns listed in ``REQUIRED``
+are never null.
 """
 
 from typing import Final
@@ -50,7 +50,7 @@ CONTEXT: Final = pa.schema(
         pa.field(c.PLACE_ID, pa.string()),
     ]
 )
-"""Rows of the context table, such as weather readings; a null place means everywhere."""
+"""Context table, such as weather readings; a null place means that the row holds everywhere."""
 
 QUARANTINE: Final = pa.schema(
     [
@@ -63,6 +63,6 @@ QUARANTINE: Final = pa.schema(
         pa.field(c.PAYLOAD, pa.string(), nullable=False),
     ]
 )
-"""One row a refused row; ``payload`` is the row as it was read, as JSON, for replay."""
+"""Quarantine table, one row per refused row; ``payload`` is the original row as JSON."""
 
 REQUIRED: Final = tuple(field.name for field in EVENTS if not field.nullable)

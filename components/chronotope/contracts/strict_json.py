@@ -1,33 +1,33 @@
-"""JSON from outside: a key stands once in its object, and nothing is nested without bound."""
+"""Parser of untrusted JSON that refuses duplicate keys and deep nesting."""
 
 import json
 from typing import Any, Final
 
 JsonObject = dict[str, Any]
-"""A JSON object: names and JSON values."""
+"""A parsed JSON object: JSON values by key."""
 
 MAX_DEPTH: Final = 64
-"""Objects and lists within each other: far below what Python's own recursion bears."""
+"""Largest nesting depth of objects and lists, far below Python's recursion limit."""
 
 _SHOWN_CHARACTERS: Final = 40
 
 
-class RefusedJson(ValueError):  # noqa: N818 - the name of what was refused
-    """It is JSON, but must not be read; the message says why, fit to be shown."""
+class RefusedJson(ValueError):  # noqa: N818 - named after the input that was refused
+    """Syntactically valid JSON that is refused; the message gives the reason, already escaped."""
 
 
 def parse_json(json_text: str) -> Any:
-    """What a text of JSON holds.
+    """Parse a JSON text.
 
     Raises:
-        RefusedJson: A key stands twice in an object, or it is nested too deeply.
-        ValueError: It is no JSON.
+        RefusedJson: An object contains a key twice, or the nesting exceeds ``MAX_DEPTH``.
+        ValueError: The text is not JSON.
 
     Example:
         >>> parse_json('{"a": 1, "a": 2}')
         Traceback (most recent call last):
             ...
-        chronotope.contracts.strict_json.RefusedJson: key 'a' stands in it twice
+        chronotope.contracts.strict_json.RefusedJson: key 'a' occurs twice in one object
     """
     try:
         json_value = json.loads(json_text, object_pairs_hook=_unique)
@@ -39,7 +39,7 @@ def parse_json(json_text: str) -> Any:
 
 
 def shown_key(json_key: object) -> str:
-    r"""A key to show: escaped and shortened, since whoever sent it chose it.
+    r"""A key for a message, escaped and shortened to 40 characters because it is untrusted.
 
     Example:
         >>> shown_key("a\x1b[31m")
@@ -61,12 +61,12 @@ def _unique(key_value_pairs: list[tuple[str, Any]]) -> JsonObject:
     if len(parsed_object) != len(key_value_pairs):
         key_names = [key_name for key_name, _ in key_value_pairs]
         repeated_key = next(key_name for key_name in key_names if key_names.count(key_name) > 1)
-        raise RefusedJson(f"key {shown_key(repeated_key)} stands in it twice")
+        raise RefusedJson(f"key {shown_key(repeated_key)} occurs twice in one object")
     return parsed_object
 
 
 def _depth(json_value: Any) -> int:
-    """Levels of objects and lists, without recursion."""
+    """Nesting depth of objects and lists, computed without recursion."""
     max_depth, pending_nodes = 0, [(json_value, 1)]
     while pending_nodes:
         json_node, node_depth = pending_nodes.pop()

@@ -1,4 +1,4 @@
-"""What a validation says of a batch."""
+"""Result of validating a batch of rows against expectations."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 
 class Severity(StrEnum):
-    """How much a failed expectation matters."""
+    """Severity of a failed expectation."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -16,14 +16,14 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailedExpectation:
-    """One expectation that did not hold.
+    """One expectation that failed.
 
     Attributes:
-        expectation: What was expected, in words a person reads.
-        column: The column concerned, or "" for a table-level expectation.
-        severity: How much it matters.
-        n_unexpected: Failing rows; 0 for a table-level expectation.
-        observed: What was seen instead, shortened.
+        expectation: Description of the expectation in plain text.
+        column: The column concerned; "" for a table-level expectation.
+        severity: Severity of the failure.
+        n_unexpected: Number of failing rows; 0 for a table-level expectation.
+        observed: The observed value, shortened.
     """
 
     expectation: str
@@ -35,14 +35,14 @@ class FailedExpectation:
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """Result of checking one batch.
+    """Result of validating one batch.
 
     Attributes:
-        suite: Name of the suite.
-        failing: Row positions that failed and why; ``row`` int64 and ``reasons``
-            list<string>, one row a failing row.
-        findings: Expectations that did not hold, worst first.
-        n_rows: Rows looked at.
+        suite: Name of the expectation suite.
+        failing: Failing rows, one row each: position ``row`` int64 and ``reasons``
+            list<string>.
+        findings: Failed expectations, most severe first.
+        n_rows: Number of rows checked.
     """
 
     suite: str

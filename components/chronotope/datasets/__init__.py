@@ -1,1 +1,1 @@
-"""Dataset configurations, readers of their tables, and a simulated city."""
+"""Dataset YAML files, readers of their tables, and the generator of a simulated city."""

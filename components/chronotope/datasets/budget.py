@@ -1,30 +1,38 @@
-"""Limits on the decompressed size of a file."""
+"""Limits on the decompressed size and the width of a source."""
 
 from typing import Final
 
 from chronotope.contracts.errors import SourceError
 
 FREE_BYTES: Final = 1 << 30
-"""Up to this, a file may expand as it likes."""
+"""Decompressed size up to which the expansion ratio is not limited, bytes."""
 
 MAX_EXPANSION: Final = 200
-"""Beyond, by so much: texts of logs expand 3 to 30 times; what is made to fill memory, 1,000."""
+"""Maximum ratio of decompressed to stored size above ``FREE_BYTES``.
+
+Event logs expand by 3 to 30, decompression bombs by 1,000.
+"""
 
 MAX_BATCH_BYTES: Final = 256 << 20
-"""A batch in memory is cut where it would be larger, however few rows it has."""
+"""Maximum size of a batch in memory, bytes; a larger one is split, however few rows it has."""
 
 MAX_COLUMNS: Final = 10_000
+"""Maximum number of columns of a source."""
 
 
 class ByteBudget:
-    """Remaining bytes that a source may expand to."""
+    """Number of bytes that a source may still expand to.
+
+    Attributes:
+        limit: Maximum decompressed size of the source, bytes.
+    """
 
     def __init__(self, n_stored: int, max_bytes: int) -> None:
         """Set the budget from the stored size.
 
         Args:
-            n_stored: Stored size, bytes.
-            max_bytes: Limit of the dataset's YAML, bytes.
+            n_stored: Stored (compressed) size of the source, bytes.
+            max_bytes: ``limits.max_bytes`` of the dataset's YAML.
         """
         self.limit = min(max_bytes, max(FREE_BYTES, MAX_EXPANSION * n_stored))
         self._left, self._n_stored = self.limit, n_stored
@@ -40,6 +48,7 @@ class ByteBudget:
             raise SourceError(
                 f"The file expands to more than {self.limit:,} bytes",
                 received=f"{self._n_stored:,} bytes",
-                way_out="It may be damaged or made to fill memory; deliver it in several files, "
-                "uncompressed, or raise limits: max_bytes if that is what bounds it",
+                way_out="The file may be damaged or a decompression bomb; if it is neither, store "
+                "it uncompressed or in several files, or raise limits.max_bytes if that is the "
+                "limit",
             )

@@ -1,19 +1,19 @@
 """Catalogue, visit probabilities and exploration tables of a simulated city.
 
-At every event a person goes
+The place of each event of a user is
 
-    home            with probability a_home(hour of week),
-    to work         with probability a_work(hour of week),
-    to a known place with (1 - p_new) of the rest: the place of one of the person's past
-                    events, each event equally likely (preferential return),
-    to explore      with p_new of the rest: one of the ``N_SLOTS`` entries in the table of
-                    the place the person comes from, each equally likely.
+    home             with probability a_home(hour of week),
+    work             with probability a_work(hour of week),
+    a visited place  with (1 - p_new) of the remaining probability: the place of one of the
+                     user's past events, each event equally likely (preferential return),
+    an explored one  with p_new of the remaining probability: one of the ``N_SLOTS`` entries in
+                     the table of the user's latest place, each equally likely.
 
-p_new = rho (1 + n)^-gamma, n being the person's past events. The tables were drawn with
-probability ∝ popularity x exp(-distance / decay_km).
+p_new = rho (1 + n)^-gamma, where n is the number of the user's past events. The entries of the
+tables are drawn with probability ∝ popularity x exp(-distance / decay_km).
 
 Source: exploration and preferential return after Song, Koren, Wang & Barabási (2010),
-with past events in place of distinct places.
+with n counting past events instead of distinct places.
 """
 
 from dataclasses import dataclass
@@ -31,20 +31,21 @@ from chronotope.spacetime.clock import HOURS_PER_WEEK
 from chronotope.spacetime.distances import haversine_km
 
 IS_ANOMALY: Final = "is_anomaly"
-"""Context column of a simulated log: 1 where an event breaks the law on purpose."""
+"""Context column of a simulated log: 1 where an event is an injected anomaly."""
 N_SLOTS: Final = 64
+"""Entries in the exploration table of a place."""
 OPENING: Final = 0.8
-"""Share of the period after which the cold places open."""
+"""Fraction of the period after which cold-start places open."""
 
 CATEGORIES: Final = ("café", "bakery", "gym", "park", "office", "cinema", "market", "museum")
-_MANNERS: Final = ("quiet", "bright", "old", "new", "small", "grand", "busy", "hidden")
+_ADJECTIVES: Final = ("quiet", "bright", "old", "new", "small", "grand", "busy", "hidden")
 _CENTRE: Final = (48.2082, 16.3738)
 _SPREAD_DEG: Final = (0.036, 0.054)  # about 4 km each way
-_ROWS_AT_ONCE: Final = 256
+_BLOCK_ROWS: Final = 256
 
 
 class CityConfig(BaseModel):
-    """Size, rhythm and noise of a simulated city."""
+    """Size, period, visit behaviour and anomalies of a simulated city."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,30 +57,42 @@ class CityConfig(BaseModel):
     utc_offset_min: int = Field(
         default=60, ge=-720, le=840, description="UTC offset of local time, minutes"
     )
-    rho: float = Field(default=0.6, gt=0, le=1, description="Initial probability of exploration")
+    rho: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="Factor rho of the exploration probability rho (1 + n)^-gamma, "
+        "n being the number of the user's past events",
+    )
     gamma: float = Field(
-        default=0.3, ge=0, le=2, description="Exponent of the decline of exploration"
+        default=0.3, ge=0, le=2, description="Exponent gamma of the exploration probability"
     )
     decay_km: float = Field(
-        default=2.0, gt=0, le=100, description="Decay length of exploration with distance, km"
+        default=2.0,
+        gt=0,
+        le=100,
+        description="Distance over which the weight of a place in exploration falls by the "
+        "factor e, km",
     )
     cold_users: float = Field(
         default=0.05,
         ge=0,
         le=0.9,
-        description="Share of cold-start users, who arrive late and have few events",
+        description="Share of cold-start users, who join after 80 % of the period and have "
+        "few events",
     )
     cold_items: float = Field(
         default=0.05,
         ge=0,
         le=0.9,
-        description="Share of cold places, which open after 80 % of the period",
+        description="Share of cold-start places, which open after 80 % of the period",
     )
     anomalies: float = Field(
         default=0.005,
         ge=0,
         le=0.5,
-        description="Share of anomalies: events at a random place, 30 s after the previous one",
+        description="Share of anomalous events: at a random place, 30 s after the user's "
+        "previous event",
     )
     seed: int = Field(default=7, ge=0, description="Random seed of the city and the log")
 
@@ -89,11 +102,13 @@ class City:
     """Places and visit probabilities of a city, independent of its users.
 
     Attributes:
-        lat, lon: Degrees WGS 84, shape (n_items,).
-        cold: Whether a place opens late, shape (n_items,).
-        category: Position in ``CATEGORIES``, shape (n_items,).
-        slots: Exploration tables before and after the opening, (2, n_items, N_SLOTS).
-        go_home, go_work: Probabilities by hour of week, shape (168,).
+        lat, lon: Coordinates of the places, degrees (WGS 84), shape (n_items,).
+        cold: Whether a place opens only at ``OPENING``, shape (n_items,).
+        category: Index into ``CATEGORIES``, shape (n_items,).
+        slots: Exploration tables before and after ``OPENING``: indices of candidate places,
+            shape (2, n_items, N_SLOTS).
+        go_home, go_work: Probability that an event is at home, at work, by hour of week,
+            shape (168,).
     """
 
     lat: Float64
@@ -106,7 +121,7 @@ class City:
 
 
 def build_city(city_config: CityConfig) -> City:
-    """Lay out the places and tables of a city; the same config gives the same city."""
+    """Draw the places and exploration tables of a city; deterministic for a config."""
     rng = np.random.default_rng([city_config.seed, 0])
     n_items = city_config.n_items
     lat = _CENTRE[0] + _SPREAD_DEG[0] * rng.standard_normal(n_items)
@@ -117,7 +132,7 @@ def build_city(city_config: CityConfig) -> City:
         _exploration_table(lat, lon, popularity * is_open, city_config.decay_km, rng)
         for is_open in (~is_cold, np.ones_like(is_cold))
     ]
-    go_home, go_work = _rhythm()
+    go_home, go_work = _weekly_probabilities()
     return City(
         lat=lat,
         lon=lon,
@@ -139,7 +154,7 @@ def city_items(city_config: CityConfig) -> pa.Table:
     city = build_city(city_config)
     item_categories = [CATEGORIES[category_idx] for category_idx in city.category.tolist()]
     item_titles = [
-        f"The {_MANNERS[(7 * item_idx + 3) % len(_MANNERS)]} {category} no. {item_idx}"
+        f"The {_ADJECTIVES[(7 * item_idx + 3) % len(_ADJECTIVES)]} {category} no. {item_idx}"
         for item_idx, category in enumerate(item_categories)
     ]
     town_sides = np.where(city.lat > _CENTRE[0], "north", "south").tolist()
@@ -171,12 +186,12 @@ def _exploration_table(
     """Candidate places of exploration from each place, shape (n_items, N_SLOTS)."""
     n_items = len(lat)
     slot_table = np.empty((n_items, N_SLOTS), dtype=np.int32)
-    for first_row in range(0, n_items, _ROWS_AT_ONCE):
-        row_slice = slice(first_row, min(first_row + _ROWS_AT_ONCE, n_items))
+    for first_row in range(0, n_items, _BLOCK_ROWS):
+        row_slice = slice(first_row, min(first_row + _BLOCK_ROWS, n_items))
         km = haversine_km(
             lat=lat[row_slice, None], lon=lon[row_slice, None], to_lat=lat, to_lon=lon
         )
-        # Relative to the nearest place, so that a remote one keeps a positive total.
+        # Relative to the nearest candidate: the weights of a remote place would underflow to 0.
         relative_km = km - np.where(item_weights > 0, km, np.inf).min(axis=1, keepdims=True)
         cumulative_weights = np.cumsum(
             item_weights * np.exp(-np.maximum(relative_km, 0.0) / decay_km), axis=1
@@ -194,8 +209,8 @@ def _exploration_table(
     return slot_table
 
 
-def _rhythm() -> tuple[Float64, Float64]:
-    """Probabilities of going home and to work, by hour of week (Monday midnight is 0)."""
+def _weekly_probabilities() -> tuple[Float64, Float64]:
+    """Probabilities of home and work, by hour of week (0 is Monday, 00:00 to 01:00)."""
     hour_of_day, week_day = np.arange(HOURS_PER_WEEK) % 24, np.arange(HOURS_PER_WEEK) // 24
     at_work = (week_day < 5) & (hour_of_day >= 8) & (hour_of_day < 17)
     at_home = (hour_of_day >= 21) | (hour_of_day < 7)

@@ -12,7 +12,7 @@ def check_columns(table: TableSpec, source_columns: Sequence[str], source_label:
     """Check that a source has every needed column.
 
     Raises:
-        SchemaError: Names the missing columns and those of the source.
+        SchemaError: Columns are missing; the message lists them and the columns of the source.
     """
     missing_columns = [name for name in table.needed if name not in set(source_columns)]
     if missing_columns:

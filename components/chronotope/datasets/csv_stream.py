@@ -16,14 +16,14 @@ from chronotope.datasets.spec import TableSpec
 from chronotope.runtime.regular_files import open_regular, require_regular
 
 BLOCK_BYTES: Final = 16 << 20
-"""No row may be longer."""
+"""Size of the blocks that are parsed, bytes; a longer row cannot be read."""
 
 _HEAD_BYTES: Final = 1 << 20
 _CODECS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".br": "brotli"}
 
 
 def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of the needed columns of a CSV file, all of them text.
+    """Read the needed columns of a CSV file in batches; every column is text.
 
     Args:
         table_spec: Encoding, delimiter, columns and limits.
@@ -31,15 +31,15 @@ def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatc
 
     Raises:
         SourceError: The decompressed size exceeds the limits.
-        SchemaError: Columns are missing or too many.
+        SchemaError: Columns are missing, or the file has more than ``MAX_COLUMNS``.
         OSError, ValueError: The file cannot be read as CSV.
     """
-    "".encode(table_spec.encoding)  # some of Python's encodings decompress instead
+    "".encode(table_spec.encoding)  # raises for codecs that are no text encodings, such as zlib
     read_options = pcsv.ReadOptions(encoding=table_spec.encoding, block_size=BLOCK_BYTES)
     parse_options = pcsv.ParseOptions(delimiter=table_spec.delimiter, newlines_in_values=True)
     _require_few_columns(table_spec, file_path)
     with (
-        _opened(table_spec, file_path) as file,
+        _open_decompressed(table_spec, file_path) as file,
         pcsv.open_csv(file, read_options, parse_options) as header_reader,
     ):
         check_columns(table_spec, header_reader.schema.names, file_path)
@@ -50,14 +50,14 @@ def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatc
         strings_can_be_null=True,
     )
     with (
-        _opened(table_spec, file_path) as file,
+        _open_decompressed(table_spec, file_path) as file,
         pcsv.open_csv(file, read_options, parse_options, convert_options) as csv_reader,
     ):
         yield from csv_reader
 
 
 @contextmanager
-def _opened(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
+def _open_decompressed(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
     codec_name = _CODECS.get(file_path.suffix)
     with open_regular(file_path) as file:
         if codec_name is None:
@@ -65,25 +65,27 @@ def _opened(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
             return
         byte_budget = ByteBudget(require_regular(file_path), table_spec.limits.max_bytes)
         decompressed_stream = pa.CompressedInputStream(file, codec_name)
-        with pa.PythonFile(_Bounded(decompressed_stream, byte_budget), mode="r") as bounded_file:
+        with pa.PythonFile(
+            _BudgetedStream(decompressed_stream, byte_budget), mode="r"
+        ) as bounded_file:
             yield bounded_file
 
 
 def _require_few_columns(table_spec: TableSpec, file_path: Path) -> None:
-    """Check of the header before rows are parsed: each of its columns costs memory."""
-    with _opened(table_spec, file_path) as file:
+    """Limit the columns of the header before Arrow parses it: each of them takes memory."""
+    with _open_decompressed(table_spec, file_path) as file:
         header_line = file.read(_HEAD_BYTES).split(b"\n", 1)[0]
     n_columns = header_line.count(table_spec.delimiter.encode()) + 1
     if n_columns > MAX_COLUMNS:
         raise SchemaError(
             f"The header has more than {MAX_COLUMNS:,} columns",
             received=file_path,
-            way_out="Deliver the needed columns alone, or correct delimiter",
+            way_out="Store only the needed columns, or correct delimiter in the dataset's YAML",
         )
 
 
-class _Bounded(io.RawIOBase):
-    """Decompressed file, bounded by a byte budget."""
+class _BudgetedStream(io.RawIOBase):
+    """Stream of decompressed bytes that raises when a byte budget is exceeded."""
 
     def __init__(self, decompressed_stream: pa.NativeFile, byte_budget: ByteBudget) -> None:
         self._content, self._budget = decompressed_stream, byte_budget
@@ -92,7 +94,7 @@ class _Bounded(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most ``size`` bytes, or one block if negative: reading all is unbounded."""
+        """Read at most ``size`` bytes; a negative size reads one block."""
         chunk: bytes = self._content.read(BLOCK_BYTES if size < 0 else size)
         self._budget.spend(len(chunk))
         return chunk

@@ -1,4 +1,4 @@
-"""Streaming of SQL queries, with columns under source names."""
+"""Streaming of the rows of SQL queries; columns keep the names of the source."""
 
 import os
 import re
@@ -19,12 +19,12 @@ from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.store_urls import redact_password, with_driver
 
 MAX_FETCHED_ROWS: Final = 50_000
-"""Rows that are Python's objects at one time, each many times as large as in Arrow."""
+"""Maximum rows fetched at a time: as Python objects they take many times the memory of Arrow."""
 
 _UNTYPED: Final = sa.types.NullType()
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _PARTS: Final = re.compile(r"(?P<scheme>[\w+.-]+://)(?P<account>[^/?#]*@)?(?P<rest>.*)", re.DOTALL)
-_CONNECTING: Final = {
+_TIMEOUT_OPTIONS: Final = {
     "psycopg": "connect_timeout",
     "psycopg2": "connect_timeout",
     "pymysql": "connect_timeout",
@@ -32,11 +32,15 @@ _CONNECTING: Final = {
     "pg8000": "timeout",
     "pysqlite": "timeout",
 }
-"""How a driver calls the seconds until it is connected; of SQLite, until nobody else writes."""
+"""Option of each driver that limits the connection time, s; of SQLite, the wait for a lock."""
 
 
 def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches of the needed columns of a query, fetched with a server-side cursor.
+    """Read the needed columns of a query in batches, with a server-side cursor.
+
+    Args:
+        table_spec: Database URL, query, columns and limits.
+        batch_rows: Maximum number of rows of a batch.
 
     Raises:
         SourceError: The database cannot be reached, refuses the query or takes too long.
@@ -44,59 +48,62 @@ def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.Recor
         ConfigError: A database file lies outside the folders that flows may use.
     """
     n_rows = min(batch_rows, MAX_FETCHED_ROWS)
-    with _connected(expanded(table_spec.url or ""), table_spec.limits) as connection:
+    with _connect(expand_url(table_spec.url or ""), table_spec.limits) as connection:
         streaming_connection = connection.execution_options(yield_per=n_rows)
-        with _in_time(connection, table_spec.limits):
+        with _time_limit(connection, table_spec.limits):
             result = streaming_connection.execute(sa.text(table_spec.query or ""))
         check_columns(table_spec, list(result.keys()), "the query")
         row_partitions = result.columns(*table_spec.needed).partitions(n_rows)
         while True:
-            with _in_time(connection, table_spec.limits):
+            with _time_limit(connection, table_spec.limits):
                 partition_rows = next(row_partitions, None)
             if partition_rows is None:
                 return
-            yield _batch(table_spec.needed, partition_rows)
+            yield _to_record_batch(table_spec.needed, partition_rows)
 
 
 def rows_since(
     feed: FeedSpec, url: str, since_value: int | float | str | None, max_rows: int
 ) -> pa.RecordBatch | None:
-    """Feed rows from a cursor value on, ordered by the cursor; None if there are none.
+    """Read the rows of a feed from a cursor value on, ordered by the cursor column.
 
     Args:
         feed: Query, columns, and the cursor column.
         url: URL of the database. $VARIABLES are expanded in the URL of the YAML; the URL of a
             Prefect block is used unchanged.
-        since_value: Cursor value as stored by ``feedback.table``; None reads from the beginning.
+        since_value: Smallest cursor value to read; None reads from the beginning.
         max_rows: Maximum number of rows.
 
+    Returns:
+        The rows, or None if there are none.
+
     Raises:
-        SourceError: The database cannot be reached, refuses the query, takes too long or finds
+        SourceError: The database cannot be reached, refuses the query, takes too long or has
             no such column.
         ConfigError: A database file lies outside the folders that flows may use.
     """
     feed_query = sa.text(feed.query or "").columns(*map(sa.column, feed.needed)).subquery("feed")
     cursor_column = feed_query.c[feed.after]
-    # Untyped parameter: the database compares by the type of the column.
+    # Untyped parameter: the database compares it in the type of the column.
     cursor_condition = (
         cursor_column.is_not(None)
         if since_value is None
         else cursor_column >= sa.bindparam(None, since_value, _UNTYPED)
     )
-    database_url = expanded(url) if feed.block is None else url
-    with _connected(database_url, feed.limits) as connection, _in_time(connection, feed.limits):
+    database_url = expand_url(url) if feed.block is None else url
+    with _connect(database_url, feed.limits) as connection, _time_limit(connection, feed.limits):
         page_query = (
             sa.select(feed_query).where(cursor_condition).order_by(cursor_column).limit(max_rows)
         )
         page_rows = connection.execute(page_query).fetchall()
-    return _batch(feed.needed, page_rows) if page_rows else None
+    return _to_record_batch(feed.needed, page_rows) if page_rows else None
 
 
-def expanded(url: str) -> str:
-    """Database URL with environment variables expanded: whole, credentials, or SQLite path.
+def expand_url(url: str) -> str:
+    """Expand environment variables in a database URL.
 
-    Variables in other parts are refused: they could send environment values to a host that
-    the YAML names.
+    A variable may stand for the whole URL, its credentials, or part of an SQLite path. In other
+    parts it is rejected: it could send values of the environment to a host named in the YAML.
 
     Raises:
         SourceError: A variable is not set, or occurs in another part.
@@ -105,7 +112,7 @@ def expanded(url: str) -> str:
         return _expand(url)
     url_parts = _PARTS.fullmatch(url)
     if url_parts is None:
-        raise _stray_variable(url) if _VARIABLE.search(url) else _no_address(url)
+        raise _stray_variable(url) if _VARIABLE.search(url) else _invalid_url(url)
     url_scheme, user_part, host_part = (
         url_parts["scheme"],
         url_parts["account"] or "",
@@ -132,8 +139,8 @@ def sqlite_file(url: str) -> Path | None:
 
 
 @contextmanager
-def _connected(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
-    """Database connection; errors are reported without the password."""
+def _connect(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
+    """Database connection; messages of errors do not contain the password."""
     driver_url = with_driver(url)
     try:
         _require_sqlite_file(driver_url)
@@ -148,30 +155,31 @@ def _connected(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
         raise SourceError(
             "The database refused the connection or the query",
             received=redact_password(str(error), driver_url),
-            way_out="Check url and query in the dataset's YAML, and that its driver is installed",
-        ) from None  # the message of the cause may hold the password
+            way_out="Check url and query in the dataset's YAML, and that the database driver is "
+            "installed",
+        ) from None  # the message of the cause may contain the password
 
 
 def _engine(driver_url: str, limits: SourceLimits) -> sa.Engine:
     try:
         parsed_url = sa.make_url(driver_url)
     except ValueError:  # such as a port that is not a number
-        raise _no_address(driver_url) from None
-    timeout_option = _CONNECTING.get(parsed_url.get_dialect().driver)
+        raise _invalid_url(driver_url) from None
+    timeout_option = _TIMEOUT_OPTIONS.get(parsed_url.get_dialect().driver)
     is_set = timeout_option is None or timeout_option in parsed_url.query
     connect_args = {} if is_set else {timeout_option: max(1, round(limits.timeout_s))}
     return sa.create_engine(parsed_url, connect_args=connect_args)
 
 
 def _bound_statements(connection: sa.Connection, source_limits: SourceLimits) -> None:
-    """Statement timeout on the server, which holds even if this process has ended."""
+    """Set a statement timeout on the server, which works even after this process has ended."""
     if connection.dialect.name == "postgresql":
         bound_ms = max(1, round(1_000 * source_limits.total_timeout_s))
         connection.exec_driver_sql(f"SET statement_timeout = {bound_ms}")
 
 
 @contextmanager
-def _in_time(connection: sa.Connection, source_limits: SourceLimits) -> Iterator[None]:
+def _time_limit(connection: sa.Connection, source_limits: SourceLimits) -> Iterator[None]:
     """Context that interrupts the queries of its block after a time limit.
 
     Raises:
@@ -198,8 +206,8 @@ def _in_time(connection: sa.Connection, source_limits: SourceLimits) -> Iterator
         if not interrupt_calls and "statement timeout" not in str(error):
             raise
         raise SourceError(
-            f"The database gave no rows within {source_limits.total_timeout_s:g} s",
-            way_out="Make the query cheaper, or raise limits: total_timeout_s in the YAML",
+            f"The database returned no rows within {source_limits.total_timeout_s:g} s",
+            way_out="Make the query faster, or raise limits.total_timeout_s in the dataset's YAML",
         ) from None
     finally:
         interrupt_timer.cancel()
@@ -213,7 +221,7 @@ def _expand(text: str) -> str:
     ]
     if missing_variables:
         raise SourceError(
-            "The address of the database stands in a variable that is not set",
+            "An environment variable in the database URL is not set",
             received=", ".join(missing_variables),
             way_out="Set the variable in the environment of this process",
         )
@@ -222,40 +230,42 @@ def _expand(text: str) -> str:
 
 def _stray_variable(url: str) -> SourceError:
     return SourceError(
-        "A variable stands in the wrong part of the address of a database",
+        "A $VARIABLE is not allowed in this part of a database URL",
         received=redact_password(url, url),
-        way_out="A $VARIABLE may be the whole address, its user or its password",
+        way_out="Use a $VARIABLE for the whole URL, its user or its password",
     )
 
 
-def _no_address(url: str) -> SourceError:
+def _invalid_url(url: str) -> SourceError:
     return SourceError(
         "Not a database URL",
         received=redact_password(url, url),
-        way_out="Write url as SQLAlchemy reads it, such as postgresql://db/shop",
+        way_out="Write url in the format of SQLAlchemy, such as postgresql://db/shop",
     )
 
 
 def _require_sqlite_file(driver_url: str) -> None:
-    """Refuse a missing SQLite file, which SQLite would create as an empty database."""
+    """Reject a missing SQLite file, which SQLite would create as an empty database."""
     database_path = sqlite_file(driver_url)
     if database_path is None:
         return
     if not require_allowed_path(database_path).is_file():
         raise SourceError(
-            "No such database file",
+            "The SQLite database file does not exist",
             received=database_path,
             way_out="Correct url in the dataset's YAML",
         )
 
 
-def _batch(column_names: Sequence[str], rows: Sequence[Sequence[object]]) -> pa.RecordBatch:
+def _to_record_batch(
+    column_names: Sequence[str], rows: Sequence[Sequence[object]]
+) -> pa.RecordBatch:
     column_arrays = [_column(column_values) for column_values in zip(*rows, strict=True)]
     return pa.RecordBatch.from_arrays(column_arrays, names=list(column_names))
 
 
 def _column(column_values: Sequence[object]) -> pa.Array:
-    """One column; as text if its values are of several types, which SQLite allows."""
+    """Arrow array of a column; text if its values have several types, which SQLite allows."""
     try:
         return pa.array(column_values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):

@@ -1,4 +1,4 @@
-"""Download of a file over http, bounded in time and size and never partial."""
+"""Download of a file over HTTP, limited in time and size; incomplete files are rejected."""
 
 import ipaddress
 import re
@@ -39,16 +39,16 @@ from chronotope.runtime.temp_dirs import temporary_folder
 
 MAX_REDIRECTS: Final = 5
 
-_FOLDER: Final = "chronotope-download-"
+_FOLDER_PREFIX: Final = "chronotope-download-"
 _CHUNK_BYTES: Final = 1 << 16
 _SUFFIXES: Final = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,2}$")
 
 
 @contextmanager
-def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
+def downloaded_file(address: str, limits: SourceLimits) -> Iterator[Path]:
     """Temporary copy of the file at a URL, deleted when the block ends.
 
-    Copies that killed processes left go first.
+    Copies left by killed processes are deleted first.
 
     Args:
         address: http or https URL; variables in it are not expanded.
@@ -61,17 +61,18 @@ def downloaded(address: str, limits: SourceLimits) -> Iterator[Path]:
     with ExitStack() as exit_stack:
         try:
             temporary_dir = exit_stack.enter_context(
-                temporary_folder(Path(tempfile.gettempdir()), _FOLDER)
+                temporary_folder(Path(tempfile.gettempdir()), _FOLDER_PREFIX)
             )
-            suffix_match = _SUFFIXES.search(urlsplit(address).path)  # tell whether it is compressed
+            # The suffix selects the decompression.
+            suffix_match = _SUFFIXES.search(urlsplit(address).path)
             local_copy = temporary_dir / f"log{suffix_match.group() if suffix_match else ''}"
             _fetch(address, local_copy, limits)
         except (OSError, HTTPException, ValueError) as error:
             raise SourceError(
                 "Cannot fetch the file",
                 received=f"{without_secrets(address)}: {redact_password(str(error), address)}",
-                way_out="Correct path, or limits, in the dataset's YAML",
-            ) from None  # the message of the cause may hold a password
+                way_out="Correct path or limits in the dataset's YAML",
+            ) from None  # the message of the cause may contain a password
         yield local_copy
 
 
@@ -80,19 +81,19 @@ def _fetch(address: str, local_copy: Path, limits: SourceLimits) -> None:
     with _Deadline(limits.total_timeout_s) as deadline:
         try:
             request = Request(address, headers={"User-Agent": "chronotope"})  # noqa: S310
-            with _opener(deadline).open(request, timeout=limits.timeout_s) as response:
+            with _url_opener(deadline).open(request, timeout=limits.timeout_s) as response:
                 _save(response, partial_file, limits.max_bytes)
         except (OSError, HTTPException) as error:
             if not deadline.passed:
                 raise
-            raise TimeoutError(_late(limits)) from error
-        if deadline.passed:  # without Content-Length, a body that was cut off looks complete
-            raise TimeoutError(_late(limits))
+            raise TimeoutError(_timeout_text(limits)) from error
+        if deadline.passed:  # without Content-Length, a truncated body looks complete
+            raise TimeoutError(_timeout_text(limits))
     partial_file.replace(local_copy)
 
 
-def _late(limits: SourceLimits) -> str:
-    return f"it took longer than {limits.total_timeout_s:g} s (limits: total_timeout_s)"
+def _timeout_text(limits: SourceLimits) -> str:
+    return f"it took longer than {limits.total_timeout_s:g} s (limits.total_timeout_s)"
 
 
 def _save(response: HTTPResponse, partial_file: Path, max_bytes: int) -> None:
@@ -106,20 +107,20 @@ def _save(response: HTTPResponse, partial_file: Path, max_bytes: int) -> None:
                 n_bytes += len(chunk)
                 file.write(chunk)
     if n_bytes > max_bytes:
-        raise OSError(f"it is larger than {max_bytes:,} bytes (limits: max_bytes)")
+        raise OSError(f"it is larger than {max_bytes:,} bytes (limits.max_bytes)")
     if expected_bytes is not None and n_bytes != expected_bytes:
-        raise OSError(f"it was cut short: {n_bytes:,} of {expected_bytes:,} bytes came")
+        raise OSError(f"it was cut short: {n_bytes:,} of {expected_bytes:,} bytes were received")
 
 
-def _opener(deadline: "_Deadline") -> OpenerDirector:
+def _url_opener(deadline: "_Deadline") -> OpenerDirector:
     """URL opener for http and https only; redirects to file or ftp are refused."""
     opener_director = OpenerDirector()
     for handler in (
         ProxyHandler(),
-        _Plain(deadline),
-        _Encrypted(deadline),
+        _HttpHandler(deadline),
+        _HttpsHandler(deadline),
         HTTPDefaultErrorHandler(),
-        _Redirects(),
+        _RedirectHandler(),
         HTTPErrorProcessor(),
         UnknownHandler(),
     ):
@@ -128,9 +129,9 @@ def _opener(deadline: "_Deadline") -> OpenerDirector:
 
 
 class _Deadline:
-    """Closes the connections of a download at its time limit.
+    """Time limit of a download, after which its connections are closed.
 
-    A time-out of a socket does not: it begins anew with every byte that trickles in.
+    A socket time-out is not enough: it starts again with every byte received.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -144,10 +145,10 @@ class _Deadline:
         """Whether the time limit has passed."""
         return time.monotonic() >= self._until
 
-    def connect(self, *where: Any, **more: Any) -> socket.socket:
+    def connect(self, *address_args: Any, **options: Any) -> socket.socket:
         """Open a connection that is closed at the time limit."""
-        connection = socket.create_connection(*where, **more)
-        # A duplicated handle: TLS detaches the one of the socket.
+        connection = socket.create_connection(*address_args, **options)
+        # A duplicated handle, since TLS detaches the original one.
         self._sockets.append(connection.dup())
         if self.passed:
             self._shut()
@@ -168,38 +169,40 @@ class _Deadline:
             connection.close()
 
 
-def _connections(
-    connection_class: type[HTTPConnection], deadline: _Deadline, **own: Any
+def _connection_factory(
+    connection_class: type[HTTPConnection], deadline: _Deadline, **class_options: Any
 ) -> Callable[..., HTTPConnection]:
-    def connection(host: str, **more: Any) -> HTTPConnection:
-        new_connection = connection_class(host, **own, **more)
+    """Factory of connections that are closed at a deadline."""
+
+    def connection(host: str, **call_options: Any) -> HTTPConnection:
+        new_connection = connection_class(host, **class_options, **call_options)
         new_connection._create_connection = deadline.connect  # type: ignore[attr-defined]
         return new_connection
 
     return connection
 
 
-class _Plain(HTTPHandler):
+class _HttpHandler(HTTPHandler):
     def __init__(self, deadline: _Deadline) -> None:
         super().__init__()
         self._deadline = deadline
 
     def http_open(self, req: Request) -> HTTPResponse:
-        return self.do_open(_connections(HTTPConnection, self._deadline), req)
+        return self.do_open(_connection_factory(HTTPConnection, self._deadline), req)
 
 
-class _Encrypted(HTTPSHandler):
+class _HttpsHandler(HTTPSHandler):
     def __init__(self, deadline: _Deadline) -> None:
         super().__init__()
         self._deadline = deadline
 
     def https_open(self, req: Request) -> HTTPResponse:
         tls_context = ssl.create_default_context()
-        connection_factory = _connections(HTTPSConnection, self._deadline, context=tls_context)
-        return self.do_open(connection_factory, req)
+        factory = _connection_factory(HTTPSConnection, self._deadline, context=tls_context)
+        return self.do_open(factory, req)
 
 
-class _Redirects(HTTPRedirectHandler):
+class _RedirectHandler(HTTPRedirectHandler):
     """Redirect policy: http(s) only, no downgrade to http, no private address from a public one."""
 
     max_redirections = MAX_REDIRECTS
@@ -209,7 +212,7 @@ class _Redirects(HTTPRedirectHandler):
     ) -> Request | None:
         old_url, new_url = urlsplit(req.full_url), urlsplit(newurl)
         if new_url.scheme not in ("http", "https"):
-            raise URLError(f"it redirects to another scheme than http: {new_url.scheme}")
+            raise URLError(f"it redirects to a scheme other than http(s): {new_url.scheme}")
         if old_url.scheme == "https" and new_url.scheme == "http":
             raise URLError("it redirects from https to http")
         if _is_private(new_url.hostname or "") and not _is_private(old_url.hostname or ""):
@@ -218,10 +221,10 @@ class _Redirects(HTTPRedirectHandler):
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host is this machine or one of its network; a name is looked up.
+    """Whether a host, once resolved, has a loopback or private network address.
 
     Raises:
-        OSError: The host is unknown.
+        OSError: The host name cannot be resolved.
     """
     host_records = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     ip_addresses = [str(host_address[0]).split("%")[0] for *_, host_address in host_records]

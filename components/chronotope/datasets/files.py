@@ -1,4 +1,4 @@
-"""Streaming of CSV and Parquet files, with columns under source names."""
+"""Streaming of CSV and Parquet files; columns keep the names of the source."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,26 +9,26 @@ import pyarrow as pa
 
 from chronotope.contracts.errors import SourceError
 from chronotope.datasets.csv_stream import BLOCK_BYTES, stream_csv
-from chronotope.datasets.download import downloaded
-from chronotope.datasets.locations import is_address, local_path
+from chronotope.datasets.download import downloaded_file
+from chronotope.datasets.locations import is_http_url, local_path
 from chronotope.datasets.parquet_stream import stream_parquet
 from chronotope.datasets.spec import Format, TableSpec
 from chronotope.runtime.regular_files import require_regular
 
 
 def locate_table(table_spec: TableSpec, data_dir: Path) -> Path:
-    """Location of a table's file or folder.
+    """Path of a table's existing file or folder.
 
     Raises:
-        SourceError: There is no such file, it is neither a regular file nor a folder, or the
-            package is not installed.
-        ConfigError: It lies outside the folders that flows may use.
+        SourceError: The file does not exist, is empty, or is neither a regular file nor a
+            folder; or the package is not installed.
+        ConfigError: The path lies outside the folders that flows may use.
     """
     file_path = local_path(table_spec, data_dir)
     try:
         if not file_path.is_dir() and require_regular(file_path) == 0:
             raise SourceError(
-                "The file is empty", received=file_path, way_out="Deliver the file again"
+                "The file is empty", received=file_path, way_out="Export the file again"
             )
     except FileNotFoundError:
         raise SourceError(
@@ -40,7 +40,7 @@ def locate_table(table_spec: TableSpec, data_dir: Path) -> Path:
         raise SourceError(
             "The file cannot be read",
             received=f"{file_path}: {error.strerror}",
-            way_out="Give the path of a regular file",
+            way_out="Set path to a regular file that this process may read",
         ) from error
     return file_path
 
@@ -48,37 +48,46 @@ def locate_table(table_spec: TableSpec, data_dir: Path) -> Path:
 def stream_file(
     table_spec: TableSpec, data_dir: Path, *, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of the needed columns, as read; text columns only, if CSV.
+    """Read the needed columns of a file in batches, in the types of the file; CSV gives text.
+
+    Args:
+        table_spec: Path, format, columns and limits.
+        data_dir: Folder that the path is relative to.
+        batch_rows: Maximum number of rows of a Parquet batch.
 
     Raises:
-        SourceError: The file is missing, empty, truncated, in another encoding, or it takes
-            longer or becomes larger than its limits.
+        SourceError: The file is missing, empty, truncated or in another encoding, or exceeds
+            its limits on time or size.
         SchemaError: Columns are missing.
-        ConfigError: It lies outside the folders that flows may use.
+        ConfigError: The path lies outside the folders that flows may use.
     """
-    with _local(table_spec, data_dir) as file_path, _explained(file_path, table_spec):
+    with (
+        _local_file(table_spec, data_dir) as file_path,
+        _translated_errors(file_path, table_spec),
+    ):
         if table_spec.format is Format.CSV:
             yield from stream_csv(table_spec, file_path)
         else:
             yield from stream_parquet(table_spec, file_path, batch_rows)
 
 
-def _local(table_spec: TableSpec, data_dir: Path) -> AbstractContextManager[Path]:
+def _local_file(table_spec: TableSpec, data_dir: Path) -> AbstractContextManager[Path]:
     """Local file, or a temporary copy of the file at an http URL."""
-    if is_address(table_spec.path or ""):
-        return downloaded(table_spec.path or "", table_spec.limits)
+    if is_http_url(table_spec.path or ""):
+        return downloaded_file(table_spec.path or "", table_spec.limits)
     return nullcontext(locate_table(table_spec, data_dir))
 
 
 @contextmanager
-def _explained(file_path: Path, table_spec: TableSpec) -> Iterator[None]:
+def _translated_errors(file_path: Path, table_spec: TableSpec) -> Iterator[None]:
+    """Raise errors of Arrow and of the operating system as ``SourceError``."""
     try:
         yield
     except subprocess.TimeoutExpired as error:
         raise SourceError(
             f"Cannot read {file_path} as {table_spec.format}",
             received=error,
-            way_out="Deliver smaller files, or check the disk",
+            way_out="Split the file into smaller ones, or check the disk",
         ) from error
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
         if "UTF8" in str(error) or _is_wrong_encoding(error):
@@ -91,15 +100,18 @@ def _explained(file_path: Path, table_spec: TableSpec) -> Iterator[None]:
 
 
 def _is_wrong_encoding(error: BaseException) -> bool:
-    """Whether an error means a wrong encoding; some Arrow errors are LookupErrors too."""
+    """Whether an error means a wrong encoding; Arrow's own LookupErrors do not."""
     is_arrow = isinstance(error, pa.ArrowException)
     return not is_arrow and isinstance(error, UnicodeError | LookupError)
 
 
 def _way_out(error: BaseException) -> str:
     if "straddling" in str(error):
-        return f"A row is longer than {BLOCK_BYTES:,} bytes, as behind a quote that nothing closes"
-    return "The file may be cut short or of another format: deliver it again"
+        return (
+            f"A row is longer than {BLOCK_BYTES:,} bytes; look for a quotation mark that is "
+            "never closed"
+        )
+    return "The file may be cut short or in another format: export it again or correct format"
 
 
 def _wrong_encoding(file_path: Path, table_spec: TableSpec) -> SourceError:

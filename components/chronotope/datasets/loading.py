@@ -19,17 +19,17 @@ _SHOWN_PROBLEMS: Final = 50
 def load_spec(
     path_or_name: str | Path, *, conf_dir: Path = CONF_DIR, data_dir: Path | None = None
 ) -> DatasetSpec:
-    """Read a dataset's YAML; every mistake in it is reported at once.
+    """Load a dataset's YAML; one error reports all problems in it.
 
     Args:
-        path_or_name: A YAML file, or the name of one in ``conf_dir``.
-        conf_dir: Folder of the dataset files, relative to the project root.
-        data_dir: Where the data files are, instead of what the YAML says.
+        path_or_name: Path of a YAML file, or the name of one in ``conf_dir``.
+        conf_dir: Folder of the dataset YAML files, relative to the project root.
+        data_dir: Folder of the data files; replaces ``data_dir`` of the YAML.
 
     Raises:
-        ConfigError: No such file; it, or the data that it names, lie where flows may not read;
-            not YAML, or keys that are wrong or missing.
-        SourceError: An http address stands in a variable.
+        ConfigError: The file does not exist, is not YAML, or has wrong or missing keys; or the
+            file or its data lie outside the folders that flows may use.
+        SourceError: ``path`` contains a variable that expands to an http URL.
     """
     yaml_path = _find(path_or_name, conf_dir)
     yaml_content = read_yaml(yaml_path)
@@ -37,7 +37,7 @@ def load_spec(
         raise ConfigError(
             f"{yaml_path} must hold a mapping",
             received=type(yaml_content).__name__,
-            way_out="Write `key: value` pairs, as in conf/datasets/example_csv.yaml",
+            way_out="Write `key: value` lines, as in conf/datasets/example_csv.yaml",
         )
     if data_dir is not None:
         yaml_content["data_dir"] = str(data_dir)
@@ -51,20 +51,20 @@ def load_spec(
 
 
 def dataset_names(conf_dir: Path = CONF_DIR) -> tuple[str, ...]:
-    """Names that ``load_spec`` finds in a folder, sorted."""
+    """Names of the datasets that have a YAML file in a folder, sorted."""
     return tuple(sorted(yaml_path.stem for yaml_path in conf_dir.glob("*.yaml")))
 
 
 def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
     for candidate_path in (Path(path_or_name), conf_dir / f"{path_or_name}.yaml"):
-        with suppress(OSError):  # such as a name that is too long to be one
+        with suppress(OSError):  # such as a name that is too long for the file system
             if candidate_path.is_file():
                 return require_allowed_path(candidate_path)
     known_names = ", ".join(dataset_names(conf_dir)) or "none"
     raise ConfigError(
         "No such dataset",
         received=path_or_name,
-        way_out=f"Give a YAML file or one of the names in {conf_dir}: {known_names}",
+        way_out=f"Pass the path of a YAML file, or a name from {conf_dir}: {known_names}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Paths of a dataset's files: below its folder, in a package, or at an http URL."""
+"""Locations of a dataset's files: in its folder, in a Python package, or at an http URL."""
 
 import importlib.util
 import os
@@ -11,46 +11,50 @@ from chronotope.contracts.errors import SourceError
 from chronotope.datasets.spec import DatasetSpec, Format, TableSpec
 from chronotope.runtime.allowed_paths import require_allowed_path
 
-_ADDRESS: Final = re.compile(r"https?://", re.IGNORECASE)
+_HTTP_URL: Final = re.compile(r"https?://", re.IGNORECASE)
 
 
-def is_address(path: str) -> bool:
-    """Whether a path is an http address."""
-    return _ADDRESS.match(path) is not None
+def is_http_url(path: str) -> bool:
+    """Whether a path is an http or https URL."""
+    return _HTTP_URL.match(path) is not None
 
 
 def local_path(table_spec: TableSpec, data_dir: Path) -> Path:
-    """Path of a table's file or folder, which need not exist.
+    """Path of a table's file or folder; it may not exist.
+
+    Args:
+        table_spec: Path and optional package.
+        data_dir: Folder that the path is relative to, if there is no package.
 
     Raises:
-        SourceError: The package is not installed, or the path leads out of it.
-        ConfigError: It lies outside the folders that flows may use.
+        SourceError: The package is not installed, the path leads out of its folder, or a
+            variable expands to an http URL.
+        ConfigError: The path lies outside the folders that flows may use.
     """
     expanded_path = os.path.expandvars(table_spec.path or "")
-    if is_address(expanded_path):  # environment values must not be sent to a host
+    if is_http_url(expanded_path):  # environment values must not be sent to a host
         raise SourceError(
-            "An http address in an environment variable is not allowed",
+            "An http URL in an environment variable is not allowed",
             received=table_spec.path,
-            way_out="Write the http address into the dataset's YAML, without variables",
+            way_out="Write the http URL into the dataset's YAML, without variables",
         )
     if table_spec.package is None:
         return require_allowed_path(data_dir / expanded_path)
-    package_dir = _folder(table_spec.package)
+    package_dir = _package_dir(table_spec.package)
     file_path = Path(os.path.normpath(package_dir / expanded_path))
     if not file_path.is_relative_to(package_dir):
         raise SourceError(
             "The path leads out of its package",
             received=table_spec.path,
-            way_out="Write a path below the package's folder",
+            way_out="Set path to a file below the folder of the package",
         )
     return file_path
 
 
 def source_folders(dataset_spec: DatasetSpec) -> set[Path]:
-    """Folders of the files that a dataset is read from; none for packages, addresses, servers.
+    """Folders of a dataset's local source files and SQLite files.
 
-    Args:
-        dataset_spec: The dataset.
+    Files in packages, http URLs and database servers are not included.
     """
     table_specs = [
         dataset_spec.events,
@@ -73,18 +77,18 @@ def source_folders(dataset_spec: DatasetSpec) -> set[Path]:
 
 def _local_source(table_spec: TableSpec, dataset_spec: DatasetSpec) -> Path | None:
     if table_spec.format is Format.SQL:
-        from chronotope.datasets.databases import expanded, sqlite_file  # slow to import
+        from chronotope.datasets.databases import expand_url, sqlite_file  # slow to import
 
         with suppress(SourceError):  # its variable may be set in another process only
-            return sqlite_file(expanded(table_spec.url)) if table_spec.url else None
+            return sqlite_file(expand_url(table_spec.url)) if table_spec.url else None
         return None
-    if table_spec.package is not None or is_address(table_spec.path or ""):
+    if table_spec.package is not None or is_http_url(table_spec.path or ""):
         return None
     return local_path(table_spec, dataset_spec.data_dir)
 
 
-def _folder(package_name: str) -> Path:
-    """Folder of an installed package; its code is not run, so the name is a top-level one."""
+def _package_dir(package_name: str) -> Path:
+    """Folder of an installed top-level package; the package is not imported."""
     try:
         module_spec = importlib.util.find_spec(package_name)
     except ValueError:  # a module without a spec, such as __main__

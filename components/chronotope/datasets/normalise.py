@@ -1,4 +1,4 @@
-"""Normalisation of raw rows to the data contract, with invalid rows refused by reason."""
+"""Conversion of raw rows to the data contract; invalid rows are refused with their reasons."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,23 +18,25 @@ from chronotope.spacetime.cells import cell_names, h3_cells
 from chronotope.spacetime.clock import utc_offsets
 
 MAX_TEXT_BYTES: Final = 65_536
-"""A longer text in any column refuses the row."""
+"""Maximum length of a text, bytes of UTF-8; a row with a longer one is refused."""
 
 REFUSED: Final = pa.schema(
     [pa.field("row", pa.int64()), pa.field(c.REASONS, pa.list_(pa.string()))]
 )
+"""Schema of refused rows: position in the batch as read, and the reasons."""
+
 _MAX_OFFSET_MIN: Final = 1_440
 _MASK = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class NormalisedBatch:
-    """Result of normalising one batch; rows and refused rows add up to what was read.
+    """Result of normalising one batch: each raw row is either valid or refused.
 
     Attributes:
-        rows: Good rows: the columns of ``EVENTS``, then context and attributes.
-        refused: ``row`` (position in the batch as read) and ``reasons``.
-        row_positions: Positions in the batch as read of the good rows, shape (n_rows,).
+        rows: Valid rows: the columns of ``EVENTS``, then context and attributes.
+        refused: Refused rows, in the schema ``REFUSED``.
+        row_positions: Positions of the valid rows in the batch as read, shape (n_rows,).
     """
 
     rows: pa.Table
@@ -43,22 +45,22 @@ class NormalisedBatch:
 
 
 def normalise(dataset_spec: DatasetSpec, raw_rows: pa.Table) -> NormalisedBatch:
-    """Convert a batch of ``read_events`` to the contract.
+    """Convert a batch of ``read_events`` to the data contract.
 
-    Refused are rows whose user, item or time is missing or unreadable, whose numbers
-    are no finite numbers, or that hold a text above 64 KiB.
+    A row is refused if its user, item or time is missing or cannot be read, if one of its
+    numbers is not finite or not a number, or if it holds a text of more than 64 KiB.
 
     Args:
         dataset_spec: The dataset.
-        raw_rows: Rows under contract names, values as read.
+        raw_rows: Rows with contract column names and the values of the source.
 
     Returns:
-        Good rows with their ``event_id``, and refused rows with every reason.
+        Valid rows with their ``event_id``, and refused rows with all their reasons.
 
     Raises:
-        SchemaError: A whole column is of a type that is no text, such as a list.
+        SchemaError: A column has a type that cannot be converted to text, such as a list.
     """
-    batch_conversion = _Batch(dataset_spec, raw_rows)
+    batch_conversion = _BatchConversion(dataset_spec, raw_rows)
     converted_rows = batch_conversion.table()
     is_refused = np.zeros(raw_rows.num_rows, dtype=np.bool_)
     for reason_mask in batch_conversion.refusals.values():
@@ -67,38 +69,45 @@ def normalise(dataset_spec: DatasetSpec, raw_rows: pa.Table) -> NormalisedBatch:
     good_rows = converted_rows.take(pa.array(row_positions)) if is_refused.any() else converted_rows
     row_ids = event_ids([good_rows[column_name] for column_name in dataset_spec.identity])
     good_rows = good_rows.set_column(0, EVENTS.field(c.EVENT_ID), row_ids)
-    if (
-        dataset_spec.cell_resolution is not None
-    ):  # after the ids, which another resolution must not change
-        good_rows = _in_cells(good_rows, dataset_spec.cell_resolution)
+    # After the ids are computed: they must not depend on the resolution.
+    if dataset_spec.cell_resolution is not None:
+        good_rows = _with_cell_places(good_rows, dataset_spec.cell_resolution)
     return NormalisedBatch(
         rows=good_rows,
-        refused=_refused(batch_conversion.refusals, is_refused),
+        refused=_refused_table(batch_conversion.refusals, is_refused),
         row_positions=row_positions,
     )
 
 
-def _in_cells(good_rows: pa.Table, resolution: int) -> pa.Table:
-    """Events without a place get the cell of their coordinates."""
+def _with_cell_places(good_rows: pa.Table, resolution: int) -> pa.Table:
+    """Set the H3 cell of the coordinates as the place of events that have none."""
     lat, lon = (good_rows[column_name].to_numpy() for column_name in (c.LAT, c.LON))
     cell_ids = cell_names(h3_cells(lat=lat, lon=lon, resolution=resolution))
     place_ids = pc.coalesce(good_rows[c.PLACE_ID], cell_ids)
     return good_rows.set_column(good_rows.column_names.index(c.PLACE_ID), c.PLACE_ID, place_ids)
 
 
-class _Batch:
-    """Conversion of one batch, with the reasons of refused rows."""
+class _BatchConversion:
+    """Conversion of one batch.
+
+    Attributes:
+        spec: The dataset.
+        n: Number of rows.
+        raw: Columns of the batch by contract name.
+        refusals: Mask of the refused rows by reason, shape (n,) each.
+    """
 
     def __init__(self, dataset_spec: DatasetSpec, raw_rows: pa.Table) -> None:
         self.spec = dataset_spec
         self.n = raw_rows.num_rows
         self.raw = {
-            column_name: _plain(raw_rows[column_name]) for column_name in raw_rows.column_names
+            column_name: _decoded_array(raw_rows[column_name])
+            for column_name in raw_rows.column_names
         }
         self.refusals: dict[str, _MASK] = {}
 
     def table(self) -> pa.Table:
-        """All rows, converted; refused ones hold nulls and an empty event id."""
+        """All rows, converted; refused ones hold nulls, and all event ids are still empty."""
         for column_name, raw_column in self.raw.items():
             self._refuse_long(column_name, raw_column)
         arrow_fields = list(EVENTS)
@@ -137,7 +146,7 @@ class _Batch:
         if is_textual(column.type):
             is_long = pc.fill_null(pc.greater(pc.binary_length(column), MAX_TEXT_BYTES), False)
             self._refuse(
-                _bools(is_long),
+                _bool_mask(is_long),
                 f"{column_name} is longer than {MAX_TEXT_BYTES} bytes",
             )
 
@@ -149,7 +158,7 @@ class _Batch:
         text = pc.if_else(is_null, pa.scalar(None, pa.string()), _as_text(column_name, raw_column))
         text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
         if column_name in REQUIRED and column_name != c.EVENT_TYPE:
-            self._refuse(_bools(text.is_null()), f"{column_name} is missing")
+            self._refuse(_bool_mask(text.is_null()), f"{column_name} is missing")
         return text
 
     def _numbers(self, column_name: str) -> pa.Array:
@@ -157,22 +166,22 @@ class _Batch:
         if raw_column is None:
             return pa.nulls(self.n, pa.float64())
         numbers = as_numbers(raw_column)
-        is_present = _bools(raw_column.is_valid())
+        is_present = _bool_mask(raw_column.is_valid())
         if is_textual(raw_column.type):
-            is_present &= _bools(
+            is_present &= _bool_mask(
                 pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(raw_column), ""), False)
             )
-        self._refuse(is_present & _bools(numbers.is_null()), f"{column_name} is not a number")
-        is_infinite = _bools(pc.fill_null(pc.invert(pc.is_finite(numbers)), False))
+        self._refuse(is_present & _bool_mask(numbers.is_null()), f"{column_name} is not a number")
+        is_infinite = _bool_mask(pc.fill_null(pc.invert(pc.is_finite(numbers)), False))
         self._refuse(is_infinite, f"{column_name} is not finite")
         return numbers
 
     def _instants(self) -> pa.Array:
         raw_column = self.raw[c.OCCURRED_AT]
         instants, is_skipped = as_instants(raw_column, self.spec.time)
-        is_missing = _bools(raw_column.is_null())
+        is_missing = _bool_mask(raw_column.is_null())
         self._refuse(is_missing, f"{c.OCCURRED_AT} is missing")
-        is_unreadable = _bools(instants.is_null()) & ~is_missing
+        is_unreadable = _bool_mask(instants.is_null()) & ~is_missing
         self._refuse(is_unreadable, f"{c.OCCURRED_AT} cannot be read as {self.spec.time.kind}")
         self._refuse(
             is_skipped, f"{c.OCCURRED_AT} does not exist on the clocks of {self.spec.time.timezone}"
@@ -184,8 +193,8 @@ class _Batch:
             offset_numbers = self._numbers(c.UTC_OFFSET_MIN)
             minutes = np.nan_to_num(offset_numbers.to_numpy(zero_copy_only=False))
             is_impossible = (np.abs(minutes) > _MAX_OFFSET_MIN) | (minutes % 1 != 0)
-            self._refuse(is_impossible, f"{c.UTC_OFFSET_MIN} is no offset in whole minutes")
-            is_unusable = is_impossible | _bools(offset_numbers.is_null())
+            self._refuse(is_impossible, f"{c.UTC_OFFSET_MIN} is not an offset in whole minutes")
+            is_unusable = is_impossible | _bool_mask(offset_numbers.is_null())
             column_offsets = pa.array(
                 np.where(is_unusable, 0, minutes).astype(np.int32), mask=is_unusable
             )
@@ -193,12 +202,12 @@ class _Batch:
         return self._zone_offsets(instants)
 
     def _zone_offsets(self, instants: pa.Array) -> pa.Array:
-        """Offsets of ``local_zone``, for rows without an offset of their own."""
+        """UTC offsets of ``local_zone``, minutes; null where an instant or the zone is missing."""
         if self.spec.local_zone is None:
             return pa.nulls(self.n, pa.int32())
         utc_seconds = instants.cast(pa.int64()).fill_null(0).to_numpy() // 1_000_000
         zone_offsets = utc_offsets(utc_seconds, self.spec.local_zone)
-        return pa.array(zone_offsets, mask=_bools(instants.is_null()))
+        return pa.array(zone_offsets, mask=_bool_mask(instants.is_null()))
 
     def _place(self, items: pa.Array) -> pa.Array:
         if c.PLACE_ID not in self.raw and self.spec.items_are_places:
@@ -206,7 +215,7 @@ class _Batch:
         return self._text(c.PLACE_ID)
 
 
-def _refused(reason_masks: dict[str, _MASK], is_refused: _MASK) -> pa.Table:
+def _refused_table(reason_masks: dict[str, _MASK], is_refused: _MASK) -> pa.Table:
     refused_rows = np.flatnonzero(is_refused)
     if not len(refused_rows):
         return REFUSED.empty_table()
@@ -221,8 +230,8 @@ def _refused(reason_masks: dict[str, _MASK], is_refused: _MASK) -> pa.Table:
     return pa.table([pa.array(refused_rows), reason_lists], schema=REFUSED)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """One array without dictionary encoding, which categoricals come in."""
+def _decoded_array(column: pa.ChunkedArray) -> pa.Array:
+    """One array without dictionary encoding, which pandas categoricals have."""
     array = column.combine_chunks()
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
@@ -238,5 +247,5 @@ def _as_text(column_name: str, column: pa.Array) -> pa.Array:
         ) from error
 
 
-def _bools(mask: pa.Array) -> _MASK:
+def _bool_mask(mask: pa.Array) -> _MASK:
     return np.asarray(mask.to_numpy(zero_copy_only=False), dtype=np.bool_)

@@ -1,10 +1,10 @@
 """Metadata of Parquet files, read in a separate process.
 
-Arrow ends the process, beyond any ``except``, when it meets some kinds of damage in a footer, so
+Arrow aborts the process on some kinds of damaged footers, which no ``except`` can catch, so
 ``parquet_stream`` runs this file as a script. It imports nothing of Chronotope.
 
-Reads from standard input a JSON object of ``files`` and ``columns``, and writes a JSON object a
-line for each file.
+Standard input is a JSON object with ``files`` and ``columns``; standard output has one JSON object
+a line for each file.
 """
 
 import json
@@ -17,7 +17,7 @@ MAX_MEMORY_BYTES = 8 << 30
 
 
 def main() -> None:
-    """Print rows, columns and sizes of each file."""
+    """Print the numbers of rows and columns and the sizes of each file."""
     _, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
     memory_limit = (
         MAX_MEMORY_BYTES
@@ -36,24 +36,24 @@ def _sizes(file_name: str, column_names: frozenset[str]) -> dict[str, int]:
     file_metadata = pq.read_metadata(file_name)
     parquet_schema = file_metadata.schema
     column_indices = [
-        group_idx
-        for group_idx in range(file_metadata.num_columns)
-        if parquet_schema.column(group_idx).path in column_names
+        column_idx
+        for column_idx in range(file_metadata.num_columns)
+        if parquet_schema.column(column_idx).path in column_names
     ]
     row_groups = [
         file_metadata.row_group(group_idx) for group_idx in range(file_metadata.num_row_groups)
     ]
     chunk_bytes = [
-        group.column(group_idx).total_uncompressed_size
+        group.column(column_idx).total_uncompressed_size
         for group in row_groups
-        for group_idx in column_indices
+        for column_idx in column_indices
     ]
     group_rows = [group.num_rows for group in row_groups]
     return {
         "n_rows": file_metadata.num_rows,
         "n_columns": file_metadata.num_columns,
         "n_group_rows": sum(group_rows),
-        "least": min([0, *group_rows, *chunk_bytes]),
+        "smallest": min([0, *group_rows, *chunk_bytes]),
         "largest_chunk": max(chunk_bytes, default=0),
     }
 

@@ -23,7 +23,7 @@ from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.regular_files import open_regular, require_regular
 
 MAX_FOOTER_BYTES: Final = 32 << 20
-"""Parsed, a footer takes a multiple of its size."""
+"""Maximum size of a footer, bytes; it takes a multiple of that in memory once parsed."""
 
 _PROBE_TIMEOUT_S: Final = 120.0
 
@@ -36,33 +36,34 @@ _TEXT_KINDS: Final = (
     pa.types.is_binary_view,
 )
 
-_END: Final = struct.Struct("<I4s")
-"""The last bytes of a file: length of the footer, and what marks it as Parquet."""
+_FILE_END: Final = struct.Struct("<I4s")
+"""Last bytes of a file: length of the footer, and the magic bytes of the format."""
 
 
 def stream_parquet(
     table_spec: TableSpec, source_path: Path, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of the needed columns of a Parquet file, or of a folder of such files.
+    """Read the needed columns of a Parquet file, or of a folder of such files, in batches.
 
     Args:
         table_spec: Columns and limits.
         source_path: The file or folder.
-        batch_rows: Most rows of a batch; one of long texts has fewer.
+        batch_rows: Maximum number of rows of a batch; batches of long texts have fewer.
 
     Raises:
         SourceError: A file is cut short, or expands beyond its limits.
-        SchemaError: Columns are missing, too many, or neither text nor numbers.
-        OSError, ValueError: One is no such file.
+        SchemaError: Columns are missing, there are more than ``MAX_COLUMNS``, or a needed
+            column is nested.
+        OSError, ValueError: A file cannot be read as Parquet.
     """
     file_paths = _files(source_path)
     byte_budget = ByteBudget(sum(map(require_regular, file_paths)), table_spec.limits.max_bytes)
-    _require_sound(file_paths, table_spec)
+    _require_valid_files(file_paths, table_spec)
     file_names = [str(file_path) for file_path in file_paths]
     arrow_schema = pds.dataset(file_names, format="parquet").schema
     check_columns(table_spec, arrow_schema.names, source_path)
-    text_columns = _texts(arrow_schema, table_spec.needed)
-    # Dictionary-encoded: a text shared by many rows is in memory once until batches are cut.
+    text_columns = _text_columns(arrow_schema, table_spec.needed)
+    # Dictionary-encoded: a text that many rows share is in memory once until it is decoded.
     source = pds.dataset(file_names, format=pds.ParquetFileFormat(dictionary_columns=text_columns))
     # A scan of the whole data set reads ahead without limit while batches are processed.
     for fragment in source.get_fragments():
@@ -70,31 +71,31 @@ def stream_parquet(
             for batch in row_group.to_batches(
                 schema=source.schema, columns=list(table_spec.needed), batch_size=batch_rows
             ):
-                yield from _decoded(batch, byte_budget)
+                yield from _decode_batch(batch, byte_budget)
 
 
 def _files(source_path: Path) -> list[Path]:
-    """The file, or all files below a folder, sorted; names after ``.`` and ``_`` are left out."""
+    """The file, or all files below a folder, sorted, without names that start with . or _."""
     if not source_path.is_dir():
         return [source_path]
-    file_paths = sorted(_below(source_path))
+    file_paths = sorted(_files_below(source_path))
     if not file_paths:
         raise SourceError("The folder holds no files", received=source_path, way_out="Correct path")
     return [require_allowed_path(file_path) for file_path in file_paths]
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path) -> Iterator[Path]:
     for entry in os.scandir(folder):
         if entry.name.startswith((".", "_")):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _below(Path(entry.path))
-        else:  # a link to a folder is refused at opening: it may form a cycle
+            yield from _files_below(Path(entry.path))
+        else:  # a link to a folder may form a cycle; opening it as a file raises an error
             yield Path(entry.path)
 
 
-def _require_sound(file_paths: Sequence[Path], table_spec: TableSpec) -> None:
-    """Validate the sizes in the files' metadata before Arrow allocates memory by them."""
+def _require_valid_files(file_paths: Sequence[Path], table_spec: TableSpec) -> None:
+    """Check the sizes in the files' metadata before Arrow allocates memory for them."""
     for file_path in file_paths:
         _require_footer(file_path)
     probe_task = {
@@ -114,7 +115,7 @@ def _require_sound(file_paths: Sequence[Path], table_spec: TableSpec) -> None:
         _require_sizes(file_path, json.loads(probe_line), table_spec)
     if len(probe_lines) < len(file_paths):
         failure_lines = probe.stderr.strip().splitlines() or [f"signal {-probe.returncode}"]
-        raise _unsound(file_paths[len(probe_lines)], failure_lines[-1])
+        raise _damaged_file(file_paths[len(probe_lines)], failure_lines[-1])
 
 
 def _require_sizes(file_path: Path, file_sizes: dict[str, int], table_spec: TableSpec) -> None:
@@ -122,11 +123,12 @@ def _require_sizes(file_path: Path, file_sizes: dict[str, int], table_spec: Tabl
         raise SchemaError(
             f"The file has more than {MAX_COLUMNS:,} columns",
             received=f"{file_path}: {file_sizes['n_columns']:,}",
-            way_out="Deliver the needed columns alone",
+            way_out="Store only the needed columns",
         )
-    if file_sizes["least"] < 0 or file_sizes["n_rows"] != file_sizes["n_group_rows"]:
-        raise _unsound(
-            file_path, f"{file_sizes['n_rows']:,} rows, {file_sizes['n_group_rows']:,} in its parts"
+    if file_sizes["smallest"] < 0 or file_sizes["n_rows"] != file_sizes["n_group_rows"]:
+        raise _damaged_file(
+            file_path,
+            f"{file_sizes['n_rows']:,} rows, {file_sizes['n_group_rows']:,} in its row groups",
         )
     ByteBudget(require_regular(file_path), table_spec.limits.max_bytes).spend(
         file_sizes["largest_chunk"]
@@ -136,26 +138,26 @@ def _require_sizes(file_path: Path, file_sizes: dict[str, int], table_spec: Tabl
 def _require_footer(file_path: Path) -> None:
     with open_regular(file_path) as file:
         file_size = file.seek(0, os.SEEK_END)
-        if file_size < _END.size + len(b"PAR1"):
-            raise _unsound(file_path, f"{file_size} bytes")
-        file.seek(-_END.size, os.SEEK_END)
-        n_footer, magic_bytes = _END.unpack(file.read(_END.size))
+        if file_size < _FILE_END.size + len(b"PAR1"):
+            raise _damaged_file(file_path, f"{file_size} bytes")
+        file.seek(-_FILE_END.size, os.SEEK_END)
+        n_footer, magic_bytes = _FILE_END.unpack(file.read(_FILE_END.size))
     if magic_bytes not in (b"PAR1", b"PARE"):
-        raise _unsound(file_path, f"it ends with {magic_bytes!r} instead of b'PAR1'")
-    if n_footer > min(file_size - _END.size, MAX_FOOTER_BYTES):
-        raise _unsound(file_path, f"a footer of {n_footer:,} bytes")
+        raise _damaged_file(file_path, f"it ends with {magic_bytes!r} instead of b'PAR1'")
+    if n_footer > min(file_size - _FILE_END.size, MAX_FOOTER_BYTES):
+        raise _damaged_file(file_path, f"a footer of {n_footer:,} bytes")
 
 
-def _unsound(file_path: Path, found_value: str) -> SourceError:
+def _damaged_file(file_path: Path, problem: str) -> SourceError:
     return SourceError(
         f"Cannot read {file_path} as parquet",
-        received=found_value,
-        way_out="The file may be cut short, damaged or of another format: deliver it again",
+        received=problem,
+        way_out="The file may be cut short, damaged or in another format: export it again",
     )
 
 
-def _texts(schema: pa.Schema, needed_columns: Sequence[str]) -> list[str]:
-    """The needed columns that hold texts or bytes.
+def _text_columns(schema: pa.Schema, needed_columns: Sequence[str]) -> list[str]:
+    """Names of the needed columns that hold text or bytes.
 
     Raises:
         SchemaError: A needed column is a list or another nested type.
@@ -179,9 +181,9 @@ def _is_text(column_type: pa.DataType) -> bool:
     return any(is_kind(value_type) for is_kind in _TEXT_KINDS)
 
 
-def _decoded(batch: pa.RecordBatch, byte_budget: ByteBudget) -> Iterator[pa.RecordBatch]:
-    """The batch with texts instead of dictionaries, cut where it would be too large."""
-    batch.validate(full=True)  # Arrow takes indices and UTF-8 of a file on trust
+def _decode_batch(batch: pa.RecordBatch, byte_budget: ByteBudget) -> Iterator[pa.RecordBatch]:
+    """Decode the dictionaries of a batch; it is split at ``MAX_BATCH_BYTES``."""
+    batch.validate(full=True)  # reading checks neither dictionary indices nor UTF-8
     if not batch.num_rows:
         return
     n_bytes = _row_bytes(batch)
@@ -198,7 +200,7 @@ def _decoded(batch: pa.RecordBatch, byte_budget: ByteBudget) -> Iterator[pa.Reco
 
 
 def _row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    """Bytes of each row once its texts are decoded, shape (n_rows,)."""
+    """Size of each row with its texts decoded, bytes, shape (n_rows,)."""
     n_bytes = np.zeros(batch.num_rows, dtype=np.int64)
     for column in batch.columns:
         if pa.types.is_dictionary(column.type) and _is_text(column.type):

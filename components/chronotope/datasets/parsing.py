@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts.schemas import INSTANT
-from chronotope.datasets.spec import TimeKind, TimeSpec
+from chronotope.datasets.time_spec import TimeKind, TimeSpec
 from chronotope.spacetime.clock import utc_from_local
 
 _NUMBER: Final = (
@@ -29,9 +29,9 @@ def is_textual(column_type: pa.DataType) -> bool:
 
 
 def as_numbers(column: pa.Array) -> pa.DoubleArray:
-    """Numbers of a numeric, boolean or text column; null where there is none.
+    """Numbers of a numeric, boolean or text column; null where a value is not a number.
 
-    NaN and infinity stay what they are, so that the caller can name them.
+    NaN and infinity are kept, so that the caller can report them.
     """
     column_type = column.type
     if pa.types.is_boolean(column_type):
@@ -55,12 +55,12 @@ def as_instants(column: pa.Array, time_spec: TimeSpec) -> tuple[pa.Array, npt.ND
     """UTC instants of a time column.
 
     Args:
-        column: As read: timestamps, dates, text or numbers.
-        time_spec: How it reads.
+        column: Timestamps, dates, text or numbers, as read from the source.
+        time_spec: Encoding and time zone of the column.
 
     Returns:
-        Instants (null where none could be read), and whether a wall-clock time was
-        read that its zone skipped, shape (n,).
+        Instants (null where a value could not be read), and the mask of wall-clock times that
+        do not exist in their zone because the clocks were put forward, shape (n,).
     """
     if time_spec.kind in (TimeKind.EPOCH_S, TimeKind.EPOCH_MS):
         return _from_epoch(column, 1.0 if time_spec.kind is TimeKind.EPOCH_S else 1e-3)
@@ -77,7 +77,7 @@ def as_instants(column: pa.Array, time_spec: TimeSpec) -> tuple[pa.Array, npt.ND
 
 
 def _to_micros(column: pa.Array) -> pa.Array:
-    """Timestamps in microseconds; null outside the years 1 to 9999, where they would wrap."""
+    """Timestamps in microseconds; null outside the years 1 to 9999, which could overflow."""
     column_type = column.type
     if column_type.unit in _TICKS:
         tick_counts, ticks_per_s = column.cast(pa.int64()), _TICKS[column_type.unit]
@@ -121,7 +121,11 @@ def _from_text(column: pa.Array, time_spec: TimeSpec) -> tuple[pa.Array, npt.NDA
 def _localised(
     clock_times: pa.Array, is_local: npt.NDArray[np.bool_], zone_name: str
 ) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """Move the rows in ``is_local``, which hold wall-clock times, from a zone to UTC."""
+    """Convert the rows in ``is_local`` from wall-clock times of a zone to UTC instants.
+
+    Returns:
+        Instants, and the mask of times that do not exist in the zone, as ``as_instants``.
+    """
     is_known = np.asarray(clock_times.is_valid().to_numpy(zero_copy_only=False), np.bool_)
     micros = clock_times.cast(pa.int64()).fill_null(0).to_numpy().copy()
     is_skipped = np.zeros(len(clock_times), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Readers of a dataset's tables, with columns under contract names."""
+"""Readers of a dataset's tables; columns have the names of the data contract."""
 
 from collections.abc import Iterator
 
@@ -17,18 +17,19 @@ from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.simulation import simulate_events
 from chronotope.datasets.spec import DatasetSpec, FeedSpec, Format, TableSpec
 
-_JOINED_BY = ", "
+_JOIN_SEPARATOR = ", "
+_TABLE_BATCH_ROWS = 200_000
 
 
 def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iterator[pa.Table]:
-    """Stream the log in the order of the source, in bounded memory.
+    """Read the event log in batches, in the order of the source and in bounded memory.
 
     Args:
         dataset_spec: The dataset.
-        batch_rows: Rows of each table; the last may have fewer.
+        batch_rows: Number of rows of a batch; some have fewer, as the last one does.
 
     Yields:
-        Columns under contract names, values as read: see ``normalise``.
+        Tables with contract column names and the values of the source, for ``normalise``.
 
     Raises:
         SourceError: The source is missing, empty, truncated or unreadable.
@@ -42,12 +43,15 @@ def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iter
         raise SourceError(
             "The event log has no rows",
             received=dataset_spec.name,
-            way_out="Check path, query or delivery",
+            way_out="Check path or query in the dataset's YAML, and the source itself",
         )
 
 
 def read_items(dataset_spec: DatasetSpec) -> pa.Table:
-    """The catalogue: the columns of ``ITEMS``, then attributes; no rows if there is none.
+    """Read the item catalogue; empty if the dataset has none.
+
+    Returns:
+        The columns of ``ITEMS``, then the attributes as text.
 
     Raises:
         SourceError: The source is missing, empty, truncated or unreadable.
@@ -59,7 +63,10 @@ def read_items(dataset_spec: DatasetSpec) -> pa.Table:
 
 
 def read_users(dataset_spec: DatasetSpec) -> pa.Table:
-    """User attributes: ``user_id``, then attributes; no rows if there are none.
+    """Read the user attributes; empty if the dataset has none.
+
+    Returns:
+        ``user_id``, then the attributes as text.
 
     Raises:
         SourceError: The source is missing, empty, truncated or unreadable.
@@ -69,23 +76,24 @@ def read_users(dataset_spec: DatasetSpec) -> pa.Table:
 
 
 def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
-    """Readings: the columns of ``CONTEXT``, then numbers; no rows if there are none.
+    """Read the context table; empty if the dataset has none.
 
-    A second reading of one place and moment has the ``event_id`` of the first.
+    Readings of the same place and time have the same ``event_id``.
+
+    Returns:
+        The columns of ``CONTEXT``, then the context columns as float64.
 
     Raises:
-        SourceError: The source is missing, empty or unreadable, or a time in it is.
+        SourceError: The source is missing, empty or unreadable, or one of its times is.
         SchemaError: Mapped columns are missing.
     """
     table_spec = dataset_spec.context_table
     if table_spec is None:
         return CONTEXT.empty_table()
-    mapped_rows = _whole(table_spec, dataset_spec)
+    mapped_rows = _read_all_rows(table_spec, dataset_spec)
     place_schema = pa.schema([pa.field(c.PLACE_ID, pa.string())])
-    typed_rows, raw_times = (
-        _typed_table(table_spec, mapped_rows, place_schema),
-        mapped_rows[c.OCCURRED_AT].combine_chunks(),
-    )
+    typed_rows = _typed_table(table_spec, mapped_rows, place_schema)
+    raw_times = mapped_rows[c.OCCURRED_AT].combine_chunks()
     instants, is_skipped = as_instants(raw_times, dataset_spec.time)
     if instants.null_count or is_skipped.any():
         unreadable_times = raw_times.filter(pc.or_(instants.is_null(), pa.array(is_skipped)))
@@ -93,7 +101,8 @@ def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
             f"{len(unreadable_times):,} times of the context table "
             f"cannot be read as {dataset_spec.time.kind}",
             received=unreadable_times[0],
-            way_out="Correct the table, or `time` in the dataset's YAML, which it shares",
+            way_out="Correct the table, or `time` in the dataset's YAML, which also applies to the "
+            "event log",
         )
     valid_until = pc.add(instants, pa.scalar(round(3.6e9 * table_spec.valid_h), pa.duration("us")))
     reading_ids = event_ids([instants, typed_rows[c.PLACE_ID]])
@@ -115,32 +124,35 @@ def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
 def read_feed(
     feed_spec: FeedSpec, url: str, *, since_value: int | float | str | None, max_rows: int
 ) -> tuple[list[object], pa.Table]:
-    """New rows of a feed: cursor values, and rows under contract names.
+    """Read new rows of a feed, in the order of its cursor column.
 
     Args:
-        feed_spec: The table.
-        url: Address of its database.
-        since_value: Rows from this value of the growing column on; None for all.
-        max_rows: Most rows.
+        feed_spec: Query, column mapping and cursor column of the feed.
+        url: URL of the database.
+        since_value: Smallest cursor value to read; None reads from the beginning.
+        max_rows: Maximum number of rows.
+
+    Returns:
+        The cursor value of each row, and the rows with contract column names.
 
     Raises:
-        SourceError: The database cannot be reached, refuses the query or finds no such column.
+        SourceError: The database cannot be reached, refuses the query or has no such column.
     """
     feed_batch = rows_since(feed_spec, url, since_value, max_rows)
     if feed_batch is None:
         return [], pa.table({})
     raw_rows = pa.Table.from_batches([feed_batch])
-    return raw_rows[feed_spec.after].to_pylist(), _mapped(feed_spec, raw_rows)
+    return raw_rows[feed_spec.after].to_pylist(), _to_contract_columns(feed_spec, raw_rows)
 
 
 def _raw_events(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
     if dataset_spec.city is not None:
         yield from simulate_events(dataset_spec.city, batch_events=batch_rows)
     if dataset_spec.events is not None:
-        for raw_rows in _rebatched(
+        for raw_rows in _rebatch(
             _stream(dataset_spec.events, dataset_spec, batch_rows), batch_rows
         ):
-            yield _mapped(dataset_spec.events, raw_rows)
+            yield _to_contract_columns(dataset_spec.events, raw_rows)
 
 
 def _read_table(
@@ -148,36 +160,38 @@ def _read_table(
 ) -> pa.Table:
     if table_spec is None:
         return schema.empty_table()
-    return _typed_table(table_spec, _whole(table_spec, dataset_spec), schema)
+    return _typed_table(table_spec, _read_all_rows(table_spec, dataset_spec), schema)
 
 
-def _whole(table_spec: TableSpec, dataset_spec: DatasetSpec) -> pa.Table:
-    """A complete table under contract names, values as read."""
+def _read_all_rows(table_spec: TableSpec, dataset_spec: DatasetSpec) -> pa.Table:
+    """A complete table with contract column names and the values of the source."""
     raw_tables = [
         pa.Table.from_batches([record_batch])
-        for record_batch in _stream(table_spec, dataset_spec, 200_000)
+        for record_batch in _stream(table_spec, dataset_spec, _TABLE_BATCH_ROWS)
     ]
     if not raw_tables:
         raise SourceError(
-            "A table has no rows",
+            "The table has no rows",
             received=table_spec.path or table_spec.query,
             way_out="Check path or query in the dataset's YAML",
         )
-    return _mapped(table_spec, pa.concat_tables(raw_tables, promote_options="permissive"))
+    return _to_contract_columns(
+        table_spec, pa.concat_tables(raw_tables, promote_options="permissive")
+    )
 
 
 def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of a schema, then context as numbers and attributes as text."""
+    """The columns of a schema, then context columns as numbers and attributes as text."""
     arrow_fields = list(schema)
     arrow_fields += [pa.field(column_name, pa.float64()) for column_name in table_spec.context]
     arrow_fields += [pa.field(column_name, pa.string()) for column_name in table_spec.attributes]
     return pa.table(
-        [_typed(mapped_rows, arrow_field) for arrow_field in arrow_fields],
+        [_typed_column(mapped_rows, arrow_field) for arrow_field in arrow_fields],
         schema=pa.schema(arrow_fields),
     )
 
 
-def _typed(mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
+def _typed_column(mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
     if arrow_field.name not in mapped_rows.column_names:
         return pa.nulls(mapped_rows.num_rows, arrow_field.type)
     column = mapped_rows[arrow_field.name].combine_chunks()
@@ -194,7 +208,8 @@ def _stream(
     return stream_file(table_spec, dataset_spec.data_dir, batch_rows=batch_rows)
 
 
-def _mapped(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
+def _to_contract_columns(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
+    """Rename, coalesce and join source columns into contract columns."""
     mapped_columns = {
         column_name: raw_rows[source] for column_name, source in table_spec.sources.items()
     }
@@ -205,16 +220,16 @@ def _mapped(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
     for column_name, source_columns in table_spec.join.items():
         source_texts = [raw_rows[source].cast(pa.string()) for source in source_columns]
         mapped_columns[column_name] = pc.binary_join_element_wise(
-            *source_texts, _JOINED_BY, null_handling="skip"
+            *source_texts, _JOIN_SEPARATOR, null_handling="skip"
         )
     return pa.table(mapped_columns)
 
 
-def _rebatched(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:
-    """Tables of ``batch_rows`` rows.
+def _rebatch(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:
+    """Combine batches into tables of ``batch_rows`` rows.
 
-    Shorter ones come at the end, where column types change, and where texts are so long that
-    they would not fit in memory.
+    A table is shorter at the end, before a change of column types, and where more rows would
+    exceed ``MAX_BATCH_BYTES``.
     """
     waiting_rows = pa.table({})
     for record_batch in batches:

@@ -1,4 +1,4 @@
-"""Simulation of the event log of a city."""
+"""Simulation of the event log of a city; ``city`` describes the model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ _DAILY: Final = np.array([1.0, 1.0, 1.0, 1.1, 1.3, 1.5, 1.2])  # Monday first
 
 @dataclass(frozen=True, slots=True)
 class Walks:
-    """Events of a block of people, ordered by person and time, shape (n_events,) each.
+    """Events of a block of users, ordered by user and time.
 
     Attributes:
-        first_user: Index of the block's first person.
-        length: Events of each person, shape (n_users,).
-        home, work: Their places, shape (n_users,).
-        occurred_s: UTC seconds.
-        item: Where they went.
-        anomaly: Whether the event breaks the law on purpose.
+        first_user: Index of the block's first user.
+        length: Number of events of each user, shape (n_users,).
+        home, work: Place indices of each user's home and work, shape (n_users,).
+        occurred_s: Time of each event, UTC seconds, shape (n_events,).
+        item: Index of the visited place, shape (n_events,).
+        anomaly: Whether the event is an injected anomaly, shape (n_events,).
     """
 
     first_user: int
@@ -55,15 +55,15 @@ class Walks:
 
 
 def simulate_events(city_config: CityConfig, *, batch_events: int = 200_000) -> Iterator[pa.Table]:
-    """Stream the log of a city: people block by block, in bounded memory.
+    """Generate the event log of a city in batches, one block of users after another.
 
     Args:
-        city_config: The city; the log does not depend on ``batch_events``.
-        batch_events: Most rows of a table.
+        city_config: The city.
+        batch_events: Maximum number of rows of a batch; the log does not depend on it.
 
     Yields:
-        Columns under contract names, with ``is_anomaly`` (boolean), ready for
-        ``normalise``; exactly ``config.n_events`` rows in all.
+        Tables for ``normalise``, with contract column names and ``is_anomaly`` (boolean);
+        ``city_config.n_events`` rows in total.
     """
     city = build_city(city_config)
     for walks in simulate_walks(city_config, city):
@@ -75,8 +75,8 @@ def simulate_events(city_config: CityConfig, *, batch_events: int = 200_000) -> 
 
 
 def simulate_walks(city_config: CityConfig, city: City) -> Iterator[Walks]:
-    """Blocks of people of about half a million events each."""
-    user_lengths, is_late = _activity(city_config)
+    """Generate the events of all users in blocks of about ``_BLOCK_EVENTS`` events."""
+    user_lengths, is_late = _user_activity(city_config)
     block_numbers = (np.cumsum(user_lengths) - 1) // _BLOCK_EVENTS
     block_edges = np.concatenate(
         [[0], np.flatnonzero(np.diff(block_numbers)) + 1, [len(user_lengths)]]
@@ -85,7 +85,7 @@ def simulate_walks(city_config: CityConfig, city: City) -> Iterator[Walks]:
         zip(block_edges[:-1].tolist(), block_edges[1:].tolist(), strict=True)
     ):
         rng = np.random.default_rng([city_config.seed, 2, block_idx])
-        yield _walk(
+        yield _simulate_block(
             city_config,
             city,
             rng,
@@ -96,14 +96,14 @@ def simulate_walks(city_config: CityConfig, city: City) -> Iterator[Walks]:
 
 
 def period_s(city_config: CityConfig) -> tuple[int, int]:
-    """First UTC second of the period, and the second the cold places open."""
+    """Start of the period, and the time at which cold-start places open, UTC seconds."""
     local_midnight = datetime.combine(city_config.start, time(), tzinfo=UTC)
     start_s = int(local_midnight.timestamp()) - city_config.utc_offset_min * 60
     return start_s, start_s + int(OPENING * city_config.days) * _DAY_S
 
 
-def _activity(city_config: CityConfig) -> tuple[Int64, npt.NDArray[np.bool_]]:
-    """Number of events of each person, in total n_events, and the mask of late joiners."""
+def _user_activity(city_config: CityConfig) -> tuple[Int64, npt.NDArray[np.bool_]]:
+    """Number of events of each user, ``n_events`` in total, and the mask of cold-start users."""
     rng = np.random.default_rng([city_config.seed, 1])
     is_late = rng.random(city_config.n_users) < city_config.cold_users
     activity_weights = rng.lognormal(0.0, 0.6, city_config.n_users) * np.where(is_late, 0.03, 1.0)
@@ -113,7 +113,7 @@ def _activity(city_config: CityConfig) -> tuple[Int64, npt.NDArray[np.bool_]]:
     return np.diff(cumulative_events, prepend=0), is_late
 
 
-def _walk(
+def _simulate_block(
     city_config: CityConfig,
     city: City,
     rng: np.random.Generator,
@@ -124,16 +124,16 @@ def _walk(
     n_users, n_events = len(user_lengths), int(user_lengths.sum())
     warm_items = np.flatnonzero(~city.cold).astype(np.int32)
     home_items, work_items = rng.choice(warm_items, n_users), rng.choice(warm_items, n_users)
-    occurred_s = _moments(city_config, rng, user_lengths, is_late)
+    occurred_s = _event_times(city_config, rng, user_lengths, is_late)
     user_starts = np.cumsum(user_lengths) - user_lengths
     is_anomaly = rng.random(n_events) < city_config.anomalies
     is_anomaly[user_starts[user_lengths > 0]] = False
-    item_idx = _choices(
+    item_idx = _visited_places(
         city_config, city, rng, user_lengths, home_items, work_items, occurred_s, is_anomaly
     )
     event_position = np.arange(n_events)
-    lawful_position = np.maximum.accumulate(np.where(is_anomaly, 0, event_position))
-    occurred_s = occurred_s[lawful_position] + (event_position - lawful_position) * _ANOMALY_GAP_S
+    regular_position = np.maximum.accumulate(np.where(is_anomaly, 0, event_position))
+    occurred_s = occurred_s[regular_position] + (event_position - regular_position) * _ANOMALY_GAP_S
     user_idx = np.repeat(np.arange(n_users), user_lengths)
     order = np.lexsort((occurred_s, user_idx))
     return Walks(
@@ -147,13 +147,17 @@ def _walk(
     )
 
 
-def _moments(
+def _event_times(
     city_config: CityConfig,
     rng: np.random.Generator,
     user_lengths: Int64,
     is_late: npt.NDArray[np.bool_],
 ) -> Int64:
-    """UTC seconds by the daily and weekly rhythm, ascending within each person."""
+    """Draw event times from the daily and hourly activity, ascending within each user.
+
+    Returns:
+        UTC seconds, shape (n_events,).
+    """
     user_idx = np.repeat(np.arange(len(user_lengths)), user_lengths)
     n_events = len(user_idx)
     week_days = (city_config.start.weekday() + np.arange(city_config.days)) % 7
@@ -175,14 +179,14 @@ def _moments(
 
 
 def _spread_ties(user_idx: Int64, event_times_s: Int64) -> Int64:
-    """Move a person's simultaneous events apart by a second; ascending in, ascending out."""
+    """Shift a user's simultaneous events by one second each; the order stays ascending."""
     event_position = np.arange(len(user_idx))
     user_offsets = user_idx * (1 << 40)  # longer than any period: users stay separate
     running_max = np.maximum.accumulate(event_times_s + user_offsets - event_position)
     return np.asarray(running_max - user_offsets + event_position, dtype=np.int64)
 
 
-def _choices(
+def _visited_places(
     city_config: CityConfig,
     city: City,
     rng: np.random.Generator,
@@ -192,9 +196,13 @@ def _choices(
     occurred_s: Int64,
     is_anomaly: npt.NDArray[np.bool_],
 ) -> Int32:
-    """Places drawn from the simulated law, shape (n_events,); vectorised over people."""
+    """Draw the place of each event from the model, vectorised over users.
+
+    Returns:
+        Place indices, shape (n_events,).
+    """
     item_idx = np.empty(len(occurred_s), dtype=np.int32)
-    past_items = np.empty_like(item_idx)  # past lawful events of each person, packed from start
+    past_items = np.empty_like(item_idx)  # places of past regular events, packed by user
     user_starts = np.cumsum(user_lengths) - user_lengths
     n_past, last_items = np.zeros_like(user_lengths), home_items.copy()
     is_opened = (occurred_s >= period_s(city_config)[1]).astype(np.int64)
@@ -212,25 +220,29 @@ def _choices(
         explored_items = city.slots[is_opened[event_idx], last_items[user_idx], slot_idx]
         free_items = np.where(uniform_draws[1] < p_new, explored_items, returned_items)
         home_p, work_p = city.go_home[week_hours[event_idx]], city.go_work[week_hours[event_idx]]
-        lawful_items = np.where(uniform_draws[0] < home_p, home_items[user_idx], free_items)
-        lawful_items = np.where(
+        regular_items = np.where(uniform_draws[0] < home_p, home_items[user_idx], free_items)
+        regular_items = np.where(
             (uniform_draws[0] >= home_p) & (uniform_draws[0] < home_p + work_p),
             work_items[user_idx],
-            lawful_items,
+            regular_items,
         )
-        is_odd = is_anomaly[event_idx]
-        item_idx[event_idx] = np.where(
-            is_odd, (uniform_draws[3] * city_config.n_items).astype(np.int32), lawful_items
-        )
-        lawful_users, visited_items = user_idx[~is_odd], lawful_items[~is_odd]
-        past_items[user_starts[lawful_users] + n_past[lawful_users]] = visited_items
-        last_items[lawful_users] = visited_items
-        n_past[lawful_users] += 1
+        is_random = is_anomaly[event_idx]
+        random_items = (uniform_draws[3] * city_config.n_items).astype(np.int32)
+        item_idx[event_idx] = np.where(is_random, random_items, regular_items)
+        regular_users, visited_items = user_idx[~is_random], regular_items[~is_random]
+        past_items[user_starts[regular_users] + n_past[regular_users]] = visited_items
+        last_items[regular_users] = visited_items
+        n_past[regular_users] += 1
     return item_idx
 
 
 def explore_probability(city_config: CityConfig, n_past: Int64) -> Float64:
-    """p_new = rho (1 + n)^-gamma, and 1 while there is no past."""
+    """Probability of exploration, ``p_new = rho (1 + n)^-gamma``, or 1 without past events.
+
+    Args:
+        city_config: Parameters rho and gamma.
+        n_past: Number of past events n of each user, shape (n_users,).
+    """
     explore_share = city_config.rho * (1.0 + n_past) ** -city_config.gamma
     return np.where(n_past == 0, 1.0, explore_share)
 

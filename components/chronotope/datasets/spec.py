@@ -1,14 +1,15 @@
-"""Schema of a dataset's YAML: sources, column mapping and time format."""
+"""Schema of a dataset's YAML: sources and their column mapping."""
 
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
 from chronotope.datasets.city import IS_ANOMALY, CityConfig
+from chronotope.datasets.time_spec import FrozenModel, TimeSpec
 from chronotope.runtime.store_urls import mask_password
 from chronotope.spacetime.clock import zone
 
@@ -21,84 +22,48 @@ class Format(StrEnum):
     SQL = "sql"
 
 
-class TimeKind(StrEnum):
-    """Encoding of the time column."""
-
-    TIMESTAMP = "timestamp"
-    """A timestamp or date column, or ISO 8601 text, with or without an offset."""
-    EPOCH_S = "epoch_s"
-    EPOCH_MS = "epoch_ms"
-    STRPTIME = "strptime"
-
-
-class FrozenModel(BaseModel):
-    """Immutable pydantic model that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TimeSpec(FrozenModel):
-    """Conversion of the time column to UTC instants."""
-
-    kind: TimeKind = Field(
-        default=TimeKind.TIMESTAMP,
-        description="Time encoding: timestamp, epoch_s, epoch_ms or strptime",
-    )
-    timezone: str = Field(default="UTC", description="IANA time zone of times without an offset")
-    pattern: str | None = Field(
-        default=None,
-        description="strptime pattern, such as %d.%m.%Y %H:%M; required by kind strptime",
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        zone(self.timezone)
-        if (self.kind is TimeKind.STRPTIME) != (self.pattern is not None):
-            raise ValueError(
-                "time.pattern is required by time.kind strptime and refused with any other kind"
-            )
-        return self
-
-
 class SourceLimits(FrozenModel):
-    """Limits on the time and the size of a source."""
+    """Limits on the duration and the size of reading a source."""
 
     timeout_s: float = Field(
         default=30.0,
         gt=0,
         le=3_600,
-        description="Seconds without an answer of a server, or until a database connects",
+        description="Seconds to wait for data from an HTTP server, or for a database connection",
     )
     total_timeout_s: float = Field(
         default=3_600.0,
         gt=0,
         le=86_400,
-        description="Seconds of a complete download, or until a database returns its next rows",
+        description="Seconds for a complete download, or for a database to return its next rows",
     )
     max_bytes: int = Field(
         default=64 << 30,
         ge=1,
-        description="Maximum bytes of a download, and of a file after decompression",
+        description="Maximum size of a download, and of the files of a table after "
+        "decompression, bytes",
     )
 
 
 class TableSpec(FrozenModel):
-    """Source of one table and its column mapping."""
+    """Source of one table: where its rows are stored, and the mapping of its columns."""
 
     format: Format = Field(description="Storage format: csv, parquet or sql")
     path: str | None = Field(
         default=None,
-        description="File or folder below data_dir, with $VARIABLES expanded; or http(s) URL",
+        description="File, or folder of Parquet files, relative to data_dir, with $VARIABLES "
+        "expanded; or an http(s) URL (formats csv and parquet)",
     )
     package: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="Installed top-level Python package that contains the file at path",
+        description="Installed top-level Python package; path is then relative to its folder "
+        "instead of data_dir",
     )
     url: str | None = Field(
         default=None,
-        description="SQLAlchemy URL of the database (format sql); a $VARIABLE may be all of it, "
-        "the user, the password, or part of the path of an SQLite file",
+        description="SQLAlchemy URL of the database (format sql); a $VARIABLE may stand for the "
+        "whole URL, the user, the password, or part of the path of an SQLite file",
     )
     query: str | None = Field(
         default=None, description="SELECT statement that returns the rows (format sql)"
@@ -110,38 +75,46 @@ class TableSpec(FrozenModel):
         max_length=1,
         description="Column separator of a CSV file, one character",
     )
-    columns: dict[str, str] = Field(description="Contract column to source column")
+    columns: dict[str, str] = Field(
+        description="Mapping from contract column, such as user_id, to source column"
+    )
     coalesce: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="Column to source columns; the first value that is not null is used",
+        description="Mapping from contract column to a list of source columns; the first value "
+        "that is not null is used",
     )
     join: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="Column to source columns, whose texts are joined with a comma",
+        description="Mapping from contract column to a list of source columns; their texts are "
+        "joined with a comma",
     )
     context: dict[str, str] = Field(
-        default_factory=dict, description="Numeric context column to source column"
+        default_factory=dict,
+        description="Mapping from numeric context column, such as temperature_c, to source column",
     )
     attributes: dict[str, str] = Field(
-        default_factory=dict, description="Additional text column to source column"
+        default_factory=dict,
+        description="Mapping from additional text column to source column",
     )
     # Excluded: the identity of a source must not depend on its time-outs.
     limits: SourceLimits = Field(
-        default=SourceLimits(), exclude=True, description="Limits on time and size"
+        default=SourceLimits(),
+        exclude=True,
+        description="Limits on the duration and the size of reading the source",
     )
 
     @model_validator(mode="after")
     def _located(self) -> Self:
         is_sql = self.format is Format.SQL
         if is_sql and (self.url is None or self.query is None):
-            raise ValueError("format sql needs url and query")
+            raise ValueError("format sql requires url and query")
         if not is_sql and self.path is None:
-            raise ValueError(f"format {self.format} needs path")
+            raise ValueError(f"format {self.format} requires path")
         return self
 
     @property
     def sources(self) -> dict[str, str]:
-        """Contract column to source column, for columns copied from one source column."""
+        """Mapping to source columns, for columns that are copied from a single one."""
         return self.columns | self.context | self.attributes
 
     @property
@@ -157,9 +130,13 @@ class TableSpec(FrozenModel):
 
 
 class ContextTableSpec(TableSpec):
-    """Context table: readings such as weather, joined as of the time of each event."""
+    """Table of context readings, such as weather, of which each event gets the latest."""
 
-    valid_h: float = Field(default=24.0, gt=0.0, description="Hours for which a reading is valid")
+    valid_h: float = Field(
+        default=24.0,
+        gt=0.0,
+        description="Hours from the time of a reading during which it applies to events",
+    )
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
@@ -167,31 +144,36 @@ class ContextTableSpec(TableSpec):
             raise ValueError("columns must map occurred_at, may map place_id, and no other column")
         if not self.context or self.attributes or self.coalesce or self.join:
             raise ValueError(
-                "readings are numbers: list them under context, without attributes, coalesce, join"
+                "readings are numbers: list them under context; attributes, coalesce and join "
+                "are not allowed"
             )
         return self
 
 
 class FeedSpec(TableSpec):
-    """SQL table of new interactions, read incrementally from a cursor column."""
+    """SQL table of new interactions, read incrementally in the order of a cursor column."""
 
     format: Format = Field(
-        default=Format.SQL, description="Always sql: only a database can be read incrementally"
+        default=Format.SQL,
+        description="Storage format; always sql, since only a database can be read incrementally",
     )
     after: str = Field(
         min_length=1,
-        description="Cursor: increasing source column without nulls, such as an id",
+        description="Cursor column of the source: it grows with every new row and has no nulls, "
+        "such as an auto-increment id",
     )
     reread_rows: int = Field(
         default=1_000,
         ge=1,
         le=100_000,
-        description="Newest rows read again, in case a transaction committed late",
+        description="Number of newest rows to read again, so that rows of transactions that "
+        "committed late are not missed",
     )
     block: str | None = Field(
-        default=None, description="Prefect Secret block that holds the database URL, instead of url"
+        default=None,
+        description="Name of the Prefect Secret block that holds the database URL, instead of url",
     )
-    time: TimeSpec = Field(default=TimeSpec(), description="Time format of the table")
+    time: TimeSpec = Field(default=TimeSpec(), description="Time format of this table")
 
     @model_validator(mode="after")
     def _located(self) -> Self:
@@ -215,55 +197,71 @@ class DatasetSpec(FrozenModel):
 
     name: str = Field(
         pattern=r"^[a-z][a-z0-9_]*$",
-        description="Unique name of the dataset; lower case, digits and underscores",
+        description="Unique name of the dataset: lower-case letters, digits and underscores",
     )
-    description: str = Field(description="Description of the log in one or two sentences")
-    licence: str = Field(description="Licence of the data")
+    description: str = Field(description="What the log contains, in one or two sentences")
+    licence: str = Field(description="Licence of the data, such as CC-BY-4.0")
     data_dir: Path = Field(
         default=Path(), description="Folder of the source files, relative to the project root"
     )
-    events: TableSpec | None = Field(default=None, description="Event log")
+    events: TableSpec | None = Field(
+        default=None,
+        description="Source of the event log; exactly one of events and city is required",
+    )
     city: CityConfig | None = Field(
         default=None,
-        description="Simulated city that generates log and catalogue, instead of events",
+        description="Simulated city that generates the event log and the item catalogue, "
+        "instead of events",
     )
-    items: TableSpec | None = Field(default=None, description="Item catalogue, optional")
-    users: TableSpec | None = Field(default=None, description="User attributes, optional")
+    items: TableSpec | None = Field(
+        default=None, description="Source of the item catalogue; optional"
+    )
+    users: TableSpec | None = Field(
+        default=None, description="Source of the user attributes; optional"
+    )
     feedback: FeedSpec | None = Field(
         default=None,
-        description="SQL table of new interactions, besides the interaction log and the inbox",
+        description="SQL table of new interactions to collect, in addition to the interaction "
+        "log and the inbox; optional",
     )
     context_table: ContextTableSpec | None = Field(
         default=None,
-        description="Readings by time and optionally by place, such as weather or promotions",
+        description="Source of context readings by time and optionally by place, such as "
+        "weather or promotions; optional",
     )
     known_before: tuple[str, ...] = Field(
         default=(),
-        description="Context columns that are known before the choice, so models may use them",
+        description="Context columns of the events whose values are known before the user "
+        "chooses an item; only these may be model inputs",
     )
     time: TimeSpec = Field(
         default=TimeSpec(), description="Time format of the event log and the context table"
     )
     local_zone: str | None = Field(
         default=None,
-        description="IANA time zone of the users when no column holds utc_offset_min",
+        description="IANA time zone of the users, from which utc_offset_min is computed when "
+        "no column holds it",
     )
     event_type: str = Field(
-        default="event", min_length=1, description="Event type where no column holds one"
+        default="event", min_length=1, description="Event type of rows that have none"
     )
     cell_resolution: int | None = Field(
         default=None,
         ge=0,
         le=15,
-        description="H3 resolution for events without place_id: 8 is 0.5 km, 15 is 0.5 m",
+        description="Resolution of the H3 cell that becomes the place_id of events without one; "
+        "the edge of a cell is about 0.5 km long at 8 and 0.5 m at 15",
     )
     items_are_places: bool = Field(
-        default=False, description="Whether the item is the place, as in check-ins"
+        default=False,
+        description="Whether items are places, as in check-in data, so that item_id is used as "
+        "place_id when no column holds it",
     )
     identity: tuple[str, ...] = Field(
         default=(c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.OCCURRED_AT, c.PLACE_ID, c.SESSION_ID),
         min_length=1,
-        description="Columns that identify an event; rows with equal values are one event",
+        description="Columns that identify an event; rows with equal values in all of them are "
+        "duplicates of one event",
     )
 
     @field_validator("local_zone")
@@ -276,10 +274,10 @@ class DatasetSpec(FrozenModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = [
-            *_table_problems("events", self.events, EVENTS.names, _NEEDED_EVENTS),
+            *_table_problems("events", self.events, EVENTS.names, _REQUIRED_EVENT_COLUMNS),
             *_table_problems("items", self.items, ITEMS.names, (c.ITEM_ID,)),
             *_table_problems("users", self.users, USERS.names, (c.USER_ID,)),
-            *_table_problems("feedback", self.feedback, EVENTS.names, _NEEDED_EVENTS),
+            *_table_problems("feedback", self.feedback, EVENTS.names, _REQUIRED_EVENT_COLUMNS),
         ]
         if (self.events is None) == (self.city is None):
             problems.append("exactly one of events and city is required")
@@ -290,11 +288,12 @@ class DatasetSpec(FrozenModel):
             if column_name not in known_columns or column_name == c.EVENT_ID
         ]
         problems += [
-            f"identity: {column_name!r} is no column of the events" for column_name in stray_columns
+            f"identity: {column_name!r} is not a column of the events"
+            for column_name in stray_columns
         ]
         context_names = [] if self.events is None else list(self.events.context)
         problems += [
-            f"known_before: {column_name!r} is no context column of the events"
+            f"known_before: {column_name!r} is not a context column of the events"
             for column_name in self.known_before
             if column_name not in context_names
         ]
@@ -302,13 +301,13 @@ class DatasetSpec(FrozenModel):
             [*self.feedback.context, *self.feedback.attributes] if self.feedback else []
         )
         problems += [
-            f"feedback: the events have no {column_name!r}"
+            f"feedback: {column_name!r} is not a column of the events"
             for column_name in feedback_columns
             if column_name not in known_columns
         ]
         known_columns += list(self.items.attributes) if self.items else []
         problems += [
-            f"context_table: {column_name!r} is the name of another column"
+            f"context_table: another column is already named {column_name!r}"
             for column_name in self.context_table_columns
             if column_name in known_columns
         ]
@@ -332,11 +331,11 @@ class DatasetSpec(FrozenModel):
 
     @property
     def attribute_columns(self) -> tuple[str, ...]:
-        """Names of the further text columns of the events."""
+        """Names of the additional text columns of the events."""
         return () if self.events is None else tuple(self.events.attributes)
 
 
-_NEEDED_EVENTS = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
+_REQUIRED_EVENT_COLUMNS = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
 
 
 def _table_problems(
@@ -355,12 +354,13 @@ def _table_problems(
         if column_name not in mapped_columns
     ]
     problems += [
-        f"{table_label}: {column_name!r} is no contract column; list it under context or attributes"
+        f"{table_label}: {column_name!r} is not a contract column; "
+        "list it under context or attributes"
         for column_name in mapped_columns
         if column_name not in contract_columns or column_name == c.EVENT_ID
     ]
     problems += [
-        f"{table_label}: {column_name!r} is a contract column"
+        f"{table_label}: {column_name!r} is a contract column; list it under columns"
         for column_name in extra_columns
         if column_name in contract_columns
     ]

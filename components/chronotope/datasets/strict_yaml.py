@@ -1,4 +1,4 @@
-"""Strict YAML: unique keys, bounded depth and bounded alias expansion."""
+"""Strict reader of YAML: unique keys, limited depth and limited alias expansion."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,24 +11,24 @@ from chronotope.contracts.strict_json import shown_key
 from chronotope.runtime.regular_files import read_bounded
 
 MAX_BYTES: Final = 1_000_000
-"""A larger file is no configuration."""
+"""Maximum size of a file, bytes."""
 
 MAX_DEPTH: Final = 32
-"""Mappings and lists within each other."""
+"""Maximum nesting of mappings and lists."""
 
 MAX_NODES: Final = 100_000
-"""Keys and values, each alias counted as often as it is used."""
+"""Maximum number of keys and values, with every use of an alias counted."""
 
 
 def read_yaml(yaml_path: Path) -> Any:
-    """Content of a YAML file.
+    """Read a YAML file.
 
     Raises:
-        ConfigError: It cannot be read, is no YAML, holds a key twice in a mapping or a value
-            that does not exist, such as 30 February, or is too large once aliases are expanded.
+        ConfigError: The file cannot be read, is not valid YAML, repeats a key in a mapping,
+            contains an impossible value, such as 30 February, or exceeds a limit above.
     """
     try:
-        return _parsed(read_bounded(yaml_path, MAX_BYTES).decode("utf-8"))
+        return _parse_yaml(read_bounded(yaml_path, MAX_BYTES).decode("utf-8"))
     except RecursionError:
         problem: object = f"it is nested more than {MAX_DEPTH} levels deep"
     except yaml.YAMLError as error:
@@ -39,43 +39,43 @@ def read_yaml(yaml_path: Path) -> Any:
 
 
 def _without_quotes(yaml_error: yaml.YAMLError) -> str:
-    """Problem and position of a YAML error, without the line, which may hold a password."""
+    """Problem and position of a YAML error, without the text, which may contain a password."""
     if not isinstance(yaml_error, yaml.MarkedYAMLError) or yaml_error.problem_mark is None:
         return type(yaml_error).__name__
     problem_mark = yaml_error.problem_mark
     return f"{yaml_error.problem}, line {problem_mark.line + 1}, column {problem_mark.column + 1}"
 
 
-def _parsed(yaml_text: str) -> Any:
+def _parse_yaml(yaml_text: str) -> Any:
     yaml_loader = yaml.SafeLoader(yaml_text)
     try:
         root_node = yaml_loader.get_single_node()
         if root_node is None:
             return None
-        _Bounds().size(root_node, depth=1)
+        _NodeSizes().size(root_node, depth=1)
         return yaml_loader.construct_document(root_node)
     finally:
         yaml_loader.dispose()
 
 
-class _Bounds:
-    """Sizes of the nodes of a document, each measured once however often an alias names it."""
+class _NodeSizes:
+    """Sizes of the nodes of a document; aliased nodes are measured once."""
 
     def __init__(self) -> None:
         self._sizes: dict[int, int] = {}
         self._open: set[int] = set()
 
     def size(self, node: yaml.Node, depth: int) -> int:
-        """Nodes at and below one, aliases expanded.
+        """Number of nodes in a subtree with aliases expanded.
 
         Raises:
-            ValueError: A bound is broken, a key stands twice, or a node contains itself.
+            ValueError: The subtree is too deep or too large, repeats a key, or contains itself.
         """
         node_id = id(node)
         if node_id in self._open:
-            raise ValueError(f"an alias{_where(node)} contains itself")
+            raise ValueError(f"an alias{_position(node)} contains itself")
         if depth > MAX_DEPTH:
-            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep{_where(node)}")
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep{_position(node)}")
         if node_id not in self._sizes:
             self._open.add(node_id)
             _require_unique_keys(node)
@@ -84,7 +84,9 @@ class _Bounds:
             )
             self._open.remove(node_id)
         if self._sizes[node_id] > MAX_NODES:
-            raise ValueError(f"its aliases expand to more than {MAX_NODES:,} values{_where(node)}")
+            raise ValueError(
+                f"its aliases expand to more than {MAX_NODES:,} values{_position(node)}"
+            )
         return self._sizes[node_id]
 
 
@@ -104,9 +106,11 @@ def _require_unique_keys(node: yaml.Node) -> None:
     for key_node, _ in node.value:
         if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
             if (key_node.tag, key_node.value) in known_keys:
-                raise ValueError(f"key {shown_key(key_node.value)} stands twice{_where(key_node)}")
+                raise ValueError(
+                    f"key {shown_key(key_node.value)} is repeated{_position(key_node)}"
+                )
             known_keys.add((key_node.tag, key_node.value))
 
 
-def _where(node: yaml.Node) -> str:
+def _position(node: yaml.Node) -> str:
     return f" (line {node.start_mark.line + 1})"

@@ -1,1 +1,1 @@
-"""Online experiments: designs, arms, exposures, uplift and off-policy reports."""
+"""Online experiments: design, exposures, uplift of the arms and off-policy estimates."""

@@ -28,11 +28,11 @@ class ArmResult:
     Attributes:
         name, model, share: Design of the arm.
         versions: Model versions that answered.
-        n_users, n_lists, n_hits: Counts.
-        n_fell_back: Lists that the champion answered instead of the arm's model.
-        rate: Hits a list; None with too few users.
-        uplift: Against the control; None for the control, or with too few users in either.
-        verdict: Verdict as text.
+        n_users, n_lists, n_hits: Number of users, shown lists and hits.
+        n_fell_back: Number of lists that the champion answered instead of the arm's model.
+        rate: Hits per list; None with too few users.
+        uplift: Uplift over the control; None for the control, or with too few users in either.
+        verdict: Conclusion as text, such as ``no significant difference``.
     """
 
     name: str
@@ -56,10 +56,10 @@ class ShadowResult:
         name, model: Design of the arm.
         versions: Model versions that answered.
         n_lists: Number of shadow lists.
-        overlap: Share of its items that were shown as well.
-        same_first: Share of lists with the same first item.
-        hits: Hits a list of the shadow, although its lists were not shown.
-        hits_shown: Hits a list of the shown lists; being shown favours them.
+        overlap: Share of their items that the shown lists contain as well.
+        same_first: Share of lists with the same first item as the shown list.
+        hits: Hits per shadow list, although the lists were not shown.
+        hits_shown: Hits per shown list, which are favoured by being shown.
         difference: ``hits - hits_shown``, clustered by user; None with too few users.
     """
 
@@ -77,17 +77,17 @@ class ShadowResult:
 def arm_results(
     experiment: Experiment, exposures: Sequence[Exposure], hits: Hits, *, min_users: int
 ) -> tuple[tuple[ArmResult, ...], float, int]:
-    """Results of the live arms, with the sample ratio mismatch test.
+    """Compute the results of the live arms, and the sample ratio mismatch test.
 
     Args:
-        experiment: The design.
+        experiment: Design of the experiment.
         exposures: Shown lists.
-        hits: Hit positions of each list.
-        min_users: Minimum number of users for a verdict.
+        hits: Hit mask of the positions of each list.
+        min_users: Minimum number of users of an arm for a verdict.
 
     Returns:
-        Results of the arms; p-value of the sample ratio mismatch test; number of lists left
-        out because their arm is not the one the design assigns to the user.
+        Results of the arms, p-value of the sample ratio mismatch test, and number of lists left
+        out because their arm is not the one that the design assigns to the user.
     """
     arm_rows: dict[str, list[int]] = {arm.name: [] for arm in experiment.live}
     for row_idx, exposure in enumerate(exposures):
@@ -96,7 +96,7 @@ def arm_results(
     n_users = [len({exposures[row].user_id for row in rows}) for rows in arm_rows.values()]
     arm_shares = np.array([arm.share for arm in experiment.live])
     mismatch_p = share_mismatch(np.array(n_users), arm_shares)
-    # Bonferroni: every arm but the control is one comparison
+    # Bonferroni correction: each arm except the control is one comparison.
     level = 1 - 0.05 / max(1, len(arm_rows) - 1)
     arm_rates = [
         _hit_rate(exposures, hits, rows, level) if n_arm_users >= min_users else None
@@ -173,14 +173,14 @@ def shadow_result(
     *,
     min_users: int,
 ) -> ShadowResult:
-    """Result of a shadow arm.
+    """Compute the result of a shadow arm.
 
     Args:
         arm: The shadow arm.
-        pairs: Its lists, each with the list that was shown.
-        hits: Hit positions of its lists.
-        hits_shown: Hit positions of the shown lists.
-        min_users: Minimum number of users for a difference.
+        pairs: Each shadow list with the list that was shown instead.
+        hits: Hit mask of the positions of each shadow list.
+        hits_shown: Hit mask of the positions of each shown list.
+        min_users: Minimum number of users to compute the difference.
     """
     n_hits = [float(positions.sum()) for positions in hits]
     n_hits_shown = [float(positions.sum()) for positions in hits_shown]

@@ -24,59 +24,76 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,6
 
 
 class Exploration(BaseModel):
-    """Randomised ranking, whose propensities off-policy estimates need."""
+    """Randomised ranking of a share of the lists, with logged propensities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["uniform", "softmax", "thompson"] = Field(
         "uniform",
-        description="uniform: all items of the pool alike; softmax: by the model's probabilities "
-        "(Plackett-Luce); thompson: by scores sampled with each item's uncertainty.",
+        description="uniform: all items of the pool are equally likely; softmax: drawn by the "
+        "model's probabilities (Plackett-Luce); thompson: ranked by scores sampled with the "
+        "uncertainty of each item.",
     )
     share: float = Field(0.0, ge=0, le=1, description="Share of lists that are randomised.")
-    pool: int = Field(100, ge=1, le=1000, description="Number of best items to draw from.")
+    pool: int = Field(100, ge=1, le=1000, description="Number of top-ranked items to draw from.")
     temperature: float = Field(
-        1.0, gt=0, le=100, description="Higher draws more evenly; for softmax and thompson."
+        1.0,
+        gt=0,
+        le=100,
+        description="Temperature of softmax and thompson; a higher one draws more uniformly.",
     )
 
 
 class ExperimentArm(BaseModel):
-    """One arm: a model, its share of users and its mode."""
+    """Arm of an experiment: a model, its share of users and its mode."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Name
-    model: Name = Field(CHAMPION, description="A version of the registry, or an alias.")
+    name: Name = Field(description="Name of the arm, unique in the experiment.")
+    model: Name = Field(CHAMPION, description="Version in the model registry, or alias.")
     share: float = Field(
         gt=0,
         le=1,
-        description="Share of users: of a live arm, those who see its lists; "
-        "of a shadow arm, those for whom its lists are logged.",
+        description="Share of users: for a live arm, of those who see its lists; "
+        "for a shadow arm, of those for whom its lists are logged.",
     )
-    mode: Literal["live", "shadow"] = Field("live", description="Shadow answers are only logged.")
+    mode: Literal["live", "shadow"] = Field(
+        "live", description="live: lists are shown; shadow: lists are only logged."
+    )
     explore: Exploration | None = Field(
-        None, description="Exploration of this arm instead of the service's."
+        None, description="Exploration of this arm, instead of that of the service."
     )
 
     @model_validator(mode="after")
     def _live_model_is_blessed(self) -> Self:
         if self.mode == "live" and self.model == CHALLENGER:
             raise ValueError(
-                "a challenger is not blessed: make it a shadow arm, or name its version"
+                "the alias challenger may name a version that is not blessed: make it a shadow "
+                "arm, or give a version"
             )
         return self
 
 
 class Experiment(BaseModel):
-    """Arms and their shares of users; the first live arm is the control."""
+    """Design of an experiment: arms and their shares of users; the first live arm is the control.
+
+    Users are assigned to arms by a hash of salt and user id.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Name = Field(description="Name of the design; a changed design needs a new name.")
-    salt: str = Field(
-        "", max_length=200, description="Equal salts assign users alike; the name by default."
+    name: Name = Field(
+        description="Name of the experiment; a design with other arms needs another name."
     )
-    arms: tuple[ExperimentArm, ...] = Field(min_length=1, max_length=20)
+    salt: str = Field(
+        "",
+        max_length=200,
+        description="Salt of the hash; experiments with the same salt and shares assign users "
+        "alike. Default: the name.",
+    )
+    arms: tuple[ExperimentArm, ...] = Field(
+        min_length=1, max_length=20, description="Arms; the first live arm is the control."
+    )
 
     @model_validator(mode="after")
     def _arms_are_consistent(self) -> Self:
@@ -99,16 +116,16 @@ class Experiment(BaseModel):
         return tuple(arm for arm in self.arms if arm.mode == "shadow")
 
     def arm_of(self, user_id: str) -> ExperimentArm:
-        """Live arm of a user, the same in every process."""
+        """Live arm of a user, deterministic by user id."""
         unit_hash = self._unit_hash(user_id, "")
         share_ends = accumulate(arm.share for arm in self.live)
         matching_arms = (
             arm for arm, end in zip(self.live, share_ends, strict=True) if unit_hash < end
         )
-        return next(matching_arms, self.live[-1])  # sums of shares are rounded
+        return next(matching_arms, self.live[-1])  # the sum of shares may round to less than 1
 
     def shadows_of(self, user_id: str) -> tuple[ExperimentArm, ...]:
-        """Shadow arms of a user, each by an independent hash."""
+        """Shadow arms of a user, each assigned by an independent hash."""
         return tuple(arm for arm in self.shadows if self._unit_hash(user_id, arm.name) < arm.share)
 
     def _unit_hash(self, user_id: str, arm_name: str) -> float:
@@ -119,10 +136,10 @@ class Experiment(BaseModel):
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Read an experiment's YAML; all mistakes are reported at once.
+    """Read an experiment's YAML; one error reports all problems in it.
 
     Raises:
-        ConfigError: No such file, not YAML, or keys that are wrong or missing.
+        ConfigError: The file does not exist, is not YAML, or has wrong or missing keys.
     """
     try:
         return Experiment.model_validate(read_yaml(path))
@@ -136,19 +153,19 @@ def read_experiment(path: Path) -> Experiment:
         raise ConfigError(
             "The experiment cannot be read",
             received=f"{path}: {error.received}",
-            way_out="Correct the file",
+            way_out="Correct the YAML file",
         ) from None
 
 
 def store_experiment(design_dir: Path, experiment: Experiment) -> None:
-    """Store the design, which the report of the logged lists needs.
+    """Store the design of an experiment, which its report needs.
 
     Args:
-        design_dir: Designs of the dataset's experiments.
+        design_dir: Folder of the designs of a dataset's experiments.
         experiment: The design.
 
     Raises:
-        ConfigError: An experiment of this name already has another design.
+        ConfigError: An experiment of this name has another design.
         StoreError: The folder cannot be written.
     """
     design_path = design_dir / f"{experiment.name}.json"
@@ -159,20 +176,21 @@ def store_experiment(design_dir: Path, experiment: Experiment) -> None:
         except FileExistsError:
             if load_experiment(design_dir, experiment.name) != experiment:
                 raise ConfigError(
-                    "An experiment of this name had other arms, shares or salt",
+                    "An experiment of this name exists with other arms, shares or salt",
                     received=design_path,
-                    way_out="Give the new design a new name; with the old salt users stay",
+                    way_out="Choose a new name; set salt to the old one to keep the assignment "
+                    "of users",
                 ) from None
     except OSError as error:
         raise StoreError("The experiment cannot be stored", received=error) from error
 
 
 def load_experiment(design_dir: Path, name: str) -> Experiment:
-    """Stored design of an experiment.
+    """Load the stored design of an experiment.
 
     Raises:
-        ConfigError: There is none of this name.
-        StoreError: Its file is damaged.
+        ConfigError: There is no experiment of this name.
+        StoreError: The file of the design is damaged.
     """
     design_path = design_dir / f"{name}.json"
     try:
@@ -181,7 +199,7 @@ def load_experiment(design_dir: Path, name: str) -> Experiment:
         raise StoreError(
             "The design of an experiment cannot be read",
             received=f"{design_path}: {error}",
-            way_out="Delete the file and serve the same design again, which writes it anew",
+            way_out="Delete the file and serve the same design again, which stores it",
         ) from error
     except OSError as error:
         known_names = (

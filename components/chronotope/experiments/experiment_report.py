@@ -1,4 +1,4 @@
-"""Report of an experiment: arms, shadow arms and off-policy estimates."""
+"""Report of an experiment: results of its arms and off-policy estimates of model versions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,29 +15,38 @@ from chronotope.metrics.reward_model import expected_rewards, reward_features
 
 
 class TargetPolicy(Protocol):
-    """Model version whose lists are replayed."""
+    """Model version to be estimated off-policy, from the lists that it would recommend."""
 
     @property
     def version(self) -> str:
-        """Version in the registry."""
+        """Version in the model registry."""
 
     @property
     def trained_until_s(self) -> int:
-        """UTC seconds of the last training event."""
+        """Time of the last training event, UTC seconds."""
 
     def listed(self, user_id: str, at: str, question: dict[str, Any]) -> list[tuple[str, float]]:
-        """Items and probabilities of the list that the version recommends; empty on failure."""
+        """List that the version recommends for a logged request.
+
+        Args:
+            user_id: User of the request.
+            at: Time of the request, as logged.
+            question: Other fields of the request.
+
+        Returns:
+            Item ids with their probabilities, best first; empty on failure.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyResult:
-    """Off-policy value of a version.
+    """Off-policy value of a model version.
 
     Attributes:
-        version: Version in the registry.
-        n_known: Lists left out because the version was trained on their outcomes.
-        estimate: None with too few users.
-        verdict: Verdict as text.
+        version: Version in the model registry.
+        n_known: Number of lists left out because the version was trained on their outcomes.
+        estimate: Off-policy estimates; None with too few users.
+        verdict: Conclusion as text, such as ``no significant difference``.
     """
 
     version: str
@@ -53,7 +62,7 @@ class OutcomeLimits:
     Attributes:
         window_s: Attribution window after a list, seconds.
         min_users: Minimum number of users for a verdict.
-        clip: Largest weight of an off-policy estimate; None clips none.
+        clip: Maximum importance weight of an off-policy estimate; None disables clipping.
     """
 
     window_s: float = 86_400.0
@@ -66,11 +75,12 @@ class ExperimentReport:
     """Results of an experiment.
 
     Attributes:
-        experiment: Name; None without an experiment.
+        experiment: Name of the experiment; None without one.
         limits: Limits of attribution and verdicts.
-        arms: Live arms, the control first.
+        arms: Results of the live arms, the control first.
         mismatch: P-value of the sample ratio mismatch test.
-        n_misplaced: Lists left out: their arm is not the one the design assigns to the user.
+        n_misplaced: Number of lists left out because their arm is not the one that the design
+            assigns to the user.
         shadows: Results of the shadow arms.
         policies: Off-policy estimates.
     """
@@ -90,12 +100,14 @@ def report_experiment(
     targets: Sequence[Callable[[], TargetPolicy]],
     limits: OutcomeLimits,
 ) -> ExperimentReport:
-    """Report of an experiment from the interaction log.
+    """Compute the report of an experiment from the interaction log.
 
     Args:
-        log: The interaction log.
-        experiment: Design; None estimates policies alone, from all randomised lists.
-        targets: Versions to estimate, opened only if any list was randomised.
+        log: Interaction log with impressions and events.
+        experiment: Design of the experiment; None computes only off-policy estimates, from all
+            randomised lists.
+        targets: Functions that open the versions to estimate; called only if there are
+            randomised lists.
         limits: Limits of attribution and verdicts.
     """
     name = None if experiment is None else experiment.name
@@ -131,12 +143,12 @@ def report_experiment(
 def evaluate_policy(
     target: TargetPolicy, exposures: Sequence[Exposure], hits: Hits, limits: OutcomeLimits
 ) -> PolicyResult:
-    """Off-policy value of a version's best lists.
+    """Estimate the value of a version's lists off-policy, from randomised lists.
 
     Args:
-        target: The version.
+        target: Version to estimate.
         exposures: Randomised lists.
-        hits: Hit positions of each list.
+        hits: Hit mask of the positions of each list.
         limits: Limits of attribution and verdicts.
     """
     later_rows = [
@@ -165,7 +177,7 @@ def _policy_verdict(estimate: OffPolicyEstimates) -> str:
 def _logged_impressions(
     exposures: Sequence[Exposure], hits: Hits, target: TargetPolicy
 ) -> LoggedImpressions:
-    """Shown positions with the target policy's items at the same positions."""
+    """Logged positions, joined with the items of the target policy at the same positions."""
     list_lengths = np.array([len(exposure.items) for exposure in exposures])
     position = np.concatenate([np.arange(length) for length in list_lengths])
     list_idx = np.repeat(np.arange(len(exposures)), list_lengths)

@@ -1,4 +1,4 @@
-"""Exposures and attributed hits, from the interaction log."""
+"""Exposures (shown lists) and the hits attributed to them, from the interaction log."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -14,27 +14,28 @@ from chronotope.contracts import columns as c
 from chronotope.lake.interaction_log import InteractionLog, Kind
 
 Hits = list[npt.NDArray[np.bool_]]
-"""Hit positions of each exposure."""
+"""Mask of the positions with a hit, for each exposure, shape (n_items,) each."""
 
 _CHUNK_SIZE: Final = 10_000
-_ROUNDED_S: Final = 1.0  # the request time is rounded up to a second
+_ROUNDING_S: Final = 1.0  # request times are rounded up to a second
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """List that was shown to a user, or logged by a shadow arm.
+    """List that was shown to a user, or logged for a shadow arm.
 
     Attributes:
         answer_id: Id of the answer.
-        user_id: User.
-        at: Request time, as logged.
-        at_s: Request time, UTC seconds.
-        items: Items by position.
-        probabilities, propensities: Of the items; empty if not logged.
-        version: Model version.
-        experiment, arm: Experiment and arm of the user, if any.
-        fell_back: Whether the champion replaced the arm's model.
-        shadow_of: Id of the shown answer, if this list is of a shadow arm.
+        user_id: Id of the user.
+        at: Time of the request, as logged.
+        at_s: Time of the request, UTC seconds.
+        items: Item ids by position.
+        probabilities: Probabilities of the items by the model; empty if not logged.
+        propensities: Propensities of the items at their positions; empty if not logged.
+        version: Version of the model.
+        experiment, arm: Experiment and arm of the user; None without an experiment.
+        fell_back: Whether the champion answered instead of the arm's model.
+        shadow_of: Id of the shown answer if the list is of a shadow arm, else None.
         question: Other fields of the request.
     """
 
@@ -62,11 +63,11 @@ class Exposure:
 
 
 def read_exposures(log: InteractionLog, experiment: str | None) -> list[Exposure]:
-    """Exposures of users, in the order of the log; requests without a user are left out.
+    """Read the exposures in the order of the log; those without a user are left out.
 
     Args:
-        log: The interaction log.
-        experiment: Name of the experiment; None reads all.
+        log: Interaction log with impressions.
+        experiment: Name of the experiment; None reads the exposures of all.
     """
     impressions = (
         _exposure(payload) for payload in _payloads(log, "impression") if c.USER_ID in payload
@@ -82,18 +83,21 @@ def read_exposures(log: InteractionLog, experiment: str | None) -> list[Exposure
 def attribute_hits(
     exposures: Sequence[Exposure], log: InteractionLog, *, window_s: float, by_answer: bool = True
 ) -> Hits:
-    """Hits of the exposures: events attributed to shown items.
+    """Attribute the events of the log to the items of the exposures.
 
-    An event with an answer id is attributed to that answer only. Another event is attributed to
-    the latest earlier list of the user with this item, within the window. So an event counts
-    at most once.
+    An event with an answer id is attributed to that answer only. Any other event is attributed to
+    the latest list within the window before it that was shown to the user and contains the item.
+    So an event is attributed at most once.
 
     Args:
-        exposures: The lists.
-        log: The interaction log.
+        exposures: Shown lists, or lists of a shadow arm.
+        log: Interaction log with events.
         window_s: Attribution window after a list, seconds.
-        by_answer: Whether answer ids of events are used; False for shadow arms, whose
-            answers no client knows.
+        by_answer: Whether to use the answer ids of events; False for shadow arms, whose answer
+            ids are not sent to clients.
+
+    Returns:
+        Mask of the positions with a hit, for each exposure.
     """
     hits = [np.zeros(len(exposure.items), np.bool_) for exposure in exposures]
     answer_row = {exposure.answer_id: row for row, exposure in enumerate(exposures)}
@@ -121,7 +125,7 @@ def _latest_row(
     window_s: float,
 ) -> int | None:
     occurred_s = datetime.fromisoformat(event[c.OCCURRED_AT]).timestamp()
-    n_earlier = bisect_right(shown_lists, (occurred_s + _ROUNDED_S, len(exposures)))
+    n_earlier = bisect_right(shown_lists, (occurred_s + _ROUNDING_S, len(exposures)))
     for at_s, row in reversed(shown_lists[:n_earlier]):
         if at_s < occurred_s - window_s:
             return None

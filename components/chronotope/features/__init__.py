@@ -1,1 +1,1 @@
-"""Numeric event log and snapshots, built from the tables of the lake."""
+"""Feature snapshots: the numeric event log and catalogue, built from the tables of the lake."""

@@ -1,4 +1,4 @@
-"""Turn events of the lake into the numeric log that models read, once per data version."""
+"""Construction of feature snapshots: the numeric event log of one data version, on disk."""
 
 import hashlib
 import json
@@ -31,29 +31,30 @@ from chronotope.runtime.temp_dirs import temporary_folder
 _LOG = logging.getLogger(__name__)
 
 FORMAT: Final = 2
-"""Raised when snapshots change form, so that old ones are not taken for new."""
+"""Version of the file format; part of the digest, so that old snapshots are not reused."""
 
 META: Final = "features.json"
+"""Name of the metadata file of a snapshot."""
 TABLES: Final = ("events", "users", "items", "places", "categories")
 _FILES: Final = tuple(f"{name}.parquet" for name in TABLES)
 
-MEMORY: Final = "4GiB"
-"""What DuckDB may hold while a snapshot is built; beyond it, it writes beside the snapshot."""
+DUCKDB_MEMORY: Final = "4GiB"
+"""Memory limit of DuckDB while a snapshot is built; beyond it, DuckDB spills to disk."""
 
-_ROWS: Final = 1 << 17
-"""Rows of a row group."""
+_ROW_GROUP_ROWS: Final = 1 << 17
+"""Rows of a Parquet row group."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureRef:
-    """A snapshot on disk.
+    """Reference to a feature snapshot on disk.
 
     Attributes:
-        path: Its folder; give it to ``load_features``.
-        digest: Sixteen hexadecimal digits of the data and the configuration.
+        path: Folder of the snapshot, the argument of ``load_features``.
+        digest: Digest of the data and the configuration, 16 hexadecimal digits.
         n_events: Number of events.
-        n_users: Number of users, without the unknown.
-        n_items: Number of items, without the unknown.
+        n_users: Number of users, without the unknown user.
+        n_items: Number of items, without the unknown item.
     """
 
     path: Path
@@ -72,51 +73,52 @@ def build_features(
     data_version: str | None = None,
     readings: pa.Table | None = None,
 ) -> FeatureRef:
-    """Write the numeric snapshot of a log, or find the one already written.
+    """Build the feature snapshot of an event log, or reuse an existing one.
 
-    Only items that occur in the events are kept. A missing UTC offset becomes 0. An
-    item's coordinates are those of the items table, else the median of its events'; a
-    place's are the median of its events'. A category is that of the items table, else
-    the commonest ``category`` of the item's events if they carry that column.
+    Only items that occur in the events are kept. A missing UTC offset becomes 0. The
+    coordinates of an item come from the items table, or else are the median over its events;
+    those of a place are the median over its events. The category of an item comes from the
+    items table, or else is the most frequent ``category`` of its events, if there is that column.
 
     Args:
         events: Columns of ``EVENTS``; the optional ones may be missing.
         items: Columns of ``ITEMS``; None if there is no items table.
-        config: What to keep.
-        out: Folder of the snapshots; each is a folder named by its digest.
-        data_version: Versions of the tables read, such as ``"events@3,items@1"``. It
-            then stands for the data in the digest and a known snapshot is not built
-            again unless it is damaged; without it the content is digested.
-        readings: Columns of ``CONTEXT`` and numbers; None if there are none.
+        config: Event types and context columns to include.
+        out: Parent folder of the snapshots; each is a folder named by its digest.
+        data_version: Versions of the source tables, such as ``"events@3,items@1"``. If given,
+            the digest is computed from it instead of from the content, and an existing intact
+            snapshot is reused without reading the data.
+        readings: Columns of ``CONTEXT`` and the context columns; None if there is no context
+            table.
 
     Returns:
-        Where the snapshot is and what it holds.
+        Reference to the snapshot.
 
     Raises:
         SchemaError: A required column is missing.
         ConfigError: A context column is missing or not numeric.
-        NotEnoughData: No event is left.
-        StoreError: The disk refused.
+        NotEnoughData: No event is left after the filter by event type.
+        StoreError: The snapshot cannot be written.
     """
     if data_version is not None:
         known_snapshot = out / _digest(config, data_version)
-        if _is_whole(known_snapshot):
+        if _is_intact(known_snapshot):
             return read_ref(known_snapshot)
     with translate_store_errors("features"), temporary_folder(out, ".draft-") as temporary_dir:
         draft_dir = temporary_dir / "snapshot"
         draft_dir.mkdir()
         _write_tables(draft_dir, events, items, readings, config)
-        digest = _digest(config, data_version or _content(draft_dir))
-        _describe(draft_dir, digest, config)
+        digest = _digest(config, data_version or _content_digest(draft_dir))
+        _write_meta(draft_dir, digest, config)
         _publish(draft_dir, out / digest)
     return read_ref(out / digest)
 
 
 def read_ref(snapshot_dir: Path) -> FeatureRef:
-    """The reference of a snapshot's folder, from the meta file in it.
+    """Read the reference of a snapshot from the metadata file in its folder.
 
     Raises:
-        StoreError: The meta file is missing or damaged.
+        StoreError: The metadata file is missing or damaged.
     """
     snapshot_meta = _read_meta(snapshot_dir)
     return FeatureRef(
@@ -128,8 +130,8 @@ def read_ref(snapshot_dir: Path) -> FeatureRef:
     )
 
 
-def read_checked(snapshot_dir: Path) -> JsonObject:
-    """What the meta file says of a snapshot, whose files all have the checksums named there.
+def read_verified_meta(snapshot_dir: Path) -> JsonObject:
+    """Read the metadata of a snapshot and verify the checksums of its files.
 
     Args:
         snapshot_dir: Folder of the snapshot.
@@ -147,7 +149,7 @@ def read_checked(snapshot_dir: Path) -> JsonObject:
         ]
     except OSError as error:
         raise StoreError(
-            "The feature snapshot is not whole", received=error, way_out=_way_out(snapshot_dir)
+            "The feature snapshot is incomplete", received=error, way_out=_way_out(snapshot_dir)
         ) from error
     if wrong_files:
         raise StoreError(
@@ -166,19 +168,19 @@ def _read_meta(snapshot_dir: Path) -> JsonObject:
 
 def _way_out(snapshot_dir: Path) -> str:
     return (
-        "Run again: an ingestion rebuilds a damaged snapshot; or delete "
-        f"{snapshot_dir} and build it again with build_features"
+        "Run the ingestion again, which rebuilds a damaged snapshot, or delete "
+        f"{snapshot_dir} and call build_features"
     )
 
 
-def _is_whole(snapshot_dir: Path) -> bool:
-    """Whether there is a snapshot that can be used; one that is damaged is told of."""
+def _is_intact(snapshot_dir: Path) -> bool:
+    """Whether a usable snapshot exists; a warning is logged if it is damaged."""
     if not (snapshot_dir / META).exists():
         return False
     try:
-        read_checked(snapshot_dir)
+        read_verified_meta(snapshot_dir)
     except StoreError as error:
-        _LOG.warning("A feature snapshot is built again: %s", error)
+        _LOG.warning("The feature snapshot is damaged and is rebuilt: %s", error)
         return False
     return True
 
@@ -190,11 +192,13 @@ def _write_tables(
     readings: pa.Table | None,
     config: FeaturesConfig,
 ) -> None:
-    """Write the numeric tables, row group by row group; what does not fit is spilled."""
+    """Write the numeric tables, one row group at a time; DuckDB spills to disk if needed."""
     spill_dir = str(draft_dir.with_name("spilled"))
     with (
-        _bounds(),
-        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spill_dir}) as connection,
+        _translated_duckdb_errors(),
+        duckdb.connect(
+            config={"memory_limit": DUCKDB_MEMORY, "temp_directory": spill_dir}
+        ) as connection,
     ):
         register_sources(connection, events, items, config)
         connection.execute(queries.EVENTS, {"types": list(config.event_types)})
@@ -202,38 +206,41 @@ def _write_tables(
             raise NotEnoughData(
                 "No events are left to build features from",
                 received=f"event types {list(config.event_types)}",
-                way_out="Ingest events, or keep other event types",
+                way_out="Ingest events, or select other event types",
             )
         connection.execute(queries.INDICES)
         connection.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
         context_join.join_context(connection, readings, config.context_table)
         for table_name in TABLES:
-            batch_reader = connection.sql(queries.OUT[table_name]).to_arrow_reader(_ROWS)
+            table_query = connection.sql(queries.SNAPSHOT_TABLES[table_name])
+            batch_reader = table_query.to_arrow_reader(_ROW_GROUP_ROWS)
             _write(batch_reader, draft_dir / f"{table_name}.parquet")
 
 
 @contextmanager
-def _bounds() -> Iterator[None]:
-    """Say it when DuckDB is out of memory and of disk."""
+def _translated_duckdb_errors() -> Iterator[None]:
+    """Raise ``StoreError`` when DuckDB runs out of memory and disk space."""
     try:
         yield
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise StoreError(
-            f"A snapshot could not be built with {MEMORY} of memory and the free disk",
+            f"The feature snapshot does not fit in {DUCKDB_MEMORY} of memory and the free disk "
+            "space",
             received=error,
-            way_out="Free disk space: what passes that memory is written beside the snapshots",
+            way_out="Free disk space: data beyond the memory limit are written next to the "
+            "snapshots",
         ) from error
 
 
 def _write(batch_reader: pa.RecordBatchReader, file_path: Path) -> None:
-    """Write rows as they come, in row groups of one size, so that equal rows are equal files."""
+    """Write batches in row groups of fixed size, so that equal rows give equal files."""
     with pq.ParquetWriter(file_path, batch_reader.schema, compression="zstd") as parquet_writer:
         waiting_rows = batch_reader.schema.empty_table()
         for record_batch in batch_reader:
             waiting_rows = pa.concat_tables([waiting_rows, pa.Table.from_batches([record_batch])])
-            while len(waiting_rows) >= _ROWS:
-                parquet_writer.write_table(waiting_rows.slice(0, _ROWS))
-                waiting_rows = waiting_rows.slice(_ROWS)
+            while len(waiting_rows) >= _ROW_GROUP_ROWS:
+                parquet_writer.write_table(waiting_rows.slice(0, _ROW_GROUP_ROWS))
+                waiting_rows = waiting_rows.slice(_ROW_GROUP_ROWS)
         parquet_writer.write_table(waiting_rows)
 
 
@@ -242,8 +249,8 @@ def _digest(config: FeaturesConfig, data_id: str) -> str:
     return hashlib.sha256(digest_input.encode()).hexdigest()[:16]
 
 
-def _content(draft_dir: Path) -> str:
-    """Digest of the files."""
+def _content_digest(draft_dir: Path) -> str:
+    """Digest of the content of all table files."""
     content_digest = hashlib.sha256()
     for table_name in TABLES:
         with (draft_dir / f"{table_name}.parquet").open("rb") as file:
@@ -251,7 +258,8 @@ def _content(draft_dir: Path) -> str:
     return content_digest.hexdigest()
 
 
-def _describe(draft_dir: Path, snapshot_digest: str, config: FeaturesConfig) -> None:
+def _write_meta(draft_dir: Path, snapshot_digest: str, config: FeaturesConfig) -> None:
+    """Flush the table files to disk, then write the metadata with their checksums."""
     counted_tables = ("events", "users", "items")
     row_counts = {
         f"n_{table_name}": pq.read_metadata(draft_dir / f"{table_name}.parquet").num_rows
@@ -270,8 +278,8 @@ def _describe(draft_dir: Path, snapshot_digest: str, config: FeaturesConfig) -> 
 
 
 def _publish(draft_dir: Path, snapshot_dir: Path) -> None:
-    """Put a finished snapshot in its place; a whole one already there is the same."""
-    if not _is_whole(snapshot_dir):
+    """Move a finished snapshot to its final folder; an intact one there is kept."""
+    if not _is_intact(snapshot_dir):
         shutil.rmtree(snapshot_dir, ignore_errors=True)
         draft_dir.rename(snapshot_dir)
         sync_folder(snapshot_dir.parent)

@@ -1,4 +1,4 @@
-"""Readings of what surrounds events, joined as of a moment: for a log, and for one request."""
+"""As-of join of the context table, such as weather, to an event log and to single requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Float32, Int64
 from chronotope.contracts.ids import UNKNOWN, IdMap
 
-_ASKED: Final = """
+_BASKET_PLACES: Final = """
 SELECT user_id, occurred_us AS us, lag(at_place IGNORE NULLS) OVER w AS place_id
 FROM (SELECT user_id, occurred_us, arg_max(at_place, event_id) AS at_place
       FROM ev_place GROUP BY user_id, occurred_us)
 WINDOW w AS (PARTITION BY user_id ORDER BY occurred_us)
 """
-"""Each basket is asked about from where the user was before it: its own place is the answer."""
-_NOTHING: Final = "SELECT NULL::VARCHAR AS user_id, NULL::BIGINT AS us WHERE false"
+"""User, time and previous place of each basket: its own place is part of the target."""
+_NO_BASKETS: Final = "SELECT NULL::VARCHAR AS user_id, NULL::BIGINT AS us WHERE false"
 
 
 @dataclass(frozen=True, slots=True)
 class ContextReadings:
-    """Readings ordered by place and moment; a lookup is two binary searches.
+    """Readings of the context table ordered by place and time; a lookup is two binary searches.
 
     Attributes:
-        columns: Names of the numbers.
-        places: Ids of places; index 0 is everywhere.
-        moments_us: Distinct moments, increasing, UTC microseconds.
-        key: Place and moment of each reading as one increasing number, shape (n,).
-        until_us: When each reading ends, UTC microseconds, shape (n,).
-        values: NaN where a reading lacks the number, shape (n, n_columns).
+        columns: Names of the context columns.
+        places: Place ids; readings without a place have index 0 and apply everywhere.
+        moments_us: Distinct times of readings, increasing, UTC microseconds.
+        key: Place and time of each reading as one increasing number, shape (n,).
+        until_us: End of the validity of each reading, UTC microseconds, shape (n,).
+        values: Values of the context columns, NaN if missing, shape (n, n_columns).
     """
 
     columns: tuple[str, ...]
@@ -45,14 +45,14 @@ class ContextReadings:
 
     @classmethod
     def from_table(cls, reading_rows: pa.Table, reading_names: Sequence[str]) -> Self:
-        """Order a table.
+        """Index the readings of a context table.
 
         Args:
-            reading_rows: Columns of ``CONTEXT`` and the readings.
-            reading_names: Readings to take along.
+            reading_rows: Columns of ``CONTEXT`` and the context columns.
+            reading_names: Names of the context columns to include.
 
         Raises:
-            ConfigError: There is no such reading.
+            ConfigError: The table lacks one of these columns.
         """
         if missing_columns := [
             column_name
@@ -88,14 +88,17 @@ class ContextReadings:
         )
 
     def as_of(self, at_us: Int64, places: Sequence[str | None] | pa.Array) -> Float32:
-        """The readings that hold at some moments, NaN if there are none, (n, n_columns).
+        """Values of the readings that are valid at given times and places.
 
-        The latest reading at or before the moment, of the place; where that has ended or
-        lacks the number, the latest of everywhere.
+        The value is that of the latest reading of the place at or before the time; if that is
+        no longer valid or lacks the value, of the latest reading without a place.
 
         Args:
-            at_us: UTC microseconds since 1970, shape (n,).
-            places: Where, shape (n,); None if unknown.
+            at_us: Times, UTC microseconds since 1970, shape (n,).
+            places: Place ids, shape (n,); None if unknown.
+
+        Returns:
+            Values, NaN where no reading is valid, shape (n, n_columns).
         """
         place_idx = self.places.index(pa.array(places, pa.string()))
         local_values, global_values = (
@@ -123,20 +126,20 @@ def join_context(
     reading_rows: pa.Table | None,
     reading_names: Sequence[str],
 ) -> None:
-    """Make ``around``, readings by ``user_id`` and ``us``, a row a basket.
+    """Create the table ``basket_context``: context columns by ``user_id`` and ``us`` of a basket.
 
     Args:
-        connection: Connection that holds ``ev_place``.
-        reading_rows: Columns of ``CONTEXT`` and the readings; None if there is none.
-        reading_names: Readings to take along.
+        connection: DuckDB connection that has the view ``ev_place``.
+        reading_rows: Columns of ``CONTEXT`` and the context columns; None if there are none.
+        reading_names: Names of the context columns to include.
 
     Raises:
-        ConfigError: There is no such reading.
+        ConfigError: The context table lacks one of these columns.
     """
     if not reading_names:
-        connection.execute(f"CREATE TEMP TABLE around AS {_NOTHING}")
+        connection.execute(f"CREATE TEMP TABLE basket_context AS {_NO_BASKETS}")
         return
-    basket_rows = connection.sql(_ASKED).to_arrow_table()
+    basket_rows = connection.sql(_BASKET_PLACES).to_arrow_table()
     basket_values = np.full((len(basket_rows), len(reading_names)), np.nan, np.float32)
     if reading_rows is not None and len(reading_rows):
         context_readings = ContextReadings.from_table(reading_rows, reading_names)
@@ -148,7 +151,7 @@ def join_context(
         for column_idx, column_name in enumerate(reading_names)
     }
     basket_keys = {"user_id": basket_rows["user_id"], "us": basket_rows["us"]}
-    connection.register("around", pa.table(basket_keys | context_columns))
+    connection.register("basket_context", pa.table(basket_keys | context_columns))
 
 
 def _micros(column: pa.ChunkedArray) -> Int64:

@@ -1,4 +1,4 @@
-"""The SQL of a snapshot, step by step. Each step makes the tables the next one reads."""
+"""SQL of a feature snapshot: statements in order, each reading the tables of earlier ones."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ CREATE VIEW full_items AS
     FROM (FROM source_items UNION ALL BY NAME FROM empty_items)
     ORDER BY item_id, title, category;
 """
-"""Sources with every column of the contract; what they do not carry is null."""
+"""Events and items with all contract columns; columns that a source lacks are null."""
 
 EVENTS: Final = """
 CREATE TEMP TABLE ev AS
@@ -23,6 +23,7 @@ SELECT * EXCLUDE (occurred_at, lat, lon, place_id, session_id),
 FROM raw
 WHERE len($types) = 0 OR event_type IN (FROM unnest($types));
 """
+"""Events of the selected types, with empty texts and non-finite coordinates as null."""
 
 INDICES: Final = """
 CREATE TEMP TABLE users AS
@@ -34,29 +35,30 @@ CREATE TEMP TABLE items AS
 CREATE TEMP TABLE sessions AS
     SELECT user_id, session_id, row_number() OVER (ORDER BY user_id, session_id) AS idx
     FROM (SELECT DISTINCT user_id, session_id FROM ev WHERE session_id IS NOT NULL);
-CREATE TEMP TABLE item_seen AS
+CREATE TEMP TABLE item_event_stats AS
     SELECT item_id AS id, median(lat) AS lat, median(lon) AS lon,
            mode(category ORDER BY category) AS category
     FROM ev GROUP BY item_id;
-CREATE TEMP TABLE item_known AS
+CREATE TEMP TABLE item_attributes AS
     SELECT items.id, items.idx,
-           coalesce(k.category, item_seen.category) AS category,
+           coalesce(k.category, item_event_stats.category) AS category,
            coalesce(k.title, '') AS title,
-           CASE WHEN k.located THEN k.lat ELSE item_seen.lat END AS lat,
-           CASE WHEN k.located THEN k.lon ELSE item_seen.lon END AS lon
+           CASE WHEN k.located THEN k.lat ELSE item_event_stats.lat END AS lat,
+           CASE WHEN k.located THEN k.lon ELSE item_event_stats.lon END AS lon
     FROM items
-    JOIN item_seen USING (id)
+    JOIN item_event_stats USING (id)
     LEFT JOIN full_items k ON k.item_id = items.id;
 CREATE TEMP TABLE categories AS
     SELECT id, row_number() OVER (ORDER BY id) AS idx
-    FROM (SELECT DISTINCT category AS id FROM item_known WHERE category IS NOT NULL);
+    FROM (SELECT DISTINCT category AS id FROM item_attributes WHERE category IS NOT NULL);
 """
+"""Indices from 1 of users, items, sessions and categories, in the order of their ids."""
 
 ITEM_PLACES: Final = """
-CREATE TEMP TABLE places AS SELECT id, idx, lat, lon FROM item_known;
+CREATE TEMP TABLE places AS SELECT id, idx, lat, lon FROM item_attributes;
 CREATE VIEW ev_place AS SELECT *, item_id AS at_place FROM ev;
 """
-"""Check-ins: the item is the place."""
+"""Places of a log in which the item is the place, as in check-in data."""
 
 EVENT_PLACES: Final = """
 CREATE TEMP TABLE places AS
@@ -65,14 +67,15 @@ CREATE TEMP TABLE places AS
           FROM ev WHERE place_id IS NOT NULL GROUP BY place_id);
 CREATE VIEW ev_place AS SELECT *, place_id AS at_place FROM ev;
 """
+"""Places of a log in which events have a place besides the item."""
 
-OUT: Final = {
+SNAPSHOT_TABLES: Final = {
     "users": "SELECT id FROM users ORDER BY idx",
     "categories": "SELECT id FROM categories ORDER BY idx",
     "places": "SELECT id, lat, lon FROM places ORDER BY idx",
     "items": """
 SELECT k.id, coalesce(g.idx, 0)::INTEGER AS category_idx, k.title, k.lat, k.lon
-FROM item_known k LEFT JOIN categories g ON g.id = k.category
+FROM item_attributes k LEFT JOIN categories g ON g.id = k.category
 ORDER BY k.idx
 """,
     "events": """
@@ -85,17 +88,19 @@ SELECT u.idx::INTEGER AS user_idx,
        coalesce(e.value, 'nan')::FLOAT AS value,
        e.* EXCLUDE (event_id, user_id, item_id, event_type, occurred_us, utc_offset_min,
                     place_id, at_place, lat, lon, value, session_id, category),
-       around.* EXCLUDE (user_id, us)
+       basket_context.* EXCLUDE (user_id, us)
 FROM ev_place e
 JOIN users u ON u.id = e.user_id
 JOIN items i ON i.id = e.item_id
 LEFT JOIN places p ON p.id = e.at_place
 LEFT JOIN sessions s ON s.user_id = e.user_id AND s.session_id = e.session_id
-LEFT JOIN around ON around.user_id = e.user_id AND around.us = e.occurred_us
+LEFT JOIN basket_context
+    ON basket_context.user_id = e.user_id AND basket_context.us = e.occurred_us
 ORDER BY user_idx, e.occurred_us, e.event_id
 """,
 }
-"""What a snapshot holds, a file each, read row by row as it is written.
+"""Query of each table of a snapshot, which becomes one file.
 
-Of equal instants the smaller event id comes first, so that the order is the data's own.
+Events of the same user and instant are ordered by event id, so that the order does not depend
+on that of the source.
 """

@@ -1,4 +1,4 @@
-"""Read a feature snapshot back as the numeric log and its catalogue."""
+"""Loading of a feature snapshot as numeric event log and catalogue."""
 
 from pathlib import Path
 from typing import Final
@@ -10,26 +10,26 @@ import pyarrow.parquet as pq
 from chronotope.contracts.errors import SourceError, StoreError
 from chronotope.contracts.event_log import Catalog, EventLog, Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
-from chronotope.features.build import TABLES, read_checked
+from chronotope.features.build import TABLES, read_verified_meta
 from chronotope.features.sources import FeaturesConfig
 
 _LOG_INTS: Final = ("user_idx", "item_idx", "utc_offset_min", "place_idx", "session_idx")
 
 
 def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
-    """Load a snapshot.
+    """Load a feature snapshot.
 
     Args:
-        snapshot_dir: ``FeatureRef.path``.
+        snapshot_dir: Folder of the snapshot, ``FeatureRef.path``.
 
     Returns:
-        The log and what is known of its items, places and users.
+        The event log, and the catalogue of its users, items, places and categories.
 
     Raises:
         SourceError: The snapshot is missing, incomplete or damaged.
     """
     try:
-        snapshot_meta = read_checked(snapshot_dir)
+        snapshot_meta = read_verified_meta(snapshot_dir)
         config = FeaturesConfig.model_validate(snapshot_meta["config"])
         catalog_tables = {
             table_name: pq.read_table(snapshot_dir / f"{table_name}.parquet")
@@ -38,18 +38,18 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
         }
         event_log = _log(snapshot_dir / "events.parquet", config)
     except StoreError as error:
-        raise SourceError(error.what, received=error.received, way_out=error.way_out) from error
+        raise SourceError(error.problem, received=error.received, way_out=error.way_out) from error
     except (OSError, ValueError, KeyError) as error:
         raise SourceError(
             "The feature snapshot cannot be read",
             received=f"{snapshot_dir}: {error}",
-            way_out=f"Delete {snapshot_dir} and build it again with build_features",
+            way_out=f"Delete {snapshot_dir} and call build_features",
         ) from error
     return event_log, _catalog(catalog_tables, config)
 
 
 def _log(events_path: Path, config: FeaturesConfig) -> EventLog:
-    """The log, read a column at a time: a large one then never lies in memory twice."""
+    """The event log, read column by column, so that it is never in memory twice."""
 
     def column(column_name: str) -> pa.Table:
         return pq.read_table(events_path, columns=[column_name])
@@ -96,7 +96,7 @@ def _instants(table: pa.Table) -> Int64:
 
 
 def _floats(table: pa.Table, column_name: str) -> Float64:
-    """A column with NaN for null."""
+    """Values of a column, NaN for null, shape (n,)."""
     return np.asarray(table.column(column_name).to_numpy(), dtype=np.float64)
 
 

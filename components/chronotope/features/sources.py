@@ -1,4 +1,4 @@
-"""What goes into a snapshot: the settings, and sources with every column of the contract."""
+"""Inputs of a feature snapshot: its configuration, and views of the source tables."""
 
 from collections.abc import Sequence
 from typing import Final, TypeAlias
@@ -14,7 +14,7 @@ from chronotope.contracts.schemas import EVENTS, ITEMS, REQUIRED
 from chronotope.features import queries
 
 EventsSource: TypeAlias = pa.Table | pads.Dataset | pa.RecordBatchReader | Sequence[str]
-"""Events as Arrow: a table, a dataset or a stream, read once; or as paths of Parquet files."""
+"""Events as an Arrow table, dataset or stream (read once), or as paths of Parquet files."""
 
 _NUMERIC: Final = (
     "BOOLEAN",
@@ -33,19 +33,19 @@ _NUMERIC: Final = (
 
 
 class FeaturesConfig(BaseModel):
-    """What of the events becomes the numeric log."""
+    """Selection of events and context columns for the numeric event log."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     items_are_places: bool = Field(
-        False, description="The item is the place, as in a log of check-ins"
+        False, description="Whether items are places, as in check-in data"
     )
     event_types: tuple[str, ...] = Field((), description="Event types to keep; empty keeps all")
     context: tuple[str, ...] = Field(
-        (), description="Numeric event columns that are known before the choice"
+        (), description="Numeric event columns that are known before the user chooses an item"
     )
     context_table: tuple[str, ...] = Field(
-        (), description="Readings joined as of the event's time, such as the weather"
+        (), description="Columns of the context table to join by time, such as temperature_c"
     )
 
 
@@ -55,13 +55,13 @@ def register_sources(
     items: pa.Table | None,
     config: FeaturesConfig,
 ) -> None:
-    """Make the views ``raw`` and ``full_items``, with null for what a source lacks.
+    """Create the views ``raw`` (events) and ``full_items``; missing optional columns are null.
 
     Args:
-        connection: Connection to make them in.
+        connection: DuckDB connection to create the views in.
         events: Columns of ``EVENTS``; the optional ones may be missing.
         items: Columns of ``ITEMS``; None if there is no items table.
-        config: Which context columns to take along.
+        config: Names of the context columns to include.
 
     Raises:
         SchemaError: A required column is missing.
@@ -102,5 +102,5 @@ def _check_context(source_relation: duckdb.DuckDBPyRelation, config: FeaturesCon
         raise ConfigError(
             "Context columns must be numeric columns of the events",
             received=wrong_types,
-            way_out="Correct `context` in the features' configuration",
+            way_out="Correct `context` in the dataset's YAML, or ingest the events again",
         )

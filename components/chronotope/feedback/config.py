@@ -1,4 +1,4 @@
-"""Configuration of the feedback loop: when to retrain, and which rows to refuse."""
+"""Configuration of the feedback loop: triggers of a retraining, and rate limits of intake."""
 
 from typing import Literal
 
@@ -8,47 +8,68 @@ Mode = Literal["auto", "warm", "full"]
 
 
 class FeedbackConfig(BaseModel):
-    """When new interactions trigger a retraining, and which of them are refused."""
+    """Settings of the feedback loop: triggers of a retraining, and rate limits of intake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     force: bool = Field(
-        False, description="Retrain on any new events, even if few, or if they look broken"
+        False,
+        description="Retrain on any new events, even if there are few or their distribution "
+        "exceeds hold_psi",
     )
     mode: Mode = Field(
         "auto",
-        description="warm: one pass over the events it was not trained on; full: from scratch "
-        "with the champion's parameters; auto: warm unless a tenth of the items is new to it",
+        description="warm: start from the champion's network, one pass over the events it was "
+        "not trained on; full: train from scratch with the champion's parameters; auto: warm "
+        "unless the network cannot be reused, for example with a tenth of the items new",
     )
     min_rows: int = Field(
-        500, ge=1, description="New events of users with a history that trigger a retraining"
+        500,
+        ge=1,
+        description="Number of new events of users with a history that triggers a retraining",
     )
     max_age_days: float = Field(
-        7.0, gt=0, description="Retrain on fewer new events if the last training is older"
+        7.0,
+        gt=0,
+        description="Days since the last training after which fewer new events trigger a "
+        "retraining",
     )
     drift_reasons: tuple[str, ...] = Field(
-        (), description="Drift reported by monitoring: a reason to retrain on fewer new events"
+        (),
+        description="Drift found by monitoring; if not empty, fewer new events trigger a "
+        "retraining",
     )
     drift_psi: float = Field(
-        0.25, gt=0, description="Retrain if the stability index of a distribution is above it"
+        0.25,
+        gt=0,
+        description="Population stability index of new events above which they trigger a "
+        "retraining",
     )
     hold_psi: float = Field(
-        1.0, gt=0, description="Hold back from training if a stability index is above it"
+        1.0,
+        gt=0,
+        description="Population stability index of new events above which they are held back "
+        "from training",
     )
     min_compared_rows: int = Field(
-        200, ge=20, description="With fewer new events distributions are not compared"
+        200,
+        ge=20,
+        description="Minimum number of new events to compute the population stability index",
     )
     rate_limit_rows: int = Field(
-        100, ge=1, description="Rows of one user in a batch that are always accepted"
+        100, ge=1, description="Number of rows of one user in a batch that are always accepted"
     )
     rate_limit_factor: float = Field(
-        20.0, ge=1, description="Above them, a user may send this many times the median's rows"
+        20.0,
+        ge=1,
+        description="Multiple of the median user's rows in a batch that one user may send, if "
+        "more than rate_limit_rows",
     )
     batch_rows: int = Field(
         100_000,
         ge=1,
         le=5_000_000,
-        description="Interactions ingested at a time; files are read whole",
+        description="Maximum number of interactions ingested at a time",
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
-"""Files that are dropped into the inbox: each whole line is taken in once, as the file grows.
+"""Inbox of a dataset: a folder of JSON Lines files whose complete lines are each read once.
 
-What cannot be taken in, such as a folder or a pipe with such a name, is set aside with the
-reason, and the others go on.
+Files may grow. An entry that cannot be read, such as a folder or a pipe, is set aside with the
+reason, and the other files are processed.
 """
 
 import errno
@@ -23,38 +23,38 @@ from chronotope.runtime.regular_files import open_regular
 
 SUFFIX: Final = ".jsonl"
 MAX_DELIVERY_BYTES: Final = 64 << 20
-"""Bytes of a file taken in at a time; no line may be longer."""
+"""Maximum size of a delivery and of a line, bytes."""
 
 _BLOCK_BYTES: Final = 1 << 20
 _DIGEST_CHARACTERS: Final = 16
 _SHOWN_CHARACTERS: Final = 100
 
 InboxDelivery = tuple[InboxRange, list[object], Watermark]
-"""Which lines, their payloads, and the watermark once they are safe."""
+"""Range of lines, their payloads, and the watermark to write once they are stored."""
 
 
 class Inbox:
-    """A dataset's folder of files.
+    """Reader of a dataset's inbox folder.
 
     Attributes:
-        folder: Where they are dropped.
-        set_aside: Why an entry, or the rest of one, is not taken in, by its name as shown.
+        folder: The folder; it may not exist.
+        set_aside: Reason why an entry, or the end of a file, was not read, by its printable name.
     """
 
     def __init__(self, inbox_folder: Path) -> None:
-        """Look at a folder; it need not be there.
+        """Create a reader.
 
         Args:
-            inbox_folder: Where files are dropped.
+            inbox_folder: The folder; it may not exist.
         """
         self.folder = inbox_folder
         self.set_aside: dict[str, str] = {}
 
     def waiting(self, watermark: Watermark) -> list[str]:
-        """Names of the files that hold lines which were not taken in, sorted.
+        """Names of the files with complete lines that were not read yet, sorted.
 
         Args:
-            watermark: What was taken in.
+            watermark: Position up to which files were read.
         """
         return [
             file_name
@@ -63,10 +63,10 @@ class Inbox:
         ]
 
     def deliveries(self, mark_path: Path) -> Iterator[InboxDelivery]:
-        """New lines of each file, in the order of their names, a bounded piece at a time.
+        """Read the new lines of all files in order of name, in deliveries of limited size.
 
-        A delivery is written into the watermark before it is handed out: when a run that was
-        killed is taken up again, it is the same, also if its file has grown.
+        The range of a delivery is written to the watermark before it is yielded, so that a
+        resumed run gets the same delivery even if the file has grown.
 
         Args:
             mark_path: File of the watermark.
@@ -83,7 +83,7 @@ class Inbox:
                 yield taken_range, parse_lines(file_content), watermark
 
     def _pieces(self, file_name: str, watermark: Watermark) -> Iterator[tuple[InboxRange, bytes]]:
-        """Whole lines of a file that were not taken in; why the rest is not goes to set_aside."""
+        """Complete new lines of a file in pieces; problems are recorded in ``set_aside``."""
         with ExitStack() as exit_stack:
             try:
                 open_file = exit_stack.enter_context(_open(self.folder / file_name))
@@ -108,7 +108,7 @@ class Inbox:
         self.set_aside[shown_name(file_name)] = file_error.strerror or str(file_error)
 
     def _names(self) -> list[str]:
-        """Names of the files, sorted; other entries of such a name are set aside."""
+        """Names of the readable files, sorted; other entries with the suffix are set aside."""
         self.set_aside = {}
         try:
             file_names = sorted(dir_entry.name for dir_entry in os.scandir(self.folder))
@@ -125,7 +125,7 @@ class Inbox:
 
     def _is_readable(self, file_name: str) -> bool:
         if not file_name.isprintable():
-            self.set_aside[shown_name(file_name)] = "its name holds characters that cannot be shown"
+            self.set_aside[shown_name(file_name)] = "its name has characters that cannot be printed"
             return False
         try:
             _open(self.folder / file_name).close()
@@ -136,7 +136,7 @@ class Inbox:
 
 
 def shown_name(file_name: str) -> str:
-    r"""A file's name to show: escaped where it cannot be printed, and shortened.
+    r"""Name of a file for messages: unprintable characters are escaped, long names shortened.
 
     Example:
         >>> shown_name("a\nb.jsonl")
@@ -151,38 +151,39 @@ def shown_name(file_name: str) -> str:
 
 
 class _Reader:
-    """Reads an open file on from where it was taken in, up to where it ends now.
+    """Reader of the new lines of an open file, up to its size at opening.
 
     Attributes:
-        name: Of the file.
-        rest: Why what follows the last piece is not taken in, if anything.
+        name: Name of the file.
+        rest: Reason why the bytes after the last piece are not read; empty if there are none.
     """
 
     def __init__(self, open_file: BinaryIO, file_name: str, watermark: Watermark) -> None:
         self.name, self.rest = file_name, ""
         self._file = open_file
-        self._size = os.fstat(open_file.fileno()).st_size  # it may grow faster than it is read
+        # Fixed, since the file may grow faster than it is read.
+        self._size = os.fstat(open_file.fileno()).st_size
         known_digest = watermark.files.get(file_name)
-        self._hasher, self._start = self._behind(
+        self._hasher, self._start = self._read_prefix(
             known_digest, watermark.sizes.get(file_name, self._size)
         )
-        self._begun = self._still_there(watermark.begun)
+        self._begun = self._valid_range(watermark.begun)
 
     def next_piece(self) -> tuple[InboxRange, bytes] | None:
-        """The next whole lines, those of the delivery that was begun first; None at the end.
+        """Read the next complete lines, first those of an interrupted delivery; None at the end.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The file cannot be read.
         """
-        begun_file, self._begun = self._begun, None
+        begun_range, self._begun = self._begun, None
         read_limit = (
             min(self._size, self._start + MAX_DELIVERY_BYTES)
-            if begun_file is None
-            else begun_file.end
+            if begun_range is None
+            else begun_range.end
         )
         self._file.seek(self._start)
         file_content = self._file.read(read_limit - self._start)
-        n_whole = len(file_content) if begun_file is not None else _n_whole(file_content)
+        n_whole = len(file_content) if begun_range is not None else _n_complete_bytes(file_content)
         self.rest = self._why_rest(file_content, n_whole)
         if n_whole == 0:
             return None
@@ -199,26 +200,26 @@ class _Reader:
         if n_whole == 0 and n_rest == MAX_DELIVERY_BYTES:
             return f"a line is longer than {MAX_DELIVERY_BYTES:,} bytes"
         if n_rest and self._start + len(file_content) >= self._size:
-            return f"its last line is not finished: {n_rest:,} bytes wait for the rest of it"
+            return f"its last line is not finished: {n_rest:,} bytes are not read yet"
         return ""
 
-    def _behind(self, content_digest: str | None, n_bytes: int) -> tuple["hashlib._Hash", int]:
-        """Hash and number of the bytes taken in; none if something else stands there now."""
+    def _read_prefix(self, content_digest: str | None, n_bytes: int) -> tuple["hashlib._Hash", int]:
+        """Hash and number of the bytes read before; none if their content has changed."""
         if content_digest is not None:
             content_hasher = self._hashed(n_bytes)
             if content_hasher.hexdigest()[:_DIGEST_CHARACTERS] == content_digest:
                 return content_hasher, n_bytes
         return hashlib.sha256(), 0
 
-    def _still_there(self, begun_file: InboxRange | None) -> InboxRange | None:
-        """The delivery that was begun, if it is of this file, and the file still holds it."""
-        if begun_file is None or begun_file.file != self.name or begun_file.start != self._start:
+    def _valid_range(self, begun_range: InboxRange | None) -> InboxRange | None:
+        """Range of an interrupted delivery, if it belongs to this file and is unchanged."""
+        if begun_range is None or begun_range.file != self.name or begun_range.start != self._start:
             return None
-        content_digest = self._hashed(begun_file.end).hexdigest()[:_DIGEST_CHARACTERS]
-        return begun_file if content_digest == begun_file.digest else None
+        content_digest = self._hashed(begun_range.end).hexdigest()[:_DIGEST_CHARACTERS]
+        return begun_range if content_digest == begun_range.digest else None
 
     def _hashed(self, n_bytes: int) -> "hashlib._Hash":
-        """Hash of the first bytes."""
+        """SHA-256 of the first ``n_bytes`` of the file."""
         self._file.seek(0)
         content_hasher, n_left_bytes = hashlib.sha256(), n_bytes
         while n_left_bytes and (byte_block := self._file.read(min(n_left_bytes, _BLOCK_BYTES))):
@@ -228,12 +229,12 @@ class _Reader:
 
 
 def _open(file_path: Path) -> BinaryIO:
-    """Open a file of the inbox.
+    """Open a file of the inbox for reading.
 
-    A link may lead to a file of the inbox that is not taken in by its own name.
+    A symbolic link is followed only to a file below the inbox that is not read by its own name.
 
     Raises:
-        OSError: It cannot be opened, is no regular file, or is a link that leads elsewhere.
+        OSError: The file cannot be opened, is not a regular file, or is another symbolic link.
     """
     if not file_path.is_symlink():
         return open_regular(file_path)
@@ -248,8 +249,8 @@ def _open(file_path: Path) -> BinaryIO:
     return open_regular(link_target)
 
 
-def _n_whole(file_content: bytes) -> int:
-    """Bytes up to the last line that is whole: it is ended, or an object, or blank."""
+def _n_complete_bytes(file_content: bytes) -> int:
+    """Number of bytes in complete lines; the last one may lack a line feed if it is an object."""
     n_ended = file_content.rfind(b"\n") + 1
     tail_lines = parse_lines(file_content[n_ended:])
     return (
@@ -260,6 +261,7 @@ def _n_whole(file_content: bytes) -> int:
 
 
 def _after(watermark: Watermark, taken_range: InboxRange) -> Watermark:
+    """Watermark after a delivery has been stored."""
     digest_by_file = watermark.files | {taken_range.file: taken_range.digest}
     size_by_file = watermark.sizes | {taken_range.file: taken_range.end}
     return watermark.model_copy(

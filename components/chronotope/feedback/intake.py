@@ -1,4 +1,7 @@
-"""Intake of new interactions into the lake; the watermark advances after each delivery."""
+"""Intake of new interactions from log, inbox and SQL feed into the lake.
+
+The watermark is advanced after each delivery.
+"""
 
 import logging
 from collections import Counter
@@ -14,12 +17,13 @@ import pyarrow as pa
 from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.datasets.normalise import REFUSED
-from chronotope.datasets.spec import DatasetSpec, TimeSpec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.inbox import Inbox
 from chronotope.feedback.payloads import payloads_to_batch
 from chronotope.feedback.rate_guard import quarantine_excess
-from chronotope.feedback.sql_feed import TABLE, read_sql_feed
+from chronotope.feedback.sql_feed import TABLE_SOURCE, read_sql_feed
 from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
 from chronotope.ingestion import IngestBatch, IngestReport, ingest
 from chronotope.lake import Lake
@@ -29,11 +33,11 @@ from chronotope.runtime.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
 
-LOG: Final = "interactions"
-"""Source of what comes from the service's log, as the quarantine names it."""
+LOG_SOURCE: Final = "interactions"
+"""Source name, in the quarantine, of rows from the interaction log of the service."""
 
 FeedbackBatch = tuple[str, str, Sequence[object], Watermark]
-"""Source, run, payloads, and the watermark once they are safe."""
+"""Source name, run id, payloads, and the watermark to write once they are stored."""
 
 
 @dataclass(slots=True)
@@ -41,13 +45,13 @@ class IntakeReport:
     """Row counts of an intake; new + duplicates + quarantined = read.
 
     Attributes:
-        n_read: Interactions read.
-        n_new: Events that the lake did not have.
-        n_duplicates: Events that it had, or that came twice.
-        n_quarantined: Refused ones.
-        reasons: Refused ones by reason; one may have several.
-        findings: What did not hold of a delivery as a whole, in words.
-        set_aside: Why a file of the inbox, or the rest of one, was not taken in, by its name.
+        n_read: Number of interactions read.
+        n_new: Number of events that the lake did not have.
+        n_duplicates: Number of events that the lake had or that occurred twice.
+        n_quarantined: Number of refused interactions.
+        reasons: Number of refused interactions by reason; one may have several.
+        findings: Failed expectations with the observed values, as text.
+        set_aside: Reason why a file of the inbox, or its end, was not read, by its name.
     """
 
     n_read: int = 0
@@ -59,15 +63,14 @@ class IntakeReport:
     set_aside: dict[str, str] = field(default_factory=dict)
 
     def add(self, ingest_report: IngestReport) -> None:
-        """Count a delivery."""
+        """Add the counts of a delivery."""
         self.n_read += ingest_report.n_read
         self.n_new += ingest_report.n_good - ingest_report.n_duplicates
         self.n_duplicates += ingest_report.n_duplicates
         self.n_quarantined += ingest_report.n_quarantined
         self.reasons.update(ingest_report.reasons)
         finding_texts = (
-            f"{log_records.expectation}: {log_records.observed}"
-            for log_records in ingest_report.findings
+            f"{finding.expectation}: {finding.observed}" for finding in ingest_report.findings
         )
         self.findings += [
             finding_text for finding_text in finding_texts if finding_text not in self.findings
@@ -76,14 +79,14 @@ class IntakeReport:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Sources and destinations of feedback.
+    """Sources, settings and destination of an intake.
 
     Attributes:
         spec: The dataset.
-        workspace: Its folders.
-        suites: Folder of the validation suites.
-        config: Guards and sizes.
-        url: Address of the dataset's table of interactions, if its YAML names a block.
+        workspace: Folders of the dataset.
+        suites: Folder of the expectation suites.
+        config: Rate limits and batch size.
+        url: Database URL of the SQL feed, if the dataset's YAML names a Prefect block; else None.
     """
 
     spec: DatasetSpec
@@ -99,12 +102,12 @@ class Intake:
 
     @property
     def lake(self) -> Lake:
-        """Where good rows go."""
+        """Lake of the dataset."""
         return Lake(self.workspace.lake(self.spec.name))
 
     @property
     def inbox(self) -> Path:
-        """Folder into which ``*.jsonl`` files are dropped."""
+        """Inbox folder, from which ``*.jsonl`` files are read."""
         return inbox_dir(self.workspace, self.spec.name)
 
 
@@ -114,21 +117,21 @@ def watermark_path(workspace: Workspace, dataset: str) -> Path:
 
 
 def inbox_dir(workspace: Workspace, dataset: str) -> Path:
-    """Folder into which files of a dataset's interactions are dropped."""
+    """Inbox folder of a dataset."""
     return workspace.root / "data" / "inbox" / dataset
 
 
 def run_intake(intake: Intake) -> IntakeReport:
-    """Read all that is new, from log, inbox and table, and write it to lake or quarantine.
+    """Read the new interactions of all sources and write them to the lake or to quarantine.
 
-    Killed anywhere, the next call takes the same deliveries up again under the same names:
-    no event is lost, and none is counted or quarantined twice.
+    After an interruption, the next call reads the same deliveries under the same run ids, so no
+    event is lost, and none is counted or quarantined twice.
 
     Args:
-        intake: Sources, guards and the lake.
+        intake: Sources, settings and destination.
     """
     intake_report, inbox_files = IntakeReport(), Inbox(intake.inbox)
-    _start_over_if_replaced(intake)
+    _reset_if_lake_replaced(intake)
     for source_name, run_id, raw_payloads, next_watermark in _deliveries(intake, inbox_files):
         if raw_payloads:
             intake_report.add(
@@ -140,22 +143,21 @@ def run_intake(intake: Intake) -> IntakeReport:
     return intake_report
 
 
-def _start_over_if_replaced(intake: Intake) -> None:
-    """Forget what was taken into a lake that is gone, or set back: this one lacks it."""
+def _reset_if_lake_replaced(intake: Intake) -> None:
+    """Reset the watermark if the lake was deleted, replaced or restored to an earlier version."""
     if not intake.mark_path.exists():
         return
     watermark, lake = read_watermark(intake.mark_path), intake.lake
     if watermark.events is None or lake.holds(EVENTS, watermark.events):
-        present_version = _events_version(
-            intake
-        )  # an old version's log entries are cleaned up one day
+        # Kept up to date, since Delta deletes the log entries of old versions some day.
+        present_version = _events_version(intake)
         if present_version != watermark.events:
             write_watermark(
                 intake.mark_path, watermark.model_copy(update={"events": present_version})
             )
         return
     _LOG.warning(
-        "The lake of %s does not hold version %s of the events, which feedback was taken into: "
+        "The lake of %s does not have version %s of the events, to which feedback was written: "
         "all feedback is read again",
         intake.spec.name,
         watermark.events,
@@ -170,20 +172,21 @@ def _events_version(intake: Intake) -> TableVersion | None:
 def _deliveries(intake: Intake, inbox_files: Inbox) -> Iterator[FeedbackBatch]:
     yield from _from_log(intake)
     yield from _from_inbox(intake, inbox_files)
-    sql_feed, log_path = intake.spec.feedback, intake.mark_path
+    sql_feed = intake.spec.feedback
     if sql_feed is not None:
         url, max_rows = intake.url or sql_feed.url or "", intake.config.batch_rows
         for batch_digest, raw_payloads, next_watermark in read_sql_feed(
-            sql_feed, url, log_path, max_rows
+            sql_feed, url, intake.mark_path, max_rows
         ):
-            yield TABLE, f"{intake.spec.name}-table-{batch_digest}", raw_payloads, next_watermark
+            run_id = f"{intake.spec.name}-table-{batch_digest}"
+            yield TABLE_SOURCE, run_id, raw_payloads, next_watermark
 
 
 def _from_inbox(intake: Intake, inbox_files: Inbox) -> Iterator[FeedbackBatch]:
-    for intake_report, raw_payloads, next_watermark in inbox_files.deliveries(intake.mark_path):
+    for line_range, raw_payloads, next_watermark in inbox_files.deliveries(intake.mark_path):
         yield (
-            f"inbox/{intake_report.file}",
-            f"{intake.spec.name}-inbox-{intake_report.digest}",
+            f"inbox/{line_range.file}",
+            f"{intake.spec.name}-inbox-{line_range.digest}",
             raw_payloads,
             next_watermark,
         )
@@ -195,22 +198,28 @@ def _from_log(intake: Intake) -> Iterator[FeedbackBatch]:
         return
     with closing(InteractionLog(log_path)) as interaction_log:
         while True:
-            watermark = read_watermark(intake.mark_path).over(interaction_log.identity)
-            raw_payloads, last_seq = _next_of(interaction_log, watermark, intake.config.batch_rows)
+            watermark = read_watermark(intake.mark_path).for_log(interaction_log.identity)
+            raw_payloads, last_seq = _next_log_delivery(
+                interaction_log, watermark, intake.config.batch_rows
+            )
             if last_seq == watermark.seq:
                 return
-            if (
-                last_seq != watermark.upto
-            ):  # said before it is done, so that it is done the same again
+            # Written before the delivery, so that a resumed run repeats it with the same end.
+            if last_seq != watermark.upto:
                 write_watermark(intake.mark_path, watermark.model_copy(update={"upto": last_seq}))
             next_watermark = watermark.model_copy(update={"seq": last_seq, "upto": last_seq})
-            yield LOG, f"{intake.spec.name}-log-{watermark.seq}", raw_payloads, next_watermark
+            run_id = f"{intake.spec.name}-log-{watermark.seq}"
+            yield LOG_SOURCE, run_id, raw_payloads, next_watermark
 
 
-def _next_of(
+def _next_log_delivery(
     interaction_log: InteractionLog, watermark: Watermark, max_rows: int
 ) -> tuple[list[object], int]:
-    """Events of the next delivery, and its last position: the one begun, or all there is."""
+    """Payloads of the next delivery from the log, and the last position it covers.
+
+    An interrupted delivery is repeated up to the same position; a new one has ``max_rows`` events
+    at most.
+    """
     end_seq = watermark.upto if watermark.upto > watermark.seq else interaction_log.last()
     max_records = end_seq - watermark.seq if watermark.upto > watermark.seq else max_rows
     if end_seq <= watermark.seq:
@@ -220,15 +229,17 @@ def _next_of(
         for log_record in interaction_log.read(watermark.seq, max_records, kind="event")
         if log_record.seq <= end_seq
     ]
-    return [log_record.payload for log_record in log_records], log_records[-1].seq if len(
-        log_records
-    ) == max_records else end_seq
+    last_seq = log_records[-1].seq if len(log_records) == max_records else end_seq
+    return [log_record.payload for log_record in log_records], last_seq
 
 
 def _deliver(
     intake: Intake, raw_payloads: Sequence[object], *, source_name: str, run_id: str
 ) -> IngestReport:
-    """Guard, check and merge; a delivery that is broken as a whole is quarantined as a whole."""
+    """Apply rate limits, validate and merge a delivery.
+
+    If the delivery fails a critical expectation as a whole, all of its rows are quarantined.
+    """
     lake, max_rows = intake.lake, intake.config.batch_rows
     payload_chunks = [
         raw_payloads[chunk_start : chunk_start + max_rows]
@@ -243,7 +254,8 @@ def _deliver(
 
     def guarded(payload_chunk: Sequence[object]) -> IngestBatch:
         sql_feed = intake.spec.feedback
-        time_spec = sql_feed.time if sql_feed is not None and source_name == TABLE else TimeSpec()
+        is_table = sql_feed is not None and source_name == TABLE_SOURCE
+        time_spec = sql_feed.time if sql_feed is not None and is_table else TimeSpec()
         return quarantine_excess(
             payloads_to_batch(payload_chunk, intake.spec, time_spec), intake.config
         )
@@ -253,12 +265,12 @@ def _deliver(
     except ValidationFailed as error:
         refusal_reason = str(error)
         return write(
-            _refused(guarded(payload_chunk), refusal_reason) for payload_chunk in payload_chunks
+            _refuse_all(guarded(payload_chunk), refusal_reason) for payload_chunk in payload_chunks
         )
 
 
-def _refused(ingest_batch: IngestBatch, refusal_reason: str) -> IngestBatch:
-    """The batch with every good row refused."""
+def _refuse_all(ingest_batch: IngestBatch, refusal_reason: str) -> IngestBatch:
+    """The batch with all valid rows moved to the refused ones."""
     reason_column = pa.array(
         [[refusal_reason]] * len(ingest_batch.row_positions), pa.list_(pa.string())
     )

@@ -1,4 +1,4 @@
-"""Parser of JSON Lines from external sources: payloads and refused lines."""
+"""Parser of JSON Lines from external sources."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from chronotope.contracts.strict_json import RefusedJson, parse_json
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """A line that holds no payload.
+    """Line that could not be parsed.
 
     Attributes:
-        text: The line.
-        reason: Why it must not be read; None if it is no JSON.
+        text: Text of the line.
+        reason: Why valid JSON was refused, such as a repeated key; None if the line is not JSON.
     """
 
     text: str
@@ -19,15 +19,15 @@ class RefusedLine:
 
 
 def parse_lines(file_content: bytes) -> list[object]:
-    """Payload of each line; a ``RefusedLine`` for one that is no JSON or must not be read.
+    """Parse each line that is not blank; lines without valid JSON become ``RefusedLine``.
 
-    Lines end at a line feed alone: texts may hold other separators, such as U+2028.
+    Only a line feed ends a line, since texts may contain other separators, such as U+2028.
     """
     text_lines = file_content.decode("utf-8", errors="replace").split("\n")
-    return [_parsed(text_line.rstrip("\r")) for text_line in text_lines if text_line.strip()]
+    return [_parse_line(text_line.rstrip("\r")) for text_line in text_lines if text_line.strip()]
 
 
-def _parsed(text_line: str) -> object:
+def _parse_line(text_line: str) -> object:
     try:
         return parse_json(text_line)
     except RefusedJson as error:

@@ -1,7 +1,7 @@
-"""From payloads of interactions to a batch of the lake, by the dataset's own rules.
+"""Conversion of interaction payloads to a batch for ingestion.
 
-An event that comes by the dataset's own source and by the log of the service is one event:
-``normalise`` makes its id from the same columns either way.
+Payloads are normalised like the rows of the dataset's own source, so an event has the same id
+whether it comes from the source or from the service, and is stored once.
 """
 
 import json
@@ -14,14 +14,16 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS
 from chronotope.datasets.normalise import normalise
-from chronotope.datasets.spec import DatasetSpec, TimeSpec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.json_lines import RefusedLine
 from chronotope.ingestion import IngestBatch
 
 UNREADABLE: Final = "unreadable"
-"""Column that keeps, for the quarantine, what is no object of plain values."""
+"""Column with the text of payloads that are not objects of plain values, for the quarantine."""
 
-NO_OBJECT: Final = "it is no JSON object of plain values"
+NO_OBJECT: Final = "it is not a JSON object of plain values"
+"""Quarantine reason of such payloads."""
 
 _CONTEXT: Final = "context"
 _ISO_8601: Final = TimeSpec()
@@ -31,13 +33,14 @@ _PLAIN: Final = (str, int, float)
 def payloads_to_batch(
     raw_payloads: Sequence[object], dataset_spec: DatasetSpec, time_spec: TimeSpec = _ISO_8601
 ) -> IngestBatch:
-    """Read payloads as events of a dataset; what is none is refused with its reasons.
+    """Convert payloads to events of a dataset; invalid payloads are refused with reasons.
 
     Args:
-        raw_payloads: Objects whose keys are contract columns and ``context``; anything else
-            is refused.
-        dataset_spec: The dataset: identity, default event type, context, whose clock.
-        time_spec: How times read; by default ISO 8601, UTC without an offset.
+        raw_payloads: Objects whose keys are contract columns and ``context``, a nested object;
+            anything else is refused.
+        dataset_spec: Dataset, with the identity of events, the default event type, the context
+            columns and the local time zone.
+        time_spec: Time format; the default is ISO 8601, and UTC without an offset.
     """
     column_names = [column_name for column_name in EVENTS.names if column_name != c.EVENT_ID]
     extra_columns = (*dataset_spec.context_columns, *dataset_spec.attribute_columns)
@@ -54,12 +57,12 @@ def payloads_to_batch(
     ]
     raw_table = pa.table({**batch_columns, UNREADABLE: pa.array(raw_texts, pa.string())})
     normalised = normalise(dataset_spec.model_copy(update={"time": time_spec}), raw_table)
-    refused_rows = _renamed(normalised.refused, payload_fields, raw_payloads)
+    refused_rows = _with_payload_reasons(normalised.refused, payload_fields, raw_payloads)
     return IngestBatch(raw_table, normalised.rows, normalised.row_positions, refused_rows)
 
 
 def _fields(raw_payload: object) -> dict[str, Any]:
-    """The payload with its context beside the other columns; empty if it is no plain object."""
+    """Columns of a payload with ``context`` flattened; empty if it is not a plain object."""
     if not isinstance(raw_payload, dict):
         return {}
     context_fields = raw_payload.get(_CONTEXT) or {}
@@ -81,11 +84,11 @@ def _fields(raw_payload: object) -> dict[str, Any]:
 
 
 def _column(field_rows: list[dict[str, Any]], column_name: str) -> pa.Array:
-    return pa.array([_text(row_idx.get(column_name)) for row_idx in field_rows], pa.string())
+    return pa.array([_text(row_fields.get(column_name)) for row_fields in field_rows], pa.string())
 
 
 def _text(raw_value: object) -> str | None:
-    """Any plain value as text, which ``normalise`` reads; half a character becomes a mark."""
+    """A plain value as text for ``normalise``; lone surrogates become question marks."""
     return None if raw_value is None else str(raw_value).encode("utf-8", "replace").decode("utf-8")
 
 
@@ -97,23 +100,23 @@ def _as_received(raw_payload: object) -> str | None:
     )
 
 
-def _renamed(
+def _with_payload_reasons(
     refused_rows: pa.Table, payload_fields: Sequence[dict[str, Any]], raw_payloads: Sequence[object]
 ) -> pa.Table:
-    """One reason for what is no object, instead of every column that it lacks."""
-    field_rows = refused_rows.column("row").to_pylist()
-    if all(payload_fields[row_idx] for row_idx in field_rows):
+    """Give payloads that are not objects one reason instead of one for each missing column."""
+    refused_positions = refused_rows.column("row").to_pylist()
+    if all(payload_fields[row_idx] for row_idx in refused_positions):
         return refused_rows
     row_reasons = [
-        normaliser_reasons if payload_fields[row_idx] else [_why_no_object(raw_payloads[row_idx])]
+        normaliser_reasons if payload_fields[row_idx] else [_payload_reason(raw_payloads[row_idx])]
         for row_idx, normaliser_reasons in zip(
-            field_rows, refused_rows.column(c.REASONS).to_pylist(), strict=True
+            refused_positions, refused_rows.column(c.REASONS).to_pylist(), strict=True
         )
     ]
     reason_column = pa.array(row_reasons, pa.list_(pa.string()))
     return refused_rows.set_column(1, refused_rows.schema.field(1), reason_column)
 
 
-def _why_no_object(raw_payload: object) -> str:
+def _payload_reason(raw_payload: object) -> str:
     reason_text = raw_payload.reason if isinstance(raw_payload, RefusedLine) else None
     return reason_text or NO_OBJECT

@@ -1,4 +1,4 @@
-"""Population shift: new events compared with all earlier ones."""
+"""Population shift: the distribution of new events compared with that of earlier ones."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,13 +19,13 @@ SHIFT_COLUMNS: Final = (
     c.OCCURRED_AT,
     c.UTC_OFFSET_MIN,
 )
-"""Columns of the events that are compared."""
+"""Columns of the events that ``measure_shift`` needs."""
 
 MAX_ITEM_BINS: Final = 20
-"""Items with a bin of their own, the most popular of both sides; the others share one."""
+"""Number of values with a bin of their own, the most frequent ones; the others share a bin."""
 
 MIN_HOURS_SPAN_S: Final = 2 * 86_400
-"""Local hours are compared over at least two days: one afternoon is no change of habits."""
+"""Time span of new events from which local hours are compared, s: less is not representative."""
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -37,12 +37,12 @@ class PopulationShift:
     """New events compared with earlier ones.
 
     Attributes:
-        n_new: New events.
-        n_returning: New events of users with a history, the ones a model can train on.
-        new_user_share: Share of the new events' users who are new.
-        new_item_share: Share of the new events' items that are new.
-        psi: Population stability index of event types, items and local hours; empty with
-            too few new events, without hours if they span less than two days.
+        n_new: Number of new events.
+        n_returning: Number of new events of users with a history, which a model can train on.
+        new_user_share: Share of new users among the users of the new events.
+        new_item_share: Share of new items among the items of the new events.
+        psi: Population stability index of event types, items and local hours; empty with too
+            few new events, without local hours if they span less than two days.
     """
 
     n_new: int
@@ -55,12 +55,12 @@ class PopulationShift:
 def measure_shift(
     events: pa.Table, is_new: BoolArray, *, min_compared_rows: int
 ) -> PopulationShift:
-    """Compare new events with all the others.
+    """Compare new events with all earlier ones.
 
     Args:
-        events: Columns ``SHIFT_COLUMNS``.
+        events: New and earlier events, columns ``SHIFT_COLUMNS``.
         is_new: Mask of the new events, shape (n_events,).
-        min_compared_rows: With fewer new events the distributions are not compared.
+        min_compared_rows: Minimum number of new events to compare distributions.
     """
     user_codes, item_codes = (
         _encode(events.column(column_name)) for column_name in (c.USER_ID, c.ITEM_ID)
@@ -79,7 +79,7 @@ def measure_shift(
 
 
 def _count_new_codes(value_codes: IntArray, is_new: BoolArray) -> tuple[int, float]:
-    """Codes that occur among new events alone: their number, and share of all new codes."""
+    """Number of codes that occur in new events only, and their share of the codes of new events."""
     n_new_codes = int((first_window(value_codes, is_new.astype(np.int64)) == 1).sum())
     return n_new_codes, n_new_codes / max(1, len(np.unique(value_codes[is_new])))
 
@@ -96,10 +96,10 @@ def _column_psi(events: pa.Table, item_codes: IntArray, is_new: BoolArray) -> di
 
 
 def _psi(value_codes: IntArray, is_new: BoolArray) -> float:
-    """Stability index over the most frequent codes of both sides, the others as one bin."""
+    """Population stability index over the most frequent codes, with one bin for all others."""
     n_codes = int(value_codes.max(initial=0)) + 1
     new_shares, old_shares = (
-        _code_shares(value_codes[is_new_row], n_codes) for is_new_row in (is_new, ~is_new)
+        _code_shares(value_codes[row_mask], n_codes) for row_mask in (is_new, ~is_new)
     )
     top_codes = np.argsort(-np.maximum(new_shares, old_shares), kind="stable")[:MAX_ITEM_BINS]
     new_bins, old_bins = (

@@ -1,6 +1,6 @@
-"""Rate guard: refuses rows of a user who sends far more than the others.
+"""Rate limit of feedback: rows of a user who sends far more than the others are refused.
 
-A single user must not dominate the training data of a batch.
+It keeps a single user from dominating the training data.
 """
 
 from typing import Final
@@ -15,17 +15,17 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.ingestion import IngestBatch
 
 FLOOD: Final = "flood"
-"""Quarantine reason of rows beyond a user's share."""
+"""Quarantine reason of rows beyond the rate limit of a user."""
 
 MIN_USERS: Final = 5
-"""With fewer users the median may be that of the flooding user."""
+"""Minimum number of users to use the median: with fewer, it may be that of the flooding user."""
 
 
 def quarantine_excess(ingest_batch: IngestBatch, feedback_config: FeedbackConfig) -> IngestBatch:
-    """Refuse the rows that a user sent beyond the share; the first ones and all others stay.
+    """Refuse the rows of each user beyond the rate limit; the first rows are kept.
 
-    A user may send ``rate_limit_rows``, or ``rate_limit_factor`` times the median user's
-    rows if that is more. With fewer than five users the median counts as one.
+    The limit is ``rate_limit_rows``, or ``rate_limit_factor`` times the median number of rows of
+    a user if that is more. With fewer than ``MIN_USERS`` users the median is taken as 1.
 
     Args:
         ingest_batch: Events of one batch.
@@ -53,21 +53,21 @@ def quarantine_excess(ingest_batch: IngestBatch, feedback_config: FeedbackConfig
     )
 
 
-def _occurrence_number(account_codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _occurrence_number(user_codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Number of earlier elements with the same code, shape (n,).
 
     Example:
         >>> _occurrence_number(np.array([5, 7, 5, 5])).tolist()
         [0, 0, 1, 2]
     """
-    sort_order = np.argsort(account_codes, kind="stable")
-    sorted_codes = account_codes[sort_order]
+    sort_order = np.argsort(user_codes, kind="stable")
+    sorted_codes = user_codes[sort_order]
     is_first = (
         np.r_[True, sorted_codes[1:] != sorted_codes[:-1]]
-        if len(account_codes)
+        if len(user_codes)
         else np.empty(0, np.bool_)
     )
-    group_starts = np.maximum.accumulate(np.where(is_first, np.arange(len(account_codes)), 0))
-    occurrence = np.empty(len(account_codes), dtype=np.int64)
-    occurrence[sort_order] = np.arange(len(account_codes)) - group_starts
+    group_starts = np.maximum.accumulate(np.where(is_first, np.arange(len(user_codes)), 0))
+    occurrence = np.empty(len(user_codes), dtype=np.int64)
+    occurrence[sort_order] = np.arange(len(user_codes)) - group_starts
     return occurrence

@@ -1,4 +1,4 @@
-"""Retraining plan: events that no retraining has used yet, set against the champion."""
+"""Retraining plan: new events since the last training, and the decision whether to retrain."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ from chronotope.runtime.workspace import Workspace
 _DAY_S = 86_400
 
 _CLOCK_TOLERANCE = timedelta(days=1)
-"""A date later than this from now was written by a wrong clock."""
+"""A time further in the future than this was written by a wrong clock."""
 
 
 def plan_retraining(
@@ -41,18 +41,18 @@ def plan_retraining(
     workspace: Workspace,
     config: FeedbackConfig,
 ) -> RetrainPlan:
-    """Decide whether and how to retrain; an interrupted retraining comes first.
+    """Decide whether and how to retrain, or return the plan of an interrupted retraining.
 
-    It is dropped if another champion was promoted since: its holdout is not later than that
-    champion's training, and its network is another one. It is also dropped if the lake was
-    replaced: its snapshot is of other events.
+    An interrupted retraining is abandoned if another champion was promoted meanwhile, since its
+    holdout may overlap that champion's training, or if the lake was replaced, since its snapshot
+    holds other events.
 
     Args:
         dataset: Name of the dataset.
-        features: Feature snapshot of the version.
+        features: Folder of the feature snapshot of the version.
         version: Version of the events that a retraining would use.
         workspace: Workspace of the dataset.
-        config: Bounds of the policy.
+        config: Thresholds of the policy.
     """
     watermark = read_watermark(watermark_path(workspace, dataset))
     champion = champion_info(open_store(workspace.mlruns), workspace, dataset)
@@ -82,7 +82,7 @@ def plan_retraining(
 
 
 def record_retraining_start(dataset: str, plan: RetrainPlan, workspace: Workspace) -> None:
-    """Record that a retraining begins, so that an interrupted one is resumed."""
+    """Record that a retraining has started, so that it is resumed after an interruption."""
     _update_watermark(dataset, workspace, retraining=plan)
 
 
@@ -92,10 +92,10 @@ def record_retraining_failure(dataset: str, workspace: Workspace) -> None:
 
 
 def record_retraining_end(dataset: str, version: TableVersion, workspace: Workspace) -> None:
-    """Record that a retraining on a version of the events ended, promoted or not.
+    """Record that a retraining on a version of the events has ended, promoted or not.
 
-    These events trigger no other retraining. Which of them the champion was trained on
-    follows from its ``trained_until_s``.
+    These events do not trigger another retraining. The champion's ``trained_until_s`` tells which
+    of them it was trained on.
     """
     current_time = datetime.now(UTC)
     _update_watermark(
@@ -109,7 +109,7 @@ def _update_watermark(dataset: str, workspace: Workspace, **field_values: Any) -
 
 
 def _continues_champion(plan: RetrainPlan, champion: ChampionInfo | None) -> bool:
-    """Whether the plan's champion still stands, or the plan's own run was promoted."""
+    """Whether the plan's champion is still the champion, or the plan's run was promoted."""
     if champion is None:
         return False
     if champion.version == plan.champion:
@@ -128,7 +128,7 @@ def _replaced_lake_notes(
     if champion is None or champion.learned_version is None or learned_version is not None:
         return []
     return [
-        f"the lake does not hold version {champion.learned_version} of the events, which the "
+        f"the lake does not have version {champion.learned_version} of the events, which the "
         "champion was trained on: every event counts as new"
     ]
 
@@ -153,7 +153,7 @@ def _retraining_inputs(
 def _learned_version(
     champion: ChampionInfo | None, watermark: Watermark, event_lake: Lake
 ) -> TableVersion | None:
-    """Latest version that a training has used, of those in the lake's history."""
+    """Latest version of the events in the lake's history that a training has used."""
     version_candidates = (
         watermark.learned_version,
         None if champion is None else champion.learned_version,
@@ -211,24 +211,25 @@ def _champion_state(
 
 
 def _age_days(*trained_at: datetime | None, current_time: datetime) -> float:
-    """Days since the latest of some moments; infinite if all of them lie in the future.
+    """Days since the latest of the given times; infinite if all are in the future.
 
-    A clock that was a year ahead would otherwise put off the next retraining by that year.
+    Times in the future are ignored: written by a clock that is a year ahead, they would delay
+    the next retraining by a year.
     """
-    past_moments = [
-        promotion_time
-        for promotion_time in trained_at
-        if promotion_time is not None and promotion_time <= current_time + _CLOCK_TOLERANCE
+    past_times = [
+        training_time
+        for training_time in trained_at
+        if training_time is not None and training_time <= current_time + _CLOCK_TOLERANCE
     ]
-    if not past_moments:
+    if not past_times:
         return math.inf
-    return max(0.0, (current_time - max(past_moments)).total_seconds() / _DAY_S)
+    return max(0.0, (current_time - max(past_times)).total_seconds() / _DAY_S)
 
 
 def _count_training_events(
     log: EventLog, train_settings: TrainSettings, after_s: int
 ) -> int | None:
-    """Events that a retraining adds; None if no later events are left for a holdout."""
+    """Number of new training events; None if too few later events are left for a holdout."""
     try:
         later_split = later_folds(log, train_settings, after_s)
     except NotEnoughData:

@@ -1,4 +1,4 @@
-"""Retraining policy: whether new events justify a retraining, and of which kind."""
+"""Retraining policy: whether new events trigger a retraining, warm or full."""
 
 import math
 from dataclasses import dataclass
@@ -12,16 +12,17 @@ RetrainAction = Literal["nothing", "wait", "hold", "retrain"]
 
 @dataclass(frozen=True, slots=True)
 class ChampionState:
-    """Champion at the time of the decision.
+    """State of the champion at the time of the decision.
 
     Attributes:
         version: Version of the champion; None if there is none.
-        age_days: Days since the last training that used feedback, or since the promotion;
-            infinite if both are dated in the future.
+        age_days: Days since the promotion or the last retraining on feedback, whichever is
+            later; infinite if both are dated in the future.
         has_holdout: Whether enough events are later than its training to evaluate a challenger.
-        n_new_events: Events that a retraining would train on and the champion was not.
+        n_new_events: Number of events that a retraining would train on and the champion was not
+            trained on.
         can_warm_start: Whether its network file exists and fits the catalogue.
-        cold_start_reason: Why it cannot be warm-started; "" if it can.
+        cold_start_reason: Why a warm start is impossible; "" if it is possible.
     """
 
     version: str | None
@@ -37,9 +38,9 @@ class RetrainDecision:
     """Action for the new events.
 
     Attributes:
-        action: ``nothing`` is new; ``wait`` for more; ``hold`` back what looks broken;
-            ``retrain``.
-        mode: ``warm`` or ``full`` if ``retrain``, else "".
+        action: ``nothing``: there are no new events; ``wait``: there are too few; ``hold``: their
+            distribution is implausible, so they are held back; ``retrain``.
+        mode: ``warm`` or ``full`` if the action is ``retrain``, else "".
         reasons: Reasons, one sentence each.
     """
 
@@ -53,12 +54,12 @@ def decide_retraining(
     champion_state: ChampionState,
     feedback_config: FeedbackConfig,
 ) -> RetrainDecision:
-    """Decide by the number of new events, their shift and the age of the champion.
+    """Decide from the number and distribution of new events and the age of the champion.
 
     Args:
-        population_shift: Events that no retraining has used yet, compared with the others.
-        champion_state: The champion.
-        feedback_config: Bounds, and whether the retraining is forced.
+        population_shift: Events that no training has used yet, compared with earlier ones.
+        champion_state: State of the champion.
+        feedback_config: Thresholds, and whether a retraining is forced.
     """
     if population_shift.n_new == 0:
         return RetrainDecision("nothing", "", ("no new events",))
@@ -107,7 +108,7 @@ def _triggers(
     champion_state: ChampionState,
     feedback_config: FeedbackConfig,
 ) -> list[str]:
-    """Reasons to retrain; empty if there is none."""
+    """Triggers of a retraining; empty if there is none."""
     trigger_reasons = ["forced by the user"] if feedback_config.force else []
     if population_shift.n_returning >= feedback_config.min_rows:
         trigger_reasons.append(
@@ -117,7 +118,7 @@ def _triggers(
         trigger_reasons.append("the last training is dated in the future: the clock was wrong then")
     elif champion_state.age_days > feedback_config.max_age_days:
         trigger_reasons.append(f"the last training is {champion_state.age_days:.1f} days old")
-    trigger_reasons += [f"drift of {mode_reason}" for mode_reason in feedback_config.drift_reasons]
+    trigger_reasons += [f"drift of {reason}" for reason in feedback_config.drift_reasons]
     return trigger_reasons + [
         _shift_text(column_name, psi_value)
         for column_name, psi_value in population_shift.psi.items()

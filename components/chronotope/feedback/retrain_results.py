@@ -1,4 +1,4 @@
-"""Decision on a retraining: what the planner returns, and what the watermark remembers."""
+"""Result of planning a retraining, which the watermark stores until the retraining ends."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,15 +9,15 @@ from chronotope.pipelines.results import RetrainingInputs
 
 
 class RetrainPlan(BaseModel):
-    """Decision with its reasons, and the inputs of the retraining if there is one."""
+    """Decision whether to retrain, its reasons, and the inputs of the retraining, if any."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     action: RetrainAction = Field(description="nothing, wait, hold or retrain")
     mode: str = Field("", description="warm or full if the action is retrain")
-    reasons: tuple[str, ...] = Field(description="Reasons, a sentence each")
+    reasons: tuple[str, ...] = Field(description="Reasons, one sentence each")
     shift: PopulationShift | None = Field(
-        None, description="New events compared with the others; None without events"
+        None, description="New events compared with earlier ones; None without events"
     )
     champion: str | None = Field(None, description="Version of the champion, if there is one")
     learned_version: TableVersionText | None = Field(
@@ -27,5 +27,5 @@ class RetrainPlan(BaseModel):
         None, description="Version of the events that a retraining would use"
     )
     inputs: RetrainingInputs | None = Field(
-        None, description="Folders and cut-off of the retraining; None without one"
+        None, description="Folders and cut-off time of the retraining; None without one"
     )

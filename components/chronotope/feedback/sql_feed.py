@@ -1,8 +1,8 @@
-"""SQL feed of interactions, read incrementally.
+"""SQL feed of interactions, read incrementally from a table.
 
-A table has no end that can be trusted: rows may tie in the column that grows, and a
-transaction may commit after a later one was read. So the newest rows are looked at again
-each time, and those that were taken in are known by their digests.
+The largest cursor value is not a safe position: rows may share it, and a transaction with a
+smaller value may commit later. So the newest rows are read again each time, and those that were
+stored before are recognised by their digests.
 """
 
 import hashlib
@@ -24,100 +24,96 @@ from chronotope.runtime.durable_files import read_json, write_json
 
 _LOG = logging.getLogger(__name__)
 
-TABLE: Final = "table"
-"""Source of what comes from the table, as the quarantine names it."""
+TABLE_SOURCE: Final = "table"
+"""Source name, in the quarantine, of rows from the SQL feed."""
 
 
-class KeptDelivery(BaseModel):
-    """A delivery that was read from a table and may not be in the lake yet."""
+class PendingDelivery(BaseModel):
+    """Delivery that was read from a table and may not be in the lake yet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    before: TablePosition = Field(description="How far the table was read before it")
-    after: TablePosition = Field(description="And with it")
-    rows: list[dict[str, Any]] = Field(description="Payloads")
+    before: TablePosition = Field(description="Position in the table before the delivery")
+    after: TablePosition = Field(description="Position in the table after the delivery")
+    rows: list[dict[str, Any]] = Field(description="Payloads of the delivery")
 
 
 def read_sql_feed(
     feed_spec: FeedSpec, database_url: str, mark_path: Path, max_rows: int
 ) -> Iterator[tuple[str, Sequence[object], Watermark]]:
-    """Digest and payloads of each delivery, and the watermark once they are safe.
+    """Read the new rows of a feed in deliveries.
 
-    A delivery is kept in a file until then: the table may have changed when a run that was
-    killed is taken up again, and the delivery must be the same.
+    A delivery is stored in a file until the watermark is written: after an interruption it must
+    be the same, and the table may have changed by then.
 
     Args:
-        feed_spec: The table.
-        database_url: Address of its database.
-        mark_path: File of the watermark; the delivery lies beside it.
-        max_rows: Rows of a delivery.
+        feed_spec: Query and cursor column of the feed.
+        database_url: URL of the database.
+        mark_path: File of the watermark; pending deliveries are stored next to it.
+        max_rows: Maximum number of rows of a delivery.
+
+    Yields:
+        Digest and payloads of a delivery, and the watermark to write once they are stored.
 
     Raises:
-        SourceError: The database cannot be reached, refuses the query or finds no such column.
+        SourceError: The database cannot be reached, refuses the query or has no such column.
     """
-    stored_path = mark_path.with_name("table.json")
+    pending_path = mark_path.with_name("table.json")
     while True:
-        table_position = read_watermark(mark_path)
-        if not _belongs(stored_path, table_position.table):
-            new_payloads, after = _next(feed_spec, database_url, table_position.table, max_rows)
+        watermark = read_watermark(mark_path)
+        if not _is_pending(pending_path, watermark.table):
+            new_payloads, after = _next_rows(feed_spec, database_url, watermark.table, max_rows)
             if not new_payloads:
                 return
-            write_json(
-                stored_path,
-                KeptDelivery(
-                    before=table_position.table, after=after, rows=new_payloads
-                ).model_dump(),
-            )
-        stored_batch = _kept(stored_path)
-        yield (
-            file_digest(stored_path),
-            stored_batch.rows,
-            table_position.model_copy(update={"table": stored_batch.after}),
-        )
-        stored_path.unlink()
+            delivery = PendingDelivery(before=watermark.table, after=after, rows=new_payloads)
+            write_json(pending_path, delivery.model_dump())
+        delivery = _read_pending(pending_path)
+        next_watermark = watermark.model_copy(update={"table": delivery.after})
+        yield file_digest(pending_path), delivery.rows, next_watermark
+        pending_path.unlink()
 
 
-def _belongs(stored_path: Path, table_position: TablePosition) -> bool:
-    """Whether a delivery was kept and not taken in; another watermark's is dropped.
+def _is_pending(pending_path: Path, table_position: TablePosition) -> bool:
+    """Whether a pending delivery starts at the position of the watermark.
 
-    So is a damaged one: its rows are still in the table, behind the watermark.
+    One that starts elsewhere or is damaged is deleted; its rows are read from the table again.
     """
-    if not stored_path.exists():
+    if not pending_path.exists():
         return False
     try:
-        if _kept(stored_path).before == table_position:
+        if _read_pending(pending_path).before == table_position:
             return True
     except StoreError as error:
         _LOG.warning("The rows are read from the table again: %s", error)
-    stored_path.unlink()
+    pending_path.unlink()
     return False
 
 
-def _kept(batch_path: Path) -> KeptDelivery:
-    subject, way_out = "A kept delivery of a table", "Delete it: its rows are read again"
-    stored_content = read_json(batch_path, subject=subject, way_out=way_out)
+def _read_pending(pending_path: Path) -> PendingDelivery:
+    subject, way_out = "The pending delivery of the SQL feed", "Delete it: its rows are read again"
+    stored_content = read_json(pending_path, subject=subject, way_out=way_out)
     try:
-        return KeptDelivery.model_validate(stored_content)
+        return PendingDelivery.model_validate(stored_content)
     except ValidationError as error:
         raise StoreError(
-            f"{subject} cannot be read", received=f"{batch_path}: {error}", way_out=way_out
+            f"{subject} cannot be read", received=f"{pending_path}: {error}", way_out=way_out
         ) from error
 
 
-def _next(
+def _next_rows(
     feed_spec: FeedSpec, database_url: str, table_position: TablePosition, max_rows: int
 ) -> tuple[list[dict[str, Any]], TablePosition]:
-    """Payloads that were not taken in, and how far the table has been read with them."""
-    row_limit = max_rows + len(table_position.seen)  # so that known rows never fill it
-    growing_values, rows = read_feed(
+    """Payloads of the rows that were not stored yet, and the position after them."""
+    row_limit = max_rows + len(table_position.seen)  # leaves room for new rows after known ones
+    cursor_values, rows = read_feed(
         feed_spec, database_url, since_value=table_position.since, max_rows=row_limit
     )
     known_digests, row_digests, new_payloads = Counter(table_position.seen), [], []
-    for growing_value, source_row in zip(growing_values, rows.to_pylist(), strict=True):
+    for cursor_value, source_row in zip(cursor_values, rows.to_pylist(), strict=True):
         row_payload = {
             column_name: _plain(cell_value) for column_name, cell_value in source_row.items()
         }
-        row_digest = _digest(growing_value, row_payload)
+        row_digest = _digest(cursor_value, row_payload)
         row_digests.append(row_digest)
         if known_digests[row_digest]:
             known_digests[row_digest] -= 1
@@ -125,33 +121,27 @@ def _next(
             new_payloads.append(row_payload)
     if not new_payloads:
         return [], table_position
-    reread_start = max(0, len(growing_values) - feed_spec.reread_rows)
-    while reread_start and growing_values[reread_start - 1] == growing_values[reread_start]:
+    reread_start = max(0, len(cursor_values) - feed_spec.reread_rows)
+    while reread_start and cursor_values[reread_start - 1] == cursor_values[reread_start]:
         reread_start -= 1
-    remaining_digests = (
-        known_digests.elements() if len(growing_values) == row_limit else ()
-    )  # not returned: ties beyond the limit
+    # At the limit, the query may have omitted known rows with the same cursor value.
+    remaining_digests = known_digests.elements() if len(cursor_values) == row_limit else ()
     return new_payloads, TablePosition(
-        since=_plain(growing_values[reread_start]),
+        since=_plain(cursor_values[reread_start]),
         seen=(*row_digests[reread_start:], *remaining_digests),
     )
 
 
-def _plain(growing_value: object) -> int | float | str | None:
-    """A value as JSON keeps it and the database compares it."""
-    if growing_value is None or isinstance(growing_value, int | float | str):
-        return growing_value
-    if isinstance(growing_value, datetime):
-        return (
-            growing_value if growing_value.tzinfo is None else growing_value.astimezone(UTC)
-        ).isoformat(" ")
-    return growing_value.isoformat() if isinstance(growing_value, date) else str(growing_value)
+def _plain(cell_value: object) -> int | float | str | None:
+    """A value in a form that JSON stores and the database can compare."""
+    if cell_value is None or isinstance(cell_value, int | float | str):
+        return cell_value
+    if isinstance(cell_value, datetime):
+        utc_time = cell_value if cell_value.tzinfo is None else cell_value.astimezone(UTC)
+        return utc_time.isoformat(" ")
+    return cell_value.isoformat() if isinstance(cell_value, date) else str(cell_value)
 
 
-def _line(row_payload: dict[str, Any]) -> str:
-    return json.dumps(row_payload, sort_keys=True)
-
-
-def _digest(growing_value: object, row_payload: dict[str, Any]) -> str:
-    digest_text = f"{_plain(growing_value)}\n{_line(row_payload)}"
+def _digest(cursor_value: object, row_payload: dict[str, Any]) -> str:
+    digest_text = f"{_plain(cursor_value)}\n{json.dumps(row_payload, sort_keys=True)}"
     return hashlib.sha256(digest_text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Watermarks of feedback intake and of retraining."""
+"""Watermark of the feedback loop: positions of the intake and state of the retraining."""
 
 import hashlib
 from datetime import datetime
@@ -12,98 +12,106 @@ from chronotope.contracts.errors import StoreError
 from chronotope.feedback.retrain_results import RetrainPlan
 from chronotope.runtime.durable_files import read_json, write_json
 
-_WHAT: Final = "The watermark of the feedback"
-_WAY_OUT: Final = "Delete it: all is read again, and the lake knows what it has"
+_SUBJECT: Final = "The watermark of the feedback"
+_WAY_OUT: Final = "Delete it: all feedback is read again, and events in the lake are skipped"
 
 
 class InboxRange(BaseModel):
-    """A delivery of the inbox: whole lines of one file."""
+    """Delivery of the inbox: a range of complete lines of one file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(description="Name of the file")
-    start: int = Field(ge=0, description="Bytes of the file before it")
-    end: int = Field(ge=0, description="Bytes of the file up to its end")
-    digest: str = Field(description="Digest of the file up to its end")
+    start: int = Field(ge=0, description="Offset of its first byte in the file")
+    end: int = Field(ge=0, description="Offset of its end in the file, exclusive")
+    digest: str = Field(description="Digest of the first end bytes of the file")
 
 
 class TablePosition(BaseModel):
-    """Read position in a table."""
+    """Read position in the table of an SQL feed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     since: int | float | str | None = Field(
-        None, description="Value of the growing column from which rows are looked at again"
+        None, description="Cursor value from which rows are read again"
     )
-    seen: tuple[str, ...] = Field((), description="Digests of the rows taken in from there on")
+    seen: tuple[str, ...] = Field(
+        (), description="Digests of the stored rows from that cursor value on"
+    )
 
 
 class Watermark(BaseModel):
-    """Watermark of a dataset. Everything at or below it lies in the lake or in quarantine."""
+    """Watermark of a dataset: feedback up to it is in the lake or in quarantine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seq: int = Field(0, ge=0, description="Last interaction of the log that was taken in")
-    upto: int = Field(0, ge=0, description="End of the delivery being taken in, if beyond seq")
+    seq: int = Field(
+        0, ge=0, description="Position of the last stored interaction in the interaction log"
+    )
+    upto: int = Field(
+        0, ge=0, description="End position of the delivery in progress, if larger than seq"
+    )
     files: dict[str, str] = Field(
-        default_factory=dict, description="Digest of what was taken in of each file of the inbox"
+        default_factory=dict, description="Digest of the stored part of each inbox file"
     )
     sizes: dict[str, int] = Field(
-        default_factory=dict, description="Bytes taken in of each file, from its beginning"
+        default_factory=dict, description="Size of the stored part of each inbox file, bytes"
     )
     begun: InboxRange | None = Field(
-        None, description="Delivery of the inbox that is being taken in, so that it stays the same"
+        None, description="Inbox delivery in progress, repeated unchanged after an interruption"
     )
     table: TablePosition = Field(
-        TablePosition(), description="How far the dataset's table was read"
+        TablePosition(), description="Read position in the table of the SQL feed"
     )
-    log: int | None = Field(None, description="Identity of the log that seq and upto count in")
+    log: int | None = Field(
+        None, description="Identity of the interaction log to which seq and upto refer"
+    )
     events: TableVersionText | None = Field(
         None, description="Version of the lake's events after the last delivery"
     )
     learned_version: TableVersionText | None = Field(
         None,
-        description="Version of the events that the last finished retraining weighed: its "
-        "latest segment was the holdout and trains the next one",
+        description="Version of the events that the last finished retraining used; its latest "
+        "segment was the holdout and is training data of the next one",
     )
-    learned_at: datetime | None = Field(None, description="When that retraining had finished")
+    learned_at: datetime | None = Field(None, description="End of that retraining")
     retraining: RetrainPlan | None = Field(
-        None, description="Decision whose retraining has begun and has not finished"
+        None, description="Plan of a retraining that has started and not ended"
     )
 
-    def over(self, log: int) -> Self:
-        """The same for a log: from its beginning if the positions are another log's.
+    def for_log(self, log: int) -> Self:
+        """The watermark for an interaction log; its positions are reset if they are of another.
 
         Args:
-            log: Identity of the log.
+            log: Identity of the interaction log.
         """
         log_positions = {} if self.log in (None, log) else {"seq": 0, "upto": 0}
         return self.model_copy(update={**log_positions, "log": log})
 
 
 def read_watermark(file_path: Path) -> Watermark:
-    """The watermark; the beginning of everything if there is none.
+    """Read a watermark; a new one, at the beginning of all sources, if there is no file.
 
     Raises:
         StoreError: The file is damaged.
     """
     if not file_path.exists():
         return Watermark()
-    stored_content = read_json(file_path, subject=_WHAT, way_out=_WAY_OUT)
+    stored_content = read_json(file_path, subject=_SUBJECT, way_out=_WAY_OUT)
     try:
         return Watermark.model_validate(stored_content)
     except ValidationError as error:
         raise StoreError(
-            f"{_WHAT} cannot be read", received=f"{file_path}: {error}", way_out=_WAY_OUT
+            f"{_SUBJECT} cannot be read", received=f"{file_path}: {error}", way_out=_WAY_OUT
         ) from error
 
 
 def write_watermark(file_path: Path, watermark: Watermark) -> None:
-    """Write a watermark atomically and durably."""
+    """Write a watermark atomically and flush it to disk."""
     write_json(file_path, watermark.model_dump(mode="json"))
 
 
 def file_digest(file_path: Path) -> str:
-    """Short digest of a file."""
+    """SHA-256 of a file, the first 16 hexadecimal digits."""
     with file_path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -64,7 +64,7 @@ def remaining_wait(
         request_time: Time of the request.
 
     Returns:
-        None without a history, or if the gap is history the tail of the mixture.
+        None without a history, or if the gap so far is beyond the tail of the mixture.
     """
     if not len(history):
         return None

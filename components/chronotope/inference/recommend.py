@@ -127,9 +127,9 @@ def validate_options(options: RecommendOptions, request_time: datetime) -> None:
             way_out="Append Z or +HH:MM",
         )
     if (options.lat is None) != (options.lon is None):
-        raise ConfigError("Give both latitude and longitude, or neither")
+        raise ConfigError("Set both latitude and longitude, or neither")
     if options.within_km is not None and options.lat is None:
-        raise ConfigError("A greatest distance needs the user's latitude and longitude")
+        raise ConfigError("A maximum distance needs the user's latitude and longitude")
 
 
 def trained_until(champion: Champion) -> datetime:
@@ -152,11 +152,13 @@ def answer_notes(
     """
     notes = []
     if not n_history:
-        notes.append("No event of this user before this moment: answered as for a cold-start user.")
+        notes.append("The user has no event before the request time and is a cold-start user.")
     elif not has_time:
-        notes.append("The user has been silent for longer than the model can tell when.")
+        notes.append(
+            "No time forecast: the time since the latest event is beyond the model's longest gaps."
+        )
     if request_time < trained_until(champion):
-        notes.append("The model was trained on events after this moment as well.")
+        notes.append("The model was trained on events after the request time, too.")
     if not has_items:
-        notes.append("No item is of this kind, allowed and within this distance.")
+        notes.append("No item matches the category, the other filters and the distance.")
     return tuple(notes)

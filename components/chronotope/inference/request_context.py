@@ -56,11 +56,11 @@ def validate_context(context: Mapping[str, float], columns: tuple[str, ...]) -> 
     """Validate that the context columns are inputs of the champion.
 
     Raises:
-        ConfigError: The champion does not read some of the columns.
+        ConfigError: Some columns are not context columns of the champion.
     """
     if unknown_columns := sorted(set(context) - set(columns)):
         raise ConfigError(
-            "The champion does not listen to these columns",
+            "The champion has no context columns of these names",
             received=unknown_columns,
-            way_out=f"It listens to: {', '.join(columns) or 'none'}",
+            way_out=f"Its context columns are: {', '.join(columns) or 'none'}",
         )

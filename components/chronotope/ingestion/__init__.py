@@ -1,4 +1,4 @@
-"""From batches of a source to the lake, and the step that names noise."""
+"""Ingestion of batches into the lake, replay of quarantined rows, and the noise filter."""
 
 from chronotope.ingestion.noise import NoiseConfig, NoiseReport, filter_noise
 from chronotope.ingestion.pipeline import IngestBatch, IngestReport, ingest

@@ -1,4 +1,4 @@
-"""Noise as its own visible step: what is dropped before features, and why."""
+"""Noise filter: events that are dropped before features are built, counted by reason."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,36 +15,49 @@ from chronotope.spacetime.distances import haversine_km
 Mask = npt.NDArray[np.bool_]
 
 COLUMNS: Final = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT, c.LAT, c.LON)
-"""All that is looked at; nothing else of a large log has to be read."""
+"""Columns that the filter reads."""
 
 
 class NoiseConfig(BaseModel):
-    """What counts as noise."""
+    """Thresholds of the noise filter."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repeat_s: float = Field(
-        0, ge=0, le=86_400, description="Same user and item within so many seconds; 0 is off"
+        0,
+        ge=0,
+        le=86_400,
+        description="Drop an event of the same user and item within this many seconds after the "
+        "previous one; 0 disables the filter",
     )
     max_speed_km_h: float = Field(
-        1000, gt=0, description="Faster travel between a user's located events is impossible"
+        1000,
+        gt=0,
+        description="Drop an event that the user could reach only at a higher speed from the "
+        "previous event with coordinates, km/h",
     )
     max_events_per_h: int = Field(
-        3600, ge=1, description="A user with more events in one hour is a machine in that hour"
+        3600,
+        ge=1,
+        description="Drop all events of a user in a clock hour in which the user has more events",
     )
     min_events: int = Field(
-        0, ge=0, description="k-core: users and items with fewer events are dropped; 0 is off"
+        0,
+        ge=0,
+        description="Drop users and items with fewer events, repeatedly (k-core); 0 disables the "
+        "filter",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseReport:
-    """Counts of one filtering, by the first reason that applies.
+    """Counts of the noise filter.
 
     Attributes:
-        n_events: Events looked at.
-        n_kept: Events kept.
-        dropped: Events dropped by reason.
+        n_events: Number of events before the filter.
+        n_kept: Number of events kept.
+        dropped: Number of events dropped by reason: ``repeat``, ``speed``, ``rate`` or ``core``;
+            the first reason that applies counts.
     """
 
     n_events: int
@@ -53,35 +66,34 @@ class NoiseReport:
 
 
 def filter_noise(events: pa.Table, noise_config: NoiseConfig) -> tuple[Mask, NoiseReport]:
-    """Decide which events are kept; the events themselves stay as they are.
+    """Select the events that are not noise.
 
     Args:
-        events: ``COLUMNS`` of events in any order.
-        noise_config: What counts as noise.
+        events: ``COLUMNS`` of the events, in any order.
+        noise_config: Thresholds.
 
     Returns:
-        The mask of kept events in the order given, shape (n_events,), and the counts.
+        Mask of the events to keep, shape (n_events,), and the counts by reason.
     """
     user_idx, item_idx = _codes(events, c.USER_ID), _codes(events, c.ITEM_ID)
     event_times_s = np.asarray(events.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy()) / 1e6  # s
     reason_masks = {
         "repeat": _repeats(user_idx, item_idx, event_times_s, noise_config.repeat_s),
         "speed": _too_fast(user_idx, event_times_s, events, noise_config.max_speed_km_h),
-        "rate": _too_many(user_idx, event_times_s, noise_config.max_events_per_h),
+        "rate": _too_frequent(user_idx, event_times_s, noise_config.max_events_per_h),
     }
     keep_mask, dropped = np.ones(len(events), dtype=np.bool_), {}
     for reason, is_noise in reason_masks.items():
         dropped[reason] = int((keep_mask & is_noise).sum())
         keep_mask &= ~is_noise
-    core_mask = _core(user_idx, item_idx, keep_mask, noise_config.min_events)
+    core_mask = _k_core(user_idx, item_idx, keep_mask, noise_config.min_events)
     dropped["core"] = int(keep_mask.sum() - core_mask.sum())
     return core_mask, NoiseReport(len(events), int(core_mask.sum()), dropped)
 
 
 def _codes(events: pa.Table, column_name: str) -> npt.NDArray[np.int32]:
-    encoded_column = (
-        events.column(column_name).dictionary_encode().combine_chunks()
-    )  # texts may pass 2 GB
+    # Encoded before the chunks are combined: the texts may exceed 2 GB, the limit of an array.
+    encoded_column = events.column(column_name).dictionary_encode().combine_chunks()
     return np.asarray(encoded_column.indices.to_numpy(zero_copy_only=False), dtype=np.int32)
 
 
@@ -105,7 +117,7 @@ def _too_fast(
     events: pa.Table,
     max_speed_km_h: float,
 ) -> Mask:
-    """Events reached faster than the bound from the user's previous located event."""
+    """Mask of events reached faster than the limit from the previous event with coordinates."""
     is_noise = np.zeros(len(user_idx), dtype=np.bool_)
     lat, lon = (
         np.asarray(pc.fill_null(events.column(column_name), np.nan).to_numpy())
@@ -124,25 +136,24 @@ def _too_fast(
     return is_noise
 
 
-def _too_many(
+def _too_frequent(
     user_idx: npt.NDArray[np.int32], event_times_s: npt.NDArray[np.float64], max_events: int
 ) -> Mask:
     hour_idx = (event_times_s // 3600).astype(np.int64)
     hour_idx -= hour_idx.min(initial=0)
-    user_hour = (
-        user_idx * (hour_idx.max(initial=0) + 1) + hour_idx
-    )  # one number: pairs are slow to sort
+    # One number for user and hour, since sorting pairs is slow.
+    user_hour = user_idx * (hour_idx.max(initial=0) + 1) + hour_idx
     _, group_idx, group_sizes = np.unique(user_hour, return_inverse=True, return_counts=True)
     return np.asarray(group_sizes[group_idx] > max_events)
 
 
-def _core(
+def _k_core(
     user_idx: npt.NDArray[np.int32],
     item_idx: npt.NDArray[np.int32],
     keep_mask: Mask,
     min_events: int,
 ) -> Mask:
-    """Drop users and items with fewer than k events until none is left."""
+    """Mask of the k-core: users and items with too few events are removed until none is left."""
     while min_events:
         has_enough = keep_mask.copy()
         for id_codes in (user_idx, item_idx):

@@ -1,4 +1,4 @@
-"""Check, stage and merge a delivery: all of it lands, or none of it."""
+"""Ingestion of a delivery: check and stage its batches, then commit all of them or none."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -27,10 +27,11 @@ class IngestBatch:
     """One batch of a delivery.
 
     Attributes:
-        raw: Rows as read, kept as the payload of refused ones.
+        raw: Rows as read from the source; refused ones are quarantined in this form.
         rows: Normalised rows in the ``EVENTS`` schema.
         row_positions: Position in ``raw`` of each normalised row, shape (n_rows,).
-        refused: ``row`` (position in ``raw``) and ``reasons`` of the others.
+        refused: ``row`` (position in ``raw``) and ``reasons`` of the rows that could not be
+            normalised.
     """
 
     raw: pa.Table
@@ -41,28 +42,28 @@ class IngestBatch:
 
 @runtime_checkable
 class WholeBatchCheck(RowCheck, Protocol):
-    """A row check that also checks the delivery as a whole, before anything is written."""
+    """Row check that also checks all batches of a delivery together, before the commit."""
 
     def delivery_findings(self) -> tuple[FailedExpectation, ...]:
-        """What does not hold of all batches together.
+        """Failed expectations on the complete delivery.
 
         Raises:
-            ValidationFailed: It is critical.
+            ValidationFailed: A critical expectation failed.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of a delivery; ``n_good + n_quarantined == n_read``.
+    """Result of an ingestion; ``n_good + n_quarantined == n_read``.
 
     Attributes:
-        n_read: Rows read.
-        n_good: Rows that passed, events the lake already had included.
-        n_duplicates: Good rows that were already there, or twice in the delivery.
-        n_quarantined: Rows refused.
-        reasons: Refused rows by reason; a row may have several.
-        findings: What did not hold, equal findings of several batches once.
-        version: Version of the events afterwards; None if nothing was ever good.
+        n_read: Number of rows read.
+        n_good: Number of valid rows, including events that the lake already had.
+        n_duplicates: Number of valid rows that the lake already had or the delivery repeats.
+        n_quarantined: Number of refused rows.
+        reasons: Number of refused rows by reason; a row may have several reasons.
+        findings: Failed expectations; one that failed in several batches is listed once.
+        version: Version of the events table afterwards; None if the table does not exist.
     """
 
     n_read: int
@@ -76,7 +77,7 @@ class IngestReport:
 
 @dataclass(slots=True)
 class _Progress:
-    """Running totals while batches are staged."""
+    """Running totals of an ingestion while its batches are staged."""
 
     delivery: StagedBatch
     n_read: int = 0
@@ -85,30 +86,31 @@ class _Progress:
     reasons: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[str, str], FailedExpectation] = field(default_factory=dict)
 
-    def note(self, findings: Iterable[FailedExpectation]) -> None:
-        """Keep what does not hold; of equal findings the last."""
+    def add_findings(self, findings: Iterable[FailedExpectation]) -> None:
+        """Add failed expectations; a later one replaces an earlier one on the same column."""
         self.findings |= {(finding.expectation, finding.column): finding for finding in findings}
 
 
 def ingest(
     batches: Iterable[IngestBatch], *, row_check: RowCheck, lake: Lake, run_id: str, source: str
 ) -> IngestReport:
-    """Write a delivery's good rows to the lake and the others to quarantine.
+    """Write the valid rows of a delivery to the lake and the refused ones to quarantine.
 
-    Batches are checked and staged one at a time; only when the last has passed is
-    anything written, in one commit. Running again is safe.
+    Batches are checked and staged one at a time. Valid rows are committed together, after the
+    last batch has passed. Repeating an ingestion is safe: events are merged by id.
 
     Args:
-        batches: The delivery.
-        row_check: Checks normalised rows, and a ``WholeBatchCheck`` all of them together.
-        lake: Where to write.
-        run_id: Name of this run; the same run's rows are quarantined once.
-        source: Where the delivery comes from, for people.
+        batches: Batches of the delivery.
+        row_check: Check of the normalised rows of a batch; a ``WholeBatchCheck`` also checks the
+            complete delivery.
+        lake: Destination of valid and refused rows.
+        run_id: Id of this run; repeating a run does not quarantine its rows twice.
+        source: Description of the origin of the delivery, shown with quarantined rows.
 
     Raises:
-        NotEnoughData: The delivery has no rows at all.
+        NotEnoughData: The delivery has no rows.
         ValidationFailed: A critical expectation failed; nothing was written.
-        StoreError: Rows were lost on the way, or the lake refused.
+        StoreError: The row counts do not add up, or the lake cannot be written.
     """
     run_columns = {c.RUN_ID: run_id, c.SOURCE: source}
     with lake.delivery() as delivery:
@@ -117,11 +119,13 @@ def ingest(
             _stage(progress, batch_idx, batch, row_check, run_columns)
         if not progress.n_read:
             raise NotEnoughData(
-                "The delivery has no rows", received=source, way_out="Check the file or query"
+                "The delivery has no rows",
+                received=source,
+                way_out="Check the file or query of the source",
             )
         if isinstance(row_check, WholeBatchCheck):
-            progress.note(row_check.delivery_findings())
-        return _write(progress, lake)
+            progress.add_findings(row_check.delivery_findings())
+        return _commit(progress, lake)
 
 
 def _stage(
@@ -146,12 +150,12 @@ def _stage(
         keep_mask = np.ones(len(batch.rows), dtype=np.bool_)
         keep_mask[failing_positions] = False
         good_rows = batch.rows if keep_mask.all() else batch.rows.filter(pa.array(keep_mask))
-        progress.note(validation_result.findings)
-    _conserve(len(batch.raw), len(good_rows), len(refused_rows))
+        progress.add_findings(validation_result.findings)
+    _require_conserved(len(batch.raw), len(good_rows), len(refused_rows))
     if len(good_rows):
         progress.delivery.add(good_rows)
     if len(refused_rows):
-        quarantine_rows = _quarantined(
+        quarantine_rows = _to_quarantine_rows(
             batch.raw, refused_rows, run_columns | {c.SUITE: suite_name}, progress.n_read
         )
         with translate_store_errors("quarantine"):
@@ -164,7 +168,7 @@ def _stage(
     progress.n_refused += len(refused_rows)
 
 
-def _quarantined(
+def _to_quarantine_rows(
     raw_rows: pa.Table, refused_rows: pa.Table, run_columns: dict[str, str], n_before: int
 ) -> pa.Table:
     row_positions = refused_rows.column("row").combine_chunks()
@@ -184,14 +188,14 @@ def _quarantined(
     )
 
 
-def _write(progress: _Progress, lake: Lake) -> IngestReport:
+def _commit(progress: _Progress, lake: Lake) -> IngestReport:
     for refused_file in sorted(progress.delivery.folder.glob("refused-*.parquet")):
         lake.quarantine(pq.read_table(refused_file))
     n_duplicates, events_version = 0, lake.version("events") if lake.exists("events") else None
     if progress.n_good:
         merge_counts = lake.merge_delivery(progress.delivery)
         n_duplicates, events_version = merge_counts.duplicates, merge_counts.version
-        _conserve(progress.n_good, merge_counts.inserted, n_duplicates)
+        _require_conserved(progress.n_good, merge_counts.inserted, n_duplicates)
     return IngestReport(
         n_read=progress.n_read,
         n_good=progress.n_good,
@@ -203,10 +207,11 @@ def _write(progress: _Progress, lake: Lake) -> IngestReport:
     )
 
 
-def _conserve(n_read: int, n_good: int, n_refused: int) -> None:
-    if n_good + n_refused != n_read:
+def _require_conserved(n_total: int, n_first: int, n_second: int) -> None:
+    """Check that two parts of a number of rows add up to it."""
+    if n_first + n_second != n_total:
         raise StoreError(
-            "Rows were lost or doubled on the way: good + quarantined is not read",
-            received=f"{n_good} + {n_refused} != {n_read}",
-            way_out="Nothing more is written; check what normalised the batch",
+            "Rows were lost or duplicated during ingestion: the parts do not add up",
+            received=f"{n_first} + {n_second} != {n_total}",
+            way_out="Writing stopped; check the function that normalised the batch",
         )

@@ -1,4 +1,4 @@
-"""Refused rows as JSON, and back again for a replay."""
+"""JSON payloads of quarantined rows, and their conversion back to rows for a replay."""
 
 import json
 import math
@@ -12,44 +12,41 @@ from chronotope.lake import Lake
 
 
 def to_payloads(raw_rows: pa.Table) -> pa.Array:
-    """Each row as one JSON object; numbers that JSON lacks become texts."""
+    """Each row as one JSON object; NaN and infinity, which JSON lacks, become texts."""
     return pa.array(
-        [json.dumps(_plain(raw_row), default=str) for raw_row in raw_rows.to_pylist()], pa.string()
+        [json.dumps(_json_values(raw_row), default=str) for raw_row in raw_rows.to_pylist()],
+        pa.string(),
     )
 
 
 def replay_quarantine(lake: Lake, run_id: str | None = None) -> pa.Table:
-    """Rows as they were read, to be normalised and ingested again.
+    """Quarantined rows as they were read, to be normalised and ingested again.
 
-    After the replay has been ingested under a new run, ``lake.release_quarantine``
-    drops the old ones.
+    After they have been ingested under a new run, ``lake.release_quarantine`` deletes the old
+    rows.
 
     Args:
-        lake: Where the rows are quarantined.
-        run_id: Only the rows of this run; None takes all.
+        lake: Lake that holds the quarantine.
+        run_id: Run whose rows are returned; None returns those of all runs.
     """
     quarantine_rows = lake.read("quarantine", columns=[c.RUN_ID, c.PAYLOAD])
-    row_payloads = [
+    raw_rows = [
         json.loads(quarantine_row[c.PAYLOAD])
         for quarantine_row in quarantine_rows.to_pylist()
         if run_id is None or quarantine_row[c.RUN_ID] == run_id
     ]
     column_names = list(
-        dict.fromkeys(
-            column_name for quarantine_row in row_payloads for column_name in quarantine_row
-        )
+        dict.fromkeys(column_name for raw_row in raw_rows for column_name in raw_row)
     )
     return pa.table(
         {
-            column_name: _column(
-                [quarantine_row.get(column_name) for quarantine_row in row_payloads]
-            )
+            column_name: _column([raw_row.get(column_name) for raw_row in raw_rows])
             for column_name in column_names
         }
     )
 
 
-def _plain(raw_row: dict[str, Any]) -> JsonObject:
+def _json_values(raw_row: dict[str, Any]) -> JsonObject:
     return {
         column_name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for column_name, value in raw_row.items()

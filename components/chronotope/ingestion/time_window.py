@@ -1,4 +1,4 @@
-"""The rows of a delivery that happened in a stretch of time."""
+"""Selection of the rows of a delivery by event time, for a backfill."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,14 +12,14 @@ from chronotope.ingestion.pipeline import IngestBatch
 def rows_in_window(
     batches: Iterable[IngestBatch], start_s: int, end_s: int, *, with_refused: bool
 ) -> Iterator[IngestBatch]:
-    """Keep what happened in a window; batches without such rows are left out.
+    """Select the events in a time window; batches without selected rows are skipped.
 
     Args:
         batches: Normalised batches of a source.
-        start_s: First instant, UTC seconds.
-        end_s: End, exclusive.
-        with_refused: Keep rows that could not be read, too: nobody knows when they happened,
-            and one window of all has to take them.
+        start_s: Start of the window, UTC seconds.
+        end_s: End of the window, UTC seconds, exclusive.
+        with_refused: Whether to include refused rows. Their time is unknown, so exactly one of
+            several windows must include them.
     """
     for batch in batches:
         event_times_s = batch.rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000

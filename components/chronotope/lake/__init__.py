@@ -1,4 +1,4 @@
-"""The event store: Delta tables, versions, merges and quarantine; and the interaction log."""
+"""Event store: versioned Delta tables with merges and quarantine, and the interaction log."""
 
 from chronotope.lake.interaction_log import Interaction, InteractionLog, StoredInteraction
 from chronotope.lake.store import Lake, MergeCounts

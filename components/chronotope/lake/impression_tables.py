@@ -1,7 +1,7 @@
-"""What the log holds as columns: who did what, and what was shown where in a list.
+"""Tables of the interaction log: actions of users, and impressions with their list positions.
 
-SQLite takes the JSON apart, so that no record becomes a Python object. What is missing or of
-another type is null.
+SQLite extracts the columns from the JSON payloads, so that no record becomes a Python object. A
+field that is missing or has another type is null.
 """
 
 from typing import Final
@@ -56,16 +56,16 @@ ORDER BY seq, item.key
 
 
 def action_table(interaction_log: InteractionLog) -> pa.Table:
-    """What users did: ``user_id``, ``item_id`` and ``at_s``, UTC seconds."""
+    """Actions of users: columns ``user_id``, ``item_id`` and ``at_s`` (UTC seconds)."""
     return _table(interaction_log.fetch(_ACTIONS), ACTIONS)
 
 
 def impression_table(interaction_log: InteractionLog) -> pa.Table:
-    """A row for each item shown, in the order of the log and of the list.
+    """Impressions, one row per shown item, in the order of the log and of each list.
 
-    Columns ``answer`` (its position in the log), ``user_id``, ``at_s`` (UTC seconds),
+    Columns: ``answer`` (position of the list in the log), ``user_id``, ``at_s`` (UTC seconds),
     ``version`` and ``policy`` of the model, ``position`` (1 is the first), ``item_id`` and
-    ``propensity``: null where none was logged.
+    ``propensity`` (null if none was logged).
     """
     return _table(interaction_log.fetch(_SHOWN), SHOWN)
 

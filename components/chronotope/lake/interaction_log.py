@@ -1,8 +1,8 @@
-"""The interaction log: what users did and were shown, once each, durable when acknowledged.
+"""Interaction log: posted events and shown impressions, idempotent and durable.
 
 A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) before
-``append`` returns. The key of a record makes it idempotent: the first one stays. Other users of
-the machine cannot read the file.
+``append`` returns. Records are idempotent by key: the first record with a key is kept. Other
+users of the machine cannot read the file.
 """
 
 import json
@@ -38,29 +38,33 @@ SELECT seq, key, kind, payload, received_at FROM interactions
 WHERE seq > ? AND (? IS NULL OR kind = ?) ORDER BY seq LIMIT ?
 """
 _COUNT = "SELECT count(*) FROM interactions WHERE seq > ? AND (? IS NULL OR kind = ?)"
-_WAIT_S = 60.0  # for another process that writes
+_WAIT_S = 60.0  # wait for the write lock of another process
 
 
 class Interaction(BaseModel):
-    """Something to remember."""
+    """One record to append: an event or an impression."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str = Field(min_length=1, max_length=200, description="The same key counts once.")
-    kind: Kind = Field(description="What a user did, or what was shown.")
-    payload: dict[str, Any] = Field(description="What happened, as JSON.")
+    key: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Idempotency key: a second record with the same key is ignored.",
+    )
+    kind: Kind = Field(description="event: an action of a user; impression: a shown list.")
+    payload: dict[str, Any] = Field(description="Fields of the record, as JSON.")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredInteraction:
-    """A remembered interaction.
+    """A stored record of the log.
 
     Attributes:
-        seq: Its position; later ones have larger numbers.
-        key: Its idempotency key.
+        seq: Position in the log; increases with every record.
+        key: Idempotency key.
         kind: ``event`` or ``impression``.
-        payload: What happened.
-        received_at: When it was first acknowledged, UTC.
+        payload: Fields of the record.
+        received_at: Time of the first acknowledgement, UTC.
     """
 
     seq: int
@@ -71,46 +75,54 @@ class StoredInteraction:
 
 
 class InteractionLog:
-    """One dataset's log; threads may share it, processes may open the same file."""
+    """Interaction log of one dataset.
+
+    Threads may share an instance, and several processes may open the same file.
+
+    Attributes:
+        path: The SQLite file.
+        identity: Random number that was drawn when the file was created; it distinguishes this
+            log from every other one.
+    """
 
     def __init__(self, database_path: Path) -> None:
-        """Open the log, creating it when new; ``identity`` then tells it from every other one.
+        """Open the log; the file is created if it is missing.
 
         Args:
             database_path: The SQLite file.
 
         Raises:
-            StoreError: It cannot be opened or is no such log.
+            StoreError: The file cannot be opened, or is not an interaction log.
         """
         self.path = database_path
         self._lock, self._reading_lock = Lock(), Lock()
-        with self._refusals():
+        with self._translate_errors():
             private_database(database_path)
-            self._connection, self._reading = _connected(database_path), _connected(database_path)
+            self._connection, self._reading = _connect(database_path), _connect(database_path)
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
                 self._connection.execute(_TABLE)
-                self.identity = self._identified()
+                self.identity = self._read_identity()
             except sqlite3.Error:
                 self.close()
                 raise
 
     def append(self, records: Sequence[Interaction]) -> int:
-        """Remember records, all or none; they are on the disk when this returns.
+        """Append records in one transaction; they are on the disk when this returns.
 
         Returns:
-            How many were new.
+            Number of records whose key was new.
 
         Raises:
-            DataError: A payload is no JSON.
+            DataError: A payload cannot be represented as JSON.
             StoreError: The log could not be written.
         """
         received_at = datetime.now(UTC).isoformat()
         record_rows = [
             (record.key, record.kind, _as_json(record), received_at) for record in records
         ]
-        with self._lock, self._refusals():
+        with self._lock, self._translate_errors():
             n_before = self._connection.total_changes
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -123,12 +135,12 @@ class InteractionLog:
             return self._connection.total_changes - n_before
 
     def read(self, after: int, limit: int, kind: Kind | None = None) -> list[StoredInteraction]:
-        """Records after a position, in the order they came.
+        """Records after a position, in the order of the log.
 
         Args:
-            after: Only larger ``seq`` are read; 0 starts at the beginning.
-            limit: At most so many.
-            kind: Only this kind.
+            after: Position; records with a larger ``seq`` are read. 0 reads from the beginning.
+            limit: Maximum number of records.
+            kind: Kind of the records; None reads both.
         """
         record_rows = self.fetch(_READ, (after, kind, kind, limit))
         return [
@@ -143,32 +155,35 @@ class InteractionLog:
         return int(self.fetch("SELECT coalesce(max(seq), 0) FROM interactions")[0][0])
 
     def count(self, after: int = 0, kind: Kind | None = None) -> int:
-        """Number of records.
+        """Number of records after a position.
 
         Args:
-            after: Only those of a larger ``seq``.
-            kind: Only this kind.
+            after: Position; records with a larger ``seq`` are counted.
+            kind: Kind of the records; None counts both.
         """
         return int(self.fetch(_COUNT, (after, kind, kind))[0][0])
 
     def close(self) -> None:
-        """Close the file; what was acknowledged stays."""
+        """Close the file; acknowledged records are durable."""
         with self._lock, self._reading_lock:
             self._connection.close()
             self._reading.close()
 
     def fetch(self, sql_query: str, query_values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a query on the table ``interactions``, for whoever wants columns of many.
+        """Rows of a SQL query on the table ``interactions``, for bulk reads.
 
         Args:
-            sql_query: SQL that reads.
-            query_values: For its question marks.
+            sql_query: SELECT statement.
+            query_values: Values of its placeholders.
+
+        Raises:
+            StoreError: The log cannot be read.
         """
-        with self._reading_lock, self._refusals():  # a reader waits for no writer
+        with self._reading_lock, self._translate_errors():  # in WAL mode readers do not wait
             return self._reading.execute(sql_query, query_values).fetchall()
 
-    def _identified(self) -> int:
-        """A number of its own, drawn when it was new: the same for all who open the file."""
+    def _read_identity(self) -> int:
+        """Identity of the file, drawn at random on first use and stored as ``user_version``."""
         self._connection.execute("BEGIN IMMEDIATE")
         (log_number,) = self._connection.execute("PRAGMA user_version").fetchone()
         if not log_number:
@@ -178,7 +193,7 @@ class InteractionLog:
         return int(log_number)
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -189,7 +204,7 @@ class InteractionLog:
             ) from error
 
 
-def _connected(database_path: Path) -> sqlite3.Connection:
+def _connect(database_path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
     )
@@ -200,5 +215,5 @@ def _as_json(record: Interaction) -> str:
         return json.dumps(record.payload, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise DataError(
-            "The payload of an interaction is no JSON", received=f"{record.key}: {error}"
+            "The payload of an interaction is not valid JSON", received=f"{record.key}: {error}"
         ) from error

@@ -1,8 +1,8 @@
-"""A Delta table on a disk whose log or files are damaged: what of it can still be read.
+"""Diagnosis and repair of local Delta tables with a damaged log or damaged data files.
 
-A log is a row of commits, one JSON file a version, and now and then a checkpoint that stands for
-all commits up to it. A table can be read up to the last version from which an unbroken row of
-readable commits leads back to a readable checkpoint, or to the first commit.
+A Delta log is a sequence of commits, one JSON file per version, with occasional checkpoints that
+replace all commits up to them. A table is readable up to the last version from which an unbroken
+sequence of readable commits leads back to a readable checkpoint or to the first commit.
 """
 
 import errno
@@ -22,25 +22,25 @@ from chronotope.lake.store_errors import translate_store_errors
 
 LOG: Final = "_delta_log"
 REBUILDABLE: Final = frozenset({"events", "items", "users"})
-"""Tables whose rows have an id, so that they can be built again from their files alone."""
+"""Tables whose rows have a key, so that they can be rebuilt from their data files alone."""
 
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
 _CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint(\..+)?\.parquet")
 _PART: Final = re.compile(r"\.\d{10}\.\d{10}\.parquet$")
 _HINT: Final = "_last_checkpoint"
-_MOST_COMMITS: Final = 10_000
-"""More were never lost: a file with a larger number is a stray one."""
+_MAX_EMPTY_COMMITS: Final = 10_000
+"""Limit for a stray log file with a very large version number."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """What a table's log is worth.
+    """Condition of a table's Delta log.
 
     Attributes:
-        damaged: Files of the log that cannot be read.
-        unreachable: Later commits that are whole, with a damaged or missing one before them.
-        version: The newest version that can be read; None if none can.
-        latest: The newest version that was ever committed; None without any commit.
+        damaged: Log files that cannot be read.
+        unreachable: Intact commits after a damaged or missing one.
+        version: Newest readable version; None if no version is readable.
+        latest: Newest version that was ever committed; None without any commit.
     """
 
     damaged: tuple[Path, ...]
@@ -49,13 +49,13 @@ class LogState:
     latest: int | None
 
     @property
-    def is_whole(self) -> bool:
-        """Whether nothing has to be mended."""
+    def is_intact(self) -> bool:
+        """Whether the log needs no repair."""
         return not self.damaged and not self.unreachable and self.version is not None
 
 
 def tables_of(lake_dir: Path) -> tuple[Path, ...]:
-    """Folders of a dataset's tables, sorted.
+    """Folders of the Delta tables of a dataset, sorted.
 
     Args:
         lake_dir: Folder of the dataset's lake.
@@ -66,7 +66,7 @@ def tables_of(lake_dir: Path) -> tuple[Path, ...]:
 
 
 def examine_log(table_dir: Path) -> LogState:
-    """Read every file of a table's log.
+    """Condition of a table's log, determined by reading every file of it.
 
     Args:
         table_dir: Folder of the table.
@@ -83,31 +83,32 @@ def examine_log(table_dir: Path) -> LogState:
         if (name_match := _CHECKPOINT.fullmatch(file_path.name))
     ]
     bad_checkpoints = {file_path for _, file_path in checkpoints if not _is_checkpoint(file_path)}
-    whole_commits = {
-        readable_version
-        for readable_version, file_path in commit_paths.items()
-        if _is_commit(file_path, readable_version)
+    intact_commits = {
+        commit_number
+        for commit_number, file_path in commit_paths.items()
+        if _is_commit(file_path, commit_number)
     }
-    start_versions = {readable_version for readable_version, _ in checkpoints}
+    # A checkpoint of several parts is readable only if all its parts are.
+    start_versions = {checkpoint_number for checkpoint_number, _ in checkpoints}
     start_versions -= {
-        readable_version
-        for readable_version, file_path in checkpoints
+        checkpoint_number
+        for checkpoint_number, file_path in checkpoints
         if file_path in bad_checkpoints
     }
-    readable_version = _newest(whole_commits, start_versions)
-    reachable = -1 if readable_version is None else readable_version
+    readable_version = _newest(intact_commits, start_versions)
+    newest_number = -1 if readable_version is None else readable_version
     hint_path = table_dir / LOG / _HINT
     damaged_paths = {
         file_path
         for commit_number, file_path in commit_paths.items()
-        if commit_number not in whole_commits
+        if commit_number not in intact_commits
     } | bad_checkpoints
     if hint_path.is_file() and _hinted(hint_path) not in start_versions:
         damaged_paths.add(hint_path)
     later_commits = (
         file_path
         for commit_number, file_path in commit_paths.items()
-        if commit_number > reachable and commit_number in whole_commits
+        if commit_number > newest_number and commit_number in intact_commits
     )
     latest_version = max((*commit_paths, *start_versions), default=None)
     return LogState(
@@ -116,19 +117,19 @@ def examine_log(table_dir: Path) -> LogState:
 
 
 def damaged_files(table_dir: Path) -> tuple[Path, ...]:
-    """Data files of the latest version that are missing or cannot be read to their end.
+    """Data files of the latest version that are missing or damaged.
 
     Args:
-        table_dir: Folder of a table whose log is whole.
+        table_dir: Folder of a table with an intact log.
     """
     return tuple(file_path for file_path in _named_files(table_dir) if not _is_parquet(file_path))
 
 
-def unnamed_files(table_dir: Path) -> tuple[Path, ...]:
-    """Data files that the latest version does not name: of earlier versions, or of no version.
+def unreferenced_files(table_dir: Path) -> tuple[Path, ...]:
+    """Data files that do not belong to the latest version.
 
     Args:
-        table_dir: Folder of a table whose log is whole.
+        table_dir: Folder of a table with an intact log.
     """
     named_paths = set(_named_files(table_dir))
     return tuple(
@@ -138,11 +139,11 @@ def unnamed_files(table_dir: Path) -> tuple[Path, ...]:
     )
 
 
-def forget_missing(table_dir: Path) -> None:
-    """Commit a version without the data files that are not there any more.
+def remove_missing_files(table_dir: Path) -> None:
+    """Commit a version without the data files that are missing from the disk.
 
     Args:
-        table_dir: Folder of a table whose log is whole.
+        table_dir: Folder of a table with an intact log.
 
     Raises:
         StoreError: The commit could not be written.
@@ -151,14 +152,14 @@ def forget_missing(table_dir: Path) -> None:
         DeltaTable(str(table_dir)).repair()
 
 
-def pass_version(table_dir: Path, latest_version: int) -> None:
-    """Commit versions that change nothing until one is newer than any that there ever was.
+def advance_version(table_dir: Path, latest_version: int) -> None:
+    """Commit empty versions until the version number exceeds every earlier one.
 
-    A version number stands for its rows in snapshots and trainings: it must not come twice.
+    Snapshots and trainings refer to version numbers, so a number must not be used twice.
 
     Args:
-        table_dir: Folder of a table whose log is whole.
-        latest_version: The newest version that was ever committed.
+        table_dir: Folder of a table with an intact log.
+        latest_version: Newest version that was ever committed.
 
     Raises:
         StoreError: A commit could not be written.
@@ -166,7 +167,7 @@ def pass_version(table_dir: Path, latest_version: int) -> None:
     with translate_store_errors(table_dir.name):
         version = DeltaTable(str(table_dir)).version()
         for version_number in range(
-            version + 1, min(latest_version + 1, version + _MOST_COMMITS) + 1
+            version + 1, min(latest_version + 1, version + _MAX_EMPTY_COMMITS) + 1
         ):
             action = {"commitInfo": {"timestamp": time.time_ns() // 10**6, "operation": "REPAIR"}}
             with (table_dir / LOG / f"{version_number:020}.json").open(
@@ -176,13 +177,13 @@ def pass_version(table_dir: Path, latest_version: int) -> None:
 
 
 def count_rows(table_dir: Path) -> tuple[int, int]:
-    """Latest version of a table and its rows.
+    """Latest version of a table and its number of rows.
 
     Args:
         table_dir: Folder of a table.
 
     Raises:
-        StoreError: It cannot be read.
+        StoreError: The table cannot be read.
     """
     with translate_store_errors(table_dir.name):
         delta_table = DeltaTable(str(table_dir))
@@ -190,10 +191,11 @@ def count_rows(table_dir: Path) -> tuple[int, int]:
 
 
 def readable_rows(data_dir: Path) -> pa.Table | None:
-    """Rows of all data files in a folder that can be read, newest first; None if there are none.
+    """Rows of all readable data files in a folder, newest file first; None if there are none.
 
     Args:
-        data_dir: Such as of a table whose log is lost. Equal rows of several versions are in it.
+        data_dir: Folder of a table whose log is lost. Rows that several versions contain occur
+            several times in the result.
     """
     file_paths = sorted(
         data_dir.glob("*.parquet"), key=lambda file_path: -file_path.stat().st_mtime_ns
@@ -207,7 +209,7 @@ def readable_rows(data_dir: Path) -> pa.Table | None:
 
 
 def _plain_strings(file_rows: pa.Table) -> pa.Table:
-    """Rows with one type of string: files written by a MERGE have another one."""
+    """Rows with string columns as ``pa.string``; files written by a MERGE have string views."""
     plain_fields = [
         pa.field(
             arrow_field.name,
@@ -218,12 +220,12 @@ def _plain_strings(file_rows: pa.Table) -> pa.Table:
     return file_rows.cast(pa.schema(plain_fields))
 
 
-def _newest(whole_commits: set[int], checkpoint_versions: set[int]) -> int | None:
-    """The last version to which an unbroken row of commits leads."""
+def _newest(intact_commits: set[int], checkpoint_versions: set[int]) -> int | None:
+    """Last version that an unbroken sequence of commits reaches; None if there is none."""
     best_version: int | None = None
-    for start_version in (*sorted(checkpoint_versions), *({0} & whole_commits)):
+    for start_version in (*sorted(checkpoint_versions), *({0} & intact_commits)):
         reached_version = start_version
-        while reached_version + 1 in whole_commits:
+        while reached_version + 1 in intact_commits:
             reached_version += 1
         best_version = (
             reached_version if best_version is None else max(best_version, reached_version)
@@ -232,7 +234,7 @@ def _newest(whole_commits: set[int], checkpoint_versions: set[int]) -> int | Non
 
 
 def _is_commit(commit_path: Path, version: int) -> bool:
-    """Whether every line is an action; the first commit has to say what the table is."""
+    """Whether every line is an action; the first commit also needs protocol and metadata."""
     try:
         parsed_lines = [
             json.loads(parsed_line)
@@ -250,7 +252,7 @@ def _is_commit(commit_path: Path, version: int) -> bool:
 
 
 def _is_checkpoint(checkpoint_path: Path) -> bool:
-    """Whether a checkpoint can be read; unless it is a part, it says what the table is."""
+    """Whether a checkpoint is readable and, unless it is one of several parts, has metadata."""
     if not _is_parquet(checkpoint_path):
         return False
     if _PART.search(checkpoint_path.name):
@@ -265,7 +267,7 @@ def _is_checkpoint(checkpoint_path: Path) -> bool:
 
 
 def _hinted(hint_path: Path) -> int | None:
-    """Version of the checkpoint that the hint names; None if it cannot be read."""
+    """Version of the checkpoint in the hint file; None if the file cannot be read."""
     try:
         hint_content = json.loads(hint_path.read_bytes())
     except (ValueError, RecursionError):
@@ -281,10 +283,10 @@ def _named_files(table_dir: Path) -> list[Path]:
 
 
 def _is_parquet(file_path: Path) -> bool:
-    """Whether every page of a file can be read.
+    """Whether every page of a Parquet file can be decoded.
 
     Raises:
-        OSError: The operating system refuses: that says nothing about the file.
+        OSError: The operating system denies access, so the condition is unknown.
     """
     try:
         with pq.ParquetFile(file_path) as parquet_file:
@@ -292,7 +294,7 @@ def _is_parquet(file_path: Path) -> bool:
                 pass
     except pa.ArrowException:
         return False
-    except OSError as error:  # what Arrow cannot decode has no number
+    except OSError as error:  # a decoding error of Arrow has no errno
         if error.errno not in {None, errno.ENOENT}:
             raise
         return False

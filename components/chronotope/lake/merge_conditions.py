@@ -1,4 +1,4 @@
-"""Conditions of a Delta merge (source ``s``, target ``t``), and its retry after another commit."""
+"""SQL conditions of a Delta merge (source ``s``, target ``t``), and retries after conflicts."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -9,7 +9,7 @@ _ATTEMPTS: Final = 10
 
 
 def retry_commit(write_table: Callable[[], int]) -> int:
-    """Write again on top of what another process committed meanwhile, a few times."""
+    """Result of a write, repeated up to 10 times if another process commits at the same time."""
     for _ in range(_ATTEMPTS - 1):
         try:
             return write_table()
@@ -19,12 +19,12 @@ def retry_commit(write_table: Callable[[], int]) -> int:
 
 
 def equality_condition(key_columns: Sequence[str]) -> str:
-    """SQL condition that source and target have the same key."""
+    """SQL condition that source and target rows have equal keys."""
     return " AND ".join(f't."{column_name}" = s."{column_name}"' for column_name in key_columns)
 
 
 def change_condition(column_name: str, is_known: bool) -> str:
-    """SQL condition that a column differs; a new column differs where it has a value."""
+    """SQL condition that a column differs; a new column differs if its value is not null."""
     return (
         f'(t."{column_name}" IS DISTINCT FROM s."{column_name}")'
         if is_known

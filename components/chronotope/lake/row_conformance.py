@@ -1,4 +1,4 @@
-"""Rows on their way into a table: conformed to its schema, each key once."""
+"""Preparation of rows for a table: cast to its schema, duplicate keys removed."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,10 +16,12 @@ _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def conformed_schema(row_schema: pa.Schema, table_schema: pa.Schema) -> pa.Schema:
-    """The table's own columns first, then whatever else the rows carry.
+    """Schema of rows to write: the table's columns first, then further columns of the rows.
+
+    Further columns of type null are left out.
 
     Raises:
-        SchemaError: A required column is missing, or one has no type.
+        SchemaError: A required column is missing.
     """
     missing_columns = [
         arrow_field.name
@@ -30,7 +32,7 @@ def conformed_schema(row_schema: pa.Schema, table_schema: pa.Schema) -> pa.Schem
         raise SchemaError(
             f"Rows lack the required columns {missing_columns}",
             received=row_schema.names,
-            way_out="Map them in the dataset's YAML",
+            way_out="Map these columns in the dataset's YAML",
         )
     extra_fields = [
         field.with_nullable(True) for field in row_schema if field.name not in table_schema.names
@@ -48,10 +50,10 @@ def conformed_schema(row_schema: pa.Schema, table_schema: pa.Schema) -> pa.Schem
 
 
 def conform_rows(table_rows: pa.Table, table_schema: pa.Schema) -> pa.Table:
-    """Order and cast columns to a schema; absent optional ones become null.
+    """Rows with columns ordered and cast as in a schema; absent optional columns are null.
 
     Raises:
-        SchemaError: A value cannot be cast, or a required one is null.
+        SchemaError: A value cannot be cast, or a required value is null.
     """
     cast_columns = []
     for arrow_field in table_schema:
@@ -74,7 +76,7 @@ def conform_rows(table_rows: pa.Table, table_schema: pa.Schema) -> pa.Table:
 
 
 def first_occurrence_mask(keys: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
-    """Mask of the first row of each key; None when every key occurs once."""
+    """Mask of the first row of each key, shape (n_rows,); None if every key is unique."""
     repeated_rows = repeated_positions(key_hashes(keys))
     if not len(repeated_rows):
         return None
@@ -90,7 +92,7 @@ def first_occurrence_mask(keys: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None
 
 
 def key_hashes(keys: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    """A 64-bit number a key, equal for equal keys; the rare clash is for the caller."""
+    """64-bit hash of each key, shape (n_keys,); the caller has to resolve rare collisions."""
     chunk_hashes = [_hashes(key_chunk) for key_chunk in keys.chunks]
     return np.concatenate([np.empty(0, np.uint64), *chunk_hashes])
 
@@ -113,7 +115,7 @@ def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
 
 
 def repeated_positions(key_numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Positions, in order, of the numbers that occur more than once."""
+    """Positions of the numbers that occur more than once, increasing."""
     sorted_numbers = np.sort(key_numbers)
     repeated_numbers = sorted_numbers[1:][sorted_numbers[1:] == sorted_numbers[:-1]]
     return (
@@ -124,7 +126,7 @@ def repeated_positions(key_numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.in
 
 
 def _all_digests(keys: pa.Array) -> bool:
-    """Whether the keys lie in memory as ``event_ids`` makes them, 32 bytes each."""
+    """Whether all keys have the memory layout of ``event_ids``: 32 bytes each, no gaps."""
     if not pa.types.is_string(keys.type) or keys.null_count:
         return False
     text_offsets = np.frombuffer(keys.buffers()[1] or b"", dtype=np.int32)
@@ -137,7 +139,13 @@ def _all_digests(keys: pa.Array) -> bool:
 def stream_rows(
     source_rows: pads.Dataset, table_schema: pa.Schema, keep_mask: npt.NDArray[np.bool_] | None
 ) -> pa.RecordBatchReader:
-    """Read rows one record batch at a time, conformed, only those to keep."""
+    """Reader of the rows that a mask keeps, cast to a schema, one record batch at a time.
+
+    Args:
+        source_rows: Rows to read.
+        table_schema: Schema of the result.
+        keep_mask: Rows to keep, shape (n_rows,); None keeps all.
+    """
 
     def batches() -> Iterator[pa.RecordBatch]:
         start_row = 0

@@ -1,7 +1,7 @@
-"""A delivery on its way into the events table: staged as the table's own files.
+"""Staging of a delivery of events as Parquet files before it is committed to the table.
 
-Where the table lies in an object store, they are staged on this machine and written to the table
-from there: a store can't rename, and only a commit makes what was written part of the table.
+In a local lake the staged files become files of the table. For a lake in an object store they
+are staged on this machine and written from there, since an object store cannot rename files.
 """
 
 import json
@@ -40,30 +40,30 @@ from chronotope.runtime.temp_dirs import temporary_folder
 Mask = npt.NDArray[np.bool_]
 
 FIRST: Final = CommitProperties(max_commit_retries=0)
-"""Of a commit that makes a table. Tried again, it would add its rows to those of whoever was
-faster, as the second version, and nobody would have looked for equal keys."""
+"""Commit properties of the commit that creates a table: no retry. After a conflict with another
+process, a retry would append its rows as the second version without a check for equal keys."""
 
 ALL_VERSIONS: Final = {"delta.enableExpiredLogCleanup": "false"}
-"""Configuration of a new table: no writer removes versions by their age. Delta's default is to
-drop those older than 30 days with every hundredth commit, and trainings name versions."""
+"""Configuration of a new table that keeps all versions, since trainings refer to them. By default
+Delta removes versions older than 30 days with every hundredth commit."""
 
 NO_CLEANUP: Final = PostCommitHookProperties(cleanup_expired_logs=False)
-"""The same of a single commit, for tables that were made without that configuration."""
+"""Commit option with the same effect, for tables created without ``ALL_VERSIONS``."""
 
 _PREFIX: Final = ".staging-"
 _PREFIX_IN_TMP: Final = "chronotope-staging-"
 _ENCODED: Final = (c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.UTC_OFFSET_MIN, c.PLACE_ID, c.SESSION_ID)
-"""Columns whose values repeat; a dictionary of the others would only cost time."""
+"""Columns with repeated values, written with dictionary encoding; it only costs time on others."""
 
 
 @dataclass(slots=True)
 class StagedBatch:
-    """Rows staged batch by batch; of each row 8 bytes stay in memory, for its id.
+    """Events of one delivery, staged batch by batch; memory use is 8 bytes per row.
 
     Attributes:
-        folder: Where the files lie: on the lake's own disk if it has one.
+        folder: Folder of the staged files, on the same disk as a local lake.
         schema: Columns of all batches so far.
-        paths: One Parquet file a batch.
+        paths: Staged Parquet files, one per batch.
     """
 
     folder: Path
@@ -75,17 +75,17 @@ class StagedBatch:
         """Stage a batch of events.
 
         Raises:
-            SchemaError: A required column is missing or null, or batches disagree on a type.
-            StoreError: The disk refused.
+            SchemaError: A required column is missing or null, or its type differs between batches.
+            StoreError: The batch cannot be written.
         """
         batch_schema = conformed_schema(rows.schema, EVENTS)
         try:
             self.schema = pa.unify_schemas([self.schema, batch_schema])
         except pa.ArrowTypeError as error:
             raise SchemaError(
-                "A column changes its type within the delivery",
+                "A column has different types in one delivery",
                 received=error,
-                way_out="Map it to one type in the dataset's YAML",
+                way_out="Map the column to one type in the dataset's YAML",
             ) from error
         conformed_rows = conform_rows(rows, batch_schema)
         self._ids.append(key_hashes(conformed_rows.column(c.EVENT_ID)))
@@ -95,15 +95,15 @@ class StagedBatch:
         self.paths.append(file_path)
 
     def dataset(self) -> pads.Dataset:
-        """The staged rows, to scan."""
+        """The staged rows as a dataset that can be scanned without loading it."""
         return pads.dataset([str(file_path) for file_path in self.paths], schema=self.schema)
 
     def n_rows(self) -> int:
-        """Rows staged, repeated ones included."""
+        """Number of staged rows, including rows with a repeated id."""
         return sum(len(file_ids) for file_ids in self._ids)
 
-    def keep(self) -> Mask | None:
-        """Mask of the first row of each id over all files; None when none repeats."""
+    def first_row_mask(self) -> Mask | None:
+        """Mask of the first row of each id over all files; None if every id is unique."""
         repeated_rows = repeated_positions(np.concatenate([np.empty(0, np.uint64), *self._ids]))
         if not len(repeated_rows):
             return None
@@ -114,9 +114,9 @@ class StagedBatch:
             keep_mask[repeated_rows] = is_first
         return keep_mask
 
-    def leave_out_repeated(self) -> int:
-        """Rewrite the files that hold an id a second time; returns the rows left."""
-        keep_mask, start_row = self.keep(), 0
+    def drop_duplicates(self) -> int:
+        """Remove rows with a repeated id from the files; returns the number of remaining rows."""
+        keep_mask, start_row = self.first_row_mask(), 0
         if keep_mask is None:
             return self.n_rows()
         for file_path, file_ids in zip(self.paths, self._ids, strict=True):
@@ -128,7 +128,7 @@ class StagedBatch:
 
 
 def write_rows(table: pa.Table, file_path: Path) -> None:
-    """Write a Parquet file, encoding as dictionaries only what repeats."""
+    """Write a Parquet file with dictionary encoding for columns with repeated values."""
     dictionary_columns = [
         column_name for column_name in table.column_names if column_name in _ENCODED
     ]
@@ -136,7 +136,7 @@ def write_rows(table: pa.Table, file_path: Path) -> None:
 
 
 def commit_first_version(delivery: StagedBatch, table_dir: Path) -> None:
-    """Make the staged files the first version of a table, in one commit."""
+    """Create a table from the staged files in one commit; the files are moved, not copied."""
     private_folder(table_dir)
     moved_files: list[Path] = []
     add_actions: list[AddAction] = []
@@ -155,8 +155,8 @@ def commit_first_version(delivery: StagedBatch, table_dir: Path) -> None:
             commit_properties=FIRST,
         )
     except BaseException:
-        for staged_file in moved_files:
-            staged_file.unlink(missing_ok=True)
+        for moved_file in moved_files:
+            moved_file.unlink(missing_ok=True)
         raise
 
 
@@ -174,10 +174,10 @@ def _added(file_path: Path) -> AddAction:
 
 @contextmanager
 def staging_folder(lake_root: Location) -> Iterator[StagedBatch]:
-    """A folder for one delivery; what killed deliveries left behind is removed first.
+    """Staging folder of one delivery; folders of killed processes are removed first.
 
     Args:
-        lake_root: The lake. For one in an object store the folder lies below ``TMPDIR``.
+        lake_root: The lake. For a lake in an object store the folder is created below ``TMPDIR``.
     """
     dir_prefix = _PREFIX if isinstance(lake_root, Path) else _PREFIX_IN_TMP
     parent_dir = lake_root if isinstance(lake_root, Path) else Path(tempfile.gettempdir())

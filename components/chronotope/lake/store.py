@@ -1,4 +1,4 @@
-"""One dataset's lake: Delta tables that are merged into, versioned and atomic."""
+"""Lake of one dataset: versioned Delta tables with atomic merges."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -34,12 +34,12 @@ from chronotope.lake.staged_batch import (
     staging_folder,
 )
 from chronotope.lake.store_errors import translate_store_errors
-from chronotope.lake.table_identity import identified
+from chronotope.lake.table_identity import identify_version
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.store_urls import Location
 
 ROW: Final = "row"
-"""Position of a quarantined row in its delivery; with the run it tells rows apart."""
+"""Column with the position of a quarantined row in its delivery; part of the row's key."""
 
 _SCHEMAS: Final = {
     "events": EVENTS,
@@ -53,12 +53,12 @@ _QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
 
 @dataclass(frozen=True, slots=True)
 class MergeCounts:
-    """What a merge did.
+    """Row counts of one merge.
 
     Attributes:
-        inserted: Rows that are new in the table.
-        duplicates: Rows whose key was in the table, or earlier in the delivery.
-        version: Version of the table afterwards.
+        inserted: Number of rows inserted.
+        duplicates: Number of rows whose key was in the table, or earlier in the delivery.
+        version: Version of the table after the merge.
     """
 
     inserted: int
@@ -70,25 +70,24 @@ class MergeCounts:
 class Lake:
     """Tables ``events``, ``items``, ``users``, ``context``, ``quarantine`` of a dataset.
 
-    Every write is one Delta commit: a kill or a full disk at any moment leaves the
-    previous version whole. Of two that write at once, the slower begins again.
+    Every write is one Delta commit: after a kill or on a full disk the previous version is
+    intact. If two processes write at the same time, the slower one retries.
 
     Attributes:
-        root: Folder of the dataset, or its address in an object store; one folder a table
-            below it.
+        root: Folder of the dataset, or its address in an object store; it contains one folder
+            per table.
     """
 
     root: Location
 
     def merge_events(self, event_rows: pa.Table | pads.Dataset) -> MergeCounts:
-        """Insert the events whose ``event_id`` the table does not have yet.
+        """Insert the events whose ``event_id`` is not in the table.
 
-        Only the ids of ``event_rows`` are held in memory together; the rows stream. Of equal
-        ids in one delivery the first row stays. Columns the table does not know are
-        added to it.
+        The ids of ``event_rows`` are held in memory; the rows are streamed. If an id repeats
+        within the delivery, the first row is kept. Columns that are new are added to the table.
 
         Raises:
-            SchemaError: A required column is missing, null or of another type.
+            SchemaError: A required column is missing, null or has another type.
             StoreError: The lake could not be written.
         """
         table_schema = self._schema("events", event_rows.schema)
@@ -103,14 +102,14 @@ class Lake:
         return MergeCounts(n_inserted, n_rows - n_inserted, self.version("events"))
 
     def delivery(self) -> AbstractContextManager[StagedBatch]:
-        """Open a delivery of events: batches are staged on a disk, then merged."""
+        """Context manager of a delivery: batches are staged on a disk, then merged."""
         return staging_folder(self.root)
 
     def merge_delivery(self, delivery: StagedBatch) -> MergeCounts:
-        """Insert what was staged, as ``merge_events`` would, in one commit.
+        """Insert the staged events as ``merge_events`` does, in one commit.
 
-        The files of a first delivery become the table's own, where the lake is a folder;
-        nothing is written twice.
+        In a local lake the files of the first delivery are moved into the table, so that no
+        row is written twice.
 
         Raises:
             SchemaError: A column has another type in the table.
@@ -119,11 +118,11 @@ class Lake:
         n_rows = delivery.n_rows()
         if isinstance(self.root, Path) and not self.exists("events"):
             with translate_store_errors("events"):
-                n_inserted = delivery.leave_out_repeated()
+                n_inserted = delivery.drop_duplicates()
                 commit_first_version(delivery, self.root / "events")
         else:
             table_schema = self._schema("events", delivery.schema)
-            staged_rows, keep_mask = delivery.dataset(), delivery.keep()
+            staged_rows, keep_mask = delivery.dataset(), delivery.first_row_mask()
             n_inserted = self._insert_new(
                 "events", staged_rows, table_schema, (c.EVENT_ID,), keep_mask
             )
@@ -138,17 +137,17 @@ class Lake:
         return self._upsert("users", user_rows, c.USER_ID)
 
     def upsert_context(self, reading_rows: pa.Table) -> int:
-        """Insert new readings and correct known ones; returns the version."""
+        """Insert new context readings and update changed ones; returns the version."""
         return self._upsert("context", reading_rows, c.EVENT_ID)
 
     def quarantine(self, refused_rows: pa.Table) -> int:
-        """Keep refused rows; the same rows of the same run are kept once.
+        """Insert refused rows into the quarantine; a row of the same run is inserted once.
 
         Args:
             refused_rows: Columns of ``QUARANTINE`` and ``row``, the position in the delivery.
 
         Returns:
-            Rows that were not yet there.
+            Number of rows inserted.
         """
         table_schema = self._schema("quarantine", refused_rows.schema)
         if not len(refused_rows):
@@ -157,7 +156,7 @@ class Lake:
         return self._insert_new("quarantine", source_rows, table_schema, _QUARANTINE_KEY, None)
 
     def release_quarantine(self, run_id: str) -> int:
-        """Drop a run's quarantined rows, after a replay took them over; returns how many."""
+        """Delete a run's quarantined rows after their replay; returns the number of rows."""
         if not self.exists("quarantine"):
             return 0
         with translate_store_errors("quarantine"):
@@ -168,26 +167,26 @@ class Lake:
         return int(delete_metrics["num_deleted_rows"] or 0)
 
     def exists(self, table_name: str) -> bool:
-        """Whether a table has ever been written.
+        """Whether a table exists.
 
         Raises:
-            StoreError: An object store does not answer, or refuses.
+            StoreError: The object store does not respond, or denies access.
         """
         table_uri = self.address(table_name)
         if isinstance(self.root, Path):
             return DeltaTable.is_deltatable(table_uri)
         with translate_store_errors(table_name):
             try:
-                DeltaTable(table_uri)  # other threads run meanwhile; is_deltatable stops them all
+                DeltaTable(table_uri)  # unlike is_deltatable, it does not block other threads
             except TableNotFoundError:
                 return False
         return True
 
     def address(self, table_name: str) -> str:
-        """Where a table lies.
+        """Path or object store address of a table.
 
         Raises:
-            StoreError: A lake has no such table.
+            StoreError: The name is not that of a table of the lake.
         """
         if table_name not in _SCHEMAS:
             raise StoreError(
@@ -196,20 +195,20 @@ class Lake:
         return f"{self.root}/{table_name}"
 
     def version(self, table_name: str) -> int:
-        """Number of a table's latest version; ``table_version`` tells it from other tables'."""
+        """Number of a table's latest version; see ``table_version`` for its identity."""
         return self._open(table_name).version()
 
     def table_version(self, table_name: str) -> TableVersion:
-        """Latest version of a table: what to remember of data that something was made of."""
+        """Latest version of a table with its identity, to store beside anything built from it."""
         delta_table = self._open(table_name)
         with translate_store_errors(table_name):
-            return identified(delta_table)
+            return identify_version(delta_table)
 
     def holds(self, table_name: str, version: TableVersion) -> bool:
-        """Whether a version is in the table's history, under the same identity.
+        """Whether a version is in the table's history with the same identity.
 
-        Not if another table took its place, or it was set back to an earlier version and written
-        to again. A version whose log entries were cleaned up counts as not held.
+        It is not if the table was replaced, or restored to an earlier version and written again,
+        or if the log entries of the version were removed.
 
         Raises:
             StoreError: The lake cannot be read.
@@ -222,8 +221,8 @@ class Lake:
             return False
         return True
 
-    def n_last(self, table_name: str) -> int:
-        """Rows that the latest version of a table has more than the one before."""
+    def n_added_rows(self, table_name: str) -> int:
+        """Number of rows that the latest version added to the previous one."""
         latest_version = self.version(table_name)
         n_before = (
             self.dataset(table_name, latest_version - 1).count_rows() if latest_version else 0
@@ -236,16 +235,20 @@ class Lake:
         version: int | TableVersion | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """A table, or some of its columns, as of a version (None: the latest)."""
+        """Rows of a table at a version (None: the latest); ``columns`` selects columns."""
         column_names = None if columns is None else list(columns)
         with translate_store_errors(table_name):
             return self.dataset(table_name, version).to_table(columns=column_names)
 
     def dataset(self, table_name: str, version: int | TableVersion | None = None) -> pads.Dataset:
-        """A table as of a version, to scan without loading it.
+        """Dataset of a table at a version, which can be scanned without loading it.
+
+        Args:
+            table_name: Name of the table.
+            version: Version to read; None for the latest.
 
         Raises:
-            StoreError: There is no such version, or it is another table's by now.
+            StoreError: The version does not exist, or the table was replaced.
         """
         delta_table = self._open(table_name, version)
         arrow_schema = pa.schema(delta_table.schema().to_arrow())
@@ -257,7 +260,7 @@ class Lake:
         version: int | TableVersion,
         keep_mask: npt.NDArray[np.bool_] | None = None,
     ) -> pa.RecordBatchReader:
-        """A version's rows batch by batch, in the order of ``dataset``; only those to keep."""
+        """Reader of a version's rows in the order of ``dataset``; ``keep_mask`` selects rows."""
         version_rows = self.dataset(table_name, version)
         return stream_rows(version_rows, version_rows.schema, keep_mask)
 
@@ -276,30 +279,30 @@ class Lake:
             except TableNotFoundError as error:
                 if version is not None and self.exists(table_name):
                     raise StoreError(
-                        f"Version {version} of table {table_name!r} is no longer there",
+                        f"Version {version} of table {table_name!r} does not exist any more",
                         received=f"{table_uri}, whose latest version is {self.version(table_name)}",
-                        way_out="Ask for a later version, or restore the table's _delta_log",
+                        way_out="Use a later version, or restore the table's _delta_log folder",
                     ) from error
                 raise StoreError(
                     f"Table {table_name!r} has not been written yet",
                     received=table_uri,
-                    way_out="Ingest a delivery first",
+                    way_out="Ingest the dataset first: chronotope ingest DATASET",
                 ) from error
             present_version = (
-                identified(delta_table)
+                identify_version(delta_table)
                 if isinstance(wanted_version, TableVersion)
                 else wanted_version
             )
         if present_version != wanted_version:
             raise StoreError(
-                f"Table {table_name!r} was replaced: this version holds other rows now",
-                received=f"{table_uri}: version {present_version}, wanted {wanted_version}",
-                way_out="Run again: the table is then read as it is now",
+                f"Table {table_name!r} was replaced: the version has other rows now",
+                received=f"{table_uri}: version {present_version}, expected {wanted_version}",
+                way_out="Run again to read the present table",
             )
         return delta_table
 
     def _schema(self, table_name: str, row_schema: pa.Schema) -> pa.Schema:
-        """Schema of rows to write: what they carry and what the table already has."""
+        """Schema of rows to write: their columns, then further columns of the table."""
         write_schema = conformed_schema(row_schema, _SCHEMAS[table_name])
         if not self.exists(table_name):
             return write_schema
@@ -319,10 +322,10 @@ class Lake:
         key_columns: Sequence[str],
         keep_mask: npt.NDArray[np.bool_] | None,
     ) -> int:
-        """Write the first version, or MERGE rows whose key is new; returns how many."""
+        """Create the table, or MERGE rows whose key is new; returns the number of rows inserted."""
 
         def insert() -> int:
-            if self._created(table_name, lambda: stream_rows(source_rows, table_schema, keep_mask)):
+            if self._create(table_name, lambda: stream_rows(source_rows, table_schema, keep_mask)):
                 return source_rows.count_rows() if keep_mask is None else int(keep_mask.sum())
             table_merger = self._open(table_name).merge(
                 stream_rows(source_rows, table_schema, keep_mask),
@@ -346,7 +349,7 @@ class Lake:
         unique_rows = unique_rows if keep_mask is None else unique_rows.filter(pa.array(keep_mask))
 
         def upsert() -> int:
-            if self._created(table_name, lambda: unique_rows):
+            if self._create(table_name, lambda: unique_rows):
                 return 0
             table_merger = self._open(table_name).merge(
                 unique_rows,
@@ -370,10 +373,10 @@ class Lake:
         with translate_store_errors(table_name):
             return retry_commit(upsert)
 
-    def _created(
+    def _create(
         self, table_name: str, read_rows: Callable[[], pa.Table | pa.RecordBatchReader]
     ) -> bool:
-        """Write the first version; False if there is one by now."""
+        """Create a table with these rows; returns False if the table exists already."""
         if self.exists(table_name):
             return False
         if isinstance(self.root, Path):

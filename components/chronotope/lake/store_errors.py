@@ -1,4 +1,4 @@
-"""What the disk, the object store or Delta refuses, said with a way out."""
+"""Translation of errors of the disk, the object store and Delta into ``StoreError``."""
 
 import re
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from deltalake.exceptions import DeltaError
 from chronotope.contracts.errors import StoreError
 
 _COLOURS: Final = re.compile(r"\x1b\[\d+m")
-"""An object store's refusal is a coloured tree of several lines."""
+"""ANSI colours in error messages of object stores."""
 
 _RUST_TRACE: Final = re.compile(r"\n\s*0: .*", re.DOTALL)
-"""Where a trace of Rust begins that Delta puts behind its message."""
+"""Rust stack trace that Delta appends to its messages."""
 
 _BROKEN_LOG: Final = re.compile(
     r"json error|invalid checkpoint|contiguous commit|no table metadata|arrow error|"
@@ -22,28 +22,28 @@ _BROKEN_LOG: Final = re.compile(
     re.IGNORECASE,
 )
 _REPAIR: Final = (
-    "`chronotope doctor` names what is damaged; `chronotope doctor --repair` returns to the "
-    "newest version that can be read and deletes nothing"
+    "`chronotope doctor` lists damaged files; `chronotope doctor --repair` returns to the "
+    "newest readable version and deletes nothing"
 )
 _LOOK: Final = (
-    "Check free disk space, permissions and the version asked for, or that the "
-    "object store answers; the last committed version is whole, and running again is safe"
+    "Check free disk space, permissions and the requested version, or that the "
+    "object store responds; the last committed version is intact, and running again is safe"
 )
 
 
 @contextmanager
 def translate_store_errors(table_name: str) -> Iterator[None]:
-    """Turn a refusal of the disk, the store or Delta into an error with a way out.
+    """Translate errors of the disk, the object store or Delta that the block raises.
 
     Args:
         table_name: The table that is read or written.
 
     Raises:
-        StoreError: Whatever they refused; a panic of Delta's Rust library is one of them.
+        StoreError: The block raised such an error, or a panic of Delta's Rust library.
     """
     try:
         yield
-    except BaseException as error:  # a panic of a Rust library is no Exception
+    except BaseException as error:  # a Rust panic does not derive from Exception
         if not isinstance(error, (OSError, DeltaError, pa.ArrowInvalid)) and not _is_panic(error):
             raise
         error_text = " ".join(_COLOURS.sub("", _RUST_TRACE.sub("", str(error))).split())

@@ -1,4 +1,4 @@
-"""What tells a version of a table from every other one, also of another table."""
+"""Identity of a table version, distinct for different tables and different data files."""
 
 import hashlib
 
@@ -8,14 +8,14 @@ from deltalake import DeltaTable
 from chronotope.contracts.data_version import TableVersion
 
 
-def identified(delta_table: DeltaTable) -> TableVersion:
-    """Number and identity of an opened version.
+def identify_version(delta_table: DeltaTable) -> TableVersion:
+    """Number and identity of an opened table version.
 
-    Delta never writes to a data file again and gives each a name of its own, so the names tell
-    the rows. They are relative to the table: a copy elsewhere has the same identity.
+    Delta never rewrites a data file and gives each file a unique name, so the names identify
+    the rows. They are relative to the table folder: a copy of the table has the same identity.
 
     Args:
-        delta_table: A table, opened at the version.
+        delta_table: Table opened at the version.
     """
     file_names = pa.table(delta_table.get_add_actions()).column("path").to_pylist()
     names_digest = hashlib.blake2b(str(delta_table.metadata().id).encode(), digest_size=4)

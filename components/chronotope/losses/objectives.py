@@ -28,19 +28,3 @@ def lognormal_mixture_nll(when: Tensor, hours: Tensor) -> Tensor:
     z = (log_h - mean) * torch.exp(-log_scale)
     log_pdf = -0.5 * z.square() - log_scale - 0.5 * math.log(2 * math.pi) - log_h
     return -torch.logsumexp(log_weight + log_pdf, dim=1)
-
-
-def open_wait_nll(when: Tensor, hours: Tensor) -> Tensor:
-    """Negative log-probability of a wait longer than these hours, shape (B,).
-
-    ``-log(1 - F(h))``: the likelihood of a gap that is censored by the end of the log.
-    Without it the gaps of a short log look too short.
-
-    Args:
-        when: Log-weights, means and log-scales of log hours, shape (B, 3, C).
-        hours: Time waited so far, shape (B,); floored at one second.
-    """
-    log_h = hours.clamp(min=1 / 3600).log()[:, None]
-    log_weight, mean, log_scale = when.unbind(1)
-    z = (log_h - mean) * torch.exp(-log_scale)
-    return -torch.logsumexp(log_weight + torch.special.log_ndtr(-z), dim=1)

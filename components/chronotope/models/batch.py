@@ -73,6 +73,11 @@ def _context(queries: Queries, columns: Sequence[str]) -> Tensor:
     return context_values
 
 
+def lookup(table: Tensor, index: Tensor) -> Tensor:
+    """``table[index]`` for a table of shape (n,); faster than advanced indexing on the CPU."""
+    return table.index_select(0, index.reshape(-1)).view(index.shape)
+
+
 def local_hour(instant_s: Tensor, offset_min: Tensor) -> Tensor:
     """Hour of the local day in [0, 24), float32, same shape."""
     local = instant_s + 60 * offset_min

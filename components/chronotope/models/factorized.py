@@ -79,7 +79,9 @@ class FactorizedNet(nn.Module):
             )
         self.net = net
 
-    def forward(self, batch: Batch, priors: Priors, vectors: Tensor) -> FactorizedOutput:
+    def forward(
+        self, batch: Batch, priors: Priors, vectors: Tensor, recent: Batch | None = None
+    ) -> FactorizedOutput:
         """Query vector, category scores, additions, and the outputs of time and place.
 
         Args:
@@ -87,9 +89,10 @@ class FactorizedNet(nn.Module):
             priors: Priors counted before the queries.
             vectors: Embeddings of the histories' items, shape (B, H, d_model); of any width
                 where there is no backbone.
+            recent: The queries with their latest ``kernel_len`` events; None cuts them here.
         """
         net = self.net
-        recent = truncate_history(batch, net.config.kernel_len)
+        recent = recent or truncate_history(batch, net.config.kernel_len)
         history = _index_history(batch)
         recent_history = history if recent is batch else _index_history(recent)
         context = query_context(batch, recent, recent_history.is_first)
@@ -97,7 +100,7 @@ class FactorizedNet(nn.Module):
         if column_features is not None:
             context = torch.cat([context, column_features], dim=1)  # (B, n_context)
         weights = net.gate_weights(context)
-        bank = net.kernel_bank(recent, net.item_tables, context) if net.config.kernels else None
+        bank = net.kernel_bank(recent, net.item_tables) if net.config.kernels else None
         prior_weights = None if bank is None else net.prior_weights(recent, bank, context, weights)
         parts = _prior_parts(net, recent, priors, prior_weights, weights.priors)
         query_parts, repeat_scores = [parts.popularity_weights], torch.zeros_like(history.is_first)
@@ -159,7 +162,7 @@ def _prior_parts(
     if prior_weights is not None:
         return prior_parts(recent, priors, net.item_tables, prior_weights)
     popularity_weight = gate_weights[:, :1]
-    n_queries, n_categories = len(popularity_weight), net.item_tables.n_categories
+    n_queries, n_categories = len(popularity_weight), priors.next_category.shape[0]
     no_items = popularity_weight.new_zeros(n_queries, 0)
     return PriorParts(
         popularity_weights=nn.functional.pad(popularity_weight, (0, 1 + N_HOUR_BINS)),

@@ -48,16 +48,16 @@ class GapFeatures(NamedTuple):
 def gap_features(batch: Batch, recent: Batch) -> GapFeatures:
     """Clock, latest gaps, pace, histograms of gaps and active hours of each history."""
     past = _past(recent)
-    gaps = _histograms(past)
-    mass = gaps.sum(-1)
-    share = (gaps / (mass[..., None] + 1.0)).sqrt()
+    gaps = _histograms(past)  # (B, K, N_BINS)
+    mass = gaps.sum(-1)  # (B, K), K kernels
+    share = (gaps / (mass[..., None] + 1.0)).sqrt()  # (B, K, N_BINS)
     latest = past.is_gap[:, -N_LATEST:]
     features = [
         _clock(past),
         past.log_gap[:, -N_LATEST:] * latest / 3.0,
         latest,
         _pace(batch, past),
-        3.0 * share.flatten(1),
+        3.0 * share.flatten(1),  # (B, K * N_BINS)
         torch.log1p(mass) / 2.0,
         _active_hours(past),
     ]
@@ -89,10 +89,10 @@ class _Past(NamedTuple):
 
 def _past(recent: Batch) -> _Past:
     """The latest N_GAPS + 1 events of each history, padded or cut to a fixed width."""
-    missing = max(0, N_GAPS + 1 - recent.item_idx.shape[1])
 
     def latest(column: Tensor) -> Tensor:
-        return nn.functional.pad(column[:, -(N_GAPS + 1) :], (missing, 0))
+        # padding before the cut holds for any length, known or open in an exported graph
+        return nn.functional.pad(column, (N_GAPS + 1, 0))[:, -(N_GAPS + 1) :]
 
     item_idx, occurred_s = latest(recent.item_idx), latest(recent.occurred_s)
     offset_min = latest(recent.utc_offset_min)
@@ -112,9 +112,10 @@ def _past(recent: Batch) -> _Past:
 
 def _clock(past: _Past) -> Tensor:
     """Local hour and weekday of the last event, shape (B, N_CLOCK)."""
-    angle = past.hour[:, -1:] * (torch.arange(1, 4, device=past.hour.device) * (math.pi / 12.0))
+    harmonics = torch.arange(1, 4, device=past.hour.device)
+    angle = past.hour[:, -1:] * (harmonics * (math.pi / 12.0))  # (B, 3)
     days = torch.arange(7, device=past.weekday.device)
-    is_day = (past.weekday[:, -1:] == days).float()
+    is_day = (past.weekday[:, -1:] == days).float()  # (B, 7)
     return torch.cat([angle.sin(), angle.cos(), is_day], dim=1)
 
 
@@ -123,16 +124,17 @@ def _pace(batch: Batch, past: _Past) -> Tensor:
     last_s = past.occurred_s[:, -1]
     rank = torch.arange(N_GAPS - 1, -1, -1, device=last_s.device).float()
     n_gaps = past.is_gap.sum(1).clamp(min=1.0)
-    age_h = hours_between(last_s[:, None], past.occurred_s)
+    age_h = hours_between(last_s[:, None], past.occurred_s)  # (B, N_GAPS + 1)
     is_event = batch.item_idx > 0
     n_events = is_event.float().sum(1)
     first_s = torch.where(is_event, batch.occurred_s, last_s[:, None]).amin(1)
     span_h = hours_between(last_s, first_s)
     fading = torch.exp(-rank / rank.new_tensor(TAU_RANKS)[:, None])  # (T, N_GAPS)
-    lately = (
+    lately = (  # (B, len(TAU_H), 1)
         torch.exp(-age_h[:, None] / age_h.new_tensor(TAU_H)[:, None]) @ past.is_event[..., None]
     )
-    short = (past.gap_h[:, None] < age_h.new_tensor(SHORT_H)[:, None]) * past.is_gap[:, None]
+    is_short = past.gap_h[:, None] < age_h.new_tensor(SHORT_H)[:, None]  # (B, len(SHORT_H), N_GAPS)
+    short = is_short * past.is_gap[:, None]
     spans = [
         torch.log1p(past.gap_h[:, -16:].amax(1)) / 5.0,
         torch.log1p(n_events) / 4.0,
@@ -142,7 +144,7 @@ def _pace(batch: Batch, past: _Past) -> Tensor:
         (n_events == 0).float(),
     ]
     pace = [
-        _moments(past, past.is_gap[:, None] * fading).flatten(1),
+        _moments(past, past.is_gap[:, None] * fading).flatten(1),  # (B, T * 3)
         torch.log1p(lately[..., 0]) / 2.0,
         short.sum(-1) / n_gaps[:, None],
         torch.stack(spans, dim=1),
@@ -157,9 +159,9 @@ def _moments(past: _Past, weight: Tensor) -> Tensor:
         past: The latest events.
         weight: T weights a gap, shape (B, T, N_GAPS).
     """
-    total = weight.sum(-1).clamp(min=1e-3)
+    total = weight.sum(-1).clamp(min=1e-3)  # (B, T)
     mean = (weight @ past.log_gap[..., None])[..., 0] / total
-    deviation = past.log_gap[:, None] - mean[..., None]
+    deviation = past.log_gap[:, None] - mean[..., None]  # (B, T, N_GAPS)
     spread = (weight * deviation.square()).sum(-1) / total
     rate = (weight @ past.gap_h[..., None])[..., 0] / total
     moments = mean / 3.0, (spread + 1e-4).sqrt() / 3.0, torch.log(rate + 0.01) / 5.0
@@ -179,8 +181,8 @@ def _histograms(past: _Past) -> Tensor:
         -0.5 * ((past.log_gap[..., None] - bin_centers(past.log_gap)) / BIN_WIDTH).square()
     )
     near = near / near.sum(-1, keepdim=True)  # (B, N_GAPS, N_BINS)
-    weight = torch.stack(_kernels(past), dim=1) * past.is_gap[:, None, :]
-    return weight @ near
+    weight = torch.stack(_kernels(past), dim=1) * past.is_gap[:, None, :]  # (B, K, N_GAPS)
+    return weight @ near  # (B, K, N_BINS)
 
 
 def _kernels(past: _Past) -> list[Tensor]:
@@ -205,7 +207,7 @@ def _kernels(past: _Past) -> list[Tensor]:
 
 def _active_hours(past: _Past) -> Tensor:
     """Square root of the share of events around each of the next 24 hours, shape (B, 24)."""
-    ahead_h = torch.remainder(past.hour - past.hour[:, -1:], 24.0)
+    ahead_h = torch.remainder(past.hour - past.hour[:, -1:], 24.0)  # (B, N_GAPS + 1)
     whole = ahead_h.long().clamp(max=23)
     part = ahead_h - whole
     empty = torch.zeros(whole.shape[0], 24, device=ahead_h.device)
@@ -216,7 +218,7 @@ def _active_hours(past: _Past) -> Tensor:
 
 
 def _hour_distance(hour: Tensor, reference_hour: Tensor) -> Tensor:
-    """Circular distance between hours of the day."""
+    """Circular distance between hours of the day, 0 to 12; shapes broadcast."""
     distance_h = (hour - reference_hour).abs()
     return torch.minimum(distance_h, 24.0 - distance_h)
 

@@ -24,8 +24,86 @@ class HistoryIndex(NamedTuple):
 
     def sum_by_item(self, event_values: Tensor) -> Tensor:
         """Sum over the events of each item, stored at its representative, (B, H, F)."""
-        slot = self.slot[..., None].expand_as(event_values)  # (B, H, F)
-        return torch.zeros_like(event_values).scatter_add(1, slot, event_values)
+        rows = _flatten_events(event_values)  # (B * H, F)
+        sums = torch.zeros_like(rows).index_add(0, self.representative_row, rows)
+        return sums.view(event_values.shape)
+
+    def at_representative(self, event_values: Tensor) -> Tensor:
+        """Value of each event's representative, (B, H, F)."""
+        rows = _flatten_events(event_values)  # (B * H, F)
+        return rows.index_select(0, self.representative_row).view(event_values.shape)
+
+    @property
+    def representative_row(self) -> Tensor:
+        """Row of each event's representative among all B * H events, int64, (B * H,)."""
+        n_queries, n_events = self.slot.shape
+        first_row = torch.arange(n_queries, device=self.slot.device) * n_events
+        return (self.slot + first_row[:, None]).flatten()
+
+
+class ItemRows(NamedTuple):
+    """The R events that represent their items, as rows of one table over all queries.
+
+    In a graph that is traced the sizes may not depend on the data: there every event has a row,
+    and R is B * H.
+
+    Attributes:
+        row_of_event: Row of each event's item, int64, shape (B * H,).
+        event_idx: Event of each row, int64, shape (R,); None if every event has a row.
+        shape: B and H.
+    """
+
+    row_of_event: Tensor
+    event_idx: Tensor | None
+    shape: tuple[int, int]
+
+    def sum_by_item(self, event_values: Tensor) -> Tensor:
+        """Sum over the events of each item, (B, H, F) -> (R, F)."""
+        rows = _flatten_events(event_values)  # (B * H, F)
+        # len() would turn a symbolic size of a trace into a constant
+        n_rows = (rows if self.event_idx is None else self.event_idx).shape[0]
+        return rows.new_zeros(n_rows, rows.shape[1]).index_add(0, self.row_of_event, rows)
+
+    def select(self, event_values: Tensor) -> Tensor:
+        """Values of the representatives, (B, H, F) -> (R, F)."""
+        rows = _flatten_events(event_values)  # (B * H, F)
+        return rows if self.event_idx is None else rows.index_select(0, self.event_idx)
+
+    def repeat_query(self, query_values: Tensor) -> Tensor:
+        """Values of each row's query, (B, F) -> (R, F)."""
+        n_queries, n_events = self.shape
+        if self.event_idx is None:
+            repeated = query_values[:, None].expand(n_queries, n_events, query_values.shape[1])
+            return _flatten_events(repeated)
+        query_idx = torch.div(self.event_idx, n_events, rounding_mode="floor")
+        return query_values.index_select(0, query_idx)
+
+    def at_events(self, row_values: Tensor) -> Tensor:
+        """Values at the representatives, 0 at other events, (R,) -> (B, H)."""
+        if self.event_idx is None:
+            return row_values.view(self.shape)
+        event_values = row_values.new_zeros(self.shape[0] * self.shape[1])
+        return event_values.index_add(0, self.event_idx, row_values).view(self.shape)
+
+
+def item_rows(history: HistoryIndex) -> ItemRows:
+    """Rows of the items of all histories."""
+    shape = (history.slot.shape[0], history.slot.shape[1])
+    if torch.compiler.is_compiling():
+        return ItemRows(history.representative_row, None, shape)
+    is_first = history.is_first.flatten()
+    # padding has no representative: its values are 0 and may be added to any row
+    row_of_event = (is_first.cumsum(0).long() - 1).clamp(min=0)
+    return ItemRows(
+        row_of_event.index_select(0, history.representative_row),
+        is_first.nonzero()[:, 0],
+        shape,
+    )
+
+
+def _flatten_events(event_values: Tensor) -> Tensor:
+    """(B, H, F) -> (B * H, F)."""
+    return event_values.reshape(-1, event_values.shape[-1])
 
 
 def index_history(batch: Batch, view: CandidateView) -> HistoryIndex:
@@ -43,8 +121,8 @@ def index_history(batch: Batch, view: CandidateView) -> HistoryIndex:
 
 
 def truncate_history(batch: Batch, max_events: int) -> Batch:
-    """Queries with their histories cut to the latest events."""
-    if batch.item_idx.shape[1] <= max_events:
+    """Queries with their histories cut to the latest events; the same object if none is longer."""
+    if _is_at_most(batch.item_idx.shape[1], max_events):
         return batch
     return batch._replace(
         item_idx=batch.item_idx[:, -max_events:],
@@ -52,3 +130,12 @@ def truncate_history(batch: Batch, max_events: int) -> Batch:
         utc_offset_min=batch.utc_offset_min[:, -max_events:],
         place_idx=batch.place_idx[:, -max_events:],
     )
+
+
+def _is_at_most(n_events: int, max_events: int) -> bool:
+    """Whether no history is longer; False where the length is open in an exported graph."""
+    if not torch.compiler.is_exporting():
+        return n_events <= max_events
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return bool(statically_known_true(n_events <= max_events))

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.batch import Batch
+from chronotope.models.batch import Batch, lookup
+from chronotope.models.history_index import ItemRows
 from chronotope.models.item_tables import CLOSENESS, ItemTables, closeness
 from chronotope.models.priors import Priors, request_hour_bin
 
@@ -15,8 +16,8 @@ CATEGORY_WIDTH = 8
 class ItemFeatures(nn.Module):
     """Category, stickiness, popularity, hours and closeness of each item of the history.
 
-    Two places with as many visits are not equally likely to be visited again: a home is, a museum
-    is not, and a bar is not at nine in the morning.
+    Two places with equal visit counts differ in the probability of a return: a home has a high one,
+    a museum a low one, and that of a bar depends on the hour.
     """
 
     n_out = N_FEATURES + CATEGORY_WIDTH
@@ -27,19 +28,26 @@ class ItemFeatures(nn.Module):
         self.category_embedding = nn.Embedding(n_categories, CATEGORY_WIDTH)
         nn.init.normal_(self.category_embedding.weight, std=0.1)
 
-    def forward(self, batch: Batch, priors: Priors, item_tables: ItemTables) -> Tensor:
-        """One vector for the item of each event, shape (B, L, n_out)."""
-        item_idx, last_item = batch.item_idx, batch.item_idx[:, -1]
-        category, last_category = item_tables.category[item_idx], item_tables.category[last_item]
-        hour_bin = request_hour_bin(batch)[:, None]  # (B, 1)
+    def forward(
+        self, rows: ItemRows, batch: Batch, priors: Priors, item_tables: ItemTables
+    ) -> Tensor:
+        """One vector for each row, shape (R, n_out)."""
+        item_idx = rows.select(batch.item_idx[..., None])[:, 0]  # (R,)
+        query = torch.stack([batch.item_idx[:, -1], request_hour_bin(batch)], dim=1)  # (B, 2)
+        last_item, hour_bin = rows.repeat_query(query).unbind(1)  # (R,)
+        category = lookup(item_tables.category, item_idx)
+        last_category = lookup(item_tables.category, last_item)
+        point_km = (lookup(km, item_idx) for km in (item_tables.east_km, item_tables.north_km))
+        distance_km = item_tables.distance_km(last_item, *point_km)
+        both_located = lookup(item_tables.located, item_idx) * lookup(
+            item_tables.located, last_item
+        )
         features = [
-            priors.stickiness[item_idx],
-            priors.popularity[item_idx] / 4.0,
+            lookup(priors.stickiness, item_idx),
+            lookup(priors.popularity, item_idx) / 4.0,
             priors.by_hour[hour_bin, item_idx],
             priors.category_by_hour[hour_bin, category],
-            priors.next_category[last_category[:, None], category] / 4.0,
-            *closeness(
-                item_tables, last_item, item_tables.xy_km[item_idx], item_tables.located[item_idx]
-            ),
-        ]  # each (B, L)
+            priors.next_category[last_category, category] / 4.0,
+            *(measure * both_located for measure in closeness(distance_km)),
+        ]  # each (R,)
         return torch.cat([torch.stack(features, -1), self.category_embedding(category)], -1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from chronotope.contracts.event_log import Catalog, Float64
+from chronotope.models.batch import lookup
 from chronotope.models.priors import Priors
 
 GRID_KM = 1.0
@@ -29,7 +30,8 @@ class CandidateView(NamedTuple):
         column: Column of each item, int64, shape (n_items,); 0 if it is no candidate.
         category: int64, shape (C,).
         cell: Neighbourhood, int64, shape (C,).
-        xy_km: Local kilometres, shape (C, 2).
+        east_km: Local kilometres to the east, shape (C,).
+        north_km: Local kilometres to the north, shape (C,).
         located: 1 where the coordinates are known, float32, shape (C,).
         popularity: Of the priors, shape (C,).
         popularity_week: Of the priors, shape (C,).
@@ -39,7 +41,8 @@ class CandidateView(NamedTuple):
     column: Tensor
     category: Tensor
     cell: Tensor
-    xy_km: Tensor
+    east_km: Tensor
+    north_km: Tensor
     located: Tensor
     popularity: Tensor
     popularity_week: Tensor
@@ -56,8 +59,10 @@ class ItemTables(nn.Module):
 
     category: Tensor
     cell: Tensor
-    xy_km: Tensor
+    east_km: Tensor
+    north_km: Tensor
     located: Tensor
+    cell_rows: Tensor
 
     def __init__(self, catalog: Catalog) -> None:
         """Project the coordinates and divide the plane into grid cells."""
@@ -65,14 +70,38 @@ class ItemTables(nn.Module):
         xy_km, located = project_km(catalog.item_lat, catalog.item_lon)
         cells = np.unique(np.floor(xy_km / GRID_KM), axis=0, return_inverse=True)[1].ravel()
         cells = np.where(located, cells + 1, 0)
-        self.n_items = catalog.n_items
         self.n_categories = catalog.categories.size
-        self.n_cells = int(cells.max(initial=0)) + 1
+        n_cells = int(cells.max(initial=0)) + 1
         self.has_coordinates = bool(located.any())
         self.register_buffer("category", torch.from_numpy(catalog.item_category).long())
         self.register_buffer("cell", torch.from_numpy(cells).long())
-        self.register_buffer("xy_km", torch.from_numpy(xy_km.astype(np.float32)))
+        # one array each: a column of a matrix is read several times slower
+        for buffer_name, column in zip(("east_km", "north_km"), xy_km.T, strict=True):
+            self.register_buffer(buffer_name, torch.from_numpy(column.astype(np.float32)))
         self.register_buffer("located", torch.from_numpy(located.astype(np.float32)))
+        self.register_buffer("cell_rows", torch.zeros(n_cells, 0), persistent=False)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, the unknown included: a size of a table, open in an exported graph."""
+        return self.category.shape[0]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of neighbourhoods: a size of a table without columns, for the same reason."""
+        return self.cell_rows.shape[0]
+
+    def distance_km(self, last: Tensor, east_km: Tensor, north_km: Tensor) -> Tensor:
+        """Kilometres from the queries' last items to points, shape (B, N) or (N,).
+
+        Args:
+            last: Items of the queries' latest events, int64, shape (B, 1), or (N,).
+            east_km: Kilometres of the points to the east, shape (N,) or (B, N).
+            north_km: Kilometres of the points to the north, alike.
+        """
+        to_east = east_km - lookup(self.east_km, last)
+        to_north = north_km - lookup(self.north_km, last)
+        return torch.addcmul(to_east * to_east, to_north, to_north).sqrt()
 
     def view(self, priors: Priors, candidates: Tensor | None) -> CandidateView:
         """View of the whole catalogue, or of candidates: int64, shape (C,), the first of them 0."""
@@ -80,7 +109,8 @@ class ItemTables(nn.Module):
             column=torch.arange(self.n_items, device=self.category.device),
             category=self.category,
             cell=self.cell,
-            xy_km=self.xy_km,
+            east_km=self.east_km,
+            north_km=self.north_km,
             located=self.located,
             popularity=priors.popularity,
             popularity_week=priors.popularity_week,
@@ -89,27 +119,11 @@ class ItemTables(nn.Module):
         return everything if candidates is None else _chosen(everything, candidates)
 
 
-def closeness(
-    tables: ItemTables, last: Tensor, xy_km: Tensor, located: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Proximity of points to each query's last item: -log(1 + 2 km), and two decays.
-
-    Args:
-        tables: Coordinates of the items.
-        last: Item of each query's latest event, int64, shape (B,).
-        xy_km: Points, shape (N, 2) or (B, N, 2).
-        located: 1 where they are known, shape (N,) or (B, N).
-
-    Returns:
-        One of each of ``CLOSENESS``, shape (B, N); 0 where either end is unknown.
-    """
-    from_km = tables.xy_km[last]
-    east, north = xy_km[..., 0] - from_km[:, :1], xy_km[..., 1] - from_km[:, 1:]
-    apart_km = (east.square() + north.square()).sqrt()
-    both = located * tables.located[last][:, None]
-    around = torch.exp(-apart_km / AROUND_KM) * both
+def closeness(distance_km: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One of each of ``CLOSENESS``: -log(1 + 2 km), and two decays; each of the input's shape."""
+    around = torch.exp(distance_km * (-1.0 / AROUND_KM))
     next_door = around.square().square() * around  # five times as steep
-    return -torch.log1p(2.0 * apart_km) * both, next_door, around
+    return -torch.log1p(2.0 * distance_km), next_door, around
 
 
 def project_km(lat_deg: Float64, lon_deg: Float64) -> tuple[Float64, np.ndarray]:
@@ -138,7 +152,8 @@ def _chosen(everything: CandidateView, candidates: Tensor) -> CandidateView:
         column=column,
         category=everything.category[candidates],
         cell=everything.cell[candidates],
-        xy_km=everything.xy_km[candidates],
+        east_km=everything.east_km[candidates],
+        north_km=everything.north_km[candidates],
         located=everything.located[candidates],
         popularity=everything.popularity[candidates],
         popularity_week=everything.popularity_week[candidates],

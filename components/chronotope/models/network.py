@@ -31,6 +31,7 @@ from chronotope.models.batch import Batch
 from chronotope.models.category_head import CategoryHead
 from chronotope.models.config import ModelConfig
 from chronotope.models.context_head import ContextHead
+from chronotope.models.gap_features import GapFeatures
 from chronotope.models.history_index import HistoryIndex, index_history, truncate_history
 from chronotope.models.item_tables import CandidateView, ItemTables
 from chronotope.models.kernels import KERNELS, KernelBank
@@ -96,6 +97,22 @@ class EncodedQuery(NamedTuple):
     context: Tensor
 
 
+class ScoredItems(NamedTuple):
+    """Item scores, and the inputs of the place head.
+
+    Attributes:
+        item_scores: Logits, shape (B, C).
+        recent: The queries with their latest L events.
+        context: Query context, shape (B, n_context).
+        bank: Kernels, shape (B, L, K); None for a network without them.
+    """
+
+    item_scores: Tensor
+    recent: Batch
+    context: Tensor
+    bank: Tensor | None
+
+
 class ChronotopeNet(nn.Module):
     """Kernels, priors, an optional backbone, and heads for the next item, time and place."""
 
@@ -110,7 +127,7 @@ class ChronotopeNet(nn.Module):
         self.context_head = ContextHead(config.context, self.item_tables)
         n_context = N_CONTEXT + self.context_head.n_out
         n_categories = self.item_tables.n_categories
-        self.kernel_bank = KernelBank(n_context)
+        self.kernel_bank = KernelBank()
         self.repeat_head = RepeatHead(n_categories, config.n_hidden, n_context)
         self.gate = nn.Sequential(
             nn.Linear(n_context, 32), nn.GELU(), _gate_output_layer(kernels=config.kernels)
@@ -126,6 +143,8 @@ class ChronotopeNet(nn.Module):
         priors: Priors,
         candidates: Tensor | None = None,
         packed_sequences: PackedSequences | None = None,
+        gap_features: GapFeatures | None = None,
+        recent: Batch | None = None,
     ) -> NetworkOutput:
         """Score items, the time of the next event and every place.
 
@@ -135,9 +154,39 @@ class ChronotopeNet(nn.Module):
             candidates: Items to score, int64, shape (C,), the first of them 0; None
                 scores the whole catalogue.
             packed_sequences: Histories for the backbone, overlapping ones stored once.
+            gap_features: Inputs of the time head, if they were computed before.
+            recent: The queries with their latest ``kernel_len`` events; None cuts them here.
         """
+        scored = self._score_items(batch, priors, candidates, packed_sequences, recent)
+        return NetworkOutput(
+            item_scores=scored.item_scores,
+            when=(
+                self.time_head(batch, scored.recent)
+                if gap_features is None
+                else self.time_head.mixture(gap_features)
+            ),
+            place_scores=(
+                scored.item_scores
+                if self.places_are_items
+                else self.place_scores(scored.recent, priors, scored.context, scored.bank)
+            ),
+        )
+
+    def item_scores(self, batch: Batch, priors: Priors) -> Tensor:
+        """Logits of all items without the other heads, shape (B, n_items)."""
+        return self._score_items(batch, priors, None, None, None).item_scores
+
+    def _score_items(
+        self,
+        batch: Batch,
+        priors: Priors,
+        candidates: Tensor | None,
+        packed_sequences: PackedSequences | None,
+        recent: Batch | None,
+    ) -> ScoredItems:
+        """Logits of the items, and what the other heads read."""
         view = self.item_tables.view(priors, candidates)
-        recent = truncate_history(batch, self.config.kernel_len)
+        recent = recent or truncate_history(batch, self.config.kernel_len)
         history = index_history(batch, view)
         recent_history = history if recent is batch else index_history(recent, view)
         context = query_context(batch, recent, recent_history.is_first)
@@ -147,7 +196,7 @@ class ChronotopeNet(nn.Module):
         weights = self.gate_weights(context)
         query = EncodedQuery(view, recent, history, recent_history, context)
         if self.config.kernels:
-            bank = self.kernel_bank(recent, self.item_tables, context)  # (B, L, K)
+            bank = self.kernel_bank(recent, self.item_tables)  # (B, L, K)
             item_scores = self._kernel_scores(batch, priors, query, bank, weights)
         else:
             bank, item_scores = None, weights.priors[:, :1] * view.popularity  # (B, C)
@@ -160,15 +209,7 @@ class ChronotopeNet(nn.Module):
                 batch, self.item_tables, priors, candidates, packed_sequences
             )
             item_scores = item_scores + _gated_scores(backbone_scores, history, weights.backbone)
-        return NetworkOutput(
-            item_scores=item_scores,
-            when=self.time_head(batch, recent),
-            place_scores=(
-                item_scores
-                if self.places_are_items
-                else self.place_scores(recent, priors, context, bank)
-            ),
-        )
+        return ScoredItems(item_scores, recent, context, bank)
 
     def gate_weights(self, context: Tensor) -> GateWeights:
         """Gate weights; with kernels the backbone's weight for repeats is zero.
@@ -236,7 +277,7 @@ class ChronotopeNet(nn.Module):
             return place_scores
         for kernel_name, kernel_weight in zip(PLACE_KERNELS, kernel_weights, strict=True):
             n_queries, kernel = kernel_weight.shape[0], bank[..., KERNELS.index(kernel_name)]
-            visits = torch.zeros(n_queries, self.n_places, device=kernel.device)
+            visits = kernel.new_zeros(n_queries, priors.place_popularity.shape[0])
             visits = visits.scatter_add(1, batch.place_idx, kernel)  # (B, n_places)
             place_scores = place_scores + torch.log1p(visits) * kernel_weight
         return place_scores

@@ -1,7 +1,7 @@
 """Files of networks and priors: atomic writes, and a checksum verified on read.
 
-Torch's archive does not notice a changed byte in a tensor, so a digest of everything lies beside
-the tensors.
+Torch's archive does not notice a changed byte in a tensor, so the file also holds a digest of all
+tensors.
 """
 
 import hashlib

@@ -78,7 +78,7 @@ def prior_parts(
         request_hour_bin(batch), N_HOUR_BINS
     ).float()  # (B, N_HOUR_BINS)
     category_counts = _log_counts(
-        batch, item_tables.category, item_tables.n_categories, weights.event_weights
+        batch, item_tables.category, priors.next_category.shape[0], weights.event_weights
     )  # (B, n_categories)
     category_scores = (
         category_counts * named_weights["taste"]
@@ -104,7 +104,8 @@ def _neighbours_and_successors(
     n_latest = latest_items.shape[1]
     rank_decay = torch.exp(torch.arange(1 - n_latest, 1, device=latest_items.device) / 3.0)
     similarity = 20.0 * priors.neighbour_weight[latest_items] * rank_decay[:, None]  # (B, N, M)
-    neighbour_scores = torch.log1p(similarity).flatten(1) * named_weights["neighbours"]
+    neighbour_scores = torch.log1p(similarity).flatten(1)  # (B, N * M)
+    neighbour_scores = neighbour_scores * named_weights["neighbours"]
     successor_scores = priors.next_item_log[last_item] * named_weights["succession"]  # (B, M)
     neighbour_idx = priors.neighbour[latest_items].flatten(1)  # (B, N_LATEST * M)
     item_idx = torch.cat([neighbour_idx, priors.next_item[last_item]], dim=1)
@@ -140,9 +141,14 @@ def prior_scores(
         )  # (B, n_cells)
         cell_scores = cell_counts * named_weights["neighbourhood"]
         item_scores = item_scores + cell_scores.index_select(1, view.cell)
-        measures = closeness(item_tables, batch.item_idx[:, -1], view.xy_km, view.located)
-        for measure_name, measure in zip(CLOSENESS, measures, strict=True):
-            item_scores = item_scores + measure * named_weights[measure_name]
+        last_item = batch.item_idx[:, -1:]
+        distance_km = item_tables.distance_km(last_item, view.east_km, view.north_km)  # (B, C)
+        is_located = item_tables.located[last_item]  # (B, 1)
+        closeness_scores = sum(
+            measure * (named_weights[name] * is_located)
+            for name, measure in zip(CLOSENESS, closeness(distance_km), strict=True)
+        )
+        item_scores = item_scores + closeness_scores * view.located
     return item_scores.scatter_add(1, view.column[parts.extra_item_idx], parts.extra_scores)
 
 

@@ -16,9 +16,9 @@ from chronotope.models.batch import Batch, local_hour, local_weekday
 
 WEEK_S = 7 * 86_400
 N_NEAR = 3
-"""Events apart that still count as together."""
+"""Maximum distance in events of two items that count as neighbours."""
 SHRINKAGE = 5.0
-"""Visitors that a mean of a wider group counts for."""
+"""Weight of a wider group's mean, in visitors, when rates are shrunk to it."""
 N_HOUR_BINS = 16
 """Eight three-hour bins of a working day, then eight of a weekend day."""
 
@@ -104,7 +104,8 @@ def _hour_profile(log: EventLog, group: np.ndarray, n: int) -> Tensor:
     """Log of the smoothed lift of each group in each hour bin, shape (N_HOUR_BINS, n)."""
     instant, offset = torch.tensor(log.occurred_s), torch.tensor(log.utc_offset_min).long()
     bins = hour_bin(local_weekday(instant, offset), local_hour(instant, offset)).numpy()
-    counts = np.bincount(bins * n + group, minlength=N_HOUR_BINS * n).reshape(N_HOUR_BINS, n)
+    counts = np.bincount(bins * n + group, minlength=N_HOUR_BINS * n)
+    counts = counts.reshape(N_HOUR_BINS, n)
     share = counts.sum(1, keepdims=True) / max(1, len(log))
     lift = (counts + 2.0 * share) / ((counts.sum(0) + 2.0) * np.maximum(share, 1e-9))
     return torch.from_numpy(np.log(np.maximum(lift, 1e-3)).astype(np.float32))
@@ -145,6 +146,7 @@ def _top_of_rows(counts: sparse.csr_matrix, n_columns: int) -> tuple[np.ndarray,
 
 
 def _category_successions(log: EventLog, catalog: Catalog) -> Tensor:
+    """Log of the counts of the next category after each category, shape (n, n)."""
     n = catalog.categories.size
     follows = log.user_idx[1:] == log.user_idx[:-1]
     category = catalog.item_category[log.item_idx].astype(np.int64)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chronotope.models.batch import Batch, hours_between
-from chronotope.models.history_index import HistoryIndex
+from chronotope.models.history_index import HistoryIndex, item_rows
 from chronotope.models.item_features import ItemFeatures
 from chronotope.models.item_tables import ItemTables
 from chronotope.models.kernels import KERNELS
@@ -51,8 +51,7 @@ class RepeatHead(nn.Module):
         age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
         decay = torch.exp(-age_h / self.log_decay_h.exp())
         event_counts = torch.stack([is_event, is_event * decay], dim=-1)  # (B, H, N_COUNTS)
-        item_counts = torch.log1p(history.sum_by_item(event_counts))
-        return item_counts.gather(1, history.slot[..., None].expand_as(event_counts))
+        return history.at_representative(torch.log1p(history.sum_by_item(event_counts)))
 
     def forward(
         self,
@@ -73,10 +72,12 @@ class RepeatHead(nn.Module):
             context: Query context, shape (B, n_context).
             kernel_weights: Weights of the linear sum, shape (B, K).
         """
-        log_kernels = torch.log1p(evidence.history.sum_by_item(evidence.bank))  # (B, L, K)
-        linear_scores = (log_kernels * kernel_weights[:, None, :]).sum(-1)  # (B, L)
-        hidden = self.mix_kernels(torch.cat([log_kernels, evidence.count_features], dim=-1))
-        hidden = hidden + self.mix_context(context)[:, None, :]  # (B, L, n_hidden)
-        hidden = hidden + self.mix_features(self.item_features(recent, priors, item_tables))
-        item_scores: Tensor = linear_scores + self.mix_out(nn.functional.gelu(hidden))[..., 0]
-        return item_scores * evidence.history.is_first
+        rows = item_rows(evidence.history)
+        log_kernels = torch.log1p(rows.sum_by_item(evidence.bank))  # (R, K)
+        linear_scores = (log_kernels * rows.repeat_query(kernel_weights)).sum(-1)  # (R,)
+        count_features = rows.select(evidence.count_features)  # (R, N_COUNTS + 1)
+        hidden = self.mix_kernels(torch.cat([log_kernels, count_features], dim=-1))
+        hidden = hidden + rows.repeat_query(self.mix_context(context))  # (R, n_hidden)
+        hidden = hidden + self.mix_features(self.item_features(rows, recent, priors, item_tables))
+        item_scores = linear_scores + self.mix_out(nn.functional.gelu(hidden))[:, 0]
+        return rows.at_events(item_scores) * evidence.history.is_first

@@ -62,10 +62,9 @@ class TimeHead(nn.Module):
     def mixture(self, features: GapFeatures) -> Tensor:
         """Mixture parameters from precomputed gap features, shape (B, 3, n_components)."""
         mlp_output = self.mlp(features.features)
-        logits, mean, log_scale = mlp_output.view(mlp_output.shape[0], 3, -1).unbind(
-            1
-        )  # each (B, C)
-        copied_logits = (
+        parameters = mlp_output.view(mlp_output.shape[0], 3, -1)  # (B, 3, C)
+        logits, mean, log_scale = parameters.unbind(1)  # each (B, C)
+        copied_logits = (  # (B, C), a sum over the K gap kernels
             torch.log(features.gap_counts @ self.bin_weights + 0.2) * self.copy_weights
         ).sum(1)
         return torch.stack(

@@ -1,4 +1,4 @@
-"""Binning of columns: bins come from earlier windows and are the same in every window."""
+"""Binning of columns: bins are derived from earlier windows and shared by all windows."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,19 +10,21 @@ from chronotope.contracts.event_log import Float64, Int64
 from chronotope.monitoring.encoded_events import EncodedColumn, EncodedEvents
 
 OTHER = "other"
+"""Label of the bin of all values without a bin of their own."""
 NONE = "none"
+"""Label of the bin of missing values."""
 DECILES = 10
 HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class BinnedColumn:
-    """A column in bins.
+    """Column of the events in bins.
 
     Attributes:
-        name: As it is shown.
-        codes: Bin of each event, -1 where there is nothing to compare, shape (n,).
-        labels: Names of the bins.
+        name: Name of the column in reports.
+        codes: Bin of each event, -1 if the value is missing, shape (n_events,).
+        labels: Labels of the bins.
     """
 
     name: str
@@ -33,43 +35,44 @@ class BinnedColumn:
 def bin_columns(
     encoded_events: EncodedEvents, is_history: npt.NDArray[np.bool_], n_bins: int
 ) -> list[BinnedColumn]:
-    """Binned columns with at least two bins.
+    """Bin all columns; those with a single bin are left out.
 
-    Texts keep their commonest values of history apart and put the rest together; an unknown
-    text is a bin of its own. Numbers are cut at the quantiles of history.
+    For text columns, the most frequent values before the current window get a bin each, all
+    others share one, and missing values have their own. Numeric columns are split at the
+    quantiles of the values before the current window.
 
     Args:
         encoded_events: All events.
-        is_history: Which came before the current window, shape (n_events,).
-        n_bins: Values that are told apart.
+        is_history: Mask of the events before the current window, shape (n_events,).
+        n_bins: Maximum number of bins of a column, without those of other, missing and
+            out-of-range values; text columns have at least 24.
     """
     text_columns = {"item": encoded_events.item, **encoded_events.texts}
-    if np.array_equal(
-        _renamed(encoded_events.texts["place"], encoded_events.item), encoded_events.item.codes
-    ):
-        del text_columns["place"]  # of check-ins both are one
+    place_item_codes = _codes_in(encoded_events.texts["place"], encoded_events.item)
+    if np.array_equal(place_item_codes, encoded_events.item.codes):
+        del text_columns["place"]  # in check-in data the place is the item
     binned_columns = [
-        _of_text(name, column_values, is_history, max(n_bins, HOURS))
+        _bin_text(name, column_values, is_history, max(n_bins, HOURS))
         for name, column_values in text_columns.items()
     ]
     binned_columns += [
-        _of_number(name, column_values, is_history, n_bins)
+        _bin_number(name, column_values, is_history, n_bins)
         for name, column_values in encoded_events.numbers.items()
     ]
     return [binned_column for binned_column in binned_columns if len(binned_column.labels) > 1]
 
 
-def _renamed(new_code: EncodedColumn, binned: EncodedColumn) -> Int64:
-    """Places as codes of the items that are called the same."""
-    code_of_name = {name: code_idx for code_idx, name in enumerate(binned.names)}
-    return np.array([*(code_of_name.get(name, -1) for name in new_code.names), -1])[new_code.codes]
+def _codes_in(column: EncodedColumn, target: EncodedColumn) -> Int64:
+    """Values of a column in the codes of another one, -1 if it lacks them, shape (n_events,)."""
+    code_of_name = {name: code_idx for code_idx, name in enumerate(target.names)}
+    return np.array([*(code_of_name.get(name, -1) for name in column.names), -1])[column.codes]
 
 
-def _of_text(
+def _bin_text(
     name: str, column_values: EncodedColumn, is_history: npt.NDArray[np.bool_], n_bins: int
 ) -> BinnedColumn:
-    is_known = column_values.codes[is_history & (column_values.codes >= 0)]
-    value_counts = np.bincount(is_known, minlength=len(column_values.names))
+    history_codes = column_values.codes[is_history & (column_values.codes >= 0)]
+    value_counts = np.bincount(history_codes, minlength=len(column_values.names))
     common_codes = np.sort(np.argsort(-value_counts, kind="stable")[:n_bins])
     common_codes = common_codes[value_counts[common_codes] > 0]
     labels = [column_values.names[code_idx] for code_idx in common_codes]
@@ -80,10 +83,10 @@ def _of_text(
     return BinnedColumn(name, *_without_empty(codes, [*labels, OTHER, NONE]))
 
 
-def _of_number(
+def _bin_number(
     name: str, column_values: Float64, is_history: npt.NDArray[np.bool_], n_bins: int
 ) -> BinnedColumn:
-    """Quantiles of history; what lies beyond all of history has a bin on either side."""
+    """Bins between quantiles of history, and one below and one above its range."""
     is_known = np.isfinite(column_values)
     history_values = column_values[is_history & is_known]
     if not len(history_values):
@@ -103,9 +106,9 @@ def _of_number(
 
 
 def _without_empty(codes: Int64, labels: list[str]) -> tuple[Int64, tuple[str, ...]]:
-    """The same without bins that nothing ever fell into."""
+    """Remove bins that no event falls into, and renumber the others."""
     is_used = np.bincount(codes[codes >= 0], minlength=len(labels)) > 0
     new_code = np.append(np.cumsum(is_used) - 1, -1)
     return new_code[codes], tuple(
-        bin_label for bin_label, column_values in zip(labels, is_used, strict=True) if column_values
+        bin_label for bin_label, has_events in zip(labels, is_used, strict=True) if has_events
     )

@@ -1,4 +1,4 @@
-"""The lake's events as columns of codes and numbers, ordered by user and time."""
+"""Events of the lake as integer codes and numbers, ordered by user and time."""
 
 from dataclasses import dataclass
 
@@ -13,17 +13,17 @@ from chronotope.lake import Lake
 from chronotope.spacetime.clock import hour_of_week, local_hour
 from chronotope.spacetime.distances import haversine_km
 
-_TEXTS = (c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.PLACE_ID)
-_READ = (*_TEXTS, c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.LAT, c.LON, c.VALUE)
+_TEXT_COLUMNS = (c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.PLACE_ID)
+_READ_COLUMNS = (*_TEXT_COLUMNS, c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.LAT, c.LON, c.VALUE)
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedColumn:
-    """A column of texts.
+    """Text column as integer codes.
 
     Attributes:
-        codes: Position among the names, -1 if unknown, shape (n,).
+        codes: Index into ``names``, -1 if the value is missing, shape (n,).
         names: Distinct values.
     """
 
@@ -36,10 +36,11 @@ class EncodedEvents:
     """Events of all users, ordered by user and time.
 
     Attributes:
-        user, item: Who and what.
-        occurred_s: UTC seconds, shape (n,).
-        texts: Further columns of texts, and local hour and weekday, by the name shown.
-        numbers: Columns of numbers by the name shown; NaN if unknown, shape (n,) each.
+        user, item: User and item of each event.
+        occurred_s: Time of each event, UTC seconds, shape (n,).
+        texts: Other categorical columns, local hour and weekday included, by the name in
+            reports.
+        numbers: Numeric columns by the name in reports; NaN if missing, shape (n,) each.
     """
 
     user: EncodedColumn
@@ -54,18 +55,18 @@ class EncodedEvents:
 
 
 def read_encoded_events(event_lake: Lake, events_version: int | TableVersion) -> EncodedEvents:
-    """Events of a version, with what follows from the user's previous one.
+    """Read the events of a version, with time and distance since the user's previous event.
 
     Args:
-        event_lake: Its tables ``events`` and, if there is one, ``items``.
-        events_version: Version of the events.
+        event_lake: Lake with the table ``events`` and, optionally, ``items``.
+        events_version: Version of the events table.
     """
-    event_rows = event_lake.read("events", events_version, _READ)
+    event_rows = event_lake.read("events", events_version, _READ_COLUMNS)
     user, event_times_s = encode_column(event_rows.column(c.USER_ID)), _seconds(event_rows)
     sort_order = np.lexsort((event_times_s, user.codes))
     event_rows = event_rows.take(pa.array(sort_order))
     column_by_name = {
-        column_name: encode_column(event_rows.column(column_name)) for column_name in _TEXTS
+        column_name: encode_column(event_rows.column(column_name)) for column_name in _TEXT_COLUMNS
     }
     event_log = EventLog.sorted(
         user_idx=column_by_name[c.USER_ID].codes,
@@ -73,16 +74,14 @@ def read_encoded_events(event_lake: Lake, events_version: int | TableVersion) ->
         occurred_s=event_times_s[sort_order],
         utc_offset_min=pc.fill_null(event_rows.column(c.UTC_OFFSET_MIN), 0).to_numpy(),
     )
-    gap_h, distance_km = _from_previous(event_log, *_located(event_rows, event_lake))
+    gap_h, distance_km = _from_previous(event_log, *_coordinates(event_rows, event_lake))
     local_hours = local_hour(event_log.occurred_s, event_log.utc_offset_min).astype(np.int64)
     weekday = (hour_of_week(event_log.occurred_s, event_log.utc_offset_min) // 24).astype(np.int64)
     texts = {
         "event type": column_by_name[c.EVENT_TYPE],
         "item category": _category(column_by_name[c.ITEM_ID], event_lake),
         "place": column_by_name[c.PLACE_ID],
-        "hour of day": EncodedColumn(
-            local_hours, tuple(f"{hours_since:02d} h" for hours_since in range(24))
-        ),
+        "hour of day": EncodedColumn(local_hours, tuple(f"{hour:02d} h" for hour in range(24))),
         "weekday": EncodedColumn(weekday, WEEKDAYS),
     }
     numbers = {
@@ -96,7 +95,7 @@ def read_encoded_events(event_lake: Lake, events_version: int | TableVersion) ->
 
 
 def encode_column(text_column: pa.ChunkedArray) -> EncodedColumn:
-    """A column of texts as codes and their names."""
+    """Encode a text column as integer codes; nulls become -1."""
     encoded_column = text_column.combine_chunks().dictionary_encode()
     codes = pc.fill_null(encoded_column.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     return EncodedColumn(np.asarray(codes, np.int64), tuple(encoded_column.dictionary.to_pylist()))
@@ -113,10 +112,10 @@ def _floats(event_rows: pa.Table, column_name: str) -> Float64:
     )
 
 
-def _of_items(
+def _item_column(
     event_lake: Lake, item_ids: pa.ChunkedArray, column_name: str
 ) -> pa.ChunkedArray | None:
-    """A column of the catalogue for each event; None without a catalogue."""
+    """Values of a catalogue column by item id, null if unknown; None without a catalogue."""
     if not event_lake.exists("items"):
         return None
     item_table = event_lake.read("items", columns=[c.ITEM_ID, column_name])
@@ -125,36 +124,33 @@ def _of_items(
 
 
 def _category(item: EncodedColumn, event_lake: Lake) -> EncodedColumn:
-    """Category of each event's item, looked up once an item."""
-    item_values = _of_items(
-        event_lake, pa.chunked_array([pa.array(item.names, pa.string())]), c.CATEGORY
-    )
-    if item_values is None:
+    """Category of each event's item; the look-up is done once for each distinct item."""
+    item_names = pa.chunked_array([pa.array(item.names, pa.string())])
+    item_categories = _item_column(event_lake, item_names, c.CATEGORY)
+    if item_categories is None:
         return EncodedColumn(np.full(len(item.codes), -1), ())
-    of_item = encode_column(item_values)
-    return EncodedColumn(np.append(of_item.codes, -1)[item.codes], of_item.names)
+    categories = encode_column(item_categories)
+    return EncodedColumn(np.append(categories.codes, -1)[item.codes], categories.names)
 
 
-def _located(event_rows: pa.Table, event_lake: Lake) -> tuple[Float64, Float64]:
-    """Where each event was: its own coordinates, or else its item's."""
-    item_values = []
+def _coordinates(event_rows: pa.Table, event_lake: Lake) -> tuple[Float64, Float64]:
+    """Latitude and longitude of each event, or else of its item, degrees, shape (n,) each."""
+    coordinates = []
     for column_name in (c.LAT, c.LON):
-        event_coordinate, of_item = (
-            _floats(event_rows, column_name),
-            _of_items(event_lake, event_rows.column(c.ITEM_ID), column_name),
-        )
-        if of_item is not None:
-            event_coordinate = np.where(
-                np.isnan(event_coordinate), of_item.cast(pa.float64()).to_numpy(), event_coordinate
+        event_values = _floats(event_rows, column_name)
+        item_values = _item_column(event_lake, event_rows.column(c.ITEM_ID), column_name)
+        if item_values is not None:
+            event_values = np.where(
+                np.isnan(event_values), item_values.cast(pa.float64()).to_numpy(), event_values
             )
-        item_values.append(event_coordinate)
-    return item_values[0], item_values[1]
+        coordinates.append(event_values)
+    return coordinates[0], coordinates[1]
 
 
 def _from_previous(
     event_log: EventLog, lat_deg: Float64, lon_deg: Float64
 ) -> tuple[Float64, Float64]:
-    """Hours and kilometres from the user's last earlier event; NaN without one."""
+    """Hours and kilometres since the user's previous basket; NaN without one, shape (n,) each."""
     first_position, basket_start = event_log.user_start(), event_log.basket_start()
     has_past = basket_start > first_position
     previous_position = np.where(has_past, basket_start - 1, 0)

@@ -1,4 +1,4 @@
-"""Drift report of one version of data, champion and interaction log."""
+"""Drift report for a data version, the champion and the interaction log."""
 
 import hashlib
 import json
@@ -51,12 +51,12 @@ class MonitoredState:
     """Inputs of drift monitoring.
 
     Attributes:
-        dataset: Its name.
-        workspace: Its folders.
-        features: Feature snapshot of the version, which the champion is asked on.
+        dataset: Name of the dataset.
+        workspace: Folders of the dataset's lake, models and reports.
+        features: Folder of the feature snapshot on which the champion predicts.
         data_version: Versions of the lake's tables.
-        config: How.
-        now: The moment, which tells the champion's age.
+        config: Settings of the comparison.
+        now: Time of the report, from which the champion's age is computed.
     """
 
     dataset: str
@@ -68,10 +68,10 @@ class MonitoredState:
 
 
 def monitor(monitored_state: MonitoredState) -> DriftReport:
-    """Compare the newest window with what was usual: data, predictions, outcome.
+    """Check data, predictions and outcomes of the current window for drift.
 
     Args:
-        monitored_state: What is watched.
+        monitored_state: Data, champion and settings.
 
     Raises:
         NotEnoughData: The lake holds no events.
@@ -88,12 +88,12 @@ def monitor(monitored_state: MonitoredState) -> DriftReport:
     data_statistics, column_shares = measure_data_drift(
         encoded_events, time_windows, monitor_config
     )
-    prediction_drift = _predictions(monitored_state, champion, time_windows)
-    outcome_summary, shown_outcome = _outcome(
+    prediction_drift = _prediction_drift(monitored_state, champion, time_windows)
+    outcome_summary, outcome_statistics = _outcome_drift(
         monitored_state, encoded_events, champion, time_windows
     )
     drift_checks = check_statistics(
-        [*data_statistics, *prediction_drift.measured, *shown_outcome], monitor_config
+        [*data_statistics, *prediction_drift.measured, *outcome_statistics], monitor_config
     )
     window_start, window_end = time_windows.span(time_windows.n - 1)
     return DriftReport(
@@ -123,12 +123,12 @@ def monitor(monitored_state: MonitoredState) -> DriftReport:
 
 
 def report_key(monitored_state: MonitoredState) -> str:
-    """Report identifier, determined by data, champion, log and settings.
+    """Identifier of a report: a digest of data, champion, interaction log and settings.
 
-    A champion that becomes too old is another finding.
+    It changes when the champion becomes stale, since the report says so.
 
     Args:
-        monitored_state: What is watched.
+        monitored_state: Data, champion and settings.
     """
     champion = find_champion(monitored_state)
     key_parts = [
@@ -143,7 +143,7 @@ def report_key(monitored_state: MonitoredState) -> str:
 
 
 def find_champion(monitored_state: MonitoredState) -> ChampionInfo | None:
-    """The champion; where nothing was promoted, no store is made."""
+    """The champion; None, without creating a model store, if nothing was ever promoted."""
     if journal_champion_version(monitored_state.workspace.root, monitored_state.dataset) is None:
         return None
     return champion_info(
@@ -154,7 +154,7 @@ def find_champion(monitored_state: MonitoredState) -> ChampionInfo | None:
 
 
 def age_days(champion: ChampionInfo, current_time: datetime) -> float:
-    """Days since the promotion."""
+    """Days since the promotion of the champion."""
     return (current_time - champion.promoted_at).total_seconds() / _DAY_S
 
 
@@ -166,14 +166,14 @@ def is_champion_stale(
 
 
 def overall_status(drift_checks: tuple[DriftCheck, ...]) -> OverallStatus:
-    """One word for all checks."""
+    """Summary of all checks: drift if there is one in any of them."""
     check_verdicts = {drift_check.verdict for drift_check in drift_checks}
     if "drift" in check_verdicts:
         return "drift"
     return "no drift" if "usual" in check_verdicts else "not enough history"
 
 
-def _predictions(
+def _prediction_drift(
     monitored_state: MonitoredState, champion: ChampionInfo | None, time_windows: Windows
 ) -> PredictionDrift:
     if champion is None:
@@ -197,7 +197,7 @@ def _predictions(
     )
 
 
-def _outcome(
+def _outcome_drift(
     monitored_state: MonitoredState,
     encoded_events: EncodedEvents,
     champion: ChampionInfo | None,
@@ -208,33 +208,39 @@ def _outcome(
         return None, []
     with closing(InteractionLog(log_path)) as event_log:
         impression_rows, action_rows = impression_table(event_log), action_table(event_log)
-    shown_outcome = summarise_outcome(
+    outcome = summarise_outcome(
         impression_rows,
-        pa.concat_tables([action_rows, _done(encoded_events, impression_rows)]),
+        pa.concat_tables([action_rows, _lake_actions(encoded_events, impression_rows)]),
         monitored_state.config,
     )
-    if shown_outcome is None:
+    if outcome is None:
         return None, []
+    outcome_summary, shown_answers = outcome
     champion_version = None if champion is None else champion.version
-    return shown_outcome[0], measure_outcome_drift(
-        shown_outcome[1], champion_version, time_windows, monitored_state.config
+    return outcome_summary, measure_outcome_drift(
+        shown_answers, champion_version, time_windows, monitored_state.config
     )
 
 
-def _done(encoded_events: EncodedEvents, impression_rows: pa.Table) -> pa.Table:
-    """What the lake knows was done since anything was shown: not all comes by the service."""
+def _lake_actions(encoded_events: EncodedEvents, impression_rows: pa.Table) -> pa.Table:
+    """Events of the lake since the first impression, in the schema ``ACTIONS``.
+
+    They include interactions that were not posted to the service.
+    """
     first_shown_s = min(
         impression_rows.column(AT_S).drop_null().to_pylist(), default=np.iinfo(np.int64).max
     )
     later_positions = np.flatnonzero(encoded_events.occurred_s >= first_shown_s)
     columns_by_name = {c.USER_ID: encoded_events.user, c.ITEM_ID: encoded_events.item}
-    key_parts = {
+    id_columns = {
         column_name: pa.array(encoded_column.names, pa.string()).take(
             pa.array(encoded_column.codes[later_positions])
         )
         for column_name, encoded_column in columns_by_name.items()
     }
-    return pa.table({**key_parts, AT_S: encoded_events.occurred_s[later_positions]}, schema=ACTIONS)
+    return pa.table(
+        {**id_columns, AT_S: encoded_events.occurred_s[later_positions]}, schema=ACTIONS
+    )
 
 
 def _last_logged(monitored_state: MonitoredState) -> int:
@@ -255,25 +261,25 @@ def _notes(
 ) -> tuple[str, ...]:
     """Checks that could not be evaluated, with the reason."""
     n_wanted_windows = monitor_config.reference_windows + monitor_config.min_history + 1
-    key_parts = []
+    notes = []
     if time_windows.n < n_wanted_windows:
-        key_parts.append(
+        notes.append(
             f"not enough history: {time_windows.n} windows of {monitor_config.window_days} days, "
             f"{n_wanted_windows} are required to detect drift"
         )
     if not column_shares:
-        key_parts.append(
+        notes.append(
             "data are not compared: no reference window, or too few events in one of the windows"
         )
     if champion is None:
-        key_parts.append("predictions are not evaluated: there is no champion")
+        notes.append("predictions are not evaluated: there is no champion")
     elif not prediction_drift.pit:
-        key_parts.append(
+        notes.append(
             f"predictions are not evaluated: fewer than {monitor_config.min_rows} events of the "
             "current window are later than the champion's training and have a history"
         )
     if outcome_summary is None:
-        key_parts.append("the outcome is not evaluated: the service has logged no recommendations")
+        notes.append("the outcome is not evaluated: the service has logged no recommendations")
     elif not outcome_summary.n_answers:
-        key_parts.append("the outcome is not evaluated: no recommendation is old enough yet")
-    return tuple(key_parts)
+        notes.append("the outcome is not evaluated: no recommendation is old enough yet")
+    return tuple(notes)

@@ -1,8 +1,8 @@
 """Outcome of recommendations: hit rates by day and position, and their drift.
 
-An answer is followed if its user has one of its items within the horizon. At a position, the
-share by inverse propensity, ``sum(hit / p) / sum(1 / p)``, is what any item of the pool would
-get there, whatever the policy preferred: position alone (Joachims et al. 2017).
+An answer is a hit if its user interacts with one of its items within the horizon. The hit rate
+of a position weighted by inverse propensity, ``sum(hit / p) / sum(1 / p)``, estimates the effect
+of the position itself, free of the policy's preference for items (Joachims et al. 2017).
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswers:
-    """One row an answer to somebody known whose horizon has passed, in the order of the log.
+    """Answers to identified users whose horizon has passed, in the order of the log.
 
     Attributes:
-        user: User who received the recommendation.
-        at_s: When, UTC seconds.
-        version: Which model.
-        greedy: Whether nothing was left to chance.
-        hit: Whether a shown item followed.
+        user: Code of the user who received the answer, shape (n_answers,).
+        at_s: Time of the answer, UTC seconds, shape (n_answers,).
+        version: Version of the model, shape (n_answers,).
+        greedy: Whether the list was ranked without exploration, shape (n_answers,).
+        hit: Whether the user interacted with a shown item in time, shape (n_answers,).
     """
 
     user: Int64
@@ -49,12 +49,16 @@ class ShownAnswers:
 def summarise_outcome(
     impressions: pa.Table, action_rows: pa.Table, monitor_config: MonitorConfig
 ) -> tuple[OutcomeSummary, ShownAnswers] | None:
-    """Follow up every answer; None if nothing was shown.
+    """Attribute later interactions to the answers and summarise the hit rates.
 
     Args:
         impressions: Columns of ``chronotope.lake.impression_tables.impression_table``.
-        action_rows: Columns of ``action_table`` of the same module; duplicates are harmless.
+        action_rows: Interactions, columns of ``action_table`` of the same module; duplicates
+            are allowed.
         monitor_config: The horizon.
+
+    Returns:
+        Summary, and the answers it is based on; None if nothing was shown.
     """
     impressions, action_rows = (
         impressions.filter(pc.is_valid(impressions.column(AT_S))),
@@ -69,11 +73,11 @@ def summarise_outcome(
     is_anonymous = pc.is_null(impressions.column(c.USER_ID))
     is_open = pc.greater(impressions.column(AT_S), last_event_s - horizon_s)
     n_nameless, n_open = (
-        _n_answers(impressions.filter(rows_of))
-        for rows_of in (is_anonymous, pc.and_not(is_open, is_anonymous))
+        _n_answers(impressions.filter(row_mask))
+        for row_mask in (is_anonymous, pc.and_not(is_open, is_anonymous))
     )
     shown_rows = impressions.filter(pc.invert(pc.or_(is_anonymous, is_open)))
-    is_hit = _followed(shown_rows, action_rows, horizon_s)
+    is_hit = _is_hit(shown_rows, action_rows, horizon_s)
     shown_answers = _answers(shown_rows, is_hit)
     item_counts = pc.value_counts(shown_rows.column(c.ITEM_ID)).field("counts").to_numpy()
     return (
@@ -96,13 +100,17 @@ def measure_outcome_drift(
     time_windows: Windows,
     monitor_config: MonitorConfig,
 ) -> list[DriftStatistic]:
-    """The champion's share of followed answers in the current window beside earlier ones.
+    """Compare the champion's hit rate in the current window with that in earlier windows.
 
     Args:
-        shown_answers: What was followed up.
-        champion_version: Version of the champion; None checks nothing.
-        time_windows: How time is cut; answers later than the lake count to the current window.
-        monitor_config: Sizes.
+        shown_answers: Answers with their hits.
+        champion_version: Version of the champion; None gives no statistic.
+        time_windows: Windows of the comparison; answers after the last event of the lake count
+            as part of the current window.
+        monitor_config: Number of rows required.
+
+    Returns:
+        The statistic; empty with too few answers in the current window.
     """
     is_champion = shown_answers.version == champion_version
     window_idx = time_windows.of(shown_answers.at_s[is_champion])
@@ -149,21 +157,21 @@ def _n_answers(shown_rows: pa.Table) -> int:
     return int(pc.count_distinct(shown_rows.column(ANSWER)).as_py())
 
 
-def _followed(shown_rows: pa.Table, action_rows: pa.Table, horizon_s: int) -> Mask:
-    """Whether each item shown was had by its user within the horizon, shape (n_rows,)."""
+def _is_hit(shown_rows: pa.Table, action_rows: pa.Table, horizon_s: int) -> Mask:
+    """Whether the user of each shown item interacted with it within the horizon, shape (n,)."""
     shown_pairs, action_pairs = _pairs(shown_rows, action_rows)
-    shown_s, done_s = (rows_of.column(AT_S).to_numpy() for rows_of in (shown_rows, action_rows))
-    time_span_s = int(max(shown_s.max(initial=0), done_s.max(initial=0))) + horizon_s + 1
-    action_keys = np.sort(action_pairs * time_span_s + done_s)  # by pair, then time
+    shown_s, action_s = (table.column(AT_S).to_numpy() for table in (shown_rows, action_rows))
+    time_span_s = int(max(shown_s.max(initial=0), action_s.max(initial=0))) + horizon_s + 1
+    action_keys = np.sort(action_pairs * time_span_s + action_s)  # by pair, then time
     first_key = shown_pairs * time_span_s + shown_s
     end_positions = np.searchsorted(action_keys, first_key + horizon_s, side="right")
     return np.asarray(np.searchsorted(action_keys, first_key) < end_positions)
 
 
 def _pairs(shown_rows: pa.Table, action_rows: pa.Table) -> tuple[Int64, Int64]:
-    """A number for each user with an item, the same in both tables."""
+    """Code of the (user, item) pair of each row, consistent over both tables."""
     joined_rows = pa.concat_tables(
-        [rows_of.select([c.USER_ID, c.ITEM_ID]) for rows_of in (shown_rows, action_rows)]
+        [table.select([c.USER_ID, c.ITEM_ID]) for table in (shown_rows, action_rows)]
     )
     user_codes, item_codes = (
         encode_column(joined_rows.column(c.USER_ID)),
@@ -176,10 +184,11 @@ def _pairs(shown_rows: pa.Table, action_rows: pa.Table) -> tuple[Int64, Int64]:
 
 
 def _answers(shown_rows: pa.Table, is_hit: Mask) -> ShownAnswers:
+    """One row for each answer, from its rows in the impression table."""
     answer_numbers = shown_rows.column(ANSWER).to_numpy()
-    first_key = np.flatnonzero(np.diff(answer_numbers, prepend=-1))
-    first_rows = shown_rows.take(pa.array(first_key))
-    any_hit = np.add.reduceat(is_hit.astype(np.int64), first_key) > 0 if len(first_key) else is_hit
+    starts = np.flatnonzero(np.diff(answer_numbers, prepend=-1))
+    first_rows = shown_rows.take(pa.array(starts))
+    any_hit = np.add.reduceat(is_hit.astype(np.int64), starts) > 0 if len(starts) else is_hit
     return ShownAnswers(
         user=encode_column(first_rows.column(c.USER_ID)).codes,
         at_s=first_rows.column(AT_S).to_numpy(),
@@ -190,57 +199,60 @@ def _answers(shown_rows: pa.Table, is_hit: Mask) -> ShownAnswers:
 
 
 def _days(shown_answers: ShownAnswers) -> tuple[AnswerRow, ...]:
+    """Hit rate by UTC day and model version."""
     day_idx = shown_answers.at_s // 86_400
-    action_keys, group_idx = np.unique(
+    day_versions, group_idx = np.unique(
         np.rec.fromarrays([day_idx, shown_answers.version]), return_inverse=True
     )
     n_answers, n_hits = np.bincount(group_idx), np.bincount(group_idx, weights=shown_answers.hit)
-    day_dates = np.array([group_key[0] for group_key in action_keys], dtype="datetime64[D]").astype(
-        str
-    )
+    day_dates = np.array([day for day, _ in day_versions], dtype="datetime64[D]").astype(str)
     return tuple(
         AnswerRow(
             day=str(day_text),
-            version=str(group_key[1]),
-            n_answers=int(n_answers_of_day),
-            hit_rate=float(n_hits_of_day / n_answers_of_day),
+            version=str(version),
+            n_answers=int(n_group_answers),
+            hit_rate=float(n_group_hits / n_group_answers),
         )
-        for day_text, group_key, n_answers_of_day, n_hits_of_day in zip(
-            day_dates, action_keys, n_answers, n_hits, strict=True
+        for day_text, (_, version), n_group_answers, n_group_hits in zip(
+            day_dates, day_versions, n_answers, n_hits, strict=True
         )
     )
 
 
 def _positions(shown_rows: pa.Table, is_hit: Mask) -> tuple[PositionRow, ...]:
+    """Hit rate by list position, plain and weighted by inverse propensity."""
     list_position = shown_rows.column(POSITION).to_numpy()
-    n_answers, n_hits = np.bincount(list_position), np.bincount(list_position, weights=is_hit)
+    n_shown, n_hits = np.bincount(list_position), np.bincount(list_position, weights=is_hit)
     propensity = np.asarray(shown_rows.column(PROPENSITY).to_numpy(), dtype=np.float64)
-    by_chance = _weighted(list_position, is_hit, propensity, len(n_answers))
+    weighted_rates = _weighted_rates(list_position, is_hit, propensity, len(n_shown))
     return tuple(
         PositionRow(
             position=int(position_idx),
-            n_shown=int(n_answers[position_idx]),
-            hit_rate=float(n_hits[position_idx] / n_answers[position_idx]),
-            weighted=by_chance[position_idx],
+            n_shown=int(n_shown[position_idx]),
+            hit_rate=float(n_hits[position_idx] / n_shown[position_idx]),
+            weighted=weighted_rates[position_idx],
         )
-        for position_idx in np.flatnonzero(n_answers)
+        for position_idx in np.flatnonzero(n_shown)
     )
 
 
-def _weighted(
+def _weighted_rates(
     list_position: Int64, is_hit: Mask, propensity: Float64, n_positions: int
 ) -> list[float | None]:
-    """Shares by inverse propensity; None at positions where chance had no part."""
+    """Hit rates weighted by inverse propensity; None at positions that were never randomised."""
     is_usable = (propensity > 0) & (propensity <= 1)
     inverse_propensity = 1 / np.where(is_usable, propensity, np.inf)
-    weighted_rate = np.bincount(
-        list_position, weights=is_usable & (propensity < 1), minlength=n_positions
+    n_random, total_weight, hit_weight = (
+        np.bincount(list_position, weights=weights, minlength=n_positions)
+        for weights in (
+            is_usable & (propensity < 1),
+            inverse_propensity,
+            inverse_propensity * is_hit,
+        )
     )
-    total_weight = np.bincount(list_position, weights=inverse_propensity, minlength=n_positions)
-    n_hits = np.bincount(list_position, weights=inverse_propensity * is_hit, minlength=n_positions)
     return [
-        float(n_hits_of_day / position_total) if day_text else None
-        for n_hits_of_day, position_total, day_text in zip(
-            n_hits, total_weight, weighted_rate, strict=True
+        float(position_hits / position_weight) if is_random else None
+        for position_hits, position_weight, is_random in zip(
+            hit_weight, total_weight, n_random, strict=True
         )
     ]

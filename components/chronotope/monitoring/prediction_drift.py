@@ -1,4 +1,4 @@
-"""Drift of predictions: accuracy against the level at promotion, *when*, and variety."""
+"""Prediction drift: accuracy and time calibration since promotion, and diversity of lists."""
 
 from dataclasses import dataclass, replace
 
@@ -22,11 +22,14 @@ from chronotope.monitoring.windows import Windows
 from chronotope.validation.divergence import jensen_shannon
 
 PIT_BINS = 10
-INNER = 0.8
-"""Central interval of *when* whose coverage is reported."""
+"""Bins of the probability integral transform (PIT) of the time to the next event."""
+INTERVAL_LEVEL = 0.8
+"""Level of the central interval of the predicted time whose coverage is reported."""
 
 SHOWN = ("acc_1", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10")
-VARIETY = ("entropy", "coverage", "gini")
+"""Ranking metrics of a window that the report shows."""
+DIVERSITY = ("entropy", "coverage", "gini")
+"""Metrics of the diversity of recommended lists that are checked for drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,9 @@ class PredictionDrift:
     """Results of the prediction drift checks.
 
     Attributes:
-        measured: Statistics to be checked.
-        rows: The rolling metrics, oldest first.
-        pit: Share of the current targets by tenth of the predicted time.
+        measured: Statistics to check; empty without predictions in the current window.
+        rows: Metrics of each window, oldest first.
+        pit: Share of the current window's targets in each PIT bin; empty without predictions.
     """
 
     measured: list[DriftStatistic]
@@ -49,21 +52,21 @@ def measure_prediction_drift(
     baseline: PromotionBaseline | None,
     time_windows: Windows,
 ) -> PredictionDrift:
-    """Compare the current window with the level at promotion and with earlier windows.
+    """Compare the predictions of the current window with promotion and with earlier windows.
 
     Args:
         replayed_windows: Predictions of the champion by window, oldest first.
-        baseline: Its level at promotion; None if unknown.
-        time_windows: How time is cut.
+        baseline: Accuracy and time calibration of the champion at promotion; None if unknown.
+        time_windows: Windows of the comparison.
     """
     window_rows = tuple(_row(replayed, time_windows) for replayed in replayed_windows)
     if not replayed_windows or replayed_windows[-1].window != time_windows.n - 1:
         return PredictionDrift([], window_rows, ())
     statistics = [_accuracy(replayed_windows, baseline)]
     if baseline is not None and baseline.pit is not None:
-        statistics.append(_when(replayed_windows, baseline.pit))
+        statistics.append(_time_calibration(replayed_windows, baseline.pit))
     current_window = replayed_windows[-1]
-    for metric_name in VARIETY:
+    for metric_name in DIVERSITY:
         metric_series = np.array([window_row.metrics[metric_name] for window_row in window_rows])
         statistics.append(
             DriftStatistic(
@@ -75,7 +78,7 @@ def measure_prediction_drift(
                 side="both",
             )
         )
-    statistics.append(_inner_coverage(current_window))
+    statistics.append(_interval_coverage(current_window))
     pit_shares = _pit_counts(current_window) / len(current_window.pit)
     return PredictionDrift(statistics, window_rows, tuple(pit_shares.tolist()))
 
@@ -94,11 +97,11 @@ def _row(replayed: ReplayedPredictions, time_windows: Windows) -> WindowRow:
         n_targets=len(replayed.outcomes),
         metrics={
             **window_metrics,
-            "when_coverage_80": float(_inside(replayed).mean()),
+            "when_coverage_80": float(_is_inside_interval(replayed).mean()),
             "entropy": replayed.entropy,
-            "coverage": float((replayed.named > 0).mean()),
-            "gini": gini(replayed.named),
-            "unknown_items": replayed.unknown,
+            "coverage": float((replayed.n_recommended > 0).mean()),
+            "gini": gini(replayed.n_recommended),
+            "unknown_items": replayed.unknown_share,
         },
     )
 
@@ -106,7 +109,7 @@ def _row(replayed: ReplayedPredictions, time_windows: Windows) -> WindowRow:
 def _accuracy(
     replayed_windows: list[ReplayedPredictions], baseline: PromotionBaseline | None
 ) -> DriftStatistic:
-    """NDCG@10 below that at promotion; without a baseline, against history alone."""
+    """Statistic of a fall of NDCG@10 below its value at promotion, or else below history."""
     current_window = replayed_windows[-1]
     metric_values = ndcg(current_window.outcomes.rank, 10)
     mean_ndcg, standard_error = clustered_mean(metric_values, current_window.outcomes.user)
@@ -119,7 +122,7 @@ def _accuracy(
         summary.low,
         summary.high,
         history=np.array(
-            [float(ndcg(metric_of.outcomes.rank, 10).mean()) for metric_of in replayed_windows[:-1]]
+            [float(ndcg(replayed.outcomes.rank, 10).mean()) for replayed in replayed_windows[:-1]]
         ),
         side="below",
     )
@@ -128,15 +131,21 @@ def _accuracy(
     z_score = (mean_ndcg - baseline.ndcg) / max(
         float(np.hypot(standard_error, baseline.error)), 1e-12
     )
-    by_chance = float(stats.norm.cdf(z_score))
-    return replace(accuracy_statistic, p_sampling=by_chance, alone=True, level=baseline.ndcg)
+    return replace(
+        accuracy_statistic,
+        p_sampling=float(stats.norm.cdf(z_score)),
+        needs_history=False,
+        reference_level=baseline.ndcg,
+    )
 
 
-def _when(replayed_windows: list[ReplayedPredictions], promotion_pit: Float64) -> DriftStatistic:
-    """Divergence of where true waits fall in the predicted ones from where they fell then."""
+def _time_calibration(
+    replayed_windows: list[ReplayedPredictions], promotion_pit: Float64
+) -> DriftStatistic:
+    """Jensen-Shannon divergence of the PIT histogram from that at promotion."""
     pit_counts = np.stack([_pit_counts(replayed) for replayed in replayed_windows])
     promotion_shares = promotion_pit / promotion_pit.sum()
-    metric_values = jensen_shannon(
+    divergences = jensen_shannon(
         pit_counts / pit_counts.sum(axis=1, keepdims=True), promotion_shares
     )
     current_window = replayed_windows[-1]
@@ -148,37 +157,37 @@ def _when(replayed_windows: list[ReplayedPredictions], promotion_pit: Float64) -
         "predictions",
         "when",
         "js",
-        float(metric_values[-1]),
-        history=metric_values[:-1],
-        p_sampling=float(stats.chi2.sf(8 * metric_values[-1] / total_noise, PIT_BINS - 1)),
+        float(divergences[-1]),
+        history=divergences[:-1],
+        p_sampling=float(stats.chi2.sf(8 * divergences[-1] / total_noise, PIT_BINS - 1)),
         scale="cube root",
-        alone=True,
+        needs_history=False,
     )
 
 
-def _inner_coverage(current_window: ReplayedPredictions) -> DriftStatistic:
-    """Share of true waits inside the central interval; shown beside the check of *when*."""
-    mean_ndcg, standard_error = clustered_mean(
-        _inside(current_window).astype(np.float64), current_window.outcomes.user
+def _interval_coverage(current_window: ReplayedPredictions) -> DriftStatistic:
+    """Share of true times inside the central interval; shown only, without an alarm."""
+    coverage, standard_error = clustered_mean(
+        _is_inside_interval(current_window).astype(np.float64), current_window.outcomes.user
     )
     low_value, high_value = (
-        max(0.0, mean_ndcg - HALF_WIDTH * standard_error),
-        min(1.0, mean_ndcg + HALF_WIDTH * standard_error),
+        max(0.0, coverage - HALF_WIDTH * standard_error),
+        min(1.0, coverage + HALF_WIDTH * standard_error),
     )
     return DriftStatistic(
         "predictions",
         "when",
         "coverage_80",
-        mean_ndcg,
+        coverage,
         low_value,
         high_value,
-        judged=False,
-        level=INNER,
+        can_alarm=False,
+        reference_level=INTERVAL_LEVEL,
     )
 
 
-def _inside(replayed: ReplayedPredictions) -> npt.NDArray[np.bool_]:
-    return np.abs(2 * replayed.pit - 1) <= INNER
+def _is_inside_interval(replayed: ReplayedPredictions) -> npt.NDArray[np.bool_]:
+    return np.abs(2 * replayed.pit - 1) <= INTERVAL_LEVEL
 
 
 def _pit_bin(replayed: ReplayedPredictions) -> Int64:

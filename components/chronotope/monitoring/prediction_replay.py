@@ -1,4 +1,4 @@
-"""Replay of the champion on later events, each predicted from earlier events only."""
+"""Replay of the champion on events after its training, each predicted from earlier ones only."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -21,9 +21,9 @@ from chronotope.monitoring.windows import Windows
 from chronotope.splitting.targets import targets_between
 
 TOP = 10
-"""Items of an answer that count as recommended."""
+"""Length of the lists whose diversity is measured."""
 
-_BATCH = 256
+_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,21 @@ class ReplayedPredictions:
     """Predictions of the champion for one window.
 
     Attributes:
-        window: Its number.
-        outcomes: Rank of what happened, for each target.
-        entropy: Mean over the answers, nats.
-        named: How often each item was among the best ``TOP``, the unknown left out.
-        unknown: Share of targets whose item the champion has never heard of.
-        pit: Predicted probability of a wait no longer than the true one, the time hidden,
-            shape (n_targets,).
+        window: Index of the window.
+        outcomes: Rank of the true item of each target.
+        entropy: Mean entropy of the predicted item distributions, nats.
+        n_recommended: Number of top-``TOP`` lists that contain each item, without the unknown
+            item, shape (n_items - 1,).
+        unknown_share: Share of targets whose item is not in the champion's vocabulary.
+        pit: Probability integral transform of the time to the next event: the predicted
+            probability of a time no longer than the true one, shape (n_targets,).
     """
 
     window: int
     outcomes: EvaluationResult
     entropy: float
-    named: Int64
-    unknown: float
+    n_recommended: Int64
+    unknown_share: float
     pit: Float64
 
 
@@ -57,17 +58,17 @@ def replay_predictions(
     *,
     after_s: int,
 ) -> list[ReplayedPredictions]:
-    """Ask about the latest windows that began after the champion's training, oldest first.
+    """Predict the latest windows that began after the champion's training, oldest first.
 
     Windows with fewer than ``min_rows`` targets are left out.
 
     Args:
-        champion: Speaks the ids of the catalogue.
-        event_log: Everything that happened.
-        catalog: Its items.
-        time_windows: How time is cut.
-        monitor_config: How many windows and targets.
-        after_s: Last event of the champion's training, UTC seconds.
+        champion: The champion, mapped to the indices of the catalogue.
+        event_log: All events.
+        catalog: Items and places of the events.
+        time_windows: Windows of the comparison.
+        monitor_config: Number of windows and of targets.
+        after_s: Time of the last event that the champion was trained on, UTC seconds.
     """
     replayed_windows = []
     for window in range(max(0, time_windows.n - monitor_config.prediction_windows), time_windows.n):
@@ -84,19 +85,19 @@ def replay_predictions(
         )
         if len(target_positions) >= monitor_config.min_rows:
             replayed_windows.append(
-                _answered(champion, event_log, catalog, window, target_positions)
+                _replay_window(champion, event_log, catalog, window, target_positions)
             )
     return replayed_windows
 
 
-def _answered(
+def _replay_window(
     champion: RemappedRecommender,
     event_log: EventLog,
     catalog: Catalog,
     window: int,
     target_positions: Int64,
 ) -> ReplayedPredictions:
-    recorder = _Noting(champion, catalog.n_items)
+    recorder = _RecordingRecommender(champion, catalog.n_items)
     outcomes = evaluate(
         recorder, event_log, target_positions, n_items=catalog.n_items, time_given=True
     )
@@ -104,18 +105,26 @@ def _answered(
         window=window,
         outcomes=outcomes,
         entropy=recorder.entropy / len(target_positions),
-        named=recorder.named[1:],
-        unknown=float((champion.item_mapping[event_log.item_idx[target_positions]] == 0).mean()),
+        n_recommended=recorder.n_recommended[1:],
+        unknown_share=float(
+            (champion.item_mapping[event_log.item_idx[target_positions]] == 0).mean()
+        ),
         pit=_pit(champion, event_log, target_positions),
     )
 
 
-class _Noting:
-    """The champion, which notes of its answers what the evaluator does not keep."""
+class _RecordingRecommender:
+    """Wrapper of the champion that records the diversity of its lists during an evaluation.
+
+    Attributes:
+        champion: The champion.
+        entropy: Sum of the entropies of its predictions, nats.
+        n_recommended: Number of top lists that contain each item, shape (n_items,).
+    """
 
     def __init__(self, champion: RemappedRecommender, n_items: int) -> None:
         self.champion, self.entropy = champion, 0.0
-        self.named = np.zeros(n_items, dtype=np.int64)
+        self.n_recommended = np.zeros(n_items, dtype=np.int64)
 
     @property
     def name(self) -> str:
@@ -135,21 +144,24 @@ class _Noting:
     def scores(self, query_batch: Queries) -> npt.NDArray[np.floating]:
         scores = self.champion.scores(query_batch)
         self.entropy += float(answer_entropy(scores).sum())
-        self.named += np.bincount(top_items(scores, TOP).ravel(), minlength=len(self.named))
+        self.n_recommended += np.bincount(
+            top_items(scores, TOP).ravel(), minlength=len(self.n_recommended)
+        )
         return scores
 
 
 def _pit(champion: RemappedRecommender, event_log: EventLog, target_positions: Int64) -> Float64:
-    """Where the true wait falls in the predicted one, as it was told with the time hidden."""
-    replayed_windows = []
-    for target_batch in np.array_split(target_positions, -(-len(target_positions) // _BATCH)):
+    """Probability integral transform of the time to the next event, with the time hidden.
+
+    Returns:
+        Predicted cumulative probability of the true time, shape (n_targets,).
+    """
+    pit_batches = []
+    for target_batch in np.array_split(target_positions, -(-len(target_positions) // _BATCH_SIZE)):
         query_batch = queries_at(
             event_log, target_batch, history_len=champion.history_len, time_given=False
         )
         time_mixture = LognormalMixture.of_parts(champion.answer(query_batch).when)
-        replayed_windows.append(
-            time_mixture.cdf(
-                (event_log.occurred_s[target_batch] - query_batch.occurred_s[:, -1]) / 3600.0
-            )
-        )
-    return np.concatenate(replayed_windows)
+        gap_h = (event_log.occurred_s[target_batch] - query_batch.occurred_s[:, -1]) / 3600.0
+        pit_batches.append(time_mixture.cdf(gap_h))
+    return np.concatenate(pit_batches)

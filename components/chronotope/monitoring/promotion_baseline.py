@@ -1,4 +1,4 @@
-"""Baseline at promotion: the champion's accuracy on its holdout."""
+"""Baseline at promotion: accuracy and time calibration of the champion on its holdout."""
 
 import logging
 from dataclasses import dataclass
@@ -21,12 +21,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PromotionBaseline:
-    """The champion's own level.
+    """Metrics of the champion on its holdout.
 
     Attributes:
-        ndcg: NDCG@10 on the holdout.
-        error: Its standard error; 0 if only the mean is known.
-        pit: Targets by tenth of the predicted time; None if not known any more.
+        ndcg: NDCG@10.
+        error: Standard error of NDCG@10; 0 if only the mean is known.
+        pit: Number of targets in each bin of the probability integral transform of the time to
+            the next event; None if unknown.
     """
 
     ndcg: float
@@ -37,20 +38,22 @@ class PromotionBaseline:
 def promotion_baseline(
     champion: ChampionInfo, mlflow_store: MlflowStore, dataset: str
 ) -> PromotionBaseline | None:
-    """From the folder of its training, or else from what the registry keeps; None without.
-
-    Files of the training that are damaged count as gone.
+    """Read the champion's baseline from its training folder, or else from the registry.
 
     Args:
         champion: The champion.
-        mlflow_store: The registry.
+        mlflow_store: Store of the model registry.
         dataset: Name of the registered model.
+
+    Returns:
+        The baseline. Without an intact training folder it has only the mean of NDCG@10; it is
+        None if the registry lacks that too.
     """
     try:
-        baseline = _judged_level(champion)
+        baseline = _holdout_baseline(champion)
     except (StoreError, ArtifactError) as error:
         _LOG.warning(
-            "The level of version %s is taken from the registry: %s", champion.version, error
+            "The baseline of version %s is read from the registry: %s", champion.version, error
         )
         baseline = None
     if baseline is not None:
@@ -59,8 +62,8 @@ def promotion_baseline(
     return PromotionBaseline(metrics["ndcg_10"], 0.0, None) if "ndcg_10" in metrics else None
 
 
-def _judged_level(champion: ChampionInfo) -> PromotionBaseline | None:
-    """The level by the files of the champion's training; None if they are gone."""
+def _holdout_baseline(champion: ChampionInfo) -> PromotionBaseline | None:
+    """Baseline from the files of the champion's training; None if they are missing."""
     evaluation = step_result(champion.run, "evaluate_holdout", HoldoutEvaluation)
     arrays_path = champion.run / "holdout.npz"
     if evaluation is None or not arrays_path.is_file():

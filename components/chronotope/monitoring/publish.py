@@ -12,22 +12,22 @@ from chronotope.report.drift_page import render_drift
 from chronotope.report.page import write_page
 from chronotope.runtime.workspace import Workspace
 
-KEPT: Final = "monitor"
-"""Step whose result is everything found."""
+MONITOR_STEP: Final = "monitor"
+"""Name of the step whose result is the drift report."""
 
 
 def publish_report(
     drift_report: DriftReport, output_dir: Path, root_workspace: Workspace
 ) -> tuple[Path, str]:
-    """Write page and table into a folder, and log both and all numbers to MLflow.
+    """Write the report as HTML page and Parquet table, and log page and metrics to MLflow.
 
     Args:
         drift_report: Report to publish.
         output_dir: Folder of page and table.
-        root_workspace: Where MLflow's store lies.
+        root_workspace: Workspace that contains the MLflow store.
 
     Returns:
-        The page, and the run that holds it, tagged with the champion's version.
+        Path of the page, and id of the MLflow run, which is tagged with the champion's version.
     """
     page_path = write_page(render_drift(drift_report), output_dir / "drift.html")
     pq.write_table(drift_report.table(), output_dir / "checks.parquet")
@@ -49,7 +49,7 @@ def publish_report(
 
 
 def drift_reason(drift_check: DriftCheck) -> str:
-    """One drift as a sentence."""
+    """Describe a check that found drift, in one sentence."""
     expected_text = "" if drift_check.usual is None else f", expected {drift_check.usual:.3g}"
     threshold_text = (
         "" if drift_check.threshold is None else f", threshold {drift_check.threshold:.3g}"
@@ -60,7 +60,7 @@ def drift_reason(drift_check: DriftCheck) -> str:
 
 
 def drift_summary(drift_report: DriftReport) -> str:
-    """Verdict with its reasons and the checks that could not be evaluated, as Markdown."""
+    """Summary of a report as Markdown: status, reasons, and checks that were not evaluated."""
     statements = [*drift_report.reasons, *drift_report.notes]
     if drift_report.is_old and drift_report.champion_age_days is not None:
         statements.append(

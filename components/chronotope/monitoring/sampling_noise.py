@@ -1,4 +1,4 @@
-"""Sampling noise of statistics whose independent units are users, not rows."""
+"""Sampling noise of statistics whose independent units are users, not events."""
 
 from collections.abc import Callable
 
@@ -9,23 +9,27 @@ from chronotope.contracts.event_log import Float64, Int64
 from chronotope.monitoring.config import MonitorConfig
 
 GROUPS = 4096
-"""Users are put into at most so many groups, which are resampled whole."""
+"""Maximum number of groups of users; groups are the units of resampling."""
 
 TAILS = (0.025, 0.975)
+"""Quantiles of a 95 % interval."""
 HALF_WIDTH = 1.96
-"""Standard errors on either side of a mean in a 95 % interval."""
+"""Half width of a 95 % interval, standard errors."""
 
 
 def counts_by_group(
     user_codes: npt.NDArray[np.integer], value_codes: Int64, n_codes: int, n_groups: int = GROUPS
 ) -> Float64:
-    """Counts of the codes in each group of users, shape (n_groups, n_codes).
+    """Count the codes of a column in each group of users.
 
     Args:
-        user_codes: Number of the user of each row, shape (n,).
-        value_codes: What was counted, -1 is left out, shape (n,).
+        user_codes: User of each row, shape (n,).
+        value_codes: Code of each row; rows with -1 are not counted, shape (n,).
         n_codes: Number of codes.
         n_groups: Number of groups.
+
+    Returns:
+        Counts, shape (n_groups, n_codes).
     """
     is_valid = value_codes >= 0
     flat_idx = (user_codes[is_valid] % n_groups).astype(np.int64) * n_codes + value_codes[is_valid]
@@ -34,13 +38,13 @@ def counts_by_group(
 
 
 def effective_noise(group_counts: Float64) -> float:
-    """One over the number of rows drawn singly that would tell as much as these of users.
+    """Inverse of the effective sample size of clustered counts, ``d / n``.
 
-    ``d / n`` with the mean design effect ``d = sum_b n var(p_b) / p_b / (B - 1)``, at least 1,
-    whose variances are those between groups.
+    The mean design effect ``d = sum_b n var(p_b) / p_b / (B - 1)``, at least 1, is computed from
+    the variances between groups.
 
     Args:
-        group_counts: What ``counts_by_group`` gave, shape (G, B).
+        group_counts: Counts by group of users, from ``counts_by_group``, shape (G, B).
 
     Source: Rao & Scott (1981), first-order correction.
     """
@@ -62,14 +66,17 @@ def divergence_interval(
 ) -> tuple[float, float]:
     """Basic 95 % bootstrap interval of a divergence, resampling groups of users.
 
-    Resampling adds the noise of sampling a second time; ``2 d - d*`` takes it out of both
-    ends (Davison & Hinkley 1997, 5.2).
+    Resampling adds sampling noise to a divergence d that already contains it; the basic
+    interval, from ``2 d - d*``, corrects both ends for it (Davison & Hinkley 1997, 5.2).
 
     Args:
-        current_groups: What ``counts_by_group`` gave for one window, shape (G, B).
-        reference_groups: The same for the other, the same users in the same groups.
-        divergence_fn: Of two distributions along the last axis.
-        monitor_config: Resamples and seed.
+        current_groups: Counts of one window by group of users, shape (G, B).
+        reference_groups: Counts of the other window for the same groups, shape (G, B).
+        divergence_fn: Divergence of two distributions along the last axis.
+        monitor_config: Number of resamples and seed.
+
+    Returns:
+        Lower and upper end, at least 0.
     """
     has_rows = (current_groups.any(axis=1)) | (reference_groups.any(axis=1))
     generator = np.random.default_rng(monitor_config.seed)
@@ -92,11 +99,11 @@ def divergence_interval(
 def clustered_mean(
     observed_values: npt.NDArray[np.floating], user_codes: npt.NDArray[np.integer]
 ) -> tuple[float, float]:
-    """Mean and its standard error, rows of one user being alike.
+    """Mean, and its standard error clustered by user.
 
     Args:
-        observed_values: One a row, shape (n,), n > 0.
-        user_codes: Whose row it is, shape (n,).
+        observed_values: Value of each row, shape (n,), n > 0.
+        user_codes: User of each row, shape (n,).
     """
     group_codes = np.unique(user_codes, return_inverse=True)[1]
     mean_value = float(observed_values.mean())
@@ -105,36 +112,37 @@ def clustered_mean(
 
 
 def subsample_counts(value_counts: Float64, random_seed: int) -> Float64:
-    """Counts with no more rows than the last window's, drawn from each larger one.
+    """Subsample the counts of windows that have more rows than the last one to its size.
 
-    Drawn without replacement, so that its noise becomes that of a window of this size.
+    Rows are drawn without replacement, so that the sampling noise of all windows is that of the
+    last one.
 
     Args:
-        value_counts: Of each window, whole numbers, shape (n, B).
-        random_seed: Of the draw.
+        value_counts: Counts of each window, whole numbers, shape (n, B).
+        random_seed: Seed of the draw.
     """
-    generator, is_valid = np.random.default_rng(random_seed), value_counts.copy()
+    generator, subsampled = np.random.default_rng(random_seed), value_counts.copy()
     n_last_window = int(value_counts[-1].sum())
     for window_row in np.flatnonzero(value_counts.sum(axis=1) > n_last_window):
-        resampled = generator.multivariate_hypergeometric(
+        subsampled[window_row] = generator.multivariate_hypergeometric(
             value_counts[window_row].astype(np.int64), n_last_window, method="marginals"
         )
-        is_valid[window_row] = resampled
-    return is_valid
+    return subsampled
 
 
 def rescale_divergences(observed_values: Float64, expected_noise: Float64) -> Float64:
-    """Divergences of smaller windows as they would be with as many rows as the last one had.
+    """Rescale the divergences of smaller windows to the size of the last window.
 
-    What sampling accounts for, ``min(d_i, e_i)``, is brought to the last window's size; what
-    goes beyond it may be real and stays.
+    The part explained by sampling, ``min(d_i, e_i)``, is rescaled; the rest may be real drift and
+    stays.
 
     Args:
-        observed_values: Divergences d, the current one last, shape (K + 1,).
-        expected_noise: What sampling alone leads one to expect of each, shape (K + 1,).
+        observed_values: Divergences d, the current window last, shape (K + 1,).
+        expected_noise: Divergence e expected of each window from sampling alone, shape (K + 1,).
     """
-    by_chance = np.minimum(observed_values, expected_noise)
-    return np.asarray(observed_values - by_chance + by_chance * expected_noise[-1] / expected_noise)
+    noise_part = np.minimum(observed_values, expected_noise)
+    rescaled_noise = noise_part * expected_noise[-1] / expected_noise
+    return np.asarray(observed_values - noise_part + rescaled_noise)
 
 
 def _shares(value_counts: Float64) -> Float64:

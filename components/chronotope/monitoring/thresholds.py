@@ -1,14 +1,14 @@
-"""Drift thresholds from earlier windows, with correction for many checks at once.
+"""Drift thresholds from earlier windows, with a correction for multiple testing.
 
-Each statistic of the current window is held against the same statistic of earlier windows,
-with m its mean and s its standard deviation over K of them:
+A statistic x of the current window is compared with its values in K earlier windows, whose mean
+is m and whose standard deviation is s:
 
     t = (x - m) / (s sqrt(1 + 1/K))        Student's t with K - 1 degrees of freedom
 
-which predicts one more of normal values exactly, and reaches quantiles that K values alone
-could not. Divergences are squares of many small differences, so their cube roots are nearly
-normal (Wilson & Hilferty 1931); of shares it is the log-odds. An alarm must also be more than
-the noise of sampling: the larger of both p-values counts.
+This is the exact prediction interval of the next normally distributed value, and it extends to
+quantiles beyond the K values. Divergences are sums of many squared differences, so their cube
+roots are nearly normal (Wilson & Hilferty 1931); shares are compared as log-odds. An alarm must
+also exceed the sampling noise: the larger of both p-values counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,17 +28,17 @@ Side = Literal["above", "below", "both"]
 Scale = Literal["plain", "cube root", "log-odds"]
 
 ROUNDING: Final = 1e-6
-"""Nearer to the middle of history than this, relatively, a value is the same."""
+"""Relative difference from the mean of history below which a value counts as unchanged."""
 
-_Map = Callable[[Any], Any]
-_TO: Final[dict[Scale, _Map]] = {
+_Transform = Callable[[Any], Any]
+_TRANSFORMS: Final[dict[Scale, _Transform]] = {
     "plain": np.asarray,
     "cube root": np.cbrt,
     "log-odds": logit,
 }
-_FROM: Final[dict[Scale, _Map]] = {
+_INVERSES: Final[dict[Scale, _Transform]] = {
     "plain": np.asarray,
-    "cube root": lambda of: of**3,
+    "cube root": lambda root: root**3,
     "log-odds": expit,
 }
 
@@ -48,18 +48,21 @@ class DriftStatistic:
     """Statistic of the current window, before its check.
 
     Attributes:
-        part: What it is about.
-        name: What is watched.
-        statistic: How.
-        value: Of the current window.
-        low, high: Its 95 % interval, if known.
-        history: The same of earlier windows, shape (K,).
-        p_sampling: Chance of such a value by sampling alone; 0 if only history can tell.
-        side: Where drift lies.
-        scale: On which values are compared: divergences as cube roots, shares as log-odds.
-        judged: Whether it can raise an alarm; others are shown only.
-        alone: Whether it may without a history: it is held against a known level.
-        level: That level, if it is of the same kind.
+        part: Area of the check: data, predictions or outcome.
+        name: Monitored quantity, such as a column.
+        statistic: Name of the statistic, such as ``js``.
+        value: Value in the current window.
+        low, high: 95 % confidence interval of the value; None if unknown.
+        history: Values in earlier windows, shape (K,).
+        p_sampling: P-value under sampling noise alone; 0 if it is unknown, so that only
+            history decides.
+        side: Direction that counts as drift.
+        scale: Scale on which values are compared: divergences as cube roots, shares as
+            log-odds.
+        can_alarm: Whether it can raise an alarm; other statistics are only shown.
+        needs_history: Whether an alarm requires ``min_history`` earlier values; False if the
+            value is tested against a known level.
+        reference_level: That level, if the statistic is on the same scale; else None.
     """
 
     part: DriftArea
@@ -72,25 +75,25 @@ class DriftStatistic:
     p_sampling: float = 0.0
     side: Side = "above"
     scale: Scale = "plain"
-    judged: bool = True
-    alone: bool = False
-    level: float | None = None
+    can_alarm: bool = True
+    needs_history: bool = True
+    reference_level: float | None = None
 
 
 def check_statistics(
     statistics: Sequence[DriftStatistic], monitor_config: MonitorConfig
 ) -> tuple[DriftCheck, ...]:
-    """Call drift what is beyond the usual, over all checks together.
+    """Check all statistics for drift, with a correction for their number.
 
     Args:
-        statistics: Numbers of all parts.
-        monitor_config: Quantile, correction, and how much history is enough.
+        statistics: Statistics of data, predictions and outcome.
+        monitor_config: Quantile, correction, and minimum history.
     """
     p_values = [_p_value(statistic, monitor_config.min_history) for statistic in statistics]
     tested_p_values = [
         p_value
         for p_value, statistic in zip(p_values, statistics, strict=True)
-        if statistic.judged and p_value is not None
+        if statistic.can_alarm and p_value is not None
     ]
     level, any_alarm = alarm_level(np.array(tested_p_values), monitor_config)
     return tuple(
@@ -100,10 +103,11 @@ def check_statistics(
 
 
 def alarm_level(p_values: Numbers, monitor_config: MonitorConfig) -> tuple[float, bool]:
-    """Level at or below which a p-value is an alarm, and whether there is one.
+    """Level at or below which a p-value raises an alarm, and whether any p-value does.
 
-    With M checks and a = 1 - quantile: Bonferroni's a / M, or Benjamini and Hochberg's
-    a k / M for the largest k whose k-th smallest p-value is not above it, 1 if there is none.
+    With M checks and a = 1 - quantile, the level is a / M (Bonferroni), or a k / M for the
+    largest k such that the k-th smallest p-value is at most a k / M (Benjamini-Hochberg; k = 1
+    if there is none).
 
     Args:
         p_values: P-values of all tested checks, shape (M,).
@@ -124,12 +128,12 @@ def alarm_level(p_values: Numbers, monitor_config: MonitorConfig) -> tuple[float
 
 
 def historical_p_value(value: float, past_values: Numbers, side: Side) -> float:
-    """Chance of a value at least as extreme as the next one after a history.
+    """P-value of a value, given earlier values: Student's t test of one more value.
 
     Args:
-        value: The next one.
-        past_values: Earlier ones, shape (K,), K > 1.
-        side: Which extremes count.
+        value: The new value.
+        past_values: Earlier values, shape (K,), K > 1.
+        side: Direction of the test.
     """
     expected_value, value_spread = _predicted(past_values)
     if abs(value - expected_value) <= ROUNDING * abs(expected_value):
@@ -144,20 +148,21 @@ def historical_p_value(value: float, past_values: Numbers, side: Side) -> float:
 
 
 def _predicted(past_values: Numbers) -> tuple[float, float]:
-    """Middle and spread of the prediction."""
+    """Mean and standard deviation of the predictive distribution of the next value."""
     value_spread = float(past_values.std(ddof=1) * np.sqrt(1 + 1 / len(past_values)))
     return float(past_values.mean()), value_spread
 
 
 def _scaled(statistic: DriftStatistic) -> tuple[float, Numbers]:
-    transform = _TO[statistic.scale]
+    """Value and history on the scale of the comparison."""
+    transform = _TRANSFORMS[statistic.scale]
     return float(transform(np.float64(statistic.value))), transform(statistic.history)
 
 
 def _p_value(statistic: DriftStatistic, min_history: int) -> float | None:
-    """None if there is too little history."""
+    """P-value of a statistic; None if there is not enough history."""
     if len(statistic.history) < min_history:
-        return statistic.p_sampling if statistic.alone else None
+        return None if statistic.needs_history else statistic.p_sampling
     return max(statistic.p_sampling, historical_p_value(*_scaled(statistic), statistic.side))
 
 
@@ -170,12 +175,14 @@ def _check(
     is_alarm: bool,
 ) -> DriftCheck:
     check_verdict: DriftStatus = "shown"
-    if statistic.judged:
+    if statistic.can_alarm:
         check_verdict = "not enough history" if p_value is None else "usual"
         if is_alarm and p_value is not None and p_value <= level:
             check_verdict = "drift"
     has_history = len(statistic.history) >= monitor_config.min_history
-    usual_value, alarm_threshold = _learned(statistic, level) if has_history else (None, None)
+    usual_value, alarm_threshold = (
+        _expected_and_threshold(statistic, level) if has_history else (None, None)
+    )
     return DriftCheck(
         part=statistic.part,
         name=statistic.name,
@@ -183,7 +190,7 @@ def _check(
         value=statistic.value,
         low=statistic.low,
         high=statistic.high,
-        usual=usual_value if statistic.level is None else statistic.level,
+        usual=usual_value if statistic.reference_level is None else statistic.reference_level,
         threshold=alarm_threshold,
         p_value=p_value,
         n_history=len(statistic.history),
@@ -191,8 +198,8 @@ def _check(
     )
 
 
-def _learned(statistic: DriftStatistic, level: float) -> tuple[float, float]:
-    """What is usual, and where drift begins, on the side that is nearer to the value."""
+def _expected_and_threshold(statistic: DriftStatistic, level: float) -> tuple[float, float]:
+    """Expected value from history, and the alarm threshold on the side nearer to the value."""
     value, past_values = _scaled(statistic)
     expected_value, value_spread = _predicted(past_values)
     is_upper_side = statistic.side == "above" or (
@@ -200,11 +207,10 @@ def _learned(statistic: DriftStatistic, level: float) -> tuple[float, float]:
     )
     tail_probability = level / 2 if statistic.side == "both" else level
     threshold_distance = float(stats.t.isf(tail_probability, len(past_values) - 1)) * value_spread
-    interval_ends = (
-        expected_value,
-        expected_value + threshold_distance
-        if is_upper_side
-        else expected_value - threshold_distance,
+    scaled_threshold = expected_value + (
+        threshold_distance if is_upper_side else -threshold_distance
     )
-    usual_value, alarm_threshold = _FROM[statistic.scale](np.array(interval_ends))
+    usual_value, alarm_threshold = _INVERSES[statistic.scale](
+        np.array((expected_value, scaled_threshold))
+    )
     return float(usual_value), float(alarm_threshold)

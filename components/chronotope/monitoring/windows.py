@@ -1,4 +1,4 @@
-"""Time cut into windows of one length, the newest ending with the last event."""
+"""Monitoring windows: consecutive periods of equal length that end with the last event."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +15,12 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows 0 .. n - 1, the last one the current.
+    """Windows 0 .. n - 1 in the order of time; the last one is the current window.
 
     Attributes:
         end_s: End of the current window, UTC seconds, exclusive.
-        length_s: Seconds of each.
-        n: How many; at least the current one.
+        length_s: Length of a window, seconds.
+        n: Number of windows, at least 1.
     """
 
     end_s: int
@@ -29,11 +29,11 @@ class Windows:
 
     @classmethod
     def over(cls, occurred_s: Int64, monitor_config: MonitorConfig) -> Self:
-        """As many whole windows as a log has, and no more than are compared.
+        """Windows of an event log: all complete ones, up to the number that is compared.
 
         Args:
-            occurred_s: UTC seconds of the events, at least one.
-            monitor_config: Length and numbers.
+            occurred_s: Times of the events, UTC seconds, shape (n_events,), n_events > 0.
+            monitor_config: Length and numbers of windows.
         """
         end_s, length_s = int(occurred_s.max()) + 1, monitor_config.window_days * _DAY_S
         n_full_windows = (end_s - int(occurred_s.min())) // length_s
@@ -41,16 +41,20 @@ class Windows:
         return cls(end_s, length_s, int(np.clip(n_full_windows, 1, max_windows)))
 
     def of(self, at_s: npt.NDArray[np.int64]) -> Int64:
-        """Window of each instant, -1 before the first; later ones count to the current."""
+        """Window of each time, -1 before the first window; later times are in the current one.
+
+        Args:
+            at_s: Times, UTC seconds, shape (n,).
+        """
         windows_back = np.maximum(self.end_s - 1 - at_s, 0) // self.length_s
         return np.asarray(np.maximum(self.n - 1 - windows_back, -1), dtype=np.int64)
 
     def start_s(self, window_idx: int) -> int:
-        """First second of a window."""
+        """Start of a window, UTC seconds."""
         return self.end_s - (self.n - window_idx) * self.length_s
 
     def span(self, window_idx: int) -> tuple[datetime, datetime]:
-        """Start and end of a window."""
+        """Start and end (exclusive) of a window, in UTC."""
         window_start_s = self.start_s(window_idx)
         window_ends = (window_start_s, window_start_s + self.length_s)
         first_instant, last_instant = (
@@ -61,12 +65,15 @@ class Windows:
     def counts(
         self, window_idx: Int64, value_codes: Int64, n_codes: int
     ) -> npt.NDArray[np.float64]:
-        """How often each code occurs in each window, shape (n, n_codes).
+        """Count the codes of a column in each window.
 
         Args:
-            window_idx: Of each row; -1 is left out.
-            value_codes: Of each row; -1 is left out.
+            window_idx: Window of each row; rows with -1 are not counted.
+            value_codes: Code of each row; rows with -1 are not counted.
             n_codes: Number of codes.
+
+        Returns:
+            Counts, shape (n, n_codes).
         """
         is_valid = (window_idx >= 0) & (value_codes >= 0)
         flat_counts = np.bincount(

@@ -6,5 +6,5 @@ Training:      ``freeze_folds`` → ``search_parameters`` → ``select_context_c
                ``publish_training``
 Retraining:    ``retrain`` replaces folds, search and training; the other steps are the same
 Recompression: ``recompress`` copies folds and network; nothing is trained
-Backtest:      ``backtest`` replays a period: predict each event, then learn of it
+Backtest:      ``backtest`` replays a period: predict each event, then add it to the history
 """

@@ -17,6 +17,7 @@ from chronotope.compression.candidate_store import (
 )
 from chronotope.compression.compress import CompressionResult, compress
 from chronotope.compression.config import CompressionConfig
+from chronotope.compression.export import template_cache
 from chronotope.compression.networks import TeacherData
 from chronotope.compression.recipe import Recipe, fixed_recipes, indexed_recipes
 from chronotope.contracts.event_log import Catalog, EventLog, Int64
@@ -91,6 +92,7 @@ def compress_model(
         work_dir=(candidates_run_dir or run_dir) / CANDIDATES_DIR,
         cost_dir=run_dir / COSTS_DIR,
         n_runs=settings.compression.n_runs,
+        templates=template_cache(settings.workspace.cache()),
     )
     recipes = candidate_recipes(model.net, settings.compression, catalog.n_items)
     if settings.compression.n_trials > len(recipes):

@@ -26,7 +26,7 @@ def batch_check(lake: Lake, suites: Path) -> RowCheck:
     if lake.exists("events"):
         accepted_shares = event_type_shares(lake.read("events", columns=[c.EVENT_TYPE]))
         accepted_batches = lake.dataset("events").to_batches(columns=_PROFILE_COLUMNS)
-        n_last = lake.n_last("events")
+        n_last = lake.n_added_rows("events")
     return check_events(
         suites / "events.json",
         checked_at=datetime.now(UTC),

@@ -83,7 +83,7 @@ def is_registered(settings: TrainSettings, registered: RegisteredVersion) -> boo
     """Whether the registry holds a version under its number and from its run.
 
     Args:
-        settings: Where the registry lies.
+        settings: Settings with the root of the registry.
         registered: Result of ``register_version``.
     """
     store = open_store(settings.workspace.mlruns)
@@ -213,7 +213,7 @@ def _gate_reasons(
         user_idx=user_idx,
         slices=masks,
         gate_config=settings.gate,
-        may_lose=_allowed_loss(store, name, champion, settings, run_dir),
+        non_inferiority_margin=_allowed_loss(store, name, champion, settings, run_dir),
     )
     return decision.reasons
 

@@ -12,7 +12,7 @@ def publish_training(
     """Store report, model card, metrics and plots with the run; the card describes the version.
 
     Args:
-        settings: Where MLflow's store lies.
+        settings: Settings with the root of MLflow's store.
         registered: The registered version.
         written: Result of ``write_report``.
 

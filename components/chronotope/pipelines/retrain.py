@@ -148,7 +148,7 @@ def cold_start_reason(catalog: Catalog, champion_features: Path, model_path: Pat
     try:
         _, champion_catalog = load_features(champion_features)
     except SourceError as error:
-        return f"the data that it was trained on are damaged: {error.what}"
+        return f"the data that it was trained on are damaged: {error.problem}"
     new_id_reasons = [
         _new_ids_reason(getattr(catalog, field), getattr(champion_catalog, field), field)
         for field in _EMBEDDED_IDS

@@ -1,4 +1,4 @@
-"""Blessing of an artefact: agreement, size and latency, measured in a clean process."""
+"""Blessing of a bundle: agreement, size and latency, measured in a clean process."""
 
 import subprocess
 import sys
@@ -19,30 +19,36 @@ _PROBE = "chronotope.registry.blessing_probe"
 
 
 class BlessConfig(BaseModel):
-    """Limits that an artefact must meet."""
+    """Limits that a bundle must meet to be blessed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    k: int = Field(10, ge=1, description="Length of the lists compared")
-    min_overlap: float = Field(0.9, ge=0, le=1, description="Minimum mean share of common items")
-    max_variation: float = Field(
-        0.1, ge=0, le=1, description="Largest mean total-variation distance of the probabilities"
+    k: int = Field(10, ge=1, description="Length of the compared top-k lists")
+    min_overlap: float = Field(
+        0.9, ge=0, le=1, description="Minimum mean share of items in both top-k lists"
     )
-    max_size_mb: float = Field(200.0, gt=0, description="Largest folder, in 10^6 bytes")
-    max_latency_ms: float = Field(50.0, gt=0, description="Largest median latency of one query")
-    n_timed: int = Field(50, ge=1, description="Queries timed")
-    timeout_s: float = Field(120.0, gt=0, description="Time limit of the clean process")
+    max_variation: float = Field(
+        0.1, ge=0, le=1, description="Maximum mean total-variation distance of the probabilities"
+    )
+    max_size_mb: float = Field(
+        200.0, gt=0, description="Maximum size of the bundle folder, in 10^6 bytes"
+    )
+    max_latency_ms: float = Field(
+        50.0, gt=0, description="Maximum median latency of one query, in milliseconds"
+    )
+    n_timed: int = Field(50, ge=1, description="Number of timed queries")
+    timeout_s: float = Field(120.0, gt=0, description="Time limit of the clean process, in seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Blessing:
-    """Outcome of the blessing probe.
+    """Outcome of the blessing of a bundle.
 
     Attributes:
-        passed: Whether the artefact may serve.
-        reasons: Violated limits; empty if it passed.
+        passed: Whether the bundle meets all limits and may be served.
+        reasons: Violated limits, one sentence each; empty if it passed.
         measured: Measurements by name: ``size_mb``, ``latency_ms``, ``overlap``, ``variation``,
-            ``n_nan``; only ``size_mb`` if the process died.
+            ``n_nan``; only ``size_mb`` if the clean process failed.
     """
 
     passed: bool
@@ -57,12 +63,12 @@ def run_blessing(
     expected_scores: npt.NDArray[np.floating],
     config: BlessConfig,
 ) -> Blessing:
-    """Blessing of a bundle: a clean process loads, compares, times and stresses it.
+    """Load, compare, time and stress a bundle in a clean process.
 
     Args:
-        bundle_dir: The bundle as it would be served.
+        bundle_dir: Folder of the bundle as it would be served.
         queries: Real queries, at least one.
-        expected_scores: The original model's scores, shape (B, n_items).
+        expected_scores: Scores of the uncompressed model, shape (B, n_items).
         config: Limits.
 
     Raises:
@@ -71,11 +77,7 @@ def run_blessing(
     if len(queries) == 0:
         raise ArtifactError("A blessing needs at least one query", received=bundle_dir)
     size_mb = (
-        sum(
-            array_file.stat().st_size
-            for array_file in bundle_dir.rglob("*")
-            if array_file.is_file()
-        )
+        sum(file_path.stat().st_size for file_path in bundle_dir.rglob("*") if file_path.is_file())
         / 1e6
     )
     with TemporaryDirectory() as scratch_dir:
@@ -103,12 +105,12 @@ def run_blessing(
 def agreement(
     model_scores: npt.NDArray[np.floating], expected_scores: npt.NDArray[np.floating], k: int
 ) -> dict[str, float]:
-    """``overlap`` of the k best items, and ``variation`` of the probabilities.
+    """Agreement of two models: ``overlap`` of top-k lists and ``variation`` of probabilities.
 
     Args:
-        model_scores: Scores of the artefact, shape (B, n_items).
-        expected_scores: Scores of the original model, same shape.
-        k: Length of the lists compared.
+        model_scores: Scores of the bundle, shape (B, n_items).
+        expected_scores: Scores of the uncompressed model, same shape.
+        k: Length of the compared lists.
     """
     mean_variation = total_variation(model_scores, expected_scores)
     return {"overlap": _mean_overlap(model_scores, expected_scores, k), "variation": mean_variation}
@@ -126,8 +128,8 @@ def violated_agreement_bounds(measured: dict[str, float], config: BlessConfig) -
         metric_name: round(measured[metric_name], 4) for metric_name in ("overlap", "variation")
     }
     return tuple(
-        f"{bound_value}: {rounded_metrics}"
-        for bound_value, is_met in bounds_met.items()
+        f"{violation_text}: {rounded_metrics}"
+        for violation_text, is_met in bounds_met.items()
         if not is_met
     )
 
@@ -135,10 +137,10 @@ def violated_agreement_bounds(measured: dict[str, float], config: BlessConfig) -
 def total_variation(
     model_scores: npt.NDArray[np.floating], reference_scores: npt.NDArray[np.floating]
 ) -> float:
-    """Mean distance of two models' probabilities, TV(p, q) = ½ Σᵢ |pᵢ - qᵢ|, in [0, 1].
+    """Mean total-variation distance of item probabilities, TV(p, q) = ½ Σᵢ |pᵢ - qᵢ|, in [0, 1].
 
-    The probabilities are the softmax over the items known, without index 0. A smaller
-    network may give other scores than its original; it may not give other answers.
+    The probabilities are the softmax over the known items, without index 0. Unlike a distance
+    of scores, it ignores differences that do not change the probabilities.
 
     Args:
         model_scores: Scores, shape (B, n_items).
@@ -150,14 +152,14 @@ def total_variation(
         (0.5, 0.0)
     """
     model_probabilities, reference_probabilities = (
-        softmax(model_scores[:, 1:].astype(np.float64), axis=1)
-        for model_scores in (model_scores, reference_scores)
+        softmax(scores[:, 1:].astype(np.float64), axis=1)
+        for scores in (model_scores, reference_scores)
     )
     return float(np.abs(model_probabilities - reference_probabilities).sum(axis=1).mean() / 2)
 
 
 def _run_probe(bundle_dir: Path, queries: Queries, output_path: Path, config: BlessConfig) -> str:
-    """Run the clean process; returns its failure, empty on success."""
+    """Run the clean process; returns a description of its failure, "" on success."""
     queries_path = output_path.with_name("queries.npz")
     query_arrays: dict[str, Any] = queries.arrays()
     np.savez(queries_path, **query_arrays)
@@ -179,7 +181,7 @@ def _run_probe(bundle_dir: Path, queries: Queries, output_path: Path, config: Bl
 def _mean_overlap(
     model_scores: npt.NDArray[np.floating], reference_scores: npt.NDArray[np.floating], k: int
 ) -> float:
-    """Mean share of a row's k best items that both models rank there."""
+    """Mean share of items that are in the top-k lists of both models."""
     k = min(k, model_scores.shape[1])
     in_both = np.zeros(model_scores.shape, dtype=np.int8)
     for scores in (model_scores, reference_scores):
@@ -197,6 +199,8 @@ def _violated_limits(measured: dict[str, float], config: BlessConfig) -> tuple[s
         "hostile input gives NaN": measured["n_nan"] == 0,
     }
     reasons = tuple(
-        f"{limit_value}: {measured}" for limit_value, is_met in limits_met.items() if not is_met
+        f"{violation_text}: {measured}"
+        for violation_text, is_met in limits_met.items()
+        if not is_met
     )
     return (*reasons, *violated_agreement_bounds(measured, config))

@@ -1,4 +1,4 @@
-"""Probe of a blessing, run in a clean process: load, score, time and stress a bundle.
+"""Program of the clean process of a blessing: loads, scores, times and stresses a bundle.
 
 Usage: ``python -I -m chronotope.registry.blessing_probe BUNDLE QUERIES.npz OUT.npz N_TIMED``
 """
@@ -14,16 +14,16 @@ from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.queries import Queries
 
 LONGEST = 10_000
-"""Length of the longest history of the probe; the service accepts no longer history."""
+"""Longest history of the probe, in events; the service refuses longer ones."""
 
 
 def main(bundle_dir: Path, queries_path: Path, output_path: Path, n_timed: int) -> None:
-    """Score the stored queries; write scores, latencies and NaN counts of hostile input."""
+    """Score the stored queries and write scores, latencies, and NaN counts of hostile queries."""
     bundled_model = open_bundle(bundle_dir)
     with np.load(queries_path) as stored_arrays:
         probe_queries = Queries.of_arrays(dict(stored_arrays))
     hostile_scores = [
-        bundled_model.scores(hostile_outputs) for hostile_outputs in hostile_queries(probe_queries)
+        bundled_model.scores(hostile_query) for hostile_query in hostile_queries(probe_queries)
     ]
     np.savez(
         output_path,
@@ -34,7 +34,7 @@ def main(bundle_dir: Path, queries_path: Path, output_path: Path, n_timed: int) 
 
 
 def hostile_queries(probe_queries: Queries) -> list[Queries]:
-    """Hostile queries: unknown users, impossible times, endless repeats, non-finite context."""
+    """Extreme queries: unknown users, impossible times, long repeats, non-finite context."""
     no_items = np.zeros_like(probe_queries.item_idx)
     no_times = np.zeros_like(probe_queries.occurred_s)
     cold_start_user = replace(
@@ -46,34 +46,34 @@ def hostile_queries(probe_queries: Queries) -> list[Queries]:
         place_idx=no_items,
         request_place_idx=np.zeros_like(probe_queries.request_place_idx),
     )
-    before_the_past = replace(probe_queries, request_s=np.zeros_like(probe_queries.request_s))
+    before_history = replace(probe_queries, request_s=np.zeros_like(probe_queries.request_s))
     far_future = replace(probe_queries, request_s=np.full_like(probe_queries.request_s, 2**40))
     same_instant = replace(probe_queries, occurred_s=np.full_like(probe_queries.occurred_s, 1))
     repeated_item = replace(probe_queries, item_idx=np.ones_like(probe_queries.item_idx))
-    odd_values, unknown_items = (
+    infinite_context, missing_context = (
         replace(
             probe_queries,
             context={
-                column_name: np.full_like(column_values, odd_value)
+                column_name: np.full_like(column_values, context_value)
                 for column_name, column_values in probe_queries.context.items()
             },
         )
-        for odd_value in (np.inf, np.nan)
+        for context_value in (np.inf, np.nan)
     )
     return [
         cold_start_user,
-        before_the_past,
+        before_history,
         far_future,
         same_instant,
         repeated_item,
-        odd_values,
-        unknown_items,
-        _without_end(probe_queries),
+        infinite_context,
+        missing_context,
+        _longest_history(probe_queries),
     ]
 
 
-def _without_end(probe_queries: Queries) -> Queries:
-    """Query of one user with a history of ``LONGEST`` repeated events."""
+def _longest_history(probe_queries: Queries) -> Queries:
+    """One query whose history is repeated up to ``LONGEST`` events."""
     single_query = probe_queries.take(slice(0, 1))
     n_repeats = -(-LONGEST // single_query.item_idx.shape[1])
     return replace(

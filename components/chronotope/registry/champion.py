@@ -1,4 +1,4 @@
-"""The champion of a dataset: look-up and loading.
+"""Look-up and loading of the champion of a dataset.
 
 MLflow is imported by the functions that need its client; ``load_champion`` rarely does.
 """
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class BundledRecommender(Protocol):
-    """Frozen model that predicts item, time and place."""
+    """Model of a bundle, which predicts item, time and place of the next event."""
 
     @property
     def manifest(self) -> Manifest:
-        """Manifest of the model."""
+        """Manifest of the bundle."""
 
     def answer(self, queries: Queries) -> ModelOutput:
         """Predictions for a batch of queries."""
@@ -41,10 +41,10 @@ class Champion:
     """Loaded champion of a dataset.
 
     Attributes:
-        version: Its version in the registry.
-        model: Frozen model of the bundle.
+        version: Version in the registry.
+        model: Model of the bundle.
         vocabulary: Item and user ids of the model.
-        folder: Folder of its files; None if it was not read from a folder.
+        folder: Folder of the bundle; None if it was not read from a folder.
     """
 
     version: str
@@ -54,15 +54,15 @@ class Champion:
 
 
 def known_datasets(root: Path) -> tuple[str, ...]:
-    """Datasets that were ingested below a root, sorted."""
+    """Names of the ingested datasets of a project root, sorted."""
     return list_datasets(Workspace(root).lakes())
 
 
 def require_dataset(root: Path, dataset: str) -> None:
-    """Require that a dataset was ingested.
+    """Check that a dataset was ingested.
 
     Raises:
-        ConfigError: No such dataset below the root, or in the object store.
+        ConfigError: The lake has no such dataset.
     """
     lakes_location = Workspace(root).lakes()
     if isinstance(lakes_location, Path):
@@ -73,16 +73,17 @@ def require_dataset(root: Path, dataset: str) -> None:
         raise ConfigError(
             f"No such dataset below {listed_name}",
             received=dataset,
-            way_out=f"Ingest it first, or choose one of: {_listed(known_datasets(root))}",
+            way_out="Ingest it with `chronotope ingest`, or choose one of: "
+            f"{_comma_list(known_datasets(root))}",
         )
 
 
 def open_registry(root: Path, dataset: str) -> "MlflowStore":
-    """Registry of an ingested dataset; creates no folder.
+    """Registry of an ingested dataset; does not create a registry if there is none.
 
     Raises:
-        ConfigError: No such dataset below the root.
-        StoreError: Nothing has been trained yet.
+        ConfigError: The lake has no such dataset.
+        StoreError: No model has been trained yet.
     """
     mlruns_dir = _require_registry(root, dataset)
     from chronotope.registry.mlflow_store import open_store
@@ -105,7 +106,7 @@ def champion_version(mlflow_store: "MlflowStore", dataset: str) -> str:
     """Version of the champion.
 
     Raises:
-        StoreError: Nothing was promoted yet.
+        StoreError: No version has been promoted yet.
     """
     from chronotope.registry.promotion import current_champion
 
@@ -116,10 +117,12 @@ def champion_version(mlflow_store: "MlflowStore", dataset: str) -> str:
 
 
 def journal_champion_version(root: Path, dataset: str) -> str | None:
-    """Version of the champion by the journal alone: cheap, for frequent polling.
+    """Version of the champion according to the promotion journal, without opening MLflow.
+
+    Cheap enough for frequent polling.
 
     Returns:
-        None if nothing was promoted yet.
+        The version; None if no version has been promoted yet.
     """
     journal_path = Workspace(root).mlruns / "promotions.db"
     return PromotionJournal(journal_path).champion(dataset) if journal_path.is_file() else None
@@ -143,12 +146,12 @@ def previous_champion(mlflow_store: "MlflowStore", dataset: str) -> str:
 
 
 def load_champion(root: Path, dataset: str) -> Champion:
-    """Open the champion's bundle, its digests verified.
+    """Load the champion's bundle; its checksums are verified.
 
     Raises:
-        ConfigError: No such dataset below the root.
+        ConfigError: The lake has no such dataset.
         StoreError: There is no champion yet.
-        ArtifactError: Its files are missing or damaged.
+        ArtifactError: Files of the bundle are missing or damaged.
     """
     require_dataset(root, dataset)
     mlruns_dir = Workspace(root).mlruns
@@ -160,12 +163,12 @@ def load_champion(root: Path, dataset: str) -> Champion:
 
 
 def load_version(root: Path, dataset: str, version: str) -> Champion:
-    """Open the bundle of any version, its digests verified.
+    """Load the bundle of a registered version; its checksums are verified.
 
     Raises:
-        ConfigError: No such dataset below the root.
-        StoreError: There is no such version.
-        ArtifactError: Its files are missing or damaged.
+        ConfigError: The lake has no such dataset.
+        StoreError: The version does not exist.
+        ArtifactError: Files of the bundle are missing or damaged.
     """
     mlflow_store = open_registry(root, dataset)
     from chronotope.registry.model_versions import download_version
@@ -177,8 +180,8 @@ def alias_version(root: Path, dataset: str, alias_name: str) -> str:
     """Version that an alias points to.
 
     Raises:
-        ConfigError: No such dataset below the root.
-        StoreError: There is no such alias.
+        ConfigError: The lake has no such dataset.
+        StoreError: The alias does not exist.
     """
     mlflow_store = open_registry(root, dataset)
     from chronotope.registry.model_versions import find_version
@@ -206,5 +209,5 @@ def _no_champion(dataset: str) -> StoreError:
     )
 
 
-def _listed(dataset_names: tuple[str, ...]) -> str:
+def _comma_list(dataset_names: tuple[str, ...]) -> str:
     return ", ".join(dataset_names) or "none yet"

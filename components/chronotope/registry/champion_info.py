@@ -1,4 +1,4 @@
-"""Information on the present champion: its training and its promotion."""
+"""Information on the present champion: version, training data and promotion."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,16 +15,16 @@ from chronotope.runtime.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class ChampionInfo:
-    """The champion, its training and its promotion.
+    """Version, training data and promotion of the champion.
 
     Attributes:
-        version: Its version in the registry.
-        run: Folder of its training; its files may be gone.
-        features: Snapshot it was trained on; it may be gone.
-        learned_version: Version of the events at its training: it was trained on those
-            until ``trained_until_s`` and evaluated on the others; None if unknown.
-        trained_until_s: Last event it was trained on, UTC seconds.
-        promoted_at: Time of its promotion, UTC.
+        version: Version in the registry.
+        run: Folder of the training run; it may have been deleted.
+        features: Folder of the feature snapshot of the training; it may have been deleted.
+        learned_version: Version of the events table at the training. Events until
+            ``trained_until_s`` are training data, later ones the holdout. None if unknown.
+        trained_until_s: Time of the last training event, UTC seconds.
+        promoted_at: Time of the promotion, UTC.
     """
 
     version: str
@@ -38,7 +38,7 @@ class ChampionInfo:
 def champion_info(
     mlflow_store: MlflowStore, workspace: Workspace, dataset: str
 ) -> ChampionInfo | None:
-    """The champion of a dataset; None if there is none.
+    """Information on the champion of a dataset; None if there is none.
 
     Args:
         mlflow_store: The registry.
@@ -66,7 +66,7 @@ def champion_info(
 
 
 def events_version(bundle_manifest: Manifest) -> TableVersion | None:
-    """Version of the events that a bundle was trained on; None if not of a lake."""
+    """Version of the events table that a bundle was trained on; None if not from a lake."""
     try:
         return DataVersion.parse(bundle_manifest.data_version).events
     except DataError:

@@ -15,7 +15,7 @@ from chronotope.registry.promotion_journal import CHAMPION, PromotionJournal
 
 _SIBLINGS: Final = ("-wal", "-shm", "-journal")
 _NOT_DAMAGE: Final = ("locked", "busy", "unable to open", "readonly", "read-only", "permission")
-_REASON: Final = "Carried over from MLflow's alias: the journal was damaged"
+_REASON: Final = "Restored from MLflow's alias after damage of the promotion journal"
 
 
 def database_problem(database_path: Path, required_tables: Iterable[str]) -> str:
@@ -23,7 +23,7 @@ def database_problem(database_path: Path, required_tables: Iterable[str]) -> str
 
     Args:
         database_path: The file.
-        required_tables: Names of tables without which it is worth nothing.
+        required_tables: Tables that the database must have.
     """
     if not database_path.is_file():
         return ""
@@ -53,14 +53,14 @@ def carry_over(
 
     Args:
         database_path: The SQLite file.
-        required_tables: Names of tables without which a new file is worth nothing.
-        move_aside: Moves a file to where nothing is deleted; returns its new path.
+        required_tables: Tables that the new file must have; otherwise it is discarded.
+        move_aside: Moves a file to the folder of moved files; returns its new path.
 
     Returns:
-        Rows of each table that were carried over; None if no new file was made.
+        Number of copied rows by table; None if no new file was created.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: A file cannot be read or written.
     """
     file_mode = database_path.stat().st_mode & 0o777
     draft_path = database_path.with_name(f".{database_path.name}.repaired")
@@ -69,9 +69,9 @@ def carry_over(
         copied_path = Path(shutil.copy2(database_path, name))
         for sibling_path in _siblings(database_path):
             shutil.copy2(sibling_path, name)
-        rows_by_table = _copied(copied_path, draft_path)
-    for draft_file in (database_path, *_siblings(database_path)):
-        move_aside(draft_file)
+        rows_by_table = _copy_database(copied_path, draft_path)
+    for damaged_path in (database_path, *_siblings(database_path)):
+        move_aside(damaged_path)
     if not set(required_tables) <= rows_by_table.keys():
         draft_path.unlink(missing_ok=True)
         return None
@@ -81,13 +81,13 @@ def carry_over(
 
 
 def complete_journal(mlruns_dir: Path) -> list[str]:
-    """Restore lost champions of the promotion journal from MLflow's aliases.
+    """Restore champions that the promotion journal lost from MLflow's aliases.
 
     Args:
-        mlruns_dir: Folder of both stores.
+        mlruns_dir: Folder of the journal and of MLflow's store.
 
     Returns:
-        ``dataset: version`` of each champion that the journal had lost.
+        ``DATASET: version N`` for each restored champion.
 
     Raises:
         StoreError: One of the stores cannot be opened.
@@ -102,17 +102,17 @@ def complete_journal(mlruns_dir: Path) -> list[str]:
     )
     completed_models = []
     for registered_model in mlflow_client.search_registered_models():
-        with suppress(MlflowException):  # no such alias
+        with suppress(MlflowException):  # the model has no champion alias
             version = str(
                 mlflow_client.get_model_version_by_alias(registered_model.name, CHAMPION).version
             )
-            if _append(promotion_journal, str(registered_model.name), version):
+            if _record_promotion(promotion_journal, str(registered_model.name), version):
                 completed_models.append(f"{registered_model.name}: version {version}")
     return completed_models
 
 
-def _append(promotion_journal: PromotionJournal, name: str, version: str) -> bool:
-    """Write the promotion of a version unless it is the champion or one is under way."""
+def _record_promotion(promotion_journal: PromotionJournal, name: str, version: str) -> bool:
+    """Add a promotion to the journal; False if not needed or another one is unfinished."""
     champion = promotion_journal.champion(name)
     if champion == version or promotion_journal.pending(name) is not None:
         return False
@@ -133,68 +133,70 @@ def _read_only(database_path: Path) -> sqlite3.Connection:
 
 
 def _siblings(database_path: Path) -> Iterator[Path]:
-    """Side files of SQLite with changes that are not in the database yet."""
+    """Existing side files of SQLite, with changes that are not in the database file yet."""
     sibling_paths = (
         database_path.with_name(database_path.name + file_suffix) for file_suffix in _SIBLINGS
     )
-    return (draft_file for draft_file in sibling_paths if draft_file.is_file())
+    return (sibling_path for sibling_path in sibling_paths if sibling_path.is_file())
 
 
-def _copied(damaged_database: Path, target_database: Path) -> dict[str, int]:
+def _copy_database(damaged_path: Path, target_path: Path) -> dict[str, int]:
     """Copy the readable rows of a damaged database; returns the row count by table."""
     rows_by_table: dict[str, int] = {}
     with (
-        closing(_opened(damaged_database)) as source_database,
-        closing(sqlite3.connect(target_database)) as copied_path,
+        closing(_open_tolerant(damaged_path)) as source_database,
+        closing(sqlite3.connect(target_path)) as target_database,
     ):
-        later_statements = []
-        for open_mode, name, statement in _schema(source_database):
-            if open_mode != "table":
-                later_statements.append(statement)
+        index_statements = []
+        for object_type, name, statement in _schema(source_database):
+            if object_type != "table":
+                index_statements.append(statement)
                 continue
             with suppress(sqlite3.Error):
-                copied_path.execute(statement)
-                rows_by_table[name] = _copied_rows(source_database, copied_path, name)
-        for statement in later_statements:
-            with suppress(sqlite3.Error):  # rows that are lost, or twice there, forbid it
-                copied_path.execute(statement)
-        copied_path.commit()
+                target_database.execute(statement)
+                rows_by_table[name] = _copy_rows(source_database, target_database, name)
+        for statement in index_statements:
+            with suppress(sqlite3.Error):  # lost or repeated rows can violate a constraint
+                target_database.execute(statement)
+        target_database.commit()
     return rows_by_table
 
 
 def _schema(source_database: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Type, name and SQL statement of each readable entry of the schema."""
     schema_query = (
         "SELECT type, name, sql FROM sqlite_master "
         "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
     )
     table_rows: list[tuple[str, str, str]] = []
     with suppress(sqlite3.Error):
-        source_database.execute(
-            "PRAGMA writable_schema = ON"
-        )  # one damaged line then spoils no other
+        # With a writable schema, SQLite reads the entries after a damaged one.
+        source_database.execute("PRAGMA writable_schema = ON")
         for row in source_database.execute(schema_query):
-            table_rows.append(row)  # noqa: PERF402 - those before an error count
+            table_rows.append(row)  # noqa: PERF402 - entries before an error are kept
     return table_rows
 
 
-def _copied_rows(
-    source_database: sqlite3.Connection, copied_path: sqlite3.Connection, name: str
+def _copy_rows(
+    source_database: sqlite3.Connection, target_database: sqlite3.Connection, name: str
 ) -> int:
-    """Copy a table from both ends, since a damaged page hides the rows behind it."""
+    """Copy a table from both ends, since a damaged page hides later rows; returns the row count."""
     quoted_name = '"' + name.replace('"', '""') + '"'
     for row_order in ("", " ORDER BY rowid DESC"):
         try:
             for row in source_database.execute(f"SELECT * FROM {quoted_name}{row_order}"):  # noqa: S608 - quoted
                 placeholders = ", ".join("?" * len(row))
                 insert_row = f"INSERT OR IGNORE INTO {quoted_name} VALUES ({placeholders})"  # noqa: S608
-                copied_path.execute(insert_row, row)
+                target_database.execute(insert_row, row)
             break
         except sqlite3.Error:
             continue
-    return int(copied_path.execute(f"SELECT count(*) FROM {quoted_name}").fetchone()[0])  # noqa: S608
+    count_query = f"SELECT count(*) FROM {quoted_name}"  # noqa: S608
+    return int(target_database.execute(count_query).fetchone()[0])
 
 
-def _opened(database_path: Path) -> sqlite3.Connection:
+def _open_tolerant(database_path: Path) -> sqlite3.Connection:
+    """Connection that replaces invalid UTF-8 in texts."""
     database = sqlite3.connect(database_path)
     database.text_factory = lambda raw: raw.decode("utf-8", "replace")
     return database

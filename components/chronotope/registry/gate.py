@@ -14,16 +14,20 @@ CHAMPION_NAME = "champion"
 
 
 class GateConfig(BaseModel):
-    """Bounds that a challenger must meet."""
+    """Bounds that a challenger must meet to be promoted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_p_value: float = Field(0.05, gt=0, lt=1, description="Largest p-value of the paired test")
+    max_p_value: float = Field(0.05, gt=0, lt=1, description="Maximum p-value of the paired test")
     min_gain: float = Field(0.0, ge=0, description="Minimum mean gain over champion and baselines")
-    max_slice_drop: float = Field(0.02, ge=0, description="Largest drop of a slice's mean")
-    min_slice_targets: int = Field(100, ge=1, description="Smaller slices are not evaluated")
-    n_resamples: int = Field(1000, ge=100, description="Resamples of the paired test")
-    seed: int = Field(0, ge=0, description="Seed of the resampling")
+    max_slice_drop: float = Field(
+        0.02, ge=0, description="Maximum drop of a slice's mean metric below the champion's"
+    )
+    min_slice_targets: int = Field(
+        100, ge=1, description="Minimum number of targets of a slice; smaller ones are skipped"
+    )
+    n_resamples: int = Field(1000, ge=100, description="Number of resamples of the paired test")
+    seed: int = Field(0, ge=0, description="Random seed of the resampling")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +53,24 @@ def evaluate_gate(
     user_idx: npt.NDArray[np.integer],
     slices: Mapping[str, npt.NDArray[np.bool_]],
     gate_config: GateConfig,
-    may_lose: float | None = None,
+    non_inferiority_margin: float | None = None,
 ) -> GateDecision:
-    """Gate decision: the challenger against champion and baselines on the same targets.
+    """Compare the challenger with champion and baselines on the same targets.
 
-    It must be significantly better than each of them on average (paired test over users),
-    and no slice may fall below the champion's by more than the bound. A challenger
-    that is the champion's own network, compressed otherwise, cannot be better; it must be
-    no worse: the interval of what it loses ends before ``may_lose``.
+    The challenger must be significantly better than each of them on average (paired test over
+    users), and no slice may fall below the champion's by more than the bound. A challenger that
+    is a recompression of the champion's own network cannot be better, so it must be non-inferior:
+    the confidence interval of its difference lies above minus ``non_inferiority_margin``.
 
     Args:
-        challenger: A value a target, such as its NDCG@10, shape (n_targets,).
-        champion: The champion's values of the same targets; None if there is none yet.
-        baselines: The baselines' values by name.
+        challenger: Metric of the challenger per target, such as NDCG@10, shape (n_targets,).
+        champion: Metric of the champion on the same targets; None if there is no champion yet.
+        baselines: Metric of each baseline on the same targets, by name.
         user_idx: User of each target, shape (n_targets,).
-        slices: Masks over the targets by name.
+        slices: Masks over the targets by name, shape (n_targets,) each.
         gate_config: Bounds.
-        may_lose: What a challenger of the champion's own network may lose; None if it is
-            another network.
+        non_inferiority_margin: Largest allowed loss of a recompressed champion; None if the
+            challenger is another network.
 
     Raises:
         DataError: Shapes differ or there is no target.
@@ -85,21 +89,25 @@ def evaluate_gate(
     must_beat = {
         name: difference
         for name, difference in differences.items()
-        if may_lose is None or name != CHAMPION_NAME
+        if non_inferiority_margin is None or name != CHAMPION_NAME
     }
     reasons = [
         f"does not beat {name}: {_interval_text(difference)}, p {difference.p_value:.3f}"
         for name, difference in must_beat.items()
         if not _is_better(difference, gate_config)
     ]
-    if may_lose is not None and champion is not None:
-        champion_difference = differences[CHAMPION_NAME]
-        if not champion_difference.low >= -may_lose:
-            interval_text = _interval_text(champion_difference)
-            reasons.append(f"may lose more than {may_lose:g} to {CHAMPION_NAME}: {interval_text}")
+    if non_inferiority_margin is not None and champion is not None:
+        reasons += _inferiority(differences[CHAMPION_NAME], non_inferiority_margin)
     if champion is not None:
         reasons += _slice_drops(challenger - champion, slices, gate_config)
     return GateDecision(not reasons, tuple(reasons), differences)
+
+
+def _inferiority(difference: PairedDifference, margin: float) -> list[str]:
+    """Reason why the challenger may be worse than the champion by more than the margin."""
+    if difference.low >= -margin:
+        return []
+    return [f"may lose more than {margin:g} to {CHAMPION_NAME}: {_interval_text(difference)}"]
 
 
 def _is_better(difference: PairedDifference, gate_config: GateConfig) -> bool:

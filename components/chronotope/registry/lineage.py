@@ -1,4 +1,4 @@
-"""Lineage in MLflow: dataset of a run and description of a model version."""
+"""Lineage in MLflow: training data of a run, and model card of a registered version."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from chronotope.registry.mlflow_store import MlflowStore, RunTracker
 from chronotope.runtime.store_urls import Location
 
 _MAX_DIGEST = 36  # MLflow refuses longer ones
-_MAX_DESCRIPTION = 5000  # as wide as the registry's column
+_MAX_DESCRIPTION = 5000  # width of the registry's column
 
 
 def log_dataset(
@@ -28,9 +28,9 @@ def log_dataset(
     Args:
         run_tracker: The run.
         name: Name of the dataset.
-        data_digest: Version of its tables; one too long for MLflow is hashed.
-        data_source: Location of the dataset's lake.
-        data_profile: Counts, such as the number of events.
+        data_digest: Data version; a text that is too long for MLflow is hashed.
+        data_source: Folder or address of the dataset's lake.
+        data_profile: Row counts by name, such as the number of events.
     """
     short_digest = (
         data_digest
@@ -57,8 +57,8 @@ def describe_version(mlflow_store: MlflowStore, name: str, version: str, model_c
     Args:
         mlflow_store: The store.
         name: Registered model.
-        version: Its version.
-        model_card: Markdown; cut where the registry's column ends.
+        version: Version of the model.
+        model_card: Markdown, cut to 5000 characters.
     """
     mlflow_store.client.update_model_version(
         name, version, description=model_card[:_MAX_DESCRIPTION]

@@ -13,24 +13,26 @@ from chronotope.registry.model_versions import download_version
 def promote_by_hand(
     root: Path, dataset: str, version: str, reason: str, *, dry_run: bool = False
 ) -> dict[str, object]:
-    """Make a version the champion, without the gate; its files are verified.
+    """Make a version the champion without the gate; its files are verified.
 
     Args:
         root: Project root.
         dataset: Dataset of the version.
-        version: Its number.
-        reason: Why, for the history.
-        dry_run: Only check.
+        version: Number of the version.
+        reason: Reason of the promotion, stored in the history.
+        dry_run: Check only; change nothing.
 
     Returns:
-        ``dataset``, ``champion``, ``previous`` (None without) and ``dry_run``.
+        ``dataset``, ``champion``, ``previous`` (None if there was no champion) and ``dry_run``.
 
     Raises:
-        ConfigError: The version is no number.
-        StoreError: There is no such version, or it is the champion already.
+        ConfigError: The version is not a number.
+        StoreError: The version does not exist, or is the champion already.
     """
     if not version.isdecimal():
-        raise ConfigError("A version is a number", received=version, way_out="Write it like 3")
+        raise ConfigError(
+            "A version is a number", received=version, way_out="Write a number such as 3"
+        )
     mlflow_store = open_registry(root, dataset)
     read_manifest(download_version(mlflow_store, dataset, version))
     previous_version = promotion.current_champion(mlflow_store, dataset)
@@ -52,16 +54,16 @@ def promote_by_hand(
 
 
 def roll_back(root: Path, dataset: str, reason: str, *, dry_run: bool = False) -> dict[str, object]:
-    """Return to the champion before the present one.
+    """Make the previous champion the champion again.
 
     Args:
         root: Project root.
         dataset: Dataset of the champion.
-        reason: Why, for the history.
-        dry_run: Only check.
+        reason: Reason of the rollback, stored in the history.
+        dry_run: Check only; change nothing.
 
     Returns:
-        ``dataset``, ``champion``, ``previous`` and ``dry_run``.
+        ``dataset``, ``champion`` (after the rollback), ``previous`` (before) and ``dry_run``.
 
     Raises:
         StoreError: There is no earlier champion.

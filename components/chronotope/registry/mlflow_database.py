@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.event import listen
 
 from chronotope.runtime.durable_files import sync_file, sync_folder
-from chronotope.runtime.private_files import close_to_others
+from chronotope.runtime.private_files import restrict_to_owner
 from chronotope.runtime.temp_dirs import temporary_folder
 
 _DRAFTS: Final = ".new-database-"
@@ -22,11 +22,11 @@ _CONNECT_S: Final = 10
 def create_database(database_url: str) -> None:
     """Create the SQLite file of an address if it is missing.
 
-    MLflow makes tables and then migrates them one step after the other; a file of
-    a process killed in between cannot be opened. So it is created as a draft, then renamed.
+    MLflow creates tables and then migrates them in many steps; a file that is left by a process
+    killed in between cannot be opened. So the file is created as a draft and moved into place.
 
     Args:
-        database_url: Address of MLflow's database; one of a server or of files is left alone.
+        database_url: Address of MLflow's database; other kinds than SQLite files are ignored.
     """
     database_path = _file_of(database_url)
     if database_path is None or database_path.exists():
@@ -39,12 +39,12 @@ def create_database(database_url: str) -> None:
         _initialize_tables(sql_engine)  # type: ignore[no-untyped-call]
         sql_engine.dispose()
         sync_file(draft_path)
-        close_to_others(draft_path)
+        restrict_to_owner(draft_path)
         try:
             os.link(draft_path, database_path)
         except FileExistsError:
-            pass  # another process was first
-        except OSError:  # no links on this disk
+            pass  # another process created it first
+        except OSError:  # the file system does not support hard links
             draft_path.replace(database_path)
     sync_folder(database_path.parent)
 

@@ -1,4 +1,4 @@
-"""MLflow store: database of runs and their artifacts."""
+"""MLflow store: runs, their metrics and their artifacts."""
 
 import os
 import time
@@ -33,7 +33,7 @@ _MAX_PARAM_LENGTH = 6000  # MLflow refuses longer values
 _MAX_NOTE_LENGTH = 5000
 
 _EXPERIMENT_TAGS: Final[dict[str, Any]] = {
-    MLFLOW_RUN_NOTE: "Searches (their trials and folds inside) and the models they led to.",
+    MLFLOW_RUN_NOTE: "Hyper-parameter searches with nested trials and folds, and trained models.",
 }
 
 
@@ -56,14 +56,14 @@ class RunTracker:
         self.client.log_batch(self.run_id, metrics=metric_batch)
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Log parameters once; very long values are cut."""
-        metric_batch = [
+        """Log parameters once; values are cut to 6000 characters."""
+        param_batch = [
             Param(name, str(value)[:_MAX_PARAM_LENGTH]) for name, value in values.items()
         ]
-        self.client.log_batch(self.run_id, params=metric_batch)
+        self.client.log_batch(self.run_id, params=param_batch)
 
     def note(self, markdown: str) -> None:
-        """Set the description on the run's page; a very long text is cut."""
+        """Set the description on the run's page; it is cut to 5000 characters."""
         self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_MAX_NOTE_LENGTH])
 
     def artifact(self, path: Path, *, folder: str = "") -> None:
@@ -74,7 +74,7 @@ class RunTracker:
 
 @dataclass(frozen=True, slots=True)
 class MlflowStore:
-    """An opened store; holds no global MLflow state.
+    """Opened MLflow store; does not use MLflow's global state.
 
     Attributes:
         root: The ``mlruns`` folder.
@@ -98,18 +98,18 @@ class MlflowStore:
         parent: Tracker | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Iterator[RunTracker]:
-        """Open a run that ends FINISHED, or FAILED if the block raises.
+        """Context manager of a run with final status FINISHED, or FAILED if the block raises.
 
-        If the process dies, the run ends KILLED when the store is next opened.
+        If the process dies, the status becomes KILLED when the store is opened the next time.
 
         Args:
-            experiment: Its experiment, created when new.
-            run_name: Name shown in the user interface.
-            parent: Tracker of the run this one is nested in; only this store's nest.
+            experiment: Name of the experiment; created if missing.
+            run_name: Name shown in the MLflow UI.
+            parent: Tracker of the parent run; ignored if it is not a ``RunTracker``.
             tags: Tags such as the data version.
 
         Yields:
-            A tracker of the run.
+            Tracker of the run.
         """
         parent_tags = (
             {MLFLOW_PARENT_RUN_ID: parent.run_id} if isinstance(parent, RunTracker) else {}
@@ -128,8 +128,8 @@ class MlflowStore:
             finally:
                 self.client.set_terminated(run.info.run_id, run_status)
 
-    def bury(self) -> None:
-        """Mark RUNNING runs of dead processes below this folder as KILLED."""
+    def kill_dead_runs(self) -> None:
+        """Set the status of RUNNING runs of dead processes to KILLED."""
 
         def end(experiment_id: str, lock_token: str) -> None:
             dead_run_filter = f"tags.{HELD_BY} = '{lock_token}' and attributes.status = 'RUNNING'"
@@ -155,20 +155,20 @@ class MlflowStore:
 
 
 def open_store(mlruns_dir: Path) -> MlflowStore:
-    """Open the store below a folder, creating it when new.
+    """Open the MLflow store; it is created if it is missing.
 
-    Call it once before any fan-out: it runs the database migrations, which must not
-    run in several processes at once.
+    Call it once before parallel processes start: it runs the database migrations, which must
+    not run in several processes at the same time.
 
     Args:
-        mlruns_dir: Folder of ``artifacts/`` and ``mlflow.db`` unless the environment names other
-            places (``runtime.store_urls``).
+        mlruns_dir: Folder of ``artifacts/`` and ``mlflow.db``, unless the environment sets other
+            addresses (``runtime.store_urls``).
 
     Raises:
         StoreError: The folder or the database cannot be used.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # among log lines
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # for logs
     # Importing MLflow may have started the client already; this stops it.
     set_telemetry_client()  # type: ignore[no-untyped-call]
     root, url = mlruns_dir.resolve(), mlflow_url(mlruns_dir)
@@ -179,12 +179,12 @@ def open_store(mlruns_dir: Path) -> MlflowStore:
         client = MlflowClient(url, url)
         client.search_experiments(max_results=1)
         opened_store = MlflowStore(root, client)
-        opened_store.bury()
+        opened_store.kill_dead_runs()
     except (OSError, ValueError, MlflowException, SQLAlchemyError) as error:
         raise StoreError(
             "The MLflow store cannot be opened",
             received=f"{mask_password(url)}: {redact_password(str(error), url)}",
-            way_out=f"Check that {root} is writable, and that it is a database of this version "
-            "that answers; `chronotope doctor --repair` moves an empty one aside",
+            way_out=f"Check that {root} is writable, and that the database responds and has the "
+            "schema of this MLflow version; `chronotope doctor --repair` moves an empty one aside",
         ) from None  # the cause may contain the password
     return opened_store

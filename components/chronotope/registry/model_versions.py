@@ -21,12 +21,12 @@ _FOLDER = "model"
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """Model version in the registry.
+    """Registered model version.
 
     Attributes:
         name: Registered model.
-        version: Its version, a decimal number as MLflow writes it.
-        uri: Address of its files, an MLflow model with the bundle inside.
+        version: Version, a decimal number as a string.
+        uri: Address of its files, an MLflow model that contains the bundle.
     """
 
     name: str
@@ -47,10 +47,10 @@ def register_version(
 
     Args:
         mlflow_store: The store.
-        name: Registered model, created when new.
-        bundle_dir: Folder with the graph, the manifest and the ids.
-        run_id: Run that produced it.
-        tags: Lineage: dataset, data version, fold set, sizes.
+        name: Registered model; created if missing.
+        bundle_dir: Folder with the ONNX graph, the manifest and the ids.
+        run_id: Run that produced the bundle.
+        tags: Lineage tags: dataset, data version, fold set, sizes.
         input_example: Named arrays of ``Queries``, stored as MLflow's input example.
 
     Raises:
@@ -79,7 +79,10 @@ def register_version(
 def find_registered(
     mlflow_store: MlflowStore, name: str, tags: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """Latest version with these tags and its run, which is closed; None if there is none."""
+    """Latest version with these tags, and its run; None if there is none.
+
+    The run is set to FINISHED, since the process that registered the version may have been killed.
+    """
     search_filters = [
         f"name = '{name}'",
         *(f"tags.`{tag_key}` = '{tag_value}'" for tag_key, tag_value in tags.items()),
@@ -90,17 +93,15 @@ def find_registered(
     latest_candidate = max(
         found_versions, key=lambda version_candidate: int(version_candidate.version)
     )
-    mlflow_store.client.set_terminated(
-        str(latest_candidate.run_id)
-    )  # the process that registered it may have been killed
+    mlflow_store.client.set_terminated(str(latest_candidate.run_id))
     return str(latest_candidate.version), str(latest_candidate.run_id)
 
 
 def latest_version(mlflow_store: MlflowStore, name: str) -> str:
-    """The version that was registered last.
+    """Latest registered version.
 
     Raises:
-        StoreError: There is none.
+        StoreError: No version is registered.
     """
     found_versions = mlflow_store.client.search_model_versions(f"name = '{name}'")
     if not found_versions:
@@ -109,16 +110,16 @@ def latest_version(mlflow_store: MlflowStore, name: str) -> str:
 
 
 def download_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> Path:
-    """Folder of a version's bundle, fetched once where it lies in an object store.
+    """Folder of a version's bundle; files in an object store are downloaded once and cached.
 
     Args:
         mlflow_store: The store.
         name: Registered model.
-        version_ref: A version such as ``"3"`` or an alias such as ``"champion"``.
+        version_ref: Version such as ``"3"``, or alias such as ``"champion"``.
 
     Raises:
-        StoreError: There is no such version or alias, or the object store refuses.
-        ArtifactError: Its files are missing, or its manifest is not the one registered.
+        StoreError: The version or alias does not exist, or the object store denies access.
+        ArtifactError: Files are missing, or the manifest differs from the registered one.
     """
     model_version = _find_model_version(mlflow_store, name, version_ref)
     return bundle_folder(
@@ -127,10 +128,10 @@ def download_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> 
 
 
 def find_version(mlflow_store: MlflowStore, name: str, version_ref: str) -> str:
-    """Number of a version, given it or an alias.
+    """Number of the version that a number or an alias refers to.
 
     Raises:
-        StoreError: There is no such version or alias.
+        StoreError: The version or alias does not exist.
     """
     return str(_find_model_version(mlflow_store, name, version_ref).version)
 
@@ -144,17 +145,19 @@ def _find_model_version(mlflow_store: MlflowStore, name: str, version_ref: str) 
         raise StoreError(
             "There is no such model version",
             received=f"{name} {version_ref}: {error}",
-            way_out="Train and promote a model first",
+            way_out="List versions with `chronotope history`, or train a model first",
         ) from error
 
 
 def run_of(mlflow_store: MlflowStore, name: str, version: str) -> str | None:
-    """Run that registered a version, by a globally unique id; None if there is no version.
+    """Id of the run that registered a version; None if the version does not exist.
+
+    Unlike a version number, a run id is globally unique.
 
     Args:
         mlflow_store: The store.
         name: Registered model.
-        version: Its version.
+        version: Version of the model.
     """
     try:
         return str(mlflow_store.client.get_model_version(name, version).run_id)
@@ -163,12 +166,12 @@ def run_of(mlflow_store: MlflowStore, name: str, version: str) -> str | None:
 
 
 def version_metrics(mlflow_store: MlflowStore, name: str, version: str) -> dict[str, float]:
-    """Metrics of the run that registered a version; empty if it was deleted.
+    """Metrics of the run that registered a version; empty if the run was deleted.
 
     Args:
         mlflow_store: The store.
         name: Registered model.
-        version: Its version.
+        version: Version of the model.
     """
     try:
         run_id = mlflow_store.client.get_model_version(name, version).run_id

@@ -1,12 +1,12 @@
-"""Journalled compare-and-set promotion of exactly one champion, safe against crashes.
+"""Crash-safe promotion: journalled compare-and-set of the one champion of a dataset.
 
 The journal (``promotion_journal.py``) is the source of truth; MLflow's aliases follow it.
-A promotion is
+The steps of a promotion are
 
     intent -> verify -> commit -> follow
 
-and an intent, once written, is rolled forward by the next process: its owner, or
-any process that recovers after the owner was killed. No step needs to know which is alive.
+A written intent is rolled forward by its owner, or by the next process that opens the journal
+if the owner was killed. Every step is idempotent, so it does not matter which process does it.
 """
 
 from collections.abc import Callable
@@ -41,13 +41,13 @@ def promote(
         mlflow_store: The store.
         name: Registered model.
         version: Version to promote.
-        expected_champion: Champion the caller compared with; None if there was none.
-        key: Idempotency key: the same key and version promotes once.
-        reason: Why, for the history.
+        expected_champion: Champion that the caller compared with; None if there was none.
+        key: Idempotency key; a second call with the same key and version has no effect.
+        reason: Reason of the promotion, stored in the history.
         on_step: Called after each step with ``intent``, ``verify``, ``commit``, ``follow``.
 
     Raises:
-        PromotionConflict: Another promotion came first, or the key belongs to another version.
+        PromotionConflict: Another promotion came first, or the key was used for another version.
         StoreError: The version does not exist or its files are missing.
     """
     recover_promotion(mlflow_store, name)
@@ -61,14 +61,14 @@ def promote(
 def rollback(
     mlflow_store: MlflowStore, name: str, reason: str, *, expected_champion: str | None = None
 ) -> Promotion:
-    """Return to the champion before the present one; can be repeated.
+    """Make the previous champion the champion again; can be repeated.
 
     Args:
         mlflow_store: The store.
         name: Registered model.
-        reason: Why, for the history.
-        expected_champion: Champion to replace; by default the present one. Give it so
-            that two rollbacks of the same champion go back one step, not two.
+        reason: Reason of the rollback, stored in the history.
+        expected_champion: Champion to replace; by default the present one. With it, two
+            concurrent rollbacks of the same champion go back one step, not two.
 
     Raises:
         PromotionConflict: The champion is not the expected one.
@@ -91,10 +91,10 @@ def current_champion(mlflow_store: MlflowStore, name: str) -> str | None:
 
 
 def recover_promotion(mlflow_store: MlflowStore, name: str) -> None:
-    """Settle an unfinished promotion and set the alias as in the journal."""
+    """Finish or abort an unfinished promotion and set the aliases as in the journal."""
     promotion_intent = _journal(mlflow_store).pending(name)
     if promotion_intent is not None:
-        with suppress(StoreError):  # not promotable: it is aborted and the champion stays
+        with suppress(StoreError):  # the version cannot be promoted; the intent was aborted
             _roll_forward(mlflow_store, promotion_intent, lambda _: None)
     _follow(mlflow_store, name)
 
@@ -105,7 +105,7 @@ def set_challenger(mlflow_store: MlflowStore, name: str, version: str) -> None:
 
 
 def promotion_history(mlflow_store: MlflowStore, name: str) -> list[Promotion]:
-    """Every promotion and rollback, oldest first, aborted ones included."""
+    """All promotions and rollbacks, oldest first, including aborted ones."""
     return _journal(mlflow_store).entries(name)
 
 
@@ -136,20 +136,16 @@ def _roll_forward(
 
 
 def _problem(mlflow_store: MlflowStore, name: str, version: str) -> str:
-    """Reason why a version cannot be champion; empty if there is none."""
+    """Reason why a version cannot be the champion; "" if there is none."""
     try:
-        alias_versions = mlflow_store.client.get_model_version(name, version)
+        version_uri = str(mlflow_store.client.get_model_version(name, version).source)
     except MlflowException as error:
         return str(error)
-    return (
-        ""
-        if has_version_files(str(alias_versions.source))
-        else f"{alias_versions.source} is missing"
-    )
+    return "" if has_version_files(version_uri) else f"{version_uri} is missing"
 
 
 def _follow(mlflow_store: MlflowStore, name: str) -> None:
-    """Set the alias under the journal's lock, so that no slower process undoes it."""
+    """Set MLflow's aliases under the journal's lock, so that no slower process reverts them."""
     with _journal(mlflow_store).locked() as journal_reader:
         champion = journal_reader.champion(name)
         if champion is None:

@@ -1,4 +1,4 @@
-"""Promotion journal: one SQLite table, written under an immediate lock."""
+"""Promotion journal: SQLite table of promotions and rollbacks, written under a lock."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -44,13 +44,13 @@ class Promotion:
     Attributes:
         id: Position in the journal.
         name: Registered model.
-        version: The version made champion.
-        previous: The champion before; None if there was none.
+        version: Version that becomes the champion.
+        previous: Champion before it; None if there was none.
         kind: ``promote`` or ``rollback``.
         key: Idempotency key.
         reason: Reason of the promotion.
         state: ``intent``, ``committed`` or ``aborted``.
-        opened_at: When the intent was written, UTC.
+        opened_at: Time at which the intent was written, UTC.
     """
 
     id: int
@@ -75,7 +75,7 @@ class JournalReader:
     connection: sqlite3.Connection
 
     def entries(self, name: str) -> list[Promotion]:
-        """All lines of a model, oldest first."""
+        """All entries of a model, oldest first."""
         entry_rows = self.connection.execute(
             f"SELECT {COLUMNS} FROM promotions WHERE name = ? ORDER BY id",  # noqa: S608
             (name,),
@@ -87,13 +87,13 @@ class JournalReader:
 
     def champion_periods(self, name: str) -> list[Promotion]:
         """Promotions that were not rolled back, oldest first; the last one is the champion."""
-        exit_stack: list[Promotion] = []
-        for new_entry in self.entries(name):
-            if new_entry.state == "committed" and new_entry.kind == "promote":
-                exit_stack.append(new_entry)
-            elif new_entry.state == "committed":
-                exit_stack.pop()
-        return exit_stack
+        periods: list[Promotion] = []
+        for journal_entry in self.entries(name):
+            if journal_entry.state == "committed" and journal_entry.kind == "promote":
+                periods.append(journal_entry)
+            elif journal_entry.state == "committed":
+                periods.pop()
+        return periods
 
     def champion(self, name: str) -> str | None:
         """Version of the champion; None if nothing was promoted."""
@@ -101,7 +101,7 @@ class JournalReader:
         return periods[-1].version if periods else None
 
     def pending(self, name: str) -> Promotion | None:
-        """The unfinished promotion, if there is one."""
+        """The unfinished promotion; None if there is none."""
         return next(
             (
                 journal_entry
@@ -117,19 +117,19 @@ class PromotionJournal:
     """Promotion journal in an SQLite file.
 
     Attributes:
-        path: The SQLite file; created when new.
+        path: The SQLite file; created if missing.
     """
 
     path: Path
 
     @contextmanager
     def locked(self) -> Iterator[JournalReader]:
-        """Hold the write lock; reads inside the block stay current until its end.
+        """Hold the write lock; what is read inside the block stays current until its end.
 
         Raises:
-            StoreError: The file cannot be opened, or is no such journal.
+            StoreError: The file cannot be opened, or is not a promotion journal.
         """
-        with _refusals(self.path), closing(_connected(self.path)) as connection:
+        with _translate_errors(self.path), closing(_connect(self.path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             for sql_statement in (TABLE, *INDEXES):
                 connection.execute(sql_statement)
@@ -146,25 +146,26 @@ class PromotionJournal:
             return journal_reader.champion(name)
 
     def pending(self, name: str) -> Promotion | None:
-        """The unfinished promotion, if there is one."""
+        """The unfinished promotion; None if there is none."""
         with self.locked() as journal_reader:
             return journal_reader.pending(name)
 
     def entries(self, name: str) -> list[Promotion]:
-        """All lines of a model, oldest first."""
+        """All entries of a model, oldest first."""
         with self.locked() as journal_reader:
             return journal_reader.entries(name)
 
     def open_intent(
         self, name: str, version: str, *, expected: str | None, key: str, reason: str
     ) -> Promotion:
-        """Compare the champion and write the intent, in one transaction.
+        """Compare the champion with the expected one and write an intent, in one transaction.
 
         Returns:
-            The new intent, or the line already written under this key.
+            The new intent, or the existing entry with this key.
 
         Raises:
-            PromotionConflict: Another champion, a pending intent or another use of the key.
+            PromotionConflict: The champion is another one, a promotion is unfinished, or the key
+                was used for another version.
             StoreError: The version is the champion already.
         """
         with self.locked() as journal_reader:
@@ -182,11 +183,11 @@ class PromotionJournal:
             return _insert(journal_reader, name, version, kind="promote", key=key, reason=reason)
 
     def open_rollback(self, name: str, *, expected: str | None, reason: str) -> Promotion:
-        """Write the intent to return to the earlier champion.
+        """Write an intent to return to the previous champion.
 
         Raises:
             StoreError: There is no earlier champion.
-            PromotionConflict: Another champion, or another promotion is under way.
+            PromotionConflict: The champion is another one, or a promotion is unfinished.
         """
         with self.locked() as journal_reader:
             _compare(journal_reader, name, expected)
@@ -194,7 +195,7 @@ class PromotionJournal:
             if len(periods) < 2:
                 raise StoreError(
                     "There is no earlier champion to return to",
-                    received=f"{name}: {[new_entry.version for new_entry in periods]}",
+                    received=f"{name}: {[journal_entry.version for journal_entry in periods]}",
                     way_out="Promote another version instead",
                 )
             key = f"rollback of line {journal_reader.entries(name)[-1].id}"
@@ -202,7 +203,7 @@ class PromotionJournal:
             return _insert(journal_reader, name, version, kind="rollback", key=key, reason=reason)
 
     def settle(self, promotion_intent: Promotion, state: PromotionState) -> Promotion:
-        """Give an intent its final state; a line already settled is left as it is."""
+        """Set the final state of an intent; an entry that is already settled is not changed."""
         with self.locked() as journal_reader:
             journal_reader.connection.execute(
                 "UPDATE promotions SET state = ? WHERE id = ? AND state = 'intent'",
@@ -215,21 +216,21 @@ class PromotionJournal:
             )
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(private_database(path), timeout=60, isolation_level=None)
 
 
 @contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """Convert SQLite errors and invalid rows to a StoreError with advice."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Translate SQLite errors into ``StoreError``."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise StoreError(
             "The journal of promotions cannot be read or written",
             received=f"{path}: {error}",
-            way_out="Check free disk space, and that its folder is writable and no other process "
-            f"holds it; if it is damaged, {_REPAIR}",
+            way_out="Check free disk space, that its folder is writable, and that no other process "
+            f"has locked it; if it is damaged, {_REPAIR}",
         ) from error
     except sqlite3.DatabaseError as error:
         raise StoreError(
@@ -237,15 +238,15 @@ def _refusals(path: Path) -> Iterator[None]:
         ) from error
 
 
-_REPAIR: Final = "`chronotope doctor --repair` carries over what can be read"
+_REPAIR: Final = "`chronotope doctor --repair` copies the readable entries to a new file"
 
 
 def _compare(journal_reader: JournalReader, name: str, expected: str | None) -> None:
     pending, champion = journal_reader.pending(name), journal_reader.champion(name)
     if pending is not None or champion != expected:
         raise PromotionConflict(
-            f"Somebody else promotes or promoted {name!r}",
-            received=f"expected {expected}, found {champion}, pending {pending}",
+            f"Another promotion of {name!r} is under way or came first",
+            received=f"champion {champion}, expected {expected}, unfinished {pending}",
             way_out="Compare with the present champion and promote again",
         )
 

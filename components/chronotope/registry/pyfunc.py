@@ -39,7 +39,7 @@ _INPUTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ServedRecommender:
-    """Model that ``mlflow.pyfunc.load_model`` wraps.
+    """Model object that ``mlflow.pyfunc.load_model`` wraps.
 
     Attributes:
         model: The opened bundle.
@@ -62,10 +62,10 @@ def write_model(
     """Write a bundle as an MLflow model with a signature.
 
     Args:
-        bundle_dir: The bundle.
+        bundle_dir: Folder of the bundle.
         model_dir: Target folder; must not exist.
-        input_example: Named arrays of ``Queries`` of the input example, stored with the model.
-            Its context columns are inputs of the model.
+        input_example: Named arrays of ``Queries``, stored as the model's input example. Its
+            context columns become inputs of the signature.
     """
     copytree(bundle_dir, model_dir / BUNDLE)
     (model_dir / "requirements.txt").write_text("chronotope\n")

@@ -15,10 +15,10 @@ def link_run(workspace: Workspace, run_id: str, flow_run_url: str) -> str:
     Args:
         workspace: Folders of the installation.
         run_id: Id of the MLflow run.
-        flow_run_url: URL of the flow run; "" leaves the tag out.
+        flow_run_url: URL of the flow run; "" sets no tag.
 
     Returns:
-        Path of the run's page in the UI of MLflow, without the host.
+        Path of the run's page in the MLflow UI, without the host.
     """
     mlflow_client = open_store(workspace.mlruns).client
     if flow_run_url:

@@ -1,6 +1,6 @@
-"""Files of a version: a local folder, or a cached download from an object store.
+"""Files of a model version: a local folder, or a cached download from an object store.
 
-MLflow is imported where an object store is read: a version in a local folder needs none of it.
+MLflow is imported by the functions that read an object store; a local folder does not need it.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.runtime.temp_dirs import temporary_folder
 
 BUNDLE: Final = "bundle"
-"""Folder of the bundle inside the model's folder."""
+"""Name of the bundle's folder inside the MLflow model."""
 
 CHECKSUM: Final = "bundle"
-"""Tag of a version with the checksum of its bundle, which covers the manifest as well."""
+"""Tag of a version with the checksum of its bundle, manifest included."""
 
 _FETCHED: Final = "fetched"
 _LOG = logging.getLogger(__name__)
@@ -30,10 +30,10 @@ def has_version_files(version_uri: str) -> bool:
     """Whether the files of a version exist.
 
     Args:
-        version_uri: Its address, or a plain path.
+        version_uri: Address or local path of the version's files.
 
     Raises:
-        StoreError: The object store does not answer, or refuses.
+        StoreError: The object store does not respond, or denies access.
     """
     local_dir = _local(version_uri)
     if local_dir is not None:
@@ -42,7 +42,7 @@ def has_version_files(version_uri: str) -> bool:
 
     try:
         return bool(list_artifacts(artifact_uri=version_uri))
-    except Exception as store_error:  # of MLflow, or of whichever library reads such a store
+    except Exception as store_error:  # MLflow passes on errors of the store's own library
         raise _refused(version_uri, store_error) from store_error
 
 
@@ -51,23 +51,23 @@ def local_version_folder(
 ) -> Path:
     """Local folder of a version, or a cached download from an object store.
 
-    The files of a version never change, so they are fetched once, and again if the copy is
+    The files of a version never change, so they are downloaded once, and again if the copy is
     damaged.
 
     Args:
-        version_uri: Its address, or a plain path.
-        cache_dir: Folder of the copies.
-        is_complete: Whether a copy can be used.
+        version_uri: Address or local path of the version's files.
+        cache_dir: Folder of the downloaded copies.
+        is_complete: Whether a copy is complete and intact.
 
     Raises:
-        StoreError: The object store does not answer, or refuses.
+        StoreError: The object store does not respond, or denies access.
     """
     local_dir = _local(version_uri)
     if local_dir is not None:
         return local_dir
     cached_dir = cache_dir / hashlib.sha256(version_uri.encode()).hexdigest()[:16]
     if cached_dir.is_dir() and not is_complete(cached_dir):
-        _LOG.warning("%s is damaged and fetched again from %s", cached_dir, version_uri)
+        _LOG.warning("%s is damaged and is downloaded again from %s", cached_dir, version_uri)
         shutil.rmtree(cached_dir)
     if not cached_dir.is_dir():
         _fetch(version_uri, cached_dir)
@@ -75,16 +75,16 @@ def local_version_folder(
 
 
 def bundle_folder(mlruns_dir: Path, version_uri: str, checksum: str | None) -> Path:
-    """Folder of a version's bundle, fetched once where it lies in an object store.
+    """Folder of a version's bundle; files in an object store are downloaded once and cached.
 
     Args:
-        mlruns_dir: Folder of the registry; copies are kept below it.
-        version_uri: Address of the version's files, or a plain path.
-        checksum: Checksum of the bundle as registered; None if there is none.
+        mlruns_dir: Folder of the registry, the parent of the downloaded copies.
+        version_uri: Address or local path of the version's files.
+        checksum: Registered checksum of the bundle; None if none was registered.
 
     Raises:
-        StoreError: The object store does not answer, or refuses.
-        ArtifactError: Files are missing, or the manifest is not the one registered.
+        StoreError: The object store does not respond, or denies access.
+        ArtifactError: Files are missing, or the manifest differs from the registered one.
     """
 
     def is_complete(copy_dir: Path) -> bool:
@@ -124,12 +124,12 @@ def _fetch(version_uri: str, cached_dir: Path) -> None:
             downloaded_dir = Path(
                 download_artifacts(artifact_uri=version_uri, dst_path=str(draft_dir / "files"))
             )
-        except Exception as store_error:  # of MLflow, or of whichever library reads such a store
+        except Exception as store_error:  # MLflow passes on errors of the store's own library
             raise _refused(version_uri, store_error) from store_error
         try:
             downloaded_dir.rename(cached_dir)
         except OSError:
-            if not cached_dir.is_dir():  # else another process fetched it meanwhile
+            if not cached_dir.is_dir():  # otherwise another process downloaded it meanwhile
                 raise
 
 
@@ -144,6 +144,6 @@ def _refused(version_uri: str, store_error: Exception) -> StoreError:
     return StoreError(
         "Files cannot be read from the object store",
         received=f"{version_uri}: {store_error}",
-        way_out="Check that it answers, and the variables that open it, such as AWS_ENDPOINT_URL; "
-        "S3 needs boto3, which chronotope[scale] installs",
+        way_out="Check that the store responds, and the environment variables of its access, such "
+        "as AWS_ENDPOINT_URL; S3 needs boto3, which chronotope[scale] installs",
     )

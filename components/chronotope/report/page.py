@@ -54,7 +54,7 @@ def html_document(
 
     Args:
         page_title: Its heading; escaped here.
-        subtitle_facts: What stands under the heading; escaped here.
+        subtitle_facts: Texts below the heading; escaped here.
         generated_at: Time of creation, if the page shows it.
         body_html: Sections as HTML, already escaped.
     """

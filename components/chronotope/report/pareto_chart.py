@@ -21,14 +21,14 @@ def pareto_chart(
 ) -> str:
     """Scatter plot of the evaluated candidates: cost on the x axis (log), NDCG@10 on the y axis.
 
-    Those nothing beats in both are joined by a line, and the chosen one is larger and named.
+    A line joins the Pareto front; the chosen candidate is larger and named.
 
     Args:
         candidate_rows: Candidates; those without accuracy are left out.
-        cost_of: What a candidate costs.
+        cost_of: Cost of a candidate, such as its size.
         axis_label: Name of the cost with its unit.
         chart_title: What the drawing shows, for screen readers.
-        max_cost: Bound on the cost, drawn where it lies in the field.
+        max_cost: Bound on the cost, drawn if it is in the range of the chart.
 
     Returns:
         One inline ``<svg>``; empty if nothing was evaluated.

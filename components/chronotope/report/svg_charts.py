@@ -159,7 +159,7 @@ def line_chart(values: Sequence[float], end_labels: tuple[str, str], chart_title
 
     Args:
         values: Oldest first; at least one, not negative.
-        end_labels: What stands below the first and the last.
+        end_labels: Labels below the first and the last value.
         chart_title: What the drawing shows, for screen readers.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Paths, locks, step cache, store addresses and the task engine that every layer above may use."""
+"""Runtime services for all layers above: paths, locks, step cache, store addresses, task engine."""

@@ -1,9 +1,9 @@
 """Restriction of flow parameters that are paths to the operator's allowed root folders.
 
-The form of a flow takes paths on the worker's machine. With the environment
-variable ``CHRONOTOPE_ALLOWED_ROOTS`` set (folders, separated as in ``PATH``) a path elsewhere
-is refused before anything is read or written; links are followed first. Without it
-every path is allowed, as on a command line of one's own.
+The parameter form of a flow in the Prefect UI takes paths on the worker's machine. If the
+environment variable ``CHRONOTOPE_ALLOWED_ROOTS`` is set (folders, separated as in ``PATH``), a
+path outside them is refused before anything is read or written; symbolic links are resolved
+first. If it is not set, every path is allowed.
 """
 
 import os
@@ -31,8 +31,8 @@ def require_allowed_path(requested_path: Path) -> Path:
         raise ConfigError(
             "A path lies outside the folders that flows may use",
             received=requested_path,
-            way_out=f"Choose one below {', '.join(map(str, allowed_roots))}, or let the operator "
-            f"add its folder to {ALLOWED_ROOTS}",
+            way_out=f"Choose a path below {', '.join(map(str, allowed_roots))}, or ask the "
+            f"operator to add its folder to {ALLOWED_ROOTS}",
         )
     return requested_path
 

@@ -38,23 +38,23 @@ def dataset_lock(
     lock_path = workspace.root / "data" / "locks" / f"{dataset}.lock"
     private_folder(lock_path.parent)
     with lock_path.open("w") as lock_file:
-        if not _taken(lock_file):
+        if not _try_lock(lock_file):
             on_wait()
             _wait(lock_file, dataset, time.monotonic() + patience_s)
         yield
 
 
 def _wait(lock_file: IO[str], dataset: str, deadline_s: float) -> None:
-    while not _taken(lock_file):
+    while not _try_lock(lock_file):
         if time.monotonic() > deadline_s:
             raise StoreError(
                 f"Another run is training on {dataset!r}",
-                way_out="Wait until it has ended, or stop it, and run again",
+                way_out="Wait until it has finished, or stop it, and run again",
             )
         time.sleep(_POLL_S)
 
 
-def _taken(lock_file: IO[str]) -> bool:
+def _try_lock(lock_file: IO[str]) -> bool:
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -22,7 +22,7 @@ from chronotope.contracts.strict_json import JsonObject
 CHECKSUM: Final = "checksum"
 """Key of a JSON file that holds the checksum of all other keys."""
 
-_BEGINNING_S: Final = 60.0
+_LOCK_GRACE_S: Final = 60.0
 """Seconds in which a new draft may still be unlocked."""
 
 
@@ -31,13 +31,13 @@ def replacing(file_path: Path) -> Iterator[Path]:
     """Temporary draft that atomically replaces the file when the block ends without an error.
 
     Args:
-        file_path: The file; missing folders are made.
+        file_path: The file; missing folders are created.
 
     Yields:
         Path of the draft, which the block has to write.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: The file cannot be written.
     """
     with _draft_of(file_path) as draft_path:
         yield draft_path
@@ -50,7 +50,7 @@ def write_text(file_path: Path, file_text: str) -> None:
     """Write a text file atomically; it is on the disk when this returns.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: The file cannot be written.
     """
     with replacing(file_path) as draft_path:
         draft_path.write_text(file_text, encoding="utf-8")
@@ -60,8 +60,8 @@ def write_new_text(file_path: Path, file_text: str) -> None:
     """Write a text file that must not exist yet; of several writers one succeeds.
 
     Raises:
-        FileExistsError: There is one already.
-        OSError: The disk refuses.
+        FileExistsError: The file exists already.
+        OSError: The file cannot be written.
     """
     with _draft_of(file_path) as draft_path:
         draft_path.write_text(file_text, encoding="utf-8")
@@ -74,13 +74,13 @@ def write_json(file_path: Path, json_content: dict[str, Any]) -> None:
     """Write a JSON object and its checksum atomically; on the disk when this returns.
 
     Args:
-        file_path: The file; missing folders are made.
+        file_path: The file; missing folders are created.
         json_content: Object with values that JSON can represent.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: The file cannot be written.
     """
-    plain_content = json.loads(json.dumps(json_content))  # keys as they are read back
+    plain_content = json.loads(json.dumps(json_content))  # keys become strings, as when read
     file_text = json.dumps({**plain_content, CHECKSUM: checksum_of(plain_content)}, indent=2)
     write_text(file_path, f"{file_text}\n")
 
@@ -90,7 +90,7 @@ def read_json(file_path: Path, *, subject: str, way_out: str) -> JsonObject:
 
     Args:
         file_path: The file.
-        subject: What the file is, for the error, such as ``"The watermark of the feedback"``.
+        subject: Name of the file's role for errors, such as ``"The watermark of the feedback"``.
         way_out: Advice for the error message if the file is damaged.
 
     Raises:
@@ -141,7 +141,7 @@ def sync_file(file_path: Path) -> None:
     """Wait until a file's bytes are on the disk.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: The file cannot be written.
     """
     _sync(file_path, os.O_RDONLY)
 
@@ -183,5 +183,5 @@ def _remove_if_abandoned(draft_path: Path) -> None:
     with suppress(OSError), draft_path.open("rb") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file_status = draft_path.stat()
-        if file_status.st_size or file_status.st_mtime < time.time() - _BEGINNING_S:
+        if file_status.st_size or file_status.st_mtime < time.time() - _LOCK_GRACE_S:
             draft_path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Owner-only permissions of files and folders that hold user ids.
+"""Owner-only permissions of files and folders that contain user ids.
 
 SQLite gives its ``-wal``, ``-shm`` and ``-journal`` files the mode of the database, so a database
-that is private from the beginning stays so.
+that is created with owner-only permissions stays private.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Final
 _FILE: Final = 0o600
 _FOLDER: Final = 0o700
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_BESIDE: Final = ("", "-wal", "-shm", "-journal")
+_SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 
 def private_folder(folder_path: Path) -> Path:
@@ -25,7 +25,7 @@ def private_folder(folder_path: Path) -> Path:
         folder_path: The folder.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be created.
     """
     for missing_dir in reversed(
         [
@@ -47,18 +47,18 @@ def private_database(file_path: Path) -> Path:
         file_path: The database.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The file cannot be created.
     """
     private_folder(file_path.parent)
-    with suppress(FileExistsError):  # another process made it since
+    with suppress(FileExistsError):  # another process created it meanwhile
         if not file_path.exists():
             os.close(os.open(file_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE))
-    for file_suffix in _BESIDE:
-        close_to_others(file_path.with_name(file_path.name + file_suffix))
+    for file_suffix in _SQLITE_SUFFIXES:
+        restrict_to_owner(file_path.with_name(file_path.name + file_suffix))
     return file_path
 
 
-def close_to_others(file_path: Path) -> None:
+def restrict_to_owner(file_path: Path) -> None:
     """Remove other users' permissions on a file; a file of another owner is left unchanged.
 
     Args:

@@ -26,7 +26,7 @@ _POLL_S: Final = 0.2
 _REAP_S: Final = 1.0
 _REAP_POLL_S: Final = 0.02
 _BACKLOG: Final = 128  # connections that wait to be accepted
-_TOLD_CHARS: Final = 250
+_LOG_TAIL_CHARS: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,15 @@ class ProcessGroup:
         """Create the folder of the logs.
 
         Raises:
-            StoreError: The disk refuses.
+            StoreError: The folder cannot be created.
         """
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                "The folder of the logs cannot be made",
+                "The log folder cannot be created",
                 received=f"{self.logs}: {error.strerror}",
-                way_out="Choose another folder with --root, or make room",
+                way_out="Choose another folder with --root, or free disk space",
             ) from error
         return self
 
@@ -95,19 +95,19 @@ class ProcessGroup:
     def start(
         self, managed_process: ManagedProcess, listening_socket: socket.socket | None = None
     ) -> None:
-        """Start a program in its own process group, which a Ctrl-C does not reach.
+        """Start a program in its own process group, so that Ctrl-C does not reach it.
 
-        It ends with this process, also when that is killed by ``kill -9``.
+        The program ends when this process ends, even by ``kill -9``.
 
         Args:
             managed_process: The program.
-            listening_socket: Its listening socket, which it inherits as ``--fd``.
+            listening_socket: Listening socket that the program inherits as ``--fd``.
         """
         inherited_fds = () if listening_socket is None else (listening_socket.fileno(),)
         fd_options = [
             option_word
-            for signal_number in inherited_fds
-            for option_word in ("--fd", str(signal_number))
+            for inherited_fd in inherited_fds
+            for option_word in ("--fd", str(inherited_fd))
         ]
         with self.log_of(managed_process.name).open("ab") as log_file:
             process = subprocess.Popen(  # noqa: S603 - our own programs, no shell
@@ -125,7 +125,7 @@ class ProcessGroup:
         """Wait until a process is ready.
 
         Raises:
-            ChronotopeError: It ended, or was not ready in time.
+            ChronotopeError: The process ended, or was not ready within ``patience_s``.
         """
         managed_process, _ = self.running[name]
         deadline_s = time.monotonic() + patience_s
@@ -139,7 +139,7 @@ class ProcessGroup:
         """Check that all processes are still running.
 
         Raises:
-            ChronotopeError: One has ended.
+            ChronotopeError: A process has ended.
         """
         for name, (_, process) in self.running.items():
             if process.poll() is not None:
@@ -154,8 +154,8 @@ class ProcessGroup:
         log_text = " ".join(log_file.read_text(encoding="utf-8", errors="replace").split())
         return ChronotopeError(
             f"{name} {problem_text}",
-            received=log_text[-_TOLD_CHARS:] or "nothing was said",
-            way_out=f"All of it is in {log_file}",
+            received=log_text[-_LOG_TAIL_CHARS:] or "its log is empty",
+            way_out=f"The full log is in {log_file}",
         )
 
 
@@ -188,7 +188,7 @@ def refuse_taken_ports(managed_processes: Iterable[ManagedProcess]) -> None:
     for managed_process in managed_processes:
         if managed_process.port is not None and is_port_in_use(managed_process.port):
             raise ConfigError(
-                f"Port {managed_process.port}, wanted for {managed_process.name}, is taken",
+                f"Port {managed_process.port}, needed for {managed_process.name}, is taken",
                 received=f"{HOST}:{managed_process.port}",
                 way_out="Stop the process that listens there "
                 f"(`lsof -i :{managed_process.port}` names it), "
@@ -198,12 +198,12 @@ def refuse_taken_ports(managed_processes: Iterable[ManagedProcess]) -> None:
 
 
 def listen(port: int) -> socket.socket:
-    """Listening socket on this machine, to be inherited by a child process.
+    """Listening socket on 127.0.0.1, to be inherited by a child process.
 
-    No other process can take the port before the program starts and receive its requests.
+    The port is reserved from now on, so no other process can take it before the child starts.
 
     Args:
-        port: Port; 0 for any that is free.
+        port: Port; 0 for any free port.
 
     Raises:
         OSError: The port is taken.
@@ -228,7 +228,7 @@ def web_app(
         name: Name of the process.
         app_module: Module with ``create_app()``.
         port: Port of the socket.
-        health_path: Path that answers once it is ready.
+        health_path: URL path that responds once the process is ready.
         option: Option of ``chronotope up`` that chooses another port.
     """
     command = (sys.executable, "-m", "uvicorn", "--factory", f"{app_module}:create_app")
@@ -243,7 +243,7 @@ def web_app(
 
 
 def is_port_in_use(port: int, host: str = HOST) -> bool:
-    """Whether a port cannot be listened on.
+    """Whether a port is taken, so that no process can listen on it.
 
     Args:
         port: Port.
@@ -284,7 +284,7 @@ def http_get_body(port: int, url_path: str, password: str = "") -> bytes | None:
 
 
 def _wait_for_group(leader_pid: int) -> None:
-    """Wait a moment until the killed members of a group are gone."""
+    """Wait at most ``_REAP_S`` until the killed members of a group are gone."""
     deadline_s = time.monotonic() + _REAP_S
     with contextlib.suppress(ProcessLookupError, PermissionError):
         while time.monotonic() < deadline_s:

@@ -22,7 +22,7 @@ def open_regular(file_path: Path) -> BinaryIO:
     can have side effects; and again afterwards, since the path may have been replaced.
 
     Raises:
-        OSError: It is missing or unreadable, or no regular file; ``strerror`` says which.
+        OSError: The file is missing, unreadable or not a regular file; see ``strerror``.
     """
     require_regular(file_path)
     file_descriptor = os.open(file_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -38,7 +38,7 @@ def require_regular(file_path: Path) -> int:
     """Size in bytes of a regular file; links are followed.
 
     Raises:
-        OSError: It is missing, or no regular file; ``strerror`` says which kind it is of.
+        OSError: The file is missing or not a regular file; ``strerror`` names its kind.
     """
     file_status = file_path.stat()
     _require_regular_mode(file_status.st_mode, file_path)
@@ -49,7 +49,7 @@ def read_bounded(file_path: Path, max_bytes: int) -> bytes:
     """Content of a small regular file.
 
     Raises:
-        OSError: It cannot be read, is no regular file, or is larger.
+        OSError: The file cannot be read, is not a regular file, or is larger than ``max_bytes``.
     """
     with open_regular(file_path) as open_file:
         file_content = open_file.read(max_bytes + 1)

@@ -1,8 +1,8 @@
 """ASGI middleware of local servers that rejects cross-origin requests and DNS rebinding.
 
-Any website can send requests to 127.0.0.1 through a visitor's browser. The browser
-names the page that sends (``Origin``) and the name that was looked up (``Host``, which betrays DNS
-rebinding), and a page can forge neither.
+Any website can send requests to 127.0.0.1 through a visitor's browser. The browser states the
+origin of the sending page (``Origin``) and the host name of the request (``Host``, which reveals
+DNS rebinding); a page cannot forge either.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -26,8 +26,8 @@ _POLICY_VIOLATION: Final = 1008  # close code of a websocket, RFC 6455
 class SameOriginGuard:
     """ASGI middleware that rejects requests and websockets of other websites or rebound names.
 
-    Requests without ``Origin`` come from programs, and from links that a user follows: they pass,
-    so a password is needed besides wherever other accounts use the machine.
+    Requests without ``Origin`` come from programs and from links that a user follows. They are
+    allowed, so a machine with several accounts needs a password in addition.
     """
 
     def __init__(self, app: AsgiApp) -> None:
@@ -41,7 +41,7 @@ class SameOriginGuard:
     async def __call__(
         self, asgi_scope: Message, receive_message: Receive, send_message: Send
     ) -> None:
-        """Let a request through, or answer it with 403."""
+        """Forward an allowed request to the application; respond with 403 to others."""
         if asgi_scope["type"] not in {"http", "websocket"}:
             await self._app(asgi_scope, receive_message, send_message)
         elif (refusal_text := refusal_reason(asgi_scope)) is None:
@@ -69,7 +69,7 @@ def refusal_reason(asgi_scope: Message) -> str | None:
         header_value for header_name, header_value in request_headers if header_name == b"host"
     ]
     server_port = asgi_scope["server"][1]
-    allowed_hosts = {f"{header_name}:{server_port}" for header_name in HOST_NAMES}
+    allowed_hosts = {f"{host_name}:{server_port}" for host_name in HOST_NAMES}
     if len(host_values) != 1 or host_values[0] not in allowed_hosts:
         return f"This is not the name of this server. Open http://{HOST_NAMES[0]}:{server_port}"
     if any(
@@ -101,6 +101,6 @@ def _with_policy(send_message: Send) -> Send:
 
 
 async def _send_forbidden(send_message: Send, refusal_text: str) -> None:
-    request_headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send_message({"type": "http.response.start", "status": 403, "headers": request_headers})
+    response_headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send_message({"type": "http.response.start", "status": 403, "headers": response_headers})
     await send_message({"type": "http.response.body", "body": refusal_text.encode()})

@@ -29,8 +29,8 @@ _MIN_CHARS: Final = 6
 def mask_secrets(message_text: str) -> str:
     """Text with passwords, keys and tokens masked.
 
-    Masked are passwords in addresses, what is assigned to a name such as ``password`` or
-    ``api_key``, and the values of the process's own environment variables with such names.
+    Masked are passwords in addresses, values assigned to names such as ``password`` or
+    ``api_key``, and the values of this process's environment variables with such names.
 
     >>> mask_secrets("no answer from postgresql://ada:s3cr3t@db:5432/mlflow")
     'no answer from postgresql://ada:***@db:5432/mlflow'

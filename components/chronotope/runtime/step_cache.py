@@ -18,7 +18,7 @@ from chronotope.runtime.private_files import private_folder
 _LOG = logging.getLogger(__name__)
 
 _FILE_ROLE: Final = "The result of a step"
-_WAY_OUT: Final = "`chronotope doctor --repair` moves it aside, and the step is done again"
+_WAY_OUT: Final = "`chronotope doctor --repair` moves it aside, and the step runs again"
 
 Result = TypeVar("Result")
 Params = ParamSpec("Params")
@@ -43,8 +43,8 @@ def run_step(
 ) -> Result:
     """Result of a step: read if the step has finished before, else computed and stored.
 
-    The result lies in ``<run_dir>/<step_name>.json`` beside the cost of the step; the file is
-    written whole or not at all. A step whose file is damaged is done again.
+    The result is stored in ``<run_dir>/<step_name>.json`` with the cost of the step; the file is
+    written atomically. A step whose file is damaged runs again.
 
     Args:
         run_dir: Folder of the run.
@@ -68,16 +68,16 @@ def run_verified_step(
     *args: Params.args,
     **kwargs: Params.kwargs,
 ) -> Result:
-    """Like ``run_step``, but a stored result counts only if it still holds.
+    """Like ``run_step``, but a stored result is reused only if it is still valid.
 
-    A result may name an entry of a store, such as a registered version. If the store was
-    replaced, the entry is gone and the step is done again.
+    A result may refer to an entry of a store, such as a registered version. If the store was
+    replaced, the entry is gone and the step runs again.
 
     Args:
         run_dir: Folder of the run.
         step_name: Name of the step and of its file.
         result_type: Type of the result.
-        is_current: Whether a stored result still holds.
+        is_current: Whether a stored result is still valid.
         function: Computes the result.
         *args: Positional arguments of the function.
         **kwargs: Keyword arguments of the function.
@@ -87,9 +87,9 @@ def run_verified_step(
             stored = _read_result(run_dir, step_name, result_type)
             if is_current(stored):
                 return stored
-            _LOG.warning("Step %s is done again: the store does not hold %s", step_name, stored)
+            _LOG.warning("Step %s runs again: the store does not contain %s", step_name, stored)
         except StoreError as error:
-            _LOG.warning("Step %s is done again: %s", step_name, error)
+            _LOG.warning("Step %s runs again: %s", step_name, error)
     start_time = time.perf_counter()
     result = function(*args, **kwargs)
     cost = {
@@ -111,7 +111,7 @@ def step_result(run_dir: Path, step_name: str, result_type: type[Result]) -> Res
         result_type: Type of the result.
 
     Raises:
-        StoreError: The file is damaged, or holds something else.
+        StoreError: The file is damaged, or its result is not a ``result_type``.
     """
     if not (run_dir / f"{step_name}.json").exists():
         return None
@@ -148,7 +148,9 @@ def _read_result(run_dir: Path, step_name: str, result_type: type[Result]) -> Re
     content = _read_file(result_path)
     if "result" not in content:
         raise StoreError(
-            f"{_FILE_ROLE} cannot be read", received=f"{result_path}: none", way_out=_WAY_OUT
+            f"{_FILE_ROLE} cannot be read",
+            received=f"{result_path}: it has no key 'result'",
+            way_out=_WAY_OUT,
         )
     try:
         return TypeAdapter(result_type).validate_python(content["result"])

@@ -1,7 +1,7 @@
-"""Addresses of the stores: below the root, or from environment variables.
+"""Addresses of the stores: below the project root, or from environment variables.
 
-Addresses may hold passwords, so they are read from the environment alone, never from settings
-or YAML, and shown without their password.
+Addresses may contain passwords, so they are read from the environment only, never from settings
+or YAML, and displayed without their password.
 """
 
 import os
@@ -19,17 +19,21 @@ MLFLOW_URL: Final = "CHRONOTOPE_MLFLOW_URL"
 """Variable with the address of MLflow's store, such as ``postgresql://user:secret@host/mlflow``."""
 
 OPTUNA_URL: Final = "CHRONOTOPE_OPTUNA_URL"
-"""Variable with the address of the studies' database."""
+"""Variable with the address of Optuna's database of studies."""
 
 LAKE_URL: Final = "CHRONOTOPE_LAKE_URL"
-"""Variable with the address of the lake in an object store; credentials and
-endpoint come from variables of the vendor: ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT_URL``."""
+"""Variable with the address of the lake in an object store. Credentials and endpoint come from
+the vendor's variables, such as ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT_URL``."""
 
 ARTIFACTS_URL: Final = "CHRONOTOPE_ARTIFACTS_URL"
-"""Variable with the address in an object store below which MLflow's artifacts lie."""
+"""Variable with the address of MLflow's artifact store in an object store."""
 
-_IN_A_STORE: Final = re.compile(r"(s3|gs|az)://[a-z0-9][a-z0-9._-]+(/[\w.=-]+)*/?", re.ASCII)
-"""Allowed addresses; keys and passwords are excluded, since addresses are shown and logged."""
+_OBJECT_STORE_URL: Final = re.compile(r"(s3|gs|az)://[a-z0-9][a-z0-9._-]+(/[\w.=-]+)*/?", re.ASCII)
+"""Allowed form of object store addresses, without keys or passwords, since they are logged."""
+
+CACHE_DIR: Final = "CHRONOTOPE_CACHE"
+"""Variable with a folder for caches, shared by all roots that are used with it."""
+
 
 _PLAIN: Final = "postgresql://"
 _DRIVER: Final = "postgresql+psycopg://"
@@ -37,55 +41,62 @@ _DRIVER: Final = "postgresql+psycopg://"
 
 
 def mlflow_url(mlruns_dir: Path) -> str:
-    """Address of MLflow's store.
+    """Address of MLflow's database.
 
     Args:
-        mlruns_dir: Folder of the SQLite file if the environment names no other.
+        mlruns_dir: Folder of the SQLite file that is used if ``CHRONOTOPE_MLFLOW_URL`` is not set.
     """
-    return _named(MLFLOW_URL) or f"sqlite:///{mlruns_dir.resolve() / 'mlflow.db'}"
+    return _database_url(MLFLOW_URL) or f"sqlite:///{mlruns_dir.resolve() / 'mlflow.db'}"
 
 
 def optuna_url(mlruns_dir: Path) -> str:
-    """Address of the studies' database.
+    """Address of Optuna's database of studies.
 
     Args:
-        mlruns_dir: Folder of the SQLite file if the environment names no other.
+        mlruns_dir: Folder of the SQLite file that is used if ``CHRONOTOPE_OPTUNA_URL`` is not set.
     """
-    return _named(OPTUNA_URL) or f"sqlite:///{mlruns_dir.resolve() / 'optuna.db'}"
+    return _database_url(OPTUNA_URL) or f"sqlite:///{mlruns_dir.resolve() / 'optuna.db'}"
 
 
 def lake_location(lakes_dir: Path) -> Location:
     """Location of the lakes of all datasets.
 
     Args:
-        lakes_dir: Their folder if the environment names no other place.
+        lakes_dir: Local folder that is used if ``CHRONOTOPE_LAKE_URL`` is not set.
 
     Raises:
-        ConfigError: What the environment names is no such address, or holds more than one.
+        ConfigError: The variable is not a plain address of an object store.
     """
-    return _in_a_store(LAKE_URL) or lakes_dir
+    return _object_store_url(LAKE_URL) or lakes_dir
+
+
+def named_cache_dir() -> Path | None:
+    """Folder of the caches that the environment names, if it does."""
+    folder = os.environ.get(CACHE_DIR)
+    return Path(folder) if folder else None
 
 
 def artifacts_url(mlruns_dir: Path) -> str:
     """Address of the artifact store of all runs, models included.
 
     Args:
-        mlruns_dir: Folder of their folder if the environment names no other place.
+        mlruns_dir: Parent of the local folder that is used if ``CHRONOTOPE_ARTIFACTS_URL`` is
+            not set.
 
     Raises:
-        ConfigError: What the environment names is no such address, or holds more than one.
+        ConfigError: The variable is not a plain address of an object store.
     """
-    return _in_a_store(ARTIFACTS_URL) or (mlruns_dir.resolve() / "artifacts").as_uri()
+    return _object_store_url(ARTIFACTS_URL) or (mlruns_dir.resolve() / "artifacts").as_uri()
 
 
-def _in_a_store(variable_name: str) -> str:
+def _object_store_url(variable_name: str) -> str:
     store_url = os.environ.get(variable_name, "")
-    if store_url and not _IN_A_STORE.fullmatch(store_url):
+    if store_url and not _OBJECT_STORE_URL.fullmatch(store_url):
         raise ConfigError(
-            f"{variable_name} is no address of an object store",
-            received="(not shown: it may hold a secret)",
-            way_out="Set it to s3://bucket/prefix, and keys in AWS_ACCESS_KEY_ID and so on; "
-            "for a folder leave it out and give another root",
+            f"{variable_name} is not an address of an object store",
+            received="(not shown: it may contain a secret)",
+            way_out="Set it to s3://bucket/prefix and put keys into AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY; to use a local folder, unset it and choose another root",
         )
     return store_url.rstrip("/")
 
@@ -102,7 +113,7 @@ def mask_password(store_url: str) -> str:
 
 
 def without_secrets(store_url: str) -> str:
-    """Address for display, without account, password, query (may hold a signature) and fragment.
+    """Address for display, without user, password, query (may contain a signature) and fragment.
 
     >>> without_secrets("https://ada:secret@files.example/log.csv?signature=abc")
     'https://files.example/log.csv'
@@ -152,12 +163,12 @@ _SHORT: Final = 4
 """Minimum length to mask a password anywhere; a shorter one may be part of an ordinary word."""
 
 
-def _named(variable_name: str) -> str:
+def _database_url(variable_name: str) -> str:
     return with_driver(os.environ.get(variable_name, ""))
 
 
 def with_driver(store_url: str) -> str:
-    """SQLAlchemy address: Postgres with the installed driver (psycopg).
+    """SQLAlchemy address that names the installed Postgres driver (psycopg).
 
     >>> with_driver("postgresql://db/shop")
     'postgresql+psycopg://db/shop'

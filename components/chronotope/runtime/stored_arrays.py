@@ -1,6 +1,7 @@
 """Archives of named arrays: atomic writes, checksums verified on read.
 
-The archive has a checksum for each array, but none for which arrays there are.
+A zip archive has a checksum for each array, but none for the set of arrays, so a digest of all
+names and values is stored as well.
 """
 
 import hashlib
@@ -64,5 +65,5 @@ def _damaged(arrays_path: Path, damage_text: str) -> ArtifactError:
     return ArtifactError(
         "Arrays of a run cannot be read",
         received=f"{arrays_path}: {damage_text}",
-        way_out=f"Delete the folder {arrays_path.parent} and train again: it is made anew",
+        way_out=f"Delete the folder {arrays_path.parent} and train again, which creates it anew",
     )

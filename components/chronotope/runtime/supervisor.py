@@ -55,7 +55,7 @@ def _ignore(_number: int, _frame: object) -> None:
 
 
 def _end_with_parent(parent_pid: int) -> None:
-    """Wait until the parent is dead, then send SIGTERM to the group and SIGKILL after the grace."""
+    """Wait for the parent's death, then send SIGTERM to the group and SIGKILL after ``GRACE_S``."""
     while os.getppid() == parent_pid:
         time.sleep(_POLL_S)
     os.killpg(os.getpid(), signal.SIGTERM)

@@ -14,7 +14,7 @@ from chronotope.runtime.private_files import private_folder
 OWNER: Final = ".owner"
 """Lock file in a temporary folder; the operating system releases it when the process dies."""
 
-_BEGINNING_S: Final = 60.0
+_LOCK_GRACE_S: Final = 60.0
 """Seconds in which a new folder may still be unlocked."""
 
 
@@ -27,7 +27,7 @@ def temporary_folder(parent_dir: Path, name_prefix: str) -> Iterator[Path]:
         name_prefix: Prefix of its name; leftovers with the same prefix are cleaned up.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: The folder cannot be created.
     """
     private_folder(parent_dir)
     for leftover_dir in parent_dir.glob(f"{name_prefix}*"):
@@ -45,7 +45,6 @@ def _remove_if_left(draft_dir: Path) -> None:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         has_content = any(child_path.name != OWNER for child_path in draft_dir.iterdir())
         age_s = time.time() - draft_dir.stat().st_mtime
-        if (
-            has_content or abs(age_s) > _BEGINNING_S
-        ):  # dated in the future by a clock that was ahead
+        # The age is negative if the clock was ahead when the folder was created.
+        if has_content or abs(age_s) > _LOCK_GRACE_S:
             shutil.rmtree(draft_dir, ignore_errors=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from chronotope.runtime.store_urls import Location, lake_location
+from chronotope.runtime.store_urls import Location, lake_location, named_cache_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,8 +11,8 @@ class Workspace:
     """Folders of one Chronotope installation.
 
     Attributes:
-        root: The project's root; everything written lies below it, but for stores that the
-            environment names (``runtime.store_urls``).
+        root: Project root. Everything is written below it, except to stores whose addresses
+            are set in the environment (``runtime.store_urls``).
     """
 
     root: Path
@@ -21,7 +21,7 @@ class Workspace:
         """Lakes of all datasets, one folder per dataset.
 
         Raises:
-            ConfigError: The environment names no place for them.
+            ConfigError: ``CHRONOTOPE_LAKE_URL`` is not an address of an object store.
         """
         return lake_location(self.root / "data" / "lake")
 
@@ -29,7 +29,7 @@ class Workspace:
         """Delta tables of a dataset, one folder per table.
 
         Raises:
-            ConfigError: The environment names no place for it.
+            ConfigError: ``CHRONOTOPE_LAKE_URL`` is not an address of an object store.
         """
         lakes = self.lakes()
         return lakes / dataset if isinstance(lakes, Path) else f"{lakes}/{dataset}"
@@ -47,16 +47,20 @@ class Workspace:
         return self.root / "data" / "backfill" / dataset
 
     def interactions(self, dataset: str) -> Path:
-        """Log of served interactions and impressions."""
+        """SQLite file of the interaction log: posted events and shown impressions."""
         return self.root / "data" / "interactions" / dataset / "interactions.db"
 
     def experiments(self, dataset: str) -> Path:
-        """Designs of the served experiments, one file per experiment."""
+        """Configurations of the served experiments, one file per experiment."""
         return self.root / "data" / "experiments" / dataset
 
     def monitoring(self, dataset: str) -> Path:
         """Drift reports, one file per data version and champion."""
         return self.root / "data" / "monitoring" / dataset
+
+    def cache(self) -> Path:
+        """Content that is slow to make, one folder for each kind; it may be deleted any time."""
+        return named_cache_dir() or self.root / "data" / "cache"
 
     def reports(self) -> Path:
         """HTML reports."""

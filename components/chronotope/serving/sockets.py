@@ -8,8 +8,11 @@ from typing import Final
 from chronotope.contracts.errors import ConfigError
 
 _REASONS: Final = {
-    errno.EADDRINUSE: ("The port is taken", "Stop what listens there, or choose another --port"),
-    errno.EACCES: ("The port is not for this user", "Choose a --port above 1023"),
+    errno.EADDRINUSE: (
+        "The port is in use",
+        "Stop the program that uses it, or choose another --port",
+    ),
+    errno.EACCES: ("The port needs more rights", "Choose a --port above 1023"),
 }
 
 

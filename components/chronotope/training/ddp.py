@@ -91,7 +91,7 @@ def _run_helper(pickled_job: bytes, process_rank: "_ProcessRank", is_ready: Even
 def _helper_processes(
     job: TrainingJob, process_rank: "_ProcessRank"
 ) -> Iterator[list[BaseProcess]]:
-    """Helper processes, once all are ready_events; all are ended on exit."""
+    """Helper processes, once all are ready; all are ended on exit."""
     module_copy = copy(job.module)
     module_copy.tracker = None  # its connections belong to this process
     pickled_job = pickle.dumps(

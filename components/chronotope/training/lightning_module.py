@@ -75,6 +75,7 @@ class NextEventModule(lightning.LightningModule):
             self.net.parameters(),
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
+            fused=True,
         )
         lr_schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.config.learning_rate, total_steps=self.n_steps
@@ -93,6 +94,7 @@ class NextEventModule(lightning.LightningModule):
             training_batch.priors,
             candidate_idx,
             training_batch.packed_sequences,
+            training_batch.gap_features,
         )
         item_loss = _item_loss(outputs.item_scores, training_batch)
         time_loss = lognormal_mixture_nll(outputs.when, training_batch.gap_h).mean()

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.event_log import Catalog, EventLog
-from chronotope.contracts.queries import queries_at
+from chronotope.contracts.queries import Queries, queries_at
 from chronotope.models.backbones.event_inputs import PackedSequences
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
+from chronotope.models.gap_features import GapFeatures, gap_features
+from chronotope.models.history_index import truncate_history
 from chronotope.models.priors import Priors, count_priors
 from chronotope.training.config import TrainingConfig
 from chronotope.training.negative_sampling import CandidateItems, sample_candidates
@@ -24,6 +26,9 @@ from chronotope.training.packed_sequences import pack_sequences, select_sequence
 
 LENGTH_JITTER = 1.25
 """Random factor on history lengths before sorting, so that batches differ each epoch."""
+
+FEATURE_CHUNK = 1024
+"""Targets whose gap features are computed at once."""
 
 MIN_WIDTH = 8
 """Minimum width of the padded histories of a batch."""
@@ -51,6 +56,7 @@ class TrainingBatch(NamedTuple):
     target_place: Tensor
     candidates: CandidateItems | None
     packed_sequences: PackedSequences | None = None
+    gap_features: GapFeatures | None = None
     weight: float = 1.0
 
     def shard(self, rank: int, n: int) -> "TrainingBatch":
@@ -65,6 +71,9 @@ class TrainingBatch(NamedTuple):
             packed_sequences=None
             if self.packed_sequences is None
             else select_sequences(self.packed_sequences, row_idx),
+            gap_features=None
+            if self.gap_features is None
+            else GapFeatures(*(column[row_idx] for column in self.gap_features)),
             weight=n * len(shard_rows) / len(self.target_item),
         )
 
@@ -155,6 +164,8 @@ class RoundBatches:
         self.log, self.rounds, self.config = log, rounds, config
         self.model_config, self.is_training = model_config, is_training
         self.starts = (log.user_start(), log.basket_start())
+        self.target_positions = np.sort(np.concatenate([r.positions for r in rounds]))
+        self._gap_features: GapFeatures | None = None
         self.epoch = 0
         self.shard_spec = (0, 1)  # rank and number of processes
 
@@ -222,25 +233,54 @@ class RoundBatches:
         rng: np.random.Generator,
     ) -> TrainingBatch:
         """Queries and targets of one batch."""
-        queries = queries_at(
-            self.log,
-            positions,
-            history_len=self.model_config.history_len,
-            time_given=time_given,
-            start_positions=self.starts,
-        )
+        queries = self._queries(positions, time_given=time_given)
         gap_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
         target_items = self.log.item_idx[positions]
-        history_width = max(MIN_WIDTH, int(self._history_lengths(positions).max()))
         return TrainingBatch(
-            batch=to_batch(queries, history_width, self.model_config.context),
+            batch=to_batch(queries, self._width(positions), self.model_config.context),
             priors=time_round.priors,
             target_item=torch.from_numpy(target_items).long(),
             gap_h=torch.from_numpy((gap_s / 3600.0).astype(np.float32)),
             target_place=torch.from_numpy(self.log.place_idx[positions]).long(),
             candidates=self._candidates(time_round.priors, queries.item_idx, target_items, rng),
             packed_sequences=self._packed_sequences(positions),
+            gap_features=self._gap_features_of(positions),
         )
+
+    def _gap_features_of(self, positions: npt.NDArray[np.int64]) -> GapFeatures:
+        """Inputs of the time head, computed once for all epochs: they have no parameters."""
+        if self._gap_features is None:
+            self._gap_features = self._compute_gap_features()
+        row_idx = torch.from_numpy(np.searchsorted(self.target_positions, positions))
+        return GapFeatures(*(column.index_select(0, row_idx) for column in self._gap_features))
+
+    def _compute_gap_features(self) -> GapFeatures:
+        """Gap features of all targets, in the order of ``target_positions``."""
+        order = np.argsort(self._history_lengths(self.target_positions), kind="stable")
+        n_chunks = -(-len(order) // FEATURE_CHUNK)
+        chunks = [self._chunk_gap_features(rows) for rows in np.array_split(order, n_chunks)]
+        rank = torch.from_numpy(np.argsort(order))
+        features, gap_counts = (torch.cat(columns) for columns in zip(*chunks, strict=True))
+        return GapFeatures(features[rank], gap_counts[rank])
+
+    def _chunk_gap_features(self, rows: npt.NDArray[np.int64]) -> GapFeatures:
+        positions = self.target_positions[rows]
+        batch = to_batch(self._queries(positions, time_given=False), self._width(positions))
+        with torch.no_grad():
+            return gap_features(batch, truncate_history(batch, self.model_config.kernel_len))
+
+    def _queries(self, positions: npt.NDArray[np.int64], *, time_given: bool) -> Queries:
+        return queries_at(
+            self.log,
+            positions,
+            history_len=self.model_config.history_len,
+            time_given=time_given,
+            start_positions=self.starts,
+        )
+
+    def _width(self, positions: npt.NDArray[np.int64]) -> int:
+        """Width of the padded histories of some targets."""
+        return max(MIN_WIDTH, int(self._history_lengths(positions).max()))
 
     def _packed_sequences(self, positions: npt.NDArray[np.int64]) -> PackedSequences | None:
         """Packed histories, if there is a backbone to read them."""

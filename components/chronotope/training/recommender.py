@@ -1,4 +1,4 @@
-"""Recommender of the product: trains the network, updates it, saves and loads it."""
+"""Trained recommender: trains the network, updates it, saves and loads it."""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +14,7 @@ from chronotope.contracts.errors import ArtifactError, ChronotopeError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
-from chronotope.models.batch import to_batch
+from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.network_file import load_tensors, save_tensors
@@ -23,7 +23,13 @@ from chronotope.training.config import TrainingConfig
 from chronotope.training.ddp import run_ddp
 from chronotope.training.embedding_transfer import transfer_network
 from chronotope.training.lightning_module import NextEventModule
-from chronotope.training.prequential import PrequentialRound, RoundBatches, make_rounds, new_targets
+from chronotope.training.prequential import (
+    MIN_WIDTH,
+    PrequentialRound,
+    RoundBatches,
+    make_rounds,
+    new_targets,
+)
 from chronotope.training.trainer import TrainingJob, make_trainer
 
 
@@ -201,7 +207,8 @@ class ChronotopeRecommender:
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         """Logits of all items, float32, shape (B, n_items)."""
-        return self.outputs(queries).item_scores.numpy()
+        with torch.no_grad():
+            return self.net.item_scores(self._to_batch(queries), self.priors).numpy()
 
     def answer(self, queries: Queries) -> ModelOutput:
         """Outputs of item, time and place head as arrays, as of an exported model."""
@@ -210,9 +217,13 @@ class ChronotopeRecommender:
     def outputs(self, queries: Queries) -> NetworkOutput:
         """Outputs of item, time and place head for a batch of queries."""
         with torch.no_grad():
-            batch = to_batch(queries, self.model.history_len, self.model.context)
-            outputs: NetworkOutput = self.net(batch, self.priors)
+            outputs: NetworkOutput = self.net(self._to_batch(queries), self.priors)
         return outputs
+
+    def _to_batch(self, queries: Queries) -> Batch:
+        """Queries as tensors, as wide as their longest history."""
+        width = max(MIN_WIDTH, min(queries.item_idx.shape[1], self.model.history_len))
+        return to_batch(queries, width, self.model.context)
 
     def _run(
         self,

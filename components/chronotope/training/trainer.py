@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 
+from chronotope.training.allocator import reuse_freed_memory
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import RoundBatches
 
@@ -27,7 +28,7 @@ class TrainingJob:
         train_batches: Training batches.
         valid_batches: Validation batches, which select the epoch.
         checkpoint_dir: Directory of the checkpoints.
-        resume_from: Checkpoint to resume_from from; None starts at epoch 0.
+        resume_from: Checkpoint to resume from; None starts at epoch 0.
     """
 
     module: NextEventModule
@@ -73,6 +74,7 @@ def make_trainer(
         progress: Show a progress bar.
         options: Further arguments of Lightning's trainer.
     """
+    reuse_freed_memory()
     for logger_name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(logger_name).setLevel(logging.WARNING)
     return lightning.Trainer(

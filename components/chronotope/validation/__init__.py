@@ -1,4 +1,4 @@
-"""Validation of tables with Great Expectations: suites as JSON, results by row."""
+"""Validation of batches with Great Expectations suites, and drift of whole deliveries."""
 
 from chronotope.validation.batch_drift import BatchProfile, profile_rows
 from chronotope.validation.data_docs import build_docs

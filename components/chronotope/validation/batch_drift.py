@@ -1,4 +1,4 @@
-"""A delivery as a whole against the last accepted version: volume, hours, values, places."""
+"""Drift of a delivery against the accepted events: volume, hours, values and coordinates."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,14 +14,15 @@ from chronotope.contracts.validation_result import FailedExpectation, Severity
 from chronotope.validation.divergence import stability_index
 
 PSI_BOUND: Final = 0.25
-"""Above this a distribution counts as changed (Siddiqi 2006)."""
+"""Population stability index above which a distribution counts as changed (Siddiqi 2006)."""
 VOLUME_FACTOR: Final = 10
+"""Largest accepted ratio between the numbers of rows of two successive deliveries."""
 MIN_ROWS: Final = 500
-"""With fewer rows a share is mostly chance, and distributions are not compared."""
+"""Minimum number of rows to compare distributions: with fewer, sampling noise dominates."""
 
 _HOURS: Final = 24
 _DECILES: Final = np.linspace(0.1, 0.9, 9)
-_SAMPLE: Final = 4_096  # rows of each record batch that quantiles are taken from
+_SAMPLE_ROWS: Final = 4_096  # sampled from each record batch for quantiles
 _MARGIN_DEG: Final = 1.0
 _SWAPPED: Final = "latitude and longitude are not swapped, compared with earlier rows"
 
@@ -30,15 +31,20 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class CoordinateBounds:
-    """Where nearly all located rows lie, in degrees, a degree of margin included."""
+    """Bounding box of 99.8 % of the coordinates with a margin of 1 degree.
+
+    Attributes:
+        south, north: Bounds of the latitude, degrees.
+        west, east: Bounds of the longitude, degrees.
+    """
 
     south: float
     north: float
     west: float
     east: float
 
-    def holds(self, lat: Numbers, lon: Numbers) -> npt.NDArray[np.bool_]:
-        """Whether each point lies inside; an unknown one does not."""
+    def contains(self, lat: Numbers, lon: Numbers) -> npt.NDArray[np.bool_]:
+        """Whether each point lies inside, shape (n,); False for NaN."""
         return np.asarray(
             (lat >= self.south) & (lat <= self.north) & (lon >= self.west) & (lon <= self.east)
         )
@@ -46,38 +52,38 @@ class CoordinateBounds:
 
 @dataclass(frozen=True, slots=True)
 class BatchProfile:
-    """What later deliveries are compared with.
+    """Statistics of the accepted events that the next delivery is compared with.
 
     Attributes:
-        hours: Share of each local hour, shape (24,); None without events.
-        value_edges: Distinct deciles of the values; empty without values.
-        values: Share of the values between the edges, one more than there are edges.
-        box: Where rows lie; None if none is located.
-        n_last: Rows that the last delivery brought; 0 if unknown.
+        hours: Share of events in each local hour, shape (24,); None without events.
+        value_edges: Distinct deciles of ``value``, shape (n_edges,); empty without values.
+        values: Share of values in each bin between the edges, shape (n_edges + 1,).
+        bounds: Bounds of the coordinates; None without coordinates.
+        n_last: Number of rows of the last delivery; 0 if unknown.
     """
 
     hours: Numbers | None
     value_edges: Numbers
     values: Numbers
-    box: CoordinateBounds | None
+    bounds: CoordinateBounds | None
     n_last: int = 0
 
 
 def profile_rows(
     events: Iterable[pa.RecordBatch], *, items: pa.Table | None = None, n_last: int = 0
 ) -> BatchProfile:
-    """Profile accepted rows, batch by batch; quantiles come from an even sample.
+    """Compute the profile of accepted events; quantiles are estimated from a sample.
 
     Args:
-        events: Accepted events.
-        items: The catalogue, whose coordinates count when no event has any.
-        n_last: Rows that the last delivery brought.
+        events: Accepted events in batches.
+        items: Item catalogue, whose coordinates are used if no event has any.
+        n_last: Number of rows of the last delivery.
     """
     hour_counts, row_samples = np.zeros(_HOURS), [np.empty((3, 0))]
     for batch in events:
         batch_rows = pa.Table.from_batches([batch])
         hour_counts += _hour_counts(batch_rows)
-        sample_step = max(1, len(batch_rows) // _SAMPLE)
+        sample_step = max(1, len(batch_rows) // _SAMPLE_ROWS)
         row_samples.append(
             np.stack(
                 [
@@ -87,9 +93,9 @@ def profile_rows(
             )
         )
     event_values, lat, lon = np.concatenate(row_samples, axis=1)
-    coordinate_bounds = _box(lat, lon)
+    coordinate_bounds = _coordinate_bounds(lat, lon)
     if coordinate_bounds is None and items is not None:
-        coordinate_bounds = _box(_floats(items, c.LAT), _floats(items, c.LON))
+        coordinate_bounds = _coordinate_bounds(_floats(items, c.LAT), _floats(items, c.LON))
     event_values = event_values[np.isfinite(event_values)]
     value_edges = (
         np.unique(np.quantile(event_values, _DECILES)) if len(event_values) else np.empty(0)
@@ -97,15 +103,25 @@ def profile_rows(
     return BatchProfile(
         hours=hour_counts / hour_counts.sum() if hour_counts.sum() else None,
         value_edges=value_edges,
-        values=_bins(event_values, value_edges) / max(1, len(event_values)),
-        box=coordinate_bounds,
+        values=_bin_counts(event_values, value_edges) / max(1, len(event_values)),
+        bounds=coordinate_bounds,
         n_last=n_last,
     )
 
 
 @dataclass(slots=True)
 class BatchDriftCheck:
-    """Counts over the batches of one delivery, checked at its end."""
+    """Comparison of a delivery with a profile: counts over its batches, checked at the end.
+
+    Attributes:
+        accepted: Profile of the accepted events.
+        n_rows: Number of rows so far.
+        n_located: Number of rows with coordinates.
+        n_swapped: Number of rows that lie in the bounds only if latitude and longitude are
+            swapped.
+        hours: Number of rows in each local hour, shape (24,).
+        values: Number of values in each bin of the profile, shape (n_edges + 1,).
+    """
 
     accepted: BatchProfile
     n_rows: int = 0
@@ -115,54 +131,58 @@ class BatchDriftCheck:
     values: Numbers = field(init=False)
 
     def __post_init__(self) -> None:
-        """Start with empty bins."""
+        """Set the counts of the value bins to zero."""
         self.values = np.zeros(len(self.accepted.value_edges) + 1)
 
     def add_batch(self, batch_rows: pa.Table) -> None:
-        """Count a batch."""
+        """Add the counts of a batch."""
         self.n_rows += len(batch_rows)
         self.hours += _hour_counts(batch_rows)
         event_values = _floats(batch_rows, c.VALUE)
-        self.values += _bins(event_values[np.isfinite(event_values)], self.accepted.value_edges)
-        coordinate_bounds = self.accepted.box
+        self.values += _bin_counts(
+            event_values[np.isfinite(event_values)], self.accepted.value_edges
+        )
+        coordinate_bounds = self.accepted.bounds
         if coordinate_bounds is not None:
             lat, lon = _floats(batch_rows, c.LAT), _floats(batch_rows, c.LON)
             self.n_located += int((np.isfinite(lat) & np.isfinite(lon)).sum())
             self.n_swapped += int(
-                (~coordinate_bounds.holds(lat, lon) & coordinate_bounds.holds(lon, lat)).sum()
+                (~coordinate_bounds.contains(lat, lon) & coordinate_bounds.contains(lon, lat)).sum()
             )
 
     def findings(self) -> tuple[FailedExpectation, ...]:
-        """What the delivery as a whole does not hold.
+        """Failed expectations on the complete delivery.
 
         Raises:
-            ValidationFailed: Most located rows are swapped.
+            ValidationFailed: Latitude and longitude are swapped in most rows with coordinates.
         """
-        swap_findings = self._swapped()
+        swap_findings = self._swap_findings()
         all_findings = [
             *swap_findings,
-            *self._volume(),
-            *_changed("local hours", c.OCCURRED_AT, self.hours, self.accepted.hours),
+            *self._volume_findings(),
+            *_distribution_findings("local hours", c.OCCURRED_AT, self.hours, self.accepted.hours),
         ]
         if len(self.accepted.value_edges):
-            all_findings += _changed("values", c.VALUE, self.values, self.accepted.values)
+            all_findings += _distribution_findings(
+                "values", c.VALUE, self.values, self.accepted.values
+            )
         return tuple(all_findings)
 
-    def _swapped(self) -> list[FailedExpectation]:
+    def _swap_findings(self) -> list[FailedExpectation]:
         if not self.n_swapped:
             return []
         observed_share = f"{self.n_swapped} of {self.n_located} located rows"
         if 2 * self.n_swapped > self.n_located:
             raise ValidationFailed(
-                f"The delivery breaks a critical expectation: {_SWAPPED}",
+                f"The delivery fails a critical expectation: {_SWAPPED}",
                 received=observed_share,
-                way_out="Nothing was written; exchange lat and lon in the dataset's YAML",
+                way_out="Nothing was written; swap lat and lon in the dataset's YAML",
             )
         return [
             FailedExpectation(_SWAPPED, c.LAT, Severity.WARNING, self.n_swapped, observed_share)
         ]
 
-    def _volume(self) -> list[FailedExpectation]:
+    def _volume_findings(self) -> list[FailedExpectation]:
         n_last = self.accepted.n_last
         if not n_last or n_last / VOLUME_FACTOR <= self.n_rows <= n_last * VOLUME_FACTOR:
             return []
@@ -174,7 +194,7 @@ class BatchDriftCheck:
         ]
 
 
-def _changed(
+def _distribution_findings(
     subject_name: str, column_name: str, bin_counts: Numbers, accepted_shares: Numbers | None
 ) -> list[FailedExpectation]:
     n_rows = bin_counts.sum()
@@ -206,12 +226,12 @@ def _floats(event_rows: pa.Table, column_name: str) -> Numbers:
     )
 
 
-def _bins(event_values: Numbers, bin_edges: Numbers) -> Numbers:
+def _bin_counts(event_values: Numbers, bin_edges: Numbers) -> Numbers:
     bin_idx = np.searchsorted(bin_edges, event_values, side="right")
     return np.bincount(bin_idx, minlength=len(bin_edges) + 1).astype(np.float64)
 
 
-def _box(lat: Numbers, lon: Numbers) -> CoordinateBounds | None:
+def _coordinate_bounds(lat: Numbers, lon: Numbers) -> CoordinateBounds | None:
     is_located = np.isfinite(lat) & np.isfinite(lon)
     if not is_located.any():
         return None

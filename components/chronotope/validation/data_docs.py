@@ -1,4 +1,4 @@
-"""Great Expectations' own pages, for those who want to browse them."""
+"""Data Docs: the HTML pages of Great Expectations for a sample of rows."""
 
 import shutil
 import tempfile
@@ -23,23 +23,24 @@ def build_docs(
     checked_at: datetime,
     known_items: pa.Array | None = None,
 ) -> Path:
-    """Validate rows once more in a file context and build Data Docs, in place of earlier ones.
+    """Validate sample rows and write Data Docs, which replace earlier ones.
 
-    The pages load styles from the web; without a network they are plain.
+    The pages load styles from the web and are unstyled without a network.
 
     Args:
-        suite_path: The suite's JSON.
-        sample_rows: A sample of the rows to show.
-        docs_dir: Where the pages go; replaced whole, so that a kill leaves the earlier ones.
-        checked_at: Instant of the check, with a zone.
-        known_items: Item ids of the lake; None skips the check of references.
+        suite_path: JSON file of the suite.
+        sample_rows: Rows to validate and show.
+        docs_dir: Folder of the pages. It is replaced after the pages are complete, so an
+            interrupted run leaves the earlier ones.
+        checked_at: Time of the check, with a time zone.
+        known_items: Item ids of the lake; None skips the check of references to items.
 
     Returns:
-        The path of index.html.
+        Path of index.html.
 
     Raises:
         ConfigError: The suite cannot be read.
-        StoreError: The disk refused.
+        StoreError: The pages cannot be written.
     """
     suite = load_suite(suite_path)
     try:
@@ -54,7 +55,7 @@ def build_docs(
         raise StoreError(
             "The data docs could not be written",
             received=error,
-            way_out="Check free disk space and permissions, or switch data docs off",
+            way_out="Check free disk space and permissions, or disable data docs",
         ) from error
     return docs_dir / "index.html"
 
@@ -62,7 +63,7 @@ def build_docs(
 def _site(
     suite: dict[str, Any], derived_rows: pa.Table, context_dir: Path, checked_at: datetime
 ) -> Path:
-    """Folder of the pages within a new context."""
+    """Build the pages in a new Great Expectations context and return their folder."""
     gx_context = open_context(context_dir)
     from great_expectations import Checkpoint, ExpectationSuite, ValidationDefinition
 

@@ -1,4 +1,4 @@
-"""The numbers a suite looks at: cheap columns derived from rows, one row a row."""
+"""Numeric columns derived from the rows of a batch, to which expectations apply."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,12 +9,19 @@ from chronotope.lake.row_conformance import first_occurrence_mask
 
 
 def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -> pa.Table:
-    """Table of numbers the expectations name; texts stay in Arrow, which is faster.
+    """Compute the numeric columns of a suite; text columns are not passed to pandas, for speed.
 
-    ``lat``, ``lon`` and ``utc_offset_min`` (NaN as infinity, so it is out of range),
-    ``<id>_length`` (characters), ``<id>_repeated`` (1 where the key occurred before),
-    ``occurred_s`` (UTC seconds), ``swapped`` (1 where the latitude is
-    impossible but would be a longitude) and ``item_known``.
+    Columns: ``row`` (position), ``lat``, ``lon`` and ``utc_offset_min`` (NaN becomes infinity
+    and so is out of range), ``<id>_length`` (characters), ``<id>_is_repeated`` (1 if the id
+    occurred in an earlier row), ``occurred_s`` (UTC seconds), ``swapped`` (1 if the latitude is
+    impossible but would be a valid longitude) and ``item_known`` (1 if the item is in the lake).
+
+    Args:
+        source_rows: Events, items or users.
+        known_items: Item ids of the lake; None leaves ``item_known`` null.
+
+    Returns:
+        One row for each source row.
     """
     derived_columns = {"row": pa.array(np.arange(len(source_rows)))}
     for column_name in (c.EVENT_ID, c.USER_ID, c.ITEM_ID, c.EVENT_TYPE):
@@ -27,7 +34,9 @@ def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -
         *(() if c.EVENT_ID in source_rows.column_names else (c.USER_ID, c.ITEM_ID)),
     ):
         if column_name in source_rows.column_names:
-            derived_columns[f"{column_name}_repeated"] = _repeated(source_rows.column(column_name))
+            derived_columns[f"{column_name}_repeated"] = _is_repeated(
+                source_rows.column(column_name)
+            )
     for column_name in (c.LAT, c.LON, c.UTC_OFFSET_MIN):
         null_column = pa.nulls(len(source_rows), pa.float64())
         number_column = (
@@ -42,14 +51,14 @@ def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -
         derived_columns["occurred_s"] = pc.divide(
             source_rows.column(c.OCCURRED_AT).cast(pa.int64()), 1_000_000
         )
-    derived_columns["swapped"] = _swapped(derived_columns[c.LAT], derived_columns[c.LON])
+    derived_columns["swapped"] = _is_swapped(derived_columns[c.LAT], derived_columns[c.LON])
     if c.ITEM_ID in source_rows.column_names and known_items is not None:
         derived_columns["item_known"] = pc.is_in(
             source_rows.column(c.ITEM_ID), value_set=known_items
         ).cast(pa.int8())
     else:
         derived_columns["item_known"] = pa.nulls(len(source_rows), pa.int8())
-    # Great Expectations compares int64 and float64 at once, narrower types value by value.
+    # Great Expectations is vectorised for int64 and float64 only.
     wide_columns = {
         column_name: column.cast(pa.int64()) if pa.types.is_integer(column.type) else column
         for column_name, column in derived_columns.items()
@@ -58,9 +67,9 @@ def derive_columns(source_rows: pa.Table, known_items: pa.Array | None = None) -
 
 
 def column_extremes(derived_rows: pa.Table) -> pa.Table:
-    """Two rows, the least and the greatest value of each column; unknown ones left out.
+    """Minimum and maximum of each column, without nulls, as a table of two rows.
 
-    Whatever holds for both ends of a column holds for every value between bounds.
+    A bound that holds for both holds for all values of the column.
     """
     column_ends = {
         column_name: pc.min_max(derived_rows.column(column_name))
@@ -78,7 +87,7 @@ def column_extremes(derived_rows: pa.Table) -> pa.Table:
     )
 
 
-def _repeated(id_column: pa.ChunkedArray) -> pa.Array:
+def _is_repeated(id_column: pa.ChunkedArray) -> pa.Array:
     is_first = first_occurrence_mask(id_column)
     is_repeated = (
         np.zeros(len(id_column), dtype=np.int8) if is_first is None else (~is_first).astype(np.int8)
@@ -86,7 +95,7 @@ def _repeated(id_column: pa.ChunkedArray) -> pa.Array:
     return pa.array(is_repeated)
 
 
-def _swapped(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> pa.ChunkedArray:
+def _is_swapped(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> pa.ChunkedArray:
     is_swapped = pc.and_(
         pc.greater(pc.abs(lat), 90),
         pc.and_(pc.less_equal(pc.abs(lat), 180), pc.less_equal(pc.abs(lon), 90)),

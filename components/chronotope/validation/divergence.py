@@ -1,6 +1,6 @@
-"""How far two distributions are apart, and what occurs for the first time.
+"""Divergences between two distributions, and the first window of each code.
 
-Everything works along the last axis, so that many windows are compared at once.
+Divergences are computed along the last axis, so that many windows are compared at once.
 """
 
 from typing import Final
@@ -12,18 +12,19 @@ Numbers = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 FLOOR: Final = 1e-4
-"""Least share of a bin in the stability index, which is infinite where one is empty."""
+"""Minimum share of a bin in the stability index, which would be infinite for an empty bin."""
 
 
 def stability_index(current_shares: npt.ArrayLike, accepted_shares: npt.ArrayLike) -> Numbers:
     """Population stability index, ``sum_b (p_b - q_b) ln(p_b / q_b)``.
 
     Args:
-        current_shares: Shares p of the bins, shape (..., B); below ``FLOOR`` they count as that.
-        accepted_shares: Shares q that they are compared with, shape (..., B).
+        current_shares: Shares p of the bins, shape (..., B); smaller ones are set to ``FLOOR``.
+        accepted_shares: Shares q of the reference distribution, shape (..., B), with the same
+            minimum.
 
     Returns:
-        Shape (...); 0 for equal distributions.
+        Index, 0 for equal distributions, shape (...).
 
     Example:
         >>> stability_index([0.5, 0.5], [0.9, 0.1]).round(3).item()
@@ -40,11 +41,11 @@ def jensen_shannon(p: npt.ArrayLike, q: npt.ArrayLike) -> Numbers:
     """Jensen-Shannon divergence in nats, ``H((p + q) / 2) - (H(p) + H(q)) / 2``.
 
     Args:
-        p: Shares of the bins, shape (..., B).
-        q: Other shares, shape (..., B).
+        p: Shares of the bins in one distribution, shape (..., B).
+        q: Shares in the other distribution, shape (..., B).
 
     Returns:
-        Shape (...); from 0 for equal distributions to ln 2 for disjoint ones.
+        Divergence, from 0 for equal distributions to ln 2 for disjoint ones, shape (...).
 
     Source: Lin (1991), https://doi.org/10.1109/18.61115
 
@@ -58,14 +59,14 @@ def jensen_shannon(p: npt.ArrayLike, q: npt.ArrayLike) -> Numbers:
 
 
 def first_window(event_codes: Codes, window_numbers: Codes) -> Codes:
-    """Earliest window in which each code occurs, shape (largest code + 1,).
+    """Earliest window in which each code, such as an item or user, occurs.
 
     Args:
-        event_codes: What occurred, from 0, shape (n,).
-        window_numbers: Number of the window in which it did, shape (n,).
+        event_codes: Code of each event, at least 0, shape (n,).
+        window_numbers: Window of each event, shape (n,).
 
     Returns:
-        The window; that of a code which never occurs is larger than any.
+        Window by code, shape (max code + 1,); the largest integer for codes that never occur.
 
     Example:
         >>> first_window(np.array([0, 1, 0, 1]), np.array([3, 2, 1, 4])).tolist()

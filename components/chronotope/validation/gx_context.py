@@ -1,4 +1,4 @@
-"""Great Expectations itself, opened late and quietly: no analytics, no progress bars."""
+"""Adapter to Great Expectations, which is imported lazily, without analytics or progress bars."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
 
 _ROW_COUNT: Final = "expect_table_row_count_to_be_between"
-_BOUNDS: Final = frozenset(
+_BOUND_TYPES: Final = frozenset(
     {
         "expect_column_values_to_be_between",
         "expect_column_max_to_be_between",
@@ -28,16 +28,16 @@ _BOUNDS: Final = frozenset(
     }
 )
 _MAX_BYTES: Final = 1_000_000
-"""A larger file is no suite."""
+"""Maximum size of a suite file, bytes."""
 
 _BOUND_KWARGS: Final = frozenset({"column", "min_value", "max_value", "strict_min", "strict_max"})
 
 
 def load_suite(suite_path: Path) -> JsonObject:
-    """Read a suite's JSON.
+    """Load an expectation suite from JSON.
 
     Raises:
-        ConfigError: The file is absent or no suite.
+        ConfigError: The file is missing or is not a suite.
     """
     try:
         suite_content: dict[str, Any] = parse_json(
@@ -48,7 +48,7 @@ def load_suite(suite_path: Path) -> JsonObject:
         raise ConfigError(
             "The expectation suite cannot be read",
             received=f"{suite_path}: {error}",
-            way_out="It is a JSON file with 'name' and 'expectations'",
+            way_out="Provide a JSON file with the keys 'name' and 'expectations'",
         ) from error
 
 
@@ -63,7 +63,7 @@ def import_great_expectations() -> None:
 
 
 def open_context(context_dir: Path | None = None) -> "AbstractDataContext":
-    """An ephemeral context, or one in a folder."""
+    """Create a Great Expectations context, in memory or in a folder."""
     import_great_expectations()
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -80,7 +80,7 @@ def open_context(context_dir: Path | None = None) -> "AbstractDataContext":
 
 
 def batch_definition(gx_context: "AbstractDataContext", table_name: str) -> "BatchDefinition[Any]":
-    """Where frames of a table are handed in."""
+    """Batch definition for data frames that are passed at run time."""
     pandas_source = gx_context.data_sources.add_or_update_pandas("rows")
     frame_asset = pandas_source.add_dataframe_asset(table_name)
     return frame_asset.add_batch_definition_whole_dataframe("whole")
@@ -92,20 +92,29 @@ def expectation_results(
     derived_rows: pa.Table,
     parameters: Mapping[str, Any],
 ) -> list[Any]:
-    """Result of each expectation, in no promised order.
+    """Evaluate the expectations of a suite; the order of the results is undefined.
 
-    Bounds are tried on the least and the greatest value of each column first; only
-    what fails there, or is no bound, is looked up row by row.
+    Expectations that are bounds on values are first evaluated on the minimum and maximum of
+    each column. Only those that fail there, and all others, are evaluated on the rows.
+
+    Args:
+        gx_batch: Batch definition of the table.
+        suite: Name and expectations, from ``load_suite``.
+        derived_rows: Columns of ``derive_columns``.
+        parameters: Values of the parameters that the expectations refer to.
+
+    Returns:
+        Result of each expectation, as Great Expectations returns it.
 
     Raises:
-        DataError: An expectation could not be computed; that says nothing of the data.
+        DataError: An expectation could not be computed, whatever the data.
     """
     open_expectations, passed_results = list(suite["expectations"]), []
     bound_expectations = [
         expectation for expectation in open_expectations if _is_bound(expectation)
     ]
     if bound_expectations and len(derived_rows):
-        extreme_results = _validated(
+        extreme_results = _validate_rows(
             gx_batch, suite["name"], bound_expectations, column_extremes(derived_rows), parameters
         )
         failed = {
@@ -135,20 +144,20 @@ def expectation_results(
         )
     return [
         *passed_results,
-        *_validated(gx_batch, suite["name"], open_expectations, derived_rows, parameters),
+        *_validate_rows(gx_batch, suite["name"], open_expectations, derived_rows, parameters),
     ]
 
 
 def _is_bound(expectation: Mapping[str, Any]) -> bool:
-    """Whether it holds for all rows if it holds for the least and the greatest value."""
-    return expectation["type"] in _BOUNDS and set(expectation["kwargs"]) <= _BOUND_KWARGS
+    """Whether an expectation holds for all values if it holds for minimum and maximum."""
+    return expectation["type"] in _BOUND_TYPES and set(expectation["kwargs"]) <= _BOUND_KWARGS
 
 
 def _subject(config: Any) -> tuple[str, str]:
     return config.type, config.kwargs["column"]
 
 
-def _validated(
+def _validate_rows(
     gx_batch: "BatchDefinition[Any]",
     suite_name: str,
     expectations: Sequence[Any],
@@ -171,6 +180,6 @@ def _validated(
             raise DataError(
                 f"Expectation {result.expectation_config.type!r} could not be computed",
                 received=result.expectation_config.kwargs,
-                way_out="Check the column names and bounds in the suite",
+                way_out="Check the column names and bounds in the suite's JSON",
             )
     return results

@@ -1,4 +1,4 @@
-"""Check rows against a suite: rows that fail, findings, and what stops the delivery."""
+"""Checks of batches against an expectation suite: failing rows, findings and critical failures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,8 +26,9 @@ from chronotope.validation.gx_context import (
 )
 
 FRESH_DAYS: Final = 30
-_ORDER: Final = tuple(Severity)
-_FAILING: Final = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string()))])
+"""Maximum age of the latest event of a fresh delivery, days."""
+_SEVERITY_ORDER: Final = tuple(Severity)
+_FAILING_SCHEMA: Final = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string()))])
 
 
 def check_events(
@@ -40,18 +41,18 @@ def check_events(
 ) -> "EventCheck":
     """Build the check of the event batches of one delivery.
 
-    A critical expectation on rows sends them to ``ValidationResult.failing``; on the table it
-    stops the delivery; warnings and infos are findings.
+    Rows that fail a critical expectation are listed in ``ValidationResult.failing``. A critical
+    expectation on the table raises an error. Failures of other severities are only findings.
 
     Args:
-        suite_path: The suite's JSON.
-        checked_at: Instant of the check, with a zone; events later than that by more than
-            ``MAX_CLOCK_SKEW`` are in the future.
-        known_items: Item ids of the lake; None skips the check of references.
-        accepted_shares: ``event_type_shares`` of the last accepted version; None skips
-            the comparison.
-        batch_profile: ``profile_of`` the last accepted version; None skips what compares the
-            delivery as a whole.
+        suite_path: JSON file of the suite.
+        checked_at: Time of the check, with a time zone. Events more than ``MAX_CLOCK_SKEW``
+            later count as being in the future.
+        known_items: Item ids of the lake; None skips the check of references to items.
+        accepted_shares: ``event_type_shares`` of the last accepted version; None skips the
+            comparison of event types.
+        batch_profile: ``profile_rows`` of the last accepted version; None skips the drift check
+            of the complete delivery.
     """
     suite = load_suite(suite_path)
     gx_batch = batch_definition(open_context(), suite["name"])
@@ -62,9 +63,11 @@ def check_events(
             gx_batch, suite, derive_columns(batch, known_items), suite_parameters
         )
         drift_findings = (
-            [] if accepted_shares is None else _drift(event_type_shares(batch), accepted_shares)
+            []
+            if accepted_shares is None
+            else _event_type_drift(event_type_shares(batch), accepted_shares)
         )
-        return _verdict(suite["name"], expectation_outcomes, len(batch), drift_findings)
+        return _validation_result(suite["name"], expectation_outcomes, len(batch), drift_findings)
 
     return EventCheck(
         evaluate_batch, None if batch_profile is None else BatchDriftCheck(batch_profile)
@@ -76,7 +79,7 @@ class EventCheck:
     """Check of event batches one by one, then of the complete delivery.
 
     Attributes:
-        check_batch: Checks a batch by itself.
+        check_batch: Check of a single batch.
         batch_drift: Drift check of the complete delivery; None skips it.
     """
 
@@ -95,21 +98,21 @@ class EventCheck:
         return validation_result
 
     def delivery_findings(self) -> tuple[FailedExpectation, ...]:
-        """What the delivery as a whole does not hold, once all batches were seen.
+        """Failed expectations on the complete delivery, after all batches were checked.
 
         Raises:
-            ValidationFailed: Most rows have latitude and longitude swapped.
+            ValidationFailed: Latitude and longitude are swapped in most rows with coordinates.
         """
         return () if self.batch_drift is None else self.batch_drift.findings()
 
 
 def check_table(suite_path: Path) -> RowCheck:
-    """Build the check of items or users: every row is checked by the suite alone."""
+    """Build the check of an item or user table against a suite, without drift checks."""
     suite = load_suite(suite_path)
     gx_batch = batch_definition(open_context(), suite["name"])
 
     def check(batch: pa.Table) -> ValidationResult:
-        return _verdict(
+        return _validation_result(
             suite["name"],
             expectation_results(gx_batch, suite, derive_columns(batch), {}),
             len(batch),
@@ -120,10 +123,14 @@ def check_table(suite_path: Path) -> RowCheck:
 
 
 def time_parameters(checked_at: datetime) -> dict[str, int]:
-    """The instants that suites name as parameters, UTC seconds.
+    """Values of the time parameters of suites, UTC seconds.
 
-    ``now_s``; ``latest_s``, after which an event lies in the future; ``fresh_s``, from which on
-    a delivery counts as fresh.
+    Args:
+        checked_at: Time of the check, with a time zone.
+
+    Returns:
+        ``now_s``: the time of the check; ``latest_s``: the latest time that is not in the
+        future; ``fresh_s``: the earliest time of the latest event of a fresh delivery.
     """
     latest_at, fresh_since = checked_at + MAX_CLOCK_SKEW, checked_at - timedelta(days=FRESH_DAYS)
     named_instants = {"now_s": checked_at, "latest_s": latest_at, "fresh_s": fresh_since}
@@ -131,7 +138,7 @@ def time_parameters(checked_at: datetime) -> dict[str, int]:
 
 
 def event_type_shares(events: pa.Table) -> dict[str, float]:
-    """Share of each event type: the profile later deliveries are compared with."""
+    """Share of each event type, with which later deliveries are compared."""
     type_counts = pc.value_counts(events.column(c.EVENT_TYPE))
     return {
         str(type_count["values"]): type_count["counts"] / max(1, len(events))
@@ -142,7 +149,11 @@ def event_type_shares(events: pa.Table) -> dict[str, float]:
 def population_stability(
     current_shares: Mapping[str, float], accepted_shares: Mapping[str, float]
 ) -> float:
-    """Population stability index, sum of (p - q) ln(p / q) over all categories.
+    """Population stability index of named categories, ``sum (p - q) ln(p / q)``.
+
+    Args:
+        current_shares: Share p by category.
+        accepted_shares: Share q by category in the reference.
 
     Example:
         >>> round(population_stability({"a": 0.5, "b": 0.5}, {"a": 0.9, "b": 0.1}), 3)
@@ -156,7 +167,7 @@ def population_stability(
     return float(stability_index(p, q))
 
 
-def _drift(
+def _event_type_drift(
     current_shares: Mapping[str, float], accepted_shares: Mapping[str, float]
 ) -> list[FailedExpectation]:
     stability = population_stability(current_shares, accepted_shares)
@@ -172,7 +183,7 @@ def _drift(
     ]
 
 
-def _verdict(
+def _validation_result(
     suite_name: str,
     expectation_outcomes: list[Any],
     n_rows: int,
@@ -187,12 +198,12 @@ def _verdict(
         finding, finding_rows = _finding(result)
         findings.append(finding)
         if finding.severity is Severity.CRITICAL:
-            _stop_at_table_level(finding)
+            _raise_at_table_level(finding)
             failing_rows += finding_rows
             failing_reasons += [finding.expectation] * len(finding_rows)
-    findings.sort(key=lambda finding: _ORDER.index(finding.severity))
+    findings.sort(key=lambda finding: _SEVERITY_ORDER.index(finding.severity))
     return ValidationResult(
-        suite_name, _by_row(failing_rows, failing_reasons), tuple(findings), n_rows
+        suite_name, _reasons_by_row(failing_rows, failing_reasons), tuple(findings), n_rows
     )
 
 
@@ -205,24 +216,25 @@ def _finding(result: Any) -> tuple[FailedExpectation, list[int]]:
         "observed_value", ""
     )
     severity = Severity(getattr(config.severity, "value", config.severity))
-    expectation_text = config.meta.get("words", config.type)
+    expectation_text = config.meta.get("description", config.type)
     column_name = config.kwargs.get("column", "")
     return FailedExpectation(
         expectation_text, column_name, severity, len(failing_rows), str(observed_sample)[:200]
     ), failing_rows
 
 
-def _stop_at_table_level(finding: FailedExpectation) -> None:
+def _raise_at_table_level(finding: FailedExpectation) -> None:
+    """Raise an error if a finding is about the table, not about single rows."""
     if finding.n_unexpected:
         return
     raise ValidationFailed(
-        f"The delivery breaks a critical expectation: {finding.expectation}",
+        f"The delivery fails a critical expectation: {finding.expectation}",
         received=finding.observed,
         way_out="Nothing was written; correct the source or the suite and run again",
     )
 
 
-def _by_row(failing_rows: list[int], failing_reasons: list[str]) -> pa.Table:
+def _reasons_by_row(failing_rows: list[int], failing_reasons: list[str]) -> pa.Table:
     row_reasons = pa.table(
         {
             "row": pa.array(failing_rows, pa.int64()),
@@ -232,6 +244,6 @@ def _by_row(failing_rows: list[int], failing_reasons: list[str]) -> pa.Table:
     grouped_reasons = row_reasons.group_by("row").aggregate([(c.REASONS, "list")]).sort_by("row")
     return (
         grouped_reasons.select(["row", f"{c.REASONS}_list"])
-        .rename_columns(_FAILING.names)
-        .cast(_FAILING)
+        .rename_columns(_FAILING_SCHEMA.names)
+        .cast(_FAILING_SCHEMA)
     )

@@ -25,7 +25,7 @@ from typer.testing import CliRunner, Result
 from chronotope.artifact.bundle import MODEL, write_bundle
 from chronotope.cli.main import app as chronotope
 from chronotope.cli.output.error_report import ReportingCommand, ReportingGroup
-from chronotope.cli.output.foreign_errors import translated
+from chronotope.cli.output.foreign_errors import translate_error
 from chronotope.contracts.errors import ConfigError
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.registry.mlflow_store import open_store
@@ -79,15 +79,19 @@ def open_garbage_as(suffix: str) -> Path:
 
 
 WORK: dict[str, tuple[Callable[[], object], str, str]] = {
-    "full disk": (write_to_a_full_disk, "disk is full", "Free some space"),
+    "full disk": (write_to_a_full_disk, "disk is full", "Free disk space"),
     "sqlite": (
         lambda: sqlite3.connect(open_garbage_as(".db")).execute("SELECT * FROM sqlite_master"),
         "database file is damaged",
         "chronotope doctor --repair",
     ),
-    "url": (lambda: sqlalchemy.create_engine("gibberish"), "cannot be understood", "_URL"),
-    "dead server": (lambda: httpx.get("http://127.0.0.1:1"), "does not answer", "Start it"),
-    "dead socket": (lambda: urllib.request.urlopen("http://127.0.0.1:1"), "not answer", "Start it"),
+    "url": (lambda: sqlalchemy.create_engine("gibberish"), "store is invalid", "_URL"),
+    "dead server": (lambda: httpx.get("http://127.0.0.1:1"), "does not respond", "Start it"),
+    "dead socket": (
+        lambda: urllib.request.urlopen("http://127.0.0.1:1"),
+        "not respond",
+        "Start it",
+    ),
     "parquet": (lambda: pq.read_table(open_garbage_as(".parquet")), "Parquet", "doctor --repair"),
     "onnx": (
         lambda: onnxruntime.InferenceSession(str(open_garbage_as(".onnx"))),
@@ -153,7 +157,7 @@ def test_a_bug_does_not_pass_for_what_was_being_handled() -> None:
         except OSError:
             list[int]().pop()
 
-    assert translated(raised_by(stumble)) is None
+    assert translate_error(raised_by(stumble)) is None
 
 
 def test_the_unexpected_is_one_line_and_leaves_its_trace_in_a_private_file(

@@ -79,7 +79,7 @@ def test_a_task_that_always_dies_is_given_up(cluster: Any, engine: Engine) -> No
     from chronotope.runtime.engine.ray_engine import RayEngine
 
     fearless = RayEngine(EngineConfig(kind="ray", max_retries=1))
-    with pytest.raises(EngineError, match="lost more often than it is retried"):
+    with pytest.raises(EngineError, match="lost more often than max_retries allows"):
         list(fearless.map(die, [0]))
 
 

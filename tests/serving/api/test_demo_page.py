@@ -164,9 +164,9 @@ def test_it_is_used_by_keyboard_and_fits_a_phone(browser: Chrome) -> None:
     wait(browser, "document.getElementById('n-history').textContent === '2 events'")
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     user.send_keys(Keys.CONTROL + "a" + Keys.NULL + "nobody" + Keys.ENTER)
-    wait(browser, "document.getElementById('n-history').textContent === 'nothing'")
+    wait(browser, "document.getElementById('n-history').textContent === 'no events'")
     assert len(texts(browser, "#items .name")) == 8
-    assert texts(browser, "#short-when") == ["No telling"]
+    assert texts(browser, "#short-when") == ["No forecast"]
     assert texts(browser, "#problem") == [""]
 
 

@@ -1,1 +1,1 @@
-"""Console output: consoles, and errors as one clear line."""
+"""Console output: consoles, and errors reported in one line."""

@@ -1,4 +1,4 @@
-"""What all commands share: quiet libraries, a spinner, JSON for machines."""
+"""Output shared by all commands: quiet libraries, a status spinner, JSON."""
 
 import json
 import logging
@@ -22,37 +22,37 @@ _QUIET: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
-_PATIENT: Final = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # 20 are few beside other trainings
-    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: others write too
+_LONG_TIMEOUTS: Final = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # 20 are too few on a busy machine
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite: other processes write too
 }
 _QUIET_LOGGERS: Final = {
-    "mlflow.store.db": logging.ERROR,  # says that it makes its tables, and what we raise
-    "optuna.study": logging.ERROR,  # prints a traceback of what we raise, before we say it
+    "mlflow.store.db": logging.ERROR,  # reports the creation of tables, and errors that we report
+    "optuna.study": logging.ERROR,  # prints tracebacks of errors that we report
 }
 
 
 @contextmanager
 def run_command(status_text: str) -> Iterator[TerminalConsole]:
-    """Run a command's work below a spinner on a terminal.
+    """Run the work of a command with a status spinner, if standard error is a terminal.
 
-    Settings of the libraries that somebody made in the environment stay as they are. What is
-    raised is reported by ``error_report``.
+    Environment variables of libraries that are already set keep their values. Exceptions are
+    reported by ``error_report``.
 
     Args:
-        status_text: What the spinner says.
+        status_text: Text beside the spinner.
 
     Yields:
-        The console to print results on.
+        Console for the results.
     """
-    for variable_name, variable_value in (_QUIET | _PATIENT).items():
+    for variable_name, variable_value in (_QUIET | _LONG_TIMEOUTS).items():
         os.environ.setdefault(variable_name, variable_value)
-    for variable_name, log_level in _QUIET_LOGGERS.items():
-        logging.getLogger(variable_name).setLevel(log_level)
+    for logger_name, log_level in _QUIET_LOGGERS.items():
+        logging.getLogger(logger_name).setLevel(log_level)
     with TerminalConsole(stderr=True).status(visible_line(status_text)):
         yield TerminalConsole()
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """Write a result to standard output, for machines."""
+    """Print a result as JSON on standard output."""
     typer.echo(json.dumps(result, indent=2))

@@ -1,4 +1,4 @@
-"""Whatever a command raises ends as one line and an exit code; the trace comes on demand."""
+"""Report of exceptions of commands: one line and an exit code; the stack trace on demand."""
 
 import os
 import select
@@ -15,33 +15,33 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from chronotope.cli.output.foreign_errors import message_of, translated, type_names
+from chronotope.cli.output.foreign_errors import message_of, translate_error, type_names
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.contracts.errors import ChronotopeError
 from chronotope.contracts.escaping import visible_line
 from chronotope.runtime.secrets import mask_secrets
 
 DEBUG: Final = "CHRONOTOPE_DEBUG"
-"""Variable that does what ``--debug`` does."""
+"""Environment variable with the same effect as ``--debug``."""
 
 INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+"""Exit code after Ctrl-C: 128 plus the signal number, as in shells."""
 
 BROKEN_PIPE: Final = 141
-"""Exit code when whoever read the output has gone, as of programs that SIGPIPE ends."""
+"""Exit code if the reader of the output has closed the pipe: 128 plus SIGPIPE."""
 
 TERMINATED: Final = 143
-"""Exit code when a flow was ended by SIGTERM."""
+"""Exit code if a flow was terminated by SIGTERM."""
 
 _TERMINATION: Final = "prefect.exceptions.TerminationSignal"
 _DEBUG_FLAG: Final = "--debug"
 _ROOT: Final = "chronotope.root"
 _MAX_CHARS: Final = 500
-_HINT: Final = f"The full trace: the same command with {_DEBUG_FLAG}, or {DEBUG}=1."
+_HINT: Final = f"Run the same command with {_DEBUG_FLAG} or {DEBUG}=1 for the full stack trace."
 
 
 class ReportingCommand(TyperCommand):
-    """A command that leaves its root where the report of an error finds it."""
+    """Command that stores its project root in the context, for the error report."""
 
     def invoke(self, click_context: Any) -> Any:
         """Run the command."""
@@ -50,10 +50,10 @@ class ReportingCommand(TyperCommand):
 
 
 class ReportingGroup(TyperGroup):
-    """The commands of ``chronotope``: ``--debug`` may stand anywhere; no error escapes raw."""
+    """Group of all commands, which accepts ``--debug`` at any position and reports exceptions."""
 
     def parse_args(self, click_context: Any, args: list[str]) -> list[str]:
-        """Move ``--debug`` to the front, where the options of all commands stand."""
+        """Move ``--debug`` before the command, where the common options are parsed."""
         options_end = args.index("--") if "--" in args else len(args)
         option_words = [
             option_word for option_word in args[:options_end] if option_word != _DEBUG_FLAG
@@ -62,33 +62,33 @@ class ReportingGroup(TyperGroup):
         return super().parse_args(click_context, [*debug_flag, *option_words, *args[options_end:]])
 
     def invoke(self, click_context: Any) -> Any:
-        """Run whichever command was named."""
+        """Run the chosen command."""
         with reported_errors(click_context):
             return super().invoke(click_context)
 
 
 @contextmanager
 def reported_errors(click_context: Any) -> Iterator[None]:
-    """Turn an exception into a line on standard error and an exit code.
+    """Report an exception of the block in one line on standard error, and set the exit code.
 
     Args:
-        click_context: The group's context; the root of the command lies in its ``meta``.
+        click_context: Context of the group; its ``meta`` contains the project root.
     """
     try:
         yield
     except (typer.Exit, typer.Abort, TyperException, SystemExit):
-        raise  # what the command line itself does
+        raise  # handled by Typer
     except KeyboardInterrupt:
         _print_error(
-            "Interrupted; run again to go on after the last finished step.", message_title=""
+            "Interrupted; run again to resume after the last finished step.", message_title=""
         )
         raise typer.Exit(INTERRUPTED) from None
-    except BaseException as error:  # panics of Rust libraries are no Exceptions
-        if isinstance(error, BrokenPipeError) and _lost_its_reader():
+    except BaseException as error:  # Rust panics do not derive from Exception
+        if isinstance(error, BrokenPipeError) and _is_stdout_closed():
             raise typer.Exit(BROKEN_PIPE) from None
         if _TERMINATION in type_names(error):
             _print_error(
-                "Terminated; run again to go on after the last finished step.", message_title=""
+                "Terminated; run again to resume after the last finished step.", message_title=""
             )
             raise typer.Exit(TERMINATED) from None
         _report(error, click_context)
@@ -96,9 +96,9 @@ def reported_errors(click_context: Any) -> Iterator[None]:
 
 
 def _report(error: BaseException, click_context: Any) -> None:
-    """Say what is wrong; an exception that nobody expected leaves its trace in a file."""
+    """Print the error; the stack trace of an unexpected exception is written to a file."""
     is_debug = bool(click_context.params.get("debug"))
-    translated_error = translated(error)
+    translated_error = translate_error(error)
     if is_debug:
         terminal = TerminalConsole(stderr=True)
         terminal.print(_trace(error), soft_wrap=True)
@@ -110,16 +110,16 @@ def _report(error: BaseException, click_context: Any) -> None:
     error_type = type(error).__qualname__
     message_lines = [f"unexpected {error_type}: {message_of(error)[:_MAX_CHARS]}"]
     message_lines.append(
-        "This is a fault of Chronotope: please report it, and run again with --debug."
+        "This is a bug of Chronotope: please report it with the output of --debug."
     )
     trace_path = None if is_debug else _write_trace(error, click_context.meta.get(_ROOT))
     if trace_path is not None:
-        message_lines.append(f"The full trace is in {trace_path}")
+        message_lines.append(f"The full stack trace is in {trace_path}")
     _print_error(" ".join(message_lines))
 
 
 def _print_error(message_text: str, message_title: str = "Error: ") -> None:
-    """One message in red; a closed standard error is nothing to stumble over."""
+    """Print a message in red; a closed standard error is ignored."""
     printed_line = visible_line(mask_secrets(message_text))
     with suppress(OSError, ValueError):
         error_console = TerminalConsole(stderr=True)
@@ -133,7 +133,7 @@ def _trace(error: BaseException) -> str:
 
 
 def _write_trace(error: BaseException, project_root: Path | None) -> Path | None:
-    """Keep the trace below the root, else in the folder of temporary files; None if neither."""
+    """Write the stack trace below the root or to the temporary folder; None if neither works."""
     trace_name = f"error-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
     candidate_dirs = [Path(tempfile.gettempdir())]
     if project_root is not None and (project_root / "data").is_dir():
@@ -148,15 +148,15 @@ def _write_trace(error: BaseException, project_root: Path | None) -> Path | None
     return None
 
 
-def _lost_its_reader() -> bool:
-    """Whether standard output is a pipe that nobody reads any more; then it goes nowhere."""
+def _is_stdout_closed() -> bool:
+    """Whether standard output is a pipe without a reader; if so, it is redirected to /dev/null."""
     try:
         stdout_fd = sys.stdout.fileno()
-    except (OSError, ValueError):  # no file behind it
+    except (OSError, ValueError):  # not a real file
         return False
     stdout_poll = select.poll()
     stdout_poll.register(stdout_fd, select.POLLOUT)
     if not any(poll_event & select.POLLERR for _, poll_event in stdout_poll.poll(0)):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout_fd)  # what is left in the buffer
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout_fd)  # for the rest of the buffer
     return True

@@ -1,7 +1,7 @@
-"""Exceptions of libraries and of the operating system: what, what was received, the way out.
+"""Translation of exceptions of libraries and the operating system into user messages.
 
-One table maps them. Types are matched by module and class name, so that no library is imported
-to look at an error of another.
+A table of rules maps an exception to a problem and advice. Types are matched by module and class
+name, so that no library has to be imported for the check.
 """
 
 import errno
@@ -13,33 +13,35 @@ from typing import Final
 
 from chronotope.contracts.errors import ChronotopeError
 
-REPAIR: Final = "`chronotope doctor --repair` mends what can be mended"
+REPAIR: Final = "Run `chronotope doctor --repair`"
 _RUST_TRACE: Final = re.compile(r"\n\s*0: .*", re.DOTALL)
-"""Where the trace of a Rust library begins in its message."""
+"""Stack trace that a Rust library appends to its message."""
 
 _MAX_DEPTH: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """One line of the table: all conditions that are given have to hold.
+    """Rule that maps matching exceptions to a message.
+
+    A rule matches by ``errnos`` alone, or by ``types`` and ``pattern``: by both if both are given.
 
     Attributes:
-        what: What is wrong, for the user.
-        way_out: What to do about it.
-        types: Patterns of ``module.Class``; of the exception or one of its bases.
-        pattern: Regular expression that occurs in the message.
-        errnos: Numbers of the operating system.
+        problem: What is wrong, one sentence without a full stop.
+        way_out: What the user can do about it.
+        types: Patterns of ``module.Class`` of the exception or one of its base classes.
+        pattern: Regular expression to find in the message, case-insensitive.
+        errnos: Error numbers of the operating system.
     """
 
-    what: str
+    problem: str
     way_out: str
     types: tuple[str, ...] = ()
     pattern: str = ""
     errnos: frozenset[int] = field(default_factory=frozenset)
 
     def matches(self, error: BaseException) -> bool:
-        """Whether this line is about an exception."""
+        """Whether the rule applies to an exception."""
         if self.errnos and getattr(error, "errno", None) in self.errnos:
             return True
         by_type = any(
@@ -53,7 +55,7 @@ class ErrorRule:
         return by_type or by_text
 
 
-_RETRY: Final = "run again: finished steps and committed rows are kept"
+_RETRY: Final = "run again (finished steps and committed rows are kept)"
 _ADDRESSES: Final = (
     "CHRONOTOPE_MLFLOW_URL, CHRONOTOPE_OPTUNA_URL, CHRONOTOPE_LAKE_URL, CHRONOTOPE_ARTIFACTS_URL, "
     "CHRONOTOPE_STORE or PREFECT_API_URL"
@@ -62,25 +64,25 @@ _ADDRESSES: Final = (
 RULES: Final = (
     ErrorRule(
         "The disk is full",
-        f"Free some space (`chronotope doctor` shows how much there is) and {_RETRY}",
+        f"Free disk space (`chronotope doctor` shows how much is free) and {_RETRY}",
         pattern=r"no space left on device|database or disk is full|file too large|"
         r"disk quota exceeded|os error (28|27|122)\b",
         errnos=frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG}),
     ),
     ErrorRule(
         "A folder cannot be written: its file system is read-only",
-        "Give another --root, or mount the file system for writing",
+        "Choose another --root, or mount the file system for writing",
         pattern=r"read-only file system|readonly database|os error 30\b",
         errnos=frozenset({errno.EROFS}),
     ),
     ErrorRule(
-        "A file or folder may not be read or written",
-        "Give this user the right to it (`ls -l` shows whose it is), or give another --root",
+        "This user has no permission to read or write a file or folder",
+        "Grant the permission (`ls -l` shows the owner), or choose another --root",
         types=("builtins.PermissionError",),
     ),
     ErrorRule(
-        "A file or folder may not be read or written",
-        "Give this user the right to it (`ls -l` shows whose it is), or give another --root",
+        "This user has no permission to read or write a file or folder",
+        "Grant the permission (`ls -l` shows the owner), or choose another --root",
         pattern=r"permission denied|unable to open database file|os error 13\b",
     ),
     ErrorRule(
@@ -90,31 +92,32 @@ RULES: Final = (
     ),
     ErrorRule(
         "The memory is full",
-        "Close other programs or take smaller settings (batch_rows, n_trials in parallel)",
+        "Close other programs, or reduce settings such as batch_rows or the parallel trials",
         types=("builtins.MemoryError", "pyarrow.lib.ArrowMemoryError", "*.OutOfMemory*"),
         errnos=frozenset({errno.ENOMEM}),
         pattern=r"cannot allocate memory|std::bad_alloc|unable to allocate",
     ),
     ErrorRule(
         "Prefect's own server did not start",
-        "Check that PREFECT_HOME (by default ~/.prefect) can be written and its disk is not full, "
+        "Check that PREFECT_HOME (by default ~/.prefect) is writable and its disk is not full, "
         "or start a server (`prefect server start`) and set PREFECT_API_URL",
         pattern=r"ephemeral prefect api",
     ),
     ErrorRule(
-        "Another process holds a database",
-        "Wait until it has ended, or stop it, and run again",
+        "A database is locked by another process",
+        "Wait until that process has finished, or stop it, and run again",
         pattern=r"database (table )?is locked",
     ),
     ErrorRule(
         "A database file is damaged",
-        f"{REPAIR}; run it, then run again",
+        f"{REPAIR}, then run the command again",
         types=("sqlite3.*", "sqlalchemy.*", "mlflow.*", "optuna.*", "_duckdb.*", "duckdb.*"),
         pattern=r"malformed|file is not a database|disk i/o error|no such table|can't locate rev",
     ),
     ErrorRule(
-        "The address of a store cannot be understood",
-        f"Correct {_ADDRESSES}, whichever is set; such as postgresql://user@host/name or s3://bucket/prefix",
+        "The address of a store is invalid",
+        f"Correct whichever is set of {_ADDRESSES}; valid are for example "
+        "postgresql://user@host/name and s3://bucket/prefix",
         types=(
             "sqlalchemy.exc.ArgumentError",
             "sqlalchemy.exc.NoSuchModuleError",
@@ -123,14 +126,15 @@ RULES: Final = (
         ),
     ),
     ErrorRule(
-        "The address of a store cannot be understood",
-        f"Correct {_ADDRESSES}, whichever is set; such as postgresql://user@host/name or s3://bucket/prefix",
+        "The address of a store is invalid",
+        f"Correct whichever is set of {_ADDRESSES}; valid are for example "
+        "postgresql://user@host/name and s3://bucket/prefix",
         pattern=r"could not parse (sqlalchemy )?url|invalid ipv6 url|port could not be cast|"
         r"port out of range|redis url must specify|invalid port|relative url without a base|"
         r"does not appear to be an ipv|unsupported protocol",
     ),
     ErrorRule(
-        "A store or server does not answer",
+        "A store or server does not respond",
         f"Start it or correct its address ({_ADDRESSES}), then {_RETRY}",
         types=(
             "psycopg.OperationalError",
@@ -148,55 +152,55 @@ RULES: Final = (
         ),
     ),
     ErrorRule(
-        "A store or server does not answer",
+        "A store or server does not respond",
         f"Start it or correct its address ({_ADDRESSES}), then {_RETRY}",
         pattern=r"generic (s3|gcs|microsoftazure) error|connection refused|failed to reach api",
     ),
     ErrorRule(
-        "A table of the lake is broken",
-        f"{REPAIR}: it returns to the newest version that can be read",
+        "A table of the lake is damaged",
+        f"{REPAIR}, which returns the table to its newest readable version",
         types=("pyo3_runtime.PanicException", "deltalake.*", "_internal.*"),
     ),
     ErrorRule(
         "A Parquet file is damaged or missing",
-        f"`chronotope doctor` names it; {REPAIR}",
+        f"{REPAIR}; `chronotope doctor` lists damaged files",
         pattern=r"parquet|corrupt snappy|thrift|local ?file ?system error|object at location",
         types=("pyarrow.*", "builtins.OSError", "_duckdb.*", "duckdb.*"),
     ),
     ErrorRule(
         "A Parquet file is damaged",
-        f"`chronotope doctor` names it; {REPAIR}",
+        f"{REPAIR}; `chronotope doctor` lists damaged files",
         pattern=r"corrupt (snappy|zstd|lz4|gzip)",
     ),
     ErrorRule(
-        "ONNX Runtime cannot run a model's file",
-        "Return to the champion before with `chronotope rollback`, or train again; "
+        "ONNX Runtime cannot run the file of a model",
+        "Return to the previous champion with `chronotope rollback`, or train again; run "
         "`pip install -c constraints.txt onnxruntime` if another version is installed",
         types=("onnxruntime.*", "onnx.*"),
     ),
     ErrorRule(
         "A JSON file is empty or damaged",
-        f"{REPAIR} (a step whose file is moved aside is done again)",
+        f"{REPAIR}; a step whose file it moves aside runs again",
         types=("json.decoder.JSONDecodeError",),
     ),
     ErrorRule(
         "A YAML file cannot be read",
-        "Correct it; dates and text with colons stand in quotes",
+        "Correct its syntax; dates and text with colons need quotes",
         types=("yaml.*",),
     ),
     ErrorRule(
         "A file is nested too deeply",
-        "Flatten it: settings need a few levels, no more",
+        "Reduce the nesting: settings have only a few levels",
         types=("builtins.RecursionError",),
     ),
     ErrorRule(
-        "A file is no text in UTF-8",
-        "Save it as UTF-8, or give the file that was meant",
+        "A file is not UTF-8 text",
+        "Save it as UTF-8, or choose another file",
         types=("builtins.UnicodeDecodeError",),
     ),
     ErrorRule(
         "A checkpoint of a model is damaged",
-        f"{REPAIR}, then run again: the step is done anew",
+        f"{REPAIR}, then run the command again: the step runs again",
         pattern=r"pytorchstreamreader|loading state_dict|invalid load key|unpickling",
     ),
     ErrorRule(
@@ -205,33 +209,34 @@ RULES: Final = (
         types=("zipfile.BadZipFile", "gzip.BadGzipFile", "zlib.error", "lzma.LZMAError"),
     ),
     ErrorRule(
-        "A setting cannot be used",
-        "Correct it; --dry-run shows all settings where a command has it",
+        "A setting is invalid",
+        "Correct it; --dry-run shows all settings, for commands that have this option",
         types=("pydantic_core.*.ValidationError", "prefect.exceptions.Parameter*"),
     ),
     ErrorRule(
-        "A package is missing or of another version",
-        "`chronotope doctor` lists what is installed; `pip install -c constraints.txt chronotope`",
+        "A package is missing or has an incompatible version",
+        "Run `pip install -c constraints.txt chronotope`; `chronotope doctor` lists the packages",
         types=("builtins.ImportError",),
     ),
     ErrorRule(
-        "The MLflow store refuses",
-        "Check that the registered model and the run still exist, and CHRONOTOPE_MLFLOW_URL",
+        "MLflow reports an error",
+        "Check that the registered model and the run exist, and check CHRONOTOPE_MLFLOW_URL",
         types=("mlflow.exceptions.*",),
     ),
     ErrorRule(
-        "A database refuses",
-        f"Check its address and its rights ({_ADDRESSES}), then {_RETRY}",
+        "A database reports an error",
+        f"Check its address and permissions ({_ADDRESSES}), then {_RETRY}",
         types=("sqlalchemy.exc.*", "psycopg.*", "sqlite3.*", "optuna.exceptions.*"),
     ),
     ErrorRule(
         "A file or folder is missing",
-        f"Give the right path or another --root; if it lies in data/, {REPAIR}",
+        "Correct the path, or choose another --root; if the file belongs to data/, run "
+        "`chronotope doctor --repair`",
         types=("builtins.FileNotFoundError",),
     ),
     ErrorRule(
-        "A path is not what it should be",
-        "Move what is in the way aside, or give another path",
+        "A path exists with another type: a file instead of a folder, or the reverse",
+        "Move or rename the existing file or folder, or choose another path",
         types=(
             "builtins.NotADirectoryError",
             "builtins.IsADirectoryError",
@@ -239,19 +244,19 @@ RULES: Final = (
         ),
     ),
     ErrorRule(
-        "The operating system refuses",
-        "Check the disk and the file that is named; `chronotope doctor` looks at both",
+        "The operating system reports an error",
+        "Check the disk and the file in the message; `chronotope doctor` checks both",
         types=("builtins.OSError",),
     ),
 )
-"""The first line that matches any exception of the chain of causes holds: causes first."""
+"""Rules in order of precedence: the first one that matches an exception of the chain applies."""
 
 
-def translated(error: BaseException) -> ChronotopeError | None:
-    """An exception as what, received, way out; None if the table does not know it.
+def translate_error(error: BaseException) -> ChronotopeError | None:
+    """Exception as a ``ChronotopeError``; None if no rule matches.
 
     Args:
-        error: Any exception; those that caused it are looked at too.
+        error: Any exception; its causes are checked as well, innermost first.
     """
     error_chain = list(chain_of(error))
     own_error = next(
@@ -275,13 +280,15 @@ def translated(error: BaseException) -> ChronotopeError | None:
         )
         if matching_error is not None:
             return ChronotopeError(
-                error_rule.what, received=message_of(matching_error), way_out=error_rule.way_out
+                error_rule.problem,
+                received=message_of(matching_error),
+                way_out=error_rule.way_out,
             )
     return None
 
 
 def message_of(error: BaseException) -> str:
-    """What an exception says, with the file it is about, without the trace of a Rust library."""
+    """Message of an exception without the stack trace of a Rust library; its type if empty."""
     error_text = _RUST_TRACE.sub("", str(error)).strip() or type(error).__qualname__
     if isinstance(error, KeyError):
         error_text = f"KeyError {error_text}"
@@ -289,10 +296,10 @@ def message_of(error: BaseException) -> str:
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """An exception, then those that caused it, outermost first; groups are looked into.
+    """Exception and its causes, outermost first, including members of exception groups.
 
-    What was merely being handled when a built-in exception came up did not cause it: a bug of a
-    handler must not pass for what it handled.
+    The implicit context of a built-in exception is skipped: a bug in an exception handler must
+    not be reported as the exception that it handled.
     """
     pending_errors, visited_ids = [error], set[int]()
     while pending_errors and len(visited_ids) < _MAX_DEPTH:
@@ -315,8 +322,7 @@ def _shows_context(error: BaseException) -> bool:
 
 
 def type_names(error: BaseException) -> tuple[str, ...]:
-    """``module.Class`` of an exception and its bases."""
+    """``module.Class`` of an exception's class and its base classes."""
     return tuple(
-        f"{type_pattern.__module__}.{type_pattern.__qualname__}"
-        for type_pattern in type(error).__mro__
+        f"{base_class.__module__}.{base_class.__qualname__}" for base_class in type(error).__mro__
     )

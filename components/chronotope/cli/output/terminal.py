@@ -1,4 +1,4 @@
-"""The one way of text to the terminal: as it stands in the data, and unable to steer it."""
+"""Console that prints text literally, without markup or terminal control sequences."""
 
 from collections.abc import Iterable
 from typing import IO, Any
@@ -11,30 +11,30 @@ from chronotope.contracts.escaping import visible_text
 
 
 class TerminalConsole(Console):
-    """A console whose text is never read as markup and carries no control characters.
+    """Rich console that does not interpret markup in text and escapes control characters.
 
-    Styles come from ``rich.text.Text`` and ``style=``; ``[red]`` in a title is shown as it is.
+    Styles are set by ``rich.text.Text`` and ``style=``; ``[red]`` in a title is printed as is.
     """
 
     def __init__(self, *, stderr: bool = False, file: IO[str] | None = None, **kwargs: Any) -> None:
-        """Open it.
+        """Create a console.
 
         Args:
-            stderr: Whether to write to standard error.
-            file: Another file to write to.
-            kwargs: More for ``rich.console.Console``, such as ``width``.
+            stderr: Whether to write to standard error instead of standard output.
+            file: Other file to write to.
+            kwargs: Further arguments of ``rich.console.Console``, such as ``width``.
         """
         plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
         super().__init__(stderr=stderr, file=file, **(plain | kwargs))
 
     def render_str(self, text: str, **kwargs: Any) -> Text:
-        """A cell or a line, made fit for the terminal before it is measured."""
+        """Text of a cell or line, escaped before its width is measured."""
         return super().render_str(visible_text(text), **kwargs)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Segments of what is printed; what came as a ``Text`` is made fit here."""
+        """Segments to print, with the text of ``rich.text.Text`` objects escaped."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
@@ -42,5 +42,5 @@ class TerminalConsole(Console):
                 yield Segment(visible_text(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the command line, which ends quietly."""
+        """Raise the error, which the error report handles."""
         raise BrokenPipeError

@@ -1,6 +1,6 @@
-"""What can be damaged below a root, how it is detected, and how it is mended."""
+"""Detection and repair of damaged data below a project root."""
 
-from chronotope.cli.repairs.damage import Aside, Damage
-from chronotope.cli.repairs.repair_root import Repaired, damages, repair
+from chronotope.cli.repairs.damage import BackupFolder, Damage
+from chronotope.cli.repairs.repair_root import RepairResult, damages, repair
 
-__all__ = ["Aside", "Damage", "Repaired", "damages", "repair"]
+__all__ = ["BackupFolder", "Damage", "RepairResult", "damages", "repair"]

@@ -1,4 +1,4 @@
-"""One thing that is damaged, and the folder to which whatever is in the way is moved."""
+"""Description of a damage, and the folder to which repairs move damaged files."""
 
 import shutil
 from collections.abc import Callable
@@ -8,33 +8,33 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
-    """A folder in which nothing is lost; it is made when the first file comes.
+class BackupFolder:
+    """Folder to which a repair moves files; created with the first file.
 
     Attributes:
         root: Project root.
-        folder: Where things go, under the paths that they had below the root.
+        folder: The folder; files keep their path relative to the root.
     """
 
     root: Path
     folder: Path
 
     @classmethod
-    def of_now(cls, root: Path) -> "Aside":
-        """The folder of a repair that begins now."""
+    def of_now(cls, root: Path) -> "BackupFolder":
+        """Folder of a repair that starts now, named by the present time."""
         return cls(root, root / "data" / "repaired" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
     def move(self, path: Path) -> Path:
-        """Move a file or folder here.
+        """Move a file or folder into the backup folder.
 
         Args:
-            path: What is in the way; the same name may come several times.
+            path: File or folder; a number is appended if its name exists there already.
 
         Returns:
-            Where it is now.
+            New path.
 
         Raises:
-            OSError: The disk refuses.
+            OSError: The file cannot be moved.
         """
         absolute_path, root = path.absolute(), self.root.absolute()
         relative_path = (
@@ -50,25 +50,25 @@ class Aside:
                 suffix_number + 1,
             )
         target_path.parent.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)  # it may hold user ids
+        self.folder.chmod(0o700)  # it may contain user ids
         shutil.move(path, target_path)
         return target_path
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One thing that is not as it should be.
+    """One damage and its repair.
 
     Attributes:
-        name: What it is called in tables, such as ``table shop/events``.
-        problem: What is wrong.
-        remedy: What a repair does about it.
-        mend: Does so and says what was done.
-        needed: Whether commands fail as long as it is so.
+        name: Damaged object, such as ``table shop/events``.
+        problem: Description of the damage.
+        remedy: Description of the repair.
+        repair: Performs the repair; returns a description of what was done.
+        needed: Whether commands fail until the damage is repaired.
     """
 
     name: str
     problem: str
     remedy: str
-    mend: Callable[[Aside], str]
+    repair: Callable[[BackupFolder], str]
     needed: bool = True

@@ -1,21 +1,21 @@
-"""Damaged Delta tables: back to the newest version that can be read."""
+"""Damaged Delta tables, restored to their newest readable version."""
 
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from chronotope.cli.repairs.damage import Aside, Damage
+from chronotope.cli.repairs.damage import BackupFolder, Damage
 from chronotope.contracts.errors import StoreError
 
 if TYPE_CHECKING:
     from chronotope.lake.log_repair import LogState
 
-_AGAIN: Final = "ingest the deliveries again: events that are there are not written twice"
+_REINGEST: Final = "ingest the deliveries again (existing events are not written twice)"
 
 
 def table_damages(table_lake: Path) -> Iterator[Damage]:
-    """Tables of a dataset whose log or data files are damaged.
+    """Damages of logs and data files of a dataset's tables.
 
     Args:
         table_lake: Folder of the dataset's lake.
@@ -25,19 +25,22 @@ def table_damages(table_lake: Path) -> Iterator[Damage]:
     for table_dir in tables_of(table_lake):
         table_name = f"table {table_lake.name}/{table_dir.name}"
         log_state = examine_log(table_dir)
-        if not log_state.is_whole:
+        if not log_state.is_intact:
             yield Damage(
                 table_name,
                 _log_problem(log_state),
                 _remedy(log_state),
-                partial(_mend_log, table_dir),
+                partial(_repair_log, table_dir),
             )
             continue
         try:
             damaged_paths = damaged_files(table_dir)
-        except StoreError as error:  # whole as far as we can see, and still refused
+        except StoreError as error:  # Delta cannot open a table whose log looks intact
             yield Damage(
-                table_name, str(error), "nothing: see what is wrong", partial(_refuse, error)
+                table_name,
+                str(error),
+                "none; resolve the error above by hand",
+                partial(_raise_error, error),
             )
             continue
         if damaged_paths:
@@ -46,63 +49,67 @@ def table_damages(table_lake: Path) -> Iterator[Damage]:
                 table_name,
                 f"{len(damaged_paths)} data files are missing or damaged: {file_names}",
                 "move them aside and commit a version without them",
-                partial(_mend_files, table_dir, damaged_paths),
+                partial(_repair_files, table_dir, damaged_paths),
             )
 
 
-def _refuse(error: StoreError, _: Aside) -> str:
+def _raise_error(error: StoreError, _: BackupFolder) -> str:
     raise error
 
 
 def _log_problem(log_state: "LogState") -> str:
     file_names = ", ".join(path.name for path in log_state.damaged[:3]) or "a commit is missing"
-    lost_text = (
-        f"; {len(log_state.unreachable)} later commits hang on it" if log_state.unreachable else ""
-    )
+    n_unreachable = len(log_state.unreachable)
+    lost_text = f"; {n_unreachable} later commits depend on it" if n_unreachable else ""
     return f"its log is damaged ({file_names}){lost_text}"
 
 
 def _remedy(log_state: "LogState") -> str:
     if log_state.version is None:
-        return "build it again from the data files that can be read"
+        return "rebuild it from the readable data files"
     if log_state.version == log_state.latest:
-        return f"move what is damaged aside; version {log_state.version} stays the latest"
-    return f"return to version {log_state.version} of {log_state.latest}"
+        return f"move damaged files aside; version {log_state.version} stays the latest"
+    return f"return to version {log_state.version} (latest: {log_state.latest})"
 
 
-def _mend_log(table_dir: Path, moved_aside: Aside) -> str:
-    from chronotope.lake.log_repair import count_rows, examine_log, pass_version, unnamed_files
+def _repair_log(table_dir: Path, backup_folder: BackupFolder) -> str:
+    from chronotope.lake.log_repair import (
+        advance_version,
+        count_rows,
+        examine_log,
+        unreferenced_files,
+    )
 
     log_state = examine_log(table_dir)
     if log_state.version is None:
-        return _rebuild(table_dir, log_state.latest, moved_aside)
+        return _rebuild(table_dir, log_state.latest, backup_folder)
     for path in (*log_state.damaged, *log_state.unreachable):
-        moved_aside.move(path)
+        backup_folder.move(path)
     version, n_rows = count_rows(table_dir)
     outcome_text = f"version {version} remains, with {n_rows:,} rows"
     if log_state.latest is None or version >= log_state.latest:
         return outcome_text
-    pass_version(table_dir, log_state.latest)
+    advance_version(table_dir, log_state.latest)
     outcome_text += f", as version {log_state.latest + 1}"
-    unnamed_paths = unnamed_files(table_dir)
-    file_names = ", ".join(path.name for path in unnamed_paths[:3])
-    unnamed_text = (
-        f"; {len(unnamed_paths)} data files that it does not name stay ({file_names})"
-        if unnamed_paths
+    unreferenced_paths = unreferenced_files(table_dir)
+    file_names = ", ".join(path.name for path in unreferenced_paths[:3])
+    unreferenced_text = (
+        f"; {len(unreferenced_paths)} data files that do not belong to it remain ({file_names})"
+        if unreferenced_paths
         else ""
     )
-    return f"{outcome_text}{unnamed_text}; {_AGAIN}"
+    return f"{outcome_text}{unreferenced_text}; {_REINGEST}"
 
 
-def _rebuild(table_dir: Path, latest_number: int | None, moved_aside: Aside) -> str:
-    """Move the whole table aside and write its rows anew, each once."""
+def _rebuild(table_dir: Path, latest_number: int | None, backup_folder: BackupFolder) -> str:
+    """Move the whole table aside and write its rows to a new table, each key once."""
     from chronotope.lake import Lake
-    from chronotope.lake.log_repair import REBUILDABLE, count_rows, pass_version, readable_rows
+    from chronotope.lake.log_repair import REBUILDABLE, advance_version, count_rows, readable_rows
 
     table_rows = readable_rows(table_dir) if table_dir.name in REBUILDABLE else None
-    moved_to = moved_aside.move(table_dir)
+    moved_to = backup_folder.move(table_dir)
     if table_rows is None:
-        return f"no version of it can be read; it was moved to {moved_to}; {_AGAIN}"
+        return f"no version is readable, so it was moved to {moved_to}; {_REINGEST}"
     table_lake = Lake(table_dir.parent)
     write_by_table = {
         "events": table_lake.merge_events,
@@ -111,20 +118,22 @@ def _rebuild(table_dir: Path, latest_number: int | None, moved_aside: Aside) -> 
     }
     write_by_table[table_dir.name](table_rows)
     if latest_number is not None:
-        pass_version(table_dir, latest_number)
+        advance_version(table_dir, latest_number)
     version, n_rows = count_rows(table_dir)
     return (
-        f"no version of it could be read; built again from its data files: version {version}, "
-        f"with {n_rows:,} rows (rows that were deleted before may be among them)"
+        f"no version was readable, so it was rebuilt from its data files: version {version}, "
+        f"with {n_rows:,} rows (they may include rows that had been deleted)"
     )
 
 
-def _mend_files(table_dir: Path, damaged_paths: tuple[Path, ...], moved_aside: Aside) -> str:
-    from chronotope.lake.log_repair import count_rows, forget_missing
+def _repair_files(
+    table_dir: Path, damaged_paths: tuple[Path, ...], backup_folder: BackupFolder
+) -> str:
+    from chronotope.lake.log_repair import count_rows, remove_missing_files
 
     for path in damaged_paths:
         if path.exists():
-            moved_aside.move(path)
-    forget_missing(table_dir)
+            backup_folder.move(path)
+    remove_missing_files(table_dir)
     version, n_rows = count_rows(table_dir)
-    return f"version {version} has {n_rows:,} rows; {_AGAIN}"
+    return f"version {version} has {n_rows:,} rows; {_REINGEST}"

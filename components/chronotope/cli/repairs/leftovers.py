@@ -1,4 +1,4 @@
-"""What killed processes left behind: drafts that nobody holds, and servers without a parent."""
+"""Leftovers of killed processes: temporary folders, and Prefect servers without a parent."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from chronotope.cli.repairs.damage import Aside, Damage
+from chronotope.cli.repairs.damage import BackupFolder, Damage
 from chronotope.runtime.temp_dirs import OWNER
 
 _REAPERS: Final = {"systemd", "init", "launchd"}
@@ -20,7 +20,7 @@ _GRACE_S: Final = 5.0
 
 
 def draft_damages(root: Path) -> Iterator[Damage]:
-    """Folders of drafts whose process has died.
+    """Temporary folders of processes that have died.
 
     Args:
         root: Project root.
@@ -38,7 +38,7 @@ def draft_damages(root: Path) -> Iterator[Damage]:
 
 
 def orphan_damages(root: Path) -> Iterator[Damage]:
-    """Prefect servers of this root whose parent is gone, as far as Linux tells.
+    """Prefect servers of this root whose parent process has died; Linux only.
 
     Args:
         root: Project root.
@@ -47,23 +47,28 @@ def orphan_damages(root: Path) -> Iterator[Damage]:
         if _is_orphan(server_process.pid):
             yield Damage(
                 f"process {server_process.pid}",
-                "a Prefect server whose parent has died",
-                "end it",
-                partial(_end, server_process),
+                "a Prefect server whose parent process has died",
+                "terminate it",
+                partial(_terminate, server_process),
                 needed=False,
             )
 
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """A process; its beginning tells it from a later one of the same number."""
+    """Process of a server; its start time distinguishes it from a later one with the same id.
+
+    Attributes:
+        pid: Process id.
+        start_ticks: Start time in clock ticks after the boot, as in ``/proc/PID/stat``.
+    """
 
     pid: int
-    began: str
+    start_ticks: str
 
 
 def _servers(root: Path) -> Iterator[_Server]:
-    """Processes of this user that are Prefect servers with a home below the root."""
+    """Prefect servers of this user that belong to the root."""
     for process_dir in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError):
             command_words = (process_dir / "cmdline").read_bytes()
@@ -75,11 +80,11 @@ def _servers(root: Path) -> Iterator[_Server]:
                 and process_dir.stat().st_uid == os.getuid()
                 and _belongs(process_dir, root)
             ):
-                yield _Server(int(process_dir.name), _beginning(process_dir))
+                yield _Server(int(process_dir.name), _start_ticks(process_dir))
 
 
 def _belongs(process_dir: Path, root: Path) -> bool:
-    """Whether a process keeps its data below the root, or was started in it."""
+    """Whether a process has its PREFECT_HOME below the root, or was started in the root."""
     process_env = dict(
         env_entry.split(b"=", 1)
         for env_entry in (process_dir / "environ").read_bytes().split(b"\0")
@@ -92,7 +97,7 @@ def _belongs(process_dir: Path, root: Path) -> bool:
 
 
 def _is_orphan(pid: int) -> bool:
-    """Whether the process that adopts orphans is the parent, and is no program of ours."""
+    """Whether a process was adopted by the init process, and that is not one of our programs."""
     with suppress(OSError, IndexError, ValueError):
         parent_pid = int(_stat(Path("/proc") / str(pid))[1])
         parent_dir = Path("/proc") / str(parent_pid)
@@ -105,41 +110,41 @@ def _is_orphan(pid: int) -> bool:
 
 
 def _stat(process_dir: Path) -> list[str]:
-    """Fields of ``/proc/PID/stat`` behind the name, which may hold blanks."""
+    """Fields of ``/proc/PID/stat`` after the name, which may contain blanks."""
     return (process_dir / "stat").read_text().rpartition(")")[2].split()
 
 
-def _beginning(process_dir: Path) -> str:
+def _start_ticks(process_dir: Path) -> str:
     return _stat(process_dir)[19]
 
 
 def _is_free(owner_file: Path) -> bool:
-    """Whether nobody holds a draft's lock."""
+    """Whether no process holds the lock of a temporary folder."""
     with suppress(OSError), owner_file.open("r") as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return True
     return False
 
 
-def _move(process_dir: Path, moved_aside: Aside) -> str:
-    return f"moved to {moved_aside.move(process_dir)}"
+def _move(draft_dir: Path, backup_folder: BackupFolder) -> str:
+    return f"moved to {backup_folder.move(draft_dir)}"
 
 
-def _end(server_process: _Server, _: Aside) -> str:
-    """Ask a process to end, then make it; another one that got its number is left alone."""
+def _terminate(server_process: _Server, _: BackupFolder) -> str:
+    """Send SIGTERM, then SIGKILL, unless another process has the same id by now."""
     process_dir = Path("/proc") / str(server_process.pid)
     deadline_s = time.monotonic() + _GRACE_S
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(OSError, IndexError):
-            if _beginning(process_dir) == server_process.began:
+            if _start_ticks(process_dir) == server_process.start_ticks:
                 os.kill(server_process.pid, signal_number)
-            while _runs(process_dir, server_process) and time.monotonic() < deadline_s:
+            while _is_running(process_dir, server_process) and time.monotonic() < deadline_s:
                 time.sleep(0.1)
-    return "ended" if not _runs(process_dir, server_process) else "was asked to end"
+    return "still running" if _is_running(process_dir, server_process) else "terminated"
 
 
-def _runs(process_dir: Path, server_process: _Server) -> bool:
+def _is_running(process_dir: Path, server_process: _Server) -> bool:
     with suppress(OSError, IndexError):
         stat_fields = _stat(process_dir)
-        return stat_fields[0] != "Z" and stat_fields[19] == server_process.began
+        return stat_fields[0] != "Z" and stat_fields[19] == server_process.start_ticks
     return False

@@ -1,4 +1,4 @@
-"""Everything below a root looked at, and mended one thing after the other."""
+"""Detection and repair of all damage below a project root."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from chronotope.cli.repairs.damage import Aside, Damage
+from chronotope.cli.repairs.damage import BackupFolder, Damage
 from chronotope.cli.repairs.databases import database_damages, permission_damages
 from chronotope.cli.repairs.lake_tables import table_damages
 from chronotope.cli.repairs.leftovers import draft_damages, orphan_damages
@@ -15,18 +15,19 @@ from chronotope.contracts.errors import ChronotopeError
 from chronotope.runtime.workspace import Workspace
 
 _ROUNDS: Final = 5
-"""What is mended may lay bare what lies behind it: a log that can be read names its files."""
+"""Maximum number of rounds: a repair can reveal further damage, such as missing data files that
+only a readable log lists."""
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
-    """One damage and what became of it.
+class RepairResult:
+    """Result of one repair.
 
     Attributes:
-        name: What was damaged.
-        problem: What was wrong.
-        done: What was done, or would be done in a dry run.
-        ok: Whether it is mended now.
+        name: Damaged object.
+        problem: Description of the damage.
+        done: What was done, the error of a failed repair, or the planned repair of a dry run.
+        ok: Whether the damage is repaired.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Repaired:
 
 
 def damages(root: Path) -> Iterator[Damage]:
-    """All that is damaged below a root; nothing is written.
+    """All damages below a project root; nothing is written.
 
     Args:
         root: Project root.
@@ -51,52 +52,48 @@ def damages(root: Path) -> Iterator[Damage]:
     yield from orphan_damages(root)
 
 
-def repair(root: Path, *, dry_run: bool) -> list[Repaired]:
-    """Mend what is damaged; nothing is deleted, and no flow runs meanwhile.
+def repair(root: Path, *, dry_run: bool) -> list[RepairResult]:
+    """Repair all damages; nothing is deleted, and flows are locked out meanwhile.
 
     Args:
         root: Project root.
-        dry_run: Say what would be done, and do nothing.
+        dry_run: Describe the repairs, but change nothing.
 
     Raises:
         StoreError: A flow is running.
     """
     if dry_run:
         return [
-            Repaired(other_damage.name, other_damage.problem, other_damage.remedy, ok=False)
-            for other_damage in damages(root)
+            RepairResult(damage.name, damage.problem, damage.remedy, ok=False)
+            for damage in damages(root)
         ]
-    moved_aside = Aside.of_now(root)
-    repair_results: list[Repaired] = []
+    backup_folder = BackupFolder.of_now(root)
+    repair_results: list[RepairResult] = []
     with ExitStack() as exit_stack:
         _hold_all(root, exit_stack)
         for _ in range(_ROUNDS):
-            tried_keys = {
-                (other_damage.name, other_damage.problem) for other_damage in repair_results
-            }
+            tried_keys = {(result.name, result.problem) for result in repair_results}
             untried_damages = [
-                other_damage
-                for other_damage in damages(root)
-                if (other_damage.name, other_damage.problem) not in tried_keys
+                damage
+                for damage in damages(root)
+                if (damage.name, damage.problem) not in tried_keys
             ]
             if not untried_damages:
                 break
-            repair_results += [
-                _mended(other_damage, moved_aside) for other_damage in untried_damages
-            ]
+            repair_results += [_repair_one(damage, backup_folder) for damage in untried_damages]
     return repair_results
 
 
-def _mended(damage: Damage, moved_aside: Aside) -> Repaired:
+def _repair_one(damage: Damage, backup_folder: BackupFolder) -> RepairResult:
     try:
-        done, ok = damage.mend(moved_aside), True
+        done, ok = damage.repair(backup_folder), True
     except ChronotopeError as error:
         done, ok = str(error), False
-    return Repaired(damage.name, damage.problem, done, ok)
+    return RepairResult(damage.name, damage.problem, done, ok)
 
 
 def _hold_all(root: Path, exit_stack: ExitStack) -> None:
-    """Hold the lock of every dataset, so that no flow writes what is being mended."""
+    """Hold the lock of every dataset, so that no flow writes during the repair."""
     from chronotope.runtime.dataset_lock import dataset_lock
 
     data_dirs = [root / "data" / dir_name for dir_name in ("lake", "runs", "features")]
@@ -111,9 +108,9 @@ def _hold_all(root: Path, exit_stack: ExitStack) -> None:
 
 
 def _local_lakes(root: Path) -> list[Path]:
-    """Lakes on a disk; what lies in an object store is that store's to keep whole."""
+    """Lakes on a local disk; lakes in an object store are not checked."""
     try:
         lake_location = Workspace(root).lakes()
-    except ChronotopeError:  # the check of the lake tells
+    except ChronotopeError:  # reported by the check of the lake
         return []
     return sorted(lake_location.glob("[!.]*")) if isinstance(lake_location, Path) else []

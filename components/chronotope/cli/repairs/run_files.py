@@ -1,4 +1,4 @@
-"""Damaged files of trainings, and feature snapshots that cannot be read."""
+"""Damaged files of training runs, and damaged feature snapshots."""
 
 import zipfile
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from chronotope.cli.repairs.damage import Aside, Damage
+from chronotope.cli.repairs.damage import BackupFolder, Damage
 from chronotope.contracts.errors import ChronotopeError
 from chronotope.runtime.durable_files import read_json
 
@@ -14,7 +14,7 @@ _NETWORKS: Final = {".pt", ".ckpt"}
 
 
 def run_damages(root: Path) -> Iterator[Damage]:
-    """Files of trainings that are empty or damaged, one entry a run.
+    """Empty or damaged files of training runs, one damage per run.
 
     Args:
         root: Project root.
@@ -34,10 +34,10 @@ def run_damages(root: Path) -> Iterator[Damage]:
         yield Damage(
             f"run {run_dir.parent.name}/{run_dir.name}",
             f"{len(damaged_paths)} files are empty or damaged: {file_names}",
-            "move them aside; their steps are done again"
+            "move them aside; their steps run again"
             if are_step_files
-            else "move the run aside; it is done again as a whole",
-            partial(_mend, tuple(damaged_paths) if are_step_files else (run_dir,)),
+            else "move the whole run aside; all its steps run again",
+            partial(_move_aside, tuple(damaged_paths) if are_step_files else (run_dir,)),
         )
 
 
@@ -54,8 +54,8 @@ def snapshot_damages(root: Path) -> Iterator[Damage]:
             yield Damage(
                 f"features {snapshot_dir.parent.name}/{snapshot_dir.name}",
                 problem_text,
-                "move it aside; the next ingestion builds it again",
-                partial(_mend, (snapshot_dir,)),
+                "move it aside; the next ingestion rebuilds it",
+                partial(_move_aside, (snapshot_dir,)),
             )
 
 
@@ -67,8 +67,8 @@ def _snapshot_problem(snapshot_dir: Path) -> str:
         read_ref(snapshot_dir)
         load_features(snapshot_dir)
     except ChronotopeError as error:
-        return "" if isinstance(error.__cause__, PermissionError) else error.what
-    except PermissionError:  # that says nothing about the snapshot
+        return "" if isinstance(error.__cause__, PermissionError) else error.problem
+    except PermissionError:  # missing permission is not damage
         return ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"it cannot be read: {error}"
@@ -82,17 +82,17 @@ def _is_damaged(file_path: Path) -> bool:
         elif file_path.suffix in _NETWORKS:
             with zipfile.ZipFile(file_path) as zip_file:
                 return zip_file.testzip() is not None
-    except ChronotopeError as error:  # one that this user may not read is not damaged
+    except ChronotopeError as error:  # a file without read permission is not damaged
         return not isinstance(error.__cause__, OSError)
     except (zipfile.BadZipFile, EOFError):
         return True
-    except OSError:  # unreadable for this user: no damage
+    except OSError:  # a file without read permission is not damaged
         return False
     return False
 
 
 def _is_step(file_path: Path, run_dir: Path) -> bool:
-    """Whether a file is the result of a step, or of a part of one, that is then done again."""
+    """Whether a file is the result of a step or of a part of it, which runs again without it."""
     relative_parts = file_path.relative_to(run_dir).parts
     if relative_parts[0] in {"candidates", "measured"}:
         return file_path.suffix == ".json"
@@ -102,10 +102,10 @@ def _is_step(file_path: Path, run_dir: Path) -> bool:
 
 
 _NO_STEPS: Final = {"frozen_folds", "settings", "ingested"}
-"""JSON files that a step writes beside its result: they are not written again alone."""
+"""JSON files that a step writes in addition to its result; they cannot be recreated alone."""
 
 
-def _mend(damaged_paths: tuple[Path, ...], moved_aside: Aside) -> str:
+def _move_aside(damaged_paths: tuple[Path, ...], backup_folder: BackupFolder) -> str:
     for file_path in damaged_paths:
-        moved_aside.move(file_path)
-    return f"moved to {moved_aside.folder}"
+        backup_folder.move(file_path)
+    return f"moved to {backup_folder.folder}"

@@ -69,7 +69,7 @@ class HstuLayer(nn.Module):
             4, dim=-1
         )
         value, query, key = (self._heads(projection) for projection in projections)
-        logits = query @ key.transpose(2, 3) + self._bias(bucket)
+        logits = query @ key.transpose(2, 3) + self._bias(bucket)  # (R, heads, W, W)
         visible = (
             causal_window_mask(vectors.shape[1], self.window_len, vectors)
             * (is_event / self.window_len)[:, None, None, :]
@@ -80,12 +80,12 @@ class HstuLayer(nn.Module):
         return outputs
 
     def _heads(self, vectors: Tensor) -> Tensor:
-        return vectors.view(*vectors.shape[:2], N_HEADS, -1).transpose(
-            1, 2
-        )  # (R, heads, W, d / heads)
+        by_head = vectors.view(*vectors.shape[:2], N_HEADS, -1)  # (R, W, heads, d / heads)
+        return by_head.transpose(1, 2)  # (R, heads, W, d / heads)
 
     def _bias(self, bucket: Tensor) -> Tensor:
         """Bias of each head and pair of events, shape (R, N_HEADS, W, W)."""
         positions = torch.arange(bucket.shape[1], device=bucket.device)
-        distance = (positions[:, None] - positions[None, :]).clamp(0, self.window_len - 1)
-        return self.position_bias[:, distance] + self.time_bias.T[bucket].permute(0, 3, 1, 2)
+        distance = (positions[:, None] - positions[None, :]).clamp(0, self.window_len - 1)  # (W, W)
+        time_bias = self.time_bias.T[bucket].permute(0, 3, 1, 2)  # (R, heads, W, W)
+        return self.position_bias[:, distance] + time_bias

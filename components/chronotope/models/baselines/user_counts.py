@@ -54,6 +54,6 @@ def history_counts(queries: Queries, n_items: int) -> Float64:
     row = np.arange(len(queries), dtype=np.int64)[:, None] * n_items
     flat = (row + queries.item_idx).ravel()  # (B * H,)
     counts = np.bincount(flat, minlength=len(queries) * n_items)
-    counts_BI = counts.astype(np.float64).reshape(len(queries), n_items)
+    counts_BI = counts.astype(np.float64).reshape(len(queries), n_items)  # (B, n_items)
     counts_BI[:, UNKNOWN] = 0.0
     return counts_BI

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class EngineConfig(BaseModel):
-    """Settings of the task engine; results do not depend on it."""
+    """Settings of the task engine; results of tasks do not depend on them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -16,11 +16,15 @@ class EngineConfig(BaseModel):
     address: str = Field(
         "",
         pattern=r"^([\w.\-]+:\d+)?$",
-        description="Ray: host:port of a running cluster. Empty takes the variable RAY_ADDRESS, or "
-        "else starts a private cluster on this machine and stops it afterwards.",
+        description="Ray: host:port of a running cluster. If empty, the environment variable "
+        "RAY_ADDRESS is used; without it a private cluster is started on this machine and stopped "
+        "afterwards.",
     )
     task_cpus: float = Field(
-        1.0, gt=0, le=64, description="Ray: processors that a task reserves; it uses one thread."
+        1.0,
+        gt=0,
+        le=64,
+        description="Ray: number of processors reserved for each task; a task uses one thread.",
     )
     max_retries: int = Field(
         3, ge=0, le=100, description="Ray: retries of a task after the loss of its node."
@@ -28,6 +32,6 @@ class EngineConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, engine_name: Any) -> Any:
+    def _expand_short_form(cls, engine_name: Any) -> Any:
         """Expand the short form ``engine: ray`` to ``engine: {kind: ray}``."""
         return {"kind": engine_name} if isinstance(engine_name, str) else engine_name

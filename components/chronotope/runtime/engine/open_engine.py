@@ -19,7 +19,7 @@ def open_engine(config: EngineConfig) -> Iterator[Engine]:
         config: Settings of the engine.
 
     Raises:
-        ConfigError: Ray is configured and not installed.
+        ConfigError: Ray is configured but not installed.
         EngineError: The cluster does not respond.
     """
     if config.kind == "local":
@@ -29,7 +29,7 @@ def open_engine(config: EngineConfig) -> Iterator[Engine]:
         raise ConfigError(
             "The engine needs Ray, which is not installed",
             received=config.kind,
-            way_out="pip install 'chronotope[scale]', or choose the engine local",
+            way_out="Run pip install 'chronotope[scale]', or set the engine to local",
         )
     with ray_connection(config) as opened_engine:
         yield opened_engine

@@ -12,18 +12,18 @@ class Engine(Protocol):
 
     @property
     def in_process(self) -> bool:
-        """Whether tasks run sequentially in this process; otherwise in parallel, in others."""
+        """Whether tasks run one by one in this process; otherwise in parallel worker processes."""
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in the order of the items, independent of the order of completion.
 
         Args:
-            function: Computes the same for the same item, wherever it runs and however often:
-                a task whose node was lost is done again. Elsewhere it sees no state of this
-                process; it and its items travel, so they hold paths, not data.
+            function: Deterministic function of the item, since a task whose node was lost runs
+                again. In a worker process it does not see the state of this process. It is
+                serialised together with its item, so both should contain paths, not data.
             items: Inputs, one per task.
 
         Raises:
-            EngineError: A task was lost more often than it is retried.
-            Exception: What the function raised, for the first item for which it did.
+            EngineError: A task was lost more often than the maximum number of retries.
+            Exception: The exception that the function raised for the first failing item.
         """

@@ -14,11 +14,11 @@ from chronotope.runtime.engine.config import EngineConfig
 
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # tasks without a GPU leave its variables alone
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # tasks without a GPU keep its variables
     "RAY_enable_metrics_collection": "0",
 }
 _LOOPBACK: Final = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the one way to 127.0.0.1; on Linux as well
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # makes Ray listen on 127.0.0.1, on Linux as well
     "AUTOSCALER_METRIC_PORT": "0",
 }
 _STORE_BYTES: Final = 100 * 2**20
@@ -40,15 +40,15 @@ class RayEngine:
         """Use the cluster that this process is connected to; see ``ray_connection``."""
         import ray
 
-        # Only lost nodes are retried: what the function raises, it would raise again.
-        self._task: Any = ray.remote(_done).options(
+        # Only lost tasks are retried: the function is deterministic and would raise again.
+        self._task: Any = ray.remote(_call).options(
             num_cpus=config.task_cpus, max_retries=config.max_retries, retry_exceptions=False
         )
         n_cpus = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
         self._n_ahead = max(1, int(_AHEAD * n_cpus / config.task_cpus))
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in the order of the items; few tasks are submitted ahead."""
+        """Results in the order of the items; a bounded number of tasks is submitted ahead."""
         import ray
 
         pending_tasks: deque[Any] = deque()
@@ -59,7 +59,7 @@ class RayEngine:
                     yield _result(pending_tasks.popleft())
             while pending_tasks:
                 yield _result(pending_tasks.popleft())
-        finally:  # after an error, or when no more results are wanted
+        finally:  # after an error, or if the caller stops early
             for ray_task in pending_tasks:
                 ray.cancel(ray_task, force=True)
 
@@ -69,15 +69,16 @@ def ray_connection(config: EngineConfig) -> Iterator[RayEngine]:
     """Context manager of a connection to Ray; a private cluster is stopped after the block.
 
     Args:
-        config: Address of a running cluster; "" takes RAY_ADDRESS or starts a private one, whose
-            ports are on 127.0.0.1 and require a token that only this process holds.
+        config: Settings of the engine. Without an address and without ``RAY_ADDRESS`` a private
+            cluster is started; its ports are on 127.0.0.1 and require a token that only this
+            process knows.
 
     Raises:
         EngineError: The cluster does not respond, or refuses the connection.
     """
     address = config.address or os.environ.get("RAY_ADDRESS", "")
-    _default(_QUIET if address else _QUIET | _LOOPBACK | _secret())
-    import ray  # reads the variables
+    _set_env_defaults(_QUIET if address else _QUIET | _LOOPBACK | _secret())
+    import ray  # reads these variables at import
 
     init_options: dict[str, Any] = {"address": address}
     if not address:
@@ -92,8 +93,8 @@ def ray_connection(config: EngineConfig) -> Iterator[RayEngine]:
         raise EngineError(
             "The Ray cluster cannot be used",
             received=f"{address or 'a private one'}: {error}",
-            way_out="Check `ray status` there, and that RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH "
-            "holds the cluster's token",
+            way_out="Run `ray status` on the cluster, and check that RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH contains its token",
         ) from error
     try:
         with redirect_stdout(sys.stderr):  # Ray reports lost workers there
@@ -107,12 +108,12 @@ def _secret() -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
-def _default(env_defaults: Mapping[str, str]) -> None:
+def _set_env_defaults(env_defaults: Mapping[str, str]) -> None:
     for variable_name, variable_value in env_defaults.items():
         os.environ.setdefault(variable_name, variable_value)
 
 
-def _done(function: Callable[[Item], Result], item: Item) -> Result:
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)
 
 
@@ -131,7 +132,7 @@ def _result(ray_task: Any) -> Any:
         raise task_error from None
     except RayError as error:
         raise EngineError(
-            "A task was lost more often than it is retried",
+            "A task was lost more often than max_retries allows",
             received=f"{type(error).__name__}: {error}",
-            way_out="Look at the nodes' memory and logs; max_retries says how often it is tried",
+            way_out="Check memory and logs of the nodes, or increase max_retries",
         ) from error

@@ -24,7 +24,7 @@ async function call(path, body) {
   const response = await reply.json().catch(() => ({}));
   if (reply.ok) return response;
   const fields = (response.fields ?? []).map((problem) => `${problem.field}: ${problem.message}`);
-  const parts = [response.detail ?? `The service answers ${reply.status}`, ...fields, response.hint];
+  const parts = [response.detail ?? `The service returned status ${reply.status}`, ...fields, response.hint];
   throw new Error(parts.filter(Boolean).join(". "));
 }
 
@@ -73,7 +73,7 @@ async function show(user, at, { before = null, mayMove = false } = {}) {
   Object.assign(state, { user, at, offset: last ? last.utc_offset_min : state.offset });
   shown = { recommendation, prediction, at: Date.parse(prediction.request_time), before };
   const notes = [...prediction.notes];
-  if (moved) notes.unshift("Asked for the minute after their latest event.");
+  if (moved) notes.unshift("The request time is the minute after the user's latest event.");
   byId("status").textContent = notes.join(" ");
   showRequest();
   showResponse();
@@ -85,7 +85,7 @@ function showRequest() {
   byId("at").value = forInput(shown.at, state.offset);
   byId("now").setAttribute("aria-pressed", state.at === null);
   byId("dataset").textContent = prediction.dataset;
-  byId("version").textContent = `version ${prediction.version} answers`;
+  byId("version").textContent = `version ${prediction.version}`;
   document.title = `${state.user} \u00b7 Chronotope`;
   const timeFragment = state.at === null ? "" : `&at=${iso(state.at)}`;
   history.replaceState(null, "", `#user=${encodeURIComponent(state.user)}${timeFragment}`);
@@ -101,14 +101,14 @@ function showResponse() {
 
 function showShort() {
   const { recommendation, prediction, at } = shown, first = recommendation.items[0], when = prediction.time_forecast;
-  byId("short-what").textContent = first ? nameOf(first) : "Nothing fits";
+  byId("short-what").textContent = first ? nameOf(first) : "No item";
   byId("more-what").textContent = first
     ? [chance(first), first.category].filter(Boolean).join(" \u00b7 ") : "";
   const then = (hours) => clock(at + 3_600_000 * hours, state.offset, "minute");
-  byId("short-when").textContent = when ? `In about ${span(when.median_h)}` : "No telling";
+  byId("short-when").textContent = when ? `In about ${span(when.median_h)}` : "No forecast";
   byId("more-when").textContent = when
     ? `${then(when.median_h)} \u00b7 80 %: ${span(when.low_h)} to ${span(when.high_h)}`
-    : "without a past, or after a very long silence";
+    : "no history, or the latest event is too long ago";
   const place = named(prediction.place_forecasts)[0], last = prediction.history.at(-1);
   byId("short-where").textContent = place ? place.name : "No places";
   byId("more-where").textContent = place ? wherePhrase(place, last) : "in this log";
@@ -118,7 +118,7 @@ function wherePhrase(place, last) {
   const parts = [percent(place.probability)];
   if (last && located(last) && located(place)) {
     const { far, wind } = between(last, place);
-    parts.push(far < 0.05 ? "where they are" : `${km(far)} ${wind} of the latest`);
+    parts.push(far < 0.05 ? "at the latest place" : `${km(far)} ${wind} of the latest`);
   }
   return parts.join(" \u00b7 ");
 }
@@ -133,7 +133,7 @@ function named(places) {
 function showItems() {
   const { items } = shown.recommendation, top = Math.max(...items.map((item) => item.probability ?? 0));
   byId("items").replaceChildren(...items.map((item, n) => itemRow(item, n, top)));
-  if (!items.length) byId("items").append(html("li", {}, "No item fits."));
+  if (!items.length) byId("items").append(html("li", {}, "No item matches."));
 }
 
 function itemRow(item, n, top) {
@@ -191,14 +191,14 @@ async function post(item) {
   await show(state.user, state.at === null ? null : at + 60_000, { before });
   const again = [...document.querySelectorAll("[data-did]")].find((b) => b.dataset.did === item.id);
   (again ?? byId("list-title")).focus();
-  const counts = receipt.n_unknown_items ? "is kept, but the model does not know it" : "counts from now on";
+  const counts = receipt.n_unknown_items ? "is stored, but the model does not know its item" : "counts from now on";
   byId("status").textContent = `${nameOf(item)} ${counts}.`;
 }
 
 function showPast() {
   const { n_history: n, history: events } = shown.prediction;
   const part = n > events.length ? `, the latest ${events.length} shown` : "";
-  byId("n-history").textContent = n ? `${plural(n, "event")}${part}` : "nothing";
+  byId("n-history").textContent = n ? `${plural(n, "event")}${part}` : "no events";
   byId("latest").replaceChildren(...events.slice(-9).reverse().map((event) => {
     const ms = Date.parse(event.occurred_at);
     return html("li", {},
@@ -225,7 +225,7 @@ function drawAll() {
     ? [drawLine(width, events, prediction.time_forecast, at, state.offset),
       paragraph(`Each dot is an event, by day and by hour on the user's clock.${prediction.time_forecast
         ? " The band is when the next one comes, with 80 % in the darker part." : ""}`)]
-    : paragraph("No events before this moment."));
+    : paragraph("No events before the request time."));
   drawMaps();
 }
 
@@ -239,7 +239,7 @@ function drawMaps() {
     const out = events.filter((event) => !frame.holds(event)).length;
     const label = `Map of ${plural(events.length, "event")}.`;
     return [drawMap(width, MAP_HEIGHT, frame, mapPoints, label, pastMarks(frame, events)),
-      legend([["p", "where they were, larger if often"], ["l", "the latest"]], out,
+      legend([["p", "visited places, larger if visited more often"], ["l", "the latest"]], out,
         `the line joins the latest ${Math.min(N_TRAIL, events.length)}`)];
   });
 }

@@ -43,7 +43,7 @@ def problem_response(error: ChronotopeError) -> JSONResponse:
     """Response of a deliberate error: 422 for the caller's fault, 503 for the service's."""
     status_code = 422 if isinstance(error, ConfigError | DataError) else 503
     received = None if error.received is None else str(error.received)[:_MAX_RECEIVED_CHARS]
-    problem = Problem(detail=error.what, received=received, hint=error.way_out)
+    problem = Problem(detail=error.problem, received=received, hint=error.way_out)
     return _json_problem(status_code, problem)
 
 

@@ -187,4 +187,4 @@ class ChampionWatcher:
 
 
 def _short_message(error: Exception) -> str:
-    return error.what if isinstance(error, ChronotopeError) else type(error).__name__
+    return error.problem if isinstance(error, ChronotopeError) else type(error).__name__
