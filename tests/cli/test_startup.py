@@ -64,7 +64,7 @@ def test_help_imports_no_package_that_does_the_work() -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["trian"], "No such command"),
+        (["predict"], "No such command"),
         (["train"], "Missing argument"),
         (["train", "town", "--confg", "quick.yaml"], "No such option"),
         (["recommend", "u1", "--dataset", "town", "-k", "0"], "greater than or equal to 1"),

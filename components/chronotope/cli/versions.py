@@ -61,11 +61,9 @@ def rollback(
 def history(dataset: Dataset, root: Root = Path(), as_json: AsJson = False) -> None:
     """List all promotions and rollbacks with their reasons, oldest first."""
     with run_command(f"Reading the history of {dataset}") as terminal:
-        _require_dataset(root, dataset)
-        from chronotope.registry import promotion
-        from chronotope.registry.champion import open_registry
+        from chronotope.registry.champion import promotion_entries
 
-        journal_entries = promotion.promotion_history(open_registry(root, dataset), dataset)
+        journal_entries = promotion_entries(root, dataset)
     if as_json:
         json_lines = [
             asdict(journal_entry) | {"opened_at": journal_entry.opened_at.isoformat()}

@@ -16,7 +16,7 @@ from chronotope.contracts.queries import Queries
 from chronotope.lake import Lake
 from chronotope.lake.listing import list_datasets
 from chronotope.registry.champion_lookup import read_champion_record
-from chronotope.registry.promotion_journal import PromotionJournal
+from chronotope.registry.promotion_journal import Promotion, PromotionJournal
 from chronotope.registry.version_files import bundle_folder
 from chronotope.runtime.store_urls import MLFLOW_URL
 from chronotope.runtime.workspace import Workspace
@@ -85,13 +85,21 @@ def open_registry(root: Path, dataset: str) -> "MlflowStore":
         ConfigError: The lake has no such dataset.
         StoreError: No model has been trained yet.
     """
-    require_dataset(root, dataset)
-    mlruns_dir = Workspace(root).mlruns
-    if not (mlruns_dir / "mlflow.db").is_file() and MLFLOW_URL not in os.environ:
-        raise _no_champion(dataset)
+    mlruns_dir = _require_registry(root, dataset)
     from chronotope.registry.mlflow_store import open_store
 
     return open_store(mlruns_dir)
+
+
+def promotion_entries(root: Path, dataset: str) -> list[Promotion]:
+    """Every promotion and rollback, oldest first, aborted ones included; from the journal alone.
+
+    Raises:
+        ConfigError: No such dataset below the root.
+        StoreError: Nothing has been trained yet, or the journal is damaged.
+    """
+    journal_path = _require_registry(root, dataset) / "promotions.db"
+    return PromotionJournal(journal_path).entries(dataset)
 
 
 def champion_version(mlflow_store: "MlflowStore", dataset: str) -> str:
@@ -183,6 +191,15 @@ def alias_version(root: Path, dataset: str, alias_name: str) -> str:
 
 def _open_champion(version: str, folder: Path) -> Champion:
     return Champion(version, open_bundle(folder), read_vocabulary(folder), folder)
+
+
+def _require_registry(root: Path, dataset: str) -> Path:
+    """Folder of the registry, once the dataset was ingested and something was trained."""
+    require_dataset(root, dataset)
+    mlruns_dir = Workspace(root).mlruns
+    if not (mlruns_dir / "mlflow.db").is_file() and MLFLOW_URL not in os.environ:
+        raise _no_champion(dataset)
+    return mlruns_dir
 
 
 def _no_champion(dataset: str) -> StoreError:

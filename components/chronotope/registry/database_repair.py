@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from mlflow.exceptions import MlflowException
-
 from chronotope.contracts.errors import StoreError
-from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion_journal import CHAMPION, PromotionJournal
 
 _SIBLINGS: Final = ("-wal", "-shm", "-journal")
@@ -95,6 +92,10 @@ def complete_journal(mlruns_dir: Path) -> list[str]:
     Raises:
         StoreError: One of the stores cannot be opened.
     """
+    from mlflow.exceptions import MlflowException
+
+    from chronotope.registry.mlflow_store import open_store
+
     mlflow_client, promotion_journal = (
         open_store(mlruns_dir).client,
         PromotionJournal(mlruns_dir / "promotions.db"),
