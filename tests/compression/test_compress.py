@@ -66,12 +66,14 @@ class Work:
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    """Each network is another toy graph, the later the smaller, and weighs nothing."""
+    """Each network is another toy graph, and weighs nothing."""
     work = Work()
 
     def toy_export(net: ChronotopeNet, priors: Priors, path: Path, templates: object) -> None:
-        n = 500 - 100 * work.n_exports
         work.n_exports += 1
+        zero_share = float((net.gate[0].weight == 0).float().mean())
+        n = 400 if zero_share > 0.2 else 500  # a student is the smallest, then a narrow network
+        n = {32: n, 16: 300, 12: 200}[net.config.n_hidden]
         table = np.random.default_rng(n).normal(size=(n, 32)).astype(np.float32)
         toy_graph(path, table, np.arange(n))
 
@@ -104,7 +106,33 @@ def test_every_network_comes_in_every_variant(work: Work, tmp_path: Path) -> Non
     expected = {f"{n}-{v}" for n in names for v in ("float32", "fp16_tables")}
     assert {c.name for c in result.candidates} == expected
     assert [row.name for row in result.summaries() if row.chosen] == ["student-h8-w12-fp16_tables"]
-    assert (work.n_exports, work.n_trainings, len(work.ndcgs)) == (4, 2, 2)
+    n_drafts = 3  # of all networks but the full one
+    assert (work.n_exports, work.n_trainings, len(work.ndcgs)) == (2 + n_drafts, 0, 2)
+
+
+def test_a_network_is_trained_once_no_smaller_one_will_do(work: Work, tmp_path: Path) -> None:
+    config = configured("fp16_tables", pruned_units=0.5)
+    stored = work.store(tmp_path, in_turn(0.5, 0.1, 0.1, 0.5))
+    result = compress(stored, fixed_recipes(config, 8), config)
+    assert [(c.name, c.ndcg) for c in result.candidates if c.evaluation is not None] == [
+        ("full-float32", 0.5),
+        ("student-h8-w12-fp16_tables", 0.1),
+        ("narrow-u50-fp16_tables", 0.1),
+        ("student-h8-w12-float32", 0.5),
+    ]
+    assert work.n_trainings == 1
+    assert result.chosen.name == "student-h8-w12-float32"
+    assert OnnxRecommender.load(result.chosen.bundle_dir).history_len == 8
+
+
+def test_a_candidate_of_an_untrained_network_is_not_shipped(work: Work, tmp_path: Path) -> None:
+    config = configured("fp16_tables", pruned_units=0.5)
+    result = compress(work.store(tmp_path, lambda _: 0.5), fixed_recipes(config, 8), config)
+    drafts = [c for c in result.candidates if "drafts" in c.bundle_dir.parts]
+    narrow = {"narrow-u50-float32", "narrow-u50-fp16_tables"}
+    assert {c.name for c in drafts} == narrow | {"student-h8-w12-float32"}
+    assert all(c.evaluation is None and c.cost.p50_ms > 0 for c in drafts)
+    assert "drafts" not in result.chosen.bundle_dir.parts
 
 
 def test_what_was_made_is_neither_trained_nor_evaluated_again(work: Work, tmp_path: Path) -> None:

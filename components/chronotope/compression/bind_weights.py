@@ -1,20 +1,19 @@
 """Weights put into a graph template: graph inputs become initializers, without a new trace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 Array = npt.NDArray[np.generic]
 
-MAX_FOLDED_VALUES: Final = 1024
-"""Values of a result that is stored in place of its weight, such as the exponential of a decay."""
-
-_FOLDED_OPERATORS: Final = ("Exp", "Neg", "Reciprocal")
+MAX_FOLDED_INPUT: Final = 8_192
+MAX_FOLDED_OUTPUT: Final = 2**18
+"""Values of a result of weights alone, such as the exponential of a decay, that is stored."""
 
 
 def bind_weights(
@@ -43,55 +42,54 @@ def bind_weights(
 
 
 def _fold_weights(model: onnx.ModelProto) -> None:
-    """Store transposed weights, and small results of one weight, in place of the weight.
+    """Store small results of weights alone, and transposed weights, instead of their nodes.
 
     A layer's weight is then a constant of its matrix product, as the quantiser requires.
     """
     graph = model.graph
-    table_sizes = {table.name: int(np.prod(table.dims)) for table in graph.initializer}
-    folded_nodes = [node for node in graph.node if _is_folded(node, table_sizes)]
-    if not folded_nodes:
-        return
-    tables = [*graph.initializer, *_compute(folded_nodes, model)]
-    folded_names = {node.output[0] for node in folded_nodes}
-    nodes = [node for node in graph.node if node.output[0] not in folded_names]
+    sizes = {table.name: int(np.prod(table.dims)) for table in graph.initializer}
+    arrays = {
+        table.name: numpy_helper.to_array(table)
+        for table in graph.initializer
+        if sizes[table.name] <= MAX_FOLDED_INPUT or _is_transposed(table.name, graph.node)
+    }
+    folded: dict[str, Array] = {}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        result = _result(node, arrays)
+        if result is None:
+            nodes.append(node)
+            continue
+        folded[node.output[0]] = result
+        if result.size <= MAX_FOLDED_INPUT:
+            arrays[node.output[0]] = result
+    read_names = _read_names(nodes)
+    tables = [table for table in graph.initializer if table.name in read_names]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
-    read_names = _read_names(nodes)
-    graph.initializer.extend(table for table in tables if table.name in read_names)
-
-
-def _is_folded(node: onnx.NodeProto, table_sizes: Mapping[str, int]) -> bool:
-    if len(node.input) != 1 or node.input[0] not in table_sizes:
-        return False
-    is_small = table_sizes[node.input[0]] <= MAX_FOLDED_VALUES
-    return node.op_type == "Transpose" or (node.op_type in _FOLDED_OPERATORS and is_small)
-
-
-def _compute(nodes: Sequence[onnx.NodeProto], model: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Outputs of nodes that read initializers alone."""
-    output_names, read_names = [node.output[0] for node in nodes], _read_names(nodes)
-    graph = helper.make_graph(
-        nodes,
-        "weights",
-        [],
-        [onnx.ValueInfoProto(name=output_name) for output_name in output_names],
-        [table for table in model.graph.initializer if table.name in read_names],
+    graph.initializer.extend(tables)
+    graph.initializer.extend(
+        numpy_helper.from_array(array, name) for name, array in folded.items() if name in read_names
     )
-    weights_model = helper.make_model(
-        graph, opset_imports=model.opset_import, ir_version=model.ir_version
-    )
-    session_options = onnxruntime.SessionOptions()
-    session_options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        weights_model.SerializeToString(), session_options, providers=["CPUExecutionProvider"]
-    )
-    outputs: list[Array] = session.run(output_names, {})
-    return [
-        numpy_helper.from_array(output, output_name)
-        for output_name, output in zip(output_names, outputs, strict=True)
-    ]
 
 
-def _read_names(nodes: Sequence[onnx.NodeProto]) -> set[str]:
+def _is_transposed(table_name: str, nodes: Iterable[onnx.NodeProto]) -> bool:
+    return any(node.op_type == "Transpose" and node.input[0] == table_name for node in nodes)
+
+
+def _result(node: onnx.NodeProto, arrays: Mapping[str, Array]) -> Array | None:
+    """Output of a node whose inputs are all known and small; None of any other."""
+    names = [name for name in node.input if name]
+    if not names or len(node.output) != 1 or not all(name in arrays for name in names):
+        return None
+    is_small = all(arrays[name].size <= MAX_FOLDED_INPUT for name in names)
+    if not (is_small or node.op_type == "Transpose"):
+        return None
+    inputs = {name: arrays[name] for name in names}
+    (output,) = ReferenceEvaluator(node).run(None, inputs)
+    result = np.asarray(output)
+    return result if result.size <= MAX_FOLDED_OUTPUT else None
+
+
+def _read_names(nodes: Iterable[onnx.NodeProto]) -> set[str]:
     return {name for node in nodes for name in node.input}

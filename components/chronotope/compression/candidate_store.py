@@ -6,6 +6,7 @@ Networks are few and expensive, variants many and cheap. All results are files::
     graphs/student-h64-w12.onnx          exported once; its variants beside it
     indices/full-index8/items.npz        of a large catalogue: built once
     student-h64-w12-int8_tables/         the bundle
+    drafts/                              the same of networks that are not trained (yet)
     evaluations/student-h64-w12-int8_tables.json
     <cost_dir>/student-h64-w12-int8_tables.json
 
@@ -15,9 +16,10 @@ so a study that was killed, or is run again with another objective, trains nothi
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -35,7 +37,13 @@ from chronotope.compression.bundle_cost import BundleCost, LoadCost, measure_lat
 from chronotope.compression.export import export_onnx
 from chronotope.compression.export_indexed import export_query_graph, index_items
 from chronotope.compression.graph_variants import derive_variant
-from chronotope.compression.networks import TeacherData, make_network, read_network, write_network
+from chronotope.compression.networks import (
+    DistillationQueries,
+    TeacherData,
+    make_network,
+    read_network,
+    write_network,
+)
 from chronotope.compression.recipe import REFERENCE, Recipe
 from chronotope.compression.selection import Candidate, CandidateEvaluation
 from chronotope.contracts.errors import ArtifactError, StoreError
@@ -48,6 +56,9 @@ from chronotope.runtime.file_cache import ContentCache
 from chronotope.runtime.file_links import link_or_copy
 
 _LOG = logging.getLogger(__name__)
+
+DRAFTS: Final = "drafts"
+"""Folder of candidates whose networks are not trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class CandidateStore:
 
     Attributes:
         source: The trained network.
-        teacher_data: Training data of smaller networks.
+        teacher_data: Training data of smaller networks; None leaves them untrained.
         evaluate_bundle: Computes the quality of a bundle.
         queries: Queries whose latency is measured.
         work_dir: Folder of networks, graphs, bundles and evaluations.
@@ -101,7 +112,7 @@ class CandidateStore:
     """
 
     source: CompressionSource
-    teacher_data: TeacherData
+    teacher_data: TeacherData | None
     evaluate_bundle: Callable[[BundleRecommender], CandidateQuality]
     queries: Queries
     work_dir: Path
@@ -109,6 +120,17 @@ class CandidateStore:
     n_runs: int = 200
     templates: ContentCache | None = None
     _networks: dict[str, ChronotopeNet] = field(default_factory=dict)
+
+    def draft(self, recipe: Recipe) -> Candidate:
+        """The candidate with size and latency, its network not yet trained, nor evaluated.
+
+        Training changes the values of the weights: not the latency, and the size by little.
+        """
+        return self._store_of_draft(recipe).measure(recipe)
+
+    def draft_digest(self, recipe: Recipe) -> str:
+        """Digest of the serving files of a draft."""
+        return self._store_of_draft(recipe).digest(recipe)
 
     def measure(self, recipe: Recipe) -> Candidate:
         """The candidate with its size and latency, not evaluated."""
@@ -139,6 +161,15 @@ class CandidateStore:
     def digest(self, recipe: Recipe) -> str:
         """Digest of the serving files; candidates with equal digests are one."""
         return read_manifest(self._make_bundle(recipe)).serving_digest
+
+    def _store_of_draft(self, recipe: Recipe) -> "CandidateStore":
+        return self if recipe.network_name == REFERENCE.network_name else self._untrained
+
+    @cached_property
+    def _untrained(self) -> "CandidateStore":
+        """Candidates of networks that are pruned or initialised, but not trained."""
+        work_dir, cost_dir = self.work_dir / DRAFTS, self.cost_dir / DRAFTS
+        return replace(self, teacher_data=None, work_dir=work_dir, cost_dir=cost_dir, _networks={})
 
     def _make_bundle(self, recipe: Recipe) -> Path:
         bundle_dir = self.work_dir / recipe.name
@@ -203,7 +234,7 @@ class CandidateStore:
                 self._make_network(recipe),
                 self._priors(recipe),
                 self.source.catalog,
-                self.teacher_data.examples(),
+                self._examples(),
                 IndexConfig(n_codes=recipe.n_codes),
             )
             with replacing(index_dir / INDEX) as draft_path:
@@ -211,6 +242,9 @@ class CandidateStore:
             with replacing(index_dir / RESIDUALS) as draft_path:
                 residuals.save(draft_path)
         return index_dir
+
+    def _examples(self) -> DistillationQueries:
+        return () if self.teacher_data is None else self.teacher_data.examples()
 
     def _priors(self, recipe: Recipe) -> Priors:
         return first_successors(self.source.priors, recipe.n_successors)

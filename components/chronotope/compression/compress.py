@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from chronotope.compression.candidate_store import CandidateStore
 from chronotope.compression.config import CompressionConfig
@@ -16,6 +17,9 @@ from chronotope.compression.selection import (
     violated_bounds,
     violated_cost_bounds,
 )
+
+DRAFT_SIZE_ERROR: Final = 0.01
+"""Relative difference that is allowed for between the size of a draft and that of the candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +107,11 @@ class CompressionResult:
 def compress(
     store: CandidateStore, recipes: Sequence[Recipe], config: CompressionConfig
 ) -> CompressionResult:
-    """Make and measure all candidates, evaluate those that could be selected, and select.
+    """Measure drafts of all candidates, train and evaluate those that could be selected, select.
 
-    Evaluation dominates the cost: after the reference the smallest comes first; once one meets
-    the objective, larger ones are not evaluated, nor those that break a cost bound.
+    Training and evaluation dominate the cost: after the reference the smallest comes first; once
+    one meets the objective, larger ones are neither trained nor evaluated, nor are those that
+    break a cost bound. Size and latency do not depend on the training, so a draft shows both.
 
     Args:
         store: Makes, measures and evaluates candidates.
@@ -116,22 +121,28 @@ def compress(
     distinct_recipes = make_distinct_candidates(store, recipes)
     reference = store.evaluate(distinct_recipes[0])
     candidates, max_size_mb = [reference], math.inf
-    measured = [(recipe, store.measure(recipe)) for recipe in distinct_recipes[1:]]
-    for recipe, candidate in sorted(measured, key=lambda pair: pair[1].cost.size_mb):
-        size_mb = candidate.cost.size_mb
-        if size_mb <= max_size_mb and not violated_cost_bounds(candidate.cost, config):
-            evaluated = store.evaluate(recipe)
-            if not violated_bounds(evaluated, reference, config):
-                max_size_mb = min(max_size_mb, size_mb * (1 + config.size_tie))
-            candidates.append(evaluated)
-        else:
-            candidates.append(candidate)
+    drafts = [(recipe, store.draft(recipe)) for recipe in distinct_recipes[1:]]
+    for recipe, draft in sorted(drafts, key=lambda pair: pair[1].cost.size_mb):
+        candidate = draft
+        if _can_be_selected(candidate, max_size_mb * (1 + DRAFT_SIZE_ERROR), config):
+            candidate = store.measure(recipe)
+        if candidate is not draft and _can_be_selected(candidate, max_size_mb, config):
+            candidate = store.evaluate(recipe)
+            if not violated_bounds(candidate, reference, config):
+                max_size_mb = min(max_size_mb, candidate.cost.size_mb * (1 + config.size_tie))
+        candidates.append(candidate)
     return CompressionResult(tuple(candidates), config)
 
 
+def _can_be_selected(candidate: Candidate, max_size_mb: float, config: CompressionConfig) -> bool:
+    is_small = candidate.cost.size_mb <= max_size_mb
+    return is_small and not violated_cost_bounds(candidate.cost, config)
+
+
 def make_distinct_candidates(store: CandidateStore, recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Make all candidates; of recipes with equal serving files the first is returned."""
-    recipe_by_digest: dict[str, Recipe] = {}
+    """Make drafts of all candidates; of those of a network with equal files the first remains."""
+    recipe_by_digest: dict[tuple[str, str], Recipe] = {}
     for recipe in recipes:
-        recipe_by_digest.setdefault(store.digest(recipe), recipe)
+        draft_key = recipe.network_name, store.draft_digest(recipe)
+        recipe_by_digest.setdefault(draft_key, recipe)
     return list(recipe_by_digest.values())

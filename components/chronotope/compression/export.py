@@ -51,7 +51,7 @@ HISTORY_NAMES: Final = INPUT_NAMES[:4]
 
 _VERSIONED: Final = ("torch", "onnx", "onnxscript", "onnxruntime")
 
-_CATALOGUE_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
+_OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "popularity": ("items",),
     "popularity_week": ("items",),
     "by_hour": (None, "items"),
@@ -72,11 +72,25 @@ _CATALOGUE_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "item_embedding.weight": ("items", None),
     "category_embedding.weight": ("categories", None),
     "last_category_embedding.weight": ("categories", None),
+    "repeat_head.mix_kernels.weight": ("repeat_units", None),
+    "repeat_head.mix_kernels.bias": ("repeat_units",),
+    "repeat_head.mix_context.weight": ("repeat_units", None),
+    "repeat_head.mix_context.bias": ("repeat_units",),
+    "repeat_head.mix_features.weight": ("repeat_units", None),
+    "repeat_head.mix_features.bias": ("repeat_units",),
+    "repeat_head.mix_out.weight": (None, "repeat_units"),
+    "gate.0.weight": ("gate_units", None),
+    "gate.0.bias": ("gate_units",),
+    "gate.2.weight": (None, "gate_units"),
 }
-"""Open sizes of tables that grow with the catalogue, by the ends of their names; None: fixed."""
+"""Open sizes of weights, by the ends of their names; None: fixed. They are those of tables that
+grow with the catalogue, and of layers that pruning narrows."""
 
-_CATALOGUE_ATTRIBUTES: Final = {"n_categories", "n_places", "num_embeddings"}
-"""Numbers that a module remembers of its catalogue, which its graph does not depend on."""
+_SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "out_features"}
+"""Attributes of modules that repeat sizes of their weights; the graph reads the weights' alone."""
+
+_SIZE_SETTINGS: Final = {"history_len", "n_hidden"}
+"""Settings of a network that are sizes of inputs and weights."""
 
 _process_cache: Final = MemoryCache()
 
@@ -266,7 +280,7 @@ def _check_size(weights: Mapping[str, Tensor]) -> None:
 
 
 def _weight_specs(weights: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
-    """Weights with the sizes of the catalogue left open."""
+    """Weights with some of their sizes left open."""
     return tuple(
         TensorSpec(name, tensor.dtype, _weight_axes(name, tensor))
         for name, tensor in weights.items()
@@ -274,7 +288,7 @@ def _weight_specs(weights: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
 
 
 def _weight_axes(name: str, tensor: Tensor) -> tuple[Axis, ...]:
-    for table_name, open_axes in _CATALOGUE_AXES.items():
+    for table_name, open_axes in _OPEN_AXES.items():
         if name == table_name or name.endswith(f".{table_name}"):
             axes = zip(tensor.shape, open_axes, strict=True)
             return tuple(size if axis is None else axis for size, axis in axes)
@@ -282,11 +296,11 @@ def _weight_axes(name: str, tensor: Tensor) -> tuple[Axis, ...]:
 
 
 def _structure(module: nn.Module) -> list[object]:
-    """Class and plain attributes of a module, without those of its catalogue."""
+    """Class and plain attributes of a module, without sizes."""
     attributes = {
         name: _plain(value)
         for name, value in vars(module).items()
-        if not name.startswith("_") and name not in _CATALOGUE_ATTRIBUTES
+        if not name.startswith("_") and name not in _SIZES
     }
     return [type(module).__qualname__, {name: repr(value) for name, value in attributes.items()}]
 
@@ -294,7 +308,7 @@ def _structure(module: nn.Module) -> list[object]:
 def _plain(attribute: object) -> object:
     """An attribute as text that is the same in each process; of other objects their class."""
     if isinstance(attribute, BaseModel):
-        return attribute.model_dump(exclude={"history_len"})
+        return attribute.model_dump(exclude=_SIZE_SETTINGS)
     is_plain = isinstance(attribute, bool | int | float | str | tuple | None)
     return attribute if is_plain else type(attribute).__qualname__
 

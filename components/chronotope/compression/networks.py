@@ -34,7 +34,7 @@ class TeacherData:
 
 
 def make_network(
-    recipe: Recipe, teacher: ChronotopeNet, catalog: Catalog, teacher_data: TeacherData
+    recipe: Recipe, teacher: ChronotopeNet, catalog: Catalog, teacher_data: TeacherData | None
 ) -> ChronotopeNet:
     """The pruned or distilled network of a recipe; the teacher is not changed.
 
@@ -42,18 +42,20 @@ def make_network(
         recipe: The network's kind and sizes.
         teacher: The trained network.
         catalog: The catalogue it was built for.
-        teacher_data: Training data of the smaller network.
+        teacher_data: Training data of the smaller network; None leaves it untrained.
     """
-    network = teacher
+    network, fine_tune = teacher, None if teacher_data is None else teacher_data.fine_tune
     if recipe.network == "narrow":
-        network = prune_units(teacher, recipe.removed_units, teacher_data.fine_tune)
+        network = prune_units(teacher, recipe.removed_units, fine_tune)
     elif recipe.network == "student":
         student = make_student(
             teacher, catalog, history_len=recipe.history_len, n_hidden=recipe.n_hidden
         )
-        network = distil(teacher, student, teacher_data.examples())
+        network = student.eval()
+        if teacher_data is not None:
+            network = distil(teacher, student, teacher_data.examples())
     if recipe.zero_weights:
-        network = prune_weights(network, recipe.zero_weights, teacher_data.fine_tune)
+        network = prune_weights(network, recipe.zero_weights, fine_tune)
     return network
 
 
