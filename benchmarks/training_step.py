@@ -24,7 +24,7 @@ from unittest import mock
 
 import torch
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from torch import Tensor
 
@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     shown = Table(title=f"{chosen.dataset}, ms a step of 128 targets", box=box.SIMPLE_HEAD)
     for column in COLUMNS:
-        shown.add_column(column.removesuffix("_ms"), justify="left" if column == "family" else "right")
+        justify: JustifyMethod = "left" if column == "family" else "right"
+        shown.add_column(column.removesuffix("_ms"), justify=justify)
     for row in rows:
         shown.add_row(row["family"], *(f"{row[column]:.1f}" for column in COLUMNS[1:]))
     Console().print(shown)
