@@ -26,7 +26,6 @@ from chronotope.models.config import ModelConfig
 from chronotope.models.factorized import FactorizedNet
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors, count_priors, first_successors
-from chronotope.runtime.file_cache import MemoryCache
 from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from tests.models.test_factorized import loud, plain_catalog
 
@@ -160,17 +159,17 @@ def grown(catalog: Catalog, n_more: int) -> Catalog:
 def test_a_grown_or_pruned_network_is_bound_to_the_same_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, config = MemoryCache(), ModelConfig(history_len=32)
+    config = ModelConfig(history_len=32)
     small = replace(sample_catalog(), items_are_places=False)
-    export_onnx(*network(config, small), tmp_path / "small.onnx", cache)
+    export_onnx(*network(config, small), tmp_path / "small.onnx")
     monkeypatch.setattr(export, "trace_template", None)  # no second trace
     longer = ModelConfig(history_len=64)
     net, priors = network(longer, grown(small, 30), n_successors=5)
-    export_onnx(net, priors, tmp_path / "grown.onnx", cache)
+    export_onnx(net, priors, tmp_path / "grown.onnx")
     batch = to_batch(QUERIES, 32)
     assert_close(run(tmp_path / "grown.onnx", batch), net(batch, priors))
     narrow = prune_units(net, 0.5)
-    export_onnx(narrow, priors, tmp_path / "narrow.onnx", cache)
+    export_onnx(narrow, priors, tmp_path / "narrow.onnx")
     assert_close(run(tmp_path / "narrow.onnx", batch), narrow(batch, priors))
 
 
