@@ -14,9 +14,13 @@ from chronotope.artifact.bundle import (
     read_vocabulary,
     write_bundle,
 )
-from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.artifact.onnx_recommender import (
+    PROVIDERS,
+    OnnxRecommender,
+    execution_providers,
+)
 from chronotope.compression.export import export_onnx
-from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.errors import ArtifactError, ConfigError
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.testing.recommender_suite import sample_catalog, sample_log
@@ -110,3 +114,14 @@ def test_the_graph_agrees_with_the_network(
         (answer.item_scores, answer.when, answer.place_scores), said, strict=True
     ):
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_an_execution_provider_that_is_not_installed_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(PROVIDERS, "CPUExecutionProvider")
+    assert execution_providers() == ["CPUExecutionProvider"]
+    monkeypatch.setenv(PROVIDERS, "NoSuchExecutionProvider,CPUExecutionProvider")
+    with pytest.raises(ConfigError, match="NoSuchExecutionProvider") as refused:
+        execution_providers()
+    assert "CPUExecutionProvider" in str(refused.value)

@@ -1,10 +1,11 @@
 """Recommender that runs a bundle's ONNX graph, with ONNX Runtime alone."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,12 @@ import onnxruntime
 
 from chronotope.artifact.bundle import INDEX, MODEL, Manifest, read_manifest
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, padded_length, parse_lengths
-from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.errors import ArtifactError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries
+
+PROVIDERS: Final = "CHRONOTOPE_ONNX_PROVIDERS"
+"""Variable with execution providers of ONNX Runtime, preferred ones first, comma-separated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +110,39 @@ class OnnxRecommender:
         return graph_inputs
 
 
+def execution_providers() -> list[str]:
+    """Execution providers of ONNX Runtime that the environment names; by default the CPU's.
+
+    Raises:
+        ConfigError: The installed ONNX Runtime lacks one of them.
+    """
+    provider_names = os.environ.get(PROVIDERS, "CPUExecutionProvider").split(",")
+    available_names = onnxruntime.get_available_providers()
+    unknown_names = [name for name in provider_names if name not in available_names]
+    if unknown_names:
+        raise ConfigError(
+            "The installed ONNX Runtime lacks an execution provider",
+            received=f"{PROVIDERS}={','.join(unknown_names)}",
+            way_out=f"Choose from {', '.join(available_names)}, or install a build of ONNX "
+            "Runtime with it, such as onnxruntime-gpu",
+        )
+    return provider_names
+
+
 def open_session(bundle_dir: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
-    """ONNX Runtime session of a bundle's graph, on the CPU.
+    """ONNX Runtime session of a bundle's graph, with the execution providers of the environment.
 
     Raises:
         ArtifactError: This version of ONNX Runtime cannot run it.
+        ConfigError: The environment names an execution provider that is not installed.
     """
+    providers = execution_providers()
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = n_threads
     session_options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(
-            str(bundle_dir / MODEL), session_options, providers=["CPUExecutionProvider"]
+            str(bundle_dir / MODEL), session_options, providers=providers
         )
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ArtifactError(
