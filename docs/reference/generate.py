@@ -1,11 +1,13 @@
 """Reference pages that are generated from the code: command line, HTTP API, settings, errors."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import mkdocs_gen_files
 import typer
@@ -83,9 +85,16 @@ def type_name(annotation: Any) -> str:
     """Readable type of a field."""
     if inspect.isclass(annotation):
         if issubclass(annotation, Enum):
-            return " \\| ".join(f"`{member.value}`" for member in annotation)
-        return f"`{annotation.__name__}`"
-    return f"`{cell(str(annotation).replace('typing.', '').replace('chronotope.', ''))}`"
+            return " or ".join(f"`{member.value}`" for member in annotation)
+        return "none" if annotation is NoneType else f"`{annotation.__name__}`"
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(type_name(argument) for argument in arguments)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin is Annotated:
+        return type_name(arguments[0])
+    return f"`{cell(re.sub(r'[a-z_.]+[.]([A-Z])', r'\1', str(annotation)))}`"
 
 
 def default_text(field: Any) -> str:
