@@ -94,7 +94,8 @@ def type_name(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin is Annotated:
         return type_name(arguments[0])
-    return f"`{cell(re.sub(r'[a-z_.]+[.]([A-Z])', r'\1', str(annotation)))}`"
+    plain_name = re.sub(r"[a-z_.]+[.](?=[A-Z])", "", str(annotation))  # without module paths
+    return f"`{cell(plain_name)}`"
 
 
 def default_text(field: Any) -> str:
