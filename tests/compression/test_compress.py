@@ -73,7 +73,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
         work.n_exports += 1
         zero_share = float((net.gate[0].weight == 0).float().mean())
         n = 400 if zero_share > 0.2 else 500  # a student is the smallest, then a narrow network
-        n = {32: n, 16: 300, 12: 200}[net.config.n_hidden]
+        n = {64: n, 32: 300, 12: 200}[net.config.n_hidden]
         table = np.random.default_rng(n).normal(size=(n, 32)).astype(np.float32)
         toy_graph(path, table, np.arange(n))
 

@@ -20,7 +20,7 @@ class ModelConfig(BaseModel):
     kernel_len: int = Field(
         256, ge=4, le=4096, description="Latest events that the space-time kernels read."
     )
-    n_hidden: int = Field(32, ge=4, le=512, description="Hidden units of the repeat head.")
+    n_hidden: int = Field(64, ge=4, le=512, description="Hidden units of the repeat head.")
     kernels: bool = Field(
         True, description="Kernels and priors; without them the backbone and popularity alone."
     )
