@@ -45,6 +45,13 @@ class GapFeatures(NamedTuple):
     gap_counts: Tensor
 
 
+def empty_gap_features(n_queries: int) -> GapFeatures:
+    """Uninitialised features of some queries."""
+    return GapFeatures(
+        torch.empty(n_queries, N_FEATURES), torch.empty(n_queries, len(GAP_KERNELS), N_BINS)
+    )
+
+
 def gap_features(batch: Batch, recent: Batch) -> GapFeatures:
     """Clock, latest gaps, pace, histograms of gaps and active hours of each history."""
     past = _past(recent)

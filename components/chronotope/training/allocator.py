@@ -12,10 +12,14 @@ from typing import Final
 _M_TRIM_THRESHOLD: Final = -1
 _M_TOP_PAD: Final = -2
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 """Parameters of ``mallopt(3)``."""
 
-KEPT_BYTES: Final = 512 * 2**20
+KEPT_BYTES: Final = 256 * 2**20
 """Freed memory that the process may hold."""
+
+N_ARENAS: Final = 1
+"""Heaps of the process: with one for each thread, each thread would hold as much."""
 
 LARGEST_HEAP_ARRAY_BYTES: Final = 32 * 2**20
 """Larger arrays are still returned at once; glibc accepts no higher threshold."""
@@ -34,7 +38,8 @@ def reuse_freed_memory() -> bool:
     settings = {
         _M_MMAP_THRESHOLD: LARGEST_HEAP_ARRAY_BYTES,
         _M_TRIM_THRESHOLD: KEPT_BYTES,
-        _M_TOP_PAD: KEPT_BYTES // 8,
+        _M_TOP_PAD: KEPT_BYTES // 16,
+        _M_ARENA_MAX: N_ARENAS,
     }
     accepted = [mallopt(parameter, value) == 1 for parameter, value in settings.items()]
     return all(accepted)

@@ -17,7 +17,7 @@ from chronotope.contracts.queries import Queries, queries_at
 from chronotope.models.backbones.event_inputs import PackedSequences
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
-from chronotope.models.gap_features import GapFeatures, gap_features
+from chronotope.models.gap_features import GapFeatures, empty_gap_features, gap_features
 from chronotope.models.history_index import truncate_history
 from chronotope.models.priors import Priors, count_priors
 from chronotope.training.config import TrainingConfig
@@ -258,10 +258,12 @@ class RoundBatches:
         """Gap features of all targets, in the order of ``target_positions``."""
         order = np.argsort(self._history_lengths(self.target_positions), kind="stable")
         n_chunks = -(-len(order) // FEATURE_CHUNK)
-        chunks = [self._chunk_gap_features(rows) for rows in np.array_split(order, n_chunks)]
-        rank = torch.from_numpy(np.argsort(order))
-        features, gap_counts = (torch.cat(columns) for columns in zip(*chunks, strict=True))
-        return GapFeatures(features[rank], gap_counts[rank])
+        all_features = empty_gap_features(len(order))
+        for rows in np.array_split(order, n_chunks):
+            chunk_features = self._chunk_gap_features(rows)
+            for column, chunk_column in zip(all_features, chunk_features, strict=True):
+                column[torch.from_numpy(rows)] = chunk_column
+        return all_features
 
     def _chunk_gap_features(self, rows: npt.NDArray[np.int64]) -> GapFeatures:
         positions = self.target_positions[rows]
