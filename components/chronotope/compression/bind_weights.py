@@ -54,7 +54,8 @@ def _fold_weights(model: onnx.ModelProto) -> None:
     for node in graph.node:
         if _is_folded(node, table_by_name):
             weight = numpy_helper.to_array(table_by_name[node.input[0]])
-            (results[node.output[0]],) = ReferenceEvaluator(node).run(None, {node.input[0]: weight})
+            outputs = list(ReferenceEvaluator(node).run(None, {node.input[0]: weight}))
+            results[node.output[0]] = np.asarray(outputs[0], order="C")
         else:
             nodes.append(node)
     read_names = _read_names(nodes)
@@ -63,8 +64,7 @@ def _fold_weights(model: onnx.ModelProto) -> None:
     graph.node.extend(nodes)
     graph.initializer.extend(tables)
     graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(result, order="C"), name)
-        for name, result in results.items()
+        numpy_helper.from_array(result, name) for name, result in results.items()
     )
 
 
