@@ -11,9 +11,10 @@ from onnx.reference import ReferenceEvaluator
 
 Array = npt.NDArray[np.generic]
 
-MAX_FOLDED_INPUT: Final = 8_192
-MAX_FOLDED_OUTPUT: Final = 2**18
-"""Values of a result of weights alone, such as the exponential of a decay, that is stored."""
+MAX_FOLDED_VALUES: Final = 1024
+"""Values of a result that is stored instead of its weight, such as the exponential of a decay."""
+
+_FOLDED_OPERATORS: Final = ("Exp", "Neg", "Reciprocal")
 
 
 def bind_weights(
@@ -42,53 +43,37 @@ def bind_weights(
 
 
 def _fold_weights(model: onnx.ModelProto) -> None:
-    """Store small results of weights alone, and transposed weights, instead of their nodes.
+    """Store transposed weights, and small results of one weight, instead of the weight.
 
     A layer's weight is then a constant of its matrix product, as the quantiser requires.
     """
     graph = model.graph
-    sizes = {table.name: int(np.prod(table.dims)) for table in graph.initializer}
-    arrays = {
-        table.name: numpy_helper.to_array(table)
-        for table in graph.initializer
-        if sizes[table.name] <= MAX_FOLDED_INPUT or _is_transposed(table.name, graph.node)
-    }
-    folded: dict[str, Array] = {}
+    table_by_name = {table.name: table for table in graph.initializer}
+    results: dict[str, Array] = {}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        result = _result(node, arrays)
-        if result is None:
+        if _is_folded(node, table_by_name):
+            weight = numpy_helper.to_array(table_by_name[node.input[0]])
+            outputs = list(ReferenceEvaluator(node).run(None, {node.input[0]: weight}))
+            results[node.output[0]] = np.asarray(outputs[0], order="C")
+        else:
             nodes.append(node)
-            continue
-        folded[node.output[0]] = result
-        if result.size <= MAX_FOLDED_INPUT:
-            arrays[node.output[0]] = result
     read_names = _read_names(nodes)
     tables = [table for table in graph.initializer if table.name in read_names]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(tables)
     graph.initializer.extend(
-        numpy_helper.from_array(array, name) for name, array in folded.items() if name in read_names
+        numpy_helper.from_array(result, name) for name, result in results.items()
     )
 
 
-def _is_transposed(table_name: str, nodes: Iterable[onnx.NodeProto]) -> bool:
-    return any(node.op_type == "Transpose" and node.input[0] == table_name for node in nodes)
-
-
-def _result(node: onnx.NodeProto, arrays: Mapping[str, Array]) -> Array | None:
-    """Output of a node whose inputs are all known and small; None of any other."""
-    names = [name for name in node.input if name]
-    if not names or len(node.output) != 1 or not all(name in arrays for name in names):
-        return None
-    is_small = all(arrays[name].size <= MAX_FOLDED_INPUT for name in names)
-    if not (is_small or node.op_type == "Transpose"):
-        return None
-    inputs = {name: arrays[name] for name in names}
-    (output,) = ReferenceEvaluator(node).run(None, inputs)
-    result = np.asarray(output)
-    return result if result.size <= MAX_FOLDED_OUTPUT else None
+def _is_folded(node: onnx.NodeProto, table_by_name: Mapping[str, onnx.TensorProto]) -> bool:
+    if len(node.input) != 1 or node.input[0] not in table_by_name:
+        return False
+    n_values = int(np.prod(table_by_name[node.input[0]].dims))
+    is_small = node.op_type in _FOLDED_OPERATORS and n_values <= MAX_FOLDED_VALUES
+    return node.op_type == "Transpose" or is_small
 
 
 def _read_names(nodes: Iterable[onnx.NodeProto]) -> set[str]:

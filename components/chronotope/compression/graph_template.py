@@ -33,6 +33,9 @@ Axis = int | str
 MAX_BATCH: Final = 65_536
 MAX_OLDER: Final = 8_192
 MAX_TABLE_ROWS: Final = 2**31 - 1
+_SHAPING: Final = ("Slice", "Range", "Expand", "Reshape", "Pad", "Concat", "ConstantOfShape")
+"""Operators whose results may have shapes that depend on values."""
+
 _FIRST_EXAMPLE_SIZE: Final = 211
 """Open sizes of the traced examples: all different, so that the tracer takes none for another."""
 
@@ -116,6 +119,7 @@ def trace_template(spec: GraphSpec) -> onnx.ModelProto:
     if spec.history.has_older:
         _join_histories(template.graph, spec)
     _strip_metadata(template)
+    _keep_open_shapes(template.graph)
     return template
 
 
@@ -238,7 +242,7 @@ def _join_histories(graph: onnx.GraphProto, spec: GraphSpec) -> None:
         _rename_inputs(graph, renamed)
         cut_nodes.append(helper.make_node("Slice", [graph_input.name, cut, last, axis], [recent]))
         cut_nodes.append(helper.make_node("Slice", [graph_input.name, first, cut, axis], [older]))
-        _replace_inputs(graph, {recent, older}, graph_input)
+        _replace_inputs(graph, (recent, older), graph_input)
     unread = _unread_outputs([*cut_nodes, *graph.node], graph)
     nodes = [node for node in (*cut_nodes, *graph.node) if node.output[0] not in unread]
     del graph.node[:]
@@ -251,13 +255,15 @@ def _rename_inputs(graph: onnx.GraphProto, new_names: Mapping[str, str]) -> None
             node.input[input_idx] = new_names.get(input_name, input_name)
 
 
-def _replace_inputs(graph: onnx.GraphProto, part_names: set[str], joined: TensorSpec) -> None:
-    """Put one input in the place of its parts."""
-    part = next(graph_input for graph_input in graph.input if graph_input.name in part_names)
-    joined_input = helper.make_tensor_value_info(
-        joined.name, part.type.tensor_type.elem_type, list(joined.axes)
-    )
+def _replace_inputs(
+    graph: onnx.GraphProto, part_names: tuple[str, str], joined: TensorSpec
+) -> None:
+    """Put one input in the place of its parts, which are values of the graph from then on."""
+    parts = [graph_input for graph_input in graph.input if graph_input.name in part_names]
+    element_type = parts[0].type.tensor_type.elem_type
+    joined_input = helper.make_tensor_value_info(joined.name, element_type, list(joined.axes))
     inputs = [graph_input for graph_input in graph.input if graph_input.name not in part_names]
+    graph.value_info.extend(parts)
     del graph.input[:]
     graph.input.extend([*inputs, joined_input])
 
@@ -275,10 +281,26 @@ def _unread_outputs(nodes: Sequence[onnx.NodeProto], graph: onnx.GraphProto) -> 
 
 def _strip_metadata(model: onnx.ModelProto) -> None:
     """Remove the exporter's debug notes: the Python source of each node."""
-    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
-    for graph_part in (*model.graph.node, *model.graph.initializer, *model.graph.input):
+    graph = model.graph
+    del model.metadata_props[:], graph.metadata_props[:]
+    for graph_part in (*graph.node, *graph.initializer, *graph.input, *graph.value_info):
         graph_part.doc_string = ""
         del graph_part.metadata_props[:]
+
+
+def _keep_open_shapes(graph: onnx.GraphProto) -> None:
+    """Drop the shapes that ONNX Runtime infers; with the others it shares memory among values."""
+    shaped = {
+        node.output[0] for node in graph.node if len(node.output) == 1 and node.op_type in _SHAPING
+    }
+    value_infos = [
+        value_info
+        for value_info in graph.value_info
+        if value_info.name in shaped
+        and any(size.dim_param for size in value_info.type.tensor_type.shape.dim)
+    ]
+    del graph.value_info[:]
+    graph.value_info.extend(value_infos)
 
 
 @contextmanager
