@@ -30,7 +30,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def page_faults(mode: str) -> int:
     command = [sys.executable, "-c", PROGRAM, mode]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return int(completed.stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
