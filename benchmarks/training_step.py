@@ -37,6 +37,7 @@ from chronotope.models import kernels, repeat_head
 from chronotope.models.config import BACKBONES, ModelConfig
 from chronotope.models.history_index import HistoryIndex, ItemRows
 from chronotope.models.network import ChronotopeNet
+from chronotope.training.allocator import reuse_freed_memory
 from chronotope.training.config import TrainingConfig
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import RoundBatches, TrainingBatch, make_rounds
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Time the steps of the chosen families, print a table and write the rows as JSON."""
     chosen = parser().parse_args(arguments)
     torch.set_num_threads(1)
+    reuse_freed_memory()  # as a training does
     with tempfile.TemporaryDirectory() as scratch:
         log, catalog = load_features(
             data.read_dataset(chosen.dataset, data_root(chosen.data), Path(scratch))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import lightning
 import torch
@@ -22,9 +21,6 @@ SEED_STRIDE = 10_007
 
 RANK_STRIDE = 1_000_000_007
 """Distance of the dropout seeds of two processes of one training."""
-
-MAX_THREADS: Final = 4
-"""Threads of a training by default, at most: more find too little work in a batch."""
 
 SIDE_WEIGHT = 0.2
 """Weight of the losses of time and place; that of the item loss is 1."""
@@ -50,15 +46,20 @@ class NextEventModule(lightning.LightningModule):
         self.net, self.config, self.n_steps, self.tracker = net, config, n_steps, tracker
         self.validation_losses: list[Tensor] = []
         self._threads: ShardThreads | None = None
+        self._n_torch_threads = torch.get_num_threads()
         self._moved_priors: tuple[Priors, Priors] | None = None
 
     def on_fit_start(self) -> None:
         """Start the threads that share each batch."""
         n_threads = self._n_threads()
         self._threads = ShardThreads(n_threads) if n_threads > 1 else None
+        self._n_torch_threads = torch.get_num_threads()
+        if self.net.config.backbone == "none":
+            torch.set_num_threads(1)  # operations of the kernels are too small to be divided
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002
         """End the threads."""
+        torch.set_num_threads(self._n_torch_threads)
         if self._threads is not None:
             self._threads.close()
             self._threads = None
@@ -127,7 +128,7 @@ class NextEventModule(lightning.LightningModule):
         draws = config.backbone != "none" and config.dropout > 0.0
         if draws or self.device.type != "cpu":
             return 1
-        return self.config.n_threads or min(MAX_THREADS, torch.get_num_threads())
+        return self.config.n_threads
 
     def _sum_shards(
         self, training_batch: TrainingBatch, shard_loss: Callable[[TrainingBatch], Tensor]

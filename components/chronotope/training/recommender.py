@@ -1,5 +1,6 @@
 """Trained recommender: trains the network, updates it, saves and loads it."""
 
+import gc
 import tempfile
 from pathlib import Path
 from typing import Self
@@ -101,6 +102,15 @@ class ChronotopeRecommender:
         The last part of the log first selects the best epoch. Then one pass at a tenth of the
         learning rate trains on its targets, and the priors are counted from the full log.
         """
+        try:
+            self._train(log, catalog)
+        finally:
+            gc.collect()  # Lightning's trainers are cycles that hold all arrays of the training
+        self.observe(log)
+        return self
+
+    def _train(self, log: EventLog, catalog: Catalog) -> None:
+        """Build and train the network."""
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
         net.context_head.measure(log)
@@ -125,8 +135,6 @@ class ChronotopeRecommender:
         module.load_state_dict(state)
         fine_tune(net, make_batches(valid_rounds, is_training=True), progress=self.progress)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
-        self.observe(log)
-        return self
 
     def observe(self, log: EventLog) -> None:
         """Recount the priors from a longer log; parameters do not change."""
