@@ -1,6 +1,8 @@
 # Needs nothing but GNU make and Python >= 3.11 with pip.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# Two installations into one environment at once would damage it.
+.NOTPARALLEL:
 .PHONY: help setup demo test cover lint docs audit format up clean
 
 VENV := .venv

@@ -89,7 +89,6 @@ def row_of(family: str, log: EventLog, catalog: Catalog, n_steps: int, *, n_thre
     batches = RoundBatches(log, rounds, training, model_config=model, is_training=True)
     module = NextEventModule(net, training, n_steps=1)
     threaded = NextEventModule(net, training.model_copy(update={"n_threads": n_threads}), n_steps=1)
-    threaded.on_fit_start()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
 
     def step(example: TrainingBatch, stepped: NextEventModule = module) -> None:
@@ -107,16 +106,16 @@ def row_of(family: str, log: EventLog, catalog: Catalog, n_steps: int, *, n_thre
 
     spent: dict[str, list[float]] = {name: [] for name in TIMES}
     source = iter(batches)
-    for example, gather_ms in islice(_gathered(source), N_WARM, N_WARM + n_steps):
-        spent["gather_ms"].append(gather_ms)
-        spent["forward_ms"].append(_ms(forward, example))
-        spent["step_ms"].append(_ms(step, example))
-        spent["unshared_ms"].append(_ms(unshared_step, example))
-        spent["wall_ms"].append(_ms(step, example, clock=time.perf_counter))
-        spent["wall_threads_ms"].append(
-            _ms(partial(step, stepped=threaded), example, clock=time.perf_counter)
-        )
-    threaded.teardown("fit")
+    with threaded.threads():
+        for example, gather_ms in islice(_gathered(source), N_WARM, N_WARM + n_steps):
+            spent["gather_ms"].append(gather_ms)
+            spent["forward_ms"].append(_ms(forward, example))
+            spent["step_ms"].append(_ms(step, example))
+            spent["unshared_ms"].append(_ms(unshared_step, example))
+            spent["wall_ms"].append(_ms(step, example, clock=time.perf_counter))
+            spent["wall_threads_ms"].append(
+                _ms(partial(step, stepped=threaded), example, clock=time.perf_counter)
+            )
     medians = {name: statistics.median(times) for name, times in spent.items()}
     return {"family": family, **medians, "ratio": medians["unshared_ms"] / medians["step_ms"]}
 

@@ -25,7 +25,6 @@ def module_and_batch(n_threads: int) -> tuple[NextEventModule, TrainingBatch]:
     torch.manual_seed(0)
     net = ChronotopeNet(MODEL, sample_catalog())
     module = NextEventModule(net, training, n_steps=1)
-    module.on_fit_start()
     return module, next(iter(batches))
 
 
@@ -34,11 +33,11 @@ def test_loss_and_gradients_are_those_of_one_thread(n_threads: int) -> None:
     losses, gradients = [], []
     for threads in (1, n_threads):
         module, batch = module_and_batch(threads)
-        loss = module.training_step(batch, 0)
-        torch.autograd.backward(loss)
+        with module.threads():
+            loss = module.training_step(batch, 0)
+            torch.autograd.backward(loss)
         losses.append(loss.detach())
         gradients.append({n: p.grad for n, p in module.net.named_parameters()})
-        module.teardown("fit")
     torch.testing.assert_close(losses[1], losses[0])
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
@@ -61,8 +60,26 @@ def test_dropout_is_drawn_by_one_thread() -> None:
     training = TRAINING.model_copy(update={"n_threads": 2})
     model = MODEL.model_copy(update={"backbone": "gru", "d_model": 8})
     module = NextEventModule(ChronotopeNet(model, sample_catalog()), training, n_steps=1)
-    module.on_fit_start()
-    assert module._threads is None
+    with module.threads():
+        assert module._threads is None
+
+
+def fail_inside(module: NextEventModule) -> None:
+    with module.threads():
+        assert (torch.get_num_threads(), module._threads is None) == (1, False)
+        raise RuntimeError("planted")
+
+
+def test_a_training_that_fails_gives_its_threads_back() -> None:
+    module, _ = module_and_batch(2)
+    n_torch_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="planted"):
+            fail_inside(module)
+        assert (torch.get_num_threads(), module._threads) == (2, None)
+    finally:
+        torch.set_num_threads(n_torch_threads)
 
 
 def test_cuda_without_a_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,9 +91,9 @@ def item_rows(history: HistoryIndex) -> ItemRows:
     shape = (history.slot.shape[0], history.slot.shape[1])
     if torch.compiler.is_compiling():
         return ItemRows(history.representative_row, None, shape)
-    is_first = history.is_first.flatten()
+    is_first = history.is_first.flatten().long()  # float32 counts exactly to 2^24 only
     # padding has no representative: its values are 0 and may be added to any row
-    row_of_event = (is_first.cumsum(0).long() - 1).clamp(min=0)
+    row_of_event = (is_first.cumsum(0) - 1).clamp(min=0)
     return ItemRows(
         row_of_event.index_select(0, history.representative_row),
         is_first.nonzero()[:, 0],

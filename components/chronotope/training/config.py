@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Accelerator = Literal["auto", "cpu", "cuda"]
+
 
 class TrainingConfig(BaseModel):
     """Hyper-parameters of one training run."""
@@ -53,7 +55,7 @@ class TrainingConfig(BaseModel):
         description="Threads that share each batch on the CPU: two shorten a step by a fifth, "
         "and need up to twice the memory. Dropout needs one.",
     )
-    accelerator: Literal["auto", "cpu", "cuda"] = Field(
+    accelerator: Accelerator = Field(
         "auto", description="Device of the training; auto: a CUDA device if PyTorch sees one."
     )
     seed: int = Field(0, ge=0, description="Random seed.")

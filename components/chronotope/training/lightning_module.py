@@ -1,6 +1,7 @@
 """Lightning module of the training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import lightning
@@ -46,23 +47,22 @@ class NextEventModule(lightning.LightningModule):
         self.net, self.config, self.n_steps, self.tracker = net, config, n_steps, tracker
         self.validation_losses: list[Tensor] = []
         self._threads: ShardThreads | None = None
-        self._n_torch_threads = torch.get_num_threads()
         self._moved_priors: tuple[Priors, Priors] | None = None
 
-    def on_fit_start(self) -> None:
-        """Start the threads that share each batch."""
-        n_threads = self._n_threads()
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Threads of a training; they end with the block, also if the training fails."""
+        n_torch_threads, n_threads = torch.get_num_threads(), self._n_threads()
         self._threads = ShardThreads(n_threads) if n_threads > 1 else None
-        self._n_torch_threads = torch.get_num_threads()
         if self.net.config.backbone == "none":
             torch.set_num_threads(1)  # operations of the kernels are too small to be divided
-
-    def teardown(self, stage: str) -> None:  # noqa: ARG002
-        """End the threads."""
-        torch.set_num_threads(self._n_torch_threads)
-        if self._threads is not None:
-            self._threads.close()
-            self._threads = None
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_torch_threads)
+            if self._threads is not None:
+                self._threads.close()
+                self._threads = None
 
     def transfer_batch_to_device(
         self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
@@ -126,15 +126,13 @@ class NextEventModule(lightning.LightningModule):
         """Threads that share a batch: one where dropout draws, since their order is not fixed."""
         config = self.net.config
         draws = config.backbone != "none" and config.dropout > 0.0
-        if draws or self.device.type != "cpu":
-            return 1
-        return self.config.n_threads
+        return 1 if draws else self.config.n_threads
 
     def _sum_shards(
         self, training_batch: TrainingBatch, shard_loss: Callable[[TrainingBatch], Tensor]
     ) -> Tensor:
         """Weighted loss of a batch, by as many threads as there are."""
-        if self._threads is None:
+        if self._threads is None or self.device.type != "cpu":
             return training_batch.weight * shard_loss(training_batch)
         n_threads = self._threads.n_threads
         shards = [training_batch.shard(rank, n_threads) for rank in range(n_threads)]

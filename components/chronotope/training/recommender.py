@@ -276,6 +276,7 @@ def fine_tune(
         enable_checkpointing=False,
     )
     net.train()
-    trainer.fit(module, batches, batches)
+    with module.threads():
+        trainer.fit(module, batches, batches)
     net.eval()
     return net

@@ -17,10 +17,9 @@ from lightning.pytorch.callbacks import (
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.training.allocator import reuse_freed_memory
+from chronotope.training.config import Accelerator
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import RoundBatches
-
-Accelerator = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class TrainingJob:
             progress=progress,
             **options,
         )
-        with warnings.catch_warnings():
+        with self.module.threads(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
             trainer.fit(
                 self.module, self.train_batches, self.valid_batches, ckpt_path=self.resume_from
