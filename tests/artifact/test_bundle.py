@@ -119,8 +119,9 @@ def test_the_graph_agrees_with_the_network(
 def test_an_execution_provider_that_is_not_installed_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(PROVIDERS, "CPUExecutionProvider")
-    assert execution_providers() == ["CPUExecutionProvider"]
+    for value in ("", "CPUExecutionProvider", " CPUExecutionProvider "):
+        monkeypatch.setenv(PROVIDERS, value)
+        assert execution_providers() == ["CPUExecutionProvider"]
     monkeypatch.setenv(PROVIDERS, "NoSuchExecutionProvider,CPUExecutionProvider")
     with pytest.raises(ConfigError, match="NoSuchExecutionProvider") as refused:
         execution_providers()

@@ -116,7 +116,8 @@ def execution_providers() -> list[str]:
     Raises:
         ConfigError: The installed ONNX Runtime lacks one of them.
     """
-    provider_names = os.environ.get(PROVIDERS, "CPUExecutionProvider").split(",")
+    named_providers = os.environ.get(PROVIDERS) or "CPUExecutionProvider"
+    provider_names = [name.strip() for name in named_providers.split(",")]
     available_names = onnxruntime.get_available_providers()
     unknown_names = [name for name in provider_names if name not in available_names]
     if unknown_names:
