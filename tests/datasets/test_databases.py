@@ -12,7 +12,8 @@ import pytest
 from chronotope.contracts.errors import SourceError
 from chronotope.datasets.databases import _column, expand_url
 from chronotope.datasets.readers import read_events, read_feed
-from chronotope.datasets.spec import DatasetSpec, FeedSpec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.table_spec import FeedSpec
 from tests.datasets.test_readers import MAPPED, make_spec
 from tests.postgres import Postgres, postgres
 

@@ -19,10 +19,10 @@ from urllib.request import Request
 import pytest
 
 from chronotope.contracts.errors import SourceError
-from chronotope.datasets.download import _RedirectHandler, downloaded_file
+from chronotope.datasets.files.download import _RedirectHandler, downloaded_file
 from chronotope.datasets.locations import is_http_url
 from chronotope.datasets.readers import read_events
-from chronotope.datasets.spec import SourceLimits
+from chronotope.datasets.table_spec import SourceLimits
 from tests.datasets.test_readers import make_spec
 
 CONTENT = b"who,what,when\n1,a,10\n"
@@ -212,8 +212,8 @@ def test_a_password_in_an_address_is_not_shown(address: str) -> None:
 
 DOWNLOAD = """
 import sys
-from chronotope.datasets.download import downloaded_file
-from chronotope.datasets.spec import SourceLimits
+from chronotope.datasets.files.download import downloaded_file
+from chronotope.datasets.table_spec import SourceLimits
 print("begins", flush=True)
 with downloaded_file(sys.argv[1], SourceLimits()):
     pass

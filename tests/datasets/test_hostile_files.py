@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from chronotope.contracts.errors import ConfigError, SchemaError, SourceError
-from chronotope.datasets import budget, parquet_stream
+from chronotope.datasets.files import budget, parquet_stream
 from chronotope.datasets.locations import source_folders
 from chronotope.datasets.readers import read_events
 from chronotope.datasets.spec import DatasetSpec
@@ -189,8 +189,8 @@ READ_DAMAGED = """
 import sys
 from pathlib import Path
 from chronotope.contracts.errors import ChronotopeError
-from chronotope.datasets.files import stream_file
-from chronotope.datasets.spec import TableSpec
+from chronotope.datasets.files.source_files import stream_file
+from chronotope.datasets.table_spec import TableSpec
 path, *damage = sys.argv[1:]
 table = TableSpec(format="parquet", path=path, columns={"user_id": "who"})
 whole = Path(path).read_bytes()

@@ -7,11 +7,11 @@ from pathlib import Path
 import yaml
 
 from chronotope.contracts.clock import MAX_CLOCK_SKEW
-from chronotope.datasets.budget import FREE_BYTES, MAX_COLUMNS, MAX_EXPANSION
-from chronotope.datasets.csv_stream import BLOCK_BYTES
-from chronotope.datasets.download import MAX_REDIRECTS
-from chronotope.datasets.parquet_stream import MAX_FOOTER_BYTES
-from chronotope.datasets.spec import SourceLimits
+from chronotope.datasets.files.budget import FREE_BYTES, MAX_COLUMNS, MAX_EXPANSION
+from chronotope.datasets.files.csv_stream import BLOCK_BYTES
+from chronotope.datasets.files.download import MAX_REDIRECTS
+from chronotope.datasets.files.parquet_stream import MAX_FOOTER_BYTES
+from chronotope.datasets.table_spec import SourceLimits
 
 DOC = (Path(__file__).parents[2] / "docs" / "bring-your-own-log.md").read_text(encoding="utf-8")
 

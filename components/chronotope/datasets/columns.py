@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chronotope.contracts.errors import SchemaError
-from chronotope.datasets.spec import TableSpec
+from chronotope.datasets.table_spec import TableSpec
 
 _SHOWN_COLUMNS = 50
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chronotope.contracts.errors import SourceError
 from chronotope.datasets.columns import check_columns
-from chronotope.datasets.spec import FeedSpec, SourceLimits, TableSpec
+from chronotope.datasets.table_spec import FeedSpec, SourceLimits, TableSpec
 from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.store_urls import redact_password, with_driver
 

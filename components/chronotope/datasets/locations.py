@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from chronotope.contracts.errors import SourceError
-from chronotope.datasets.spec import DatasetSpec, Format, TableSpec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.table_spec import Format, TableSpec
 from chronotope.runtime.allowed_paths import require_allowed_path
 
 _HTTP_URL: Final = re.compile(r"https?://", re.IGNORECASE)

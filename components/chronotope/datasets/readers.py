@@ -9,13 +9,14 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SourceError
 from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import CONTEXT, INSTANT, ITEMS, USERS
-from chronotope.datasets.budget import MAX_BATCH_BYTES
 from chronotope.datasets.city import city_items
 from chronotope.datasets.databases import rows_since, stream_query
-from chronotope.datasets.files import stream_file
+from chronotope.datasets.files.budget import MAX_BATCH_BYTES
+from chronotope.datasets.files.source_files import stream_file
 from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.simulation import simulate_events
-from chronotope.datasets.spec import DatasetSpec, FeedSpec, Format, TableSpec
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.table_spec import FeedSpec, Format, TableSpec
 
 _JOIN_SEPARATOR = ", "
 _TABLE_BATCH_ROWS = 200_000

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chronotope.contracts.errors import StoreError
 from chronotope.datasets.readers import read_feed
-from chronotope.datasets.spec import FeedSpec
+from chronotope.datasets.table_spec import FeedSpec
 from chronotope.feedback.watermark import TablePosition, Watermark, file_digest, read_watermark
 from chronotope.runtime.durable_files import read_json, write_json
 

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pds
 
 from chronotope.contracts.errors import SchemaError, SourceError
-from chronotope.datasets.budget import MAX_BATCH_BYTES, MAX_COLUMNS, ByteBudget
 from chronotope.datasets.columns import check_columns
-from chronotope.datasets.spec import TableSpec
+from chronotope.datasets.files.budget import MAX_BATCH_BYTES, MAX_COLUMNS, ByteBudget
+from chronotope.datasets.table_spec import TableSpec
 from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.regular_files import open_regular, require_regular
 

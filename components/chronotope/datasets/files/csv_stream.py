@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from chronotope.contracts.errors import SchemaError
-from chronotope.datasets.budget import MAX_COLUMNS, ByteBudget
 from chronotope.datasets.columns import check_columns
-from chronotope.datasets.spec import TableSpec
+from chronotope.datasets.files.budget import MAX_COLUMNS, ByteBudget
+from chronotope.datasets.table_spec import TableSpec
 from chronotope.runtime.regular_files import open_regular, require_regular
 
 BLOCK_BYTES: Final = 16 << 20

@@ -33,7 +33,7 @@ from urllib.request import (
 )
 
 from chronotope.contracts.errors import SourceError
-from chronotope.datasets.spec import SourceLimits
+from chronotope.datasets.table_spec import SourceLimits
 from chronotope.runtime.store_urls import redact_password, without_secrets
 from chronotope.runtime.temp_dirs import temporary_folder
 

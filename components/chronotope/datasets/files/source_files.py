@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from chronotope.contracts.errors import SourceError
-from chronotope.datasets.csv_stream import BLOCK_BYTES, stream_csv
-from chronotope.datasets.download import downloaded_file
+from chronotope.datasets.files.csv_stream import BLOCK_BYTES, stream_csv
+from chronotope.datasets.files.download import downloaded_file
+from chronotope.datasets.files.parquet_stream import stream_parquet
 from chronotope.datasets.locations import is_http_url, local_path
-from chronotope.datasets.parquet_stream import stream_parquet
-from chronotope.datasets.spec import Format, TableSpec
+from chronotope.datasets.table_spec import Format, TableSpec
 from chronotope.runtime.regular_files import require_regular
 
 

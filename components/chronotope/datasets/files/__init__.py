@@ -1,0 +1,1 @@
+"""Streaming of source files: location, download, decompression and formats."""

@@ -1,0 +1,182 @@
+"""Schema of the source of one table in a dataset's YAML."""
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from chronotope.contracts import columns as c
+from chronotope.datasets.text_options import TextOptions
+from chronotope.datasets.time_spec import FrozenModel, TimeSpec
+from chronotope.runtime.store_urls import mask_password
+
+
+class Format(StrEnum):
+    """Storage format of a source."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    SQL = "sql"
+
+
+class SourceLimits(FrozenModel):
+    """Limits on the duration and the size of reading a source."""
+
+    timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=3_600,
+        description="Seconds to wait for data from an HTTP server, or for a database connection",
+    )
+    total_timeout_s: float = Field(
+        default=3_600.0,
+        gt=0,
+        le=86_400,
+        description="Seconds for a complete download, or for a database to return its next rows",
+    )
+    max_bytes: int = Field(
+        default=64 << 30,
+        ge=1,
+        description="Maximum size of a download, and of the files of a table after "
+        "decompression, bytes",
+    )
+
+
+class TableSpec(TextOptions):
+    """Source of one table: where its rows are stored, and the mapping of its columns."""
+
+    format: Format = Field(description="Storage format: csv, parquet or sql")
+    path: str | None = Field(
+        default=None,
+        description="File, or folder of Parquet files, relative to data_dir, with $VARIABLES "
+        "expanded; or an http(s) URL (formats csv and parquet)",
+    )
+    package: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Installed top-level Python package; path is then relative to its folder "
+        "instead of data_dir",
+    )
+    url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the database (format sql); a $VARIABLE may stand for the "
+        "whole URL, the user, the password, or part of the path of an SQLite file",
+    )
+    query: str | None = Field(
+        default=None, description="SELECT statement that returns the rows (format sql)"
+    )
+    columns: dict[str, str] = Field(
+        description="Mapping from contract column, such as user_id, to source column"
+    )
+    coalesce: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Mapping from contract column to a list of source columns; the first value "
+        "that is not null is used",
+    )
+    join: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Mapping from contract column to a list of source columns; their texts are "
+        "joined with a comma",
+    )
+    context: dict[str, str] = Field(
+        default_factory=dict,
+        description="Mapping from numeric context column, such as temperature_c, to source column",
+    )
+    attributes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Mapping from additional text column to source column",
+    )
+    # Excluded: the identity of a source must not depend on its time-outs.
+    limits: SourceLimits = Field(
+        default=SourceLimits(),
+        exclude=True,
+        description="Limits on the duration and the size of reading the source",
+    )
+
+    @model_validator(mode="after")
+    def _located(self) -> Self:
+        is_sql = self.format is Format.SQL
+        if is_sql and (self.url is None or self.query is None):
+            raise ValueError("format sql requires url and query")
+        if not is_sql and self.path is None:
+            raise ValueError(f"format {self.format} requires path")
+        return self
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Mapping to source columns, for columns that are copied from a single one."""
+        return self.columns | self.context | self.attributes
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Source columns to read, without duplicates."""
+        combined_columns = [
+            column_name
+            for source_lists in (self.coalesce, self.join)
+            for source_columns in source_lists.values()
+            for column_name in source_columns
+        ]
+        return tuple(dict.fromkeys([*self.sources.values(), *combined_columns]))
+
+
+class ContextTableSpec(TableSpec):
+    """Table of context readings, such as weather, of which each event gets the latest."""
+
+    valid_h: float = Field(
+        default=24.0,
+        gt=0.0,
+        description="Hours from the time of a reading during which it applies to events",
+    )
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        if set(self.columns) - {c.PLACE_ID} != {c.OCCURRED_AT}:
+            raise ValueError("columns must map occurred_at, may map place_id, and no other column")
+        if not self.context or self.attributes or self.coalesce or self.join:
+            raise ValueError(
+                "readings are numbers: list them under context; attributes, coalesce and join "
+                "are not allowed"
+            )
+        return self
+
+
+class FeedSpec(TableSpec):
+    """SQL table of new interactions, read incrementally in the order of a cursor column."""
+
+    format: Format = Field(
+        default=Format.SQL,
+        description="Storage format; always sql, since only a database can be read incrementally",
+    )
+    after: str = Field(
+        min_length=1,
+        description="Cursor column of the source: it grows with every new row and has no nulls, "
+        "such as an auto-increment id",
+    )
+    reread_rows: int = Field(
+        default=1_000,
+        ge=1,
+        le=100_000,
+        description="Number of newest rows to read again, so that rows of transactions that "
+        "committed late are not missed",
+    )
+    block: str | None = Field(
+        default=None,
+        description="Name of the Prefect Secret block that holds the database URL, instead of url",
+    )
+    time: TimeSpec = Field(default=TimeSpec(), description="Time format of this table")
+
+    @model_validator(mode="after")
+    def _located(self) -> Self:
+        if self.format is not Format.SQL or self.query is None:
+            raise ValueError("format must be sql, and query is required")
+        if (self.url is None) == (self.block is None):
+            raise ValueError("exactly one of url and block is required")
+        if self.url is not None and mask_password(self.url) != self.url:
+            raise ValueError("url contains a password: use a $VARIABLE or a Prefect Secret block")
+        return self
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Source columns to read, without duplicates; the cursor is the last."""
+        other_columns = [column_name for column_name in super().needed if column_name != self.after]
+        return (*other_columns, self.after)
