@@ -106,15 +106,23 @@ class EventCheck:
         return () if self.batch_drift is None else self.batch_drift.findings()
 
 
-def check_table(suite_path: Path) -> RowCheck:
-    """Build the check of an item or user table against a suite, without drift checks."""
+def check_table(
+    suite_path: Path, *, derive: Callable[[pa.Table], pa.Table] = derive_columns
+) -> RowCheck:
+    """Build the check of batches of a table against a suite, without drift checks.
+
+    Args:
+        suite_path: JSON file of the suite.
+        derive: Numeric columns of a batch, to which the expectations apply; by default those of
+            items and users.
+    """
     suite = load_suite(suite_path)
     gx_batch = batch_definition(open_context(), suite["name"])
 
     def check(batch: pa.Table) -> ValidationResult:
         return _validation_result(
             suite["name"],
-            expectation_results(gx_batch, suite, derive_columns(batch), {}),
+            expectation_results(gx_batch, suite, derive(batch), {}),
             len(batch),
             [],
         )
