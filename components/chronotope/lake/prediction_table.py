@@ -151,6 +151,7 @@ def _merged_rows(
     settings: dict[str, Any] = {
         "memory_limit": _SORT_MEMORY,
         "temp_directory": str(scratch_dir),
+        "enable_progress_bar": False,
     }
     try:
         with duckdb.connect(config=settings) as connection:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,6 +66,31 @@ def score_users(
     return result.model_copy(update={"seconds": round(time.perf_counter() - start_s, 3)})
 
 
+def plan_scoring(
+    dataset: str,
+    config: ScoringConfig,
+    *,
+    load: Callable[[Path, str], Champion] = load_champion,
+) -> ScoringResult:
+    """Counts of the users that ``score_users`` would score; nothing is written.
+
+    Args:
+        dataset: Name of the dataset.
+        config: Whom to score, how many items, as of when, and where to write.
+        load: Loader of the champion.
+
+    Raises:
+        ConfigError, StoreError, NotEnoughData: As ``score_users``.
+    """
+    require_dataset(config.root, dataset)
+    if config.out is not None:
+        parse_target(config.out, config.sql_table).check()
+    with open_source(dataset, config, load) as source:
+        _, selection = _select(source, config)
+        moment = config.scored_at or datetime.now(UTC).replace(microsecond=0)
+        return _selection_result(source, dataset, selection, moment)
+
+
 def _score(
     source: ScoringSource,
     dataset: str,
@@ -73,14 +99,7 @@ def _score(
     on_progress: ProgressListener,
 ) -> tuple[ScoringResult, pa.Array | None]:
     """Score and commit; returns the result and the listed users, None without a users file."""
-    key = scoring_key(source.champion, source.data_version, config)
-    log_users = LogUsers.read(
-        source.lake,
-        source.data_version.events,
-        source.live_users,
-        lambda user_id: source.read_state(user_id).log_position,
-    )
-    selection = select_users(log_users, scored_users(source.lake), key, config)
+    key, selection = _select(source, config)
     staged = StagedScoring.open(
         dataset_dir,
         selection,
@@ -94,21 +113,46 @@ def _score(
     progress = _score_blocks(source, config, selection, staged, origin, on_progress)
     table_version = _commit(source, config, selection, staged, origin)
     staged.remove()
-    result = ScoringResult(
+    result = _selection_result(source, dataset, selection, staged.plan.scored_at).model_copy(
+        update={
+            "n_resumed": progress.n_resumed,
+            "table_version": table_version,
+            "users_per_s": progress.users_per_s,
+        }
+    )
+    return result, selection.listed
+
+
+def _select(source: ScoringSource, config: ScoringConfig) -> tuple[str, UserSelection]:
+    """Key of the scoring, and the users to score."""
+    key = scoring_key(source.champion, source.data_version, config)
+    log_users = LogUsers.read(
+        source.lake,
+        source.data_version.events,
+        source.live_users,
+        lambda user_id: source.read_state(user_id).log_position,
+    )
+    return key, select_users(log_users, scored_users(source.lake), key, config)
+
+
+def _selection_result(
+    source: ScoringSource, dataset: str, selection: UserSelection, scored_at: datetime
+) -> ScoringResult:
+    """Result of a scoring that has computed nothing yet."""
+    return ScoringResult(
         dataset=dataset,
-        model_version=origin.model_version,
-        data_version=origin.data_version,
-        scored_at=origin.scored_at,
+        model_version=source.champion.version,
+        data_version=str(source.data_version),
+        scored_at=scored_at,
         n_scored=len(selection.ids),
-        n_resumed=progress.n_resumed,
+        n_resumed=0,
         n_unchanged=selection.n_unchanged,
         n_removed=len(selection.removed),
         n_unknown=selection.n_unknown,
-        table_version=table_version,
-        users_per_s=progress.users_per_s,
+        table_version=None,
+        users_per_s=0.0,
         seconds=0.0,
     )
-    return result, selection.listed
 
 
 def _score_blocks(

@@ -138,7 +138,10 @@ def select_users(
 
 
 def scoring_key(champion: Champion, data_version: DataVersion, config: ScoringConfig) -> str:
-    """Identity of a scoring: model, catalogue, context and settings, without events and moment.
+    """Identity of a scoring: model, catalogue, context and settings, without the events.
+
+    The moment counts if it was given: a user without news is up to date at any later moment, but
+    not as of another one that was asked for.
 
     Args:
         champion: The model.
@@ -147,7 +150,9 @@ def scoring_key(champion: Champion, data_version: DataVersion, config: ScoringCo
     """
     tables = [(name, version.identity) for name, version in data_version.tables if name != EVENTS]
     model = champion.model.manifest.serving_digest
-    identity = [_FORMAT, champion.version, model, tables, config.k, config.new_only, N_PLACES]
+    moment = None if config.scored_at is None else config.scored_at.timestamp()
+    settings = [config.k, config.new_only, N_PLACES, moment]
+    identity = [_FORMAT, champion.version, model, tables, settings]
     return hashlib.blake2b(json.dumps(identity).encode(), digest_size=8).hexdigest()
 
 
