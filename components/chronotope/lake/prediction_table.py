@@ -151,10 +151,10 @@ def _merged_rows(
     settings: dict[str, Any] = {
         "memory_limit": _SORT_MEMORY,
         "temp_directory": str(scratch_dir),
-        "enable_progress_bar": False,
     }
     try:
         with duckdb.connect(config=settings) as connection:
+            connection.execute("SET enable_progress_bar = false")
             connection.register("staged", staged)
             connection.register("previous", previous)
             connection.register("replaced_users", pa.table({c.USER_ID: replaced_users}))
