@@ -1,42 +1,21 @@
 """Copies of the predictions table: a Parquet or CSV file, or a table of a database."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ConfigError, StoreError
-from chronotope.contracts.predictions import (
-    INTERNAL_COLUMNS,
-    PLACES,
-    PREDICTIONS,
-    PREDICTIONS_TABLE,
-)
-from chronotope.lake import Lake
-from chronotope.lake.store_errors import translate_store_errors
 from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.durable_files import replacing
+from chronotope.scoring.exported_rows import EXPORTED, FLAT, flatten_places
 from chronotope.scoring.sql_export import SqlTarget
-
-EXPORTED: Final = pa.schema([field for field in PREDICTIONS if field.name not in INTERNAL_COLUMNS])
-"""Schema of a Parquet copy."""
-
-FLAT: Final = pa.schema(
-    [pa.field(PLACES, pa.string()) if field.name == PLACES else field for field in EXPORTED]
-)
-"""Schema of CSV and SQL copies, with the places as JSON text."""
-
-_BATCH_ROWS: Final = 50_000
 
 
 class ExportTarget(Protocol):
@@ -65,7 +44,7 @@ def parse_target(out: str, sql_table: str) -> ExportTarget:
         SourceError: A $VARIABLE of the URL is not set.
     """
     if "://" in out or out.startswith("$"):
-        return SqlTarget.parse(out, sql_table, FLAT)
+        return SqlTarget.parse(out, sql_table)
     file_path = Path(out)
     if file_path.suffix.lower() not in {".parquet", ".csv"}:
         raise ConfigError(
@@ -128,45 +107,6 @@ class FileTarget:
                     writer.write_batch(flatten_places(batch) if is_csv else batch)
                     n_rows += len(batch)
         return n_rows
-
-
-def exported_rows(lake: Lake, user_ids: pa.Array | None) -> Iterator[pa.RecordBatch]:
-    """Rows of the present table without internal columns.
-
-    Args:
-        lake: The dataset's lake.
-        user_ids: Users to export; None exports all.
-
-    Raises:
-        StoreError: The table cannot be read.
-    """
-    if not lake.exists(PREDICTIONS_TABLE):
-        return
-    with translate_store_errors(PREDICTIONS_TABLE):
-        batches = lake.dataset(PREDICTIONS_TABLE).to_batches(
-            columns=EXPORTED.names, batch_size=_BATCH_ROWS
-        )
-        for record_batch in batches:
-            batch = record_batch.cast(EXPORTED)
-            if user_ids is not None:
-                batch = batch.filter(pc.is_in(batch[c.USER_ID], value_set=user_ids))
-            if len(batch):
-                yield batch
-
-
-def flatten_places(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with its places as JSON text; one text for each user, repeated for its ranks."""
-    user_codes = pc.dictionary_encode(batch[c.USER_ID]).indices.to_numpy()
-    starts_user = np.ones(len(batch), np.bool_)
-    starts_user[1:] = user_codes[1:] != user_codes[:-1]
-    first_rows = pa.array(np.flatnonzero(starts_user))
-    texts = [json.dumps(places) for places in batch[PLACES].take(first_rows).to_pylist()]
-    user_rows = pa.array(np.cumsum(starts_user) - 1)
-    columns = [
-        pa.array(texts, pa.string()).take(user_rows) if name == PLACES else batch[name]
-        for name in FLAT.names
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=FLAT)
 
 
 @contextmanager

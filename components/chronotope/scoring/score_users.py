@@ -13,7 +13,8 @@ from chronotope.registry.champion import Champion, load_champion, require_datase
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.batch_scorer import BatchScorer
 from chronotope.scoring.config import ScoringConfig, ScoringResult
-from chronotope.scoring.export import exported_rows, parse_target
+from chronotope.scoring.export import parse_target
+from chronotope.scoring.exported_rows import exported_rows
 from chronotope.scoring.prediction_rows import PredictionRows, RowOrigin
 from chronotope.scoring.progress import ProgressListener, ProgressReporter
 from chronotope.scoring.source import ScoringSource, open_source

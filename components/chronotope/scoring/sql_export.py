@@ -13,6 +13,7 @@ from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.datasets.databases import expand_url, sqlite_file
 from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.store_urls import redact_password, with_driver, without_secrets
+from chronotope.scoring.exported_rows import FLAT, flatten_places
 
 _INSERT_ROWS: Final = 5_000
 """Rows of one statement: as Python objects they take many times the memory of Arrow."""
@@ -31,13 +32,12 @@ class SqlTarget:
     table: sa.Table
 
     @classmethod
-    def parse(cls, url: str, table_name: str, schema: pa.Schema) -> Self:
+    def parse(cls, url: str, table_name: str) -> Self:
         """Target of a URL; $VARIABLES are expanded as in the URL of a dataset's YAML.
 
         Args:
             url: SQLAlchemy URL.
             table_name: Name of the table.
-            schema: Columns of the rows.
 
         Raises:
             ConfigError: It is not a URL, or an SQLite file outside the folders of flows.
@@ -60,8 +60,7 @@ class SqlTarget:
                 way_out="Create the folder or choose another path",
             )
         columns = [
-            sa.Column(field.name, _sql_type(field.type), nullable=field.nullable)
-            for field in schema
+            sa.Column(field.name, _sql_type(field.type), nullable=field.nullable) for field in FLAT
         ]
         return cls(driver_url, sa.Table(table_name, sa.MetaData(), *columns))
 
@@ -90,7 +89,7 @@ class SqlTarget:
             self._check_columns(connection)
             self.table.create(connection, checkfirst=True)
             connection.execute(self.table.delete())
-            for batch in rows:
+            for batch in map(flatten_places, rows):
                 for start in range(0, len(batch), _INSERT_ROWS):
                     sql_rows = batch.slice(start, _INSERT_ROWS).to_pylist()
                     connection.execute(self.table.insert(), sql_rows)
