@@ -63,6 +63,7 @@ def assert_served_alike(
         for row, item in zip(of, shown["items"], strict=True):
             assert {n: row[n] for n in ITEM_FIELDS} == {n: item[n] for n in ITEM_FIELDS}
             assert row["probability"] == pytest.approx(item["probability"], rel=tolerance, abs=0)
+        assert (of[0]["next_event_median_h"] is None) == (user_id != "u00")
         counts = (of[0]["n_history"], of[0]["n_unknown_items"], of[0]["model_version"])
         assert counts == (shown["n_history"], shown["n_unknown_items"], shown["version"])
         predicted = ask(client, "/predict", user_id=user_id)["time_forecast"]
