@@ -6,21 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.contracts.escaping import visible_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -70,6 +64,15 @@ def run_with_progress(status_text: str) -> Iterator[tuple[TerminalConsole, "Prog
     Yields:
         Console for the results, and the bar.
     """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     _quiet_libraries()
     terminal = TerminalConsole(stderr=True)
     columns = (
@@ -96,8 +99,8 @@ class ProgressBar:
         task: The bar within it.
     """
 
-    progress: Progress
-    task: TaskID
+    progress: "Progress"
+    task: "TaskID"
 
     def show(self, n_done: int, n_total: int, rate_text: str) -> None:
         """Show how far the command is, and its rate."""
