@@ -13,7 +13,7 @@ from chronotope.registry.champion import Champion, load_champion, require_datase
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.batch_scorer import BatchScorer
 from chronotope.scoring.config import ScoringConfig, ScoringResult
-from chronotope.scoring.export import parse_target
+from chronotope.scoring.export import ExportTarget, parse_target
 from chronotope.scoring.exported_rows import exported_rows
 from chronotope.scoring.prediction_rows import PredictionRows, RowOrigin
 from chronotope.scoring.progress import ProgressListener, ProgressReporter
@@ -25,6 +25,7 @@ from chronotope.scoring.user_selection import (
     scoring_key,
     select_users,
 )
+from chronotope.scoring.users_file import read_users_file
 from chronotope.scoring.validate_blocks import SUITE, validate_blocks
 
 
@@ -55,9 +56,7 @@ def score_users(
     """
     start_s = time.perf_counter()
     require_dataset(config.root, dataset)
-    target = None if config.out is None else parse_target(config.out, config.sql_table)
-    if target is not None:
-        target.check()
+    target = _checked_target(config)
     dataset_dir = Workspace(config.root).scoring(dataset)
     with scoring_lock(dataset_dir, dataset), open_source(dataset, config, load) as source:
         result, listed = _score(source, dataset, config, dataset_dir, on_progress)
@@ -84,12 +83,22 @@ def plan_scoring(
         ConfigError, StoreError, NotEnoughData: As ``score_users``.
     """
     require_dataset(config.root, dataset)
-    if config.out is not None:
-        parse_target(config.out, config.sql_table).check()
+    _checked_target(config)
     with open_source(dataset, config, load) as source:
         _, selection = _select(source, config)
         moment = config.scored_at or datetime.now(UTC).replace(microsecond=0)
         return _selection_result(source, dataset, selection, moment)
+
+
+def _checked_target(config: ScoringConfig) -> ExportTarget | None:
+    """Target of the copy; it and the users file are checked before the model is loaded."""
+    if config.users_file is not None:
+        read_users_file(config.users_file)
+    if config.out is None:
+        return None
+    target = parse_target(config.out, config.sql_table)
+    target.check()
+    return target
 
 
 def _score(
