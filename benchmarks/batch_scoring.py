@@ -8,10 +8,10 @@ Every dataset is scored by a process of its own, as of an hour after its last ev
 start of the process's work to the commit: ``users_per_s`` is the rate of the blocks alone,
 ``seconds`` and ``cpu_s`` are those of the whole run. Then ``--sample`` users are asked for one by
 one through the code of the service (``/recommend`` and ``/predict``, no HTTP) and compared with
-the table: ``n_equal`` have the same items, order and reasons, and ``max_difference`` is the
-largest relative difference of a probability. ``ratio`` is the batch's users a processor second
-over the service's, both without loading. On a machine that other programs use as well, the
-processor seconds (``cpu_s``) say more than the clock.
+the table: ``n_equal`` have the same items, order, reasons and places, and ``max_difference`` is the
+largest relative difference of a probability or of the hours to the next event. ``ratio`` is the
+batch's users a processor second over the service's, both without loading. On a machine that
+other programs use as well, the processor seconds (``cpu_s``) say more than the clock.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rows import Row, at_least_one, write_rows
-from chronotope.contracts.event_log import Float64
+from chronotope.inference.recommend import N_PLACES
 from chronotope.lake import Lake
 from chronotope.registry.champion import journal_champion_version, load_champion, load_version
 from chronotope.runtime.step_cache import peak_mb
@@ -43,7 +43,7 @@ from chronotope.scoring.score_users import score_users
 from chronotope.serving.api.app import Service
 from chronotope.serving.api.predict_endpoint import predict
 from chronotope.serving.api.requests import PredictRequest, RecommendRequest
-from chronotope.serving.api.responses import RecommendResponse
+from chronotope.serving.api.responses import PredictResponse, RecommendResponse
 from chronotope.serving.settings import ServeSettings
 
 CITY: Final = "simulated_city"
@@ -124,13 +124,17 @@ def _ask_one_by_one(root: Path, dataset: str, moment: datetime, k: int, n_sample
     start_cpu_s, responses = time.process_time(), []
     for user_id in sample:
         fields = {"user_id": user_id, "request_time": moment, "k": k}
+        recommend_request = RecommendRequest(**fields, explore=False)
+        predict_request = PredictRequest(**fields, n_history=0, n_places=N_PLACES)
         responses.append(
-            service.recommend_endpoint.recommend(RecommendRequest(**fields, explore=False))
+            (
+                service.recommend_endpoint.recommend(recommend_request),
+                predict(service.inference_service, dataset, predict_request),
+            )
         )
-        predict(service.inference_service, dataset, PredictRequest(**fields, n_history=0))
     cpu_s = time.process_time() - start_cpu_s
     service.interaction_log.close()
-    compared = [_compare(table, response) for response in responses]
+    compared = [_compare(table, *of_user) for of_user in responses]
     return {
         "n_sample": len(sample),
         "service_users_per_cpu_s": round(len(sample) / cpu_s, 1),
@@ -139,16 +143,29 @@ def _ask_one_by_one(root: Path, dataset: str, moment: datetime, k: int, n_sample
     }
 
 
-def _compare(table: pa.Table, response: RecommendResponse) -> tuple[bool, float]:
-    """Whether a stored list equals a response but for rounding, and the largest difference."""
-    rows = table.filter(pc.equal(table["user_id"], response.user_id)).sort_by("rank")
+def _compare(
+    table: pa.Table, recommended: RecommendResponse, predicted: PredictResponse
+) -> tuple[bool, float]:
+    """Whether stored rows equal the responses but for rounding, and the largest difference."""
+    rows = table.filter(pc.equal(table["user_id"], recommended.user_id)).sort_by("rank")
+    first_row = rows.slice(0, 1).to_pylist()[0]
     stored_items = list(zip(rows["item_id"].to_pylist(), rows["reason"].to_pylist(), strict=True))
-    is_equal = stored_items == [(item.id, item.reason) for item in response.items]
-    served = np.array([item.probability for item in response.items], np.float64)
-    stored: Float64 = rows["probability"].to_numpy().astype(np.float64)
-    if not is_equal or np.isnan(served).all():
-        return is_equal, 0.0
-    return is_equal, float(np.max(np.abs(stored / served - 1)))
+    served_items = [(item.id, item.reason) for item in recommended.items]
+    stored_places = [place["place_id"] for place in first_row["places"]]
+    served_places = [place.id for place in predicted.place_forecasts]
+    time_curve = predicted.time_forecast
+    is_equal = stored_items == served_items
+    is_equal &= not stored_places or stored_places == served_places  # items may be the places
+    is_equal &= (time_curve is None) == (first_row["next_event_median_h"] is None)
+    if not is_equal:
+        return False, 0.0
+    stored = [*rows["probability"].to_pylist()]
+    served = [item.probability for item in recommended.items]
+    if time_curve is not None:
+        stored += [first_row[f"next_event_{name}_h"] for name in ("low", "median", "high")]
+        served += [time_curve.low_h, time_curve.median_h, time_curve.high_h]
+    pairs = [(a, b) for a, b in zip(stored, served, strict=True) if b is not None]
+    return True, max((abs(a / b - 1) if b else abs(a) for a, b in pairs), default=0.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -181,7 +181,7 @@ class BatchScorer:
         metadata, k = self.loaded_champion.item_metadata, self.options.k
         ranking = score_items(item_scores, history, metadata, self.options)
         top = ranking.best(k + 1)  # the last place of the list may be a tie as well
-        if self.batch_size > 1 and _has_tie(top):
+        if self._needs_own_run(top, place_scores):
             single = self.loaded_champion.champion.model.answer(query)
             ranking = score_items(single.item_scores[0], history, metadata, self.options)
             top, place_scores = ranking.best(k + 1), single.place_scores[0]
@@ -195,11 +195,23 @@ class BatchScorer:
         assert isinstance(model, IndexedRecommender)  # noqa: S101 - for the type checker
         ranking = rank_by_index(model, query_output, history, metadata, self.options)
         top = ranking.best(self.options.k)
-        if self.batch_size > 1 and _has_tie(top):
+        if self._needs_own_run(top, query_output.place_scores[0]):
             (query_output,) = model.query_outputs(query)
             ranking = rank_by_index(model, query_output, history, metadata, self.options)
             top = ranking.best(self.options.k)
         return _UserOutput(ranking, top, query_output.place_scores[0])
+
+    def _needs_own_run(self, top: TopRanked, place_scores: Float32) -> bool:
+        """Whether items or places of a list are too close for the precision of a batch."""
+        if self.batch_size == 1:
+            return False
+        if _has_tie(top.scores):
+            return True
+        n_compared = min(N_PLACES + 1, len(place_scores) - 1)
+        if self.loaded_champion.items_are_places or n_compared < 2:
+            return False
+        top_places = np.sort(np.partition(place_scores[1:], -n_compared)[-n_compared:])
+        return _has_tie(top_places[::-1].astype(np.float64))
 
     def _describe(
         self, request: PreparedRequest, output: _UserOutput, hours: Float64
@@ -223,6 +235,6 @@ class BatchScorer:
         )
 
 
-def _has_tie(top: TopRanked) -> bool:
-    """Whether two neighbours of a list are too close for the precision of a batch."""
-    return bool((np.diff(top.scores) > -TIE_GAP).any())
+def _has_tie(scores: Float64) -> bool:
+    """Whether two neighbours of descending scores are a tie."""
+    return bool((np.diff(scores) > -TIE_GAP).any())
