@@ -28,14 +28,16 @@ from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.validation_result import ValidationResult
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.normalise import normalise
+from chronotope.datasets.occurrences import OccurrenceCounter
 from chronotope.datasets.readers import read_context_table, read_events, read_items, read_users
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
-from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
+from chronotope.ingestion import IngestBatch, IngestReport, NoiseConfig, filter_noise, ingest
 from chronotope.ingestion.noise import COLUMNS
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
+from chronotope.lake.repeated_rows import RepeatedRows
 from chronotope.lake.store import ROW
 from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
 from chronotope.pipelines.results import (
@@ -52,7 +54,7 @@ from flows import dataset_lock_in_flow
 _DOCS_ROWS: Final = 10_000
 """Number of rows shown in the data docs; the validation itself covers all rows."""
 
-_COUNT_FIELDS: Final = ("n_read", "n_good", "n_duplicates", "n_quarantined")
+_COUNT_FIELDS: Final = ("n_read", "n_good", "n_duplicates", "n_quarantined", "n_dropped")
 
 
 class IngestSettings(BaseModel):
@@ -166,14 +168,11 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         source=dataset_spec.name,
     )
     if ingest_report.version is None:
-        raise NotEnoughData(
-            f"All {ingest_report.n_read:,} rows were refused, and the lake contains no events",
-            received=ingest_report.reasons,
-            way_out="Correct the source or the dataset's YAML; the refused rows are in quarantine",
-        )
+        raise _no_events_stored(ingest_report)
     return EventsSummary(
         dataset=dataset_spec.name,
         delivery_id=delivery_id(dataset_spec),
+        identity=dataset_spec.identity_columns,
         data_docs_url=(docs_dir / "index.html").as_uri() if settings.data_docs else None,
         **asdict(ingest_report),
     )
@@ -271,7 +270,7 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
 
 
 def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> dict[str, int]:
-    """Row counts by label: read = good + quarantined, then quarantine reasons, then noise.
+    """Row counts by label: read = good + quarantined + dropped, then their parts, then noise.
 
     Args:
         event_summary: Result of ``write_events``.
@@ -283,6 +282,8 @@ def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) 
             for field_name in _COUNT_FIELDS
         },
         **{f"quarantined: {reason}": n_rows for reason, n_rows in event_summary.reasons.items()},
+        **{f"dropped: {rule_name}": n_rows for rule_name, n_rows in event_summary.dropped.items()},
+        **_repeated_counts(event_summary.repeated),
         **{
             f"noise: {reason}": n_rows
             for reason, n_rows in feature_snapshot.dropped.items()
@@ -292,10 +293,35 @@ def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) 
     }
 
 
+def _repeated_counts(repeated: RepeatedRows) -> dict[str, int]:
+    if not repeated.n_rows:
+        return {}
+    return {
+        "repeated: equal to an earlier row": repeated.n_equal,
+        "repeated: same identity, other values": repeated.n_differing,
+    }
+
+
 def delivery_id(dataset_spec: DatasetSpec) -> str:
     """Id of a delivery, equal for the same source, so that quarantined rows are stored once."""
     digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
     return f"{dataset_spec.name}-{digest[:12]}"
+
+
+def _no_events_stored(ingest_report: IngestReport) -> NotEnoughData:
+    """Error of a delivery without a valid row, when the lake has no events either."""
+    if not ingest_report.n_dropped:
+        return NotEnoughData(
+            f"All {ingest_report.n_read:,} rows were refused, and the lake contains no events",
+            received=ingest_report.reasons,
+            way_out="Correct the source or the dataset's YAML; the refused rows are in quarantine",
+        )
+    return NotEnoughData(
+        f"Of {ingest_report.n_read:,} rows, {ingest_report.n_dropped:,} were dropped by keep and "
+        f"{ingest_report.n_quarantined:,} refused, and the lake contains no events",
+        received=ingest_report.dropped | ingest_report.reasons,
+        way_out="Correct keep in the dataset's YAML, or the source",
+    )
 
 
 def _load_spec_and_lake(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
@@ -324,13 +350,15 @@ def _with_data_docs(
 
 def read_batches(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
     """Normalised batches of the events in a dataset's own source."""
+    occurrences = OccurrenceCounter()
     for raw_rows in read_events(dataset_spec, batch_rows=batch_rows):
-        normalised_batch = normalise(dataset_spec, raw_rows)
+        normalised_batch = normalise(dataset_spec, raw_rows, occurrences=occurrences)
         yield IngestBatch(
             raw_rows,
             normalised_batch.rows,
             normalised_batch.row_positions,
             normalised_batch.refused,
+            normalised_batch.dropped,
         )
 
 

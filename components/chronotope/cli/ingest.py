@@ -2,8 +2,9 @@
 
 import tempfile
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
@@ -13,7 +14,12 @@ from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
-    from chronotope.pipelines.results import IngestionSummary
+    import pyarrow as pa
+
+    from chronotope.pipelines.results import EventsSummary, IngestionSummary
+
+_N_SHOWN_EVENTS: Final = 10
+"""Events that a dry run shows."""
 
 
 def ingest(
@@ -26,7 +32,7 @@ def ingest(
     ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON")] = False,
     dry_run: Annotated[
-        bool, typer.Option(help="Ingest into a temporary folder and show the counts")
+        bool, typer.Option(help="Store nothing; show the counts and the first ten events")
     ] = False,
 ) -> None:
     """Read, validate and store a log; refused rows go to quarantine with their reasons.
@@ -44,13 +50,54 @@ def ingest(
 
         ingest_settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
         ingest_result = ingest_events(dataset, ingest_settings)
+        first_events = _first_events(root, ingest_result.events.dataset) if dry_run else None
     if as_json:
-        print_json(ingest_result.model_dump(mode="json") | {"dry_run": dry_run})
-    else:
-        _show(terminal, ingest_result, dry_run=dry_run)
+        shown_events = {} if first_events is None else {"first_events": _plain_rows(first_events)}
+        print_json(ingest_result.model_dump(mode="json") | {"dry_run": dry_run} | shown_events)
+        return
+    _show_counts(terminal, ingest_result)
+    if first_events is not None:
+        _show_events(terminal, first_events)
+    outcome_text = (
+        "Nothing was stored (dry run)" if dry_run else f"Features: {ingest_result.features.path}"
+    )
+    terminal.print(outcome_text, soft_wrap=True)
 
 
-def _show(terminal: TerminalConsole, ingest_result: "IngestionSummary", *, dry_run: bool) -> None:
+def _first_events(root: Path, dataset_name: str) -> "pa.Table":
+    """The first events of a lake that one delivery was written to, without empty columns."""
+    from chronotope.contracts import columns as c
+    from chronotope.lake import Lake
+    from chronotope.runtime.workspace import Workspace
+
+    event_rows = Lake(Workspace(root).lake(dataset_name)).dataset("events").head(_N_SHOWN_EVENTS)
+    shown_columns = [
+        column_name
+        for column_name in event_rows.column_names
+        if column_name != c.EVENT_ID and event_rows[column_name].null_count < len(event_rows)
+    ]
+    return event_rows.select(shown_columns)
+
+
+def _plain_rows(event_rows: "pa.Table") -> list[dict[str, object]]:
+    """Rows for JSON: instants as ISO 8601 text."""
+    return [
+        {
+            column_name: cell_value.isoformat() if isinstance(cell_value, datetime) else cell_value
+            for column_name, cell_value in event_row.items()
+        }
+        for event_row in event_rows.to_pylist()
+    ]
+
+
+def _show_events(terminal: TerminalConsole, event_rows: "pa.Table") -> None:
+    event_table = Table(*event_rows.column_names, title=f"First {len(event_rows)} events, UTC")
+    for event_row in _plain_rows(event_rows):
+        event_table.add_row(*("" if cell is None else str(cell) for cell in event_row.values()))
+    terminal.print(event_table)
+
+
+def _show_counts(terminal: TerminalConsole, ingest_result: "IngestionSummary") -> None:
     from flows.ingest_events import row_counts
 
     count_table = Table("outcome", "rows", title=ingest_result.events.dataset)
@@ -58,6 +105,8 @@ def _show(terminal: TerminalConsole, ingest_result: "IngestionSummary", *, dry_r
     for row_label, n_rows in row_counts(ingest_result.events, ingest_result.features).items():
         count_table.add_row(row_label, f"{n_rows:,}")
     terminal.print(count_table)
+    if ingest_result.events.repeated.n_rows:
+        terminal.print(_repeated_text(ingest_result.events), soft_wrap=True)
     for failed_expectation in ingest_result.events.findings:
         finding_text = (
             f"{failed_expectation.severity}: failed expectation: {failed_expectation.expectation}"
@@ -66,7 +115,20 @@ def _show(terminal: TerminalConsole, ingest_result: "IngestionSummary", *, dry_r
     if ingest_result.events.data_docs_url:
         docs_text = f"Data docs: {ingest_result.events.data_docs_url}"
         terminal.print(docs_text, soft_wrap=True)
-    outcome_text = (
-        "Nothing was stored (dry run)" if dry_run else f"Features: {ingest_result.features.path}"
+
+
+def _repeated_text(events: "EventsSummary") -> str:
+    """How many rows were merged into earlier ones of the delivery, and by which columns."""
+    repeated = events.repeated
+    merged_text = (
+        f"{repeated.n_rows:,} rows were merged into earlier rows of the delivery with the same "
+        f"identity ({', '.join(events.identity)}); {repeated.n_equal:,} of them equal an earlier "
+        "row in every mapped column"
     )
-    terminal.print(outcome_text, soft_wrap=True)
+    if repeated.example is None:
+        return f"{merged_text}."
+    return (
+        f"{merged_text}, {repeated.n_differing:,} differ, for example {repeated.example}. If they "
+        "are events of their own, set `identity: occurrence` in the dataset's YAML, or list under "
+        "`identity` a column that tells them apart."
+    )
