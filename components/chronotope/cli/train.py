@@ -1,5 +1,6 @@
 """Command ``chronotope train``: ingest, search, train, compress, evaluate and promote."""
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -96,7 +97,7 @@ def print_summary(terminal: TerminalConsole, train_result: "TrainingResult", roo
         terminal.print(
             f"Version {promotion_result.version} stays challenger:", *promotion_result.reasons
         )
-    store_url = mask_password(mlflow_url(Workspace(root).mlruns))
+    store_url = shlex.quote(mask_password(mlflow_url(Workspace(root).mlruns)))
     link_lines = (
         f"Report      {train_result.report.report}",
         f"MLflow UI   mlflow ui --backend-store-uri {store_url}",
