@@ -2,7 +2,6 @@
 
 import tempfile
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.event_table import plain_rows, show_events
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ def ingest(
         ingest_result = ingest_events(dataset, ingest_settings)
         first_events = _first_events(root, ingest_result.events.dataset) if dry_run else None
     if as_json:
-        shown_events = {} if first_events is None else {"first_events": _plain_rows(first_events)}
+        shown_events = {} if first_events is None else {"first_events": plain_rows(first_events)}
         print_json(ingest_result.model_dump(mode="json") | {"dry_run": dry_run} | shown_events)
         return
     _show_counts(terminal, ingest_result)
     if first_events is not None:
-        _show_events(terminal, first_events)
+        show_events(terminal, first_events)
     outcome_text = (
         "Nothing was stored (dry run)" if dry_run else f"Features: {ingest_result.features.path}"
     )
@@ -77,24 +77,6 @@ def _first_events(root: Path, dataset_name: str) -> "pa.Table":
         if column_name != c.EVENT_ID and event_rows[column_name].null_count < len(event_rows)
     ]
     return event_rows.select(shown_columns)
-
-
-def _plain_rows(event_rows: "pa.Table") -> list[dict[str, object]]:
-    """Rows for JSON: instants as ISO 8601 text."""
-    return [
-        {
-            column_name: cell_value.isoformat() if isinstance(cell_value, datetime) else cell_value
-            for column_name, cell_value in event_row.items()
-        }
-        for event_row in event_rows.to_pylist()
-    ]
-
-
-def _show_events(terminal: TerminalConsole, event_rows: "pa.Table") -> None:
-    event_table = Table(*event_rows.column_names, title=f"First {len(event_rows)} events, UTC")
-    for event_row in _plain_rows(event_rows):
-        event_table.add_row(*("" if cell is None else str(cell) for cell in event_row.values()))
-    terminal.print(event_table)
 
 
 def _show_counts(terminal: TerminalConsole, ingest_result: "IngestionSummary") -> None:

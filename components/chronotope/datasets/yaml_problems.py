@@ -174,13 +174,21 @@ def _no_text(received: object) -> str:
 
 def _bad_name(name: str) -> str:
     """A name that is not valid, with the nearest valid one."""
-    valid_name = _NAME_PATTERN.sub("_", name.lower()).strip("_") or "dataset"
-    if not valid_name[0].isalpha():
-        valid_name = f"log_{valid_name}"
     return (
         "a name has lower-case letters, digits and underscores and begins with a letter; "
-        f"received {shown_key(name)}, write {valid_name[:_SHOWN_KEYS]}"
+        f"received {shown_key(name)}, write {valid_name(name)}"
     )
+
+
+def valid_name(name: str) -> str:
+    """The valid name of a dataset that is nearest to a text.
+
+    Example:
+        >>> valid_name("my-Shop"), valid_name("2024")
+        ('my_shop', 'log_2024')
+    """
+    plain_name = _NAME_PATTERN.sub("_", name.lower()).strip("_")[:_SHOWN_KEYS] or "log"
+    return plain_name if plain_name[0].isalpha() else f"log_{plain_name}"
 
 
 def _unknown_key(location: tuple[int | str, ...], root_model: type[BaseModel]) -> str:
