@@ -19,6 +19,8 @@ _ISO_ZONE: Final = re.compile(r"\d{2}:\d{2}.*([Zz]|[+-]\d{2}:?\d{2})$")
 CLOCK: Final = re.compile(r"^\d{1,2}:\d{1,2}(:\d{1,2})?$")
 """A time of day without a date."""
 
+_DIRECTIVE: Final = re.compile("%[A-Za-z]")
+_DIGIT: Final = re.compile(r"\d")
 _EPOCH_UNITS: Final = (("epoch_s", 1.0), ("epoch_ms", 1e3), ("epoch_us", 1e6), ("epoch_ns", 1e9))
 _EARLIEST_S: Final = 631_152_000  # 1990
 _LATEST_S: Final = 4_102_444_800  # 2100
@@ -209,8 +211,15 @@ def _candidate_patterns(values: Sequence[str]) -> list[str]:
     ]
     candidates = dict.fromkeys([*_WHOLE, *joined])
     return [
-        pattern for pattern in candidates if any(_reads(value, pattern) for value in trial_values)
+        pattern
+        for pattern in candidates
+        if any(_may_read(value, pattern) and _reads(value, pattern) for value in trial_values)
     ]
+
+
+def _may_read(value: str, pattern: str) -> bool:
+    """Whether a value has the literal characters of a pattern; the pattern is not compiled."""
+    return set(_DIRECTIVE.sub("", pattern)) <= set(value) and bool(_DIGIT.search(value))
 
 
 def _share(values: Sequence[str], pattern: str) -> float:
