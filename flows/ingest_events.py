@@ -1,6 +1,7 @@
 """Flow ``ingest-events``: ingest a dataset into the lake and build the feature snapshot."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.artifacts import (
     create_link_artifact,
@@ -22,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import DataVersion
-from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
+from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.validation_result import ValidationResult
@@ -33,11 +35,10 @@ from chronotope.datasets.readers import read_context_table, read_events, read_it
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
-from chronotope.ingestion import IngestBatch, IngestReport, NoiseConfig, filter_noise, ingest
+from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
 from chronotope.ingestion.noise import COLUMNS
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
-from chronotope.lake.repeated_rows import RepeatedRows
 from chronotope.lake.store import ROW
 from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
 from chronotope.pipelines.results import (
@@ -50,11 +51,10 @@ from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
 from chronotope.validation import build_docs, check_table
 from flows import dataset_lock_in_flow
+from flows.ingest_counts import no_events_stored, row_counts
 
 _DOCS_ROWS: Final = 10_000
 """Number of rows shown in the data docs; the validation itself covers all rows."""
-
-_COUNT_FIELDS: Final = ("n_read", "n_good", "n_duplicates", "n_quarantined", "n_dropped")
 
 
 class IngestSettings(BaseModel):
@@ -168,7 +168,7 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         source=dataset_spec.name,
     )
     if ingest_report.version is None:
-        raise _no_events_stored(ingest_report)
+        raise no_events_stored(ingest_report)
     return EventsSummary(
         dataset=dataset_spec.name,
         delivery_id=delivery_id(dataset_spec),
@@ -269,59 +269,10 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
         )
 
 
-def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> dict[str, int]:
-    """Row counts by label: read = good + quarantined + dropped, then their parts, then noise.
-
-    Args:
-        event_summary: Result of ``write_events``.
-        feature_snapshot: Result of ``write_features``.
-    """
-    return {
-        **{
-            field_name.removeprefix("n_"): getattr(event_summary, field_name)
-            for field_name in _COUNT_FIELDS
-        },
-        **{f"quarantined: {reason}": n_rows for reason, n_rows in event_summary.reasons.items()},
-        **{f"dropped: {rule_name}": n_rows for rule_name, n_rows in event_summary.dropped.items()},
-        **_repeated_counts(event_summary.repeated),
-        **{
-            f"noise: {reason}": n_rows
-            for reason, n_rows in feature_snapshot.dropped.items()
-            if n_rows
-        },
-        "kept for features": feature_snapshot.n_kept,
-    }
-
-
-def _repeated_counts(repeated: RepeatedRows) -> dict[str, int]:
-    if not repeated.n_rows:
-        return {}
-    return {
-        "repeated: equal to an earlier row": repeated.n_equal,
-        "repeated: same identity, other values": repeated.n_differing,
-    }
-
-
 def delivery_id(dataset_spec: DatasetSpec) -> str:
     """Id of a delivery, equal for the same source, so that quarantined rows are stored once."""
     digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
     return f"{dataset_spec.name}-{digest[:12]}"
-
-
-def _no_events_stored(ingest_report: IngestReport) -> NotEnoughData:
-    """Error of a delivery without a valid row, when the lake has no events either."""
-    if not ingest_report.n_dropped:
-        return NotEnoughData(
-            f"All {ingest_report.n_read:,} rows were refused, and the lake contains no events",
-            received=ingest_report.reasons,
-            way_out="Correct the source or the dataset's YAML; the refused rows are in quarantine",
-        )
-    return NotEnoughData(
-        f"Of {ingest_report.n_read:,} rows, {ingest_report.n_dropped:,} were dropped by keep and "
-        f"{ingest_report.n_quarantined:,} refused, and the lake contains no events",
-        received=ingest_report.dropped | ingest_report.reasons,
-        way_out="Correct keep in the dataset's YAML, or the source",
-    )
 
 
 def _load_spec_and_lake(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
@@ -383,8 +334,12 @@ def _write_table(
     )
     upsert_rows = event_lake.upsert_items if table_name == "items" else event_lake.upsert_users
     upsert_rows(table_rows.filter(pa.array(is_good)))
+    row_reasons = pc.list_flatten(validation_result.failing.column(c.REASONS)).to_pylist()
     return TableCounts(
-        n_read=len(table_rows), n_good=int(is_good.sum()), n_quarantined=len(failing_idx)
+        n_read=len(table_rows),
+        n_good=int(is_good.sum()),
+        n_quarantined=len(failing_idx),
+        reasons=dict(Counter(row_reasons).most_common()),
     )
 
 

@@ -16,7 +16,7 @@ from chronotope.cli.output.terminal import TerminalConsole
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from chronotope.pipelines.results import EventsSummary, IngestionSummary
+    from chronotope.pipelines.results import EventsSummary, IngestionSummary, TableCounts
 
 _N_SHOWN_EVENTS: Final = 10
 """Events that a dry run shows."""
@@ -80,7 +80,7 @@ def _first_events(root: Path, dataset_name: str) -> "pa.Table":
 
 
 def _show_counts(terminal: TerminalConsole, ingest_result: "IngestionSummary") -> None:
-    from flows.ingest_events import row_counts
+    from flows.ingest_counts import row_counts
 
     count_table = Table("outcome", "rows", title=ingest_result.events.dataset)
     count_table.columns[1].justify = "right"
@@ -89,6 +89,9 @@ def _show_counts(terminal: TerminalConsole, ingest_result: "IngestionSummary") -
     terminal.print(count_table)
     if ingest_result.events.repeated.n_rows:
         terminal.print(_repeated_text(ingest_result.events), soft_wrap=True)
+    for table_name, table_counts in ingest_result.tables.items():
+        if table_counts.n_read:
+            terminal.print(_catalogue_text(table_name, table_counts), soft_wrap=True)
     for failed_expectation in ingest_result.events.findings:
         finding_text = (
             f"{failed_expectation.severity}: failed expectation: {failed_expectation.expectation}"
@@ -97,6 +100,15 @@ def _show_counts(terminal: TerminalConsole, ingest_result: "IngestionSummary") -
     if ingest_result.events.data_docs_url:
         docs_text = f"Data docs: {ingest_result.events.data_docs_url}"
         terminal.print(docs_text, soft_wrap=True)
+
+
+def _catalogue_text(table_name: str, table_counts: "TableCounts") -> str:
+    """Row counts of items, users or context readings."""
+    text = f"{table_name}: {table_counts.n_read:,} rows read, {table_counts.n_good:,} good"
+    if table_counts.n_quarantined:
+        reasons = (f"{reason}: {n_rows:,}" for reason, n_rows in table_counts.reasons.items())
+        text += f", {table_counts.n_quarantined:,} quarantined ({'; '.join(reasons)})"
+    return text
 
 
 def _repeated_text(events: "EventsSummary") -> str:

@@ -124,7 +124,7 @@ def _show(console: TerminalConsole, recommendation: "Recommendation") -> None:
     has_km = any(item.distance_km is not None for item in recommendation.items)
     time_text = f"{recommendation.request_time:%Y-%m-%d %H:%M %Z}"
     title = f"{visible_line(recommendation.user_id)} at {time_text}"
-    has_titles = any(item.title not in (None, item.id) for item in recommendation.items)
+    has_titles = any(item.title not in ("", item.id) for item in recommendation.items)
     names = ["item", "id"] if has_titles else ["item"]
     table = Table("", *names, "probability", *(["km"] if has_km else []), "reason", title=title)
     for name in ("probability", "km"):

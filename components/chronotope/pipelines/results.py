@@ -21,21 +21,21 @@ class StepResult(BaseModel):
 
 
 class TableCounts(StepResult):
-    """Rows of one table that was read; good + quarantined + dropped = read."""
+    """Rows of one table that was read."""
 
     n_read: int = Field(0, ge=0, description="Rows read")
     n_good: int = Field(0, ge=0, description="Rows that passed their suite")
     n_quarantined: int = Field(0, ge=0, description="Rows refused")
-    n_dropped: int = Field(0, ge=0, description="Rows dropped by the filters of the source")
-
-
-class EventCounts(TableCounts):
-    """Rows of a delivery of events."""
-
-    n_duplicates: int = Field(0, ge=0, description="Good rows that the lake had already")
     reasons: dict[str, int] = Field(
         default_factory=dict, description="Refused rows by reason; a row may have several"
     )
+
+
+class EventCounts(TableCounts):
+    """Rows of a delivery of events; good + quarantined + dropped = read."""
+
+    n_duplicates: int = Field(0, ge=0, description="Good rows that the lake had already")
+    n_dropped: int = Field(0, ge=0, description="Rows dropped by the filters of the source")
     dropped: dict[str, int] = Field(
         default_factory=dict, description="Dropped rows by filter; the first that applies counts"
     )
