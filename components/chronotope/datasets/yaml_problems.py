@@ -16,7 +16,7 @@ from chronotope.contracts.strict_json import shown_key
 _SHOWN_PROBLEMS: Final = 50
 _SHOWN_KEYS: Final = 40
 _NAME_PATTERN: Final = re.compile(r"[^a-z0-9]+")
-_SIMILARITY: Final = 0.7
+_SIMILARITY: Final = 0.6
 
 _SYNONYMS: Final = {
     "separator": "delimiter",
