@@ -74,6 +74,10 @@ OperandList = Annotated[
 PrefixList = Annotated[tuple[str, ...] | None, BeforeValidator(_prefixes), Field(min_length=1)]
 
 
+Conditions = dict[str, Any]
+"""Operands by operator."""
+
+
 class RowFilter(FrozenModel):
     """Conditions on one column; a row that does not meet all of them is dropped.
 
@@ -121,7 +125,7 @@ class RowFilter(FrozenModel):
             raise ValueError(f"no operator; use one of {', '.join(OPERATORS)}")
         return self
 
-    def conditions(self) -> dict[str, Any]:
+    def conditions(self) -> Conditions:
         """Operands by operator, in the order of ``OPERATORS``."""
         return self.model_dump(by_alias=True, exclude_none=True)
 

@@ -48,7 +48,6 @@ class ColumnRoles:
         joined_time: Columns of the date and of the time of day, if they are two.
         items_are_places: Whether items are places.
         decimal_comma: Whether numbers have a decimal comma.
-        null_words: Words that stand for a missing value.
         doubts: What is not sure.
     """
 
@@ -57,7 +56,6 @@ class ColumnRoles:
     joined_time: tuple[str, str] | None = None
     items_are_places: bool = False
     decimal_comma: bool = False
-    null_words: tuple[str, ...] = ()
     doubts: list[str] = field(default_factory=list)
 
 
@@ -74,7 +72,7 @@ def assign_roles(sample: LogSample) -> ColumnRoles:
     roles.decimal_comma = any(
         any(_DECIMAL_COMMA.match(text) for text in values[name]) for name in number_columns
     )
-    roles.null_words = _null_words(roles, sample.columns)
+    _note_null_words(roles, sample.columns)
     _note_unique_sessions(roles, values)
     _note_item_kind(roles, has_names=has_names)
     roles.columns = {role: roles.columns[role] for role in _ROLES if role in roles.columns}
@@ -85,14 +83,17 @@ def _present(texts: Sequence[str | None]) -> list[str]:
     return [text.strip() for text in texts[:_LOOKED_AT] if text and text.strip() not in _NULL_WORDS]
 
 
-def _null_words(roles: ColumnRoles, columns: Mapping[str, Sequence[str | None]]) -> tuple[str, ...]:
-    """Words for a missing value: any in a column of numbers, repeated ones elsewhere."""
-    words: set[str] = set()
+def _note_null_words(roles: ColumnRoles, columns: Mapping[str, Sequence[str | None]]) -> None:
+    """Name words that may stand for a missing value; in ids a word may also be an id."""
     for role, name in roles.columns.items():
         counts = Counter(text.strip() for text in columns[name] if text)
         least_count = 1 if role in _NUMBER_ROLES else _LEAST_NULLS
-        words |= {word for word in _NULL_WORDS if counts[word] >= least_count}
-    return tuple(sorted(words))
+        words = sorted(word for word in _NULL_WORDS if counts[word] >= least_count)
+        if words:
+            roles.doubts.append(
+                f"columns: {name} has {', '.join(words)}; if rows with them are refused or become "
+                f"ids, list them under null_values"
+            )
 
 
 def _time_guesses(sample: LogSample) -> dict[str, TimeGuess]:

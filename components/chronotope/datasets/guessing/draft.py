@@ -144,9 +144,6 @@ def _table_lines(
         renamed = _dialect_options(sample, roles, options)
     if roles.decimal_comma:
         options["decimal"] = ","
-    if roles.null_words:
-        doubts.append(f"null_values: {', '.join(roles.null_words)} are read as missing values")
-        options["null_values"] = list(roles.null_words)
     lines += _option_lines(options, doubts)
     mapping = {role: renamed.get(name, name) for role, name in roles.columns.items()}
     column_items = ", ".join(f"{role}: {_scalar(name)}" for role, name in mapping.items())

@@ -5,6 +5,7 @@ import json
 import lzma
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -91,7 +92,7 @@ def _of_folder(sample: LogSample, path: Path, log_file: Path) -> LogSample:
         part.partition("=") for part in log_file.relative_to(path).parts[:-1] if "=" in part
     ]
     n_rows = max(map(len, sample.columns.values()), default=0)
-    columns = {name: [value] * n_rows for name, _, value in partitions}
+    columns: dict[str, list[str | None]] = {name: [value] * n_rows for name, _, value in partitions}
     return replace(sample, columns={**columns, **sample.columns})
 
 
@@ -107,7 +108,8 @@ def _first_file(path: Path) -> Path:
     )
     if not files:
         raise SourceError("The folder has no files", received=path, way_out="Pass a log file")
-    return files[0]
+    usual_suffix = Counter(entry.suffix for entry in files).most_common(1)[0][0]
+    return next(entry for entry in files if entry.suffix == usual_suffix)
 
 
 def _is_hidden(relative_path: Path) -> bool:

@@ -121,7 +121,7 @@ def guess_dates(texts: Sequence[str | None]) -> str | None:
 def _iso_guess(values: Sequence[str], share: float) -> TimeGuess:
     values = [value for value in values if _ISO.match(value)]
     n_zoned = sum(_ISO_ZONE.search(value) is not None for value in values)
-    doubts = ()
+    doubts: tuple[str, ...] = ()
     if 0 < n_zoned < len(values):
         doubts = (f"time: {n_zoned} of {len(values)} times carry an offset, the others do not",)
     if all(len(value) == len("2024-03-04") for value in values):
@@ -141,7 +141,7 @@ def _guess_numbers(values: Sequence[str], *, is_named_time: bool) -> TimeGuess |
     best_kind = max(shares, key=lambda kind: shares[kind])
     mixed_kinds = [kind for kind, share in shares.items() if share > 0.02]
     if sum(shares.values()) >= _MIN_SHARE and (shares[best_kind] >= 0.5 or is_named_time):
-        doubts = ()
+        doubts: tuple[str, ...] = ()
         if len(mixed_kinds) > 1:
             doubts = (
                 f"time: the numbers are of several units ({', '.join(mixed_kinds)}); those of "
