@@ -3,23 +3,20 @@
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
-from chronotope.cli.output.event_table import plain_rows, show_events
+from chronotope.cli.output.event_table import N_SHOWN_EVENTS, first_rows, plain_rows, show_events
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from chronotope.pipelines.results import EventsSummary, IngestionSummary, TableCounts
-
-_N_SHOWN_EVENTS: Final = 10
-"""Events that a dry run shows."""
 
 
 def ingest(
@@ -65,18 +62,12 @@ def ingest(
 
 
 def _first_events(root: Path, dataset_name: str) -> "pa.Table":
-    """The first events of a lake that one delivery was written to, without empty columns."""
-    from chronotope.contracts import columns as c
+    """The first events of a lake that one delivery was written to."""
     from chronotope.lake import Lake
     from chronotope.runtime.workspace import Workspace
 
-    event_rows = Lake(Workspace(root).lake(dataset_name)).dataset("events").head(_N_SHOWN_EVENTS)
-    shown_columns = [
-        column_name
-        for column_name in event_rows.column_names
-        if column_name != c.EVENT_ID and event_rows[column_name].null_count < len(event_rows)
-    ]
-    return event_rows.select(shown_columns)
+    stored_events = Lake(Workspace(root).lake(dataset_name)).dataset("events")
+    return first_rows(stored_events.head(N_SHOWN_EVENTS))
 
 
 def _show_counts(terminal: TerminalConsole, ingest_result: "IngestionSummary") -> None:

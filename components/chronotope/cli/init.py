@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from chronotope.cli.output.console import print_json, run_command
-from chronotope.cli.output.event_table import plain_rows, show_events
+from chronotope.cli.output.event_table import first_rows, plain_rows, show_events
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from chronotope.datasets.guessing import DatasetDraft
 
-_N_SHOWN_EVENTS: Final = 10
 _N_PREVIEW_ROWS: Final = 10_000
 
 
@@ -116,12 +115,7 @@ def _preview(draft: "DatasetDraft") -> tuple[str, "pa.Table"]:
         f"Of the first {len(raw_rows):,} rows, {len(batch.rows):,} are events and "
         f"{len(batch.refused):,} would be quarantined{reason_text}"
     )
-    shown_columns = [
-        name
-        for name in batch.rows.column_names
-        if name != c.EVENT_ID and batch.rows[name].null_count < len(batch.rows)
-    ]
-    return text, batch.rows.select(shown_columns).slice(0, _N_SHOWN_EVENTS)
+    return text, first_rows(batch.rows)
 
 
 def _write_new(yaml_path: Path, text: str) -> None:

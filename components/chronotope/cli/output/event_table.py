@@ -1,15 +1,30 @@
 """Table of a few events, for the terminal and for JSON."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
 from chronotope.cli.output.terminal import TerminalConsole
+from chronotope.contracts import columns as c
 from chronotope.contracts.escaping import shown_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+N_SHOWN_EVENTS: Final = 10
+"""Number of events that are shown."""
+
+
+def first_rows(event_rows: "pa.Table") -> "pa.Table":
+    """The first events, without their ids and without columns that have no value."""
+    shown_columns = [
+        column_name
+        for column_name in event_rows.column_names
+        if column_name != c.EVENT_ID and event_rows[column_name].null_count < len(event_rows)
+    ]
+    return event_rows.select(shown_columns).slice(0, N_SHOWN_EVENTS)
 
 
 def plain_rows(event_rows: "pa.Table") -> list[dict[str, object]]:
