@@ -2,13 +2,12 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from chronotope.contracts.escaping import shown_text
 from chronotope.contracts.strict_json import shown_key
@@ -136,8 +135,9 @@ def _field_path(location: tuple[int | str, ...]) -> str:
     return ".".join(part for part in parts if part != "[key]") or "file"
 
 
-def _explanation(details: ErrorDetails, root_model: type[BaseModel]) -> str:
+def _explanation(details: Mapping[str, Any], root_model: type[BaseModel]) -> str:
     location, received = details["loc"], details.get("input")
+    message = str(details["msg"])
     match details["type"]:
         case "extra_forbidden":
             return _unknown_key(location, root_model)
@@ -146,11 +146,11 @@ def _explanation(details: ErrorDetails, root_model: type[BaseModel]) -> str:
         case "string_pattern_mismatch" if location == ("name",) and isinstance(received, str):
             return _bad_name(received)
         case "enum" if isinstance(received, str):
-            choices = re.findall(r"'([^']+)'", details["msg"])
-            return f"{details['msg']}; received {shown_key(received)}{_nearest(received, choices)}"
+            choices = re.findall(r"'([^']+)'", message)
+            return f"{message}; received {shown_key(received)}{_nearest(received, choices)}"
         case "missing":
             return "this key is required"
-    return details["msg"].removeprefix("Value error, ")
+    return message.removeprefix("Value error, ")
 
 
 def _no_text(received: object) -> str:
