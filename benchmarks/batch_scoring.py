@@ -8,8 +8,9 @@ Every dataset is scored by a process of its own, as of an hour after its last ev
 start of the process's work to the commit: ``users_per_s`` is the rate of the blocks alone,
 ``seconds`` and ``cpu_s`` are those of the whole run. Then ``--sample`` users are asked for one by
 one through the code of the service (``/recommend`` and ``/predict``, no HTTP) and compared with
-the table: ``n_equal`` have the same items, order, reasons and places, and ``max_difference`` is the
-largest relative difference of a probability or of the hours to the next event. ``ratio`` is the
+the table: ``n_equal`` have the same items, order, reasons and places; ``max_difference`` and
+``max_hours_difference`` are the largest relative differences of a probability and of the hours to
+the next event. ``ratio`` is the
 batch's users a processor second over the service's, both without loading. On a machine that
 other programs use as well, the processor seconds (``cpu_s``) say more than the clock.
 """
@@ -60,6 +61,7 @@ COLUMNS: Final = (
     "ratio",
     "n_equal",
     "max_difference",
+    "max_hours_difference",
 )
 SHOWN: Final = ("n_users", "n_items", "users_per_cpu_s", "peak_mb", "ratio", "n_equal")
 _PROJECT: Final = Path(__file__).parents[1]
@@ -138,15 +140,16 @@ def _ask_one_by_one(root: Path, dataset: str, moment: datetime, k: int, n_sample
     return {
         "n_sample": len(sample),
         "service_users_per_cpu_s": round(len(sample) / cpu_s, 1),
-        "n_equal": sum(is_equal for is_equal, _ in compared),
-        "max_difference": float(np.max([difference for _, difference in compared], initial=0.0)),
+        "n_equal": sum(is_equal for is_equal, _, _ in compared),
+        "max_difference": max(difference for _, difference, _ in compared),
+        "max_hours_difference": max(difference for _, _, difference in compared),
     }
 
 
 def _compare(
     table: pa.Table, recommended: RecommendResponse, predicted: PredictResponse
-) -> tuple[bool, float]:
-    """Whether stored rows equal the responses but for rounding, and the largest difference."""
+) -> tuple[bool, float, float]:
+    """Whether stored rows equal the responses but for rounding; differences of the numbers."""
     rows = table.filter(pc.equal(table["user_id"], recommended.user_id)).sort_by("rank")
     first_row = rows.slice(0, 1).to_pylist()[0]
     stored_items = list(zip(rows["item_id"].to_pylist(), rows["reason"].to_pylist(), strict=True))
@@ -157,15 +160,22 @@ def _compare(
     is_equal = stored_items == served_items
     is_equal &= not stored_places or stored_places == served_places  # items may be the places
     is_equal &= (time_curve is None) == (first_row["next_event_median_h"] is None)
-    if not is_equal:
-        return False, 0.0
-    stored = [*rows["probability"].to_pylist()]
-    served = [item.probability for item in recommended.items]
-    if time_curve is not None:
-        stored += [first_row[f"next_event_{name}_h"] for name in ("low", "median", "high")]
-        served += [time_curve.low_h, time_curve.median_h, time_curve.high_h]
-    pairs = [(a, b) for a, b in zip(stored, served, strict=True) if b is not None]
-    return True, max((abs(a / b - 1) if b else abs(a) for a, b in pairs), default=0.0)
+    probability_difference = _largest_difference(
+        rows["probability"].to_pylist(), [item.probability for item in recommended.items]
+    )
+    if time_curve is None:
+        return is_equal, probability_difference, 0.0
+    stored_hours = [first_row[f"next_event_{name}_h"] for name in ("low", "median", "high")]
+    served_hours = [time_curve.low_h, time_curve.median_h, time_curve.high_h]
+    return is_equal, probability_difference, _largest_difference(stored_hours, served_hours)
+
+
+def _largest_difference(stored: Sequence[float | None], served: Sequence[float | None]) -> float:
+    """Largest relative difference of two lists; absolute where the second value is 0."""
+    pairs = [
+        (a, b) for a, b in zip(stored, served, strict=False) if a is not None and b is not None
+    ]
+    return max((abs(a / b - 1) if b else abs(a) for a, b in pairs), default=0.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -57,13 +57,13 @@ def assert_served_alike(
     tolerance = 0.0 if exactly else 1e-5
     rows = lists(town)
     assert len(rows) == n_users
+    assert rows["u00"][0]["next_event_median_h"] is not None
     for user_id, of in rows.items():
         shown = ask(client, "/recommend", user_id=user_id, k=5, explore=False, **options)
         assert [row["item_id"] for row in of] == [item["id"] for item in shown["items"]]
         for row, item in zip(of, shown["items"], strict=True):
             assert {n: row[n] for n in ITEM_FIELDS} == {n: item[n] for n in ITEM_FIELDS}
             assert row["probability"] == pytest.approx(item["probability"], rel=tolerance, abs=0)
-        assert (of[0]["next_event_median_h"] is None) == (user_id != "u00")
         counts = (of[0]["n_history"], of[0]["n_unknown_items"], of[0]["model_version"])
         assert counts == (shown["n_history"], shown["n_unknown_items"], shown["version"])
         predicted = ask(client, "/predict", user_id=user_id)["time_forecast"]
@@ -193,6 +193,8 @@ def test_unknown_ids_can_be_left_out(town: Town, tmp_path: Path) -> None:
 def test_clear_errors(town: Town, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"Choose a k of at most {N_ITEMS}"):
         score(town, k=N_ITEMS + 1)
+    with pytest.raises(ConfigError, match="expectation suite cannot be read"):
+        score(town, suites=tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="No such dataset"):
         score_users("nowhere", config(town.root), load=town.load)
     with pytest.raises(StoreError, match="no champion yet"):

@@ -27,6 +27,7 @@ from chronotope.scoring.user_selection import (
 )
 from chronotope.scoring.users_file import read_users_file
 from chronotope.scoring.validate_blocks import SUITE, validate_blocks
+from chronotope.validation.gx_context import load_suite
 
 
 def score_users(
@@ -91,7 +92,8 @@ def plan_scoring(
 
 
 def _checked_target(config: ScoringConfig) -> ExportTarget | None:
-    """Target of the copy; it and the users file are checked before the model is loaded."""
+    """Target of the copy; it, the suite and the users file are checked before hours of scoring."""
+    load_suite(config.suites / SUITE)
     if config.users_file is not None:
         read_users_file(config.users_file)
     if config.out is None:
