@@ -153,6 +153,14 @@ def test_without_predictions_there_is_no_answer(town: Town) -> None:
         assert client.get("/health").json()["source"] is None
 
 
+def test_a_damaged_table_is_no_answer_and_no_crash(answers: dict[str, Any], town: Town) -> None:
+    for path in (town.root / "data" / "lake" / "city" / "predictions").rglob("*.json"):
+        path.write_text("damaged")
+    with LocalClient(town.app(poll_s=3600)) as client:
+        assert client.post("/recommend", json={"user_id": "v01"}).status_code == 503
+        assert client.get("/health").json()["source"] is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("is_missing", [False, True])
 def test_a_real_service_answers_without_its_bundle(tmp_path: Path, *, is_missing: bool) -> None:

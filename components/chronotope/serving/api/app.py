@@ -83,8 +83,9 @@ class Service:
             self.telemetry,
             load=load,
             champion_version=champion_version,
-            before_poll=self._before_poll,
+            before_poll=self._update_live_state,
             after_poll=lambda loaded_champion: self.arms.refresh(loaded_champion),
+            after_attempt=self._refresh_stored_predictions,
         )
         self.arms = ExperimentArms(
             settings, self.telemetry, load=load_arm, version_of=alias_version
@@ -139,9 +140,11 @@ class Service:
         scored_at = self.stored_predictions.scored_at
         return None if scored_at is None else source_text(scored_at)
 
-    def _before_poll(self) -> None:
-        if self.watcher.loaded_or_none is None:
+    def _refresh_stored_predictions(self) -> None:
+        if self.watcher.loaded_or_none is None:  # else they are not read, and need not be opened
             self.stored_predictions.refresh()
+
+    def _update_live_state(self) -> None:
         live_state = self.inference_service.live_state
         live_state.catch_up()
         if self.watcher.loaded_or_none:  # loaded at an earlier poll

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from chronotope.contracts.data_version import TableVersion
-from chronotope.contracts.errors import StoreError
 from chronotope.contracts.predictions import PREDICTIONS_TABLE
 from chronotope.lake import Lake
 from chronotope.lake.prediction_table import latest_scoring, user_predictions
@@ -52,7 +51,7 @@ class StoredPredictions:
         """Open a new version of the table; an error is logged, and the version before stays."""
         try:
             self._latest = self._open()
-        except StoreError as error:
+        except Exception as error:  # the polling thread must survive any error
             _LOG.warning("The stored predictions cannot be opened: %s", error)
 
     def user_rows(self, user_id: str) -> pa.Table:
