@@ -62,6 +62,13 @@ def test_a_database_table_is_replaced_as_a_whole(town: Town, tmp_path: Path) -> 
     assert rows == [tuple(row[key] for key in keys) for row in stored(town).to_pylist()]
 
 
+def test_the_label_names_the_database_without_its_password(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    assert parse_target(url, "next_items").label == f"{url}, table next_items"
+    label = parse_target("postgresql://ada:s3cret-word@db/shop", "t").label
+    assert label == "postgresql+psycopg://ada:***@db/shop, table t"
+
+
 def test_only_listed_users_are_copied(town: Town, tmp_path: Path) -> None:
     users = tmp_path / "users.txt"
     users.write_text("v01\nv02\n")

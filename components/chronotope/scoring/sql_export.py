@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.datasets.databases import expand_url, sqlite_file
 from chronotope.runtime.allowed_paths import require_allowed_path
-from chronotope.runtime.store_urls import redact_password, with_driver, without_secrets
+from chronotope.runtime.store_urls import mask_password, redact_password, with_driver
 from chronotope.scoring.exported_rows import FLAT, flatten_places
 
 _INSERT_ROWS: Final = 5_000
@@ -66,8 +66,8 @@ class SqlTarget:
 
     @property
     def label(self) -> str:
-        """Address without user, password and query, and the table."""
-        return f"{without_secrets(self.url)}, table {self.table.name}"
+        """Address with its password masked, and the table."""
+        return f"{mask_password(self.url)}, table {self.table.name}"
 
     def check(self) -> None:
         """Check that the database responds and that the table has the columns, if it exists.
