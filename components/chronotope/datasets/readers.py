@@ -56,9 +56,7 @@ def read_events(
         )
 
 
-def read_items(
-    dataset_spec: DatasetSpec, source_report: SourceReport | None = None
-) -> pa.Table:
+def read_items(dataset_spec: DatasetSpec, source_report: SourceReport | None = None) -> pa.Table:
     """Read the item catalogue; empty if the dataset has none.
 
     Args:
@@ -77,9 +75,7 @@ def read_items(
     return _read_table(dataset_spec.items, dataset_spec, ITEMS, source_report)
 
 
-def read_users(
-    dataset_spec: DatasetSpec, source_report: SourceReport | None = None
-) -> pa.Table:
+def read_users(dataset_spec: DatasetSpec, source_report: SourceReport | None = None) -> pa.Table:
     """Read the user attributes; empty if the dataset has none.
 
     Args:

@@ -118,9 +118,9 @@ class _HeaderSearch:
             line = self._block.line(self._line_idx)
             if not line.strip():
                 self._counts.n_blank += 1
-            elif prefix is not None and line.startswith(prefix):
-                self._counts.n_comment += 1
-            elif prefix is None and line.startswith(_AUTO_COMMENT) and not self._is_header(line):
+            elif (prefix is not None and line.startswith(prefix)) or (
+                prefix is None and line.startswith(_AUTO_COMMENT) and not self._is_header(line)
+            ):
                 self._counts.n_comment += 1
             else:
                 return
@@ -188,8 +188,7 @@ class _HeaderSearch:
         raise SchemaError(
             f"The columns of {self._label} are mapped by number, and the numbers may count from 0 "
             "or from 1",
-            received=f"{', '.join(self._spec.needed)} of {n_columns} columns: "
-            f"{self._shown_line()}",
+            received=f"{', '.join(self._spec.needed)} of {n_columns} columns: {self._shown_line()}",
             way_out=self._doubled_delimiter_hint()
             + "Set header: false, which counts from 1 (from 0 if 0 is mapped), or names",
         )

@@ -134,7 +134,9 @@ class RecordReader:
     def read_header(self, line_idx: int) -> Record:
         """Read the header, whose number of columns is not known; it may span several lines."""
         inline = self._scan(line_idx, self._dialect.escape, joins=False)
-        joined = self._scan(line_idx, self._dialect.escape, joins=True) if inline.is_open else inline
+        joined = (
+            self._scan(line_idx, self._dialect.escape, joins=True) if inline.is_open else inline
+        )
         return inline if joined.is_open else joined
 
     def _read_escaped(self, line_idx: int) -> Record | None:
@@ -271,6 +273,4 @@ def _is_escaped(data: bytes, start: int, position: int, escape: bytes) -> bool:
 
 def to_safe_csv(fields: list[bytes], delimiter: bytes, quote: bytes) -> bytes:
     """A row in which every field is quoted."""
-    return delimiter.join(
-        quote + value.replace(quote, quote + quote) + quote for value in fields
-    )
+    return delimiter.join(quote + value.replace(quote, quote + quote) + quote for value in fields)

@@ -153,17 +153,16 @@ class LineReader:
             if not self._is_finished:
                 chunk = self._reader.read(self._read_bytes)
                 self._is_finished = not chunk
-                self._pending += (
-                    chunk if self._is_utf8 else self._to_utf8(chunk, is_last=not chunk)
-                )
+                self._pending += chunk if self._is_utf8 else self._to_utf8(chunk, is_last=not chunk)
             cut = len(self._pending) if self._is_finished else _last_break(self._pending)
             if cut or self._is_finished:
                 break
             if len(self._pending) > MAX_LINE_BYTES:
                 raise SourceError(
-                    f"Line {self._line:,} of {self._label} is longer than {MAX_LINE_BYTES:,} bytes",
+                    f"A row is longer than {MAX_LINE_BYTES:,} bytes: line {self._line:,} of "
+                    f"{self._label}",
                     received=repr(self._pending[:80])[1:],
-                    way_out="The file may be in another format, or lack line breaks: correct "
+                    way_out="The file may lack line breaks, or be in another format: correct "
                     "format in the dataset's YAML",
                 )
         if not cut:
