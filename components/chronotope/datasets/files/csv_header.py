@@ -113,18 +113,20 @@ class _HeaderSearch:
             self._delimiter = "\t" if text == "\\t" else text
 
     def _skip_blank_and_comments(self) -> None:
-        prefix = self._spec.comment.encode() if self._spec.comment is not None else None
         while self._line_idx < len(self._block):
             line = self._block.line(self._line_idx)
             if not line.strip():
                 self._counts.n_blank += 1
-            elif (prefix is not None and line.startswith(prefix)) or (
-                prefix is None and line.startswith(_AUTO_COMMENT) and not self._is_header(line)
-            ):
+            elif self._is_comment(line):
                 self._counts.n_comment += 1
             else:
                 return
             self._line_idx += 1
+
+    def _is_comment(self, line: bytes) -> bool:
+        if self._spec.comment is not None:
+            return line.startswith(self._spec.comment.encode())
+        return line.startswith(_AUTO_COMMENT) and not self._is_header(line)
 
     def _is_header(self, line: bytes) -> bool:
         """Whether a line with ``#`` has the needed columns, or starts a file without header."""
@@ -279,7 +281,7 @@ def _trimmed_names(fields: Sequence[str]) -> set[str]:
 
 def _without_hash(fields: list[str]) -> list[str]:
     """Fields of a header that begins with ``#``, such as ``#user,item``."""
-    return [fields[0].lstrip("# ")] + fields[1:]
+    return [fields[0].lstrip("# "), *fields[1:]]
 
 
 def _is_value(text: str) -> bool:

@@ -173,7 +173,7 @@ class _ArrayParser:
 
     def __init__(self, file_path: Path) -> None:
         self._path, self._text = file_path, ""
-        self._expected = "["  # or an object, or what follows one
+        self._expected = "["  # then { or ], then , or ], then nothing
         self._n_objects = 0
 
     def feed(self, text: str) -> list[JsonRow]:
@@ -189,34 +189,24 @@ class _ArrayParser:
                 way_out="Set encoding in the dataset's YAML, for example to latin-1 or utf-16",
             )
         text = self._text + text
-        position, objects = 0, []
-        while True:
-            position = _skip_blanks(text, position)
-            if position == len(text):
-                break
-            if self._expected in ("[", ","):
-                if text[position] == "]" and self._expected == ",":
-                    self._expected = "end"
-                elif text[position] == self._expected:
-                    self._expected = "object"
-                else:
-                    raise self._broken(text, position)
-                position += 1
-                continue
-            if self._expected == "end" or text[position] not in "{]":
+        position, objects = _skip_blanks(text, 0), []
+        while position < len(text):
+            if text[position] not in self._expected:
                 raise self._broken(text, position)
-            if text[position] == "]" and self._n_objects == 0:
-                self._expected, position = "end", position + 1
-                continue
-            try:
-                value, position = _DECODER.raw_decode(text, position)
-            except (ValueError, RecursionError) as error:
-                if len(text) - position > _MAX_OBJECT_CHARS:
-                    raise self._broken(text, position) from error
-                break  # the object may go on in the next block
-            objects.append(value)
-            self._n_objects += 1
-            self._expected = ","
+            if text[position] == "{":
+                try:
+                    row, position = _DECODER.raw_decode(text, position)
+                except (ValueError, RecursionError) as error:
+                    if len(text) - position > _MAX_OBJECT_CHARS:
+                        raise self._broken(text, position) from error
+                    break  # the object may go on in the next piece
+                objects.append(row)
+                self._n_objects += 1
+                self._expected = ",]"
+            else:
+                self._expected = {"[": "{]", ",": "{", "]": ""}[text[position]]
+                position += 1
+            position = _skip_blanks(text, position)
         self._text = text[position:]
         return objects
 
@@ -226,7 +216,7 @@ class _ArrayParser:
         Raises:
             SourceError: It is not.
         """
-        if self._expected != "end":
+        if self._expected:
             raise self._broken(self._text, 0)
 
     def _broken(self, text: str, position: int) -> SourceError:

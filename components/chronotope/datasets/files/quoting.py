@@ -117,9 +117,17 @@ class RecordReader:
             joined = self._scan(line_idx, dialect.escape, joins=True)
             if joined.is_open and joined.reaches_end:
                 return None
-            if joined.last_line > line_idx and not self._are_rows(line_idx, joined.last_line):
-                if len(joined.fields) == n_columns:
-                    return joined
+            if (
+                joined.last_line > line_idx
+                and len(joined.fields) == n_columns
+                and not self._are_rows(line_idx, joined.last_line)
+            ):
+                return joined
+        return self._read_line(line_idx, inline)
+
+    def _read_line(self, line_idx: int, inline: Record) -> Record | str:
+        """Read a line by itself, or say why it is refused."""
+        dialect, n_columns = self._dialect, self._n_columns
         if dialect.quote and not dialect.escape and inline.n_literal:
             escaped = self._read_escaped(line_idx)
             if escaped is not None:
@@ -151,7 +159,11 @@ class RecordReader:
     def _are_rows(self, first_line: int, last_line: int) -> bool:
         """Whether each of some lines, read by itself, has the right number of columns."""
         return all(
-            len(self._scan(line_idx, self._dialect.escape, joins=False).fields) == self._n_columns
+            any(
+                len(self._scan(line_idx, escape, joins=False, quoted=quoted).fields)
+                == self._n_columns
+                for escape, quoted in ((b"", False), (self._dialect.escape, True))
+            )
             for line_idx in range(first_line, last_line + 1)
         )
 
@@ -207,7 +219,7 @@ class RecordReader:
     ) -> tuple[bytes | None, int, bool]:
         """Value and end of a quoted field, and whether the next single mark was reached.
 
-        The value is None if no mark follows, or if the next single one is not the last of its field.
+        The value is None if no mark follows, or if the next single one does not end its field.
         """
         data, quote = self._block.data, self._dialect.quote
         position += len(quote)

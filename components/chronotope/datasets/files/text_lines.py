@@ -63,7 +63,7 @@ class LineBlock:
         return self.data[self.starts[line_idx] : self.ends[line_idx]]
 
     def text(self, line_idx: int) -> str:
-        """One line to show: undecodable bytes are written as ``\\xe9``."""
+        """One line to show; undecodable bytes are written in hexadecimal."""
         return self.line(line_idx).decode("utf-8", "replace").replace(UNDECODABLE, "")
 
     def rest(self, line_idx: int) -> "LineBlock":
