@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 from prefect import flow, task
 from prefect.artifacts import (
@@ -30,7 +29,14 @@ from chronotope.datasets.readers import read_context_table, read_events, read_it
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
-from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
+from chronotope.ingestion import (
+    IngestBatch,
+    NoiseConfig,
+    filter_noise,
+    ingest,
+    ingest_table,
+    quarantine_lines,
+)
 from chronotope.ingestion.noise import COLUMNS
 from chronotope.lake import Lake
 from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
@@ -38,13 +44,8 @@ from chronotope.pipelines.results import (
     EventsSummary,
     FeatureSnapshot,
     IngestionSummary,
+    SourceLines,
     TableCounts,
-)
-from chronotope.pipelines.source_lines import (
-    line_counts,
-    quarantine_lines,
-    source_lines,
-    table_quarantine_rows,
 )
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
@@ -146,14 +147,23 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
             n_read=len(context_readings) + n_refused,
             n_good=len(context_readings),
             n_quarantined=n_refused,
-            lines=source_lines(context_report),
+            lines=SourceLines.from_report(context_report),
         )
     }
     for table_name, read_table in (("items", read_items), ("users", read_users)):
         source_report = SourceReport()
         table_rows = read_table(dataset_spec, source_report)
-        table_counts[table_name] = _write_table(
-            table_name, table_rows, source_report, dataset_spec, settings
+        table_report = ingest_table(
+            table_name,
+            table_rows,
+            source_report,
+            row_check=check_table(settings.suites / f"{table_name}.json"),
+            lake=event_lake,
+            dataset_name=dataset_spec.name,
+            run_id=delivery_id(dataset_spec),
+        )
+        table_counts[table_name] = TableCounts(
+            **asdict(table_report), lines=SourceLines.from_report(source_report)
         )
     return table_counts
 
@@ -192,7 +202,7 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         dataset=dataset_spec.name,
         delivery_id=delivery_id(dataset_spec),
         data_docs_url=(docs_dir / "index.html").as_uri() if settings.data_docs else None,
-        lines=source_lines(source_report),
+        lines=SourceLines.from_report(source_report),
         **asdict(ingest_report),
     )
 
@@ -307,7 +317,7 @@ def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) 
             if n_rows
         },
         "kept for features": feature_snapshot.n_kept,
-        **line_counts(event_summary.lines),
+        **(event_summary.lines.by_label() if event_summary.lines else {}),
     }
 
 
@@ -371,39 +381,4 @@ def _normalised(
         normalised_batch.row_positions,
         normalised_batch.refused,
         refused_lines if len(refused_lines) else None,
-    )
-
-
-def _write_table(
-    table_name: str,
-    table_rows: pa.Table,
-    source_report: SourceReport,
-    dataset_spec: DatasetSpec,
-    settings: IngestSettings,
-) -> TableCounts:
-    """Validate a table, quarantine failing rows and refused lines, and upsert the others."""
-    event_lake = Lake(Workspace(settings.root).lake(dataset_spec.name))
-    if not len(table_rows):
-        return TableCounts()
-    source_name = f"{dataset_spec.name}.{table_name}"
-    n_refused = quarantine_lines(source_report, source_name, delivery_id(dataset_spec), event_lake)
-    validation_result = check_table(settings.suites / f"{table_name}.json")(table_rows)
-    failing_idx = validation_result.failing.column("row").combine_chunks()
-    is_good = np.ones(len(table_rows), dtype=np.bool_)
-    is_good[failing_idx.to_numpy()] = False
-    event_lake.quarantine(
-        table_quarantine_rows(
-            source_name,
-            table_rows,
-            validation_result,
-            delivery_id(dataset_spec),
-        )
-    )
-    upsert_rows = event_lake.upsert_items if table_name == "items" else event_lake.upsert_users
-    upsert_rows(table_rows.filter(pa.array(is_good)))
-    return TableCounts(
-        n_read=len(table_rows) + n_refused,
-        n_good=int(is_good.sum()),
-        n_quarantined=len(failing_idx) + n_refused,
-        lines=source_lines(source_report),
     )

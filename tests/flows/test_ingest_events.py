@@ -14,7 +14,6 @@ from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
 from chronotope.pipelines.results import SourceLines, TableCounts
-from chronotope.pipelines.source_lines import line_counts
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.workspace import Workspace
 from flows import without_heartbeat
@@ -113,7 +112,7 @@ def test_the_lines_of_the_log_are_accounted_for(
     assert found.lines is not None
     assert (found.n_read, found.n_quarantined) == (len(rows) + 3, n_invalid + 3)
     assert found.lines.n_lines == 1 + len(rows) + 1 + 3
-    shown = line_counts(found.lines)
+    shown = found.lines.by_label()
     assert shown.pop("lines of the files") == sum(shown.values())
     quarantine = Lake(settings.root / "data" / "lake" / "corner_shop").read("quarantine")
     payloads = [json.loads(payload) for payload in quarantine["payload"].to_pylist()]

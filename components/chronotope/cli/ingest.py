@@ -58,6 +58,12 @@ def _show(terminal: TerminalConsole, ingest_result: "IngestionSummary", *, dry_r
     for row_label, n_rows in row_counts(ingest_result.events, ingest_result.features).items():
         count_table.add_row(row_label, f"{n_rows:,}")
     terminal.print(count_table)
+    for table_name, table_counts in ingest_result.tables.items():
+        if table_counts.n_quarantined:
+            terminal.print(
+                f"{table_name}: {table_counts.n_quarantined:,} of {table_counts.n_read:,} rows and "
+                "lines quarantined"
+            )
     for failed_expectation in ingest_result.events.findings:
         finding_text = (
             f"{failed_expectation.severity}: failed expectation: {failed_expectation.expectation}"

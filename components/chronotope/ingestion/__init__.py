@@ -1,13 +1,9 @@
 """Ingestion of batches into the lake, replay of quarantined rows, and the noise filter."""
 
 from chronotope.ingestion.noise import NoiseConfig, NoiseReport, filter_noise
-from chronotope.ingestion.pipeline import (
-    IngestBatch,
-    IngestReport,
-    ingest,
-    line_quarantine_rows,
-)
+from chronotope.ingestion.pipeline import IngestBatch, IngestReport, ingest
 from chronotope.ingestion.quarantine_payloads import replay_quarantine
+from chronotope.ingestion.table_ingestion import TableReport, ingest_table, quarantine_lines
 from chronotope.ingestion.time_window import rows_in_window
 
 __all__ = [
@@ -15,9 +11,11 @@ __all__ = [
     "IngestReport",
     "NoiseConfig",
     "NoiseReport",
+    "TableReport",
     "filter_noise",
     "ingest",
-    "line_quarantine_rows",
+    "ingest_table",
+    "quarantine_lines",
     "replay_quarantine",
     "rows_in_window",
 ]

@@ -4,12 +4,14 @@ Order of a training: ``SearchResult`` → ``ColumnSelection`` → model file →
 → ``HoldoutEvaluation`` → ``RegisteredVersion`` → ``PromotionResult`` → ``WrittenReport``.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.validation_result import FailedExpectation
+from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.runtime.step_cache import StepCost
 
 
@@ -34,6 +36,28 @@ class SourceLines(StepResult):
     n_literal_quotes: int = Field(
         0, ge=0, description="Quotation marks that were read as plain characters"
     )
+
+    @classmethod
+    def from_report(cls, source_report: SourceReport) -> "SourceLines | None":
+        """Counts of a table's text files; None if it has none."""
+        return cls(**asdict(source_report.totals())) if source_report.files else None
+
+    def by_label(self) -> dict[str, int]:
+        """Counts to show: the lines of the files, then the parts that they are the sum of."""
+        optional_counts = {
+            "lines: refused": self.n_refused,
+            "lines: blank": self.n_blank,
+            "lines: comments": self.n_comment,
+            "lines: skipped": self.n_skipped,
+            "rows over several lines": self.n_multiline_rows,
+            "quotation marks read as plain characters": self.n_literal_quotes,
+        }
+        return {
+            "lines of the files": self.n_lines,
+            "lines: header": self.n_header,
+            "lines: rows": self.n_row_lines,
+            **{label: n_lines for label, n_lines in optional_counts.items() if n_lines},
+        }
 
 
 class TableCounts(StepResult):

@@ -72,7 +72,7 @@ class LineCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedLine:
+class UnreadableLine:
     """One line that cannot be read as a row.
 
     Attributes:
@@ -95,7 +95,7 @@ class SourceReport:
     """
 
     files: dict[str, LineCounts] = field(default_factory=dict)
-    _waiting: list[tuple[str, RefusedLine]] = field(default_factory=list)
+    _waiting: list[tuple[str, UnreadableLine]] = field(default_factory=list)
 
     def totals(self) -> LineCounts:
         """Counts of all files together."""
@@ -104,7 +104,7 @@ class SourceReport:
             total_counts.add(line_counts)
         return total_counts
 
-    def add_refused(self, file_label: str, refused_line: RefusedLine) -> None:
+    def add_refused(self, file_label: str, refused_line: UnreadableLine) -> None:
         """Add a refused line, which waits for ``take_refused``."""
         self._waiting.append((file_label, refused_line))
 
@@ -146,7 +146,7 @@ class FileAccount:
         """
         self.counts = LineCounts()
         self._label, self._options, self._report = str(file_path), text_options, source_report
-        self._first_refused: list[RefusedLine] = []
+        self._first_refused: list[UnreadableLine] = []
         self._max_share = text_options.max_refused_share if source_report else 0.0
         if source_report is not None:
             source_report.files[self._label] = self.counts
@@ -157,7 +157,7 @@ class FileAccount:
         Raises:
             SourceError: More lines are refused than the options allow.
         """
-        refused_line = RefusedLine(line, text, reason)
+        refused_line = UnreadableLine(line, text, reason)
         self.counts.n_refused += 1
         if len(self._first_refused) < _SHOWN_LINES:
             self._first_refused.append(refused_line)
