@@ -94,6 +94,6 @@ class TextOptions(FrozenModel):
             raise ValueError("quote and delimiter must differ; set quote: null for no quoting")
         if self.escape and self.escape in self.delimiter:
             raise ValueError("escape and delimiter must differ")
-        if self.header is None and self.names and len(set(self.names)) < len(self.names):
+        if len(set(self.names)) < len(self.names):
             raise ValueError("names must differ from each other")
         return self

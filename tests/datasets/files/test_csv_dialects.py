@@ -154,7 +154,7 @@ def test_lines_of_any_bytes_add_up(content: bytes, quote: str | None, escape: st
     assert isinstance(results[0], str) or results[0][1].is_balanced
 
 
-@pytest.mark.parametrize("position", [0, 1, 299_999, 599_998, 599_999])
+@pytest.mark.parametrize("position", [0, 299_999, 599_999])
 def test_one_stray_quote_in_a_large_file(position: int) -> None:
     rows = [(f"u{number}", f"i{number % 7}", "x") for number in range(600_000)]
     lines = [",".join(row) for row in rows]
