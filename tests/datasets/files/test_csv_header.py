@@ -160,3 +160,11 @@ def test_undecodable_lines_are_refused_alone(tmp_path: Path) -> None:
     gbk = "user,item\n1,张\n".encode("gbk") + b"2,\xff\n3,b\n"
     rows, _, refused = read(gbk, ("user", "item"), encoding="gbk")
     assert (rows, refused) == ([("1", "张"), ("3", "b")], [(3, "2,\\xff")])
+
+
+def test_names_replace_a_header_that_is_shorter_than_the_rows() -> None:
+    content = b"user,item\n" + b"1,a,\n2,b,\n" * 6
+    with pytest.raises(SourceError, match=r"3 columns instead of 2.*header: true and names"):
+        read(content, ("user", "item"))
+    rows, _, _ = read(content, ("user", "item"), header=True, names=("user", "item", "end"))
+    assert rows == [("1", "a"), ("2", "b")] * 6

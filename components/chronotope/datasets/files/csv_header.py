@@ -87,12 +87,13 @@ class _HeaderSearch:
             )
         names = self._headerless_names(first_fields)
         is_header = names is None
-        positions = self._positions(names or self._header_names(first_fields))
+        names = names or self._header_names(first_fields)
+        positions = self._positions(names)
         header_line = self._block.line(self._line_idx) if is_header and n_lines == 1 else None
         if is_header:
             self._line_idx += n_lines
             self._counts.n_header += n_lines
-        return CsvHeader(dialect, len(first_fields), positions, header_line, self._line_idx)
+        return CsvHeader(dialect, len(names), positions, header_line, self._line_idx)
 
     def _skip_rows(self) -> None:
         n_skipped = min(self._spec.skip_rows - self._counts.n_skipped, len(self._block))
@@ -154,8 +155,7 @@ class _HeaderSearch:
         """Names of the columns of a file with a header."""
         spec = self._spec
         if spec.names:
-            self._require_names(len(first_fields))
-            return list(spec.names)
+            return list(spec.names)  # also if the header has fewer columns than the rows
         if spec.header is None:
             self._refuse_values_as_names(first_fields)
         names = first_fields

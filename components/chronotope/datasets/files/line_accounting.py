@@ -197,7 +197,8 @@ class FileAccount:
             return "Each line must hold one JSON object; correct these lines, or format"
         return (
             "Correct delimiter, quote, escape, comment or skip_rows in the dataset's YAML, or the "
-            "lines; max_refused_share is the share of lines that may be refused"
+            "lines; if the header alone has another number of columns, set header: true and names "
+            "of all columns; max_refused_share is the share of lines that may be refused"
         )
 
 

@@ -137,7 +137,8 @@ class RecordReader:
         literal = self._scan(line_idx, b"", joins=False, quoted=False)
         if len(literal.fields) == n_columns:
             return literal
-        return f"{len(inline.fields)} columns instead of {n_columns}"
+        n_found = len(inline.fields)
+        return f"{n_found} column{'s' * (n_found != 1)} instead of {n_columns}"
 
     def read_header(self, line_idx: int) -> Record:
         """Read the header, whose number of columns is not known; it may span several lines."""
