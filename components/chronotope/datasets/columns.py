@@ -10,8 +10,16 @@ from chronotope.datasets.table_spec import TableSpec
 _SHOWN_COLUMNS = 50
 
 
-def check_columns(table: TableSpec, source_columns: Sequence[str], source_label: object) -> None:
+def check_columns(
+    table: TableSpec, source_columns: Sequence[str], source_label: object, *, way_out: str = ""
+) -> None:
     """Check that a source has every needed column.
+
+    Args:
+        table: Columns that are needed.
+        source_columns: Names of the columns of the source.
+        source_label: Name of the source for the message.
+        way_out: What the user can do about it, if more is known than that columns are missing.
 
     Raises:
         SchemaError: Columns are missing; the message lists them and the columns of the source.
@@ -21,7 +29,7 @@ def check_columns(table: TableSpec, source_columns: Sequence[str], source_label:
         raise SchemaError(
             f"Columns missing in {source_label}: {', '.join(map(shown_text, missing_columns))}",
             received=", ".join(map(shown_text, source_columns[:_SHOWN_COLUMNS])),
-            way_out=_way_out(missing_columns, source_columns),
+            way_out=way_out or _way_out(missing_columns, source_columns),
         )
 
 

@@ -16,8 +16,14 @@ class Format(StrEnum):
     """Storage format of a source."""
 
     CSV = "csv"
+    JSON = "json"
     PARQUET = "parquet"
     SQL = "sql"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Format | None":
+        """Other names of JSON Lines."""
+        return cls.JSON if value in ("jsonl", "ndjson") else None
 
 
 class SourceLimits(FrozenModel):
@@ -46,11 +52,11 @@ class SourceLimits(FrozenModel):
 class TableSpec(TextOptions):
     """Source of one table: where its rows are stored, and the mapping of its columns."""
 
-    format: Format = Field(description="Storage format: csv, parquet or sql")
+    format: Format = Field(description="Storage format: csv, json (or jsonl), parquet or sql")
     path: str | None = Field(
         default=None,
         description="File, or folder of Parquet files, relative to data_dir, with $VARIABLES "
-        "expanded; or an http(s) URL (formats csv and parquet)",
+        "expanded; or an http(s) URL (formats csv, json and parquet)",
     )
     package: str | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""Streaming of CSV and Parquet files; columns keep the names of the source."""
+"""Streaming of CSV, JSON and Parquet files; columns keep the names of the source."""
 
 import subprocess
 from collections.abc import Iterator
@@ -8,8 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from chronotope.contracts.errors import SourceError
-from chronotope.datasets.files.csv_stream import BLOCK_BYTES, stream_csv
+from chronotope.datasets.files.csv_stream import stream_csv
 from chronotope.datasets.files.download import downloaded_file
+from chronotope.datasets.files.json_lines import stream_json
+from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.files.parquet_stream import stream_parquet
 from chronotope.datasets.locations import is_http_url, local_path
 from chronotope.datasets.table_spec import Format, TableSpec
@@ -46,14 +48,20 @@ def locate_table(table_spec: TableSpec, data_dir: Path) -> Path:
 
 
 def stream_file(
-    table_spec: TableSpec, data_dir: Path, *, batch_rows: int
+    table_spec: TableSpec,
+    data_dir: Path,
+    *,
+    batch_rows: int,
+    source_report: SourceReport | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read the needed columns of a file in batches, in the types of the file; CSV gives text.
+    """Read the needed columns of a file in batches, in its types; CSV and JSON give text.
 
     Args:
         table_spec: Path, format, columns and limits.
         data_dir: Folder that the path is relative to.
         batch_rows: Maximum number of rows of a Parquet batch.
+        source_report: Report that gets the counts of lines and the refused lines of text files;
+            None if nobody stores them, so that the first refused line is an error.
 
     Raises:
         SourceError: The file is missing, empty, truncated or in another encoding, or exceeds
@@ -66,7 +74,9 @@ def stream_file(
         _translated_errors(file_path, table_spec),
     ):
         if table_spec.format is Format.CSV:
-            yield from stream_csv(table_spec, file_path)
+            yield from stream_csv(table_spec, file_path, source_report)
+        elif table_spec.format is Format.JSON:
+            yield from stream_json(table_spec, file_path, source_report)
         else:
             yield from stream_parquet(table_spec, file_path, batch_rows)
 
@@ -95,7 +105,8 @@ def _translated_errors(file_path: Path, table_spec: TableSpec) -> Iterator[None]
         raise SourceError(
             f"Cannot read {file_path} as {table_spec.format}",
             received=error,
-            way_out=_way_out(error),
+            way_out="The file may be cut short or in another format: export it again or correct "
+            "format",
         ) from error
 
 
@@ -103,15 +114,6 @@ def _is_wrong_encoding(error: BaseException) -> bool:
     """Whether an error means a wrong encoding; Arrow's own LookupErrors do not."""
     is_arrow = isinstance(error, pa.ArrowException)
     return not is_arrow and isinstance(error, UnicodeError | LookupError)
-
-
-def _way_out(error: BaseException) -> str:
-    if "straddling" in str(error):
-        return (
-            f"A row is longer than {BLOCK_BYTES:,} bytes; look for a quotation mark that is "
-            "never closed"
-        )
-    return "The file may be cut short or in another format: export it again or correct format"
 
 
 def _wrong_encoding(file_path: Path, table_spec: TableSpec) -> SourceError:
