@@ -8,16 +8,28 @@ from chronotope.datasets.table_spec import TableSpec
 _SHOWN_COLUMNS = 50
 
 
+class MissingColumnsError(SchemaError):
+    """A source lacks needed columns.
+
+    Attributes:
+        column_names: Names of the missing columns.
+    """
+
+    column_names: frozenset[str] = frozenset()
+
+
 def check_columns(table: TableSpec, source_columns: Sequence[str], source_label: object) -> None:
     """Check that a source has every needed column.
 
     Raises:
-        SchemaError: Columns are missing; the message lists them and the columns of the source.
+        MissingColumnsError: The message lists the missing columns and those of the source.
     """
     missing_columns = [name for name in table.needed if name not in set(source_columns)]
     if missing_columns:
-        raise SchemaError(
+        error = MissingColumnsError(
             f"Columns missing in {source_label}: {', '.join(missing_columns)}",
             received=", ".join(source_columns[:_SHOWN_COLUMNS]),
             way_out="Correct the column mapping in the dataset's YAML",
         )
+        error.column_names = frozenset(missing_columns)
+        raise error
