@@ -96,11 +96,12 @@ def list_part_files(table_spec: TableSpec, data_dir: Path) -> list[PartFile]:
 
 def _matching_files(base_dir: Path, pattern: str, source_format: Format) -> list[Path]:
     file_paths = set[Path]()
+    pattern += "/*" if pattern.endswith("**") else ""  # ** alone matches only folders
     for matching_path in base_dir.glob(pattern):
         if _is_hidden(matching_path.relative_to(base_dir), pattern):
             continue
         if matching_path.is_dir():
-            if not pattern.endswith("**"):  # its subfolders match as well
+            if not pattern.endswith("**/*"):  # the files in it match by themselves
                 file_paths.update(_folder_files(matching_path, source_format, may_be_empty=True))
         else:
             file_paths.add(require_allowed_path(matching_path))
