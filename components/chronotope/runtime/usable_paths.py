@@ -1,17 +1,18 @@
-"""Check of the characters of paths that become addresses of stores.
+"""Check of project roots and table folders, before anything is written.
 
-Delta Lake, MLflow and SQLAlchemy take a path as part of a URL, in which some characters have a
-meaning of their own: such a path would be written to another folder, or end in an error of the
-library.
+Delta Lake, MLflow, SQLAlchemy and DuckDB take a path as a URL or a glob, in which some characters
+have a meaning of their own: such a path would be written to another folder, or end in an error of
+the library.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Final
 
 from chronotope.contracts.errors import ConfigError
 
-_UNUSABLE: Final = re.compile(r"[\\\[\]^|?\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|[\ud800-\udfff]")
+_UNUSABLE: Final = re.compile(r"[\\\[\]{}^|?*\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|[\ud800-\udfff]")
 
 
 def unusable_characters(path: Path) -> str:
@@ -22,8 +23,9 @@ def unusable_characters(path: Path) -> str:
     >>> unusable_characters(Path("/data/Größe #1 50%"))
     ''
     """
-    unusable_parts = dict.fromkeys(_UNUSABLE.findall(str(path.absolute())))
-    return ", ".join(map(ascii, unusable_parts))
+    # Some stores are given the path as it is, others with its links resolved.
+    path_texts = f"{path.absolute()}{os.path.realpath(path)}"
+    return ", ".join(map(ascii, dict.fromkeys(_UNUSABLE.findall(path_texts))))
 
 
 def require_usable_path(path: Path) -> Path:
@@ -40,3 +42,19 @@ def require_usable_path(path: Path) -> Path:
             way_out="Rename the folder, or choose another one",
         )
     return path
+
+
+def require_usable_root(root: Path) -> None:
+    """Check a project root, which need not exist yet.
+
+    Raises:
+        ConfigError: The root is no folder, or its path has characters that stores cannot address.
+    """
+    require_usable_path(root)
+    existing_path = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
+    if not existing_path.is_dir():
+        raise ConfigError(
+            "The project root is not a folder",
+            received=existing_path,
+            way_out="Choose a folder with --root",
+        )
