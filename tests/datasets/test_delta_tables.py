@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from pydantic import ValidationError
 
 from chronotope.contracts.errors import ConfigError, SourceError
 from chronotope.datasets.readers import read_events
@@ -69,6 +70,13 @@ def test_a_delta_table_is_no_csv_and_a_folder_no_delta_table(tmp_path: Path) -> 
         users(delta_spec(tmp_path, format="csv"))
     with pytest.raises(SourceError, match="not a Delta table"):
         users(delta_spec(tmp_path, path="."))
+
+
+def test_options_of_delta_need_a_local_delta_table(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="requires a local folder"):
+        delta_spec(tmp_path, path="s3://bucket/log")
+    with pytest.raises(ValidationError, match="version requires format delta"):
+        delta_spec(tmp_path, format="parquet", version=1)
 
 
 def test_a_partition_folder_of_a_delta_table_is_refused(tmp_path: Path) -> None:

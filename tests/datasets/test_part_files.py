@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from chronotope.contracts.errors import SchemaError, SourceError
+from chronotope.datasets.columns import check_columns
+from chronotope.datasets.files import source_files
 from chronotope.datasets.locations import source_folders
 from chronotope.datasets.readers import read_context_table, read_events, read_items
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.table_spec import TableSpec
 from tests.datasets.test_readers import MAPPED, make_spec, read_all
 
 HEADER = "who,what,when\n"
@@ -261,3 +265,26 @@ def test_tables_of_other_formats_are_refused_by_name(
     name = "Iceberg" if "metadata" in marker else "Hudi"
     with pytest.raises(SourceError, match=f"table of {name}.*export the current rows"):
         users(make_spec(tmp_path, format="parquet", path=path))
+
+
+def test_a_format_without_header_reports_missing_columns_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = {"1.csv": {"who", "what", "when"}, "2.csv": {"who", "what", "when", "price"}}
+
+    def stream(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({name: ["1"] for name in table_spec.needed})
+        check_columns(table_spec, sorted(present[file_path.name]), file_path)
+
+    monkeypatch.setattr(source_files, "stream_csv", stream)
+    for name in present:
+        write(tmp_path / "log" / name, "x")
+    columns = MAPPED | {"value": "price"}
+    spec = make_spec(tmp_path, format="csv", path="log", columns=columns)
+    assert users(spec) == ["1", "1"]
+    present["2.csv"].remove("price")
+    with pytest.raises(SchemaError, match=r"2\.csv: price"):
+        users(spec)
+    present["1.csv"].remove("what")
+    with pytest.raises(SchemaError, match=r"1\.csv: what, price"):
+        users(spec)

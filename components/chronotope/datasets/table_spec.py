@@ -114,6 +114,8 @@ class TableSpec(TextOptions):
             raise ValueError("format sql requires url and query")
         if not is_sql and self.path is None:
             raise ValueError(f"format {self.format} requires path")
+        if self.format is Format.DELTA and "://" in (self.path or ""):
+            raise ValueError("format delta requires a local folder as path")
         if self.version is not None and self.format is not Format.DELTA:
             raise ValueError("version requires format delta")
         if self.sheet is not None and self.format is not Format.EXCEL:

@@ -62,6 +62,7 @@ def stream_file(
         for part_file in part_files:
             with _translated_errors(part_file.path, table_spec):
                 yield from source_columns.stream(part_file)
+        source_columns.require_known()
 
 
 def _part_files(table_spec: TableSpec, data_dir: Path) -> tuple[list[PartFile], frozenset[str]]:
@@ -117,6 +118,7 @@ class _SourceColumns:
         self._spec, self._part_files, self._read = table_spec, part_files, part_reader
         self._known_columns = set(known_columns)
         self._next_probed = 0
+        self._last_error: MissingColumnsError | None = None
 
     def stream(self, part_file: PartFile) -> Iterator[pa.RecordBatch]:
         """Batches of a file with all needed columns.
@@ -133,10 +135,25 @@ class _SourceColumns:
             for batch in self._read(part_spec, part_file):
                 yield complete_batch(self._spec, part_file, batch)
             return
-        self._known_columns.update(self._spec.needed)
+        absent_columns = frozenset[str]()
         if first_batch is not None:
             yield first_batch
-            yield from batches
+            try:
+                yield from batches
+            except MissingColumnsError as error:  # formats without a header: known at the end
+                absent_columns, self._last_error = error.column_names, error
+                if required_columns(self._spec, absent_columns):
+                    raise
+        self._known_columns.update(set(self._spec.needed) - absent_columns)
+
+    def require_known(self) -> None:
+        """Check that each needed column was in one of the files that have been read.
+
+        Raises:
+            MissingColumnsError: No file has the column.
+        """
+        if self._last_error and self._last_error.column_names - self._known_columns:
+            raise self._last_error
 
     def _require_optional(self, error: MissingColumnsError, part_file: PartFile) -> None:
         missing_columns = error.column_names - set(part_file.partition_values)
