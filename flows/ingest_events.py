@@ -20,12 +20,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
 from chronotope.contracts.escaping import markdown_rows, markdown_text
-from chronotope.contracts.schemas import INSTANT
-from chronotope.contracts.validation_result import ValidationResult
+from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_context_table, read_events, read_items, read_users
@@ -34,15 +32,19 @@ from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
 from chronotope.ingestion.noise import COLUMNS
-from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
-from chronotope.lake.store import ROW
 from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
 from chronotope.pipelines.results import (
     EventsSummary,
     FeatureSnapshot,
     IngestionSummary,
     TableCounts,
+)
+from chronotope.pipelines.source_lines import (
+    line_counts,
+    quarantine_lines,
+    source_lines,
+    table_quarantine_rows,
 )
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
@@ -137,8 +139,8 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
 def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCounts]:
     """Update items, users and context readings in the lake.
 
-    Items and users that fail their validation suite are quarantined. An invalid context reading
-    fails the run.
+    Items and users that fail their validation suite are quarantined, and so are lines of text
+    files that are no rows. An invalid context reading fails the run.
 
     Args:
         dataset: Name or YAML file of the dataset.
@@ -148,14 +150,28 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
         Row counts of ``items``, ``users`` and ``context``.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    context_readings = read_context_table(dataset_spec)
+    context_report = SourceReport()
+    context_readings = read_context_table(dataset_spec, context_report)
     if len(context_readings):
         event_lake.upsert_context(context_readings)
-    return {
-        "items": _write_table("items", read_items(dataset_spec), dataset_spec, settings),
-        "users": _write_table("users", read_users(dataset_spec), dataset_spec, settings),
-        "context": TableCounts(n_read=len(context_readings), n_good=len(context_readings)),
+    n_refused = quarantine_lines(
+        context_report, f"{dataset_spec.name}.context", delivery_id(dataset_spec), event_lake
+    )
+    table_counts = {
+        "context": TableCounts(
+            n_read=len(context_readings) + n_refused,
+            n_good=len(context_readings),
+            n_quarantined=n_refused,
+            lines=source_lines(context_report),
+        )
     }
+    for table_name, read_table in (("items", read_items), ("users", read_users)):
+        source_report = SourceReport()
+        table_rows = read_table(dataset_spec, source_report)
+        table_counts[table_name] = _write_table(
+            table_name, table_rows, source_report, dataset_spec, settings
+        )
+    return table_counts
 
 
 @task(**TASK)
@@ -170,7 +186,8 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         NotEnoughData: Every row was refused and the lake is empty; the rows are in quarantine.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    ingest_batches = read_batches(dataset_spec, settings.batch_rows)
+    source_report = SourceReport()
+    ingest_batches = read_batches(dataset_spec, settings.batch_rows, source_report)
     docs_dir = (settings.root / "data" / "docs" / dataset_spec.name).resolve()
     ingest_report = ingest(
         _with_data_docs(ingest_batches, event_lake, settings, docs_dir)
@@ -191,6 +208,7 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         dataset=dataset_spec.name,
         delivery_id=delivery_id(dataset_spec),
         data_docs_url=(docs_dir / "index.html").as_uri() if settings.data_docs else None,
+        lines=source_lines(source_report),
         **asdict(ingest_report),
     )
 
@@ -287,7 +305,7 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
 
 
 def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> dict[str, int]:
-    """Row counts by label: read = good + quarantined, then quarantine reasons, then noise.
+    """Row counts by label: read = good + quarantined, then reasons, noise and lines of text files.
 
     Args:
         event_summary: Result of ``write_events``.
@@ -305,6 +323,7 @@ def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) 
             if n_rows
         },
         "kept for features": feature_snapshot.n_kept,
+        **line_counts(event_summary.lines),
     }
 
 
@@ -338,32 +357,59 @@ def _with_data_docs(
         yield ingest_batch
 
 
-def read_batches(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
-    """Normalised batches of the events in a dataset's own source."""
-    for raw_rows in read_events(dataset_spec, batch_rows=batch_rows):
-        normalised_batch = normalise(dataset_spec, raw_rows)
-        yield IngestBatch(
-            raw_rows,
-            normalised_batch.rows,
-            normalised_batch.row_positions,
-            normalised_batch.refused,
-        )
+def read_batches(
+    dataset_spec: DatasetSpec, batch_rows: int, source_report: SourceReport | None = None
+) -> Iterator[IngestBatch]:
+    """Normalised batches of the events in a dataset's own source, with its refused lines.
+
+    Args:
+        dataset_spec: The dataset.
+        batch_rows: Number of rows of a batch.
+        source_report: Report that gets the counts of the lines of text files.
+    """
+    source_report = source_report or SourceReport()
+    last_rows: pa.Table | None = None
+    for raw_rows in read_events(dataset_spec, batch_rows=batch_rows, source_report=source_report):
+        yield _normalised(dataset_spec, raw_rows, source_report.take_refused())
+        last_rows = raw_rows
+    refused_lines = source_report.take_refused()  # after the last row
+    if len(refused_lines) and last_rows is not None:
+        yield _normalised(dataset_spec, last_rows.slice(0, 0), refused_lines)
+
+
+def _normalised(
+    dataset_spec: DatasetSpec, raw_rows: pa.Table, refused_lines: pa.Table
+) -> IngestBatch:
+    normalised_batch = normalise(dataset_spec, raw_rows)
+    return IngestBatch(
+        raw_rows,
+        normalised_batch.rows,
+        normalised_batch.row_positions,
+        normalised_batch.refused,
+        refused_lines if len(refused_lines) else None,
+    )
 
 
 def _write_table(
-    table_name: str, table_rows: pa.Table, dataset_spec: DatasetSpec, settings: IngestSettings
+    table_name: str,
+    table_rows: pa.Table,
+    source_report: SourceReport,
+    dataset_spec: DatasetSpec,
+    settings: IngestSettings,
 ) -> TableCounts:
-    """Validate a table, quarantine failing rows, and upsert the others."""
+    """Validate a table, quarantine failing rows and refused lines, and upsert the others."""
     event_lake = Lake(Workspace(settings.root).lake(dataset_spec.name))
     if not len(table_rows):
         return TableCounts()
+    source_name = f"{dataset_spec.name}.{table_name}"
+    n_refused = quarantine_lines(source_report, source_name, delivery_id(dataset_spec), event_lake)
     validation_result = check_table(settings.suites_dir / f"{table_name}.json")(table_rows)
     failing_idx = validation_result.failing.column("row").combine_chunks()
     is_good = np.ones(len(table_rows), dtype=np.bool_)
     is_good[failing_idx.to_numpy()] = False
     event_lake.quarantine(
-        _quarantine_rows(
-            f"{dataset_spec.name}.{table_name}",
+        table_quarantine_rows(
+            source_name,
             table_rows,
             validation_result,
             delivery_id(dataset_spec),
@@ -372,21 +418,8 @@ def _write_table(
     upsert_rows = event_lake.upsert_items if table_name == "items" else event_lake.upsert_users
     upsert_rows(table_rows.filter(pa.array(is_good)))
     return TableCounts(
-        n_read=len(table_rows), n_good=int(is_good.sum()), n_quarantined=len(failing_idx)
+        n_read=len(table_rows) + n_refused,
+        n_good=int(is_good.sum()),
+        n_quarantined=len(failing_idx) + n_refused,
+        lines=source_lines(source_report),
     )
-
-
-def _quarantine_rows(
-    source_name: str, table_rows: pa.Table, validation_result: ValidationResult, run_id: str
-) -> pa.Table:
-    failing_rows = validation_result.failing
-    constant_columns = {c.SOURCE: source_name, c.SUITE: validation_result.suite, c.RUN_ID: run_id}
-    quarantined_at = pa.scalar(datetime.now(UTC), INSTANT)
-    quarantine_columns = {
-        column_name: pa.repeat(constant_value, len(failing_rows))
-        for column_name, constant_value in constant_columns.items()
-    }
-    quarantine_columns[c.QUARANTINED_AT] = pa.repeat(quarantined_at, len(failing_rows))
-    quarantine_columns[c.REASONS] = failing_rows.column(c.REASONS)
-    quarantine_columns[c.PAYLOAD] = to_payloads(table_rows.take(failing_rows.column("row")))
-    return pa.table({**quarantine_columns, ROW: failing_rows.column("row")})

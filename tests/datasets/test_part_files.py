@@ -203,13 +203,16 @@ def test_types_that_have_no_texts_arrive_as_they_are(tmp_path: Path) -> None:
     assert raw["item_id"].to_pylist() == [b"a", None, b"c" * 50]
 
 
-@pytest.mark.parametrize("format", ["csv", "parquet"])
+@pytest.mark.parametrize("format", ["csv", "json", "parquet"])
 def test_partition_folders_are_columns_where_they_are_mapped(tmp_path: Path, format: str) -> None:
     for day, hour in (("2024-03-04", "a%2Fb %C3%BC"), ("__HIVE_DEFAULT_PARTITION__", "x=y")):
         folder = tmp_path / "log" / f"dt={day}" / f"hour={hour}"
         folder.mkdir(parents=True)
         if format == "csv":
             write(folder / "part-0", "who,what\n1,i\n2,i\n")
+        elif format == "json":
+            lines = '{"who": 1, "what": "i"}\n{"who": 2, "what": "i"}\n'
+            write(folder / "part-0.jsonl", lines)
         else:
             pq.write_table(pa.table({"who": [1, 2], "what": ["i", "i"]}), folder / "p.parquet")
     spec = make_spec(
@@ -272,7 +275,7 @@ def test_a_format_without_header_reports_missing_columns_at_the_end(
 ) -> None:
     present = {"1.csv": {"who", "what", "when"}, "2.csv": {"who", "what", "when", "price"}}
 
-    def stream(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatch]:
+    def stream(table_spec: TableSpec, file_path: Path, *_: object) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch({name: ["1"] for name in table_spec.needed})
         check_columns(table_spec, sorted(present[file_path.name]), file_path)
 
@@ -287,4 +290,14 @@ def test_a_format_without_header_reports_missing_columns_at_the_end(
         users(spec)
     present["1.csv"].remove("what")
     with pytest.raises(SchemaError, match=r"1\.csv: what, price"):
+        users(spec)
+
+
+def test_an_optional_key_that_one_json_file_lacks_is_null_there(tmp_path: Path) -> None:
+    write(tmp_path / "log" / "1.jsonl", '{"who": 1, "what": "a", "when": 10}\n')
+    write(tmp_path / "log" / "2.jsonl", '{"who": 2, "what": "a", "when": 10, "price": 1.5}\n')
+    spec = make_spec(tmp_path, format="json", path="log", columns=MAPPED | {"value": "price"})
+    assert read_all(spec)["value"].to_pylist() == [None, 1.5]
+    spec = make_spec(tmp_path, format="json", path="log", columns=MAPPED | {"value": "rating"})
+    with pytest.raises(SchemaError, match=r"2\.jsonl: rating"):
         users(spec)

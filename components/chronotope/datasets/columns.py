@@ -18,8 +18,16 @@ class MissingColumnsError(SchemaError):
     column_names: frozenset[str] = frozenset()
 
 
-def check_columns(table: TableSpec, source_columns: Sequence[str], source_label: object) -> None:
+def check_columns(
+    table: TableSpec, source_columns: Sequence[str], source_label: object, *, way_out: str = ""
+) -> None:
     """Check that a source has every needed column.
+
+    Args:
+        table: Columns that are needed.
+        source_columns: Names of the columns of the source.
+        source_label: Name of the source for the message.
+        way_out: What the user can do about it, if more is known than that columns are missing.
 
     Raises:
         MissingColumnsError: The message lists the missing columns and those of the source.
@@ -29,7 +37,7 @@ def check_columns(table: TableSpec, source_columns: Sequence[str], source_label:
         error = MissingColumnsError(
             f"Columns missing in {source_label}: {', '.join(missing_columns)}",
             received=", ".join(source_columns[:_SHOWN_COLUMNS]),
-            way_out="Correct the column mapping in the dataset's YAML",
+            way_out=way_out or "Correct the column mapping in the dataset's YAML",
         )
         error.column_names = frozenset(missing_columns)
         raise error

@@ -12,6 +12,7 @@ from chronotope.contracts.schemas import CONTEXT, INSTANT, ITEMS, USERS
 from chronotope.datasets.city import city_items
 from chronotope.datasets.databases import rows_since, stream_query
 from chronotope.datasets.files.budget import MAX_BATCH_BYTES
+from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.files.source_files import stream_file
 from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.simulation import simulate_events
@@ -22,12 +23,19 @@ _JOIN_SEPARATOR = ", "
 _TABLE_BATCH_ROWS = 200_000
 
 
-def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iterator[pa.Table]:
+def read_events(
+    dataset_spec: DatasetSpec,
+    *,
+    batch_rows: int = 200_000,
+    source_report: SourceReport | None = None,
+) -> Iterator[pa.Table]:
     """Read the event log in batches, in the order of the source and in bounded memory.
 
     Args:
         dataset_spec: The dataset.
         batch_rows: Number of rows of a batch; some have fewer, as the last one does.
+        source_report: Report that gets the lines of text files that are no rows, and counts of
+            all lines; None if nobody stores them, so that the first such line is an error.
 
     Yields:
         Tables with contract column names and the values of the source, for ``normalise``.
@@ -37,7 +45,7 @@ def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iter
         SchemaError: Mapped columns are missing.
     """
     n_rows = 0
-    for batch in _raw_events(dataset_spec, batch_rows):
+    for batch in _raw_events(dataset_spec, batch_rows, source_report):
         n_rows += batch.num_rows
         yield batch
     if n_rows == 0:
@@ -48,8 +56,12 @@ def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iter
         )
 
 
-def read_items(dataset_spec: DatasetSpec) -> pa.Table:
+def read_items(dataset_spec: DatasetSpec, source_report: SourceReport | None = None) -> pa.Table:
     """Read the item catalogue; empty if the dataset has none.
+
+    Args:
+        dataset_spec: The dataset.
+        source_report: As in ``read_events``.
 
     Returns:
         The columns of ``ITEMS``, then the attributes as text.
@@ -60,11 +72,15 @@ def read_items(dataset_spec: DatasetSpec) -> pa.Table:
     """
     if dataset_spec.city is not None:
         return city_items(dataset_spec.city)
-    return _read_table(dataset_spec.items, dataset_spec, ITEMS)
+    return _read_table(dataset_spec.items, dataset_spec, ITEMS, source_report)
 
 
-def read_users(dataset_spec: DatasetSpec) -> pa.Table:
+def read_users(dataset_spec: DatasetSpec, source_report: SourceReport | None = None) -> pa.Table:
     """Read the user attributes; empty if the dataset has none.
+
+    Args:
+        dataset_spec: The dataset.
+        source_report: As in ``read_events``.
 
     Returns:
         ``user_id``, then the attributes as text.
@@ -73,13 +89,19 @@ def read_users(dataset_spec: DatasetSpec) -> pa.Table:
         SourceError: The source is missing, empty, truncated or unreadable.
         SchemaError: Mapped columns are missing.
     """
-    return _read_table(dataset_spec.users, dataset_spec, USERS)
+    return _read_table(dataset_spec.users, dataset_spec, USERS, source_report)
 
 
-def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
+def read_context_table(
+    dataset_spec: DatasetSpec, source_report: SourceReport | None = None
+) -> pa.Table:
     """Read the context table; empty if the dataset has none.
 
     Readings of the same place and time have the same ``event_id``.
+
+    Args:
+        dataset_spec: The dataset.
+        source_report: As in ``read_events``.
 
     Returns:
         The columns of ``CONTEXT``, then the context columns as float64.
@@ -93,7 +115,7 @@ def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
         return CONTEXT.empty_table()
     return pa.concat_tables(
         _context_readings(table_spec, dataset_spec, mapped_rows)
-        for mapped_rows in _read_all_rows(table_spec, dataset_spec)
+        for mapped_rows in _read_all_rows(table_spec, dataset_spec, source_report)
     )
 
 
@@ -155,35 +177,42 @@ def read_feed(
     return raw_rows[feed_spec.after].to_pylist(), _to_contract_columns(feed_spec, raw_rows)
 
 
-def _raw_events(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
+def _raw_events(
+    dataset_spec: DatasetSpec, batch_rows: int, source_report: SourceReport | None
+) -> Iterator[pa.Table]:
     if dataset_spec.city is not None:
         yield from simulate_events(dataset_spec.city, batch_events=batch_rows)
     if dataset_spec.events is not None:
         for raw_rows in _rebatch(
-            _stream(dataset_spec.events, dataset_spec, batch_rows), batch_rows
+            _stream(dataset_spec.events, dataset_spec, batch_rows, source_report), batch_rows
         ):
             yield _to_contract_columns(dataset_spec.events, raw_rows)
 
 
 def _read_table(
-    table_spec: TableSpec | None, dataset_spec: DatasetSpec, schema: pa.Schema
+    table_spec: TableSpec | None,
+    dataset_spec: DatasetSpec,
+    schema: pa.Schema,
+    source_report: SourceReport | None,
 ) -> pa.Table:
     if table_spec is None:
         return schema.empty_table()
     # Each batch in its own types: an id must not change because another file has wider numbers.
     return pa.concat_tables(
         _typed_table(table_spec, mapped_rows, schema)
-        for mapped_rows in _read_all_rows(table_spec, dataset_spec)
+        for mapped_rows in _read_all_rows(table_spec, dataset_spec, source_report)
     )
 
 
-def _read_all_rows(table_spec: TableSpec, dataset_spec: DatasetSpec) -> list[pa.Table]:
+def _read_all_rows(
+    table_spec: TableSpec, dataset_spec: DatasetSpec, source_report: SourceReport | None
+) -> list[pa.Table]:
     """All batches of a table with contract column names and the values of the source."""
     mapped_tables = [
         _to_contract_columns(table_spec, pa.Table.from_batches([record_batch]))
-        for record_batch in _stream(table_spec, dataset_spec, _TABLE_BATCH_ROWS)
+        for record_batch in _stream(table_spec, dataset_spec, _TABLE_BATCH_ROWS, source_report)
     ]
-    if not mapped_tables:
+    if not any(len(mapped_rows) for mapped_rows in mapped_tables):
         raise SourceError(
             "The table has no rows",
             received=table_spec.path or table_spec.query,
@@ -213,11 +242,16 @@ def _typed_column(mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
 
 
 def _stream(
-    table_spec: TableSpec, dataset_spec: DatasetSpec, batch_rows: int
+    table_spec: TableSpec,
+    dataset_spec: DatasetSpec,
+    batch_rows: int,
+    source_report: SourceReport | None,
 ) -> Iterator[pa.RecordBatch]:
     if table_spec.format is Format.SQL:
         return stream_query(table_spec, batch_rows=batch_rows)
-    return stream_file(table_spec, dataset_spec.data_dir, batch_rows=batch_rows)
+    return stream_file(
+        table_spec, dataset_spec.data_dir, batch_rows=batch_rows, source_report=source_report
+    )
 
 
 def _to_contract_columns(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:

@@ -15,10 +15,16 @@ class Format(StrEnum):
     """Storage format of a source."""
 
     CSV = "csv"
+    JSON = "json"
     PARQUET = "parquet"
     SQL = "sql"
     DELTA = "delta"
     EXCEL = "excel"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Format | None":
+        """Other names of JSON Lines."""
+        return cls.JSON if value in ("jsonl", "ndjson") else None
 
 
 class SourceLimits(FrozenModel):
@@ -48,7 +54,8 @@ class TableSpec(TextOptions):
     """Source of one table: where its rows are stored, and the mapping of its columns."""
 
     format: Format = Field(
-        description="Storage format: csv, parquet, sql, delta (folder of a Delta table) or excel"
+        description="Storage format: csv, json (or jsonl), parquet, sql, delta (folder of a Delta "
+        "table) or excel"
     )
     path: str | None = Field(
         default=None,

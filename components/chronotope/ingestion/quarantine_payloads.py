@@ -2,13 +2,15 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.lake import Lake
+
+_VALUE_COLUMNS: Final = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
 
 
 def to_payloads(raw_rows: pa.Table) -> pa.Array:
@@ -21,6 +23,9 @@ def to_payloads(raw_rows: pa.Table) -> pa.Array:
 
 def replay_quarantine(lake: Lake, run_id: str | None = None) -> pa.Table:
     """Quarantined rows as they were read, to be normalised and ingested again.
+
+    A refused line of a text file is a row without values, so that it is quarantined again with its
+    text; to read it, correct the YAML and ingest the file again.
 
     After they have been ingested under a new run, ``lake.release_quarantine`` deletes the old
     rows.
@@ -38,6 +43,8 @@ def replay_quarantine(lake: Lake, run_id: str | None = None) -> pa.Table:
     column_names = list(
         dict.fromkeys(column_name for raw_row in raw_rows for column_name in raw_row)
     )
+    if "source_line" in column_names:
+        column_names = list(dict.fromkeys([*column_names, *_VALUE_COLUMNS]))
     return pa.table(
         {
             column_name: _column([raw_row.get(column_name) for raw_row in raw_rows])
@@ -54,6 +61,8 @@ def _json_values(raw_row: dict[str, Any]) -> JsonObject:
 
 
 def _column(column_values: list[Any]) -> pa.Array:
+    if all(value is None for value in column_values):
+        return pa.nulls(len(column_values), pa.string())
     try:
         return pa.array(column_values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a number beyond 64 bits

@@ -19,12 +19,30 @@ class StepResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SourceLines(StepResult):
+    """Lines of the text files of a table; the first is the sum of the next six."""
+
+    n_lines: int = Field(0, ge=0, description="Lines of the files")
+    n_row_lines: int = Field(0, ge=0, description="Lines of the rows that were read")
+    n_refused: int = Field(0, ge=0, description="Lines that are no rows, now in quarantine")
+    n_header: int = Field(0, ge=0, description="Lines of headers")
+    n_blank: int = Field(0, ge=0, description="Blank lines")
+    n_comment: int = Field(0, ge=0, description="Comment lines")
+    n_skipped: int = Field(0, ge=0, description="Lines left out by skip_rows, and Excel's sep=")
+    n_rows: int = Field(0, ge=0, description="Rows that were read")
+    n_multiline_rows: int = Field(0, ge=0, description="Rows over several lines")
+    n_literal_quotes: int = Field(
+        0, ge=0, description="Quotation marks that were read as plain characters"
+    )
+
+
 class TableCounts(StepResult):
     """Rows of one table that was read; good + quarantined = read."""
 
-    n_read: int = Field(0, ge=0, description="Rows read")
+    n_read: int = Field(0, ge=0, description="Rows read, and refused lines of text files")
     n_good: int = Field(0, ge=0, description="Rows that passed their suite")
-    n_quarantined: int = Field(0, ge=0, description="Rows refused")
+    n_quarantined: int = Field(0, ge=0, description="Rows and lines refused")
+    lines: SourceLines | None = Field(None, description="Lines of the table's text files, if any")
 
 
 class EventCounts(TableCounts):

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from chronotope.contracts.errors import SourceError
 from chronotope.datasets.columns import MissingColumnsError
-from chronotope.datasets.files.csv_stream import BLOCK_BYTES, stream_csv
+from chronotope.datasets.files.csv_stream import stream_csv
 from chronotope.datasets.files.download import downloaded_file
+from chronotope.datasets.files.json_lines import stream_json
+from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.files.parquet_stream import check_parquet_files, stream_parquet
 from chronotope.datasets.files.part_columns import (
     complete_batch,
@@ -28,23 +30,31 @@ from chronotope.datasets.files.table_folders import (
 from chronotope.datasets.locations import is_http_url, local_path
 from chronotope.datasets.table_spec import Format, TableSpec
 
-_PartReader: TypeAlias = Callable[[TableSpec, PartFile], Iterator[pa.RecordBatch]]
+_PartReader: TypeAlias = Callable[
+    [TableSpec, PartFile, SourceReport | None], Iterator[pa.RecordBatch]
+]
 
 _LOG = logging.getLogger(__name__)
 
 
 def stream_file(
-    table_spec: TableSpec, data_dir: Path, *, batch_rows: int
+    table_spec: TableSpec,
+    data_dir: Path,
+    *,
+    batch_rows: int,
+    source_report: SourceReport | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Read the needed columns of a source's files in batches, one file after the other.
 
-    Each file is read in its own types; CSV gives text. A column that a file lacks is the value in
-    the name of its partition folder, or null if it is optional and another file has it.
+    Each file is read in its own types; CSV and JSON give text. A column that a file lacks is the
+    value in the name of its partition folder, or null if it is optional and another file has it.
 
     Args:
         table_spec: Path, format, columns and limits.
         data_dir: Folder that the path is relative to.
         batch_rows: Maximum number of rows of a Parquet batch.
+        source_report: Report that gets the counts of lines and the refused lines of text files;
+            None if nobody stores them, so that the first refused line is an error.
 
     Raises:
         SourceError: A file is missing, empty, truncated or in another encoding, or exceeds
@@ -61,7 +71,7 @@ def stream_file(
         source_columns = _SourceColumns(table_spec, part_files, part_reader, known_columns)
         for part_file in part_files:
             with _translated_errors(part_file.path, table_spec):
-                yield from source_columns.stream(part_file)
+                yield from source_columns.stream(part_file, source_report)
         source_columns.require_known()
 
 
@@ -92,15 +102,19 @@ def _part_reader(
 ) -> _PartReader:
     """Function that reads one of the files."""
     if table_spec.format is Format.CSV:
-        return lambda part_spec, part_file: stream_csv(part_spec, part_file.path)
+        return lambda part_spec, part_file, report: stream_csv(part_spec, part_file.path, report)
+    if table_spec.format is Format.JSON:
+        return lambda part_spec, part_file, report: stream_json(part_spec, part_file.path, report)
     if table_spec.format is Format.EXCEL:
         from chronotope.datasets.files.spreadsheets import stream_workbook
 
-        return lambda part_spec, part_file: stream_workbook(part_spec, part_file.path, batch_rows)
+        return lambda part_spec, part_file, _: stream_workbook(
+            part_spec, part_file.path, batch_rows
+        )
     with _translated_errors(part_files[0].path, table_spec):
         file_paths = [part_file.path for part_file in part_files]
         byte_budget = check_parquet_files(file_paths, table_spec)
-    return lambda part_spec, part_file: stream_parquet(
+    return lambda part_spec, part_file, _: stream_parquet(
         part_spec, part_file.path, byte_budget, batch_rows, part_file.row_mask
     )
 
@@ -120,20 +134,23 @@ class _SourceColumns:
         self._next_probed = 0
         self._last_error: MissingColumnsError | None = None
 
-    def stream(self, part_file: PartFile) -> Iterator[pa.RecordBatch]:
+    def stream(
+        self, part_file: PartFile, source_report: SourceReport | None
+    ) -> Iterator[pa.RecordBatch]:
         """Batches of a file with all needed columns.
 
         Raises:
             MissingColumnsError: The file lacks a column that is required, or that no file has.
         """
-        batches = self._read(self._spec, part_file)
+        folder_columns = frozenset[str]()
+        if self._spec.format is Format.JSON:  # has no header to say whether they are in the file
+            folder_columns = frozenset(part_file.partition_values) & set(self._spec.needed)
+        batches = self._stream_without(folder_columns, part_file, source_report)
         try:
             first_batch = next(batches, None)
         except MissingColumnsError as error:
             self._require_optional(error, part_file)
-            part_spec = without_columns(self._spec, error.column_names)
-            for batch in self._read(part_spec, part_file):
-                yield complete_batch(self._spec, part_file, batch)
+            yield from self._stream_without(error.column_names, part_file, source_report)
             return
         absent_columns = frozenset[str]()
         if first_batch is not None:
@@ -145,6 +162,17 @@ class _SourceColumns:
                 if required_columns(self._spec, absent_columns):
                     raise
         self._known_columns.update(set(self._spec.needed) - absent_columns)
+
+    def _stream_without(
+        self,
+        absent_columns: frozenset[str],
+        part_file: PartFile,
+        source_report: SourceReport | None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches of a file of which some columns are not read, but completed."""
+        part_spec = without_columns(self._spec, absent_columns) if absent_columns else self._spec
+        for batch in self._read(part_spec, part_file, source_report):
+            yield complete_batch(self._spec, part_file, batch) if absent_columns else batch
 
     def require_known(self) -> None:
         """Check that each needed column was in one of the files that have been read.
@@ -170,7 +198,7 @@ class _SourceColumns:
         with _translated_errors(part_file.path, self._spec):
             absent_columns = frozenset[str]()
             try:
-                next(self._read(self._spec, part_file), None)
+                next(self._read(self._spec, part_file, SourceReport()), None)
             except MissingColumnsError as error:
                 absent_columns = error.column_names
         self._known_columns.update(set(self._spec.needed) - absent_columns)
@@ -200,7 +228,8 @@ def _translated_errors(file_path: Path, table_spec: TableSpec) -> Iterator[None]
         raise SourceError(
             f"Cannot read {file_path} as {table_spec.format}",
             received=error,
-            way_out=_way_out(error),
+            way_out="The file may be cut short or in another format: export it again or correct "
+            "format",
         ) from error
 
 
@@ -208,15 +237,6 @@ def _is_wrong_encoding(error: BaseException) -> bool:
     """Whether an error means a wrong encoding; Arrow's own LookupErrors do not."""
     is_arrow = isinstance(error, pa.ArrowException)
     return not is_arrow and isinstance(error, UnicodeError | LookupError)
-
-
-def _way_out(error: BaseException) -> str:
-    if "straddling" in str(error):
-        return (
-            f"A row is longer than {BLOCK_BYTES:,} bytes; look for a quotation mark that is "
-            "never closed"
-        )
-    return "The file may be cut short or in another format: export it again or correct format"
 
 
 def _wrong_encoding(file_path: Path, table_spec: TableSpec) -> SourceError:
