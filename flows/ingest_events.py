@@ -50,12 +50,15 @@ from chronotope.pipelines.results import (
 )
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
-from chronotope.validation import build_docs, check_table
+from chronotope.validation import build_docs, check_table, find_suites_folder
 from flows import dataset_lock_in_flow
 from flows.ingest_counts import no_events_stored, row_counts
 
 _DOCS_ROWS: Final = 10_000
 """Number of rows shown in the data docs; the validation itself covers all rows."""
+
+_INSTALLED_DIR: Final = Path(__file__).parents[1]
+"""Parent folder of the packages flows and expectations: the checkout, or site-packages."""
 
 
 class IngestSettings(BaseModel):
@@ -65,7 +68,11 @@ class IngestSettings(BaseModel):
 
     root: AllowedPath = Field(Path(), description="Project root; all files are written below it")
     conf_dir: AllowedPath = Field(CONF_DIR, description="Folder of the YAML files of datasets")
-    suites: AllowedPath = Field(Path("expectations"), description="Folder of the validation suites")
+    suites: AllowedPath = Field(
+        Path("expectations"),
+        description="Folder of the validation suites: below the project root, else in the working "
+        "folder, else those that are installed with Chronotope",
+    )
     data_dir: AllowedPath | None = Field(
         None, description="Folder of the data files; overrides the dataset's YAML"
     )
@@ -78,6 +85,15 @@ class IngestSettings(BaseModel):
     noise: NoiseConfig = Field(
         NoiseConfig(), description="Noise filter: events to leave out of the feature snapshot"
     )
+
+    @property
+    def suites_dir(self) -> Path:
+        """Existing folder of the validation suites.
+
+        Raises:
+            ConfigError: There is none; the message names the places searched.
+        """
+        return find_suites_folder(self.suites, (self.root, Path(), _INSTALLED_DIR))
 
 
 async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -158,7 +174,7 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
             table_name,
             table_rows,
             source_report,
-            row_check=check_table(settings.suites / f"{table_name}.json"),
+            row_check=check_table(settings.suites_dir / f"{table_name}.json"),
             lake=event_lake,
             dataset_name=dataset_spec.name,
             run_id=delivery_id(dataset_spec),
@@ -188,7 +204,7 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         _with_data_docs(ingest_batches, event_lake, settings, docs_dir)
         if settings.data_docs
         else ingest_batches,
-        row_check=batch_check(event_lake, settings.suites),
+        row_check=batch_check(event_lake, settings.suites_dir),
         lake=event_lake,
         run_id=delivery_id(dataset_spec),
         source=dataset_spec.name,
@@ -317,7 +333,7 @@ def _with_data_docs(
     for batch_idx, ingest_batch in enumerate(ingest_batches):
         if batch_idx == 0:
             build_docs(
-                settings.suites / "events.json",
+                settings.suites_dir / "events.json",
                 ingest_batch.rows.slice(0, _DOCS_ROWS),
                 docs_dir,
                 checked_at=datetime.now(UTC),

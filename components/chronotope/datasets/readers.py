@@ -18,7 +18,7 @@ from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.row_filters import filter_column
 from chronotope.datasets.simulation import simulate_events
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.datasets.table_spec import FeedSpec, Format, TableSpec
+from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, Format, TableSpec
 
 _JOIN_SEPARATOR = ", "
 _TABLE_BATCH_ROWS = 200_000
@@ -114,7 +114,16 @@ def read_context_table(
     table_spec = dataset_spec.context_table
     if table_spec is None:
         return CONTEXT.empty_table()
-    mapped_rows = _read_all_rows(table_spec, dataset_spec, source_report)
+    return pa.concat_tables(
+        _context_readings(table_spec, dataset_spec, mapped_rows)
+        for mapped_rows in _read_all_rows(table_spec, dataset_spec, source_report)
+    )
+
+
+def _context_readings(
+    table_spec: ContextTableSpec, dataset_spec: DatasetSpec, mapped_rows: pa.Table
+) -> pa.Table:
+    """Context readings of one batch."""
     place_schema = pa.schema([pa.field(c.PLACE_ID, pa.string())])
     typed_rows = _typed_table(table_spec, mapped_rows, place_schema)
     raw_times = mapped_rows[c.OCCURRED_AT].combine_chunks()
@@ -189,27 +198,28 @@ def _read_table(
 ) -> pa.Table:
     if table_spec is None:
         return schema.empty_table()
-    all_rows = _read_all_rows(table_spec, dataset_spec, source_report)
-    return _typed_table(table_spec, all_rows, schema)
+    # Each batch in its own types: an id must not change because another file has wider numbers.
+    return pa.concat_tables(
+        _typed_table(table_spec, mapped_rows, schema)
+        for mapped_rows in _read_all_rows(table_spec, dataset_spec, source_report)
+    )
 
 
 def _read_all_rows(
     table_spec: TableSpec, dataset_spec: DatasetSpec, source_report: SourceReport | None
-) -> pa.Table:
-    """A complete table with contract column names and the values of the source."""
-    raw_tables = [
-        pa.Table.from_batches([record_batch])
+) -> list[pa.Table]:
+    """All batches of a table with contract column names and the values of the source."""
+    mapped_tables = [
+        _to_contract_columns(table_spec, pa.Table.from_batches([record_batch]))
         for record_batch in _stream(table_spec, dataset_spec, _TABLE_BATCH_ROWS, source_report)
     ]
-    if not any(len(raw_table) for raw_table in raw_tables):
+    if not any(len(mapped_rows) for mapped_rows in mapped_tables):
         raise SourceError(
             "The table has no rows",
             received=table_spec.path or table_spec.query,
             way_out="Check path or query in the dataset's YAML",
         )
-    return _to_contract_columns(
-        table_spec, pa.concat_tables(raw_tables, promote_options="permissive")
-    )
+    return mapped_tables
 
 
 def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema) -> pa.Table:
