@@ -66,7 +66,8 @@ def test_a_table_of_feedback_without_end_is_interrupted(tmp_path: Path) -> None:
 
 def test_what_arrow_has_no_type_for_becomes_text() -> None:
     assert _column([1, 2**70, None]).to_pylist() == ["1", str(2**70), None]
-    assert _column(["a\ud800", "b"]).to_pylist() == ["a?", "b"]
+    # Half of a surrogate pair is not replaced: such a value is refused as an id.
+    assert _column(["a\ud800", "b"]).to_pylist() == [b"a\xed\xa0\x80", b"b"]
 
 
 @pytest.fixture(scope="module")

@@ -34,10 +34,9 @@ def run(*rows: dict[str, object], **changes: object) -> NormalisedBatch:
         ({"occurred_at": "yesterday"}, "occurred_at cannot be read as timestamp"),
         ({"occurred_at": "2020-02-30"}, "occurred_at cannot be read as timestamp"),
         ({"value": "cheap"}, "value is not a number"),
-        ({"value": "NaN"}, "value is not finite"),
         ({"value": "-inf"}, "value is not finite"),
         ({"value": "1e999"}, "value is not finite"),
-        ({"item_id": "x" * 65_537}, "item_id is longer than 65536 bytes"),
+        ({"item_id": "x" * 1_025}, "item_id has more than 1,024 characters"),
     ],
 )
 def test_bad_row_is_refused_and_its_neighbours_are_not(
@@ -101,9 +100,10 @@ def test_impossible_offset_is_refused() -> None:
     assert "utc_offset_min" in result.refused["reasons"].to_pylist()[0][0]
 
 
-@pytest.mark.parametrize("ids", [[["a list"]], [b"\xff"]])
-def test_column_that_is_no_text_is_named(ids: list[object]) -> None:
-    raw = pa.table({"user_id": pa.array(ids), "item_id": ["i"], "occurred_at": ["2020-01-01"]})
+def test_column_that_is_no_text_is_named() -> None:
+    raw = pa.table(
+        {"user_id": pa.array([["a list"]]), "item_id": ["i"], "occurred_at": ["2020-01-01"]}
+    )
     with pytest.raises(SchemaError, match="'user_id' cannot be read as text"):
         normalise(make_spec(), raw)
 

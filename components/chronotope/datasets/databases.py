@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from chronotope.contracts.errors import SourceError
+from chronotope.contracts.text_arrays import text_array
 from chronotope.datasets.columns import check_columns
 from chronotope.datasets.table_spec import FeedSpec, SourceLimits, TableSpec
 from chronotope.runtime.allowed_paths import require_allowed_path
@@ -269,8 +270,4 @@ def _column(column_values: Sequence[object]) -> pa.Array:
     try:
         return pa.array(column_values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):
-        return pa.array([None if value is None else _as_text(value) for value in column_values])
-
-
-def _as_text(value: object) -> str:
-    return str(value).encode("utf-8", "replace").decode("utf-8")
+        return text_array([None if value is None else str(value) for value in column_values])

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS
+from chronotope.contracts.text_arrays import text_array
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.time_spec import TimeSpec
@@ -55,7 +56,7 @@ def payloads_to_batch(
         None if row_fields else _as_received(raw_payload)
         for row_fields, raw_payload in zip(payload_fields, raw_payloads, strict=True)
     ]
-    raw_table = pa.table({**batch_columns, UNREADABLE: pa.array(raw_texts, pa.string())})
+    raw_table = pa.table({**batch_columns, UNREADABLE: text_array(raw_texts)})
     normalised = normalise(dataset_spec.model_copy(update={"time": time_spec}), raw_table)
     refused_rows = _with_payload_reasons(normalised.refused, payload_fields, raw_payloads)
     return IngestBatch(raw_table, normalised.rows, normalised.row_positions, refused_rows)
@@ -84,20 +85,18 @@ def _fields(raw_payload: object) -> dict[str, Any]:
 
 
 def _column(field_rows: list[dict[str, Any]], column_name: str) -> pa.Array:
-    return pa.array([_text(row_fields.get(column_name)) for row_fields in field_rows], pa.string())
+    """Texts of a field for ``normalise``, which refuses those that cannot be encoded."""
+    return text_array([_text(row_fields.get(column_name)) for row_fields in field_rows])
 
 
 def _text(raw_value: object) -> str | None:
-    """A plain value as text for ``normalise``; lone surrogates become question marks."""
-    return None if raw_value is None else str(raw_value).encode("utf-8", "replace").decode("utf-8")
+    return None if raw_value is None else str(raw_value)
 
 
 def _as_received(raw_payload: object) -> str | None:
     if isinstance(raw_payload, RefusedLine):
-        return _text(raw_payload.text)
-    return _text(
-        raw_payload if isinstance(raw_payload, str) else json.dumps(raw_payload, default=str)
-    )
+        return raw_payload.text
+    return raw_payload if isinstance(raw_payload, str) else json.dumps(raw_payload, default=str)
 
 
 def _with_payload_reasons(

@@ -8,13 +8,14 @@ import pyarrow as pa
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.strict_json import JsonObject
+from chronotope.contracts.text_arrays import shown_bytes, text_array
 from chronotope.lake import Lake
 
 
 def to_payloads(raw_rows: pa.Table) -> pa.Array:
     """Each row as one JSON object; NaN and infinity, which JSON lacks, become texts."""
     return pa.array(
-        [json.dumps(_json_values(raw_row), default=str) for raw_row in raw_rows.to_pylist()],
+        [json.dumps(_json_values(raw_row), default=_json_text) for raw_row in raw_rows.to_pylist()],
         pa.string(),
     )
 
@@ -53,10 +54,14 @@ def _json_values(raw_row: dict[str, Any]) -> JsonObject:
     }
 
 
+def _json_text(value: object) -> str:
+    """Text of a value that JSON lacks; bytes that are not UTF-8 stay refused after a replay."""
+    return shown_bytes(value) if isinstance(value, bytes) else str(value)
+
+
 def _column(column_values: list[Any]) -> pa.Array:
     try:
         return pa.array(column_values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a number beyond 64 bits
-        return pa.array(
-            [None if value is None else str(value) for value in column_values], pa.string()
-        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):
+        # Such as a number beyond 64 bits, or a text that cannot be encoded.
+        return text_array([None if value is None else str(value) for value in column_values])
