@@ -331,6 +331,7 @@ def read_batches(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[IngestB
             normalised_batch.rows,
             normalised_batch.row_positions,
             normalised_batch.refused,
+            missing_numbers=normalised_batch.missing_numbers,
         )
 
 

@@ -35,13 +35,13 @@ _WHOLE_FLOAT, _EXPONENT, _CONTROL = (
 
 
 def canonical_id(id_text: str) -> str:
-    """The id that a text states; ``id_problem`` must be None.
+    """The id that a text states; a text that ``id_problem`` refuses is returned as it is.
 
     Example:
         >>> canonical_id("17850.0"), canonical_id("017850.0"), canonical_id(" a ")
         ('17850', '017850.0', ' a ')
     """
-    if not _WHOLE_FLOAT.fullmatch(id_text):
+    if not _WHOLE_FLOAT.fullmatch(id_text) or abs(int(id_text[:-2])) >= MAX_EXACT_FLOAT:
         return id_text
     return "0" if id_text == "-0.0" else id_text.removesuffix(".0")
 
@@ -50,8 +50,8 @@ def id_problem(id_text: str) -> str | None:
     """Reason why a text is no id; None if it is one.
 
     Example:
-        >>> id_problem("\\\\N"), id_problem("1.5e+21"), id_problem("u1")
-        ('is missing (\\\\N)', 'is a floating-point number that may have lost digits; export it as text', None)
+        >>> id_problem("NULL"), id_problem("a" * 1025), id_problem("u1")
+        ('is missing (NULL)', 'has more than 1,024 characters', None)
     """
     if not id_text:
         return MISSING

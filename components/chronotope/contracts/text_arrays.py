@@ -6,12 +6,12 @@ import pyarrow as pa
 
 
 def text_array(texts: Sequence[str | None]) -> pa.Array:
-    """Array of texts; bytes that are not UTF-8 if a text cannot be encoded, for its refusal.
+    r"""Array of texts; bytes that are not UTF-8 if a text cannot be encoded, for its refusal.
 
     No character is replaced: a changed id would be another id.
 
     Example:
-        >>> text_array(["a", None]).type, text_array(["\\ud800"]).type
+        >>> text_array(["a", None]).type, text_array(["\ud800"]).type
         (DataType(string), DataType(binary))
     """
     try:

@@ -10,7 +10,7 @@ from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
 from chronotope.datasets.city import IS_ANOMALY, CityConfig
 from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, TableSpec
 from chronotope.datasets.time_spec import FrozenModel, TimeSpec
-from chronotope.spacetime.clock import zone
+from chronotope.spacetime.time_zones import zone
 
 
 class DatasetSpec(FrozenModel):
@@ -60,7 +60,7 @@ class DatasetSpec(FrozenModel):
     )
     local_zone: str | None = Field(
         default=None,
-        description="IANA time zone of the users, from which utc_offset_min is computed when "
+        description="Time zone of the users, an IANA name or an offset such as +08:00, from which utc_offset_min is computed when "
         "no column holds it",
     )
     event_type: str = Field(

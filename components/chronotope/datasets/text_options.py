@@ -20,14 +20,14 @@ class TextOptions(FrozenModel):
     )
     null_values: tuple[str, ...] = Field(
         default=NULL_WORDS,
-        description="Texts that stand for a missing id, such as NULL; the list replaces the default "
-        "one, and [] allows every text. In columns of numbers they are missing numbers, as are "
-        "the default texts and dashes",
+        description="Texts that stand for a missing id, such as NULL; the list replaces the "
+        "default one, and [] allows every text. In columns of numbers they are missing "
+        "numbers, as are the default texts and dashes",
     )
     decimal: Literal[".", ","] = Field(
         default=".", description="Decimal separator of numbers in texts, a point or a comma"
     )
-    thousands: Literal[",", ".", " ", "'", "’", "_"] | None = Field(
+    thousands: Literal[",", ".", " ", "'", "_"] | None = Field(
         default=None,
         description="Separator of groups of three digits in texts, such as , in 1,234.5; none by "
         "default",

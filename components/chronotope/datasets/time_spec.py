@@ -62,7 +62,9 @@ class FrozenModel(BaseModel):
 def _no_number(yaml_value: object) -> object:
     """YAML reads +10:00 without quotes as the number 600."""
     if isinstance(yaml_value, int | float):
-        raise ValueError('write it in quotes, such as "+10:00" or "2014-10-01"')
+        raise ValueError(  # noqa: TRY004 - pydantic reports it with the field's name
+            'write it in quotes, such as "+10:00" or "2014-10-01"'
+        )
     return yaml_value
 
 

@@ -18,7 +18,6 @@ from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.datasets.normalise import REFUSED
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.inbox import Inbox
 from chronotope.feedback.payloads import payloads_to_batch
@@ -255,10 +254,12 @@ def _deliver(
     def guarded(payload_chunk: Sequence[object]) -> IngestBatch:
         sql_feed = intake.spec.feedback
         is_table = sql_feed is not None and source_name == TABLE_SOURCE
-        time_spec = sql_feed.time if sql_feed is not None and is_table else TimeSpec()
-        return quarantine_excess(
-            payloads_to_batch(payload_chunk, intake.spec, time_spec), intake.config
+        ingest_batch = (
+            payloads_to_batch(payload_chunk, intake.spec, sql_feed.time, sql_feed)
+            if sql_feed is not None and is_table
+            else payloads_to_batch(payload_chunk, intake.spec)
         )
+        return quarantine_excess(ingest_batch, intake.config)
 
     try:
         return write(guarded(payload_chunk) for payload_chunk in payload_chunks)

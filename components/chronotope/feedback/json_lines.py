@@ -1,7 +1,6 @@
 """Parser of JSON Lines from external sources."""
 
 from dataclasses import dataclass
-
 from typing import Final
 
 from chronotope.contracts.id_rules import is_utf8

@@ -16,6 +16,7 @@ from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.text_arrays import text_array
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.text_options import TextOptions
 from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.json_lines import RefusedLine
 from chronotope.ingestion import IngestBatch
@@ -29,10 +30,15 @@ NO_OBJECT: Final = "it is not a JSON object of plain values"
 _CONTEXT: Final = "context"
 _ISO_8601: Final = TimeSpec()
 _PLAIN: Final = (str, int, float)
+_ID_COLUMNS: Final = (c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.PLACE_ID, c.SESSION_ID)
+_PLAIN_TEXTS: Final = TextOptions()
 
 
 def payloads_to_batch(
-    raw_payloads: Sequence[object], dataset_spec: DatasetSpec, time_spec: TimeSpec = _ISO_8601
+    raw_payloads: Sequence[object],
+    dataset_spec: DatasetSpec,
+    time_spec: TimeSpec = _ISO_8601,
+    text_options: TextOptions = _PLAIN_TEXTS,
 ) -> IngestBatch:
     """Convert payloads to events of a dataset; invalid payloads are refused with reasons.
 
@@ -42,6 +48,7 @@ def payloads_to_batch(
         dataset_spec: Dataset, with the identity of events, the default event type, the context
             columns and the local time zone.
         time_spec: Time format; the default is ISO 8601, and UTC without an offset.
+        text_options: Null words and decimal separators; by default those of JSON.
     """
     column_names = [column_name for column_name in EVENTS.names if column_name != c.EVENT_ID]
     extra_columns = (*dataset_spec.context_columns, *dataset_spec.attribute_columns)
@@ -57,9 +64,17 @@ def payloads_to_batch(
         for row_fields, raw_payload in zip(payload_fields, raw_payloads, strict=True)
     ]
     raw_table = pa.table({**batch_columns, UNREADABLE: text_array(raw_texts)})
-    normalised = normalise(dataset_spec.model_copy(update={"time": time_spec}), raw_table)
+    normalised = normalise(
+        dataset_spec.model_copy(update={"time": time_spec}), raw_table, text_options=text_options
+    )
     refused_rows = _with_payload_reasons(normalised.refused, payload_fields, raw_payloads)
-    return IngestBatch(raw_table, normalised.rows, normalised.row_positions, refused_rows)
+    return IngestBatch(
+        raw_table,
+        normalised.rows,
+        normalised.row_positions,
+        refused_rows,
+        missing_numbers=normalised.missing_numbers,
+    )
 
 
 def _fields(raw_payload: object) -> dict[str, Any]:
@@ -81,7 +96,16 @@ def _fields(raw_payload: object) -> dict[str, Any]:
         field_value is None or isinstance(field_value, _PLAIN)
         for field_value in flat_fields.values()
     )
-    return flat_fields if is_plain else {}
+    return flat_fields if is_plain and _id_type_problem(flat_fields) is None else {}
+
+
+def _id_type_problem(flat_fields: dict[str, Any]) -> str | None:
+    """Reason why a JSON value is no id: a number with a fraction, true or false; else None."""
+    for column_name in _ID_COLUMNS:
+        id_value = flat_fields.get(column_name)
+        if isinstance(id_value, bool) or (isinstance(id_value, float) and id_value % 1 != 0):
+            return f"{column_name} is neither a text nor an integer"
+    return None
 
 
 def _column(field_rows: list[dict[str, Any]], column_name: str) -> pa.Array:
@@ -117,5 +141,6 @@ def _with_payload_reasons(
 
 
 def _payload_reason(raw_payload: object) -> str:
-    reason_text = raw_payload.reason if isinstance(raw_payload, RefusedLine) else None
-    return reason_text or NO_OBJECT
+    if isinstance(raw_payload, RefusedLine):
+        return raw_payload.reason or NO_OBJECT
+    return (_id_type_problem(raw_payload) if isinstance(raw_payload, dict) else None) or NO_OBJECT

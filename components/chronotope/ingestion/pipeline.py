@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.contracts.protocols import RowCheck
-from chronotope.contracts.validation_result import FailedExpectation
+from chronotope.contracts.validation_result import FailedExpectation, Severity
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.staged_batch import StagedBatch
@@ -32,12 +32,14 @@ class IngestBatch:
         row_positions: Position in ``raw`` of each normalised row, shape (n_rows,).
         refused: ``row`` (position in ``raw``) and ``reasons`` of the rows that could not be
             normalised.
+        missing_numbers: Number of values by column that state that a number is missing.
     """
 
     raw: pa.Table
     rows: pa.Table
     row_positions: npt.NDArray[np.int64]
     refused: pa.Table
+    missing_numbers: dict[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -84,6 +86,7 @@ class _Progress:
     n_good: int = 0
     n_refused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    missing_numbers: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[str, str], FailedExpectation] = field(default_factory=dict)
 
     def add_findings(self, findings: Iterable[FailedExpectation]) -> None:
@@ -125,6 +128,7 @@ def ingest(
             )
         if isinstance(row_check, WholeBatchCheck):
             progress.add_findings(row_check.delivery_findings())
+        progress.add_findings(_missing_findings(progress.missing_numbers))
         return _commit(progress, lake)
 
 
@@ -163,6 +167,7 @@ def _stage(
                 quarantine_rows, progress.delivery.folder / f"refused-{batch_idx:06d}.parquet"
             )
         progress.reasons.update(pc.list_flatten(refused_rows.column(c.REASONS)).to_pylist())
+    progress.missing_numbers.update(batch.missing_numbers)
     progress.n_read += len(batch.raw)
     progress.n_good += len(good_rows)
     progress.n_refused += len(refused_rows)
@@ -205,6 +210,20 @@ def _commit(progress: _Progress, lake: Lake) -> IngestReport:
         findings=tuple(progress.findings.values()),
         version=events_version,
     )
+
+
+def _missing_findings(missing_numbers: Counter[str]) -> list[FailedExpectation]:
+    """A finding for each column with values such as NULL or a dash, which are not stored."""
+    return [
+        FailedExpectation(
+            f"{column_name} is a number in every row that has one",
+            column_name,
+            Severity.INFO,
+            n_missing,
+            f"{n_missing:,} values such as NULL, NaN or a dash are missing numbers",
+        )
+        for column_name, n_missing in sorted(missing_numbers.items())
+    ]
 
 
 def _require_conserved(n_total: int, n_first: int, n_second: int) -> None:

@@ -9,11 +9,16 @@ import pyarrow as pa
 from chronotope.contracts import columns as c
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.contracts.text_arrays import shown_bytes, text_array
+from chronotope.datasets.values.id_texts import id_texts
 from chronotope.lake import Lake
 
 
 def to_payloads(raw_rows: pa.Table) -> pa.Array:
-    """Each row as one JSON object; NaN and infinity, which JSON lacks, become texts."""
+    """Each row as one JSON object; NaN, infinity and UUIDs, which JSON lacks, become texts."""
+    for column_idx, arrow_field in enumerate(raw_rows.schema):
+        if pa.types.is_fixed_size_binary(arrow_field.type):
+            uuid_texts = id_texts(raw_rows.column(column_idx).combine_chunks()).texts
+            raw_rows = raw_rows.set_column(column_idx, arrow_field.name, uuid_texts)
     return pa.array(
         [json.dumps(_json_values(raw_row), default=_json_text) for raw_row in raw_rows.to_pylist()],
         pa.string(),

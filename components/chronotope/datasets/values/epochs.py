@@ -111,11 +111,10 @@ def _from_decimal_texts(
     is_whole = pc.and_(is_match, pc.fill_null(fits, False))
     values = pc.if_else(is_whole, digits, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
     is_negative = _filled_mask(pc.equal(fields.field("sign"), "-"))
-    signs = np.where(is_negative, -1, 1)
+    signs = np.where(is_negative, -1, 1).astype(np.int64)
     magnitudes = np.asarray(values, np.int64)
-    micros, is_readable = _from_integers(
-        signs * magnitudes, _filled_mask(is_whole), unit_ns, bounds_s
-    )
+    signed_values = np.asarray(signs * magnitudes, np.int64)
+    micros, is_readable = _from_integers(signed_values, _filled_mask(is_whole), unit_ns, bounds_s)
     if unit_ns % 1_000 == 0 and unit_ns > 1_000:
         micros = micros + signs * _fraction_micros(fields.field("fraction"), unit_ns)
     return np.where(is_readable, micros, 0), is_readable
@@ -131,7 +130,8 @@ def _fraction_micros(fractions: pa.Array, unit_ns: int) -> Int64:
     unit_us = unit_ns // 1_000
     # 12 digits of a day in microseconds do not fit 64 bits: two steps of 6 digits.
     high, low = np.divmod(part_values, 1_000_000)
-    return (high * unit_us + low * unit_us // 1_000_000) // 1_000_000
+    micros: Int64 = (high * unit_us + low * unit_us // 1_000_000) // 1_000_000
+    return micros
 
 
 def _filled_mask(mask: pa.Array) -> Mask:

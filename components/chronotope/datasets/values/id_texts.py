@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts.errors import SchemaError
+from chronotope.contracts.event_bounds import MAX_ID_CHARS
 from chronotope.contracts.id_rules import (
     CONTROL,
     EXPONENT,
@@ -23,7 +24,6 @@ from chronotope.contracts.id_rules import (
     TOO_LONG,
     WHOLE_FLOAT,
 )
-from chronotope.contracts.event_bounds import MAX_ID_CHARS
 
 HAS_FRACTION: Final = "is a number with a fraction"
 _UUID_BYTES: Final = 16

@@ -19,7 +19,22 @@ _HINTS: Final = {
 """Regular expressions of unread texts by decimal separator, and what may read them."""
 
 MISSING_NUMBER_WORDS: Final = frozenset(
-    {"", "-", "--", "–", "—", "null", r"\n", "nan", "none", "n/a", "na", "<na>", "#n/a", "nil"}
+    {
+        "",
+        "-",
+        "--",
+        "\u2013",
+        "\u2014",
+        "null",
+        r"\n",
+        "nan",
+        "none",
+        "n/a",
+        "na",
+        "<na>",
+        "#n/a",
+        "nil",
+    }
 )
 """Texts, in lower case, that stand for a missing number."""
 

@@ -40,6 +40,8 @@ _TEXT_HINTS: Final = (
     (r"(?i)(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)", "set kind: strptime and pattern"),
 )
 
+_ISO_HINTS: Final = ((r"^\d{4}-\d{1,2}-\d{1,2}", "the text is ISO 8601; set kind: timestamp"),)
+
 
 def unread_reasons(
     column: pa.Array, instants: pa.Array, is_unread: npt.NDArray[np.bool_], time_spec: TimeSpec
@@ -97,7 +99,7 @@ def _hints(values: pa.Array, kind: TimeKind) -> dict[str, npt.NDArray[np.bool_]]
         texts = pc.utf8_trim_whitespace(values.cast(pa.string()))
         hint_patterns = (*_NUMBER_HINTS, *(_TEXT_HINTS if is_text else ()))
         if kind is TimeKind.STRPTIME:
-            hint_patterns = _TEXT_HINTS[:1]
+            hint_patterns = (*_TEXT_HINTS[:1], *_ISO_HINTS)
         return {hint: _matches(texts, pattern) for pattern, hint in hint_patterns}
     return {f"the column has the type {values.type}": np.ones(len(values), np.bool_)}
 

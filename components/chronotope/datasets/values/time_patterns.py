@@ -24,10 +24,21 @@ _ISO_PATTERNS: Final = (
     rf"\s*(?P<z>{ZONE})?",
 )
 
-_MONTHS: Final = (
-    "january february march april may june july august september october november december".split()
+MONTHS: Final = (
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 )
-_WEEKDAYS: Final = "monday tuesday wednesday thursday friday saturday sunday".split()
+_WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _FIELDS: Final = {
     "Y": r"\d{4}",
     "y": r"\d{2}",
@@ -41,8 +52,8 @@ _FIELDS: Final = {
     "S": r"[0-5]?\d",
     "f": r"\d+",
     "p": r"AM|PM|A\.M\.|P\.M\.",
-    "b": "|".join(month[:3] for month in _MONTHS),
-    "B": "|".join(_MONTHS),
+    "b": "|".join(month[:3] for month in MONTHS),
+    "B": "|".join(MONTHS),
     "a": "|".join(weekday[:3] for weekday in _WEEKDAYS),
     "A": "|".join(_WEEKDAYS),
     "V": r"5[0-3]|[1-4]\d|0?[1-9]",
@@ -81,7 +92,8 @@ _WAYS_OUT: Final = {
 _JAVA_TOKENS: Final = {
     "yyyy": "%Y", "YYYY": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "M": "%m",
     "dd": "%d", "DD": "%d", "d": "%d", "HH": "%H", "H": "%H", "hh": "%I", "h": "%I", "mm": "%M",
-    "ss": "%S", "SSSSSS": "%f", "SSS": "%f", "a": "%p", "XXX": "%z", "X": "%z", "Z": "%z", "z": "%z",
+    "ss": "%S", "SSSSSS": "%f", "SSS": "%f", "a": "%p", "XXX": "%z",
+    "X": "%z", "Z": "%z", "z": "%z",
 }  # fmt: skip
 _JAVA: Final = re.compile("|".join(sorted(_JAVA_TOKENS, key=len, reverse=True)))
 _DATES: Final = ({"m", "d"}, {"j"}, {"G", "V", "u"})
@@ -119,6 +131,7 @@ def compile_pattern(pattern: str) -> tuple[TimePattern, ...]:
         return tuple(TimePattern(_whole_text(regex)) for regex in _ISO_PATTERNS)
     if "%" not in pattern:
         suggestion = _JAVA.sub(lambda match: _JAVA_TOKENS[match[0]], pattern.replace("'", ""))
+        suggestion = suggestion if "%" in suggestion else "it as in %d.%m.%Y %H:%M"
         raise _refusal(pattern, "has no directives such as %Y", f"Write {suggestion}")
     parts = _split(pattern)
     directives = [part[1] for part in parts if part[0] == "%"]
@@ -163,7 +176,7 @@ def _directive(pattern: str, letter: str) -> list[str]:
         raise _refusal(pattern, "has a % without a letter", "Remove it, or write %% for a %")
     raise _refusal(
         pattern,
-        f"has an unknown directive %{letter}",
+        f"has a directive that cannot be used, %{letter}",
         _WAYS_OUT.get(letter, f"Use directives of strptime: {' '.join(f'%{x}' for x in _FIELDS)}"),
     )
 

@@ -8,12 +8,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chronotope.datasets.values.time_patterns import TimePattern
+from chronotope.datasets.values.time_patterns import MONTHS, TimePattern
 from chronotope.spacetime.time_zones import fixed_offset
 
 _US = 1_000_000
 _DAY_US = 86_400 * _US
-_MONTH_NAMES = pa.array("jan feb mar apr may jun jul aug sep oct nov dec".split())
+_MONTH_NAMES = pa.array([month[:3] for month in MONTHS])
 _CENTURY_PIVOT = 69  # POSIX: two-digit years from 69 on are in the twentieth century
 Int64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
