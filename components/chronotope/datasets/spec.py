@@ -60,8 +60,8 @@ class DatasetSpec(FrozenModel):
     )
     local_zone: str | None = Field(
         default=None,
-        description="Time zone of the users, an IANA name or an offset such as +08:00, from which utc_offset_min is computed when "
-        "no column holds it",
+        description="Time zone of the users, an IANA name or an offset such as +08:00, from "
+        "which utc_offset_min is computed when no column holds it",
     )
     event_type: str = Field(
         default="event", min_length=1, description="Event type of rows that have none"
