@@ -40,7 +40,12 @@ _TEXT_HINTS: Final = (
     (r"(?i)(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)", "set kind: strptime and pattern"),
 )
 
-_ISO_HINTS: Final = ((r"^\d{4}-\d{1,2}-\d{1,2}", "the text is ISO 8601; set kind: timestamp"),)
+_ISO_HINTS: Final = (
+    (
+        r"^\d{4}-\d{1,2}-\d{1,2}",
+        "the text is ISO 8601; add ISO8601 to the patterns, or set kind: timestamp",
+    ),
+)
 
 
 def unread_reasons(
