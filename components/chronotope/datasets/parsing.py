@@ -22,6 +22,7 @@ __all__ = ["as_instants", "as_numbers", "is_textual"]
 
 _TICKS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _US: Final = 1_000_000
+_HEAD_ROWS: Final = 64
 _ISO_LIKE: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")  # 19 characters when padded
 
 
@@ -94,6 +95,7 @@ def _from_text(column: pa.Array, time_spec: TimeSpec) -> tuple[pa.Array, npt.NDA
     ):
         for is_local, arrow_type in ((False, INSTANT), (True, pa.timestamp("us"))):
             try:
+                texts.slice(0, _HEAD_ROWS).cast(arrow_type)  # a failure of each row takes long
                 times = texts.cast(arrow_type)
             except pa.ArrowInvalid:  # one text in another form: each is matched with the patterns
                 continue

@@ -61,6 +61,7 @@ def count_micros(column: pa.Array, unit_ns: int, origin_s: int = 0) -> tuple[Int
 def _whole_column(column: pa.Array) -> pa.Array | None:
     """Integers of a column of nothing but plain integers; None for other columns."""
     try:
+        column.slice(0, 64).cast(pa.int64())  # a failure of each row takes long
         integers = column.cast(pa.int64())
     except pa.ArrowInvalid:
         return None
