@@ -13,7 +13,9 @@ from chronotope.contracts.event_bounds import MAX_TEXT_BYTES, MAX_UTC_OFFSET_MIN
 from chronotope.contracts.id_rules import MISSING, NOT_UTF8
 from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import EVENTS
+from chronotope.datasets.occurrences import OccurrenceCounter
 from chronotope.datasets.parsing import as_instants, as_numbers, is_textual
+from chronotope.datasets.row_filters import KeepRules, filter_rows
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.text_options import TextOptions
 from chronotope.datasets.values.id_texts import id_texts, text_errors, utf8_texts
@@ -33,12 +35,13 @@ _MASK = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class NormalisedBatch:
-    """Result of normalising one batch: each raw row is either valid or refused.
+    """Result of normalising one batch: each raw row is valid, refused or dropped.
 
     Attributes:
         rows: Valid rows: the columns of ``EVENTS``, then context and attributes.
         refused: Refused rows, in the schema ``REFUSED``.
         row_positions: Positions of the valid rows in the batch as read, shape (n_rows,).
+        dropped: Number of rows dropped by each filter of ``keep``.
         missing_numbers: Number of values by column that state that a number is missing, such as
             NULL, NaN or a dash.
     """
@@ -46,21 +49,31 @@ class NormalisedBatch:
     rows: pa.Table
     refused: pa.Table
     row_positions: npt.NDArray[np.int64]
+    dropped: dict[str, int] = field(default_factory=dict)
     missing_numbers: dict[str, int] = field(default_factory=dict)
 
 
 def normalise(
-    dataset_spec: DatasetSpec, raw_rows: pa.Table, *, text_options: TextOptions | None = None
+    dataset_spec: DatasetSpec,
+    raw_rows: pa.Table,
+    *,
+    keep_rules: KeepRules | None = None,
+    occurrences: OccurrenceCounter | None = None,
+    text_options: TextOptions | None = None,
 ) -> NormalisedBatch:
     """Convert a batch of ``read_events`` to the data contract.
 
-    A row is refused if its user, item or time is missing or cannot be read, if one of its
-    numbers is not finite or not a number, or if it holds a text of more than 64 KiB. A value is
-    what the source says, or it is missing or refused.
+    Filters come first: a row that they drop is not refused, whatever its values. A row is
+    refused if its user, item or time is missing or cannot be read, if one of its numbers is not
+    finite or not a number, or if it holds a text of more than 64 KiB. A value is what the source
+    says, or it is missing or refused.
 
     Args:
         dataset_spec: The dataset.
         raw_rows: Rows with contract column names and the values of the source.
+        keep_rules: Filters; None applies those of the dataset's event log.
+        occurrences: Counter of the delivery, with which rows of equal identity become separate
+            events if the dataset's ``identity`` has ``occurrence``; None makes them duplicates.
         text_options: Null words and decimal separators; None uses those of the event log.
 
     Returns:
@@ -71,22 +84,30 @@ def normalise(
     """
     if text_options is None:
         text_options = dataset_spec.events or TextOptions()
-    batch_conversion = _BatchConversion(dataset_spec, raw_rows, text_options)
+    filtered_rows = filter_rows(
+        raw_rows,
+        dataset_spec.keep_rules if keep_rules is None else keep_rules,
+        dataset_spec.event_type,
+    )
+    batch_conversion = _BatchConversion(dataset_spec, filtered_rows.rows, text_options)
     converted_rows = batch_conversion.table()
-    is_refused = np.zeros(raw_rows.num_rows, dtype=np.bool_)
+    is_refused = np.zeros(filtered_rows.rows.num_rows, dtype=np.bool_)
     for reason_mask in batch_conversion.refusals.values():
         is_refused |= reason_mask
     row_positions = np.flatnonzero(~is_refused)
     good_rows = converted_rows.take(pa.array(row_positions)) if is_refused.any() else converted_rows
-    row_ids = event_ids([good_rows[column_name] for column_name in dataset_spec.identity])
+    row_ids = event_ids([good_rows[column_name] for column_name in dataset_spec.identity_columns])
+    if occurrences is not None and dataset_spec.has_occurrences:
+        row_ids = occurrences.distinct_ids(row_ids)
     good_rows = good_rows.set_column(0, EVENTS.field(c.EVENT_ID), row_ids)
     # After the ids are computed: they must not depend on the resolution.
     if dataset_spec.cell_resolution is not None:
         good_rows = _with_cell_places(good_rows, dataset_spec.cell_resolution)
     return NormalisedBatch(
         rows=good_rows,
-        refused=_refused_table(batch_conversion.refusals, is_refused),
-        row_positions=row_positions,
+        refused=_refused_table(batch_conversion.refusals, is_refused, filtered_rows.row_positions),
+        row_positions=filtered_rows.row_positions[row_positions],
+        dropped=filtered_rows.dropped,
         missing_numbers=batch_conversion.missing_numbers,
     )
 
@@ -269,7 +290,9 @@ class _BatchConversion:
         return self._id(c.PLACE_ID)
 
 
-def _refused_table(reason_masks: dict[str, _MASK], is_refused: _MASK) -> pa.Table:
+def _refused_table(
+    reason_masks: dict[str, _MASK], is_refused: _MASK, read_positions: npt.NDArray[np.int64]
+) -> pa.Table:
     refused_rows = np.flatnonzero(is_refused)
     if not len(refused_rows):
         return REFUSED.empty_table()
@@ -281,7 +304,7 @@ def _refused_table(reason_masks: dict[str, _MASK], is_refused: _MASK) -> pa.Tabl
         pa.array(np.nonzero(has_reason)[1])
     )
     reason_lists = pa.ListArray.from_arrays(pa.array(list_offsets), reason_names)
-    return pa.table([pa.array(refused_rows), reason_lists], schema=REFUSED)
+    return pa.table([pa.array(read_positions[refused_rows]), reason_lists], schema=REFUSED)
 
 
 def _decoded_array(column: pa.ChunkedArray) -> pa.Array:
