@@ -376,5 +376,6 @@ def _normalised(
         normalised_batch.row_positions,
         normalised_batch.refused,
         normalised_batch.dropped,
-        refused_lines if len(refused_lines) else None,
+        refused_lines=refused_lines if len(refused_lines) else None,
+        missing_numbers=normalised_batch.missing_numbers,
     )

@@ -19,9 +19,11 @@ from chronotope.datasets.row_filters import filter_column
 from chronotope.datasets.simulation import simulate_events
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, Format, TableSpec
+from chronotope.datasets.time_spec import TimeSpec
+from chronotope.datasets.values.id_texts import id_texts, text_errors, utf8_texts
 
-_JOIN_SEPARATOR = ", "
 _TABLE_BATCH_ROWS = 200_000
+_ID_COLUMNS = (c.USER_ID, c.ITEM_ID, c.PLACE_ID)
 
 
 def read_events(
@@ -175,7 +177,8 @@ def read_feed(
     if feed_batch is None:
         return [], pa.table({})
     raw_rows = pa.Table.from_batches([feed_batch])
-    return raw_rows[feed_spec.after].to_pylist(), _to_contract_columns(feed_spec, raw_rows)
+    mapped_rows = _to_contract_columns(feed_spec, raw_rows, feed_spec.time)
+    return raw_rows[feed_spec.after].to_pylist(), mapped_rows
 
 
 def _raw_events(
@@ -187,7 +190,7 @@ def _raw_events(
         for raw_rows in _rebatch(
             _stream(dataset_spec.events, dataset_spec, batch_rows, source_report), batch_rows
         ):
-            yield _to_contract_columns(dataset_spec.events, raw_rows)
+            yield _to_contract_columns(dataset_spec.events, raw_rows, dataset_spec.time)
 
 
 def _read_table(
@@ -210,7 +213,7 @@ def _read_all_rows(
 ) -> list[pa.Table]:
     """All batches of a table with contract column names and the values of the source."""
     mapped_tables = [
-        _to_contract_columns(table_spec, pa.Table.from_batches([record_batch]))
+        _to_contract_columns(table_spec, pa.Table.from_batches([record_batch]), dataset_spec.time)
         for record_batch in _stream(table_spec, dataset_spec, _TABLE_BATCH_ROWS, source_report)
     ]
     if not any(len(mapped_rows) for mapped_rows in mapped_tables):
@@ -228,18 +231,24 @@ def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema
     arrow_fields += [pa.field(column_name, pa.float64()) for column_name in table_spec.context]
     arrow_fields += [pa.field(column_name, pa.string()) for column_name in table_spec.attributes]
     return pa.table(
-        [_typed_column(mapped_rows, arrow_field) for arrow_field in arrow_fields],
+        [_typed_column(table_spec, mapped_rows, arrow_field) for arrow_field in arrow_fields],
         schema=pa.schema(arrow_fields),
     )
 
 
-def _typed_column(mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
+def _typed_column(table_spec: TableSpec, mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
+    """One column in the type of the schema; ids that are missing or refused are null."""
     if arrow_field.name not in mapped_rows.column_names:
         return pa.nulls(mapped_rows.num_rows, arrow_field.type)
     column = mapped_rows[arrow_field.name].combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if arrow_field.type == pa.float64():
-        return as_numbers(column)
-    return column.cast(pa.string())
+        return as_numbers(column, table_spec.decimal, table_spec.thousands)
+    with text_errors(arrow_field.name, column):
+        if arrow_field.name in _ID_COLUMNS:
+            return id_texts(column, table_spec.null_values).texts
+        return utf8_texts(column)
 
 
 def _stream(
@@ -255,23 +264,44 @@ def _stream(
     )
 
 
-def _to_contract_columns(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
+def _to_contract_columns(
+    table_spec: TableSpec, raw_rows: pa.Table, time_spec: TimeSpec
+) -> pa.Table:
     """Rename, coalesce and join source columns into contract columns; add those of filters."""
     mapped_columns = {
         column_name: raw_rows[source] for column_name, source in table_spec.sources.items()
     }
     for column_name, source_columns in table_spec.coalesce.items():
         mapped_columns[column_name] = pc.coalesce(
-            *(raw_rows[source].cast(pa.string()) for source in source_columns)
+            *(_plain_texts(raw_rows, source) for source in source_columns)
         )
     for column_name, source_columns in table_spec.join.items():
-        source_texts = [raw_rows[source].cast(pa.string()) for source in source_columns]
+        source_texts = [_plain_texts(raw_rows, source) for source in source_columns]
         mapped_columns[column_name] = pc.binary_join_element_wise(
-            *source_texts, _JOIN_SEPARATOR, null_handling="skip"
+            *source_texts, _separator(table_spec, column_name, time_spec), null_handling="skip"
         )
     for source in table_spec.filter_columns:
         mapped_columns[filter_column(source)] = raw_rows[source]
     return pa.table(mapped_columns)
+
+
+def _separator(table_spec: TableSpec, column_name: str, time_spec: TimeSpec) -> str:
+    """Text between joined texts; that of a date and a time follows from the time's pattern."""
+    if table_spec.join_separator is not None:
+        return table_spec.join_separator
+    has_comma = any(", " in pattern for pattern in time_spec.patterns)
+    return " " if column_name == c.OCCURRED_AT and not has_comma else ", "
+
+
+def _plain_texts(raw_rows: pa.Table, source: str) -> pa.Array:
+    """Texts of a source column; whole floating-point numbers have no decimal point."""
+    column = raw_rows[source].combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    with text_errors(source, column):
+        if pa.types.is_string(column.type) or pa.types.is_temporal(column.type):
+            return column.cast(pa.string())
+        return id_texts(column, ()).texts
 
 
 def _rebatch(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:

@@ -98,7 +98,13 @@ class TableSpec(TextOptions):
     join: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="Mapping from contract column to a list of source columns; their texts are "
-        "joined with a comma",
+        "joined with join_separator",
+    )
+    join_separator: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Text between the joined texts of join. Left out, it is a comma and a space; "
+        "for occurred_at it is a space, unless time.pattern has a comma and a space",
     )
     context: dict[str, str] = Field(
         default_factory=dict,

@@ -1,9 +1,10 @@
 """Options of text files (CSV and JSON Lines) in a dataset's YAML."""
 
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from chronotope.contracts.id_rules import NULL_WORDS
 from chronotope.datasets.time_spec import FrozenModel
 
 WHITESPACE: Final = "whitespace"
@@ -81,6 +82,21 @@ class TextOptions(FrozenModel):
         "the file at the first line",
     )
 
+    null_values: tuple[str, ...] = Field(
+        default=NULL_WORDS,
+        description="Texts that stand for a missing id, such as NULL; the list replaces the "
+        "default one, and [] allows every text. In columns of numbers they are missing "
+        "numbers, as are the default texts and dashes",
+    )
+    decimal: Literal[".", ","] = Field(
+        default=".", description="Decimal separator of numbers in texts, a point or a comma"
+    )
+    thousands: Literal[",", ".", " ", "'", "_"] | None = Field(
+        default=None,
+        description="Separator of groups of three digits in texts, such as , in 1,234.5; none by "
+        "default",
+    )
+
     @field_validator("delimiter")
     @classmethod
     def _delimiter_character(cls, delimiter: str) -> str:
@@ -96,4 +112,10 @@ class TextOptions(FrozenModel):
             raise ValueError("escape and delimiter must differ")
         if len(set(self.names)) < len(self.names):
             raise ValueError("names must differ from each other")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_separators(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError("decimal and thousands must differ")
         return self

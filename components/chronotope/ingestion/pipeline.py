@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.contracts.protocols import RowCheck
-from chronotope.contracts.validation_result import FailedExpectation
+from chronotope.contracts.validation_result import FailedExpectation, Severity
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.repeated_rows import RepeatedRows, find_repeated_rows
@@ -37,6 +37,7 @@ class IngestBatch:
         refused_lines: Lines of a text file that are no rows: ``source_file``, ``source_line``,
             ``source_text`` and ``reason``. They count as read and quarantined; None if there are
             none.
+        missing_numbers: Number of values by column that state that a number is missing.
     """
 
     raw: pa.Table
@@ -45,6 +46,7 @@ class IngestBatch:
     refused: pa.Table
     dropped: dict[str, int] = field(default_factory=dict)
     refused_lines: pa.Table | None = None
+    missing_numbers: dict[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -99,6 +101,7 @@ class _Progress:
     n_refused_lines: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    missing_numbers: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[str, str], FailedExpectation] = field(default_factory=dict)
 
     def add_findings(self, findings: Iterable[FailedExpectation]) -> None:
@@ -140,6 +143,7 @@ def ingest(
             )
         if isinstance(row_check, WholeBatchCheck):
             progress.add_findings(row_check.delivery_findings())
+        progress.add_findings(_missing_findings(progress.missing_numbers))
         return _commit(progress, lake)
 
 
@@ -177,6 +181,7 @@ def _stage(
         )
         _stage_refused(progress, f"{batch_idx:06d}", quarantine_rows)
     progress.dropped.update(batch.dropped)
+    progress.missing_numbers.update(batch.missing_numbers)
     progress.n_read += len(batch.raw)
     progress.n_good += len(good_rows)
     progress.n_refused += len(refused_rows)
@@ -260,6 +265,20 @@ def _commit(progress: _Progress, lake: Lake) -> IngestReport:
         findings=tuple(progress.findings.values()),
         version=events_version,
     )
+
+
+def _missing_findings(missing_numbers: Counter[str]) -> list[FailedExpectation]:
+    """A finding for each column with values such as NULL or a dash, which are not stored."""
+    return [
+        FailedExpectation(
+            f"{column_name} is a number in every row that has one",
+            column_name,
+            Severity.INFO,
+            n_missing,
+            f"{n_missing:,} values such as NULL, NaN or a dash are missing numbers",
+        )
+        for column_name, n_missing in sorted(missing_numbers.items())
+    ]
 
 
 def _require_conserved(n_total: int, *part_counts: int) -> None:

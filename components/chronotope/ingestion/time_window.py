@@ -48,4 +48,5 @@ def rows_in_window(
                 refused=refused_rows.set_column(0, refused_rows.schema.field(0), refused_positions),
                 dropped=dropped,
                 refused_lines=refused_lines,
+                missing_numbers=batch.missing_numbers if with_refused else {},
             )
