@@ -93,7 +93,7 @@ def test_a_catalogue_row_that_fails_is_quarantined(
     items.write_text(f"what,title\n{'x' * 2000},Too long a name\ntea,Green tea\nTotal\n")
     found = write_tables.fn(str(corner_shop), settings)
     lines = SourceLines(n_lines=4, n_header=1, n_row_lines=2, n_rows=2, n_refused=1)
-    reasons = {"item_id has 1 to 1024 characters": 1, "1 columns instead of 2": 1}
+    reasons = {"item_id has 1 to 1024 characters": 1, "1 column instead of 2": 1}
     assert found["items"] == TableCounts(
         n_read=3, n_good=1, n_quarantined=2, reasons=reasons, lines=lines
     )
@@ -129,8 +129,8 @@ def test_a_catalogue_that_names_an_item_twice_says_so(
     items = corner_shop.parent / "items.csv"
     items.write_text("what,title\ntea,Green tea\ntea,Black tea\nrye,Rye\n")
     counts = write_tables.fn(str(corner_shop), settings)["items"]
-    reasons = {"an item occurs once": 1}
-    assert counts == TableCounts(n_read=3, n_good=2, n_quarantined=1, reasons=reasons)
+    assert (counts.n_read, counts.n_good, counts.n_quarantined) == (3, 2, 1)
+    assert counts.reasons == {"an item occurs once": 1}
     stored = Lake(settings.root / "data" / "lake" / "corner_shop").read("items")
     assert sorted(stored["title"].to_pylist()) == ["Green tea", "Rye"]
 
