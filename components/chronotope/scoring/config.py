@@ -39,7 +39,11 @@ class ScoringConfig(BaseModel):
     sql_table: str = Field(
         "predictions", pattern=r"^[A-Za-z_]\w{0,62}$", description="Table in that database"
     )
-    suites: AllowedPath = Field(Path("expectations"), description="Folder of the validation suites")
+    suites: AllowedPath = Field(
+        Path("expectations"),
+        description="Folder of the validation suites: below the project root, else in the working "
+        "folder, else those that are installed with Chronotope",
+    )
     conf_dir: AllowedPath = Field(CONF_DIR, description="Folder of the YAML files of datasets")
     block_users: int = Field(
         2_000,

@@ -26,7 +26,7 @@ from chronotope.scoring.user_selection import (
     select_users,
 )
 from chronotope.scoring.users_file import read_users_file
-from chronotope.scoring.validate_blocks import SUITE, validate_blocks
+from chronotope.scoring.validate_blocks import find_suite, validate_blocks
 from chronotope.validation.gx_context import load_suite
 
 
@@ -93,7 +93,7 @@ def plan_scoring(
 
 def _checked_target(config: ScoringConfig) -> ExportTarget | None:
     """Target of the copy; it, the suite and the users file are checked before hours of scoring."""
-    load_suite(config.suites / SUITE)
+    load_suite(find_suite(config.suites, config.root))
     if config.users_file is not None:
         read_users_file(config.users_file)
     if config.out is None:
@@ -209,7 +209,7 @@ def _commit(
         return None
     block_paths = staged.block_paths()
     known_items = source.champion.vocabulary.items.ids
-    validate_blocks(block_paths, known_items, config.suites / SUITE)
+    validate_blocks(block_paths, known_items, find_suite(config.suites, config.root))
     replaced_users = pa.concat_arrays([selection.ids, selection.removed])
     commit_metadata = {
         "model_version": origin.model_version,

@@ -9,11 +9,28 @@ import pyarrow.parquet as pq
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ValidationFailed
-from chronotope.validation import check_table
+from chronotope.validation import check_table, find_suites_folder
 from chronotope.validation.prediction_columns import derive_prediction_columns
 
 SUITE: Final = "predictions.json"
 """File of the expectation suite."""
+
+_PACKAGE_PARENTS: Final = Path(__file__).parents[2:4]
+"""Folders that hold expectations: beside the package where it is installed, or of the checkout."""
+
+
+def find_suite(suites: Path, root: Path) -> Path:
+    """File of the suite: below the project root, the working folder, or the installation.
+
+    Args:
+        suites: Folder of the suites; an absolute one is the only place.
+        root: Project root.
+
+    Raises:
+        ConfigError: There is none; the message names the places searched.
+    """
+    parent_dirs = (root, Path(), *_PACKAGE_PARENTS)
+    return find_suites_folder(suites, parent_dirs, suite_file=SUITE) / SUITE
 
 
 def validate_blocks(block_paths: Sequence[Path], known_items: pa.Array, suite_path: Path) -> None:
