@@ -177,7 +177,7 @@ def ingested(folder: Path) -> tuple[IngestReport, Counter[Event]]:
     if report.version is None:
         return report, Counter()
     rows = lake.read("events", columns=[c.USER_ID, c.ITEM_ID, c.OCCURRED_AT]).to_pylist()
-    return report, Counter(tuple(row.values()) for row in rows)  # type: ignore[misc]
+    return report, Counter(tuple(row.values()) for row in rows)
 
 
 def written(dialect: Dialect, events: list[Event], prices: list[str]) -> list[str]:
