@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chronotope.contracts.escaping import markdown_text
 from chronotope.registry.manual_promotion import promote_by_hand, roll_back
 from chronotope.runtime.allowed_paths import AllowedPath
+from flows.champion_event import emit_promoted
 
 
 class ChampionSettings(BaseModel):
@@ -84,6 +85,8 @@ def change_champion(
     else:
         change_record = promote_by_hand(root, dataset, version, reason, dry_run=dry_run)
     champion_change = ChampionChange.model_validate(change_record)
+    if not dry_run:
+        emit_promoted(dataset, champion_change.champion)
     state_verb = "would be" if dry_run else "is"
     create_markdown_artifact(
         f"Champion of `{dataset}` {state_verb} version {champion_change.champion}. "

@@ -24,21 +24,25 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.pipelines.settings import TrainSettings, read_train_settings
 from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
+from chronotope.scoring.config import ScoringConfig
 from flows.abandoned_runs import end_abandoned_runs
 from flows.backfill_events import backfill_events
+from flows.champion_event import PROMOTED
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
+from flows.score_users import score_users
 from flows.train_model import train_model
 from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
 
 BEFORE_DAWN: Final = "0 2 * * *"
 NIGHTLY: Final = "0 3 * * *"
+BEFORE_MORNING: Final = "0 4 * * *"
 WEEKLY: Final = "0 1 * * 0"
-"""Cron schedules in UTC: monitoring at 2:00 and feedback at 3:00 every night, full training on
-Sundays at 1:00."""
+"""Cron schedules in UTC: monitoring at 2:00, feedback at 3:00 and batch predictions at 4:00 every
+night, full training on Sundays at 1:00."""
 
 _EVENT_REASONS: Final = {
     "__prefect_kind": "json",
@@ -77,13 +81,35 @@ def deployments(
         "concurrency_limit": ONE_AT_A_TIME,
         "entrypoint_type": EntrypointType.MODULE_PATH,
     }
+    flow_options = _flow_options(name, default_parameters["collect-feedback"], scheduled)
+    return [
+        cast(
+            "RunnerDeployment",
+            flow.to_deployment(
+                parameters=default_parameters[flow.name],
+                description=flow_description,
+                **options,
+                **common_options,
+            ),
+        )
+        for flow, flow_description, options in flow_options
+    ]
+
+
+def _flow_options(
+    name: str, feedback_parameters: dict[str, Any], scheduled: bool
+) -> list[tuple[Flow[..., Any], str, dict[str, Any]]]:
+    """Each flow with its description, and its schedules and triggers."""
     schedule_by_name = {
         "weekly": [Cron(WEEKLY, timezone="UTC", slug="weekly", active=scheduled)],
         "nightly": [Cron(NIGHTLY, timezone="UTC", slug="nightly", active=scheduled)],
         "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
+        "before-morning": [
+            Cron(BEFORE_MORNING, timezone="UTC", slug="before-morning", active=scheduled)
+        ],
     }
-    feedback_triggers = _feedback_triggers(name, default_parameters["collect-feedback"])
-    flow_deployments: list[tuple[Flow[..., Any], str, dict[str, Any]]] = [
+    feedback_triggers = _feedback_triggers(name, feedback_parameters)
+    return [
         (ingest_events, _INGEST, {}),
         (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
         (
@@ -94,20 +120,16 @@ def deployments(
         (monitor_drift, _MONITOR, {"schedules": schedule_by_name["before-dawn"]}),
         (compress_model, _COMPRESS, {}),
         (backfill_events, _BACKFILL, {}),
+        (
+            score_users,
+            _SCORE,
+            {
+                "schedules": schedule_by_name["before-morning"],
+                "triggers": [_event_trigger(name, PROMOTED, "Score all users of")],
+            },
+        ),
         (promote_model, _PROMOTE, {}),
         (roll_back_model, _ROLL_BACK, {}),
-    ]
-    return [
-        cast(
-            "RunnerDeployment",
-            flow.to_deployment(
-                parameters=default_parameters[flow.name],
-                description=flow_description,
-                **flow_options,
-                **common_options,
-            ),
-        )
-        for flow, flow_description, flow_options in flow_deployments
     ]
 
 
@@ -129,6 +151,10 @@ def _default_parameters(
         "monitor-drift": {"monitoring": MonitorConfig().model_dump(mode="json"), **data_parameters},
         "backfill-events": data_parameters,
         "compress-model": {"dataset": name, "settings": compress_settings.model_dump(mode="json")},
+        "score-users": {
+            "dataset": name,
+            "scoring": ScoringConfig(root=ingestion.root).model_dump(mode="json"),
+        },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
     }
@@ -142,15 +168,22 @@ def _feedback_triggers(dataset: str, feedback_parameters: dict[str, Any]) -> lis
         DRIFTED: {**feedback_parameters, "feedback": feedback_config},
     }
     return [
-        DeploymentEventTrigger(
-            name=f"{dataset}: {event_name}",
-            description=f"Collect the feedback of {dataset} when {event_name} arrives",
-            expect={event_name},
-            match={"prefect.resource.id": dataset_resource(dataset)},
-            parameters=default_parameters,
-        )
-        for event_name, default_parameters in event_parameters.items()
+        _event_trigger(dataset, event_name, "Collect the feedback of", event_parameters[event_name])
+        for event_name in event_parameters
     ]
+
+
+def _event_trigger(
+    dataset: str, event_name: str, action: str, parameters: dict[str, Any] | None = None
+) -> DeploymentEventTrigger:
+    """Trigger of an event of the dataset; the description begins with the action."""
+    return DeploymentEventTrigger(
+        name=f"{dataset}: {event_name}",
+        description=f"{action} {dataset} when {event_name} arrives",
+        expect={event_name},
+        match={"prefect.resource.id": dataset_resource(dataset)},
+        parameters=parameters,
+    )
 
 
 def register(dataset_deployments: list[RunnerDeployment], work_pool: str) -> None:
@@ -260,6 +293,11 @@ predict each of its events from the events before it, and show the metrics over 
 
 Events that are already in the lake are not written again. A cancelled or killed run resumes after
 its last finished chunk if it is started again with the same parameters."""
+_SCORE: Final = """Predict the next items, time and places of all users with the champion, into the
+table `predictions` of the lake. Only users with news since the last scoring with the same model
+are scored; set `rescore_all` to score everybody. A promotion starts it, too.
+
+A cancelled or killed run continues after its last stored block of users."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
 _ROLL_BACK: Final = "Make the previous champion the champion again."
 

@@ -47,6 +47,7 @@ from chronotope.runtime.step_cache import (
     step_costs,
 )
 from flows import dataset_lock_in_flow
+from flows.champion_event import emit_promoted
 from flows.ingest_events import IngestSettings, ingest_locked
 from flows.link_runs import link_runs
 
@@ -258,7 +259,8 @@ def promote(
         bundle_dir,
         holdout_evaluation,
     )
-    return run_verified_step(
+    was_promoted = (run_dir / "promote_version.json").exists()  # by an earlier, killed run
+    promotion_result = run_verified_step(
         run_dir,
         "promote_version",
         PromotionResult,
@@ -270,6 +272,9 @@ def promote(
         bundle_dir,
         registered_version,
     )
+    if promotion_result.promoted and not was_promoted:
+        emit_promoted(run_dir.parent.name, promotion_result.version)
+    return promotion_result
 
 
 @task(**_TASK)

@@ -21,6 +21,7 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.serving.api.app import create_app
+from chronotope.scoring.config import ScoringConfig
 from chronotope.serving.settings import ServeSettings
 from flows.ingest_events import IngestSettings
 
@@ -137,6 +138,7 @@ def settings_page() -> list[str]:
         "Ingestion (`ingest-events`)": IngestSettings,
         "Feedback (`collect-feedback`)": FeedbackConfig,
         "Monitoring (`monitor-drift`)": MonitorConfig,
+        "Batch predictions (`score-users`)": ScoringConfig,
         "Service (`chronotope serve`)": ServeSettings,
     }
     lines = ["# Settings\n", "Generated from the models that the forms of the Prefect UI show.\n"]

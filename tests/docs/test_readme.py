@@ -23,6 +23,9 @@ LINES = [
 COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 
+OTHERS_THAT_WRITE = ("doctor", "init", "monitor", "promote", "rollback", "score", "up")
+
+
 def lines(start: str) -> list[list[str]]:
     """Words after ``start`` of each line of a shell block that begins with it."""
     return [shlex.split(line[len(start) :]) for line in LINES if line.startswith(start)]
@@ -53,7 +56,7 @@ def test_every_command_knows_json_and_those_that_write_know_dry_run() -> None:
     assert all("--json" in known for known in flags.values())
     writing = {name for name, known in flags.items() if "--dry-run" in known}
     trains = {"demo", "ingest", "train", "feedback", "backfill", "compress"}
-    assert writing == trains | {"doctor", "init", "monitor", "promote", "rollback", "up"}
+    assert writing == trains | set(OTHERS_THAT_WRITE)
 
 
 def test_make_targets_are_there() -> None:

@@ -30,6 +30,7 @@ from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
+from flows.score_users import score_users
 from flows.train_model import train_model
 from flows.watch_interactions import InteractionWatcher, n_waiting, watch_in_thread
 
@@ -40,6 +41,7 @@ FLOWS = (
     monitor_drift,
     compress_model,
     backfill_events,
+    score_users,
     promote_model,
     roll_back_model,
 )
@@ -76,17 +78,26 @@ def test_schedules_are_nightly_and_weekly_and_can_be_paused(
     }
     assert crons.pop("collect-feedback") == [("0 3 * * *", "UTC", scheduled)]
     assert crons.pop("monitor-drift") == [("0 2 * * *", "UTC", scheduled)]
+    assert crons.pop("score-users") == [("0 4 * * *", "UTC", scheduled)]
     assert crons.pop("train-model") == [("0 1 * * 0", "UTC", scheduled)]
     assert set(map(len, crons.values())) == {0}
 
 
-def test_events_start_the_feedback_flow_and_no_other(tmp_path: Path) -> None:
-    found = made(tmp_path)
-    expected = [(each.expect, each.match.root) for each in found["collect-feedback"].triggers
-                if isinstance(each, DeploymentEventTrigger)]  # fmt: skip
+def test_events_start_the_feedback_and_the_scoring_flow_and_no_other(tmp_path: Path) -> None:
+    triggers = {
+        name: [
+            (each.expect, each.match.root)
+            for each in of.triggers
+            if isinstance(each, DeploymentEventTrigger)
+        ]
+        for name, of in made(tmp_path).items()
+        if of.triggers
+    }
     resource = {"prefect.resource.id": "chronotope.dataset.cafe"}
-    assert expected == [({"interactions.logged"}, resource), ({"drift.detected"}, resource)]
-    assert [name for name, each in found.items() if each.triggers] == ["collect-feedback"]
+    assert triggers == {
+        "collect-feedback": [({"interactions.logged"}, resource), ({"drift.detected"}, resource)],
+        "score-users": [({"champion.promoted"}, resource)],
+    }
 
 
 def test_drift_tells_the_feedback_flow_its_reasons(tmp_path: Path) -> None:

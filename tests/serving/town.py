@@ -44,6 +44,7 @@ def write_graph(path: Path, *, boost: float = 0.0, n_items: int = N_ITEMS + 1) -
         "base": base[None],
         "slope": np.linspace(0.0, 0.1, n_items).astype(np.float32)[None],
         "when_": WHEN[None],
+        "when_of": np.array(WHEN.shape, np.int64),
     }
     steps = [
         ("Unsqueeze", ["request_s", "one"], "asked"),
@@ -71,12 +72,15 @@ def write_graph(path: Path, *, boost: float = 0.0, n_items: int = N_ITEMS + 1) -
         ("Add", ["own", "near"], "own_near"),
         ("Add", ["own_near", "base"], "item_scores"),
         ("Identity", ["item_scores"], "place_scores"),
-        ("Identity", ["when_"], "when"),
+        ("Shape", ["request_s"], "rows"),
+        ("Expand", ["when_", "when_shape"], "when"),
     ]
     nodes = [
         helper.make_node(op, of, [to], **({"to": real} if op == "Cast" else {}))
         for op, of, to in steps
     ]
+    # one distribution a query, as in the graph of a trained model
+    nodes.insert(-1, helper.make_node("Concat", ["rows", "when_of"], ["when_shape"], axis=0))
     outputs = [
         helper.make_tensor_value_info(n, real, None)
         for n in ("item_scores", "when", "place_scores")

@@ -115,6 +115,11 @@ class IndexedRecommender:
         """Number of past events the graph reads."""
         return self.manifest.history_len
 
+    @property
+    def history_lengths(self) -> tuple[int, ...]:
+        """Lengths to which the graph's histories are padded, ascending."""
+        return self._graph.history_lengths
+
     def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002
         """No operation: a bundle is already trained."""
         return self

@@ -37,13 +37,19 @@ class ModelOutput:
 
 
 class OnnxRecommender:
-    """A frozen recommender read from a bundle."""
+    """A frozen recommender read from a bundle.
+
+    Attributes:
+        session: Open session of the graph.
+        manifest: Manifest of the bundle.
+        history_lengths: Lengths to which the graph's histories are padded, ascending.
+    """
 
     def __init__(self, session: onnxruntime.InferenceSession, manifest: Manifest) -> None:
         """Wrap an open session; use ``load``."""
         self.session, self.manifest = session, manifest
         stored_lengths = session.get_modelmeta().custom_metadata_map.get(HISTORY_LENGTHS, "")
-        self._history_lengths = parse_lengths(stored_lengths) or (manifest.history_len,)
+        self.history_lengths = parse_lengths(stored_lengths) or (manifest.history_len,)
 
     @classmethod
     def load(cls, bundle_dir: Path, *, n_threads: int = 1) -> Self:
@@ -92,7 +98,7 @@ class OnnxRecommender:
 
     def feed(self, queries: Queries) -> dict[str, npt.NDArray[np.generic]]:
         """Inputs of the graph, histories padded to the length that the longest one needs."""
-        padded_len = padded_length(queries, self._history_lengths)
+        padded_len = padded_length(queries, self.history_lengths)
         n_events = min(self.manifest.history_len, padded_len)
         graph_inputs: dict[str, npt.NDArray[np.generic]] = {
             "item_idx": _right_aligned(queries.item_idx, n_events, padded_len),

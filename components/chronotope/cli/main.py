@@ -21,6 +21,7 @@ from chronotope.cli.monitor import monitor
 from chronotope.cli.output.error_report import DEBUG, ReportingCommand, ReportingGroup
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
+from chronotope.cli.score import score
 from chronotope.cli.serve import serve
 from chronotope.cli.train import train
 from chronotope.cli.up import up
@@ -42,6 +43,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     monitor,
     backfill,
     recommend,
+    score,
     serve,
     experiment,
     promote,

@@ -1,7 +1,9 @@
 """Forecasts of the time and place of the next event."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 from scipy.special import softmax
@@ -16,6 +18,7 @@ from chronotope.metrics import LognormalMixture
 
 _MIN_SURVIVAL = 1e-6  # beyond it the tail of the mixture is not informative
 _MAX_MEDIAN_H = 10 * 365 * 24.0  # a median wait of ten years is an artefact of the tail
+_QUANTILES: Final = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,43 @@ def forecast_time(wait: RemainingWait | None) -> TimeForecast | None:
     """Median and central 80 % interval; None for a wait of ten years or more."""
     if wait is None:
         return None
-    low, median, high = wait.quantiles(np.array([0.1, 0.5, 0.9])).tolist()
+    low, median, high = wait.quantiles(np.array(_QUANTILES)).tolist()
     return TimeForecast(median, low, high) if median <= _MAX_MEDIAN_H else None
+
+
+def forecast_times(
+    mixtures: Float32, histories: Sequence[UserHistory], request_time: datetime
+) -> Float64:
+    """Low, median and high hours of a batch, each row equal to ``forecast_time``.
+
+    Args:
+        mixtures: Predicted gaps by the time head, shape (B, 3, K).
+        histories: Events of each user before the request time, B of them.
+        request_time: Time of the request.
+
+    Returns:
+        Hours, shape (B, 3); NaN without a time forecast.
+    """
+    hours = np.full((len(histories), len(_QUANTILES)), np.nan)
+    has_history = np.array([len(history) > 0 for history in histories], np.bool_)
+    rows = np.flatnonzero(has_history)
+    if not len(rows):
+        return hours
+    last_s = np.array([histories[row].occurred_s[-1] for row in rows.tolist()])
+    elapsed_h = (request_time.timestamp() - last_s) / 3600
+    # (B, 3, K) -> (3, B, K), contiguous: sums over K then add in the order of a single forecast
+    mixture_parts = np.ascontiguousarray(mixtures[rows].astype(np.float64).transpose(1, 0, 2))
+    elapsed_cdf = _mixture(mixture_parts).cdf(elapsed_h)
+    is_informative = 1 - elapsed_cdf >= _MIN_SURVIVAL
+    rows = rows[is_informative]
+    elapsed_h, elapsed_cdf = elapsed_h[is_informative], elapsed_cdf[is_informative]
+    n_quantiles = len(_QUANTILES)
+    whole_gap = _mixture(np.repeat(mixture_parts[:, is_informative], n_quantiles, axis=1))
+    levels = elapsed_cdf[:, None] + np.array(_QUANTILES) * (1 - elapsed_cdf)[:, None]  # (B, 3)
+    quantiles = whole_gap.quantile(levels.ravel()).reshape(-1, n_quantiles)
+    hours[rows] = np.maximum(0.0, quantiles - elapsed_h[:, None])
+    hours[hours[:, 1] > _MAX_MEDIAN_H] = np.nan
+    return hours
 
 
 def forecast_places(

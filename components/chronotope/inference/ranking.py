@@ -129,6 +129,21 @@ def search_items(
         ConfigError: The category of the options does not exist.
     """
     (query_output,) = model.query_outputs(queries)
+    return rank_by_index(model, query_output, history, metadata, options)
+
+
+def rank_by_index(
+    model: IndexedRecommender,
+    query_output: QueryOutput,
+    history: UserHistory,
+    metadata: ItemMetadata,
+    options: RecommendOptions,
+) -> IndexedRanking:
+    """Indexed ranking of one output of the graph, with the items that the options allow.
+
+    Raises:
+        ConfigError: The category of the options does not exist.
+    """
     if options.exclude_seen:
         query_output = query_output.without(history.item_idx)
     return IndexedRanking(model, query_output, _filter_mask(metadata, options))

@@ -17,6 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.predictions import PREDICTIONS, PREDICTIONS_TABLE
 from chronotope.contracts.schemas import CONTEXT, EVENTS, ITEMS, QUARANTINE, USERS
 from chronotope.lake.merge_conditions import change_condition, equality_condition, retry_commit
 from chronotope.lake.row_conformance import (
@@ -46,6 +47,7 @@ _SCHEMAS: Final = {
     "items": ITEMS,
     "users": USERS,
     "context": CONTEXT,
+    PREDICTIONS_TABLE: PREDICTIONS,
     "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
 }
 _QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
@@ -68,7 +70,7 @@ class MergeCounts:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """Tables ``events``, ``items``, ``users``, ``context``, ``quarantine`` of a dataset.
+    """Tables ``events``, ``items``, ``users``, ``context``, ``quarantine`` and ``predictions``.
 
     Every write is one Delta commit: after a kill or on a full disk the previous version is
     intact. If two processes write at the same time, the slower one retries.

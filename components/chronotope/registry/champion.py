@@ -32,6 +32,10 @@ class BundledRecommender(Protocol):
     def manifest(self) -> Manifest:
         """Manifest of the bundle."""
 
+    @property
+    def history_lengths(self) -> tuple[int, ...]:
+        """Lengths to which the graph's histories are padded, ascending."""
+
     def answer(self, queries: Queries) -> ModelOutput:
         """Predictions for a batch of queries."""
 

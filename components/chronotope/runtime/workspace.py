@@ -66,6 +66,10 @@ class Workspace:
         """Drift reports, one file per data version and champion."""
         return self.root / "data" / "monitoring" / dataset
 
+    def scoring(self, dataset: str) -> Path:
+        """Staged blocks of unfinished batch predictions, one folder per scoring."""
+        return self.root / "data" / "scoring" / dataset
+
     def cache(self) -> Path:
         """Content that is slow to make, one folder for each kind; it may be deleted any time."""
         return named_cache_dir() or self.root / "data" / "cache"

@@ -115,15 +115,23 @@ class EventCheck:
         return (*drift_findings, *match_findings)
 
 
-def check_table(suite_path: Path) -> RowCheck:
-    """Build the check of an item or user table against a suite, without drift checks."""
+def check_table(
+    suite_path: Path, *, derive: Callable[[pa.Table], pa.Table] = derive_columns
+) -> RowCheck:
+    """Build the check of batches of a table against a suite, without drift checks.
+
+    Args:
+        suite_path: JSON file of the suite.
+        derive: Numeric columns of a batch, to which the expectations apply; by default those of
+            items and users.
+    """
     suite = load_suite(suite_path)
     gx_batch = batch_definition(open_context(), suite["name"])
 
     def check(batch: pa.Table) -> ValidationResult:
         return _validation_result(
             suite["name"],
-            expectation_results(gx_batch, suite, derive_columns(batch), {}),
+            expectation_results(gx_batch, suite, derive(batch), {}),
             len(batch),
             [],
         )

@@ -1,16 +1,20 @@
-"""Output shared by all commands: quiet libraries, a status spinner, JSON."""
+"""Output shared by all commands: quiet libraries, a status spinner or progress bar, JSON."""
 
 import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.contracts.escaping import visible_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -45,12 +49,70 @@ def run_command(status_text: str) -> Iterator[TerminalConsole]:
     Yields:
         Console for the results.
     """
+    _quiet_libraries()
+    with TerminalConsole(stderr=True).status(visible_line(status_text)):
+        yield TerminalConsole()
+
+
+@contextmanager
+def run_with_progress(status_text: str) -> Iterator[tuple[TerminalConsole, "ProgressBar"]]:
+    """Like ``run_command``, with a progress bar that shows counts and a rate.
+
+    Args:
+        status_text: Text beside the bar.
+
+    Yields:
+        Console for the results, and the bar.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    _quiet_libraries()
+    terminal = TerminalConsole(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=terminal, transient=True, disable=not terminal.is_terminal
+    ) as progress:
+        task = progress.add_task(visible_line(status_text), total=None, rate="")
+        yield TerminalConsole(), ProgressBar(progress, task)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressBar:
+    """Bar of a running command; it is shown only on a terminal.
+
+    Attributes:
+        progress: Display of the bar.
+        task: The bar within it.
+    """
+
+    progress: "Progress"
+    task: "TaskID"
+
+    def show(self, n_done: int, n_total: int, rate_text: str) -> None:
+        """Show how far the command is, and its rate."""
+        self.progress.update(self.task, completed=n_done, total=n_total, rate=rate_text)
+
+
+def _quiet_libraries() -> None:
+    """Set the defaults of the libraries' environment variables and loggers."""
     for variable_name, variable_value in (_QUIET | _LONG_TIMEOUTS).items():
         os.environ.setdefault(variable_name, variable_value)
     for logger_name, log_level in _QUIET_LOGGERS.items():
         logging.getLogger(logger_name).setLevel(log_level)
-    with TerminalConsole(stderr=True).status(visible_line(status_text)):
-        yield TerminalConsole()
 
 
 def print_json(result: dict[str, Any]) -> None:

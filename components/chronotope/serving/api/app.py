@@ -10,7 +10,7 @@ from fastapi import Body, FastAPI, Query, Response
 from pydantic import BaseModel, TypeAdapter
 
 from chronotope.experiments.experiment import store_experiment
-from chronotope.lake import Interaction, InteractionLog
+from chronotope.lake import Interaction, InteractionLog, Lake
 from chronotope.registry.champion import (
     Champion,
     alias_version,
@@ -40,11 +40,13 @@ from chronotope.serving.api.responses import (
     PredictResponse,
     RecommendResponse,
 )
+from chronotope.serving.api.stored_endpoint import StoredEndpoint
 from chronotope.serving.executor import BoundedExecutor
 from chronotope.serving.middleware.auth_and_limits import AuthAndLimits
 from chronotope.serving.middleware.fast_path import FastHandler, FastPath
 from chronotope.serving.model.arms import ExperimentArms
 from chronotope.serving.model.inference import InferenceService
+from chronotope.serving.model.stored_predictions import StoredPredictions, source_text
 from chronotope.serving.model.watcher import ChampionWatcher
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.impressions import ImpressionWriter
@@ -75,6 +77,7 @@ class Service:
             store_experiment(workspace.experiments(settings.dataset), settings.experiment)
         self.settings, self.telemetry = settings, Telemetry()
         self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
+        self.stored_predictions = StoredPredictions(Lake(workspace.lake(settings.dataset)))
         self.watcher = ChampionWatcher(
             settings,
             self.telemetry,
@@ -82,6 +85,7 @@ class Service:
             champion_version=champion_version,
             before_poll=self._update_live_state,
             after_poll=lambda loaded_champion: self.arms.refresh(loaded_champion),
+            after_attempt=self._refresh_stored_predictions,
         )
         self.arms = ExperimentArms(
             settings, self.telemetry, load=load_arm, version_of=alias_version
@@ -101,6 +105,7 @@ class Service:
             self.impression_writer if settings.log_impressions else None,
             self.redis_cache,
         )
+        self.stored_endpoint = StoredEndpoint(settings.dataset, self.stored_predictions)
         self.executor = BoundedExecutor(settings.threads, settings.time_limit_s)
 
     @asynccontextmanager
@@ -121,6 +126,24 @@ class Service:
         if self.redis_cache is not None:
             self.redis_cache.close()
 
+    @property
+    def uses_stored_predictions(self) -> bool:
+        """Whether no model could be loaded, and a batch scoring has stored predictions."""
+        has_model = self.watcher.loaded_or_none is not None
+        return not has_model and self.stored_predictions.scored_at is not None
+
+    @property
+    def source(self) -> str | None:
+        """Source of the answers: the model, or stored predictions; None without either."""
+        if self.watcher.loaded_or_none is not None:
+            return "model"
+        scored_at = self.stored_predictions.scored_at
+        return None if scored_at is None else source_text(scored_at)
+
+    def _refresh_stored_predictions(self) -> None:
+        if self.watcher.loaded_or_none is None:  # else they are not read, and need not be opened
+            self.stored_predictions.refresh()
+
     def _update_live_state(self) -> None:
         live_state = self.inference_service.live_state
         live_state.catch_up()
@@ -129,9 +152,24 @@ class Service:
 
     async def recommend(self, recommend_request: RecommendRequest) -> RecommendResponse:
         """Recommendation list; with Redis, or for a slow request, computed in a thread."""
+        if self.uses_stored_predictions:
+            return await self.executor.run(self._recommend_stored, recommend_request)
         in_event_loop = self.redis_cache is None and recommend_request.is_fast
         run = self.executor.run_fast if in_event_loop else self.executor.run
         return await run(self.recommend_endpoint.recommend, recommend_request)
+
+    def _recommend_stored(self, recommend_request: RecommendRequest) -> RecommendResponse:
+        response = self.stored_endpoint.recommend(recommend_request)
+        self.recommend_endpoint.log_impression(response, recommend_request)
+        return response
+
+    async def predict(self, predict_request: PredictRequest) -> PredictResponse:
+        """Next items, time and places, computed in a thread."""
+        if self.uses_stored_predictions:
+            return await self.executor.run(self.stored_endpoint.predict, predict_request)
+        return await self.executor.run(
+            predict, self.inference_service, self.settings.dataset, predict_request
+        )
 
     def ingest_records(self, records: list[PostedRecord]) -> IngestReceipt:
         """Append records to the interaction log; on return they are on disk and count."""
@@ -205,10 +243,7 @@ def _add_model_endpoints(app: FastAPI, service: Service) -> dict[str, FastHandle
     @app.post("/predict", response_model=PredictResponse)
     async def predict_next_event(predict_request: PredictRequest) -> Response:
         """Next items, time of the next event with its interval, and next places."""
-        response = await service.executor.run(
-            predict, service.inference_service, dataset, predict_request
-        )
-        return _json_response(response)
+        return _json_response(await service.predict(predict_request))
 
     @app.get("/explain", response_model=ExplainResponse)
     async def explain_items(
@@ -255,6 +290,7 @@ def _add_state_endpoints(app: FastAPI, service: Service) -> None:
             status=status,
             dataset=settings.dataset,
             version=loaded_champion.champion.version if loaded_champion else None,
+            source=service.source,
             problem=service.watcher.problem,
             experiment=settings.experiment.name if settings.experiment else None,
             arms=service.arms.arm_states(loaded_champion),
@@ -267,7 +303,9 @@ def _add_state_endpoints(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", response_model=HealthResponse)
     async def ready() -> Response:
-        """Readiness: a champion is loaded; 503 without one."""
+        """Readiness: a champion is loaded, or predictions are stored; 503 without either."""
+        if service.uses_stored_predictions:
+            return _json_response(service_state("degraded"))
         _ = service.watcher.loaded_champion
         return _json_response(service_state("ready"))
 

@@ -72,6 +72,13 @@ class RecommendEndpoint:
                 self.shadow_worker.put(ShadowTask(timed_request, shadow, answer_id))
         return response
 
+    def log_impression(
+        self, response: RecommendResponse, recommend_request: RecommendRequest
+    ) -> None:
+        """Log a list that was not computed here, if lists are logged."""
+        if self._impression_writer is not None:
+            self._impression_writer.put(_impression(response, recommend_request))
+
     def _run_shadow(self, task: ShadowTask) -> None:
         """Log the list of a shadow arm, which no user sees."""
         arm_name = "" if task.shadow.arm is None else task.shadow.arm.name

@@ -20,6 +20,11 @@ class BaseResponse(_ResponseModel):
     request_time: datetime = Field(description="Time of the request.")
     n_history: int = Field(description="Number of the user's events before the request time.")
     n_unknown_items: int = Field(description="Events whose item the model does not know.")
+    source: str = Field(
+        "model",
+        description="`model`, or `stored predictions of TIME` while no model can be loaded: those "
+        "of the last batch scoring.",
+    )
     notes: tuple[str, ...]
 
 
@@ -68,7 +73,9 @@ class TimeCurve(_ResponseModel):
     median_h: float
     low_h: float = Field(description="Lower end of the central 80 % interval.")
     high_h: float = Field(description="Upper end of the central 80 % interval.")
-    since_last_event_h: float = Field(description="Hours since the latest event.")
+    since_last_event_h: float | None = Field(
+        description="Hours since the latest event; null in stored predictions."
+    )
     curve: tuple[TimeCurvePoint, ...]
 
 
@@ -132,6 +139,11 @@ class HealthResponse(_ResponseModel):
     status: str
     dataset: str
     version: str | None
+    source: str | None = Field(
+        None,
+        description="Source of the answers: `model`, or `stored predictions of TIME` while no "
+        "model can be loaded; null if there is neither.",
+    )
     problem: str | None = Field(
         None, description="Error that keeps a newer champion out, or damage of its files."
     )

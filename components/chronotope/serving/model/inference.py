@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.onnx_recommender import ModelOutput
@@ -46,6 +46,27 @@ class PreparedRequest:
     full_history: UserHistory
     known_history: UserHistory
     log_position: int
+
+    @classmethod
+    def from_state(
+        cls, loaded_champion: LoadedChampion, request_time: datetime, state: UserState
+    ) -> Self:
+        """Request at a time, with the part of a user's state that lies before it.
+
+        Args:
+            loaded_champion: Model that responds.
+            request_time: Time of the request, whole seconds.
+            state: State of the user, or of a history that was sent.
+        """
+        full_history = state.history.before(int(request_time.timestamp()))
+        return cls(
+            loaded_champion,
+            request_time,
+            state.user_idx,
+            full_history,
+            full_history.without_unknown(),
+            state.log_position,
+        )
 
     @property
     def n_history(self) -> int:
@@ -107,19 +128,10 @@ class InferenceService:
         request_time = resolve_request_time(user_request)
         if user_request.user_id is not None:
             state = self.live_state.user_state(user_request.user_id, loaded_model)
-            user_idx, history, log_position = state.user_idx, state.history, state.log_position
         else:
             history = merge_history(_request_events(user_request), loaded_model)
-            user_idx, log_position = 0, 0
-        full_history = history.before(int(request_time.timestamp()))
-        return PreparedRequest(
-            loaded_model,
-            request_time,
-            user_idx,
-            full_history,
-            full_history.without_unknown(),
-            log_position,
-        )
+            state = UserState(user_idx=0, history=history, log_position=0)
+        return PreparedRequest.from_state(loaded_model, request_time, state)
 
     def run_model(self, prepared: PreparedRequest, user_request: UserRequest) -> ModelOutput:
         """Scores of all items, time distribution and place scores.
@@ -152,23 +164,32 @@ class InferenceService:
         self._telemetry.unknown_items.inc(prepared.n_unknown_items)
         if not prepared.n_history:
             self._telemetry.cold_start_requests.inc()
-        loaded_champion, request_time = prepared.loaded_champion, prepared.request_time
-        validate_context(user_request.context, loaded_champion.champion.model.manifest.context)
-        context = loaded_champion.context_features(prepared.full_history, request_time)
-        return history_to_queries(
-            prepared.known_history,
-            prepared.user_idx,
-            request_time,
-            place_idx=loaded_champion.place_idx_of.get(user_request.place_id or "", 0),
-            offset_min=user_request.utc_offset_min,
-            context=context | user_request.context,
-        )
+        return model_queries(prepared, user_request)
 
     def _timed(self, run: Callable[[], ResultT]) -> ResultT:
         start_s = time.perf_counter()
         result = run()
         self._telemetry.model_seconds.observe(time.perf_counter() - start_s)
         return result
+
+
+def model_queries(prepared: PreparedRequest, user_request: UserRequest) -> Queries:
+    """Model inputs of one request, a batch of size 1.
+
+    Raises:
+        ConfigError: The model does not use a context column of the request.
+    """
+    loaded_champion, request_time = prepared.loaded_champion, prepared.request_time
+    validate_context(user_request.context, loaded_champion.champion.model.manifest.context)
+    context = loaded_champion.context_features(prepared.full_history, request_time)
+    return history_to_queries(
+        prepared.known_history,
+        prepared.user_idx,
+        request_time,
+        place_idx=loaded_champion.place_idx_of.get(user_request.place_id or "", 0),
+        offset_min=user_request.utc_offset_min,
+        context=context | user_request.context,
+    )
 
 
 def resolve_request_time(user_request: UserRequest) -> datetime:

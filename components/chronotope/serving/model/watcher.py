@@ -33,6 +33,7 @@ class ChampionWatcher:
         champion_version: Callable[[Path, str], str | None] = journal_champion_version,
         before_poll: Callable[[], None] = lambda: None,
         after_poll: Callable[[LoadedChampion | None], None] = lambda _: None,
+        after_attempt: Callable[[], None] = lambda: None,
     ) -> None:
         """Start without a champion; ``poll`` or ``start`` loads it.
 
@@ -43,10 +44,12 @@ class ChampionWatcher:
             champion_version: Version of the current champion, None without one.
             before_poll: Called before every poll of the thread.
             after_poll: Called with the champion after every poll.
+            after_attempt: Called after every poll of the thread, also after one that failed.
         """
         self._settings, self._telemetry = settings, telemetry
         self._load_champion, self._champion_version = load, champion_version
         self._before_poll, self._after_poll = before_poll, after_poll
+        self._after_attempt = after_attempt
         self._version_poller = VersionPoller(Lake(Workspace(settings.root).lake(settings.dataset)))
         self._loaded: LoadedChampion | None = None
         self._failed_attempt: tuple[tuple[str, str], float] | None = None
@@ -106,6 +109,7 @@ class ChampionWatcher:
         except Exception as error:  # the thread must survive any error
             _LOG.warning("Polling for a champion failed: %s", error)
             self._swap_problem = f"Polling for a champion failed: {_short_message(error)}"
+        self._after_attempt()
 
     def start(self) -> None:
         """Start the polling thread."""

@@ -146,9 +146,22 @@ class LiveState:
         if state is None:
             # another thread may have appended since
             events = [logged for logged in user_events if logged[0] <= log_position]
-            state = _user_state(user_id, events, loaded_champion)
+            state = build_user_state(user_id, events, loaded_champion)
             self._state_cache.put(cache_key, state)
         return state
+
+    def live_users(self) -> frozenset[str]:
+        """Ids of the users with events in memory beside the lake's."""
+        return frozenset(self._user_events)
+
+    def read_state(self, user_id: str, loaded_champion: LoadedChampion) -> UserState:
+        """State of a user with the events read so far, not cached; for a run over all users.
+
+        Args:
+            user_id: External id.
+            loaded_champion: Model whose indices the state uses.
+        """
+        return build_user_state(user_id, self._user_events.get(user_id, []), loaded_champion)
 
 
 def merge_history(events: list[LiveEvent], loaded_champion: LoadedChampion) -> UserHistory:
@@ -164,9 +177,16 @@ def merge_history(events: list[LiveEvent], loaded_champion: LoadedChampion) -> U
     )
 
 
-def _user_state(
+def build_user_state(
     user_id: str, logged_events: list[LoggedEvent], loaded_champion: LoadedChampion
 ) -> UserState:
+    """State of a user from the lake's events and from events posted since.
+
+    Args:
+        user_id: External id.
+        logged_events: The user's events of the interaction log; those in the lake are dropped.
+        loaded_champion: Model whose indices the state uses.
+    """
     event_store = loaded_champion.event_store
     user_rows = event_store.user_rows(user_id)
     history = UserHistory(

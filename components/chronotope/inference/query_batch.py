@@ -1,0 +1,58 @@
+"""Batches of queries that were prepared one by one, as the service prepares them."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from chronotope.contracts.event_log import Float32
+from chronotope.contracts.queries import Queries
+
+History = TypeVar("History", np.int32, np.int64)
+
+
+def stack_queries(single_queries: Sequence[Queries], *, history_len: int) -> Queries:
+    """One batch of queries of one row each; histories stay right-aligned.
+
+    Args:
+        single_queries: Queries of batch size 1, at least one.
+        history_len: Latest events of a history to take: those that the graph reads.
+    """
+    longest_history = max(queries.item_idx.shape[1] for queries in single_queries)
+    width = min(longest_history, history_len)
+    return Queries(
+        user_idx=np.concatenate([queries.user_idx for queries in single_queries]),
+        item_idx=_right_aligned([queries.item_idx[0] for queries in single_queries], width),
+        occurred_s=_right_aligned([queries.occurred_s[0] for queries in single_queries], width),
+        utc_offset_min=_right_aligned(
+            [queries.utc_offset_min[0] for queries in single_queries], width
+        ),
+        place_idx=_right_aligned([queries.place_idx[0] for queries in single_queries], width),
+        request_s=np.concatenate([queries.request_s for queries in single_queries]),
+        request_offset_min=np.concatenate(
+            [queries.request_offset_min for queries in single_queries]
+        ),
+        request_place_idx=np.concatenate([queries.request_place_idx for queries in single_queries]),
+        time_given=np.concatenate([queries.time_given for queries in single_queries]),
+        context=_stack_context(single_queries),
+    )
+
+
+def _right_aligned(histories: Sequence[npt.NDArray[History]], width: int) -> npt.NDArray[History]:
+    """The latest ``width`` values of each history, zeros before them, shape (B, width)."""
+    batch = np.zeros((len(histories), width), histories[0].dtype)
+    for row, history in enumerate(histories):
+        latest = history[-width:]
+        batch[row, width - len(latest) :] = latest
+    return batch
+
+
+def _stack_context(single_queries: Sequence[Queries]) -> dict[str, Float32]:
+    """Context columns of the batch, NaN where a query lacks one, shape (B,) each."""
+    column_names = sorted({name for queries in single_queries for name in queries.context})
+    unknown = np.full(1, np.nan, np.float32)
+    return {
+        name: np.concatenate([queries.context.get(name, unknown) for queries in single_queries])
+        for name in column_names
+    }

@@ -1,0 +1,113 @@
+"""Model and data of a scoring, read as the service reads them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chronotope.contracts.data_version import EVENTS, DataVersion
+from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.loading import dataset_names, load_spec
+from chronotope.lake import InteractionLog, Lake
+from chronotope.lake.version_poller import VersionPoller
+from chronotope.registry.champion import Champion
+from chronotope.runtime.workspace import Workspace
+from chronotope.scoring.config import ScoringConfig
+from chronotope.serving.model.loaded import LoadedChampion, read_data_version
+from chronotope.serving.settings import ServeSettings
+from chronotope.serving.state.event_store import EventStore
+from chronotope.serving.state.live_state import LiveState, UserState, build_user_state
+from chronotope.serving.state.lru_cache import LruCache
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringSource:
+    """Model and data that a scoring reads.
+
+    Attributes:
+        lake: The dataset's lake.
+        loaded_champion: Champion over the events of the lake.
+        data_version: Versions of the tables.
+        read_state: State of a user by id, posted events included.
+        live_users: Users with posted events that may be missing in the lake.
+    """
+
+    lake: Lake
+    loaded_champion: LoadedChampion
+    data_version: DataVersion
+    read_state: Callable[[str], UserState]
+    live_users: frozenset[str]
+
+    @property
+    def champion(self) -> Champion:
+        """The champion."""
+        return self.loaded_champion.champion
+
+
+@contextmanager
+def open_source(
+    dataset: str, config: ScoringConfig, load: Callable[[Path, str], Champion]
+) -> Iterator[ScoringSource]:
+    """Champion, events and posted events, all as the service reads them.
+
+    Args:
+        dataset: Name of the dataset.
+        config: Project root and length of the lists.
+        load: Loader of the champion.
+
+    Raises:
+        ConfigError: k exceeds the catalogue.
+        StoreError: There is no champion, or the lake cannot be read.
+    """
+    workspace = Workspace(config.root)
+    lake = Lake(workspace.lake(dataset))
+    champion = load(config.root, dataset)
+    n_items = champion.vocabulary.items.size - 1
+    if config.k > n_items:
+        raise ConfigError(
+            "k is larger than the catalogue of the model",
+            received=f"k = {config.k:,}, {n_items:,} items",
+            way_out=f"Choose a k of at most {n_items:,}",
+        )
+    data_version = read_data_version(VersionPoller(lake))
+    event_store = EventStore.read(lake)
+    # events may have been added since the version was read
+    tables = (pair for pair in data_version.tables if pair[0] != EVENTS)
+    data_version = DataVersion(((EVENTS, event_store.version), *tables))
+    loaded_champion = LoadedChampion.load(champion, config.root, event_store, data_version)
+    log_path = workspace.interactions(dataset)
+    if not log_path.exists():
+        yield ScoringSource(
+            lake,
+            loaded_champion,
+            data_version,
+            lambda user_id: build_user_state(user_id, [], loaded_champion),
+            frozenset(),
+        )
+        return
+    interaction_log = InteractionLog(log_path)
+    try:
+        live_state = LiveState(_service_settings(dataset, config), interaction_log, LruCache(1))
+        yield ScoringSource(
+            lake,
+            loaded_champion,
+            data_version,
+            lambda user_id: live_state.read_state(user_id, loaded_champion),
+            live_state.live_users(),
+        )
+    finally:
+        interaction_log.close()
+
+
+def _service_settings(dataset: str, config: ScoringConfig) -> ServeSettings:
+    """Settings of the dataset's service, which complete posted events."""
+    settings = ServeSettings(dataset=dataset, root=config.root)
+    if dataset not in dataset_names(config.conf_dir):
+        return settings
+    spec = load_spec(dataset, conf_dir=config.conf_dir)
+    fields = {
+        "event_type": spec.event_type,
+        "local_zone": spec.local_zone,
+        "cell_resolution": spec.cell_resolution,
+    }
+    return settings.model_copy(update=fields)

@@ -1,0 +1,77 @@
+"""Near ties are decided as the service decides them, and batches stay within the memory."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chronotope.artifact.bundle import Manifest
+from chronotope.artifact.onnx_recommender import ModelOutput
+from chronotope.contracts.queries import Queries
+from chronotope.inference.request import RecommendOptions
+from chronotope.scoring.batch_scorer import TIE_GAP, BatchScorer
+from chronotope.scoring.source import open_source
+from tests.inference.hand_made import LAST_S, WHEN
+from tests.scoring.crowd import build_town, config
+
+AT = datetime.fromtimestamp(LAST_S + 3600, UTC)
+
+
+@dataclass
+class RoundingModel:
+    """Scores fall with the index, a millionth apart; in a batch, two neighbours change places."""
+
+    manifest: Manifest
+    n_items: int
+    history_lengths: tuple[int, ...] = (8,)
+    n_single: int = 0
+
+    def answer(self, queries: Queries) -> ModelOutput:
+        scores = -1e-6 * np.arange(self.n_items)
+        scores[5:] -= 1.0  # the first five are close to each other, the others far
+        scores[6:] -= np.arange(self.n_items - 6)
+        if len(queries) > 1:
+            scores[[2, 3]] = scores[[3, 2]]
+        else:
+            self.n_single += 1
+        rows = np.tile(scores.astype(np.float32), (len(queries), 1))
+        return ModelOutput(rows, np.repeat(WHEN[None], len(queries), 0), rows)
+
+
+@pytest.mark.parametrize(("k", "n_single"), [(4, 8), (5, 8), (1, 8)])
+def test_neighbours_that_a_batch_cannot_tell_apart_are_ranked_alone(
+    tmp_path: Path, k: int, n_single: int
+) -> None:
+    town = build_town(tmp_path)
+    with open_source("city", config(tmp_path), town.load) as source:
+        champion = source.champion
+        model = RoundingModel(champion.model.manifest, champion.vocabulary.items.size)
+        loaded = replace(source.loaded_champion, champion=replace(champion, model=model))
+        scorer = BatchScorer(loaded, source.read_state, RecommendOptions(k=k), AT, 64)
+        users = [f"v{n:02d}" for n in range(8)]
+        predictions = scorer.predict(users)
+    assert [one.items.tolist() for one in predictions] == [list(range(1, k + 1))] * 8
+    assert model.n_single == n_single
+    assert TIE_GAP > 1e-6
+
+
+def test_large_catalogues_have_small_batches(tmp_path: Path) -> None:
+    town = build_town(tmp_path)
+    with open_source("city", config(tmp_path), town.load) as source:
+
+        def batch_size(n_items: int) -> int:
+            vocabulary = replace(source.champion.vocabulary)
+            object.__setattr__(vocabulary, "items", _Sized(n_items))
+            champion = replace(source.champion, vocabulary=vocabulary)
+            loaded = replace(source.loaded_champion, champion=champion)
+            options = RecommendOptions(k=1)
+            return BatchScorer.within_memory(loaded, source.read_state, options, AT, 64).batch_size
+
+        assert (batch_size(1000), batch_size(1_000_000), batch_size(10**9)) == (64, 8, 1)
+
+
+@dataclass(frozen=True)
+class _Sized:
+    size: int
