@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
 from chronotope.datasets.city import IS_ANOMALY, CityConfig
+from chronotope.datasets.content_spec import ItemTableSpec
 from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, TableSpec
 from chronotope.datasets.time_spec import FrozenModel, TimeSpec
 from chronotope.spacetime.clock import zone
@@ -34,7 +35,7 @@ class DatasetSpec(FrozenModel):
         description="Simulated city that generates the event log and the item catalogue, "
         "instead of events",
     )
-    items: TableSpec | None = Field(
+    items: ItemTableSpec | None = Field(
         default=None, description="Source of the item catalogue; optional"
     )
     users: TableSpec | None = Field(

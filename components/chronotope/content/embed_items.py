@@ -1,0 +1,292 @@
+"""Encoding of a catalogue: the vectors of new and changed items are written to the lake.
+
+A vector is identified by item, modality and encoder; the encoder's identity holds the digest of
+its weights. So an item whose content is the same is not encoded again, and after a change of the
+encoder every item is.
+"""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from chronotope.content.encoder import Encoder, Modality, Vectors, encoder_id
+from chronotope.content.fitted_encoder import fitted_encoder, record_encoder
+from chronotope.content.image_reading import ContentRefused
+from chronotope.content.item_inputs import InputReader, ItemInput, input_reader
+from chronotope.content.open_encoder import open_pretrained
+from chronotope.content.packaged_weights import MissingWeights
+from chronotope.content.tfidf_encoder import NAME as TFIDF
+from chronotope.contracts import columns as c
+from chronotope.contracts.errors import NotEnoughData
+from chronotope.datasets.content_spec import AudioContent, ImageContent, TextContent
+from chronotope.lake import Lake
+from chronotope.lake import table_schemas as t
+
+BATCH_ITEMS: Final = 512
+"""Items read and encoded together."""
+
+COMMIT_ROWS: Final = 8_192
+COMMIT_S: Final = 60.0
+"""Rows, and seconds, after which a commit is made: a killed run loses no more than these."""
+
+_SHOWN_ITEMS: Final = 3
+_NO_VECTOR: Final = "nothing in it is known to the encoder"
+
+
+class ModalityReport(BaseModel):
+    """Result of encoding one modality; ``n_items == n_encoded + n_unchanged + n_missing``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    modality: Modality = Field(description="Kind of content")
+    encoder: str = Field("", description="Name of the encoder and digest of its weights")
+    dim: int = Field(0, ge=0, description="Length of a vector")
+    n_items: int = Field(0, ge=0, description="Items of the catalogue")
+    n_encoded: int = Field(0, ge=0, description="New and changed items that were encoded")
+    n_unchanged: int = Field(0, ge=0, description="Items that had this vector already")
+    n_missing: int = Field(0, ge=0, description="Items without a vector")
+    reasons: dict[str, int] = Field(
+        default_factory=dict, description="Number of items without a vector by reason"
+    )
+    examples: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="The first item_ids of each reason"
+    )
+    encode_s: float = Field(0.0, ge=0, description="Seconds spent in reading and encoding")
+    skipped: str = Field("", description="Why the modality was left out; empty if it was not")
+
+    @property
+    def items_per_s(self) -> float:
+        """Items encoded in a second; 0 if there was none."""
+        return self.n_encoded / self.encode_s if self.n_encoded else 0.0
+
+
+@dataclass(slots=True)
+class _Totals:
+    n_items: int = 0
+    n_encoded: int = 0
+    n_unchanged: int = 0
+    encode_s: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add_missing(self, item_id: str, reason: str) -> None:
+        """Count an item without a vector."""
+        self.reasons[reason] += 1
+        shown_items = self.examples.setdefault(reason, [])
+        if len(shown_items) < _SHOWN_ITEMS:
+            shown_items.append(item_id)
+
+
+@dataclass(slots=True)
+class _PendingRows:
+    """Rows that are not in the lake yet."""
+
+    lake: Lake
+    tables: list[pa.Table] = field(default_factory=list)
+    committed_s: float = field(default_factory=time.perf_counter)
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows, and commit them if there are many, or if it was long ago."""
+        self.tables.append(rows)
+        is_late = time.perf_counter() - self.committed_s > COMMIT_S
+        if is_late or sum(map(len, self.tables)) >= COMMIT_ROWS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write the rows in one commit."""
+        if self.tables:
+            self.lake.upsert_embeddings(pa.concat_tables(self.tables))
+        self.tables, self.committed_s = [], time.perf_counter()
+
+
+def embed_modality(
+    modality: Modality,
+    content: TextContent | ImageContent | AudioContent,
+    lake: Lake,
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    refit: bool = False,
+) -> ModalityReport:
+    """Encode the items of the lake whose content is new or changed.
+
+    Content that is empty, damaged or too large leaves its item without a vector, with the reason.
+    If the weights of the encoder are not installed, or the texts are too few to fit one, the
+    modality is left out, and the report says why.
+
+    Args:
+        modality: Kind of content.
+        content: Where it is, its encoder and its bounds.
+        lake: Lake of the dataset.
+        data_dir: Folder of the files.
+        cache_dir: Folder of all caches.
+        refit: Whether to fit an encoder of the catalogue again; all items are encoded then.
+
+    Raises:
+        ConfigError: There is no such encoder.
+        ArtifactError: The weights of the encoder are not the expected ones.
+        StoreError: The lake cannot be read or written.
+    """
+    if not lake.exists("items"):
+        return ModalityReport(modality=modality, skipped="the lake has no items")
+    reader = input_reader(content, data_dir)
+    try:
+        if isinstance(content, TextContent) and content.encoder == TFIDF:
+            encoder: Encoder = fitted_encoder(lake, reader, refit=refit)
+        else:
+            encoder = open_pretrained(content.encoder, modality, cache_dir)
+            record_encoder(lake, encoder)
+    except (MissingWeights, NotEnoughData) as error:
+        return ModalityReport(modality=modality, skipped=str(error))
+    return _encode_catalogue(lake, reader, encoder)
+
+
+def _encode_catalogue(lake: Lake, reader: InputReader, encoder: Encoder) -> ModalityReport:
+    known_rows = _known_rows(lake, encoder)
+    totals, pending = _Totals(), _PendingRows(lake)
+    for batch in item_batches(lake, reader.columns):
+        started_s = time.perf_counter()
+        new_rows = _encode_batch(batch, known_rows, totals, reader, encoder)
+        if new_rows is not None:
+            totals.encode_s += time.perf_counter() - started_s
+            pending.add(new_rows)
+    pending.commit()
+    return ModalityReport(
+        modality=encoder.modality,
+        encoder=encoder_id(encoder),
+        dim=encoder.dim,
+        n_items=totals.n_items,
+        n_encoded=totals.n_encoded,
+        n_unchanged=totals.n_unchanged,
+        n_missing=totals.reasons.total(),
+        reasons=dict(totals.reasons.most_common()),
+        examples={reason: tuple(items) for reason, items in totals.examples.items()},
+        encode_s=totals.encode_s,
+    )
+
+
+def item_batches(
+    lake: Lake, columns: Sequence[str], batch_items: int = BATCH_ITEMS
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of the catalogue, batch by batch.
+
+    Args:
+        lake: Lake of the dataset.
+        columns: Columns beside ``item_id``; one that the table lacks is null.
+        batch_items: Rows of a batch.
+    """
+    catalogue = lake.dataset("items")
+    stored_columns = [name for name in columns if name in catalogue.schema.names]
+    lacking = dict.fromkeys(set(columns) - set(stored_columns))
+    wanted_columns = list(dict.fromkeys([c.ITEM_ID, *stored_columns]))
+    for batch in catalogue.to_batches(columns=wanted_columns, batch_size=batch_items):
+        if len(batch):
+            yield [row | lacking for row in batch.to_pylist()]
+
+
+def _encode_batch(
+    rows: Sequence[dict[str, Any]],
+    known_rows: dict[str, tuple[str, str | None]],
+    totals: _Totals,
+    reader: InputReader,
+    encoder: Encoder,
+) -> pa.Table | None:
+    """Rows of the new and changed items of a batch; None if there are none."""
+    changed: list[tuple[str, ItemInput]] = []
+    for row in rows:
+        item_id, item_input = str(row[c.ITEM_ID]), reader.read(row)
+        known_digest, known_reason = known_rows.get(item_id, ("", None))
+        if known_digest != item_input.digest:
+            changed.append((item_id, item_input))
+        elif known_reason is None:
+            totals.n_unchanged += 1
+        else:
+            totals.add_missing(item_id, known_reason)
+    totals.n_items += len(rows)
+    if not changed:
+        return None
+    vectors, reasons = _encode_inputs([item_input for _, item_input in changed], reader, encoder)
+    for (item_id, _), reason in zip(changed, reasons, strict=True):
+        if reason is not None:
+            totals.add_missing(item_id, reason)
+    totals.n_encoded += sum(reason is None for reason in reasons)
+    return _embedding_rows(changed, vectors, reasons, encoder)
+
+
+def _encode_inputs(
+    inputs: Sequence[ItemInput], reader: InputReader, encoder: Encoder
+) -> tuple[Vectors, list[str | None]]:
+    """Vectors, shape (n, dim), and the reason of each input that has none."""
+    reasons: list[str | None] = [item_input.reason or None for item_input in inputs]
+    contents, positions = [], []
+    for position, item_input in enumerate(inputs):
+        if item_input.raw is None:
+            continue
+        try:
+            contents.append(reader.decode(item_input.raw))
+        except ContentRefused as refusal:
+            reasons[position] = refusal.problem
+            continue
+        positions.append(position)
+    vectors = np.zeros((len(inputs), encoder.dim), dtype=np.float32)
+    if contents:
+        vectors[positions] = encoder.encode(contents)
+    for position in positions:
+        if not np.isfinite(vectors[position]).all() or not vectors[position].any():
+            reasons[position] = _NO_VECTOR
+    return vectors, reasons
+
+
+def _embedding_rows(
+    changed: Sequence[tuple[str, ItemInput]],
+    vectors: Vectors,
+    reasons: Sequence[str | None],
+    encoder: Encoder,
+) -> pa.Table:
+    identity, n_rows = encoder_id(encoder), len(changed)
+    item_ids = [item_id for item_id, _ in changed]
+    stored_vectors = [
+        None if reason is not None else vector
+        for vector, reason in zip(vectors, reasons, strict=True)
+    ]
+    return pa.table(
+        {
+            t.ROW_KEY: [_row_key(item_id, encoder.modality, identity) for item_id in item_ids],
+            c.ITEM_ID: item_ids,
+            t.MODALITY: [encoder.modality.value] * n_rows,
+            t.ENCODER: [identity] * n_rows,
+            t.INPUT_DIGEST: [item_input.digest for _, item_input in changed],
+            t.VECTOR: pa.array(stored_vectors, pa.list_(pa.float32())),
+            t.REASON: pa.array(reasons, pa.string()),
+        }
+    )
+
+
+def _row_key(item_id: str, modality: Modality, identity: str) -> str:
+    content = f"{modality}\n{identity}\n{item_id}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _known_rows(lake: Lake, encoder: Encoder) -> dict[str, tuple[str, str | None]]:
+    """Input digest of each item that this encoder has seen, and why it has no vector."""
+    if not lake.exists("item_embeddings"):
+        return {}
+    is_current = (pc.field(t.ENCODER) == encoder_id(encoder)) & (
+        pc.field(t.MODALITY) == encoder.modality.value
+    )
+    stored = lake.dataset("item_embeddings").to_table(
+        columns=[c.ITEM_ID, t.INPUT_DIGEST, t.REASON], filter=is_current
+    )
+    digests_and_reasons = zip(
+        stored.column(t.INPUT_DIGEST).to_pylist(), stored.column(t.REASON).to_pylist(), strict=True
+    )
+    return dict(zip(stored.column(c.ITEM_ID).to_pylist(), digests_and_reasons, strict=True))

@@ -1,0 +1,130 @@
+"""ONNX graph of a BERT encoder (Devlin et al. 2019) from its weights."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto
+
+from chronotope.content.graphs.graph_builder import GraphBuilder
+
+Weights = Mapping[str, npt.NDArray[np.float32]]
+
+INPUT_IDS: Final = "input_ids"
+ATTENTION_MASK: Final = "attention_mask"
+LAST_HIDDEN_STATE: Final = "last_hidden_state"
+
+_MASKED: Final = -1e9
+
+
+@dataclass(frozen=True, slots=True)
+class BertShape:
+    """Sizes of a BERT encoder.
+
+    Attributes:
+        n_layers: Number of layers.
+        n_heads: Number of attention heads.
+        epsilon: Epsilon of the layer normalisation.
+    """
+
+    n_layers: int
+    n_heads: int
+    epsilon: float = 1e-12
+
+
+def build_bert(weights: Weights, shape: BertShape) -> bytes:
+    """ONNX model: ``input_ids``, ``attention_mask`` (B, T) to ``last_hidden_state`` (B, T, d).
+
+    Args:
+        weights: Parameters by the names of the original implementation, such as
+            ``encoder.layer.0.attention.self.query.weight``.
+        shape: Sizes that the parameters do not show.
+    """
+    graph = GraphBuilder()
+    hidden = _embed(graph, weights, shape)  # (B, T, d)
+    mask = graph.node("Cast", ATTENTION_MASK, to=TensorProto.FLOAT)
+    hidden_positions = graph.node("Sub", graph.weight(np.array([1.0], np.float32)), mask)
+    penalty = graph.node("Mul", hidden_positions, graph.weight(np.array([_MASKED], np.float32)))
+    penalty = graph.node("Unsqueeze", penalty, graph.integers(1, 2))  # (B, 1, 1, T)
+    for layer_idx in range(shape.n_layers):
+        prefix = f"encoder.layer.{layer_idx}"
+        attended = _attend(graph, weights, f"{prefix}.attention", hidden, penalty, shape)
+        hidden = _add_and_normalise(
+            graph, weights, f"{prefix}.attention.output.LayerNorm", hidden, attended, shape
+        )
+        inner = _dense(graph, weights, f"{prefix}.intermediate.dense", hidden)
+        inner = graph.node("Gelu", inner)
+        outer = _dense(graph, weights, f"{prefix}.output.dense", inner)
+        hidden = _add_and_normalise(
+            graph, weights, f"{prefix}.output.LayerNorm", hidden, outer, shape
+        )
+    graph.node("Identity", hidden, output=LAST_HIDDEN_STATE)
+    dim = weights["embeddings.LayerNorm.weight"].shape[0]
+    return graph.to_bytes(
+        [(name, TensorProto.INT64, ["B", "T"]) for name in (INPUT_IDS, ATTENTION_MASK)],
+        [(LAST_HIDDEN_STATE, TensorProto.FLOAT, ["B", "T", dim])],
+    )
+
+
+def _embed(graph: GraphBuilder, weights: Weights, shape: BertShape) -> str:
+    """Sum of word, position and type embeddings, normalised, shape (B, T, d)."""
+    words = graph.node(
+        "Gather", graph.weight(weights["embeddings.word_embeddings.weight"]), INPUT_IDS
+    )
+    positions_and_type = (
+        weights["embeddings.position_embeddings.weight"]
+        + weights["embeddings.token_type_embeddings.weight"][0]
+    )
+    n_tokens = graph.node("Shape", INPUT_IDS, start=1, end=2)
+    positions = graph.node(
+        "Slice",
+        graph.weight(positions_and_type),
+        graph.integers(0),
+        n_tokens,
+        graph.integers(0),
+    )  # (T, d)
+    return _add_and_normalise(graph, weights, "embeddings.LayerNorm", words, positions, shape)
+
+
+def _attend(
+    graph: GraphBuilder, weights: Weights, prefix: str, hidden: str, penalty: str, shape: BertShape
+) -> str:
+    """Multi-head self-attention, shape (B, T, d)."""
+    dim = weights[f"{prefix}.self.query.bias"].shape[0]
+    head_dim = dim // shape.n_heads
+    split = graph.integers(0, 0, shape.n_heads, head_dim)
+
+    def heads(projection: str, order: tuple[int, ...]) -> str:
+        projected = _dense(graph, weights, f"{prefix}.self.{projection}", hidden)
+        return graph.node("Transpose", graph.node("Reshape", projected, split), perm=order)
+
+    query = heads("query", (0, 2, 1, 3))  # (B, heads, T, d / heads)
+    key = heads("key", (0, 2, 3, 1))  # (B, heads, d / heads, T)
+    value = heads("value", (0, 2, 1, 3))
+    scale = graph.weight(np.array([1 / math.sqrt(head_dim)], np.float32))
+    logits = graph.node("Mul", graph.node("MatMul", query, key), scale)
+    attention = graph.node("Softmax", graph.node("Add", logits, penalty), axis=-1)
+    mixed = graph.node("Transpose", graph.node("MatMul", attention, value), perm=(0, 2, 1, 3))
+    joined = graph.node("Reshape", mixed, graph.integers(0, 0, dim))
+    return _dense(graph, weights, f"{prefix}.output.dense", joined)
+
+
+def _dense(graph: GraphBuilder, weights: Weights, prefix: str, inputs: str) -> str:
+    product = graph.node("MatMul", inputs, graph.weight(weights[f"{prefix}.weight"].T))
+    return graph.node("Add", product, graph.weight(weights[f"{prefix}.bias"]))
+
+
+def _add_and_normalise(
+    graph: GraphBuilder, weights: Weights, prefix: str, left: str, right: str, shape: BertShape
+) -> str:
+    return graph.node(
+        "LayerNormalization",
+        graph.node("Add", left, right),
+        graph.weight(weights[f"{prefix}.weight"]),
+        graph.weight(weights[f"{prefix}.bias"]),
+        axis=-1,
+        epsilon=shape.epsilon,
+    )

@@ -1,0 +1,64 @@
+"""Vectors of items, as the lake holds them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.content.encoder import Modality, Vectors
+from chronotope.content.fitted_encoder import latest_encoder
+from chronotope.contracts import columns as c
+from chronotope.lake import Lake
+from chronotope.lake import table_schemas as t
+
+
+@dataclass(frozen=True, slots=True)
+class ItemVectors:
+    """Vectors of one modality, all of one encoder.
+
+    Attributes:
+        encoder: Name of the encoder and digest of its weights; "" if there is none yet.
+        vectors: Shape (n_items, dim); zero where there is none.
+        is_present: Which items have a vector, shape (n_items,).
+    """
+
+    encoder: str
+    vectors: Vectors
+    is_present: npt.NDArray[np.bool_]
+
+
+def read_vectors(lake: Lake, modality: Modality, item_ids: Sequence[str]) -> ItemVectors:
+    """Vectors of items by the encoder in use; those of earlier encoders are never read.
+
+    Args:
+        lake: Lake of the dataset.
+        modality: Kind of content.
+        item_ids: Items, in the order of the result; an unknown one has no vector.
+    """
+    encoder = latest_encoder(lake, modality)
+    n_items = len(item_ids)
+    nothing = ItemVectors(
+        encoder or "", np.zeros((n_items, 0), np.float32), np.zeros(n_items, bool)
+    )
+    if encoder is None or not lake.exists("item_embeddings"):
+        return nothing
+    is_current = (
+        (pc.field(t.ENCODER) == encoder)
+        & (pc.field(t.MODALITY) == modality.value)
+        & pc.field(t.VECTOR).is_valid()
+    )
+    stored = lake.dataset("item_embeddings").to_table(
+        columns=[c.ITEM_ID, t.VECTOR], filter=is_current
+    )
+    if not len(stored):
+        return nothing
+    stored_vectors = stored.column(t.VECTOR).combine_chunks()
+    matrix = stored_vectors.flatten().to_numpy().reshape(len(stored), -1)
+    positions = pc.index_in(pa.array(item_ids, pa.string()), stored.column(c.ITEM_ID))
+    is_present = np.asarray(positions.is_valid())
+    vectors = np.zeros((n_items, matrix.shape[1]), np.float32)
+    vectors[is_present] = matrix[np.asarray(positions.drop_null())]
+    return ItemVectors(encoder, vectors, is_present)

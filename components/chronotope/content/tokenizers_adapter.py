@@ -1,0 +1,90 @@
+"""Tokenizers of the package ``tokenizers`` behind the protocol of the text encoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chronotope.content.onnx_text_encoder import Tokens, TokenWindows
+from chronotope.content.packaged_weights import EXTRA, MissingWeights
+from chronotope.contracts.errors import ArtifactError
+
+_FIRST = ("[CLS]", "<s>", "<bos>")
+_LAST = ("[SEP]", "</s>", "<eos>")
+_PADDING = ("[PAD]", "<pad>")
+
+
+@dataclass(frozen=True, slots=True)
+class HubTokenizer:
+    """Tokenizer of the package ``tokenizers``."""
+
+    tokenizer: Any
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text, without special tokens."""
+        encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+
+def read_tokenizer(tokenizer_json: bytes) -> HubTokenizer:
+    """Tokenizer of the content of a ``tokenizer.json``; texts are neither cut nor padded.
+
+    Args:
+        tokenizer_json: Content of the file.
+
+    Raises:
+        MissingWeights: The package ``tokenizers`` is not installed.
+        ArtifactError: It is not a tokenizer.
+    """
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise MissingWeights(
+            "The package tokenizers is not installed",
+            way_out=f'Run: pip install "{EXTRA}"',
+        ) from error
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json.decode())
+    except Exception as error:  # the package raises Exception itself
+        raise ArtifactError(
+            "The tokenizer cannot be read",
+            received=error,
+            way_out="Name a tokenizer.json as written by the package tokenizers",
+        ) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return HubTokenizer(tokenizer)
+
+
+def token_windows(tokenizer: HubTokenizer, max_tokens: int, prefix: str = "") -> TokenWindows:
+    """Windows with the special tokens of a tokenizer.
+
+    Args:
+        tokenizer: The tokenizer.
+        max_tokens: Length of a window.
+        prefix: Text in front of every text.
+
+    Raises:
+        ArtifactError: Its vocabulary has none of the usual special tokens.
+    """
+    return TokenWindows(
+        first=_special_token(tokenizer, _FIRST),
+        last=_special_token(tokenizer, _LAST),
+        padding=_special_token(tokenizer, _PADDING),
+        max_tokens=max_tokens,
+        overlap=min(32, max_tokens // 8),
+        prefix=prefix,
+    )
+
+
+def _special_token(tokenizer: HubTokenizer, names: Sequence[str]) -> int:
+    for name in names:
+        token_id = tokenizer.tokenizer.token_to_id(name)
+        if token_id is not None:
+            return int(token_id)
+    raise ArtifactError(
+        "The tokenizer lacks a special token",
+        received=f"none of {list(names)}",
+        way_out="Name the tokenizer of a BERT-like encoder",
+    )
