@@ -40,9 +40,8 @@ def read_vectors(lake: Lake, modality: Modality, item_ids: Sequence[str]) -> Ite
     """
     encoder = latest_encoder(lake, modality)
     n_items = len(item_ids)
-    nothing = ItemVectors(
-        encoder or "", np.zeros((n_items, 0), np.float32), np.zeros(n_items, bool)
-    )
+    no_vectors, is_absent = np.zeros((n_items, 0), np.float32), np.zeros(n_items, np.bool_)
+    nothing = ItemVectors(encoder or "", no_vectors, is_absent)
     if encoder is None or not lake.exists("item_embeddings"):
         return nothing
     is_current = (

@@ -94,9 +94,5 @@ def _convolve(
     )
     if not activated:
         return hidden
-    return graph.node(
-        "Clip",
-        hidden,
-        graph.weight(np.array(0.0, np.float32)),
-        graph.weight(np.array(6.0, np.float32)),
-    )
+    bounds = [graph.weight(np.array(bound, np.float32)) for bound in (0.0, 6.0)]
+    return graph.node("Clip", hidden, *bounds)
