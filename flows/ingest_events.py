@@ -48,6 +48,7 @@ from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
 from chronotope.validation import build_docs, check_table
 from flows import dataset_lock_in_flow
+from flows.embed_items import EmbedSettings, embed_content
 
 _DOCS_ROWS: Final = 10_000
 """Number of rows shown in the data docs; the validation itself covers all rows."""
@@ -114,7 +115,14 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
     event_summary = write_events(dataset, settings)
     feature_snapshot = write_features(dataset, settings)
     publish_counts(event_summary, feature_snapshot)
-    return IngestionSummary(tables=lake_tables, events=event_summary, features=feature_snapshot)
+    return IngestionSummary(
+        tables=lake_tables,
+        events=event_summary,
+        features=feature_snapshot,
+        embeddings=embed_content(dataset, _embed_settings(settings))
+        if has_content(dataset, settings)
+        else None,
+    )
 
 
 @task(**TASK)
@@ -268,6 +276,21 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
         create_link_artifact(
             event_summary.data_docs_url, key=f"{artifact_key}-docs", description=docs_description
         )
+
+
+def has_content(dataset: str, settings: IngestSettings) -> bool:
+    """Whether a dataset's YAML configures content of its items.
+
+    Args:
+        dataset: Name or YAML file of the dataset.
+        settings: Folder of the YAML files.
+    """
+    items = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).items
+    return items is not None and items.content is not None
+
+
+def _embed_settings(settings: IngestSettings) -> EmbedSettings:
+    return EmbedSettings(root=settings.root, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
 
 
 def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> dict[str, int]:

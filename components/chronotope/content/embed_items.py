@@ -16,15 +16,15 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.content.encoder import Encoder, Modality, Vectors, encoder_id
+from chronotope.content.encoders.open_encoder import open_pretrained
+from chronotope.content.encoders.packaged_weights import MissingWeights
+from chronotope.content.encoders.tfidf_encoder import NAME as TFIDF
 from chronotope.content.fitted_encoder import fitted_encoder, record_encoder
-from chronotope.content.image_reading import ContentRefused
-from chronotope.content.item_inputs import InputReader, ItemInput, input_reader
-from chronotope.content.open_encoder import open_pretrained
-from chronotope.content.packaged_weights import MissingWeights
-from chronotope.content.tfidf_encoder import NAME as TFIDF
+from chronotope.content.inputs.image_reading import ContentRefused
+from chronotope.content.inputs.item_inputs import InputReader, ItemInput, input_reader
+from chronotope.content.modality_report import ModalityReport
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.datasets.content_spec import AudioContent, ImageContent, TextContent
@@ -40,33 +40,6 @@ COMMIT_S: Final = 60.0
 
 _SHOWN_ITEMS: Final = 3
 _NO_VECTOR: Final = "nothing in it is known to the encoder"
-
-
-class ModalityReport(BaseModel):
-    """Result of encoding one modality; ``n_items == n_encoded + n_unchanged + n_missing``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    modality: Modality = Field(description="Kind of content")
-    encoder: str = Field("", description="Name of the encoder and digest of its weights")
-    dim: int = Field(0, ge=0, description="Length of a vector")
-    n_items: int = Field(0, ge=0, description="Items of the catalogue")
-    n_encoded: int = Field(0, ge=0, description="New and changed items that were encoded")
-    n_unchanged: int = Field(0, ge=0, description="Items that had this vector already")
-    n_missing: int = Field(0, ge=0, description="Items without a vector")
-    reasons: dict[str, int] = Field(
-        default_factory=dict, description="Number of items without a vector by reason"
-    )
-    examples: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="The first item_ids of each reason"
-    )
-    encode_s: float = Field(0.0, ge=0, description="Seconds spent in reading and encoding")
-    skipped: str = Field("", description="Why the modality was left out; empty if it was not")
-
-    @property
-    def items_per_s(self) -> float:
-        """Items encoded in a second; 0 if there was none."""
-        return self.n_encoded / self.encode_s if self.n_encoded else 0.0
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.content.encoder import Encoder, Modality, encoder_id
-from chronotope.content.item_inputs import InputReader
-from chronotope.content.tfidf_encoder import NAME, TfidfConfig, TfidfEncoder
+from chronotope.content.encoders.tfidf_encoder import NAME, TfidfConfig, TfidfEncoder
+from chronotope.content.inputs.item_inputs import InputReader
 from chronotope.contracts import columns as c
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t

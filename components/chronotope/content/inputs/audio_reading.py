@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.content.image_reading import ContentRefused
+from chronotope.content.inputs.image_reading import ContentRefused
 
 Samples = npt.NDArray[np.float32]
 

@@ -9,11 +9,11 @@ import numpy as np
 import onnxruntime
 
 from chronotope.content.encoder import Modality, Vectors, unit_vectors
+from chronotope.content.encoders.onnx_session import open_encoder_session
+from chronotope.content.encoders.packaged_weights import PackagedFile
+from chronotope.content.encoders.pretrained_text import joined_digest
 from chronotope.content.graphs.efficientnet import DIM, FEATURES, IMAGES, build_efficientnet
-from chronotope.content.image_reading import Pixels
-from chronotope.content.onnx_session import open_encoder_session
-from chronotope.content.packaged_weights import PackagedFile
-from chronotope.content.pretrained_text import joined_digest
+from chronotope.content.inputs.image_reading import Pixels
 from chronotope.contracts.errors import ArtifactError
 from chronotope.runtime.file_cache import ContentCache
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from chronotope.content.encoder import Modality, Vectors, unit_vectors
+from chronotope.content.encoders.onnx_session import input_names
 from chronotope.content.graphs.bert import ATTENTION_MASK, INPUT_IDS
-from chronotope.content.onnx_session import input_names
 from chronotope.contracts.errors import ArtifactError
 
 _TOKEN_TYPES: Final = "token_type_ids"  # noqa: S105 - an input of the graph

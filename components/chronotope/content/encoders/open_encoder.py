@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from chronotope.content.encoder import Encoder, Modality
-from chronotope.content.image_encoder import EFFICIENTNET, open_efficientnet
-from chronotope.content.pretrained_text import MINILM, open_local_text_encoder, open_minilm
+from chronotope.content.encoders.image_encoder import EFFICIENTNET, open_efficientnet
+from chronotope.content.encoders.pretrained_text import MINILM, open_local_text_encoder, open_minilm
 from chronotope.contracts.errors import ConfigError
 from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.file_cache import FileCache

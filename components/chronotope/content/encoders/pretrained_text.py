@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from chronotope.content.encoders.onnx_session import open_encoder_session
+from chronotope.content.encoders.onnx_text_encoder import OnnxTextEncoder
+from chronotope.content.encoders.packaged_weights import PackagedFile
+from chronotope.content.encoders.tokenizers_adapter import read_tokenizer, token_windows
 from chronotope.content.graphs.bert import BertShape, build_bert
-from chronotope.content.onnx_session import open_encoder_session
-from chronotope.content.onnx_text_encoder import OnnxTextEncoder
-from chronotope.content.packaged_weights import PackagedFile
-from chronotope.content.tokenizers_adapter import read_tokenizer, token_windows
 from chronotope.contracts.errors import ArtifactError, ConfigError
 
 MINILM: Final = "minilm"

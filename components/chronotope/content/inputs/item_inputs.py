@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from chronotope.content.audio_reading import SAMPLE_RATE, decode_wav
 from chronotope.content.graphs.efficientnet import IMAGE_SIZE
-from chronotope.content.image_reading import ContentRefused, decode_image, read_content_file
-from chronotope.content.text_cleaning import clean_text
+from chronotope.content.inputs.audio_reading import SAMPLE_RATE, decode_wav
+from chronotope.content.inputs.image_reading import ContentRefused, decode_image, read_content_file
+from chronotope.content.inputs.text_cleaning import clean_text
 from chronotope.datasets.content_spec import AudioContent, FileContent, ImageContent, TextContent
 
 Row = Mapping[str, object]

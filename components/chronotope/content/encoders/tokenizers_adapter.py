@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from chronotope.content.onnx_text_encoder import Tokens, TokenWindows
-from chronotope.content.packaged_weights import EXTRA, MissingWeights
+from chronotope.content.encoders.onnx_text_encoder import Tokens, TokenWindows
+from chronotope.content.encoders.packaged_weights import EXTRA, MissingWeights
 from chronotope.contracts.errors import ArtifactError
 
 _FIRST = ("[CLS]", "<s>", "<bos>")
