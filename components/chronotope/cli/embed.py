@@ -12,7 +12,7 @@ from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
-    from chronotope.pipelines.results import EmbeddingSummary
+    from chronotope.content.modality_report import EmbeddingSummary
 
 
 def embed(
@@ -36,7 +36,7 @@ def embed(
         from chronotope.datasets.loading import load_spec
 
         load_spec(dataset, data_dir=data)  # reports an invalid YAML before a server starts
-        exit_stack.enter_context(flow_server(root, "flows.embed_items"))
+        exit_stack.enter_context(flow_server(root, "flows.embed_items", validates=False))
         from flows.embed_items import EmbedSettings, embed_items
 
         summary = embed_items(dataset, EmbedSettings(root=root, data_dir=data, refit=refit))
@@ -54,10 +54,10 @@ def show_embeddings(terminal: TerminalConsole, summary: "EmbeddingSummary") -> N
         summary: Result of the flow.
     """
     count_table = Table(title=f"{summary.dataset}: items by content")
-    for header in ("modality", "encoder", "encoded", "unchanged", "without", "items/s"):
-        count_table.add_column(
-            header, justify="left" if header in ("modality", "encoder") else "right"
-        )
+    for column_name in ("modality", "encoder"):
+        count_table.add_column(column_name, overflow="fold")
+    for column_name in ("encoded", "unchanged", "without", "items/s"):
+        count_table.add_column(column_name, justify="right")
     for report in summary.modalities:
         counts = (report.n_encoded, report.n_unchanged, report.n_missing)
         rate = f"{report.items_per_s:,.0f}" if report.n_encoded else "-"
@@ -67,9 +67,8 @@ def show_embeddings(terminal: TerminalConsole, summary: "EmbeddingSummary") -> N
     terminal.print(count_table)
     for report in summary.modalities:
         if report.skipped:
-            terminal.print(
-                f"{report.modality.value} was left out: {report.skipped}", soft_wrap=True
-            )
+            skipped_text = f"{report.modality.value} was left out: {report.skipped}"
+            terminal.print(skipped_text, soft_wrap=True)
         for reason, n_items in report.reasons.items():
             shown_items = ", ".join(map(repr, report.examples[reason]))
             terminal.print(
