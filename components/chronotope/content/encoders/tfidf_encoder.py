@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +149,7 @@ class TfidfEncoder:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 terms = tuple(json.loads(arrays["terms"].tobytes()))
                 return cls(terms, arrays["inverse_frequency"], arrays["projection"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise ArtifactError(
                 "The stored text encoder is damaged",
                 received=error,

@@ -1,7 +1,9 @@
 """Tokenizers of the package ``tokenizers`` behind the protocol of the text encoder."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from chronotope.content.encoders.onnx_text_encoder import Tokens, TokenWindows
 from chronotope.content.encoders.packaged_weights import EXTRA, MissingWeights
 from chronotope.contracts.errors import ArtifactError
 
+_SPACES = re.compile(" {2,}")
 _FIRST = ("[CLS]", "<s>", "<bos>")
 _LAST = ("[SEP]", "</s>", "<eos>")
 _PADDING = ("[PAD]", "<pad>")
@@ -17,13 +20,21 @@ _PADDING = ("[PAD]", "<pad>")
 
 @dataclass(frozen=True, slots=True)
 class HubTokenizer:
-    """Tokenizer of the package ``tokenizers``."""
+    """Tokenizer of the package ``tokenizers``.
+
+    Attributes:
+        tokenizer: Its object.
+        replacements: Text that replaces a character, by its code point.
+    """
 
     tokenizer: Any
+    replacements: Mapping[int, str] = field(default_factory=dict)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, without special tokens."""
-        encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        encodings = self.tokenizer.encode_batch(
+            [_normalised(text, self.replacements) for text in texts], add_special_tokens=False
+        )
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
 
 
@@ -37,13 +48,7 @@ def read_tokenizer(tokenizer_json: bytes) -> HubTokenizer:
         MissingWeights: The package ``tokenizers`` is not installed.
         ArtifactError: It is not a tokenizer.
     """
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise MissingWeights(
-            "The package tokenizers is not installed",
-            way_out=f'Run: pip install "{EXTRA}"',
-        ) from error
+    tokenizers = _tokenizers()
     try:
         tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json.decode())
     except Exception as error:  # the package raises Exception itself
@@ -55,6 +60,25 @@ def read_tokenizer(tokenizer_json: bytes) -> HubTokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return HubTokenizer(tokenizer)
+
+
+def unigram_tokenizer(
+    pieces: Sequence[tuple[str, float]], unknown: int, replacements: Mapping[int, str]
+) -> HubTokenizer:
+    """SentencePiece unigram tokenizer (Kudo 2018).
+
+    Args:
+        pieces: Piece and logarithmic probability of each token.
+        unknown: Token of a character that no piece holds.
+        replacements: Text that replaces a character, by its code point.
+
+    Raises:
+        MissingWeights: The package ``tokenizers`` is not installed.
+    """
+    tokenizers = _tokenizers()
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(list(pieces), unknown, False))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="always")
+    return HubTokenizer(tokenizer, replacements)
 
 
 def token_windows(tokenizer: HubTokenizer, max_tokens: int, prefix: str = "") -> TokenWindows:
@@ -88,3 +112,17 @@ def _special_token(tokenizer: HubTokenizer, names: Sequence[str]) -> int:
         received=f"none of {list(names)}",
         way_out="Name the tokenizer of a BERT-like encoder",
     )
+
+
+def _normalised(text: str, replacements: Mapping[int, str]) -> str:
+    return _SPACES.sub(" ", text.translate(replacements)) if replacements else text
+
+
+def _tokenizers() -> ModuleType:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise MissingWeights(
+            "The package tokenizers is not installed", way_out=f'Run: pip install "{EXTRA}"'
+        ) from error
+    return tokenizers

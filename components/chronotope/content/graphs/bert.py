@@ -35,16 +35,37 @@ class BertShape:
     epsilon: float = 1e-12
 
 
-def build_bert(weights: Weights, shape: BertShape) -> bytes:
+@dataclass(frozen=True, slots=True)
+class QuantizedTable:
+    """Word embeddings as 4-bit codes with a scale for each block: a quarter of the memory.
+
+    Attributes:
+        codes: 0 to 15, uint8, shape (n_words, d); 8 stands for 0.
+        scales: Scale of each block of a row, float32, shape (n_words, n_blocks).
+    """
+
+    codes: npt.NDArray[np.uint8]
+    scales: npt.NDArray[np.float32]
+
+
+def build_bert(
+    weights: Weights, shape: BertShape, quantized_words: QuantizedTable | None = None
+) -> bytes:
     """ONNX model: ``input_ids``, ``attention_mask`` (B, T) to ``last_hidden_state`` (B, T, d).
 
     Args:
         weights: Parameters by the names of the original implementation, such as
             ``encoder.layer.0.attention.self.query.weight``.
         shape: Sizes that the parameters do not show.
+        quantized_words: Word embeddings, if they are not among the parameters.
     """
     graph = GraphBuilder()
-    hidden = _embed(graph, weights, shape)  # (B, T, d)
+    words = (
+        graph.node("Gather", graph.weight(weights["embeddings.word_embeddings.weight"]), INPUT_IDS)
+        if quantized_words is None
+        else _gather_quantized(graph, quantized_words)
+    )
+    hidden = _embed(graph, weights, words, shape)  # (B, T, d)
     mask = graph.node("Cast", ATTENTION_MASK, to=TensorProto.FLOAT)
     hidden_positions = graph.node("Sub", graph.weight(np.array([1.0], np.float32)), mask)
     penalty = graph.node("Mul", hidden_positions, graph.weight(np.array([_MASKED], np.float32)))
@@ -69,11 +90,8 @@ def build_bert(weights: Weights, shape: BertShape) -> bytes:
     )
 
 
-def _embed(graph: GraphBuilder, weights: Weights, shape: BertShape) -> str:
+def _embed(graph: GraphBuilder, weights: Weights, words: str, shape: BertShape) -> str:
     """Sum of word, position and type embeddings, normalised, shape (B, T, d)."""
-    words = graph.node(
-        "Gather", graph.weight(weights["embeddings.word_embeddings.weight"]), INPUT_IDS
-    )
     positions_and_type = (
         weights["embeddings.position_embeddings.weight"]
         + weights["embeddings.token_type_embeddings.weight"][0]
@@ -87,6 +105,18 @@ def _embed(graph: GraphBuilder, weights: Weights, shape: BertShape) -> str:
         graph.integers(0),
     )  # (T, d)
     return _add_and_normalise(graph, weights, "embeddings.LayerNorm", words, positions, shape)
+
+
+def _gather_quantized(graph: GraphBuilder, table: QuantizedTable) -> str:
+    """Word embeddings, shape (B, T, d)."""
+    n_blocks, dim = table.scales.shape[1], table.codes.shape[1]
+    codes = graph.node("Gather", graph.weight(table.codes), INPUT_IDS)
+    numbers = graph.node("Cast", codes, to=TensorProto.FLOAT)
+    numbers = graph.node("Sub", numbers, graph.weight(np.array([8.0], np.float32)))
+    blocks = graph.node("Reshape", numbers, graph.integers(0, 0, n_blocks, dim // n_blocks))
+    scales = graph.node("Gather", graph.weight(table.scales), INPUT_IDS)
+    scaled = graph.node("Mul", blocks, graph.node("Unsqueeze", scales, graph.integers(3)))
+    return graph.node("Reshape", scaled, graph.integers(0, 0, dim))
 
 
 def _attend(

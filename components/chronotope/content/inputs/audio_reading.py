@@ -3,6 +3,7 @@
 import io
 import math
 import struct
+import warnings
 from typing import Final
 
 import numpy as np
@@ -37,17 +38,19 @@ def decode_wav(content: bytes, max_samples: int) -> Samples:
     from scipy.signal import resample_poly
 
     try:
-        rate, stored = wavfile.read(io.BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # a chunk it does not know
+            rate, stored = wavfile.read(io.BytesIO(content))
     except (ValueError, struct.error, EOFError, TypeError, ZeroDivisionError) as error:
         raise ContentRefused("not a WAV file, or a damaged one") from error
     if not _MIN_RATE <= rate <= _MAX_RATE:
         raise ContentRefused(f"sampling rate of {rate:,} Hz")
     stored = stored[: math.ceil(max_samples * rate / SAMPLE_RATE)]
+    if len(stored) * SAMPLE_RATE < _MIN_SAMPLES * rate:
+        raise ContentRefused("sound is shorter than 0.1 s")
     mono = _scaled(stored).reshape(len(stored), -1).mean(axis=1)
     divisor = math.gcd(rate, SAMPLE_RATE)
     samples = resample_poly(mono, SAMPLE_RATE // divisor, rate // divisor)[:max_samples]
-    if len(samples) < _MIN_SAMPLES:
-        raise ContentRefused("sound is shorter than 0.1 s")
     return np.asarray(np.nan_to_num(samples.clip(-1, 1)), dtype=np.float32)
 
 
