@@ -85,11 +85,14 @@ def list_metrics(scores: Matrix, is_relevant: Matrix) -> tuple[Matrix, Matrix, I
     """NDCG@10 and HR@10 of each user with a relevant item, and these users.
 
     Args:
-        scores: Shape (n_users, n_items); without ties.
+        scores: Shape (n_users, n_items), more than ten items; without ties.
         is_relevant: 1 for relevant items, the same shape.
     """
     users = np.flatnonzero(is_relevant.sum(1))
-    top_items = np.argsort(-scores[users], axis=1, kind="stable")[:, :CUTOFF]
+    user_scores = scores[users]
+    best_items = np.argpartition(-user_scores, CUTOFF, axis=1)[:, :CUTOFF]
+    order = np.argsort(-np.take_along_axis(user_scores, best_items, axis=1), axis=1)
+    top_items = np.take_along_axis(best_items, order, axis=1)
     gains = np.take_along_axis(is_relevant[users], top_items, axis=1)
     discounts = 1 / np.log2(np.arange(2, 2 + gains.shape[1]))
     ideal_gains = np.concatenate([[0.0], np.cumsum(discounts)])

@@ -66,8 +66,8 @@ def test_a_split_holds_every_item_once() -> None:
 
 
 def test_ndcg_is_that_of_the_definition() -> None:
-    scores = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
-    relevant = np.array([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    scores = np.hstack([[[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0]], np.zeros((3, 9))])
+    relevant = np.hstack([[[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], np.zeros((3, 9))])
     ndcg, hits, users = list_metrics(scores, relevant)
     first = (1 + 0.5) / (1 + 1 / np.log2(3))
     np.testing.assert_allclose(ndcg, [first, 0.5])

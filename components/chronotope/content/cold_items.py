@@ -71,6 +71,15 @@ class UserFactors:
         _, values, right = np.linalg.svd(interactions.toarray(), full_matrices=False)
         return cls(right[:n_factors].T, values[:n_factors] ** 2)
 
+    def smoothed(self, user_ridge: float) -> Matrix:
+        """Factors of the users, shape (n_users, d), shrunk along weak directions.
+
+        Args:
+            user_ridge: Penalty u; a direction of squared value s keeps s / (s + u).
+        """
+        kept_share = self.squared_values / (self.squared_values + user_ridge + 1e-12)
+        return np.asarray(self.directions * kept_share)
+
 
 @dataclass(frozen=True, slots=True)
 class ColdItemModel:
@@ -96,8 +105,6 @@ class ColdItemModel:
         views: Sequence[ContentView],
         interactions: csr_array,
         config: ColdItemConfig = ColdItemConfig(),  # noqa: B008 - frozen
-        *,
-        factors: UserFactors | None = None,
     ) -> Self:
         """Fit on items with events.
 
@@ -105,7 +112,6 @@ class ColdItemModel:
             views: Content of the training items.
             interactions: 1 where a user had an item, shape (n_items, n_users).
             config: Regularisation.
-            factors: Factors of the same interactions, if they are known.
 
         Raises:
             NotEnoughData: There are no interactions.
@@ -120,21 +126,22 @@ class ColdItemModel:
                 received={view.name: len(view.features) for view in views},
                 way_out=f"Pass {n_items} rows in each",
             )
-        chosen_idx = _landmarks(n_items, config)
-        kernels = tuple(FittedKernel.fit(view.rows(chosen_idx)) for view in views)
-        weights = tuple(config.weights.get(view.name, 1.0) for view in views)
+        landmark_idx = choose_landmarks(n_items, config)
+        kernels = tuple(FittedKernel.fit(view.rows(landmark_idx)) for view in views)
+        weights = view_weights(views, config)
         similarity = weighted_sum(
             [kernel.similarity(view.features) for kernel, view in zip(kernels, views, strict=True)],
             weights,
         )  # (n_items, n_landmarks)
-        factors = factors or UserFactors.fit(interactions, config.n_factors)
-        item_factors = interactions @ factors.directions  # (n_items, d)
+        user_factors = UserFactors.fit(interactions, config.n_factors)
+        item_factors = interactions @ user_factors.directions  # (n_items, d)
         mean_factor = item_factors.mean(axis=0)
         coefficients = solve_ridge(
-            similarity, similarity[chosen_idx], item_factors - mean_factor, config.ridge
+            similarity, similarity[landmark_idx], item_factors - mean_factor, config.ridge
         )
-        shrinkage = factors.squared_values / (factors.squared_values + config.user_ridge + 1e-12)
-        return cls(kernels, weights, coefficients, mean_factor, factors.directions * shrinkage)
+        return cls(
+            kernels, weights, coefficients, mean_factor, user_factors.smoothed(config.user_ridge)
+        )
 
     def item_factors(self, views: Sequence[ContentView]) -> Matrix:
         """Factors of new items, shape (n_new, d).
@@ -205,7 +212,23 @@ def with_weights(config: ColdItemConfig, weights: Mapping[str, float]) -> ColdIt
     return config.model_copy(update={"weights": config.weights | dict(weights)})
 
 
-def _landmarks(n_items: int, config: ColdItemConfig) -> npt.NDArray[np.int64]:
+def view_weights(views: Sequence[ContentView], config: ColdItemConfig) -> tuple[float, ...]:
+    """Weight of each view.
+
+    Args:
+        views: The views.
+        config: Configuration.
+    """
+    return tuple(config.weights.get(view.name, 1.0) for view in views)
+
+
+def choose_landmarks(n_items: int, config: ColdItemConfig) -> npt.NDArray[np.int64]:
+    """Positions of the training items that others are compared with.
+
+    Args:
+        n_items: Number of training items.
+        config: Configuration.
+    """
     if n_items <= config.max_landmarks:
         return np.arange(n_items)
     rng = np.random.default_rng(config.seed)

@@ -7,8 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from chronotope.content.cold_items import ColdItemConfig, ColdItemModel, UserFactors, with_weights
-from chronotope.content.content_kernels import ContentView, Matrix
+from chronotope.content.cold_items import (
+    ColdItemConfig,
+    UserFactors,
+    choose_landmarks,
+    solve_ridge,
+    view_weights,
+    with_weights,
+)
+from chronotope.content.content_kernels import ContentView, FittedKernel, Matrix, weighted_sum
 
 RIDGES: Final = (10.0, 30.0, 100.0)
 USER_RIDGES: Final = (100.0, 300.0, 1_000.0)
@@ -39,14 +46,28 @@ def tune_cold_items(
         held_back_idx: Positions of the held-back items.
         judge: Quality of scores of the held-back items.
     """
-    train_views = [view.rows(train_idx) for view in views]
-    held_back_views = [view.rows(held_back_idx) for view in views]
-    train_interactions = interactions[train_idx]
-    factors = UserFactors.fit(train_interactions, ColdItemConfig().n_factors)
+    config = ColdItemConfig()
+    landmark_idx = choose_landmarks(len(train_idx), config)
+    kernels = [FittedKernel.fit(view.rows(train_idx[landmark_idx])) for view in views]
+    train_kernels, held_back_kernels = (
+        [
+            kernel.similarity(view.features[item_idx])
+            for kernel, view in zip(kernels, views, strict=True)
+        ]
+        for item_idx in (train_idx, held_back_idx)
+    )
+    user_factors = UserFactors.fit(interactions[train_idx], config.n_factors)
+    item_factors = interactions[train_idx] @ user_factors.directions
+    mean_factor = item_factors.mean(axis=0)
 
-    def quality(config: ColdItemConfig) -> float:
-        model = ColdItemModel.fit(train_views, train_interactions, config, factors=factors)
-        return judge(model.scores(held_back_views))
+    def quality(tried_config: ColdItemConfig) -> float:
+        weights = view_weights(views, tried_config)
+        similarity = weighted_sum(train_kernels, weights)
+        coefficients = solve_ridge(
+            similarity, similarity[landmark_idx], item_factors - mean_factor, tried_config.ridge
+        )
+        predicted = weighted_sum(held_back_kernels, weights) @ coefficients + mean_factor
+        return judge(user_factors.smoothed(tried_config.user_ridge) @ predicted.T)
 
     best = ColdItemConfig(weights={view.name: 1.0 for view in views})
     best_quality = quality(best)

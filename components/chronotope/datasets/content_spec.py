@@ -74,7 +74,11 @@ class ImageContent(FileContent):
 class AudioContent(FileContent):
     """Sounds of the items, as WAV files."""
 
-    encoder: str = Field(default="musicnn", description="musicnn")
+    encoder: str = Field(
+        pattern=r"\.onnx$",
+        description="Path of an ONNX file that reads float32 samples at 16 kHz, (1, n_samples), "
+        "and returns a vector, or one for each frame",
+    )
     max_seconds: float = Field(
         default=60.0, gt=0, le=3_600, description="Seconds after which a sound is cut"
     )
@@ -90,7 +94,7 @@ class ContentSpec(FrozenModel):
         default=None, description="Images: a path with columns in braces, or path with bounds"
     )
     audio: AudioContent | None = Field(
-        default=None, description="Sounds: a path with columns in braces, or path with bounds"
+        default=None, description="Sounds: a path with columns in braces, and an encoder"
     )
 
     @field_validator("text", mode="before")
@@ -100,7 +104,7 @@ class ContentSpec(FrozenModel):
             return {"columns": (value,)}
         return {"columns": value} if isinstance(value, (list, tuple)) else value
 
-    @field_validator("image", "audio", mode="before")
+    @field_validator("image", mode="before")
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value

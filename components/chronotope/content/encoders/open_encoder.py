@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from chronotope.content.encoder import Encoder, Modality
+from chronotope.content.encoders.audio_encoder import open_audio_encoder
 from chronotope.content.encoders.image_encoder import EFFICIENTNET, open_efficientnet
 from chronotope.content.encoders.pretrained_text import (
     E5,
@@ -39,6 +40,8 @@ def open_pretrained(name: str, modality: Modality, cache_dir: Path) -> Encoder:
     """
     if modality is Modality.TEXT and name.endswith(".onnx"):
         return open_local_text_encoder(require_allowed_path(Path(name)))
+    if modality is Modality.AUDIO and name.endswith(".onnx"):
+        return open_audio_encoder(require_allowed_path(Path(name)))
     open_by_name = _PRETRAINED[modality]
     if name not in open_by_name:
         known_names = ["tfidf"] if modality is Modality.TEXT else []
@@ -46,6 +49,6 @@ def open_pretrained(name: str, modality: Modality, cache_dir: Path) -> Encoder:
             f"There is no {modality} encoder of this name",
             received=name,
             way_out=f"Choose from {[*known_names, *open_by_name]}"
-            + (", or name an ONNX file" if modality is Modality.TEXT else ""),
+            + ("" if modality is Modality.IMAGE else ", or name an ONNX file"),
         )
     return open_by_name[name](FileCache(cache_dir / "encoders"))
