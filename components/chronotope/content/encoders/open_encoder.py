@@ -52,3 +52,8 @@ def open_pretrained(name: str, modality: Modality, cache_dir: Path) -> Encoder:
             + ("" if modality is Modality.IMAGE else ", or name an ONNX file"),
         )
     return open_by_name[name](FileCache(cache_dir / "encoders"))
+
+
+def pretrained_names() -> tuple[str, ...]:
+    """Names of the pretrained encoders, of all modalities."""
+    return tuple(name for open_by_name in _PRETRAINED.values() for name in open_by_name)
