@@ -10,7 +10,7 @@ from chronotope.content.encoders.onnx_session import open_encoder_session
 from chronotope.content.encoders.onnx_text_encoder import OnnxTextEncoder
 from chronotope.content.encoders.packaged_weights import MissingWeights
 from chronotope.content.encoders.pretrained_text import open_e5
-from chronotope.content.graphs.bert import BertShape, QuantizedTable, build_bert
+from chronotope.content.graphs.bert import BertShape, QuantizedWords, build_bert
 from chronotope.contracts.errors import ArtifactError
 from tests.content.encoders.test_pretrained_text import random_weights
 
@@ -29,7 +29,7 @@ def test_a_block_is_a_scale_and_two_numbers_in_each_byte() -> None:
 def test_quantised_words_give_the_same_states_as_their_numbers() -> None:
     rng = np.random.default_rng(0)
     weights = random_weights()
-    table = QuantizedTable(
+    table = QuantizedWords(
         rng.integers(0, 16, (50, 8)).astype(np.uint8), rng.random((50, 2)).astype(np.float32)
     )
     numbers = (table.codes.reshape(50, 2, 4).astype(np.float32) - 8) * table.scales[:, :, None]

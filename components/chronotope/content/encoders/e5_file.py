@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.content.graphs.bert import BertShape, QuantizedTable
+from chronotope.content.graphs.bert import BertShape, QuantizedWords
 from chronotope.contracts.errors import ArtifactError
 
 _MAGIC: Final = b"E5S1"
@@ -67,7 +67,7 @@ class E5File:
 
     shape: BertShape
     weights: Mapping[str, npt.NDArray[np.float32]]
-    words: QuantizedTable
+    words: QuantizedWords
     vocabulary: UnigramVocabulary
     max_tokens: int
 
@@ -150,7 +150,7 @@ def read_e5_file(content: bytes) -> E5File:
     )
 
 
-def quantized(content: bytes, offset: int, n_rows: int, n_columns: int) -> QuantizedTable:
+def quantized(content: bytes, offset: int, n_rows: int, n_columns: int) -> QuantizedWords:
     """Matrix of 4-bit numbers with their scales.
 
     Args:
@@ -163,13 +163,13 @@ def quantized(content: bytes, offset: int, n_rows: int, n_columns: int) -> Quant
     blocks = np.frombuffer(content, _QUANTIZED_BLOCK, n_rows * n_blocks, offset)
     nibbles = blocks["nibbles"]
     codes = np.concatenate([nibbles & 15, nibbles >> 4], axis=1)  # (n_rows * n_blocks, 32)
-    return QuantizedTable(
+    return QuantizedWords(
         codes.reshape(n_rows, n_columns),
         blocks["scale"].astype(np.float32).reshape(n_rows, n_blocks),
     )
 
 
-def dequantized(table: QuantizedTable) -> npt.NDArray[np.float32]:
+def dequantized(table: QuantizedWords) -> npt.NDArray[np.float32]:
     """The matrix as floating-point numbers.
 
     Args:

@@ -36,7 +36,7 @@ class BertShape:
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizedTable:
+class QuantizedWords:
     """Word embeddings as 4-bit codes with a scale for each block: a quarter of the memory.
 
     Attributes:
@@ -49,7 +49,7 @@ class QuantizedTable:
 
 
 def build_bert(
-    weights: Weights, shape: BertShape, quantized_words: QuantizedTable | None = None
+    weights: Weights, shape: BertShape, quantized_words: QuantizedWords | None = None
 ) -> bytes:
     """ONNX model: ``input_ids``, ``attention_mask`` (B, T) to ``last_hidden_state`` (B, T, d).
 
@@ -107,7 +107,7 @@ def _embed(graph: GraphBuilder, weights: Weights, words: str, shape: BertShape) 
     return _add_and_normalise(graph, weights, "embeddings.LayerNorm", words, positions, shape)
 
 
-def _gather_quantized(graph: GraphBuilder, table: QuantizedTable) -> str:
+def _gather_quantized(graph: GraphBuilder, table: QuantizedWords) -> str:
     """Word embeddings, shape (B, T, d)."""
     n_blocks, dim = table.scales.shape[1], table.codes.shape[1]
     codes = graph.node("Gather", graph.weight(table.codes), INPUT_IDS)

@@ -25,8 +25,8 @@ def clean_text(raw_text: str, max_chars: int) -> str:
         max_chars: Number of characters after which the text is cut.
 
     Example:
-        >>> clean_text("<p>Caf&eacute;\x00 <b>noir</b></p><script>x()</script>", 100)
-        'Café noir'
+        >>> clean_text("<p>M&uuml;sli\x00 <b>noir</b></p><script>x()</script>", 100)
+        'Müsli noir'
     """
     visible_text = raw_text[: max_chars * _RAW_FACTOR]
     if "<" in visible_text:
