@@ -60,6 +60,17 @@ def embed_items(
         return embed_content(dataset, settings)
 
 
+def has_content(dataset: str, settings: EmbedSettings) -> bool:
+    """Whether a dataset's YAML configures content of its items.
+
+    Args:
+        dataset: Name or YAML file of the dataset.
+        settings: Folder of the YAML files.
+    """
+    items = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir).items
+    return items is not None and items.content is not None
+
+
 @task(cache_policy=NO_CACHE, result_serializer="json")
 def embed_content(dataset: str, settings: EmbedSettings) -> EmbeddingSummary:
     """Encode the configured modalities of a dataset; the caller holds the dataset's lock.

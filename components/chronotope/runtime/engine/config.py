@@ -10,8 +10,17 @@ class EngineConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["local", "ray"] = Field(
-        "local", description="local: sequential, in this process; ray: on a Ray cluster."
+    kind: Literal["local", "processes", "ray"] = Field(
+        "local",
+        description="local: sequential, in this process; processes: in worker processes on this "
+        "machine; ray: on a Ray cluster.",
+    )
+    n_workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Processes: number of worker processes, each with its own copy of the log in "
+        "memory; 0: one per core.",
     )
     address: str = Field(
         "",
@@ -27,7 +36,10 @@ class EngineConfig(BaseModel):
         description="Ray: number of processors reserved for each task; a task uses one thread.",
     )
     max_retries: int = Field(
-        3, ge=0, le=100, description="Ray: retries of a task after the loss of its node."
+        3,
+        ge=0,
+        le=100,
+        description="Retries of a task after the loss of its node or worker process.",
     )
 
     @model_validator(mode="before")

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from chronotope.contracts.errors import ConfigError
 from chronotope.runtime.engine.config import EngineConfig
 from chronotope.runtime.engine.local import LocalEngine
+from chronotope.runtime.engine.process_engine import process_workers
 from chronotope.runtime.engine.protocol import Engine
 from chronotope.runtime.engine.ray_engine import ray_connection
 
@@ -25,11 +26,15 @@ def open_engine(config: EngineConfig) -> Iterator[Engine]:
     if config.kind == "local":
         yield LocalEngine()
         return
+    if config.kind == "processes":
+        with process_workers(config) as opened_engine:
+            yield opened_engine
+        return
     if find_spec("ray") is None:
         raise ConfigError(
             "The engine needs Ray, which is not installed",
             received=config.kind,
             way_out="Run pip install 'chronotope[scale]', or set the engine to local",
         )
-    with ray_connection(config) as opened_engine:
-        yield opened_engine
+    with ray_connection(config) as ray_engine:
+        yield ray_engine
