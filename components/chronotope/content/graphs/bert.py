@@ -59,102 +59,137 @@ def build_bert(
         shape: Sizes that the parameters do not show.
         quantized_words: Word embeddings, if they are not among the parameters.
     """
-    graph = GraphBuilder()
+    graph_builder = GraphBuilder()
     words = (
-        graph.node("Gather", graph.weight(weights["embeddings.word_embeddings.weight"]), INPUT_IDS)
+        graph_builder.node(
+            "Gather", graph_builder.weight(weights["embeddings.word_embeddings.weight"]), INPUT_IDS
+        )
         if quantized_words is None
-        else _gather_quantized(graph, quantized_words)
+        else _gather_quantized(graph_builder, quantized_words)
     )
-    hidden = _embed(graph, weights, words, shape)  # (B, T, d)
-    mask = graph.node("Cast", ATTENTION_MASK, to=TensorProto.FLOAT)
-    hidden_positions = graph.node("Sub", graph.weight(np.array([1.0], np.float32)), mask)
-    penalty = graph.node("Mul", hidden_positions, graph.weight(np.array([_MASKED], np.float32)))
-    penalty = graph.node("Unsqueeze", penalty, graph.integers(1, 2))  # (B, 1, 1, T)
+    hidden_states = _embed(graph_builder, weights, words, shape)  # (B, T, d)
+    mask = graph_builder.node("Cast", ATTENTION_MASK, to=TensorProto.FLOAT)
+    hidden_positions = graph_builder.node(
+        "Sub", graph_builder.weight(np.array([1.0], np.float32)), mask
+    )
+    penalty = graph_builder.node(
+        "Mul", hidden_positions, graph_builder.weight(np.array([_MASKED], np.float32))
+    )
+    penalty = graph_builder.node("Unsqueeze", penalty, graph_builder.integers(1, 2))  # (B, 1, 1, T)
     for layer_idx in range(shape.n_layers):
         prefix = f"encoder.layer.{layer_idx}"
-        attended = _attend(graph, weights, f"{prefix}.attention", hidden, penalty, shape)
-        hidden = _add_and_normalise(
-            graph, weights, f"{prefix}.attention.output.LayerNorm", hidden, attended, shape
+        attended = _attend(
+            graph_builder, weights, f"{prefix}.attention", hidden_states, penalty, shape
         )
-        inner = _dense(graph, weights, f"{prefix}.intermediate.dense", hidden)
-        inner = graph.node("Gelu", inner)
-        outer = _dense(graph, weights, f"{prefix}.output.dense", inner)
-        hidden = _add_and_normalise(
-            graph, weights, f"{prefix}.output.LayerNorm", hidden, outer, shape
+        hidden_states = _add_and_normalise(
+            graph_builder,
+            weights,
+            f"{prefix}.attention.output.LayerNorm",
+            hidden_states,
+            attended,
+            shape,
         )
-    graph.node("Identity", hidden, output=LAST_HIDDEN_STATE)
+        inner = _dense(graph_builder, weights, f"{prefix}.intermediate.dense", hidden_states)
+        inner = graph_builder.node("Gelu", inner)
+        outer = _dense(graph_builder, weights, f"{prefix}.output.dense", inner)
+        hidden_states = _add_and_normalise(
+            graph_builder, weights, f"{prefix}.output.LayerNorm", hidden_states, outer, shape
+        )
+    graph_builder.node("Identity", hidden_states, output=LAST_HIDDEN_STATE)
     dim = weights["embeddings.LayerNorm.weight"].shape[0]
-    return graph.to_bytes(
+    return graph_builder.to_bytes(
         [(name, TensorProto.INT64, ["B", "T"]) for name in (INPUT_IDS, ATTENTION_MASK)],
         [(LAST_HIDDEN_STATE, TensorProto.FLOAT, ["B", "T", dim])],
     )
 
 
-def _embed(graph: GraphBuilder, weights: Weights, words: str, shape: BertShape) -> str:
+def _embed(graph_builder: GraphBuilder, weights: Weights, words: str, shape: BertShape) -> str:
     """Sum of word, position and type embeddings, normalised, shape (B, T, d)."""
     positions_and_type = (
         weights["embeddings.position_embeddings.weight"]
         + weights["embeddings.token_type_embeddings.weight"][0]
     )
-    n_tokens = graph.node("Shape", INPUT_IDS, start=1, end=2)
-    positions = graph.node(
+    n_tokens = graph_builder.node("Shape", INPUT_IDS, start=1, end=2)
+    positions = graph_builder.node(
         "Slice",
-        graph.weight(positions_and_type),
-        graph.integers(0),
+        graph_builder.weight(positions_and_type),
+        graph_builder.integers(0),
         n_tokens,
-        graph.integers(0),
+        graph_builder.integers(0),
     )  # (T, d)
-    return _add_and_normalise(graph, weights, "embeddings.LayerNorm", words, positions, shape)
+    return _add_and_normalise(
+        graph_builder, weights, "embeddings.LayerNorm", words, positions, shape
+    )
 
 
-def _gather_quantized(graph: GraphBuilder, table: QuantizedWords) -> str:
+def _gather_quantized(graph_builder: GraphBuilder, table: QuantizedWords) -> str:
     """Word embeddings, shape (B, T, d)."""
     n_blocks, dim = table.scales.shape[1], table.codes.shape[1]
-    codes = graph.node("Gather", graph.weight(table.codes), INPUT_IDS)
-    numbers = graph.node("Cast", codes, to=TensorProto.FLOAT)
-    numbers = graph.node("Sub", numbers, graph.weight(np.array([8.0], np.float32)))
-    blocks = graph.node("Reshape", numbers, graph.integers(0, 0, n_blocks, dim // n_blocks))
-    scales = graph.node("Gather", graph.weight(table.scales), INPUT_IDS)
-    scaled = graph.node("Mul", blocks, graph.node("Unsqueeze", scales, graph.integers(3)))
-    return graph.node("Reshape", scaled, graph.integers(0, 0, dim))
+    codes = graph_builder.node("Gather", graph_builder.weight(table.codes), INPUT_IDS)
+    numbers = graph_builder.node("Cast", codes, to=TensorProto.FLOAT)
+    numbers = graph_builder.node("Sub", numbers, graph_builder.weight(np.array([8.0], np.float32)))
+    blocks = graph_builder.node(
+        "Reshape", numbers, graph_builder.integers(0, 0, n_blocks, dim // n_blocks)
+    )
+    scales = graph_builder.node("Gather", graph_builder.weight(table.scales), INPUT_IDS)
+    scaled = graph_builder.node(
+        "Mul", blocks, graph_builder.node("Unsqueeze", scales, graph_builder.integers(3))
+    )
+    return graph_builder.node("Reshape", scaled, graph_builder.integers(0, 0, dim))
 
 
 def _attend(
-    graph: GraphBuilder, weights: Weights, prefix: str, hidden: str, penalty: str, shape: BertShape
+    graph_builder: GraphBuilder,
+    weights: Weights,
+    prefix: str,
+    hidden_states: str,
+    penalty: str,
+    shape: BertShape,
 ) -> str:
     """Multi-head self-attention, shape (B, T, d)."""
     dim = weights[f"{prefix}.self.query.bias"].shape[0]
     head_dim = dim // shape.n_heads
-    split = graph.integers(0, 0, shape.n_heads, head_dim)
+    split = graph_builder.integers(0, 0, shape.n_heads, head_dim)
 
     def heads(projection: str, order: tuple[int, ...]) -> str:
-        projected = _dense(graph, weights, f"{prefix}.self.{projection}", hidden)
-        return graph.node("Transpose", graph.node("Reshape", projected, split), perm=order)
+        projected = _dense(graph_builder, weights, f"{prefix}.self.{projection}", hidden_states)
+        return graph_builder.node(
+            "Transpose", graph_builder.node("Reshape", projected, split), perm=order
+        )
 
     query = heads("query", (0, 2, 1, 3))  # (B, heads, T, d / heads)
     key = heads("key", (0, 2, 3, 1))  # (B, heads, d / heads, T)
     value = heads("value", (0, 2, 1, 3))
-    scale = graph.weight(np.array([1 / math.sqrt(head_dim)], np.float32))
-    logits = graph.node("Mul", graph.node("MatMul", query, key), scale)
-    attention = graph.node("Softmax", graph.node("Add", logits, penalty), axis=-1)
-    mixed = graph.node("Transpose", graph.node("MatMul", attention, value), perm=(0, 2, 1, 3))
-    joined = graph.node("Reshape", mixed, graph.integers(0, 0, dim))
-    return _dense(graph, weights, f"{prefix}.output.dense", joined)
+    scale = graph_builder.weight(np.array([1 / math.sqrt(head_dim)], np.float32))
+    logits = graph_builder.node("Mul", graph_builder.node("MatMul", query, key), scale)
+    attention = graph_builder.node("Softmax", graph_builder.node("Add", logits, penalty), axis=-1)
+    mixed = graph_builder.node(
+        "Transpose", graph_builder.node("MatMul", attention, value), perm=(0, 2, 1, 3)
+    )
+    joined = graph_builder.node("Reshape", mixed, graph_builder.integers(0, 0, dim))
+    return _dense(graph_builder, weights, f"{prefix}.output.dense", joined)
 
 
-def _dense(graph: GraphBuilder, weights: Weights, prefix: str, inputs: str) -> str:
-    product = graph.node("MatMul", inputs, graph.weight(weights[f"{prefix}.weight"].T))
-    return graph.node("Add", product, graph.weight(weights[f"{prefix}.bias"]))
+def _dense(graph_builder: GraphBuilder, weights: Weights, prefix: str, inputs: str) -> str:
+    product = graph_builder.node(
+        "MatMul", inputs, graph_builder.weight(weights[f"{prefix}.weight"].T)
+    )
+    return graph_builder.node("Add", product, graph_builder.weight(weights[f"{prefix}.bias"]))
 
 
 def _add_and_normalise(
-    graph: GraphBuilder, weights: Weights, prefix: str, left: str, right: str, shape: BertShape
+    graph_builder: GraphBuilder,
+    weights: Weights,
+    prefix: str,
+    left: str,
+    right: str,
+    shape: BertShape,
 ) -> str:
-    return graph.node(
+    return graph_builder.node(
         "LayerNormalization",
-        graph.node("Add", left, right),
-        graph.weight(weights[f"{prefix}.weight"]),
-        graph.weight(weights[f"{prefix}.bias"]),
+        graph_builder.node("Add", left, right),
+        graph_builder.weight(weights[f"{prefix}.weight"]),
+        graph_builder.weight(weights[f"{prefix}.bias"]),
         axis=-1,
         epsilon=shape.epsilon,
     )

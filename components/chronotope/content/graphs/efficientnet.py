@@ -31,30 +31,46 @@ def build_efficientnet(weights: Weights) -> bytes:
     Args:
         weights: Parameters by the names of the original implementation.
     """
-    graph = GraphBuilder()
-    hidden = _convolve(graph, weights, "_conv_stem", "_bn0", IMAGES, stride=2)
+    graph_builder = GraphBuilder()
+    hidden_states = _convolve(graph_builder, weights, "_conv_stem", "_bn0", IMAGES, stride=2)
     for block_idx in range(_N_BLOCKS):
-        hidden = _block(graph, weights, f"_blocks.{block_idx}", hidden, block_idx)
-    hidden = _convolve(graph, weights, "_conv_head", "_bn1", hidden)
-    pooled = graph.node("GlobalAveragePool", hidden)
-    graph.node("Flatten", pooled, output=FEATURES, axis=1)
-    return graph.to_bytes(
+        hidden_states = _block(
+            graph_builder, weights, f"_blocks.{block_idx}", hidden_states, block_idx
+        )
+    hidden_states = _convolve(graph_builder, weights, "_conv_head", "_bn1", hidden_states)
+    pooled = graph_builder.node("GlobalAveragePool", hidden_states)
+    graph_builder.node("Flatten", pooled, output=FEATURES, axis=1)
+    return graph_builder.to_bytes(
         [(IMAGES, TensorProto.FLOAT, ["B", 3, IMAGE_SIZE, IMAGE_SIZE])],
         [(FEATURES, TensorProto.FLOAT, ["B", DIM])],
     )
 
 
-def _block(graph: GraphBuilder, weights: Weights, prefix: str, inputs: str, block_idx: int) -> str:
+def _block(
+    graph_builder: GraphBuilder, weights: Weights, prefix: str, inputs: str, block_idx: int
+) -> str:
     """Inverted residual block."""
-    hidden = inputs
+    hidden_states = inputs
     if f"{prefix}._expand_conv.weight" in weights:
-        hidden = _convolve(graph, weights, f"{prefix}._expand_conv", f"{prefix}._bn0", hidden)
+        hidden_states = _convolve(
+            graph_builder, weights, f"{prefix}._expand_conv", f"{prefix}._bn0", hidden_states
+        )
     stride = 2 if block_idx in _STRIDED_BLOCKS else 1
-    hidden = _convolve(
-        graph, weights, f"{prefix}._depthwise_conv", f"{prefix}._bn1", hidden, stride=stride
+    hidden_states = _convolve(
+        graph_builder,
+        weights,
+        f"{prefix}._depthwise_conv",
+        f"{prefix}._bn1",
+        hidden_states,
+        stride=stride,
     )
-    hidden = _convolve(
-        graph, weights, f"{prefix}._project_conv", f"{prefix}._bn2", hidden, activated=False
+    hidden_states = _convolve(
+        graph_builder,
+        weights,
+        f"{prefix}._project_conv",
+        f"{prefix}._bn2",
+        hidden_states,
+        activated=False,
     )
     first_kernel = weights.get(
         f"{prefix}._expand_conv.weight", weights[f"{prefix}._depthwise_conv.weight"]
@@ -63,11 +79,15 @@ def _block(graph: GraphBuilder, weights: Weights, prefix: str, inputs: str, bloc
         first_kernel.shape[1] if f"{prefix}._expand_conv.weight" in weights else len(first_kernel)
     )
     n_out = len(weights[f"{prefix}._project_conv.weight"])
-    return graph.node("Add", hidden, inputs) if stride == 1 and n_in == n_out else hidden
+    return (
+        graph_builder.node("Add", hidden_states, inputs)
+        if stride == 1 and n_in == n_out
+        else hidden_states
+    )
 
 
 def _convolve(
-    graph: GraphBuilder,
+    graph_builder: GraphBuilder,
     weights: Weights,
     kernel_name: str,
     norm_name: str,
@@ -82,17 +102,17 @@ def _convolve(
     scale = weights[f"{norm_name}.weight"] / np.sqrt(variance)
     shift = weights[f"{norm_name}.bias"] - weights[f"{norm_name}.running_mean"] * scale
     size = kernel.shape[-1]
-    hidden = graph.node(
+    hidden_states = graph_builder.node(
         "Conv",
         inputs,
-        graph.weight(kernel * scale[:, None, None, None]),
-        graph.weight(shift),
+        graph_builder.weight(kernel * scale[:, None, None, None]),
+        graph_builder.weight(shift),
         kernel_shape=[size, size],
         strides=[stride, stride],
         auto_pad="SAME_UPPER",
         group=len(kernel) if "depthwise" in kernel_name else 1,
     )
     if not activated:
-        return hidden
-    bounds = [graph.weight(np.array(bound, np.float32)) for bound in (0.0, 6.0)]
-    return graph.node("Clip", hidden, *bounds)
+        return hidden_states
+    bounds = [graph_builder.weight(np.array(bound, np.float32)) for bound in (0.0, 6.0)]
+    return graph_builder.node("Clip", hidden_states, *bounds)
