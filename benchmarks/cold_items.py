@@ -37,7 +37,7 @@ PROTOCOL: Final = "items_60_20_20"
 CUTOFF: Final = 10
 N_NEIGHBOURS: Final = 50
 LINEAR_RIDGES: Final = (1.0, 10.0, 30.0, 100.0)
-HEADERS: Final = ("model", "NDCG@10", "95 % interval", "HR@10", "gain", "over", "seconds")
+HEADERS: Final = ("model", "NDCG@10", "95 % interval", "HR@10", "gain")
 
 Integers = npt.NDArray[np.int64]
 
@@ -337,9 +337,8 @@ def _table(rows: Sequence[Row]) -> Table:
     title = f"{rows[0]['dataset']}, {PROTOCOL}, {rows[0]['n_splits']} splits"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     for header in HEADERS:
-        table.add_column(
-            header, justify="left" if header in ("model", "over") else "right", no_wrap=True
-        )
+        is_name = header == "model"
+        table.add_column(header, justify="left" if is_name else "right", no_wrap=not is_name)
     for row in rows:
         gain = f"{row['gain']:+.3f}" if "gain" in row else ""
         table.add_row(
@@ -348,8 +347,6 @@ def _table(rows: Sequence[Row]) -> Table:
             f"{row['low']:.3f} to {row['high']:.3f}",
             f"{row['hr_10']:.3f}",
             gain,
-            row.get("compared_with", ""),
-            f"{row['seconds']:.0f}",
         )
     return table
 

@@ -65,11 +65,17 @@ class UserFactors:
         if min(interactions.shape) > 4 * n_factors:
             from scipy.sparse.linalg import svds
 
-            start = np.ones(min(interactions.shape))  # a fixed start: equal results every time
-            _, values, right = svds(interactions.astype(np.float64), k=n_factors, v0=start)
-            return cls(right[::-1].T, values[::-1] ** 2)
-        _, values, right = np.linalg.svd(interactions.toarray(), full_matrices=False)
-        return cls(right[:n_factors].T, values[:n_factors] ** 2)
+            start_vector = np.ones(
+                min(interactions.shape)
+            )  # a fixed start: equal results every time
+            _, singular_values, right_vectors = svds(
+                interactions.astype(np.float64), k=n_factors, v0=start_vector
+            )
+            return cls(right_vectors[::-1].T, singular_values[::-1] ** 2)
+        _, singular_values, right_vectors = np.linalg.svd(
+            interactions.toarray(), full_matrices=False
+        )
+        return cls(right_vectors[:n_factors].T, singular_values[:n_factors] ** 2)
 
     def smoothed(self, user_ridge: float) -> Matrix:
         """Factors of the users, shape (n_users, d), shrunk along weak directions.
@@ -102,14 +108,14 @@ class ColdItemModel:
     @classmethod
     def fit(
         cls,
-        views: Sequence[ContentView],
+        content_views: Sequence[ContentView],
         interactions: csr_array,
         config: ColdItemConfig = ColdItemConfig(),  # noqa: B008 - frozen
     ) -> Self:
         """Fit on items with events.
 
         Args:
-            views: Content of the training items.
+            content_views: Content of the training items.
             interactions: 1 where a user had an item, shape (n_items, n_users).
             config: Regularisation.
 
@@ -120,86 +126,96 @@ class ColdItemModel:
         n_items = interactions.shape[0]
         if interactions.nnz == 0:
             raise NotEnoughData("No item has an event", way_out="Ingest the events first")
-        if any(len(view.features) != n_items for view in views):
+        if any(len(view.features) != n_items for view in content_views):
             raise ConfigError(
                 "The views do not have the items of the interactions",
-                received={view.name: len(view.features) for view in views},
+                received={view.name: len(view.features) for view in content_views},
                 way_out=f"Pass {n_items} rows in each",
             )
         landmark_idx = choose_landmarks(n_items, config)
-        kernels = tuple(FittedKernel.fit(view.rows(landmark_idx)) for view in views)
-        weights = view_weights(views, config)
-        similarity = weighted_sum(
-            [kernel.similarity(view.features) for kernel, view in zip(kernels, views, strict=True)],
+        kernels = tuple(FittedKernel.fit(view.rows(landmark_idx)) for view in content_views)
+        weights = view_weights(content_views, config)
+        item_similarity = weighted_sum(
+            [
+                view_kernel.similarity(view.features)
+                for view_kernel, view in zip(kernels, content_views, strict=True)
+            ],
             weights,
         )  # (n_items, n_landmarks)
         user_factors = UserFactors.fit(interactions, config.n_factors)
         item_factors = interactions @ user_factors.directions  # (n_items, d)
         mean_factor = item_factors.mean(axis=0)
         coefficients = solve_ridge(
-            similarity, similarity[landmark_idx], item_factors - mean_factor, config.ridge
+            item_similarity, item_similarity[landmark_idx], item_factors - mean_factor, config.ridge
         )
         return cls(
             kernels, weights, coefficients, mean_factor, user_factors.smoothed(config.user_ridge)
         )
 
-    def item_factors(self, views: Sequence[ContentView]) -> Matrix:
+    def item_factors(self, content_views: Sequence[ContentView]) -> Matrix:
         """Factors of new items, shape (n_new, d).
 
         Args:
-            views: Their content: the same views in the same order.
+            content_views: Their content: the same views in the same order.
 
         Raises:
             ConfigError: The views are others.
         """
-        expected = [kernel.view.name for kernel in self.kernels]
-        if [view.name for view in views] != expected:
+        expected_names = [view_kernel.view.name for view_kernel in self.kernels]
+        if [view.name for view in content_views] != expected_names:
             raise ConfigError(
                 "The model was fitted on other views of the items",
-                received=[view.name for view in views],
-                way_out=f"Pass {expected}",
+                received=[view.name for view in content_views],
+                way_out=f"Pass {expected_names}",
             )
-        similarity = weighted_sum(
+        item_similarity = weighted_sum(
             [
-                kernel.similarity(view.features)
-                for kernel, view in zip(self.kernels, views, strict=True)
+                view_kernel.similarity(view.features)
+                for view_kernel, view in zip(self.kernels, content_views, strict=True)
             ],
             self.weights,
         )
-        return np.asarray(similarity @ self.coefficients + self.mean_factor)
+        return np.asarray(item_similarity @ self.coefficients + self.mean_factor)
 
     def scores(
-        self, views: Sequence[ContentView], user_idx: npt.NDArray[np.integer] | None = None
+        self, content_views: Sequence[ContentView], user_idx: npt.NDArray[np.integer] | None = None
     ) -> Matrix:
         """Scores of new items, shape (n_users, n_new); larger is better.
 
         Args:
-            views: Content of the new items.
+            content_views: Content of the new items.
             user_idx: Users; None for all.
         """
-        users = self.user_factors if user_idx is None else self.user_factors[user_idx]
-        return np.asarray(users @ self.item_factors(views).T)
+        chosen_factors = self.user_factors if user_idx is None else self.user_factors[user_idx]
+        return np.asarray(chosen_factors @ self.item_factors(content_views).T)
 
 
-def solve_ridge(similarity: Matrix, landmarks: Matrix, targets: Matrix, ridge: float) -> Matrix:
+def solve_ridge(
+    item_similarity: Matrix, landmark_similarity: Matrix, target_factors: Matrix, ridge: float
+) -> Matrix:
     """Coefficients of kernel ridge regression, shape (n_landmarks, d).
 
     With all items as landmarks that is ``(K + r I)^-1 targets``; with some of them the subset of
     regressors (Smola and Schoelkopf 2000).
 
     Args:
-        similarity: Items against landmarks, shape (n_items, n_landmarks).
-        landmarks: Landmarks against landmarks.
-        targets: Shape (n_items, d).
+        item_similarity: Items against landmarks, shape (n_items, n_landmarks).
+        landmark_similarity: Landmarks against landmarks.
+        target_factors: Shape (n_items, d).
         ridge: Penalty r.
     """
-    if len(similarity) == len(landmarks):
-        system, right_side = landmarks + ridge * np.eye(len(landmarks)), targets
+    if len(item_similarity) == len(landmark_similarity):
+        linear_system, right_side = (
+            landmark_similarity + ridge * np.eye(len(landmark_similarity)),
+            target_factors,
+        )
     else:
-        system = similarity.T @ similarity + ridge * landmarks
-        system += _JITTER * np.trace(system) / len(system) * np.eye(len(system))
-        right_side = similarity.T @ targets
-    return np.asarray(np.linalg.solve(system, right_side))
+        linear_system = item_similarity.T @ item_similarity + ridge * landmark_similarity
+        linear_system += (
+            _JITTER * np.trace(linear_system) / len(linear_system) * np.eye(len(linear_system))
+        )
+        right_side = item_similarity.T @ target_factors
+    return np.asarray(np.linalg.solve(linear_system, right_side))
 
 
 def with_weights(config: ColdItemConfig, weights: Mapping[str, float]) -> ColdItemConfig:
@@ -212,14 +228,14 @@ def with_weights(config: ColdItemConfig, weights: Mapping[str, float]) -> ColdIt
     return config.model_copy(update={"weights": config.weights | dict(weights)})
 
 
-def view_weights(views: Sequence[ContentView], config: ColdItemConfig) -> tuple[float, ...]:
+def view_weights(content_views: Sequence[ContentView], config: ColdItemConfig) -> tuple[float, ...]:
     """Weight of each view.
 
     Args:
-        views: The views.
+        content_views: The views.
         config: Configuration.
     """
-    return tuple(config.weights.get(view.name, 1.0) for view in views)
+    return tuple(config.weights.get(view.name, 1.0) for view in content_views)
 
 
 def choose_landmarks(n_items: int, config: ColdItemConfig) -> npt.NDArray[np.int64]:

@@ -57,11 +57,11 @@ class FittedKernel:
         Args:
             view: The items.
         """
-        present = view.features[_is_present(view.features)]
-        if not len(present):
+        present_rows = view.features[_is_present(view.features)]
+        if not len(present_rows):
             return cls(view, np.zeros(view.features.shape[1]), 1.0)
-        scale = float(np.sqrt(present.var(axis=0).sum()))
-        return cls(view, present.mean(axis=0), scale or 1.0)
+        scale = float(np.sqrt(present_rows.var(axis=0).sum()))
+        return cls(view, present_rows.mean(axis=0), scale or 1.0)
 
     def similarity(self, features: Matrix) -> Matrix:
         """Similarity of items to the fixed ones, shape (n, n_fixed); 0 where one has no content.
@@ -69,15 +69,21 @@ class FittedKernel:
         Args:
             features: Shape (n, d).
         """
-        fixed = self.view.features
-        is_pair = np.outer(_is_present(features), _is_present(fixed))
-        left, right = (np.nan_to_num(rows - self.centre) for rows in (features, fixed))
+        fixed_features = self.view.features
+        is_pair = np.outer(_is_present(features), _is_present(fixed_features))
+        left_rows, right_rows = (
+            np.nan_to_num(rows - self.centre) for rows in (features, fixed_features)
+        )
         if self.view.kernel == "cosine":
-            similarity = _unit_rows(left) @ _unit_rows(right).T
+            similarity = _unit_rows(left_rows) @ _unit_rows(right_rows).T
         else:
-            squared = (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * left @ right.T
-            spread = 2 * (self.view.width * self.scale) ** 2
-            similarity = np.exp(-np.maximum(squared, 0.0) / spread)
+            squared_distances = (
+                (left_rows**2).sum(1)[:, None]
+                + (right_rows**2).sum(1)
+                - 2 * left_rows @ right_rows.T
+            )
+            kernel_spread = 2 * (self.view.width * self.scale) ** 2
+            similarity = np.exp(-np.maximum(squared_distances, 0.0) / kernel_spread)
         return np.asarray(np.where(is_pair, similarity, 0.0))
 
 
@@ -88,11 +94,11 @@ def weighted_sum(matrices: Sequence[Matrix], weights: Sequence[float]) -> Matrix
         matrices: Kernels of equal shape.
         weights: Weight of each; 0 leaves a view out.
     """
-    total = np.zeros_like(matrices[0])
+    kernel_sum = np.zeros_like(matrices[0])
     for matrix, weight in zip(matrices, weights, strict=True):
         if weight:
-            total += weight * matrix
-    return total
+            kernel_sum += weight * matrix
+    return kernel_sum
 
 
 def _is_present(features: Matrix) -> npt.NDArray[np.bool_]:
@@ -100,5 +106,7 @@ def _is_present(features: Matrix) -> npt.NDArray[np.bool_]:
 
 
 def _unit_rows(rows: Matrix) -> Matrix:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 1e-12))
+    row_lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(
+        np.divide(rows, row_lengths, out=np.zeros_like(rows), where=row_lengths > 1e-12)
+    )

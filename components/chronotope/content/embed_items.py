@@ -67,9 +67,9 @@ class _PendingRows:
     tables: list[pa.Table] = field(default_factory=list)
     committed_s: float = field(default_factory=time.perf_counter)
 
-    def add(self, rows: pa.Table) -> None:
+    def add(self, item_rows: pa.Table) -> None:
         """Add rows, and commit them if there are many, or if it was long ago."""
-        self.tables.append(rows)
+        self.tables.append(item_rows)
         is_late = time.perf_counter() - self.committed_s > COMMIT_S
         if is_late or sum(map(len, self.tables)) >= COMMIT_ROWS:
             self.commit()
@@ -83,8 +83,8 @@ class _PendingRows:
 
 def embed_modality(
     modality: Modality,
-    content: TextContent | ImageContent | AudioContent,
-    lake: Lake,
+    item_content: TextContent | ImageContent | AudioContent,
+    item_lake: Lake,
     *,
     data_dir: Path,
     cache_dir: Path,
@@ -98,8 +98,8 @@ def embed_modality(
 
     Args:
         modality: Kind of content.
-        content: Where it is, its encoder and its bounds.
-        lake: Lake of the dataset.
+        item_content: Where it is, its encoder and its bounds.
+        item_lake: Lake of the dataset.
         data_dir: Folder of the files.
         cache_dir: Folder of all caches.
         refit: Whether to fit an encoder of the catalogue again; all items are encoded then.
@@ -109,157 +109,165 @@ def embed_modality(
         ArtifactError: The weights of the encoder are not the expected ones.
         StoreError: The lake cannot be read or written.
     """
-    if not lake.exists("items"):
+    if not item_lake.exists("items"):
         return ModalityReport(modality=modality, skipped="the lake has no items")
-    reader = input_reader(content, data_dir)
+    reader = input_reader(item_content, data_dir)
     try:
-        if isinstance(content, TextContent) and content.encoder == TFIDF:
-            encoder: Encoder = fitted_encoder(lake, reader, refit=refit)
+        if isinstance(item_content, TextContent) and item_content.encoder == TFIDF:
+            item_encoder: Encoder = fitted_encoder(item_lake, reader, refit=refit)
         else:
-            encoder = open_pretrained(content.encoder, modality, cache_dir)
-            record_encoder(lake, encoder)
+            item_encoder = open_pretrained(item_content.encoder, modality, cache_dir)
+            record_encoder(item_lake, item_encoder)
     except (MissingWeights, NotEnoughData) as error:
         return ModalityReport(modality=modality, skipped=str(error))
-    return _encode_catalogue(lake, reader, encoder)
+    return _encode_catalogue(item_lake, reader, item_encoder)
 
 
-def _encode_catalogue(lake: Lake, reader: InputReader, encoder: Encoder) -> ModalityReport:
-    known_rows = _known_rows(lake, encoder)
-    totals, pending = _Totals(), _PendingRows(lake)
-    for batch in item_batches(lake, reader.columns):
+def _encode_catalogue(
+    item_lake: Lake, reader: InputReader, item_encoder: Encoder
+) -> ModalityReport:
+    known_rows = _known_rows(item_lake, item_encoder)
+    encode_totals, pending_rows = _Totals(), _PendingRows(item_lake)
+    for row_batch in item_batches(item_lake, reader.columns):
         started_s = time.perf_counter()
-        new_rows = _encode_batch(batch, known_rows, totals, reader, encoder)
+        new_rows = _encode_batch(row_batch, known_rows, encode_totals, reader, item_encoder)
         if new_rows is not None:
-            totals.encode_s += time.perf_counter() - started_s
-            pending.add(new_rows)
-    pending.commit()
+            encode_totals.encode_s += time.perf_counter() - started_s
+            pending_rows.add(new_rows)
+    pending_rows.commit()
     return ModalityReport(
-        modality=encoder.modality,
-        encoder=encoder_id(encoder),
-        dim=encoder.dim,
-        n_items=totals.n_items,
-        n_encoded=totals.n_encoded,
-        n_unchanged=totals.n_unchanged,
-        n_missing=totals.reasons.total(),
-        reasons=dict(totals.reasons.most_common()),
-        examples={reason: tuple(items) for reason, items in totals.examples.items()},
-        encode_s=totals.encode_s,
+        modality=item_encoder.modality,
+        encoder=encoder_id(item_encoder),
+        dim=item_encoder.dim,
+        n_items=encode_totals.n_items,
+        n_encoded=encode_totals.n_encoded,
+        n_unchanged=encode_totals.n_unchanged,
+        n_missing=encode_totals.reasons.total(),
+        reasons=dict(encode_totals.reasons.most_common()),
+        examples={reason: tuple(items) for reason, items in encode_totals.examples.items()},
+        encode_s=encode_totals.encode_s,
     )
 
 
 def item_batches(
-    lake: Lake, columns: Sequence[str], batch_items: int = BATCH_ITEMS
+    item_lake: Lake, columns: Sequence[str], batch_items: int = BATCH_ITEMS
 ) -> Iterator[list[dict[str, Any]]]:
     """Rows of the catalogue, batch by batch.
 
     Args:
-        lake: Lake of the dataset.
+        item_lake: Lake of the dataset.
         columns: Columns beside ``item_id``; one that the table lacks is null.
         batch_items: Rows of a batch.
     """
-    catalogue = lake.dataset("items")
-    stored_columns = [name for name in columns if name in catalogue.schema.names]
-    lacking = dict.fromkeys(set(columns) - set(stored_columns))
+    item_dataset = item_lake.dataset("items")
+    stored_columns = [name for name in columns if name in item_dataset.schema.names]
+    lacking_columns = dict.fromkeys(set(columns) - set(stored_columns))
     wanted_columns = list(dict.fromkeys([c.ITEM_ID, *stored_columns]))
-    for batch in catalogue.to_batches(columns=wanted_columns, batch_size=batch_items):
-        if len(batch):
-            yield [row | lacking for row in batch.to_pylist()]
+    for row_batch in item_dataset.to_batches(columns=wanted_columns, batch_size=batch_items):
+        if len(row_batch):
+            yield [row | lacking_columns for row in row_batch.to_pylist()]
 
 
 def _encode_batch(
-    rows: Sequence[dict[str, Any]],
+    item_rows: Sequence[dict[str, Any]],
     known_rows: dict[str, tuple[str, str | None]],
-    totals: _Totals,
+    encode_totals: _Totals,
     reader: InputReader,
-    encoder: Encoder,
+    item_encoder: Encoder,
 ) -> pa.Table | None:
     """Rows of the new and changed items of a batch; None if there are none."""
-    changed: list[tuple[str, ItemInput]] = []
-    for row in rows:
+    changed_inputs: list[tuple[str, ItemInput]] = []
+    for row in item_rows:
         item_id, item_input = str(row[c.ITEM_ID]), reader.read(row)
         known_digest, known_reason = known_rows.get(item_id, ("", None))
         if known_digest != item_input.digest:
-            changed.append((item_id, item_input))
+            changed_inputs.append((item_id, item_input))
         elif known_reason is None:
-            totals.n_unchanged += 1
+            encode_totals.n_unchanged += 1
         else:
-            totals.add_missing(item_id, known_reason)
-    totals.n_items += len(rows)
-    if not changed:
+            encode_totals.add_missing(item_id, known_reason)
+    encode_totals.n_items += len(item_rows)
+    if not changed_inputs:
         return None
-    vectors, reasons = _encode_inputs([item_input for _, item_input in changed], reader, encoder)
-    for (item_id, _), reason in zip(changed, reasons, strict=True):
+    encoded_vectors, missing_reasons = _encode_inputs(
+        [item_input for _, item_input in changed_inputs], reader, item_encoder
+    )
+    for (item_id, _), reason in zip(changed_inputs, missing_reasons, strict=True):
         if reason is not None:
-            totals.add_missing(item_id, reason)
-    totals.n_encoded += sum(reason is None for reason in reasons)
-    return _embedding_rows(changed, vectors, reasons, encoder)
+            encode_totals.add_missing(item_id, reason)
+    encode_totals.n_encoded += sum(reason is None for reason in missing_reasons)
+    return _embedding_rows(changed_inputs, encoded_vectors, missing_reasons, item_encoder)
 
 
 def _encode_inputs(
-    inputs: Sequence[ItemInput], reader: InputReader, encoder: Encoder
+    item_inputs: Sequence[ItemInput], reader: InputReader, item_encoder: Encoder
 ) -> tuple[Vectors, list[str | None]]:
     """Vectors, shape (n, dim), and the reason of each input that has none."""
-    reasons: list[str | None] = [item_input.reason or None for item_input in inputs]
-    contents, positions = [], []
-    for position, item_input in enumerate(inputs):
+    missing_reasons: list[str | None] = [item_input.reason or None for item_input in item_inputs]
+    decoded_contents, decoded_positions = [], []
+    for position, item_input in enumerate(item_inputs):
         if item_input.raw is None:
             continue
         try:
-            contents.append(reader.decode(item_input.raw))
+            decoded_contents.append(reader.decode(item_input.raw))
         except ContentRefused as refusal:
-            reasons[position] = refusal.problem
+            missing_reasons[position] = refusal.problem
             continue
-        positions.append(position)
-    vectors = np.zeros((len(inputs), encoder.dim), dtype=np.float32)
-    if contents:
-        vectors[positions] = encoder.encode(contents)
-    for position in positions:
-        if not np.isfinite(vectors[position]).all() or not vectors[position].any():
-            reasons[position] = _NO_VECTOR
-    return vectors, reasons
+        decoded_positions.append(position)
+    encoded_vectors = np.zeros((len(item_inputs), item_encoder.dim), dtype=np.float32)
+    if decoded_contents:
+        encoded_vectors[decoded_positions] = item_encoder.encode(decoded_contents)
+    for position in decoded_positions:
+        if not np.isfinite(encoded_vectors[position]).all() or not encoded_vectors[position].any():
+            missing_reasons[position] = _NO_VECTOR
+    return encoded_vectors, missing_reasons
 
 
 def _embedding_rows(
-    changed: Sequence[tuple[str, ItemInput]],
-    vectors: Vectors,
-    reasons: Sequence[str | None],
-    encoder: Encoder,
+    changed_inputs: Sequence[tuple[str, ItemInput]],
+    encoded_vectors: Vectors,
+    missing_reasons: Sequence[str | None],
+    item_encoder: Encoder,
 ) -> pa.Table:
-    identity, n_rows = encoder_id(encoder), len(changed)
-    item_ids = [item_id for item_id, _ in changed]
+    encoder_identity, n_rows = encoder_id(item_encoder), len(changed_inputs)
+    item_ids = [item_id for item_id, _ in changed_inputs]
     stored_vectors = [
         None if reason is not None else vector
-        for vector, reason in zip(vectors, reasons, strict=True)
+        for vector, reason in zip(encoded_vectors, missing_reasons, strict=True)
     ]
     return pa.table(
         {
-            t.ROW_KEY: [_row_key(item_id, encoder.modality, identity) for item_id in item_ids],
+            t.ROW_KEY: [
+                _row_key(item_id, item_encoder.modality, encoder_identity) for item_id in item_ids
+            ],
             c.ITEM_ID: item_ids,
-            t.MODALITY: [encoder.modality.value] * n_rows,
-            t.ENCODER: [identity] * n_rows,
-            t.INPUT_DIGEST: [item_input.digest for _, item_input in changed],
+            t.MODALITY: [item_encoder.modality.value] * n_rows,
+            t.ENCODER: [encoder_identity] * n_rows,
+            t.INPUT_DIGEST: [item_input.digest for _, item_input in changed_inputs],
             t.VECTOR: pa.array(stored_vectors, pa.list_(pa.float32())),
-            t.REASON: pa.array(reasons, pa.string()),
+            t.REASON: pa.array(missing_reasons, pa.string()),
         }
     )
 
 
-def _row_key(item_id: str, modality: Modality, identity: str) -> str:
-    content = f"{modality}\n{identity}\n{item_id}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _row_key(item_id: str, modality: Modality, encoder_identity: str) -> str:
+    item_content = f"{modality}\n{encoder_identity}\n{item_id}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(item_content, digest_size=16).hexdigest()
 
 
-def _known_rows(lake: Lake, encoder: Encoder) -> dict[str, tuple[str, str | None]]:
+def _known_rows(item_lake: Lake, item_encoder: Encoder) -> dict[str, tuple[str, str | None]]:
     """Input digest of each item that this encoder has seen, and why it has no vector."""
-    if not lake.exists("item_embeddings"):
+    if not item_lake.exists("item_embeddings"):
         return {}
-    is_current = (pc.field(t.ENCODER) == encoder_id(encoder)) & (
-        pc.field(t.MODALITY) == encoder.modality.value
+    is_current = (pc.field(t.ENCODER) == encoder_id(item_encoder)) & (
+        pc.field(t.MODALITY) == item_encoder.modality.value
     )
-    stored = lake.dataset("item_embeddings").to_table(
+    stored_rows = item_lake.dataset("item_embeddings").to_table(
         columns=[c.ITEM_ID, t.INPUT_DIGEST, t.REASON], filter=is_current
     )
     digests_and_reasons = zip(
-        stored.column(t.INPUT_DIGEST).to_pylist(), stored.column(t.REASON).to_pylist(), strict=True
+        stored_rows.column(t.INPUT_DIGEST).to_pylist(),
+        stored_rows.column(t.REASON).to_pylist(),
+        strict=True,
     )
-    return dict(zip(stored.column(c.ITEM_ID).to_pylist(), digests_and_reasons, strict=True))
+    return dict(zip(stored_rows.column(c.ITEM_ID).to_pylist(), digests_and_reasons, strict=True))

@@ -30,34 +30,34 @@ class ItemVectors:
     is_present: npt.NDArray[np.bool_]
 
 
-def read_vectors(lake: Lake, modality: Modality, item_ids: Sequence[str]) -> ItemVectors:
+def read_vectors(item_lake: Lake, modality: Modality, item_ids: Sequence[str]) -> ItemVectors:
     """Vectors of items by the encoder in use; those of earlier encoders are never read.
 
     Args:
-        lake: Lake of the dataset.
+        item_lake: Lake of the dataset.
         modality: Kind of content.
         item_ids: Items, in the order of the result; an unknown one has no vector.
     """
-    encoder = latest_encoder(lake, modality)
+    encoder_identity = latest_encoder(item_lake, modality)
     n_items = len(item_ids)
     no_vectors, is_absent = np.zeros((n_items, 0), np.float32), np.zeros(n_items, np.bool_)
-    nothing = ItemVectors(encoder or "", no_vectors, is_absent)
-    if encoder is None or not lake.exists("item_embeddings"):
-        return nothing
+    no_item_vectors = ItemVectors(encoder_identity or "", no_vectors, is_absent)
+    if encoder_identity is None or not item_lake.exists("item_embeddings"):
+        return no_item_vectors
     is_current = (
-        (pc.field(t.ENCODER) == encoder)
+        (pc.field(t.ENCODER) == encoder_identity)
         & (pc.field(t.MODALITY) == modality.value)
         & pc.field(t.VECTOR).is_valid()
     )
-    stored = lake.dataset("item_embeddings").to_table(
+    stored_rows = item_lake.dataset("item_embeddings").to_table(
         columns=[c.ITEM_ID, t.VECTOR], filter=is_current
     )
-    if not len(stored):
-        return nothing
-    stored_vectors = stored.column(t.VECTOR).combine_chunks()
-    matrix = stored_vectors.flatten().to_numpy().reshape(len(stored), -1)
-    positions = pc.index_in(pa.array(item_ids, pa.string()), stored.column(c.ITEM_ID))
-    is_present = np.asarray(positions.is_valid())
-    vectors = np.zeros((n_items, matrix.shape[1]), np.float32)
-    vectors[is_present] = matrix[np.asarray(positions.drop_null())]
-    return ItemVectors(encoder, vectors, is_present)
+    if not len(stored_rows):
+        return no_item_vectors
+    stored_vectors = stored_rows.column(t.VECTOR).combine_chunks()
+    vector_matrix = stored_vectors.flatten().to_numpy().reshape(len(stored_rows), -1)
+    stored_positions = pc.index_in(pa.array(item_ids, pa.string()), stored_rows.column(c.ITEM_ID))
+    is_present = np.asarray(stored_positions.is_valid())
+    found_vectors = np.zeros((n_items, vector_matrix.shape[1]), np.float32)
+    found_vectors[is_present] = vector_matrix[np.asarray(stored_positions.drop_null())]
+    return ItemVectors(encoder_identity, found_vectors, is_present)

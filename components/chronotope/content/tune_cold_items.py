@@ -29,7 +29,7 @@ Judge = Callable[[Matrix], float]
 
 
 def tune_cold_items(
-    views: Sequence[ContentView],
+    content_views: Sequence[ContentView],
     interactions: csr_array,
     train_idx: npt.NDArray[np.integer],
     held_back_idx: npt.NDArray[np.integer],
@@ -40,7 +40,7 @@ def tune_cold_items(
     A view that costs more than 0.005 gets weight 0.
 
     Args:
-        views: Content of all items.
+        content_views: Content of all items.
         interactions: Shape (n_items, n_users); those of the held-back items are not read.
         train_idx: Positions of the items to fit on.
         held_back_idx: Positions of the held-back items.
@@ -48,11 +48,11 @@ def tune_cold_items(
     """
     config = ColdItemConfig()
     landmark_idx = choose_landmarks(len(train_idx), config)
-    kernels = [FittedKernel.fit(view.rows(train_idx[landmark_idx])) for view in views]
+    view_kernels = [FittedKernel.fit(view.rows(train_idx[landmark_idx])) for view in content_views]
     train_kernels, held_back_kernels = (
         [
-            kernel.similarity(view.features[item_idx])
-            for kernel, view in zip(kernels, views, strict=True)
+            view_kernel.similarity(view.features[item_idx])
+            for view_kernel, view in zip(view_kernels, content_views, strict=True)
         ]
         for item_idx in (train_idx, held_back_idx)
     )
@@ -61,29 +61,34 @@ def tune_cold_items(
     mean_factor = item_factors.mean(axis=0)
 
     def quality(tried_config: ColdItemConfig) -> float:
-        weights = view_weights(views, tried_config)
-        similarity = weighted_sum(train_kernels, weights)
-        coefficients = solve_ridge(
-            similarity, similarity[landmark_idx], item_factors - mean_factor, tried_config.ridge
+        kernel_weights = view_weights(content_views, tried_config)
+        item_similarity = weighted_sum(train_kernels, kernel_weights)
+        ridge_coefficients = solve_ridge(
+            item_similarity,
+            item_similarity[landmark_idx],
+            item_factors - mean_factor,
+            tried_config.ridge,
         )
-        predicted = weighted_sum(held_back_kernels, weights) @ coefficients + mean_factor
-        return judge(user_factors.smoothed(tried_config.user_ridge) @ predicted.T)
+        predicted_factors = (
+            weighted_sum(held_back_kernels, kernel_weights) @ ridge_coefficients + mean_factor
+        )
+        return judge(user_factors.smoothed(tried_config.user_ridge) @ predicted_factors.T)
 
-    best = ColdItemConfig(weights={view.name: 1.0 for view in views})
-    best_quality = quality(best)
-    for candidates in _candidate_lists(views):
-        for change in candidates:
-            tried = change(best)
-            if tried == best:
+    best_config = ColdItemConfig(weights={view.name: 1.0 for view in content_views})
+    best_quality = quality(best_config)
+    for candidate_changes in _candidate_lists(content_views):
+        for apply_change in candidate_changes:
+            tried_config = apply_change(best_config)
+            if tried_config == best_config:
                 continue
-            tried_quality = quality(tried)
+            tried_quality = quality(tried_config)
             if tried_quality > best_quality + _MIN_GAIN:
-                best, best_quality = tried, tried_quality
-    return best
+                best_config, best_quality = tried_config, tried_quality
+    return best_config
 
 
 def _candidate_lists(
-    views: Sequence[ContentView],
+    content_views: Sequence[ContentView],
 ) -> list[list[Callable[[ColdItemConfig], ColdItemConfig]]]:
     """Changes of a configuration, one list for each of its values."""
 
@@ -96,5 +101,9 @@ def _candidate_lists(
     return [
         [with_value("ridge", value) for value in RIDGES],
         [with_value("user_ridge", value) for value in USER_RIDGES],
-        *([[with_weight(view.name, 0.0)] for view in views] if len(views) > 1 else []),
+        *(
+            [[with_weight(view.name, 0.0)] for view in content_views]
+            if len(content_views) > 1
+            else []
+        ),
     ]

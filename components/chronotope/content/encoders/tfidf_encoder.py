@@ -65,12 +65,12 @@ class TfidfEncoder:
     modality: Modality = Modality.TEXT
 
     @classmethod
-    def fit(cls, texts: Sequence[str], config: TfidfConfig = TfidfConfig()) -> Self:  # noqa: B008 - frozen
+    def fit(cls, texts: Sequence[str], tfidf_config: TfidfConfig = TfidfConfig()) -> Self:  # noqa: B008 - frozen
         """Fit on texts; equal texts in the same order give an equal encoder.
 
         Args:
             texts: Cleaned texts; empty ones are ignored.
-            config: Size of the encoder.
+            tfidf_config: Size of the encoder.
 
         Raises:
             NotEnoughData: There are no two texts that share a word.
@@ -78,29 +78,33 @@ class TfidfEncoder:
         from sklearn.decomposition import TruncatedSVD  # takes a second to import
 
         filled_texts = [text for text in texts if text]
-        vectorizer = _vectorizer(max_features=config.max_terms, min_df=config.min_texts)
+        tfidf_vectorizer = _vectorizer(
+            max_features=tfidf_config.max_terms, min_df=tfidf_config.min_texts
+        )
         try:
-            weights = vectorizer.fit_transform(filled_texts)
+            term_weights = tfidf_vectorizer.fit_transform(filled_texts)
         except ValueError as error:  # no text, or no term that is frequent enough
             raise NotEnoughData(
-                f"The texts share no words: no term occurs in {config.min_texts} of them",
+                f"The texts share no words: no term occurs in {tfidf_config.min_texts} of them",
                 received=f"{len(filled_texts)} texts",
                 way_out="Name other columns under content.text, or another encoder",
             ) from error
-        terms = tuple(vectorizer.get_feature_names_out().tolist())
-        n_components = max(1, min(config.dim, len(terms) - 1, len(filled_texts) - 1))
+        terms = tuple(tfidf_vectorizer.get_feature_names_out().tolist())
+        n_components = max(1, min(tfidf_config.dim, len(terms) - 1, len(filled_texts) - 1))
         if len(terms) == 1:
-            components = np.ones((1, 1))
+            svd_components = np.ones((1, 1))
         else:
             with warnings.catch_warnings():  # of equal texts the explained variance is 0 / 0
                 warnings.simplefilter("ignore", RuntimeWarning)
-                components = (
-                    TruncatedSVD(n_components, n_iter=7, random_state=0).fit(weights).components_
+                svd_components = (
+                    TruncatedSVD(n_components, n_iter=7, random_state=0)
+                    .fit(term_weights)
+                    .components_
                 )
         return cls(
             terms,
-            np.asarray(vectorizer.idf_, dtype=np.float32),
-            np.ascontiguousarray(components.T, dtype=np.float32),
+            np.asarray(tfidf_vectorizer.idf_, dtype=np.float32),
+            np.ascontiguousarray(svd_components.T, dtype=np.float32),
         )
 
     @property
@@ -146,9 +150,9 @@ class TfidfEncoder:
             ArtifactError: The state is damaged.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                terms = tuple(json.loads(arrays["terms"].tobytes()))
-                return cls(terms, arrays["inverse_frequency"], arrays["projection"])
+            with np.load(io.BytesIO(content), allow_pickle=False) as state_arrays:
+                terms = tuple(json.loads(state_arrays["terms"].tobytes()))
+                return cls(terms, state_arrays["inverse_frequency"], state_arrays["projection"])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise ArtifactError(
                 "The stored text encoder is damaged",
@@ -158,9 +162,9 @@ class TfidfEncoder:
 
     @cached_property
     def _fitted_vectorizer(self) -> Any:
-        vectorizer = _vectorizer(vocabulary=list(self.terms))
-        vectorizer.idf_ = self.inverse_frequency.astype(np.float64)
-        return vectorizer
+        tfidf_vectorizer = _vectorizer(vocabulary=list(self.terms))
+        tfidf_vectorizer.idf_ = self.inverse_frequency.astype(np.float64)
+        return tfidf_vectorizer
 
 
 def _vectorizer(**options: object) -> Any:

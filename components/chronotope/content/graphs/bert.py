@@ -49,68 +49,88 @@ class QuantizedWords:
 
 
 def build_bert(
-    weights: Weights, shape: BertShape, quantized_words: QuantizedWords | None = None
+    weight_arrays: Weights, bert_shape: BertShape, quantized_words: QuantizedWords | None = None
 ) -> bytes:
     """ONNX model: ``input_ids``, ``attention_mask`` (B, T) to ``last_hidden_state`` (B, T, d).
 
     Args:
-        weights: Parameters by the names of the original implementation, such as
+        weight_arrays: Parameters by the names of the original implementation, such as
             ``encoder.layer.0.attention.self.query.weight``.
-        shape: Sizes that the parameters do not show.
+        bert_shape: Sizes that the parameters do not show.
         quantized_words: Word embeddings, if they are not among the parameters.
     """
     graph_builder = GraphBuilder()
-    words = (
+    word_states = (
         graph_builder.node(
-            "Gather", graph_builder.weight(weights["embeddings.word_embeddings.weight"]), INPUT_IDS
+            "Gather",
+            graph_builder.weight(weight_arrays["embeddings.word_embeddings.weight"]),
+            INPUT_IDS,
         )
         if quantized_words is None
         else _gather_quantized(graph_builder, quantized_words)
     )
-    hidden_states = _embed(graph_builder, weights, words, shape)  # (B, T, d)
-    mask = graph_builder.node("Cast", ATTENTION_MASK, to=TensorProto.FLOAT)
+    hidden_states = _embed(graph_builder, weight_arrays, word_states, bert_shape)  # (B, T, d)
+    token_mask = graph_builder.node("Cast", ATTENTION_MASK, to=TensorProto.FLOAT)
     hidden_positions = graph_builder.node(
-        "Sub", graph_builder.weight(np.array([1.0], np.float32)), mask
+        "Sub", graph_builder.weight(np.array([1.0], np.float32)), token_mask
     )
-    penalty = graph_builder.node(
+    mask_penalty = graph_builder.node(
         "Mul", hidden_positions, graph_builder.weight(np.array([_MASKED], np.float32))
     )
-    penalty = graph_builder.node("Unsqueeze", penalty, graph_builder.integers(1, 2))  # (B, 1, 1, T)
-    for layer_idx in range(shape.n_layers):
-        prefix = f"encoder.layer.{layer_idx}"
-        attended = _attend(
-            graph_builder, weights, f"{prefix}.attention", hidden_states, penalty, shape
+    mask_penalty = graph_builder.node(
+        "Unsqueeze", mask_penalty, graph_builder.integers(1, 2)
+    )  # (B, 1, 1, T)
+    for layer_idx in range(bert_shape.n_layers):
+        name_prefix = f"encoder.layer.{layer_idx}"
+        attended_states = _attend(
+            graph_builder,
+            weight_arrays,
+            f"{name_prefix}.attention",
+            hidden_states,
+            mask_penalty,
+            bert_shape,
         )
         hidden_states = _add_and_normalise(
             graph_builder,
-            weights,
-            f"{prefix}.attention.output.LayerNorm",
+            weight_arrays,
+            f"{name_prefix}.attention.output.LayerNorm",
             hidden_states,
-            attended,
-            shape,
+            attended_states,
+            bert_shape,
         )
-        inner = _dense(graph_builder, weights, f"{prefix}.intermediate.dense", hidden_states)
-        inner = graph_builder.node("Gelu", inner)
-        outer = _dense(graph_builder, weights, f"{prefix}.output.dense", inner)
+        inner_states = _dense(
+            graph_builder, weight_arrays, f"{name_prefix}.intermediate.dense", hidden_states
+        )
+        inner_states = graph_builder.node("Gelu", inner_states)
+        outer_states = _dense(
+            graph_builder, weight_arrays, f"{name_prefix}.output.dense", inner_states
+        )
         hidden_states = _add_and_normalise(
-            graph_builder, weights, f"{prefix}.output.LayerNorm", hidden_states, outer, shape
+            graph_builder,
+            weight_arrays,
+            f"{name_prefix}.output.LayerNorm",
+            hidden_states,
+            outer_states,
+            bert_shape,
         )
     graph_builder.node("Identity", hidden_states, output=LAST_HIDDEN_STATE)
-    dim = weights["embeddings.LayerNorm.weight"].shape[0]
+    dim = weight_arrays["embeddings.LayerNorm.weight"].shape[0]
     return graph_builder.to_bytes(
         [(name, TensorProto.INT64, ["B", "T"]) for name in (INPUT_IDS, ATTENTION_MASK)],
         [(LAST_HIDDEN_STATE, TensorProto.FLOAT, ["B", "T", dim])],
     )
 
 
-def _embed(graph_builder: GraphBuilder, weights: Weights, words: str, shape: BertShape) -> str:
+def _embed(
+    graph_builder: GraphBuilder, weight_arrays: Weights, word_states: str, bert_shape: BertShape
+) -> str:
     """Sum of word, position and type embeddings, normalised, shape (B, T, d)."""
     positions_and_type = (
-        weights["embeddings.position_embeddings.weight"]
-        + weights["embeddings.token_type_embeddings.weight"][0]
+        weight_arrays["embeddings.position_embeddings.weight"]
+        + weight_arrays["embeddings.token_type_embeddings.weight"][0]
     )
     n_tokens = graph_builder.node("Shape", INPUT_IDS, start=1, end=2)
-    positions = graph_builder.node(
+    position_states = graph_builder.node(
         "Slice",
         graph_builder.weight(positions_and_type),
         graph_builder.integers(0),
@@ -118,78 +138,97 @@ def _embed(graph_builder: GraphBuilder, weights: Weights, words: str, shape: Ber
         graph_builder.integers(0),
     )  # (T, d)
     return _add_and_normalise(
-        graph_builder, weights, "embeddings.LayerNorm", words, positions, shape
+        graph_builder,
+        weight_arrays,
+        "embeddings.LayerNorm",
+        word_states,
+        position_states,
+        bert_shape,
     )
 
 
-def _gather_quantized(graph_builder: GraphBuilder, table: QuantizedWords) -> str:
+def _gather_quantized(graph_builder: GraphBuilder, word_table: QuantizedWords) -> str:
     """Word embeddings, shape (B, T, d)."""
-    n_blocks, dim = table.scales.shape[1], table.codes.shape[1]
-    codes = graph_builder.node("Gather", graph_builder.weight(table.codes), INPUT_IDS)
-    numbers = graph_builder.node("Cast", codes, to=TensorProto.FLOAT)
-    numbers = graph_builder.node("Sub", numbers, graph_builder.weight(np.array([8.0], np.float32)))
-    blocks = graph_builder.node(
-        "Reshape", numbers, graph_builder.integers(0, 0, n_blocks, dim // n_blocks)
+    n_blocks, dim = word_table.scales.shape[1], word_table.codes.shape[1]
+    word_codes = graph_builder.node("Gather", graph_builder.weight(word_table.codes), INPUT_IDS)
+    centred_codes = graph_builder.node("Cast", word_codes, to=TensorProto.FLOAT)
+    centred_codes = graph_builder.node(
+        "Sub", centred_codes, graph_builder.weight(np.array([8.0], np.float32))
     )
-    scales = graph_builder.node("Gather", graph_builder.weight(table.scales), INPUT_IDS)
-    scaled = graph_builder.node(
-        "Mul", blocks, graph_builder.node("Unsqueeze", scales, graph_builder.integers(3))
+    code_blocks = graph_builder.node(
+        "Reshape", centred_codes, graph_builder.integers(0, 0, n_blocks, dim // n_blocks)
     )
-    return graph_builder.node("Reshape", scaled, graph_builder.integers(0, 0, dim))
+    block_scales = graph_builder.node("Gather", graph_builder.weight(word_table.scales), INPUT_IDS)
+    scaled_blocks = graph_builder.node(
+        "Mul", code_blocks, graph_builder.node("Unsqueeze", block_scales, graph_builder.integers(3))
+    )
+    return graph_builder.node("Reshape", scaled_blocks, graph_builder.integers(0, 0, dim))
 
 
 def _attend(
     graph_builder: GraphBuilder,
-    weights: Weights,
-    prefix: str,
+    weight_arrays: Weights,
+    name_prefix: str,
     hidden_states: str,
-    penalty: str,
-    shape: BertShape,
+    mask_penalty: str,
+    bert_shape: BertShape,
 ) -> str:
     """Multi-head self-attention, shape (B, T, d)."""
-    dim = weights[f"{prefix}.self.query.bias"].shape[0]
-    head_dim = dim // shape.n_heads
-    split = graph_builder.integers(0, 0, shape.n_heads, head_dim)
+    dim = weight_arrays[f"{name_prefix}.self.query.bias"].shape[0]
+    head_dim = dim // bert_shape.n_heads
+    head_shape = graph_builder.integers(0, 0, bert_shape.n_heads, head_dim)
 
-    def heads(projection: str, order: tuple[int, ...]) -> str:
-        projected = _dense(graph_builder, weights, f"{prefix}.self.{projection}", hidden_states)
+    def heads(projection: str, axis_order: tuple[int, ...]) -> str:
+        projected_states = _dense(
+            graph_builder, weight_arrays, f"{name_prefix}.self.{projection}", hidden_states
+        )
         return graph_builder.node(
-            "Transpose", graph_builder.node("Reshape", projected, split), perm=order
+            "Transpose",
+            graph_builder.node("Reshape", projected_states, head_shape),
+            perm=axis_order,
         )
 
-    query = heads("query", (0, 2, 1, 3))  # (B, heads, T, d / heads)
-    key = heads("key", (0, 2, 3, 1))  # (B, heads, d / heads, T)
-    value = heads("value", (0, 2, 1, 3))
-    scale = graph_builder.weight(np.array([1 / math.sqrt(head_dim)], np.float32))
-    logits = graph_builder.node("Mul", graph_builder.node("MatMul", query, key), scale)
-    attention = graph_builder.node("Softmax", graph_builder.node("Add", logits, penalty), axis=-1)
-    mixed = graph_builder.node(
-        "Transpose", graph_builder.node("MatMul", attention, value), perm=(0, 2, 1, 3)
+    query_heads = heads("query", (0, 2, 1, 3))  # (B, heads, T, d / heads)
+    key_heads = heads("key", (0, 2, 3, 1))  # (B, heads, d / heads, T)
+    value_heads = heads("value", (0, 2, 1, 3))
+    logit_scale = graph_builder.weight(np.array([1 / math.sqrt(head_dim)], np.float32))
+    attention_logits = graph_builder.node(
+        "Mul", graph_builder.node("MatMul", query_heads, key_heads), logit_scale
     )
-    joined = graph_builder.node("Reshape", mixed, graph_builder.integers(0, 0, dim))
-    return _dense(graph_builder, weights, f"{prefix}.output.dense", joined)
+    attention_shares = graph_builder.node(
+        "Softmax", graph_builder.node("Add", attention_logits, mask_penalty), axis=-1
+    )
+    mixed_values = graph_builder.node(
+        "Transpose", graph_builder.node("MatMul", attention_shares, value_heads), perm=(0, 2, 1, 3)
+    )
+    joined_heads = graph_builder.node("Reshape", mixed_values, graph_builder.integers(0, 0, dim))
+    return _dense(graph_builder, weight_arrays, f"{name_prefix}.output.dense", joined_heads)
 
 
-def _dense(graph_builder: GraphBuilder, weights: Weights, prefix: str, inputs: str) -> str:
-    product = graph_builder.node(
-        "MatMul", inputs, graph_builder.weight(weights[f"{prefix}.weight"].T)
+def _dense(
+    graph_builder: GraphBuilder, weight_arrays: Weights, name_prefix: str, inputs: str
+) -> str:
+    matrix_product = graph_builder.node(
+        "MatMul", inputs, graph_builder.weight(weight_arrays[f"{name_prefix}.weight"].T)
     )
-    return graph_builder.node("Add", product, graph_builder.weight(weights[f"{prefix}.bias"]))
+    return graph_builder.node(
+        "Add", matrix_product, graph_builder.weight(weight_arrays[f"{name_prefix}.bias"])
+    )
 
 
 def _add_and_normalise(
     graph_builder: GraphBuilder,
-    weights: Weights,
-    prefix: str,
-    left: str,
-    right: str,
-    shape: BertShape,
+    weight_arrays: Weights,
+    name_prefix: str,
+    left_states: str,
+    right_states: str,
+    bert_shape: BertShape,
 ) -> str:
     return graph_builder.node(
         "LayerNormalization",
-        graph_builder.node("Add", left, right),
-        graph_builder.weight(weights[f"{prefix}.weight"]),
-        graph_builder.weight(weights[f"{prefix}.bias"]),
+        graph_builder.node("Add", left_states, right_states),
+        graph_builder.weight(weight_arrays[f"{name_prefix}.weight"]),
+        graph_builder.weight(weight_arrays[f"{name_prefix}.bias"]),
         axis=-1,
-        epsilon=shape.epsilon,
+        epsilon=bert_shape.epsilon,
     )
