@@ -25,7 +25,7 @@ def described_shop(corner_shop: Path) -> Path:
 
 
 def test_an_ingestion_encodes_the_items_and_the_flow_finds_them_done(
-    described_shop: Path, tmp_path: Path
+    prefect: None, described_shop: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     with without_heartbeat():
