@@ -81,37 +81,8 @@ def build_bert(
         "Unsqueeze", mask_penalty, graph_builder.integers(1, 2)
     )  # (B, 1, 1, T)
     for layer_idx in range(bert_shape.n_layers):
-        name_prefix = f"encoder.layer.{layer_idx}"
-        attended_states = _attend(
-            graph_builder,
-            weight_arrays,
-            f"{name_prefix}.attention",
-            hidden_states,
-            mask_penalty,
-            bert_shape,
-        )
-        hidden_states = _add_and_normalise(
-            graph_builder,
-            weight_arrays,
-            f"{name_prefix}.attention.output.LayerNorm",
-            hidden_states,
-            attended_states,
-            bert_shape,
-        )
-        inner_states = _dense(
-            graph_builder, weight_arrays, f"{name_prefix}.intermediate.dense", hidden_states
-        )
-        inner_states = graph_builder.node("Gelu", inner_states)
-        outer_states = _dense(
-            graph_builder, weight_arrays, f"{name_prefix}.output.dense", inner_states
-        )
-        hidden_states = _add_and_normalise(
-            graph_builder,
-            weight_arrays,
-            f"{name_prefix}.output.LayerNorm",
-            hidden_states,
-            outer_states,
-            bert_shape,
+        hidden_states = _transform(
+            graph_builder, weight_arrays, layer_idx, hidden_states, mask_penalty, bert_shape
         )
     graph_builder.node("Identity", hidden_states, output=LAST_HIDDEN_STATE)
     dim = weight_arrays["embeddings.LayerNorm.weight"].shape[0]
@@ -143,6 +114,47 @@ def _embed(
         "embeddings.LayerNorm",
         word_states,
         position_states,
+        bert_shape,
+    )
+
+
+def _transform(
+    graph_builder: GraphBuilder,
+    weight_arrays: Weights,
+    layer_idx: int,
+    hidden_states: str,
+    mask_penalty: str,
+    bert_shape: BertShape,
+) -> str:
+    """One layer: attention, then a network at each position, shape (B, T, d)."""
+    name_prefix = f"encoder.layer.{layer_idx}"
+    attended_states = _attend(
+        graph_builder,
+        weight_arrays,
+        f"{name_prefix}.attention",
+        hidden_states,
+        mask_penalty,
+        bert_shape,
+    )
+    hidden_states = _add_and_normalise(
+        graph_builder,
+        weight_arrays,
+        f"{name_prefix}.attention.output.LayerNorm",
+        hidden_states,
+        attended_states,
+        bert_shape,
+    )
+    inner_states = _dense(
+        graph_builder, weight_arrays, f"{name_prefix}.intermediate.dense", hidden_states
+    )
+    inner_states = graph_builder.node("Gelu", inner_states)
+    outer_states = _dense(graph_builder, weight_arrays, f"{name_prefix}.output.dense", inner_states)
+    return _add_and_normalise(
+        graph_builder,
+        weight_arrays,
+        f"{name_prefix}.output.LayerNorm",
+        hidden_states,
+        outer_states,
         bert_shape,
     )
 
