@@ -31,6 +31,7 @@ from flows.champion_event import PROMOTED
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
+from flows.embed_items import EmbedSettings, embed_items
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.score_users import score_users
@@ -111,6 +112,7 @@ def _flow_options(
     feedback_triggers = _feedback_triggers(name, feedback_parameters)
     return [
         (ingest_events, _INGEST, {}),
+        (embed_items, _EMBED, {}),
         (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
         (
             collect_feedback,
@@ -139,10 +141,14 @@ def _default_parameters(
     """Default parameters of the flows, by flow name."""
     data_parameters = {"dataset": dataset, "ingestion": ingestion.model_dump(mode="json")}
     compress_settings = CompressSettings(root=ingestion.root, objective=training.compression)
+    embed_settings = EmbedSettings(
+        root=ingestion.root, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir
+    )
     champion_settings = ChampionSettings(root=ingestion.root)
     by_hand = {"dataset": name, "settings": champion_settings.model_dump(mode="json")}
     return {
         "ingest-events": {"dataset": dataset, "settings": data_parameters["ingestion"]},
+        "embed-items": {"dataset": dataset, "settings": embed_settings.model_dump(mode="json")},
         "train-model": {"settings": training.model_dump(mode="json"), **data_parameters},
         "collect-feedback": {
             "feedback": FeedbackConfig().model_dump(mode="json"),
@@ -266,6 +272,9 @@ def own_folders(parsed_options: argparse.Namespace) -> set[Path]:
 
 _INGEST: Final = """Ingest the dataset's own source into the lake and build the feature snapshot.
 Events that are already in the lake are not written again."""
+_EMBED: Final = """Encode texts, images and sounds of the items, as `items.content` of the dataset's
+YAML configures them. Only new and changed items are encoded; content that is damaged, empty or too
+large is counted with its reason."""
 _TRAIN: Final = """Full training: ingest new events, search hyper-parameters, train, compress,
 evaluate on the holdout, and promote the model if it beats the champion and every baseline.
 

@@ -52,6 +52,7 @@ from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
 from chronotope.validation import build_docs, check_table, find_suites_folder
 from flows import dataset_lock_in_flow
+from flows.embed_items import EmbedSettings, embed_content, has_content
 from flows.ingest_counts import no_events_stored, row_counts
 
 _DOCS_ROWS: Final = 10_000
@@ -133,7 +134,17 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
     event_summary = write_events(dataset, settings)
     feature_snapshot = write_features(dataset, settings)
     publish_counts(event_summary, feature_snapshot)
-    return IngestionSummary(tables=lake_tables, events=event_summary, features=feature_snapshot)
+    embed_settings = EmbedSettings(
+        root=settings.root, conf_dir=settings.conf_dir, data_dir=settings.data_dir
+    )
+    return IngestionSummary(
+        tables=lake_tables,
+        events=event_summary,
+        features=feature_snapshot,
+        embeddings=embed_content(dataset, embed_settings)
+        if has_content(dataset, embed_settings)
+        else None,
+    )
 
 
 @task(**TASK)

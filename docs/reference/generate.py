@@ -20,8 +20,8 @@ from chronotope.datasets.spec import DatasetSpec
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.serving.api.app import create_app
 from chronotope.scoring.config import ScoringConfig
+from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
 from flows.ingest_events import IngestSettings
 

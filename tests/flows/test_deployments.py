@@ -28,6 +28,7 @@ from flows.change_champion import promote_model, roll_back_model
 from flows.collect_feedback import collect_feedback, decision_markdown
 from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
+from flows.embed_items import embed_items
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
 from flows.score_users import score_users
@@ -36,6 +37,7 @@ from flows.watch_interactions import InteractionWatcher, n_waiting, watch_in_thr
 
 FLOWS = (
     ingest_events,
+    embed_items,
     train_model,
     collect_feedback,
     monitor_drift,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from chronotope.cli.embed import show_embeddings
 from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.event_table import N_SHOWN_EVENTS, first_rows, plain_rows, show_events
@@ -65,6 +66,8 @@ def ingest(
         "Nothing was stored (dry run)" if dry_run else f"Features: {ingest_result.features.path}"
     )
     terminal.print(outcome_text, soft_wrap=True)
+    if ingest_result.embeddings is not None:
+        show_embeddings(terminal, ingest_result.embeddings)
 
 
 def _first_events(root: Path, dataset_name: str) -> "pa.Table":

@@ -13,6 +13,7 @@ from chronotope.cli.backfill import backfill
 from chronotope.cli.compress import compress
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
+from chronotope.cli.embed import embed
 from chronotope.cli.experiment import experiment
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
@@ -37,6 +38,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     demo,
     init,
     ingest,
+    embed,
     train,
     feedback,
     compress,

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
 from chronotope.datasets.city import IS_ANOMALY, CityConfig
+from chronotope.datasets.content_spec import ItemTableSpec
 from chronotope.datasets.occurrences import OCCURRENCE
 from chronotope.datasets.row_filters import KeepRules
 from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, TableSpec
@@ -53,7 +54,7 @@ class DatasetSpec(FrozenModel):
         description="Simulated city that generates the event log and the item catalogue, "
         "instead of events",
     )
-    items: TableSpec | None = Field(
+    items: ItemTableSpec | None = Field(
         default=None, description="Source of the item catalogue; optional"
     )
     users: TableSpec | None = Field(

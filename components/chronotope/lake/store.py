@@ -17,8 +17,6 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
-from chronotope.contracts.predictions import PREDICTIONS, PREDICTIONS_TABLE
-from chronotope.contracts.schemas import CONTEXT, EVENTS, ITEMS, QUARANTINE, USERS
 from chronotope.lake.merge_conditions import change_condition, equality_condition, retry_commit
 from chronotope.lake.row_conformance import (
     conform_rows,
@@ -36,20 +34,11 @@ from chronotope.lake.staged_batch import (
 )
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.lake.table_identity import identify_version
+from chronotope.lake.table_schemas import ENCODER, ROW_KEY, TABLE_SCHEMAS
+from chronotope.lake.table_schemas import ROW as ROW
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.store_urls import Location
 
-ROW: Final = "row"
-"""Column with the position of a quarantined row in its delivery; part of the row's key."""
-
-_SCHEMAS: Final = {
-    "events": EVENTS,
-    "items": ITEMS,
-    "users": USERS,
-    "context": CONTEXT,
-    PREDICTIONS_TABLE: PREDICTIONS,
-    "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
-}
 _QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
 
 
@@ -70,7 +59,7 @@ class MergeCounts:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """Tables ``events``, ``items``, ``users``, ``context``, ``quarantine`` and ``predictions``.
+    """Tables of a dataset: ``events``, ``items``, ``users`` and others, see ``table_schemas``.
 
     Every write is one Delta commit: after a kill or on a full disk the previous version is
     intact. If two processes write at the same time, the slower one retries.
@@ -142,6 +131,14 @@ class Lake:
         """Insert new context readings and update changed ones; returns the version."""
         return self._upsert("context", reading_rows, c.EVENT_ID)
 
+    def upsert_embeddings(self, embedding_rows: pa.Table) -> int:
+        """Insert new item embeddings and update changed ones; returns the version."""
+        return self._upsert("item_embeddings", embedding_rows, ROW_KEY)
+
+    def upsert_encoders(self, encoder_rows: pa.Table) -> int:
+        """Insert new content encoders and update known ones; returns the version."""
+        return self._upsert("content_encoders", encoder_rows, ENCODER)
+
     def quarantine(self, refused_rows: pa.Table) -> int:
         """Insert refused rows into the quarantine; a row of the same run is inserted once.
 
@@ -190,9 +187,10 @@ class Lake:
         Raises:
             StoreError: The name is not that of a table of the lake.
         """
-        if table_name not in _SCHEMAS:
+        if table_name not in TABLE_SCHEMAS:
             raise StoreError(
-                f"The lake has no table {table_name!r}", way_out=f"Choose one of {list(_SCHEMAS)}"
+                f"The lake has no table {table_name!r}",
+                way_out=f"Choose one of {list(TABLE_SCHEMAS)}",
             )
         return f"{self.root}/{table_name}"
 
@@ -305,7 +303,7 @@ class Lake:
 
     def _schema(self, table_name: str, row_schema: pa.Schema) -> pa.Schema:
         """Schema of rows to write: their columns, then further columns of the table."""
-        write_schema = conformed_schema(row_schema, _SCHEMAS[table_name])
+        write_schema = conformed_schema(row_schema, TABLE_SCHEMAS[table_name])
         if not self.exists(table_name):
             return write_schema
         known_schema = self.dataset(table_name).schema

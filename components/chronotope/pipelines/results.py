@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.content.modality_report import EmbeddingSummary
 from chronotope.contracts.validation_result import FailedExpectation
 from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.lake.repeated_rows import RepeatedRows
@@ -132,6 +133,9 @@ class IngestionSummary(StepResult):
     tables: dict[str, TableCounts] = Field(description="Rows of items, users and context readings")
     events: EventsSummary = Field(description="Rows of the log")
     features: FeatureSnapshot = Field(description="Snapshot for training")
+    embeddings: EmbeddingSummary | None = Field(
+        None, description="Encoded content of the items; None if the YAML configures none"
+    )
 
 
 class TrainingData(StepResult):

@@ -1,0 +1,102 @@
+"""Content of the films of MovieLens-100K, as views for the model of new items."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from chronotope.content.content_kernels import ContentView, Matrix
+from chronotope.content.encoder import Modality
+from chronotope.content.encoders.open_encoder import open_pretrained
+from chronotope.content.encoders.packaged_weights import MissingWeights
+from chronotope.content.encoders.tfidf_encoder import TfidfEncoder
+from chronotope.content.inputs.image_reading import ContentRefused, decode_image, read_content_file
+from chronotope.content.inputs.text_cleaning import clean_text
+
+LAST_YEAR: Final = 1998
+"""Year of the last rating."""
+
+_YEAR: Final = re.compile(r"\s*\(\d{4}\)\s*$")
+_MAX_BYTES: Final = 1 << 24
+
+
+def item_views(items: pa.Table, poster_dir: Path) -> dict[str, ContentView]:
+    """Views by name; those whose encoder is not installed are missing.
+
+    Args:
+        items: Columns ``movie_id``, ``title``, ``year``, ``genres``, ``overview``, ``tagline``,
+            ``runtime`` and ``original_language``.
+        poster_dir: Folder of the posters, named by ``movie_id``.
+    """
+    texts = film_texts(items)
+    years = np.array(items.column("year").to_pylist(), dtype=np.float64)
+    age = np.log1p(np.maximum(LAST_YEAR - years, 0)) + 0.01  # a row of zeros is a missing one
+    runtimes = np.array(items.column("runtime").to_pylist(), dtype=np.float64)
+    runtimes = np.where(runtimes > 0, runtimes.clip(40, 240), np.nan)  # 0 says: not known
+    languages = [[name] if name else [] for name in items.column("original_language").to_pylist()]
+    genres = [names.split("|") for names in items.column("genres").to_pylist()]
+    views = [
+        ContentView("genres", _indicators(genres), "rbf"),
+        ContentView("year", age[:, None], "rbf"),
+        ContentView("runtime", runtimes[:, None], "rbf"),
+        ContentView("language", _indicators(languages), "rbf"),
+        ContentView("tfidf", TfidfEncoder.fit(texts).encode(texts).astype(np.float64)),
+        *_pretrained_views(texts, items.column("movie_id").to_pylist(), poster_dir),
+    ]
+    return {view.name: view for view in views}
+
+
+def film_texts(items: pa.Table) -> list[str]:
+    """Title without its year, overview and tagline of each film.
+
+    Args:
+        items: Columns ``title``, ``overview`` and ``tagline``.
+    """
+    rows: list[dict[str, Any]] = items.select(["title", "overview", "tagline"]).to_pylist()
+    return [
+        clean_text(
+            ". ".join(
+                part
+                for part in (_YEAR.sub("", row["title"]), row["overview"], row["tagline"])
+                if part
+            ),
+            20_000,
+        )
+        for row in rows
+    ]
+
+
+def _pretrained_views(
+    texts: Sequence[str], item_ids: Sequence[Any], poster_dir: Path
+) -> list[ContentView]:
+    views = []
+    with tempfile.TemporaryDirectory() as cache_dir:
+        try:
+            minilm = open_pretrained("minilm", Modality.TEXT, Path(cache_dir))
+            views.append(ContentView("minilm", minilm.encode(texts).astype(np.float64)))
+            encoder = open_pretrained("efficientnet_lite0", Modality.IMAGE, Path(cache_dir))
+        except MissingWeights as error:
+            print(f"Without pretrained encoders: {error}")
+            return views
+    posters: dict[int, Any] = {}
+    for position, item_id in enumerate(item_ids):
+        try:
+            content = read_content_file(poster_dir / f"{item_id}.jpg", _MAX_BYTES)
+            posters[position] = decode_image(content, 224, 40_000_000)
+        except ContentRefused:
+            continue
+    if posters:
+        vectors = np.zeros((len(item_ids), encoder.dim))
+        vectors[list(posters)] = encoder.encode(list(posters.values()))
+        views.append(ContentView("posters", vectors))
+    return views
+
+
+def _indicators(name_lists: Sequence[Sequence[str]]) -> Matrix:
+    """Zeros and ones, a column for each name, shape (n_items, n_names)."""
+    names = sorted({name for item_names in name_lists for name in item_names})
+    return np.array([[float(name in item_names) for name in names] for item_names in name_lists])

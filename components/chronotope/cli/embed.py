@@ -1,0 +1,78 @@
+"""Command ``chronotope embed``: encode texts, images and sounds of the items of a dataset."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from chronotope.cli.flow_server import flow_server
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.terminal import TerminalConsole
+
+if TYPE_CHECKING:
+    from chronotope.content.modality_report import EmbeddingSummary
+
+
+def embed(
+    dataset: Annotated[str, typer.Argument(help="Name in conf/datasets, or a YAML file")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; overrides the dataset's YAML")
+    ] = None,
+    root: Annotated[
+        Path, typer.Option(help="Project root; all files are written below it")
+    ] = Path(),
+    refit: Annotated[
+        bool, typer.Option(help="Fit the text encoder of the catalogue again")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON")] = False,
+) -> None:
+    """Encode the content of the items in the lake; only new and changed items are encoded.
+
+    What to encode is configured under items.content in the dataset's YAML.
+    """
+    with run_command(f"Encoding the items of {dataset}") as terminal, ExitStack() as exit_stack:
+        from chronotope.datasets.loading import load_spec
+
+        load_spec(dataset, data_dir=data)  # reports an invalid YAML before a server starts
+        exit_stack.enter_context(flow_server(root, "flows.embed_items", validates=False))
+        from flows.embed_items import EmbedSettings, embed_items
+
+        summary = embed_items(dataset, EmbedSettings(root=root, data_dir=data, refit=refit))
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        show_embeddings(terminal, summary)
+
+
+def show_embeddings(terminal: TerminalConsole, summary: "EmbeddingSummary") -> None:
+    """Print what was encoded, and what was not and why.
+
+    Args:
+        terminal: Where to print.
+        summary: Result of the flow.
+    """
+    count_table = Table(title=f"{summary.dataset}: items by content")
+    for column_name in ("modality", "encoder"):
+        count_table.add_column(column_name, overflow="fold")
+    for column_name in ("encoded", "unchanged", "without", "items/s"):
+        count_table.add_column(column_name, justify="right")
+    for report in summary.modalities:
+        counts = (report.n_encoded, report.n_unchanged, report.n_missing)
+        rate = f"{report.items_per_s:,.0f}" if report.n_encoded else "-"
+        count_table.add_row(
+            report.modality.value, report.encoder or "-", *(f"{n:,}" for n in counts), rate
+        )
+    terminal.print(count_table)
+    for report in summary.modalities:
+        if report.skipped:
+            skipped_text = f"{report.modality.value} was left out: {report.skipped}"
+            terminal.print(skipped_text, soft_wrap=True)
+        for reason, n_items in report.reasons.items():
+            shown_items = ", ".join(map(repr, report.examples[reason]))
+            terminal.print(
+                f"{report.modality.value}: {n_items:,} without a vector: {reason}, "
+                f"such as {shown_items}",
+                soft_wrap=True,
+            )

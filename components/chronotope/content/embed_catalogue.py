@@ -1,0 +1,39 @@
+"""Step ``embed_items``: vectors of the items of a dataset, for every configured modality."""
+
+from chronotope.content.encoder import Modality
+from chronotope.content.modality_report import EmbeddingSummary
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.lake import Lake
+from chronotope.runtime.workspace import Workspace
+
+
+def embed_catalogue(
+    dataset_spec: DatasetSpec, workspace: Workspace, *, refit: bool = False
+) -> EmbeddingSummary:
+    """Encode the new and changed items of a dataset's lake.
+
+    Args:
+        dataset_spec: The dataset; ``items.content`` says what to encode.
+        workspace: Folders of the project.
+        refit: Whether to fit the text encoder of the catalogue again.
+
+    Raises:
+        ConfigError: An encoder does not exist.
+        ArtifactError: The weights of an encoder are not the expected ones.
+        StoreError: The lake cannot be read or written.
+    """
+    from chronotope.content.embed_items import embed_modality  # takes a second to import
+
+    content = dataset_spec.items.content if dataset_spec.items else None
+    reports = [
+        embed_modality(
+            Modality(name),
+            modality_content,
+            Lake(workspace.lake(dataset_spec.name)),
+            data_dir=dataset_spec.data_dir,
+            cache_dir=workspace.cache(),
+            refit=refit,
+        )
+        for name, modality_content in (content.modalities if content else {}).items()
+    ]
+    return EmbeddingSummary(dataset=dataset_spec.name, modalities=tuple(reports))

@@ -1,0 +1,1 @@
+"""Encoders of texts, images and sounds, and the weights they read."""

@@ -1,0 +1,1 @@
+"""ONNX graphs of pretrained encoders, built from their weights without torch."""
