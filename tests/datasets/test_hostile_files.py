@@ -306,3 +306,9 @@ def test_the_folders_of_a_dataset_are_known(tmp_path: Path) -> None:
     assert source_folders(unknown) == set()
     for more in ({"path": "http://host/log.csv"}, {"path": "log.csv", "package": "shipped"}):
         assert source_folders(make_spec(tmp_path, format="csv", **more)) == set()
+
+
+def test_a_page_given_as_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "log.parquet").write_text("<!DOCTYPE html>\n<html>Please log in</html>\n")
+    with pytest.raises(SourceError, match="is an HTML page, not parquet"):
+        count_rows(make_spec(tmp_path, format="parquet", path="log.parquet"))

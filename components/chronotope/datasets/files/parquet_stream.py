@@ -18,6 +18,7 @@ import pyarrow.dataset as pds
 from chronotope.contracts.errors import SchemaError, SourceError
 from chronotope.datasets.columns import check_columns
 from chronotope.datasets.files.budget import MAX_BATCH_BYTES, MAX_COLUMNS, ByteBudget
+from chronotope.datasets.files.file_signatures import HEAD_BYTES, describe_binary
 from chronotope.datasets.table_spec import TableSpec
 from chronotope.runtime.regular_files import open_regular, require_regular
 
@@ -151,7 +152,17 @@ def _require_footer(file_path: Path) -> None:
             raise _damaged_file(file_path, f"{file_size} bytes")
         file.seek(-_FILE_END.size, os.SEEK_END)
         n_footer, magic_bytes = _FILE_END.unpack(file.read(_FILE_END.size))
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
     if magic_bytes not in (b"PAR1", b"PARE"):
+        is_cut = head.startswith(b"PAR1")
+        other_format = None if is_cut else describe_binary(head)
+        if other_format is not None:
+            raise SourceError(
+                f"{file_path} is {other_format}, not parquet",
+                received=repr(head[:40])[1:],
+                way_out="Correct path or format in the dataset's YAML",
+            )
         raise _damaged_file(file_path, f"it ends with {magic_bytes!r} instead of b'PAR1'")
     if n_footer > min(file_size - _FILE_END.size, MAX_FOOTER_BYTES):
         raise _damaged_file(file_path, f"a footer of {n_footer:,} bytes")
