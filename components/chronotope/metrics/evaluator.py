@@ -11,6 +11,7 @@ from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.event_log import EventLog, Float64, Int32, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
+from chronotope.metrics.new_only import new_only_rank, owned_items
 from chronotope.metrics.ranking import expected_rank
 
 BATCH_SIZE = 256
@@ -31,6 +32,7 @@ class EvaluationResult:
         is_return: The user had this item before the target's basket.
         n_history: The user's events before the target's basket.
         is_cold_item: The item had fewer than ``COLD_BELOW`` events before the first target.
+        new_only_rank: Expected rank among the items that the user never had; NaN for a return.
         coverage: Share of the catalogue that entered some top-k list; NaN if not measured.
     """
 
@@ -40,6 +42,7 @@ class EvaluationResult:
     is_return: npt.NDArray[np.bool_]
     n_history: Int64
     is_cold_item: npt.NDArray[np.bool_]
+    new_only_rank: Float64
     coverage: float = float("nan")
 
     def __len__(self) -> int:
@@ -88,6 +91,7 @@ def evaluate(
     build_queries = partial(queries_at, log, history_len=model.history_len, start_positions=starts)
     n_history = (starts[1] - starts[0])[positions]
     target_ranks = np.empty(len(positions), dtype=np.float64)
+    new_only_ranks = np.empty(len(positions), dtype=np.float64)
     target_items = log.item_idx[positions]
     is_covered = np.zeros(n_items, dtype=np.bool_)
     for batch_idx in _batches(model, log, positions, n_history, batch_size, rounds):
@@ -96,6 +100,13 @@ def evaluate(
         )
         item_scores = _score_batch(model, queries, n_items)  # (B, n_items)
         target_ranks[batch_idx] = expected_rank(item_scores, target_items[batch_idx])
+        first, end = (start[positions[batch_idx]] for start in starts)
+        new_only_ranks[batch_idx] = new_only_rank(
+            item_scores,
+            target_items[batch_idx],
+            target_ranks[batch_idx],
+            owned_items(log, first, end, n_items=n_items),
+        )
         if coverage_k is not None:
             is_covered[top_items(item_scores, coverage_k)] = True
     return EvaluationResult(
@@ -105,6 +116,7 @@ def evaluate(
         is_return=_first_of_pair(log)[positions] < starts[1][positions],
         n_history=n_history,
         is_cold_item=_is_cold_item(log, positions, n_items, cold_before_s),
+        new_only_rank=new_only_ranks,
         coverage=float("nan") if coverage_k is None else float(is_covered[1:].mean()),
     )
 
