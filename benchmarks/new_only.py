@@ -9,11 +9,11 @@ the events before the split. Chronotope's live counts are those at the first of 
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,17 @@ BATCH_SIZE: Final = 64
 """Targets scored together: memory is about 20 x BATCH_SIZE x n_items x 4 bytes."""
 
 
+NamedScores = tuple[str, npt.NDArray[np.floating]]
+"""Name of a model and its scores, shape (B, n_items)."""
+
+
+class Scorer(Protocol):
+    """One or more models that score the same queries."""
+
+    def scores(self, queries: Queries) -> Iterator[NamedScores]:
+        """Name and scores of each model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Split and training of a dataset.
@@ -56,17 +67,24 @@ class Rules:
             event is its target, and the baskets of the targets are left out of the training.
         max_targets: Most targets; more are sampled with the seed.
         training: Hyper-parameters of our training.
+        kernel_len: Latest events that our kernels read.
     """
 
     quantile: float | None
     max_targets: int
     training: TrainingConfig
+    kernel_len: int = 256
 
 
 RULES: Final = {
-    "complete_journey": Rules(0.85, 8_000, TrainingConfig(max_epochs=2, max_targets=16_000)),
-    "foursquare_nyc": Rules(0.8, 8_000, TrainingConfig(max_epochs=4, max_targets=40_000)),
-    "movielens_100k": Rules(None, 8_000, TrainingConfig(max_epochs=3, max_targets=40_000)),
+    "complete_journey": Rules(
+        0.85,
+        8_000,
+        TrainingConfig(max_epochs=2, n_rounds=4, max_targets=10_000, discovery_targets=12_000),
+        kernel_len=64,
+    ),
+    "foursquare_nyc": Rules(0.8, 8_000, TrainingConfig(max_epochs=3, max_targets=30_000)),
+    "movielens_100k": Rules(None, 8_000, TrainingConfig(max_epochs=3, max_targets=30_000)),
 }
 
 POPULARITY: Final = {
@@ -78,7 +96,10 @@ POPULARITY: Final = {
 
 SIMPLE: Final = (*POPULARITY, "popularity_of_place", "ease", "gfcf", "ease_x_popularity_7d")
 OURS: Final = "chronotope"
-MODELS: Final = (*SIMPLE, OURS)
+WITHOUT_HEAD: Final = "chronotope_without_head"
+"""The same trained network, its discovery head left out."""
+
+MODELS: Final = (*SIMPLE, WITHOUT_HEAD, OURS)
 HEADERS: Final = ("model", "n_targets", "acc_10", "low", "high", "acc_50", "ndcg_10", "mrr")
 
 
@@ -91,12 +112,14 @@ class NewOnlyTask:
         catalog: Ids and attributes.
         train: Events that models are fitted on.
         targets: Positions in ``log`` by increasing time, shape (n_targets,).
+        starts: Start of each event's user and basket, shape (n_events,) each.
     """
 
     log: EventLog
     catalog: Catalog
     train: EventLog
     targets: Int64
+    starts: tuple[Int64, Int64]
 
 
 class LiveCounts:
@@ -163,7 +186,9 @@ def read_task(name: str, data: Path, work: Path, seed: int) -> NewOnlyTask:
     targets = np.flatnonzero(is_later & is_discovery(log, catalog.n_items))
     if len(targets) > rules.max_targets:
         targets = np.random.default_rng(seed).choice(targets, rules.max_targets, replace=False)
-    return NewOnlyTask(log, catalog, train, targets[np.argsort(log.occurred_s[targets])])
+    targets = targets[np.argsort(log.occurred_s[targets], kind="stable")]
+    starts = (log.user_start(), log.basket_start())
+    return NewOnlyTask(log, catalog, train, targets, starts)
 
 
 def is_discovery(log: EventLog, n_items: int) -> npt.NDArray[np.bool_]:
@@ -188,7 +213,7 @@ class SimpleModels:
         self.ease = Ease().fit(task.train, task.catalog) if is_named["ease"] else None
         self.gfcf = GfCf().fit(task.train, task.catalog) if is_named["gfcf"] else None
 
-    def scores(self, queries: Queries) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
+    def scores(self, queries: Queries) -> Iterator[NamedScores]:
         """Name and scores of each model, shape (B, n_items) each."""
         week, ease_scores = np.empty(0), np.empty(0)
         for name, days in POPULARITY.items():
@@ -208,36 +233,57 @@ class SimpleModels:
             yield "gfcf", self.gfcf.scores(queries).astype(np.float32)
 
 
+class OwnModel:
+    """Our model with and without its discovery head."""
+
+    def __init__(self, task: NewOnlyTask, rules: Rules, seed: int) -> None:
+        """Train on the training events."""
+        training = rules.training.model_copy(update={"seed": seed})
+        self.model = ChronotopeRecommender(ModelConfig(kernel_len=rules.kernel_len), training)
+        self.model.fit(task.train, task.catalog)
+        self.counter = None
+        if rules.quantile is not None:  # else the log holds events after the targets
+            self.counter = ActivityCounter(task.log, task.catalog)
+
+    def scores(self, queries: Queries) -> Iterator[NamedScores]:
+        """Name and scores of both, shape (B, n_items) each."""
+        if self.counter is not None:
+            self.model.set_activity(self.counter.at(int(queries.request_s[0])))
+        item_scores = self.model.scores(queries)
+        yield OURS, item_scores
+        head = self.model.net.discovery_head
+        if head is None or not head.active:
+            yield WITHOUT_HEAD, item_scores
+            return
+        with head.paused():
+            yield WITHOUT_HEAD, self.model.scores(queries)
+
+
 def batch_ranks(
     task: NewOnlyTask, positions: Int64, item_scores: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:
     """Rank of each target among the items that its user never had, shape (B,)."""
     target_idx = task.log.item_idx[positions]
-    first, end = task.log.user_start()[positions], task.log.basket_start()[positions]
+    first, end = (start[positions] for start in task.starts)
     owned = owned_items(task.log, first, end, n_items=task.catalog.n_items)
-    item_scores = np.where(np.isnan(item_scores), -np.inf, item_scores)
     return new_only_rank(item_scores, target_idx, expected_rank(item_scores, target_idx), owned)
 
 
-def measure(task: NewOnlyTask, names: Sequence[str], rules: Rules, seed: int) -> dict[str, Int64]:
-    """Rank of every target by model."""
-    simple = SimpleModels(task, names)
-    ours = None
-    if OURS in names:
-        training = rules.training.model_copy(update={"seed": seed})
-        ours = ChronotopeRecommender(ModelConfig(), training).fit(task.train, task.catalog)
-    counter = ActivityCounter(task.log, task.catalog)
-    ranks: dict[str, list[npt.NDArray[np.float64]]] = {}
+def measure(
+    task: NewOnlyTask, names: Sequence[str], rules: Rules, seed: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Rank of every target by model, shape (n_targets,) each."""
+    scorers: list[Scorer] = [SimpleModels(task, names)]
+    if OURS in names or WITHOUT_HEAD in names:
+        scorers.append(OwnModel(task, rules, seed))
+    ranks: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in names}
     for positions in np.array_split(task.targets, max(1, len(task.targets) // BATCH_SIZE)):
-        queries = queries_at(task.log, positions, history_len=None, time_given=True)
-        for name, item_scores in simple.scores(queries):
-            if name in names:
-                ranks.setdefault(name, []).append(batch_ranks(task, positions, item_scores))
-        if ours is not None:
-            if rules.quantile is not None:
-                ours.set_activity(counter.at(int(queries.request_s[0])))
-            scores = ours.scores(queries)
-            ranks.setdefault(OURS, []).append(batch_ranks(task, positions, scores))
+        queries = queries_at(
+            task.log, positions, history_len=None, time_given=True, start_positions=task.starts
+        )
+        for name, item_scores in chain.from_iterable(each.scores(queries) for each in scorers):
+            if name in ranks:
+                ranks[name].append(batch_ranks(task, positions, item_scores))
     return {name: np.concatenate(parts) for name, parts in ranks.items()}
 
 
@@ -267,9 +313,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [row_of(options.dataset, name, ranks[name], users) for name in options.models]
     Console(width=100).print(table(rows))
     if options.json:
-        others = [row for row in read_rows(options.json) if row["dataset"] != options.dataset]
+        measured = {(row["dataset"], row["model"]) for row in rows}
+        others = [
+            row for row in read_rows(options.json) if (row["dataset"], row["model"]) not in measured
+        ]
         write_rows([*others, *rows], options.json)
-    print(json.dumps(rows[-1]))
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -291,7 +339,7 @@ def parser() -> argparse.ArgumentParser:
     add_data_option(options)
     add("--dataset", choices=list(RULES), default="complete_journey")
     add("--seed", type=int, default=0, help="seed of the sample and of our training")
-    add("--json", type=Path, help="write the rows to this file, in place of the dataset's own")
+    add("--json", type=Path, help="store the rows in this file, beside those already there")
     add("--models", type=some_of(MODELS), default=list(MODELS), help=f"some of {','.join(MODELS)}")
     add("--work", type=Path, default=Path("data/new_only"), help="folder of the snapshots")
     return options

@@ -7,7 +7,6 @@ The last slices decide whether the head helps; if not, it stays without effect.
 """
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,7 +52,13 @@ CATALOGUE_WEIGHT: Final = 0.2
 """Weight of the loss over all new items; that of the loss over the best ones is 1."""
 
 N_EPOCHS: Final = 6
-LEARNING_RATE: Final = 0.06
+N_ACCUMULATED: Final = 4
+"""Batches whose gradients are summed for a step."""
+
+LEARNING_RATE: Final = 0.1
+CONTEXT_RATE: Final = 0.015
+"""Learning rate of the weights of the context; that of the constants is ``LEARNING_RATE``."""
+
 WEIGHT_DECAY: Final = 1e-3
 
 
@@ -190,26 +195,33 @@ def _slices(
 
 
 def _optimise(net: ChronotopeNet, batches: DiscoveryBatches) -> None:
-    """Adam under a one-cycle learning rate over the head's weights."""
+    """Adam under a one-cycle learning rate over the head's weights.
+
+    Few targets of a batch are among the best new items, so gradients are summed over some batches;
+    what depends on the context moves more slowly than what does not.
+    """
     head = net.discovery_head
     if head is None:
         return
+    rates = [CONTEXT_RATE, LEARNING_RATE]
     optimizer = torch.optim.AdamW(
-        head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.99)
+        [
+            {"params": [head.layer.weight], "lr": CONTEXT_RATE},
+            {"params": [head.layer.bias], "lr": LEARNING_RATE},
+        ],
+        weight_decay=WEIGHT_DECAY,
     )
-    n_steps = N_EPOCHS * len(batches)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=n_steps)
-    for training_batch in _epochs(batches):
-        optimizer.zero_grad()
-        torch.autograd.backward(discovery_loss(net, training_batch))
-        optimizer.step()
-        schedule.step()
-
-
-def _epochs(batches: DiscoveryBatches) -> Iterator[TrainingBatch]:
+    n_steps = N_EPOCHS * -(-len(batches) // N_ACCUMULATED)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=n_steps)
     for epoch in range(N_EPOCHS):
         batches.set_epoch(epoch)
-        yield from batches
+        n_batches = len(batches)
+        for number, training_batch in enumerate(batches, start=1):
+            torch.autograd.backward(discovery_loss(net, training_batch))
+            if number % N_ACCUMULATED == 0 or number == n_batches:
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
 
 
 def _mean_loss(net: ChronotopeNet, batches: DiscoveryBatches) -> float:
