@@ -58,7 +58,7 @@ class DiscoveryHead(nn.Module):
         self.layer = nn.Linear(n_context, sum(DISCOVERY_SIZES))
         self.active = False
         self.reset()
-        self.register_load_state_dict_post_hook(_activate_if_trained)
+        self.register_load_state_dict_post_hook(_activate_if_trained)  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:
         """Set all weights to zero: the head changes nothing."""
@@ -81,7 +81,7 @@ class DiscoveryHead(nn.Module):
         Args:
             context: Query context, shape (B, n_context).
         """
-        return DiscoveryWeights(*self.layer(context).split(DISCOVERY_SIZES, dim=1))
+        return DiscoveryWeights(*torch.split(self.layer(context), list(DISCOVERY_SIZES), dim=1))
 
     def part_scores(
         self,
@@ -106,11 +106,9 @@ class DiscoveryHead(nn.Module):
         affinity = torch.zeros_like(item_scores).scatter_add(
             1, view.column[affine_items], event_weights.flatten(1)
         )
-        linear_weight, log_weight = weights.affinity.split(1, dim=1)
-        affinity_scores = (
-            10.0 * affinity * linear_weight + torch.log1p(100.0 * affinity) * log_weight
-        )
-        return item_scores + affinity_scores
+        item_scores = item_scores + 10.0 * affinity * weights.affinity[:, :1]
+        log_scores: Tensor = torch.log1p(100.0 * affinity) * weights.affinity[:, 1:]
+        return item_scores + log_scores
 
 
 def new_item_mask(history: HistoryIndex, n_columns: int) -> Tensor:

@@ -113,11 +113,7 @@ def evaluate_gate(
         for name, difference in differences.items()
         if non_inferiority_margin is None or name != CHAMPION_NAME
     }
-    reasons = [
-        f"does not beat {name}: {_interval_text(difference)}, p {difference.p_value:.3f}"
-        for name, difference in must_beat.items()
-        if not _is_better(difference, gate_config)
-    ]
+    reasons = _unbeaten(must_beat, gate_config)
     if non_inferiority_margin is not None and champion is not None:
         reasons += _inferiority(differences[CHAMPION_NAME], non_inferiority_margin)
     if champion is not None:
@@ -125,6 +121,15 @@ def evaluate_gate(
     if new_only is not None:
         reasons += _new_only_drop(new_only, user_idx, gate_config)
     return GateDecision(not reasons, tuple(reasons), differences)
+
+
+def _unbeaten(differences: Mapping[str, PairedDifference], gate_config: GateConfig) -> list[str]:
+    """Reasons for the references that the challenger does not beat."""
+    return [
+        f"does not beat {name}: {_interval_text(difference)}, p {difference.p_value:.3f}"
+        for name, difference in differences.items()
+        if not _is_better(difference, gate_config)
+    ]
 
 
 def _inferiority(difference: PairedDifference, margin: float) -> list[str]:
