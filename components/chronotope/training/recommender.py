@@ -145,6 +145,18 @@ class ChronotopeRecommender:
         self._priors = self._count_priors(log)
         self._seen_until_s = max(self._seen_until_s, int(log.occurred_s.max(initial=0)))
 
+    def recount(self, log: EventLog) -> None:
+        """Recount all priors but the EASE weights, which cost more than all others.
+
+        Args:
+            log: All events before the moment.
+        """
+        affinity = {
+            name: getattr(self.priors, name) for name in ("affinity_item", "affinity_weight")
+        }
+        if self._catalog is not None:
+            self._priors = count_priors(log, self._catalog)._replace(**affinity)
+
     def set_activity(self, activity: Tensor) -> None:
         """Replace the live counts among the priors, which is cheap; all others stay.
 
