@@ -145,7 +145,7 @@ def batches(path: Path) -> Iterator[IngestBatch]:
     spec = spec_of(path)
     for raw in read_events(spec, batch_rows=BATCH_ROWS):
         done = normalise(spec, raw)
-        yield IngestBatch(raw, done.rows, done.row_positions, done.refused)
+        yield IngestBatch(raw, done.rows, done.row_positions, done.refused, done.dropped)
 
 
 def one_after_the_other(path: Path, check: RowCheck, lake: Lake) -> Counter[str]:

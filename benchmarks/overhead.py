@@ -282,7 +282,7 @@ def batches(spec: DatasetSpec) -> Iterator[IngestBatch]:
     """Read and normalise as the flow does."""
     for raw in read_events(spec, batch_rows=500_000):
         done = normalise(spec, raw)
-        yield IngestBatch(raw, done.rows, done.row_positions, done.refused)
+        yield IngestBatch(raw, done.rows, done.row_positions, done.refused, done.dropped)
 
 
 def featured(

@@ -219,4 +219,5 @@ def _ingest_chunk(
         n_new=ingest_report.n_good - ingest_report.n_duplicates,
         n_duplicates=ingest_report.n_duplicates,
         n_quarantined=ingest_report.n_quarantined,
+        n_dropped=ingest_report.n_dropped,
     )

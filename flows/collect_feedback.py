@@ -54,7 +54,7 @@ from flows.train_model import (
     train,
 )
 
-_COUNT_FIELDS = ("n_read", "n_new", "n_duplicates", "n_quarantined")
+_COUNT_FIELDS = ("n_read", "n_new", "n_duplicates", "n_quarantined", "n_dropped")
 
 
 class FeedbackResult(BaseModel):
@@ -191,7 +191,10 @@ def ingest_interactions(
         get_run_logger().warning("Set aside in the inbox: %s: %s", file_name, reason)
     event_lake = Lake(root_workspace.lake(dataset_spec.name))
     version = event_lake.version("events") if event_lake.exists("events") else None
-    intake_counts = asdict(intake) | {"reasons": dict(intake.reasons)}
+    intake_counts = asdict(intake) | {
+        "reasons": dict(intake.reasons),
+        "dropped": dict(intake.dropped),
+    }
     n_good = intake.n_new + intake.n_duplicates
     return FeedbackSummary(**intake_counts, n_good=n_good, version=version)
 

@@ -1,6 +1,7 @@
 """Flow ``ingest-events``: ingest a dataset into the lake and build the feature snapshot."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.artifacts import (
     create_link_artifact,
@@ -22,12 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import DataVersion
-from chronotope.contracts.errors import ConfigError, DataError, NotEnoughData
+from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.validation_result import ValidationResult
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.normalise import normalise
+from chronotope.datasets.occurrences import OccurrenceCounter
 from chronotope.datasets.readers import read_context_table, read_events, read_items, read_users
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
@@ -48,11 +51,10 @@ from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
 from chronotope.validation import build_docs, check_table
 from flows import dataset_lock_in_flow
+from flows.ingest_counts import no_events_stored, row_counts
 
 _DOCS_ROWS: Final = 10_000
 """Number of rows shown in the data docs; the validation itself covers all rows."""
-
-_COUNT_FIELDS: Final = ("n_read", "n_good", "n_duplicates", "n_quarantined")
 
 
 class IngestSettings(BaseModel):
@@ -166,14 +168,11 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         source=dataset_spec.name,
     )
     if ingest_report.version is None:
-        raise NotEnoughData(
-            f"All {ingest_report.n_read:,} rows were refused, and the lake contains no events",
-            received=ingest_report.reasons,
-            way_out="Correct the source or the dataset's YAML; the refused rows are in quarantine",
-        )
+        raise no_events_stored(ingest_report)
     return EventsSummary(
         dataset=dataset_spec.name,
         delivery_id=delivery_id(dataset_spec),
+        identity=dataset_spec.identity_columns,
         data_docs_url=(docs_dir / "index.html").as_uri() if settings.data_docs else None,
         **asdict(ingest_report),
     )
@@ -270,28 +269,6 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
         )
 
 
-def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> dict[str, int]:
-    """Row counts by label: read = good + quarantined, then quarantine reasons, then noise.
-
-    Args:
-        event_summary: Result of ``write_events``.
-        feature_snapshot: Result of ``write_features``.
-    """
-    return {
-        **{
-            field_name.removeprefix("n_"): getattr(event_summary, field_name)
-            for field_name in _COUNT_FIELDS
-        },
-        **{f"quarantined: {reason}": n_rows for reason, n_rows in event_summary.reasons.items()},
-        **{
-            f"noise: {reason}": n_rows
-            for reason, n_rows in feature_snapshot.dropped.items()
-            if n_rows
-        },
-        "kept for features": feature_snapshot.n_kept,
-    }
-
-
 def delivery_id(dataset_spec: DatasetSpec) -> str:
     """Id of a delivery, equal for the same source, so that quarantined rows are stored once."""
     digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
@@ -324,13 +301,15 @@ def _with_data_docs(
 
 def read_batches(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
     """Normalised batches of the events in a dataset's own source."""
+    occurrences = OccurrenceCounter()
     for raw_rows in read_events(dataset_spec, batch_rows=batch_rows):
-        normalised_batch = normalise(dataset_spec, raw_rows)
+        normalised_batch = normalise(dataset_spec, raw_rows, occurrences=occurrences)
         yield IngestBatch(
             raw_rows,
             normalised_batch.rows,
             normalised_batch.row_positions,
             normalised_batch.refused,
+            normalised_batch.dropped,
         )
 
 
@@ -355,8 +334,12 @@ def _write_table(
     )
     upsert_rows = event_lake.upsert_items if table_name == "items" else event_lake.upsert_users
     upsert_rows(table_rows.filter(pa.array(is_good)))
+    row_reasons = pc.list_flatten(validation_result.failing.column(c.REASONS)).to_pylist()
     return TableCounts(
-        n_read=len(table_rows), n_good=int(is_good.sum()), n_quarantined=len(failing_idx)
+        n_read=len(table_rows),
+        n_good=int(is_good.sum()),
+        n_quarantined=len(failing_idx),
+        reasons=dict(Counter(row_reasons).most_common()),
     )
 
 

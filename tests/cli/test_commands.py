@@ -61,7 +61,34 @@ def test_a_dry_run_shows_counts_and_keeps_nothing(prefect: None, kiosk: Path) ->
     assert done.exit_code == 0, done.output
     assert "quarantined: item_id is missing" in done.stdout
     assert "Data docs" not in done.stdout
+    assert "First 3 events; times are UTC" in done.stdout
+    assert "2024-01-01 10:00:00" in done.stdout
     assert not root.exists()
+
+
+@pytest.mark.slow
+def test_dropped_and_merged_rows_are_shown(prefect: None, kiosk: Path) -> None:
+    (kiosk / "log.csv").write_text(
+        "who,what,at,n,note\nann,tea,2024-01-01T08:00:00Z,1,a\nann,tea,2024-01-01T08:00:00Z,1,a\n"
+        "ann,tea,2024-01-01T08:00:00Z,2,b\nann,tea,2024-01-01T08:00:00Z,-1,a\n"
+    )
+    text = YAML.replace("occurred_at: at}", "occurred_at: at, value: n}\n  keep: {n: {gt: 0}}")
+    (kiosk / "kiosk.yaml").write_text(text)
+    words = ("ingest", kiosk / "kiosk.yaml", "--data", kiosk, "--root", kiosk / "root", "--dry-run")
+    shown = " ".join(call(*words).stdout.split())
+    for part in (
+        "dropped: n gt 0 │ 1",
+        "repeated: same identity, other values │ 1",
+        "2 rows were merged into earlier rows of the delivery with the same identity (user_id,",
+        "value 1.0 and 2.0",
+        "`identity: occurrence`",
+    ):
+        assert part in shown, shown
+    (kiosk / "kiosk.yaml").write_text(text + "identity: occurrence\n")
+    counts = json.loads(call(*words[:-1], "--json").stdout)["events"]
+    again = json.loads(call(*words[:-1], "--json").stdout)["events"]
+    assert (counts["n_read"], counts["n_good"], counts["n_dropped"]) == (4, 3, 1)
+    assert (counts["n_duplicates"], again["n_duplicates"]) == (0, 3)
 
 
 def test_our_errors_are_one_message_and_exit_code_1() -> None:

@@ -78,3 +78,50 @@ def test_offset_comes_from_one_place(tmp_path: Path) -> None:
     text = GOOD.replace("user_id: u", "user_id: u, utc_offset_min: o") + "local_zone: UTC\n"
     with pytest.raises(ConfigError, match="utc_offset_min and local_zone exclude"):
         load_spec(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("user_id: u", "user_id: off", 'reads off, no and false .* such as "off"'),
+        ("user_id: u", "user_id: yes", 'reads on, yes and true .* such as "on"'),
+        ("user_id: u", "user_id: 0", 'reads 0 as a number: write .* such as "0"'),
+        ("user_id: u", "user_id: 2024-01-02", "reads 2024-01-02 as a date"),
+        ("user_id: u", "user_id: ", "nothing is written after the colon"),
+        ("user_id: u", "user_id: [u]", "a text is required, not a list"),
+        ("path: log.csv", "path: log.csv\n  seperator: x", "did you mean `delimiter`"),
+        ("path: log.csv", "path: log.csv\n  delimeter: x", "did you mean `delimiter`"),
+        ("path: log.csv", "file: log.csv", "did you mean `path`"),
+        ("path: log.csv", "path: log.csv\n  timezone: UTC", "belongs under time"),
+        ("licence: ours", "license: ours", "did you mean `licence`"),
+        ("licence: ours", "licence: ours\ndelimiter: x", "belongs under events"),
+        ("licence: ours", "licence: ours\nzzz: x", "no such key; the keys are name, description"),
+        ("path: log.csv", "path: log.csv\n  keep: {q: {'>': 1}}", "did you mean `gt`"),
+        ("name: shop", "name: My-Shop 2", "received 'My-Shop 2', write my_shop_2"),
+        ("name: shop", "name: 2024", "reads 2024 as a number"),
+        ("format: csv", "format: cvs", "received 'cvs'; did you mean `csv`"),
+        ("format: csv", "", "events.format: this key is required"),
+    ],
+)
+def test_slips_are_explained(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_spec(write(tmp_path, GOOD.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "an empty file"),
+        ("name:shop", "blank after each colon"),
+        ("- name: a", "without a dash"),
+    ],
+)
+def test_no_mapping_is_explained(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_spec(write(tmp_path, text))
+
+
+def test_a_name_that_is_nearly_a_dataset_is_suggested(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    with pytest.raises(ConfigError, match="Did you mean shop"):
+        load_spec("Shop", conf_dir=tmp_path)

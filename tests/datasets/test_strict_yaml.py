@@ -69,3 +69,25 @@ def test_a_name_that_is_no_file_name_is_no_dataset(tmp_path: Path) -> None:
     for name in ("x" * 5_000, "a\0b", "../" * 3_000):
         with pytest.raises(ConfigError, match="No such dataset"):
             load_spec(name, conf_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"time: %Y-%m-%d", "line 1, column 7. Put the text in double quotes"),
+        (b"a:\n\tb: 1", "Indent with spaces"),
+        (b'a: "\\d"', "single quotes"),
+        (b"a: b: c", "colon and a blank in quotes"),
+        (b"path: *.csv", "begins with"),
+        (b"a: 1\n b: 2", "equally"),
+        (b"a: @x", "in quotes"),
+        ("a: Café".encode("latin-1"), "byte 0xe9, which is not UTF-8. Save the YAML file as UTF-8"),
+        ("a: Café".encode("utf-16"), "UTF-16"),
+        (b"a: 1\nb: 2\na: 3", "first written in line 1"),
+    ],
+)
+def test_the_way_out_of_what_people_write(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / "some.yaml").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(tmp_path / "some.yaml")
+    assert problem in str(caught.value)

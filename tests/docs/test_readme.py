@@ -53,7 +53,7 @@ def test_every_command_knows_json_and_those_that_write_know_dry_run() -> None:
     assert all("--json" in known for known in flags.values())
     writing = {name for name, known in flags.items() if "--dry-run" in known}
     trains = {"demo", "ingest", "train", "feedback", "backfill", "compress"}
-    assert writing == trains | {"doctor", "monitor", "promote", "rollback", "up"}
+    assert writing == trains | {"doctor", "init", "monitor", "promote", "rollback", "up"}
 
 
 def test_make_targets_are_there() -> None:

@@ -57,7 +57,8 @@ class Cafe:
 
     def take(self) -> IntakeReport:
         found = run_intake(self.intake)
-        assert found.n_new + found.n_duplicates + found.n_quarantined == found.n_read
+        n_stored = found.n_new + found.n_duplicates
+        assert n_stored + found.n_quarantined + found.n_dropped == found.n_read
         return found
 
     def sizes(self) -> tuple[int, int]:

@@ -77,6 +77,18 @@ def test_what_was_appended_is_taken_in_once(shop: Shop, tmp_path: Path) -> None:
     assert not list((tmp_path / "cafe").rglob("table.json"))
 
 
+def test_filters_of_the_feed_drop_rows_and_count_them(shop: Shop, tmp_path: Path) -> None:
+    keep = {"id": {"lt": 4}, "item_id": {"ne": "pie"}}
+    cafe = cafe_of(tmp_path / "cafe", keep=keep, query="SELECT * FROM bought")
+    shop.sell(1, 2)
+    shop.sell(3, what="pie")
+    shop.sell(4)
+    intake_report = cafe.take()
+    assert (intake_report.n_read, intake_report.n_new, intake_report.n_dropped) == (4, 2, 2)
+    assert intake_report.dropped == {"id lt 4": 1, "item_id ne pie": 1}
+    assert cafe.take() == IntakeReport()
+
+
 @pytest.mark.parametrize(("batch_rows", "reread_rows"), [(5, 1), (5, 3), (100, 100)])
 def test_ties_are_neither_lost_nor_doubled(
     shop: Shop, tmp_path: Path, reread_rows: int, batch_rows: int

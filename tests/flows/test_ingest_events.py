@@ -92,9 +92,22 @@ def test_a_catalogue_row_that_fails_is_quarantined(
     items = corner_shop.parent / "items.csv"
     items.write_text(f"what,title\n{'x' * 2000},Too long a name\ntea,Green tea\n")
     found = write_tables.fn(str(corner_shop), settings)
-    assert found["items"] == TableCounts(n_read=2, n_good=1, n_quarantined=1)
+    reasons = {"item_id has 1 to 1024 characters": 1}
+    assert found["items"] == TableCounts(n_read=2, n_good=1, n_quarantined=1, reasons=reasons)
     kept = Lake(settings.root / "data" / "lake" / "corner_shop").read("quarantine")
     assert json.loads(kept["payload"][0].as_py())["title"] == "Too long a name"
+
+
+def test_a_catalogue_that_names_an_item_twice_says_so(
+    corner_shop: Path, settings: IngestSettings
+) -> None:
+    items = corner_shop.parent / "items.csv"
+    items.write_text("what,title\ntea,Green tea\ntea,Black tea\nrye,Rye\n")
+    counts = write_tables.fn(str(corner_shop), settings)["items"]
+    reasons = {"an item occurs once": 1}
+    assert counts == TableCounts(n_read=3, n_good=2, n_quarantined=1, reasons=reasons)
+    stored = Lake(settings.root / "data" / "lake" / "corner_shop").read("items")
+    assert sorted(stored["title"].to_pylist()) == ["Green tea", "Rye"]
 
 
 def test_noise_stays_out_of_features(corner_shop: Path, settings: IngestSettings) -> None:

@@ -1,4 +1,4 @@
-"""good + quarantined = read, always; all of a delivery lands, or none of it."""
+"""good + quarantined + dropped = read, always; all of a delivery lands, or none of it."""
 
 import tempfile
 from datetime import UTC, datetime
@@ -21,8 +21,8 @@ AT = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def batch(kinds: str) -> IngestBatch:
-    """One letter a row: x is unreadable, ! fails the check, others are event ids."""
-    kept = [n for n, kind in enumerate(kinds) if kind != "x"]
+    """One letter a row: x is unreadable, - dropped, ! fails the check, others are event ids."""
+    kept = [n for n, kind in enumerate(kinds) if kind not in "x-"]
     event = {"user_id": "u", "item_id": "i", "event_type": "view", "occurred_at": AT}
     rows = [event | {"event_id": kinds[n]} for n in kept]
     bad = [{"row": n, "reasons": ["unreadable"]} for n, kind in enumerate(kinds) if kind == "x"]
@@ -31,6 +31,7 @@ def batch(kinds: str) -> IngestBatch:
         rows=pa.Table.from_pylist(rows, schema=EVENTS),
         row_positions=np.array(kept, dtype=np.int64),
         refused=pa.Table.from_pylist(bad, schema=REFUSED),
+        dropped={"rule": kinds.count("-")} if "-" in kinds else {},
     )
 
 
@@ -108,7 +109,7 @@ def test_an_empty_delivery_says_so(tmp_path: Path) -> None:
 def test_a_lost_row_is_noticed(tmp_path: Path) -> None:
     short = batch("abx")
     lost = IngestBatch(short.raw, short.rows, short.row_positions, short.refused.slice(0, 0))
-    with pytest.raises(StoreError, match=r"2 \+ 0 != 3"):
+    with pytest.raises(StoreError, match=r"2 \+ 0 \+ 0 != 3"):
         ingest([lost], row_check=check, lake=Lake(tmp_path), run_id="r", source="s")
 
 
@@ -120,13 +121,16 @@ def test_refused_rows_come_back_as_they_were_read(tmp_path: Path) -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.text("abcdx!", max_size=8), min_size=1, max_size=4))
+@given(st.lists(st.text("abcdx!-", max_size=8), min_size=1, max_size=4))
 def test_good_and_quarantined_are_what_was_read(kinds: list[str]) -> None:
     whole = "".join(kinds)
     if not whole:
         return
     with tempfile.TemporaryDirectory() as root:
         report = deliver(Path(root), *kinds)
-        assert report.n_good + report.n_quarantined == report.n_read == len(whole)
+        assert report.n_good + report.n_quarantined + report.n_dropped == report.n_read
+        assert (report.n_read, report.n_dropped) == (len(whole), whole.count("-"))
+        assert report.dropped == ({"rule": report.n_dropped} if report.n_dropped else {})
+        assert report.repeated.n_rows == report.repeated.n_equal == report.n_duplicates
         assert report.n_quarantined == whole.count("x") + whole.count("!")
-        assert report.n_good - report.n_duplicates == len(set(whole) - {"x", "!"})
+        assert report.n_good - report.n_duplicates == len(set(whole) - {"x", "!", "-"})

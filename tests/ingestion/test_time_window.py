@@ -5,6 +5,7 @@ import pyarrow as pa
 
 from chronotope.contracts import columns as c
 from chronotope.datasets.normalise import normalise
+from chronotope.datasets.row_filters import RowFilter
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.ingestion import IngestBatch, rows_in_window
 
@@ -48,6 +49,21 @@ def test_what_is_kept_and_refused_points_at_its_own_payload() -> None:
     assert kept[c.USER_ID].to_pylist() == found.rows[c.USER_ID].to_pylist() == ["a", "c"]
     refused = found.raw.take(found.refused.column("row").combine_chunks())
     assert refused[c.USER_ID].to_pylist() == ["b", "d"]
+
+
+def test_dropped_rows_are_in_one_window() -> None:
+    rows = {c.USER_ID: list("abcde"), c.ITEM_ID: list("vwxyz"), c.OCCURRED_AT: TIMES}
+    raw = pa.table(rows)
+    done = normalise(SPEC, raw, keep_rules={c.ITEM_ID: RowFilter(not_in=("v", "w"))})
+    whole = IngestBatch(raw, done.rows, done.row_positions, done.refused, done.dropped)
+    (first,) = rows_in_window([whole], 0, 5, with_refused=True)
+    (second,) = rows_in_window([whole], 5, 20, with_refused=False)
+    assert (first.raw[c.USER_ID].to_pylist(), second.raw[c.USER_ID].to_pylist()) == (
+        ["a", "b", "c", "d"],
+        ["e"],
+    )
+    assert (sum(first.dropped.values()), second.dropped) == (2, {})
+    assert first.raw.take(first.refused.column("row"))[c.USER_ID].to_pylist() == ["d"]
 
 
 def test_a_window_without_rows_yields_nothing() -> None:

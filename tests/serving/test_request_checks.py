@@ -138,3 +138,30 @@ def test_proxies_are_named_by_address(town: Town) -> None:
     for address in ("proxy.example", "*", "10.0.0.1/8", ""):
         with pytest.raises(ValidationError, match="trusted_proxies"):
             ServeSettings(dataset="city", root=town.root, trusted_proxies=(address,))
+
+
+@pytest.mark.parametrize(
+    ("headers", "received"),
+    [
+        ({}, "no Content-Type header"),
+        ({"content-type": "application/x-www-form-urlencoded"}, "application/x-www-form"),
+        ({"content-type": "text/plain"}, "text/plain"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/recommend", "/predict", "/events"])
+def test_a_body_of_another_media_type_is_named(
+    client: TestClient, path: str, headers: dict[str, str], received: str
+) -> None:
+    answer = client.post(path, content=b'{"user_id": "u00"}', headers=headers)
+    assert answer.status_code == 422
+    problem = answer.json()
+    assert problem["received"].startswith(received)
+    assert "Content-Type: application/json" in problem["hint"]
+
+
+def test_an_invalid_field_of_json_is_still_named(client: TestClient) -> None:
+    for media_type in ("application/json; charset=utf-8", "application/problem+json"):
+        answer = client.post(
+            "/recommend", content=b'{"k": 0}', headers={"content-type": media_type}
+        )
+        assert "Content-Type" not in answer.text

@@ -16,6 +16,7 @@ from chronotope.cli.doctor import doctor
 from chronotope.cli.experiment import experiment
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
+from chronotope.cli.init import init
 from chronotope.cli.monitor import monitor
 from chronotope.cli.output.error_report import DEBUG, ReportingCommand, ReportingGroup
 from chronotope.cli.recommend import recommend
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     demo,
+    init,
     ingest,
     train,
     feedback,

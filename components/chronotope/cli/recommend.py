@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 
 def recommend(
-    user: Annotated[str, typer.Argument(help="Id of the user, as in the log")],
     dataset: Annotated[str, typer.Option(help="Dataset whose champion recommends")],
+    user: Annotated[
+        str | None,
+        typer.Argument(help="Id of the user, as in the log; after -- if it begins with a dash"),
+    ] = None,
+    user_option: Annotated[
+        str | None, typer.Option("--user", help="Id of the user, instead of the argument")
+    ] = None,
     request_time: Annotated[
         str,
         typer.Option("--at", help="Request time: ISO 8601, UTC if without an offset, or now"),
@@ -49,6 +55,7 @@ def recommend(
     Only events before the request time are used.
     """
     with run_command(f"Asking the champion of {dataset}") as console:
+        user_id = _only_user(user, user_option)
         instant = parse_moment(request_time)
         from chronotope.inference.recommend import recommend as recommend_items
         from chronotope.inference.request import RecommendOptions
@@ -56,12 +63,24 @@ def recommend(
         options = RecommendOptions(
             k=k, lat=lat, lon=lon, within_km=within_km, context=parse_context(context or [])
         )
-        recommendation = recommend_items(root, dataset, user, instant, options=options)
+        recommendation = recommend_items(root, dataset, user_id, instant, options=options)
     if as_json:
         iso_time = recommendation.request_time.isoformat()
         print_json(asdict(recommendation) | {"request_time": iso_time})
     else:
         _show(console, recommendation)
+
+
+def _only_user(argument: str | None, option: str | None) -> str:
+    """The user's id, which is either an argument or an option."""
+    if (argument is None) == (option is None):
+        raise ConfigError(
+            "Exactly one user is required",
+            received="none" if argument is None else f"{argument} and --user={option}",
+            way_out="Write chronotope recommend USER --dataset DATASET; an id that begins with a "
+            "dash follows -- or --user=, as in --user=-88",
+        )
+    return argument if argument is not None else str(option)
 
 
 def parse_moment(time_text: str) -> datetime:
@@ -105,7 +124,9 @@ def _show(console: TerminalConsole, recommendation: "Recommendation") -> None:
     has_km = any(item.distance_km is not None for item in recommendation.items)
     time_text = f"{recommendation.request_time:%Y-%m-%d %H:%M %Z}"
     title = f"{visible_line(recommendation.user_id)} at {time_text}"
-    table = Table("", "item", "probability", *(["km"] if has_km else []), "reason", title=title)
+    has_titles = any(item.title not in ("", item.id) for item in recommendation.items)
+    names = ["item", "id"] if has_titles else ["item"]
+    table = Table("", *names, "probability", *(["km"] if has_km else []), "reason", title=title)
     for name in ("probability", "km"):
         for column in table.columns:
             if column.header == name:
@@ -113,7 +134,9 @@ def _show(console: TerminalConsole, recommendation: "Recommendation") -> None:
     for rank, item in enumerate(recommendation.items, 1):
         km = ["" if item.distance_km is None else f"{item.distance_km:.1f}"] if has_km else []
         share = "" if item.probability is None else f"{100 * item.probability:.1f} %"
-        table.add_row(str(rank), visible_line(item.title or item.id), share, *km, item.reason)
+        item_id = [visible_line(item.id)] if has_titles else []
+        item_name = visible_line(item.title or item.id)
+        table.add_row(str(rank), item_name, *item_id, share, *km, item.reason)
     console.print(table)
     lines = list(recommendation.notes)
     if recommendation.when:

@@ -1,5 +1,6 @@
 """Command ``chronotope train``: ingest, search, train, compress, evaluate and promote."""
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,13 +98,18 @@ def print_summary(terminal: TerminalConsole, train_result: "TrainingResult", roo
         terminal.print(
             f"Version {promotion_result.version} stays challenger:", *promotion_result.reasons
         )
-    store_url = mask_password(mlflow_url(Workspace(root).mlruns))
     link_lines = (
         f"Report      {train_result.report.report}",
-        f"MLflow UI   mlflow ui --backend-store-uri {store_url}",
+        f"MLflow UI   {mlflow_command(root)}",
         "Prefect UI  prefect server start",
     )
     terminal.print("\n".join(link_lines), soft_wrap=True)
+
+
+def mlflow_command(root: Path) -> str:
+    """Shell command that opens the MLflow UI on the store of a root; passwords are masked."""
+    store_url = mask_password(mlflow_url(Workspace(root).mlruns))
+    return f"mlflow ui --backend-store-uri {shlex.quote(store_url)}"
 
 
 def _cost_table(step_costs: "dict[str, StepCost]") -> Table:

@@ -41,6 +41,19 @@ def visible_line(foreign_text: str) -> str:
     return visible_text(" ".join(foreign_text.split()))
 
 
+def shown_text(foreign_text: str) -> str:
+    r"""Text for a message; in quotes, with escape sequences, where a reader could not see it.
+
+    This concerns white space at an end, several blanks in a row, and characters without a glyph
+    such as a tab, a no-break space or a zero-width space.
+
+    >>> shown_text("item"), shown_text(" item"), shown_text("\t"), shown_text("\ufeffuser")
+    ('item', "' item'", "'\\t'", "'\\ufeffuser'")
+    """
+    is_plain = foreign_text.isprintable() and foreign_text == " ".join(foreign_text.split())
+    return foreign_text if foreign_text and is_plain else repr(foreign_text)
+
+
 def html_text(foreign_text: str) -> str:
     """Text for HTML, between tags or in a quoted attribute.
 

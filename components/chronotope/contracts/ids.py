@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 UNKNOWN: Final = 0
 """Index of ids that are not in an ``IdMap``; also the padding index."""
 
+DIGEST_CHARS: Final = 32
+"""Length of an event id, hexadecimal digits."""
+
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B: Final = np.uint64(0x94D049BB133111EB)
@@ -100,6 +103,23 @@ def event_ids(identity_columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Stri
                     hash_lanes[lane_idx, block_slice], word_values[lane_idx][block_slice], lane_salt
                 )
     return _hex_strings(hash_lanes)
+
+
+def digest_numbers(row_ids: pa.StringArray) -> npt.NDArray[np.uint64]:
+    """64-bit hash of each id of ``event_ids``, shape (n_rows,); rarely, two ids share one."""
+    start_byte = row_ids.offset * DIGEST_CHARS
+    digest_bytes = np.frombuffer(row_ids.buffers()[2] or b"", dtype=np.uint8)
+    digest_words = (
+        digest_bytes[start_byte : start_byte + len(row_ids) * DIGEST_CHARS]
+        .view(np.uint64)
+        .reshape(-1, 4)
+    )
+    mixed_hash = digest_words[:, 0].copy()
+    for word_idx in (1, 2, 3):
+        mixed_hash *= _GOLDEN
+        mixed_hash ^= digest_words[:, word_idx]
+    mixed_hash *= _GOLDEN
+    return np.asarray(mixed_hash ^ (mixed_hash >> np.uint64(32)))
 
 
 def _value_words(

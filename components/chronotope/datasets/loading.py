@@ -1,5 +1,6 @@
 """Loading of dataset configurations from YAML."""
 
+import difflib
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -7,13 +8,14 @@ from typing import Final
 from pydantic import ValidationError
 
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.escaping import shown_text
 from chronotope.datasets.locations import source_folders
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.strict_yaml import read_yaml
+from chronotope.datasets.yaml_problems import explain_problems, no_mapping_way_out
 from chronotope.runtime.allowed_paths import require_allowed_path
 
 CONF_DIR: Final = Path("conf/datasets")
-_SHOWN_PROBLEMS: Final = 50
 
 
 def load_spec(
@@ -34,17 +36,17 @@ def load_spec(
     yaml_path = _find(path_or_name, conf_dir)
     yaml_content = read_yaml(yaml_path)
     if not isinstance(yaml_content, dict):
+        content_kind, way_out = no_mapping_way_out(yaml_content)
         raise ConfigError(
-            f"{yaml_path} must hold a mapping",
-            received=type(yaml_content).__name__,
-            way_out="Write `key: value` lines, as in conf/datasets/example_csv.yaml",
+            f"{yaml_path} must hold a mapping", received=content_kind, way_out=way_out
         )
     if data_dir is not None:
         yaml_content["data_dir"] = str(data_dir)
     try:
         dataset_spec = DatasetSpec.model_validate(yaml_content)
     except ValidationError as error:
-        raise ConfigError(f"{yaml_path} is invalid: {_all_problems(error)}") from error
+        problems = explain_problems(error, DatasetSpec)
+        raise ConfigError(f"{yaml_path} is invalid: {problems}") from error
     for source_dir in source_folders(dataset_spec):
         require_allowed_path(source_dir)
     return dataset_spec
@@ -60,21 +62,12 @@ def _find(path_or_name: str | Path, conf_dir: Path) -> Path:
         with suppress(OSError):  # such as a name that is too long for the file system
             if candidate_path.is_file():
                 return require_allowed_path(candidate_path)
-    known_names = ", ".join(dataset_names(conf_dir)) or "none"
+    known_names = dataset_names(conf_dir)
+    alike = difflib.get_close_matches(str(path_or_name).lower().replace("-", "_"), known_names, 1)
     raise ConfigError(
         "No such dataset",
-        received=path_or_name,
-        way_out=f"Pass the path of a YAML file, or a name from {conf_dir}: {known_names}",
+        received=shown_text(str(path_or_name)),
+        way_out=(f"Did you mean {alike[0]}? " if alike else "")
+        + f"Pass the path of a YAML file, or a name from {conf_dir}: "
+        + (", ".join(known_names) or "none"),
     )
-
-
-def _all_problems(validation_error: ValidationError) -> str:
-    problems = [
-        f"{'.'.join(map(str, error_details['loc'])) or 'file'}: {error_details['msg']}"
-        for error_details in validation_error.errors(include_url=False)
-    ]
-    n_hidden = len(problems) - _SHOWN_PROBLEMS
-    shown_problems = problems[:_SHOWN_PROBLEMS] + (
-        [f"and {n_hidden:,} more"] if n_hidden > 0 else []
-    )
-    return "; ".join(shown_problems)

@@ -1,6 +1,6 @@
 """Conversion of raw rows to the data contract; invalid rows are refused with their reasons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,9 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SchemaError
 from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import EVENTS, REQUIRED
+from chronotope.datasets.occurrences import OccurrenceCounter
 from chronotope.datasets.parsing import as_instants, as_numbers, is_textual
+from chronotope.datasets.row_filters import KeepRules, filter_rows
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.spacetime.cells import cell_names, h3_cells
 from chronotope.spacetime.clock import utc_offsets
@@ -31,28 +33,40 @@ _MASK = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class NormalisedBatch:
-    """Result of normalising one batch: each raw row is either valid or refused.
+    """Result of normalising one batch: each raw row is valid, refused or dropped.
 
     Attributes:
         rows: Valid rows: the columns of ``EVENTS``, then context and attributes.
         refused: Refused rows, in the schema ``REFUSED``.
         row_positions: Positions of the valid rows in the batch as read, shape (n_rows,).
+        dropped: Number of rows dropped by each filter of ``keep``.
     """
 
     rows: pa.Table
     refused: pa.Table
     row_positions: npt.NDArray[np.int64]
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
-def normalise(dataset_spec: DatasetSpec, raw_rows: pa.Table) -> NormalisedBatch:
+def normalise(
+    dataset_spec: DatasetSpec,
+    raw_rows: pa.Table,
+    *,
+    keep_rules: KeepRules | None = None,
+    occurrences: OccurrenceCounter | None = None,
+) -> NormalisedBatch:
     """Convert a batch of ``read_events`` to the data contract.
 
-    A row is refused if its user, item or time is missing or cannot be read, if one of its
-    numbers is not finite or not a number, or if it holds a text of more than 64 KiB.
+    Filters come first: a row that they drop is not refused, whatever its values. A row is
+    refused if its user, item or time is missing or cannot be read, if one of its numbers is not
+    finite or not a number, or if it holds a text of more than 64 KiB.
 
     Args:
         dataset_spec: The dataset.
         raw_rows: Rows with contract column names and the values of the source.
+        keep_rules: Filters; None applies those of the dataset's event log.
+        occurrences: Counter of the delivery, with which rows of equal identity become separate
+            events if the dataset's ``identity`` has ``occurrence``; None makes them duplicates.
 
     Returns:
         Valid rows with their ``event_id``, and refused rows with all their reasons.
@@ -60,22 +74,30 @@ def normalise(dataset_spec: DatasetSpec, raw_rows: pa.Table) -> NormalisedBatch:
     Raises:
         SchemaError: A column has a type that cannot be converted to text, such as a list.
     """
-    batch_conversion = _BatchConversion(dataset_spec, raw_rows)
+    filtered_rows = filter_rows(
+        raw_rows,
+        dataset_spec.keep_rules if keep_rules is None else keep_rules,
+        dataset_spec.event_type,
+    )
+    batch_conversion = _BatchConversion(dataset_spec, filtered_rows.rows)
     converted_rows = batch_conversion.table()
-    is_refused = np.zeros(raw_rows.num_rows, dtype=np.bool_)
+    is_refused = np.zeros(filtered_rows.rows.num_rows, dtype=np.bool_)
     for reason_mask in batch_conversion.refusals.values():
         is_refused |= reason_mask
     row_positions = np.flatnonzero(~is_refused)
     good_rows = converted_rows.take(pa.array(row_positions)) if is_refused.any() else converted_rows
-    row_ids = event_ids([good_rows[column_name] for column_name in dataset_spec.identity])
+    row_ids = event_ids([good_rows[column_name] for column_name in dataset_spec.identity_columns])
+    if occurrences is not None and dataset_spec.has_occurrences:
+        row_ids = occurrences.distinct_ids(row_ids)
     good_rows = good_rows.set_column(0, EVENTS.field(c.EVENT_ID), row_ids)
     # After the ids are computed: they must not depend on the resolution.
     if dataset_spec.cell_resolution is not None:
         good_rows = _with_cell_places(good_rows, dataset_spec.cell_resolution)
     return NormalisedBatch(
         rows=good_rows,
-        refused=_refused_table(batch_conversion.refusals, is_refused),
-        row_positions=row_positions,
+        refused=_refused_table(batch_conversion.refusals, is_refused, filtered_rows.row_positions),
+        row_positions=filtered_rows.row_positions[row_positions],
+        dropped=filtered_rows.dropped,
     )
 
 
@@ -215,7 +237,9 @@ class _BatchConversion:
         return self._text(c.PLACE_ID)
 
 
-def _refused_table(reason_masks: dict[str, _MASK], is_refused: _MASK) -> pa.Table:
+def _refused_table(
+    reason_masks: dict[str, _MASK], is_refused: _MASK, read_positions: npt.NDArray[np.int64]
+) -> pa.Table:
     refused_rows = np.flatnonzero(is_refused)
     if not len(refused_rows):
         return REFUSED.empty_table()
@@ -227,7 +251,7 @@ def _refused_table(reason_masks: dict[str, _MASK], is_refused: _MASK) -> pa.Tabl
         pa.array(np.nonzero(has_reason)[1])
     )
     reason_lists = pa.ListArray.from_arrays(pa.array(list_offsets), reason_names)
-    return pa.table([pa.array(refused_rows), reason_lists], schema=REFUSED)
+    return pa.table([pa.array(read_positions[refused_rows]), reason_lists], schema=REFUSED)
 
 
 def _decoded_array(column: pa.ChunkedArray) -> pa.Array:

@@ -14,6 +14,7 @@ from chronotope.datasets.databases import rows_since, stream_query
 from chronotope.datasets.files.budget import MAX_BATCH_BYTES
 from chronotope.datasets.files.source_files import stream_file
 from chronotope.datasets.parsing import as_instants, as_numbers
+from chronotope.datasets.row_filters import filter_column
 from chronotope.datasets.simulation import simulate_events
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.table_spec import FeedSpec, Format, TableSpec
@@ -210,7 +211,7 @@ def _stream(
 
 
 def _to_contract_columns(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
-    """Rename, coalesce and join source columns into contract columns."""
+    """Rename, coalesce and join source columns into contract columns; add those of filters."""
     mapped_columns = {
         column_name: raw_rows[source] for column_name, source in table_spec.sources.items()
     }
@@ -223,6 +224,8 @@ def _to_contract_columns(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
         mapped_columns[column_name] = pc.binary_join_element_wise(
             *source_texts, _JOIN_SEPARATOR, null_handling="skip"
         )
+    for source in table_spec.filter_columns:
+        mapped_columns[filter_column(source)] = raw_rows[source]
     return pa.table(mapped_columns)
 
 

@@ -1,16 +1,35 @@
 """Schema of a dataset's YAML: sources and their column mapping."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Final, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
 from chronotope.datasets.city import IS_ANOMALY, CityConfig
+from chronotope.datasets.occurrences import OCCURRENCE
+from chronotope.datasets.row_filters import KeepRules
 from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, TableSpec
 from chronotope.datasets.time_spec import FrozenModel, TimeSpec
 from chronotope.spacetime.clock import zone
+
+ALL_COLUMNS: Final = "all"
+"""Word in ``identity`` that stands for every mapped column of the events."""
+
+_DEFAULT_IDENTITY: Final = (
+    c.USER_ID,
+    c.ITEM_ID,
+    c.EVENT_TYPE,
+    c.OCCURRED_AT,
+    c.PLACE_ID,
+    c.SESSION_ID,
+)
+
+
+def _identity_words(identity: object) -> object:
+    """A single word as a list, as in ``identity: all``."""
+    return (identity,) if isinstance(identity, str) else identity
 
 
 class DatasetSpec(FrozenModel):
@@ -78,11 +97,13 @@ class DatasetSpec(FrozenModel):
         description="Whether items are places, as in check-in data, so that item_id is used as "
         "place_id when no column holds it",
     )
-    identity: tuple[str, ...] = Field(
-        default=(c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.OCCURRED_AT, c.PLACE_ID, c.SESSION_ID),
+    identity: Annotated[tuple[str, ...], BeforeValidator(_identity_words)] = Field(
+        default=_DEFAULT_IDENTITY,
         min_length=1,
         description="Columns that identify an event; rows with equal values in all of them are "
-        "duplicates of one event",
+        "duplicates of one event. The word all stands for every mapped column. With the word "
+        "occurrence, rows of one delivery with equal values are separate events, numbered in "
+        "the order of the source, so that ingesting the same source again adds nothing",
     )
 
     @field_validator("local_zone")
@@ -100,13 +121,19 @@ class DatasetSpec(FrozenModel):
             *_table_problems("users", self.users, USERS.names, (c.USER_ID,)),
             *_table_problems("feedback", self.feedback, EVENTS.names, _REQUIRED_EVENT_COLUMNS),
         ]
+        problems += [
+            f"{table_label}: keep is for events and feedback only"
+            for table_label, table_spec in (("items", self.items), ("users", self.users))
+            if table_spec is not None and table_spec.keep
+        ]
         if (self.events is None) == (self.city is None):
             problems.append("exactly one of events and city is required")
         known_columns = [*EVENTS.names, *self.context_columns, *self.attribute_columns]
         stray_columns = [
             column_name
             for column_name in self.identity
-            if column_name not in known_columns or column_name == c.EVENT_ID
+            if column_name not in (*known_columns, ALL_COLUMNS, OCCURRENCE)
+            or column_name == c.EVENT_ID
         ]
         problems += [
             f"identity: {column_name!r} is not a column of the events"
@@ -139,6 +166,25 @@ class DatasetSpec(FrozenModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def identity_columns(self) -> tuple[str, ...]:
+        """Columns whose values identify an event."""
+        if ALL_COLUMNS in self.identity:
+            event_columns = (name for name in EVENTS.names if name != c.EVENT_ID)
+            return (*event_columns, *self.context_columns, *self.attribute_columns)
+        named_columns = tuple(name for name in self.identity if name != OCCURRENCE)
+        return named_columns or _DEFAULT_IDENTITY
+
+    @property
+    def has_occurrences(self) -> bool:
+        """Whether rows of one delivery with equal identity are separate events."""
+        return OCCURRENCE in self.identity
+
+    @property
+    def keep_rules(self) -> KeepRules:
+        """Filters on the rows of the event log."""
+        return {} if self.events is None else self.events.keep
 
     @property
     def context_columns(self) -> tuple[str, ...]:

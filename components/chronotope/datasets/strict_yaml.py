@@ -8,6 +8,7 @@ import yaml
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.strict_json import shown_key
+from chronotope.datasets.yaml_problems import encoding_problem, marked_problem, parser_way_out
 from chronotope.runtime.regular_files import read_bounded
 
 MAX_BYTES: Final = 1_000_000
@@ -27,23 +28,20 @@ def read_yaml(yaml_path: Path) -> Any:
         ConfigError: The file cannot be read, is not valid YAML, repeats a key in a mapping,
             contains an impossible value, such as 30 February, or exceeds a limit above.
     """
+    way_out = "Correct the YAML file"
     try:
         return _parse_yaml(read_bounded(yaml_path, MAX_BYTES).decode("utf-8"))
     except RecursionError:
         problem: object = f"it is nested more than {MAX_DEPTH} levels deep"
     except yaml.YAMLError as error:
-        problem = _without_quotes(error)
+        problem = marked_problem(error)
+        way_out = parser_way_out(problem)
+    except UnicodeDecodeError as error:
+        problem = encoding_problem(error.object, error)
+        way_out = "Save the YAML file as UTF-8; the encoding of the log is set by `encoding` in it"
     except (OSError, ValueError, OverflowError) as error:
         problem = error
-    raise ConfigError(f"Cannot read {yaml_path}", received=problem, way_out="Correct the YAML file")
-
-
-def _without_quotes(yaml_error: yaml.YAMLError) -> str:
-    """Problem and position of a YAML error, without the text, which may contain a password."""
-    if not isinstance(yaml_error, yaml.MarkedYAMLError) or yaml_error.problem_mark is None:
-        return type(yaml_error).__name__
-    problem_mark = yaml_error.problem_mark
-    return f"{yaml_error.problem}, line {problem_mark.line + 1}, column {problem_mark.column + 1}"
+    raise ConfigError(f"Cannot read {yaml_path}", received=problem, way_out=way_out)
 
 
 def _parse_yaml(yaml_text: str) -> Any:
@@ -102,14 +100,15 @@ def _require_unique_keys(node: yaml.Node) -> None:
     """Check that mapping keys are unique; merge keys (``<<``) may occur several times."""
     if not isinstance(node, yaml.MappingNode):
         return
-    known_keys: set[tuple[str, str]] = set()
+    known_keys: dict[tuple[str, str], int] = {}
     for key_node, _ in node.value:
         if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
             if (key_node.tag, key_node.value) in known_keys:
                 raise ValueError(
-                    f"key {shown_key(key_node.value)} is repeated{_position(key_node)}"
+                    f"key {shown_key(key_node.value)} is repeated{_position(key_node)}; it is "
+                    f"first written in line {known_keys[key_node.tag, key_node.value]}"
                 )
-            known_keys.add((key_node.tag, key_node.value))
+            known_keys[key_node.tag, key_node.value] = key_node.start_mark.line + 1
 
 
 def _position(node: yaml.Node) -> str:

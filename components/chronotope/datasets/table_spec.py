@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from chronotope.contracts import columns as c
+from chronotope.datasets.row_filters import KeepRules
 from chronotope.datasets.text_options import TextOptions
 from chronotope.datasets.time_spec import FrozenModel, TimeSpec
 from chronotope.runtime.store_urls import mask_password
@@ -86,6 +87,12 @@ class TableSpec(TextOptions):
         default_factory=dict,
         description="Mapping from additional text column to source column",
     )
+    keep: KeepRules = Field(
+        default_factory=dict,
+        description="Rows to read, by column: a mapped contract column or a column of the source, "
+        "with conditions such as {gt: 0}, {in: [purchase]} or {not_starts_with: C}; other rows "
+        "are dropped and counted (events and feedback only)",
+    )
     # Excluded: the identity of a source must not depend on its time-outs.
     limits: SourceLimits = Field(
         default=SourceLimits(),
@@ -116,7 +123,15 @@ class TableSpec(TextOptions):
             for source_columns in source_lists.values()
             for column_name in source_columns
         ]
-        return tuple(dict.fromkeys([*self.sources.values(), *combined_columns]))
+        return tuple(
+            dict.fromkeys([*self.sources.values(), *combined_columns, *self.filter_columns])
+        )
+
+    @property
+    def filter_columns(self) -> tuple[str, ...]:
+        """Source columns that are read for filters only: those in ``keep`` that are not mapped."""
+        mapped_columns = {*self.sources, *self.coalesce, *self.join}
+        return tuple(column_name for column_name in self.keep if column_name not in mapped_columns)
 
 
 class ContextTableSpec(TableSpec):
@@ -132,10 +147,10 @@ class ContextTableSpec(TableSpec):
     def _check_columns(self) -> Self:
         if set(self.columns) - {c.PLACE_ID} != {c.OCCURRED_AT}:
             raise ValueError("columns must map occurred_at, may map place_id, and no other column")
-        if not self.context or self.attributes or self.coalesce or self.join:
+        if not self.context or self.attributes or self.coalesce or self.join or self.keep:
             raise ValueError(
-                "readings are numbers: list them under context; attributes, coalesce and join "
-                "are not allowed"
+                "readings are numbers: list them under context; attributes, coalesce, join "
+                "and keep are not allowed"
             )
         return self
 

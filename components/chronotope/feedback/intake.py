@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,6 @@ from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.datasets.normalise import REFUSED
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.inbox import Inbox
 from chronotope.feedback.payloads import payloads_to_batch
@@ -42,14 +41,16 @@ FeedbackBatch = tuple[str, str, Sequence[object], Watermark]
 
 @dataclass(slots=True)
 class IntakeReport:
-    """Row counts of an intake; new + duplicates + quarantined = read.
+    """Row counts of an intake; new + duplicates + quarantined + dropped = read.
 
     Attributes:
         n_read: Number of interactions read.
         n_new: Number of events that the lake did not have.
         n_duplicates: Number of events that the lake had or that occurred twice.
         n_quarantined: Number of refused interactions.
+        n_dropped: Number of rows of the feed that its filters dropped.
         reasons: Number of refused interactions by reason; one may have several.
+        dropped: Number of dropped rows by filter.
         findings: Failed expectations with the observed values, as text.
         set_aside: Reason why a file of the inbox, or its end, was not read, by its name.
     """
@@ -58,7 +59,9 @@ class IntakeReport:
     n_new: int = 0
     n_duplicates: int = 0
     n_quarantined: int = 0
+    n_dropped: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
     set_aside: dict[str, str] = field(default_factory=dict)
 
@@ -68,7 +71,9 @@ class IntakeReport:
         self.n_new += ingest_report.n_good - ingest_report.n_duplicates
         self.n_duplicates += ingest_report.n_duplicates
         self.n_quarantined += ingest_report.n_quarantined
+        self.n_dropped += ingest_report.n_dropped
         self.reasons.update(ingest_report.reasons)
+        self.dropped.update(ingest_report.dropped)
         finding_texts = (
             f"{finding.expectation}: {finding.observed}" for finding in ingest_report.findings
         )
@@ -253,11 +258,9 @@ def _deliver(
         )
 
     def guarded(payload_chunk: Sequence[object]) -> IngestBatch:
-        sql_feed = intake.spec.feedback
-        is_table = sql_feed is not None and source_name == TABLE_SOURCE
-        time_spec = sql_feed.time if sql_feed is not None and is_table else TimeSpec()
+        sql_feed = intake.spec.feedback if source_name == TABLE_SOURCE else None
         return quarantine_excess(
-            payloads_to_batch(payload_chunk, intake.spec, time_spec), intake.config
+            payloads_to_batch(payload_chunk, intake.spec, sql_feed), intake.config
         )
 
     try:
@@ -279,4 +282,9 @@ def _refuse_all(ingest_batch: IngestBatch, refusal_reason: str) -> IngestBatch:
         [ingest_batch.refused, refused_rows], promote_options="permissive"
     )
     no_positions = np.empty(0, dtype=np.int64)
-    return IngestBatch(ingest_batch.raw, ingest_batch.rows.slice(0, 0), no_positions, all_refused)
+    return replace(
+        ingest_batch,
+        rows=ingest_batch.rows.slice(0, 0),
+        row_positions=no_positions,
+        refused=all_refused,
+    )

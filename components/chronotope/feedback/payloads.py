@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS
 from chronotope.datasets.normalise import normalise
+from chronotope.datasets.row_filters import filter_column
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.table_spec import FeedSpec
 from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.json_lines import RefusedLine
 from chronotope.ingestion import IngestBatch
@@ -31,7 +33,9 @@ _PLAIN: Final = (str, int, float)
 
 
 def payloads_to_batch(
-    raw_payloads: Sequence[object], dataset_spec: DatasetSpec, time_spec: TimeSpec = _ISO_8601
+    raw_payloads: Sequence[object],
+    dataset_spec: DatasetSpec,
+    feed_spec: FeedSpec | None = None,
 ) -> IngestBatch:
     """Convert payloads to events of a dataset; invalid payloads are refused with reasons.
 
@@ -40,14 +44,16 @@ def payloads_to_batch(
             anything else is refused.
         dataset_spec: Dataset, with the identity of events, the default event type, the context
             columns and the local time zone.
-        time_spec: Time format; the default is ISO 8601, and UTC without an offset.
+        feed_spec: SQL feed that the payloads come from, with its time format and filters; without
+            one, times are ISO 8601, UTC if they have no offset, and nothing is filtered.
     """
     column_names = [column_name for column_name in EVENTS.names if column_name != c.EVENT_ID]
     extra_columns = (*dataset_spec.context_columns, *dataset_spec.attribute_columns)
+    filter_columns = map(filter_column, feed_spec.filter_columns if feed_spec else ())
     payload_fields = [_fields(raw_payload) for raw_payload in raw_payloads]
     batch_columns = {
         column_name: _column(payload_fields, column_name)
-        for column_name in (*column_names, *extra_columns)
+        for column_name in (*column_names, *extra_columns, *filter_columns)
     }
     if dataset_spec.items_are_places:
         batch_columns[c.PLACE_ID] = pc.coalesce(batch_columns[c.PLACE_ID], batch_columns[c.ITEM_ID])
@@ -56,9 +62,15 @@ def payloads_to_batch(
         for row_fields, raw_payload in zip(payload_fields, raw_payloads, strict=True)
     ]
     raw_table = pa.table({**batch_columns, UNREADABLE: pa.array(raw_texts, pa.string())})
-    normalised = normalise(dataset_spec.model_copy(update={"time": time_spec}), raw_table)
+    normalised = normalise(
+        dataset_spec.model_copy(update={"time": feed_spec.time if feed_spec else _ISO_8601}),
+        raw_table,
+        keep_rules=feed_spec.keep if feed_spec else {},
+    )
     refused_rows = _with_payload_reasons(normalised.refused, payload_fields, raw_payloads)
-    return IngestBatch(raw_table, normalised.rows, normalised.row_positions, refused_rows)
+    return IngestBatch(
+        raw_table, normalised.rows, normalised.row_positions, refused_rows, normalised.dropped
+    )
 
 
 def _fields(raw_payload: object) -> dict[str, Any]:

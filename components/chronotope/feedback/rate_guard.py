@@ -3,6 +3,7 @@
 It keeps a single user from dominating the training data.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -48,8 +49,11 @@ def quarantine_excess(ingest_batch: IngestBatch, feedback_config: FeedbackConfig
         [ingest_batch.refused, excess_table], promote_options="permissive"
     )
     good_rows = ingest_batch.rows.filter(pa.array(~is_excess))
-    return IngestBatch(
-        ingest_batch.raw, good_rows, ingest_batch.row_positions[~is_excess], all_refused
+    return replace(
+        ingest_batch,
+        rows=good_rows,
+        row_positions=ingest_batch.row_positions[~is_excess],
+        refused=all_refused,
     )
 
 

@@ -18,6 +18,7 @@ from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.validation_result import FailedExpectation
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
+from chronotope.lake.repeated_rows import RepeatedRows, find_repeated_rows
 from chronotope.lake.staged_batch import StagedBatch
 from chronotope.lake.store_errors import translate_store_errors
 
@@ -32,12 +33,14 @@ class IngestBatch:
         row_positions: Position in ``raw`` of each normalised row, shape (n_rows,).
         refused: ``row`` (position in ``raw``) and ``reasons`` of the rows that could not be
             normalised.
+        dropped: Number of rows of ``raw`` dropped by each filter of the source.
     """
 
     raw: pa.Table
     rows: pa.Table
     row_positions: npt.NDArray[np.int64]
     refused: pa.Table
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -54,14 +57,17 @@ class WholeBatchCheck(RowCheck, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """Result of an ingestion; ``n_good + n_quarantined == n_read``.
+    """Result of an ingestion; ``n_good + n_quarantined + n_dropped == n_read``.
 
     Attributes:
         n_read: Number of rows read.
         n_good: Number of valid rows, including events that the lake already had.
         n_duplicates: Number of valid rows that the lake already had or the delivery repeats.
         n_quarantined: Number of refused rows.
+        n_dropped: Number of rows that the filters of the source dropped.
         reasons: Number of refused rows by reason; a row may have several reasons.
+        dropped: Number of dropped rows by filter.
+        repeated: Rows of the delivery that repeat the identity of an earlier one.
         findings: Failed expectations; one that failed in several batches is listed once.
         version: Version of the events table afterwards; None if the table does not exist.
     """
@@ -70,7 +76,10 @@ class IngestReport:
     n_good: int
     n_duplicates: int
     n_quarantined: int
+    n_dropped: int
     reasons: dict[str, int]
+    dropped: dict[str, int]
+    repeated: RepeatedRows
     findings: tuple[FailedExpectation, ...]
     version: int | None
 
@@ -84,6 +93,7 @@ class _Progress:
     n_good: int = 0
     n_refused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[str, str], FailedExpectation] = field(default_factory=dict)
 
     def add_findings(self, findings: Iterable[FailedExpectation]) -> None:
@@ -151,7 +161,8 @@ def _stage(
         keep_mask[failing_positions] = False
         good_rows = batch.rows if keep_mask.all() else batch.rows.filter(pa.array(keep_mask))
         progress.add_findings(validation_result.findings)
-    _require_conserved(len(batch.raw), len(good_rows), len(refused_rows))
+    n_dropped = sum(batch.dropped.values())
+    _require_conserved(len(batch.raw), len(good_rows), len(refused_rows), n_dropped)
     if len(good_rows):
         progress.delivery.add(good_rows)
     if len(refused_rows):
@@ -163,6 +174,7 @@ def _stage(
                 quarantine_rows, progress.delivery.folder / f"refused-{batch_idx:06d}.parquet"
             )
         progress.reasons.update(pc.list_flatten(refused_rows.column(c.REASONS)).to_pylist())
+    progress.dropped.update(batch.dropped)
     progress.n_read += len(batch.raw)
     progress.n_good += len(good_rows)
     progress.n_refused += len(refused_rows)
@@ -192,7 +204,9 @@ def _commit(progress: _Progress, lake: Lake) -> IngestReport:
     for refused_file in sorted(progress.delivery.folder.glob("refused-*.parquet")):
         lake.quarantine(pq.read_table(refused_file))
     n_duplicates, events_version = 0, lake.version("events") if lake.exists("events") else None
+    repeated_rows = RepeatedRows()
     if progress.n_good:
+        repeated_rows = find_repeated_rows(progress.delivery)
         merge_counts = lake.merge_delivery(progress.delivery)
         n_duplicates, events_version = merge_counts.duplicates, merge_counts.version
         _require_conserved(progress.n_good, merge_counts.inserted, n_duplicates)
@@ -201,17 +215,20 @@ def _commit(progress: _Progress, lake: Lake) -> IngestReport:
         n_good=progress.n_good,
         n_duplicates=n_duplicates,
         n_quarantined=progress.n_refused,
+        n_dropped=progress.dropped.total(),
         reasons=dict(progress.reasons.most_common()),
+        dropped=dict(progress.dropped.most_common()),
+        repeated=repeated_rows,
         findings=tuple(progress.findings.values()),
         version=events_version,
     )
 
 
-def _require_conserved(n_total: int, n_first: int, n_second: int) -> None:
-    """Check that two parts of a number of rows add up to it."""
-    if n_first + n_second != n_total:
+def _require_conserved(n_total: int, *part_counts: int) -> None:
+    """Check that the parts of a number of rows add up to it."""
+    if sum(part_counts) != n_total:
         raise StoreError(
             "Rows were lost or duplicated during ingestion: the parts do not add up",
-            received=f"{n_first} + {n_second} != {n_total}",
+            received=f"{' + '.join(map(str, part_counts))} != {n_total}",
             way_out="Writing stopped; check the function that normalised the batch",
         )

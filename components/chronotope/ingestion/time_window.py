@@ -18,8 +18,8 @@ def rows_in_window(
         batches: Normalised batches of a source.
         start_s: Start of the window, UTC seconds.
         end_s: End of the window, UTC seconds, exclusive.
-        with_refused: Whether to include refused rows. Their time is unknown, so exactly one of
-            several windows must include them.
+        with_refused: Whether to include refused and dropped rows. Their time is unknown, so exactly
+            one of several windows must include them.
     """
     for batch in batches:
         event_times_s = batch.rows.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy() // 1_000_000
@@ -28,6 +28,13 @@ def rows_in_window(
         read_positions = np.union1d(
             batch.row_positions[is_inside], refused_rows.column("row").to_numpy()
         )
+        dropped = batch.dropped if with_refused else {}
+        if dropped:
+            valid_or_refused = np.union1d(
+                batch.row_positions, batch.refused.column("row").to_numpy()
+            )
+            dropped_positions = np.setdiff1d(np.arange(len(batch.raw)), valid_or_refused)
+            read_positions = np.union1d(read_positions, dropped_positions)
         if len(read_positions):
             refused_positions = pa.array(
                 np.searchsorted(read_positions, refused_rows.column("row").to_numpy()), pa.int64()
@@ -37,4 +44,5 @@ def rows_in_window(
                 rows=batch.rows.filter(pa.array(is_inside)),
                 row_positions=np.searchsorted(read_positions, batch.row_positions[is_inside]),
                 refused=refused_rows.set_column(0, refused_rows.schema.field(0), refused_positions),
+                dropped=dropped,
             )

@@ -1,7 +1,6 @@
 """Preparation of rows for a table: cast to its schema, duplicate keys removed."""
 
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from chronotope.contracts.errors import SchemaError
-from chronotope.contracts.ids import event_ids
-
-DIGEST_CHARS: Final = 32
-_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+from chronotope.contracts.ids import DIGEST_CHARS, digest_numbers, event_ids
 
 
 def conformed_schema(row_schema: pa.Schema, table_schema: pa.Schema) -> pa.Schema:
@@ -98,20 +94,7 @@ def key_hashes(keys: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
 
 
 def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
-    key_digests = keys if _all_digests(keys) else event_ids([keys])
-    start_byte = key_digests.offset * DIGEST_CHARS
-    digest_bytes = np.frombuffer(key_digests.buffers()[2] or b"", dtype=np.uint8)
-    digest_words = (
-        digest_bytes[start_byte : start_byte + len(key_digests) * DIGEST_CHARS]
-        .view(np.uint64)
-        .reshape(-1, 4)
-    )
-    mixed_hash = digest_words[:, 0].copy()
-    for word_idx in (1, 2, 3):
-        mixed_hash *= _ODD
-        mixed_hash ^= digest_words[:, word_idx]
-    mixed_hash *= _ODD
-    return np.asarray(mixed_hash ^ (mixed_hash >> np.uint64(32)))
+    return digest_numbers(keys if _all_digests(keys) else event_ids([keys]))
 
 
 def repeated_positions(key_numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

@@ -70,6 +70,7 @@ class StagedBatch:
     schema: pa.Schema = EVENTS
     paths: list[Path] = field(default_factory=list)
     _ids: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    _repeated: npt.NDArray[np.int64] | None = None
 
     def add(self, rows: pa.Table) -> None:
         """Stage a batch of events.
@@ -89,6 +90,7 @@ class StagedBatch:
             ) from error
         conformed_rows = conform_rows(rows, batch_schema)
         self._ids.append(key_hashes(conformed_rows.column(c.EVENT_ID)))
+        self._repeated = None
         file_path = self.folder / f"good-{len(self.paths):06d}.parquet"
         with translate_store_errors("events"):
             write_rows(conformed_rows, file_path)
@@ -100,11 +102,25 @@ class StagedBatch:
 
     def n_rows(self) -> int:
         """Number of staged rows, including rows with a repeated id."""
-        return sum(len(file_ids) for file_ids in self._ids)
+        return sum(self.file_sizes())
+
+    def file_sizes(self) -> list[int]:
+        """Number of staged rows of each file."""
+        return [len(file_ids) for file_ids in self._ids]
+
+    def id_hashes(self) -> npt.NDArray[np.uint64]:
+        """64-bit hash of the id of each staged row, shape (n_rows,)."""
+        return np.concatenate([np.empty(0, np.uint64), *self._ids])
+
+    def repeated_positions(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows whose id hash occurs more than once, increasing."""
+        if self._repeated is None:
+            self._repeated = repeated_positions(self.id_hashes())
+        return self._repeated
 
     def first_row_mask(self) -> Mask | None:
         """Mask of the first row of each id over all files; None if every id is unique."""
-        repeated_rows = repeated_positions(np.concatenate([np.empty(0, np.uint64), *self._ids]))
+        repeated_rows = self.repeated_positions()
         if not len(repeated_rows):
             return None
         event_ids = self.dataset().take(pa.array(repeated_rows), columns=[c.EVENT_ID]).column(0)

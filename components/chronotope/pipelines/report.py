@@ -222,7 +222,9 @@ def _ingestion_counts(counts: EventCounts) -> IngestionCounts:
         n_read=counts.n_read,
         n_good=counts.n_good,
         n_quarantined=counts.n_quarantined,
+        n_dropped=counts.n_dropped,
         quarantined=counts.reasons,
+        dropped=counts.dropped,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.validation_result import FailedExpectation
+from chronotope.lake.repeated_rows import RepeatedRows
 from chronotope.runtime.step_cache import StepCost
 
 
@@ -20,19 +21,23 @@ class StepResult(BaseModel):
 
 
 class TableCounts(StepResult):
-    """Rows of one table that was read; good + quarantined = read."""
+    """Rows of one table that was read."""
 
     n_read: int = Field(0, ge=0, description="Rows read")
     n_good: int = Field(0, ge=0, description="Rows that passed their suite")
     n_quarantined: int = Field(0, ge=0, description="Rows refused")
+    reasons: dict[str, int] = Field(
+        default_factory=dict, description="Refused rows by reason; a row may have several"
+    )
 
 
 class EventCounts(TableCounts):
-    """Rows of a delivery of events."""
+    """Rows of a delivery of events; good + quarantined + dropped = read."""
 
     n_duplicates: int = Field(0, ge=0, description="Good rows that the lake had already")
-    reasons: dict[str, int] = Field(
-        default_factory=dict, description="Refused rows by reason; a row may have several"
+    n_dropped: int = Field(0, ge=0, description="Rows dropped by the filters of the source")
+    dropped: dict[str, int] = Field(
+        default_factory=dict, description="Dropped rows by filter; the first that applies counts"
     )
 
     def event_counts(self) -> "EventCounts":
@@ -45,13 +50,18 @@ class EventsSummary(EventCounts):
 
     dataset: str = Field(description="Name of the dataset")
     delivery_id: str = Field(description="Name of the delivery; the same source has the same")
+    identity: tuple[str, ...] = Field((), description="Columns that identify an event")
+    repeated: RepeatedRows = Field(
+        RepeatedRows(),
+        description="Rows that repeat the identity of an earlier row of the delivery",
+    )
     findings: tuple[FailedExpectation, ...] = Field((), description="Expectations that failed")
     version: int | None = Field(description="Version of the lake's events afterwards")
     data_docs_url: str | None = Field(None, description="Address of the data docs, if built")
 
 
 class FeedbackSummary(EventCounts):
-    """Intake of new interactions; new + duplicates + quarantined = read."""
+    """Intake of new interactions; new + duplicates + quarantined + dropped = read."""
 
     n_new: int = Field(ge=0, description="Events that the lake did not have")
     findings: tuple[str, ...] = Field((), description="Expectations that failed, as text")
@@ -293,12 +303,13 @@ class ChunkMetrics(StepResult):
 
 
 class ChunkCounts(StepResult):
-    """Rows of one chunk of a backtest; new + duplicates + quarantined = read."""
+    """Rows of one chunk of a backtest; new + duplicates + quarantined + dropped = read."""
 
     n_read: int = Field(0, ge=0, description="Rows read")
     n_new: int = Field(0, ge=0, description="Events that the lake did not have")
     n_duplicates: int = Field(0, ge=0, description="Events that the lake had")
     n_quarantined: int = Field(0, ge=0, description="Rows refused")
+    n_dropped: int = Field(0, ge=0, description="Rows dropped by the filters of the source")
 
 
 class ChunkResult(StepResult):

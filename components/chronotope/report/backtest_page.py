@@ -12,7 +12,7 @@ from chronotope.report.page import html_document
 
 SHOWN = ("acc_1", "acc_10", "ndcg_10", "mrr")
 APART = ("return_acc_10", "discovery_acc_10")
-COUNTS = ("n_read", "n_new", "n_duplicates", "n_quarantined", "n_targets")
+COUNTS = ("n_read", "n_new", "n_duplicates", "n_quarantined", "n_dropped", "n_targets")
 
 
 @dataclass(frozen=True, slots=True)

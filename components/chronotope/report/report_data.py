@@ -125,12 +125,14 @@ class StepRow(_Frozen):
 
 
 class IngestionCounts(_Frozen):
-    """Row counts of the ingestion: good + quarantined = read."""
+    """Row counts of the ingestion: good + quarantined + dropped = read."""
 
     n_read: int = Field(ge=0)
     n_good: int = Field(ge=0)
     n_quarantined: int = Field(ge=0)
+    n_dropped: int = Field(default=0, ge=0)
     quarantined: dict[str, int] = Field(default_factory=dict, description="Rows by reason")
+    dropped: dict[str, int] = Field(default_factory=dict, description="Rows by filter")
 
 
 class CardText(_Frozen):

@@ -311,8 +311,16 @@ def ingestion_section(report_data: ReportData) -> str:
             (["Rows accepted", format_number(ingestion_counts.n_good, 0)], False),
             (["Rows quarantined", format_number(ingestion_counts.n_quarantined, 0)], False),
         ]
+        table_rows += [
+            ([f"Rows dropped: {html_text(rule_name)}", format_number(n_rows, 0)], False)
+            for rule_name, n_rows in ingestion_counts.dropped.items()
+        ]
         html_parts.append(
-            _table("Every row read is accepted or quarantined.", ["Outcome", "Rows"], table_rows)
+            _table(
+                "Every row read is accepted, quarantined or dropped by a filter.",
+                ["Outcome", "Rows"],
+                table_rows,
+            )
         )
         if quarantine_rows:
             html_parts.append(

@@ -1,6 +1,7 @@
 """Report of exceptions of commands: one line and an exit code; the stack trace on demand."""
 
 import os
+import re
 import select
 import sys
 import tempfile
@@ -35,6 +36,7 @@ TERMINATED: Final = 143
 
 _TERMINATION: Final = "prefect.exceptions.TerminationSignal"
 _DEBUG_FLAG: Final = "--debug"
+_DIGIT_OPTION: Final = re.compile(r"--?\d.*")
 _ROOT: Final = "chronotope.root"
 _MAX_CHARS: Final = 500
 _HINT: Final = f"Run the same command with {_DEBUG_FLAG} or {DEBUG}=1 for the full stack trace."
@@ -42,6 +44,20 @@ _HINT: Final = f"Run the same command with {_DEBUG_FLAG} or {DEBUG}=1 for the fu
 
 class ReportingCommand(TyperCommand):
     """Command that stores its project root in the context, for the error report."""
+
+    def parse_args(self, click_context: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command; a negative id is not mistaken for an option."""
+        try:
+            return super().parse_args(click_context, args)
+        except TyperException as error:
+            option_name = str(getattr(error, "option_name", ""))
+            if _DIGIT_OPTION.fullmatch(option_name):
+                error.message = (
+                    f"No such option: {option_name}. An id that begins with a dash is written "
+                    "after --, at the end of the command, as in: chronotope recommend --dataset "
+                    "DATASET -- -88"
+                )
+            raise
 
     def invoke(self, click_context: Any) -> Any:
         """Run the command."""

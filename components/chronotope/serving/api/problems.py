@@ -51,8 +51,12 @@ async def _handle_chronotope_error(_: Request, error: Exception) -> JSONResponse
     return problem_response(cast("ChronotopeError", error))
 
 
-async def _handle_validation_error(_: Request, error: Exception) -> JSONResponse:
+async def _handle_validation_error(request: Request, error: Exception) -> JSONResponse:
     error = cast("RequestValidationError", error)
+    media_type = request.headers.get("content-type")
+    is_body = any(detail["loc"][0] == "body" for detail in error.errors())
+    if is_body and not _is_json_type(media_type):
+        return _json_problem(422, _media_type_problem(media_type))
     fields = tuple(
         FieldProblem(field=_field_path(detail["loc"]), message=detail["msg"])
         for detail in error.errors()
@@ -65,6 +69,25 @@ async def _handle_http_error(_: Request, error: Exception) -> JSONResponse:
     error = cast("HTTPException", error)
     problem = Problem(detail=error.detail, hint="See /openapi.json for the endpoints")
     return _json_problem(error.status_code, problem, error.headers)
+
+
+def _is_json_type(media_type: str | None) -> bool:
+    """Whether a Content-Type is JSON, such as ``application/json; charset=utf-8``."""
+    type_name = (media_type or "").partition(";")[0].strip().lower()
+    return type_name == "application/json" or (
+        type_name.startswith("application/") and type_name.endswith("+json")
+    )
+
+
+def _media_type_problem(media_type: str | None) -> Problem:
+    return Problem(
+        detail="The request body is read as JSON only if its Content-Type is application/json",
+        received="no Content-Type header"
+        if media_type is None
+        else media_type[:_MAX_RECEIVED_CHARS],
+        hint="Send the header Content-Type: application/json, as in: "
+        "curl -H 'Content-Type: application/json' -d '{...}'",
+    )
 
 
 def _field_path(location: tuple[int | str, ...]) -> str:
