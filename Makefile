@@ -17,7 +17,8 @@ CODE := $(wildcard components flows benchmarks tests tools docs/reference)
 TYPED := $(wildcard components flows benchmarks tools)
 PYTEST := $(BIN)/python -m pytest
 
-# Test processes side by side; one file stays in one process, with what it has set up.
+# Test processes side by side; one file stays in one process, with what it has set up. Files of slow
+# tests keep the order of tests/conftest.py, the longest first: else it would run alone at the end.
 WORKERS ?= 2
 SPREAD := -n $(WORKERS) --dist loadfile
 
@@ -33,6 +34,8 @@ export PREFECT_CLI_PROMPT := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without compiled modules every process compiles the libraries it imports: seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
 # Busy threads of two processes on the same cores slow each other down tenfold and more.
 export OMP_WAIT_POLICY := PASSIVE
 export MLFLOW_BACKEND_STORE_URI := sqlite:///mlruns/mlflow.db
@@ -67,7 +70,7 @@ demo: $(RUNTIME) ## Train, compare and promote on a real log of purchases
 test: export OMP_NUM_THREADS := 1
 test: $(TESTS) ## Fast tests first, then the slow ones
 	$(PYTEST) $(SPREAD) -m "not slow" $(PYTEST_ARGS)
-	$(PYTEST) $(SPREAD) -m slow $(PYTEST_ARGS) || test $$? -eq 5
+	$(PYTEST) $(SPREAD) --no-loadscope-reorder -m slow $(PYTEST_ARGS) || test $$? -eq 5
 
 cover: export OMP_NUM_THREADS := 1
 cover: $(TESTS) ## All tests, with branch coverage

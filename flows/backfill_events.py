@@ -207,7 +207,7 @@ def _ingest_chunk(
     try:
         ingest_report = ingest(
             ingest_batches,
-            row_check=batch_check(event_lake, ingestion.suites),
+            row_check=batch_check(event_lake, ingestion.suites_dir),
             lake=event_lake,
             run_id=f"{dataset_spec.name}-backfill-{backtest_chunk.start_s}-{backtest_chunk.end_s}",
             source=dataset_spec.name,

@@ -186,7 +186,9 @@ def ingest_interactions(
     dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
     root_workspace = Workspace(ingestion.root)
     table_url = _secret_table_url(dataset_spec)
-    intake = run_intake(Intake(dataset_spec, root_workspace, ingestion.suites, feedback, table_url))
+    intake = run_intake(
+        Intake(dataset_spec, root_workspace, ingestion.suites_dir, feedback, table_url)
+    )
     for file_name, reason in intake.set_aside.items():
         get_run_logger().warning("Set aside in the inbox: %s: %s", file_name, reason)
     event_lake = Lake(root_workspace.lake(dataset_spec.name))

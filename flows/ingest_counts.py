@@ -11,7 +11,7 @@ _COUNT_FIELDS: Final = ("n_read", "n_good", "n_duplicates", "n_quarantined", "n_
 
 
 def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) -> dict[str, int]:
-    """Row counts by label: read = good + quarantined + dropped, then their parts, then noise.
+    """Row counts by label: read = good + quarantined + dropped, then noise and lines of text files.
 
     Args:
         event_summary: Result of ``write_events``.
@@ -31,6 +31,7 @@ def row_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapshot) 
             if n_rows
         },
         "kept for features": feature_snapshot.n_kept,
+        **(event_summary.lines.by_label() if event_summary.lines else {}),
     }
 
 

@@ -1,16 +1,13 @@
 """Flow ``ingest-events``: ingest a dataset into the lake and build the feature snapshot."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.artifacts import (
     create_link_artifact,
@@ -22,12 +19,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
-from chronotope.contracts.schemas import INSTANT
-from chronotope.contracts.validation_result import ValidationResult
+from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.occurrences import OccurrenceCounter
@@ -35,26 +30,35 @@ from chronotope.datasets.readers import read_context_table, read_events, read_it
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
-from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
+from chronotope.ingestion import (
+    IngestBatch,
+    NoiseConfig,
+    filter_noise,
+    ingest,
+    ingest_table,
+    quarantine_lines,
+)
 from chronotope.ingestion.noise import COLUMNS
-from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
-from chronotope.lake.store import ROW
 from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
 from chronotope.pipelines.results import (
     EventsSummary,
     FeatureSnapshot,
     IngestionSummary,
+    SourceLines,
     TableCounts,
 )
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
-from chronotope.validation import build_docs, check_table
+from chronotope.validation import build_docs, check_table, find_suites_folder
 from flows import dataset_lock_in_flow
 from flows.ingest_counts import no_events_stored, row_counts
 
 _DOCS_ROWS: Final = 10_000
 """Number of rows shown in the data docs; the validation itself covers all rows."""
+
+_INSTALLED_DIR: Final = Path(__file__).parents[1]
+"""Parent folder of the packages flows and expectations: the checkout, or site-packages."""
 
 
 class IngestSettings(BaseModel):
@@ -64,7 +68,11 @@ class IngestSettings(BaseModel):
 
     root: AllowedPath = Field(Path(), description="Project root; all files are written below it")
     conf_dir: AllowedPath = Field(CONF_DIR, description="Folder of the YAML files of datasets")
-    suites: AllowedPath = Field(Path("expectations"), description="Folder of the validation suites")
+    suites: AllowedPath = Field(
+        Path("expectations"),
+        description="Folder of the validation suites: below the project root, else in the working "
+        "folder, else those that are installed with Chronotope",
+    )
     data_dir: AllowedPath | None = Field(
         None, description="Folder of the data files; overrides the dataset's YAML"
     )
@@ -77,6 +85,15 @@ class IngestSettings(BaseModel):
     noise: NoiseConfig = Field(
         NoiseConfig(), description="Noise filter: events to leave out of the feature snapshot"
     )
+
+    @property
+    def suites_dir(self) -> Path:
+        """Existing folder of the validation suites.
+
+        Raises:
+            ConfigError: There is none; the message names the places searched.
+        """
+        return find_suites_folder(self.suites, (self.root, Path(), _INSTALLED_DIR))
 
 
 async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -123,8 +140,8 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
 def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCounts]:
     """Update items, users and context readings in the lake.
 
-    Items and users that fail their validation suite are quarantined. An invalid context reading
-    fails the run.
+    Items and users that fail their validation suite are quarantined, and so are lines of text
+    files that are no rows. An invalid context reading fails the run.
 
     Args:
         dataset: Name or YAML file of the dataset.
@@ -134,14 +151,38 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
         Row counts of ``items``, ``users`` and ``context``.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    context_readings = read_context_table(dataset_spec)
+    context_report = SourceReport()
+    context_readings = read_context_table(dataset_spec, context_report)
     if len(context_readings):
         event_lake.upsert_context(context_readings)
-    return {
-        "items": _write_table("items", read_items(dataset_spec), dataset_spec, settings),
-        "users": _write_table("users", read_users(dataset_spec), dataset_spec, settings),
-        "context": TableCounts(n_read=len(context_readings), n_good=len(context_readings)),
+    line_reasons = quarantine_lines(
+        context_report, f"{dataset_spec.name}.context", delivery_id(dataset_spec), event_lake
+    )
+    table_counts = {
+        "context": TableCounts(
+            n_read=len(context_readings) + line_reasons.total(),
+            n_good=len(context_readings),
+            n_quarantined=line_reasons.total(),
+            reasons=dict(line_reasons.most_common()),
+            lines=SourceLines.from_report(context_report),
+        )
     }
+    for table_name, read_table in (("items", read_items), ("users", read_users)):
+        source_report = SourceReport()
+        table_rows = read_table(dataset_spec, source_report)
+        table_report = ingest_table(
+            table_name,
+            table_rows,
+            source_report,
+            row_check=check_table(settings.suites_dir / f"{table_name}.json"),
+            lake=event_lake,
+            dataset_name=dataset_spec.name,
+            run_id=delivery_id(dataset_spec),
+        )
+        table_counts[table_name] = TableCounts(
+            **asdict(table_report), lines=SourceLines.from_report(source_report)
+        )
+    return table_counts
 
 
 @task(**TASK)
@@ -156,13 +197,14 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         NotEnoughData: Every row was refused and the lake is empty; the rows are in quarantine.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    ingest_batches = read_batches(dataset_spec, settings.batch_rows)
+    source_report = SourceReport()
+    ingest_batches = read_batches(dataset_spec, settings.batch_rows, source_report)
     docs_dir = (settings.root / "data" / "docs" / dataset_spec.name).resolve()
     ingest_report = ingest(
         _with_data_docs(ingest_batches, event_lake, settings, docs_dir)
         if settings.data_docs
         else ingest_batches,
-        row_check=batch_check(event_lake, settings.suites),
+        row_check=batch_check(event_lake, settings.suites_dir),
         lake=event_lake,
         run_id=delivery_id(dataset_spec),
         source=dataset_spec.name,
@@ -174,6 +216,7 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         delivery_id=delivery_id(dataset_spec),
         identity=dataset_spec.identity_columns,
         data_docs_url=(docs_dir / "index.html").as_uri() if settings.data_docs else None,
+        lines=SourceLines.from_report(source_report),
         **asdict(ingest_report),
     )
 
@@ -290,7 +333,7 @@ def _with_data_docs(
     for batch_idx, ingest_batch in enumerate(ingest_batches):
         if batch_idx == 0:
             build_docs(
-                settings.suites / "events.json",
+                settings.suites_dir / "events.json",
                 ingest_batch.rows.slice(0, _DOCS_ROWS),
                 docs_dir,
                 checked_at=datetime.now(UTC),
@@ -299,61 +342,40 @@ def _with_data_docs(
         yield ingest_batch
 
 
-def read_batches(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[IngestBatch]:
-    """Normalised batches of the events in a dataset's own source."""
+def read_batches(
+    dataset_spec: DatasetSpec, batch_rows: int, source_report: SourceReport | None = None
+) -> Iterator[IngestBatch]:
+    """Normalised batches of the events in a dataset's own source, with its refused lines.
+
+    Args:
+        dataset_spec: The dataset.
+        batch_rows: Number of rows of a batch.
+        source_report: Report that gets the counts of the lines of text files.
+    """
+    source_report = source_report or SourceReport()
     occurrences = OccurrenceCounter()
-    for raw_rows in read_events(dataset_spec, batch_rows=batch_rows):
-        normalised_batch = normalise(dataset_spec, raw_rows, occurrences=occurrences)
-        yield IngestBatch(
-            raw_rows,
-            normalised_batch.rows,
-            normalised_batch.row_positions,
-            normalised_batch.refused,
-            normalised_batch.dropped,
-        )
+    last_rows: pa.Table | None = None
+    for raw_rows in read_events(dataset_spec, batch_rows=batch_rows, source_report=source_report):
+        yield _normalised(dataset_spec, raw_rows, source_report.take_refused(), occurrences)
+        last_rows = raw_rows
+    refused_lines = source_report.take_refused()  # after the last row
+    if len(refused_lines) and last_rows is not None:
+        yield _normalised(dataset_spec, last_rows.slice(0, 0), refused_lines, occurrences)
 
 
-def _write_table(
-    table_name: str, table_rows: pa.Table, dataset_spec: DatasetSpec, settings: IngestSettings
-) -> TableCounts:
-    """Validate a table, quarantine failing rows, and upsert the others."""
-    event_lake = Lake(Workspace(settings.root).lake(dataset_spec.name))
-    if not len(table_rows):
-        return TableCounts()
-    validation_result = check_table(settings.suites / f"{table_name}.json")(table_rows)
-    failing_idx = validation_result.failing.column("row").combine_chunks()
-    is_good = np.ones(len(table_rows), dtype=np.bool_)
-    is_good[failing_idx.to_numpy()] = False
-    event_lake.quarantine(
-        _quarantine_rows(
-            f"{dataset_spec.name}.{table_name}",
-            table_rows,
-            validation_result,
-            delivery_id(dataset_spec),
-        )
+def _normalised(
+    dataset_spec: DatasetSpec,
+    raw_rows: pa.Table,
+    refused_lines: pa.Table,
+    occurrences: OccurrenceCounter,
+) -> IngestBatch:
+    normalised_batch = normalise(dataset_spec, raw_rows, occurrences=occurrences)
+    return IngestBatch(
+        raw_rows,
+        normalised_batch.rows,
+        normalised_batch.row_positions,
+        normalised_batch.refused,
+        normalised_batch.dropped,
+        refused_lines=refused_lines if len(refused_lines) else None,
+        missing_numbers=normalised_batch.missing_numbers,
     )
-    upsert_rows = event_lake.upsert_items if table_name == "items" else event_lake.upsert_users
-    upsert_rows(table_rows.filter(pa.array(is_good)))
-    row_reasons = pc.list_flatten(validation_result.failing.column(c.REASONS)).to_pylist()
-    return TableCounts(
-        n_read=len(table_rows),
-        n_good=int(is_good.sum()),
-        n_quarantined=len(failing_idx),
-        reasons=dict(Counter(row_reasons).most_common()),
-    )
-
-
-def _quarantine_rows(
-    source_name: str, table_rows: pa.Table, validation_result: ValidationResult, run_id: str
-) -> pa.Table:
-    failing_rows = validation_result.failing
-    constant_columns = {c.SOURCE: source_name, c.SUITE: validation_result.suite, c.RUN_ID: run_id}
-    quarantined_at = pa.scalar(datetime.now(UTC), INSTANT)
-    quarantine_columns = {
-        column_name: pa.repeat(constant_value, len(failing_rows))
-        for column_name, constant_value in constant_columns.items()
-    }
-    quarantine_columns[c.QUARANTINED_AT] = pa.repeat(quarantined_at, len(failing_rows))
-    quarantine_columns[c.REASONS] = failing_rows.column(c.REASONS)
-    quarantine_columns[c.PAYLOAD] = to_payloads(table_rows.take(failing_rows.column("row")))
-    return pa.table({**quarantine_columns, ROW: failing_rows.column("row")})

@@ -4,6 +4,8 @@ import ast
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from tests.conftest import LONGEST_FIRST, PROJECT
+
 SOURCE_ROOTS = (Path("components"), Path("flows"))
 MAX_MODULES = 20
 
@@ -47,3 +49,8 @@ def test_a_class_defined_in_two_modules_is_reported() -> None:
     sources = {"a.py": "class Gate: ...", "b.py": "def f():\n    class Gate: ...", "c.py": ""}
     assert _duplicate_classes(sources) == {"Gate": ["a.py", "b.py"]}
     assert _duplicate_classes({"a.py": "class _Row: ...", "b.py": "class _Row: ..."}) == {}
+
+
+def test_the_files_that_run_first_exist_and_hold_slow_tests() -> None:
+    for name in LONGEST_FIRST:
+        assert "pytest.mark.slow" in (PROJECT / name).read_text(encoding="utf-8"), name

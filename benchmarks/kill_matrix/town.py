@@ -36,7 +36,7 @@ PEOPLE: Final = CITY.model_copy(
 SETTINGS: Final[dict[str, Any]] = {
     **TRAINING,
     "study": {"n_trials": 2},
-    "model": {"history_len": 64, "kernel_len": 64},
+    "model": {"history_len": 64},
     "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64},
     "gate": {"max_p_value": 0.99, "max_slice_drop": 1.0},
     "trial_targets": 200,

@@ -163,7 +163,7 @@ def test_a_grown_or_pruned_network_is_bound_to_the_same_graph(
     small = replace(sample_catalog(), items_are_places=False)
     export_onnx(*network(config, small), tmp_path / "small.onnx")
     monkeypatch.setattr(export, "trace_template", None)  # no second trace
-    longer = ModelConfig(history_len=64)
+    longer = ModelConfig(history_len=64, dropout=0.5, d_model=8, n_layers=2, backbone_len=4)
     net, priors = network(longer, grown(small, 30), n_successors=5)
     export_onnx(net, priors, tmp_path / "grown.onnx")
     batch = to_batch(QUERIES, 32)
@@ -207,6 +207,16 @@ def test_weights_and_open_sizes_are_no_part_of_the_key() -> None:
     assert key_of(net, first_successors(priors, 4)) == first
     assert key_of(*network(ModelConfig(history_len=100))) == first
     assert key_of(prune_units(net, 0.5), priors) == first
+
+
+def test_settings_that_the_graph_does_not_read_are_no_part_of_the_key() -> None:
+    unread = ModelConfig(history_len=32, dropout=0.5, d_model=8, n_layers=2, backbone_len=4)
+    assert key_of(*network(unread)) == key_of(*network(ModelConfig(history_len=32)))
+    gru = ModelConfig(history_len=32, backbone="gru", d_model=8, dropout=0.1)
+    first = key_of(*network(gru))
+    assert key_of(*network(gru.model_copy(update={"dropout": 0.4}))) == first
+    read = ({"n_layers": 2}, {"d_model": 16}, {"backbone_len": 4})
+    assert first not in {key_of(*network(gru.model_copy(update=change))) for change in read}
 
 
 def test_older_events_are_read_where_the_kernels_read_fewer() -> None:

@@ -9,11 +9,14 @@ from socket import socket
 
 import pytest
 
-from chronotope.contracts.errors import SourceError
-from chronotope.datasets.databases import _column, expand_url
+from chronotope.contracts.errors import SchemaError, SourceError
+from chronotope.datasets.database_values import _column
+from chronotope.datasets.databases import expand_url
+from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_feed
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.table_spec import FeedSpec
+from chronotope.datasets.time_spec import TimeSpec
 from tests.datasets.test_readers import MAPPED, make_spec
 from tests.postgres import Postgres, postgres
 
@@ -65,8 +68,84 @@ def test_a_table_of_feedback_without_end_is_interrupted(tmp_path: Path) -> None:
 
 
 def test_what_arrow_has_no_type_for_becomes_text() -> None:
-    assert _column([1, 2**70, None]).to_pylist() == ["1", str(2**70), None]
-    assert _column(["a\ud800", "b"]).to_pylist() == ["a?", "b"]
+    assert _column("x", [1, 2**70, None]).to_pylist() == ["1", str(2**70), None]
+
+
+def test_texts_that_cannot_be_encoded_arrive_as_bytes() -> None:
+    assert _column("x", ["a\ud800", None, "b"]).to_pylist() == [b"a\xed\xa0\x80", None, b"b"]
+    assert _column("x", [b"\xff", 1, "ü"]).to_pylist() == [b"\xff", b"1", "ü".encode()]
+
+
+def test_a_colon_in_a_query_is_no_parameter(tmp_path: Path) -> None:
+    query = """SELECT 'a:b' AS who, '{"x":1}' AS what, '08:30 :y' AS "when" """
+    (raw,) = read_events(sqlite_of(tmp_path, query))
+    assert raw.to_pylist() == [{"user_id": "a:b", "item_id": '{"x":1}', "occurred_at": "08:30 :y"}]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("'bf8b4530-d8d2-46dd-74ac-53a13471bba1'::uuid", "bf8b4530-d8d2-46dd-74ac-53a13471bba1"),
+        ("9223372036854775807::bigint", "9223372036854775807"),
+        ("'NaN'::numeric", "NaN"),
+        ("'Infinity'::numeric", "Infinity"),
+        ("1e60::numeric", f"1{'0' * 60}"),
+        ("'caf\u00e9'::bytea", b"caf\xc3\xa9"),
+        ("'\\xff00'::bytea", b"\xff\x00"),
+        ("'happy'::mood", "happy"),
+        ("'\"x\"'::jsonb", "x"),
+        ("'infinity'::timestamp", "infinity"),
+        ("'-infinity'::timestamptz", "-infinity"),
+        ("'infinity'::date", "infinity"),
+        ("'0044-03-15 BC'::timestamp", "0044-03-15 00:00:00 BC"),
+        ("'1 day 2 hours'::interval", "1 day, 2:00:00"),
+        ("'100000000 years'::interval", "100000000 years"),
+        ("'08:00+01'::timetz", "08:00:00+01:00"),
+        ("NULL::uuid", None),
+    ],
+)
+def test_types_of_postgres_arrive_unchanged(
+    tmp_path: Path, server: Postgres, expression: str, expected: object
+) -> None:
+    spec = make_spec(tmp_path, format="sql", url=typed_log(server), query=select(expression))
+    (raw,) = read_events(spec)
+    (value,) = raw["user_id"].to_pylist()
+    assert (value if value is None or isinstance(value, bytes) else str(value)) == expected
+
+
+def test_instants_of_postgres_keep_their_zone(tmp_path: Path, server: Postgres) -> None:
+    times = "unnest(ARRAY['2024-03-04 08:00+01', 'infinity', '2024-07-04 08:00+02']::timestamptz[])"
+    query = f'SELECT 1 AS who, 2 AS what, {times} AS "when"'
+    spec = make_spec(tmp_path, format="sql", url=typed_log(server), query=query)
+    spec = spec.model_copy(update={"time": TimeSpec(timezone="Asia/Tokyo")})
+    (raw,) = read_events(spec)
+    batch = normalise(spec, raw)
+    assert [str(instant) for instant in batch.rows["occurred_at"].to_pylist()] == [
+        "2024-03-04 07:00:00+00:00",
+        "2024-07-04 06:00:00+00:00",
+    ]
+    assert batch.refused["row"].to_pylist() == [1]
+
+
+@pytest.mark.parametrize("expression", ["ARRAY[1, 2]", """'{"a":1}'::jsonb""", "ROW(1, 'a')"])
+def test_arrays_and_records_are_refused_with_the_column(
+    tmp_path: Path, server: Postgres, expression: str
+) -> None:
+    spec = make_spec(tmp_path, format="sql", url=typed_log(server), query=select(expression))
+    with pytest.raises(SchemaError, match=r"'who' cannot be read as text.*one value"):
+        next(read_events(spec))
+
+
+def select(expression: str) -> str:
+    return f'SELECT {expression} AS who, 2 AS what, 3 AS "when"'
+
+
+def typed_log(server: Postgres) -> str:
+    url = server.url("typed")
+    if not server.rows("typed", "SELECT 1 FROM pg_type WHERE typname = 'mood'"):
+        with server.connected("typed") as connection:
+            connection.execute("CREATE TYPE mood AS ENUM ('happy', 'sad')")
+    return url
 
 
 @pytest.fixture(scope="module")

@@ -87,12 +87,12 @@ def test_a_folder_of_parquet_is_read_whole_but_for_what_is_hidden(tmp_path: Path
     (tmp_path / "log" / "_SUCCESS").write_text("")
     assert count_rows(make_spec(tmp_path, format="parquet", path="log")) == 6
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="holds no files"):
+    with pytest.raises(SourceError, match="holds no parquet files"):
         count_rows(make_spec(tmp_path, format="parquet", path="empty"))
 
 
-def test_a_csv_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="it is a folder"):
+def test_an_empty_csv_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="holds no csv files"):
         count_rows(make_spec(tmp_path, format="csv", path=""))
 
 

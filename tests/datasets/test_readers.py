@@ -76,9 +76,11 @@ def test_csv_with_encoding_delimiter_and_line_breaks(tmp_path: Path) -> None:
 
 
 def test_csv_ids_keep_their_zeros(tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text("who,what,when\n007,1.0,10\n")
+    (tmp_path / "log.csv").write_text("who,what,when\n007,1.00,10\n")
     rows = read_all(make_spec(tmp_path, format="csv", path="log.csv"))
-    assert rows.select(["user_id", "item_id"]).to_pylist() == [{"user_id": "007", "item_id": "1.0"}]
+    assert rows.select(["user_id", "item_id"]).to_pylist() == [
+        {"user_id": "007", "item_id": "1.00"}
+    ]
 
 
 def test_megabyte_text_is_refused_and_its_neighbours_are_not(tmp_path: Path) -> None:

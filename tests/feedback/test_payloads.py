@@ -62,7 +62,7 @@ def test_what_is_told_is_kept_and_clocks_are_filled_in() -> None:
 def test_garbage_is_refused_with_its_reason() -> None:
     told = reasons(
         "not json", [1, 2], None, {"user_id": {"a": 1}}, {**GOOD, "user_id": None},
-        {**GOOD, "occurred_at": "soon"}, {**GOOD, "value": "much"}, {**GOOD, "lat": float("nan")},
+        {**GOOD, "occurred_at": "soon"}, {**GOOD, "value": "much"}, {**GOOD, "lat": float("inf")},
     )  # fmt: skip
     assert told[:4] == [[NO_OBJECT]] * 4
     found = [each for (each,) in told[4:]]

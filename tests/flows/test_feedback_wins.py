@@ -16,7 +16,7 @@ from tests.flows.feedback_town import Town
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
 LEARNS = {
-    "model": {"history_len": 64, "kernel_len": 64},
+    "model": {"history_len": 64},
     "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64},
     "gate": {"max_slice_drop": 0.1},  # slices of a few hundred targets are noisy
     "max_holdout_targets": 1_200,

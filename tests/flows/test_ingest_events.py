@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
-from chronotope.pipelines.results import TableCounts
+from chronotope.pipelines.results import SourceLines, TableCounts
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.workspace import Workspace
 from flows import without_heartbeat
@@ -90,12 +90,37 @@ def test_a_catalogue_row_that_fails_is_quarantined(
     corner_shop: Path, settings: IngestSettings
 ) -> None:
     items = corner_shop.parent / "items.csv"
-    items.write_text(f"what,title\n{'x' * 2000},Too long a name\ntea,Green tea\n")
+    items.write_text(f"what,title\n{'x' * 2000},Too long a name\ntea,Green tea\nTotal\n")
     found = write_tables.fn(str(corner_shop), settings)
-    reasons = {"item_id has 1 to 1024 characters": 1}
-    assert found["items"] == TableCounts(n_read=2, n_good=1, n_quarantined=1, reasons=reasons)
-    kept = Lake(settings.root / "data" / "lake" / "corner_shop").read("quarantine")
-    assert json.loads(kept["payload"][0].as_py())["title"] == "Too long a name"
+    lines = SourceLines(n_lines=4, n_header=1, n_row_lines=2, n_rows=2, n_refused=1)
+    reasons = {"item_id has 1 to 1024 characters": 1, "1 column instead of 2": 1}
+    assert found["items"] == TableCounts(
+        n_read=3, n_good=1, n_quarantined=2, reasons=reasons, lines=lines
+    )
+    kept = Lake(settings.root / "data" / "lake" / "corner_shop").read("quarantine").sort_by("row")
+    payloads = [json.loads(payload) for payload in kept["payload"].to_pylist()]
+    assert (payloads[0]["source_line"], payloads[0]["source_text"]) == (4, "Total")
+    assert payloads[1]["title"] == "Too long a name"
+
+
+def test_the_lines_of_the_log_are_accounted_for(
+    corner_shop: Path, settings: IngestSettings
+) -> None:
+    n_invalid = write_events.fn(str(corner_shop), settings).n_quarantined
+    log = corner_shop.parent / "log.csv"
+    head, *rows = log.read_text(encoding="utf-8").splitlines()
+    broken = [f"{head}", f"{rows[0]},one,too,many", "", "Total"]
+    log.write_text("\n".join([head, *rows, *broken]), encoding="utf-8")
+    found = write_events.fn(str(corner_shop), settings)
+    assert found.lines is not None
+    assert (found.n_read, found.n_quarantined) == (len(rows) + 3, n_invalid + 3)
+    assert found.lines.n_lines == 1 + len(rows) + 1 + 3
+    shown = found.lines.by_label()
+    assert shown.pop("lines of the files") == sum(shown.values())
+    quarantine = Lake(settings.root / "data" / "lake" / "corner_shop").read("quarantine")
+    payloads = [json.loads(payload) for payload in quarantine["payload"].to_pylist()]
+    texts = [payload["source_text"] for payload in payloads if "source_text" in payload]
+    assert sorted(texts) == sorted(filter(None, broken))
 
 
 def test_a_catalogue_that_names_an_item_twice_says_so(
@@ -104,8 +129,8 @@ def test_a_catalogue_that_names_an_item_twice_says_so(
     items = corner_shop.parent / "items.csv"
     items.write_text("what,title\ntea,Green tea\ntea,Black tea\nrye,Rye\n")
     counts = write_tables.fn(str(corner_shop), settings)["items"]
-    reasons = {"an item occurs once": 1}
-    assert counts == TableCounts(n_read=3, n_good=2, n_quarantined=1, reasons=reasons)
+    assert (counts.n_read, counts.n_good, counts.n_quarantined) == (3, 2, 1)
+    assert counts.reasons == {"an item occurs once": 1}
     stored = Lake(settings.root / "data" / "lake" / "corner_shop").read("items")
     assert sorted(stored["title"].to_pylist()) == ["Green tea", "Rye"]
 

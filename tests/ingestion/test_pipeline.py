@@ -1,6 +1,8 @@
 """good + quarantined + dropped = read, always; all of a delivery lands, or none of it."""
 
+import json
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 from chronotope.contracts.errors import NotEnoughData, StoreError, ValidationFailed
 from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.validation_result import FailedExpectation, Severity, ValidationResult
+from chronotope.datasets.normalise import normalise
+from chronotope.datasets.spec import DatasetSpec
 from chronotope.ingestion import IngestBatch, IngestReport, ingest, replay_quarantine
 from chronotope.lake import Lake
 
@@ -118,6 +122,51 @@ def test_refused_rows_come_back_as_they_were_read(tmp_path: Path) -> None:
     deliver(tmp_path, "x", run_id="other")
     raw = replay_quarantine(Lake(tmp_path), "r").sort_by("n")
     assert raw.to_pylist() == [{"kind": "x", "n": 1}, {"kind": "!", "n": 2}]
+
+
+def refused_lines(*line_numbers: int) -> pa.Table:
+    rows = [
+        {"source_file": "f.csv", "source_line": n, "source_text": f"Total,{n}", "reason": "ragged"}
+        for n in line_numbers
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def test_refused_lines_count_as_read_and_quarantined(tmp_path: Path) -> None:
+    batches = [
+        replace(batch("ab!"), refused_lines=refused_lines(4, 9)),
+        batch("cx"),
+        replace(batch(""), refused_lines=refused_lines(12)),
+    ]
+    for _ in range(2):  # the second time, nothing is quarantined again
+        report = ingest(batches, row_check=check, lake=Lake(tmp_path), run_id="r", source="s")
+        assert (report.n_read, report.n_good, report.n_quarantined) == (8, 3, 5)
+        assert report.reasons == {"ragged": 3, "loud": 1, "unreadable": 1}
+        rows = Lake(tmp_path).read("quarantine").sort_by("row")
+        assert rows.column("row").to_pylist() == [-3, -2, -1, 2, 4]
+        assert json.loads(rows.column("payload")[0].as_py())["source_text"] == "Total,12"
+
+
+def test_refused_lines_are_replayed_as_rows_without_values(tmp_path: Path) -> None:
+    lines_alone = replace(batch("a"), refused_lines=refused_lines(4))
+    ingest([lines_alone], row_check=check, lake=Lake(tmp_path), run_id="r", source="s")
+    raw = replay_quarantine(Lake(tmp_path), "r")
+    (row,) = raw.to_pylist()
+    assert (row["source_line"], row["source_text"], row["user_id"]) == (4, "Total,4", None)
+    spec = DatasetSpec.model_validate(
+        {
+            "name": "t",
+            "description": "t",
+            "licence": "t",
+            "events": {
+                "format": "csv",
+                "path": "f.csv",
+                "columns": {"user_id": "u", "item_id": "i", "occurred_at": "t"},
+            },
+        }
+    )
+    normalised = normalise(spec, raw)
+    assert normalised.refused["row"].to_pylist() == [0]
 
 
 @settings(max_examples=12, deadline=None)

@@ -22,6 +22,7 @@ from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ChronotopeError
 from chronotope.contracts.escaping import visible_line
 from chronotope.runtime.store_urls import LAKE_URL
+from chronotope.runtime.usable_paths import require_usable_root
 from chronotope.runtime.workspace import Workspace
 
 MIN_FREE_GB: Final = 2.0
@@ -119,6 +120,10 @@ def run_checks(root: Path) -> Iterator[DoctorCheck]:
     yield _python()
     yield from _packages()
     yield _threads()
+    root_check = _root(root)
+    yield root_check
+    if not root_check.ok:  # every store lies below it
+        return
     yield _lake(root)
     yield from (_writable(name, folder_path) for name, folder_path in _stores(root).items())
     yield from (_port(port, name) for port, name in PORTS.items())
@@ -218,6 +223,16 @@ def _threads() -> DoctorCheck:
     return DoctorCheck(
         "torch threads", ok, f"{n_threads} on {n_cores} cores", way_out, needed=False
     )
+
+
+def _root(root: Path) -> DoctorCheck:
+    """Check that the root can be a folder, and that every store can address it."""
+    try:
+        require_usable_root(root)
+    except ChronotopeError as error:
+        observed = f"{error.problem}: {error.received}"
+        return DoctorCheck("root", False, observed, f"{error.way_out}")
+    return DoctorCheck("root", True, str(root.absolute()))
 
 
 def _stores(root: Path) -> dict[str, Path]:

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from chronotope.runtime.usable_paths import require_usable_root
+
 
 @contextmanager
 def flow_server(root: Path, flow_module: str, *, validates: bool) -> Iterator[None]:
@@ -14,7 +16,11 @@ def flow_server(root: Path, flow_module: str, *, validates: bool) -> Iterator[No
         root: Project root; the log of a private server lies below it.
         flow_module: Module of the flow, such as ``flows.train_model``.
         validates: Whether the flow checks rows, which takes Great Expectations.
+
+    Raises:
+        ConfigError: The root cannot be used.
     """
+    require_usable_root(root)
     from flows.private_server import run_by_hand
 
     def preload() -> None:

@@ -40,12 +40,18 @@ def ingest(
         from chronotope.datasets.loading import load_spec
 
         load_spec(dataset, data_dir=data)  # reports an invalid YAML before a server starts
+        project_root = root
         if dry_run:
             root = Path(exit_stack.enter_context(tempfile.TemporaryDirectory()))
         exit_stack.enter_context(flow_server(root, "flows.ingest_events", validates=True))
         from flows.ingest_events import IngestSettings, ingest_events
 
-        ingest_settings = IngestSettings(root=root, data_dir=data, data_docs=not dry_run)
+        ingest_settings = IngestSettings(
+            root=root,
+            data_dir=data,
+            data_docs=not dry_run,
+            suites=IngestSettings(root=project_root).suites_dir,
+        )
         ingest_result = ingest_events(dataset, ingest_settings)
         first_events = _first_events(root, ingest_result.events.dataset) if dry_run else None
     if as_json:

@@ -101,11 +101,14 @@ def _preview(draft: "DatasetDraft") -> tuple[str, "pa.Table"]:
 
     from chronotope.contracts import columns as c
     from chronotope.contracts.errors import ChronotopeError
+    from chronotope.datasets.files.line_accounting import SourceReport
     from chronotope.datasets.normalise import normalise
     from chronotope.datasets.readers import read_events
 
     try:
-        raw_rows = next(read_events(draft.spec, batch_rows=_N_PREVIEW_ROWS))
+        raw_rows = next(
+            read_events(draft.spec, batch_rows=_N_PREVIEW_ROWS, source_report=SourceReport())
+        )
     except ChronotopeError as error:
         return f"The log cannot be read with this draft yet. {error}", pa.table({})
     batch = normalise(draft.spec, raw_rows)

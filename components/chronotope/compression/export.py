@@ -15,7 +15,6 @@ from typing import Final
 
 import onnx
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from chronotope import models
@@ -92,8 +91,14 @@ grow with the catalogue, and of layers that pruning narrows."""
 _SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "out_features"}
 """Attributes of modules that repeat sizes of their weights; the graph reads the weights' alone."""
 
+_DROPOUT: Final = "p"
+"""Attribute of ``nn.Dropout``, which an exported network does not apply."""
+
 _SIZE_SETTINGS: Final = {"history_len", "n_hidden"}
 """Settings of a network that are sizes of inputs and weights."""
+
+_BACKBONE_SETTINGS: Final = {"n_layers", "backbone_len", "d_model"}
+"""Settings that a network without a backbone does not read."""
 
 _process_cache: Final = MemoryCache()
 
@@ -303,15 +308,16 @@ def _structure(module: nn.Module) -> list[object]:
     attributes = {
         name: _plain(value)
         for name, value in vars(module).items()
-        if not name.startswith("_") and name not in _SIZES
+        if not name.startswith("_") and name not in _SIZES | {_DROPOUT}
     }
     return [type(module).__qualname__, {name: repr(value) for name, value in attributes.items()}]
 
 
 def _plain(attribute: object) -> object:
     """An attribute as text that is the same in each process; of other objects their class."""
-    if isinstance(attribute, BaseModel):
-        return attribute.model_dump(exclude=_SIZE_SETTINGS)
+    if isinstance(attribute, ModelConfig):
+        unread = _BACKBONE_SETTINGS if attribute.backbone == "none" else set()
+        return attribute.model_dump(exclude=_SIZE_SETTINGS | {"dropout"} | unread)
     is_plain = isinstance(attribute, bool | int | float | str | tuple | None)
     return attribute if is_plain else type(attribute).__qualname__
 

@@ -10,19 +10,39 @@ from chronotope.datasets.table_spec import TableSpec
 _SHOWN_COLUMNS = 50
 
 
-def check_columns(table: TableSpec, source_columns: Sequence[str], source_label: object) -> None:
+class MissingColumnsError(SchemaError):
+    """A source lacks needed columns.
+
+    Attributes:
+        column_names: Names of the missing columns.
+    """
+
+    column_names: frozenset[str] = frozenset()
+
+
+def check_columns(
+    table: TableSpec, source_columns: Sequence[str], source_label: object, *, way_out: str = ""
+) -> None:
     """Check that a source has every needed column.
 
+    Args:
+        table: Columns that are needed.
+        source_columns: Names of the columns of the source.
+        source_label: Name of the source for the message.
+        way_out: What the user can do about it, if more is known than that columns are missing.
+
     Raises:
-        SchemaError: Columns are missing; the message lists them and the columns of the source.
+        MissingColumnsError: The message lists the missing columns and those of the source.
     """
     missing_columns = [name for name in table.needed if name not in set(source_columns)]
     if missing_columns:
-        raise SchemaError(
+        error = MissingColumnsError(
             f"Columns missing in {source_label}: {', '.join(map(shown_text, missing_columns))}",
             received=", ".join(map(shown_text, source_columns[:_SHOWN_COLUMNS])),
-            way_out=_way_out(missing_columns, source_columns),
+            way_out=way_out or _way_out(missing_columns, source_columns),
         )
+        error.column_names = frozenset(missing_columns)
+        raise error
 
 
 def _way_out(missing_columns: Sequence[str], source_columns: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
@@ -14,12 +14,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chronotope.contracts.errors import SourceError
 from chronotope.datasets.columns import check_columns
+from chronotope.datasets.database_values import load_unreadable_times, to_record_batch
 from chronotope.datasets.table_spec import FeedSpec, SourceLimits, TableSpec
 from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.store_urls import redact_password, with_driver
 
 MAX_FETCHED_ROWS: Final = 50_000
 """Maximum rows fetched at a time: as Python objects they take many times the memory of Arrow."""
+
+_PARAMETER: Final = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
+"""What SQLAlchemy would take for a parameter."""
 
 _UNTYPED: Final = sa.types.NullType()
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -51,7 +55,7 @@ def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.Recor
     with _connect(expand_url(table_spec.url or ""), table_spec.limits) as connection:
         streaming_connection = connection.execution_options(yield_per=n_rows)
         with _time_limit(connection, table_spec.limits):
-            result = streaming_connection.execute(sa.text(table_spec.query or ""))
+            result = streaming_connection.execute(_literal_query(table_spec.query or ""))
         check_columns(table_spec, list(result.keys()), "the query")
         row_partitions = result.columns(*table_spec.needed).partitions(n_rows)
         while True:
@@ -59,7 +63,7 @@ def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.Recor
                 partition_rows = next(row_partitions, None)
             if partition_rows is None:
                 return
-            yield _to_record_batch(table_spec.needed, partition_rows)
+            yield to_record_batch(table_spec.needed, partition_rows)
 
 
 def rows_since(
@@ -82,7 +86,9 @@ def rows_since(
             no such column.
         ConfigError: A database file lies outside the folders that flows may use.
     """
-    feed_query = sa.text(feed.query or "").columns(*map(sa.column, feed.needed)).subquery("feed")
+    feed_query = (
+        _literal_query(feed.query or "").columns(*map(sa.column, feed.needed)).subquery("feed")
+    )
     cursor_column = feed_query.c[feed.after]
     # Untyped parameter: the database compares it in the type of the column.
     cursor_condition = (
@@ -96,7 +102,7 @@ def rows_since(
             sa.select(feed_query).where(cursor_condition).order_by(cursor_column).limit(max_rows)
         )
         page_rows = connection.execute(page_query).fetchall()
-    return _to_record_batch(feed.needed, page_rows) if page_rows else None
+    return to_record_batch(feed.needed, page_rows) if page_rows else None
 
 
 def expand_url(url: str) -> str:
@@ -176,6 +182,8 @@ def _bound_statements(connection: sa.Connection, source_limits: SourceLimits) ->
     if connection.dialect.name == "postgresql":
         bound_ms = max(1, round(1_000 * source_limits.total_timeout_s))
         connection.exec_driver_sql(f"SET statement_timeout = {bound_ms}")
+    if connection.dialect.driver == "psycopg":
+        load_unreadable_times(connection.connection.driver_connection)
 
 
 @contextmanager
@@ -257,20 +265,6 @@ def _require_sqlite_file(driver_url: str) -> None:
         )
 
 
-def _to_record_batch(
-    column_names: Sequence[str], rows: Sequence[Sequence[object]]
-) -> pa.RecordBatch:
-    column_arrays = [_column(column_values) for column_values in zip(*rows, strict=True)]
-    return pa.RecordBatch.from_arrays(column_arrays, names=list(column_names))
-
-
-def _column(column_values: Sequence[object]) -> pa.Array:
-    """Arrow array of a column; text if its values have several types, which SQLite allows."""
-    try:
-        return pa.array(column_values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):
-        return pa.array([None if value is None else _as_text(value) for value in column_values])
-
-
-def _as_text(value: object) -> str:
-    return str(value).encode("utf-8", "replace").decode("utf-8")
+def _literal_query(query: str) -> sa.TextClause:
+    """Statement in which a colon is no parameter, as in ``'{"a":1}'``."""
+    return sa.text(_PARAMETER.sub(r"\\:\1", query))

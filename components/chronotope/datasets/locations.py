@@ -13,6 +13,7 @@ from chronotope.datasets.table_spec import Format, TableSpec
 from chronotope.runtime.allowed_paths import require_allowed_path
 
 _HTTP_URL: Final = re.compile(r"https?://", re.IGNORECASE)
+_GLOB_CHARACTERS: Final = re.compile(r"[*?\[]")
 
 
 def is_http_url(path: str) -> bool:
@@ -52,6 +53,24 @@ def local_path(table_spec: TableSpec, data_dir: Path) -> Path:
     return file_path
 
 
+def glob_base(source_path: Path) -> tuple[Path, str | None]:
+    """Split a path at its first part that is a glob pattern.
+
+    A part that exists under that very name is no pattern, such as a folder ``logs[2024]``.
+
+    Returns:
+        The folder to search and the pattern below it; the path itself and None without a pattern.
+    """
+    base_dir = Path(source_path.anchor)
+    path_parts = source_path.relative_to(source_path.anchor).parts
+    for part_idx, path_part in enumerate(path_parts):
+        is_pattern = _GLOB_CHARACTERS.search(path_part) is not None
+        if is_pattern and not os.path.lexists(base_dir / path_part):
+            return base_dir, "/".join(path_parts[part_idx:])
+        base_dir /= path_part
+    return source_path, None
+
+
 def source_folders(dataset_spec: DatasetSpec) -> set[Path]:
     """Folders of a dataset's local source files and SQLite files.
 
@@ -70,10 +89,15 @@ def source_folders(dataset_spec: DatasetSpec) -> set[Path]:
         if table_spec is not None
     ]
     return {
-        (local_source if local_source.is_dir() else local_source.parent).resolve()
+        _folder_of(local_source).resolve()
         for local_source in local_paths
         if local_source is not None
     }
+
+
+def _folder_of(local_source: Path) -> Path:
+    base_dir, pattern = glob_base(local_source)
+    return base_dir if pattern is not None or base_dir.is_dir() else base_dir.parent
 
 
 def _local_source(table_spec: TableSpec, dataset_spec: DatasetSpec) -> Path | None:

@@ -12,23 +12,33 @@ from chronotope.contracts.schemas import CONTEXT, INSTANT, ITEMS, USERS
 from chronotope.datasets.city import city_items
 from chronotope.datasets.databases import rows_since, stream_query
 from chronotope.datasets.files.budget import MAX_BATCH_BYTES
+from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.files.source_files import stream_file
 from chronotope.datasets.parsing import as_instants, as_numbers
 from chronotope.datasets.row_filters import filter_column
 from chronotope.datasets.simulation import simulate_events
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.datasets.table_spec import FeedSpec, Format, TableSpec
+from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, Format, TableSpec
+from chronotope.datasets.time_spec import TimeSpec
+from chronotope.datasets.values.id_texts import id_texts, text_errors, utf8_texts
 
-_JOIN_SEPARATOR = ", "
 _TABLE_BATCH_ROWS = 200_000
+_ID_COLUMNS = (c.USER_ID, c.ITEM_ID, c.PLACE_ID)
 
 
-def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iterator[pa.Table]:
+def read_events(
+    dataset_spec: DatasetSpec,
+    *,
+    batch_rows: int = 200_000,
+    source_report: SourceReport | None = None,
+) -> Iterator[pa.Table]:
     """Read the event log in batches, in the order of the source and in bounded memory.
 
     Args:
         dataset_spec: The dataset.
         batch_rows: Number of rows of a batch; some have fewer, as the last one does.
+        source_report: Report that gets the lines of text files that are no rows, and counts of
+            all lines; None if nobody stores them, so that the first such line is an error.
 
     Yields:
         Tables with contract column names and the values of the source, for ``normalise``.
@@ -38,7 +48,7 @@ def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iter
         SchemaError: Mapped columns are missing.
     """
     n_rows = 0
-    for batch in _raw_events(dataset_spec, batch_rows):
+    for batch in _raw_events(dataset_spec, batch_rows, source_report):
         n_rows += batch.num_rows
         yield batch
     if n_rows == 0:
@@ -49,8 +59,12 @@ def read_events(dataset_spec: DatasetSpec, *, batch_rows: int = 200_000) -> Iter
         )
 
 
-def read_items(dataset_spec: DatasetSpec) -> pa.Table:
+def read_items(dataset_spec: DatasetSpec, source_report: SourceReport | None = None) -> pa.Table:
     """Read the item catalogue; empty if the dataset has none.
+
+    Args:
+        dataset_spec: The dataset.
+        source_report: As in ``read_events``.
 
     Returns:
         The columns of ``ITEMS``, then the attributes as text.
@@ -61,11 +75,15 @@ def read_items(dataset_spec: DatasetSpec) -> pa.Table:
     """
     if dataset_spec.city is not None:
         return city_items(dataset_spec.city)
-    return _read_table(dataset_spec.items, dataset_spec, ITEMS)
+    return _read_table(dataset_spec.items, dataset_spec, ITEMS, source_report)
 
 
-def read_users(dataset_spec: DatasetSpec) -> pa.Table:
+def read_users(dataset_spec: DatasetSpec, source_report: SourceReport | None = None) -> pa.Table:
     """Read the user attributes; empty if the dataset has none.
+
+    Args:
+        dataset_spec: The dataset.
+        source_report: As in ``read_events``.
 
     Returns:
         ``user_id``, then the attributes as text.
@@ -74,13 +92,19 @@ def read_users(dataset_spec: DatasetSpec) -> pa.Table:
         SourceError: The source is missing, empty, truncated or unreadable.
         SchemaError: Mapped columns are missing.
     """
-    return _read_table(dataset_spec.users, dataset_spec, USERS)
+    return _read_table(dataset_spec.users, dataset_spec, USERS, source_report)
 
 
-def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
+def read_context_table(
+    dataset_spec: DatasetSpec, source_report: SourceReport | None = None
+) -> pa.Table:
     """Read the context table; empty if the dataset has none.
 
     Readings of the same place and time have the same ``event_id``.
+
+    Args:
+        dataset_spec: The dataset.
+        source_report: As in ``read_events``.
 
     Returns:
         The columns of ``CONTEXT``, then the context columns as float64.
@@ -92,7 +116,16 @@ def read_context_table(dataset_spec: DatasetSpec) -> pa.Table:
     table_spec = dataset_spec.context_table
     if table_spec is None:
         return CONTEXT.empty_table()
-    mapped_rows = _read_all_rows(table_spec, dataset_spec)
+    return pa.concat_tables(
+        _context_readings(table_spec, dataset_spec, mapped_rows)
+        for mapped_rows in _read_all_rows(table_spec, dataset_spec, source_report)
+    )
+
+
+def _context_readings(
+    table_spec: ContextTableSpec, dataset_spec: DatasetSpec, mapped_rows: pa.Table
+) -> pa.Table:
+    """Context readings of one batch."""
     place_schema = pa.schema([pa.field(c.PLACE_ID, pa.string())])
     typed_rows = _typed_table(table_spec, mapped_rows, place_schema)
     raw_times = mapped_rows[c.OCCURRED_AT].combine_chunks()
@@ -144,42 +177,52 @@ def read_feed(
     if feed_batch is None:
         return [], pa.table({})
     raw_rows = pa.Table.from_batches([feed_batch])
-    return raw_rows[feed_spec.after].to_pylist(), _to_contract_columns(feed_spec, raw_rows)
+    mapped_rows = _to_contract_columns(feed_spec, raw_rows, feed_spec.time)
+    return raw_rows[feed_spec.after].to_pylist(), mapped_rows
 
 
-def _raw_events(dataset_spec: DatasetSpec, batch_rows: int) -> Iterator[pa.Table]:
+def _raw_events(
+    dataset_spec: DatasetSpec, batch_rows: int, source_report: SourceReport | None
+) -> Iterator[pa.Table]:
     if dataset_spec.city is not None:
         yield from simulate_events(dataset_spec.city, batch_events=batch_rows)
     if dataset_spec.events is not None:
         for raw_rows in _rebatch(
-            _stream(dataset_spec.events, dataset_spec, batch_rows), batch_rows
+            _stream(dataset_spec.events, dataset_spec, batch_rows, source_report), batch_rows
         ):
-            yield _to_contract_columns(dataset_spec.events, raw_rows)
+            yield _to_contract_columns(dataset_spec.events, raw_rows, dataset_spec.time)
 
 
 def _read_table(
-    table_spec: TableSpec | None, dataset_spec: DatasetSpec, schema: pa.Schema
+    table_spec: TableSpec | None,
+    dataset_spec: DatasetSpec,
+    schema: pa.Schema,
+    source_report: SourceReport | None,
 ) -> pa.Table:
     if table_spec is None:
         return schema.empty_table()
-    return _typed_table(table_spec, _read_all_rows(table_spec, dataset_spec), schema)
+    # Each batch in its own types: an id must not change because another file has wider numbers.
+    return pa.concat_tables(
+        _typed_table(table_spec, mapped_rows, schema)
+        for mapped_rows in _read_all_rows(table_spec, dataset_spec, source_report)
+    )
 
 
-def _read_all_rows(table_spec: TableSpec, dataset_spec: DatasetSpec) -> pa.Table:
-    """A complete table with contract column names and the values of the source."""
-    raw_tables = [
-        pa.Table.from_batches([record_batch])
-        for record_batch in _stream(table_spec, dataset_spec, _TABLE_BATCH_ROWS)
+def _read_all_rows(
+    table_spec: TableSpec, dataset_spec: DatasetSpec, source_report: SourceReport | None
+) -> list[pa.Table]:
+    """All batches of a table with contract column names and the values of the source."""
+    mapped_tables = [
+        _to_contract_columns(table_spec, pa.Table.from_batches([record_batch]), dataset_spec.time)
+        for record_batch in _stream(table_spec, dataset_spec, _TABLE_BATCH_ROWS, source_report)
     ]
-    if not raw_tables:
+    if not any(len(mapped_rows) for mapped_rows in mapped_tables):
         raise SourceError(
             "The table has no rows",
             received=table_spec.path or table_spec.query,
             way_out="Check path or query in the dataset's YAML",
         )
-    return _to_contract_columns(
-        table_spec, pa.concat_tables(raw_tables, promote_options="permissive")
-    )
+    return mapped_tables
 
 
 def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -188,45 +231,77 @@ def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema
     arrow_fields += [pa.field(column_name, pa.float64()) for column_name in table_spec.context]
     arrow_fields += [pa.field(column_name, pa.string()) for column_name in table_spec.attributes]
     return pa.table(
-        [_typed_column(mapped_rows, arrow_field) for arrow_field in arrow_fields],
+        [_typed_column(table_spec, mapped_rows, arrow_field) for arrow_field in arrow_fields],
         schema=pa.schema(arrow_fields),
     )
 
 
-def _typed_column(mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
+def _typed_column(table_spec: TableSpec, mapped_rows: pa.Table, arrow_field: pa.Field) -> pa.Array:
+    """One column in the type of the schema; ids that are missing or refused are null."""
     if arrow_field.name not in mapped_rows.column_names:
         return pa.nulls(mapped_rows.num_rows, arrow_field.type)
     column = mapped_rows[arrow_field.name].combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if arrow_field.type == pa.float64():
-        return as_numbers(column)
-    return column.cast(pa.string())
+        return as_numbers(column, table_spec.decimal, table_spec.thousands)
+    with text_errors(arrow_field.name, column):
+        if arrow_field.name in _ID_COLUMNS:
+            return id_texts(column, table_spec.null_values).texts
+        return utf8_texts(column)
 
 
 def _stream(
-    table_spec: TableSpec, dataset_spec: DatasetSpec, batch_rows: int
+    table_spec: TableSpec,
+    dataset_spec: DatasetSpec,
+    batch_rows: int,
+    source_report: SourceReport | None,
 ) -> Iterator[pa.RecordBatch]:
     if table_spec.format is Format.SQL:
         return stream_query(table_spec, batch_rows=batch_rows)
-    return stream_file(table_spec, dataset_spec.data_dir, batch_rows=batch_rows)
+    return stream_file(
+        table_spec, dataset_spec.data_dir, batch_rows=batch_rows, source_report=source_report
+    )
 
 
-def _to_contract_columns(table_spec: TableSpec, raw_rows: pa.Table) -> pa.Table:
+def _to_contract_columns(
+    table_spec: TableSpec, raw_rows: pa.Table, time_spec: TimeSpec
+) -> pa.Table:
     """Rename, coalesce and join source columns into contract columns; add those of filters."""
     mapped_columns = {
         column_name: raw_rows[source] for column_name, source in table_spec.sources.items()
     }
     for column_name, source_columns in table_spec.coalesce.items():
         mapped_columns[column_name] = pc.coalesce(
-            *(raw_rows[source].cast(pa.string()) for source in source_columns)
+            *(_plain_texts(raw_rows, source) for source in source_columns)
         )
     for column_name, source_columns in table_spec.join.items():
-        source_texts = [raw_rows[source].cast(pa.string()) for source in source_columns]
+        source_texts = [_plain_texts(raw_rows, source) for source in source_columns]
         mapped_columns[column_name] = pc.binary_join_element_wise(
-            *source_texts, _JOIN_SEPARATOR, null_handling="skip"
+            *source_texts, _separator(table_spec, column_name, time_spec), null_handling="skip"
         )
     for source in table_spec.filter_columns:
         mapped_columns[filter_column(source)] = raw_rows[source]
     return pa.table(mapped_columns)
+
+
+def _separator(table_spec: TableSpec, column_name: str, time_spec: TimeSpec) -> str:
+    """Text between joined texts; that of a date and a time follows from the time's pattern."""
+    if table_spec.join_separator is not None:
+        return table_spec.join_separator
+    has_comma = any(", " in pattern for pattern in time_spec.patterns)
+    return " " if column_name == c.OCCURRED_AT and not has_comma else ", "
+
+
+def _plain_texts(raw_rows: pa.Table, source: str) -> pa.Array:
+    """Texts of a source column; whole floating-point numbers have no decimal point."""
+    column = raw_rows[source].combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    with text_errors(source, column):
+        if pa.types.is_string(column.type) or pa.types.is_temporal(column.type):
+            return column.cast(pa.string())
+        return id_texts(column, ()).texts
 
 
 def _rebatch(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Table]:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from chronotope.contracts import columns as c
 from chronotope.datasets.parsing import as_numbers
+from chronotope.datasets.text_options import TextOptions
 from chronotope.datasets.time_spec import FrozenModel
 
 OPERATORS: Final = (
@@ -155,7 +156,10 @@ def filter_column(column_name: str) -> str:
 
 
 def filter_rows(
-    raw_rows: pa.Table, keep_rules: KeepRules, default_event_type: str | None = None
+    raw_rows: pa.Table,
+    keep_rules: KeepRules,
+    default_event_type: str | None = None,
+    text_options: TextOptions = TextOptions(),  # noqa: B008 - frozen
 ) -> FilteredRows:
     """Drop the rows of a batch that do not meet the filters.
 
@@ -164,11 +168,12 @@ def filter_rows(
             that only filters need have the names of ``filter_column``.
         keep_rules: Filters by column.
         default_event_type: Event type of rows that have none; filters see it.
+        text_options: Decimal separators and null words of texts.
     """
     keep_mask = np.ones(raw_rows.num_rows, dtype=np.bool_)
     dropped: dict[str, int] = {}
     for column_name, row_filter in keep_rules.items():
-        column = _column(raw_rows, column_name, default_event_type)
+        column = _FilterColumn(_column(raw_rows, column_name, default_event_type), text_options)
         for rule_name, is_met in _rule_masks(column_name, column, row_filter):
             n_dropped = int((keep_mask & ~is_met).sum())
             keep_mask &= is_met
@@ -189,26 +194,52 @@ def _column(raw_rows: pa.Table, column_name: str, default_event_type: str | None
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if batch_name == c.EVENT_TYPE and default_event_type is not None:
-        return pc.if_else(_is_missing(column), default_event_type, column.cast(pa.string()))
+        return pc.if_else(_is_blank(column), default_event_type, column.cast(pa.string()))
     return column
 
 
+class _FilterColumn:
+    """A column as the operators compare it."""
+
+    def __init__(self, values: pa.Array, text_options: TextOptions) -> None:
+        self.values, self.options = values, text_options
+
+    @property
+    def numbers(self) -> pa.Array:
+        """Numbers, null where a value is none."""
+        return as_numbers(self.values, self.options.decimal, self.options.thousands)
+
+    @property
+    def texts(self) -> pa.Array:
+        """Texts; null stays null."""
+        return self.values.cast(pa.string())
+
+    @property
+    def is_missing(self) -> pa.Array:
+        """Null, NaN, white space only, or a word for missing values."""
+        is_missing = _is_blank(self.values)
+        if not _is_text(self.values):
+            return is_missing
+        null_words = pa.array(self.options.null_values, self.values.type)
+        return pc.or_(is_missing, pc.is_in(self.values, value_set=null_words))
+
+
 def _rule_masks(
-    column_name: str, column: pa.Array, row_filter: RowFilter
+    column_name: str, column: _FilterColumn, row_filter: RowFilter
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Name and mask of each rule; values that are no number are a rule of their own."""
     for operator_name, operand in row_filter.conditions().items():
         rule_name = f"{column_name} {operator_name} {_operand_text(operand)}"
         if operator_name in _COMPARISONS and not isinstance(operand, str):
-            is_number = pc.is_valid(pc.if_else(_is_missing(column), None, as_numbers(column)))
+            is_number = pc.is_valid(pc.if_else(column.is_missing, None, column.numbers))
             yield f"{rule_name} (missing or not a number)", _bool_mask(is_number)
         yield rule_name, _bool_mask(_is_met(column, operator_name, operand))
 
 
-def _is_met(column: pa.Array, operator_name: str, operand: Any) -> pa.Array:
+def _is_met(column: _FilterColumn, operator_name: str, operand: Any) -> pa.Array:
     match operator_name:
         case "gt" | "ge" | "lt" | "le":
-            values = _as_texts(column) if isinstance(operand, str) else as_numbers(column)
+            values = column.texts if isinstance(operand, str) else column.numbers
             is_met = _COMPARISONS[operator_name](values, operand)
         case "eq":
             is_met = _is_any(column, (operand,))
@@ -223,16 +254,16 @@ def _is_met(column: pa.Array, operator_name: str, operand: Any) -> pa.Array:
         case "not_starts_with":
             is_met = pc.invert(_starts_with(column, operand))
         case _:
-            is_met = pc.equal(_is_missing(column), operand)
+            is_met = pc.equal(column.is_missing, operand)
     return pc.fill_null(is_met, False)
 
 
-def _is_any(column: pa.Array, operands: Sequence[int | float | str]) -> pa.Array:
+def _is_any(column: _FilterColumn, operands: Sequence[int | float | str]) -> pa.Array:
     """Whether a value equals one of the operands: as numbers if all operands are numbers."""
     if all(_is_exact_number(operand) for operand in operands):
-        return pc.is_in(as_numbers(column), value_set=pa.array(operands, pa.float64()))
+        return pc.is_in(column.numbers, value_set=pa.array(operands, pa.float64()))
     operand_texts = pa.array([str(operand) for operand in operands], pa.string())
-    return pc.is_in(_as_texts(column), value_set=operand_texts)
+    return pc.is_in(column.texts, value_set=operand_texts)
 
 
 def _is_exact_number(operand: int | float | str) -> bool:
@@ -240,22 +271,21 @@ def _is_exact_number(operand: int | float | str) -> bool:
     return isinstance(operand, int | float) and abs(operand) <= _EXACT_INTEGERS
 
 
-def _starts_with(column: pa.Array, prefixes: Sequence[str]) -> pa.Array:
-    column_texts = _as_texts(column)
-    prefix_masks = [pc.starts_with(column_texts, pattern=prefix) for prefix in prefixes]
+def _starts_with(column: _FilterColumn, prefixes: Sequence[str]) -> pa.Array:
+    prefix_masks = [pc.starts_with(column.texts, pattern=prefix) for prefix in prefixes]
     return pc.fill_null(reduce(pc.or_, prefix_masks), False)
 
 
-def _as_texts(column: pa.Array) -> pa.Array:
-    return column.cast(pa.string())
+def _is_text(values: pa.Array) -> bool:
+    return bool(pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
 
 
-def _is_missing(column: pa.Array) -> pa.Array:
+def _is_blank(values: pa.Array) -> pa.Array:
     """Null, NaN, or text of white space only."""
-    is_null = pc.is_null(column, nan_is_null=True)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    is_null = pc.is_null(values, nan_is_null=True)
+    if not _is_text(values):
         return is_null
-    return pc.or_(is_null, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), False))
+    return pc.or_(is_null, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), False))
 
 
 def _operand_text(operand: object) -> str:

@@ -12,7 +12,7 @@ from chronotope.datasets.occurrences import OCCURRENCE
 from chronotope.datasets.row_filters import KeepRules
 from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, TableSpec
 from chronotope.datasets.time_spec import FrozenModel, TimeSpec
-from chronotope.spacetime.clock import zone
+from chronotope.spacetime.time_zones import zone
 
 ALL_COLUMNS: Final = "all"
 """Word in ``identity`` that stands for every mapped column of the events."""
@@ -79,8 +79,8 @@ class DatasetSpec(FrozenModel):
     )
     local_zone: str | None = Field(
         default=None,
-        description="IANA time zone of the users, from which utc_offset_min is computed when "
-        "no column holds it",
+        description="Time zone of the users, an IANA name or an offset such as +08:00, from "
+        "which utc_offset_min is computed when no column holds it",
     )
     event_type: str = Field(
         default="event", min_length=1, description="Event type of rows that have none"

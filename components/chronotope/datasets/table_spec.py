@@ -16,8 +16,16 @@ class Format(StrEnum):
     """Storage format of a source."""
 
     CSV = "csv"
+    JSON = "json"
     PARQUET = "parquet"
     SQL = "sql"
+    DELTA = "delta"
+    EXCEL = "excel"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Format | None":
+        """Other names of JSON Lines."""
+        return cls.JSON if value in ("jsonl", "ndjson") else None
 
 
 class SourceLimits(FrozenModel):
@@ -46,11 +54,24 @@ class SourceLimits(FrozenModel):
 class TableSpec(TextOptions):
     """Source of one table: where its rows are stored, and the mapping of its columns."""
 
-    format: Format = Field(description="Storage format: csv, parquet or sql")
+    format: Format = Field(
+        description="Storage format: csv, json (or jsonl), parquet, sql, delta (folder of a Delta "
+        "table) or excel"
+    )
     path: str | None = Field(
         default=None,
-        description="File, or folder of Parquet files, relative to data_dir, with $VARIABLES "
-        "expanded; or an http(s) URL (formats csv and parquet)",
+        description="File, folder or glob such as by-day/*.csv, relative to data_dir, with "
+        "$VARIABLES expanded; or an http(s) URL of one file",
+    )
+    version: int | None = Field(
+        default=None,
+        ge=0,
+        description="Version of a Delta table (format delta); by default the current one",
+    )
+    sheet: str | int | None = Field(
+        default=None,
+        description="Sheet of a workbook (format excel): its name, or its number from 1; by "
+        "default the only sheet that has rows",
     )
     package: str | None = Field(
         default=None,
@@ -77,7 +98,13 @@ class TableSpec(TextOptions):
     join: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="Mapping from contract column to a list of source columns; their texts are "
-        "joined with a comma",
+        "joined with join_separator",
+    )
+    join_separator: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Text between the joined texts of join. Left out, it is a comma and a space; "
+        "for occurred_at it is a space, unless time.pattern has a comma and a space",
     )
     context: dict[str, str] = Field(
         default_factory=dict,
@@ -107,6 +134,12 @@ class TableSpec(TextOptions):
             raise ValueError("format sql requires url and query")
         if not is_sql and self.path is None:
             raise ValueError(f"format {self.format} requires path")
+        if self.format is Format.DELTA and "://" in (self.path or ""):
+            raise ValueError("format delta requires a local folder as path")
+        if self.version is not None and self.format is not Format.DELTA:
+            raise ValueError("version requires format delta")
+        if self.sheet is not None and self.format is not Format.EXCEL:
+            raise ValueError("sheet requires format excel")
         return self
 
     @property

@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS
+from chronotope.contracts.text_arrays import text_array
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.row_filters import filter_column
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.table_spec import FeedSpec
+from chronotope.datasets.text_options import TextOptions
 from chronotope.datasets.time_spec import TimeSpec
 from chronotope.feedback.json_lines import RefusedLine
 from chronotope.ingestion import IngestBatch
@@ -30,6 +32,8 @@ NO_OBJECT: Final = "it is not a JSON object of plain values"
 _CONTEXT: Final = "context"
 _ISO_8601: Final = TimeSpec()
 _PLAIN: Final = (str, int, float)
+_ID_COLUMNS: Final = (c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.PLACE_ID, c.SESSION_ID)
+_PLAIN_TEXTS: Final = TextOptions()
 
 
 def payloads_to_batch(
@@ -44,8 +48,8 @@ def payloads_to_batch(
             anything else is refused.
         dataset_spec: Dataset, with the identity of events, the default event type, the context
             columns and the local time zone.
-        feed_spec: SQL feed that the payloads come from, with its time format and filters; without
-            one, times are ISO 8601, UTC if they have no offset, and nothing is filtered.
+        feed_spec: SQL feed that the payloads come from, with its time format, words and filters;
+            without one, times are ISO 8601, UTC if they have no offset, and nothing is filtered.
     """
     column_names = [column_name for column_name in EVENTS.names if column_name != c.EVENT_ID]
     extra_columns = (*dataset_spec.context_columns, *dataset_spec.attribute_columns)
@@ -61,15 +65,21 @@ def payloads_to_batch(
         None if row_fields else _as_received(raw_payload)
         for row_fields, raw_payload in zip(payload_fields, raw_payloads, strict=True)
     ]
-    raw_table = pa.table({**batch_columns, UNREADABLE: pa.array(raw_texts, pa.string())})
+    raw_table = pa.table({**batch_columns, UNREADABLE: text_array(raw_texts)})
     normalised = normalise(
         dataset_spec.model_copy(update={"time": feed_spec.time if feed_spec else _ISO_8601}),
         raw_table,
         keep_rules=feed_spec.keep if feed_spec else {},
+        text_options=feed_spec or _PLAIN_TEXTS,
     )
     refused_rows = _with_payload_reasons(normalised.refused, payload_fields, raw_payloads)
     return IngestBatch(
-        raw_table, normalised.rows, normalised.row_positions, refused_rows, normalised.dropped
+        raw_table,
+        normalised.rows,
+        normalised.row_positions,
+        refused_rows,
+        normalised.dropped,
+        missing_numbers=normalised.missing_numbers,
     )
 
 
@@ -92,24 +102,31 @@ def _fields(raw_payload: object) -> dict[str, Any]:
         field_value is None or isinstance(field_value, _PLAIN)
         for field_value in flat_fields.values()
     )
-    return flat_fields if is_plain else {}
+    return flat_fields if is_plain and _id_type_problem(flat_fields) is None else {}
+
+
+def _id_type_problem(flat_fields: dict[str, Any]) -> str | None:
+    """Reason why a JSON value is no id: a number with a fraction, true or false; else None."""
+    for column_name in _ID_COLUMNS:
+        id_value = flat_fields.get(column_name)
+        if isinstance(id_value, bool) or (isinstance(id_value, float) and id_value % 1 != 0):
+            return f"{column_name} is neither a text nor an integer"
+    return None
 
 
 def _column(field_rows: list[dict[str, Any]], column_name: str) -> pa.Array:
-    return pa.array([_text(row_fields.get(column_name)) for row_fields in field_rows], pa.string())
+    """Texts of a field for ``normalise``, which refuses those that cannot be encoded."""
+    return text_array([_text(row_fields.get(column_name)) for row_fields in field_rows])
 
 
 def _text(raw_value: object) -> str | None:
-    """A plain value as text for ``normalise``; lone surrogates become question marks."""
-    return None if raw_value is None else str(raw_value).encode("utf-8", "replace").decode("utf-8")
+    return None if raw_value is None else str(raw_value)
 
 
 def _as_received(raw_payload: object) -> str | None:
     if isinstance(raw_payload, RefusedLine):
-        return _text(raw_payload.text)
-    return _text(
-        raw_payload if isinstance(raw_payload, str) else json.dumps(raw_payload, default=str)
-    )
+        return raw_payload.text
+    return raw_payload if isinstance(raw_payload, str) else json.dumps(raw_payload, default=str)
 
 
 def _with_payload_reasons(
@@ -130,5 +147,6 @@ def _with_payload_reasons(
 
 
 def _payload_reason(raw_payload: object) -> str:
-    reason_text = raw_payload.reason if isinstance(raw_payload, RefusedLine) else None
-    return reason_text or NO_OBJECT
+    if isinstance(raw_payload, RefusedLine):
+        return raw_payload.reason or NO_OBJECT
+    return (_id_type_problem(raw_payload) if isinstance(raw_payload, dict) else None) or NO_OBJECT

@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chronotope.contracts.errors import StoreError
+from chronotope.contracts.text_arrays import shown_bytes
 from chronotope.datasets.readers import read_feed
 from chronotope.datasets.table_spec import FeedSpec
 from chronotope.feedback.watermark import TablePosition, Watermark, file_digest, read_watermark
@@ -136,6 +137,8 @@ def _plain(cell_value: object) -> int | float | str | None:
     """A value in a form that JSON stores and the database can compare."""
     if cell_value is None or isinstance(cell_value, int | float | str):
         return cell_value
+    if isinstance(cell_value, bytes | memoryview):
+        return shown_bytes(bytes(cell_value))
     if isinstance(cell_value, datetime):
         utc_time = cell_value if cell_value.tzinfo is None else cell_value.astimezone(UTC)
         return utc_time.isoformat(" ")

@@ -3,6 +3,7 @@
 from chronotope.ingestion.noise import NoiseConfig, NoiseReport, filter_noise
 from chronotope.ingestion.pipeline import IngestBatch, IngestReport, ingest
 from chronotope.ingestion.quarantine_payloads import replay_quarantine
+from chronotope.ingestion.table_ingestion import TableReport, ingest_table, quarantine_lines
 from chronotope.ingestion.time_window import rows_in_window
 
 __all__ = [
@@ -10,8 +11,11 @@ __all__ = [
     "IngestReport",
     "NoiseConfig",
     "NoiseReport",
+    "TableReport",
     "filter_noise",
     "ingest",
+    "ingest_table",
+    "quarantine_lines",
     "replay_quarantine",
     "rows_in_window",
 ]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.contracts.protocols import RowCheck
-from chronotope.contracts.validation_result import FailedExpectation
+from chronotope.contracts.validation_result import FailedExpectation, Severity
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.repeated_rows import RepeatedRows, find_repeated_rows
@@ -34,6 +34,10 @@ class IngestBatch:
         refused: ``row`` (position in ``raw``) and ``reasons`` of the rows that could not be
             normalised.
         dropped: Number of rows of ``raw`` dropped by each filter of the source.
+        refused_lines: Lines of a text file that are no rows: ``source_file``, ``source_line``,
+            ``source_text`` and ``reason``. They count as read and quarantined; None if there are
+            none.
+        missing_numbers: Number of values by column that state that a number is missing.
     """
 
     raw: pa.Table
@@ -41,6 +45,8 @@ class IngestBatch:
     row_positions: npt.NDArray[np.int64]
     refused: pa.Table
     dropped: dict[str, int] = field(default_factory=dict)
+    refused_lines: pa.Table | None = None
+    missing_numbers: dict[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -92,8 +98,10 @@ class _Progress:
     n_read: int = 0
     n_good: int = 0
     n_refused: int = 0
+    n_refused_lines: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    missing_numbers: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[str, str], FailedExpectation] = field(default_factory=dict)
 
     def add_findings(self, findings: Iterable[FailedExpectation]) -> None:
@@ -135,6 +143,7 @@ def ingest(
             )
         if isinstance(row_check, WholeBatchCheck):
             progress.add_findings(row_check.delivery_findings())
+        progress.add_findings(_missing_findings(progress.missing_numbers))
         return _commit(progress, lake)
 
 
@@ -166,18 +175,52 @@ def _stage(
     if len(good_rows):
         progress.delivery.add(good_rows)
     if len(refused_rows):
+        n_rows_before = progress.n_read - progress.n_refused_lines
         quarantine_rows = _to_quarantine_rows(
-            batch.raw, refused_rows, run_columns | {c.SUITE: suite_name}, progress.n_read
+            batch.raw, refused_rows, run_columns | {c.SUITE: suite_name}, n_rows_before
         )
-        with translate_store_errors("quarantine"):
-            pq.write_table(
-                quarantine_rows, progress.delivery.folder / f"refused-{batch_idx:06d}.parquet"
-            )
-        progress.reasons.update(pc.list_flatten(refused_rows.column(c.REASONS)).to_pylist())
+        _stage_refused(progress, f"{batch_idx:06d}", quarantine_rows)
     progress.dropped.update(batch.dropped)
+    progress.missing_numbers.update(batch.missing_numbers)
     progress.n_read += len(batch.raw)
     progress.n_good += len(good_rows)
     progress.n_refused += len(refused_rows)
+    if batch.refused_lines is not None and len(batch.refused_lines):
+        quarantine_rows = line_quarantine_rows(
+            batch.refused_lines, run_columns, progress.n_refused_lines
+        )
+        _stage_refused(progress, f"{batch_idx:06d}-lines", quarantine_rows)
+        progress.n_read += len(quarantine_rows)
+        progress.n_refused += len(quarantine_rows)
+        progress.n_refused_lines += len(quarantine_rows)
+
+
+def _stage_refused(progress: _Progress, part_name: str, quarantine_rows: pa.Table) -> None:
+    with translate_store_errors("quarantine"):
+        pq.write_table(quarantine_rows, progress.delivery.folder / f"refused-{part_name}.parquet")
+    progress.reasons.update(pc.list_flatten(quarantine_rows.column(c.REASONS)).to_pylist())
+
+
+def line_quarantine_rows(
+    refused_lines: pa.Table, run_columns: dict[str, str], n_before: int = 0
+) -> pa.Table:
+    """Refused lines of text files in the form of the quarantine.
+
+    Args:
+        refused_lines: ``source_file``, ``source_line``, ``source_text`` and ``reason``.
+        run_columns: Id of the run and description of the source.
+        n_before: Number of refused lines of the run before these.
+    """
+    line_positions = pa.array(np.arange(len(refused_lines)), pa.int64())
+    reason_lists = pa.array([[reason] for reason in refused_lines.column("reason").to_pylist()])
+    refused_rows = pa.table({"row": line_positions, c.REASONS: reason_lists})
+    quarantine_rows = _to_quarantine_rows(
+        refused_lines, refused_rows, run_columns | {c.SUITE: "reading"}, n_before
+    )
+    # Negative: numbers of lines and positions of rows must not meet.
+    line_keys = pc.subtract(-1, quarantine_rows.column("row"))
+    row_field = quarantine_rows.schema.get_field_index("row")
+    return quarantine_rows.set_column(row_field, "row", line_keys)
 
 
 def _to_quarantine_rows(
@@ -222,6 +265,20 @@ def _commit(progress: _Progress, lake: Lake) -> IngestReport:
         findings=tuple(progress.findings.values()),
         version=events_version,
     )
+
+
+def _missing_findings(missing_numbers: Counter[str]) -> list[FailedExpectation]:
+    """A finding for each column with values such as NULL or a dash, which are not stored."""
+    return [
+        FailedExpectation(
+            f"{column_name} is a number in every row that has one",
+            column_name,
+            Severity.INFO,
+            n_missing,
+            f"{n_missing:,} values such as NULL, NaN or a dash are missing numbers",
+        )
+        for column_name, n_missing in sorted(missing_numbers.items())
+    ]
 
 
 def _require_conserved(n_total: int, *part_counts: int) -> None:

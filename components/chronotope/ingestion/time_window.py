@@ -18,7 +18,8 @@ def rows_in_window(
         batches: Normalised batches of a source.
         start_s: Start of the window, UTC seconds.
         end_s: End of the window, UTC seconds, exclusive.
-        with_refused: Whether to include refused and dropped rows. Their time is unknown, so exactly
+        with_refused: Whether to include refused and dropped rows, and refused lines. Their time is
+            unknown, so exactly
             one of several windows must include them.
     """
     for batch in batches:
@@ -35,7 +36,8 @@ def rows_in_window(
             )
             dropped_positions = np.setdiff1d(np.arange(len(batch.raw)), valid_or_refused)
             read_positions = np.union1d(read_positions, dropped_positions)
-        if len(read_positions):
+        refused_lines = batch.refused_lines if with_refused else None
+        if len(read_positions) or refused_lines is not None:
             refused_positions = pa.array(
                 np.searchsorted(read_positions, refused_rows.column("row").to_numpy()), pa.int64()
             )
@@ -45,4 +47,6 @@ def rows_in_window(
                 row_positions=np.searchsorted(read_positions, batch.row_positions[is_inside]),
                 refused=refused_rows.set_column(0, refused_rows.schema.field(0), refused_positions),
                 dropped=dropped,
+                refused_lines=refused_lines,
+                missing_numbers=batch.missing_numbers if with_refused else {},
             )

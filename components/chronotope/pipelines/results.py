@@ -4,12 +4,14 @@ Order of a training: ``SearchResult`` → ``ColumnSelection`` → model file →
 → ``HoldoutEvaluation`` → ``RegisteredVersion`` → ``PromotionResult`` → ``WrittenReport``.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.validation_result import FailedExpectation
+from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.lake.repeated_rows import RepeatedRows
 from chronotope.runtime.step_cache import StepCost
 
@@ -20,15 +22,55 @@ class StepResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SourceLines(StepResult):
+    """Lines of the text files of a table; the first is the sum of the next six."""
+
+    n_lines: int = Field(0, ge=0, description="Lines of the files")
+    n_row_lines: int = Field(0, ge=0, description="Lines of the rows that were read")
+    n_refused: int = Field(0, ge=0, description="Lines that are no rows, now in quarantine")
+    n_header: int = Field(0, ge=0, description="Lines of headers")
+    n_blank: int = Field(0, ge=0, description="Blank lines")
+    n_comment: int = Field(0, ge=0, description="Comment lines")
+    n_skipped: int = Field(0, ge=0, description="Lines left out by skip_rows, and Excel's sep=")
+    n_rows: int = Field(0, ge=0, description="Rows that were read")
+    n_multiline_rows: int = Field(0, ge=0, description="Rows over several lines")
+    n_literal_quotes: int = Field(
+        0, ge=0, description="Quotation marks that were read as plain characters"
+    )
+
+    @classmethod
+    def from_report(cls, source_report: SourceReport) -> "SourceLines | None":
+        """Counts of a table's text files; None if it has none."""
+        return cls(**asdict(source_report.totals())) if source_report.files else None
+
+    def by_label(self) -> dict[str, int]:
+        """Counts to show: the lines of the files, then the parts that they are the sum of."""
+        optional_counts = {
+            "lines: refused": self.n_refused,
+            "lines: blank": self.n_blank,
+            "lines: comments": self.n_comment,
+            "lines: skipped": self.n_skipped,
+            "rows over several lines": self.n_multiline_rows,
+            "quotation marks read as plain characters": self.n_literal_quotes,
+        }
+        return {
+            "lines of the files": self.n_lines,
+            "lines: header": self.n_header,
+            "lines: rows": self.n_row_lines,
+            **{label: n_lines for label, n_lines in optional_counts.items() if n_lines},
+        }
+
+
 class TableCounts(StepResult):
     """Rows of one table that was read."""
 
-    n_read: int = Field(0, ge=0, description="Rows read")
+    n_read: int = Field(0, ge=0, description="Rows read, and refused lines of text files")
     n_good: int = Field(0, ge=0, description="Rows that passed their suite")
-    n_quarantined: int = Field(0, ge=0, description="Rows refused")
+    n_quarantined: int = Field(0, ge=0, description="Rows and lines refused")
     reasons: dict[str, int] = Field(
-        default_factory=dict, description="Refused rows by reason; a row may have several"
+        default_factory=dict, description="Refused rows and lines by reason; a row may have several"
     )
+    lines: SourceLines | None = Field(None, description="Lines of the table's text files, if any")
 
 
 class EventCounts(TableCounts):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chronotope.runtime.store_urls import Location, lake_location, named_cache_dir
+from chronotope.runtime.usable_paths import require_usable_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +14,16 @@ class Workspace:
     Attributes:
         root: Project root. Everything is written below it, except to stores whose addresses
             are set in the environment (``runtime.store_urls``).
+
+    Raises:
+        ConfigError: The root is no folder, or its path has characters that stores cannot address.
     """
 
     root: Path
+
+    def __post_init__(self) -> None:
+        """Check the root before anything is written below it."""
+        require_usable_root(self.root)
 
     def lakes(self) -> Location:
         """Lakes of all datasets, one folder per dataset.

@@ -2,34 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.contracts.errors import ConfigError
+from chronotope.spacetime.time_zones import zone
 
 HOURS_PER_WEEK: Final = 168
 _DAY_S: Final = 86_400
 _STEP_S: Final = 900  # clocks change on whole quarters of an hour
 _THURSDAY: Final = 3  # weekday of 1970-01-01, Monday is 0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def zone(zone_name: str) -> ZoneInfo:
-    """IANA time zone by name.
-
-    Raises:
-        ConfigError: No such zone.
-    """
-    try:
-        return ZoneInfo(zone_name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ConfigError(
-            "Unknown time zone",
-            received=zone_name,
-            way_out="Use an IANA name such as Europe/Vienna",
-        ) from error
 
 
 def local_hour(
@@ -88,7 +71,7 @@ def utc_from_local(
 
     Args:
         local_s: Wall-clock seconds, counted as if the clock were UTC, shape (n,).
-        zone_name: IANA name.
+        zone_name: Name of the zone, as ``zone`` takes it.
 
     Returns:
         UTC seconds, and whether the wall clock ever showed that time (False in the

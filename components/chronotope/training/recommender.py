@@ -1,6 +1,5 @@
 """Trained recommender: trains the network, updates it, saves and loads it."""
 
-import gc
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,6 +21,7 @@ from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors, count_priors
+from chronotope.runtime.garbage import collect_afterwards
 from chronotope.training.config import TrainingConfig
 from chronotope.training.ddp import run_ddp
 from chronotope.training.discovery import fit_discovery_head
@@ -105,10 +105,8 @@ class ChronotopeRecommender:
         The last part of the log first selects the best epoch. Then one pass at a tenth of the
         learning rate trains on its targets, and the priors are counted from the full log.
         """
-        try:
+        with collect_afterwards():  # Lightning's trainers are cycles that hold all its arrays
             self._train(log, catalog)
-        finally:
-            gc.collect()  # Lightning's trainers are cycles that hold all arrays of the training
         self.observe(log)
         return self
 

@@ -3,6 +3,7 @@
 from chronotope.validation.batch_drift import BatchProfile, profile_rows
 from chronotope.validation.data_docs import build_docs
 from chronotope.validation.suite import check_events, check_table, event_type_shares
+from chronotope.validation.suite_folder import find_suites_folder
 
 __all__ = [
     "BatchProfile",
@@ -10,5 +11,6 @@ __all__ = [
     "check_events",
     "check_table",
     "event_type_shares",
+    "find_suites_folder",
     "profile_rows",
 ]

@@ -5,7 +5,6 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 
@@ -83,5 +82,6 @@ def _site(
         batch_parameters={"dataframe": derived_rows.to_pandas()},
         expectation_parameters=time_parameters(checked_at),
     )
-    index_url = gx_context.build_data_docs()["local_site"]
-    return Path(unquote(urlparse(index_url).path)).parent
+    gx_context.build_data_docs()
+    # Not from the address that is returned: it is a URL with an unquoted path.
+    return context_dir / "uncommitted" / "data_docs" / "local_site"

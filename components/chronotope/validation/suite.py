@@ -16,6 +16,7 @@ from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.validation_result import FailedExpectation, Severity, ValidationResult
 from chronotope.validation.batch_drift import PSI_BOUND, BatchDriftCheck, BatchProfile
+from chronotope.validation.catalogue_match import CatalogueMatch
 from chronotope.validation.derived_columns import derive_columns
 from chronotope.validation.divergence import stability_index
 from chronotope.validation.gx_context import (
@@ -70,7 +71,9 @@ def check_events(
         return _validation_result(suite["name"], expectation_outcomes, len(batch), drift_findings)
 
     return EventCheck(
-        evaluate_batch, None if batch_profile is None else BatchDriftCheck(batch_profile)
+        evaluate_batch,
+        None if batch_profile is None else BatchDriftCheck(batch_profile),
+        CatalogueMatch(known_items) if known_items is not None and len(known_items) else None,
     )
 
 
@@ -81,10 +84,12 @@ class EventCheck:
     Attributes:
         check_batch: Check of a single batch.
         batch_drift: Drift check of the complete delivery; None skips it.
+        catalogue_match: Comparison of the items with the catalogue; None skips it.
     """
 
     check_batch: Callable[[pa.Table], ValidationResult]
     batch_drift: BatchDriftCheck | None
+    catalogue_match: CatalogueMatch | None = None
 
     def __call__(self, batch: pa.Table) -> ValidationResult:
         """Check one batch.
@@ -95,6 +100,8 @@ class EventCheck:
         validation_result = self.check_batch(batch)
         if self.batch_drift is not None:
             self.batch_drift.add_batch(batch)
+        if self.catalogue_match is not None:
+            self.catalogue_match.add_batch(batch)
         return validation_result
 
     def delivery_findings(self) -> tuple[FailedExpectation, ...]:
@@ -103,7 +110,9 @@ class EventCheck:
         Raises:
             ValidationFailed: Latitude and longitude are swapped in most rows with coordinates.
         """
-        return () if self.batch_drift is None else self.batch_drift.findings()
+        drift_findings = () if self.batch_drift is None else self.batch_drift.findings()
+        match_findings = () if self.catalogue_match is None else self.catalogue_match.findings()
+        return (*drift_findings, *match_findings)
 
 
 def check_table(suite_path: Path) -> RowCheck:

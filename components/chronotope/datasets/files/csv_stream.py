@@ -1,100 +1,127 @@
-"""Streaming of CSV files, compressed or not, in bounded memory."""
+"""Streaming of CSV files in bounded memory; each line is read, refused, or no data."""
 
-import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.csv as pcsv
 
-from chronotope.contracts.errors import SchemaError
-from chronotope.datasets.columns import check_columns
-from chronotope.datasets.files.budget import MAX_COLUMNS, ByteBudget
+from chronotope.contracts.errors import SourceError
+from chronotope.datasets.files.csv_blocks import CsvBlock, clean_block
+from chronotope.datasets.files.csv_header import CsvHeader, read_header
+from chronotope.datasets.files.decompression import buffered, open_decompressed
+from chronotope.datasets.files.file_signatures import HEAD_BYTES, require_text
+from chronotope.datasets.files.line_accounting import FileAccount, SourceReport, file_account
+from chronotope.datasets.files.text_lines import READ_BYTES, LineBlock, LineReader
 from chronotope.datasets.table_spec import TableSpec
-from chronotope.runtime.regular_files import open_regular, require_regular
 
-BLOCK_BYTES: Final = 16 << 20
-"""Size of the blocks that are parsed, bytes; a longer row cannot be read."""
-
-_HEAD_BYTES: Final = 1 << 20
-_CODECS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".br": "brotli"}
+_ARROW_QUOTE: Final = '"'
 
 
-def stream_csv(table_spec: TableSpec, file_path: Path) -> Iterator[pa.RecordBatch]:
+def stream_csv(
+    table_spec: TableSpec,
+    file_path: Path,
+    source_report: SourceReport | None = None,
+    *,
+    read_bytes: int = READ_BYTES,
+) -> Iterator[pa.RecordBatch]:
     """Read the needed columns of a CSV file in batches; every column is text.
 
     Args:
         table_spec: Encoding, delimiter, columns and limits.
-        file_path: Path of the file; its suffix selects the decompression.
+        file_path: Path of the file; its first bytes tell the compression.
+        source_report: Report that gets the counts of lines and the refused lines; None if nobody
+            stores them, so that the first refused line is an error.
+        read_bytes: Number of bytes that are read and parsed at a time.
 
     Raises:
-        SourceError: The decompressed size exceeds the limits.
-        SchemaError: Columns are missing, or the file has more than ``MAX_COLUMNS``.
-        OSError, ValueError: The file cannot be read as CSV.
+        SourceError: The file is no text, cut short or too large, or too many lines are refused.
+        SchemaError: Columns are missing, ambiguous or too many.
+        OSError, ValueError: The file cannot be read.
     """
-    "".encode(table_spec.encoding)  # raises for codecs that are no text encodings, such as zlib
-    read_options = pcsv.ReadOptions(encoding=table_spec.encoding, block_size=BLOCK_BYTES)
-    parse_options = pcsv.ParseOptions(delimiter=table_spec.delimiter, newlines_in_values=True)
-    _require_few_columns(table_spec, file_path)
     with (
-        _open_decompressed(table_spec, file_path) as file,
-        pcsv.open_csv(file, read_options, parse_options) as header_reader,
+        open_decompressed(file_path, table_spec.limits.max_bytes) as byte_reader,
+        file_account(file_path, table_spec, source_report) as account,
     ):
-        check_columns(table_spec, header_reader.schema.names, file_path)
-    convert_options = pcsv.ConvertOptions(
-        include_columns=list(table_spec.needed),
-        column_types=dict.fromkeys(table_spec.needed, pa.string()),
-        null_values=[""],
-        strings_can_be_null=True,
-    )
-    with (
-        _open_decompressed(table_spec, file_path) as file,
-        pcsv.open_csv(file, read_options, parse_options, convert_options) as csv_reader,
-    ):
-        yield from csv_reader
-
-
-@contextmanager
-def _open_decompressed(table_spec: TableSpec, file_path: Path) -> Iterator[pa.NativeFile]:
-    codec_name = _CODECS.get(file_path.suffix)
-    with open_regular(file_path) as file:
-        if codec_name is None:
-            yield pa.PythonFile(file, mode="r")
-            return
-        byte_budget = ByteBudget(require_regular(file_path), table_spec.limits.max_bytes)
-        decompressed_stream = pa.CompressedInputStream(file, codec_name)
-        with pa.PythonFile(
-            _BudgetedStream(decompressed_stream, byte_budget), mode="r"
-        ) as bounded_file:
-            yield bounded_file
-
-
-def _require_few_columns(table_spec: TableSpec, file_path: Path) -> None:
-    """Limit the columns of the header before Arrow parses it: each of them takes memory."""
-    with _open_decompressed(table_spec, file_path) as file:
-        header_line = file.read(_HEAD_BYTES).split(b"\n", 1)[0]
-    n_columns = header_line.count(table_spec.delimiter.encode()) + 1
-    if n_columns > MAX_COLUMNS:
-        raise SchemaError(
-            f"The header has more than {MAX_COLUMNS:,} columns",
-            received=file_path,
-            way_out="Store only the needed columns, or correct delimiter in the dataset's YAML",
+        head = byte_reader.read(HEAD_BYTES)
+        require_text(head, file_path, "csv")
+        line_reader = LineReader(
+            buffered(byte_reader, head), table_spec.encoding, file_path, read_bytes
         )
+        header, first_block = _read_header(table_spec, line_reader, account, file_path)
+        if header is None or first_block is None:
+            return
+        block: LineBlock | None = first_block
+        while block is not None:
+            csv_block = clean_block(block, header, table_spec.comment, table_spec.encoding)
+            if csv_block.n_lines < len(block):
+                line_reader.put_back(block.rest(csv_block.n_lines))
+            yield _parsed(csv_block, header, file_path)
+            _account_for(csv_block, block, account)
+            block = line_reader.next_block()
 
 
-class _BudgetedStream(io.RawIOBase):
-    """Stream of decompressed bytes that raises when a byte budget is exceeded."""
+def _read_header(
+    table_spec: TableSpec, line_reader: LineReader, account: FileAccount, file_path: Path
+) -> tuple[CsvHeader | None, LineBlock | None]:
+    """Header of the file, and the lines of its block that follow."""
+    for block in line_reader.blocks():
+        n_before = account.counts.n_lines
+        header = read_header(table_spec, block, account.counts, file_path)
+        if header is not None:
+            account.counts.n_lines = n_before + header.n_lines
+            return header, block.rest(header.n_lines)
+        account.counts.n_lines += len(block)
+    return None, None
 
-    def __init__(self, decompressed_stream: pa.NativeFile, byte_budget: ByteBudget) -> None:
-        self._content, self._budget = decompressed_stream, byte_budget
 
-    def readable(self) -> bool:
-        return True
+def _account_for(csv_block: CsvBlock, block: LineBlock, account: FileAccount) -> None:
+    counts = account.counts
+    counts.n_lines += csv_block.n_lines
+    counts.n_blank += csv_block.n_blank
+    counts.n_comment += csv_block.n_comment
+    counts.n_rows += csv_block.n_rows
+    counts.n_row_lines += csv_block.n_row_lines
+    counts.n_multiline_rows += csv_block.n_multiline_rows
+    counts.n_literal_quotes += csv_block.n_literal_quotes
+    for line_idx, reason in csv_block.refused:
+        account.refuse(block.first_line + line_idx, block.text(line_idx), reason)
 
-    def read(self, size: int = -1) -> bytes:
-        """Read at most ``size`` bytes; a negative size reads one block."""
-        chunk: bytes = self._content.read(BLOCK_BYTES if size < 0 else size)
-        self._budget.spend(len(chunk))
-        return chunk
+
+def _parsed(csv_block: CsvBlock, header: CsvHeader, file_path: Path) -> pa.RecordBatch:
+    """Rows of a block, parsed by Arrow."""
+    column_names = [str(column) for column in range(header.n_columns)]
+    needed_columns = list(dict.fromkeys(str(position) for position in header.positions.values()))
+    output_schema = pa.schema([pa.field(name, pa.string()) for name in header.positions])
+    if csv_block.n_rows == 0:
+        return pa.RecordBatch.from_pylist([], schema=output_schema)
+    parsed_table = pcsv.read_csv(
+        pa.BufferReader(csv_block.data),
+        pcsv.ReadOptions(
+            column_names=column_names, block_size=len(csv_block.data) + 1, use_threads=False
+        ),
+        pcsv.ParseOptions(
+            delimiter=csv_block.delimiter.decode("latin-1"),
+            quote_char=csv_block.quote.decode("latin-1") if csv_block.quote else False,
+            newlines_in_values=csv_block.n_multiline_rows > 0,
+        ),
+        pcsv.ConvertOptions(
+            check_utf8=False,  # checked when the lines were split
+            include_columns=needed_columns,
+            column_types=dict.fromkeys(needed_columns, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    if parsed_table.num_rows != csv_block.n_rows:
+        raise SourceError(
+            f"The rows of {file_path} do not add up",
+            received=f"{parsed_table.num_rows} instead of {csv_block.n_rows}",
+            way_out="Report this as a bug of Chronotope, with the file if you may",
+        )
+    columns = [
+        parsed_table.column(str(position)).combine_chunks()
+        for position in header.positions.values()
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=output_schema)

@@ -19,7 +19,6 @@ from chronotope.contracts.errors import SchemaError, SourceError
 from chronotope.datasets.columns import check_columns
 from chronotope.datasets.files.budget import MAX_BATCH_BYTES, MAX_COLUMNS, ByteBudget
 from chronotope.datasets.table_spec import TableSpec
-from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.regular_files import open_regular, require_regular
 
 MAX_FOOTER_BYTES: Final = 32 << 20
@@ -40,62 +39,72 @@ _FILE_END: Final = struct.Struct("<I4s")
 """Last bytes of a file: length of the footer, and the magic bytes of the format."""
 
 
-def stream_parquet(
-    table_spec: TableSpec, source_path: Path, batch_rows: int
-) -> Iterator[pa.RecordBatch]:
-    """Read the needed columns of a Parquet file, or of a folder of such files, in batches.
+def check_parquet_files(file_paths: Sequence[Path], table_spec: TableSpec) -> ByteBudget:
+    """Check the sizes in the files' metadata before Arrow allocates memory for them.
 
     Args:
+        file_paths: The files of a source.
         table_spec: Columns and limits.
-        source_path: The file or folder.
-        batch_rows: Maximum number of rows of a batch; batches of long texts have fewer.
+
+    Returns:
+        Budget of the bytes that the files may expand to together.
 
     Raises:
         SourceError: A file is cut short, or expands beyond its limits.
-        SchemaError: Columns are missing, there are more than ``MAX_COLUMNS``, or a needed
-            column is nested.
-        OSError, ValueError: A file cannot be read as Parquet.
+        SchemaError: A file has more than ``MAX_COLUMNS``.
+        OSError: A file cannot be read.
     """
-    file_paths = _files(source_path)
-    byte_budget = ByteBudget(sum(map(require_regular, file_paths)), table_spec.limits.max_bytes)
     _require_valid_files(file_paths, table_spec)
-    file_names = [str(file_path) for file_path in file_paths]
-    arrow_schema = pds.dataset(file_names, format="parquet").schema
-    check_columns(table_spec, arrow_schema.names, source_path)
+    return ByteBudget(sum(map(require_regular, file_paths)), table_spec.limits.max_bytes)
+
+
+def stream_parquet(
+    table_spec: TableSpec,
+    file_path: Path,
+    byte_budget: ByteBudget,
+    batch_rows: int,
+    row_mask: npt.NDArray[np.bool_] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Read the needed columns of a Parquet file in batches, in the types of this file.
+
+    Args:
+        table_spec: Columns and limits.
+        file_path: A file that ``check_parquet_files`` has checked.
+        byte_budget: Budget of the source.
+        batch_rows: Maximum number of rows of a batch; batches of long texts have fewer.
+        row_mask: Mask of the rows to read, shape (n_rows,); None reads all rows.
+
+    Raises:
+        SourceError: The file expands beyond its limits.
+        SchemaError: Columns are missing, or a needed column is nested.
+        OSError, ValueError: The file cannot be read as Parquet.
+    """
+    arrow_schema = pds.dataset([str(file_path)], format="parquet").schema
+    check_columns(table_spec, arrow_schema.names, file_path)
     text_columns = _text_columns(arrow_schema, table_spec.needed)
     # Dictionary-encoded: a text that many rows share is in memory once until it is decoded.
-    source = pds.dataset(file_names, format=pds.ParquetFileFormat(dictionary_columns=text_columns))
-    # A scan of the whole data set reads ahead without limit while batches are processed.
-    for fragment in source.get_fragments():
-        for row_group in fragment.split_by_row_group():
-            for batch in row_group.to_batches(
-                schema=source.schema, columns=list(table_spec.needed), batch_size=batch_rows
-            ):
-                yield from _decode_batch(batch, byte_budget)
+    parquet_format = pds.ParquetFileFormat(dictionary_columns=text_columns)
+    (fragment,) = pds.dataset([str(file_path)], format=parquet_format).get_fragments()
+    n_rows_before = 0
+    # A scan of the whole file reads ahead without limit while batches are processed.
+    for row_group in fragment.split_by_row_group():
+        for batch in row_group.to_batches(columns=list(table_spec.needed), batch_size=batch_rows):
+            for decoded_batch in _decode_batch(batch, byte_budget):
+                row_range = slice(n_rows_before, n_rows_before + decoded_batch.num_rows)
+                n_rows_before = row_range.stop
+                yield (
+                    decoded_batch
+                    if row_mask is None
+                    else decoded_batch.filter(_padded_mask(row_mask[row_range], decoded_batch))
+                )
 
 
-def _files(source_path: Path) -> list[Path]:
-    """The file, or all files below a folder, sorted, without names that start with . or _."""
-    if not source_path.is_dir():
-        return [source_path]
-    file_paths = sorted(_files_below(source_path))
-    if not file_paths:
-        raise SourceError("The folder holds no files", received=source_path, way_out="Correct path")
-    return [require_allowed_path(file_path) for file_path in file_paths]
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for entry in os.scandir(folder):
-        if entry.name.startswith((".", "_")):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files_below(Path(entry.path))
-        else:  # a link to a folder may form a cycle; opening it as a file raises an error
-            yield Path(entry.path)
+def _padded_mask(row_mask: npt.NDArray[np.bool_], batch: pa.RecordBatch) -> pa.Array:
+    """Mask of a batch; rows that a deletion vector is too short for are not deleted."""
+    return pa.array(np.pad(row_mask, (0, batch.num_rows - len(row_mask)), constant_values=True))
 
 
 def _require_valid_files(file_paths: Sequence[Path], table_spec: TableSpec) -> None:
-    """Check the sizes in the files' metadata before Arrow allocates memory for them."""
     for file_path in file_paths:
         _require_footer(file_path)
     probe_task = {
@@ -165,6 +174,8 @@ def _text_columns(schema: pa.Schema, needed_columns: Sequence[str]) -> list[str]
     for column_name in needed_columns:
         column_type = schema.field(column_name).type
         value_type = column_type.value_type if pa.types.is_dictionary(column_type) else column_type
+        if isinstance(value_type, pa.BaseExtensionType):  # such as arrow.uuid
+            value_type = value_type.storage_type
         if pa.types.is_nested(value_type):
             raise SchemaError(
                 f"Column {column_name!r} cannot be read as text",
@@ -192,11 +203,15 @@ def _decode_batch(batch: pa.RecordBatch, byte_budget: ByteBudget) -> Iterator[pa
     part_starts = np.flatnonzero(np.diff(part_numbers, prepend=-1))
     for part_start, part_end in zip(part_starts, [*part_starts[1:], batch.num_rows], strict=True):
         part_rows = batch.slice(part_start, part_end - part_start)
-        decoded_columns = [
-            column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-            for column in part_rows.columns
-        ]
+        decoded_columns = [_decode_column(column) for column in part_rows.columns]
         yield pa.RecordBatch.from_arrays(decoded_columns, names=batch.schema.names)
+
+
+def _decode_column(column: pa.Array) -> pa.Array:
+    """The column without dictionary; one of type null, which has no values, becomes text."""
+    if pa.types.is_null(column.type):
+        return column.cast(pa.string())
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:

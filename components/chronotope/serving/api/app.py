@@ -25,11 +25,11 @@ from chronotope.serving.api.predict_endpoint import explain, predict
 from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
 from chronotope.serving.api.recommend_endpoint import RecommendEndpoint
 from chronotope.serving.api.requests import (
+    IdText,
     PostedRecord,
     PostedRecords,
     PredictRequest,
     RecommendRequest,
-    Text,
     Timestamp,
     UserRequest,
 )
@@ -212,9 +212,9 @@ def _add_model_endpoints(app: FastAPI, service: Service) -> dict[str, FastHandle
 
     @app.get("/explain", response_model=ExplainResponse)
     async def explain_items(
-        user_id: Annotated[Text, Query(description="User id as in the log.")],
+        user_id: Annotated[IdText, Query(description="User id as in the log.")],
         item_id: Annotated[
-            Text | None, Query(description="Item id; by default the most probable items.")
+            IdText | None, Query(description="Item id; by default the most probable items.")
         ] = None,
         request_time: Annotated[
             Timestamp | None, Query(description="Time of the request; by default now.")

@@ -7,6 +7,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -17,6 +18,14 @@ from pydantic import (
 )
 
 from chronotope.contracts.clock import is_in_future
+from chronotope.contracts.event_bounds import (
+    EARLIEST_TIME,
+    MAX_ID_CHARS,
+    MAX_LAT_DEG,
+    MAX_LON_DEG,
+    MAX_UTC_OFFSET_MIN,
+)
+from chronotope.contracts.id_rules import MISSING, canonical_id, id_problem
 from chronotope.inference.request import RecommendOptions
 
 _FIRST_TIME, _LAST_TIME = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
@@ -36,13 +45,55 @@ def _check_not_future(timestamp: datetime) -> datetime:
     return timestamp
 
 
+def _check_earliest(timestamp: datetime) -> datetime:
+    if timestamp < EARLIEST_TIME:
+        raise ValueError(f"lies before {EARLIEST_TIME.year}")
+    return timestamp
+
+
+def _id_text(json_value: object) -> object:
+    """Text of an id: integers are exact, and other numbers have no form that is certain."""
+    if isinstance(json_value, bool | float):
+        raise ValueError(  # noqa: TRY004 - pydantic reports it with the field's name
+            "an id is a text or an integer, no other number and not true or false"
+        )
+    if isinstance(json_value, int):
+        return str(json_value)
+    return canonical_id(json_value) if isinstance(json_value, str) else json_value
+
+
+def _optional_id_text(json_value: object) -> object:
+    """Text of an id; None for a text that stands for a missing one."""
+    id_text = _id_text(json_value)
+    is_missing = isinstance(id_text, str) and (id_problem(id_text) or "").startswith(MISSING)
+    return None if is_missing else id_text
+
+
+def _check_id(id_text: str) -> str:
+    """Refuse an id that ingestion would quarantine."""
+    problem = id_problem(id_text)
+    if problem is not None:
+        raise ValueError(problem)
+    return id_text
+
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+IdText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_ID_CHARS),
+    BeforeValidator(_id_text, json_schema_input_type=str | int),
+]
+EventIdText = Annotated[IdText, AfterValidator(_check_id)]
+OptionalEventIdText = Annotated[
+    EventIdText | None, BeforeValidator(_optional_id_text, json_schema_input_type=str | int | None)
+]
 Timestamp = Annotated[AwareDatetime, AfterValidator(_check_time_range)]
 PastTimestamp = Annotated[Timestamp, AfterValidator(_check_not_future)]
+EventTimestamp = Annotated[PastTimestamp, AfterValidator(_check_earliest)]
 InUtc = AfterValidator(lambda timestamp: timestamp.astimezone(UTC))
-UtcOffset = Annotated[int, Field(ge=-1440, le=1440)]
-Latitude = Annotated[float, Field(ge=-90, le=90)]
-Longitude = Annotated[float, Field(ge=-180, le=180)]
+UtcOffset = Annotated[int, Field(ge=-MAX_UTC_OFFSET_MIN, le=MAX_UTC_OFFSET_MIN)]
+Latitude = Annotated[float, Field(ge=-MAX_LAT_DEG, le=MAX_LAT_DEG)]
+Longitude = Annotated[float, Field(ge=-MAX_LON_DEG, le=MAX_LON_DEG)]
 Context = Annotated[dict[Text, FiniteFloat], Field(max_length=100)]
 
 
@@ -53,18 +104,18 @@ class _StrictModel(BaseModel):
 class HistoryEvent(_StrictModel):
     """One event of a history that is sent with a request."""
 
-    item_id: Text
+    item_id: IdText
     occurred_at: PastTimestamp = Field(description="Time of the event, with a time zone.")
     utc_offset_min: UtcOffset = Field(
         0, description="Minutes to add to UTC for the user's local time."
     )
-    place_id: Text | None = None
+    place_id: IdText | None = None
 
 
 class UserRequest(_StrictModel):
     """User or history, request time, location and context of a request."""
 
-    user_id: Text | None = Field(
+    user_id: IdText | None = Field(
         None, description="User id as in the log; an unknown id is a cold-start user."
     )
     history: list[HistoryEvent] | None = Field(
@@ -78,7 +129,7 @@ class UserRequest(_StrictModel):
         description="Minutes to add to UTC for the user's local time; by default the offset of "
         "the latest event.",
     )
-    place_id: Text | None = Field(None, description="Place of the user.")
+    place_id: IdText | None = Field(None, description="Place of the user.")
     lat: Latitude | None = Field(None, description="Latitude of the user, degrees WGS 84.")
     lon: Longitude | None = Field(None, description="Longitude of the user, degrees WGS 84.")
     context: Context = Field({}, description="Context features of the request, by column.")
@@ -154,18 +205,20 @@ class PostedEvent(_StrictModel):
     key: Annotated[
         Text, Field(max_length=200, description="Idempotency key: equal keys are one record.")
     ]
-    user_id: Text
-    item_id: Text
-    event_type: Text | None = Field(None, description="By default the event type of the dataset.")
-    occurred_at: Annotated[PastTimestamp, InUtc] = Field(
+    user_id: EventIdText
+    item_id: EventIdText
+    event_type: OptionalEventIdText = Field(
+        None, description="By default the event type of the dataset."
+    )
+    occurred_at: Annotated[EventTimestamp, InUtc] = Field(
         description="Time of the event, with a time zone."
     )
     utc_offset_min: UtcOffset | None = None
-    place_id: Text | None = None
+    place_id: OptionalEventIdText = None
     lat: Latitude | None = None
     lon: Longitude | None = None
     value: FiniteFloat | None = None
-    session_id: Text | None = None
+    session_id: OptionalEventIdText = None
     context: Context = {}
     answer_id: Text | None = Field(
         None, description="Id of the recommendation list that the event came from."
@@ -180,9 +233,9 @@ class PostedImpression(_StrictModel):
         Text, Field(max_length=200, description="Idempotency key: equal keys are one record.")
     ]
     answer_id: Text
-    user_id: Text | None = None
+    user_id: IdText | None = None
     shown_at: Annotated[PastTimestamp, InUtc]
-    items: list[Text] = Field(max_length=1000, description="Item ids in the order shown.")
+    items: list[IdText] = Field(max_length=1000, description="Item ids in the order shown.")
     probabilities: list[FiniteFloat] = Field([], max_length=1000)
     propensities: list[FiniteFloat] = Field([], max_length=1000)
     version: Text

@@ -1,0 +1,1 @@
+"""Conversion of the cells of a source: times, numbers, ids."""
