@@ -42,8 +42,13 @@ from chronotope.features.sources import FeaturesConfig
 from chronotope.ingestion import IngestBatch, NoiseConfig, filter_noise, ingest
 from chronotope.lake import Lake
 from chronotope.pipelines.compress import compress_model
-from chronotope.pipelines.evaluate_holdout import evaluate_holdout
+from chronotope.pipelines.evaluate_holdout import (
+    NEW_ONLY_PREFIX,
+    SLICE_PREFIX,
+    evaluate_holdout,
+)
 from chronotope.pipelines.holdout import CHALLENGER
+from chronotope.pipelines.promote import pop_prefixed
 from chronotope.pipelines.report import write_report
 from chronotope.pipelines.results import (
     ColumnSelection,
@@ -307,7 +312,8 @@ def objections(features: Path, settings: TrainSettings, run: Path, bundle: Path)
     """Objections of gate and blessing, without a champion."""
     kept = load_arrays(run / "holdout.npz")
     users, challenger = kept.pop("user"), kept.pop(CHALLENGER)
-    masks = {k.removeprefix("slice."): kept.pop(k) for k in list(kept) if k.startswith("slice.")}
+    masks = pop_prefixed(kept, SLICE_PREFIX)
+    pop_prefixed(kept, NEW_ONLY_PREFIX)  # compared with a champion's only
     gate = evaluate_gate(
         challenger, None, kept, user_idx=users, slices=masks, gate_config=settings.gate
     )

@@ -60,19 +60,21 @@ class Split:
     targets: Int64
 
 
-def read_dataset(name: str, data: Path, work: Path) -> Path:
+def read_dataset(name: str, data: Path, work: Path, min_item_events: int | None = None) -> Path:
     """Read a dataset's events and items into a numeric snapshot; returns its folder.
 
     Args:
         name: One of ``RULES``.
         data: Folder that holds a folder for each dataset of files.
         work: Folder of the snapshot.
+        min_item_events: Rarer items are removed; None takes the number of the rules.
 
     Raises:
         SourceError: The data are missing.
     """
     spec = load_data_set(name, data)
-    events = _frequent(pa.concat_tables(_events(spec)), RULES[name].min_item_events)
+    at_least = RULES[name].min_item_events if min_item_events is None else min_item_events
+    events = _frequent(pa.concat_tables(_events(spec)), at_least)
     items = read_items(spec)
     config = FeaturesConfig(items_are_places=spec.items_are_places)
     return build_features(

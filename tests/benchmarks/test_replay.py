@@ -67,7 +67,8 @@ def test_outcomes_come_back_one_round_after_the_other(tmp_path: Path) -> None:
     def outcomes(n: int) -> EvaluationResult:
         whole = np.arange(n, dtype=np.int64)
         truth = whole % 2 == 0
-        return EvaluationResult(whole, whole.astype(np.int32), whole + 1.0, truth, whole, ~truth)
+        rank = whole + 1.0
+        return EvaluationResult(whole, whole.astype(np.int32), rank, truth, whole, ~truth, rank)
 
     for name, n in (("a", 3), ("b", 2)):
         keep(tmp_path / f"{name}.npz", outcomes(n))

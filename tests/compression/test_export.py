@@ -235,3 +235,25 @@ def test_tables_beyond_two_gigabytes_are_refused(tmp_path: Path) -> None:
         export_module(module, ModelConfig(), (), (), tmp_path / "model.onnx")
     assert "2.1 GB" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_discovery_head_is_in_the_graph_where_it_is_used(tmp_path: Path) -> None:
+    config = ModelConfig(history_len=40, kernel_len=20)
+    net, _ = network(config)
+    priors = count_priors(sample_log(), sample_catalog(), affinity=True)
+    assert net.discovery_head is not None
+    net.discovery_head.active = True
+    batch = to_batch(QUERIES, config.history_len)
+    path = tmp_path / "model.onnx"
+    for tables_of_graph in (priors, first_successors(priors, 4)):
+        with torch.no_grad():
+            export_onnx(net, tables_of_graph, path)
+            assert_close(run(path, batch), net(batch, tables_of_graph))
+    active_key = key_of(net, priors)
+    net.discovery_head.active = False
+    assert key_of(net, priors) != active_key
+    with torch.no_grad():
+        export_onnx(net, priors, path)
+        assert_close(run(path, batch), net(batch, priors))
+    names = {table.name for table in onnx.load(path).graph.initializer}
+    assert not {"activity", "affinity_item", "affinity_weight"} & names

@@ -16,6 +16,7 @@ def outcomes_of(rank, *, is_return, n_history):
         is_return=np.array(is_return),
         n_history=np.array(n_history),
         is_cold_item=np.zeros(n, bool),
+        new_only_rank=np.where(is_return, np.nan, np.array(rank) - 1.0),
     )
 
 
@@ -30,6 +31,13 @@ def test_summary_by_hand(oracle):
     assert (summary["n_cold_user"], summary["cold_user_acc_10"]) == (2.0, 0.5)
     assert math.isnan(summary["cold_item_acc_10"])
     assert "coverage" not in summary
+    assert summary["new_only_acc_10"] == 0.5  # ranks 9.5 and 19 among new items
+    assert summary["new_only_ndcg_10"] == pytest.approx(oracle.ndcg([9.5, 19.0], 10))
+
+
+def test_returns_alone_have_no_metric_among_new_items():
+    summary = summarise_metrics(outcomes_of([1.0], is_return=[True], n_history=[3]))
+    assert math.isnan(summary["new_only_acc_10"])
 
 
 def test_coverage_is_passed_on_if_it_was_measured():

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chronotope.metrics import LognormalMixture
+from chronotope.metrics import EvaluationResult, LognormalMixture
 from chronotope.pipelines.evaluate_holdout import (
     INTERVAL_LEVELS,
     LAST_PLACE,
     evaluate_places,
     interval_coverage,
     map_points,
+    new_only_ndcg,
 )
 from chronotope.testing.recommender_suite import N_ITEMS, sample_catalog
 
@@ -49,3 +50,19 @@ def test_places_are_judged_where_they_are_known() -> None:
     assert found["model"].median_km == 0.0
     assert found[LAST_PLACE].median_km == pytest.approx(2.22, abs=0.01)
     assert evaluate_places(told, np.zeros(4, np.int32), placed) == {}
+
+
+def test_returns_have_no_ndcg_among_new_items() -> None:
+    ranks = np.array([1.0, 3.0, 40.0])
+    evaluation = EvaluationResult(
+        position=np.arange(3),
+        user=np.ones(3, np.int32),
+        rank=ranks,
+        is_return=np.array([False, True, False]),
+        n_history=np.full(3, 9),
+        is_cold_item=np.zeros(3, np.bool_),
+        new_only_rank=np.array([1.0, np.nan, 11.0]),
+    )
+    values = new_only_ndcg(evaluation)
+    assert values[[0, 2]].tolist() == [1.0, 0.0]
+    assert np.isnan(values[1])

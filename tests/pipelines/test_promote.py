@@ -91,3 +91,9 @@ def test_a_holdout_is_unseen_from_the_second_after_the_training(
     cut(tmp_path, TRAINED_UNTIL_S + start)
     manifest = read_manifest(tmp_path / "bundle")
     assert module.has_seen_targets(manifest, tmp_path) is seen
+
+
+def test_arrays_of_a_prefix_are_taken_out_under_their_own_names() -> None:
+    arrays = {"user": np.arange(2), "new_only.ease": np.ones(2), "slice.return": np.zeros(2)}
+    assert list(module.pop_prefixed(arrays, "new_only.")) == ["ease"]
+    assert list(arrays) == ["user", "slice.return"]

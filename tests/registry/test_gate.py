@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chronotope.contracts.errors import DataError
-from chronotope.registry.gate import GateConfig, evaluate_gate
+from chronotope.registry.gate import GateConfig, NewOnlyComparison, evaluate_gate
 
 USERS = np.repeat(np.arange(200), 5)
 RNG = np.random.default_rng(3)
@@ -108,3 +108,43 @@ def test_the_champions_own_network_has_to_be_no_worse() -> None:
     )
     strong = {"markov": CHAMPION + 0.1}
     assert not evaluate_gate(other, CHAMPION, strong, **told, non_inferiority_margin=1.0).passed
+
+
+def test_a_loss_among_new_items_beyond_noise_is_refused() -> None:
+    is_return = np.arange(1000) % 2 == 0
+    champion = np.where(is_return, np.nan, RNG.random(1000))
+    better = CHAMPION + 0.05
+
+    def reasons(loss: float, allowed: float = 0.0) -> tuple[str, ...]:
+        noise = np.random.default_rng(5).normal(0, 0.05, 1000)
+        noise -= noise[~is_return].mean()
+        comparison = NewOnlyComparison(champion - loss + noise, champion)
+        config = GateConfig(max_new_only_drop=allowed)
+        return evaluate_gate(
+            better,
+            CHAMPION,
+            WEAK,
+            user_idx=USERS,
+            slices={},
+            gate_config=config,
+            new_only=comparison,
+        ).reasons
+
+    assert reasons(0.0) == ()  # within noise
+    assert reasons(0.0005) == ()
+    assert reasons(0.03)[0].startswith("new items only: loses more than 0 to champion: -0.0300")
+    assert reasons(0.03, allowed=0.05) == ()
+
+
+def test_few_new_items_are_not_compared() -> None:
+    champion = np.where(np.arange(1000) < 99, 1.0, np.nan)
+    comparison = NewOnlyComparison(champion - 0.5, champion)
+    assert evaluate_gate(
+        CHAMPION + 0.05,
+        CHAMPION,
+        WEAK,
+        user_idx=USERS,
+        slices={},
+        gate_config=CONFIG,
+        new_only=comparison,
+    ).passed

@@ -25,6 +25,7 @@ SHOWN = {
     "mrr": "MRR",
     "return_acc_10": "return Acc@10",
     "discovery_acc_10": "discovery Acc@10",
+    "new_only_acc_10": "new only Acc@10",
 }
 
 

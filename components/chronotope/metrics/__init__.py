@@ -9,6 +9,7 @@ Ranking, one value for each target:
 Evaluation of a model:
     evaluate: Ranks of a model's targets over the full catalogue.
     summarise_metrics: Mean metrics over all targets and over slices.
+    new_only_rank: Rank of a target among the items that its user never had before.
     slice_masks: Slices of the targets: returns, discoveries, cold and warm users and items.
 
 Significance:
@@ -32,6 +33,7 @@ Online experiments (modules, not re-exported):
 
 from chronotope.metrics.diversity import answer_entropy, gini
 from chronotope.metrics.evaluator import EvaluationResult, evaluate, first_target_s, top_items
+from chronotope.metrics.new_only import OwnedItems, new_only_rank, owned_items
 from chronotope.metrics.place_error import PlaceError, evaluate_place
 from chronotope.metrics.ranking import expected_rank, hit_rate, ndcg, reciprocal_rank
 from chronotope.metrics.significance import (
@@ -47,6 +49,7 @@ __all__ = [
     "EvaluationResult",
     "Interval",
     "LognormalMixture",
+    "OwnedItems",
     "PairedDifference",
     "PlaceError",
     "TimeCalibration",
@@ -60,6 +63,8 @@ __all__ = [
     "gini",
     "hit_rate",
     "ndcg",
+    "new_only_rank",
+    "owned_items",
     "paired_difference",
     "reciprocal_rank",
     "slice_masks",

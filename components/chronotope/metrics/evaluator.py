@@ -11,6 +11,7 @@ from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.event_log import EventLog, Float64, Int32, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
+from chronotope.metrics.new_only import new_only_rank, owned_items
 from chronotope.metrics.ranking import expected_rank
 
 BATCH_SIZE = 256
@@ -31,6 +32,7 @@ class EvaluationResult:
         is_return: The user had this item before the target's basket.
         n_history: The user's events before the target's basket.
         is_cold_item: The item had fewer than ``COLD_BELOW`` events before the first target.
+        new_only_rank: Expected rank among the items that the user never had; NaN for a return.
         coverage: Share of the catalogue that entered some top-k list; NaN if not measured.
     """
 
@@ -40,6 +42,7 @@ class EvaluationResult:
     is_return: npt.NDArray[np.bool_]
     n_history: Int64
     is_cold_item: npt.NDArray[np.bool_]
+    new_only_rank: Float64
     coverage: float = float("nan")
 
     def __len__(self) -> int:
@@ -87,15 +90,14 @@ def evaluate(
     starts = (log.user_start(), log.basket_start())
     build_queries = partial(queries_at, log, history_len=model.history_len, start_positions=starts)
     n_history = (starts[1] - starts[0])[positions]
-    target_ranks = np.empty(len(positions), dtype=np.float64)
-    target_items = log.item_idx[positions]
+    target_ranks, new_only_ranks = np.empty((2, len(positions)), dtype=np.float64)
     is_covered = np.zeros(n_items, dtype=np.bool_)
     for batch_idx in _batches(model, log, positions, n_history, batch_size, rounds):
-        queries = build_queries(
-            positions[batch_idx], time_given=time_given, place_given=place_given
-        )
+        batch = positions[batch_idx]
+        queries = build_queries(batch, time_given=time_given, place_given=place_given)
         item_scores = _score_batch(model, queries, n_items)  # (B, n_items)
-        target_ranks[batch_idx] = expected_rank(item_scores, target_items[batch_idx])
+        batch_ranks = _rank_batch(log, starts, batch, item_scores)
+        target_ranks[batch_idx], new_only_ranks[batch_idx] = batch_ranks
         if coverage_k is not None:
             is_covered[top_items(item_scores, coverage_k)] = True
     return EvaluationResult(
@@ -105,6 +107,7 @@ def evaluate(
         is_return=_first_of_pair(log)[positions] < starts[1][positions],
         n_history=n_history,
         is_cold_item=_is_cold_item(log, positions, n_items, cold_before_s),
+        new_only_rank=new_only_ranks,
         coverage=float("nan") if coverage_k is None else float(is_covered[1:].mean()),
     )
 
@@ -118,6 +121,20 @@ def top_items(item_scores: npt.NDArray[np.floating], k: int) -> Int64:
     """Items of the k highest scores of each row, the unknown excluded, shape (B, k)."""
     k = min(k, item_scores.shape[1] - 1)
     return np.argpartition(-item_scores[:, 1:], k - 1, axis=1)[:, :k].astype(np.int64) + 1
+
+
+def _rank_batch(
+    log: EventLog,
+    starts: tuple[Int64, Int64],
+    positions: Int64,
+    item_scores: npt.NDArray[np.floating],
+) -> tuple[Float64, Float64]:
+    """Rank of each target among all items, and among those that its user never had, (B,) each."""
+    target_items = log.item_idx[positions]
+    target_ranks = expected_rank(item_scores, target_items)
+    first, end = (start[positions] for start in starts)
+    owned = owned_items(log, first, end, n_items=item_scores.shape[1])
+    return target_ranks, new_only_rank(item_scores, target_items, target_ranks, owned)
 
 
 def _score_batch(model: Recommender, queries: Queries, n_items: int) -> npt.NDArray[np.floating]:

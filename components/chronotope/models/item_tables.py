@@ -36,6 +36,7 @@ class CandidateView(NamedTuple):
         popularity: Of the priors, shape (C,).
         popularity_week: Of the priors, shape (C,).
         by_hour: Of the priors, shape (N_HOUR_BINS, C).
+        activity: Of the priors, shape (len(ACTIVITY_NAMES), C).
     """
 
     column: Tensor
@@ -47,6 +48,7 @@ class CandidateView(NamedTuple):
     popularity: Tensor
     popularity_week: Tensor
     by_hour: Tensor
+    activity: Tensor
 
     @property
     def n_columns(self) -> int:
@@ -115,6 +117,7 @@ class ItemTables(nn.Module):
             popularity=priors.popularity,
             popularity_week=priors.popularity_week,
             by_hour=priors.by_hour,
+            activity=priors.activity,
         )
         return everything if candidates is None else _chosen(everything, candidates)
 
@@ -158,4 +161,5 @@ def _chosen(everything: CandidateView, candidates: Tensor) -> CandidateView:
         popularity=everything.popularity[candidates],
         popularity_week=everything.popularity_week[candidates],
         by_hour=everything.by_hour[:, candidates],
+        activity=everything.activity[:, candidates],
     )

@@ -12,7 +12,8 @@ For a query b and an item i,
       + weights.backbone(c_b) <state_b, e_i>                      optional, for a discovery
 
 A repeat, an item that is in the history, gets the priors and the category score times
-``weights.repeat[0]``, plus the bonus ``weights.repeat[1]``.
+``weights.repeat[0]``, plus the bonus ``weights.repeat[1]``. The discovery head then divides
+the probability of all items that are new to the user among them anew (``discovery_head``).
 
 c_b is the query context: hour, weekday, gap, history length, repeat rate, and named columns
 such as the weather. Without kernels the sum is popularity, context columns and the backbone,
@@ -24,6 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Catalog
 from chronotope.models.backbones.backbone import Backbone
 from chronotope.models.backbones.event_inputs import PackedSequences
@@ -31,6 +33,7 @@ from chronotope.models.batch import Batch
 from chronotope.models.category_head import CategoryHead
 from chronotope.models.config import ModelConfig
 from chronotope.models.context_head import ContextHead
+from chronotope.models.discovery_head import DiscoveryHead, new_item_mask, redistribute
 from chronotope.models.gap_features import GapFeatures
 from chronotope.models.history_index import HistoryIndex, index_history, truncate_history
 from chronotope.models.item_tables import CandidateView, ItemTables
@@ -105,12 +108,14 @@ class ScoredItems(NamedTuple):
         recent: The queries with their latest L events.
         context: Query context, shape (B, n_context).
         bank: Kernels, shape (B, L, K); None for a network without them.
+        query: Inputs of the score terms.
     """
 
     item_scores: Tensor
     recent: Batch
     context: Tensor
     bank: Tensor | None
+    query: EncodedQuery
 
 
 class ChronotopeNet(nn.Module):
@@ -136,6 +141,7 @@ class ChronotopeNet(nn.Module):
         self.backbone = None if config.backbone == "none" else Backbone(config, self.item_tables)
         self.time_head = TimeHead(config.n_components)
         self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
+        self.discovery_head = DiscoveryHead(n_context) if config.kernels else None
 
     def forward(
         self,
@@ -176,6 +182,38 @@ class ChronotopeNet(nn.Module):
         """Logits of all items without the other heads, shape (B, n_items)."""
         return self._score_items(batch, priors, None, None, None).item_scores
 
+    def new_item_scores(
+        self,
+        batch: Batch,
+        priors: Priors,
+        candidates: Tensor | None,
+        packed_sequences: PackedSequences | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits with the discovery head's shift, and the mask of new items, each (B, C).
+
+        The gradient reaches the discovery head alone.
+
+        Args:
+            batch: B queries.
+            priors: Priors counted before the queries.
+            candidates: Items to score, int64, shape (C,), the first of them 0; None scores all.
+            packed_sequences: Histories for the backbone, overlapping ones stored once.
+        """
+        with self._require_discovery_head().paused(), torch.no_grad():
+            scored = self._score_items(batch, priors, candidates, packed_sequences, None)
+        shift = self._discovery_shift(batch, priors, scored)
+        history = scored.query.history
+        return scored.item_scores + shift, new_item_mask(history, scored.item_scores.shape[1])
+
+    def _require_discovery_head(self) -> DiscoveryHead:
+        if self.discovery_head is None:
+            raise ConfigError(
+                "A network without kernels has no discovery head",
+                received="kernels: false",
+                way_out="Set kernels: true",
+            )
+        return self.discovery_head
+
     def _score_items(
         self,
         batch: Batch,
@@ -209,7 +247,26 @@ class ChronotopeNet(nn.Module):
                 batch, self.item_tables, priors, candidates, packed_sequences
             )
             item_scores = item_scores + _gated_scores(backbone_scores, history, weights.backbone)
-        return ScoredItems(item_scores, recent, context, bank)
+        scored = ScoredItems(item_scores, recent, context, bank, query)
+        if self.discovery_head is None or not self.discovery_head.active:
+            return scored
+        shift = self._discovery_shift(batch, priors, scored)
+        is_new = new_item_mask(history, view.n_columns)
+        return scored._replace(item_scores=redistribute(item_scores, shift, is_new))
+
+    def _discovery_shift(self, batch: Batch, priors: Priors, scored: ScoredItems) -> Tensor:
+        """Change of the logits of new items by the discovery head, (B, C)."""
+        head, query = self._require_discovery_head(), scored.query
+        weights = head.weights(scored.context)
+        bank = scored.bank
+        if bank is None:  # a network without kernels has no head
+            return torch.zeros_like(scored.item_scores)
+        prior_weights = PriorWeights(bank[..., KERNELS.index("decay_30d")], weights.priors)
+        prior_shift = prior_scores(
+            query.recent, priors, self.item_tables, query.view, prior_weights
+        )
+        part_shift = head.part_scores(batch, priors, query.view, query.history, weights)
+        return prior_shift + part_shift
 
     def gate_weights(self, context: Tensor) -> GateWeights:
         """Gate weights; with kernels the backbone's weight for repeats is zero.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.models.batch import Batch, local_hour, local_weekday
+from chronotope.models.discovery_counts import count_activity, count_affinity, no_affinity
 
 WEEK_S = 7 * 86_400
 N_NEAR = 3
@@ -38,6 +39,10 @@ class Priors(NamedTuple):
         neighbour_weight: Cosine of each such pair, shape (n_items, M).
         place_popularity: Events at each place, shape (n_places,).
         stickiness: Log of the events a visitor of an item, shape (n_items,).
+        activity: Live counts, shape (len(ACTIVITY_NAMES), n_items); read by the discovery head.
+        affinity_item: Items of the strongest EASE weights, int64, shape (n_items, M); M is 0
+            where the discovery head does not read them.
+        affinity_weight: Those weights, shape (n_items, M).
     """
 
     popularity: Tensor
@@ -51,10 +56,22 @@ class Priors(NamedTuple):
     neighbour_weight: Tensor
     place_popularity: Tensor
     stickiness: Tensor
+    activity: Tensor
+    affinity_item: Tensor
+    affinity_weight: Tensor
 
 
-def count_priors(log: EventLog, catalog: Catalog, *, n_successors: int = 32) -> Priors:
-    """Count the priors of a log; one pass and one sort, no loop over events."""
+def count_priors(
+    log: EventLog, catalog: Catalog, *, n_successors: int = 32, affinity: bool = False
+) -> Priors:
+    """Count the priors of a log; one pass and one sort, no loop over events.
+
+    Args:
+        log: All events before the moment.
+        catalog: Categories of the items.
+        n_successors: Successors and neighbours of each item.
+        affinity: Also solve EASE, which costs seconds in a catalogue of thousands.
+    """
     n = catalog.n_items
     popularity = np.bincount(log.item_idx, minlength=n).astype(np.float64)
     end_s = log.occurred_s.max(initial=0)
@@ -64,6 +81,7 @@ def count_priors(log: EventLog, catalog: Catalog, *, n_successors: int = 32) -> 
     neighbour, cosine = _top_of_rows(_co_visits(log, n), n_successors)
     category = catalog.item_category[log.item_idx]
     places = np.bincount(log.place_idx, minlength=catalog.n_places)
+    affinity_item, affinity_weight = count_affinity(log, catalog) if affinity else no_affinity(n)
     return Priors(
         popularity=_log1p(popularity),
         popularity_week=_log1p(popularity_week),
@@ -76,12 +94,22 @@ def count_priors(log: EventLog, catalog: Catalog, *, n_successors: int = 32) -> 
         neighbour_weight=torch.from_numpy(cosine.astype(np.float32)),
         place_popularity=_log1p(places),
         stickiness=_stickiness(log, catalog),
+        activity=count_activity(log, catalog),
+        affinity_item=affinity_item,
+        affinity_weight=affinity_weight,
     )
 
 
 def first_successors(priors: Priors, n: int) -> Priors:
     """Priors with the n strongest successors and neighbours of each item; 0 keeps all."""
-    rows = ("next_item", "next_item_log", "neighbour", "neighbour_weight")
+    rows = (
+        "next_item",
+        "next_item_log",
+        "neighbour",
+        "neighbour_weight",
+        "affinity_item",
+        "affinity_weight",
+    )
     if n == 0:
         return priors
     return priors._replace(**{name: getattr(priors, name)[:, :n].contiguous() for name in rows})

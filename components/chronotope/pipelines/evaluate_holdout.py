@@ -10,6 +10,7 @@ from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int32, Int64
 from chronotope.contracts.queries import queries_at
 from chronotope.metrics import (
+    EvaluationResult,
     LognormalMixture,
     bootstrap_interval,
     evaluate_place,
@@ -35,6 +36,12 @@ LAST_PLACE: Final = "last place"
 
 HOLDOUT_FILE: Final = "holdout.npz"
 """File of a run with NDCG@10 of every target by model, for the gate."""
+
+SLICE_PREFIX: Final = "slice."
+"""Prefix of the masks over the targets in ``HOLDOUT_FILE``."""
+
+NEW_ONLY_PREFIX: Final = "new_only."
+"""Prefix of NDCG@10 among new items by model in ``HOLDOUT_FILE``; NaN for a return."""
 
 MAP_POINTS_FILE: Final = "map_points.npz"
 """File of a run with the points of the report's map."""
@@ -64,8 +71,12 @@ def evaluate_holdout(
         evaluations[CHALLENGER] = evaluate_bundle(engine, features, bundle, log, targets)
     ndcg_values = {name: ndcg(result.rank, 10) for name, result in evaluations.items()}
     user_idx = log.user_idx[targets]
-    masks = {f"slice.{name}": mask for name, mask in slice_masks(evaluations[CHALLENGER]).items()}
-    arrays: dict[str, Any] = {"user": user_idx, **ndcg_values, **masks}
+    masks = slice_masks(evaluations[CHALLENGER]).items()
+    arrays: dict[str, Any] = {"user": user_idx, **ndcg_values}
+    arrays |= {f"{SLICE_PREFIX}{name}": mask for name, mask in masks}
+    arrays |= {
+        f"{NEW_ONLY_PREFIX}{name}": new_only_ndcg(result) for name, result in evaluations.items()
+    }
     save_arrays(run_dir / HOLDOUT_FILE, **arrays)
     target_hits = hit_rate(evaluations[CHALLENGER].rank, 10)
     points = map_points(log.item_idx[targets], target_hits, catalog)
@@ -81,6 +92,12 @@ def evaluate_holdout(
         time=time_evaluation,
         places=places,
     )
+
+
+def new_only_ndcg(evaluation: EvaluationResult) -> Float64:
+    """NDCG@10 of each target among items that are new to its user; NaN for a return."""
+    is_return = np.isnan(evaluation.new_only_rank)
+    return np.where(is_return, np.nan, ndcg(evaluation.new_only_rank, 10))
 
 
 def _ndcg_interval(ndcg_values: Float64, user_idx: Any) -> tuple[float, float]:

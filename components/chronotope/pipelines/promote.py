@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chronotope.artifact.bundle import Manifest, read_manifest, read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.artifact.remapped import RemappedRecommender
 from chronotope.contracts.data_version import EVENTS
 from chronotope.contracts.errors import ArtifactError
-from chronotope.contracts.event_log import Float64
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
-from chronotope.metrics import evaluate, ndcg
+from chronotope.metrics import EvaluationResult, evaluate, ndcg
 from chronotope.pipelines.compress import PROBES_FILE
-from chronotope.pipelines.evaluate_holdout import HOLDOUT_FILE
+from chronotope.pipelines.evaluate_holdout import (
+    HOLDOUT_FILE,
+    NEW_ONLY_PREFIX,
+    SLICE_PREFIX,
+    new_only_ndcg,
+)
 from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_folds
 from chronotope.pipelines.results import HoldoutEvaluation, PromotionResult, RegisteredVersion
 from chronotope.pipelines.run_dir import lineage, network_source
@@ -26,7 +31,7 @@ from chronotope.pipelines.settings import TrainSettings
 from chronotope.registry import model_versions
 from chronotope.registry.blessing import run_blessing
 from chronotope.registry.champion_info import events_version
-from chronotope.registry.gate import evaluate_gate
+from chronotope.registry.gate import NewOnlyComparison, evaluate_gate
 from chronotope.registry.lineage import log_dataset
 from chronotope.registry.mlflow_store import MlflowStore, RunTracker, open_store
 from chronotope.registry.promotion import current_champion, promote, set_challenger
@@ -201,11 +206,13 @@ def _gate_reasons(
             return (_not_comparable(f"champion {champion}", manifest, settings),)
     baseline_ndcg = load_arrays(run_dir / HOLDOUT_FILE)
     user_idx, challenger_ndcg = baseline_ndcg.pop("user"), baseline_ndcg.pop(CHALLENGER)
-    slice_keys = [key for key in baseline_ndcg if key.startswith("slice.")]
-    masks = {key.removeprefix("slice."): baseline_ndcg.pop(key) for key in slice_keys}
-    champion_ndcg = None
+    masks = pop_prefixed(baseline_ndcg, SLICE_PREFIX)
+    new_only_values = pop_prefixed(baseline_ndcg, NEW_ONLY_PREFIX)
+    champion_ndcg, new_only = None, None
     if champion_bundle is not None:
-        champion_ndcg = _champion_ndcg(champion_bundle, features, settings, run_dir)
+        evaluation = _evaluate_champion(champion_bundle, features, settings, run_dir)
+        champion_ndcg = ndcg(evaluation.rank, 10)
+        new_only = NewOnlyComparison(new_only_values[CHALLENGER], new_only_ndcg(evaluation))
     decision = evaluate_gate(
         challenger_ndcg,
         champion_ndcg,
@@ -214,8 +221,15 @@ def _gate_reasons(
         slices=masks,
         gate_config=settings.gate,
         non_inferiority_margin=_allowed_loss(store, name, champion, settings, run_dir),
+        new_only=new_only,
     )
     return decision.reasons
+
+
+def pop_prefixed(arrays: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Remove the arrays whose names have a prefix; returns them without it."""
+    prefixed_names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in prefixed_names}
 
 
 def _champion_bundle(store: MlflowStore, name: str, champion: str) -> Path | None:
@@ -265,17 +279,16 @@ def has_seen_targets(champion: Manifest, run_dir: Path) -> bool:
     return champion.trained_until_s >= frozen_folds(run_dir).holdout.test_start_s
 
 
-def _champion_ndcg(
+def _evaluate_champion(
     champion_bundle: Path, features: Path, settings: TrainSettings, run_dir: Path
-) -> Float64:
-    """NDCG@10 of the champion on the challenger's targets, by its own vocabulary."""
+) -> EvaluationResult:
+    """Evaluation of the champion on the challenger's targets, by its own vocabulary."""
     log, catalog = load_features(features)
     model = RemappedRecommender(
         open_bundle(champion_bundle), read_vocabulary(champion_bundle), catalog
     )
     targets = evaluation_targets(log, settings, run_dir)
-    evaluation = evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
-    return ndcg(evaluation.rank, 10)
+    return evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
 
 
 def _blessing_reasons(

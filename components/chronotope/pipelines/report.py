@@ -54,6 +54,7 @@ SLICES: Final = ("return", "discovery", "cold_user", "warm_user", "cold_item", "
 
 _MODEL_METRICS: Final = (
     "acc_1", "acc_5", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10",
+    "new_only_acc_10", "new_only_ndcg_10",
 )  # fmt: skip
 
 

@@ -23,11 +23,30 @@ class GateConfig(BaseModel):
     max_slice_drop: float = Field(
         0.02, ge=0, description="Maximum drop of a slice's mean metric below the champion's"
     )
+    max_new_only_drop: float = Field(
+        0.0,
+        ge=0,
+        description="Maximum drop of NDCG@10 among items that are new to the user below the "
+        "champion's: refused if the whole confidence interval lies beyond it",
+    )
     min_slice_targets: int = Field(
         100, ge=1, description="Minimum number of targets of a slice; smaller ones are skipped"
     )
     n_resamples: int = Field(1000, ge=100, description="Number of resamples of the paired test")
     seed: int = Field(0, ge=0, description="Random seed of the resampling")
+
+
+@dataclass(frozen=True, slots=True)
+class NewOnlyComparison:
+    """Metric of each target among items that are new to its user; NaN for a return.
+
+    Attributes:
+        challenger: Of the challenger, such as NDCG@10, shape (n_targets,).
+        champion: Of the champion, shape (n_targets,).
+    """
+
+    challenger: Float64
+    champion: Float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +73,13 @@ def evaluate_gate(
     slices: Mapping[str, npt.NDArray[np.bool_]],
     gate_config: GateConfig,
     non_inferiority_margin: float | None = None,
+    new_only: NewOnlyComparison | None = None,
 ) -> GateDecision:
     """Compare the challenger with champion and baselines on the same targets.
 
     The challenger must be significantly better than each of them on average (paired test over
-    users), and no slice may fall below the champion's by more than the bound. A challenger that
+    users), no slice may fall below the champion's by more than the bound, and the ranking of new
+    items alone may not lose against the champion's beyond noise. A challenger that
     is a recompression of the champion's own network cannot be better, so it must be non-inferior:
     the confidence interval of its difference lies above minus ``non_inferiority_margin``.
 
@@ -71,6 +92,7 @@ def evaluate_gate(
         gate_config: Bounds.
         non_inferiority_margin: Largest allowed loss of a recompressed champion; None if the
             challenger is another network.
+        new_only: Challenger and champion among items that are new to the user; None skips it.
 
     Raises:
         DataError: Shapes differ or there is no target.
@@ -91,16 +113,23 @@ def evaluate_gate(
         for name, difference in differences.items()
         if non_inferiority_margin is None or name != CHAMPION_NAME
     }
-    reasons = [
-        f"does not beat {name}: {_interval_text(difference)}, p {difference.p_value:.3f}"
-        for name, difference in must_beat.items()
-        if not _is_better(difference, gate_config)
-    ]
+    reasons = _unbeaten(must_beat, gate_config)
     if non_inferiority_margin is not None and champion is not None:
         reasons += _inferiority(differences[CHAMPION_NAME], non_inferiority_margin)
     if champion is not None:
         reasons += _slice_drops(challenger - champion, slices, gate_config)
+    if new_only is not None:
+        reasons += _new_only_drop(new_only, user_idx, gate_config)
     return GateDecision(not reasons, tuple(reasons), differences)
+
+
+def _unbeaten(differences: Mapping[str, PairedDifference], gate_config: GateConfig) -> list[str]:
+    """Reasons for the references that the challenger does not beat."""
+    return [
+        f"does not beat {name}: {_interval_text(difference)}, p {difference.p_value:.3f}"
+        for name, difference in differences.items()
+        if not _is_better(difference, gate_config)
+    ]
 
 
 def _inferiority(difference: PairedDifference, margin: float) -> list[str]:
@@ -131,4 +160,26 @@ def _slice_drops(
         f"slice {name} falls by {slice_drop:.4f}, more than {gate_config.max_slice_drop}"
         for name, slice_drop in mean_drops.items()
         if not slice_drop <= gate_config.max_slice_drop
+    ]
+
+
+def _new_only_drop(
+    new_only: NewOnlyComparison, user_idx: npt.NDArray[np.integer], gate_config: GateConfig
+) -> list[str]:
+    """Reason why the ranking of new items is worse than the champion's, beyond noise."""
+    is_new = ~(np.isnan(new_only.challenger) | np.isnan(new_only.champion))
+    if is_new.sum() < gate_config.min_slice_targets:
+        return []
+    difference = paired_difference(
+        new_only.challenger[is_new],
+        new_only.champion[is_new],
+        user_idx[is_new],
+        n_resamples=gate_config.n_resamples,
+        seed=gate_config.seed,
+    )
+    if difference.high >= -gate_config.max_new_only_drop:
+        return []
+    return [
+        f"new items only: loses more than {gate_config.max_new_only_drop:g} to {CHAMPION_NAME}: "
+        f"{_interval_text(difference)}"
     ]

@@ -4,7 +4,17 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-_ORDER = ("acc_1", "acc_5", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10")
+_ORDER = (
+    "acc_1",
+    "acc_5",
+    "acc_10",
+    "ndcg_10",
+    "mrr",
+    "return_acc_10",
+    "discovery_acc_10",
+    "new_only_acc_10",
+    "new_only_ndcg_10",
+)
 _LABELS = {
     "acc_1": "Acc@1",
     "acc_5": "Acc@5",
@@ -14,6 +24,8 @@ _LABELS = {
     "mrr": "MRR",
     "return_acc_10": "Returns Acc@10",
     "discovery_acc_10": "Discoveries Acc@10",
+    "new_only_acc_10": "New items only Acc@10",
+    "new_only_ndcg_10": "New items only NDCG@10",
 }
 
 

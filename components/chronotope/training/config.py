@@ -26,6 +26,12 @@ class TrainingConfig(BaseModel):
         0.1, gt=0.0, lt=0.5, description="Last share of the log: validation, selects the epoch."
     )
     max_targets: int = Field(100_000, ge=100, description="Maximum number of targets in an epoch.")
+    discovery_targets: int = Field(
+        8_000,
+        ge=0,
+        description="Discoveries, events of items that are new to their users, that train the "
+        "discovery head; 0 leaves it out.",
+    )
     max_wait_h: float | None = Field(
         None,
         gt=0.0,

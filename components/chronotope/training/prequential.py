@@ -247,7 +247,7 @@ class RoundBatches:
             gap_features=self._gap_features_of(positions),
         )
 
-    def _gap_features_of(self, positions: npt.NDArray[np.int64]) -> GapFeatures:
+    def _gap_features_of(self, positions: npt.NDArray[np.int64]) -> GapFeatures | None:
         """Inputs of the time head, computed once for all epochs: they have no parameters."""
         if self._gap_features is None:
             self._gap_features = self._compute_gap_features()

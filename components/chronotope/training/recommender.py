@@ -1,6 +1,7 @@
 """Trained recommender: trains the network, updates it, saves and loads it."""
 
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -8,6 +9,7 @@ import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import ArtifactError, ChronotopeError
@@ -22,6 +24,7 @@ from chronotope.models.priors import Priors, count_priors
 from chronotope.runtime.garbage import collect_afterwards
 from chronotope.training.config import TrainingConfig
 from chronotope.training.ddp import run_ddp
+from chronotope.training.discovery import fit_discovery_head
 from chronotope.training.embedding_transfer import transfer_network
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import (
@@ -132,14 +135,40 @@ class ChronotopeRecommender:
             state = torch.load(best_checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state)
         fine_tune(net, make_batches(valid_rounds, is_training=True), progress=self.progress)
+        fit_discovery_head(net, log, catalog, self.training, self.model)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
 
     def observe(self, log: EventLog) -> None:
         """Recount the priors from a longer log; parameters do not change."""
+        self._priors = self._count_priors(log)
+        self._seen_until_s = max(self._seen_until_s, int(log.occurred_s.max(initial=0)))
+
+    def recount(self, log: EventLog) -> None:
+        """Recount all priors but the EASE weights, which cost more than all others.
+
+        Args:
+            log: All events before the moment.
+        """
+        affinity = {
+            name: getattr(self.priors, name) for name in ("affinity_item", "affinity_weight")
+        }
+        if self._catalog is not None:
+            self._priors = count_priors(log, self._catalog)._replace(**affinity)
+
+    def set_activity(self, activity: Tensor) -> None:
+        """Replace the live counts among the priors, which is cheap; all others stay.
+
+        Args:
+            activity: Result of ``ActivityCounter.at``.
+        """
+        self._priors = self.priors._replace(activity=activity)
+
+    def _count_priors(self, log: EventLog) -> Priors:
+        """Priors of a log; EASE only for a discovery head that reads it."""
         if self._catalog is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
-        self._priors = count_priors(log, self._catalog)
-        self._seen_until_s = max(self._seen_until_s, int(log.occurred_s.max(initial=0)))
+        head = self.net.discovery_head
+        return count_priors(log, self._catalog, affinity=head is not None and head.active)
 
     def transfer_to(self, log: EventLog, catalog: Catalog) -> None:
         """Transfer the model to another catalogue: embeddings move by id, new ids get the mean.
@@ -153,7 +182,7 @@ class ChronotopeRecommender:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
         self._net = transfer_network(self.net, self._catalog, catalog)
         self._catalog = catalog
-        self._priors = count_priors(log.before(self._seen_until_s + 1), catalog)
+        self._priors = self._count_priors(log.before(self._seen_until_s + 1))
 
     def update(self, log: EventLog) -> None:
         """Warm start: train on the events since the last observation, then observe them.
@@ -274,7 +303,12 @@ def fine_tune(
         enable_checkpointing=False,
     )
     net.train()
-    with module.threads():
+    with module.threads(), _discovery_head_paused(net):
         trainer.fit(module, batches, batches)
     net.eval()
     return net
+
+
+def _discovery_head_paused(net: ChronotopeNet) -> AbstractContextManager[None]:
+    """Context in which the other parts of a network are trained without the head."""
+    return nullcontext() if net.discovery_head is None else net.discovery_head.paused()

@@ -94,6 +94,11 @@ class Ease:
         scores_BI[:, state.kept_idx] = kept_BK
         return scores_BI
 
+    def fitted_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices of the items in the model, shape (n,), and their weights, shape (n, n)."""
+        state = require_fitted(self._state, self.name)
+        return torch.from_numpy(state.kept_idx), state.weights
+
     def _gram(self, log: EventLog, column: Int64, n_kept: int) -> torch.Tensor:
         """``X'X``, shape (n_kept, n_kept), summed over blocks of users."""
         gram = torch.zeros(n_kept, n_kept)
