@@ -221,7 +221,7 @@ class SimpleModels:
 
     def scores(self, queries: Queries) -> Iterator[NamedScores]:
         """Name and scores of each model, shape (B, n_items) each."""
-        week, ease_scores = np.empty(0), np.empty(0)
+        week: npt.NDArray[np.floating] = np.empty(0)
         for name, days in POPULARITY.items():
             if name in self.names or days == 7:
                 counts = self.live.counts(queries.request_s, days)
@@ -320,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     task = read_task(options.dataset, data_root(options.data), options.work, options.seed)
     rules = RULES[options.dataset]
-    users = task.log.user_idx[task.targets]
+    users = task.log.user_idx[task.targets].astype(np.int64)
     ranks = measure(task, options.models, rules, options.seed)
     rows = [row_of(options.dataset, name, ranks[name], users) for name in options.models]
     Console(width=100).print(table(rows))
