@@ -46,9 +46,9 @@ from chronotope.pipelines.evaluate_holdout import (
     NEW_ONLY_PREFIX,
     SLICE_PREFIX,
     evaluate_holdout,
+    pop_prefixed,
 )
 from chronotope.pipelines.holdout import CHALLENGER
-from chronotope.pipelines.promote import pop_prefixed
 from chronotope.pipelines.report import write_report
 from chronotope.pipelines.results import (
     ColumnSelection,

@@ -7,6 +7,7 @@ import pytest
 
 from chronotope.artifact.bundle import MODEL, read_manifest
 from chronotope.pipelines import promote as module
+from chronotope.pipelines.evaluate_holdout import pop_prefixed
 from chronotope.pipelines.results import RegisteredVersion
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.registry.mlflow_store import open_store
@@ -95,5 +96,5 @@ def test_a_holdout_is_unseen_from_the_second_after_the_training(
 
 def test_arrays_of_a_prefix_are_taken_out_under_their_own_names() -> None:
     arrays = {"user": np.arange(2), "new_only.ease": np.ones(2), "slice.return": np.zeros(2)}
-    assert list(module.pop_prefixed(arrays, "new_only.")) == ["ease"]
+    assert list(pop_prefixed(arrays, "new_only.")) == ["ease"]
     assert list(arrays) == ["user", "slice.return"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int32, Int64
@@ -98,6 +99,12 @@ def new_only_ndcg(evaluation: EvaluationResult) -> Float64:
     """NDCG@10 of each target among items that are new to its user; NaN for a return."""
     is_return = np.isnan(evaluation.new_only_rank)
     return np.where(is_return, np.nan, ndcg(evaluation.new_only_rank, 10))
+
+
+def pop_prefixed(arrays: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Remove the arrays whose names have a prefix; returns them without it."""
+    prefixed_names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in prefixed_names}
 
 
 def _ndcg_interval(ndcg_values: Float64, user_idx: Any) -> tuple[float, float]:

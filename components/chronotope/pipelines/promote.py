@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from chronotope.artifact.bundle import Manifest, read_manifest, read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
@@ -23,6 +22,7 @@ from chronotope.pipelines.evaluate_holdout import (
     NEW_ONLY_PREFIX,
     SLICE_PREFIX,
     new_only_ndcg,
+    pop_prefixed,
 )
 from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_folds
 from chronotope.pipelines.results import HoldoutEvaluation, PromotionResult, RegisteredVersion
@@ -224,12 +224,6 @@ def _gate_reasons(
         new_only=new_only,
     )
     return decision.reasons
-
-
-def pop_prefixed(arrays: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
-    """Remove the arrays whose names have a prefix; returns them without it."""
-    prefixed_names = [name for name in arrays if name.startswith(prefix)]
-    return {name.removeprefix(prefix): arrays.pop(name) for name in prefixed_names}
 
 
 def _champion_bundle(store: MlflowStore, name: str, champion: str) -> Path | None:
