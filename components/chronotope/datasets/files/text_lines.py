@@ -210,7 +210,8 @@ def require_encoding(head: bytes, encoding: str, file_label: object) -> None:
                 way_out=f"Set encoding: {marked_encoding} in the dataset's YAML",
             )
     is_wide = codec_name.startswith(("utf-16", "utf-32"))
-    if not is_wide and head.count(0) > _NUL_SHARE * len(head):
+    has_zeros = b"\0" in head.partition(b"\n")[0] or head.count(0) > _NUL_SHARE * len(head)
+    if not is_wide and has_zeros:
         n_even = head[::2].count(0)
         n_odd = head[1::2].count(0)
         wide_encoding = "utf-16-le" if n_odd > n_even else "utf-16-be"
