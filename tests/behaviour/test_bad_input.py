@@ -50,8 +50,8 @@ def test_truncated_parquet_is_refused(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (("u" * 1_000_000, "tea", "2024-01-03", "", "", ""), "user_id has more than 1,024 characters"),
-        (("ann", "i" * 1_000_000, "2024-01-03", "", "", ""), "item_id has more than 1,024 characters"),
+        (("u" * 1_000_000, "tea", "2024-01-03", "", "", ""), "user_id has more"),
+        (("ann", "i" * 1_000_000, "2024-01-03", "", "", ""), "item_id has more"),
         (("ann", "tea", "t" * 1_000_000, "", "", ""), "occurred_at is longer"),
         (("ann", "tea", "2024-01-03", "", "", "-inf"), "value is not finite"),
         (("ann", "tea", "2024-01-03", "north", "16.4", ""), "lat is not a number"),
