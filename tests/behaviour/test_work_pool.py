@@ -125,7 +125,8 @@ def test_deployed_for_a_pool_run_by_a_worker_and_watched(
     assert {flows[each["flow_id"]] for each in found} >= FLOWS
     assert {(each["name"], each["work_pool_name"]) for each in found} == {("shop", "machines")}
     named = {automation["name"] for automation in server.call("POST", "/automations/filter", {})}
-    assert named == {"shop: interactions.logged", "shop: drift.detected"}
+    triggers = ("interactions.logged", "drift.detected", "champion.promoted")
+    assert named == {f"shop: {trigger}" for trigger in triggers}
 
     worker = ("-m", "prefect", "worker", "start", "--pool", "machines", "--type", "process")
     programs.start(ManagedProcess("Worker", (sys.executable, *worker), lambda: True))
