@@ -134,7 +134,10 @@ class FoldObjective:
         all_params = {**params, "context": context_columns(log, self.settings)}
         model_config, training_config = configs_from_params(all_params, self.settings)
         max_targets = min(self.settings.trial_targets, training_config.max_targets)
-        training_config = training_config.model_copy(update={"max_targets": max_targets})
+        # The discovery head is fitted to the finished network: no searched parameter is its own.
+        training_config = training_config.model_copy(
+            update={"max_targets": max_targets, "discovery_targets": 0}
+        )
         model = ChronotopeRecommender(model_config, training_config, tracker=tracker)
         evaluation = _evaluate_on_fold(
             model, log, catalog, self.settings, self.folds.folds[fold_idx]
