@@ -65,7 +65,7 @@ class ContentHead(nn.Module):
         n_modalities = len(content.axes.modalities)
         self.modalities = content.axes.modalities
         self.encoders = tuple(content.axes.encoders.values())
-        self.register_buffer("vectors", torch.from_numpy(content.vectors))
+        self.register_buffer("vectors", torch.from_numpy(content.vectors.copy()))
         n_axes = torch.tensor(content.axes.n_axes)
         modality_of_axis = torch.repeat_interleave(torch.arange(n_modalities), n_axes)
         self.register_buffer("modality_of_axis", modality_of_axis, persistent=False)

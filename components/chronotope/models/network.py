@@ -245,7 +245,7 @@ class ChronotopeNet(nn.Module):
             item_scores = self._kernel_scores(batch, priors, query, bank, weights)
         else:
             bank, item_scores = None, weights.priors[:, :1] * view.popularity  # (B, C)
-        profiles = self._profiles(recent, bank)
+        profiles = self.content_profiles(recent, bank)
         if self.content_head is not None and profiles is not None:
             wanted = self.content_head.wanted(profiles, context)  # (B, A)
             item_scores = item_scores + wanted @ self.content_head.candidate_vectors(candidates).T
@@ -269,7 +269,13 @@ class ChronotopeNet(nn.Module):
             )
         return scored._replace(item_scores=item_scores)
 
-    def _profiles(self, recent: Batch, bank: Tensor | None) -> Profiles | None:
+    def content_profiles(self, recent: Batch, bank: Tensor | None) -> Profiles | None:
+        """Content of the past; None without a content head.
+
+        Args:
+            recent: The queries with their latest L events.
+            bank: Kernels, shape (B, L, K); None for a network without them.
+        """
         if self.content_head is None or bank is None:
             return None
         return self.content_head.profiles(recent, bank[..., KERNELS.index("decay_30d")])

@@ -4,8 +4,11 @@ The network is frozen. In every round of the training a share of the catalogue l
 (as in DropoutNet, Volkovs et al. 2017): its priors are what similar items let expect. The order
 among items without events is learned from the targets among the hidden ones, and from those that
 really had no event before the round; both count alike, since the first are many and the second
-are the true ones. A constant then makes the true ones as probable among all items as they were.
-All of this is convex: one pass of the network, then Newton-like steps on a few weights.
+are the true ones. All of this is convex: one pass of the network, then a few weights.
+
+A constant places items without events among all items. Those of a log get few events as long as
+nobody shows them, so the constant is that of the hidden items: as probable as items of the same
+content with events. It is lowered until all targets together lose little by it.
 """
 
 import logging
@@ -40,7 +43,14 @@ MIN_TARGETS: Final = 100
 """Fewer targets among hidden items do not determine the weights."""
 
 MIN_TRUE_TARGETS: Final = 20
-"""Fewer true first events do not determine their constant: that of the hidden ones is taken."""
+"""Fewer true first events are left out of the fit."""
+
+MAX_LOSS: Final = 0.01
+"""Share of the NDCG@10 of items with events that those without may cost."""
+
+STEP: Final = 0.25
+MAX_STEPS: Final = 40
+"""Steps by which the constant is lowered, and their number."""
 
 RIDGE: Final = 1e-3
 """Penalty of the weights, in units of their features' standard deviations."""
@@ -56,6 +66,7 @@ class ColdBatch(NamedTuple):
         warm_scores: Log of the summed exponentials of all other items, shape (B,).
         target_column: Column of the target, shape (B,); -1 where it has events.
         target_score: Logit of a target that has events, shape (B,).
+        target_rank: Number of other items with events above it, shape (B,).
         is_true: Whether the columns have no event in the log, bool, shape (C,).
     """
 
@@ -65,6 +76,7 @@ class ColdBatch(NamedTuple):
     warm_scores: Tensor
     target_column: Tensor
     target_score: Tensor
+    target_rank: Tensor
     is_true: Tensor
 
 
@@ -119,7 +131,7 @@ def fit_cold_start(
     if n_hidden < MIN_TARGETS:
         return None
     weights = _fit_order(cold_batches)
-    constant = _fit_constant(cold_batches, weights, of_true=n_true >= MIN_TRUE_TARGETS)
+    constant = _bounded_constant(cold_batches, weights, _fit_constant(cold_batches, weights))
     head.cold_weights.copy_(torch.cat([weights, constant]))
     names = (*head.modalities, "expected_popularity", "constant")
     fit = ColdStartFit(n_hidden, n_true, dict(zip(names, head.cold_weights.tolist(), strict=True)))
@@ -136,17 +148,15 @@ def _score_rounds(
 ) -> list[ColdBatch]:
     """One pass of the frozen network over a sample of the targets, some items hidden."""
     rng = np.random.default_rng(config.seed)
-    n_targets = sum(len(time_round.positions) for time_round in rounds)
-    share = min(1.0, MAX_TARGETS / max(1, n_targets))
+    share = min(1.0, MAX_TARGETS / max(1, sum(len(r.positions) for r in rounds)))
     cold_batches = []
     for time_round in rounds:
-        positions = time_round.positions
-        n_sampled = round(share * len(positions))
-        sampled = np.sort(rng.choice(positions, n_sampled, replace=False))
+        positions, priors = time_round.positions, time_round.priors
+        is_warm = priors.popularity > 0
+        is_first = ~is_warm.numpy()[log.item_idx[positions]]
+        sampled = positions[is_first | (rng.random(len(positions)) < share)]
         if not len(sampled):
             continue
-        priors = time_round.priors
-        is_warm = priors.popularity > 0
         is_hidden = is_warm & torch.from_numpy(rng.random(len(is_warm)) < HIDDEN_SHARE)
         hidden = without_events_of(priors, catalog, is_hidden)
         batches = ColdStartBatches(
@@ -190,13 +200,15 @@ def _score(
     cold_column[columns] = torch.arange(len(columns))
     history = column_of[training_batch.batch.item_idx].clamp(min=0)  # (B, H)
     had = torch.zeros_like(item_scores).scatter(1, history, 1.0)[:, columns]
+    target_score = item_scores.gather(1, target[:, None])  # (B, 1)
     return ColdBatch(
         features=head.cold_features(scored.profiles, expected[columns], item_idx[columns]),
         base_scores=(item_scores[:, columns] + had * -1e9),
         log_weight=column_weight,
         warm_scores=torch.logsumexp(item_scores.masked_fill(is_cold, -torch.inf), dim=1),
         target_column=_target_columns(cold_column[target], had),
-        target_score=item_scores.gather(1, target[:, None])[:, 0],
+        target_score=target_score[:, 0],
+        target_rank=((item_scores > target_score) & ~is_cold).sum(1),
         is_true=is_true[item_idx[columns]],
     )
 
@@ -252,23 +264,47 @@ def _order_losses(batch: ColdBatch, weights: Tensor, of_true: bool) -> Tensor:
     return torch.nn.functional.cross_entropy(scores, batch.target_column[rows], reduction="none")
 
 
-def _fit_constant(cold_batches: list[ColdBatch], weights: Tensor, *, of_true: bool) -> Tensor:
-    """Constant that makes items without events as probable among all as they were, shape (1,)."""
+def _fit_constant(cold_batches: list[ColdBatch], weights: Tensor) -> Tensor:
+    """Constant that makes hidden items as probable among all items as they are, shape (1,)."""
 
-    def loss(constants: Tensor) -> Tensor:
+    def loss(constant: Tensor) -> Tensor:
         losses = []
         for batch in cold_batches:
-            rows = batch.target_column != -2
-            scores = batch.base_scores + batch.features @ weights + batch.log_weight
-            scores = (scores + constants[batch.is_true.long()])[rows]  # (B, C)
-            total = torch.logaddexp(torch.logsumexp(scores, dim=1), batch.warm_scores[rows])
-            column = batch.target_column[rows]
-            cold_score = scores.gather(1, column.clamp(min=0)[:, None])[:, 0]
-            losses.append(total - torch.where(column >= 0, cold_score, batch.target_score[rows]))
-        return torch.cat(losses).mean() + RIDGE * constants.square().sum()
+            scores = batch.base_scores + batch.features @ weights + batch.log_weight + constant
+            scores = scores.masked_fill(batch.is_true, -torch.inf)  # (B, C)
+            column = batch.target_column.clamp(min=0)
+            is_warm, is_hidden = batch.target_column == -1, ~batch.is_true[column]
+            rows = is_warm | ((batch.target_column >= 0) & is_hidden)
+            total = torch.logaddexp(torch.logsumexp(scores, dim=1), batch.warm_scores)
+            cold_score = scores.gather(1, column[:, None])[:, 0]
+            target_score = torch.where(is_warm, batch.target_score, cold_score)
+            losses.append((total - target_score)[rows])
+        return torch.cat(losses).mean() + RIDGE * constant.square().sum()
 
-    constants = _minimise(loss, 2)
-    return constants[1:] if of_true else constants[:1]
+    return _minimise(loss, 1)
+
+
+def _bounded_constant(cold_batches: list[ColdBatch], weights: Tensor, constant: Tensor) -> Tensor:
+    """The constant, or one below it with which other targets lose at most ``MAX_LOSS``."""
+    least = (1.0 - MAX_LOSS) * _warm_ndcg(cold_batches, weights, constant - 1e6)
+    for n_steps in range(MAX_STEPS):
+        lowered = constant - STEP * n_steps
+        if _warm_ndcg(cold_batches, weights, lowered) >= least:
+            return lowered
+    return constant - STEP * MAX_STEPS
+
+
+def _warm_ndcg(cold_batches: list[ColdBatch], weights: Tensor, constant: Tensor) -> float:
+    """Sum of NDCG@10 over the targets with events; hidden items take no part."""
+    total = 0.0
+    for batch in cold_batches:
+        rows = batch.target_column == -1
+        scores = batch.base_scores + batch.features @ weights + constant  # (B, C)
+        n_each = batch.log_weight.exp() * batch.is_true  # (C,)
+        n_above = ((scores > batch.target_score[:, None]) * n_each).sum(1)
+        rank = (batch.target_rank + n_above)[rows]
+        total += float(torch.where(rank < 10, 1.0 / torch.log2(rank + 2.0), 0.0).sum())
+    return total
 
 
 def _minimise(loss: Callable[[Tensor], Tensor], n_weights: int) -> Tensor:
@@ -280,9 +316,9 @@ def _minimise(loss: Callable[[Tensor], Tensor], n_weights: int) -> Tensor:
         optimizer.zero_grad()
         value = loss(weights)
         torch.autograd.backward(value)
-        return float(value)
+        return float(value.detach())
 
-    optimizer.step(step)
+    optimizer.step(step)  # type: ignore[no-untyped-call]
     return weights.detach()
 
 
