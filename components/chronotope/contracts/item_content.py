@@ -144,7 +144,7 @@ class ContentAxes:
             ArtifactError: The file is missing or damaged.
         """
         try:
-            with np.load(file_path, allow_pickle=False) as arrays:
+            with file_path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 header = json.loads(arrays[_HEADER].tobytes())
                 return cls(
                     tuple(
@@ -157,7 +157,15 @@ class ContentAxes:
                         for position, entry in enumerate(header)
                     )
                 )
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            zipfile.BadZipFile,
+        ) as error:
             raise ArtifactError(
                 "The axes of the items' content cannot be read",
                 received=f"{file_path}: {error}",

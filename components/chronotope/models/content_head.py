@@ -64,7 +64,7 @@ class ContentHead(nn.Module):
         super().__init__()
         n_modalities = len(content.axes.modalities)
         self.modalities = content.axes.modalities
-        self.encoders = tuple(content.axes.encoders.values())
+        self._encoders = content.axes.encoders  # private: no part of an exported graph
         self.register_buffer("vectors", torch.from_numpy(content.vectors.copy()))
         n_axes = torch.tensor(content.axes.n_axes)
         modality_of_axis = torch.repeat_interleave(torch.arange(n_modalities), n_axes)
@@ -73,6 +73,11 @@ class ContentHead(nn.Module):
         self.gates = nn.Linear(n_context, len(PROFILES) * n_modalities)
         nn.init.zeros_(self.gates.weight)
         nn.init.constant_(self.gates.bias, 0.5)
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """Encoder of each modality that the weights were trained with."""
+        return dict(self._encoders)
 
     def profiles(self, recent: Batch, event_weights: Tensor) -> Profiles:
         """Mean vector of the recent events, and vector of the last one.

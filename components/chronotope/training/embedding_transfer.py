@@ -67,7 +67,7 @@ def _check_encoders(net: ChronotopeNet, new_catalog: Catalog) -> None:
     head, content = net.content_head, selected_content(new_catalog, net.config)
     if head is None or content is None:
         return
-    check_encoders(dict(zip(head.modalities, head.encoders, strict=True)), content)
+    check_encoders(head.encoders, content)
 
 
 def _transfer_rows(learned_table: Tensor, old_ids: IdMap, new_ids: IdMap) -> Tensor:

@@ -1,5 +1,6 @@
 """Trained recommender: trains the network, updates it, saves and loads it."""
 
+import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,13 +13,13 @@ import torch
 from torch import Tensor
 
 from chronotope.artifact.onnx_recommender import ModelOutput
-from chronotope.contracts.errors import ArtifactError, ChronotopeError
+from chronotope.contracts.errors import ArtifactError, ChronotopeError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
-from chronotope.models.content_head import model_catalog
+from chronotope.models.content_head import check_encoders, model_catalog
 from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors, count_priors
@@ -212,12 +213,14 @@ class ChronotopeRecommender:
 
     def save(self, model_path: Path) -> None:
         """Write configs, parameters and priors to a file, atomically."""
+        head = self.net.content_head
         content = {
             "model": self.model.model_dump_json(),
             "training": self.training.model_dump_json(),
             "net": dict(self.net.state_dict()),
             "priors": self.priors._asdict(),
             "seen_until_s": self._seen_until_s,
+            "encoders": json.dumps({} if head is None else head.encoders),
         }
         save_tensors(model_path, content)
 
@@ -227,6 +230,7 @@ class ChronotopeRecommender:
 
         Raises:
             ArtifactError: The file is missing, damaged or of another catalogue.
+            ConfigError: The content of the catalogue is of other encoders.
         """
         try:
             content = load_tensors(model_path)
@@ -239,12 +243,16 @@ class ChronotopeRecommender:
                 model.model = model.model.model_copy(update={"content": False})
             catalog = model_catalog(catalog, model.model)
             net = ChronotopeNet(model.model, catalog)
+            if net.content_head is not None and catalog.content is not None:
+                check_encoders(json.loads(content["encoders"]), catalog.content)
             net.load_state_dict(content["net"])
             model._net, model._catalog = net.eval(), catalog
             priors = content["priors"]
             no_content = torch.zeros_like(priors["popularity"])  # of models before content
             model._priors = Priors(**{"content_popularity": no_content} | priors)
             model._seen_until_s = int(content["seen_until_s"])
+        except ConfigError:
+            raise
         except Exception as error:  # a damaged archive may raise anything
             raise ArtifactError(
                 "The trained model cannot be read", received=model_path, way_out="Train it again"
