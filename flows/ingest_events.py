@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.content.item_vectors import content_version, dataset_content
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
@@ -132,18 +133,20 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
     """Body of ``ingest_events``; the caller holds the dataset's lock."""
     lake_tables = write_tables(dataset, settings)
     event_summary = write_events(dataset, settings)
-    feature_snapshot = write_features(dataset, settings)
-    publish_counts(event_summary, feature_snapshot)
     embed_settings = EmbedSettings(
         root=settings.root, conf_dir=settings.conf_dir, data_dir=settings.data_dir
     )
+    # before the features, which hold the vectors of the items
+    embeddings = (
+        embed_content(dataset, embed_settings) if has_content(dataset, embed_settings) else None
+    )
+    feature_snapshot = write_features(dataset, settings)
+    publish_counts(event_summary, feature_snapshot)
     return IngestionSummary(
         tables=lake_tables,
         events=event_summary,
         features=feature_snapshot,
-        embeddings=embed_content(dataset, embed_settings)
-        if has_content(dataset, embed_settings)
-        else None,
+        embeddings=embeddings,
     )
 
 
@@ -269,17 +272,21 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
     is_kept, noise = filter_noise(noise_columns, settings.noise)
     del noise_columns  # free the memory; the events are streamed
     data_version = str(DataVersion(tuple(table_versions.items())))
+    item_table = lake_tables.get("items")
+    content = dataset_content(dataset_spec, event_lake, item_table)
+    content_key = "" if content is None else f",content={content_version(event_lake)}"
     built_snapshot = build_features(
         event_lake.reader("events", table_versions["events"], None if is_kept.all() else is_kept),
-        lake_tables.get("items"),
+        item_table,
         config=FeaturesConfig(
             items_are_places=dataset_spec.items_are_places,
             context=dataset_spec.known_before,
             context_table=dataset_spec.context_table_columns,
         ),
         out=snapshots_dir,
-        data_version=f"{data_version},noise={settings.noise.model_dump_json()}",
+        data_version=f"{data_version},noise={settings.noise.model_dump_json()}{content_key}",
         readings=lake_tables.get("context"),
+        content=content,
     )
     return FeatureSnapshot(
         path=built_snapshot.path,

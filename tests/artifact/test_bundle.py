@@ -1,5 +1,6 @@
 """A bundle answers as the network did, and notices when it was touched."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 
 from chronotope.artifact.bundle import (
     CATALOG,
+    CONTENT_AXES,
     MANIFEST,
     MODEL,
     bundle_checksum,
+    read_content_axes,
     read_manifest,
     read_vocabulary,
     write_bundle,
@@ -23,7 +26,7 @@ from chronotope.compression.export import export_onnx
 from chronotope.contracts.errors import ArtifactError, ConfigError
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
-from chronotope.testing.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog, sample_content, sample_log
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from tests.damage import flips
@@ -52,6 +55,22 @@ def test_vocabulary_survives_the_round_trip(tmp_path: Path) -> None:
 def test_a_touched_file_is_refused(tmp_path: Path) -> None:
     (sealed(tmp_path) / MODEL).write_bytes(b"another graph")
     with pytest.raises(ArtifactError, match=r"differ.*model\.onnx"):
+        read_manifest(tmp_path)
+
+
+def test_the_axes_of_the_content_are_carried(tmp_path: Path) -> None:
+    assert read_content_axes(sealed(tmp_path)) is None
+    content = sample_content(sample_catalog())
+    manifest = write_bundle(tmp_path, replace(sample_catalog(), content=content), **ABOUT)
+    assert CONTENT_AXES in read_manifest(tmp_path).digests
+    assert manifest.serving_digest == manifest.digests[MODEL]
+    axes = read_content_axes(tmp_path)
+    assert axes is not None
+    assert axes.encoders == {"image": "lite@2", "text": "minilm@1"}
+    new_item = {"text": np.ones((1, 6), np.float32)}
+    np.testing.assert_array_equal(axes.project(new_item), content.axes.project(new_item))
+    (tmp_path / CONTENT_AXES).write_bytes(b"other axes")
+    with pytest.raises(ArtifactError, match=r"differ.*content_axes\.npz"):
         read_manifest(tmp_path)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, parse_lengths
 from chronotope.compression import export
+from chronotope.compression.config import Variant
 from chronotope.compression.export import export_module, export_onnx, history_lengths
 from chronotope.compression.export_indexed import export_query_graph
 from chronotope.compression.graph_variants import derive_variant
@@ -26,8 +27,8 @@ from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.factorized import FactorizedNet
 from chronotope.models.network import ChronotopeNet
-from chronotope.models.priors import Priors, count_priors, first_successors
-from chronotope.testing.recommender_suite import sample_catalog, sample_log
+from chronotope.models.priors import Priors, count_priors, first_successors, without_events_of
+from chronotope.testing.recommender_suite import sample_catalog, sample_content, sample_log
 from tests.models.test_factorized import loud, plain_catalog
 
 QUERIES = queries_at(sample_log(), np.arange(5, 390, 9), history_len=40, time_given=True)
@@ -50,6 +51,16 @@ def network(
     catalog = catalog or sample_catalog()
     priors = count_priors(sample_log(), catalog, n_successors=n_successors)
     return loud(ChronotopeNet(config, catalog)), priors
+
+
+def content_network(config: ModelConfig, catalog: Catalog) -> tuple[ChronotopeNet, Priors]:
+    """A network that reads content, and priors of a log in which two items have no events."""
+    catalog = replace(catalog, content=sample_content(catalog))
+    net, priors = network(config, catalog)
+    assert net.content_head is not None
+    net.content_head.cold_weights.copy_(torch.tensor([0.7, 1.3, 0.5, -0.2]))
+    is_hidden = torch.arange(catalog.n_items) % 7 == 3
+    return net, without_events_of(priors, catalog, is_hidden)
 
 
 def run(path: Path, batch: Batch, **more: Tensor) -> list[npt.NDArray[np.float32]]:
@@ -77,7 +88,11 @@ def perturbed(name: str, table: Tensor, net: ChronotopeNet) -> Tensor:
     """Other values of the same range."""
     generator = torch.Generator().manual_seed(len(name))
     if table.dtype == torch.int64:
-        size = {"category": net.item_tables.n_categories, "cell": net.item_tables.n_cells}
+        size = {
+            "category": net.item_tables.n_categories,
+            "cell": net.item_tables.n_cells,
+            "modality_of_axis": 2,
+        }
         high = size.get(name.rpartition(".")[2], net.item_tables.n_items)
         return torch.randint(0, high, table.shape, generator=generator)
     if name.endswith("located"):
@@ -106,7 +121,7 @@ def assert_bound(path: Path, net: ChronotopeNet, priors: Priors, *, indexed: boo
 @pytest.mark.parametrize("indexed", [False, True])
 def test_every_table_can_be_replaced(indexed: bool, tmp_path: Path) -> None:
     catalog = plain_catalog() if indexed else replace(sample_catalog(), items_are_places=False)
-    net, priors = network(INDEXED if indexed else EVERYTHING, catalog)
+    net, priors = content_network(INDEXED if indexed else EVERYTHING, catalog)
     assert_bound(tmp_path / "model.onnx", net, priors, indexed=indexed)
     n_tables = 0
     for name, table in tables(net, priors):
@@ -118,6 +133,8 @@ def test_every_table_can_be_replaced(indexed: bool, tmp_path: Path) -> None:
             raise AssertionError(f"the graph does not follow {name}") from error
         table.data = original
     assert n_tables > 60
+    names = {name for name, _ in tables(net, priors)}
+    assert {"content_popularity", "content_head.vectors", "content_head.cold_weights"} <= names
 
 
 @pytest.mark.slow
@@ -139,6 +156,56 @@ def test_a_history_of_any_length_is_read_as_by_torch(config: ModelConfig, tmp_pa
     for length in lengths:
         batch = to_batch(QUERIES, length)
         assert_close(run(tmp_path / "model.onnx", batch), net(batch, priors))
+
+
+@pytest.mark.slow
+def test_a_catalogue_with_more_content_is_bound_to_the_same_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ModelConfig(history_len=32)
+    small = replace(sample_catalog(), items_are_places=False)
+    export_onnx(*content_network(config, small), tmp_path / "small.onnx")
+    monkeypatch.setattr(export, "trace_template", None)  # no second trace
+    net, priors = content_network(config, grown(small, 30))
+    export_onnx(net, priors, tmp_path / "grown.onnx")
+    batch = to_batch(QUERIES, 32)
+    assert_close(run(tmp_path / "grown.onnx", batch), net(batch, priors))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variant", "atol"),
+    [
+        ("exact_tables", 2e-3),
+        ("fp16_tables", 0.05),
+        ("int8_tables", 0.5),
+        ("int8_matmul", 0.5),
+        ("int8_gather", 0.5),
+        ("int4_gather", 4.0),
+        ("pq_gather", 4.0),
+    ],
+)
+def test_a_compressed_graph_reads_content(variant: Variant, atol: float, tmp_path: Path) -> None:
+    catalog = grown(replace(sample_catalog(), items_are_places=False), 3_000)
+    net, priors = content_network(ModelConfig(history_len=32), catalog)
+    export_onnx(net, priors, tmp_path / "model.onnx")
+    derive_variant(tmp_path / "model.onnx", tmp_path / "small.onnx", variant)
+    batch = to_batch(QUERIES, 32)
+    scores = run(tmp_path / "small.onnx", batch)[0][:, 1:]
+    with torch.no_grad():
+        expected = net(batch, priors).item_scores[:, 1:].numpy()
+    np.testing.assert_allclose(scores, expected, atol=atol)
+    order = np.corrcoef(scores.ravel(), expected.ravel())[0, 1]
+    assert order > 0.98
+
+
+def test_pruned_units_leave_the_content_head() -> None:
+    catalog = replace(sample_catalog(), items_are_places=False)
+    net, _ = content_network(ModelConfig(history_len=32), catalog)
+    narrow = prune_units(net, 0.5)
+    for name, table in net.state_dict().items():
+        if name.startswith("content_head."):
+            torch.testing.assert_close(narrow.state_dict()[name], table)
 
 
 def grown(catalog: Catalog, n_more: int) -> Catalog:

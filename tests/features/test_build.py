@@ -6,6 +6,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
+from chronotope.content.content_axes import project_items
 from chronotope.contracts.errors import (
     ConfigError,
     NotEnoughData,
@@ -247,3 +248,38 @@ def test_a_snapshot_whose_meta_file_is_no_such_file_is_refused(events, items, tm
     (ref.path / "features.json").write_bytes(content)
     with pytest.raises(SourceError, match=r"snapshot.*features"):
         load_features(ref.path)
+
+
+def item_content(items, **vectors):
+    rows = {name: np.array(of, np.float32) for name, of in vectors.items()}
+    return project_items(rows, dict.fromkeys(rows, "encoder@1"))
+
+
+def test_items_with_content_are_kept_without_events(events, items, tmp_path):
+    content = item_content(items, text=[[1, 0], [0, 0], [0, 2]], image=[[1], [2], [4]])
+    ref = build_features(events, items, config=FeaturesConfig(), out=tmp_path, content=content)
+    log, catalog = load_features(ref.path)
+    assert catalog.items.ids.to_pylist() == ["jam", "never sold", "tea"]
+    assert catalog.categories.ids[catalog.item_category[2] - 1].as_py() == "toys"
+    assert catalog.item_lat[2] == 5.0
+    assert set(log.item_idx.tolist()) == {1, 3}
+    assert catalog.content.axes.encoders == {"image": "encoder@1", "text": "encoder@1"}
+    np.testing.assert_array_equal(catalog.content.vectors[[1, 3, 2]], content.vectors)
+    assert not catalog.content.vectors[0].any()
+
+
+def test_content_is_part_of_the_digest_and_is_verified(events, items, tmp_path):
+    plain = build_features(events, items, config=FeaturesConfig(), out=tmp_path)
+    assert load_features(plain.path)[1].content is None
+    content = item_content(items, text=[[1, 0], [0, 1], [0, 2]])
+    with_content = build_features(
+        events, items, config=FeaturesConfig(), out=tmp_path, content=content
+    )
+    assert with_content.digest != plain.digest
+    vectors_path = with_content.path / build.CONTENT_VECTORS
+    vectors_path.write_bytes(vectors_path.read_bytes()[:-4] + b"1234")
+    with pytest.raises(SourceError, match=r"content\.npy"):
+        load_features(with_content.path)
+    vectors_path.unlink()
+    with pytest.raises(SourceError, match="incomplete"):
+        load_features(with_content.path)

@@ -13,8 +13,8 @@ from chronotope.models.batch import to_batch
 from chronotope.models.config import BackboneKind, ModelConfig
 from chronotope.models.factorized import FactorizedNet, FactorizedOutput, item_vectors
 from chronotope.models.network import ChronotopeNet
-from chronotope.models.priors import Priors, count_priors
-from chronotope.testing.recommender_suite import sample_catalog, sample_log
+from chronotope.models.priors import Priors, count_priors, without_events_of
+from chronotope.testing.recommender_suite import sample_catalog, sample_content, sample_log
 
 QUERIES = queries_at(sample_log(), np.arange(5, 90, 3), history_len=12, time_given=True)
 
@@ -42,12 +42,15 @@ def together(split: FactorizedOutput, net: ChronotopeNet, priors: Priors) -> tor
 @pytest.mark.parametrize("kind", ["none", "gru", "transformer", "two_tower", "lightgcn"])
 @pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("context", [(), ("rain",)])
+@pytest.mark.parametrize("content", [True, False])
 def test_the_parts_add_up_to_the_scores(
-    kind: BackboneKind, kernels: bool, context: tuple[str, ...]
+    kind: BackboneKind, kernels: bool, context: tuple[str, ...], content: bool
 ) -> None:
     if kind == "none" and not kernels:
         pytest.skip("nothing would be left of the model")
     catalog = plain_catalog()
+    if content:
+        catalog = replace(catalog, content=sample_content(catalog))
     config = ModelConfig(
         history_len=12,
         kernel_len=8,
@@ -57,6 +60,10 @@ def test_the_parts_add_up_to_the_scores(
         context=context,
     )
     net, priors = loud(ChronotopeNet(config, catalog)), count_priors(sample_log(), catalog)
+    if net.content_head is not None:
+        net.content_head.cold_weights.copy_(torch.tensor([0.7, 1.3, 0.5, -0.2]))
+        priors = without_events_of(priors, catalog, torch.arange(catalog.n_items) % 7 == 3)
+    assert (net.content_head is not None) == (content and kernels)
     rain = {"rain": np.linspace(-1, 1, len(QUERIES)).astype(np.float32)}
     batch = to_batch(replace(QUERIES, context=rain), 12, context)
     table = item_vectors(net, priors)[:, -config.d_model :]

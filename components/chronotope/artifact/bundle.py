@@ -5,6 +5,7 @@ Inference needs numpy, pyarrow and ONNX Runtime only; no file holds a pickle::
     model.onnx       raw history to scores
     manifest.json    names, sizes, data version, digests of the other files, its own checksum
     catalog.parquet  ids of users, items and places, one row each, with titles of items
+    content_axes.npz where items have content: turns vectors of a new item into a row of the graph
     items.npz        large catalogues only: codes of the items (``item_index``)
     residuals.npy    optional beside it: quantisation residuals of the items (``residuals``)
 """
@@ -21,11 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.item_content import ContentAxes
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, write_json
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
 INDEX, RESIDUALS = "items.npz", "residuals.npy"
+CONTENT_AXES = "content_axes.npz"
 SERVING_FILES = (MODEL, INDEX, RESIDUALS)
 """Files that scores are computed from; only the first is in every bundle."""
 
@@ -71,11 +74,13 @@ def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) 
 
     Args:
         bundle_dir: The bundle's folder.
-        catalog: Ids and titles.
+        catalog: Ids and titles, and the axes of the items' content.
         **manifest_fields: Fields of ``Manifest`` except ``digests``.
     """
     pq.write_table(_vocabulary_table(catalog), bundle_dir / CATALOG)
-    file_names = (CATALOG, *SERVING_FILES)
+    if catalog.content is not None:
+        catalog.content.axes.save(bundle_dir / CONTENT_AXES)
+    file_names = (CATALOG, CONTENT_AXES, *SERVING_FILES)
     file_paths = [bundle_dir / name for name in file_names if (bundle_dir / name).is_file()]
     for file_path in file_paths:
         sync_file(file_path)  # durable before the manifest refers to it
@@ -174,6 +179,22 @@ def read_vocabulary(bundle_dir: Path) -> Vocabulary:
         id_map("place"),
         ["", *rows_of_kind("item")["title"].to_pylist()],
     )
+
+
+def read_content_axes(bundle_dir: Path) -> ContentAxes | None:
+    """Axes that turn the vectors of an item into its row of the graph's content table.
+
+    Args:
+        bundle_dir: The bundle's folder.
+
+    Returns:
+        The axes, with the encoder of each modality; None if the graph reads no content.
+
+    Raises:
+        ArtifactError: The file is damaged.
+    """
+    axes_path = bundle_dir / CONTENT_AXES
+    return ContentAxes.load(axes_path) if axes_path.is_file() else None
 
 
 def _file_digest(file_path: Path) -> str:

@@ -46,6 +46,7 @@ def make_student(
         "n_hidden": n_hidden,
         "backbone": "none",
         "kernels": True,
+        "content": teacher.content_head is not None,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

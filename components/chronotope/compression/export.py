@@ -66,6 +66,8 @@ _OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "affinity_item": ("items", "affine_items"),
     "affinity_weight": ("items", "affine_items"),
     "stickiness": ("items",),
+    "content_popularity": ("items",),
+    "content_head.vectors": ("items", None),
     "item_tables.category": ("items",),
     "item_tables.cell": ("items",),
     "item_tables.east_km": ("items",),

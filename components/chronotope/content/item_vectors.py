@@ -8,9 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chronotope.content.content_axes import ItemContent, project_items
 from chronotope.content.encoder import Modality, Vectors
 from chronotope.content.fitted_encoder import latest_encoder
 from chronotope.contracts import columns as c
+from chronotope.datasets.spec import DatasetSpec
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
 
@@ -28,6 +30,62 @@ class ItemVectors:
     encoder: str
     vectors: Vectors
     is_present: npt.NDArray[np.bool_]
+
+
+def dataset_content(
+    dataset_spec: DatasetSpec, item_lake: Lake, items: pa.Table | None
+) -> ItemContent | None:
+    """Content of a dataset's items by the encoders in use; None if the YAML configures none.
+
+    Args:
+        dataset_spec: The dataset; ``items.content`` names the kinds of content.
+        item_lake: Lake of the dataset.
+        items: Items, in the order of the result's rows.
+    """
+    configured = dataset_spec.items.content if dataset_spec.items else None
+    if configured is None or items is None:
+        return None
+    modalities = [Modality(name) for name in configured.modalities]
+    return read_item_content(item_lake, modalities, items.column(c.ITEM_ID).to_pylist())
+
+
+def content_version(item_lake: Lake) -> str:
+    """Versions of the tables that content is read from, for the key of what is made of it.
+
+    Args:
+        item_lake: Lake of the dataset, with vectors of items.
+    """
+    return "+".join(
+        str(item_lake.table_version(name)) for name in ("item_embeddings", "content_encoders")
+    )
+
+
+def read_item_content(
+    item_lake: Lake, modalities: Sequence[Modality], item_ids: Sequence[str]
+) -> ItemContent | None:
+    """Content of items by the encoders in use, in axes that are fitted on them.
+
+    Args:
+        item_lake: Lake of the dataset.
+        modalities: Kinds of content; those without vectors are left out.
+        item_ids: Items, in the order of the result's rows; an unknown one has no content.
+
+    Returns:
+        The content; None if no item has any.
+    """
+    by_modality = {
+        modality.value: read_vectors(item_lake, modality, item_ids) for modality in modalities
+    }
+    present = {
+        name: item_vectors
+        for name, item_vectors in by_modality.items()
+        if item_vectors.is_present.any()
+    }
+    content = project_items(
+        {name: item_vectors.vectors for name, item_vectors in present.items()},
+        {name: item_vectors.encoder for name, item_vectors in present.items()},
+    )
+    return content if content.axes.parts else None
 
 
 def read_vectors(item_lake: Lake, modality: Modality, item_ids: Sequence[str]) -> ItemVectors:

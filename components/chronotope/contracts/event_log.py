@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from chronotope.contracts.errors import DataError
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.item_content import ItemContent
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -165,6 +166,7 @@ class Catalog:
         place_lat, place_lon: Degrees WGS 84, shape (n_places,); NaN if unknown.
         items_are_places: True in a log of check-ins, where the item is the place.
         item_title: Title to display, shape (n_items,); "" if unknown.
+        content: What the items are: vectors of their texts and pictures; None if there are none.
     """
 
     users: IdMap
@@ -178,6 +180,7 @@ class Catalog:
     place_lon: Float64
     items_are_places: bool = False
     item_title: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
+    content: ItemContent | None = None
 
     @property
     def n_items(self) -> int:

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
+from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.features import context_join, queries
 from chronotope.features.sources import EventsSource, FeaturesConfig, register_sources
@@ -37,6 +41,12 @@ META: Final = "features.json"
 """Name of the metadata file of a snapshot."""
 TABLES: Final = ("events", "users", "items", "places", "categories")
 _FILES: Final = tuple(f"{name}.parquet" for name in TABLES)
+
+CONTENT_VECTORS: Final = "content.npy"
+"""Table of the items' content, in the order of the items, where they have any."""
+CONTENT_AXES: Final = "content_axes.npz"
+"""Axes of that table."""
+_CONTENT_FILES: Final = (CONTENT_VECTORS, CONTENT_AXES)
 
 DUCKDB_MEMORY: Final = "4GiB"
 """Memory limit of DuckDB while a snapshot is built; beyond it, DuckDB spills to disk."""
@@ -72,13 +82,15 @@ def build_features(
     out: Path,
     data_version: str | None = None,
     readings: pa.Table | None = None,
+    content: ItemContent | None = None,
 ) -> FeatureRef:
     """Build the feature snapshot of an event log, or reuse an existing one.
 
-    Only items that occur in the events are kept. A missing UTC offset becomes 0. The
-    coordinates of an item come from the items table, or else are the median over its events;
-    those of a place are the median over its events. The category of an item comes from the
-    items table, or else is the most frequent ``category`` of its events, if there is that column.
+    Only items that occur in the events are kept, and those that have content. A missing UTC
+    offset becomes 0. The coordinates of an item come from the items table, or else are the
+    median over its events; those of a place are the median over its events. The category of an
+    item comes from the items table, or else is the most frequent ``category`` of its events, if
+    there is that column.
 
     Args:
         events: Columns of ``EVENTS``; the optional ones may be missing.
@@ -90,6 +102,7 @@ def build_features(
             snapshot is reused without reading the data.
         readings: Columns of ``CONTEXT`` and the context columns; None if there is no context
             table.
+        content: What the items are, in the order of ``items``; None if nothing is known.
 
     Returns:
         Reference to the snapshot.
@@ -107,7 +120,10 @@ def build_features(
     with translate_store_errors("features"), temporary_folder(out, ".draft-") as temporary_dir:
         draft_dir = temporary_dir / "snapshot"
         draft_dir.mkdir()
-        _write_tables(draft_dir, events, items, readings, config)
+        content_ids = _content_ids(items, content)
+        _write_tables(draft_dir, events, items, readings, config, content_ids)
+        if items is not None and content is not None:
+            _write_content(draft_dir, items, content)
         digest = _digest(config, data_version or _content_digest(draft_dir))
         _write_meta(draft_dir, digest, config)
         _publish(draft_dir, out / digest)
@@ -144,7 +160,7 @@ def read_verified_meta(snapshot_dir: Path) -> JsonObject:
     try:
         wrong_files = [
             file_name
-            for file_name in _FILES
+            for file_name in (*_FILES, *checksums.keys() - set(_FILES))
             if file_checksum(snapshot_dir / file_name) != checksums.get(file_name)
         ]
     except OSError as error:
@@ -191,6 +207,7 @@ def _write_tables(
     items: pa.Table | None,
     readings: pa.Table | None,
     config: FeaturesConfig,
+    content_ids: pa.Table,
 ) -> None:
     """Write the numeric tables, one row group at a time; DuckDB spills to disk if needed."""
     spill_dir = str(draft_dir.with_name("spilled"))
@@ -208,6 +225,7 @@ def _write_tables(
                 received=f"event types {list(config.event_types)}",
                 way_out="Ingest events, or select other event types",
             )
+        connection.register("content_ids", content_ids)
         connection.execute(queries.INDICES)
         connection.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
         context_join.join_context(connection, readings, config.context_table)
@@ -244,6 +262,30 @@ def _write(batch_reader: pa.RecordBatchReader, file_path: Path) -> None:
         parquet_writer.write_table(waiting_rows)
 
 
+def _content_ids(items: pa.Table | None, content: ItemContent | None) -> pa.Table:
+    """Ids of the items that have content, in a column ``id``."""
+    if items is None or content is None:
+        return pa.table({"id": pa.array([], pa.string())})
+    has_content = pa.array(content.vectors.any(axis=1))
+    return pa.table({"id": items.column(c.ITEM_ID).filter(has_content)})
+
+
+def _write_content(draft_dir: Path, items: pa.Table, content: ItemContent) -> None:
+    """Write the rows of the content table in the order of the snapshot's items, and the axes."""
+    snapshot_ids = pq.read_table(draft_dir / "items.parquet", columns=["id"]).column("id")
+    rows = pc.index_in(snapshot_ids, items.column(c.ITEM_ID).combine_chunks())
+    row_idx = np.asarray(rows.fill_null(-1).to_numpy(), np.int64)
+    vectors = np.zeros((1 + len(row_idx), content.axes.width), np.float32)
+    vectors[1:][row_idx >= 0] = content.vectors[row_idx[row_idx >= 0]]
+    np.save(draft_dir / CONTENT_VECTORS, vectors, allow_pickle=False)
+    content.axes.save(draft_dir / CONTENT_AXES)
+
+
+def _written_files(draft_dir: Path) -> tuple[str, ...]:
+    """Files of a snapshot, those of the content where there are any."""
+    return (*_FILES, *(name for name in _CONTENT_FILES if (draft_dir / name).is_file()))
+
+
 def _digest(config: FeaturesConfig, data_id: str) -> str:
     digest_input = json.dumps([FORMAT, config.model_dump(mode="json"), data_id], sort_keys=True)
     return hashlib.sha256(digest_input.encode()).hexdigest()[:16]
@@ -252,8 +294,8 @@ def _digest(config: FeaturesConfig, data_id: str) -> str:
 def _content_digest(draft_dir: Path) -> str:
     """Digest of the content of all table files."""
     content_digest = hashlib.sha256()
-    for table_name in TABLES:
-        with (draft_dir / f"{table_name}.parquet").open("rb") as file:
+    for file_name in _written_files(draft_dir):
+        with (draft_dir / file_name).open("rb") as file:
             content_digest.update(hashlib.file_digest(file, "sha256").digest())
     return content_digest.hexdigest()
 
@@ -271,9 +313,10 @@ def _write_meta(draft_dir: Path, snapshot_digest: str, config: FeaturesConfig) -
         "config": config.model_dump(mode="json"),
         **row_counts,
     }
-    for file_name in _FILES:
+    file_names = _written_files(draft_dir)
+    for file_name in file_names:
         sync_file(draft_dir / file_name)
-    checksums = {file_name: file_checksum(draft_dir / file_name) for file_name in _FILES}
+    checksums = {file_name: file_checksum(draft_dir / file_name) for file_name in file_names}
     write_json(draft_dir / META, {**snapshot_meta, "checksums": checksums})
 
 

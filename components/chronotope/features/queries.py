@@ -31,7 +31,7 @@ CREATE TEMP TABLE users AS
     FROM (SELECT DISTINCT user_id AS id FROM ev);
 CREATE TEMP TABLE items AS
     SELECT id, row_number() OVER (ORDER BY id) AS idx
-    FROM (SELECT DISTINCT item_id AS id FROM ev);
+    FROM (SELECT item_id AS id FROM ev UNION SELECT id FROM content_ids);
 CREATE TEMP TABLE sessions AS
     SELECT user_id, session_id, row_number() OVER (ORDER BY user_id, session_id) AS idx
     FROM (SELECT DISTINCT user_id, session_id FROM ev WHERE session_id IS NOT NULL);
@@ -46,7 +46,7 @@ CREATE TEMP TABLE item_attributes AS
            CASE WHEN k.located THEN k.lat ELSE item_event_stats.lat END AS lat,
            CASE WHEN k.located THEN k.lon ELSE item_event_stats.lon END AS lon
     FROM items
-    JOIN item_event_stats USING (id)
+    LEFT JOIN item_event_stats USING (id)
     LEFT JOIN full_items k ON k.item_id = items.id;
 CREATE TEMP TABLE categories AS
     SELECT id, row_number() OVER (ORDER BY id) AS idx

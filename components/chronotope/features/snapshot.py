@@ -1,5 +1,6 @@
 """Loading of a feature snapshot as numeric event log and catalogue."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -7,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chronotope.contracts.errors import SourceError, StoreError
+from chronotope.contracts.errors import ArtifactError, SourceError, StoreError
 from chronotope.contracts.event_log import Catalog, EventLog, Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
-from chronotope.features.build import TABLES, read_verified_meta
+from chronotope.contracts.item_content import ContentAxes, ItemContent
+from chronotope.features.build import CONTENT_AXES, CONTENT_VECTORS, TABLES, read_verified_meta
 from chronotope.features.sources import FeaturesConfig
 
 _LOG_INTS: Final = ("user_idx", "item_idx", "utc_offset_min", "place_idx", "session_idx")
@@ -37,7 +39,8 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
             if table_name != "events"
         }
         event_log = _log(snapshot_dir / "events.parquet", config)
-    except StoreError as error:
+        content = _content(snapshot_dir)
+    except (StoreError, ArtifactError) as error:
         raise SourceError(error.problem, received=error.received, way_out=error.way_out) from error
     except (OSError, ValueError, KeyError) as error:
         raise SourceError(
@@ -45,7 +48,15 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
             received=f"{snapshot_dir}: {error}",
             way_out=f"Delete {snapshot_dir} and call build_features",
         ) from error
-    return event_log, _catalog(catalog_tables, config)
+    return event_log, replace(_catalog(catalog_tables, config), content=content)
+
+
+def _content(snapshot_dir: Path) -> ItemContent | None:
+    """Content of the items; None in a snapshot without any."""
+    if not (snapshot_dir / CONTENT_VECTORS).is_file():
+        return None
+    vectors = np.load(snapshot_dir / CONTENT_VECTORS, allow_pickle=False)
+    return ItemContent(ContentAxes.load(snapshot_dir / CONTENT_AXES), vectors)
 
 
 def _log(events_path: Path, config: FeaturesConfig) -> EventLog:

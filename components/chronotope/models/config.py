@@ -28,6 +28,14 @@ class ModelConfig(BaseModel):
         False,
         description="Score categories from the context and the last category; needs kernels.",
     )
+    content: bool = Field(
+        True,
+        description="Score items by their content vectors, if the catalogue has any; needs "
+        "kernels.",
+    )
+    modalities: tuple[str, ...] = Field(
+        (), description="Kinds of content that the model reads, e.g. text; empty reads all."
+    )
     backbone: BackboneKind = Field("none", description="Learned model next to the kernels.")
     n_layers: int = Field(1, ge=1, le=8, description="Layers of the backbone.")
     backbone_len: int = Field(32, ge=2, le=512, description="Latest events the backbone reads.")

@@ -6,9 +6,9 @@ additions for few items (those of the history, their neighbours and successors),
     item_scores(b, i) = <query_b, item_vectors_i> + group_b[category of i]
                         + sum_{s: extra_item_s = i} extra_bs
 
-where ``item_vectors`` holds popularity, popularity of the week, hours, the context embedding and
-the backbone embedding. The weights are those of ``ChronotopeNet``, and so are the scores; no
-tensor is as wide as the catalogue.
+where ``item_vectors`` holds popularity, popularity of the week, hours, the context embedding,
+the content and the backbone embedding. The weights are those of ``ChronotopeNet``, and so are
+the scores; no tensor is as wide as the catalogue.
 """
 
 from typing import NamedTuple
@@ -51,6 +51,11 @@ def item_vectors(net: ChronotopeNet, priors: Priors) -> Tensor:
     vector_parts = [priors.popularity[:, None], priors.popularity_week[:, None], priors.by_hour.T]
     if net.context_head.columns:
         vector_parts.append(net.context_head.item_table(net.item_tables))
+    if net.content_head is not None:
+        expected = priors.content_popularity[:, None]
+        is_cold = (expected > 0).float()
+        vectors = net.content_head.vectors
+        vector_parts += [vectors, vectors * is_cold, expected, is_cold]
     if net.backbone is not None:
         vector_parts.append(net.backbone.item_table(net.item_tables, priors))
     return torch.cat(vector_parts, dim=1)
@@ -106,6 +111,7 @@ class FactorizedNet(nn.Module):
         query_parts, repeat_scores = [parts.popularity_weights], torch.zeros_like(history.is_first)
         if column_features is not None:
             query_parts.append(net.context_head.context_layer(column_features))
+        query_parts += _content_parts(net, recent, bank, context)
         if net.backbone is not None:
             state = net.backbone.state(batch, vectors[:, -net.backbone.window_len :])  # (B, d)
             query_parts.append(state * weights.backbone[:, 1:])
@@ -133,6 +139,21 @@ class FactorizedNet(nn.Module):
             when=net.time_head(batch, recent),
             place_scores=net.place_scores(recent, priors, context, bank),
         )
+
+
+def _content_parts(
+    net: ChronotopeNet, recent: Batch, bank: Tensor | None, context: Tensor
+) -> list[Tensor]:
+    """Parts of the query vector for the content of the items, each (B, n)."""
+    profiles = net.content_profiles(recent, bank)
+    if net.content_head is None or profiles is None:
+        return []
+    cold_weights = net.content_head.cold_weights[-2:].expand(context.shape[0], -1)
+    return [
+        net.content_head.wanted(profiles, context),
+        net.content_head.cold_wanted(profiles),
+        cold_weights,
+    ]
 
 
 def _index_history(batch: Batch) -> HistoryIndex:

@@ -9,11 +9,13 @@ For a query b and an item i,
       + sum_g weights.priors_g(c_b) prior_g(b, i)                 priors, for a discovery
       + <category_head(c_b, last category), category(i)>          optional, with the priors
       + <context_head(columns_b), e_i>                            optional context columns
+      + content_head(latest events, c_b)_i                        optional content vectors
       + weights.backbone(c_b) <state_b, e_i>                      optional, for a discovery
 
 A repeat, an item that is in the history, gets the priors and the category score times
 ``weights.repeat[0]``, plus the bonus ``weights.repeat[1]``. The discovery head then divides
 the probability of all items that are new to the user among them anew (``discovery_head``).
+Last, an item without events gets the cold-start scores of the content head.
 
 c_b is the query context: hour, weekday, gap, history length, repeat rate, and named columns
 such as the weather. Without kernels the sum is popularity, context columns and the backbone,
@@ -27,11 +29,12 @@ from torch import Tensor, nn
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Catalog
-from chronotope.models.backbones.backbone import Backbone
+from chronotope.models.backbones.backbone import Backbone, gated_scores
 from chronotope.models.backbones.event_inputs import PackedSequences
 from chronotope.models.batch import Batch
 from chronotope.models.category_head import CategoryHead
 from chronotope.models.config import ModelConfig
+from chronotope.models.content_head import ContentHead, Profiles, selected_content
 from chronotope.models.context_head import ContextHead
 from chronotope.models.discovery_head import DiscoveryHead, new_item_mask, redistribute
 from chronotope.models.gap_features import GapFeatures
@@ -109,6 +112,7 @@ class ScoredItems(NamedTuple):
         context: Query context, shape (B, n_context).
         bank: Kernels, shape (B, L, K); None for a network without them.
         query: Inputs of the score terms.
+        profiles: Content of the past; None without content.
     """
 
     item_scores: Tensor
@@ -116,6 +120,7 @@ class ScoredItems(NamedTuple):
     context: Tensor
     bank: Tensor | None
     query: EncodedQuery
+    profiles: Profiles | None = None
 
 
 class ChronotopeNet(nn.Module):
@@ -142,6 +147,8 @@ class ChronotopeNet(nn.Module):
         self.time_head = TimeHead(config.n_components)
         self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
         self.discovery_head = DiscoveryHead(n_context) if config.kernels else None
+        content = selected_content(catalog, config)
+        self.content_head = None if content is None else ContentHead(content, n_context)
 
     def forward(
         self,
@@ -163,7 +170,7 @@ class ChronotopeNet(nn.Module):
             gap_features: Inputs of the time head, if they were computed before.
             recent: The queries with their latest ``kernel_len`` events; None cuts them here.
         """
-        scored = self._score_items(batch, priors, candidates, packed_sequences, recent)
+        scored = self.score_items(batch, priors, candidates, packed_sequences, recent)
         return NetworkOutput(
             item_scores=scored.item_scores,
             when=(
@@ -180,7 +187,7 @@ class ChronotopeNet(nn.Module):
 
     def item_scores(self, batch: Batch, priors: Priors) -> Tensor:
         """Logits of all items without the other heads, shape (B, n_items)."""
-        return self._score_items(batch, priors, None, None, None).item_scores
+        return self.score_items(batch, priors).item_scores
 
     def new_item_scores(
         self,
@@ -200,7 +207,7 @@ class ChronotopeNet(nn.Module):
             packed_sequences: Histories for the backbone, overlapping ones stored once.
         """
         with self._require_discovery_head().paused(), torch.no_grad():
-            scored = self._score_items(batch, priors, candidates, packed_sequences, None)
+            scored = self.score_items(batch, priors, candidates, packed_sequences)
         shift = self._discovery_shift(batch, priors, scored)
         history = scored.query.history
         return scored.item_scores + shift, new_item_mask(history, scored.item_scores.shape[1])
@@ -214,15 +221,15 @@ class ChronotopeNet(nn.Module):
             )
         return self.discovery_head
 
-    def _score_items(
+    def score_items(
         self,
         batch: Batch,
         priors: Priors,
-        candidates: Tensor | None,
-        packed_sequences: PackedSequences | None,
-        recent: Batch | None,
+        candidates: Tensor | None = None,
+        packed_sequences: PackedSequences | None = None,
+        recent: Batch | None = None,
     ) -> ScoredItems:
-        """Logits of the items, and what the other heads read."""
+        """Logits of the items, and what the other heads read; arguments as of ``forward``."""
         view = self.item_tables.view(priors, candidates)
         recent = recent or truncate_history(batch, self.config.kernel_len)
         history = index_history(batch, view)
@@ -238,6 +245,10 @@ class ChronotopeNet(nn.Module):
             item_scores = self._kernel_scores(batch, priors, query, bank, weights)
         else:
             bank, item_scores = None, weights.priors[:, :1] * view.popularity  # (B, C)
+        profiles = self.content_profiles(recent, bank)
+        if self.content_head is not None and profiles is not None:
+            wanted = self.content_head.wanted(profiles, context)  # (B, A)
+            item_scores = item_scores + wanted @ self.content_head.candidate_vectors(candidates).T
         if column_features is not None:
             item_scores = item_scores + self.context_head.item_scores(
                 column_features, self.item_tables, candidates
@@ -246,13 +257,28 @@ class ChronotopeNet(nn.Module):
             backbone_scores = self.backbone(
                 batch, self.item_tables, priors, candidates, packed_sequences
             )
-            item_scores = item_scores + _gated_scores(backbone_scores, history, weights.backbone)
-        scored = ScoredItems(item_scores, recent, context, bank, query)
-        if self.discovery_head is None or not self.discovery_head.active:
-            return scored
-        shift = self._discovery_shift(batch, priors, scored)
-        is_new = new_item_mask(history, view.n_columns)
-        return scored._replace(item_scores=redistribute(item_scores, shift, is_new))
+            item_scores = item_scores + gated_scores(backbone_scores, history, weights.backbone)
+        scored = ScoredItems(item_scores, recent, context, bank, query, profiles)
+        if self.discovery_head is not None and self.discovery_head.active:
+            shift = self._discovery_shift(batch, priors, scored)
+            is_new = new_item_mask(history, view.n_columns)
+            item_scores = redistribute(item_scores, shift, is_new)
+        if self.content_head is not None and profiles is not None:
+            item_scores = item_scores + self.content_head.cold_scores(
+                profiles, priors.content_popularity, candidates
+            )
+        return scored._replace(item_scores=item_scores)
+
+    def content_profiles(self, recent: Batch, bank: Tensor | None) -> Profiles | None:
+        """Content of the past; None without a content head.
+
+        Args:
+            recent: The queries with their latest L events.
+            bank: Kernels, shape (B, L, K); None for a network without them.
+        """
+        if self.content_head is None or bank is None:
+            return None
+        return self.content_head.profiles(recent, bank[..., KERNELS.index("decay_30d")])
 
     def _discovery_shift(self, batch: Batch, priors: Priors, scored: ScoredItems) -> Tensor:
         """Change of the logits of new items by the discovery head, (B, C)."""
@@ -351,16 +377,6 @@ def repeat_adjustment(counts: Tensor, expected: Tensor, weights: GateWeights) ->
     prior_share, bonus = weights.repeat[:, :1], weights.repeat[:, 1:]
     count_scores = (counts * weights.counts[:, None, :]).sum(-1) + bonus
     return count_scores + expected * (prior_share - 1.0)
-
-
-def _gated_scores(
-    backbone_scores: Tensor, history: HistoryIndex, backbone_weights: Tensor
-) -> Tensor:
-    """Backbone scores with one weight for repeats and another for discoveries, (B, C)."""
-    repeat_weight, discovery_weight = backbone_weights[:, :1], backbone_weights[:, 1:]
-    repeat_scores = backbone_scores.gather(1, history.column)  # (B, H)
-    repeat_scores = repeat_scores * (repeat_weight - discovery_weight) * history.is_first
-    return (backbone_scores * discovery_weight).scatter_add(1, history.column, repeat_scores)
 
 
 def _gate_output_layer(*, kernels: bool) -> nn.Linear:

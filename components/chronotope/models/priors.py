@@ -11,15 +11,29 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from chronotope.content.similar_items import similar_items
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.models.batch import Batch, local_hour, local_weekday
-from chronotope.models.discovery_counts import count_activity, count_affinity, no_affinity
+from chronotope.models.discovery_counts import (
+    ACTIVITY_NAMES,
+    count_activity,
+    count_affinity,
+    no_affinity,
+)
 
 WEEK_S = 7 * 86_400
 N_NEAR = 3
 """Maximum distance in events of two items that count as neighbours."""
 SHRINKAGE = 5.0
 """Weight of a wider group's mean, in visitors, when rates are shrunk to it."""
+_PAIR_TABLES = {
+    "next_item_log": "next_item",
+    "neighbour_weight": "neighbour",
+    "affinity_weight": "affinity_item",
+}
+"""Values of pairs of items, and the table of the second items."""
+_KEPT_ACTIVITY = torch.tensor([float(name == "category_events") for name in ACTIVITY_NAMES])
+"""1 for the live counts that an item without events has, as its category has them."""
 N_HOUR_BINS = 16
 """Eight three-hour bins of a working day, then eight of a weekend day."""
 
@@ -43,6 +57,8 @@ class Priors(NamedTuple):
         affinity_item: Items of the strongest EASE weights, int64, shape (n_items, M); M is 0
             where the discovery head does not read them.
         affinity_weight: Those weights, shape (n_items, M).
+        content_popularity: Popularity expected of an item without events from the items with
+            the most similar content; 0 for items with events or without content, (n_items,).
     """
 
     popularity: Tensor
@@ -59,6 +75,7 @@ class Priors(NamedTuple):
     activity: Tensor
     affinity_item: Tensor
     affinity_weight: Tensor
+    content_popularity: Tensor
 
 
 def count_priors(
@@ -68,7 +85,8 @@ def count_priors(
 
     Args:
         log: All events before the moment.
-        catalog: Categories of the items.
+        catalog: Categories of the items, and their content, from which items without events
+            get what the most similar items have.
         n_successors: Successors and neighbours of each item.
         affinity: Also solve EASE, which costs seconds in a catalogue of thousands.
     """
@@ -82,7 +100,7 @@ def count_priors(
     category = catalog.item_category[log.item_idx]
     places = np.bincount(log.place_idx, minlength=catalog.n_places)
     affinity_item, affinity_weight = count_affinity(log, catalog) if affinity else no_affinity(n)
-    return Priors(
+    counted = Priors(
         popularity=_log1p(popularity),
         popularity_week=_log1p(popularity_week),
         by_hour=_hour_profile(log, log.item_idx, n),
@@ -97,7 +115,58 @@ def count_priors(
         activity=count_activity(log, catalog),
         affinity_item=affinity_item,
         affinity_weight=affinity_weight,
+        content_popularity=torch.zeros(n),
     )
+    return with_cold_items(counted, catalog, torch.from_numpy(popularity > 0))
+
+
+def with_cold_items(priors: Priors, catalog: Catalog, is_warm: Tensor) -> Priors:
+    """Priors in which items without events have the hours and rates of similar items.
+
+    Args:
+        priors: Counted priors.
+        catalog: Content of the items; without it nothing changes.
+        is_warm: Whether each item counts as one with events, shape (n_items,).
+    """
+    if catalog.content is None:
+        return priors
+    similar = similar_items(catalog.content, is_warm.numpy())
+
+    def filled(table: Tensor, axis: int = 0) -> Tensor:
+        return torch.from_numpy(similar.fill(table.numpy(), axis=axis))
+
+    expected = np.zeros(len(is_warm), np.float32)
+    expected[similar.item_idx] = similar.rows(priors.popularity.numpy())
+    return priors._replace(
+        by_hour=filled(priors.by_hour, axis=1),
+        stickiness=filled(priors.stickiness),
+        content_popularity=torch.from_numpy(expected),
+    )
+
+
+def without_events_of(priors: Priors, catalog: Catalog, is_hidden: Tensor) -> Priors:
+    """Priors as if some items had no events; they are what is expected from their content.
+
+    Args:
+        priors: Counted priors.
+        catalog: Content of the items.
+        is_hidden: The items, bool, shape (n_items,).
+    """
+    is_shown = (~is_hidden).float()
+    shown_pairs = {
+        name: getattr(priors, name) * is_shown[:, None] * is_shown[getattr(priors, item_name)]
+        for name, item_name in _PAIR_TABLES.items()
+    }
+    popularity = priors.popularity * is_shown
+    activity = priors.activity.clone()
+    activity[:, is_hidden] *= _KEPT_ACTIVITY[:, None]
+    hidden = priors._replace(
+        popularity=popularity,
+        popularity_week=priors.popularity_week * is_shown,
+        activity=activity,
+        **shown_pairs,
+    )
+    return with_cold_items(hidden, catalog, popularity > 0)
 
 
 def first_successors(priors: Priors, n: int) -> Priors:

@@ -25,6 +25,7 @@ from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.metrics import evaluate, hit_rate, ndcg
 from chronotope.models.batch import Batch
+from chronotope.models.content_head import model_catalog
 from chronotope.models.factorized import is_separable
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
@@ -72,6 +73,7 @@ def compress_model(
     """
     log, catalog = load_features(features)
     model = ChronotopeRecommender.load(model_path, catalog)
+    catalog = model_catalog(catalog, model.model)
     targets = selection_targets(log, settings, run_dir)
     training_log = log.before(frozen_folds(run_dir).holdout.train_end_s)
     probes = targets[:N_PROBES]

@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from chronotope.content.content_axes import project_items
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
 
@@ -141,3 +143,21 @@ class RecommenderSuite:
     def test_fitting_leaves_the_log_alone(self, log: EventLog) -> None:
         self.model().fit(log, sample_catalog())
         np.testing.assert_array_equal(log.item_idx, sample_log().item_idx)
+
+
+def sample_content(catalog: Catalog, seed: int = 0) -> ItemContent:
+    """Vectors of two modalities for a catalogue; every fourth item lacks the second.
+
+    Args:
+        catalog: The catalogue.
+        seed: Seed of the vectors.
+    """
+    rng = np.random.default_rng(seed)
+    vectors = {
+        "text": rng.normal(size=(catalog.n_items, 6)).astype(np.float32),
+        "image": rng.normal(size=(catalog.n_items, 4)).astype(np.float32),
+    }
+    vectors["image"][::4] = 0.0
+    for rows in vectors.values():
+        rows[0] = 0.0
+    return project_items(vectors, {"text": "minilm@1", "image": "lite@2"})

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
+from chronotope.models.content_head import check_encoders, selected_content
 from chronotope.models.network import ChronotopeNet
 
 EMBEDDING_IDS: Final = {
@@ -18,6 +19,11 @@ EMBEDDING_IDS: Final = {
 
 TABLE_PREFIX: Final = "item_tables."
 """Prefix of the buffers that are computed from the catalogue, not trained."""
+
+CONTENT_PREFIX: Final = "content_head."
+"""Prefix of the weights of the content head."""
+
+_NOT_TRANSFERRED: Final = (TABLE_PREFIX, f"{CONTENT_PREFIX}vectors")
 
 
 def transfer_network(
@@ -33,9 +39,16 @@ def transfer_network(
         net: A trained network.
         old_catalog: Catalogue of the network.
         new_catalog: Catalogue of the copy.
+
+    Raises:
+        ConfigError: The content of the new catalogue is of other encoders.
     """
+    _check_encoders(net, new_catalog)
+    has_content = net.content_head is not None and new_catalog.content is not None
+    # a content head without training would disturb the scores of a network that had none
+    config = net.config if has_content else net.config.model_copy(update={"content": False})
     with torch.random.fork_rng(devices=[]):  # its initial weights are replaced
-        new_net = ChronotopeNet(net.config, new_catalog)
+        new_net = ChronotopeNet(config, new_catalog)
     new_state = new_net.state_dict()
     for parameter_name, learned_table in net.state_dict().items():
         layer_name = parameter_name.split(".")[-2] if "." in parameter_name else ""
@@ -44,10 +57,17 @@ def transfer_network(
             new_state[parameter_name] = _transfer_rows(
                 learned_table, getattr(old_catalog, id_field), getattr(new_catalog, id_field)
             )
-        elif not parameter_name.startswith(TABLE_PREFIX):
+        elif parameter_name in new_state and not parameter_name.startswith(_NOT_TRANSFERRED):
             new_state[parameter_name] = learned_table
     new_net.load_state_dict(new_state)
     return new_net.eval()
+
+
+def _check_encoders(net: ChronotopeNet, new_catalog: Catalog) -> None:
+    head, content = net.content_head, selected_content(new_catalog, net.config)
+    if head is None or content is None:
+        return
+    check_encoders(head.encoders, content)
 
 
 def _transfer_rows(learned_table: Tensor, old_ids: IdMap, new_ids: IdMap) -> Tensor:

@@ -1,5 +1,6 @@
 """Trained recommender: trains the network, updates it, saves and loads it."""
 
+import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,20 +13,22 @@ import torch
 from torch import Tensor
 
 from chronotope.artifact.onnx_recommender import ModelOutput
-from chronotope.contracts.errors import ArtifactError, ChronotopeError
+from chronotope.contracts.errors import ArtifactError, ChronotopeError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
+from chronotope.models.content_head import check_encoders, model_catalog
 from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors, count_priors
 from chronotope.runtime.garbage import collect_afterwards
+from chronotope.training.cold_start import fit_cold_start
 from chronotope.training.config import TrainingConfig
 from chronotope.training.ddp import run_ddp
 from chronotope.training.discovery import fit_discovery_head
-from chronotope.training.embedding_transfer import transfer_network
+from chronotope.training.embedding_transfer import CONTENT_PREFIX, transfer_network
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import (
     MIN_WIDTH,
@@ -112,6 +115,7 @@ class ChronotopeRecommender:
 
     def _train(self, log: EventLog, catalog: Catalog) -> None:
         """Build and train the network."""
+        catalog = model_catalog(catalog, self.model)
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
         net.context_head.measure(log)
@@ -136,6 +140,7 @@ class ChronotopeRecommender:
         module.load_state_dict(state)
         fine_tune(net, make_batches(valid_rounds, is_training=True), progress=self.progress)
         fit_discovery_head(net, log, catalog, self.training, self.model)
+        fit_cold_start(net, log, catalog, [*train_rounds, *valid_rounds], self.training)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
 
     def observe(self, log: EventLog) -> None:
@@ -180,6 +185,7 @@ class ChronotopeRecommender:
         """
         if self._catalog is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
+        catalog = model_catalog(catalog, self.net.config)
         self._net = transfer_network(self.net, self._catalog, catalog)
         self._catalog = catalog
         self._priors = self._count_priors(log.before(self._seen_until_s + 1))
@@ -207,12 +213,14 @@ class ChronotopeRecommender:
 
     def save(self, model_path: Path) -> None:
         """Write configs, parameters and priors to a file, atomically."""
+        head = self.net.content_head
         content = {
             "model": self.model.model_dump_json(),
             "training": self.training.model_dump_json(),
             "net": dict(self.net.state_dict()),
             "priors": self.priors._asdict(),
             "seen_until_s": self._seen_until_s,
+            "encoders": json.dumps({} if head is None else head.encoders),
         }
         save_tensors(model_path, content)
 
@@ -222,6 +230,7 @@ class ChronotopeRecommender:
 
         Raises:
             ArtifactError: The file is missing, damaged or of another catalogue.
+            ConfigError: The content of the catalogue is of other encoders.
         """
         try:
             content = load_tensors(model_path)
@@ -229,11 +238,21 @@ class ChronotopeRecommender:
                 ModelConfig.model_validate_json(content["model"]),
                 TrainingConfig.model_validate_json(content["training"]),
             )
+            if not any(name.startswith(CONTENT_PREFIX) for name in content["net"]):
+                # trained on a catalogue without content, or before there was any
+                model.model = model.model.model_copy(update={"content": False})
+            catalog = model_catalog(catalog, model.model)
             net = ChronotopeNet(model.model, catalog)
+            if net.content_head is not None and catalog.content is not None:
+                check_encoders(json.loads(content["encoders"]), catalog.content)
             net.load_state_dict(content["net"])
             model._net, model._catalog = net.eval(), catalog
-            model._priors = Priors(**content["priors"])
+            priors = content["priors"]
+            no_content = torch.zeros_like(priors["popularity"])  # of models before content
+            model._priors = Priors(**{"content_popularity": no_content} | priors)
             model._seen_until_s = int(content["seen_until_s"])
+        except ConfigError:
+            raise
         except Exception as error:  # a damaged archive may raise anything
             raise ArtifactError(
                 "The trained model cannot be read", received=model_path, way_out="Train it again"

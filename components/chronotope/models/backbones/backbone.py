@@ -16,7 +16,7 @@ from chronotope.models.backbones.transformer import Transformer
 from chronotope.models.backbones.two_tower import ItemTower, UserTower
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
-from chronotope.models.history_index import truncate_history
+from chronotope.models.history_index import HistoryIndex, truncate_history
 from chronotope.models.item_tables import ItemTables
 from chronotope.models.priors import Priors
 
@@ -111,3 +111,19 @@ def _item_tower(config: ModelConfig) -> nn.Module | None:
     if config.backbone == "two_tower":
         return ItemTower(config.d_model)
     return LightGcn(config.n_layers) if config.backbone == "lightgcn" else None
+
+
+def gated_scores(
+    backbone_scores: Tensor, history: HistoryIndex, backbone_weights: Tensor
+) -> Tensor:
+    """Backbone scores with one weight for repeats and another for discoveries, (B, C).
+
+    Args:
+        backbone_scores: Scores of the candidates, shape (B, C).
+        history: Items of the full histories.
+        backbone_weights: Weight for a repeat, and for a discovery, shape (B, 2).
+    """
+    repeat_weight, discovery_weight = backbone_weights[:, :1], backbone_weights[:, 1:]
+    repeat_scores = backbone_scores.gather(1, history.column)  # (B, H)
+    repeat_scores = repeat_scores * (repeat_weight - discovery_weight) * history.is_first
+    return (backbone_scores * discovery_weight).scatter_add(1, history.column, repeat_scores)

@@ -1,0 +1,328 @@
+"""Fit of the scores of items without events, on items that are treated as if they had none.
+
+The network is frozen. In every round of the training a share of the catalogue loses its events
+(as in DropoutNet, Volkovs et al. 2017): its priors are what similar items let expect. The order
+among items without events is learned from the targets among the hidden ones, and from those that
+really had no event before the round; both count alike, since the first are many and the second
+are the true ones. All of this is convex: one pass of the network, then a few weights.
+
+A constant places items without events among all items. Those of a log get few events as long as
+nobody shows them, so the constant is that of the hidden items: as probable as items of the same
+content with events. It is lowered until all targets together lose little by it.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chronotope.contracts.event_log import Catalog, EventLog, Int64
+from chronotope.models.content_head import ContentHead
+from chronotope.models.gap_features import GapFeatures
+from chronotope.models.network import ChronotopeNet
+from chronotope.models.priors import without_events_of
+from chronotope.training.config import TrainingConfig
+from chronotope.training.prequential import PrequentialRound, RoundBatches, TrainingBatch
+
+_LOG = logging.getLogger(__name__)
+
+HIDDEN_SHARE: Final = 0.2
+"""Share of the items with events that a round hides."""
+
+MAX_TARGETS: Final = 4_000
+"""Targets of all rounds together."""
+
+MAX_COLUMNS: Final = 400
+"""Items without events that a query is scored for; of more of them a random sample."""
+
+MIN_TARGETS: Final = 100
+"""Fewer targets among hidden items do not determine the weights."""
+
+MIN_TRUE_TARGETS: Final = 20
+"""Fewer true first events are left out of the fit."""
+
+MAX_LOSS: Final = 0.01
+"""Share of the NDCG@10 of items with events that those without may cost."""
+
+STEP: Final = 0.25
+MAX_STEPS: Final = 40
+"""Steps by which the constant is lowered, and their number."""
+
+RIDGE: Final = 1e-3
+"""Penalty of the weights, in units of their features' standard deviations."""
+
+
+class ColdBatch(NamedTuple):
+    """Scores of a batch's queries for items without events.
+
+    Attributes:
+        features: Inputs of the weights, shape (B, C, M + 1).
+        base_scores: Logits before them, -inf-like for items of the history, shape (B, C).
+        log_weight: Log of the number of items that each column represents, shape (C,).
+        warm_scores: Log of the summed exponentials of all other items, shape (B,).
+        target_column: Column of the target, shape (B,); -1 where it has events.
+        target_score: Logit of a target that has events, shape (B,).
+        target_rank: Number of other items with events above it, shape (B,).
+        is_true: Whether the columns have no event in the log, bool, shape (C,).
+    """
+
+    features: Tensor
+    base_scores: Tensor
+    log_weight: Tensor
+    warm_scores: Tensor
+    target_column: Tensor
+    target_score: Tensor
+    target_rank: Tensor
+    is_true: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStartFit:
+    """Targets that the weights were fitted to.
+
+    Attributes:
+        n_hidden: Targets among items that were treated as if they had no events.
+        n_true: Targets among items that had none.
+        weights: The fitted weights, by term.
+    """
+
+    n_hidden: int
+    n_true: int
+    weights: dict[str, float]
+
+
+class ColdStartBatches(RoundBatches):
+    """Batches of targets; the time head is not read, so they have no gap features."""
+
+    def _gap_features_of(self, positions: Int64) -> GapFeatures | None:
+        del positions
+        return None
+
+
+def fit_cold_start(
+    net: ChronotopeNet,
+    log: EventLog,
+    catalog: Catalog,
+    rounds: list[PrequentialRound],
+    config: TrainingConfig,
+) -> ColdStartFit | None:
+    """Fit the weights of items without events in place; None where there is nothing to fit.
+
+    Args:
+        net: The trained network; only the weights of its content head for such items change.
+        log: The training log.
+        catalog: Its catalogue, with the content that the network reads.
+        rounds: Targets and the priors before them.
+        config: Batch size, candidates and seed.
+    """
+    head = net.content_head
+    if head is None:
+        return None
+    head.cold_weights.zero_()
+    net.eval()
+    cold_batches = _score_rounds(net, log, catalog, rounds, config)
+    is_true = torch.cat([batch.is_true[batch.target_column] for batch in cold_batches])
+    is_cold = torch.cat([batch.target_column for batch in cold_batches]) >= 0
+    n_true, n_hidden = int((is_true & is_cold).sum()), int((~is_true & is_cold).sum())
+    if n_hidden < MIN_TARGETS:
+        return None
+    weights = _fit_order(cold_batches)
+    constant = _bounded_constant(cold_batches, weights, _fit_constant(cold_batches, weights))
+    head.cold_weights.copy_(torch.cat([weights, constant]))
+    names = (*head.modalities, "expected_popularity", "constant")
+    fit = ColdStartFit(n_hidden, n_true, dict(zip(names, head.cold_weights.tolist(), strict=True)))
+    _LOG.info("Items without events: %s", fit)
+    return fit
+
+
+def _score_rounds(
+    net: ChronotopeNet,
+    log: EventLog,
+    catalog: Catalog,
+    rounds: list[PrequentialRound],
+    config: TrainingConfig,
+) -> list[ColdBatch]:
+    """One pass of the frozen network over a sample of the targets, some items hidden."""
+    rng = np.random.default_rng(config.seed)
+    share = min(1.0, MAX_TARGETS / max(1, sum(len(r.positions) for r in rounds)))
+    cold_batches = []
+    for time_round in rounds:
+        positions, priors = time_round.positions, time_round.priors
+        is_warm = priors.popularity > 0
+        is_first = ~is_warm.numpy()[log.item_idx[positions]]
+        sampled = positions[is_first | (rng.random(len(positions)) < share)]
+        if not len(sampled):
+            continue
+        is_hidden = is_warm & torch.from_numpy(rng.random(len(is_warm)) < HIDDEN_SHARE)
+        hidden = without_events_of(priors, catalog, is_hidden)
+        batches = ColdStartBatches(
+            log,
+            [PrequentialRound(sampled, hidden)],
+            config,
+            model_config=net.config,
+            is_training=True,
+        )
+        with torch.no_grad():
+            cold_batches += [_score(net, batch, ~is_warm, rng) for batch in batches]
+    return cold_batches
+
+
+def _score(
+    net: ChronotopeNet, training_batch: TrainingBatch, is_true: Tensor, rng: np.random.Generator
+) -> ColdBatch:
+    """Scores of a batch, divided into items with events and without."""
+    head = _head(net)
+    candidates, priors = training_batch.candidates, training_batch.priors
+    n_items = len(priors.popularity)
+    item_idx = torch.arange(n_items) if candidates is None else candidates.item_idx
+    log_weight = torch.zeros(n_items) if candidates is None else candidates.log_weight
+    scored = net.score_items(
+        training_batch.batch,
+        priors,
+        None if candidates is None else item_idx,
+        training_batch.packed_sequences,
+    )
+    if scored.profiles is None:
+        raise AssertionError("a network with a content head has profiles")
+    item_scores = scored.item_scores + log_weight  # (B, C)
+    item_scores[:, 0] = -torch.inf
+    expected = priors.content_popularity[item_idx]
+    is_cold = expected > 0
+    column_of = torch.full((n_items,), -1)
+    column_of[item_idx] = torch.arange(len(item_idx))
+    target = column_of[training_batch.target_item]  # (B,)
+    columns, column_weight = _sample_columns(is_cold, target, rng)
+    cold_column = torch.full_like(item_idx, -1)
+    cold_column[columns] = torch.arange(len(columns))
+    history = column_of[training_batch.batch.item_idx].clamp(min=0)  # (B, H)
+    had = torch.zeros_like(item_scores).scatter(1, history, 1.0)[:, columns]
+    target_score = item_scores.gather(1, target[:, None])  # (B, 1)
+    return ColdBatch(
+        features=head.cold_features(scored.profiles, expected[columns], item_idx[columns]),
+        base_scores=(item_scores[:, columns] + had * -1e9),
+        log_weight=column_weight,
+        warm_scores=torch.logsumexp(item_scores.masked_fill(is_cold, -torch.inf), dim=1),
+        target_column=_target_columns(cold_column[target], had),
+        target_score=target_score[:, 0],
+        target_rank=((item_scores > target_score) & ~is_cold).sum(1),
+        is_true=is_true[item_idx[columns]],
+    )
+
+
+def _target_columns(target_column: Tensor, had: Tensor) -> Tensor:
+    """Columns of the targets; -2 for a target of the history, which is no first event."""
+    is_cold = target_column >= 0
+    was_had = had.gather(1, target_column.clamp(min=0)[:, None])[:, 0] > 0
+    return torch.where(is_cold & was_had, -2, target_column)
+
+
+def _sample_columns(
+    is_cold: Tensor, target: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Columns of items without events, targets among them, and the log of what each stands for."""
+    cold_columns = torch.nonzero(is_cold)[:, 0]
+    if len(cold_columns) <= MAX_COLUMNS:
+        return cold_columns, torch.zeros(len(cold_columns))
+    is_target = torch.zeros_like(is_cold)
+    is_target[target] = True
+    certain = torch.nonzero(is_cold & is_target)[:, 0]
+    others = torch.nonzero(is_cold & ~is_target)[:, 0]
+    sampled = others[torch.from_numpy(rng.choice(len(others), MAX_COLUMNS, replace=False))]
+    weight = torch.full((len(sampled),), float(np.log(len(others) / MAX_COLUMNS)))
+    return torch.cat([certain, sampled]), torch.cat([torch.zeros(len(certain)), weight])
+
+
+def _fit_order(cold_batches: list[ColdBatch]) -> Tensor:
+    """Weights of similarity and expected popularity: softmax among items without events."""
+    scale = torch.cat([batch.features.flatten(0, 1) for batch in cold_batches]).std(0) + 1e-6
+
+    def loss(scaled: Tensor) -> Tensor:
+        total = RIDGE * scaled.square().sum()
+        for of_true in (False, True):
+            losses = [_order_losses(batch, scaled / scale, of_true) for batch in cold_batches]
+            joined = torch.cat(losses)
+            if len(joined) >= MIN_TRUE_TARGETS:
+                total = total + joined.mean()
+        return total
+
+    return _minimise(loss, len(scale)) / scale
+
+
+def _order_losses(batch: ColdBatch, weights: Tensor, of_true: bool) -> Tensor:
+    """Loss of each target among the hidden items, or among those truly without events."""
+    in_group = batch.is_true == of_true
+    rows = torch.nonzero(batch.target_column >= 0)[:, 0]
+    rows = rows[in_group[batch.target_column[rows]]]
+    if not len(rows):
+        return torch.zeros(0)
+    scores = batch.base_scores[rows] + batch.features[rows] @ weights + batch.log_weight
+    scores = scores.masked_fill(~in_group, -torch.inf)
+    return torch.nn.functional.cross_entropy(scores, batch.target_column[rows], reduction="none")
+
+
+def _fit_constant(cold_batches: list[ColdBatch], weights: Tensor) -> Tensor:
+    """Constant that makes hidden items as probable among all items as they are, shape (1,)."""
+
+    def loss(constant: Tensor) -> Tensor:
+        losses = []
+        for batch in cold_batches:
+            scores = batch.base_scores + batch.features @ weights + batch.log_weight + constant
+            scores = scores.masked_fill(batch.is_true, -torch.inf)  # (B, C)
+            column = batch.target_column.clamp(min=0)
+            is_warm, is_hidden = batch.target_column == -1, ~batch.is_true[column]
+            rows = is_warm | ((batch.target_column >= 0) & is_hidden)
+            total = torch.logaddexp(torch.logsumexp(scores, dim=1), batch.warm_scores)
+            cold_score = scores.gather(1, column[:, None])[:, 0]
+            target_score = torch.where(is_warm, batch.target_score, cold_score)
+            losses.append((total - target_score)[rows])
+        return torch.cat(losses).mean() + RIDGE * constant.square().sum()
+
+    return _minimise(loss, 1)
+
+
+def _bounded_constant(cold_batches: list[ColdBatch], weights: Tensor, constant: Tensor) -> Tensor:
+    """The constant, or one below it with which other targets lose at most ``MAX_LOSS``."""
+    least = (1.0 - MAX_LOSS) * _warm_ndcg(cold_batches, weights, constant - 1e6)
+    for n_steps in range(MAX_STEPS):
+        lowered = constant - STEP * n_steps
+        if _warm_ndcg(cold_batches, weights, lowered) >= least:
+            return lowered
+    return constant - STEP * MAX_STEPS
+
+
+def _warm_ndcg(cold_batches: list[ColdBatch], weights: Tensor, constant: Tensor) -> float:
+    """Sum of NDCG@10 over the targets with events; hidden items take no part."""
+    total = 0.0
+    for batch in cold_batches:
+        rows = batch.target_column == -1
+        scores = batch.base_scores + batch.features @ weights + constant  # (B, C)
+        n_each = batch.log_weight.exp() * batch.is_true  # (C,)
+        n_above = ((scores > batch.target_score[:, None]) * n_each).sum(1)
+        rank = (batch.target_rank + n_above)[rows]
+        total += float(torch.where(rank < 10, 1.0 / torch.log2(rank + 2.0), 0.0).sum())
+    return total
+
+
+def _minimise(loss: Callable[[Tensor], Tensor], n_weights: int) -> Tensor:
+    """Weights of the smallest loss, which is convex, from zero."""
+    weights = torch.zeros(n_weights, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
+
+    def step() -> float:
+        optimizer.zero_grad()
+        value = loss(weights)
+        torch.autograd.backward(value)
+        return float(value.detach())
+
+    optimizer.step(step)  # type: ignore[no-untyped-call]
+    return weights.detach()
+
+
+def _head(net: ChronotopeNet) -> ContentHead:
+    if net.content_head is None:
+        raise AssertionError("only a network with a content head is fitted")
+    return net.content_head

@@ -1,0 +1,144 @@
+"""Scores by content: of items with events beside all else, of items without by content alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.event_log import Catalog
+from chronotope.contracts.queries import queries_at
+from chronotope.models.batch import to_batch
+from chronotope.models.config import ModelConfig
+from chronotope.models.content_head import check_encoders, model_catalog
+from chronotope.models.network import ChronotopeNet
+from chronotope.models.priors import Priors, count_priors, without_events_of
+from chronotope.testing.recommender_suite import sample_catalog, sample_content, sample_log
+
+LOG = sample_log()
+QUERIES = queries_at(LOG, np.arange(5, 90, 3), history_len=12, time_given=True)
+BATCH = to_batch(QUERIES, 12)
+CONFIG = ModelConfig(history_len=12)
+COLD = 3
+
+
+def content_catalog(catalog: Catalog | None = None) -> Catalog:
+    """A catalogue with texts and images."""
+    catalog = catalog or sample_catalog()
+    return replace(catalog, content=sample_content(catalog))
+
+
+def network(catalog: Catalog) -> ChronotopeNet:
+    torch.manual_seed(0)
+    net = ChronotopeNet(CONFIG, catalog).eval()
+    if net.content_head is not None:
+        net.content_head.cold_weights.copy_(torch.tensor([0.7, 1.3, 0.5, -0.2]))
+    return net
+
+
+def cold_priors(catalog: Catalog) -> Priors:
+    """Priors in which one item has no events."""
+    is_hidden = torch.arange(catalog.n_items) == COLD
+    return without_events_of(count_priors(LOG, catalog), catalog, is_hidden)
+
+
+def test_the_score_is_the_formula_of_the_module() -> None:
+    catalog = content_catalog()
+    net, priors = network(catalog), cold_priors(catalog)
+    head, content = net.content_head, catalog.content
+    assert head is not None
+    assert content is not None
+    with torch.no_grad():
+        scored = net.score_items(BATCH, priors)
+        assert scored.profiles is not None
+        gates = head.gates(scored.context).numpy().reshape(-1, 2, 2)  # query, profile, modality
+        head.gates.weight.zero_()
+        head.gates.bias.zero_()
+        head.cold_weights.zero_()
+        rest = net.item_scores(BATCH, priors).numpy()
+    expected = np.zeros_like(rest)
+    images = slice(0, content.axes.n_axes[0])
+    texts = slice(content.axes.n_axes[0], None)
+    for modality, columns in enumerate((images, texts)):
+        vectors = content.vectors[:, columns]
+        for number, profile in enumerate(scored.profiles):
+            products = profile.numpy()[:, columns] @ vectors.T
+            expected += gates[:, number, [modality]] * products
+        cold = (0.7, 1.3)[modality] * scored.profiles.recent.numpy()[:, columns] @ vectors[COLD]
+        expected[:, COLD] += cold
+    expected[:, COLD] += 0.5 * float(priors.content_popularity[COLD]) - 0.2
+    np.testing.assert_allclose(scored.item_scores.numpy() - rest, expected, atol=2e-4)
+
+
+def test_the_recent_profile_is_a_mean_of_the_events_vectors() -> None:
+    catalog = content_catalog()
+    head = network(catalog).content_head
+    assert head is not None
+    weights = torch.rand(BATCH.item_idx.shape)
+    profiles = head.profiles(BATCH, weights)
+    item_idx, row = BATCH.item_idx[4], weights[4] * (BATCH.item_idx[4] > 0)
+    by_hand = (head.vectors[item_idx] * row[:, None]).sum(0) / row.sum()
+    torch.testing.assert_close(profiles.recent[4], by_hand)
+    torch.testing.assert_close(profiles.last[4], head.vectors[item_idx[-1]])
+
+
+def test_an_item_without_events_has_what_similar_items_have() -> None:
+    catalog = content_catalog()
+    counted, priors = count_priors(LOG, catalog), cold_priors(catalog)
+    popular = counted.popularity[1:]
+    assert priors.popularity[COLD] == 0
+    assert popular.min() <= priors.content_popularity[COLD] <= popular.max()
+    assert int((priors.content_popularity > 0).sum()) == 1
+    assert priors.by_hour[:, COLD].std() < counted.by_hour[:, COLD].std()
+    for values, items in (("next_item_log", "next_item"), ("neighbour_weight", "neighbour")):
+        is_pair = getattr(priors, items) == COLD
+        assert not getattr(priors, values)[is_pair].any()
+        assert not getattr(priors, values)[COLD].any()
+    activity = dict(zip(range(10), priors.activity[:, COLD].tolist(), strict=True))
+    assert activity.pop(8) > 0  # events of its category
+    assert not any(activity.values())
+
+
+def test_an_item_with_an_event_is_not_cold() -> None:
+    catalog = content_catalog()
+    net, priors = network(catalog), count_priors(LOG, catalog)
+    head = net.content_head
+    assert head is not None
+    is_cold = priors.popularity == 0
+    with torch.no_grad():
+        before = net.item_scores(BATCH, priors)
+        head.cold_weights.mul_(9.0)
+        after = net.item_scores(BATCH, priors)
+    torch.testing.assert_close(after[:, ~is_cold], before[:, ~is_cold])
+
+
+def test_without_content_nothing_changes() -> None:
+    plain = network(sample_catalog())
+    assert plain.content_head is None
+    switched_off = ChronotopeNet(CONFIG.model_copy(update={"content": False}), content_catalog())
+    assert switched_off.content_head is None
+    assert plain.state_dict().keys() == switched_off.state_dict().keys()
+    priors = count_priors(LOG, sample_catalog())
+    assert not priors.content_popularity.any()
+
+
+def test_only_the_selected_modalities_are_read() -> None:
+    config = CONFIG.model_copy(update={"modalities": ("text",)})
+    catalog = model_catalog(content_catalog(), config)
+    assert catalog.content is not None
+    assert catalog.content.axes.modalities == ("text",)
+    head = ChronotopeNet(config, content_catalog()).content_head
+    assert head is not None
+    assert head.vectors.shape == catalog.content.vectors.shape
+    none_of_them = CONFIG.model_copy(update={"modalities": ("audio",)})
+    assert ChronotopeNet(none_of_them, content_catalog()).content_head is None
+
+
+def test_other_encoders_are_refused() -> None:
+    content = sample_content(sample_catalog())
+    check_encoders({"text": "minilm@1", "image": "lite@2"}, content)
+    with pytest.raises(ConfigError, match="other encoders"):
+        check_encoders({"text": "minilm@9", "image": "lite@2"}, content)
+    with pytest.raises(ConfigError, match="other encoders"):
+        check_encoders({"text": "minilm@1"}, content)
