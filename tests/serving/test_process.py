@@ -39,6 +39,7 @@ class Server:
         *words: str,
         open_files: int | None = None,
         env: dict[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
@@ -50,6 +51,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=os.environ | (env or {}),
+            cwd=cwd,
         )
         try:
             self._wait()

@@ -121,7 +121,7 @@ def _target(
     """Function that loads a version; it is not called for a log without randomised lists."""
 
     def open_replay() -> "RequestReplay":
-        from chronotope.cli.serve import ingestion_defaults
+        from chronotope.cli.serve import dataset_defaults
         from chronotope.registry.champion import alias_version, champion_version, open_registry
         from chronotope.serving.model.replay import RequestReplay
         from chronotope.serving.settings import ServeSettings
@@ -133,7 +133,7 @@ def _target(
             if is_champion
             else alias_version(root, dataset, version_ref)
         )
-        serve_settings = ServeSettings(dataset=dataset, root=root, **ingestion_defaults(dataset))
+        serve_settings = ServeSettings(dataset=dataset, root=root, **dataset_defaults(dataset))
         return exit_stack.enter_context(RequestReplay(serve_settings, version))
 
     return open_replay

@@ -89,7 +89,7 @@ def serve(
             poll_s=poll,
             exploration=Exploration(share=explore),
             experiment=None if experiment is None else read_experiment(experiment),
-            **ingestion_defaults(dataset),
+            **dataset_defaults(dataset),
             workers=workers,
             store=store or None,
         )
@@ -103,8 +103,8 @@ def serve(
         run_server(settings, sockets)
 
 
-def ingestion_defaults(dataset: str) -> dict[str, Any]:
-    """Default values from the dataset's YAML for missing event fields; empty without a YAML.
+def dataset_defaults(dataset: str) -> dict[str, Any]:
+    """Values from the dataset's YAML: defaults of events, and pictures; empty without a YAML.
 
     Raises:
         ConfigError: The YAML is invalid.
@@ -113,8 +113,12 @@ def ingestion_defaults(dataset: str) -> dict[str, Any]:
 
     if dataset not in dataset_names():
         return {}
+    dataset_spec = load_spec(dataset)
     spec_fields = {"event_type", "local_zone", "cell_resolution"}
-    return load_spec(dataset).model_dump(include=spec_fields)
+    content = dataset_spec.items.content if dataset_spec.items else None
+    image = content.image if content else None
+    pictures = {"source": image, "data_dir": dataset_spec.data_dir.resolve()} if image else None
+    return dataset_spec.model_dump(include=spec_fields) | {"pictures": pictures}
 
 
 def _check_networks(addresses: list[str]) -> tuple[str, ...]:

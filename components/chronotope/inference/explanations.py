@@ -1,5 +1,6 @@
-"""Reasons of recommended items, from counts of the user's history and of recent activity."""
+"""Reasons of recommended items: the user's history, content like it, and recent activity."""
 
+import re
 from collections.abc import Iterator
 from datetime import date
 
@@ -8,34 +9,69 @@ import numpy as np
 from chronotope.artifact.bundle import Vocabulary
 from chronotope.contracts.event_log import Int64
 from chronotope.inference.history import UserHistory
+from chronotope.inference.item_metadata import ItemMetadata
 from chronotope.inference.recent_activity import RECENT, RecentActivity
+
+_SEPARATORS = re.compile(r"\s*[|,;/>]\s*")
+"""Characters between the parts of a category, as in ``Comedy|Drama``."""
+
+_SHOWN_PARTS = 3
+"""Common parts of two categories that a reason names."""
 
 
 def explain_items(
-    item_idx: Int64, history: UserHistory, activity: RecentActivity, vocabulary: Vocabulary
+    item_idx: Int64,
+    history: UserHistory,
+    activity: RecentActivity,
+    vocabulary: Vocabulary,
+    metadata: ItemMetadata,
 ) -> Iterator[str]:
-    """Reason of each item: the user's own history, else the activity of all users.
+    """Reason of each item: the user's own history, an item like it, or all users' activity.
 
     Args:
         item_idx: Indices of the items, shape (k,).
         history: The user's events.
         activity: Recent activity of all users.
         vocabulary: Ids and titles.
+        metadata: Categories, and likeness by content.
     """
     last_idx = int(history.item_idx[-1]) if len(history) else 0
     n_own, latest_s = _count_own_events(item_idx, history)
     n_recent = activity.counts[item_idx].tolist()
     is_successor = (activity.follows(last_idx)[:, None] == item_idx).any(axis=0).tolist()
+    alike_idx = _alike_items(item_idx, history, metadata)
     for slot, n_events in enumerate(n_own):
         if n_events:
             link = "on" if n_events == 1 else "last on"
             yield f"you had it {_times(n_events)}, {link} {_local_date(latest_s[slot])}"
         elif is_successor[slot]:
             yield f"follows {vocabulary.titles[last_idx] or vocabulary.items.name(last_idx)}"
+        elif alike_idx[slot]:
+            n_alike = int((history.item_idx == alike_idx[slot]).sum())
+            name = vocabulary.titles[alike_idx[slot]] or vocabulary.items.name(alike_idx[slot])
+            common = _common_parts(int(item_idx[slot]), alike_idx[slot], metadata)
+            yield f"like {name}, which you had {_times(n_alike)}{common}"
         elif n_recent[slot]:
             yield f"popular: {_times(n_recent[slot])} in {RECENT.days} days"
         else:
             yield "new to you"
+
+
+def _alike_items(item_idx: Int64, history: UserHistory, metadata: ItemMetadata) -> list[int]:
+    """For each item the one of the history that is like it in content; 0 if none is."""
+    if metadata.likeness is None:
+        return [0] * len(item_idx)
+    own_items = np.unique(history.item_idx).astype(np.int64)
+    alike_idx: list[int] = metadata.likeness.closest(item_idx, own_items[own_items > 0]).tolist()
+    return alike_idx
+
+
+def _common_parts(item_idx: int, other_idx: int, metadata: ItemMetadata) -> str:
+    """What two items have in common by their categories, such as ``: both Comedy, Drama``."""
+    categories = metadata.categories.names(metadata.category_idx[[item_idx, other_idx]])
+    first, second = (_SEPARATORS.split(category or "") for category in categories)
+    common = [part for part in first if part and part in second]
+    return f": both {', '.join(common[:_SHOWN_PARTS])}" if common else ""
 
 
 def _count_own_events(item_idx: Int64, history: UserHistory) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""Metadata of items and places: coordinates and categories."""
+"""Metadata of items and places: coordinates, categories and likeness by content."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.event_log import Float64, Int32
 from chronotope.contracts.ids import IdMap
 from chronotope.inference.history import items_are_places
+from chronotope.inference.item_likeness import ItemLikeness, read_item_likeness
 from chronotope.lake import Lake
 
 
@@ -23,6 +24,7 @@ class ItemMetadata:
         place_lat, place_lon: Degrees of each place, shape (n_places,); NaN if unknown.
         categories: Ids of the categories.
         category_idx: Category of each item, shape (n_items,).
+        likeness: Likeness of the items by content; None if they have none.
     """
 
     lat: Float64
@@ -31,10 +33,12 @@ class ItemMetadata:
     place_lon: Float64
     categories: IdMap
     category_idx: Int32
+    likeness: ItemLikeness | None = None
 
 
 def read_item_metadata(lake: Lake, vocabulary: Vocabulary) -> ItemMetadata:
     """Metadata of the items from the catalogue, of the places from the events."""
+    likeness = read_item_likeness(lake, vocabulary)
     lat, lon = np.full((2, vocabulary.items.size), np.nan)
     category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
     if lake.exists("items"):
@@ -46,9 +50,9 @@ def read_item_metadata(lake: Lake, vocabulary: Vocabulary) -> ItemMetadata:
         lat[0] = lon[0] = np.nan
         category_idx[0] = 0
     if items_are_places(vocabulary):
-        return ItemMetadata(lat, lon, lat, lon, categories, category_idx)
+        return ItemMetadata(lat, lon, lat, lon, categories, category_idx, likeness)
     place_lat, place_lon = _place_coordinates(lake, vocabulary.places)
-    return ItemMetadata(lat, lon, place_lat, place_lon, categories, category_idx)
+    return ItemMetadata(lat, lon, place_lat, place_lon, categories, category_idx, likeness)
 
 
 def _place_coordinates(lake: Lake, places: IdMap) -> tuple[Float64, Float64]:

@@ -185,7 +185,7 @@ def describe_items(
         lon.tolist(),
         _distance_km(lat, lon, options).tolist(),
         metadata.categories.names(metadata.category_idx[item_idx]),
-        explain_items(item_idx, history, activity, vocabulary),
+        explain_items(item_idx, history, activity, vocabulary, metadata),
         strict=True,
     )
     return tuple(

@@ -224,7 +224,7 @@ class BatchScorer:
         return UserPrediction(
             items,
             output.ranking.probabilities(items),
-            list(explain_items(items, history, activity, vocabulary)),
+            list(explain_items(items, history, activity, vocabulary, metadata)),
             (~(history.item_idx[:, None] == items).any(axis=0)).tolist(),
             hours,
             forecast_places(output.place_scores, vocabulary, metadata, n_places)

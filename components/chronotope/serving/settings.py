@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from chronotope.datasets.content_spec import ImageContent
 from chronotope.experiments.experiment import Experiment, Exploration
 
 
@@ -13,6 +14,15 @@ def _validate_network(address: str) -> str:
     """Validated address or network: uvicorn accepts any text and then trusts no proxy."""
     ip_network(address)
     return address
+
+
+class Pictures(BaseModel):
+    """Where the pictures of the items are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: ImageContent = Field(description="Path by columns of the items, and bounds.")
+    data_dir: Path = Field(description="Folder of the files.")
 
 
 class ServeSettings(BaseModel):
@@ -31,6 +41,7 @@ class ServeSettings(BaseModel):
     cell_resolution: int | None = Field(
         None, ge=0, le=15, description="H3 resolution of events without a place."
     )
+    pictures: Pictures | None = Field(None, description="Pictures of the items; None shows none.")
     api_key: SecretStr | None = Field(
         None, description="API key of every request; None requires none."
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chronotope.cli.serve import ingestion_defaults
+from chronotope.cli.serve import dataset_defaults
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.feedback.payloads import payloads_to_batch
 from chronotope.serving.settings import ServeSettings
@@ -59,8 +59,9 @@ def test_the_command_reads_them_in_the_yaml(
     events = "events: {format: csv, path: l, columns: {user_id: u, item_id: i, occurred_at: t}}"
     told = "name: cafe\ndescription: Guests.\nlicence: ours\nlocal_zone: Europe/Vienna\n"
     (tmp_path / "conf/datasets/cafe.yaml").write_text(f"{told}event_type: sip\n{events}\n")
-    assert ingestion_defaults("cafe") == {**ZONE, "event_type": "sip", "cell_resolution": None}
-    assert ingestion_defaults("city") == {}
+    expected = {**ZONE, "event_type": "sip", "cell_resolution": None, "pictures": None}
+    assert dataset_defaults("cafe") == expected
+    assert dataset_defaults("city") == {}
 
 
 def test_impressions_are_passed_once_and_a_cached_past_stands_alone(town: Town) -> None:

@@ -21,6 +21,7 @@ from chronotope.registry.champion import (
 from chronotope.runtime.workspace import Workspace
 from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
+from chronotope.serving.api.item_endpoint import ItemEndpoint, add_item_endpoints
 from chronotope.serving.api.predict_endpoint import explain, predict
 from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
 from chronotope.serving.api.recommend_endpoint import RecommendEndpoint
@@ -221,8 +222,9 @@ def create_app(
     app.state.service = service
     fast_handlers = {**_add_model_endpoints(app, service), **_add_event_endpoint(app, service)}
     _add_state_endpoints(app, service)
+    add_item_endpoints(app, ItemEndpoint(settings, service.watcher), service.executor)
     add_docs_page(app)
-    add_demo_page(app, service.watcher)
+    add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)
     handle_problems(app)
     route_paths = [str(getattr(route, "path", "")) for route in app.routes]
     app.add_middleware(FastPath, fast_handlers=fast_handlers)

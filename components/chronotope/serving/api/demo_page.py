@@ -38,19 +38,21 @@ class KnownUsers(_PageModel):
 
 
 class MapPoints(_PageModel):
-    """Background points of a map."""
+    """Background points of a map, and whether the items have pictures."""
 
+    has_pictures: bool = Field(description="Whether pictures of the items are configured.")
     points: tuple[tuple[float, float], ...] = Field(
         description="Latitude and longitude of items and places, degrees WGS 84."
     )
 
 
-def add_demo_page(app: FastAPI, watcher: ChampionWatcher) -> None:
+def add_demo_page(app: FastAPI, watcher: ChampionWatcher, *, has_pictures: bool) -> None:
     """Add the page and its two endpoints to an application.
 
     Args:
         app: The application.
         watcher: Holder of the loaded champion and its event store.
+        has_pictures: Whether pictures of the items are configured.
     """
 
     @app.get("/", include_in_schema=False)
@@ -76,7 +78,8 @@ def add_demo_page(app: FastAPI, watcher: ChampionWatcher) -> None:
         metadata = watcher.loaded_champion.item_metadata
         all_lat = np.r_[metadata.lat, metadata.place_lat]
         all_lon = np.r_[metadata.lon, metadata.place_lon]
-        return MapPoints(points=_sample_points(all_lat, all_lon, limit))
+        points = _sample_points(all_lat, all_lon, limit)
+        return MapPoints(has_pictures=has_pictures, points=points)
 
 
 @cache
@@ -93,7 +96,7 @@ def _page_headers(nonce: str) -> dict[str, str]:
     """Headers that allow the page's own script alone, and requests to this service alone."""
     content_policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
-        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "connect-src 'self'; img-src data: blob:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
     return {"Content-Security-Policy": content_policy}

@@ -3,7 +3,7 @@
 const K = 8, N_HISTORY = 300, N_PLACES = 60, STALE_MS = 7 * DAY_MS, MAP_HEIGHT = 330;
 const state = { user: "", at: null, offset: 0, ahead: 0, busy: false };
 state.offset = -new Date().getTimezoneOffset();
-let shown = null, mapPoints = [];
+let shown = null, mapPoints = [], hasPictures = false;
 
 const nameOf = (item) => item.title || item.id || item.item_id;
 
@@ -141,16 +141,68 @@ function itemRow(item, n, top) {
   const did = html("button", { type: "button", "data-did": item.id,
     "aria-label": `${state.user} did this: ${nameOf(item)}` }, "Did this");
   did.addEventListener("click", () => runExclusive(() => post(item)));
+  const name = html("button", { type: "button", class: "name", "data-item-page": item.id }, nameOf(item));
+  name.addEventListener("click", () => runExclusive(() => showItem(item.id)));
   const row = html("li", {},
     html("span", { class: "rank" }, `${n + 1}`),
-    html("div", {},
-      html("div", {}, html("span", { class: "name" }, nameOf(item)), moveOf(item, n)),
-      barOf(item, top),
-      html("div", { class: "about" }, about.filter(Boolean).join(" \u00b7 "))),
+    html("div", { class: "entry" },
+      pictureOf(item.id, nameOf(item)),
+      html("div", {},
+        html("div", {}, name, moveOf(item, n)),
+        barOf(item, top),
+        html("div", { class: "about" }, about.filter(Boolean).join(" \u00b7 ")))),
     did);
   for (const [kind, lit] of [["mouseenter", true], ["mouseleave", false], ["focusin", true],
     ["focusout", false]]) row.addEventListener(kind, () => light(item.id, lit));
   return row;
+}
+
+// A picture appears when it has arrived; of a dataset without any, none is asked for.
+function pictureOf(id, name) {
+  const box = html("div", { class: "picture" });
+  if (!hasPictures) return box;
+  pictureUrl(id).then((url) => url && box.replaceChildren(html("img", { src: url, alt: name })));
+  return box;
+}
+
+const pictures = new Map(), MAX_PICTURES = 200;
+
+// Fetched, since an image element cannot send the API key.
+function pictureUrl(id) {
+  if (!pictures.has(id)) {
+    if (pictures.size >= MAX_PICTURES) {
+      const [oldest, address] = pictures.entries().next().value;
+      pictures.delete(oldest);
+      address.then((url) => url && URL.revokeObjectURL(url));
+    }
+    const headers = apiKey ? { "X-API-Key": apiKey } : {};
+    pictures.set(id, fetch(`/pictures/${encodeURIComponent(id)}`, { headers })
+      .then((reply) => (reply.ok ? reply.blob() : null))
+      .then((blob) => blob && URL.createObjectURL(blob))
+      .catch(() => null));
+  }
+  return pictures.get(id);
+}
+
+const itemPath = (id) => `/items/${encodeURIComponent(id)}`;
+
+async function showItem(id) {
+  const item = await call(itemPath(id)), place = located(item) ? `${item.lat.toFixed(4)}, ${item.lon.toFixed(4)}` : "";
+  byId("item-title").textContent = nameOf(item);
+  byId("item-about").textContent = [item.category, plural(item.n_events, "event"), place, `id ${item.id}`]
+    .filter(Boolean).join(" \u00b7 ");
+  byId("item-text").textContent = item.text ?? "";
+  byId("item-picture").replaceChildren(pictureOf(id, nameOf(item)));
+  byId("similar-title").textContent = item.similar.length
+    ? "Most similar by content" : "No content of this item is known.";
+  byId("similar").replaceChildren(...item.similar.map((other) => {
+    const name = html("button", { type: "button", class: "name" }, nameOf(other));
+    name.addEventListener("click", () => runExclusive(() => showItem(other.id)));
+    return html("li", {}, pictureOf(other.id, nameOf(other)), name,
+      html("div", { class: "about" }, [other.category, `similarity ${other.similarity.toFixed(2)}`]
+        .filter(Boolean).join(" \u00b7 ")));
+  }));
+  if (!byId("item").open) byId("item").showModal();
 }
 
 // An index of a large catalogue gives no probabilities.
@@ -294,6 +346,7 @@ async function showAnotherUser() {
 async function begin() {
   const [fragment, background] = [new URLSearchParams(location.hash.slice(1)), await call("/map-points")];
   mapPoints = background.points.map(([lat, lon]) => ({ lat, lon }));
+  hasPictures = background.has_pictures;
   await suggest();
   const user = fragment.get("user") ?? (await users(""))[0]?.user_id;
   const at = Date.parse(fragment.get("at") ?? "");

@@ -1,0 +1,106 @@
+"""Likeness of items by content: neighbours of an item, and what a user had that is like it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from chronotope.artifact.bundle import Vocabulary
+from chronotope.content.encoder import Modality
+from chronotope.content.item_vectors import read_item_content
+from chronotope.contracts.event_log import Float32, Int64
+from chronotope.contracts.item_content import ItemContent
+from chronotope.lake import Lake
+
+MAX_ITEMS: Final = 200_000
+"""Larger catalogues are not compared: their vectors would take hundreds of megabytes."""
+
+ALIKE_QUANTILE: Final = 0.999
+"""Two items are alike if their cosine exceeds that of so large a share of random pairs, or .8:
+in a catalogue of large groups of items more pairs than that are alike."""
+
+ALWAYS_ALIKE: Final = 0.8
+
+_N_PAIRS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLikeness:
+    """Content of the items as directions.
+
+    Attributes:
+        vectors: Rows of length 1, of length 0 for an item without content, shape (n_items, d).
+            The product of two rows is the mean cosine over the kinds of content.
+        alike_from: Cosine from which two items are alike.
+    """
+
+    vectors: Float32
+    alike_from: float
+
+    @classmethod
+    def of(cls, content: ItemContent) -> "ItemLikeness":
+        """Likeness by the items' content.
+
+        Args:
+            content: Content of the catalogue; index 0 is the unknown item.
+        """
+        vectors = content.unit_blocks()
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+        return cls(vectors, _alike_from(vectors))
+
+    def nearest(self, item_idx: int, k: int) -> tuple[Int64, Float32]:
+        """The k most similar other items, most similar first, and their cosines.
+
+        Args:
+            item_idx: Index of the item; one without content has no neighbours.
+            k: Number of neighbours at most.
+        """
+        if not self.vectors[item_idx].any():
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        cosine = self.vectors @ self.vectors[item_idx]  # (n_items,)
+        cosine[~self.vectors.any(axis=1)] = -np.inf
+        cosine[[0, item_idx]] = -np.inf
+        nearest = np.argsort(-cosine, kind="stable")[:k]
+        nearest = nearest[np.isfinite(cosine[nearest])]
+        return nearest, cosine[nearest]
+
+    def closest(self, item_idx: Int64, among: Int64) -> Int64:
+        """For each item the most similar one among others; 0 where none is alike.
+
+        Args:
+            item_idx: Indices of items, shape (k,).
+            among: Indices of the others, shape (n,).
+        """
+        if not len(among):
+            return np.zeros(len(item_idx), np.int64)
+        cosine = self.vectors[item_idx] @ self.vectors[among].T  # (k, n)
+        best = cosine.argmax(axis=1)
+        is_alike = np.take_along_axis(cosine, best[:, None], axis=1)[:, 0] >= self.alike_from
+        return np.where(is_alike, among[best], 0)
+
+
+def read_item_likeness(lake: Lake, vocabulary: Vocabulary) -> ItemLikeness | None:
+    """Likeness of a model's items by the vectors in the lake; None where there are none.
+
+    Args:
+        lake: The dataset's lake.
+        vocabulary: Ids of the model's items.
+    """
+    if vocabulary.items.size > MAX_ITEMS or not lake.exists("item_embeddings"):
+        return None
+    item_ids = ["", *vocabulary.items.ids.to_pylist()]
+    content = read_item_content(lake, list(Modality), item_ids)
+    return None if content is None else ItemLikeness.of(content)
+
+
+def _alike_from(vectors: Float32) -> float:
+    """Cosine that few random pairs of items with content exceed, at most ``ALWAYS_ALIKE``."""
+    present: npt.NDArray[np.int64] = np.flatnonzero(vectors.any(axis=1))
+    if len(present) < 2:
+        return np.inf
+    pairs = np.random.default_rng(0).choice(present, (2, _N_PAIRS))
+    first, second = pairs[:, pairs[0] != pairs[1]]
+    cosine = np.einsum("pd,pd->p", vectors[first], vectors[second])
+    return min(ALWAYS_ALIKE, float(np.quantile(cosine, ALIKE_QUANTILE)))
