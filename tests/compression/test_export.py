@@ -66,7 +66,7 @@ def content_network(config: ModelConfig, catalog: Catalog) -> tuple[ChronotopeNe
 def run(path: Path, batch: Batch, **more: Tensor) -> list[npt.NDArray[np.float32]]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = {name: tensor.numpy() for name, tensor in (batch._asdict() | more).items()}
-    read = [graph_input.name for graph_input in session.get_inputs()]
+    read = [graph_input.name for graph_input in session.get_inputs()] + list(more)
     outputs: list[npt.NDArray[np.float32]] = session.run(
         None, {name: inputs[name] for name in read}
     )
@@ -317,6 +317,18 @@ def test_the_discovery_head_is_in_the_graph_where_it_is_used(tmp_path: Path) -> 
         with torch.no_grad():
             export_onnx(net, tables_of_graph, path)
             assert_close(run(path, batch), net(batch, tables_of_graph))
+    counts = priors._replace(activity=torch.rand_like(priors.activity) * 3.0)
+    with torch.no_grad():
+        expected = net(batch, counts)
+    exact = {"float32", "exact_tables"}
+    export_onnx(net, priors, path)
+    for variant in ("float32", "exact_tables", "int8_tables", "int8_matmul", "int8_gather"):
+        derive_variant(path, tmp_path / f"{variant}.onnx", variant)
+        outputs = run(tmp_path / f"{variant}.onnx", batch, activity=counts.activity)
+        if variant in exact:
+            assert_close(outputs, expected)
+        else:
+            np.testing.assert_allclose(outputs[0], expected[0].numpy(), atol=0.3)
     active_key = key_of(net, priors)
     net.discovery_head.active = False
     assert key_of(net, priors) != active_key
