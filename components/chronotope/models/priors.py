@@ -13,9 +13,9 @@ from torch import Tensor
 
 from chronotope.content.similar_items import similar_items
 from chronotope.contracts.event_log import Catalog, EventLog
+from chronotope.features.activity_counts import ACTIVITY_NAMES
 from chronotope.models.batch import Batch, local_hour, local_weekday
 from chronotope.models.discovery_counts import (
-    ACTIVITY_NAMES,
     count_activity,
     count_affinity,
     no_affinity,

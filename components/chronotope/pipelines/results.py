@@ -152,9 +152,7 @@ class SearchResult(StepResult):
     params: dict[str, Any] = Field(description="Parameters of the best trial, by name")
     mean_ndcg: float = Field(description="Its NDCG@10, mean over the folds")
     trial_number: int = Field(ge=0, description="Finished trials before it")
-    fold_ndcg: dict[str, tuple[float, ...]] = Field(
-        description="NDCG@10 on each fold, earliest first, of the best trial and of baselines"
-    )
+    fold_ndcg: dict[str, tuple[float, ...]] = Field(description="NDCG@10 by model, earliest first")
 
 
 class ColumnImportance(StepResult):
@@ -167,7 +165,7 @@ class ColumnImportance(StepResult):
 
 
 class ColumnSelection(StepResult):
-    """Context columns, and kinds of content, that improve predictions of later time."""
+    """Context columns and content that improve predictions of later time."""
 
     selected: tuple[str, ...] = Field((), description="Columns whose interval lies above zero")
     columns: tuple[ColumnImportance, ...] = Field((), description="All columns, measured")
@@ -176,8 +174,8 @@ class ColumnSelection(StepResult):
     def model_params(self) -> dict[str, Any]:
         """Parameters of a model that reads what helps; nothing about content without any."""
         names = [worth.modality for worth in self.modalities if worth.helps]
-        content = {"content": bool(names), "modalities": names} if self.modalities else {}
-        return {"context": list(self.selected), **content}
+        content = {"content": bool(names), "modalities": names}
+        return {"context": list(self.selected), **(content if self.modalities else {})}
 
 
 class InheritedParameters(StepResult):
