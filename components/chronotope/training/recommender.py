@@ -281,8 +281,10 @@ class ChronotopeRecommender:
             net.load_state_dict(content["net"])
             model._net, model._catalog = net.eval(), catalog
             priors = content["priors"]
-            no_content = torch.zeros_like(priors["popularity"])  # of models before content
-            model._priors = Priors(**{"content_popularity": no_content} | priors)
+            # of models stored before there was content
+            names = ("content_popularity", "cold_share")
+            no_content = dict.fromkeys(names, torch.zeros_like(priors["popularity"]))
+            model._priors = Priors(**no_content | priors)
             model._seen_until_s = int(content["seen_until_s"])
         except ConfigError:
             raise
