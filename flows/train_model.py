@@ -96,7 +96,7 @@ def train_locked(
         features_dir,
         settings,
         run_dir,
-        {**search_result.params, "context": column_selection.selected},
+        {**search_result.params, **column_selection.model_params()},
     )
     compression_summary = compress(
         features_dir, settings, run_dir, model_path, feature_snapshot.data_version
@@ -304,6 +304,7 @@ def report(
         settings,
         training_summary.promotion,
         written_report,
+        training_summary.columns,
     )
     return written_report
 

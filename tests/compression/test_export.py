@@ -134,7 +134,12 @@ def test_every_table_can_be_replaced(indexed: bool, tmp_path: Path) -> None:
         table.data = original
     assert n_tables > 60
     names = {name for name, _ in tables(net, priors)}
-    assert {"content_popularity", "content_head.vectors", "content_head.cold_weights"} <= names
+    assert {
+        "content_popularity",
+        "cold_share",
+        "content_head.vectors",
+        "content_head.cold_weights",
+    } <= names
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.event_log import Catalog
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.config import ModelConfig
@@ -57,7 +57,8 @@ def test_the_score_is_the_formula_of_the_module() -> None:
         head.gates.bias.zero_()
         head.cold_weights.zero_()
         rest = net.item_scores(BATCH, priors).numpy()
-    expected = np.zeros_like(rest)
+    expected, share = np.zeros_like(rest), priors.cold_share.numpy()
+    assert share[COLD] == 1.0
     images = slice(0, content.axes.n_axes[0])
     texts = slice(content.axes.n_axes[0], None)
     for modality, columns in enumerate((images, texts)):
@@ -65,9 +66,9 @@ def test_the_score_is_the_formula_of_the_module() -> None:
         for number, profile in enumerate(scored.profiles):
             products = profile.numpy()[:, columns] @ vectors.T
             expected += gates[:, number, [modality]] * products
-        cold = (0.7, 1.3)[modality] * scored.profiles.recent.numpy()[:, columns] @ vectors[COLD]
-        expected[:, COLD] += cold
-    expected[:, COLD] += 0.5 * float(priors.content_popularity[COLD]) - 0.2
+        similarity = scored.profiles.recent.numpy()[:, columns] @ vectors.T
+        expected += (0.7, 1.3)[modality] * similarity * share
+    expected += (0.5 * priors.content_popularity.numpy() - 0.2) * share
     np.testing.assert_allclose(scored.item_scores.numpy() - rest, expected, atol=2e-4)
 
 
@@ -89,7 +90,7 @@ def test_an_item_without_events_has_what_similar_items_have() -> None:
     popular = counted.popularity[1:]
     assert priors.popularity[COLD] == 0
     assert popular.min() <= priors.content_popularity[COLD] <= popular.max()
-    assert int((priors.content_popularity > 0).sum()) == 1
+    assert (priors.cold_share[counted.popularity > 1.8] == 0).sum() > 5
     assert priors.by_hour[:, COLD].std() < counted.by_hour[:, COLD].std()
     for values, items in (("next_item_log", "next_item"), ("neighbour_weight", "neighbour")):
         is_pair = getattr(priors, items) == COLD
@@ -105,7 +106,7 @@ def test_an_item_with_an_event_is_not_cold() -> None:
     net, priors = network(catalog), count_priors(LOG, catalog)
     head = net.content_head
     assert head is not None
-    is_cold = priors.popularity == 0
+    is_cold = priors.cold_share > 0
     with torch.no_grad():
         before = net.item_scores(BATCH, priors)
         head.cold_weights.mul_(9.0)
@@ -142,3 +143,33 @@ def test_other_encoders_are_refused() -> None:
         check_encoders({"text": "minilm@9", "image": "lite@2"}, content)
     with pytest.raises(ConfigError, match="other encoders"):
         check_encoders({"text": "minilm@1"}, content)
+
+
+def test_a_new_item_keeps_a_share_until_it_has_five_events() -> None:
+    catalog = content_catalog()
+    others = LOG.take(LOG.item_idx != COLD)
+    end_s = int(others.occurred_s.max())
+    shares = []
+    for n_events in range(7):
+        first = replace(
+            others.take(np.arange(n_events)),
+            item_idx=np.full(n_events, COLD),
+            occurred_s=end_s - 3_600 * np.arange(n_events, 0, -1),
+        )
+        columns = {
+            name: np.r_[getattr(others, name), getattr(first, name)]
+            for name in ("user_idx", "item_idx", "place_idx", "occurred_s")
+        }
+        priors = count_priors(EventLog.sorted(**columns), catalog)
+        shares.append(float(priors.cold_share[COLD]))
+        assert (priors.content_popularity[COLD] > 0) == (n_events < 5)
+    assert shares == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2, 0.0, 0.0], abs=1e-6)
+
+
+def test_an_old_item_with_few_events_is_no_new_one() -> None:
+    catalog, log = content_catalog(), LOG
+    rare = log.item_idx == COLD
+    rare[np.flatnonzero(rare)[:1]] = False
+    log = log.take(~rare)
+    occurred_s = np.where(log.item_idx == COLD, log.occurred_s - 60 * 86_400, log.occurred_s)
+    assert count_priors(replace(log, occurred_s=occurred_s), catalog).cold_share[COLD] == 0

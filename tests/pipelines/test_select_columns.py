@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from chronotope.content.content_axes import project_items
+from chronotope.content.modality_report import ModalityWorth, WorthInterval
 from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import EVENTS, INSTANT
 from chronotope.features.build import build_features
@@ -15,11 +17,13 @@ from chronotope.features.sources import FeaturesConfig
 from chronotope.models.config import ModelConfig
 from chronotope.pipelines.results import ColumnSelection
 from chronotope.pipelines.search import configs_from_params, freeze_folds
-from chronotope.pipelines.select_columns import select_context_columns
+from chronotope.pipelines.select_columns import _shuffled, select_context_columns
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.splitting.folds import FoldsConfig
+from chronotope.testing.recommender_suite import sample_catalog, sample_content
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
+from tests.training.test_cold_start import tastes
 
 N_USERS, N_EVENTS, HOUR_US = 40, 60, 3_600_000_000
 COLUMNS = ("rain", "moon")
@@ -106,3 +110,69 @@ def test_readings_arrive_in_the_log(features: Path) -> None:
 def test_drawn_columns_become_part_of_the_model(tmp_path: Path) -> None:
     model, _ = configs_from_params({"context": ["rain"], "n_hidden": 8}, settings_at(tmp_path))
     assert (model.context, model.n_hidden) == (("rain",), 8)
+
+
+def shop(folder: Path) -> Path:
+    """Users who want items of one kind, which their texts show and their pictures do not."""
+    log, catalog = tastes()
+    items = pa.array(np.array(catalog.items.ids.to_pylist())[log.item_idx - 1])
+    columns = {
+        "user_id": pa.array(log.user_idx.astype(str)),
+        "item_id": items,
+        "occurred_at": pa.array(log.occurred_s * 1_000_000).cast(INSTANT),
+        "event_type": pa.repeat("visit", len(log)),
+    }
+    columns |= {"event_id": event_ids(list(columns.values()))}
+    empty = {f.name: pa.nulls(len(log), f.type) for f in EVENTS if f.name not in columns}
+    assert catalog.content is not None
+    noise = np.random.default_rng(1).normal(size=(catalog.n_items, 4)).astype(np.float32)
+    content = project_items(
+        {"text": catalog.content.vectors[1:], "image": noise[1:]}, {"text": "a@1", "image": "b@2"}
+    )
+    return build_features(
+        pa.table(columns | empty).select(EVENTS.names),
+        pa.table({"item_id": catalog.items.ids}),
+        config=FeaturesConfig(),
+        out=folder,
+        content=content,
+    ).path
+
+
+@pytest.mark.slow
+def test_the_content_that_matters_is_kept_and_the_other_dropped(tmp_path: Path) -> None:
+    features, settings = shop(tmp_path / "features"), settings_at(tmp_path)
+    freeze_folds(features, settings, tmp_path / "run")
+    selection = select_context_columns(features, settings, tmp_path / "run", {})
+    worth = {measured.modality: measured for measured in selection.modalities}
+    text = worth["text"]
+    assert text.helps
+    assert text.cold_items is not None
+    assert text.cold_items.low > 0.02
+    assert not worth["image"].helps
+    params = selection.model_params()
+    assert params == {"context": [], "content": True, "modalities": ["text"]}
+    model, _ = configs_from_params(params, settings)
+    assert model.modalities == ("text",)
+    metrics = text.metrics()
+    assert metrics["text_items_without_events_rr_lost_low"] == text.cold_items.low
+    assert len(metrics) == 6
+
+
+def test_content_that_does_not_help_is_left_out() -> None:
+    nothing = WorthInterval(value=0.0, low=-0.1, high=0.1)
+    selection = ColumnSelection(
+        modalities=(ModalityWorth(modality="text", all_items=nothing, cold_items=None),)
+    )
+    assert selection.model_params() == {"context": [], "content": False, "modalities": []}
+    assert ColumnSelection(selected=("rain",)).model_params() == {"context": ["rain"]}
+
+
+def test_shuffled_items_exchange_vectors_of_one_kind() -> None:
+    content = sample_content(sample_catalog())
+    shuffled = _shuffled(content, "image", np.random.default_rng(0))
+    n_image = content.axes.n_axes[0]
+    np.testing.assert_array_equal(shuffled.vectors[:, n_image:], content.vectors[:, n_image:])
+    before, after = content.vectors[:, :n_image], shuffled.vectors[:, :n_image]
+    assert not np.array_equal(before, after)
+    np.testing.assert_array_equal(before.any(axis=1), after.any(axis=1))
+    np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))

@@ -138,7 +138,8 @@ def test_a_model_stored_before_there_was_content_reads_none(tmp_path: Path) -> N
     model.save(tmp_path / "model.pt")
     stored = load_tensors(tmp_path / "model.pt")
     stored["model"] = MODEL.model_copy().model_dump_json(exclude={"content", "modalities"})
-    del stored["priors"]["content_popularity"], stored["encoders"]
+    del stored["priors"]["content_popularity"], stored["priors"]["cold_share"]
+    del stored["encoders"]
     save_tensors(tmp_path / "old.pt", stored)
     asked = queries_at(sample_log(), np.arange(20, 60), history_len=16, time_given=True)
     with_content = replace(sample_catalog(), content=sample_content(sample_catalog()))

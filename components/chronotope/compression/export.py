@@ -67,6 +67,7 @@ _OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "affinity_weight": ("items", "affine_items"),
     "stickiness": ("items",),
     "content_popularity": ("items",),
+    "cold_share": ("items",),
     "content_head.vectors": ("items", None),
     "item_tables.category": ("items",),
     "item_tables.cell": ("items",),

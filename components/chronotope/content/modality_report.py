@@ -39,3 +39,47 @@ class EmbeddingSummary(BaseModel):
 
     dataset: str = Field(description="Name of the dataset")
     modalities: tuple[ModalityReport, ...] = Field((), description="Counts by kind of content")
+
+
+class WorthInterval(BaseModel):
+    """Reciprocal rank lost when the vectors of the items are shuffled, with its 95 % interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float = Field(description="Mean over the targets")
+    low: float = Field(description="Lower end of the interval")
+    high: float = Field(description="Upper end of the interval")
+
+
+class ModalityWorth(BaseModel):
+    """What a kind of content is worth for the predictions of later time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    modality: str = Field(description="Kind of content, such as text")
+    all_items: WorthInterval = Field(description="At all targets")
+    cold_items: WorthInterval | None = Field(
+        description="At targets that were treated as items without events; None if there are none"
+    )
+
+    @property
+    def helps(self) -> bool:
+        """Whether one of the intervals lies above zero."""
+        return any(interval.low > 0 for interval in self.by_label().values())
+
+    def by_label(self) -> dict[str, WorthInterval]:
+        """The measured intervals by what they are measured at."""
+        intervals = {"all items": self.all_items, "items without events": self.cold_items}
+        return {label: interval for label, interval in intervals.items() if interval is not None}
+
+    def metrics(self) -> dict[str, float]:
+        """The intervals by names of metrics."""
+        return {
+            f"{self.modality}_{label.replace(' ', '_')}_rr_lost{end}": value
+            for label, interval in self.by_label().items()
+            for end, value in (
+                ("", interval.value),
+                ("_low", interval.low),
+                ("_high", interval.high),
+            )
+        }

@@ -10,9 +10,11 @@ missing, so that a missing modality adds nothing. t is the recent past or the la
 
 An item without events is ranked by its content alone. It gets on top of all other terms
 
-    cold_scores(b, i) = sum_m cold_m <profile_recent,m(b), v_m(i)> + cold_M expected_i + cold_M+1
+    cold_scores(b, i) = share_i ( sum_m cold_m <profile_recent,m(b), v_m(i)>
+                                  + cold_M expected_i + cold_M+1 )
 
-where expected_i is the popularity that the items with similar content let expect. These weights
+where expected_i is the popularity that the items with similar content let expect, and share_i is
+1 for an item without events and falls with the first ones of a new item. These weights
 are fitted after the training, on items that are treated as if they had no events
 (``training.cold_start``); they are zero before.
 """
@@ -29,6 +31,7 @@ from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.item_content import ItemContent
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
+from chronotope.models.priors import Priors
 
 N_RECENT: Final = 32
 """Latest events of the profile."""
@@ -112,21 +115,21 @@ class ContentHead(nn.Module):
         """Vectors whose products with those of items without events are their scores, (B, A)."""
         return profiles.recent * self.cold_weights[self.modality_of_axis]
 
-    def cold_scores(
-        self, profiles: Profiles, content_popularity: Tensor, candidates: Tensor | None
-    ) -> Tensor:
+    def cold_scores(self, profiles: Profiles, priors: Priors, candidates: Tensor | None) -> Tensor:
         """Further scores of items without events; 0 for the others, shape (B, C).
 
         Args:
             profiles: Content of the past.
-            content_popularity: As of ``Priors``, shape (n_items,).
+            priors: Expected popularity and share of each item.
             candidates: Items to score, int64, shape (C,); None scores all.
         """
-        expected = content_popularity if candidates is None else content_popularity[candidates]
+        expected, cold_share = priors.content_popularity, priors.cold_share
+        if candidates is not None:
+            expected, cold_share = expected[candidates], cold_share[candidates]
         similarity = self.cold_wanted(profiles) @ self.candidate_vectors(candidates).T  # (B, C)
         popularity_weight, constant = self.cold_weights[-2], self.cold_weights[-1]
         item_scores = expected * popularity_weight + constant  # (C,)
-        return (similarity + item_scores) * (expected > 0)
+        return (similarity + item_scores) * cold_share
 
     def cold_features(self, profiles: Profiles, expected: Tensor, items: Tensor) -> Tensor:
         """Inputs of ``cold_weights`` for some items, shape (B, C, M + 1), the constant left out.

@@ -52,10 +52,9 @@ def item_vectors(net: ChronotopeNet, priors: Priors) -> Tensor:
     if net.context_head.columns:
         vector_parts.append(net.context_head.item_table(net.item_tables))
     if net.content_head is not None:
-        expected = priors.content_popularity[:, None]
-        is_cold = (expected > 0).float()
-        vectors = net.content_head.vectors
-        vector_parts += [vectors, vectors * is_cold, expected, is_cold]
+        vectors, cold_share = net.content_head.vectors, priors.cold_share[:, None]
+        expected = priors.content_popularity[:, None] * cold_share
+        vector_parts += [vectors, vectors * cold_share, expected, cold_share]
     if net.backbone is not None:
         vector_parts.append(net.backbone.item_table(net.item_tables, priors))
     return torch.cat(vector_parts, dim=1)

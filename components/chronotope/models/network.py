@@ -264,9 +264,7 @@ class ChronotopeNet(nn.Module):
             is_new = new_item_mask(history, view.n_columns)
             item_scores = redistribute(item_scores, shift, is_new)
         if self.content_head is not None and profiles is not None:
-            item_scores = item_scores + self.content_head.cold_scores(
-                profiles, priors.content_popularity, candidates
-            )
+            item_scores = item_scores + self.content_head.cold_scores(profiles, priors, candidates)
         return scored._replace(item_scores=item_scores)
 
     def content_profiles(self, recent: Batch, bank: Tensor | None) -> Profiles | None:

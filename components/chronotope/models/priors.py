@@ -15,7 +15,11 @@ from chronotope.content.similar_items import similar_items
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.features.activity_counts import ACTIVITY_NAMES
 from chronotope.models.batch import Batch, local_hour, local_weekday
-from chronotope.models.discovery_counts import count_activity, count_affinity, no_affinity
+from chronotope.models.discovery_counts import (
+    count_activity,
+    count_affinity,
+    no_affinity,
+)
 
 WEEK_S = 7 * 86_400
 N_NEAR = 3
@@ -30,6 +34,10 @@ _PAIR_TABLES = {
 """Values of pairs of items, and the table of the second items."""
 _KEPT_ACTIVITY = torch.tensor([float(name == "category_events") for name in ACTIVITY_NAMES])
 """1 for the live counts that an item without events has, as its category has them."""
+N_FEW = 5
+"""Events with which a new item is scored like all others."""
+NEW_WEEKS = 4
+"""Weeks after its first event in which an item is new."""
 N_HOUR_BINS = 16
 """Eight three-hour bins of a working day, then eight of a weekend day."""
 
@@ -53,8 +61,10 @@ class Priors(NamedTuple):
         affinity_item: Items of the strongest EASE weights, int64, shape (n_items, M); M is 0
             where the discovery head does not read them.
         affinity_weight: Those weights, shape (n_items, M).
-        content_popularity: Popularity expected of an item without events from the items with
-            the most similar content; 0 for items with events or without content, (n_items,).
+        content_popularity: Popularity expected from the items with the most similar content of
+            an item without events, or a new one with few, shape (n_items,); 0 for all others.
+        cold_share: Share of the cold-start scores that these items get, shape (n_items,): 1
+            without events, falling with the first ones; 0 for all others.
     """
 
     popularity: Tensor
@@ -72,6 +82,7 @@ class Priors(NamedTuple):
     affinity_item: Tensor
     affinity_weight: Tensor
     content_popularity: Tensor
+    cold_share: Tensor
 
 
 def count_priors(
@@ -112,32 +123,42 @@ def count_priors(
         affinity_item=affinity_item,
         affinity_weight=affinity_weight,
         content_popularity=torch.zeros(n),
+        cold_share=torch.zeros(n),
     )
-    return with_cold_items(counted, catalog, torch.from_numpy(popularity > 0))
+    return with_cold_items(counted, catalog)
 
 
-def with_cold_items(priors: Priors, catalog: Catalog, is_warm: Tensor) -> Priors:
+def with_cold_items(priors: Priors, catalog: Catalog) -> Priors:
     """Priors in which items without events have the hours and rates of similar items.
 
     Args:
         priors: Counted priors.
         catalog: Content of the items; without it nothing changes.
-        is_warm: Whether each item counts as one with events, shape (n_items,).
     """
     if catalog.content is None:
         return priors
-    similar = similar_items(catalog.content, is_warm.numpy())
+    is_cold, cold_share = priors.popularity == 0, _cold_share(priors)
+    similar = similar_items(catalog.content, (cold_share == 0).numpy())
 
     def filled(table: Tensor, axis: int = 0) -> Tensor:
-        return torch.from_numpy(similar.fill(table.numpy(), axis=axis))
+        return torch.where(is_cold, torch.from_numpy(similar.fill(table.numpy(), axis=axis)), table)
 
-    expected = np.zeros(len(is_warm), np.float32)
-    expected[similar.item_idx] = similar.rows(priors.popularity.numpy())
+    expected = torch.zeros(len(cold_share))
+    expected[similar.item_idx] = torch.from_numpy(similar.rows(priors.popularity.numpy()))
     return priors._replace(
         by_hour=filled(priors.by_hour, axis=1),
         stickiness=filled(priors.stickiness),
-        content_popularity=torch.from_numpy(expected),
+        content_popularity=expected,
+        cold_share=cold_share * (expected > 0),
     )
+
+
+def _cold_share(priors: Priors) -> Tensor:
+    """Share of the cold-start scores that each item gets, shape (n_items,)."""
+    n_events = torch.expm1(priors.popularity)
+    age_weeks = torch.expm1(priors.activity[ACTIVITY_NAMES.index("age")])
+    few_share = (1.0 - n_events / N_FEW).clamp(min=0.0) * (age_weeks < NEW_WEEKS)
+    return torch.where(priors.popularity == 0, 1.0, few_share)
 
 
 def without_events_of(priors: Priors, catalog: Catalog, is_hidden: Tensor) -> Priors:
@@ -162,7 +183,7 @@ def without_events_of(priors: Priors, catalog: Catalog, is_hidden: Tensor) -> Pr
         activity=activity,
         **shown_pairs,
     )
-    return with_cold_items(hidden, catalog, popularity > 0)
+    return with_cold_items(hidden, catalog)
 
 
 def first_successors(priors: Priors, n: int) -> Priors:

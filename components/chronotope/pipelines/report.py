@@ -101,6 +101,7 @@ def _report_data(
             if challenger_metrics[f"n_{name}"]
         ),
         columns=_column_rows(summary.columns),
+        modalities=_modality_rows(summary.columns),
         when=_time_calibration(evaluation.time),
         where=_place_rows(evaluation),
         map_points=_map_points(run_dir),
@@ -146,6 +147,18 @@ def _column_rows(selection: ColumnSelection) -> tuple[ColumnRow, ...]:
             kept=column.name in selection.selected,
         )
         for column in selection.columns
+    )
+
+
+def _modality_rows(selection: ColumnSelection) -> tuple[ColumnRow, ...]:
+    return tuple(
+        ColumnRow(
+            name=f"{worth.modality}, {label}",
+            lost=Estimate(value=interval.value, low=interval.low, high=interval.high),
+            kept=worth.helps,
+        )
+        for worth in selection.modalities
+        for label, interval in worth.by_label().items()
     )
 
 

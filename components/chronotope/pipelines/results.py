@@ -1,7 +1,7 @@
 """Results of the steps: frozen values that a run stores as JSON and the next step takes.
 
-Order of a training: ``SearchResult`` → ``ColumnSelection`` → model file → ``CompressionSummary``
-→ ``HoldoutEvaluation`` → ``RegisteredVersion`` → ``PromotionResult`` → ``WrittenReport``.
+Order: ``SearchResult`` → ``ColumnSelection`` → ``CompressionSummary`` → ``HoldoutEvaluation``
+→ ``RegisteredVersion`` → ``PromotionResult`` → ``WrittenReport``.
 """
 
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.content.modality_report import EmbeddingSummary
+from chronotope.content.modality_report import EmbeddingSummary, ModalityWorth
 from chronotope.contracts.validation_result import FailedExpectation
 from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.lake.repeated_rows import RepeatedRows
@@ -152,9 +152,7 @@ class SearchResult(StepResult):
     params: dict[str, Any] = Field(description="Parameters of the best trial, by name")
     mean_ndcg: float = Field(description="Its NDCG@10, mean over the folds")
     trial_number: int = Field(ge=0, description="Finished trials before it")
-    fold_ndcg: dict[str, tuple[float, ...]] = Field(
-        description="NDCG@10 on each fold, earliest first, of the best trial and of baselines"
-    )
+    fold_ndcg: dict[str, tuple[float, ...]] = Field(description="NDCG@10 by model, earliest first")
 
 
 class ColumnImportance(StepResult):
@@ -167,10 +165,17 @@ class ColumnImportance(StepResult):
 
 
 class ColumnSelection(StepResult):
-    """Context columns that improve predictions of later time."""
+    """Context columns and content that improve predictions of later time."""
 
     selected: tuple[str, ...] = Field((), description="Columns whose interval lies above zero")
     columns: tuple[ColumnImportance, ...] = Field((), description="All columns, measured")
+    modalities: tuple[ModalityWorth, ...] = Field((), description="All kinds of content")
+
+    def model_params(self) -> dict[str, Any]:
+        """Parameters of a model that reads what helps; nothing about content without any."""
+        names = [worth.modality for worth in self.modalities if worth.helps]
+        content = {"content": bool(names), "modalities": names}
+        return {"context": list(self.selected), **(content if self.modalities else {})}
 
 
 class InheritedParameters(StepResult):

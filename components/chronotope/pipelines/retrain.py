@@ -120,8 +120,8 @@ def trained_parameters(run_dir: Path, settings: TrainSettings) -> dict[str, Any]
     if parameters is None:
         return starting_point(settings)
     selection = step_result(run_dir, "select_context_columns", ColumnSelection)
-    context = {} if selection is None else {"context": list(selection.selected)}
-    return {**parameters.params, **context}
+    selected = {} if selection is None else selection.model_params()
+    return {**parameters.params, **selected}
 
 
 def stored_parameters(run_dir: Path) -> InheritedParameters | None:

@@ -1,4 +1,4 @@
-"""Selection of context columns by permutation importance on later folds.
+"""Selection of context columns and kinds of content by permutation importance on later folds.
 
 The importance of a column is the reciprocal rank that is lost when its values are shuffled
 among the targets of a fold,
@@ -7,19 +7,25 @@ among the targets of a fold,
 
 with an interval that resamples users. Of strongly correlated columns, shuffling one loses
 little, so both look unimportant (Strobl et al. 2008, https://doi.org/10.1186/1471-2105-9-307).
+
+Of a kind of content the vectors are shuffled among the items that have it. A second importance is
+that of items without events: a random part of the items is treated so, and their targets count.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
+from chronotope.content.modality_report import ModalityWorth, WorthInterval
+from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int32, Int64
+from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.protocols import Recommender
 from chronotope.features.snapshot import load_features
 from chronotope.metrics import bootstrap_interval, evaluate
+from chronotope.models.content_head import selected_content
 from chronotope.pipelines.holdout import frozen_folds
 from chronotope.pipelines.results import ColumnImportance, ColumnSelection
 from chronotope.pipelines.search import configs_from_params, context_columns
@@ -30,6 +36,9 @@ from chronotope.training.recommender import ChronotopeRecommender
 N_SHUFFLES: Final = 3
 """Shuffles of a column, whose losses are averaged."""
 
+HIDDEN_SHARE: Final = 0.2
+"""Share of the items that is treated as items without events, to measure the content."""
+
 N_FOLDS: Final = 2
 """Number of latest folds that are used; each costs a training."""
 
@@ -37,7 +46,7 @@ N_FOLDS: Final = 2
 def select_context_columns(
     features: Path, settings: TrainSettings, run_dir: Path, params: dict[str, Any]
 ) -> ColumnSelection:
-    """Measure every context column of a snapshot; without columns nothing is trained.
+    """Measure every context column and kind of content; without any nothing is trained.
 
     Args:
         features: Feature snapshot.
@@ -46,30 +55,36 @@ def select_context_columns(
         params: Parameters of the search.
 
     Returns:
-        The columns whose interval lies above zero, and the importance of all columns.
+        The columns and kinds of content that help, and the importance of all of them.
     """
     log, catalog = load_features(features)
     column_names = context_columns(log, settings)
-    if not column_names:
+    model_config, _ = configs_from_params(params, settings)
+    content = selected_content(catalog, model_config)
+    if not column_names and content is None:
         return ColumnSelection()
+    modality_losses: list[_ModalityLosses] = []
     fold_losses: list[dict[str, Float64]] = []
     fold_users = []
     for model, targets in _trained_models(log, catalog, settings, run_dir, params):
         fold_losses.append(_shuffle_losses(model, log, catalog, targets, column_names))
         fold_users.append(log.user_idx[targets])
+        modality_losses.append(_modality_losses(model, log, catalog, targets))
     user_idx = np.concatenate(fold_users)
     columns = tuple(
         _importance(name, np.concatenate([losses[name] for losses in fold_losses]), user_idx)
         for name in column_names
     )
     selected = tuple(column.name for column in columns if column.low > 0)
-    return ColumnSelection(selected=selected, columns=columns)
+    names = () if content is None else content.axes.modalities
+    modalities = tuple(_modality_worth(name, modality_losses) for name in names)
+    return ColumnSelection(selected=selected, columns=columns, modalities=modalities)
 
 
 def _trained_models(
     log: EventLog, catalog: Catalog, settings: TrainSettings, run_dir: Path, params: dict[str, Any]
-) -> Iterator[tuple[Recommender, Int64]]:
-    """A model that uses every column, and its later targets, for the latest folds."""
+) -> Iterator[tuple[ChronotopeRecommender, Int64]]:
+    """A model that uses all columns and content, and its later targets, for the latest folds."""
     all_params = {**params, "context": context_columns(log, settings)}
     for fold in frozen_folds(run_dir).folds[-N_FOLDS:]:
         model = ChronotopeRecommender(*configs_from_params(all_params, settings))
@@ -104,6 +119,87 @@ def _shuffle_losses(
             shuffled_ranks.append(reciprocal_ranks(shuffled_log))
         losses[name] = unshuffled_ranks - np.mean(shuffled_ranks, axis=0)
     return losses
+
+
+@dataclass(frozen=True, slots=True)
+class _ModalityLosses:
+    """Reciprocal ranks lost on a fold when a kind of content is shuffled, by its name.
+
+    Attributes:
+        all_items: At every target, shape (n_targets,) each.
+        user_idx: Users of these targets.
+        cold_items: At the targets among hidden items, shape (n_hidden,) each.
+        cold_user_idx: Users of these targets.
+    """
+
+    all_items: dict[str, Float64]
+    user_idx: Int32
+    cold_items: dict[str, Float64]
+    cold_user_idx: Int32
+
+
+def _modality_losses(
+    model: ChronotopeRecommender, log: EventLog, catalog: Catalog, targets: Int64
+) -> _ModalityLosses:
+    """Losses of every kind of content of a trained model; none without content."""
+    rng = np.random.default_rng(0)
+    is_hidden = rng.random(catalog.n_items) < HIDDEN_SHARE
+    cold_targets = targets[is_hidden[log.item_idx[targets]]]
+
+    def reciprocal_ranks(content: ItemContent, *, cold: bool) -> Float64:
+        positions = cold_targets if cold else targets
+        if not len(positions):
+            return np.zeros(0)
+        variant = model.with_content(content, is_hidden if cold else None)
+        evaluation = evaluate(variant, log, positions, n_items=catalog.n_items, time_given=True)
+        return 1 / evaluation.rank
+
+    losses: dict[bool, dict[str, Float64]] = {False: {}, True: {}}
+    content = model.content
+    if content is not None:
+        for cold, by_name in losses.items():
+            unshuffled = reciprocal_ranks(content, cold=cold)
+            for name in content.axes.modalities:
+                shuffled = [
+                    reciprocal_ranks(_shuffled(content, name, rng), cold=cold)
+                    for _ in range(N_SHUFFLES)
+                ]
+                by_name[name] = unshuffled - np.mean(shuffled, axis=0)
+    return _ModalityLosses(
+        losses[False], log.user_idx[targets], losses[True], log.user_idx[cold_targets]
+    )
+
+
+def _shuffled(content: ItemContent, modality: str, rng: np.random.Generator) -> ItemContent:
+    """Content in which the items that have a modality exchange their vectors of it."""
+    is_column = np.repeat(
+        [name == modality for name in content.axes.modalities], content.axes.n_axes
+    )
+    vectors = content.vectors.copy()
+    block = vectors[:, is_column]
+    present = np.flatnonzero(block.any(axis=1))
+    block[present] = block[rng.permutation(present)]
+    vectors[:, is_column] = block
+    return replace(content, vectors=vectors)
+
+
+def _modality_worth(name: str, folds: list[_ModalityLosses]) -> ModalityWorth:
+    cold_losses = np.concatenate([fold.cold_items[name] for fold in folds])
+    return ModalityWorth(
+        modality=name,
+        all_items=_interval(
+            np.concatenate([fold.all_items[name] for fold in folds]),
+            np.concatenate([fold.user_idx for fold in folds]),
+        ),
+        cold_items=_interval(cold_losses, np.concatenate([fold.cold_user_idx for fold in folds]))
+        if len(cold_losses)
+        else None,
+    )
+
+
+def _interval(losses: Float64, user_idx: Int32) -> WorthInterval:
+    interval = bootstrap_interval(losses, user_idx)
+    return WorthInterval(value=interval.estimate, low=interval.low, high=interval.high)
 
 
 def _importance(name: str, losses: Float64, user_idx: Any) -> ColumnImportance:

@@ -18,6 +18,7 @@ _SECTIONS = (
     sections.fold_section,
     sections.slice_section,
     sections.context_column_section,
+    sections.content_section,
     sections.time_section,
     sections.place_section,
     sections.compression_section,

@@ -40,7 +40,7 @@ class SliceRow(_Frozen):
 
 
 class ColumnRow(_Frozen):
-    """Permutation importance of a context column: reciprocal rank lost when it is shuffled."""
+    """Permutation importance of a context column or a kind of content: MRR lost by shuffling."""
 
     name: str
     lost: Estimate
@@ -165,6 +165,7 @@ class ReportData(_Frozen):
     folds: tuple[FoldRow, ...] = ()
     slices: tuple[SliceRow, ...] = ()
     columns: tuple[ColumnRow, ...] = ()
+    modalities: tuple[ColumnRow, ...] = ()
     when: WhenCalibration | None = None
     where: tuple[WhereRow, ...] = ()
     map_points: tuple[MapPoint, ...] = ()

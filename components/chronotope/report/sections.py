@@ -1,6 +1,7 @@
 """Sections of the HTML report; a section is empty when its data are absent."""
 
 import math
+from collections.abc import Sequence
 
 from chronotope.contracts.escaping import html_text
 from chronotope.report import pareto_chart, svg_charts
@@ -16,7 +17,7 @@ from chronotope.report.html_parts import estimate as _estimate
 from chronotope.report.html_parts import figure as _figure
 from chronotope.report.html_parts import section as _section
 from chronotope.report.html_parts import table as _table
-from chronotope.report.report_data import ModelRow, ReportData
+from chronotope.report.report_data import ColumnRow, ModelRow, ReportData
 
 _CARD_HEADINGS = (
     ("intended_use", "Intended use"),
@@ -145,25 +146,36 @@ def slice_section(report_data: ReportData) -> str:
 
 def context_column_section(report_data: ReportData) -> str:
     """Permutation importance of each context column, measured on later events."""
-    table_rows: list[Row] = [
-        (
-            [
-                html_text(model_row.name),
-                _estimate(model_row.lost),
-                "used" if model_row.kept else "dropped",
-            ],
-            False,
-        )
-        for model_row in report_data.columns
-    ]
     table_caption = (
         "MRR lost on the latest folds when the column is shuffled, with its 95 % interval; "
         "columns whose interval reaches zero are dropped."
     )
-    column_heads = ["Column", "MRR lost", "Verdict"]
-    return (
-        _section("Context", _table(table_caption, column_heads, table_rows)) if table_rows else ""
+    return _importance_section("Context", "Column", table_caption, report_data.columns)
+
+
+def content_section(report_data: ReportData) -> str:
+    """Permutation importance of each kind of content, measured on later events."""
+    table_caption = (
+        "MRR lost on the latest folds when the vectors of the items are shuffled, with its 95 % "
+        "interval; items without events are a fifth of the items, treated as new. A kind of "
+        "content is dropped if both of its intervals reach zero."
     )
+    return _importance_section("Content", "Content", table_caption, report_data.modalities)
+
+
+def _importance_section(
+    title: str, column_head: str, table_caption: str, importance_rows: Sequence[ColumnRow]
+) -> str:
+    """Table of permutation importances; empty without rows."""
+    table_rows: list[Row] = [
+        (
+            [html_text(row.name), _estimate(row.lost), "used" if row.kept else "dropped"],
+            False,
+        )
+        for row in importance_rows
+    ]
+    column_heads = [column_head, "MRR lost", "Verdict"]
+    return _section(title, _table(table_caption, column_heads, table_rows)) if table_rows else ""
 
 
 def time_section(report_data: ReportData) -> str:

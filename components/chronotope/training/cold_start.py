@@ -191,7 +191,7 @@ def _score(
     item_scores = scored.item_scores + log_weight  # (B, C)
     item_scores[:, 0] = -torch.inf
     expected = priors.content_popularity[item_idx]
-    is_cold = expected > 0
+    is_cold = priors.cold_share[item_idx] == 1.0
     column_of = torch.full((n_items,), -1)
     column_of[item_idx] = torch.arange(len(item_idx))
     target = column_of[training_batch.target_item]  # (B,)

@@ -1,8 +1,10 @@
 """Trained recommender: trains the network, updates it, saves and loads it."""
 
+import copy
 import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +17,7 @@ from torch import Tensor
 from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import ArtifactError, ChronotopeError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
+from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
 from chronotope.models.batch import Batch, to_batch
@@ -22,7 +25,7 @@ from chronotope.models.config import ModelConfig
 from chronotope.models.content_head import check_encoders, model_catalog
 from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.network_file import load_tensors, save_tensors
-from chronotope.models.priors import Priors, count_priors
+from chronotope.models.priors import Priors, count_priors, without_events_of
 from chronotope.runtime.garbage import collect_afterwards
 from chronotope.training.cold_start import fit_cold_start
 from chronotope.training.config import TrainingConfig
@@ -90,6 +93,11 @@ class ChronotopeRecommender:
         if self._net is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
         return self._net
+
+    @property
+    def content(self) -> ItemContent | None:
+        """Content that the trained network reads; None if it reads none."""
+        return None if self._catalog is None else self._catalog.content
 
     @property
     def priors(self) -> Priors:
@@ -190,6 +198,31 @@ class ChronotopeRecommender:
         self._catalog = catalog
         self._priors = self._count_priors(log.before(self._seen_until_s + 1))
 
+    def with_content(
+        self, content: ItemContent, is_hidden: npt.NDArray[np.bool_] | None = None
+    ) -> Self:
+        """Copy that reads other content vectors; the original is not changed.
+
+        Args:
+            content: Content in the shape of the catalogue's, such as shuffled vectors.
+            is_hidden: Items to treat as if they had no events, bool, shape (n_items,).
+
+        Raises:
+            ChronotopeError: The recommender is not trained on a catalogue with content.
+        """
+        if self._catalog is None or self.net.content_head is None:
+            raise ChronotopeError(
+                "The recommender reads no content", way_out="Train it on items with content"
+            )
+        changed = copy.copy(self)
+        changed._net = copy.deepcopy(self.net)
+        changed._catalog = replace(self._catalog, content=content)
+        if changed._net.content_head is not None:
+            changed._net.content_head.vectors.copy_(torch.from_numpy(content.vectors))
+        hidden = np.zeros(len(content.vectors), np.bool_) if is_hidden is None else is_hidden
+        changed._priors = without_events_of(self.priors, changed._catalog, torch.from_numpy(hidden))
+        return changed
+
     def update(self, log: EventLog) -> None:
         """Warm start: train on the events since the last observation, then observe them.
 
@@ -248,8 +281,10 @@ class ChronotopeRecommender:
             net.load_state_dict(content["net"])
             model._net, model._catalog = net.eval(), catalog
             priors = content["priors"]
-            no_content = torch.zeros_like(priors["popularity"])  # of models before content
-            model._priors = Priors(**{"content_popularity": no_content} | priors)
+            # of models stored before there was content
+            names = ("content_popularity", "cold_share")
+            no_content = dict.fromkeys(names, torch.zeros_like(priors["popularity"]))
+            model._priors = Priors(**no_content | priors)
             model._seen_until_s = int(content["seen_until_s"])
         except ConfigError:
             raise

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Final
 
-import pyarrow.compute as pc
 from fastapi import FastAPI, Path, Query, Response
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +10,7 @@ from chronotope.content.inputs.item_inputs import ImageReader
 from chronotope.contracts import columns as c
 from chronotope.inference.ranking import none_if_nan
 from chronotope.lake import Lake
+from chronotope.lake.text_filter import text_equals
 from chronotope.runtime.workspace import Workspace
 from chronotope.serving.api.requests import IdText
 from chronotope.serving.executor import BoundedExecutor
@@ -133,7 +133,7 @@ class ItemEndpoint:
             return {}
         catalogue = self._lake.dataset("items")
         present = [name for name in columns if name in catalogue.schema.names]
-        rows = catalogue.to_table(columns=present, filter=pc.field(c.ITEM_ID) == item_id)
+        rows = catalogue.to_table(columns=present, filter=text_equals(c.ITEM_ID, item_id))
         return dict.fromkeys(columns) | rows.to_pylist()[0] if len(rows) else {}
 
 
