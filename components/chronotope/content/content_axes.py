@@ -29,9 +29,9 @@ def fit_axes(vectors: Mapping[str, Float32], encoders: Mapping[str, str]) -> Con
     """
     parts = []
     for modality in sorted(vectors):
-        present = vectors[modality][vectors[modality].any(axis=1)]
-        if len(present) >= 2:
-            parts.append(_modality_axes(modality, encoders[modality], present))
+        present_rows = vectors[modality][vectors[modality].any(axis=1)]
+        if len(present_rows) >= 2:
+            parts.append(_modality_axes(modality, encoders[modality], present_rows))
     return ContentAxes(tuple(parts))
 
 
@@ -46,13 +46,15 @@ def project_items(vectors: Mapping[str, Float32], encoders: Mapping[str, str]) -
     return ItemContent(axes, axes.project(vectors, encoders))
 
 
-def _modality_axes(modality: str, encoder: str, present: Float32) -> ModalityAxes:
+def _modality_axes(modality: str, encoder: str, present_rows: Float32) -> ModalityAxes:
     """Axes scaled so that projected vectors have unit length in the mean."""
-    rows = present[:: -(-len(present) // MAX_ROWS)].astype(np.float64)
-    mean = rows.mean(axis=0)
-    variances, axes = np.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
-    variances, axes = variances[::-1][:MAX_AXES], axes[:, ::-1][:, :MAX_AXES]
-    scale = 1.0 / np.sqrt(max(float(variances.sum()), 1e-12))
+    sampled_rows = present_rows[:: -(-len(present_rows) // MAX_ROWS)].astype(np.float64)
+    mean_vector = sampled_rows.mean(axis=0)
+    axis_variances, axes = np.linalg.eigh(
+        (sampled_rows - mean_vector).T @ (sampled_rows - mean_vector) / len(sampled_rows)
+    )
+    axis_variances, axes = axis_variances[::-1][:MAX_AXES], axes[:, ::-1][:, :MAX_AXES]
+    axis_scale = 1.0 / np.sqrt(max(float(axis_variances.sum()), 1e-12))
     return ModalityAxes(
-        modality, encoder, mean.astype(np.float32), (axes * scale).astype(np.float32)
+        modality, encoder, mean_vector.astype(np.float32), (axes * axis_scale).astype(np.float32)
     )

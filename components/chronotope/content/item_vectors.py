@@ -43,10 +43,10 @@ def dataset_content(
         item_lake: Lake of the dataset.
         items: Items, in the order of the result's rows.
     """
-    configured = dataset_spec.items.content if dataset_spec.items else None
-    if configured is None or items is None:
+    configured_content = dataset_spec.items.content if dataset_spec.items else None
+    if configured_content is None or items is None:
         return None
-    modalities = [Modality(name) for name in configured.modalities]
+    modalities = [Modality(name) for name in configured_content.modalities]
     return read_item_content(item_lake, modalities, items.column(c.ITEM_ID).to_pylist())
 
 
@@ -77,14 +77,14 @@ def read_item_content(
     by_modality = {
         modality.value: read_vectors(item_lake, modality, item_ids) for modality in modalities
     }
-    present = {
+    present_vectors = {
         name: item_vectors
         for name, item_vectors in by_modality.items()
         if item_vectors.is_present.any()
     }
     content = project_items(
-        {name: item_vectors.vectors for name, item_vectors in present.items()},
-        {name: item_vectors.encoder for name, item_vectors in present.items()},
+        {name: item_vectors.vectors for name, item_vectors in present_vectors.items()},
+        {name: item_vectors.encoder for name, item_vectors in present_vectors.items()},
     )
     return content if content.axes.parts else None
 

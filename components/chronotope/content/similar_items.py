@@ -47,10 +47,10 @@ class SimilarItems:
         Returns:
             The table's shape, with n_cold entries on the axis.
         """
-        entries = np.moveaxis(table, axis, 0)[self.similar_idx]  # (n_cold, N, ...)
-        weights = self.weights.reshape(*self.weights.shape, *[1] * (entries.ndim - 2))
-        mean = (entries * weights).sum(axis=1).astype(table.dtype)  # (n_cold, ...)
-        return np.moveaxis(mean, 0, axis)
+        similar_entries = np.moveaxis(table, axis, 0)[self.similar_idx]  # (n_cold, N, ...)
+        weights = self.weights.reshape(*self.weights.shape, *[1] * (similar_entries.ndim - 2))
+        mean_entries = (similar_entries * weights).sum(axis=1).astype(table.dtype)  # (n_cold, ...)
+        return np.moveaxis(mean_entries, 0, axis)
 
     def fill(self, table: Float32, *, axis: int = 0) -> Float32:
         """Copy of a table in which items without events have the mean of the similar ones.
@@ -59,10 +59,10 @@ class SimilarItems:
             table: Table with an axis of all items.
             axis: That axis.
         """
-        filled = table.copy()
-        items_first = np.moveaxis(filled, axis, 0)  # a view
+        filled_table = table.copy()
+        items_first = np.moveaxis(filled_table, axis, 0)  # a view
         items_first[self.item_idx] = np.moveaxis(self.rows(table, axis=axis), axis, 0)
-        return filled
+        return filled_table
 
 
 def similar_items(content: ItemContent, is_warm: npt.NDArray[np.bool_]) -> SimilarItems:
@@ -89,12 +89,12 @@ def _nearest(vectors: Float32, cold_idx: Int64, warm_idx: Int64) -> SimilarItems
     similar_idx = np.empty((len(cold_idx), n_similar), np.int64)
     weights = np.empty((len(cold_idx), n_similar), np.float32)
     warm_vectors = vectors[warm_idx]
-    for start in range(0, len(cold_idx), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        similarity = vectors[cold_idx[rows]] @ warm_vectors.T  # (block, n_warm)
-        nearest = np.argpartition(-similarity, n_similar - 1, axis=1)[:, :n_similar]
-        similar_idx[rows] = warm_idx[nearest]
-        cosine = np.take_along_axis(similarity, nearest, axis=1)
-        sharpened = np.maximum(cosine, 1e-3) ** SHARPNESS
-        weights[rows] = sharpened / sharpened.sum(axis=1, keepdims=True)
+    for block_start in range(0, len(cold_idx), _BLOCK):
+        rows = slice(block_start, block_start + _BLOCK)
+        block_similarity = vectors[cold_idx[rows]] @ warm_vectors.T  # (block, n_warm)
+        nearest_columns = np.argpartition(-block_similarity, n_similar - 1, axis=1)[:, :n_similar]
+        similar_idx[rows] = warm_idx[nearest_columns]
+        nearest_cosines = np.take_along_axis(block_similarity, nearest_columns, axis=1)
+        sharpened_cosines = np.maximum(nearest_cosines, 1e-3) ** SHARPNESS
+        weights[rows] = sharpened_cosines / sharpened_cosines.sum(axis=1, keepdims=True)
     return SimilarItems(cold_idx, similar_idx, weights)

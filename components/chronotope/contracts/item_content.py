@@ -62,17 +62,17 @@ class ContentAxes:
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities."""
-        return tuple(part.modality for part in self.parts)
+        return tuple(modality_axes.modality for modality_axes in self.parts)
 
     @property
     def encoders(self) -> dict[str, str]:
         """Encoder of each modality."""
-        return {part.modality: part.encoder for part in self.parts}
+        return {modality_axes.modality: modality_axes.encoder for modality_axes in self.parts}
 
     @property
     def n_axes(self) -> tuple[int, ...]:
         """Number of columns of each modality."""
-        return tuple(part.n_axes for part in self.parts)
+        return tuple(modality_axes.n_axes for modality_axes in self.parts)
 
     @property
     def width(self) -> int:
@@ -97,16 +97,20 @@ class ContentAxes:
             ConfigError: Vectors are of another encoder or width than the axes.
         """
         self._check(vectors, encoders)
-        n_items = max((len(rows) for rows in vectors.values()), default=0)
-        blocks = [np.zeros((n_items, 0), np.float32)]
-        for part in self.parts:
-            rows = vectors.get(part.modality)
-            if rows is None:
-                blocks.append(np.zeros((n_items, part.n_axes), np.float32))
+        n_items = max((len(item_rows) for item_rows in vectors.values()), default=0)
+        axis_blocks = [np.zeros((n_items, 0), np.float32)]
+        for modality_axes in self.parts:
+            item_rows = vectors.get(modality_axes.modality)
+            if item_rows is None:
+                axis_blocks.append(np.zeros((n_items, modality_axes.n_axes), np.float32))
                 continue
-            is_present = rows.any(axis=1, keepdims=True)  # (n, 1)
-            blocks.append(((rows - part.mean) * is_present @ part.axes).astype(np.float32))
-        return np.concatenate(blocks, axis=1)
+            is_present = item_rows.any(axis=1, keepdims=True)  # (n, 1)
+            axis_blocks.append(
+                ((item_rows - modality_axes.mean) * is_present @ modality_axes.axes).astype(
+                    np.float32
+                )
+            )
+        return np.concatenate(axis_blocks, axis=1)
 
     def select(self, modalities: Sequence[str]) -> Self:
         """Axes of some modalities; empty selects all.
@@ -116,7 +120,13 @@ class ContentAxes:
         """
         if not modalities:
             return self
-        return type(self)(tuple(part for part in self.parts if part.modality in modalities))
+        return type(self)(
+            tuple(
+                modality_axes
+                for modality_axes in self.parts
+                if modality_axes.modality in modalities
+            )
+        )
 
     def save(self, file_path: Path) -> None:
         """Write a file without pickles.
@@ -124,14 +134,20 @@ class ContentAxes:
         Args:
             file_path: The file, ending in ``.npz``.
         """
-        header = [{"modality": part.modality, "encoder": part.encoder} for part in self.parts]
-        arrays: dict[str, npt.NDArray[np.generic]] = {
-            _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)
+        axes_header = [
+            {"modality": modality_axes.modality, "encoder": modality_axes.encoder}
+            for modality_axes in self.parts
+        ]
+        stored_arrays: dict[str, npt.NDArray[np.generic]] = {
+            _HEADER: np.frombuffer(json.dumps(axes_header).encode(), np.uint8)
         }
-        for position, part in enumerate(self.parts):
-            arrays |= {f"mean_{position}": part.mean, f"axes_{position}": part.axes}
+        for part_idx, modality_axes in enumerate(self.parts):
+            stored_arrays |= {
+                f"mean_{part_idx}": modality_axes.mean,
+                f"axes_{part_idx}": modality_axes.axes,
+            }
         with file_path.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **stored_arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, file_path: Path) -> Self:
@@ -144,17 +160,17 @@ class ContentAxes:
             ArtifactError: The file is missing or damaged.
         """
         try:
-            with file_path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                header = json.loads(arrays[_HEADER].tobytes())
+            with file_path.open("rb") as file, np.load(file, allow_pickle=False) as stored_arrays:
+                axes_header = json.loads(stored_arrays[_HEADER].tobytes())
                 return cls(
                     tuple(
                         ModalityAxes(
-                            str(entry["modality"]),
-                            str(entry["encoder"]),
-                            arrays[f"mean_{position}"],
-                            arrays[f"axes_{position}"],
+                            str(header_entry["modality"]),
+                            str(header_entry["encoder"]),
+                            stored_arrays[f"mean_{part_idx}"],
+                            stored_arrays[f"axes_{part_idx}"],
                         )
-                        for position, entry in enumerate(header)
+                        for part_idx, header_entry in enumerate(axes_header)
                     )
                 )
         except (
@@ -174,15 +190,21 @@ class ContentAxes:
 
     def _check(self, vectors: Mapping[str, Float32], encoders: Mapping[str, str] | None) -> None:
         """Refuse vectors of another encoder or width."""
-        for part in self.parts:
-            rows = vectors.get(part.modality)
-            encoder = part.encoder if encoders is None else encoders.get(part.modality, "")
-            if rows is None or (encoder == part.encoder and rows.shape[1] == len(part.mean)):
+        for modality_axes in self.parts:
+            item_rows = vectors.get(modality_axes.modality)
+            encoder = (
+                modality_axes.encoder
+                if encoders is None
+                else encoders.get(modality_axes.modality, "")
+            )
+            if item_rows is None or (
+                encoder == modality_axes.encoder and item_rows.shape[1] == len(modality_axes.mean)
+            ):
                 continue
             raise ConfigError(
-                f"The {part.modality} vectors are not those that the model was trained with",
-                received=f"{encoder or 'unknown encoder'}, {rows.shape[1]} numbers; the model "
-                f"reads {part.encoder}, {len(part.mean)} numbers",
+                f"The {modality_axes.modality} vectors are not those the model was trained with",
+                received=f"{encoder or 'unknown encoder'}, {item_rows.shape[1]} numbers; the model "
+                f"reads {modality_axes.encoder}, {len(modality_axes.mean)} numbers",
                 way_out="Encode the items with the model's encoder, or train a new model",
             )
 
@@ -215,9 +237,9 @@ class ItemContent:
 
     def unit_blocks(self) -> Float32:
         """The table with each modality of an item scaled to length 1, same shape."""
-        blocks = [np.zeros((len(self.vectors), 0), np.float32)]
-        boundaries = np.cumsum(self.axes.n_axes)[:-1]
-        for block in np.split(self.vectors, boundaries, axis=1):
-            length = np.linalg.norm(block, axis=1, keepdims=True)
-            blocks.append(block / np.maximum(length, 1e-12).astype(np.float32))
-        return np.concatenate(blocks, axis=1)
+        axis_blocks = [np.zeros((len(self.vectors), 0), np.float32)]
+        block_boundaries = np.cumsum(self.axes.n_axes)[:-1]
+        for vector_block in np.split(self.vectors, block_boundaries, axis=1):
+            row_length = np.linalg.norm(vector_block, axis=1, keepdims=True)
+            axis_blocks.append(vector_block / np.maximum(row_length, 1e-12).astype(np.float32))
+        return np.concatenate(axis_blocks, axis=1)

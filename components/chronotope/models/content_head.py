@@ -89,9 +89,9 @@ class ContentHead(nn.Module):
             recent: B queries with L events.
             event_weights: Weight of each event, shape (B, L).
         """
-        item_idx = recent.item_idx[:, -N_RECENT:]
+        item_idx = _latest(recent.item_idx)
         event_vectors = self.vectors[item_idx]  # (B, N, A)
-        weights = event_weights[:, -N_RECENT:] * (item_idx > 0)
+        weights = _latest(event_weights) * (item_idx > 0)
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-3)
         return Profiles((event_vectors * weights[..., None]).sum(1), event_vectors[:, -1])
 
@@ -139,12 +139,18 @@ class ContentHead(nn.Module):
             expected: Popularity expected of each of the items, shape (C,).
             items: Items, int64, shape (C,).
         """
-        features = []
+        modality_features = []
         for modality in range(len(self.modalities)):
             on_axis = (self.modality_of_axis == modality).float()  # (A,)
-            features.append((profiles.recent * on_axis) @ self.vectors[items].T)  # (B, C)
-        features.append(expected.expand(len(profiles.recent), -1))
-        return torch.stack(features, dim=2)
+            modality_features.append((profiles.recent * on_axis) @ self.vectors[items].T)  # (B, C)
+        modality_features.append(expected.expand(len(profiles.recent), -1))
+        return torch.stack(modality_features, dim=2)
+
+
+def _latest(table: Tensor) -> Tensor:
+    """The latest ``N_RECENT`` columns, with zeros before a shorter history, (B, N_RECENT)."""
+    # padded first: a slice alone would fix the shortest history that an exported graph reads
+    return nn.functional.pad(table, (N_RECENT, 0))[:, -N_RECENT:]
 
 
 def selected_content(catalog: Catalog, config: ModelConfig) -> ItemContent | None:

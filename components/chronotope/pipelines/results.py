@@ -171,11 +171,11 @@ class ColumnSelection(StepResult):
     columns: tuple[ColumnImportance, ...] = Field((), description="All columns, measured")
     modalities: tuple[ModalityWorth, ...] = Field((), description="All kinds of content")
 
-    def model_params(self) -> dict[str, Any]:
+    def model_params(self) -> dict[str, bool | list[str]]:
         """Parameters of a model that reads what helps; nothing about content without any."""
         names = [worth.modality for worth in self.modalities if worth.helps]
-        content = {"content": bool(names), "modalities": names}
-        return {"context": list(self.selected), **(content if self.modalities else {})}
+        params: dict[str, bool | list[str]] = {"context": list(self.selected)}
+        return params | {"content": bool(names), "modalities": names} if self.modalities else params
 
 
 class InheritedParameters(StepResult):

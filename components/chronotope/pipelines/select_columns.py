@@ -76,8 +76,8 @@ def select_context_columns(
         for name in column_names
     )
     selected = tuple(column.name for column in columns if column.low > 0)
-    names = () if content is None else content.axes.modalities
-    modalities = tuple(_modality_worth(name, modality_losses) for name in names)
+    modality_names = () if content is None else content.axes.modalities
+    modalities = tuple(_modality_worth(name, modality_losses) for name in modality_names)
     return ColumnSelection(selected=selected, columns=columns, modalities=modalities)
 
 
@@ -147,24 +147,26 @@ def _modality_losses(
     cold_targets = targets[is_hidden[log.item_idx[targets]]]
 
     def reciprocal_ranks(content: ItemContent, *, cold: bool) -> Float64:
-        positions = cold_targets if cold else targets
-        if not len(positions):
+        target_positions = cold_targets if cold else targets
+        if not len(target_positions):
             return np.zeros(0)
-        variant = model.with_content(content, is_hidden if cold else None)
-        evaluation = evaluate(variant, log, positions, n_items=catalog.n_items, time_given=True)
+        variant_model = model.with_content(content, is_hidden if cold else None)
+        evaluation = evaluate(
+            variant_model, log, target_positions, n_items=catalog.n_items, time_given=True
+        )
         return 1 / evaluation.rank
 
     losses: dict[bool, dict[str, Float64]] = {False: {}, True: {}}
     content = model.content
     if content is not None:
         for cold, by_name in losses.items():
-            unshuffled = reciprocal_ranks(content, cold=cold)
+            unshuffled_ranks = reciprocal_ranks(content, cold=cold)
             for name in content.axes.modalities:
-                shuffled = [
+                shuffled_ranks = [
                     reciprocal_ranks(_shuffled(content, name, rng), cold=cold)
                     for _ in range(N_SHUFFLES)
                 ]
-                by_name[name] = unshuffled - np.mean(shuffled, axis=0)
+                by_name[name] = unshuffled_ranks - np.mean(shuffled_ranks, axis=0)
     return _ModalityLosses(
         losses[False], log.user_idx[targets], losses[True], log.user_idx[cold_targets]
     )
@@ -176,10 +178,10 @@ def _shuffled(content: ItemContent, modality: str, rng: np.random.Generator) -> 
         [name == modality for name in content.axes.modalities], content.axes.n_axes
     )
     vectors = content.vectors.copy()
-    block = vectors[:, is_column]
-    present = np.flatnonzero(block.any(axis=1))
-    block[present] = block[rng.permutation(present)]
-    vectors[:, is_column] = block
+    vector_block = vectors[:, is_column]
+    present_idx = np.flatnonzero(vector_block.any(axis=1))
+    vector_block[present_idx] = vector_block[rng.permutation(present_idx)]
+    vectors[:, is_column] = vector_block
     return replace(content, vectors=vectors)
 
 

@@ -98,8 +98,8 @@ class ColdStartFit:
 class ColdStartBatches(RoundBatches):
     """Batches of targets; the time head is not read, so they have no gap features."""
 
-    def _gap_features_of(self, positions: Int64) -> GapFeatures | None:
-        del positions
+    def _gap_features_of(self, round_positions: Int64) -> GapFeatures | None:
+        del round_positions
         return None
 
 
@@ -119,24 +119,30 @@ def fit_cold_start(
         rounds: Targets and the priors before them.
         config: Batch size, candidates and seed.
     """
-    head = net.content_head
-    if head is None:
+    content_head = net.content_head
+    if content_head is None:
         return None
-    head.cold_weights.zero_()
+    content_head.cold_weights.zero_()
     net.eval()
     cold_batches = _score_rounds(net, log, catalog, rounds, config)
-    is_true = torch.cat([batch.is_true[batch.target_column] for batch in cold_batches])
-    is_cold = torch.cat([batch.target_column for batch in cold_batches]) >= 0
+    if not cold_batches:
+        return None
+    is_true = torch.cat(
+        [cold_batch.is_true[cold_batch.target_column] for cold_batch in cold_batches]
+    )
+    is_cold = torch.cat([cold_batch.target_column for cold_batch in cold_batches]) >= 0
     n_true, n_hidden = int((is_true & is_cold).sum()), int((~is_true & is_cold).sum())
     if n_hidden < MIN_TARGETS:
         return None
     weights = _fit_order(cold_batches)
-    constant = _bounded_constant(cold_batches, weights, _fit_constant(cold_batches, weights))
-    head.cold_weights.copy_(torch.cat([weights, constant]))
-    names = (*head.modalities, "expected_popularity", "constant")
-    fit = ColdStartFit(n_hidden, n_true, dict(zip(names, head.cold_weights.tolist(), strict=True)))
-    _LOG.info("Items without events: %s", fit)
-    return fit
+    cold_constant = _bounded_constant(cold_batches, weights, _fit_constant(cold_batches, weights))
+    content_head.cold_weights.copy_(torch.cat([weights, cold_constant]))
+    term_names = (*content_head.modalities, "expected_popularity", "constant")
+    cold_fit = ColdStartFit(
+        n_hidden, n_true, dict(zip(term_names, content_head.cold_weights.tolist(), strict=True))
+    )
+    _LOG.info("Items without events: %s", cold_fit)
+    return cold_fit
 
 
 def _score_rounds(
@@ -148,26 +154,31 @@ def _score_rounds(
 ) -> list[ColdBatch]:
     """One pass of the frozen network over a sample of the targets, some items hidden."""
     rng = np.random.default_rng(config.seed)
-    share = min(1.0, MAX_TARGETS / max(1, sum(len(r.positions) for r in rounds)))
+    target_share = min(
+        1.0, MAX_TARGETS / max(1, sum(len(time_round.positions) for time_round in rounds))
+    )
     cold_batches = []
     for time_round in rounds:
-        positions, priors = time_round.positions, time_round.priors
+        round_positions, priors = time_round.positions, time_round.priors
         is_warm = priors.popularity > 0
-        is_first = ~is_warm.numpy()[log.item_idx[positions]]
-        sampled = positions[is_first | (rng.random(len(positions)) < share)]
-        if not len(sampled):
+        is_first = ~is_warm.numpy()[log.item_idx[round_positions]]
+        sampled_positions = round_positions[
+            is_first | (rng.random(len(round_positions)) < target_share)
+        ]
+        if not len(sampled_positions):
             continue
         is_hidden = is_warm & torch.from_numpy(rng.random(len(is_warm)) < HIDDEN_SHARE)
-        hidden = without_events_of(priors, catalog, is_hidden)
-        batches = ColdStartBatches(
+        hidden_priors = without_events_of(priors, catalog, is_hidden)
+        training_batches = ColdStartBatches(
             log,
-            [PrequentialRound(sampled, hidden)],
+            [PrequentialRound(sampled_positions, hidden_priors)],
             config,
             model_config=net.config,
             is_training=True,
         )
         with torch.no_grad():
-            cold_batches += [_score(net, batch, ~is_warm, rng) for batch in batches]
+            scored_batches = [_score(net, batch, ~is_warm, rng) for batch in training_batches]
+        cold_batches += [batch for batch in scored_batches if len(batch.is_true)]
     return cold_batches
 
 
@@ -175,136 +186,164 @@ def _score(
     net: ChronotopeNet, training_batch: TrainingBatch, is_true: Tensor, rng: np.random.Generator
 ) -> ColdBatch:
     """Scores of a batch, divided into items with events and without."""
-    head = _head(net)
+    content_head = _head(net)
     candidates, priors = training_batch.candidates, training_batch.priors
     n_items = len(priors.popularity)
     item_idx = torch.arange(n_items) if candidates is None else candidates.item_idx
     log_weight = torch.zeros(n_items) if candidates is None else candidates.log_weight
-    scored = net.score_items(
+    scored_items = net.score_items(
         training_batch.batch,
         priors,
         None if candidates is None else item_idx,
         training_batch.packed_sequences,
     )
-    if scored.profiles is None:
+    if scored_items.profiles is None:
         raise AssertionError("a network with a content head has profiles")
-    item_scores = scored.item_scores + log_weight  # (B, C)
+    item_scores = scored_items.item_scores + log_weight  # (B, C)
     item_scores[:, 0] = -torch.inf
-    expected = priors.content_popularity[item_idx]
+    expected_popularity = priors.content_popularity[item_idx]
     is_cold = priors.cold_share[item_idx] == 1.0
     column_of = torch.full((n_items,), -1)
     column_of[item_idx] = torch.arange(len(item_idx))
-    target = column_of[training_batch.target_item]  # (B,)
-    columns, column_weight = _sample_columns(is_cold, target, rng)
+    target_columns = column_of[training_batch.target_item]  # (B,)
+    cold_idx, column_weight = _sample_columns(is_cold, target_columns, rng)
     cold_column = torch.full_like(item_idx, -1)
-    cold_column[columns] = torch.arange(len(columns))
-    history = column_of[training_batch.batch.item_idx].clamp(min=0)  # (B, H)
-    had = torch.zeros_like(item_scores).scatter(1, history, 1.0)[:, columns]
-    target_score = item_scores.gather(1, target[:, None])  # (B, 1)
+    cold_column[cold_idx] = torch.arange(len(cold_idx))
+    history_columns = column_of[training_batch.batch.item_idx].clamp(min=0)  # (B, H)
+    in_history = torch.zeros_like(item_scores).scatter(1, history_columns, 1.0)[:, cold_idx]
+    target_score = item_scores.gather(1, target_columns[:, None])  # (B, 1)
     return ColdBatch(
-        features=head.cold_features(scored.profiles, expected[columns], item_idx[columns]),
-        base_scores=(item_scores[:, columns] + had * -1e9),
+        features=content_head.cold_features(
+            scored_items.profiles, expected_popularity[cold_idx], item_idx[cold_idx]
+        ),
+        base_scores=(item_scores[:, cold_idx] + in_history * -1e9),
         log_weight=column_weight,
         warm_scores=torch.logsumexp(item_scores.masked_fill(is_cold, -torch.inf), dim=1),
-        target_column=_target_columns(cold_column[target], had),
+        target_column=_target_columns(cold_column[target_columns], in_history),
         target_score=target_score[:, 0],
         target_rank=((item_scores > target_score) & ~is_cold).sum(1),
-        is_true=is_true[item_idx[columns]],
+        is_true=is_true[item_idx[cold_idx]],
     )
 
 
-def _target_columns(target_column: Tensor, had: Tensor) -> Tensor:
+def _target_columns(target_column: Tensor, in_history: Tensor) -> Tensor:
     """Columns of the targets; -2 for a target of the history, which is no first event."""
     is_cold = target_column >= 0
-    was_had = had.gather(1, target_column.clamp(min=0)[:, None])[:, 0] > 0
+    was_had = in_history.gather(1, target_column.clamp(min=0)[:, None])[:, 0] > 0
     return torch.where(is_cold & was_had, -2, target_column)
 
 
 def _sample_columns(
-    is_cold: Tensor, target: Tensor, rng: np.random.Generator
+    is_cold: Tensor, target_columns: Tensor, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Columns of items without events, targets among them, and the log of what each stands for."""
     cold_columns = torch.nonzero(is_cold)[:, 0]
     if len(cold_columns) <= MAX_COLUMNS:
         return cold_columns, torch.zeros(len(cold_columns))
     is_target = torch.zeros_like(is_cold)
-    is_target[target] = True
-    certain = torch.nonzero(is_cold & is_target)[:, 0]
-    others = torch.nonzero(is_cold & ~is_target)[:, 0]
-    sampled = others[torch.from_numpy(rng.choice(len(others), MAX_COLUMNS, replace=False))]
-    weight = torch.full((len(sampled),), float(np.log(len(others) / MAX_COLUMNS)))
-    return torch.cat([certain, sampled]), torch.cat([torch.zeros(len(certain)), weight])
+    is_target[target_columns] = True
+    certain_columns = torch.nonzero(is_cold & is_target)[:, 0]
+    other_columns = torch.nonzero(is_cold & ~is_target)[:, 0]
+    sampled_columns = other_columns[
+        torch.from_numpy(rng.choice(len(other_columns), MAX_COLUMNS, replace=False))
+    ]
+    column_log_weight = torch.full(
+        (len(sampled_columns),), float(np.log(len(other_columns) / MAX_COLUMNS))
+    )
+    return torch.cat([certain_columns, sampled_columns]), torch.cat(
+        [torch.zeros(len(certain_columns)), column_log_weight]
+    )
 
 
 def _fit_order(cold_batches: list[ColdBatch]) -> Tensor:
     """Weights of similarity and expected popularity: softmax among items without events."""
-    scale = torch.cat([batch.features.flatten(0, 1) for batch in cold_batches]).std(0) + 1e-6
+    feature_scale = (
+        torch.cat([cold_batch.features.flatten(0, 1) for cold_batch in cold_batches]).std(0) + 1e-6
+    )
 
-    def loss(scaled: Tensor) -> Tensor:
-        total = RIDGE * scaled.square().sum()
+    def loss(scaled_weights: Tensor) -> Tensor:
+        loss_sum = RIDGE * scaled_weights.square().sum()
         for of_true in (False, True):
-            losses = [_order_losses(batch, scaled / scale, of_true) for batch in cold_batches]
-            joined = torch.cat(losses)
-            if len(joined) >= MIN_TRUE_TARGETS:
-                total = total + joined.mean()
-        return total
+            target_losses = [
+                _order_losses(cold_batch, scaled_weights / feature_scale, of_true)
+                for cold_batch in cold_batches
+            ]
+            group_losses = torch.cat(target_losses)
+            if len(group_losses) >= MIN_TRUE_TARGETS:
+                loss_sum = loss_sum + group_losses.mean()
+        return loss_sum
 
-    return _minimise(loss, len(scale)) / scale
+    return _minimise(loss, len(feature_scale)) / feature_scale
 
 
-def _order_losses(batch: ColdBatch, weights: Tensor, of_true: bool) -> Tensor:
+def _order_losses(cold_batch: ColdBatch, weights: Tensor, of_true: bool) -> Tensor:
     """Loss of each target among the hidden items, or among those truly without events."""
-    in_group = batch.is_true == of_true
-    rows = torch.nonzero(batch.target_column >= 0)[:, 0]
-    rows = rows[in_group[batch.target_column[rows]]]
-    if not len(rows):
+    in_group = cold_batch.is_true == of_true
+    row_idx = torch.nonzero(cold_batch.target_column >= 0)[:, 0]
+    row_idx = row_idx[in_group[cold_batch.target_column[row_idx]]]
+    if not len(row_idx):
         return torch.zeros(0)
-    scores = batch.base_scores[rows] + batch.features[rows] @ weights + batch.log_weight
-    scores = scores.masked_fill(~in_group, -torch.inf)
-    return torch.nn.functional.cross_entropy(scores, batch.target_column[rows], reduction="none")
+    cold_scores = (
+        cold_batch.base_scores[row_idx]
+        + cold_batch.features[row_idx] @ weights
+        + cold_batch.log_weight
+    )
+    cold_scores = cold_scores.masked_fill(~in_group, -torch.inf)
+    return torch.nn.functional.cross_entropy(
+        cold_scores, cold_batch.target_column[row_idx], reduction="none"
+    )
 
 
 def _fit_constant(cold_batches: list[ColdBatch], weights: Tensor) -> Tensor:
     """Constant that makes hidden items as probable among all items as they are, shape (1,)."""
 
-    def loss(constant: Tensor) -> Tensor:
-        losses = []
-        for batch in cold_batches:
-            scores = batch.base_scores + batch.features @ weights + batch.log_weight + constant
-            scores = scores.masked_fill(batch.is_true, -torch.inf)  # (B, C)
-            column = batch.target_column.clamp(min=0)
-            is_warm, is_hidden = batch.target_column == -1, ~batch.is_true[column]
-            rows = is_warm | ((batch.target_column >= 0) & is_hidden)
-            total = torch.logaddexp(torch.logsumexp(scores, dim=1), batch.warm_scores)
-            cold_score = scores.gather(1, column[:, None])[:, 0]
-            target_score = torch.where(is_warm, batch.target_score, cold_score)
-            losses.append((total - target_score)[rows])
-        return torch.cat(losses).mean() + RIDGE * constant.square().sum()
+    def loss(cold_constant: Tensor) -> Tensor:
+        target_losses = []
+        for cold_batch in cold_batches:
+            cold_scores = (
+                cold_batch.base_scores
+                + cold_batch.features @ weights
+                + cold_batch.log_weight
+                + cold_constant
+            )
+            cold_scores = cold_scores.masked_fill(cold_batch.is_true, -torch.inf)  # (B, C)
+            cold_column = cold_batch.target_column.clamp(min=0)
+            is_warm, is_hidden = cold_batch.target_column == -1, ~cold_batch.is_true[cold_column]
+            row_idx = is_warm | ((cold_batch.target_column >= 0) & is_hidden)
+            log_total = torch.logaddexp(torch.logsumexp(cold_scores, dim=1), cold_batch.warm_scores)
+            cold_score = cold_scores.gather(1, cold_column[:, None])[:, 0]
+            target_score = torch.where(is_warm, cold_batch.target_score, cold_score)
+            target_losses.append((log_total - target_score)[row_idx])
+        return torch.cat(target_losses).mean() + RIDGE * cold_constant.square().sum()
 
     return _minimise(loss, 1)
 
 
-def _bounded_constant(cold_batches: list[ColdBatch], weights: Tensor, constant: Tensor) -> Tensor:
+def _bounded_constant(
+    cold_batches: list[ColdBatch], weights: Tensor, cold_constant: Tensor
+) -> Tensor:
     """The constant, or one below it with which other targets lose at most ``MAX_LOSS``."""
-    least = (1.0 - MAX_LOSS) * _warm_ndcg(cold_batches, weights, constant - 1e6)
+    least_ndcg = (1.0 - MAX_LOSS) * _warm_ndcg(cold_batches, weights, cold_constant - 1e6)
     for n_steps in range(MAX_STEPS):
-        lowered = constant - STEP * n_steps
-        if _warm_ndcg(cold_batches, weights, lowered) >= least:
-            return lowered
-    return constant - STEP * MAX_STEPS
+        lower_constant = cold_constant - STEP * n_steps
+        if _warm_ndcg(cold_batches, weights, lower_constant) >= least_ndcg:
+            return lower_constant
+    return cold_constant - STEP * MAX_STEPS
 
 
-def _warm_ndcg(cold_batches: list[ColdBatch], weights: Tensor, constant: Tensor) -> float:
+def _warm_ndcg(cold_batches: list[ColdBatch], weights: Tensor, cold_constant: Tensor) -> float:
     """Sum of NDCG@10 over the targets with events; hidden items take no part."""
-    total = 0.0
-    for batch in cold_batches:
-        rows = batch.target_column == -1
-        scores = batch.base_scores + batch.features @ weights + constant  # (B, C)
-        n_each = batch.log_weight.exp() * batch.is_true  # (C,)
-        n_above = ((scores > batch.target_score[:, None]) * n_each).sum(1)
-        rank = (batch.target_rank + n_above)[rows]
-        total += float(torch.where(rank < 10, 1.0 / torch.log2(rank + 2.0), 0.0).sum())
-    return total
+    loss_sum = 0.0
+    for cold_batch in cold_batches:
+        row_idx = cold_batch.target_column == -1
+        cold_scores = (
+            cold_batch.base_scores + cold_batch.features @ weights + cold_constant
+        )  # (B, C)
+        n_each = cold_batch.log_weight.exp() * cold_batch.is_true  # (C,)
+        n_above = ((cold_scores > cold_batch.target_score[:, None]) * n_each).sum(1)
+        item_rank = (cold_batch.target_rank + n_above)[row_idx]
+        loss_sum += float(torch.where(item_rank < 10, 1.0 / torch.log2(item_rank + 2.0), 0.0).sum())
+    return loss_sum
 
 
 def _minimise(loss: Callable[[Tensor], Tensor], n_weights: int) -> Tensor:
@@ -314,9 +353,9 @@ def _minimise(loss: Callable[[Tensor], Tensor], n_weights: int) -> Tensor:
 
     def step() -> float:
         optimizer.zero_grad()
-        value = loss(weights)
-        torch.autograd.backward(value)
-        return float(value.detach())
+        loss_value = loss(weights)
+        torch.autograd.backward(loss_value)
+        return float(loss_value.detach())
 
     optimizer.step(step)  # type: ignore[no-untyped-call]
     return weights.detach()
