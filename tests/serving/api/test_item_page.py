@@ -31,12 +31,12 @@ from tests.serving.test_process import Server
 from tests.serving.town import WIDTH, write_graph
 
 TEXTS = {
-    "i00": "roasted coffee beans and espresso in a quiet cafe",
-    "i01": "coffee espresso cafe with fresh cake and quiet tables",
-    "i02": "espresso bar, coffee to go, cafe near the station",
+    "i00": "quiet cafe with espresso, coffee beans and cake",
+    "i01": "quiet cafe with espresso, coffee beans, cake and tables",
+    "i02": "quiet cafe with espresso, coffee beans and chairs",
     "i03": "swimming pool with sauna and a long slide",
-    "i04": "indoor swimming pool, sauna, family slide",
-    "i05": "outdoor pool for swimming in the summer, big slide",
+    "i04": "indoor swimming pool with sauna and a slide",
+    "i05": "outdoor swimming pool with sauna and a slide",
 }
 PICTURES = Pictures(source=ImageContent(path="{item_id}.png"), data_dir=Path("/nowhere"))
 
@@ -112,7 +112,7 @@ def test_an_item_says_what_it_is_and_what_is_like_it(client: TestClient) -> None
     assert item["similar"][0]["similarity"] >= item["similar"][1]["similarity"] > 0
     assert client.get("/items/i01?k=0").json()["n_events"] == 2
     assert client.get("/items/i10").json()["similar"] == []  # it has no text
-    assert f'path="/items/{{item_id:path}}"' in client.get("/metrics").text
+    assert 'path="/items/{item_id:path}"' in client.get("/metrics").text
 
 
 def test_pictures_are_the_files_and_nothing_else(client: TestClient, root: Path) -> None:
@@ -154,7 +154,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (root / "conf" / "datasets" / "city.yaml").write_text(
         "name: city\nevents: {format: csv, path: e.csv, columns: {user_id: u, item_id: i, "
         "occurred_at: t}}\nitems: {format: csv, path: i.csv, columns: {item_id: i, text: x}, "
-        f"content: {{text: [text], image: \"{{item_id}}.png\"}}}}\ndata_dir: {root / 'pictures'}\n"
+        f'content: {{text: [text], image: "{{item_id}}.png"}}}}\ndata_dir: {root / "pictures"}\n'
     )
     server = Server(root, cwd=root)
     try:
@@ -175,7 +175,7 @@ def test_posters_and_the_item_page_in_a_browser(address: str) -> None:
         assert texts(browser, "#item-text") == [TEXTS["i00"]]
         pictures_loaded(browser, "#item-picture img", 1)
         assert {"i01", "i02"} <= set(texts(browser, "#similar button.name"))
-        assert N_ITEMS > len(texts(browser, "#similar li"))
+        assert len(texts(browser, "#similar li")) < N_ITEMS
 
 
 def pictures_loaded(browser: Chrome, selector: str, n_least: int) -> None:

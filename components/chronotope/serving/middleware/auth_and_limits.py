@@ -8,7 +8,7 @@ import re
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -134,7 +134,7 @@ class AuthAndLimits:
         app: ASGIApp,
         settings: ServeSettings,
         telemetry: Telemetry,
-        route_paths: Iterable[str],
+        route_paths: Collection[str],
     ) -> None:
         """Wrap an application.
 
@@ -146,8 +146,16 @@ class AuthAndLimits:
         """
         self._app, self._settings, self._telemetry = app, settings, telemetry
         self._route_paths = frozenset(route_paths)
+        self._prefixes = {path.partition("{")[0]: path for path in route_paths if "{" in path}
         rate = settings.rate_per_s
         self._token_buckets = None if rate is None else TokenBuckets(rate, settings.burst)
+
+    def _path_label(self, path: str) -> str:
+        """Route of a path, whose parameters would make a label of each item; else ``other``."""
+        if path in self._route_paths:
+            return path
+        routes = (route for prefix, route in self._prefixes.items() if path.startswith(prefix))
+        return next(routes, "other")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -243,7 +251,7 @@ class AuthAndLimits:
         return bytes(body)
 
     def _log_request(self, path: str, status_code: int, duration_s: float) -> None:
-        path_label = path if path in self._route_paths else "other"
+        path_label = self._path_label(path)
         self._telemetry.requests.labels(path_label, str(status_code)).inc()
         self._telemetry.request_seconds.labels(path_label).observe(duration_s)
         _LOG.info("%s %d %.1f ms", path_label, status_code, 1000 * duration_s)
