@@ -71,7 +71,7 @@ demo: $(RUNTIME) ## Train, compare and promote on a real log of purchases
 test: export OMP_NUM_THREADS := 1
 test: $(TESTS) ## Fast tests first, then the slow ones
 	$(PYTEST) $(SPREAD) -m "not slow" $(PYTEST_ARGS)
-	$(PYTEST) $(SPREAD) --no-loadscope-reorder -m slow $(PYTEST_ARGS) || test $$? -eq 5
+	$(PYTEST) $(SPREAD) --no-loadscope-reorder -m slow -o testpaths=tests $(PYTEST_ARGS) || test $$? -eq 5
 
 cover: export OMP_NUM_THREADS := 1
 cover: $(TESTS) ## All tests, with branch coverage

@@ -66,6 +66,13 @@ def _commit_without_waiting_for_the_disk() -> None:
                 connection.execute("PRAGMA synchronous = OFF")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare a run of the slow tests the import of all files without one: ten seconds a process."""
+    if config.option.markexpr != "slow" or collection_path.suffix != ".py":
+        return None
+    return None if "mark.slow" in collection_path.read_text(encoding="utf-8") else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; the order within a file stays."""
     place = {PROJECT / name: number for number, name in enumerate(LONGEST_FIRST)}

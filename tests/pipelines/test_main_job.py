@@ -31,7 +31,7 @@ def settings(root: Path) -> TrainSettings:
             "study": {"n_trials": 1},
             "folds": {"k": 2},
             "model": {"history_len": 32},
-            "training": {"max_epochs": 6, "n_rounds": 2, "batch_size": 64},
+            "training": {"max_epochs": 3, "n_rounds": 2, "batch_size": 64, "max_targets": 6_000},
             "compression": {"variants": ["int8_tables"], "pruned_units": 0.0},
             "max_fold_targets": 300,
             "max_holdout_targets": 600,
