@@ -46,7 +46,7 @@ def strict(chosen: TrainSettings) -> TrainSettings:
 
 def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> None:
     city = load_spec("simulated_city")
-    raw = next(iter(read_events(city, batch_rows=25_000)))
+    raw = next(iter(read_events(city, batch_rows=15_000)))
     events = normalise(city, raw).rows
     config = FeaturesConfig(items_are_places=True)
     ref = build_features(events, read_items(city), config=config, out=tmp_path / "features")
