@@ -50,6 +50,10 @@ _Store = Annotated[
         help="Redis address of a response cache shared by workers, e.g. redis://127.0.0.1:6379/0",
     ),
 ]
+_Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the items' pictures; overrides data_dir of the dataset's YAML"),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the address as JSON")]
 
 
@@ -67,6 +71,7 @@ def serve(
     explore: _Explore = 0.0,
     workers: _Workers = 1,
     store: _Store = "",
+    data: _Data = None,
     as_json: _AsJson = False,
 ) -> None:
     """Serve the champion over HTTP until Ctrl-C: recommendations, predictions, event intake."""
@@ -89,7 +94,7 @@ def serve(
             poll_s=poll,
             exploration=Exploration(share=explore),
             experiment=None if experiment is None else read_experiment(experiment),
-            **dataset_defaults(dataset),
+            **dataset_defaults(dataset, data),
             workers=workers,
             store=store or None,
         )
@@ -103,8 +108,12 @@ def serve(
         run_server(settings, sockets)
 
 
-def dataset_defaults(dataset: str) -> dict[str, Any]:
+def dataset_defaults(dataset: str, data_dir: Path | None = None) -> dict[str, Any]:
     """Values from the dataset's YAML: defaults of events, and pictures; empty without a YAML.
+
+    Args:
+        dataset: Name of the dataset.
+        data_dir: Folder of the pictures; None for that of the YAML.
 
     Raises:
         ConfigError: The YAML is invalid.
@@ -113,7 +122,7 @@ def dataset_defaults(dataset: str) -> dict[str, Any]:
 
     if dataset not in dataset_names():
         return {}
-    dataset_spec = load_spec(dataset)
+    dataset_spec = load_spec(dataset, data_dir=data_dir)
     spec_fields = {"event_type", "local_zone", "cell_resolution"}
     content = dataset_spec.items.content if dataset_spec.items else None
     image = content.image if content else None

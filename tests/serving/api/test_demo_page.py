@@ -153,6 +153,9 @@ def test_it_draws_and_asks_nobody_else(browser: Chrome) -> None:
     own = browser.execute_script("return location.origin")
     assert len(asked) >= 5
     assert all(name.startswith(own) for name in asked)
+    words = browser.find_element("tag name", "main").text + " ".join(texts(browser, "svg text"))
+    assert "NaN" not in words
+    assert "undefined" not in words
     assert browser.get_log("browser") == []
 
 

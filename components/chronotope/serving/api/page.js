@@ -105,7 +105,7 @@ function showShort() {
   byId("more-what").textContent = first
     ? [chance(first), first.category].filter(Boolean).join(" \u00b7 ") : "";
   const then = (hours) => clock(at + 3_600_000 * hours, state.offset, "minute");
-  byId("short-when").textContent = when ? `In about ${span(when.median_h)}` : "No forecast";
+  byId("short-when").textContent = when ? `In ${inAbout(when.median_h)}` : "No forecast";
   byId("more-when").textContent = when
     ? `${then(when.median_h)} \u00b7 80 %: ${span(when.low_h)} to ${span(when.high_h)}`
     : "no history, or the latest event is too long ago";
@@ -113,6 +113,8 @@ function showShort() {
   byId("short-where").textContent = place ? place.name : "No places";
   byId("more-where").textContent = place ? wherePhrase(place, last) : "in this log";
 }
+
+const inAbout = (hours) => (60 * hours < 0.5 ? span(hours) : `about ${span(hours)}`);
 
 function wherePhrase(place, last) {
   const parts = [percent(place.probability)];

@@ -67,7 +67,7 @@ function whenAxis(width, base, x, curve, at, offset) {
     if (hours < curve[0].hours * 0.999 || place < free || place > width - 22) continue;
     free = place + 68;
     const then = at + 3_600_000 * hours;
-    const by = percent(interpolate(curve, hours)("q"));
+    const by = percent(interpolate(curve, hours)("cdf"));
     const about = { "text-anchor": "middle" };
     parts.push(svg("line", { class: "axis", x1: place, x2: place, y1: base, y2: base + 5 }),
       write(place, base + 18, tickSpan(hours), { ...about, class: "strong" }),
