@@ -1,0 +1,63 @@
+"""Predicted labels that stand in for missing ones of the catalogue."""
+
+from collections.abc import Collection
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.content.labels.classify_items import PREDICTED
+from chronotope.contracts import columns as c
+from chronotope.lake import Lake
+from chronotope.lake import table_schemas as t
+
+
+def used_labels(item_lake: Lake, column: str) -> pa.Table:
+    """Predicted labels in use: ``item_id``, ``label`` and ``confidence``.
+
+    Args:
+        item_lake: Lake of the dataset.
+        column: Column whose missing values they stand for.
+    """
+    columns = [c.ITEM_ID, t.LABEL, t.CONFIDENCE]
+    if not item_lake.exists("item_labels"):
+        return pa.table({name: pa.array([], t.ITEM_LABELS.field(name).type) for name in columns})
+    is_wanted = (
+        (pc.field(t.COLUMN) == column) & (pc.field(t.ORIGIN) == PREDICTED) & pc.field(t.IS_USED)
+    )
+    return item_lake.dataset("item_labels").to_table(columns=columns, filter=is_wanted)
+
+
+def with_predicted_category(items: pa.Table, item_lake: Lake) -> pa.Table:
+    """Items with a column ``predicted_category``, null where a category is given or none predicted.
+
+    Args:
+        items: Rows of the catalogue.
+        item_lake: Lake of the dataset.
+    """
+    labels = used_labels(item_lake, c.CATEGORY)
+    label_rows = pc.index_in(items.column(c.ITEM_ID), labels.column(c.ITEM_ID).combine_chunks())
+    predicted = labels.column(t.LABEL).combine_chunks().take(label_rows)
+    if c.CATEGORY in items.schema.names:
+        predicted = pc.if_else(
+            pc.is_valid(items.column(c.CATEGORY)), pa.scalar(None, pa.string()), predicted
+        )
+    return items.append_column(c.PREDICTED_CATEGORY, predicted)
+
+
+def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
+    """Stop using the predicted labels of all other columns; returns their number.
+
+    Args:
+        item_lake: Lake of the dataset.
+        columns: Columns that the dataset's YAML still asks for.
+    """
+    if not item_lake.exists("item_labels"):
+        return 0
+    is_withdrawn = pc.field(t.IS_USED) & ~pc.field(t.COLUMN).isin(sorted(columns))
+    stored_rows = item_lake.dataset("item_labels").to_table(filter=is_withdrawn)
+    if len(stored_rows):
+        position = stored_rows.schema.get_field_index(t.IS_USED)
+        unused = pa.array([False] * len(stored_rows))
+        stored_rows = stored_rows.set_column(position, t.ITEM_LABELS.field(t.IS_USED), unused)
+        item_lake.upsert_item_texts("item_labels", stored_rows)
+    return len(stored_rows)
