@@ -146,7 +146,7 @@ def _label_rows(
     for item_row in item_rows:
         item_id, given_label = str(item_row[c.ITEM_ID]), item_row[column]
         item_input, known_row = reader.read(item_row), known_rows.get(item_id)
-        if given_label is not None and str(given_label).strip():
+        if given_label is not None:
             label, digest = str(given_label), item_input.digest
             yield _LabelRow(item_id, label, None, GIVEN, False, "", digest, None), False
         elif known_row is not None and _is_current(known_row, item_input, classifier):
@@ -237,7 +237,10 @@ def _row_key(item_id: str, column: str) -> str:
 def _known_rows(item_lake: Lake, column: str) -> dict[str, _LabelRow]:
     if not item_lake.exists("item_labels"):
         return {}
-    stored_rows = item_lake.dataset("item_labels").to_table(
-        columns=list(_LabelRow._fields), filter=pc.field(t.COLUMN) == column
-    )
-    return {row[c.ITEM_ID]: _LabelRow(**row) for row in stored_rows.to_pylist()}
+    columns = [*_LabelRow._fields, t.COLUMN]
+    stored_rows = item_lake.read("item_labels", columns=columns)
+    column_rows = stored_rows.filter(pc.equal(stored_rows.column(t.COLUMN), column))
+    return {
+        row[c.ITEM_ID]: _LabelRow(**row)
+        for row in column_rows.select(list(_LabelRow._fields)).to_pylist()
+    }

@@ -21,10 +21,12 @@ def used_labels(item_lake: Lake, column: str) -> pa.Table:
     columns = [c.ITEM_ID, t.LABEL, t.CONFIDENCE]
     if not item_lake.exists("item_labels"):
         return pa.table({name: pa.array([], t.ITEM_LABELS.field(name).type) for name in columns})
-    is_wanted = (
-        (pc.field(t.COLUMN) == column) & (pc.field(t.ORIGIN) == PREDICTED) & pc.field(t.IS_USED)
+    stored_rows = item_lake.read("item_labels", columns=[*columns, t.COLUMN, t.ORIGIN, t.IS_USED])
+    is_wanted = pc.and_(
+        pc.equal(stored_rows.column(t.COLUMN), column),
+        pc.and_(pc.equal(stored_rows.column(t.ORIGIN), PREDICTED), stored_rows.column(t.IS_USED)),
     )
-    return item_lake.dataset("item_labels").to_table(columns=columns, filter=is_wanted)
+    return stored_rows.filter(is_wanted).select(columns)
 
 
 def with_predicted_category(items: pa.Table, item_lake: Lake) -> pa.Table:
@@ -53,8 +55,13 @@ def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
     """
     if not item_lake.exists("item_labels"):
         return 0
-    is_withdrawn = pc.field(t.IS_USED) & ~pc.field(t.COLUMN).isin(sorted(columns))
-    stored_rows = item_lake.dataset("item_labels").to_table(filter=is_withdrawn)
+    stored_rows = item_lake.read("item_labels")
+    is_asked_for = pc.is_in(
+        stored_rows.column(t.COLUMN), value_set=pa.array(sorted(columns), pa.string())
+    )
+    stored_rows = stored_rows.filter(
+        pc.and_(stored_rows.column(t.IS_USED), pc.invert(is_asked_for))
+    )
     if len(stored_rows):
         position = stored_rows.schema.get_field_index(t.IS_USED)
         unused = pa.array([False] * len(stored_rows))

@@ -36,7 +36,7 @@ def summarise(text: str, max_chars: int, encode_sentences: SentenceEncoder | Non
     """
     if len(text) <= max_chars:
         return " ".join(text.split())
-    sentences = split_sentences(text)
+    sentences = list(dict.fromkeys(split_sentences(text)))  # repeated ones once
     if len(sentences) < 2:
         return cut_at_word(text, max_chars)
     vectors = (encode_sentences or tfidf_sentences)(sentences)

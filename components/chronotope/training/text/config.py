@@ -31,7 +31,7 @@ class TextClassifierConfig(BaseModel):
     max_texts: int = Field(
         20_000, ge=100, le=200_000, description="Different texts that are learned, at random"
     )
-    max_epochs: int = Field(12, ge=1, le=200, description="Maximum number of passes")
+    max_epochs: int = Field(6, ge=1, le=200, description="Maximum number of passes over the texts")
     patience: int = Field(
         3, ge=1, le=50, description="Epochs without a better macro-F1 before training stops"
     )
