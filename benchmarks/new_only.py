@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -39,7 +40,7 @@ from chronotope.metrics import (
 )
 from chronotope.models.baselines import Ease, GfCf
 from chronotope.models.config import ModelConfig
-from chronotope.models.discovery_counts import ActivityCounter
+from chronotope.models.discovery_counts import activity_counter
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 
@@ -251,7 +252,7 @@ class OwnModel:
         self.counted_s = int(task.train.occurred_s.max())
         self.counter = None
         if rules.quantile is not None:  # else the log holds events after the targets
-            self.counter = ActivityCounter(task.log, task.catalog)
+            self.counter = activity_counter(task.log, task.catalog)
 
     def scores(self, queries: Queries) -> Iterator[NamedScores]:
         """Name and scores of both, shape (B, n_items) each."""
@@ -260,7 +261,7 @@ class OwnModel:
             self.model.recount(self.log.before(moment_s))
             self.counted_s = moment_s
         if self.counter is not None:
-            self.model.set_activity(self.counter.at(moment_s))
+            self.model.set_activity(torch.from_numpy(self.counter.at(moment_s)))
         item_scores = self.model.scores(queries)
         yield OURS, item_scores
         head = self.model.net.discovery_head

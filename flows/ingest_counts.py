@@ -49,7 +49,7 @@ def no_events_stored(ingest_report: IngestReport) -> NotEnoughData:
     if not ingest_report.n_dropped:
         return NotEnoughData(
             f"All {ingest_report.n_read:,} rows were refused, and the lake contains no events",
-            received=ingest_report.reasons,
+            received=f"{ingest_report.reasons}, first row: {ingest_report.first_refused}",
             way_out="Correct the source or the dataset's YAML; the refused rows are in quarantine",
         )
     return NotEnoughData(

@@ -93,7 +93,9 @@ def test_a_number_that_is_stated_missing_is_missing(shop: Shop, row: tuple[str, 
 
 def test_when_every_row_is_bad_the_error_says_so_and_the_rows_are_kept(shop: Shop) -> None:
     shop.write(("ann", "tea", "2999-01-01", "", "", ""), ("ann", "tea", "no time", "", "", ""))
-    assert "All 2 rows were refused" in refusal(shop.call("ingest"))
+    message = refusal(shop.call("ingest"))
+    assert "All 2 rows were refused" in message
+    assert "first row: {" in message
     assert len(shop.lake.read("quarantine")) == 2
     assert not shop.lake.exists("events")
 

@@ -1,11 +1,13 @@
-"""``chronotope train``: what it prints can be pasted into a shell."""
+"""``chronotope train``: its table fits into a terminal, its command can be pasted into a shell."""
 
+import io
 import shlex
 from pathlib import Path
 
 import pytest
 
-from chronotope.cli.train import mlflow_command
+from chronotope.cli.output.terminal import TerminalConsole
+from chronotope.cli.train import SHOWN, metrics_table, mlflow_command
 
 
 @pytest.mark.parametrize("name", ["plain", "two words", "it's", "a$b;c"])
@@ -14,3 +16,15 @@ def test_the_command_of_the_mlflow_ui_is_one_word_a_path(tmp_path: Path, name: s
     assert words == ["mlflow", "ui", "--backend-store-uri"]
     assert store_url.startswith("sqlite:")
     assert "mlflow.db" in store_url
+
+
+def test_the_metrics_fit_into_eighty_columns() -> None:
+    names = ["challenger", "popularity_week", "ease_popularity_week"]
+    metrics = {name: dict.fromkeys(SHOWN, 0.1234) for name in names}
+    printed = io.StringIO()
+    TerminalConsole(file=printed, width=80).print(metrics_table(metrics))
+    lines = printed.getvalue().splitlines()
+    assert [line.split() for line in lines if "ease" in line] == [
+        ["ease_popularity_week", *["0.123"] * len(SHOWN)]
+    ]
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed.getvalue()

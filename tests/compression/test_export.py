@@ -16,6 +16,7 @@ from chronotope.artifact.history_padding import HISTORY_LENGTHS, parse_lengths
 from chronotope.compression import export
 from chronotope.compression.export import export_module, export_onnx, history_lengths
 from chronotope.compression.export_indexed import export_query_graph
+from chronotope.compression.graph_variants import derive_variant
 from chronotope.compression.prune import prune_units
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.event_log import Catalog
@@ -54,7 +55,7 @@ def network(
 def run(path: Path, batch: Batch, **more: Tensor) -> list[npt.NDArray[np.float32]]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = {name: tensor.numpy() for name, tensor in (batch._asdict() | more).items()}
-    read = [graph_input.name for graph_input in session.get_inputs()]
+    read = [graph_input.name for graph_input in session.get_inputs()] + list(more)
     outputs: list[npt.NDArray[np.float32]] = session.run(
         None, {name: inputs[name] for name in read}
     )
@@ -249,6 +250,18 @@ def test_the_discovery_head_is_in_the_graph_where_it_is_used(tmp_path: Path) -> 
         with torch.no_grad():
             export_onnx(net, tables_of_graph, path)
             assert_close(run(path, batch), net(batch, tables_of_graph))
+    counts = priors._replace(activity=torch.rand_like(priors.activity) * 3.0)
+    with torch.no_grad():
+        expected = net(batch, counts)
+    exact = {"float32", "exact_tables"}
+    export_onnx(net, priors, path)
+    for variant in ("float32", "exact_tables", "int8_tables", "int8_matmul", "int8_gather"):
+        derive_variant(path, tmp_path / f"{variant}.onnx", variant)
+        outputs = run(tmp_path / f"{variant}.onnx", batch, activity=counts.activity)
+        if variant in exact:
+            assert_close(outputs, expected)
+        else:
+            np.testing.assert_allclose(outputs[0], expected[0].numpy(), atol=0.3)
     active_key = key_of(net, priors)
     net.discovery_head.active = False
     assert key_of(net, priors) != active_key

@@ -26,6 +26,27 @@ def run(*rows: dict[str, object], **changes: object) -> NormalisedBatch:
 
 
 @pytest.mark.parametrize(
+    ("kind", "value", "hint"),
+    [
+        ("timestamp", "2024-W05-1", 'set kind: strptime, pattern: "%G-W%V-%u"'),
+        ("timestamp", "2024-032", 'set kind: strptime, pattern: "%Y-%j"'),
+        ("timestamp", "/Date(1704164645000)/", "set kind: epoch_ms"),
+        ("epoch_s", "2024-01-02T03:04:05Z", "the text is ISO 8601; set kind: timestamp"),
+        ("epoch_s", datetime(2024, 1, 2, tzinfo=UTC), "set kind: timestamp"),
+        ("days", datetime(2024, 1, 2, tzinfo=UTC), "set kind: timestamp"),
+    ],
+)
+def test_the_reason_of_a_time_in_another_form_names_what_to_set(
+    kind: str, value: object, hint: str
+) -> None:
+    time = {"kind": kind} | ({"origin": "1970-01-01"} if kind == "days" else {})
+    (refused,) = run({"occurred_at": value}, time=time).refused.to_pylist()
+    (reason,) = refused["reasons"]
+    assert reason.startswith(f"occurred_at cannot be read as {kind}: ")
+    assert reason.endswith(hint)
+
+
+@pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"user_id": None}, "user_id is missing"),

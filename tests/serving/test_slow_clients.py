@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,26 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(root: Path) -> Iterator[Server]:
+def shared_server(root: Path) -> Iterator[Server]:
     server = Server(root, open_files=OPEN_FILES)
     try:
         yield server
     finally:
         server.kill(signal.SIGKILL)
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """The server, once it has closed the connections of the test before."""
+    assert comes_true(lambda: n_connections(shared_server) == 0, 40), "connections stay open"
+    return shared_server
+
+
+@pytest.fixture
+def connections() -> Iterator[ExitStack]:
+    """Closes the connections of a test, also of one that fails."""
+    with ExitStack() as stack:
+        yield stack
 
 
 def resident_mib(server: Server) -> float:
@@ -48,6 +63,14 @@ def resident_mib(server: Server) -> float:
 
 def n_open_files(server: Server) -> int:
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+def n_connections(server: Server) -> int:
+    """Connections that clients opened and the server has not closed."""
+    established_or_half_closed = {"01", "08"}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    address = f"0100007F:{server.port:04X}"
+    return sum(row[1] == address and row[3] in established_or_half_closed for row in rows)
 
 
 def connect(server: Server, sent: bytes = b"") -> socket.socket:
@@ -112,23 +135,25 @@ def test_headers_without_end_take_no_memory(server: Server, start: bytes, piece:
 
 
 @pytest.mark.parametrize("sent", [GET, POST, GET + b"\r\n"])
-def test_clients_that_hold_connections_shut_nobody_out(server: Server, sent: bytes) -> None:
-    held = [connect(server, sent) for _ in range(OPEN_FILES + 24)]
+def test_clients_that_hold_connections_shut_nobody_out(
+    server: Server, connections: ExitStack, sent: bytes
+) -> None:
+    for _ in range(OPEN_FILES + 24):
+        connections.enter_context(connect(server, sent))
     assert n_open_files(server) < OPEN_FILES - 64  # the lake and the log have theirs
     for _ in range(10):
         assert server.post("/recommend", QUESTION)["version"] == "1"
         assert server.get("/ready")["status"] == "ready"
-    for sock in held:
-        sock.close()
 
 
-def test_no_connection_is_held_for_long_by_a_request_that_does_not_come(server: Server) -> None:
-    before = n_open_files(server)
-    held = [connect(server, sent) for sent in (b"", GET, GET + b"\r\n") for _ in range(10)]
-    assert comes_true(lambda: n_open_files(server) >= before + 20, 10)
-    assert comes_true(lambda: n_open_files(server) <= before + 2, 40), "connections stay open"
-    for sock in held:
-        sock.close()
+def test_no_connection_is_held_for_long_by_a_request_that_does_not_come(
+    server: Server, connections: ExitStack
+) -> None:
+    for sent in (b"", GET, GET + b"\r\n"):
+        for _ in range(10):
+            connections.enter_context(connect(server, sent))
+    assert n_connections(server) >= 20
+    assert comes_true(lambda: n_connections(server) <= 2, 40), "connections stay open"
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])

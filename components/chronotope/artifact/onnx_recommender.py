@@ -20,6 +20,9 @@ from chronotope.contracts.queries import Queries
 PROVIDERS: Final = "CHRONOTOPE_ONNX_PROVIDERS"
 """Variable with execution providers of ONNX Runtime, preferred ones first, comma-separated."""
 
+ACTIVITY: Final = "activity"
+"""Table of live counts in a graph, an input with a default; absent from a graph that reads none."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
@@ -43,11 +46,13 @@ class OnnxRecommender:
         session: Open session of the graph.
         manifest: Manifest of the bundle.
         history_lengths: Lengths to which the graph's histories are padded, ascending.
+        activity: Live counts instead of those of the training; None for these.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, manifest: Manifest) -> None:
         """Wrap an open session; use ``load``."""
         self.session, self.manifest = session, manifest
+        self.activity: npt.NDArray[np.float32] | None = None
         stored_lengths = session.get_modelmeta().custom_metadata_map.get(HISTORY_LENGTHS, "")
         self.history_lengths = parse_lengths(stored_lengths) or (manifest.history_len,)
 
@@ -76,6 +81,22 @@ class OnnxRecommender:
     def history_len(self) -> int | None:
         """Number of past events the graph reads."""
         return self.manifest.history_len
+
+    @property
+    def reads_activity(self) -> bool:
+        """Whether the graph ranks by live counts of all users."""
+        replaceable = self.session.get_overridable_initializers()
+        return ACTIVITY in {table.name for table in replaceable}
+
+    def with_activity(self, activity: npt.NDArray[np.float32]) -> Self:
+        """The same model, over the same session, with other live counts.
+
+        Args:
+            activity: Result of ``ActivityCounter.at``, shape (n_counts, n_items).
+        """
+        model = type(self)(self.session, self.manifest)
+        model.activity = activity
+        return model
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002
         """No operation: a bundle is already trained."""
@@ -113,6 +134,8 @@ class OnnxRecommender:
         column_names = self.manifest.context
         if column_names:
             graph_inputs["context"] = _context_matrix(queries, column_names)
+        if self.activity is not None:
+            graph_inputs[ACTIVITY] = self.activity
         return graph_inputs
 
 

@@ -25,8 +25,8 @@ SHOWN: Final = {
     "acc_10": "Acc@10",
     "ndcg_10": "NDCG@10",
     "mrr": "MRR",
-    "return_acc_10": "return Acc@10",
-    "discovery_acc_10": "discovery Acc@10",
+    "return_acc_10": "returns\nAcc@10",
+    "discovery_acc_10": "discovery\nAcc@10",
 }
 _HOURS: Final = {"h": 1, "d": 24, "w": 168}
 

@@ -1,12 +1,14 @@
 """Command ``chronotope train``: ingest, search, train, compress, evaluate and promote."""
 
 import shlex
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
 
 from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
@@ -23,9 +25,9 @@ SHOWN = {
     "acc_10": "Acc@10",
     "ndcg_10": "NDCG@10",
     "mrr": "MRR",
-    "return_acc_10": "return Acc@10",
-    "discovery_acc_10": "discovery Acc@10",
-    "new_only_acc_10": "new only Acc@10",
+    "return_acc_10": "returns\nAcc@10",
+    "discovery_acc_10": "discovery\nAcc@10",
+    "new_only_acc_10": "new only\nAcc@10",
 }
 
 
@@ -73,21 +75,7 @@ def train(
 
 def print_summary(terminal: TerminalConsole, train_result: "TrainingResult", root: Path) -> None:
     """Print the metrics of the challenger and all baselines, the costs of steps, and links."""
-    metrics_by_model = train_result.evaluation.metrics
-    result_table = Table(
-        "model", *SHOWN.values(), title="Holdout metrics: full catalogue, request time given"
-    )
-    for model_name in sorted(metrics_by_model, key=lambda name: metrics_by_model[name]["ndcg_10"]):
-        model_label = "chronotope" if model_name == "challenger" else model_name
-        metric_cells = (metrics_by_model[model_name].get(metric_name) for metric_name in SHOWN)
-        result_table.add_row(
-            model_label,
-            *(
-                "\N{EN DASH}" if metric_value is None else f"{metric_value:.3f}"
-                for metric_value in metric_cells
-            ),
-        )
-    terminal.print(result_table)
+    terminal.print(metrics_table(train_result.evaluation.metrics))
     terminal.print(_cost_table(train_result.costs))
     promotion_result = train_result.promotion
     if promotion_result.promoted:
@@ -104,6 +92,32 @@ def print_summary(terminal: TerminalConsole, train_result: "TrainingResult", roo
         "Prefect UI  prefect server start",
     )
     terminal.print("\n".join(link_lines), soft_wrap=True)
+
+
+def metrics_table(metrics_by_model: Mapping[str, Mapping[str, float]]) -> Table:
+    """Metrics of the challenger and all baselines, the best last; fits into 80 characters.
+
+    Args:
+        metrics_by_model: Metrics by the name of the model.
+    """
+    result_table = Table(
+        Column("model", no_wrap=True),
+        *SHOWN.values(),
+        title="Holdout metrics: full catalogue, request time given",
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
+    for model_name in sorted(metrics_by_model, key=lambda name: metrics_by_model[name]["ndcg_10"]):
+        model_label = "chronotope" if model_name == "challenger" else model_name
+        metric_cells = (metrics_by_model[model_name].get(metric_name) for metric_name in SHOWN)
+        result_table.add_row(
+            model_label,
+            *(
+                "\N{EN DASH}" if metric_value is None else f"{metric_value:.3f}"
+                for metric_value in metric_cells
+            ),
+        )
+    return result_table
 
 
 def mlflow_command(root: Path) -> str:

@@ -1,6 +1,6 @@
 """Weights put into a graph template: graph inputs become initializers, without a new trace."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -18,7 +18,10 @@ _FOLDED_OPERATORS: Final = ("Exp", "Neg", "Reciprocal")
 
 
 def bind_weights(
-    template: onnx.ModelProto, weights: Mapping[str, Array], metadata: Mapping[str, str]
+    template: onnx.ModelProto,
+    weights: Mapping[str, Array],
+    metadata: Mapping[str, str],
+    replaceable: Collection[str] = (),
 ) -> onnx.ModelProto:
     """The graph with its weights as initializers.
 
@@ -26,16 +29,23 @@ def bind_weights(
         template: Graph whose weights are inputs; it is not changed.
         weights: Each weight by its name; those that the graph does not read are left out.
         metadata: Metadata of the graph.
+        replaceable: Weights that a caller may pass instead; they stay inputs, with a default.
     """
     model = onnx.ModelProto()
     model.CopyFrom(template)
     graph = model.graph
-    inputs = [graph_input for graph_input in graph.input if graph_input.name not in weights]
+    read_names = _read_names(graph.node)
+    inputs = [
+        graph_input
+        for graph_input in graph.input
+        if graph_input.name not in weights
+        or (graph_input.name in replaceable and graph_input.name in read_names)
+    ]
     del graph.input[:]
     graph.input.extend(inputs)
     graph.initializer.extend(
         numpy_helper.from_array(np.asarray(weights[name], order="C"), name)  # keeps a scalar one
-        for name in sorted(weights.keys() & _read_names(graph.node))
+        for name in sorted(weights.keys() & read_names)
     )
     _fold_weights(model)
     helper.set_model_props(model, dict(metadata))

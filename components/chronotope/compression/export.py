@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from chronotope import models
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, format_lengths
+from chronotope.artifact.onnx_recommender import ACTIVITY
 from chronotope.compression import graph_template
 from chronotope.compression.bind_weights import bind_weights
 from chronotope.compression.graph_template import (
@@ -182,6 +183,7 @@ def export_module(
         onnx.ModelProto.FromString(content),
         {name: tensor.detach().numpy() for name, tensor in weights.items()},
         {HISTORY_LENGTHS: format_lengths(lengths)},
+        replaceable=(ACTIVITY,),
     )
     onnx.save(model, onnx_path)
 

@@ -7,11 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from chronotope.compression.config import Variant
 from chronotope.compression.packed_tables import Coding, pack_tables
-from chronotope.compression.quantized_tables import TablePrecision, quantize_tables
+from chronotope.compression.quantized_tables import (
+    TablePrecision,
+    quantize_tables,
+    replaceable_tables,
+)
 
 _TABLE_PRECISION: dict[Variant, TablePrecision] = {
     "exact_tables": "exact",
@@ -59,8 +64,15 @@ def _quantize_operators(source_path: Path, target_path: Path, operators: list[st
             quantized_path,
             op_types_to_quantize=operators,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=_readers_of_inputs(onnx.load(source_path).graph),
         )
         quantize_tables(quantized_path, target_path, "float16")
+
+
+def _readers_of_inputs(graph: onnx.GraphProto) -> list[str]:
+    """Nodes that read a table that a caller may replace, whose values are not known here."""
+    replaceable = replaceable_tables(graph)
+    return [node.name for node in graph.node if replaceable & set(node.input)]
 
 
 @contextmanager

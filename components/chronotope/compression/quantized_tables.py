@@ -41,16 +41,18 @@ def quantize_tables(source_path: Path, target_path: Path, precision: TablePrecis
         precision: ``exact`` stores whole numbers in the narrowest type that fits,
             constant and counting tables by their shape alone, and other floats unchanged;
             ``float16`` rounds those too; ``int8`` stores floats of at least two axes as int8
-            with a scale a row, and rounds the others to float16.
+            with a scale a row, and rounds the others to float16. Tables that a caller may
+            replace stay as they are.
     """
     model = onnx.load(source_path)
     graph = model.graph
     _merge_equal_tables(graph)
     widen_nodes: list[onnx.NodeProto] = []
+    replaceable = replaceable_tables(graph)
     tables = list(graph.initializer)
     del graph.initializer[:]
     for table in tables:
-        quantized = _narrow_table(table, precision)
+        quantized = None if table.name in replaceable else _narrow_table(table, precision)
         if quantized is None:
             graph.initializer.append(table)
             continue
@@ -63,6 +65,12 @@ def quantize_tables(source_path: Path, target_path: Path, precision: TablePrecis
     del graph.node[:]
     graph.node.extend([*widen_nodes, *compute_nodes])
     onnx.save(model, target_path)
+
+
+def replaceable_tables(graph: onnx.GraphProto) -> set[str]:
+    """Tables that a caller may pass as inputs, which must keep their names and types."""
+    input_names = {graph_input.name for graph_input in graph.input}
+    return {table.name for table in graph.initializer if table.name in input_names}
 
 
 def _narrow_table(table: onnx.TensorProto, precision: TablePrecision) -> QuantizedTable | None:
@@ -186,7 +194,11 @@ def _merge_equal_tables(graph: onnx.GraphProto) -> None:
     """Merge tables with the same values and shape into one."""
     first_names: dict[tuple[object, ...], str] = {}
     replaced_names, unique_tables = {}, []
+    replaceable = replaceable_tables(graph)
     for table in graph.initializer:
+        if table.name in replaceable:
+            unique_tables.append(table)
+            continue
         table_array = numpy_helper.to_array(table)
         table_key = (table_array.dtype, table_array.shape, table_array.tobytes())
         first_name = first_names.setdefault(table_key, table.name)

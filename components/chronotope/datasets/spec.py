@@ -40,8 +40,8 @@ class DatasetSpec(FrozenModel):
         pattern=r"^[a-z][a-z0-9_]*$",
         description="Unique name of the dataset: lower-case letters, digits and underscores",
     )
-    description: str = Field(description="What the log contains, in one or two sentences")
-    licence: str = Field(description="Licence of the data, such as CC-BY-4.0")
+    description: str = Field("", description="What the log contains, in one or two sentences")
+    licence: str = Field("", description="Licence of the data, such as CC-BY-4.0")
     data_dir: Path = Field(
         default=Path(), description="Folder of the source files, relative to the project root"
     )

@@ -13,6 +13,7 @@ from chronotope.inference.history import (
     read_history,
 )
 from chronotope.inference.item_metadata import read_item_metadata
+from chronotope.inference.live_activity import read_live_activity
 from chronotope.inference.ranking import describe_items, score_items
 from chronotope.inference.recent_activity import RecentActivity, read_recent_activity, utc_midnight
 from chronotope.inference.request import Recommendation, RecommendOptions
@@ -59,6 +60,7 @@ def recommend(
     lake, vocabulary = Lake(Workspace(root).lake(dataset)), champion.vocabulary
     full_history = read_history(lake, user_id, request_time, vocabulary)
     history, metadata = full_history.without_unknown(), read_item_metadata(lake, vocabulary)
+    champion = read_live_activity(champion, lake, metadata.category_idx)
     context = _request_context(lake, champion, options, request_time, full_history)
     user_idx = int(vocabulary.users.index([user_id])[0])
     model_output = champion.model.answer(

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,10 @@ class WholeBatchCheck(RowCheck, Protocol):
         """
 
 
+SHOWN_ROW_CHARS: Final = 200
+"""Characters of a refused row that a message shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class IngestReport:
     """Result of an ingestion; ``n_good + n_quarantined + n_dropped == n_read``.
@@ -76,6 +80,7 @@ class IngestReport:
         repeated: Rows of the delivery that repeat the identity of an earlier one.
         findings: Failed expectations; one that failed in several batches is listed once.
         version: Version of the events table afterwards; None if the table does not exist.
+        first_refused: First refused row as JSON, cut to ``SHOWN_ROW_CHARS``; empty if none is.
     """
 
     n_read: int
@@ -88,6 +93,7 @@ class IngestReport:
     repeated: RepeatedRows
     findings: tuple[FailedExpectation, ...]
     version: int | None
+    first_refused: str = ""
 
 
 @dataclass(slots=True)
@@ -99,6 +105,7 @@ class _Progress:
     n_good: int = 0
     n_refused: int = 0
     n_refused_lines: int = 0
+    first_refused: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     missing_numbers: Counter[str] = field(default_factory=Counter)
@@ -199,6 +206,9 @@ def _stage_refused(progress: _Progress, part_name: str, quarantine_rows: pa.Tabl
     with translate_store_errors("quarantine"):
         pq.write_table(quarantine_rows, progress.delivery.folder / f"refused-{part_name}.parquet")
     progress.reasons.update(pc.list_flatten(quarantine_rows.column(c.REASONS)).to_pylist())
+    if not progress.first_refused and len(quarantine_rows):
+        first_row: str = quarantine_rows.column(c.PAYLOAD)[0].as_py()
+        progress.first_refused = first_row[:SHOWN_ROW_CHARS]
 
 
 def line_quarantine_rows(
@@ -264,6 +274,7 @@ def _commit(progress: _Progress, lake: Lake) -> IngestReport:
         repeated=repeated_rows,
         findings=tuple(progress.findings.values()),
         version=events_version,
+        first_refused=progress.first_refused,
     )
 
 

@@ -24,8 +24,8 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from chronotope.features.activity_counts import ACTIVITY_NAMES
 from chronotope.models.batch import Batch
-from chronotope.models.discovery_counts import ACTIVITY_NAMES
 from chronotope.models.history_index import HistoryIndex
 from chronotope.models.item_tables import CandidateView
 from chronotope.models.prior_scores import PRIOR_NAMES

@@ -101,6 +101,7 @@ class EventsSummary(EventCounts):
     )
     findings: tuple[FailedExpectation, ...] = Field((), description="Expectations that failed")
     version: int | None = Field(description="Version of the lake's events afterwards")
+    first_refused: str = Field("", description="First refused row as JSON; empty if none is")
     data_docs_url: str | None = Field(None, description="Address of the data docs, if built")
 
 

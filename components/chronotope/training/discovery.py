@@ -17,7 +17,7 @@ from torch import Tensor
 
 from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.models.config import ModelConfig
-from chronotope.models.discovery_counts import ActivityCounter
+from chronotope.models.discovery_counts import activity_counter
 from chronotope.models.gap_features import GapFeatures
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import count_priors
@@ -185,11 +185,11 @@ def _slices(
     starts_s = np.unique(np.quantile(seconds, np.arange(n_slices) / n_slices, method="lower"))
     slice_idx = np.searchsorted(starts_s, seconds, side="right") - 1
     n_per_anchor = -(-len(starts_s) // N_ANCHORS)
-    counter, slices = ActivityCounter(log, catalog), []
+    counter, slices = activity_counter(log, catalog), []
     for number, start_s in enumerate(starts_s.astype(np.int64).tolist()):
         if number % n_per_anchor == 0:
             anchor = count_priors(log.before(start_s), catalog, affinity=True)
-        priors = anchor._replace(activity=counter.at(start_s))
+        priors = anchor._replace(activity=torch.from_numpy(counter.at(start_s)))
         slices.append(PrequentialRound(positions[slice_idx == number], priors))
     return slices
 

@@ -54,6 +54,13 @@ def test_one_of_two_characters_as_delimiter_is_named() -> None:
     assert read(content, ("1", "2", "4"), delimiter="::")[0] == [("1", "1191", "1709539200")]
 
 
+@pytest.mark.parametrize(("delimiter", "shown"), [(";", '";"'), ("\t", r'"\\t"'), ("::", '"::"')])
+def test_the_delimiter_of_the_header_is_named(delimiter: str, shown: str) -> None:
+    content = delimiter.join(["user", "item", "t"]).encode() + b"\n"
+    with pytest.raises(SchemaError, match=f"Set delimiter: {shown}"):
+        read(content, ("user", "item", "t"))
+
+
 def test_numbers_that_are_the_header_stay_names() -> None:
     assert read(b"0,1,2\na,b,c\n", ("0", "2"))[0] == [("a", "c")]
     assert read(b"2,1\na,b\n", ("1", "2"), header=True)[0] == [("b", "a")]

@@ -1,5 +1,6 @@
 """Header of a CSV file: lines before it, names of the columns, and files without one."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _AUTO_COMMENT: Final = b"#"
 _SEPARATOR_LINE: Final = re.compile(rb'^"?sep=(.{1,4}?)"?$', re.IGNORECASE)
 _NUMBER: Final = re.compile(r"^[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?$")
 _DATE: Final = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?$")
+_DELIMITERS: Final = (",", ";", "\t", "|", "::")
 _SEARCHED_LINES: Final = 50
 _SHOWN_CHARS: Final = 200
 
@@ -267,9 +269,18 @@ class _HeaderSearch:
                     f"{self._block.first_line + line_idx - 1} in the dataset's YAML"
                 )
                 break
+        hint = hint or self._delimiter_hint()
         matched_names = {position: name for name, position in positions.items()}
         source_names = [matched_names.get(idx, name) for idx, name in enumerate(names)]
         check_columns(self._spec, source_names, self._label, way_out=hint)
+
+    def _delimiter_hint(self) -> str:
+        """What to set if another delimiter gives the needed columns; empty if none does."""
+        for delimiter in _DELIMITERS:
+            fields = self._block.text(self._line_idx).split(delimiter)
+            if _trimmed_names([field.strip('"') for field in fields]) >= set(self._spec.needed):
+                return f"Set delimiter: {json.dumps(delimiter)} in the dataset's YAML"
+        return ""
 
     def _shown_line(self) -> str:
         return self._block.text(self._line_idx)[:_SHOWN_CHARS]

@@ -37,12 +37,17 @@ _TEXT_HINTS: Final = (
         r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b",
         "day and month may be in either order; set kind: strptime and pattern, or a list of them",
     ),
+    (r"^\d{4}-W\d{2}-[1-7]$", 'set kind: strptime, pattern: "%G-W%V-%u"'),
+    (r"^\d{4}-\d{3}$", 'set kind: strptime, pattern: "%Y-%j"'),
+    (r"^/Date\(", "store the number of milliseconds alone, and set kind: epoch_ms"),
     (r"(?i)(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)", "set kind: strptime and pattern"),
 )
 
+_ISO_DATE: Final = r"^\d{4}-\d{1,2}-\d{1,2}"
+
 _ISO_HINTS: Final = (
     (
-        r"^\d{4}-\d{1,2}-\d{1,2}",
+        _ISO_DATE,
         "the text is ISO 8601; add ISO8601 to the patterns, or set kind: timestamp",
     ),
 )
@@ -90,13 +95,15 @@ def _is_unusual(instants: pa.Array) -> npt.NDArray[np.bool_]:
 
 def _hints(values: pa.Array, kind: TimeKind) -> dict[str, npt.NDArray[np.bool_]]:
     """Masks of values by the hint that fits them, in order of precedence."""
+    if pa.types.is_temporal(values.type):
+        return {f"the column has the type {values.type}; set kind: timestamp": _all(values)}
     if kind in EPOCH_UNITS_NS:
         numbers = as_numbers(values).to_numpy(zero_copy_only=False)
         return {
             f"the number is in the unit of {other_kind}": _is_usual(numbers * (unit_ns / 1e9))
             for other_kind, unit_ns in EPOCH_UNITS_NS.items()
             if other_kind is not kind
-        }
+        } | _iso_hints(values)
     if kind in RELATIVE_UNITS_NS:
         return {}
     is_text = is_textual(values.type)
@@ -106,7 +113,19 @@ def _hints(values: pa.Array, kind: TimeKind) -> dict[str, npt.NDArray[np.bool_]]
         if kind is TimeKind.STRPTIME:
             hint_patterns = (*_TEXT_HINTS[:1], *_ISO_HINTS)
         return {hint: _matches(texts, pattern) for pattern, hint in hint_patterns}
-    return {f"the column has the type {values.type}": np.ones(len(values), np.bool_)}
+    return {f"the column has the type {values.type}": _all(values)}
+
+
+def _all(values: pa.Array) -> npt.NDArray[np.bool_]:
+    return np.ones(len(values), np.bool_)
+
+
+def _iso_hints(values: pa.Array) -> dict[str, npt.NDArray[np.bool_]]:
+    """The hint of a text of ISO 8601 where a number is expected."""
+    if not is_textual(values.type):
+        return {}
+    texts = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    return {"the text is ISO 8601; set kind: timestamp": _matches(texts, _ISO_DATE)}
 
 
 def _is_usual(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from chronotope.contracts.ids import IdMap
 from chronotope.features.context_join import ContextReadings
 from chronotope.inference.history import UserHistory, history_to_queries, items_are_places
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
+from chronotope.inference.live_activity import with_live_activity
 from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import trained_until
 from chronotope.inference.request_context import context_as_of, last_place, read_readings
@@ -80,9 +81,16 @@ class LoadedChampion:
         item_idx = _encode(event_store.item, vocabulary.items.index(event_store.items))
         place_idx = _encode(event_store.place, vocabulary.places.index(event_store.places))
         same_ids = items_are_places(vocabulary)
+        item_metadata = read_item_metadata(lake, vocabulary)
         loaded_champion = cls(
-            champion,
-            read_item_metadata(lake, vocabulary),
+            with_live_activity(
+                champion,
+                event_store.user,
+                item_idx,
+                event_store.occurred_us,
+                item_metadata.category_idx,
+            ),
+            item_metadata,
             event_store,
             _idx_by_id(vocabulary.items),
             _idx_by_id(vocabulary.places),
