@@ -106,7 +106,7 @@ def train_label_classifiers(
     Returns:
         The MLflow run of each trained column, and the reason of each that cannot be trained.
     """
-    from chronotope.pipelines.train_classifiers import train_classifiers  # imports torch
+    from chronotope.pipelines.item_texts.train_classifiers import train_classifiers  # imports torch
 
     trained = train_classifiers(
         _load(dataset, settings), Workspace(settings.root), retrain=settings.retrain

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from chronotope.content.summaries import chat_endpoint
-from chronotope.content.summaries.summarise_items import read_summaries, summarise_items
+from chronotope.content.summaries.stored_summaries import read_summaries
+from chronotope.content.summaries.summarise_items import summarise_items
 from chronotope.datasets.content_spec import SummarySpec
 from chronotope.lake import Lake
 

@@ -23,9 +23,6 @@ from chronotope.datasets.content_spec import ClassifySpec, TextContent
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
 
-GIVEN: Final = "given"
-PREDICTED: Final = "predicted"
-
 NOT_CONFIDENT: Final = "confidence below the threshold"
 _COMMIT_ROWS: Final = 8_192
 
@@ -52,7 +49,7 @@ class _Counts:
     def add(self, row: _LabelRow) -> None:
         """Count one item."""
         self.n_items += 1
-        if row.origin == GIVEN:
+        if row.origin == t.GIVEN:
             self.n_given += 1
         elif row.is_used:
             self.n_predicted += 1
@@ -148,7 +145,7 @@ def _label_rows(
         item_input, known_row = reader.read(item_row), known_rows.get(item_id)
         if given_label is not None:
             label, digest = str(given_label), item_input.digest
-            yield _LabelRow(item_id, label, None, GIVEN, False, "", digest, None), False
+            yield _LabelRow(item_id, label, None, t.GIVEN, False, "", digest, None), False
         elif known_row is not None and _is_current(known_row, item_input, classifier):
             yield known_row, False
         else:
@@ -160,7 +157,7 @@ def _label_rows(
 def _is_used(row: _LabelRow, min_confidence: float | None) -> bool:
     """Whether a predicted label is certain enough."""
     return (
-        row.origin == PREDICTED
+        row.origin == t.PREDICTED
         and row.confidence is not None
         and min_confidence is not None
         and row.confidence >= min_confidence
@@ -169,7 +166,7 @@ def _is_used(row: _LabelRow, min_confidence: float | None) -> bool:
 
 def _is_current(known_row: _LabelRow, item_input: ItemInput, classifier: TextClassifier) -> bool:
     return (
-        known_row.origin == PREDICTED
+        known_row.origin == t.PREDICTED
         and known_row.model_digest == classifier.digest
         and known_row.input_digest == item_input.digest
     )
@@ -192,7 +189,7 @@ def _predicted_rows(
                 item_id,
                 classifier.labels[label_idx],
                 float(confidence),
-                PREDICTED,
+                t.PREDICTED,
                 False,
                 classifier.digest,
                 item_input.digest,
@@ -204,7 +201,7 @@ def _predicted_rows(
                 item_id,
                 None,
                 None,
-                PREDICTED,
+                t.PREDICTED,
                 False,
                 classifier.digest,
                 item_input.digest,

@@ -1,11 +1,11 @@
 """Predicted labels that stand in for missing ones of the catalogue."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chronotope.content.labels.classify_items import PREDICTED
 from chronotope.contracts import columns as c
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
@@ -24,7 +24,7 @@ def used_labels(item_lake: Lake, column: str) -> pa.Table:
     stored_rows = item_lake.read("item_labels", columns=[*columns, t.COLUMN, t.ORIGIN, t.IS_USED])
     is_wanted = pc.and_(
         pc.equal(stored_rows.column(t.COLUMN), column),
-        pc.and_(pc.equal(stored_rows.column(t.ORIGIN), PREDICTED), stored_rows.column(t.IS_USED)),
+        pc.and_(pc.equal(stored_rows.column(t.ORIGIN), t.PREDICTED), stored_rows.column(t.IS_USED)),
     )
     return stored_rows.filter(is_wanted).select(columns)
 
@@ -68,3 +68,48 @@ def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
         stored_rows = stored_rows.set_column(position, t.ITEM_LABELS.field(t.IS_USED), unused)
         item_lake.upsert_item_texts("item_labels", stored_rows)
     return len(stored_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """Labels of one column, as the lake holds them.
+
+    Attributes:
+        column: The column.
+        n_given: Items whose label the catalogue has.
+        n_predicted: Items whose predicted label is used.
+        n_missing: Items without a label.
+        mean_confidence: Mean confidence of the predicted labels in use; NaN if there is none.
+    """
+
+    column: str
+    n_given: int
+    n_predicted: int
+    n_missing: int
+    mean_confidence: float
+
+
+def label_counts(item_lake: Lake) -> tuple[LabelCounts, ...]:
+    """Counts of each column that a classifier fills; none if no label was ever predicted.
+
+    Args:
+        item_lake: Lake of the dataset.
+    """
+    if not item_lake.exists("item_labels"):
+        return ()
+    columns = [t.COLUMN, t.ORIGIN, t.IS_USED, t.CONFIDENCE]
+    rows = item_lake.read("item_labels", columns=columns)
+    return tuple(
+        _counts_of(str(column), rows.filter(pc.equal(rows.column(t.COLUMN), column)))
+        for column in sorted(rows.column(t.COLUMN).unique().to_pylist())
+    )
+
+
+def _counts_of(column: str, rows: pa.Table) -> LabelCounts:
+    n_given = int(pc.sum(pc.equal(rows.column(t.ORIGIN), t.GIVEN)).as_py() or 0)
+    used_confidence = rows.filter(rows.column(t.IS_USED)).column(t.CONFIDENCE)
+    n_predicted = len(used_confidence)
+    mean_confidence = pc.mean(used_confidence).as_py() if n_predicted else float("nan")
+    return LabelCounts(
+        column, n_given, n_predicted, len(rows) - n_given - n_predicted, float(mean_confidence)
+    )

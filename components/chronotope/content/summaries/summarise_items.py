@@ -181,18 +181,6 @@ def summarise_items(
     )
 
 
-def read_summaries(item_lake: Lake) -> dict[str, str]:
-    """Summaries of the items that have one, by ``item_id``.
-
-    Args:
-        item_lake: Lake of the dataset.
-    """
-    if not item_lake.exists("item_summaries"):
-        return {}
-    rows = item_lake.read("item_summaries", columns=[c.ITEM_ID, t.SUMMARY])
-    return dict(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
-
-
 def _texts(item_lake: Lake, spec: SummarySpec) -> Iterator[tuple[str, str | None, str]]:
     """Id, text and digest of each item."""
     reader = TextReader(TextContent(columns=spec.columns, max_chars=spec.max_text_chars))

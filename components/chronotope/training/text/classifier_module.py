@@ -68,17 +68,18 @@ class TextClassifierModule(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with one cycle of warm-up and decay; the output layer learns faster."""
         body = [weight for weight in self.network.bert.parameters() if weight.requires_grad]
-        head = [*self.network.deep.parameters(), *self.network.terms.parameters()]
+        head, terms = self.network.deep.parameters(), self.network.terms.parameters()
         config = self.config
         optimizer = torch.optim.AdamW(
             [
                 {"params": body, "weight_decay": config.weight_decay},
-                {"params": head, "weight_decay": 0.0},
+                {"params": list(head), "weight_decay": 0.0},
+                {"params": list(terms), "weight_decay": 0.0},
             ]
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
-            [config.learning_rate, config.head_learning_rate],
+            [config.learning_rate, config.head_learning_rate, config.term_learning_rate],
             total_steps=max(self.n_steps, 2),
             pct_start=0.1,
         )

@@ -40,7 +40,10 @@ class TextClassifierConfig(BaseModel):
         3e-4, gt=0, le=0.1, description="Peak learning rate of the Transformer"
     )
     head_learning_rate: float = Field(
-        5e-3, gt=0, le=1.0, description="Peak learning rate of the output layer and of the terms"
+        5e-3, gt=0, le=1.0, description="Peak learning rate of the output layer"
+    )
+    term_learning_rate: float = Field(
+        5e-2, gt=0, le=1.0, description="Peak learning rate of the TF-IDF terms"
     )
     weight_decay: float = Field(1e-2, ge=0, le=1.0, description="Weight decay of AdamW")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the Transformer and the head")
