@@ -280,13 +280,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=list(DEFAULT_MODELS),
         help=f"comma-separated, of {', '.join(MODELS)}; {', '.join(DEFAULT_MODELS)} by default",
     )
+    parser.add_argument("--task", help="only this task of the data set; all by default")
     parser.add_argument(
         "--development", action="store_true", help="test on other items than the final test"
     )
     options = parser.parse_args(arguments)
+    tasks = {task.name: task for task in TASKS[options.dataset](options.data)}
+    if options.task is not None and options.task not in tasks:
+        parser.error(f"--task: unknown {options.task!r}; choose from {list(tasks)}")
     rows = [
         row
-        for task in TASKS[options.dataset](options.data)
+        for task in ([tasks[options.task]] if options.task else tasks.values())
         for row in run(task, options.dataset, options.models, development=options.development)
     ]
     Console().print(_table(rows))
