@@ -43,20 +43,8 @@ def test_rows_of_all_models_stand_beside_the_baseline(
         {**text_labels.MODELS, "own": ("own", text_labels.classifier(config))},
     )
     path = tmp_path / "rows.json"
-    main(
-        [
-            "--data",
-            str(data_dir),
-            "--dataset",
-            "foursquare_nyc",
-            "--json",
-            str(path),
-            "--models",
-            "own",
-            "--task",
-            "names",
-        ]
-    )
+    options = ["--data", str(data_dir), "--dataset", "foursquare_nyc", "--json", str(path)]
+    main([*options, "--models", "own", "--task", "names"])
     baseline, own = json.loads(path.read_text())
     assert (baseline["model"], own["model"]) == (text_labels.BASELINE, "own")
     assert baseline["n_classes"] == 2

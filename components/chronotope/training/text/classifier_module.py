@@ -79,7 +79,11 @@ class TextClassifierModule(lightning.LightningModule):
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
-            [config.learning_rate, config.head_learning_rate, config.term_learning_rate],
+            [
+                config.learning_rate or 0.0,
+                config.head_learning_rate,
+                config.term_learning_rate or 0.0,
+            ],
             total_steps=max(self.n_steps, 2),
             pct_start=0.1,
         )

@@ -1,6 +1,6 @@
 """Configuration of a text classifier."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,19 +31,27 @@ class TextClassifierConfig(BaseModel):
     max_texts: int = Field(
         20_000, ge=100, le=200_000, description="Different texts that are learned, at random"
     )
-    max_epochs: int = Field(6, ge=1, le=200, description="Maximum number of passes over the texts")
+    max_epochs: int | None = Field(
+        None, ge=1, le=200, description="Maximum number of passes; null: 5 with minilm, 12 with own"
+    )
     patience: int = Field(
         3, ge=1, le=50, description="Epochs without a better macro-F1 before training stops"
     )
     batch_size: int = Field(64, ge=4, le=1024, description="Texts of a training step")
-    learning_rate: float = Field(
-        3e-4, gt=0, le=0.1, description="Peak learning rate of the Transformer"
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=0.1,
+        description="Peak learning rate of the Transformer; null: 0.0003 with minilm, 0.001 with own",
     )
     head_learning_rate: float = Field(
         5e-3, gt=0, le=1.0, description="Peak learning rate of the output layer"
     )
-    term_learning_rate: float = Field(
-        5e-2, gt=0, le=1.0, description="Peak learning rate of the TF-IDF terms"
+    term_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1.0,
+        description="Peak learning rate of the TF-IDF terms; null: 0.005 with minilm, 0.05 with own",
     )
     weight_decay: float = Field(1e-2, ge=0, le=1.0, description="Weight decay of AdamW")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the Transformer and the head")
@@ -63,3 +71,19 @@ class TextClassifierConfig(BaseModel):
         5, ge=2, le=1000, description="Items that a label needs in order to be learned"
     )
     seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order")
+
+    def for_backbone(self, *, is_pretrained: bool) -> "TextClassifierConfig":
+        """The same configuration with the defaults that depend on the Transformer.
+
+        Args:
+            is_pretrained: Whether the Transformer is minilm.
+        """
+        defaults = _PRETRAINED if is_pretrained else _OWN
+        return self.model_copy(
+            update={name: value for name, value in defaults.items() if getattr(self, name) is None}
+        )
+
+
+# A Transformer that learns from nothing needs larger steps, and leans on the terms.
+_PRETRAINED: Final = {"max_epochs": 5, "learning_rate": 3e-4, "term_learning_rate": 5e-3}
+_OWN: Final = {"max_epochs": 12, "learning_rate": 1e-3, "term_learning_rate": 5e-2}

@@ -57,6 +57,7 @@ def fit_text_classifier(
     train = train.sample(config.max_texts, config.seed)
     terms = TermFeatures.fit(train.texts, max_terms=config.max_terms)
     bert, tokens = _open_backbone(train.texts, config)
+    config = config.for_backbone(is_pretrained=isinstance(tokens.vocabulary, bytes))
     network = TextClassifierNetwork(bert, len(labels), len(terms.terms), config.dropout)
     train_inputs, valid_inputs = (
         TextInputs(
@@ -78,7 +79,7 @@ def fit_text_classifier(
         network,
         config,
         label_weights=_label_weights(train, len(labels), config.class_balance),
-        n_steps=config.max_epochs * len(train_batches),
+        n_steps=(config.max_epochs or 1) * len(train_batches),
     )
     _train(module, train_batches, valid_batches)
     return _export(network, tokens, terms, labels, validation, valid_batches)
@@ -134,7 +135,7 @@ def _train(
         )
         stopping = EarlyStopping("macro_f1", patience=config.patience, mode="max")
         trainer = make_trainer(
-            [best_epoch, stopping], config.max_epochs, accelerator="cpu", progress=False
+            [best_epoch, stopping], config.max_epochs or 1, accelerator="cpu", progress=False
         )
         trainer.fit(module, train_batches, valid_batches)
         checkpoint = torch.load(best_epoch.best_model_path, weights_only=True)
