@@ -36,12 +36,12 @@ from benchmarks.rows import Row, some_of, write_rows
 from chronotope.content.encoders.packaged_weights import MissingWeights
 from chronotope.content.encoders.pretrained_text import open_minilm
 from chronotope.content.inputs.text_cleaning import clean_text
-from chronotope.content.labels.tfidf_baseline import TfidfBaseline, best_logistic_regression
 from chronotope.datasets.locations import local_path
 from chronotope.metrics.classification import macro_f1
 from chronotope.training.text.config import TextClassifierConfig
 from chronotope.training.text.fit_classifier import fit_text_classifier
 from chronotope.training.text.labelled_texts import LabelledTexts
+from chronotope.training.text.tfidf_baseline import TfidfBaseline, best_logistic_regression
 
 CLEAN_CHARS: Final = 2_000
 SAMPLE_ITEMS: Final = 12_000

@@ -16,7 +16,6 @@ from chronotope.content.labels.classifier_store import (
 )
 from chronotope.content.labels.classify_catalogue import training_source
 from chronotope.content.labels.text_classifier import TextClassifier
-from chronotope.content.labels.tfidf_baseline import TfidfBaseline
 from chronotope.contracts.errors import ArtifactError, NotEnoughData
 from chronotope.contracts.escaping import markdown_text
 from chronotope.datasets.content_spec import ClassifySpec
@@ -28,6 +27,7 @@ from chronotope.runtime.workspace import Workspace
 from chronotope.training.text.catalogue_labels import LabelledCatalogue, read_labelled_catalogue
 from chronotope.training.text.config import TextClassifierConfig
 from chronotope.training.text.fit_classifier import fit_text_classifier
+from chronotope.training.text.tfidf_baseline import TfidfBaseline
 
 _GROWTH: Final = 2.0
 """Factor by which the labelled items have to grow until a classifier is trained again."""
