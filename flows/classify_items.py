@@ -62,20 +62,20 @@ def classify_items(
             "see docs/content.md",
         )
     with dataset_lock_in_flow(Workspace(settings.root), dataset_spec.name):
-        run_ids, skipped = (
+        run_ids, skipped_columns = (
             ({}, {}) if settings.dry_run else train_label_classifiers(dataset, settings)
         )
-        summary = apply_classifiers(dataset, settings)
-    reports = [
-        report.model_copy(
+        label_summary = apply_classifiers(dataset, settings)
+    column_reports = [
+        column_report.model_copy(
             update={
-                "run_id": run_ids.get(report.column, ""),
-                "skipped": skipped.get(report.column, report.skipped),
+                "run_id": run_ids.get(column_report.column, ""),
+                "skipped": skipped_columns.get(column_report.column, column_report.skipped),
             }
         )
-        for report in summary.columns
+        for column_report in label_summary.columns
     ]
-    return summary.model_copy(update={"columns": tuple(reports)})
+    return label_summary.model_copy(update={"columns": tuple(column_reports)})
 
 
 def classify_new_items(
@@ -108,10 +108,10 @@ def train_label_classifiers(
     """
     from chronotope.pipelines.item_texts.train_classifiers import train_classifiers  # imports torch
 
-    trained = train_classifiers(
+    trained_classifiers = train_classifiers(
         _load(dataset, settings), Workspace(settings.root), retrain=settings.retrain
     )
-    return dict(trained.run_ids), dict(trained.skipped)
+    return dict(trained_classifiers.run_ids), dict(trained_classifiers.skipped)
 
 
 @task(cache_policy=NO_CACHE, result_serializer="json")
@@ -123,14 +123,16 @@ def apply_classifiers(dataset: str, settings: ClassifySettings) -> LabelSummary:
         settings: Location of the data, and whether to count only.
     """
     dataset_spec = _load(dataset, settings)
-    summary = classify_catalogue(dataset_spec, Workspace(settings.root), dry_run=settings.dry_run)
-    if summary.columns:
+    label_summary = classify_catalogue(
+        dataset_spec, Workspace(settings.root), dry_run=settings.dry_run
+    )
+    if label_summary.columns:
         create_table_artifact(
-            markdown_rows([label_row(report) for report in summary.columns]),
+            markdown_rows([label_row(column_report) for column_report in label_summary.columns]),
             key=f"classify-{dataset_spec.name.replace('_', '-')}",
             description="Predicted labels by column",
         )
-    return summary
+    return label_summary
 
 
 def label_row(report: ColumnLabelReport) -> dict[str, str | int]:
@@ -139,7 +141,7 @@ def label_row(report: ColumnLabelReport) -> dict[str, str | int]:
     Args:
         report: Result of one column.
     """
-    reasons = ", ".join(f"{reason}: {n_items:,}" for reason, n_items in report.reasons.items())
+    reason_text = ", ".join(f"{reason}: {n_items:,}" for reason, n_items in report.reasons.items())
     return {
         "column": report.column,
         "items": report.n_items,
@@ -147,7 +149,7 @@ def label_row(report: ColumnLabelReport) -> dict[str, str | int]:
         "predicted": report.n_predicted,
         "without": report.n_missing,
         "classified now": report.n_classified,
-        "reasons": report.skipped or reasons,
+        "reasons": report.skipped or reason_text,
     }
 
 
@@ -156,5 +158,5 @@ def _load(dataset: str, settings: ClassifySettings) -> DatasetSpec:
 
 
 def _classifies(dataset_spec: DatasetSpec) -> bool:
-    content = dataset_spec.items.content if dataset_spec.items else None
-    return content is not None and bool(content.classify)
+    item_content = dataset_spec.items.content if dataset_spec.items else None
+    return item_content is not None and bool(item_content.classify)

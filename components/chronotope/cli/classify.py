@@ -41,13 +41,13 @@ def classify(
         exit_stack.enter_context(flow_server(root, "flows.classify_items", validates=False))
         from flows.classify_items import ClassifySettings, classify_items
 
-        summary = classify_items(
+        label_summary = classify_items(
             dataset, ClassifySettings(root=root, data_dir=data, retrain=retrain, dry_run=dry_run)
         )
     if as_json:
-        print_json(summary.model_dump(mode="json"))
+        print_json(label_summary.model_dump(mode="json"))
     else:
-        show_labels(terminal, summary)
+        show_labels(terminal, label_summary)
 
 
 def show_labels(terminal: TerminalConsole, summary: "LabelSummary") -> None:
@@ -61,19 +61,26 @@ def show_labels(terminal: TerminalConsole, summary: "LabelSummary") -> None:
     count_table.add_column("column", overflow="fold")
     for column_name in ("given", "predicted", "without", "classified now", "macro-F1"):
         count_table.add_column(column_name, justify="right")
-    for report in summary.columns:
-        counts = (report.n_given, report.n_predicted, report.n_missing, report.n_classified)
-        macro_f1 = f"{report.metrics['macro_f1']:.3f}" if report.metrics else "-"
-        count_table.add_row(report.column, *(f"{n:,}" for n in counts), macro_f1)
+    for column_report in summary.columns:
+        label_counts = (
+            column_report.n_given,
+            column_report.n_predicted,
+            column_report.n_missing,
+            column_report.n_classified,
+        )
+        macro_f1 = f"{column_report.metrics['macro_f1']:.3f}" if column_report.metrics else "-"
+        count_table.add_row(column_report.column, *(f"{n:,}" for n in label_counts), macro_f1)
     terminal.print(count_table)
-    for report in summary.columns:
-        if report.skipped:
-            terminal.print(f"{report.column} was left out: {report.skipped}", soft_wrap=True)
-        elif report.min_confidence is None:
+    for column_report in summary.columns:
+        if column_report.skipped:
             terminal.print(
-                f"{report.column}: no confidence gives the wanted precision on held-back items; "
-                "lower min_precision in the YAML, or set min_confidence",
+                f"{column_report.column} was left out: {column_report.skipped}", soft_wrap=True
+            )
+        elif column_report.min_confidence is None:
+            terminal.print(
+                f"{column_report.column}: no confidence gives the wanted precision on held-back "
+                "items; lower min_precision in the YAML, or set min_confidence",
                 soft_wrap=True,
             )
-        for reason, n_items in report.reasons.items():
-            terminal.print(f"{report.column}: {n_items:,} without a label: {reason}")
+        for missing_reason, n_items in column_report.reasons.items():
+            terminal.print(f"{column_report.column}: {n_items:,} without a label: {missing_reason}")

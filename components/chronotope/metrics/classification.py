@@ -63,11 +63,15 @@ def most_confused(
         n_pairs: Largest number of pairs.
     """
     is_wrong = true_idx != predicted_idx
-    pairs, n_items = np.unique(
+    label_pairs, n_items = np.unique(
         np.stack([true_idx[is_wrong], predicted_idx[is_wrong]], axis=1), axis=0, return_counts=True
     )
-    order = np.argsort(-n_items, kind="stable")[:n_pairs]
+    frequency_order = np.argsort(-n_items, kind="stable")[:n_pairs]
     return tuple(
-        ConfusedLabels(label_names[pairs[row, 0]], label_names[pairs[row, 1]], int(n_items[row]))
-        for row in order
+        ConfusedLabels(
+            label_names[label_pairs[pair_row, 0]],
+            label_names[label_pairs[pair_row, 1]],
+            int(n_items[pair_row]),
+        )
+        for pair_row in frequency_order
     )

@@ -10,27 +10,31 @@ def item_text_section(report_data: ReportData) -> str:
     """Labels that are predicted, column by column, and examples of summaries."""
     if not report_data.labels and not report_data.summaries:
         return ""
-    parts = []
+    html_blocks = []
     if report_data.labels:
         label_rows = [
             (
                 [
-                    html_text(row.column),
-                    f"{row.n_given:,}",
-                    f"{row.n_predicted:,}",
-                    f"{row.n_missing:,}",
-                    format_number(row.mean_confidence),
+                    html_text(label_row.column),
+                    f"{label_row.n_given:,}",
+                    f"{label_row.n_predicted:,}",
+                    f"{label_row.n_missing:,}",
+                    format_number(label_row.mean_confidence),
                 ],
                 False,
             )
-            for row in report_data.labels
+            for label_row in report_data.labels
         ]
-        heads = ["Column", "Given", "Predicted", "Missing", "Mean confidence"]
-        parts.append(
-            table("Labels of the items; predicted ones stand for missing ones", heads, label_rows)
+        column_heads = ["Column", "Given", "Predicted", "Missing", "Mean confidence"]
+        html_blocks.append(
+            table(
+                "Labels of the items; predicted ones stand for missing ones",
+                column_heads,
+                label_rows,
+            )
         )
-    parts += [
-        f"<p><strong>{html_text(row.item)}</strong> {html_text(row.summary)}</p>"
-        for row in report_data.summaries
+    html_blocks += [
+        f"<p><strong>{html_text(label_row.item)}</strong> {html_text(label_row.summary)}</p>"
+        for label_row in report_data.summaries
     ]
-    return section("Texts of the items", *parts)
+    return section("Texts of the items", *html_blocks)

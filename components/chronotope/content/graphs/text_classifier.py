@@ -55,24 +55,26 @@ def build_text_classifier(weights: ClassifierWeights, temperature: float = 1.0) 
     graph_builder = GraphBuilder()
     token_mask = float_mask(graph_builder)  # (B, T)
     hidden_states = add_bert(graph_builder, weights.bert, weights.bert_shape, token_mask)
-    pooled = _mean_of_tokens(graph_builder, hidden_states, token_mask)
+    pooled_states = _mean_of_tokens(graph_builder, hidden_states, token_mask)
     n_dims = weights.deep.shape[1]
-    pooled = graph_builder.node(
+    pooled_states = graph_builder.node(
         "LayerNormalization",
-        pooled,
+        pooled_states,
         graph_builder.weight(np.ones(n_dims, np.float32)),
         graph_builder.weight(np.zeros(n_dims, np.float32)),
         axis=-1,
         epsilon=_EPSILON,
     )
-    scale = np.float32(1 / temperature)
+    logit_scale = np.float32(1 / temperature)
     deep_logits = graph_builder.node(
         "Gemm",
-        pooled,
-        graph_builder.weight(weights.deep.T * scale),
-        graph_builder.weight(weights.bias * scale),
+        pooled_states,
+        graph_builder.weight(weights.deep.T * logit_scale),
+        graph_builder.weight(weights.bias * logit_scale),
     )
-    term_rows = graph_builder.node("Gather", graph_builder.weight(weights.terms * scale), TERM_IDS)
+    term_rows = graph_builder.node(
+        "Gather", graph_builder.weight(weights.terms * logit_scale), TERM_IDS
+    )
     weighted_rows = graph_builder.node(
         "Mul",
         term_rows,
@@ -81,8 +83,8 @@ def build_text_classifier(weights: ClassifierWeights, temperature: float = 1.0) 
     wide_logits = graph_builder.node(
         "ReduceSum", weighted_rows, graph_builder.integers(1), keepdims=0
     )
-    logits = graph_builder.node("Add", deep_logits, wide_logits)
-    graph_builder.node("Softmax", logits, output=PROBABILITIES, axis=-1)
+    label_logits = graph_builder.node("Add", deep_logits, wide_logits)
+    graph_builder.node("Softmax", label_logits, output=PROBABILITIES, axis=-1)
     return graph_builder.to_bytes(
         [
             (INPUT_IDS, TensorProto.INT64, ["B", "T"]),

@@ -21,13 +21,13 @@ def fit_temperature(logits: Floats, label_idx: npt.NDArray[np.int64], weights: F
         label_idx: True labels, shape (n,).
         weights: Weight of each row, shape (n,).
     """
-    rows = np.arange(len(label_idx))
+    row_idx = np.arange(len(label_idx))
 
     def cross_entropy(temperature: float) -> float:
-        scaled = logits / temperature
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        log_sums = np.log(np.exp(scaled).sum(axis=1))
-        return float(((log_sums - scaled[rows, label_idx]) * weights).sum())
+        scaled_logits = logits / temperature
+        scaled_logits = scaled_logits - scaled_logits.max(axis=1, keepdims=True)
+        log_sums = np.log(np.exp(scaled_logits).sum(axis=1))
+        return float(((log_sums - scaled_logits[row_idx, label_idx]) * weights).sum())
 
     return float(min(_TEMPERATURES, key=cross_entropy))
 
@@ -53,13 +53,13 @@ class ValidationConfidence:
         Returns:
             The confidence; None if no confidence reaches it on 20 items.
         """
-        order = np.argsort(-self.confidence, kind="stable")
-        ordered_confidence = self.confidence[order]
-        n_items = np.arange(1, len(order) + 1)
-        precision = np.cumsum(self.is_right[order]) / n_items
+        confidence_order = np.argsort(-self.confidence, kind="stable")
+        ordered_confidence = self.confidence[confidence_order]
+        n_items = np.arange(1, len(confidence_order) + 1)
+        running_precision = np.cumsum(self.is_right[confidence_order]) / n_items
         # Items of equal confidence are above a threshold together.
         is_last = np.append(ordered_confidence[1:] < ordered_confidence[:-1], True)
-        is_enough = is_last & (precision >= min_precision) & (n_items >= _MIN_ITEMS)
+        is_enough = is_last & (running_precision >= min_precision) & (n_items >= _MIN_ITEMS)
         if not is_enough.any():
             return None
         return float(ordered_confidence[np.flatnonzero(is_enough)[-1]])

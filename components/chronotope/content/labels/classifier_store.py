@@ -31,9 +31,9 @@ def save_classifier(classifier: TextClassifier, path: Path) -> None:
         classifier: The classifier.
         path: Its file.
     """
-    content = classifier.to_bytes()
+    file_content = classifier.to_bytes()
     with replacing(path) as draft_path:
-        draft_path.write_bytes(hashlib.sha256(content).digest() + content)
+        draft_path.write_bytes(hashlib.sha256(file_content).digest() + file_content)
 
 
 def load_classifier(path: Path) -> TextClassifier | None:
@@ -47,10 +47,10 @@ def load_classifier(path: Path) -> TextClassifier | None:
     """
     if not path.exists():
         return None
-    stored = path.read_bytes()
-    content = stored[_DIGEST_BYTES:]
-    if hashlib.sha256(content).digest() != stored[:_DIGEST_BYTES]:
+    stored_bytes = path.read_bytes()
+    file_content = stored_bytes[_DIGEST_BYTES:]
+    if hashlib.sha256(file_content).digest() != stored_bytes[:_DIGEST_BYTES]:
         raise ArtifactError(
             "The file of the text classifier is damaged", received=path, way_out=_RETRAIN
         )
-    return TextClassifier.from_bytes(content)
+    return TextClassifier.from_bytes(file_content)

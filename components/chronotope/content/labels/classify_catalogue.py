@@ -29,16 +29,16 @@ def classify_catalogue(
         ArtifactError: The file of a classifier is damaged.
         StoreError: The lake cannot be read or written.
     """
-    content = dataset_spec.items.content if dataset_spec.items else None
-    classify = content.classify if content else {}
+    item_content = dataset_spec.items.content if dataset_spec.items else None
+    classify = item_content.classify if item_content else {}
     item_lake = Lake(workspace.lake(dataset_spec.name))
     if not dry_run:
         withdraw_labels(item_lake, classify)
-    reports = [
+    column_reports = [
         _classify_column(column, classify_spec, item_lake, dataset_spec.name, workspace, dry_run)
         for column, classify_spec in classify.items()
     ]
-    return LabelSummary(dataset=dataset_spec.name, columns=tuple(reports))
+    return LabelSummary(dataset=dataset_spec.name, columns=tuple(column_reports))
 
 
 def training_source(classify_spec: ClassifySpec) -> str:
@@ -60,16 +60,16 @@ def _classify_column(
 ) -> ColumnLabelReport:
     if not item_lake.exists("items"):
         return ColumnLabelReport(column=column, skipped="the lake has no items")
-    classifier = load_classifier(classifier_path(workspace.classifiers(dataset), column))
-    if classifier is None:
+    text_classifier = load_classifier(classifier_path(workspace.classifiers(dataset), column))
+    if text_classifier is None:
         return ColumnLabelReport(
             column=column, skipped=f"there is no classifier yet: {_TRAIN_FIRST}"
         )
-    if classifier.source != training_source(classify_spec):
+    if text_classifier.source != training_source(classify_spec):
         return ColumnLabelReport(
             column=column, skipped=f"the classifier reads other columns: {_TRAIN_FIRST}"
         )
     try:
-        return classify_items(item_lake, column, classify_spec, classifier, dry_run=dry_run)
+        return classify_items(item_lake, column, classify_spec, text_classifier, dry_run=dry_run)
     except MissingWeights as error:
         return ColumnLabelReport(column=column, skipped=str(error))

@@ -83,13 +83,15 @@ def classify_items(
     min_confidence = used_confidence(classify_spec, classifier)
     reader = text_reader(classify_spec)
     known_rows = _known_rows(item_lake, column)
-    counts, pending_rows = _Counts(), list[_LabelRow]()
+    label_counts, pending_rows = _Counts(), list[_LabelRow]()
     for item_rows in item_batches(item_lake, [*reader.columns, column]):
-        for row, is_classified in _label_rows(item_rows, column, reader, classifier, known_rows):
-            used_row = row._replace(is_used=_is_used(row, min_confidence))
-            counts.add(used_row)
-            counts.n_classified += is_classified
-            if used_row != known_rows.get(row.item_id):
+        for label_row, is_classified in _label_rows(
+            item_rows, column, reader, classifier, known_rows
+        ):
+            used_row = label_row._replace(is_used=_is_used(label_row, min_confidence))
+            label_counts.add(used_row)
+            label_counts.n_classified += is_classified
+            if used_row != known_rows.get(label_row.item_id):
                 pending_rows.append(used_row)
         if len(pending_rows) >= _COMMIT_ROWS and not dry_run:
             _write(item_lake, column, pending_rows)
@@ -100,12 +102,12 @@ def classify_items(
         column=column,
         classifier=classifier.digest[:16],
         min_confidence=min_confidence,
-        n_items=counts.n_items,
-        n_given=counts.n_given,
-        n_predicted=counts.n_predicted,
-        n_missing=counts.reasons.total(),
-        n_classified=counts.n_classified,
-        reasons=dict(counts.reasons.most_common()),
+        n_items=label_counts.n_items,
+        n_given=label_counts.n_given,
+        n_predicted=label_counts.n_predicted,
+        n_missing=label_counts.reasons.total(),
+        n_classified=label_counts.n_classified,
+        reasons=dict(label_counts.reasons.most_common()),
         metrics=classifier.metrics,
     )
 
@@ -144,14 +146,14 @@ def _label_rows(
         item_id, given_label = str(item_row[c.ITEM_ID]), item_row[column]
         item_input, known_row = reader.read(item_row), known_rows.get(item_id)
         if given_label is not None:
-            label, digest = str(given_label), item_input.digest
-            yield _LabelRow(item_id, label, None, t.GIVEN, False, "", digest, None), False
+            label_text, digest = str(given_label), item_input.digest
+            yield _LabelRow(item_id, label_text, None, t.GIVEN, False, "", digest, None), False
         elif known_row is not None and _is_current(known_row, item_input, classifier):
             yield known_row, False
         else:
             unknown_inputs.append((item_id, item_input))
-    for row in _predicted_rows(unknown_inputs, classifier):
-        yield row, True
+    for label_row in _predicted_rows(unknown_inputs, classifier):
+        yield label_row, True
 
 
 def _is_used(row: _LabelRow, min_confidence: float | None) -> bool:
@@ -175,20 +177,20 @@ def _is_current(known_row: _LabelRow, item_input: ItemInput, classifier: TextCla
 def _predicted_rows(
     unknown_inputs: Sequence[tuple[str, ItemInput]], classifier: TextClassifier
 ) -> Iterator[_LabelRow]:
-    readable = [
+    readable_inputs = [
         (item_id, item_input)
         for item_id, item_input in unknown_inputs
         if item_input.raw is not None
     ]
-    if readable:
-        predictions = classifier.predict([str(item_input.raw) for _, item_input in readable])
-        for (item_id, item_input), label_idx, confidence in zip(
-            readable, predictions.label_idx, predictions.confidence, strict=True
+    if readable_inputs:
+        predictions = classifier.predict([str(item_input.raw) for _, item_input in readable_inputs])
+        for (item_id, item_input), label_idx, label_confidence in zip(
+            readable_inputs, predictions.label_idx, predictions.confidence, strict=True
         ):
             yield _LabelRow(
                 item_id,
                 classifier.labels[label_idx],
-                float(confidence),
+                float(label_confidence),
                 t.PREDICTED,
                 False,
                 classifier.digest,
@@ -210,16 +212,16 @@ def _predicted_rows(
 
 
 def _write(item_lake: Lake, column: str, rows: Sequence[_LabelRow]) -> None:
-    columns = dict(zip(_LabelRow._fields, map(list, zip(*rows, strict=True)), strict=True))
+    table_columns = dict(zip(_LabelRow._fields, map(list, zip(*rows, strict=True)), strict=True))
     item_lake.upsert_item_texts(
         "item_labels",
         pa.table(
             {
-                t.LABEL_KEY: [_row_key(row.item_id, column) for row in rows],
+                t.LABEL_KEY: [_row_key(label_row.item_id, column) for label_row in rows],
                 t.COLUMN: [column] * len(rows),
                 **{
                     name: pa.array(values, t.ITEM_LABELS.field(name).type)
-                    for name, values in columns.items()
+                    for name, values in table_columns.items()
                 },
             }
         ),
@@ -234,10 +236,10 @@ def _row_key(item_id: str, column: str) -> str:
 def _known_rows(item_lake: Lake, column: str) -> dict[str, _LabelRow]:
     if not item_lake.exists("item_labels"):
         return {}
-    columns = [*_LabelRow._fields, t.COLUMN]
-    stored_rows = item_lake.read("item_labels", columns=columns)
+    table_columns = [*_LabelRow._fields, t.COLUMN]
+    stored_rows = item_lake.read("item_labels", columns=table_columns)
     column_rows = stored_rows.filter(pc.equal(stored_rows.column(t.COLUMN), column))
     return {
-        row[c.ITEM_ID]: _LabelRow(**row)
-        for row in column_rows.select(list(_LabelRow._fields)).to_pylist()
+        label_row[c.ITEM_ID]: _LabelRow(**label_row)
+        for label_row in column_rows.select(list(_LabelRow._fields)).to_pylist()
     }

@@ -37,13 +37,15 @@ class SubwordVocabulary:
             texts: Cleaned texts.
             max_pieces: Largest size of the vocabulary.
         """
-        word_counts = Counter(word for text in texts for word in split_words(text))
-        piece_counts = Counter({word: n for word, n in word_counts.items() if n > 1})
-        for word, n_words in word_counts.items():
-            for part in _parts(word):
-                piece_counts[part] += n_words
+        word_counts = Counter(
+            text_word for document_text in texts for text_word in split_words(document_text)
+        )
+        piece_counts = Counter({text_word: n for text_word, n in word_counts.items() if n > 1})
+        for text_word, n_words in word_counts.items():
+            for word_part in _parts(text_word):
+                piece_counts[word_part] += n_words
         ordered_pieces = sorted(piece_counts.items(), key=lambda entry: (-entry[1], entry[0]))
-        return cls(tuple(piece for piece, _ in ordered_pieces[:max_pieces]))
+        return cls(tuple(vocabulary_piece for vocabulary_piece, _ in ordered_pieces[:max_pieces]))
 
     @property
     def size(self) -> int:
@@ -58,10 +60,14 @@ class SubwordVocabulary:
         """
         return [
             np.array(
-                [token for word in split_words(text) for token in self._word_tokens(word)],
+                [
+                    piece_token
+                    for text_word in split_words(document_text)
+                    for piece_token in self._word_tokens(text_word)
+                ],
                 dtype=np.int64,
             )
-            for text in texts
+            for document_text in texts
         ]
 
     def windows(self, max_tokens: int) -> TokenWindows:
@@ -75,15 +81,20 @@ class SubwordVocabulary:
     def _word_tokens(self, word: str) -> list[int]:
         if word in self._positions:
             return [self._positions[word]]
-        return [self._positions[part] for part in _parts(word) if part in self._positions]
+        return [
+            self._positions[word_part] for word_part in _parts(word) if word_part in self._positions
+        ]
 
     @cached_property
     def _positions(self) -> dict[str, int]:
-        return {piece: position for position, piece in enumerate(self.pieces, N_SPECIAL)}
+        return {
+            vocabulary_piece: piece_position
+            for piece_position, vocabulary_piece in enumerate(self.pieces, N_SPECIAL)
+        }
 
 
 def _parts(word: str) -> Iterator[str]:
     """Parts of three characters, with ``#`` at the ends, distinguished from words by ``~``."""
     marked_word = f"#{word}#"
-    for start in range(max(1, len(marked_word) - _PART_CHARS + 1)):
-        yield f"~{marked_word[start : start + _PART_CHARS]}"
+    for part_start in range(max(1, len(marked_word) - _PART_CHARS + 1)):
+        yield f"~{marked_word[part_start : part_start + _PART_CHARS]}"

@@ -53,13 +53,13 @@ class TermFeatures:
             min_texts: Texts in which a part of a word has to occur; words need one.
         """
         document_counts: Counter[str] = Counter()
-        for text in texts:
-            document_counts.update(set(text_terms(text)))
+        for document_text in texts:
+            document_counts.update(set(text_terms(document_text)))
         # Counts of equal size are ordered by name, so that equal texts give an equal vocabulary.
         ordered_terms = sorted(document_counts.items(), key=lambda entry: (-entry[1], entry[0]))
         chosen_terms = [entry for entry in ordered_terms if entry[1] >= min_texts][:max_terms]
-        counts = np.array([count for _, count in chosen_terms], dtype=np.float64)
-        inverse_frequency = np.log((1 + len(texts)) / (1 + counts)) + 1
+        term_counts = np.array([count for _, count in chosen_terms], dtype=np.float64)
+        inverse_frequency = np.log((1 + len(texts)) / (1 + term_counts)) + 1
         return cls(tuple(term for term, _ in chosen_terms), inverse_frequency.astype(np.float32))
 
     @cached_property
@@ -76,24 +76,28 @@ class TermFeatures:
             texts: Cleaned texts.
         """
         text_counts = [
-            Counter(self._positions[term] for term in text_terms(text) if term in self._positions)
-            for text in texts
+            Counter(
+                self._positions[term]
+                for term in text_terms(document_text)
+                if term in self._positions
+            )
+            for document_text in texts
         ]
-        width = max([1, *map(len, text_counts)])
-        term_ids = np.zeros((len(texts), width), dtype=np.int64)
-        weights = np.zeros((len(texts), width), dtype=np.float32)
-        for row, counts in enumerate(text_counts):
-            if counts:
-                positions = np.fromiter(counts.keys(), np.int64, len(counts))
-                frequencies = np.fromiter(counts.values(), np.float32, len(counts))
-                term_weights = (1 + np.log(frequencies)) * self.inverse_frequency[positions]
-                term_ids[row, : len(counts)] = positions
-                weights[row, : len(counts)] = term_weights / np.linalg.norm(term_weights)
-        return TermRows(term_ids, weights)
+        row_width = max([1, *map(len, text_counts)])
+        term_ids = np.zeros((len(texts), row_width), dtype=np.int64)
+        row_weights = np.zeros((len(texts), row_width), dtype=np.float32)
+        for row, term_counts in enumerate(text_counts):
+            if term_counts:
+                positions = np.fromiter(term_counts.keys(), np.int64, len(term_counts))
+                term_frequencies = np.fromiter(term_counts.values(), np.float32, len(term_counts))
+                term_weights = (1 + np.log(term_frequencies)) * self.inverse_frequency[positions]
+                term_ids[row, : len(term_counts)] = positions
+                row_weights[row, : len(term_counts)] = term_weights / np.linalg.norm(term_weights)
+        return TermRows(term_ids, row_weights)
 
     @cached_property
     def _positions(self) -> dict[str, int]:
-        return {term: position for position, term in enumerate(self.terms)}
+        return {term: word_position for word_position, term in enumerate(self.terms)}
 
 
 def text_terms(text: str) -> Iterator[str]:
@@ -106,12 +110,12 @@ def text_terms(text: str) -> Iterator[str]:
         >>> list(text_terms("Ice cup"))[:6]
         ['ice', 'ice cup', '~#ic', '~ice', '~ce#', '~#ice']
     """
-    words = split_words(text)[:MAX_WORDS]
-    for position, word in enumerate(words):
-        yield word
-        if position + 1 < len(words):
-            yield f"{word} {words[position + 1]}"
-        yield from word_parts(word)
+    text_words = split_words(text)[:MAX_WORDS]
+    for word_position, text_word in enumerate(text_words):
+        yield text_word
+        if word_position + 1 < len(text_words):
+            yield f"{text_word} {text_words[word_position + 1]}"
+        yield from word_parts(text_word)
 
 
 def word_parts(word: str) -> Iterator[str]:
@@ -121,6 +125,6 @@ def word_parts(word: str) -> Iterator[str]:
         word: A word in lower case.
     """
     marked_word = f"#{word}#"
-    for length in _PART_LENGTHS:
-        for start in range(len(marked_word) - length + 1):
-            yield f"~{marked_word[start : start + length]}"
+    for part_length in _PART_LENGTHS:
+        for part_start in range(len(marked_word) - part_length + 1):
+            yield f"~{marked_word[part_start : part_start + part_length]}"

@@ -58,10 +58,16 @@ class TokenInputs:
         Args:
             texts: Cleaned texts.
         """
-        windows = self.windows
+        token_windows_used = self.windows
         return [
-            np.concatenate([[windows.first], tokens[: self.max_tokens - 2], [windows.last]])
-            for tokens in self._tokenizer.encode_batch(texts)
+            np.concatenate(
+                [
+                    [token_windows_used.first],
+                    text_tokens[: self.max_tokens - 2],
+                    [token_windows_used.last],
+                ]
+            )
+            for text_tokens in self._tokenizer.encode_batch(texts)
         ]
 
     @cached_property
@@ -107,11 +113,11 @@ class TextClassifier:
     @cached_property
     def digest(self) -> str:
         """Digest of all that decides on its predictions."""
-        content = hashlib.sha256(self.model)
-        content.update(json.dumps([_VERSION, self.labels, self.tokens.max_tokens]).encode())
-        content.update(self.terms.digest.encode())
-        content.update(_vocabulary_bytes(self.tokens.vocabulary))
-        return content.hexdigest()
+        file_content = hashlib.sha256(self.model)
+        file_content.update(json.dumps([_VERSION, self.labels, self.tokens.max_tokens]).encode())
+        file_content.update(self.terms.digest.encode())
+        file_content.update(_vocabulary_bytes(self.tokens.vocabulary))
+        return file_content.hexdigest()
 
     def predict(self, texts: Sequence[str]) -> LabelPredictions:
         """Most probable label of each text, and its probability.
@@ -121,9 +127,9 @@ class TextClassifier:
         """
         label_idx = np.zeros(len(texts), dtype=np.int64)
         confidence = np.zeros(len(texts), dtype=np.float32)
-        for rows, probabilities in self._batches(texts):
-            label_idx[rows] = probabilities.argmax(axis=1)
-            confidence[rows] = probabilities.max(axis=1)
+        for text_rows, label_probabilities in self._batches(texts):
+            label_idx[text_rows] = label_probabilities.argmax(axis=1)
+            confidence[text_rows] = label_probabilities.max(axis=1)
         return LabelPredictions(label_idx, confidence)
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -132,14 +138,14 @@ class TextClassifier:
         Args:
             texts: Cleaned texts.
         """
-        probabilities = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
-        for rows, batch_probabilities in self._batches(texts):
-            probabilities[rows] = batch_probabilities
-        return probabilities
+        label_probabilities = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
+        for text_rows, batch_probabilities in self._batches(texts):
+            label_probabilities[text_rows] = batch_probabilities
+        return label_probabilities
 
     def to_bytes(self) -> bytes:
         """Content of its file; ``from_bytes`` reads it."""
-        description: dict[str, Any] = {
+        file_description: dict[str, Any] = {
             "version": _VERSION,
             "labels": self.labels,
             "terms": self.terms.terms,
@@ -148,17 +154,17 @@ class TextClassifier:
             "source": self.source,
             "own_vocabulary": isinstance(self.tokens.vocabulary, SubwordVocabulary),
         }
-        content = io.BytesIO()
+        file_content = io.BytesIO()
         np.savez(
-            content,
-            description=_byte_array(json.dumps(description).encode()),
+            file_content,
+            description=_byte_array(json.dumps(file_description).encode()),
             model=_byte_array(self.model),
             vocabulary=_byte_array(_vocabulary_bytes(self.tokens.vocabulary)),
             inverse_frequency=self.terms.inverse_frequency,
             confidence=self.validation.confidence,
             is_right=self.validation.is_right,
         )
-        return content.getvalue()
+        return file_content.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -168,23 +174,27 @@ class TextClassifier:
             ArtifactError: It is damaged, or was written by another version.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                description = json.loads(arrays["description"].tobytes())
-                _require_version(description["version"])
-                vocabulary = arrays["vocabulary"].tobytes()
+            with np.load(io.BytesIO(content), allow_pickle=False) as file_arrays:
+                file_description = json.loads(file_arrays["description"].tobytes())
+                _require_version(file_description["version"])
+                vocabulary_bytes = file_arrays["vocabulary"].tobytes()
                 return cls(
-                    labels=tuple(description["labels"]),
-                    model=arrays["model"].tobytes(),
+                    labels=tuple(file_description["labels"]),
+                    model=file_arrays["model"].tobytes(),
                     tokens=TokenInputs(
-                        SubwordVocabulary(tuple(json.loads(vocabulary)))
-                        if description["own_vocabulary"]
-                        else vocabulary,
-                        int(description["max_tokens"]),
+                        SubwordVocabulary(tuple(json.loads(vocabulary_bytes)))
+                        if file_description["own_vocabulary"]
+                        else vocabulary_bytes,
+                        int(file_description["max_tokens"]),
                     ),
-                    terms=TermFeatures(tuple(description["terms"]), arrays["inverse_frequency"]),
-                    validation=ValidationConfidence(arrays["confidence"], arrays["is_right"]),
-                    metrics=description["metrics"],
-                    source=description["source"],
+                    terms=TermFeatures(
+                        tuple(file_description["terms"]), file_arrays["inverse_frequency"]
+                    ),
+                    validation=ValidationConfidence(
+                        file_arrays["confidence"], file_arrays["is_right"]
+                    ),
+                    metrics=file_description["metrics"],
+                    source=file_description["source"],
                 )
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ArtifactError(
@@ -198,21 +208,25 @@ class TextClassifier:
     ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
         """Positions and probabilities of texts of similar length."""
         token_lists = self.tokens.split(texts)
-        n_tokens = np.array([len(tokens) for tokens in token_lists], dtype=np.int64)
+        n_tokens = np.array([len(text_tokens) for text_tokens in token_lists], dtype=np.int64)
         length_order = np.argsort(n_tokens, kind="stable")
-        for start in range(0, len(texts), _BATCH_TEXTS):
-            rows = length_order[start : start + _BATCH_TEXTS]
-            token_mask = np.arange(n_tokens[rows].max()) < n_tokens[rows][:, None]  # (B, T)
+        for batch_start in range(0, len(texts), _BATCH_TEXTS):
+            text_rows = length_order[batch_start : batch_start + _BATCH_TEXTS]
+            token_mask = (
+                np.arange(n_tokens[text_rows].max()) < n_tokens[text_rows][:, None]
+            )  # (B, T)
             token_ids = np.full(token_mask.shape, self.tokens.windows.padding, dtype=np.int64)
-            token_ids[token_mask] = np.concatenate([token_lists[row] for row in rows])
-            term_rows = self.terms.rows([texts[row] for row in rows])
+            token_ids[token_mask] = np.concatenate(
+                [token_lists[text_row] for text_row in text_rows]
+            )
+            term_rows = self.terms.rows([texts[text_row] for text_row in text_rows])
             graph_inputs = {
                 INPUT_IDS: token_ids,
                 ATTENTION_MASK: token_mask.astype(np.int64),
                 TERM_IDS: term_rows.term_ids,
                 TERM_WEIGHTS: term_rows.weights,
             }
-            yield rows, self._session.run([PROBABILITIES], graph_inputs)[0]
+            yield text_rows, self._session.run([PROBABILITIES], graph_inputs)[0]
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:

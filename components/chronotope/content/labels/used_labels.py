@@ -18,15 +18,22 @@ def used_labels(item_lake: Lake, column: str) -> pa.Table:
         item_lake: Lake of the dataset.
         column: Column whose missing values they stand for.
     """
-    columns = [c.ITEM_ID, t.LABEL, t.CONFIDENCE]
+    table_columns = [c.ITEM_ID, t.LABEL, t.CONFIDENCE]
     if not item_lake.exists("item_labels"):
-        return pa.table({name: pa.array([], t.ITEM_LABELS.field(name).type) for name in columns})
-    stored_rows = item_lake.read("item_labels", columns=[*columns, t.COLUMN, t.ORIGIN, t.IS_USED])
+        return pa.table(
+            {
+                column_name: pa.array([], t.ITEM_LABELS.field(column_name).type)
+                for column_name in table_columns
+            }
+        )
+    stored_rows = item_lake.read(
+        "item_labels", columns=[*table_columns, t.COLUMN, t.ORIGIN, t.IS_USED]
+    )
     is_wanted = pc.and_(
         pc.equal(stored_rows.column(t.COLUMN), column),
         pc.and_(pc.equal(stored_rows.column(t.ORIGIN), t.PREDICTED), stored_rows.column(t.IS_USED)),
     )
-    return stored_rows.filter(is_wanted).select(columns)
+    return stored_rows.filter(is_wanted).select(table_columns)
 
 
 def with_predicted_category(items: pa.Table, item_lake: Lake) -> pa.Table:
@@ -36,14 +43,14 @@ def with_predicted_category(items: pa.Table, item_lake: Lake) -> pa.Table:
         items: Rows of the catalogue.
         item_lake: Lake of the dataset.
     """
-    labels = used_labels(item_lake, c.CATEGORY)
-    label_rows = pc.index_in(items.column(c.ITEM_ID), labels.column(c.ITEM_ID).combine_chunks())
-    predicted = labels.column(t.LABEL).combine_chunks().take(label_rows)
+    used_rows = used_labels(item_lake, c.CATEGORY)
+    label_rows = pc.index_in(items.column(c.ITEM_ID), used_rows.column(c.ITEM_ID).combine_chunks())
+    predicted_labels = used_rows.column(t.LABEL).combine_chunks().take(label_rows)
     if c.CATEGORY in items.schema.names:
-        predicted = pc.if_else(
-            pc.is_valid(items.column(c.CATEGORY)), pa.scalar(None, pa.string()), predicted
+        predicted_labels = pc.if_else(
+            pc.is_valid(items.column(c.CATEGORY)), pa.scalar(None, pa.string()), predicted_labels
         )
-    return items.append_column(c.PREDICTED_CATEGORY, predicted)
+    return items.append_column(c.PREDICTED_CATEGORY, predicted_labels)
 
 
 def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
@@ -63,9 +70,11 @@ def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
         pc.and_(stored_rows.column(t.IS_USED), pc.invert(is_asked_for))
     )
     if len(stored_rows):
-        position = stored_rows.schema.get_field_index(t.IS_USED)
-        unused = pa.array([False] * len(stored_rows))
-        stored_rows = stored_rows.set_column(position, t.ITEM_LABELS.field(t.IS_USED), unused)
+        column_position = stored_rows.schema.get_field_index(t.IS_USED)
+        unused_flags = pa.array([False] * len(stored_rows))
+        stored_rows = stored_rows.set_column(
+            column_position, t.ITEM_LABELS.field(t.IS_USED), unused_flags
+        )
         item_lake.upsert_item_texts("item_labels", stored_rows)
     return len(stored_rows)
 
@@ -97,8 +106,8 @@ def label_counts(item_lake: Lake) -> tuple[LabelCounts, ...]:
     """
     if not item_lake.exists("item_labels"):
         return ()
-    columns = [t.COLUMN, t.ORIGIN, t.IS_USED, t.CONFIDENCE]
-    rows = item_lake.read("item_labels", columns=columns)
+    table_columns = [t.COLUMN, t.ORIGIN, t.IS_USED, t.CONFIDENCE]
+    rows = item_lake.read("item_labels", columns=table_columns)
     return tuple(
         _counts_of(str(column), rows.filter(pc.equal(rows.column(t.COLUMN), column)))
         for column in sorted(rows.column(t.COLUMN).unique().to_pylist())

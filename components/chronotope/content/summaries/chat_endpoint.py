@@ -88,35 +88,39 @@ class ChatEndpoint:
         Raises:
             EndpointUnusable: The endpoint is out of reach, refuses, or its reply is no JSON object.
         """
-        reply = self._reply(text)
-        summary = " ".join(str(reply.get("summary") or "").split())
-        attributes = reply.get("attributes")
-        wanted = {
+        chat_reply = self._reply(text)
+        reply_summary = " ".join(str(chat_reply.get("summary") or "").split())
+        reply_attributes = chat_reply.get("attributes")
+        wanted_attributes = {
             str(name): str(value)
-            for name, value in (attributes.items() if isinstance(attributes, dict) else ())
+            for name, value in (
+                reply_attributes.items() if isinstance(reply_attributes, dict) else ()
+            )
             if name in self.settings.attributes and isinstance(value, (str, int, float))
         }
-        grounded, dropped = grounded_attributes(wanted, text)
-        reasons = [f"attribute {name}: {reason}" for name, reason in dropped.items()]
-        unsupported = unsupported_statements(summary, text)
-        if not summary:
-            reasons.append("the reply has no summary")
-        elif len(summary) > self.max_chars:
-            reasons.append(f"the summary is longer than {self.max_chars} characters")
-            summary = ""
-        elif unsupported:
-            reasons.append(f"not in the text: {', '.join(unsupported[:5])}")
-            summary = ""
-        return GeneratedSummary(summary, grounded, "; ".join(reasons))
+        grounded_values, dropped_attributes = grounded_attributes(wanted_attributes, text)
+        drop_reasons = [
+            f"attribute {name}: {drop_reason}" for name, drop_reason in dropped_attributes.items()
+        ]
+        unsupported_words = unsupported_statements(reply_summary, text)
+        if not reply_summary:
+            drop_reasons.append("the reply has no summary")
+        elif len(reply_summary) > self.max_chars:
+            drop_reasons.append(f"the summary is longer than {self.max_chars} characters")
+            reply_summary = ""
+        elif unsupported_words:
+            drop_reasons.append(f"not in the text: {', '.join(unsupported_words[:5])}")
+            reply_summary = ""
+        return GeneratedSummary(reply_summary, grounded_values, "; ".join(drop_reasons))
 
     @property
     def _prompt(self) -> str:
-        attributes = ", ".join(self.settings.attributes) or "none"
-        return _PROMPT.format(max_chars=self.max_chars, attributes=attributes)
+        reply_attributes = ", ".join(self.settings.attributes) or "none"
+        return _PROMPT.format(max_chars=self.max_chars, attributes=reply_attributes)
 
-    def _reply(self, text: str) -> dict[str, Any]:
+    def _reply(self, text: str) -> Mapping[str, object]:
         """JSON object that the model wrote; tried again with growing pauses."""
-        body = {
+        chat_body = {
             "model": self.settings.model,
             "temperature": 0,
             "max_tokens": self.settings.max_tokens,
@@ -126,28 +130,28 @@ class ChatEndpoint:
                 {"role": "user", "content": f"<text>\n{text}\n</text>"},
             ],
         }
-        request_body = json.dumps(body).encode("utf-8", "replace")
-        for attempt in range(self.settings.max_retries + 1):
+        request_body = json.dumps(chat_body).encode("utf-8", "replace")
+        for attempt_idx in range(self.settings.max_retries + 1):
             try:
                 return _read_message(self._post(request_body))
             except _Retriable as error:
-                if attempt == self.settings.max_retries:
+                if attempt_idx == self.settings.max_retries:
                     raise EndpointUnusable(str(error)) from None
-                time.sleep(error.pause_s or min(_FIRST_PAUSE_S * 2**attempt, _MAX_PAUSE_S))
+                time.sleep(error.pause_s or min(_FIRST_PAUSE_S * 2**attempt_idx, _MAX_PAUSE_S))
         raise AssertionError("unreachable")
 
     def _post(self, request_body: bytes) -> bytes:
-        request = urllib.request.Request(  # noqa: S310 - the settings admit http and https only
+        http_request = urllib.request.Request(  # noqa: S310 - the settings admit http and https only
             f"{self.settings.base_url.rstrip('/')}/chat/completions",
             data=request_body,
             headers={"Content-Type": "application/json", "Accept": "application/json"},
         )
-        key = os.environ.get(self.settings.api_key_env or "", "")
-        if key:
-            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        api_key = os.environ.get(self.settings.api_key_env or "", "")
+        if api_key:
+            http_request.add_unredirected_header("Authorization", f"Bearer {api_key}")
         try:
-            with _OPENER.open(request, timeout=self.settings.timeout_s) as response:
-                return self._read_body(response)
+            with _OPENER.open(http_request, timeout=self.settings.timeout_s) as http_response:
+                return self._read_body(http_response)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code in _RETRIED:
@@ -159,14 +163,14 @@ class ChatEndpoint:
 
     def _read_body(self, response: http.client.HTTPResponse) -> bytes:
         """Body of a reply; its size and the time for all of it are bounded."""
-        content, deadline_s = bytearray(), time.monotonic() + self.settings.timeout_s
-        while chunk := response.read1(1 << 16):
-            content += chunk
-            if len(content) > _MAX_REPLY_BYTES:
+        reply_content, deadline_s = bytearray(), time.monotonic() + self.settings.timeout_s
+        while body_chunk := response.read1(1 << 16):
+            reply_content += body_chunk
+            if len(reply_content) > _MAX_REPLY_BYTES:
                 raise EndpointUnusable(f"the reply is larger than {_MAX_REPLY_BYTES} bytes")
             if time.monotonic() > deadline_s:
                 raise TimeoutError
-        return bytes(content)
+        return bytes(reply_content)
 
 
 class _Retriable(Exception):  # noqa: N818 - named after the condition
@@ -193,18 +197,18 @@ def _retry_after_s(error: urllib.error.HTTPError) -> float:
     return min(float(value), _MAX_PAUSE_S) if value.isdigit() else 0.0
 
 
-def _read_message(content: bytes) -> dict[str, Any]:
+def _read_message(content: bytes) -> Mapping[str, object]:
     """JSON object in the first message of a reply.
 
     Raises:
         EndpointUnusable: There is none.
     """
     try:
-        message = json.loads(content)["choices"][0]["message"]["content"]
-        start, end = str(message).index("{"), str(message).rindex("}")
-        parsed = json.loads(str(message)[start : end + 1])
+        reply_message = json.loads(content)["choices"][0]["message"]["content"]
+        start, end = str(reply_message).index("{"), str(reply_message).rindex("}")
+        parsed_reply = json.loads(str(reply_message)[start : end + 1])
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         raise EndpointUnusable("the reply is no JSON object with a summary") from None
-    if not isinstance(parsed, dict):
+    if not isinstance(parsed_reply, dict):
         raise EndpointUnusable("the reply is no JSON object with a summary")
-    return parsed
+    return parsed_reply

@@ -36,21 +36,23 @@ def summarise(text: str, max_chars: int, encode_sentences: SentenceEncoder | Non
     """
     if len(text) <= max_chars:
         return " ".join(text.split())
-    sentences = list(dict.fromkeys(split_sentences(text)))  # repeated ones once
-    if len(sentences) < 2:
+    text_sentences = list(dict.fromkeys(split_sentences(text)))  # repeated ones once
+    if len(text_sentences) < 2:
         return cut_at_word(text, max_chars)
-    vectors = (encode_sentences or tfidf_sentences)(sentences)
-    order = _by_relevance(vectors)
-    chosen: list[int] = []
+    sentence_vectors = (encode_sentences or tfidf_sentences)(text_sentences)
+    relevance_order = _by_relevance(sentence_vectors)
+    chosen_positions: list[int] = []
     n_chars = 0
-    for position in order:
-        n_more = len(sentences[position]) + (1 if chosen else 0)
+    for sentence_position in relevance_order:
+        n_more = len(text_sentences[sentence_position]) + (1 if chosen_positions else 0)
         if n_chars + n_more <= max_chars:
-            chosen.append(position)
+            chosen_positions.append(sentence_position)
             n_chars += n_more
-    if not chosen:
-        return cut_at_word(sentences[order[0]], max_chars)
-    return " ".join(sentences[position] for position in sorted(chosen))
+    if not chosen_positions:
+        return cut_at_word(text_sentences[relevance_order[0]], max_chars)
+    return " ".join(
+        text_sentences[sentence_position] for sentence_position in sorted(chosen_positions)
+    )
 
 
 def tfidf_sentences(sentences: Sequence[str]) -> Vectors:
@@ -60,14 +62,23 @@ def tfidf_sentences(sentences: Sequence[str]) -> Vectors:
         sentences: Sentences of one text.
     """
     word_counts = [Counter(split_words(sentence)) for sentence in sentences]
-    document_counts = Counter(word for counts in word_counts for word in counts)
-    position_by_word = {word: position for position, word in enumerate(document_counts)}
-    vectors = np.zeros((len(sentences), max(1, len(position_by_word))), dtype=np.float32)
-    for row, counts in enumerate(word_counts):
-        for word, n_words in counts.items():
-            inverse_frequency = np.log((1 + len(sentences)) / (1 + document_counts[word])) + 1
-            vectors[row, position_by_word[word]] = n_words * inverse_frequency
-    return unit_vectors(vectors)
+    document_counts = Counter(
+        sentence_word for sentence_counts in word_counts for sentence_word in sentence_counts
+    )
+    position_by_word = {
+        sentence_word: sentence_position
+        for sentence_position, sentence_word in enumerate(document_counts)
+    }
+    sentence_vectors = np.zeros((len(sentences), max(1, len(position_by_word))), dtype=np.float32)
+    for sentence_row, sentence_counts in enumerate(word_counts):
+        for sentence_word, n_words in sentence_counts.items():
+            inverse_frequency = (
+                np.log((1 + len(sentences)) / (1 + document_counts[sentence_word])) + 1
+            )
+            sentence_vectors[sentence_row, position_by_word[sentence_word]] = (
+                n_words * inverse_frequency
+            )
+    return unit_vectors(sentence_vectors)
 
 
 def cut_at_word(text: str, max_chars: int) -> str:
@@ -83,25 +94,29 @@ def cut_at_word(text: str, max_chars: int) -> str:
     """
     if len(text) <= max_chars:
         return text
-    beginning = text[: max_chars - 1]
-    if not text[max_chars - 1].isspace() and " " in beginning:
-        beginning = beginning[: beginning.rindex(" ")]
-    return beginning.rstrip(" ,;:-") + _ELLIPSIS
+    text_beginning = text[: max_chars - 1]
+    if not text[max_chars - 1].isspace() and " " in text_beginning:
+        text_beginning = text_beginning[: text_beginning.rindex(" ")]
+    return text_beginning.rstrip(" ,;:-") + _ELLIPSIS
 
 
 def _by_relevance(vectors: Vectors) -> list[int]:
     """Positions of the sentences, most relevant first; repetition of earlier ones costs."""
     n_sentences = len(vectors)
-    centroid = unit_vectors(vectors.mean(axis=0, keepdims=True))[0]
-    relevance = vectors @ centroid + _LEAD / (1 + np.arange(n_sentences))
-    similarity = vectors @ vectors.T
-    redundancy = np.zeros(n_sentences, dtype=np.float32)
+    text_centroid = unit_vectors(vectors.mean(axis=0, keepdims=True))[0]
+    centroid_relevance = vectors @ text_centroid + _LEAD / (1 + np.arange(n_sentences))
+    sentence_similarity = vectors @ vectors.T
+    sentence_redundancy = np.zeros(n_sentences, dtype=np.float32)
     is_left = np.ones(n_sentences, dtype=np.bool_)
-    order: list[int] = []
+    relevance_order: list[int] = []
     for _ in range(n_sentences):
-        scores = np.where(is_left, relevance - _REDUNDANCY * redundancy, -np.inf)
-        position = int(scores.argmax())
-        order.append(position)
-        is_left[position] = False
-        redundancy = np.maximum(redundancy, similarity[position])
-    return order
+        marginal_scores = np.where(
+            is_left, centroid_relevance - _REDUNDANCY * sentence_redundancy, -np.inf
+        )
+        sentence_position = int(marginal_scores.argmax())
+        relevance_order.append(sentence_position)
+        is_left[sentence_position] = False
+        sentence_redundancy = np.maximum(
+            sentence_redundancy, sentence_similarity[sentence_position]
+        )
+    return relevance_order

@@ -27,12 +27,14 @@ def unsupported_statements(summary: str, source: str) -> tuple[str, ...]:
         ('1987',)
     """
     source_words, source_numbers = set(_words(source)), set(_numbers(source))
-    unsupported = [number for number in _numbers(summary) if number not in source_numbers]
-    for match in _WORD.finditer(summary):
-        word = match.group()
-        if _is_name(word, summary, match.start()) and not _is_supported(word, source_words):
-            unsupported.append(word)
-    return tuple(dict.fromkeys(unsupported))
+    unsupported_words = [number for number in _numbers(summary) if number not in source_numbers]
+    for text_match in _WORD.finditer(summary):
+        summary_word = text_match.group()
+        if _is_name(summary_word, summary, text_match.start()) and not _is_supported(
+            summary_word, source_words
+        ):
+            unsupported_words.append(summary_word)
+    return tuple(dict.fromkeys(unsupported_words))
 
 
 def grounded_attributes(
@@ -49,14 +51,14 @@ def grounded_attributes(
         ({'colour': 'Dark-red'}, {'size': "'XL' is not in the text"})
     """
     normalised_source = f" {normalised(source)} "
-    grounded, reasons = dict[str, str](), dict[str, str]()
-    for name, value in attributes.items():
-        wanted = normalised(value)
-        if wanted and f" {wanted} " in normalised_source:
-            grounded[name] = value
+    grounded_values, drop_reasons = dict[str, str](), dict[str, str]()
+    for attribute_name, attribute_value in attributes.items():
+        wanted_value = normalised(attribute_value)
+        if wanted_value and f" {wanted_value} " in normalised_source:
+            grounded_values[attribute_name] = attribute_value
         else:
-            reasons[name] = f"{value!r} is not in the text"
-    return grounded, reasons
+            drop_reasons[attribute_name] = f"{attribute_value!r} is not in the text"
+    return grounded_values, drop_reasons
 
 
 def normalised(text: str) -> str:
@@ -65,14 +67,14 @@ def normalised(text: str) -> str:
     Args:
         text: Any text.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _SEPARATORS.sub(" ", _GROUPING.sub("", folded)).strip()
+    folded_text = unicodedata.normalize("NFKC", text).casefold()
+    return _SEPARATORS.sub(" ", _GROUPING.sub("", folded_text)).strip()
 
 
 def _numbers(text: str) -> list[str]:
     """Numbers without separators of thousands."""
-    folded = unicodedata.normalize("NFKC", text)
-    return [_GROUPING.sub("", match.group()) for match in _NUMBER.finditer(folded)]
+    folded_text = unicodedata.normalize("NFKC", text)
+    return [_GROUPING.sub("", text_match.group()) for text_match in _NUMBER.finditer(folded_text)]
 
 
 def _words(text: str) -> list[str]:
@@ -89,7 +91,9 @@ def _is_name(word: str, summary: str, start: int) -> bool:
 def _is_supported(word: str, source_words: set[str]) -> bool:
     """Whether all parts of a name occur in the source, possessive endings aside."""
     return all(
-        part in source_words or part.removesuffix("s") in source_words or f"{part}s" in source_words
-        for part in _words(word)
-        if part != "s"
+        word_part in source_words
+        or word_part.removesuffix("s") in source_words
+        or f"{word_part}s" in source_words
+        for word_part in _words(word)
+        if word_part != "s"
     )

@@ -33,28 +33,28 @@ def split_sentences(text: str) -> list[str]:
         >>> split_sentences("Dr. Who met J. Doe. It rained! 雨です。終わり。")
         ['Dr. Who met J. Doe.', 'It rained!', '雨です。', '終わり。']
     """
-    sentences: list[str] = []
-    pending, start = "", 0
-    for match in [*_END.finditer(text), None]:
-        part = text[start : match.end() if match else len(text)]
-        start = match.end() if match else len(text)
-        pending += part
+    text_sentences: list[str] = []
+    pending_text, part_start = "", 0
+    for end_match in [*_END.finditer(text), None]:
+        text_part = text[part_start : end_match.end() if end_match else len(text)]
+        part_start = end_match.end() if end_match else len(text)
+        pending_text += text_part
         if (
-            match is None
-            or "\n" in match.group()
-            or not _continues(pending, text[start : start + 8])
+            end_match is None
+            or "\n" in end_match.group()
+            or not _continues(pending_text, text[part_start : part_start + 8])
         ):
-            if pending.strip():
-                sentences.append(pending.strip())
-            pending = ""
-        if len(sentences) >= MAX_SENTENCES:
+            if pending_text.strip():
+                text_sentences.append(pending_text.strip())
+            pending_text = ""
+        if len(text_sentences) >= MAX_SENTENCES:
             break
-    return sentences
+    return text_sentences
 
 
 def _continues(sentence: str, following: str) -> bool:
     """Whether the full stop at the end of a part does not end the sentence."""
-    stripped = sentence.rstrip()
-    if not stripped.endswith("."):
+    stripped_sentence = sentence.rstrip()
+    if not stripped_sentence.endswith("."):
         return False
-    return bool(_ABBREVIATION.search(stripped[-8:]) or _LOWER_START.match(following))
+    return bool(_ABBREVIATION.search(stripped_sentence[-8:]) or _LOWER_START.match(following))

@@ -74,8 +74,8 @@ class _Summariser:
 
     @property
     def extractive_writer(self) -> str:
-        parts = json.dumps([_VERSION, self.spec.max_chars, self.encoder])
-        return f"extractive@{hashlib.sha256(parts.encode()).hexdigest()[:16]}"
+        digest_parts = json.dumps([_VERSION, self.spec.max_chars, self.encoder])
+        return f"extractive@{hashlib.sha256(digest_parts.encode()).hexdigest()[:16]}"
 
     @property
     def writer(self) -> str:
@@ -85,19 +85,28 @@ class _Summariser:
 
     def row(self, item_id: str, text: str, input_digest: str) -> _SummaryRow:
         """Summary of one item."""
-        reply, reason = self._reply(text, input_digest)
-        if reply is not None and reply.summary:
+        chat_reply, drop_reason = self._reply(text, input_digest)
+        if chat_reply is not None and chat_reply.summary:
             self.n_generated += 1
-            summary, writer = reply.summary, self.writer
+            item_summary, summary_writer = chat_reply.summary, self.writer
         else:
-            summary = summarise(text, self.spec.max_chars, self.encode_sentences)
+            item_summary = summarise(text, self.spec.max_chars, self.encode_sentences)
             # Without a reply the endpoint is asked again in the next run.
-            writer = self.extractive_writer if reply is None else self.writer
-        if reason:
-            self.reasons[reason.partition(":")[0]] += 1
-        attributes = json.dumps(dict(reply.attributes)) if reply and reply.attributes else None
+            summary_writer = self.extractive_writer if chat_reply is None else self.writer
+        if drop_reason:
+            self.reasons[drop_reason.partition(":")[0]] += 1
+        attributes_json = (
+            json.dumps(dict(chat_reply.attributes))
+            if chat_reply and chat_reply.attributes
+            else None
+        )
         return _SummaryRow(
-            item_id, input_digest, summary, attributes, writer, reason[:_REASON_CHARS] or None
+            item_id,
+            input_digest,
+            item_summary,
+            attributes_json,
+            summary_writer,
+            drop_reason[:_REASON_CHARS] or None,
         )
 
     def _reply(self, text: str, input_digest: str) -> tuple[GeneratedSummary | None, str]:
@@ -112,13 +121,13 @@ class _Summariser:
             return None, "endpoint: max_items of this run is reached"
         self.n_sent += 1
         try:
-            reply = self.endpoint.summarise(text)
+            chat_reply = self.endpoint.summarise(text)
         except EndpointUnusable as error:
             self.n_failures += 1
             return None, f"endpoint: {error}"
         self.n_failures = 0
-        self.replies[input_digest] = reply
-        return reply, reply.reason
+        self.replies[input_digest] = chat_reply
+        return chat_reply, chat_reply.reason
 
 
 def summarise_items(
@@ -154,17 +163,17 @@ def summarise_items(
         endpoint = chat_endpoint
     summariser = _Summariser(spec, encode_sentences, encoder, endpoint)
     known_rows = _known_rows(item_lake)
-    counts: Counter[str] = Counter()
+    item_counts: Counter[str] = Counter()
     pending_rows: list[_SummaryRow] = []
-    for item_id, text, digest in _texts(item_lake, spec):
-        counts["items"] += 1
-        if text is None or len(text) <= spec.max_chars:
-            counts["short"] += 1
+    for item_id, item_text, digest in _texts(item_lake, spec):
+        item_counts["items"] += 1
+        if item_text is None or len(item_text) <= spec.max_chars:
+            item_counts["short"] += 1
         elif known_rows.get(item_id) == (digest, summariser.writer):
-            counts["unchanged"] += 1
+            item_counts["unchanged"] += 1
         else:
-            counts["summarised"] += 1
-            pending_rows.append(summariser.row(item_id, text, digest))
+            item_counts["summarised"] += 1
+            pending_rows.append(summariser.row(item_id, item_text, digest))
         if len(pending_rows) >= _COMMIT_ROWS:
             _write(item_lake, pending_rows)
             pending_rows = []
@@ -172,10 +181,10 @@ def summarise_items(
         _write(item_lake, pending_rows)
     return SummaryReport(
         writer=summariser.writer,
-        n_items=counts["items"],
-        n_summarised=counts["summarised"],
-        n_unchanged=counts["unchanged"],
-        n_short=counts["short"],
+        n_items=item_counts["items"],
+        n_summarised=item_counts["summarised"],
+        n_unchanged=item_counts["unchanged"],
+        n_short=item_counts["short"],
         n_generated=summariser.n_generated,
         reasons=dict(summariser.reasons.most_common()),
     )
@@ -183,14 +192,14 @@ def summarise_items(
 
 def _texts(item_lake: Lake, spec: SummarySpec) -> Iterator[tuple[str, str | None, str]]:
     """Id, text and digest of each item."""
-    reader = TextReader(TextContent(columns=spec.columns, max_chars=spec.max_text_chars))
-    for item_rows in item_batches(item_lake, reader.columns):
+    text_reader = TextReader(TextContent(columns=spec.columns, max_chars=spec.max_text_chars))
+    for item_rows in item_batches(item_lake, text_reader.columns):
         for item_row in item_rows:
-            item_input = reader.read(item_row)
-            text = item_input.raw
+            item_input = text_reader.read(item_row)
+            item_text = item_input.raw
             yield (
                 str(item_row[c.ITEM_ID]),
-                text if isinstance(text, str) else None,
+                item_text if isinstance(item_text, str) else None,
                 (item_input.digest),
             )
 
@@ -199,19 +208,24 @@ def _known_rows(item_lake: Lake) -> dict[str, tuple[str, str]]:
     """Digest of the text and writer of each stored summary."""
     if not item_lake.exists("item_summaries"):
         return {}
-    columns = [c.ITEM_ID, t.INPUT_DIGEST, t.WRITER]
-    rows: list[dict[str, Any]] = item_lake.read("item_summaries", columns=columns).to_pylist()
-    return {row[c.ITEM_ID]: (row[t.INPUT_DIGEST], row[t.WRITER]) for row in rows}
+    table_columns = [c.ITEM_ID, t.INPUT_DIGEST, t.WRITER]
+    stored_rows: list[dict[str, Any]] = item_lake.read(
+        "item_summaries", columns=table_columns
+    ).to_pylist()
+    return {
+        stored_row[c.ITEM_ID]: (stored_row[t.INPUT_DIGEST], stored_row[t.WRITER])
+        for stored_row in stored_rows
+    }
 
 
 def _write(item_lake: Lake, rows: list[_SummaryRow]) -> None:
-    columns = dict(zip(_SummaryRow._fields, map(list, zip(*rows, strict=True)), strict=True))
+    table_columns = dict(zip(_SummaryRow._fields, map(list, zip(*rows, strict=True)), strict=True))
     item_lake.upsert_item_texts(
         "item_summaries",
         pa.table(
             {
-                name: pa.array(values, t.ITEM_SUMMARIES.field(name).type)
-                for name, values in columns.items()
+                name: pa.array(column_values, t.ITEM_SUMMARIES.field(name).type)
+                for name, column_values in table_columns.items()
             }
         ),
     )

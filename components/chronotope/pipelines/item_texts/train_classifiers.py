@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from chronotope.datasets.content_spec import ClassifySpec
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.lake import Lake
 from chronotope.metrics.classification import ConfusedLabels, macro_f1, most_confused
-from chronotope.registry.mlflow_store import open_store
+from chronotope.registry.mlflow_store import RunTracker, open_store
 from chronotope.runtime.workspace import Workspace
 from chronotope.training.text.catalogue_labels import LabelledCatalogue, read_labelled_catalogue
 from chronotope.training.text.config import TextClassifierConfig
@@ -67,29 +67,38 @@ def train_classifiers(
         ConfigError: The weights that the YAML names are not installed.
         StoreError: The lake or the MLflow store cannot be used.
     """
-    content = dataset_spec.items.content if dataset_spec.items else None
+    item_content = dataset_spec.items.content if dataset_spec.items else None
     item_lake = Lake(workspace.lake(dataset_spec.name))
     run_ids, skipped = dict[str, str](), dict[str, str]()
     if not item_lake.exists("items"):
         return TrainedClassifiers(run_ids, skipped)
-    for column, classify_spec in (content.classify if content else {}).items():
+    for column, classify_spec in (item_content.classify if item_content else {}).items():
         column_config = config.model_copy(update={"backbone": classify_spec.backbone})
-        path = classifier_path(workspace.classifiers(dataset_spec.name), column)
+        classifier_file = classifier_path(workspace.classifiers(dataset_spec.name), column)
         try:
-            catalogue = read_labelled_catalogue(item_lake, column, classify_spec, column_config)
-            if not retrain and _is_current(path, classify_spec, catalogue):
+            labelled_catalogue = read_labelled_catalogue(
+                item_lake, column, classify_spec, column_config
+            )
+            if not retrain and _is_current(classifier_file, classify_spec, labelled_catalogue):
                 continue
-            classifier = fit_text_classifier(
-                catalogue.train, catalogue.validation, catalogue.labels, column_config
+            text_classifier = fit_text_classifier(
+                labelled_catalogue.train,
+                labelled_catalogue.validation,
+                labelled_catalogue.labels,
+                column_config,
             )
         except NotEnoughData as error:
             skipped[column] = str(error)
             continue
-        metrics = classifier.metrics | {_N_TRAIN: float(catalogue.train.n_items.sum())}
-        classifier = replace(classifier, metrics=metrics, source=training_source(classify_spec))
-        save_classifier(classifier, path)
+        classifier_metrics = text_classifier.metrics | {
+            _N_TRAIN: float(labelled_catalogue.train.n_items.sum())
+        }
+        text_classifier = replace(
+            text_classifier, metrics=classifier_metrics, source=training_source(classify_spec)
+        )
+        save_classifier(text_classifier, classifier_file)
         run_ids[column] = log_classifier(
-            classifier, catalogue, column, dataset_spec.name, workspace, column_config
+            text_classifier, labelled_catalogue, column, dataset_spec.name, workspace, column_config
         )
     return TrainedClassifiers(run_ids, skipped)
 
@@ -116,20 +125,20 @@ def log_classifier(
         Id of the MLflow run.
     """
     train, validation = catalogue.train, catalogue.validation
-    baseline = TfidfBaseline.fit(
+    tfidf_baseline = TfidfBaseline.fit(
         (train.texts, train.label_idx, train.n_items),
         (validation.texts, validation.label_idx, validation.n_items),
         penalties=(3.0, 30.0),
     )
     n_items = validation.n_items.astype(np.int64)
-    baseline_idx = baseline.predict(validation.texts)
+    baseline_idx = tfidf_baseline.predict(validation.texts)
     predicted_idx = classifier.predict(validation.texts).label_idx
-    confused = most_confused(
+    confused_labels = most_confused(
         np.repeat(validation.label_idx, n_items),
         np.repeat(predicted_idx, n_items),
         classifier.labels,
     )
-    values = {
+    metric_values = {
         **classifier.metrics,
         "n_labels": float(len(classifier.labels)),
         "baseline_macro_f1": macro_f1(
@@ -139,38 +148,48 @@ def log_classifier(
             np.average(baseline_idx == validation.label_idx, weights=n_items)
         ),
     }
-    store = open_store(workspace.mlruns)
-    tags = {"dataset": dataset, "column": column, "classifier": classifier.digest[:16]}
-    with store.run(f"{dataset}-labels", f"classify {column}", tags=tags) as tracker:
-        tracker.params(config.model_dump() | {"baseline": f"TF-IDF, {baseline.description}"})
-        tracker.metrics(values)
-        tracker.note(_note(column, values, confused))
-        with tempfile.TemporaryDirectory() as folder:
-            confusion_path = Path(folder) / "confusion.json"
-            rows = [
-                {"true": pair.true_label, "predicted": pair.predicted_label, "items": pair.n_items}
-                for pair in confused
-            ]
-            confusion_path.write_text(json.dumps(rows, indent=2), encoding="utf-8")
-            tracker.artifact(confusion_path)
-        return tracker.run_id
+    mlflow_store = open_store(workspace.mlruns)
+    run_tags = {"dataset": dataset, "column": column, "classifier": classifier.digest[:16]}
+    with mlflow_store.run(f"{dataset}-labels", f"classify {column}", tags=run_tags) as run_tracker:
+        run_tracker.params(
+            config.model_dump() | {"baseline": f"TF-IDF, {tfidf_baseline.description}"}
+        )
+        run_tracker.metrics(metric_values)
+        run_tracker.note(_note(column, metric_values, confused_labels))
+        _log_confusion(run_tracker, confused_labels)
+        return run_tracker.run_id
+
+
+def _log_confusion(run_tracker: RunTracker, confused_labels: Sequence[ConfusedLabels]) -> None:
+    confusion_rows = [
+        {
+            "true": label_pair.true_label,
+            "predicted": label_pair.predicted_label,
+            "items": label_pair.n_items,
+        }
+        for label_pair in confused_labels
+    ]
+    with tempfile.TemporaryDirectory() as artifact_dir:
+        confusion_path = Path(artifact_dir) / "confusion.json"
+        confusion_path.write_text(json.dumps(confusion_rows, indent=2), encoding="utf-8")
+        run_tracker.artifact(confusion_path)
 
 
 def _is_current(path: Path, classify_spec: ClassifySpec, catalogue: LabelledCatalogue) -> bool:
     """Whether a classifier reads the same columns, and the labelled items have not doubled."""
     try:
-        classifier = load_classifier(path)
+        text_classifier = load_classifier(path)
     except ArtifactError:  # damaged: it is trained again
         return False
-    if classifier is None or classifier.source != training_source(classify_spec):
+    if text_classifier is None or text_classifier.source != training_source(classify_spec):
         return False
     n_train = float(catalogue.train.n_items.sum())
-    return n_train <= _GROWTH * classifier.metrics.get(_N_TRAIN, 0.0)
+    return n_train <= _GROWTH * text_classifier.metrics.get(_N_TRAIN, 0.0)
 
 
 def _note(column: str, values: Mapping[str, float], confused: tuple[ConfusedLabels, ...]) -> str:
     """Description of the run, with the labels that are confused most often."""
-    lines = [
+    note_lines = [
         f"Classifier of missing values of {markdown_text(column)}: macro-F1 "
         f"{values['macro_f1']:.3f} on {values['n_validation']:,.0f} held-back items, TF-IDF with "
         f"logistic regression {values['baseline_macro_f1']:.3f}.",
@@ -178,9 +197,9 @@ def _note(column: str, values: Mapping[str, float], confused: tuple[ConfusedLabe
         "| Label | Predicted as | Items |",
         "|---|---|---:|",
     ]
-    lines += [
-        f"| {markdown_text(pair.true_label)} | {markdown_text(pair.predicted_label)} "
-        f"| {pair.n_items:,} |"
-        for pair in confused[:10]
+    note_lines += [
+        f"| {markdown_text(label_pair.true_label)} | {markdown_text(label_pair.predicted_label)} "
+        f"| {label_pair.n_items:,} |"
+        for label_pair in confused[:10]
     ]
-    return "\n".join(lines)
+    return "\n".join(note_lines)

@@ -49,40 +49,60 @@ def read_labelled_catalogue(
     Raises:
         NotEnoughData: Fewer than two labels have enough items.
     """
-    reader = text_reader(classify_spec)
-    stride = -(-item_lake.dataset("items").count_rows() // MAX_ITEMS)
-    labelled: list[tuple[str, str, str]] = []
-    position = 0
-    for item_rows in item_batches(item_lake, [*reader.columns, column]):
-        for item_row in item_rows:
-            label, item_input = item_row[column], reader.read(item_row)
-            if position % stride == 0 and label is not None and item_input.raw is not None:
-                labelled.append((str(item_row[c.ITEM_ID]), str(item_input.raw), str(label)))
-            position += 1
-    # The order of rows in the lake is not fixed; equal items have to give an equal classifier.
-    labelled.sort()
-    counts = Counter(label for _, _, label in labelled)
-    labels = tuple(
-        sorted(label for label, n_items in counts.items() if n_items >= config.min_label_items)
+    labelled_items = _labelled_items(item_lake, column, classify_spec)
+    label_counts = Counter(item_label for _, _, item_label in labelled_items)
+    label_names = tuple(
+        sorted(
+            item_label
+            for item_label, n_items in label_counts.items()
+            if n_items >= config.min_label_items
+        )
     )
-    if len(labels) < 2:
+    if len(label_names) < 2:
         raise NotEnoughData(
             f"Too few items have a value in {column!r} to train a classifier",
-            received=f"{len(labelled):,} items with a value; {len(labels)} values have "
+            received=f"{len(labelled_items):,} items with a value; {len(label_names)} values have "
             f"{config.min_label_items} items",
             way_out="Two values with so many items are needed; give more items a value",
         )
-    idx_by_label = {label: idx for idx, label in enumerate(labels)}
-    parts: tuple[list[tuple[str, int]], list[tuple[str, int]]] = ([], [])
-    for item_id, text, label in labelled:
-        if label in idx_by_label:
+    idx_by_label = {item_label: label_idx for label_idx, item_label in enumerate(label_names)}
+    split_parts: tuple[list[tuple[str, int]], list[tuple[str, int]]] = ([], [])
+    for item_id, item_text, item_label in labelled_items:
+        if item_label in idx_by_label:
             is_validation = _share(item_id, config.seed) < config.validation_share
-            parts[is_validation].append((text, idx_by_label[label]))
+            split_parts[is_validation].append((item_text, idx_by_label[item_label]))
     train, validation = (
-        LabelledTexts.of([text for text, _ in part], np.array([idx for _, idx in part], np.int64))
-        for part in parts
+        LabelledTexts.of(
+            [item_text for item_text, _ in split_part],
+            np.array([label_idx for _, label_idx in split_part], np.int64),
+        )
+        for split_part in split_parts
     )
-    return LabelledCatalogue(labels, train, validation)
+    return LabelledCatalogue(label_names, train, validation)
+
+
+def _labelled_items(
+    item_lake: Lake, column: str, classify_spec: ClassifySpec
+) -> list[tuple[str, str, str]]:
+    """Id, text and label of each item that has both, in the order of the ids."""
+    item_reader = text_reader(classify_spec)
+    item_stride = -(-item_lake.dataset("items").count_rows() // MAX_ITEMS)
+    labelled_items: list[tuple[str, str, str]] = []
+    item_position = 0
+    for item_rows in item_batches(item_lake, [*item_reader.columns, column]):
+        for item_row in item_rows:
+            item_label, item_input = item_row[column], item_reader.read(item_row)
+            if (
+                item_position % item_stride == 0
+                and item_label is not None
+                and item_input.raw is not None
+            ):
+                labelled_items.append(
+                    (str(item_row[c.ITEM_ID]), str(item_input.raw), str(item_label))
+                )
+            item_position += 1
+    # The order of rows in the lake is not fixed; equal items have to give an equal classifier.
+    return sorted(labelled_items)
 
 
 def _share(item_id: str, seed: int) -> float:

@@ -48,8 +48,8 @@ class TextClassifierModule(lightning.LightningModule):
             reduction="none",
             label_smoothing=self.config.label_smoothing,
         )
-        weights = batch.weights * self.label_weights[batch.label_idx]  # type: ignore[index]
-        return (loss_of_text * weights).sum() / weights.sum()
+        text_weights = batch.weights * self.label_weights[batch.label_idx]  # type: ignore[index]
+        return (loss_of_text * text_weights).sum() / text_weights.sum()
 
     def validation_step(self, batch: LabelledBatch) -> None:
         """Collect the predictions of a batch."""
@@ -58,26 +58,30 @@ class TextClassifierModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the macro-F1 of the epoch."""
-        columns = zip(*self._predicted, strict=True)
-        label_idx, predicted_idx, weights = (torch.cat(column).numpy() for column in columns)
-        score = macro_f1(label_idx, predicted_idx, weights=np.asarray(weights, np.float64))
+        batch_columns = zip(*self._predicted, strict=True)
+        label_idx, predicted_idx, text_weights = (
+            torch.cat(batch_column).numpy() for batch_column in batch_columns
+        )
+        epoch_score = macro_f1(
+            label_idx, predicted_idx, weights=np.asarray(text_weights, np.float64)
+        )
         self._predicted.clear()
-        self.scores.append(score)
-        self.log("macro_f1", score)
+        self.scores.append(epoch_score)
+        self.log("macro_f1", epoch_score)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with one cycle of warm-up and decay; the output layer learns faster."""
-        body = [weight for weight in self.network.bert.parameters() if weight.requires_grad]
-        head, terms = self.network.deep.parameters(), self.network.terms.parameters()
+        body_weights = [weight for weight in self.network.bert.parameters() if weight.requires_grad]
+        head_weights, term_weights = self.network.deep.parameters(), self.network.terms.parameters()
         config = self.config
         optimizer = torch.optim.AdamW(
             [
-                {"params": body, "weight_decay": config.weight_decay},
-                {"params": list(head), "weight_decay": 0.0},
-                {"params": list(terms), "weight_decay": 0.0},
+                {"params": body_weights, "weight_decay": config.weight_decay},
+                {"params": list(head_weights), "weight_decay": 0.0},
+                {"params": list(term_weights), "weight_decay": 0.0},
             ]
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
+        rate_schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             [
                 config.learning_rate or 0.0,
@@ -87,5 +91,5 @@ class TextClassifierModule(lightning.LightningModule):
             total_steps=max(self.n_steps, 2),
             pct_start=0.1,
         )
-        cycle: dict[str, Any] = {"scheduler": schedule, "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": cycle}  # type: ignore[typeddict-item]
+        schedule_config: dict[str, Any] = {"scheduler": rate_schedule, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule_config}  # type: ignore[typeddict-item]

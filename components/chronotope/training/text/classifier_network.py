@@ -5,7 +5,6 @@ Wide and deep (Cheng et al. 2016): ``logits = W pooled + sum_t weight_t terms_t 
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,18 +48,11 @@ class TextClassifierNetwork(nn.Module):
 
     def forward(self, batch: TextBatch) -> Tensor:
         """Logits, shape (B, n_labels)."""
-        pooled = functional.layer_norm(self.bert(batch.inputs, batch.token_mask), (self.bert.dim,))
-        wide = functional.embedding_bag(
+        pooled_states = functional.layer_norm(
+            self.bert(batch.inputs, batch.token_mask), (self.bert.dim,)
+        )
+        term_logits = functional.embedding_bag(
             batch.term_ids, self.terms.weight, per_sample_weights=batch.term_weights, mode="sum"
         )
-        logits: Tensor = self.deep(self.dropout(pooled)) + wide
-        return logits
-
-    @torch.no_grad()
-    def probabilities(self, batch: TextBatch) -> Tensor:
-        """Probabilities of the labels without dropout, shape (B, n_labels)."""
-        was_training = self.training
-        self.eval()
-        label_probabilities = torch.softmax(self(batch), dim=1)
-        self.train(was_training)
-        return label_probabilities
+        label_logits: Tensor = self.deep(self.dropout(pooled_states)) + term_logits
+        return label_logits

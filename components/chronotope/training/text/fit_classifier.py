@@ -46,6 +46,38 @@ def fit_text_classifier(
         NotEnoughData: There are fewer than two labels, or no validation texts.
         MissingWeights: The weights that the configuration names are not installed.
     """
+    _require_enough(train, validation, labels)
+    torch.manual_seed(config.seed)
+    train = train.sample(config.max_texts, config.seed)
+    term_features = TermFeatures.fit(train.texts, max_terms=config.max_terms)
+    bert_network, token_inputs = _open_backbone(train.texts, config)
+    config = config.for_backbone(is_pretrained=isinstance(token_inputs.vocabulary, bytes))
+    classifier_network = TextClassifierNetwork(
+        bert_network, len(labels), len(term_features.terms), config.dropout
+    )
+    text_inputs = [
+        TextInputs(
+            token_inputs.split(text_part.texts),
+            term_features.rows(text_part.texts),
+            token_inputs.windows.padding,
+        ).with_frozen_states(bert_network)
+        for text_part in (train, validation)
+    ]
+    train_batches = _batches(text_inputs[0], train, config, seed=config.seed)
+    valid_batches = _batches(text_inputs[1], validation, config)
+    classifier_module = TextClassifierModule(
+        classifier_network,
+        config,
+        label_weights=_label_weights(train, len(labels), config.class_balance),
+        n_steps=(config.max_epochs or 1) * len(train_batches),
+    )
+    _train(classifier_module, train_batches, valid_batches)
+    return _export(
+        classifier_network, token_inputs, term_features, labels, validation, valid_batches
+    )
+
+
+def _require_enough(train: LabelledTexts, validation: LabelledTexts, labels: Sequence[str]) -> None:
     if len(labels) < 2 or not len(validation.texts) or not len(train.texts):
         raise NotEnoughData(
             "There are too few labelled texts to train a classifier",
@@ -53,36 +85,21 @@ def fit_text_classifier(
             f"{len(validation.texts)} for the validation",
             way_out="Give more items a label; two labels are needed at least",
         )
-    torch.manual_seed(config.seed)
-    train = train.sample(config.max_texts, config.seed)
-    terms = TermFeatures.fit(train.texts, max_terms=config.max_terms)
-    bert, tokens = _open_backbone(train.texts, config)
-    config = config.for_backbone(is_pretrained=isinstance(tokens.vocabulary, bytes))
-    network = TextClassifierNetwork(bert, len(labels), len(terms.terms), config.dropout)
-    train_inputs, valid_inputs = (
-        TextInputs(
-            tokens.split(part.texts), terms.rows(part.texts), tokens.windows.padding
-        ).with_frozen_states(bert)
-        for part in (train, validation)
-    )
-    train_batches = LabelledBatches(
-        train_inputs,
-        train.label_idx,
-        train.n_items,
+
+
+def _batches(
+    text_inputs: TextInputs,
+    text_part: LabelledTexts,
+    config: TextClassifierConfig,
+    seed: int | None = None,
+) -> LabelledBatches:
+    return LabelledBatches(
+        text_inputs,
+        text_part.label_idx,
+        text_part.n_items,
         batch_size=config.batch_size,
-        seed=config.seed,
+        seed=seed,
     )
-    valid_batches = LabelledBatches(
-        valid_inputs, validation.label_idx, validation.n_items, batch_size=config.batch_size
-    )
-    module = TextClassifierModule(
-        network,
-        config,
-        label_weights=_label_weights(train, len(labels), config.class_balance),
-        n_steps=(config.max_epochs or 1) * len(train_batches),
-    )
-    _train(module, train_batches, valid_batches)
-    return _export(network, tokens, terms, labels, validation, valid_batches)
 
 
 def _open_backbone(
@@ -92,8 +109,8 @@ def _open_backbone(
     if config.backbone in ("auto", "minilm"):
         try:
             weight_bytes, tokenizer_json = minilm_files()
-            tokens = TokenInputs(tokenizer_json, config.max_tokens)
-            tokens.split([""])  # raises where the package tokenizers is missing
+            token_inputs = TokenInputs(tokenizer_json, config.max_tokens)
+            token_inputs.split([""])  # raises where the package tokenizers is missing
             n_frozen = MINILM_SHAPE.n_layers - min(config.trained_layers, MINILM_SHAPE.n_layers)
             return (
                 BertNetwork.from_weights(
@@ -102,24 +119,28 @@ def _open_backbone(
                     n_frozen=n_frozen,
                     dropout=config.dropout,
                 ),
-                tokens,
+                token_inputs,
             )
         except MissingWeights:
             if config.backbone == "minilm":
                 raise
-    vocabulary = SubwordVocabulary.fit(texts, max_pieces=config.max_pieces)
-    sizes = (vocabulary.size, config.max_tokens, config.dim, 2 * config.dim)
-    shape = BertShape(config.n_layers, config.n_heads)
-    return BertNetwork(sizes, shape, dropout=config.dropout), TokenInputs(
-        vocabulary, config.max_tokens
+    subword_vocabulary = SubwordVocabulary.fit(texts, max_pieces=config.max_pieces)
+    bert_sizes = (subword_vocabulary.size, config.max_tokens, config.dim, 2 * config.dim)
+    bert_shape = BertShape(config.n_layers, config.n_heads)
+    return BertNetwork(bert_sizes, bert_shape, dropout=config.dropout), TokenInputs(
+        subword_vocabulary, config.max_tokens
     )
 
 
 def _label_weights(train: LabelledTexts, n_labels: int, class_balance: float) -> torch.Tensor:
     """Weight of each label, ``n ** -class_balance``; the mean over items is 1."""
-    counts = np.maximum(np.bincount(train.label_idx, train.n_items, n_labels), 1)
-    weights = counts**-class_balance
-    return torch.from_numpy((weights * counts.sum() / (weights * counts).sum()).astype(np.float32))
+    label_counts = np.maximum(np.bincount(train.label_idx, train.n_items, n_labels), 1)
+    export_weights = label_counts**-class_balance
+    return torch.from_numpy(
+        (export_weights * label_counts.sum() / (export_weights * label_counts).sum()).astype(
+            np.float32
+        )
+    )
 
 
 def _train(
@@ -127,19 +148,22 @@ def _train(
 ) -> None:
     """Train until the macro-F1 stops rising; the module has the best epoch's weights then."""
     config = module.config
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as checkpoint_dir, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
         best_epoch = ModelCheckpoint(
-            Path(folder), "best", monitor="macro_f1", mode="max", save_weights_only=True
+            Path(checkpoint_dir), "best", monitor="macro_f1", mode="max", save_weights_only=True
         )
-        stopping = EarlyStopping("macro_f1", patience=config.patience, mode="max")
-        trainer = make_trainer(
-            [best_epoch, stopping], config.max_epochs or 1, accelerator="cpu", progress=False
+        stopping_callback = EarlyStopping("macro_f1", patience=config.patience, mode="max")
+        lightning_trainer = make_trainer(
+            [best_epoch, stopping_callback],
+            config.max_epochs or 1,
+            accelerator="cpu",
+            progress=False,
         )
-        trainer.fit(module, train_batches, valid_batches)
-        checkpoint = torch.load(best_epoch.best_model_path, weights_only=True)
-        module.load_state_dict(checkpoint["state_dict"])
+        lightning_trainer.fit(module, train_batches, valid_batches)
+        best_checkpoint = torch.load(best_epoch.best_model_path, weights_only=True)
+        module.load_state_dict(best_checkpoint["state_dict"])
     module.eval()
 
 
@@ -154,15 +178,19 @@ def _export(
     """Classifier without torch, its temperature fitted on the validation texts."""
     network.eval()
     with torch.no_grad():
-        logits = torch.cat([network(batch.texts) for batch in valid_batches]).double().numpy()
-    temperature = fit_temperature(logits, validation.label_idx, validation.n_items)
-    probabilities = np.exp(logits / temperature - (logits / temperature).max(1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    predicted_idx = probabilities.argmax(axis=1)
+        validation_logits = (
+            torch.cat([network(batch.texts) for batch in valid_batches]).double().numpy()
+        )
+    temperature = fit_temperature(validation_logits, validation.label_idx, validation.n_items)
+    label_probabilities = np.exp(
+        validation_logits / temperature - (validation_logits / temperature).max(1, keepdims=True)
+    )
+    label_probabilities /= label_probabilities.sum(axis=1, keepdims=True)
+    predicted_idx = label_probabilities.argmax(axis=1)
     is_right = predicted_idx == validation.label_idx
     # An item's weight: as many entries as there are items with this text.
     n_items = validation.n_items.astype(np.int64)
-    weights = ClassifierWeights(
+    export_weights = ClassifierWeights(
         network.bert.weight_arrays(),
         network.bert.bert_shape,
         network.deep.weight.detach().numpy(),
@@ -171,11 +199,11 @@ def _export(
     )
     return TextClassifier(
         labels=tuple(labels),
-        model=build_text_classifier(weights, temperature),
+        model=build_text_classifier(export_weights, temperature),
         tokens=tokens,
         terms=terms,
         validation=ValidationConfidence(
-            np.repeat(probabilities.max(axis=1).astype(np.float32), n_items),
+            np.repeat(label_probabilities.max(axis=1).astype(np.float32), n_items),
             np.repeat(is_right, n_items),
         ),
         metrics={

@@ -32,13 +32,13 @@ class LabelledTexts:
             texts: Cleaned texts.
             label_idx: Label of each, shape (n,).
         """
-        counts: dict[tuple[str, int], int] = {}
-        for key in zip(texts, label_idx.tolist(), strict=True):
-            counts[key] = counts.get(key, 0) + 1
+        text_counts: dict[tuple[str, int], int] = {}
+        for text_key in zip(texts, label_idx.tolist(), strict=True):
+            text_counts[text_key] = text_counts.get(text_key, 0) + 1
         return cls(
-            [text for text, _ in counts],
-            np.array([label for _, label in counts], dtype=np.int64),
-            np.array(list(counts.values()), dtype=np.float32),
+            [unique_text for unique_text, _ in text_counts],
+            np.array([text_label for _, text_label in text_counts], dtype=np.int64),
+            np.array(list(text_counts.values()), dtype=np.float32),
         )
 
     def sample(self, max_texts: int, seed: int) -> "LabelledTexts":
@@ -50,9 +50,11 @@ class LabelledTexts:
         """
         if len(self.texts) <= max_texts:
             return self
-        chosen = np.sort(
+        chosen_rows = np.sort(
             np.random.default_rng(seed).choice(len(self.texts), max_texts, replace=False)
         )
         return LabelledTexts(
-            [self.texts[row] for row in chosen], self.label_idx[chosen], self.n_items[chosen]
+            [self.texts[text_row] for text_row in chosen_rows],
+            self.label_idx[chosen_rows],
+            self.n_items[chosen_rows],
         )

@@ -57,17 +57,17 @@ class TextInputs:
             text_idx: Positions of the texts, shape (B,).
         """
         token_ids, token_mask = self._padded(text_idx)
-        inputs = token_ids
+        batch_inputs = token_ids
         if self.states is not None:
-            inputs = torch.nn.utils.rnn.pad_sequence(
-                [self.states[position] for position in text_idx], batch_first=True
+            batch_inputs = torch.nn.utils.rnn.pad_sequence(
+                [self.states[text_position] for text_position in text_idx], batch_first=True
             ).float()  # (B, T, d)
-        width = max(1, int((self.terms.weights[text_idx] > 0).sum(axis=1).max()))
+        term_width = max(1, int((self.terms.weights[text_idx] > 0).sum(axis=1).max()))
         return TextBatch(
-            inputs,
+            batch_inputs,
             token_mask,
-            torch.from_numpy(self.terms.term_ids[text_idx, :width]),
-            torch.from_numpy(self.terms.weights[text_idx, :width]),
+            torch.from_numpy(self.terms.term_ids[text_idx, :term_width]),
+            torch.from_numpy(self.terms.weights[text_idx, :term_width]),
         )
 
     def with_frozen_states(self, bert: BertNetwork) -> "TextInputs":
@@ -79,23 +79,25 @@ class TextInputs:
         if not bert.n_frozen:
             return self
         length_order = np.argsort([len(tokens) for tokens in self.tokens], kind="stable")
-        states: list[Tensor] = [torch.empty(0)] * len(self.tokens)
+        frozen_states: list[Tensor] = [torch.empty(0)] * len(self.tokens)
         with torch.no_grad():
-            for start in range(0, len(length_order), _FROZEN_BATCH):
-                text_idx = length_order[start : start + _FROZEN_BATCH]
+            for batch_start in range(0, len(length_order), _FROZEN_BATCH):
+                text_idx = length_order[batch_start : batch_start + _FROZEN_BATCH]
                 token_ids, token_mask = self._padded(text_idx)
                 batch_states = bert.lower_states(token_ids, token_mask).half()
-                for row, position in enumerate(text_idx):
-                    states[position] = batch_states[row, : len(self.tokens[position])].clone()
-        return TextInputs(self.tokens, self.terms, self.padding, states)
+                for batch_row, text_position in enumerate(text_idx):
+                    frozen_states[text_position] = batch_states[
+                        batch_row, : len(self.tokens[text_position])
+                    ].clone()
+        return TextInputs(self.tokens, self.terms, self.padding, frozen_states)
 
     def _padded(self, text_idx: Integers) -> tuple[Tensor, Tensor]:
         """Token ids and mask, shape (B, T)."""
-        n_tokens = np.array([len(self.tokens[position]) for position in text_idx])
+        n_tokens = np.array([len(self.tokens[text_position]) for text_position in text_idx])
         token_mask = np.arange(n_tokens.max()) < n_tokens[:, None]
         token_ids = np.full(token_mask.shape, self.padding, dtype=np.int64)
-        for row, position in zip(token_ids, text_idx, strict=True):
-            row[: len(self.tokens[position])] = self.tokens[position]
+        for batch_row, text_position in zip(token_ids, text_idx, strict=True):
+            batch_row[: len(self.tokens[text_position])] = self.tokens[text_position]
         return torch.from_numpy(token_ids), torch.from_numpy(token_mask)
 
 
@@ -131,9 +133,9 @@ class LabelledBatches:
     def __iter__(self) -> Iterator[LabelledBatch]:
         """Batches of one epoch."""
         n_texts = len(self.label_idx)
-        order = np.arange(n_texts) if self._order is None else self._order.permutation(n_texts)
-        for start in range(0, n_texts, self.batch_size):
-            text_idx = order[start : start + self.batch_size]
+        text_order = np.arange(n_texts) if self._order is None else self._order.permutation(n_texts)
+        for batch_start in range(0, n_texts, self.batch_size):
+            text_idx = text_order[batch_start : batch_start + self.batch_size]
             yield LabelledBatch(
                 self.text_inputs.batch(text_idx),
                 torch.from_numpy(self.label_idx[text_idx]),

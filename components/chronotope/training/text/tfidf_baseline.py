@@ -52,18 +52,18 @@ class TfidfBaseline:
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        vectorizer = TfidfVectorizer(
+        tfidf_vectorizer = TfidfVectorizer(
             analyzer=analyzer,
             ngram_range=_NGRAMS[analyzer],
             token_pattern=r"(?u)\w+" if analyzer == "word" else None,
             sublinear_tf=True,
         )
-        train_features = vectorizer.fit_transform(train[0])
-        valid_features = vectorizer.transform(validation[0])
-        best = best_logistic_regression(
+        train_features = tfidf_vectorizer.fit_transform(train[0])
+        valid_features = tfidf_vectorizer.transform(validation[0])
+        best_fit = best_logistic_regression(
             (train_features, *train[1:]), (valid_features, *validation[1:]), penalties
         )
-        return cls(vectorizer, *best)
+        return cls(tfidf_vectorizer, *best_fit)
 
     def predict(self, texts: Sequence[str]) -> Integers:
         """Label of each text, shape (n,).
@@ -88,16 +88,20 @@ def best_logistic_regression(
     """
     from sklearn.linear_model import LogisticRegression
 
-    best: tuple[float, Any, str] = (-1.0, None, "")
+    best_fit: tuple[float, Any, str] = (-1.0, None, "")
     for class_weight in (None, "balanced"):
-        for penalty in penalties:
-            model = LogisticRegression(
-                C=penalty, class_weight=class_weight, max_iter=200, tol=1e-3
+        for inverse_penalty in penalties:
+            regression_model = LogisticRegression(
+                C=inverse_penalty, class_weight=class_weight, max_iter=200, tol=1e-3
             ).fit(train[0], train[1], sample_weight=train[2])
-            predicted_idx = np.asarray(model.predict(validation[0]), dtype=np.int64)
-            score = macro_f1(
+            predicted_idx = np.asarray(regression_model.predict(validation[0]), dtype=np.int64)
+            validation_score = macro_f1(
                 validation[1], predicted_idx, weights=np.asarray(validation[2], np.float64)
             )
-            if score > best[0]:
-                best = (score, model, f"C={penalty:g}, class_weight={class_weight}")
-    return best[1], best[2]
+            if validation_score > best_fit[0]:
+                best_fit = (
+                    validation_score,
+                    regression_model,
+                    f"C={inverse_penalty:g}, class_weight={class_weight}",
+                )
+    return best_fit[1], best_fit[2]
