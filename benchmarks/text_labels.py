@@ -105,8 +105,9 @@ def split_task(task: LabelTask, *, development: bool, seed: int = 0) -> LabelSpl
 
     def part(mask: npt.NDArray[np.bool_]) -> tuple[list[str], Integers]:
         rows = np.flatnonzero(mask & is_learnt)
+        texts = [task.texts[row] for row in rows.tolist()]
         label_idx = np.searchsorted(names, labels[rows].astype(str)).astype(np.int64)
-        return [task.texts[row] for row in rows], label_idx
+        return texts, label_idx
 
     return LabelSplit(tuple(names.tolist()), part(is_train), part(is_validation), part(is_test))
 

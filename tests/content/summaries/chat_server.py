@@ -8,7 +8,6 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-LOG_PATH = Path(sys.argv[1])
 failures = {"FLAKY": 2}
 
 
@@ -24,7 +23,7 @@ class Handler(BaseHTTPRequestHandler):
             "model": body["model"],
             "text": text,
         }
-        with LOG_PATH.open("a", encoding="utf-8") as log_file:
+        with Path(sys.argv[1]).open("a", encoding="utf-8") as log_file:
             log_file.write(json.dumps(request) + "\n")
         if "FLAKY" in text and failures["FLAKY"]:
             failures["FLAKY"] -= 1
