@@ -90,7 +90,7 @@ def build_features(
     offset becomes 0. The coordinates of an item come from the items table, or else are the
     median over its events; those of a place are the median over its events. The category of an
     item comes from the items table, or else is the most frequent ``category`` of its events, if
-    there is that column.
+    there is that column, or else is ``predicted_category`` of the items table.
 
     Args:
         events: Columns of ``EVENTS``; the optional ones may be missing.

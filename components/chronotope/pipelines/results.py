@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.content.labels.label_report import LabelSummary
 from chronotope.content.modality_report import EmbeddingSummary, ModalityWorth
 from chronotope.contracts.validation_result import FailedExpectation
 from chronotope.datasets.files.line_accounting import SourceReport
@@ -136,6 +137,9 @@ class IngestionSummary(StepResult):
     features: FeatureSnapshot = Field(description="Snapshot for training")
     embeddings: EmbeddingSummary | None = Field(
         None, description="Encoded content of the items; None if the YAML configures none"
+    )
+    labels: LabelSummary | None = Field(
+        None, description="Predicted labels of the items; None if the YAML asks for none"
     )
 
 
