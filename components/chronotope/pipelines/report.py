@@ -1,16 +1,21 @@
 """HTML report and model card of a training."""
 
+import re
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chronotope.content.item_map import lay_out, mapped_items
 from chronotope.content.labels.used_labels import label_counts
 from chronotope.content.summaries.stored_summaries import read_summaries
 from chronotope.contracts import columns as c
+from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
 from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
 from chronotope.pipelines.holdout import CHALLENGER
@@ -28,6 +33,7 @@ from chronotope.pipelines.results import (
 )
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.report import page
+from chronotope.report.item_space_section import N_COLOURS
 from chronotope.report.model_card import render_card
 from chronotope.report.plots import write_plots
 from chronotope.report.report_data import (
@@ -39,6 +45,7 @@ from chronotope.report.report_data import (
     FoldRow,
     GateSummary,
     IngestionCounts,
+    ItemPoint,
     LabelRow,
     MapPoint,
     ModelRow,
@@ -100,6 +107,7 @@ def _report_data(
 ) -> ReportData:
     evaluation, promotion = summary.evaluation, summary.promotion
     challenger_metrics = evaluation.metrics[CHALLENGER]
+    item_points, item_groups = _item_map(data.features.path)
     item_lake = Lake(settings.workspace.lake(run_dir.parent.name))
     return ReportData(
         dataset=run_dir.parent.name,
@@ -119,6 +127,8 @@ def _report_data(
         when=_time_calibration(evaluation.time),
         where=_place_rows(evaluation),
         map_points=_map_points(run_dir),
+        item_points=item_points,
+        item_groups=item_groups,
         candidates=_candidate_rows(summary.compression.candidates),
         objective=_objective(settings, summary.compression),
         steps=_step_rows(run_dir, summary.ingestion_cost),
@@ -225,6 +235,35 @@ def _map_points(run_dir: Path) -> tuple[MapPoint, ...]:
         MapPoint(lat=lat, lon=lon, weight=n_targets, hit_share=hit_share)
         for lat, lon, n_targets, hit_share in points.tolist()
     )
+
+
+def _item_map(features: Path) -> tuple[tuple[ItemPoint, ...], tuple[str, ...]]:
+    """Points of the map of items, and the names of its colours; empty without content."""
+    log, catalog = load_features(features)
+    if catalog.content is None:
+        return (), ()
+    n_events = np.bincount(log.item_idx, minlength=catalog.n_items)
+    item_idx = mapped_items(catalog.content, n_events)
+    categories = catalog.categories.names(catalog.item_category[item_idx])
+    groups = [re.split(r"[|,;/>]", category or "")[0].strip() for category in categories]
+    counts = Counter(group for group in groups if group)
+    names = [group for group, _ in counts.most_common(N_COLOURS - 1)]
+    colour_of = {name: colour for colour, name in enumerate(names)}
+    titles, ids = catalog.item_title, catalog.items.names(item_idx)
+    coordinates = lay_out(catalog.content, item_idx).tolist()
+    points = tuple(
+        ItemPoint(
+            x=x,
+            y=y,
+            weight=int(n_events[idx]),
+            colour=colour_of.get(group, len(names)),
+            label=(str(titles[idx]) if len(titles) else "") or str(name),
+        )
+        for idx, name, group, (x, y) in zip(
+            item_idx.tolist(), ids, groups, coordinates, strict=True
+        )
+    )
+    return points, (*names, "other")
 
 
 def _step_rows(run_dir: Path, ingestion_cost: StepCost | None) -> tuple[StepRow, ...]:

@@ -169,6 +169,16 @@ class SummaryRow(_Frozen):
     summary: str
 
 
+class ItemPoint(_Frozen):
+    """Item on the map of the items, in the unit square."""
+
+    x: float = Field(ge=0, le=1)
+    y: float = Field(ge=0, le=1)
+    weight: int = Field(ge=0, description="Events with the item")
+    colour: int = Field(ge=0, le=4, description="Position of its group in ``item_groups``")
+    label: str = Field(description="Title, or id")
+
+
 class ReportData(_Frozen):
     """Data of the HTML page and the model card; absent parts are left out."""
 
@@ -185,6 +195,8 @@ class ReportData(_Frozen):
     modalities: tuple[ColumnRow, ...] = ()
     when: WhenCalibration | None = None
     where: tuple[WhereRow, ...] = ()
+    item_points: tuple[ItemPoint, ...] = ()
+    item_groups: tuple[str, ...] = Field(default=(), description="Names of the map's colours")
     map_points: tuple[MapPoint, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
     objective: Objective | None = None
