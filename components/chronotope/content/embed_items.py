@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from chronotope.content.encoder import Encoder, Modality, Vectors, encoder_id
 from chronotope.content.encoders.open_encoder import open_pretrained
@@ -30,6 +29,7 @@ from chronotope.contracts.errors import NotEnoughData
 from chronotope.datasets.content_spec import AudioContent, ImageContent, TextContent
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
+from chronotope.lake.text_filter import text_equals
 
 BATCH_ITEMS: Final = 512
 """Items read and encoded together."""
@@ -259,8 +259,8 @@ def _known_rows(item_lake: Lake, item_encoder: Encoder) -> dict[str, tuple[str, 
     """Input digest of each item that this encoder has seen, and why it has no vector."""
     if not item_lake.exists("item_embeddings"):
         return {}
-    is_current = (pc.field(t.ENCODER) == encoder_id(item_encoder)) & (
-        pc.field(t.MODALITY) == item_encoder.modality.value
+    is_current = text_equals(t.ENCODER, encoder_id(item_encoder)) & text_equals(
+        t.MODALITY, item_encoder.modality.value
     )
     stored_rows = item_lake.dataset("item_embeddings").to_table(
         columns=[c.ITEM_ID, t.INPUT_DIGEST, t.REASON], filter=is_current

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from chronotope.content.encoder import Encoder, Modality, encoder_id
 from chronotope.content.encoders.tfidf_encoder import NAME, TfidfConfig, TfidfEncoder
@@ -13,6 +12,7 @@ from chronotope.content.inputs.item_inputs import InputReader
 from chronotope.contracts import columns as c
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
+from chronotope.lake.text_filter import text_equals
 
 MAX_FITTED_TEXTS: Final = 100_000
 """Texts that an encoder is fitted on; of a larger catalogue every k-th text."""
@@ -108,9 +108,9 @@ def latest_encoder(item_lake: Lake, modality: Modality) -> str | None:
 def _latest_row(item_lake: Lake, modality: Modality, name: str | None) -> dict[str, object] | None:
     if not item_lake.exists("content_encoders"):
         return None
-    is_wanted = pc.field(t.MODALITY) == modality.value
+    is_wanted = text_equals(t.MODALITY, modality.value)
     if name is not None:
-        is_wanted &= pc.field(t.NAME) == name
+        is_wanted &= text_equals(t.NAME, name)
     stored_columns = None if name is not None else [t.ENCODER, t.USED_AT]
     rows = item_lake.dataset("content_encoders").to_table(columns=stored_columns, filter=is_wanted)
     if not len(rows):

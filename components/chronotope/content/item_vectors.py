@@ -15,6 +15,7 @@ from chronotope.contracts import columns as c
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
+from chronotope.lake.text_filter import text_equals
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ def read_vectors(item_lake: Lake, modality: Modality, item_ids: Sequence[str]) -
     if encoder_identity is None or not item_lake.exists("item_embeddings"):
         return no_item_vectors
     is_current = (
-        (pc.field(t.ENCODER) == encoder_identity)
-        & (pc.field(t.MODALITY) == modality.value)
+        text_equals(t.ENCODER, encoder_identity)
+        & text_equals(t.MODALITY, modality.value)
         & pc.field(t.VECTOR).is_valid()
     )
     stored_rows = item_lake.dataset("item_embeddings").to_table(

@@ -16,6 +16,7 @@ from chronotope.contracts.event_log import Float32, Int32, Int64
 from chronotope.contracts.ids import UNKNOWN
 from chronotope.contracts.queries import Queries
 from chronotope.lake import Lake
+from chronotope.lake.text_filter import text_equals
 
 FullHistory = TypeVar("FullHistory", np.int32, np.int64)
 _HISTORY = (c.ITEM_ID, c.PLACE_ID, c.OCCURRED_AT, c.UTC_OFFSET_MIN)
@@ -62,7 +63,7 @@ def read_history(
     lake: Lake, user_id: str, request_time: datetime, vocabulary: Vocabulary
 ) -> UserHistory:
     """A user's events in the lake before the request time, in the order of training."""
-    is_earlier = (pc.field(c.USER_ID) == user_id) & (
+    is_earlier = text_equals(c.USER_ID, user_id) & (
         pc.field(c.OCCURRED_AT) < pa.scalar(request_time)
     )
     events = lake.dataset("events").to_table(columns=[*_HISTORY, c.EVENT_ID], filter=is_earlier)

@@ -27,6 +27,7 @@ from chronotope.contracts.predictions import (
 )
 from chronotope.lake.store import Lake
 from chronotope.lake.store_errors import translate_store_errors
+from chronotope.lake.text_filter import text_equals
 from chronotope.runtime.private_files import private_folder
 
 KEEP_VERSIONS_H: Final = 7 * 24
@@ -74,7 +75,7 @@ def user_predictions(predictions: pads.Dataset, user_id: str) -> pa.Table:
         StoreError: The table cannot be read.
     """
     with translate_store_errors(PREDICTIONS_TABLE):
-        user_rows = predictions.to_table(filter=pc.field(c.USER_ID) == user_id)
+        user_rows = predictions.to_table(filter=text_equals(c.USER_ID, user_id))
     return user_rows.sort_by(RANK)
 
 
