@@ -16,6 +16,7 @@ from chronotope.content.encoders.packaged_weights import MissingWeights
 from chronotope.content.encoders.tfidf_encoder import TfidfEncoder
 from chronotope.content.inputs.image_reading import ContentRefused, decode_image, read_content_file
 from chronotope.content.inputs.text_cleaning import clean_text
+from chronotope.contracts.event_log import Float32
 
 LAST_YEAR: Final = 1998
 """Year of the last rating."""
@@ -24,13 +25,13 @@ _YEAR: Final = re.compile(r"\s*\(\d{4}\)\s*$")
 _MAX_BYTES: Final = 1 << 24
 
 
-def item_views(items: pa.Table, poster_dir: Path) -> dict[str, ContentView]:
+def item_views(items: pa.Table, data_dir: Path) -> dict[str, ContentView]:
     """Views by name; those whose encoder is not installed are missing.
 
     Args:
         items: Columns ``movie_id``, ``title``, ``year``, ``genres``, ``overview``, ``tagline``,
             ``runtime`` and ``original_language``.
-        poster_dir: Folder of the posters, named by ``movie_id``.
+        data_dir: Folder with the folder ``posters``, files named by ``movie_id``.
     """
     texts = film_texts(items)
     years = np.array(items.column("year").to_pylist(), dtype=np.float64)
@@ -45,7 +46,7 @@ def item_views(items: pa.Table, poster_dir: Path) -> dict[str, ContentView]:
         ContentView("runtime", runtimes[:, None], "rbf"),
         ContentView("language", _indicators(languages), "rbf"),
         ContentView("tfidf", TfidfEncoder.fit(texts).encode(texts).astype(np.float64)),
-        *_pretrained_views(texts, items.column("movie_id").to_pylist(), poster_dir),
+        *_pretrained_views(texts, items.column("movie_id").to_pylist(), data_dir),
     ]
     return {view.name: view for view in views}
 
@@ -70,30 +71,60 @@ def film_texts(items: pa.Table) -> list[str]:
     ]
 
 
-def _pretrained_views(
-    texts: Sequence[str], item_ids: Sequence[Any], poster_dir: Path
-) -> list[ContentView]:
-    views = []
+def text_vectors(texts: Sequence[str]) -> Float32:
+    """Vectors of texts by MiniLM, or by TF-IDF where it is not installed, shape (n, d).
+
+    Args:
+        texts: The texts.
+    """
     with tempfile.TemporaryDirectory() as cache_dir:
         try:
-            minilm = open_pretrained("minilm", Modality.TEXT, Path(cache_dir))
-            views.append(ContentView("minilm", minilm.encode(texts).astype(np.float64)))
-            encoder = open_pretrained("efficientnet_lite0", Modality.IMAGE, Path(cache_dir))
+            return open_pretrained("minilm", Modality.TEXT, Path(cache_dir)).encode(texts)
         except MissingWeights as error:
-            print(f"Without pretrained encoders: {error}")
-            return views
+            print(f"TF-IDF instead of MiniLM: {error}")
+            return TfidfEncoder.fit(texts).encode(texts)
+
+
+def poster_vectors(item_ids: Sequence[Any], data_dir: Path) -> Float32 | None:
+    """Vectors of the films' posters, zero where there is none; None without the encoder.
+
+    Args:
+        item_ids: Values of ``movie_id``.
+        data_dir: Folder with the folder ``posters``.
+    """
+    with tempfile.TemporaryDirectory() as cache_dir:
+        try:
+            encoder = open_pretrained("efficientnet_lite0", Modality.IMAGE, Path(cache_dir))
+        except MissingWeights:
+            return None
     posters: dict[int, Any] = {}
     for position, item_id in enumerate(item_ids):
         try:
-            content = read_content_file(poster_dir / f"{item_id}.jpg", _MAX_BYTES)
+            content = read_content_file(data_dir / "posters" / f"{item_id}.jpg", _MAX_BYTES)
             posters[position] = decode_image(content, 224, 40_000_000)
         except ContentRefused:
             continue
-    if posters:
-        vectors = np.zeros((len(item_ids), encoder.dim))
-        vectors[list(posters)] = encoder.encode(list(posters.values()))
-        views.append(ContentView("posters", vectors))
-    return views
+    if not posters:
+        return None
+    vectors = np.zeros((len(item_ids), encoder.dim), np.float32)
+    vectors[list(posters)] = encoder.encode(list(posters.values()))
+    return vectors
+
+
+def _pretrained_views(
+    texts: Sequence[str], item_ids: Sequence[Any], data_dir: Path
+) -> list[ContentView]:
+    with tempfile.TemporaryDirectory() as cache_dir:
+        try:
+            minilm = open_pretrained("minilm", Modality.TEXT, Path(cache_dir))
+        except MissingWeights as error:
+            print(f"Without pretrained encoders: {error}")
+            return []
+    views = [ContentView("minilm", minilm.encode(texts).astype(np.float64))]
+    posters = poster_vectors(item_ids, data_dir)
+    return (
+        views if posters is None else [*views, ContentView("posters", posters.astype(np.float64))]
+    )
 
 
 def _indicators(name_lists: Sequence[Sequence[str]]) -> Matrix:

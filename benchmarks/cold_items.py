@@ -6,6 +6,7 @@ Protocol ``items_60_20_20``: the items are split at random, 60 % for training, 2
 penalties, 20 % for the test; events of held-back items are not in training, and every rating
 counts as 1. For each user with an event on a test item, all test items are ranked. NDCG@10 and
 HR@10 are means over users and ten splits; the interval resamples users with all their splits.
+``by_time`` is explained in ``benchmarks.cold_by_time``.
 ``gain`` is the paired difference from the model that the row names, with its interval.
 """
 
@@ -25,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array
 
+from benchmarks import cold_by_time
 from benchmarks.cold_item_views import item_views
 from benchmarks.data_sets import add_data_option, data_set_dir
 from benchmarks.rows import Row, at_least_one, write_rows
@@ -268,7 +270,7 @@ def read_data(data_dir: Path) -> ColdItemData:
     """
     items = pq.read_table(data_dir / "items.parquet").sort_by("movie_id")
     ratings = pq.read_table(data_dir / "ratings.parquet", columns=["user_id", "item_id"])
-    return ColdItemData(_interactions(items, ratings), item_views(items, data_dir / "posters"))
+    return ColdItemData(_interactions(items, ratings), item_views(items, data_dir))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -278,11 +280,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add_data_option(parser)
     parser.add_argument("--dataset", choices=["movielens_100k"], default="movielens_100k")
+    parser.add_argument("--protocol", choices=[PROTOCOL, cold_by_time.PROTOCOL], default=PROTOCOL)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--splits", type=at_least_one, default=10, help="random splits")
     options = parser.parse_args(arguments)
-    data = read_data(data_set_dir(options.dataset, options.data))
-    rows = run(data, options.dataset, options.splits)
+    data_dir = data_set_dir(options.dataset, options.data)
+    rows = (
+        run(read_data(data_dir), options.dataset, options.splits)
+        if options.protocol == PROTOCOL
+        else cold_by_time.run(data_dir, options.dataset)
+    )
     Console().print(_table(rows))
     if options.json:
         write_rows(rows, options.json)
@@ -334,7 +341,7 @@ def _interactions(items: pa.Table, ratings: pa.Table) -> csr_array:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    title = f"{rows[0]['dataset']}, {PROTOCOL}, {rows[0]['n_splits']} splits"
+    title = f"{rows[0]['dataset']}, {rows[0]['protocol']}"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     for header in HEADERS:
         is_name = header == "model"
