@@ -128,7 +128,7 @@ def fit_cold_start(
     if not cold_batches:
         return None
     is_true = torch.cat(
-        [cold_batch.is_true[cold_batch.target_column] for cold_batch in cold_batches]
+        [cold_batch.is_true[cold_batch.target_column.clamp(min=0)] for cold_batch in cold_batches]
     )
     is_cold = torch.cat([cold_batch.target_column for cold_batch in cold_batches]) >= 0
     n_true, n_hidden = int((is_true & is_cold).sum()), int((~is_true & is_cold).sum())
@@ -178,19 +178,22 @@ def _score_rounds(
         )
         with torch.no_grad():
             scored_batches = [_score(net, batch, ~is_warm, rng) for batch in training_batches]
-        cold_batches += [batch for batch in scored_batches if len(batch.is_true)]
+        cold_batches += [batch for batch in scored_batches if batch is not None]
     return cold_batches
 
 
 def _score(
     net: ChronotopeNet, training_batch: TrainingBatch, is_true: Tensor, rng: np.random.Generator
-) -> ColdBatch:
-    """Scores of a batch, divided into items with events and without."""
+) -> ColdBatch | None:
+    """Scores of a batch, divided into items with events and without; None without the latter."""
     content_head = _head(net)
     candidates, priors = training_batch.candidates, training_batch.priors
     n_items = len(priors.popularity)
     item_idx = torch.arange(n_items) if candidates is None else candidates.item_idx
     log_weight = torch.zeros(n_items) if candidates is None else candidates.log_weight
+    is_cold = (priors.cold_share[item_idx] == 1.0) & (item_idx > 0)
+    if not is_cold.any():
+        return None
     scored_items = net.score_items(
         training_batch.batch,
         priors,
@@ -202,7 +205,6 @@ def _score(
     item_scores = scored_items.item_scores + log_weight  # (B, C)
     item_scores[:, 0] = -torch.inf
     expected_popularity = priors.content_popularity[item_idx]
-    is_cold = priors.cold_share[item_idx] == 1.0
     column_of = torch.full((n_items,), -1)
     column_of[item_idx] = torch.arange(len(item_idx))
     target_columns = column_of[training_batch.target_item]  # (B,)
@@ -244,12 +246,12 @@ def _sample_columns(
     is_target[target_columns] = True
     certain_columns = torch.nonzero(is_cold & is_target)[:, 0]
     other_columns = torch.nonzero(is_cold & ~is_target)[:, 0]
+    n_sampled = min(MAX_COLUMNS, len(other_columns))
     sampled_columns = other_columns[
-        torch.from_numpy(rng.choice(len(other_columns), MAX_COLUMNS, replace=False))
+        torch.from_numpy(rng.choice(len(other_columns), n_sampled, replace=False))
     ]
-    column_log_weight = torch.full(
-        (len(sampled_columns),), float(np.log(len(other_columns) / MAX_COLUMNS))
-    )
+    represented = len(other_columns) / max(1, n_sampled)  # items that a sampled column stands for
+    column_log_weight = torch.full((n_sampled,), float(np.log(max(1.0, represented))))
     return torch.cat([certain_columns, sampled_columns]), torch.cat(
         [torch.zeros(len(certain_columns)), column_log_weight]
     )
@@ -300,20 +302,25 @@ def _fit_constant(cold_batches: list[ColdBatch], weights: Tensor) -> Tensor:
     def loss(cold_constant: Tensor) -> Tensor:
         target_losses = []
         for cold_batch in cold_batches:
+            cold_column = cold_batch.target_column.clamp(min=0)
+            is_hidden = (cold_batch.target_column >= 0) & ~cold_batch.is_true[cold_column]
+            # rows first: one without any finite score would make the gradient NaN
+            row_idx = torch.nonzero((cold_batch.target_column == -1) | is_hidden)[:, 0]
             cold_scores = (
-                cold_batch.base_scores
-                + cold_batch.features @ weights
+                cold_batch.base_scores[row_idx]
+                + cold_batch.features[row_idx] @ weights
                 + cold_batch.log_weight
                 + cold_constant
             )
-            cold_scores = cold_scores.masked_fill(cold_batch.is_true, -torch.inf)  # (B, C)
-            cold_column = cold_batch.target_column.clamp(min=0)
-            is_warm, is_hidden = cold_batch.target_column == -1, ~cold_batch.is_true[cold_column]
-            row_idx = is_warm | ((cold_batch.target_column >= 0) & is_hidden)
-            log_total = torch.logaddexp(torch.logsumexp(cold_scores, dim=1), cold_batch.warm_scores)
-            cold_score = cold_scores.gather(1, cold_column[:, None])[:, 0]
-            target_score = torch.where(is_warm, cold_batch.target_score, cold_score)
-            target_losses.append((log_total - target_score)[row_idx])
+            cold_scores = cold_scores.masked_fill(cold_batch.is_true, -torch.inf)  # (N, C)
+            log_total = torch.logaddexp(
+                torch.logsumexp(cold_scores, dim=1), cold_batch.warm_scores[row_idx]
+            )
+            cold_score = cold_scores.gather(1, cold_column[row_idx, None])[:, 0]
+            target_score = torch.where(
+                is_hidden[row_idx], cold_score, cold_batch.target_score[row_idx]
+            )
+            target_losses.append(log_total - target_score)
         return torch.cat(target_losses).mean() + RIDGE * cold_constant.square().sum()
 
     return _minimise(loss, 1)
