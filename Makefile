@@ -11,6 +11,7 @@ RUNTIME := $(VENV)/.installed
 TESTS := $(VENV)/.installed-tests
 LINTERS := $(VENV)/.installed-linters
 DOCS := $(VENV)/.installed-docs
+EVERYTHING := $(VENV)/.installed-everything
 # Modules are compiled when they are first imported: few of those installed ever are.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
 CODE := $(wildcard components flows benchmarks tests tools docs/reference)
@@ -19,8 +20,10 @@ PYTEST := $(BIN)/python -m pytest
 
 # Test processes side by side; one file stays in one process, with what it has set up. Files of slow
 # tests keep the order of tests/conftest.py, the longest first: else it would run alone at the end.
+# Slow tests wait for servers and other processes a third of their time: one process more.
 WORKERS ?= 2
-SPREAD := -n $(WORKERS) --dist loadfile
+SLOW_WORKERS ?= $(shell expr $(WORKERS) + 1)
+SPREAD := --dist loadfile
 
 # The first Python on the path that is new enough.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -45,11 +48,18 @@ help: ## Show the targets
 
 setup: $(RUNTIME) $(TESTS) $(LINTERS) ## Make .venv and install everything (only when something changed)
 
-$(RUNTIME): pyproject.toml constraints.txt
+$(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python >= 3.11 was not found. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[demo]"
 	@touch $@
+
+# For .ci/run, by one call of pip: each call builds the project and compares all packages again.
+$(EVERYTHING): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[demo,test,content,dev,docs]"
+	@touch $(RUNTIME) && touch $(TESTS) $(LINTERS) $(DOCS) $@
 
 # With the weights of encoders (content): 8 seconds of processor time, 210 MB.
 $(TESTS): $(RUNTIME)
@@ -70,8 +80,8 @@ demo: $(RUNTIME) ## Train, compare and promote on a real log of purchases
 # pytest exits with 5 when nothing is marked slow; that is no failure.
 test: export OMP_NUM_THREADS := 1
 test: $(TESTS) ## Fast tests first, then the slow ones
-	$(PYTEST) $(SPREAD) -m "not slow" $(PYTEST_ARGS)
-	$(PYTEST) $(SPREAD) --no-loadscope-reorder -m slow $(PYTEST_ARGS) || test $$? -eq 5
+	$(PYTEST) -n $(WORKERS) $(SPREAD) -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) -n $(SLOW_WORKERS) $(SPREAD) --no-loadscope-reorder -m slow -o testpaths=tests $(PYTEST_ARGS) || test $$? -eq 5
 
 cover: export OMP_NUM_THREADS := 1
 cover: $(TESTS) ## All tests, with branch coverage

@@ -29,6 +29,7 @@ from flows.abandoned_runs import end_abandoned_runs
 from flows.backfill_events import backfill_events
 from flows.champion_event import PROMOTED
 from flows.change_champion import ChampionSettings, promote_model, roll_back_model
+from flows.classify_items import ClassifySettings, classify_items
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
 from flows.embed_items import EmbedSettings, embed_items
@@ -113,6 +114,7 @@ def _flow_options(
     return [
         (ingest_events, _INGEST, {}),
         (embed_items, _EMBED, {}),
+        (classify_items, _CLASSIFY, {}),
         (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
         (
             collect_feedback,
@@ -144,11 +146,16 @@ def _default_parameters(
     embed_settings = EmbedSettings(
         root=ingestion.root, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir
     )
+    classify_settings = ClassifySettings(**embed_settings.model_dump(exclude={"refit"}))
     champion_settings = ChampionSettings(root=ingestion.root)
     by_hand = {"dataset": name, "settings": champion_settings.model_dump(mode="json")}
     return {
         "ingest-events": {"dataset": dataset, "settings": data_parameters["ingestion"]},
         "embed-items": {"dataset": dataset, "settings": embed_settings.model_dump(mode="json")},
+        "classify-items": {
+            "dataset": dataset,
+            "settings": classify_settings.model_dump(mode="json"),
+        },
         "train-model": {"settings": training.model_dump(mode="json"), **data_parameters},
         "collect-feedback": {
             "feedback": FeedbackConfig().model_dump(mode="json"),
@@ -275,6 +282,10 @@ Events that are already in the lake are not written again."""
 _EMBED: Final = """Encode texts, images and sounds of the items, as `items.content` of the dataset's
 YAML configures them. Only new and changed items are encoded; content that is damaged, empty or too
 large is counted with its reason."""
+_CLASSIFY: Final = """Predict missing categories of the items from their texts, as
+`items.content.classify` of the dataset's YAML asks. A classifier is trained where there is none,
+judged on held-back labels and logged to MLflow; then only new and changed items are classified. A
+category of the catalogue is never changed."""
 _TRAIN: Final = """Full training: ingest new events, search hyper-parameters, train, compress,
 evaluate on the holdout, and promote the model if it beats the champion and every baseline.
 

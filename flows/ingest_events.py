@@ -19,7 +19,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
+<<<<<<< HEAD
 from chronotope.content.item_vectors import content_version, dataset_content
+=======
+from chronotope.content.labels.used_labels import with_predicted_category
+>>>>>>> main
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
@@ -53,6 +57,7 @@ from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
 from chronotope.validation import build_docs, check_table, find_suites_folder
 from flows import dataset_lock_in_flow
+from flows.classify_items import classify_new_items
 from flows.embed_items import EmbedSettings, embed_content, has_content
 from flows.ingest_counts import no_events_stored, row_counts
 
@@ -132,6 +137,8 @@ def ingest_events(
 def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
     """Body of ``ingest_events``; the caller holds the dataset's lock."""
     lake_tables = write_tables(dataset, settings)
+    # Before the feature snapshot, which reads the predicted categories.
+    label_summary = classify_new_items(dataset, settings.root, settings.conf_dir, settings.data_dir)
     event_summary = write_events(dataset, settings)
     embed_settings = EmbedSettings(
         root=settings.root, conf_dir=settings.conf_dir, data_dir=settings.data_dir
@@ -146,7 +153,14 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
         tables=lake_tables,
         events=event_summary,
         features=feature_snapshot,
+<<<<<<< HEAD
         embeddings=embeddings,
+=======
+        embeddings=embed_content(dataset, embed_settings)
+        if has_content(dataset, embed_settings)
+        else None,
+        labels=label_summary,
+>>>>>>> main
     )
 
 
@@ -256,18 +270,18 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         snapshots_dir: Folder in which the snapshot's folder is created.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    table_names = [
-        "events",
-        *(table_name for table_name in ("items", "context") if event_lake.exists(table_name)),
-    ]
+    optional_names = ("items", "context", "item_labels")
+    table_names = ["events", *(name for name in optional_names if event_lake.exists(name))]
     table_versions = {
         table_name: event_lake.table_version(table_name) for table_name in table_names
     }
     lake_tables = {
         table_name: event_lake.read(table_name, table_versions[table_name])
         for table_name in table_names
-        if table_name != "events"
+        if table_name not in ("events", "item_labels")
     }
+    if "item_labels" in table_versions and "items" in lake_tables:
+        lake_tables["items"] = with_predicted_category(lake_tables["items"], event_lake)
     noise_columns = event_lake.read("events", table_versions["events"], COLUMNS)
     is_kept, noise = filter_noise(noise_columns, settings.noise)
     del noise_columns  # free the memory; the events are streamed

@@ -29,7 +29,7 @@ from tests.runtime.engine.cluster import SHAPE, two_nodes
 
 pytestmark = pytest.mark.slow
 DEADLINE_S = 600
-N_TRIALS, N_FOLDS = 12, 3
+N_TRIALS, N_FOLDS = 8, 3
 CITY = """
 name: town
 description: A small city by the law of the simulated one.

@@ -23,7 +23,7 @@ LINES = [
 COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 
-OTHERS_THAT_WRITE = ("doctor", "init", "monitor", "promote", "rollback", "score", "up")
+OTHERS_THAT_WRITE = ("classify", "doctor", "init", "monitor", "promote", "rollback", "score", "up")
 
 
 def lines(start: str) -> list[list[str]]:

@@ -83,6 +83,15 @@ def test_catalog_by_hand(events, items, tmp_path):
     np.testing.assert_array_equal(catalog.place_lon, [np.nan, np.nan, 16.5])
 
 
+def test_a_predicted_category_stands_for_a_missing_one_only(events, items, tmp_path):
+    predicted = items.append_column("predicted_category", pa.array(["wrong", "drink", None]))
+    _, catalog = built(events, predicted, tmp_path)
+    assert [catalog.categories.name(i) for i in catalog.item_category] == [None, "sweet", "drink"]
+    events = events.append_column("category", pa.array(["hot", "hot", "hot", "hot"]))
+    _, catalog = built(events, predicted, tmp_path / "given")
+    assert [catalog.categories.name(i) for i in catalog.item_category] == [None, "sweet", "hot"]
+
+
 def test_check_ins_have_items_for_places(events, items, tmp_path):
     log, catalog = built(events, items, tmp_path, items_are_places=True)
     assert catalog.items_are_places

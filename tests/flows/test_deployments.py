@@ -25,6 +25,7 @@ from chronotope.runtime.workspace import Workspace
 from flows import watch_interactions
 from flows.backfill_events import backfill_events
 from flows.change_champion import promote_model, roll_back_model
+from flows.classify_items import classify_items
 from flows.collect_feedback import collect_feedback, decision_markdown
 from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
@@ -38,6 +39,7 @@ from flows.watch_interactions import InteractionWatcher, n_waiting, watch_in_thr
 FLOWS = (
     ingest_events,
     embed_items,
+    classify_items,
     train_model,
     collect_feedback,
     monitor_drift,

@@ -25,6 +25,15 @@ from chronotope.pipelines.train import train_final_model
 from chronotope.testing.recommender_suite import sample_catalog
 from tests.models.test_factorized import plain_catalog
 
+MODEL = {
+    "history_len": 32,
+    "kernel_len": 8,
+    "backbone": "two_tower",
+    "backbone_len": 8,
+    "d_model": 8,
+}
+"""The architecture of ``tests/compression/test_export_indexed.py``, which is traced once."""
+
 LARGE = CompressionConfig(index_above_items=20, index_codes=(4, 64))
 
 
@@ -80,8 +89,8 @@ def settings(root: Path) -> TrainSettings:
         {
             "root": root,
             "folds": {"k": 2},
-            "model": {"history_len": 32, "backbone": "two_tower", "d_model": 16},
-            "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64},
+            "model": MODEL,
+            "training": {"max_epochs": 2, "n_rounds": 2, "batch_size": 64, "max_targets": 6_000},
             "compression": {"index_above_items": 20, "index_codes": [4, 64], "n_runs": 20},
             "max_fold_targets": 300,
             "max_holdout_targets": 600,

@@ -31,7 +31,7 @@ def settings(root: Path) -> TrainSettings:
             "study": {"n_trials": 1},
             "folds": {"k": 2},
             "model": {"history_len": 32},
-            "training": {"max_epochs": 6, "n_rounds": 2, "batch_size": 64},
+            "training": {"max_epochs": 3, "n_rounds": 2, "batch_size": 64, "max_targets": 6_000},
             "compression": {"variants": ["int8_tables"], "pruned_units": 0.0},
             "max_fold_targets": 300,
             "max_holdout_targets": 600,
@@ -46,7 +46,7 @@ def strict(chosen: TrainSettings) -> TrainSettings:
 
 def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> None:
     city = load_spec("simulated_city")
-    raw = next(iter(read_events(city, batch_rows=25_000)))
+    raw = next(iter(read_events(city, batch_rows=15_000)))
     events = normalise(city, raw).rows
     config = FeaturesConfig(items_are_places=True)
     ref = build_features(events, read_items(city), config=config, out=tmp_path / "features")

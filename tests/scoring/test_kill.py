@@ -19,7 +19,10 @@ from tests.scoring.crowd import SUITES, add_events, config
 
 pytestmark = pytest.mark.slow
 
-N_USERS, BLOCK_USERS = 600, 2
+N_USERS, BLOCK_USERS = 300, 2
+KILLED_AFTER = (10, 30, 60)
+"""Blocks of 150 that are there at each kill."""
+
 COMMAND = """
 import sys
 from pathlib import Path
@@ -63,14 +66,14 @@ def test_three_kills_give_the_same_table(tmp_path: Path) -> None:
     fill_lake(root)
     add_events(root, [f"w{n:03d}" for n in range(N_USERS)])
     register_twice(root)
-    for blocks in (20, 60, 120):
+    for blocks in KILLED_AFTER:
         kill_after(root, blocks)
     (torn,) = Workspace(root).scoring("city").glob("*/block-000007.parquet")
     torn.write_bytes(torn.read_bytes()[:100])  # what a disk may leave of a file
     process = start(root)
     n_resumed = int(process.communicate(timeout=300)[0])
     assert process.returncode == 0
-    assert 120 * BLOCK_USERS - 2 <= n_resumed < N_USERS
+    assert KILLED_AFTER[-1] * BLOCK_USERS - 2 <= n_resumed < N_USERS
     assert n_blocks(root) == 0
     killed = rows_of(root)
     (moment,) = killed["scored_at"].unique().to_pylist()

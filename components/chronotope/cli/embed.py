@@ -13,6 +13,7 @@ from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
     from chronotope.content.modality_report import EmbeddingSummary
+    from chronotope.content.summaries.summary_report import SummaryReport
 
 
 def embed(
@@ -76,3 +77,27 @@ def show_embeddings(terminal: TerminalConsole, summary: "EmbeddingSummary") -> N
                 f"such as {shown_items}",
                 soft_wrap=True,
             )
+    if summary.summaries is not None:
+        show_summaries(terminal, summary.summaries)
+
+
+def show_summaries(terminal: TerminalConsole, report: "SummaryReport") -> None:
+    """Print how many texts were summarised, and why replies of an endpoint were not used.
+
+    Args:
+        terminal: Where to print.
+        report: Counts of the summaries.
+    """
+    if report.skipped:
+        terminal.print(f"summaries were left out: {report.skipped}")
+        return
+    generated = f" ({report.n_generated:,} by the endpoint)" if report.n_generated else ""
+    terminal.print(
+        f"summaries: {report.n_summarised:,} new{generated}, {report.n_unchanged:,} unchanged, "
+        f"{report.n_short:,} texts short enough",
+        soft_wrap=True,
+    )
+    for reason, n_items in report.reasons.items():
+        terminal.print(
+            f"summaries: {n_items:,} not as the endpoint wrote: {reason}", soft_wrap=True
+        )

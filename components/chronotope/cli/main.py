@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from chronotope.cli.backfill import backfill
+from chronotope.cli.classify import classify
 from chronotope.cli.compress import compress
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
@@ -39,6 +40,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     init,
     ingest,
     embed,
+    classify,
     train,
     feedback,
     compress,

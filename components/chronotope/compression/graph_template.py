@@ -14,13 +14,19 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
+
+from chronotope.runtime.garbage import collect_afterwards
+
+if TYPE_CHECKING:
+    from onnxscript import ir
+    from onnxscript.rewriter import RewriteRule
 
 BATCH: Final = "batch"
 HISTORY: Final = "history"
@@ -35,6 +41,9 @@ MAX_OLDER: Final = 8_192
 MAX_TABLE_ROWS: Final = 2**31 - 1
 _SHAPING: Final = ("Slice", "Range", "Expand", "Reshape", "Pad", "Concat", "ConstantOfShape")
 """Operators whose results may have shapes that depend on values."""
+
+_N_REWRITES: Final = 2
+"""Passes of constant folding and rewriting, as many as the exporter makes."""
 
 _FIRST_EXAMPLE_SIZE: Final = 211
 """Open sizes of the traced examples: all different, so that the tracer takes none for another."""
@@ -97,7 +106,7 @@ def trace_template(spec: GraphSpec) -> onnx.ModelProto:
     traced_inputs = [part for graph_input in spec.inputs for part in _parts(graph_input, spec)]
     arguments = (*spec.weights, *traced_inputs)
     open_sizes = _OpenSizes(spec.history)
-    with warnings.catch_warnings(), _quiet_exporter():
+    with warnings.catch_warnings(), _quiet_exporter(), collect_afterwards():
         warnings.simplefilter("ignore")
         program = torch.export.export(
             _TracedModule(spec),
@@ -111,11 +120,13 @@ def trace_template(spec: GraphSpec) -> onnx.ModelProto:
             output_names=list(spec.output_names),
             dynamo=True,
             external_data=False,
+            optimize=False,
             verbose=False,
         )
-    if onnx_program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    template = onnx_program.model_proto
+        if onnx_program is None:
+            raise RuntimeError("torch.onnx.export returned no program")
+        _optimize(onnx_program.model)
+        template = onnx_program.model_proto
     if spec.history.has_older:
         _join_histories(template.graph, spec)
     _strip_metadata(template)
@@ -217,6 +228,63 @@ class _OpenSizes:
             OLDER: (0, MAX_OLDER),
         }.get(axis, (1, MAX_TABLE_ROWS))
         return self.dim_by_axis.setdefault(axis, torch.export.Dim(axis, min=min_size, max=max_size))
+
+
+def _optimize(model: "ir.Model") -> None:
+    """Fold constants and remove redundant nodes, in place, as the exporter would."""
+    # Half a second to import, which binding a kept graph does not need
+    from onnxscript import ir
+    from onnxscript.optimizer import fold_constants_ir
+    from onnxscript.rewriter import rewrite
+
+    graph_passes = ir.passes.common
+    graph_passes.InlinePass()(model)
+    for _ in range(_N_REWRITES):
+        fold_constants_ir(model, onnx_shape_inference=True)
+        rewrite(model, _rewrite_rules())
+    for graph_pass in (
+        graph_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        graph_passes.DeduplicateInitializersPass(),
+        graph_passes.CommonSubexpressionEliminationPass(),
+        graph_passes.OutputFixPass(),
+        graph_passes.NameFixPass(),
+    ):
+        graph_pass(model)
+
+
+def _rewrite_rules() -> "tuple[RewriteRule, ...]":
+    """The exporter's rules, without those of convolutions and clipping.
+
+    ``slice_split_rule`` is left out, too: it compares all pairs of nodes, which takes three
+    seconds a graph, and never applies.
+    """
+    from onnxscript.rewriter.rules import common as rules
+
+    return (
+        *rules.mul_by_1_rule.commute(),
+        *rules.add_0_rule.commute(),
+        rules.sub_0_rule,
+        rules.div_by_1_rule,
+        rules.dropout_inference_rule,
+        rules.two_reshapes_matmul_reshape_rule,
+        rules.one_reshape_matmul_reshape_rule,
+        rules.cast_constant_of_shape_rule,
+        rules.cast_constant_of_shape_without_value_rule,
+        rules.collapse_slice_rule,
+        rules.collapse_slice2_rule,
+        rules.materialize_reshape_shape_rule,
+        rules.cast_cast_rule,
+        rules.no_op_cast_rule,
+        rules.no_op_expand_rule,
+        rules.flatten_to_reshape_rule,
+        rules.reshape_reshape_rule,
+        rules.no_op_transpose_rule,
+        rules.transpose_transpose_rule,
+        rules.unsqueeze_unsqueeze_rule,
+        rules.squeeze_reshape_1d_rule,
+        rules.no_op_dynamic_scatter_nd_rule,
+        rules.no_op_static_scatter_nd_rule,
+    )
 
 
 def _join_histories(graph: onnx.GraphProto, spec: GraphSpec) -> None:

@@ -1,4 +1,4 @@
-"""Step ``embed_items``: vectors of the items of a dataset, for every configured modality."""
+"""Step ``embed_items``: vectors and summaries of the items of a dataset."""
 
 from chronotope.content.encoder import Modality
 from chronotope.content.modality_report import EmbeddingSummary
@@ -10,7 +10,7 @@ from chronotope.runtime.workspace import Workspace
 def embed_catalogue(
     dataset_spec: DatasetSpec, workspace: Workspace, *, refit: bool = False
 ) -> EmbeddingSummary:
-    """Encode the new and changed items of a dataset's lake.
+    """Encode and summarise the new and changed items of a dataset's lake.
 
     Args:
         dataset_spec: The dataset; ``items.content`` says what to encode.
@@ -18,22 +18,27 @@ def embed_catalogue(
         refit: Whether to fit the text encoder of the catalogue again.
 
     Raises:
-        ConfigError: An encoder does not exist.
+        ConfigError: An encoder does not exist, or the key of the summary endpoint is not set.
         ArtifactError: The weights of an encoder are not the expected ones.
         StoreError: The lake cannot be read or written.
     """
     from chronotope.content.embed_items import embed_modality  # takes a second to import
+    from chronotope.content.summaries.summarise_items import summarise_items
 
     content = dataset_spec.items.content if dataset_spec.items else None
+    item_lake = Lake(workspace.lake(dataset_spec.name))
     reports = [
         embed_modality(
             Modality(name),
             modality_content,
-            Lake(workspace.lake(dataset_spec.name)),
+            item_lake,
             data_dir=dataset_spec.data_dir,
             cache_dir=workspace.cache(),
             refit=refit,
         )
         for name, modality_content in (content.modalities if content else {}).items()
     ]
-    return EmbeddingSummary(dataset=dataset_spec.name, modalities=tuple(reports))
+    summaries = summarise_items(item_lake, content.summary) if content and content.summary else None
+    return EmbeddingSummary(
+        dataset=dataset_spec.name, modalities=tuple(reports), summaries=summaries
+    )

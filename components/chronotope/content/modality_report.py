@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.content.encoder import Modality
+from chronotope.content.summaries.summary_report import SummaryReport
 
 
 class ModalityReport(BaseModel):
@@ -39,6 +40,7 @@ class EmbeddingSummary(BaseModel):
 
     dataset: str = Field(description="Name of the dataset")
     modalities: tuple[ModalityReport, ...] = Field((), description="Counts by kind of content")
+<<<<<<< HEAD
 
 
 class WorthInterval(BaseModel):
@@ -83,3 +85,8 @@ class ModalityWorth(BaseModel):
                 ("_high", interval.high),
             )
         }
+=======
+    summaries: SummaryReport | None = Field(
+        None, description="Counts of the summaries; None if the YAML asks for none"
+    )
+>>>>>>> main

@@ -16,6 +16,7 @@ VALID_UNTIL: Final = "valid_until"
 SESSION_ID: Final = "session_id"
 
 CATEGORY: Final = "category"
+PREDICTED_CATEGORY: Final = "predicted_category"
 TITLE: Final = "title"
 TEXT: Final = "text"
 IMAGE_PATH: Final = "image_path"

@@ -1,10 +1,11 @@
-"""Schema of what items are made of: texts, images and sounds, in a dataset's YAML."""
+"""Schema of what items are made of, and of what is derived from it, in a dataset's YAML."""
 
 import re
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from chronotope.contracts import columns as c
 from chronotope.datasets.table_spec import TableSpec
 from chronotope.datasets.time_spec import FrozenModel
 
@@ -84,6 +85,79 @@ class AudioContent(FileContent):
     )
 
 
+class ClassifySpec(FrozenModel):
+    """Labels that a text classifier predicts where the catalogue has none."""
+
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Columns of the items whose text the label is predicted from"
+    )
+    min_precision: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Share of the predicted labels that has to be right on held-back items; "
+        "less certain items stay without a label",
+    )
+    min_confidence: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Probability from which a label is used, instead of min_precision",
+    )
+    backbone: Literal["auto", "minilm", "own"] = Field(
+        default="auto",
+        description="Transformer: minilm (English, pretrained), own (small, any language), or "
+        "auto: minilm where it is installed",
+    )
+    max_chars: int = Field(
+        default=2_000, ge=10, le=1_000_000, description="Characters after which a text is cut"
+    )
+
+
+class SummaryEndpoint(FrozenModel):
+    """OpenAI-compatible endpoint that writes summaries; its statements are checked."""
+
+    base_url: str = Field(
+        pattern=r"^https?://[^\s@]+$",
+        description="Address before /chat/completions, such as http://localhost:8000/v1",
+    )
+    model: str = Field(min_length=1, description="Name of the model at the endpoint")
+    api_key_env: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Environment variable that holds the key; the key itself is never written",
+    )
+    attributes: tuple[str, ...] = Field(
+        default=(), description="Attributes to extract, such as colour; each has to be in the text"
+    )
+    timeout_s: float = Field(default=30.0, gt=0, le=600, description="Seconds to wait for a reply")
+    max_tokens: int = Field(default=300, ge=16, le=8_192, description="Length of a reply")
+    max_retries: int = Field(
+        default=2, ge=0, le=10, description="Further attempts after an error, with growing pauses"
+    )
+    max_items: int = Field(
+        default=1_000, ge=1, description="Items of one run that are sent; the next run goes on"
+    )
+
+
+class SummarySpec(FrozenModel):
+    """Summaries of long texts."""
+
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Columns of the items that hold the long text"
+    )
+    max_chars: int = Field(
+        default=280, ge=40, le=5_000, description="Length of a summary; shorter texts stay whole"
+    )
+    max_text_chars: int = Field(
+        default=20_000, ge=100, le=1_000_000, description="Characters after which a text is cut"
+    )
+    endpoint: SummaryEndpoint | None = Field(
+        default=None,
+        description="Endpoint that writes the summaries; off by default: sentences of the text",
+    )
+
+
 class ContentSpec(FrozenModel):
     """What the items are, by modality; each may be left out."""
 
@@ -96,8 +170,16 @@ class ContentSpec(FrozenModel):
     audio: AudioContent | None = Field(
         default=None, description="Sounds: a path with columns in braces, and an encoder"
     )
+    classify: dict[str, ClassifySpec] = Field(
+        default_factory=dict,
+        description="Columns, such as category, whose missing values are predicted from texts",
+    )
+    summary: SummarySpec | None = Field(
+        default=None,
+        description="Summaries of long texts: a list of columns, or columns with bounds",
+    )
 
-    @field_validator("text", mode="before")
+    @field_validator("text", "summary", mode="before")
     @classmethod
     def _columns_alone(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -108,6 +190,22 @@ class ContentSpec(FrozenModel):
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("classify", mode="before")
+    @classmethod
+    def _label_columns_alone(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            label: {"columns": columns} if isinstance(columns, (list, tuple)) else columns
+            for label, columns in value.items()
+        }
+
+    @property
+    def text_columns(self) -> dict[str, tuple[str, ...]]:
+        """Columns read by each classifier and by the summaries, by the place in the YAML."""
+        by_place = {f"classify.{label}": spec.columns for label, spec in self.classify.items()}
+        return by_place | ({"summary": self.summary.columns} if self.summary else {})
 
     @property
     def modalities(self) -> dict[str, TextContent | ImageContent | AudioContent]:
@@ -129,10 +227,15 @@ class ItemTableSpec(TableSpec):
     @model_validator(mode="after")
     def _content_columns_exist(self) -> Self:
         known_columns = {*self.columns, *self.coalesce, *self.join, *self.context, *self.attributes}
+        if self.content is None:
+            return self
+        columns_by_place = {
+            name: content.columns for name, content in self.content.modalities.items()
+        } | self.content.text_columns
         unknown_columns = [
-            f"content.{name}: {column!r}"
-            for name, content in (self.content.modalities if self.content else {}).items()
-            for column in content.columns
+            f"content.{place}: {column!r}"
+            for place, columns in columns_by_place.items()
+            for column in columns
             if column not in known_columns
         ]
         if unknown_columns:
@@ -140,4 +243,20 @@ class ItemTableSpec(TableSpec):
                 f"{', '.join(unknown_columns)} is no column of the items; "
                 f"map it, or choose from {sorted(known_columns)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_can_be_filled(self) -> Self:
+        label_columns = {c.CATEGORY, *self.attributes}
+        for label, classify_spec in (self.content.classify if self.content else {}).items():
+            if label not in label_columns:
+                raise ValueError(
+                    f"content.classify.{label}: only category and attributes are predicted; "
+                    f"choose from {sorted(label_columns)}"
+                )
+            if label in classify_spec.columns:
+                raise ValueError(
+                    f"content.classify.{label}: a column is not predicted from itself; "
+                    f"leave {label!r} out of columns"
+                )
         return self

@@ -5,7 +5,7 @@ from typing import Final
 SOURCES: Final = """
 CREATE VIEW full_source AS FROM source UNION ALL BY NAME FROM empty_events;
 CREATE VIEW full_items AS
-    SELECT DISTINCT ON (item_id) item_id, category, title, lat, lon,
+    SELECT DISTINCT ON (item_id) item_id, category, predicted_category, title, lat, lon,
            lat IS NOT NULL AND lon IS NOT NULL AND isfinite(lat) AND isfinite(lon) AS located
     FROM (FROM source_items UNION ALL BY NAME FROM empty_items)
     ORDER BY item_id, title, category;
@@ -41,7 +41,7 @@ CREATE TEMP TABLE item_event_stats AS
     FROM ev GROUP BY item_id;
 CREATE TEMP TABLE item_attributes AS
     SELECT items.id, items.idx,
-           coalesce(k.category, item_event_stats.category) AS category,
+           coalesce(k.category, item_event_stats.category, k.predicted_category) AS category,
            coalesce(k.title, '') AS title,
            CASE WHEN k.located THEN k.lat ELSE item_event_stats.lat END AS lat,
            CASE WHEN k.located THEN k.lon ELSE item_event_stats.lon END AS lon

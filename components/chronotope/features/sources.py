@@ -80,7 +80,8 @@ def register_sources(
     connection.register(
         "empty_events", pa.schema([*EVENTS, (c.CATEGORY, pa.string())]).empty_table()
     )
-    connection.register("empty_items", ITEMS.empty_table())
+    item_schema = pa.schema([*ITEMS, (c.PREDICTED_CATEGORY, pa.string())])
+    connection.register("empty_items", item_schema.empty_table())
     connection.register("source_items", ITEMS.empty_table() if items is None else items)
     connection.execute(queries.SOURCES)
     contract_columns = map(duckdb.ColumnExpression, [*EVENTS.names, c.CATEGORY])

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.artifact.bundle import Vocabulary
+from chronotope.content.labels.used_labels import with_predicted_category
 from chronotope.contracts import columns as c
 from chronotope.contracts.event_log import Float64, Int32
 from chronotope.contracts.ids import IdMap
@@ -34,14 +35,20 @@ class ItemMetadata:
 
 
 def read_item_metadata(lake: Lake, vocabulary: Vocabulary) -> ItemMetadata:
-    """Metadata of the items from the catalogue, of the places from the events."""
+    """Metadata of the items from the catalogue, of the places from the events.
+
+    A missing category is the predicted one, where the lake has one that is certain enough.
+    """
     lat, lon = np.full((2, vocabulary.items.size), np.nan)
     category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
     if lake.exists("items"):
-        catalog = lake.read("items", columns=[c.ITEM_ID, c.LAT, c.LON, c.CATEGORY])
+        catalog = with_predicted_category(
+            lake.read("items", columns=[c.ITEM_ID, c.LAT, c.LON, c.CATEGORY]), lake
+        )
         item_idx = vocabulary.items.index(catalog[c.ITEM_ID])
-        categories = IdMap.of(catalog[c.CATEGORY])
-        category_idx[item_idx] = categories.index(catalog[c.CATEGORY])
+        item_categories = pc.coalesce(catalog[c.CATEGORY], catalog[c.PREDICTED_CATEGORY])
+        categories = IdMap.of(item_categories)
+        category_idx[item_idx] = categories.index(item_categories)
         lat[item_idx], lon[item_idx] = catalog[c.LAT].to_numpy(), catalog[c.LON].to_numpy()
         lat[0] = lon[0] = np.nan
         category_idx[0] = 0

@@ -34,7 +34,7 @@ from chronotope.lake.staged_batch import (
 )
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.lake.table_identity import identify_version
-from chronotope.lake.table_schemas import ENCODER, ROW_KEY, TABLE_SCHEMAS
+from chronotope.lake.table_schemas import ENCODER, ITEM_TEXT_KEYS, ROW_KEY, TABLE_SCHEMAS
 from chronotope.lake.table_schemas import ROW as ROW
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.store_urls import Location
@@ -138,6 +138,10 @@ class Lake:
     def upsert_encoders(self, encoder_rows: pa.Table) -> int:
         """Insert new content encoders and update known ones; returns the version."""
         return self._upsert("content_encoders", encoder_rows, ENCODER)
+
+    def upsert_item_texts(self, table_name: str, item_rows: pa.Table) -> int:
+        """Insert new rows of ``item_labels`` or ``item_summaries`` and update changed ones."""
+        return self._upsert(table_name, item_rows, ITEM_TEXT_KEYS[table_name])
 
     def quarantine(self, refused_rows: pa.Table) -> int:
         """Insert refused rows into the quarantine; a row of the same run is inserted once.

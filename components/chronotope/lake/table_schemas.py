@@ -51,6 +51,54 @@ CONTENT_ENCODERS: Final = pa.schema(
 )
 """Encoders in the order of their use; ``state`` is that of an encoder fitted on the catalogue."""
 
+LABEL_KEY: Final = "label_id"
+COLUMN: Final = "column"
+LABEL: Final = "label"
+CONFIDENCE: Final = "confidence"
+ORIGIN: Final = "origin"
+GIVEN: Final = "given"
+PREDICTED: Final = "predicted"
+IS_USED: Final = "is_used"
+MODEL_DIGEST: Final = "model_digest"
+SUMMARY: Final = "summary"
+ATTRIBUTES: Final = "attributes"
+WRITER: Final = "writer"
+
+ITEM_LABELS: Final = pa.schema(
+    [
+        pa.field(LABEL_KEY, pa.string(), nullable=False),
+        pa.field(c.ITEM_ID, pa.string(), nullable=False),
+        pa.field(COLUMN, pa.string(), nullable=False),
+        pa.field(LABEL, pa.string()),
+        pa.field(CONFIDENCE, pa.float32()),
+        pa.field(ORIGIN, pa.string(), nullable=False),
+        pa.field(IS_USED, pa.bool_(), nullable=False),
+        pa.field(MODEL_DIGEST, pa.string(), nullable=False),
+        pa.field(INPUT_DIGEST, pa.string(), nullable=False),
+        pa.field(REASON, pa.string()),
+    ]
+)
+"""One row for each item and column that a classifier fills: the label and, if it is predicted,
+its confidence, or the reason why there is none. ``origin`` is ``predicted``, or ``given`` if
+the label is that of the catalogue; ``is_used`` says whether a predicted one is certain enough."""
+
+ITEM_SUMMARIES: Final = pa.schema(
+    [
+        pa.field(c.ITEM_ID, pa.string(), nullable=False),
+        pa.field(INPUT_DIGEST, pa.string(), nullable=False),
+        pa.field(SUMMARY, pa.string()),
+        pa.field(ATTRIBUTES, pa.string()),
+        pa.field(WRITER, pa.string(), nullable=False),
+        pa.field(REASON, pa.string()),
+    ]
+)
+"""One row for each item with a long text: its summary, and attributes as a JSON object. ``writer``
+is ``extractive`` or an endpoint's model, with a digest of the settings; ``reason`` says why a reply
+of the endpoint was not used."""
+
+ITEM_TEXT_KEYS: Final = {"item_labels": LABEL_KEY, "item_summaries": c.ITEM_ID}
+"""Key columns of the tables that are derived from the items' texts."""
+
 TABLE_SCHEMAS: Final = {
     "events": EVENTS,
     "items": ITEMS,
@@ -59,5 +107,7 @@ TABLE_SCHEMAS: Final = {
     "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
     "item_embeddings": ITEM_EMBEDDINGS,
     "content_encoders": CONTENT_ENCODERS,
+    "item_labels": ITEM_LABELS,
+    "item_summaries": ITEM_SUMMARIES,
     PREDICTIONS_TABLE: PREDICTIONS,
 }

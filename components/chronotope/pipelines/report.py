@@ -1,9 +1,17 @@
 """HTML report and model card of a training."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.content.labels.used_labels import label_counts
+from chronotope.content.summaries.stored_summaries import read_summaries
+from chronotope.contracts import columns as c
+from chronotope.lake import Lake
 from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
 from chronotope.pipelines.holdout import CHALLENGER
 from chronotope.pipelines.results import (
@@ -31,12 +39,14 @@ from chronotope.report.report_data import (
     FoldRow,
     GateSummary,
     IngestionCounts,
+    LabelRow,
     MapPoint,
     ModelRow,
     Objective,
     ReportData,
     SliceRow,
     StepRow,
+    SummaryRow,
     WhenCalibration,
     WhereRow,
 )
@@ -51,6 +61,9 @@ INGESTION_STEP: Final = "ingest_events"
 """Name of the ingestion among the costs of the steps."""
 
 SLICES: Final = ("return", "discovery", "cold_user", "warm_user", "cold_item", "warm_item")
+
+_SHOWN_SUMMARIES: Final = 5
+"""Summaries that the report shows as examples."""
 
 _MODEL_METRICS: Final = (
     "acc_1", "acc_5", "acc_10", "ndcg_10", "mrr", "return_acc_10", "discovery_acc_10",
@@ -87,6 +100,7 @@ def _report_data(
 ) -> ReportData:
     evaluation, promotion = summary.evaluation, summary.promotion
     challenger_metrics = evaluation.metrics[CHALLENGER]
+    item_lake = Lake(settings.workspace.lake(run_dir.parent.name))
     return ReportData(
         dataset=run_dir.parent.name,
         data_version=data.features.data_version,
@@ -112,6 +126,27 @@ def _report_data(
         noise={reason: count for reason, count in data.features.dropped.items() if count},
         card=_card_text(run_dir.parent.name, data.features, challenger_metrics),
         gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
+        labels=_label_rows(item_lake),
+        summaries=_summary_rows(item_lake),
+    )
+
+
+def _label_rows(item_lake: Lake) -> tuple[LabelRow, ...]:
+    return tuple(LabelRow(**asdict(counts)) for counts in label_counts(item_lake))
+
+
+def _summary_rows(item_lake: Lake) -> tuple[SummaryRow, ...]:
+    """The first summaries by item, with the items' titles."""
+    summaries = read_summaries(item_lake)
+    item_ids = sorted(summaries)[:_SHOWN_SUMMARIES]
+    if not item_ids:
+        return ()
+    items = item_lake.read("items", columns=[c.ITEM_ID, c.TITLE])
+    shown_items = items.filter(pc.is_in(items.column(c.ITEM_ID), value_set=pa.array(item_ids)))
+    titles = {row[c.ITEM_ID]: row[c.TITLE] for row in shown_items.to_pylist()}
+    return tuple(
+        SummaryRow(item=titles.get(item_id) or item_id, summary=summaries[item_id])
+        for item_id in item_ids
     )
 
 

@@ -10,7 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+<<<<<<< HEAD
 from chronotope.content.modality_report import EmbeddingSummary, ModalityWorth
+=======
+from chronotope.content.labels.label_report import LabelSummary
+from chronotope.content.modality_report import EmbeddingSummary
+>>>>>>> main
 from chronotope.contracts.validation_result import FailedExpectation
 from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.lake.repeated_rows import RepeatedRows
@@ -136,6 +141,9 @@ class IngestionSummary(StepResult):
     features: FeatureSnapshot = Field(description="Snapshot for training")
     embeddings: EmbeddingSummary | None = Field(
         None, description="Encoded content of the items; None if the YAML configures none"
+    )
+    labels: LabelSummary | None = Field(
+        None, description="Predicted labels of the items; None if the YAML asks for none"
     )
 
 

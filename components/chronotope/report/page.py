@@ -8,6 +8,7 @@ from chronotope.contracts.errors import StoreError
 from chronotope.contracts.escaping import html_text
 from chronotope.report import sections
 from chronotope.report.formatting import format_instant
+from chronotope.report.item_text_section import item_text_section
 from chronotope.report.report_data import ReportData
 from chronotope.report.style import CSS
 from chronotope.runtime.durable_files import write_text
@@ -23,6 +24,7 @@ _SECTIONS = (
     sections.place_section,
     sections.compression_section,
     sections.ingestion_section,
+    item_text_section,
     sections.step_section,
     sections.card_section,
 )

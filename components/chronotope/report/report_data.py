@@ -152,6 +152,23 @@ class GateSummary(_Frozen):
     reasons: tuple[str, ...] = ()
 
 
+class LabelRow(_Frozen):
+    """Labels of one column of the catalogue: given, predicted from texts, and missing."""
+
+    column: str
+    n_given: int = Field(ge=0)
+    n_predicted: int = Field(ge=0)
+    n_missing: int = Field(ge=0)
+    mean_confidence: float = Field(description="Of the predicted ones; NaN if there is none")
+
+
+class SummaryRow(_Frozen):
+    """Item with the summary of its long text."""
+
+    item: str
+    summary: str
+
+
 class ReportData(_Frozen):
     """Data of the HTML page and the model card; absent parts are left out."""
 
@@ -176,6 +193,8 @@ class ReportData(_Frozen):
     noise: dict[str, int] = Field(default_factory=dict, description="Events removed by filter")
     card: CardText | None = None
     gate: GateSummary | None = None
+    labels: tuple[LabelRow, ...] = ()
+    summaries: tuple[SummaryRow, ...] = ()
 
     @property
     def champion(self) -> ModelRow | None:

@@ -74,6 +74,10 @@ class Workspace:
         """Content that is slow to make, one folder for each kind; it may be deleted any time."""
         return named_cache_dir() or self.root / "data" / "cache"
 
+    def classifiers(self, dataset: str) -> Path:
+        """Text classifiers of the items, one file for each column."""
+        return self.root / "data" / "classifiers" / dataset
+
     def reports(self) -> Path:
         """HTML reports."""
         return self.root / "data" / "reports"

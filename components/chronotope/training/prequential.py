@@ -30,6 +30,9 @@ LENGTH_JITTER = 1.25
 FEATURE_CHUNK = 1024
 """Targets whose gap features are computed at once."""
 
+MAX_VALIDATION = 5_000
+"""Later targets that choose the epoch; more make an epoch longer and hardly change the choice."""
+
 MIN_WIDTH = 8
 """Minimum width of the padded histories of a batch."""
 
@@ -109,6 +112,23 @@ def make_rounds(
             way_out="Ingest a longer log or lower warmup_share",
         )
     return training_rounds[:-1], training_rounds[-1:]
+
+
+def validation_sample(
+    rounds: list[PrequentialRound], config: TrainingConfig
+) -> list[PrequentialRound]:
+    """Later rounds with at most ``MAX_VALIDATION`` targets in all, drawn by the config's seed.
+
+    Args:
+        rounds: The later rounds of ``make_rounds``.
+        config: Seed of the draw.
+    """
+    rng = np.random.default_rng(config.seed)
+    max_positions = MAX_VALIDATION // len(rounds)
+    return [
+        PrequentialRound(_subsample(later.positions, max_positions, rng), later.priors)
+        for later in rounds
+    ]
 
 
 def new_targets(log: EventLog, config: TrainingConfig, *, since_s: int) -> npt.NDArray[np.int64]:
@@ -209,14 +229,14 @@ class RoundBatches:
     def _chunk_targets(
         self, positions: npt.NDArray[np.int64], rng: np.random.Generator
     ) -> list[npt.NDArray[np.int64]]:
+        group_idx = np.arange(len(positions)) // self.config.targets_per_user
+        group_len = np.maximum.reduceat(
+            self._history_lengths(positions), np.flatnonzero(np.diff(group_idx, prepend=-1))
+        )
+        # Similar lengths in one batch, since it is as wide as its longest history
         if self.is_training:
-            group_idx = np.arange(len(positions)) // self.config.targets_per_user
-            group_len = np.maximum.reduceat(
-                self._history_lengths(positions), np.flatnonzero(np.diff(group_idx, prepend=-1))
-            )
-            # Similar lengths in one batch, since it is as wide as its longest history
-            sort_key = group_len * rng.uniform(1 / LENGTH_JITTER, LENGTH_JITTER, len(group_len))
-            positions = positions[np.argsort(sort_key[group_idx], kind="stable")]
+            group_len = group_len * rng.uniform(1 / LENGTH_JITTER, LENGTH_JITTER, len(group_len))
+        positions = positions[np.argsort(group_len[group_idx], kind="stable")]
         batch_size = self.config.batch_size
         return np.split(positions, np.arange(batch_size, len(positions), batch_size))
 

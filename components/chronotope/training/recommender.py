@@ -39,6 +39,7 @@ from chronotope.training.prequential import (
     RoundBatches,
     make_rounds,
     new_targets,
+    validation_sample,
 )
 from chronotope.training.trainer import TrainingJob, make_trainer
 
@@ -136,7 +137,7 @@ class ChronotopeRecommender:
 
         train_batches, valid_batches = (
             make_batches(train_rounds, is_training=True),
-            make_batches(valid_rounds, is_training=False),
+            make_batches(validation_sample(valid_rounds, self.training), is_training=False),
         )
         n_steps = self.training.max_epochs * len(train_batches)
         module = NextEventModule(net, self.training, n_steps=n_steps, tracker=self.tracker)

@@ -134,7 +134,7 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     code = ABSENT.format(address=address)
-    told = {"RAY_gcs_rpc_server_connect_timeout_s": "1", "RAY_NUM_REDIS_GET_RETRIES": "1"}
+    told = {"RAY_py_gcs_connect_timeout_s": "2", "RAY_NUM_REDIS_GET_RETRIES": "1"}  # else 30
     said = run(code, {**os.environ, **told})
     assert f"EngineError: The Ray cluster cannot be used. Received: {address}" in said.stderr
 

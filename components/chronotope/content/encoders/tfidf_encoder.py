@@ -179,5 +179,18 @@ def _vectorizer(**options: object) -> Any:
     )
 
 
+def split_words(text: str) -> list[str]:
+    """Words in lower case, in their order; single characters where a script has no spaces.
+
+    Args:
+        text: Cleaned text.
+
+    Example:
+        >>> split_words("Café 咖啡 No. 5")
+        ['café', '咖', '啡', 'no', '5']
+    """
+    return re.findall(_WORD, _separate_words(text))
+
+
 def _separate_words(text: str) -> str:
     return _UNSPACED_SCRIPTS.sub(r" \1 ", text.casefold())

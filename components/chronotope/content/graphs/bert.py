@@ -60,6 +60,41 @@ def build_bert(
         quantized_words: Word embeddings, if they are not among the parameters.
     """
     graph_builder = GraphBuilder()
+    token_mask = float_mask(graph_builder)
+    hidden_states = add_bert(graph_builder, weight_arrays, bert_shape, token_mask, quantized_words)
+    graph_builder.node("Identity", hidden_states, output=LAST_HIDDEN_STATE)
+    dim = weight_arrays["embeddings.LayerNorm.weight"].shape[0]
+    return graph_builder.to_bytes(
+        [(name, TensorProto.INT64, ["B", "T"]) for name in (INPUT_IDS, ATTENTION_MASK)],
+        [(LAST_HIDDEN_STATE, TensorProto.FLOAT, ["B", "T", dim])],
+    )
+
+
+def float_mask(graph_builder: GraphBuilder) -> str:
+    """The attention mask as floating-point numbers, shape (B, T).
+
+    Args:
+        graph_builder: The graph, which has an input ``attention_mask``.
+    """
+    return graph_builder.node("Cast", ATTENTION_MASK, to=TensorProto.FLOAT)
+
+
+def add_bert(
+    graph_builder: GraphBuilder,
+    weight_arrays: Weights,
+    bert_shape: BertShape,
+    token_mask: str,
+    quantized_words: QuantizedWords | None = None,
+) -> str:
+    """Add the encoder to a graph with an input ``input_ids``; returns its states (B, T, d).
+
+    Args:
+        graph_builder: The graph.
+        weight_arrays: Parameters by the names of the original implementation.
+        bert_shape: Sizes that the parameters do not show.
+        token_mask: Result of ``float_mask``.
+        quantized_words: Word embeddings, if they are not among the parameters.
+    """
     word_states = (
         graph_builder.node(
             "Gather",
@@ -70,7 +105,6 @@ def build_bert(
         else _gather_quantized(graph_builder, quantized_words)
     )
     hidden_states = _embed(graph_builder, weight_arrays, word_states, bert_shape)  # (B, T, d)
-    token_mask = graph_builder.node("Cast", ATTENTION_MASK, to=TensorProto.FLOAT)
     hidden_positions = graph_builder.node(
         "Sub", graph_builder.weight(np.array([1.0], np.float32)), token_mask
     )
@@ -84,12 +118,7 @@ def build_bert(
         hidden_states = _transform(
             graph_builder, weight_arrays, layer_idx, hidden_states, mask_penalty, bert_shape
         )
-    graph_builder.node("Identity", hidden_states, output=LAST_HIDDEN_STATE)
-    dim = weight_arrays["embeddings.LayerNorm.weight"].shape[0]
-    return graph_builder.to_bytes(
-        [(name, TensorProto.INT64, ["B", "T"]) for name in (INPUT_IDS, ATTENTION_MASK)],
-        [(LAST_HIDDEN_STATE, TensorProto.FLOAT, ["B", "T", dim])],
-    )
+    return hidden_states
 
 
 def _embed(

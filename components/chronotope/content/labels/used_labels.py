@@ -1,0 +1,124 @@
+"""Predicted labels that stand in for missing ones of the catalogue."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.contracts import columns as c
+from chronotope.lake import Lake
+from chronotope.lake import table_schemas as t
+
+
+def used_labels(item_lake: Lake, column: str) -> pa.Table:
+    """Predicted labels in use: ``item_id``, ``label`` and ``confidence``.
+
+    Args:
+        item_lake: Lake of the dataset.
+        column: Column whose missing values they stand for.
+    """
+    table_columns = [c.ITEM_ID, t.LABEL, t.CONFIDENCE]
+    if not item_lake.exists("item_labels"):
+        return pa.table(
+            {
+                column_name: pa.array([], t.ITEM_LABELS.field(column_name).type)
+                for column_name in table_columns
+            }
+        )
+    stored_rows = item_lake.read(
+        "item_labels", columns=[*table_columns, t.COLUMN, t.ORIGIN, t.IS_USED]
+    )
+    is_wanted = pc.and_(
+        pc.equal(stored_rows.column(t.COLUMN), column),
+        pc.and_(pc.equal(stored_rows.column(t.ORIGIN), t.PREDICTED), stored_rows.column(t.IS_USED)),
+    )
+    return stored_rows.filter(is_wanted).select(table_columns)
+
+
+def with_predicted_category(items: pa.Table, item_lake: Lake) -> pa.Table:
+    """Items with a column ``predicted_category``, null where a category is given or none predicted.
+
+    Args:
+        items: Rows of the catalogue.
+        item_lake: Lake of the dataset.
+    """
+    used_rows = used_labels(item_lake, c.CATEGORY)
+    label_rows = pc.index_in(items.column(c.ITEM_ID), used_rows.column(c.ITEM_ID).combine_chunks())
+    predicted_labels = used_rows.column(t.LABEL).combine_chunks().take(label_rows)
+    if c.CATEGORY in items.schema.names:
+        predicted_labels = pc.if_else(
+            pc.is_valid(items.column(c.CATEGORY)), pa.scalar(None, pa.string()), predicted_labels
+        )
+    return items.append_column(c.PREDICTED_CATEGORY, predicted_labels)
+
+
+def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
+    """Stop using the predicted labels of all other columns; returns their number.
+
+    Args:
+        item_lake: Lake of the dataset.
+        columns: Columns that the dataset's YAML still asks for.
+    """
+    if not item_lake.exists("item_labels"):
+        return 0
+    stored_rows = item_lake.read("item_labels")
+    is_asked_for = pc.is_in(
+        stored_rows.column(t.COLUMN), value_set=pa.array(sorted(columns), pa.string())
+    )
+    stored_rows = stored_rows.filter(
+        pc.and_(stored_rows.column(t.IS_USED), pc.invert(is_asked_for))
+    )
+    if len(stored_rows):
+        column_position = stored_rows.schema.get_field_index(t.IS_USED)
+        unused_flags = pa.array([False] * len(stored_rows))
+        stored_rows = stored_rows.set_column(
+            column_position, t.ITEM_LABELS.field(t.IS_USED), unused_flags
+        )
+        item_lake.upsert_item_texts("item_labels", stored_rows)
+    return len(stored_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """Labels of one column, as the lake holds them.
+
+    Attributes:
+        column: The column.
+        n_given: Items whose label the catalogue has.
+        n_predicted: Items whose predicted label is used.
+        n_missing: Items without a label.
+        mean_confidence: Mean confidence of the predicted labels in use; NaN if there is none.
+    """
+
+    column: str
+    n_given: int
+    n_predicted: int
+    n_missing: int
+    mean_confidence: float
+
+
+def label_counts(item_lake: Lake) -> tuple[LabelCounts, ...]:
+    """Counts of each column that a classifier fills; none if no label was ever predicted.
+
+    Args:
+        item_lake: Lake of the dataset.
+    """
+    if not item_lake.exists("item_labels"):
+        return ()
+    table_columns = [t.COLUMN, t.ORIGIN, t.IS_USED, t.CONFIDENCE]
+    rows = item_lake.read("item_labels", columns=table_columns)
+    return tuple(
+        _counts_of(str(column), rows.filter(pc.equal(rows.column(t.COLUMN), column)))
+        for column in sorted(rows.column(t.COLUMN).unique().to_pylist())
+    )
+
+
+def _counts_of(column: str, rows: pa.Table) -> LabelCounts:
+    n_given = int(pc.sum(pc.equal(rows.column(t.ORIGIN), t.GIVEN)).as_py() or 0)
+    used_confidence = rows.filter(rows.column(t.IS_USED)).column(t.CONFIDENCE)
+    n_predicted = len(used_confidence)
+    mean_confidence = pc.mean(used_confidence).as_py() if n_predicted else float("nan")
+    return LabelCounts(
+        column, n_given, n_predicted, len(rows) - n_given - n_predicted, float(mean_confidence)
+    )

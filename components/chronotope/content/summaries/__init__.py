@@ -1,0 +1,1 @@
+"""Summaries of long texts: sentences of the text itself, or those of an endpoint, checked."""
