@@ -19,11 +19,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
-<<<<<<< HEAD
 from chronotope.content.item_vectors import content_version, dataset_content
-=======
 from chronotope.content.labels.used_labels import with_predicted_category
->>>>>>> main
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
@@ -153,14 +150,8 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
         tables=lake_tables,
         events=event_summary,
         features=feature_snapshot,
-<<<<<<< HEAD
         embeddings=embeddings,
-=======
-        embeddings=embed_content(dataset, embed_settings)
-        if has_content(dataset, embed_settings)
-        else None,
         labels=label_summary,
->>>>>>> main
     )
 
 

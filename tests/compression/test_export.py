@@ -53,7 +53,6 @@ def network(
     return loud(ChronotopeNet(config, catalog)), priors
 
 
-<<<<<<< HEAD
 def content_network(config: ModelConfig, catalog: Catalog) -> tuple[ChronotopeNet, Priors]:
     """A network that reads content, and priors of a log in which two items have no events."""
     catalog = replace(catalog, content=sample_content(catalog))
@@ -64,9 +63,6 @@ def content_network(config: ModelConfig, catalog: Catalog) -> tuple[ChronotopeNe
     return net, without_events_of(priors, catalog, is_hidden)
 
 
-def run(path: Path, batch: Batch, **more: Tensor) -> list[npt.NDArray[np.float32]]:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-=======
 def run(
     path: Path, batch: Batch, *, optimized: bool = True, **more: Tensor
 ) -> list[npt.NDArray[np.float32]]:
@@ -74,7 +70,6 @@ def run(
     if not optimized:  # opens in a quarter of the time
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
->>>>>>> main
     inputs = {name: tensor.numpy() for name, tensor in (batch._asdict() | more).items()}
     read = [graph_input.name for graph_input in session.get_inputs()] + list(more)
     outputs: list[npt.NDArray[np.float32]] = session.run(
@@ -133,13 +128,8 @@ def assert_bound(
 @pytest.mark.parametrize("indexed", [False, True])
 def test_every_table_can_be_replaced(indexed: bool, tmp_path: Path) -> None:
     catalog = plain_catalog() if indexed else replace(sample_catalog(), items_are_places=False)
-<<<<<<< HEAD
     net, priors = content_network(INDEXED if indexed else EVERYTHING, catalog)
-    assert_bound(tmp_path / "model.onnx", net, priors, indexed=indexed)
-=======
-    net, priors = network(INDEXED if indexed else EVERYTHING, catalog)
     assert_bound(tmp_path / "model.onnx", net, priors, indexed=indexed, optimized=True)
->>>>>>> main
     n_tables = 0
     for name, table in tables(net, priors):
         original, n_tables = table.detach().clone(), n_tables + 1

@@ -40,7 +40,9 @@ class EmbeddingSummary(BaseModel):
 
     dataset: str = Field(description="Name of the dataset")
     modalities: tuple[ModalityReport, ...] = Field((), description="Counts by kind of content")
-<<<<<<< HEAD
+    summaries: SummaryReport | None = Field(
+        None, description="Counts of the summaries; None if the YAML asks for none"
+    )
 
 
 class WorthInterval(BaseModel):
@@ -85,8 +87,3 @@ class ModalityWorth(BaseModel):
                 ("_high", interval.high),
             )
         }
-=======
-    summaries: SummaryReport | None = Field(
-        None, description="Counts of the summaries; None if the YAML asks for none"
-    )
->>>>>>> main

@@ -86,19 +86,11 @@ def build_features(
 ) -> FeatureRef:
     """Build the feature snapshot of an event log, or reuse an existing one.
 
-<<<<<<< HEAD
     Only items that occur in the events are kept, and those that have content. A missing UTC
     offset becomes 0. The coordinates of an item come from the items table, or else are the
     median over its events; those of a place are the median over its events. The category of an
     item comes from the items table, or else is the most frequent ``category`` of its events, if
-    there is that column.
-=======
-    Only items that occur in the events are kept. A missing UTC offset becomes 0. The
-    coordinates of an item come from the items table, or else are the median over its events;
-    those of a place are the median over its events. The category of an item comes from the
-    items table, or else is the most frequent ``category`` of its events, if there is that column,
-    or else is ``predicted_category`` of the items table.
->>>>>>> main
+    there is that column, or else is ``predicted_category`` of the items table.
 
     Args:
         events: Columns of ``EVENTS``; the optional ones may be missing.
