@@ -11,6 +11,7 @@ from chronotope.contracts.escaping import markdown_rows
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.ingestion import ingest, rows_in_window
+from chronotope.ingestion.source_batches import read_batches
 from chronotope.lake import Lake
 from chronotope.pipelines.backtest import (
     METRICS,
@@ -35,7 +36,7 @@ from chronotope.pipelines.results import (
 from chronotope.runtime.step_cache import run_step
 from chronotope.runtime.workspace import Workspace
 from flows import dataset_lock_in_flow
-from flows.ingest_events import TASK, IngestSettings, read_batches, write_features
+from flows.ingest_events import TASK, IngestSettings, write_features
 
 
 @flow(name="backfill-events", result_serializer="json")

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
 from prefect import flow, task
 from prefect.artifacts import (
     create_link_artifact,
@@ -26,9 +25,7 @@ from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.loading import CONF_DIR, load_spec
-from chronotope.datasets.normalise import normalise
-from chronotope.datasets.occurrences import OccurrenceCounter
-from chronotope.datasets.readers import read_context_table, read_events, read_items, read_users
+from chronotope.datasets.readers import read_context_table, read_items, read_users
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
@@ -41,6 +38,7 @@ from chronotope.ingestion import (
     quarantine_lines,
 )
 from chronotope.ingestion.noise import COLUMNS
+from chronotope.ingestion.source_batches import read_batches
 from chronotope.lake import Lake
 from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
 from chronotope.pipelines.results import (
@@ -140,7 +138,7 @@ def ingest_locked(dataset: str, settings: IngestSettings) -> IngestionSummary:
     embed_settings = EmbedSettings(
         root=settings.root, conf_dir=settings.conf_dir, data_dir=settings.data_dir
     )
-    # before the features, which hold the vectors of the items
+    # Before the features, which hold the vectors of the items.
     embeddings = (
         embed_content(dataset, embed_settings) if has_content(dataset, embed_settings) else None
     )
@@ -363,42 +361,3 @@ def _with_data_docs(
                 known_items=catalog_item_ids(event_lake),
             )
         yield ingest_batch
-
-
-def read_batches(
-    dataset_spec: DatasetSpec, batch_rows: int, source_report: SourceReport | None = None
-) -> Iterator[IngestBatch]:
-    """Normalised batches of the events in a dataset's own source, with its refused lines.
-
-    Args:
-        dataset_spec: The dataset.
-        batch_rows: Number of rows of a batch.
-        source_report: Report that gets the counts of the lines of text files.
-    """
-    source_report = source_report or SourceReport()
-    occurrences = OccurrenceCounter()
-    last_rows: pa.Table | None = None
-    for raw_rows in read_events(dataset_spec, batch_rows=batch_rows, source_report=source_report):
-        yield _normalised(dataset_spec, raw_rows, source_report.take_refused(), occurrences)
-        last_rows = raw_rows
-    refused_lines = source_report.take_refused()  # after the last row
-    if len(refused_lines) and last_rows is not None:
-        yield _normalised(dataset_spec, last_rows.slice(0, 0), refused_lines, occurrences)
-
-
-def _normalised(
-    dataset_spec: DatasetSpec,
-    raw_rows: pa.Table,
-    refused_lines: pa.Table,
-    occurrences: OccurrenceCounter,
-) -> IngestBatch:
-    normalised_batch = normalise(dataset_spec, raw_rows, occurrences=occurrences)
-    return IngestBatch(
-        raw_rows,
-        normalised_batch.rows,
-        normalised_batch.row_positions,
-        normalised_batch.refused,
-        normalised_batch.dropped,
-        refused_lines=refused_lines if len(refused_lines) else None,
-        missing_numbers=normalised_batch.missing_numbers,
-    )

@@ -15,9 +15,9 @@ from chronotope.contracts import columns as c
 from chronotope.datasets.loading import load_spec
 from chronotope.ingestion import ingest
 from chronotope.ingestion.pipeline import IngestReport
+from chronotope.ingestion.source_batches import read_batches
 from chronotope.lake import Lake
 from chronotope.pipelines.ingest_checks import batch_check
-from flows.ingest_events import read_batches
 
 SUITES = Path("expectations")
 

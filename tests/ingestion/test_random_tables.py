@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.ingestion import ingest
+from chronotope.ingestion.source_batches import read_batches
 from chronotope.lake import Lake
 from chronotope.pipelines.ingest_checks import batch_check
-from flows.ingest_events import read_batches
 from tests.postgres import Postgres, postgres
 
 pytestmark = pytest.mark.slow

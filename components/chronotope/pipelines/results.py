@@ -186,12 +186,8 @@ class InheritedParameters(StepResult):
     """Parameters that a run takes over from an earlier training instead of searching."""
 
     params: dict[str, Any] = Field(description="Parameters of the earlier training, by name")
-    fold_ndcg: dict[str, tuple[float, ...]] = Field(
-        default_factory=dict, description="NDCG@10 by fold of its search, if it searched"
-    )
-    columns: ColumnSelection = Field(
-        default_factory=ColumnSelection, description="Context columns of the earlier training"
-    )
+    fold_ndcg: dict[str, tuple[float, ...]] = Field({}, description="NDCG@10 of its folds")
+    columns: ColumnSelection = Field(ColumnSelection(), description="What it selected")
 
 
 class CompressedCandidate(StepResult):
