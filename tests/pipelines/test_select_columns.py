@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from chronotope.content.content_axes import project_items
-from chronotope.content.modality_report import ModalityWorth, WorthInterval
+from chronotope.content.modality_worth import ModalityWorth, WorthInterval
 from chronotope.contracts.ids import event_ids
 from chronotope.contracts.schemas import EVENTS, INSTANT
 from chronotope.features.build import build_features
@@ -176,3 +176,27 @@ def test_shuffled_items_exchange_vectors_of_one_kind() -> None:
     assert not np.array_equal(before, after)
     np.testing.assert_array_equal(before.any(axis=1), after.any(axis=1))
     np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("low_all", "low_cold", "helps"),
+    [
+        (-0.001, None, False),
+        (0.0001, None, True),
+        (-0.001, 0.0002, False),
+        (-0.001, 0.002, True),
+        (0.0, 0.001, False),
+    ],
+)
+def test_a_gain_that_nobody_feels_keeps_no_content(
+    low_all: float, low_cold: float | None, helps: bool
+) -> None:
+    def interval(low: float) -> WorthInterval:
+        return WorthInterval(value=low + 0.001, low=low, high=low + 0.002)
+
+    worth = ModalityWorth(
+        modality="text",
+        all_items=interval(low_all),
+        cold_items=None if low_cold is None else interval(low_cold),
+    )
+    assert worth.helps is helps

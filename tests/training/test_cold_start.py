@@ -15,10 +15,16 @@ from chronotope.contracts.queries import queries_at
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.network_file import load_tensors, save_tensors
+from chronotope.models.priors import count_priors
 from chronotope.testing.recommender_suite import sample_catalog, sample_content, sample_log
-from chronotope.training.cold_start import ColdStartFit, fit_cold_start
+from chronotope.training.cold_start import (
+    MAX_COLUMNS,
+    ColdStartFit,
+    _sample_columns,
+    fit_cold_start,
+)
 from chronotope.training.config import TrainingConfig
-from chronotope.training.prequential import make_rounds
+from chronotope.training.prequential import PrequentialRound, make_rounds
 from chronotope.training.recommender import ChronotopeRecommender
 
 TRAINING = TrainingConfig(max_epochs=1, n_rounds=3, batch_size=64, discovery_targets=0)
@@ -191,3 +197,26 @@ def test_content_of_another_encoder_is_not_mixed_in() -> None:
     other = replace(catalog.content, axes=replace(catalog.content.axes, parts=parts))
     with pytest.raises(ConfigError, match="other encoders"):
         model.transfer_to(sample_log(), replace(catalog, content=other))
+
+
+def test_sampled_columns_stand_for_all_items_without_events() -> None:
+    rng = np.random.default_rng(0)
+    for n_cold in (0, 1, MAX_COLUMNS, MAX_COLUMNS + 1, 3 * MAX_COLUMNS):
+        is_cold = torch.zeros(4 * MAX_COLUMNS, dtype=torch.bool)
+        is_cold[5 : 5 + n_cold] = True
+        for targets in ([], [5], list(range(5, 25)), list(range(4 * MAX_COLUMNS))):
+            columns, log_weight = _sample_columns(is_cold, torch.tensor(targets).long(), rng)
+            assert is_cold[columns].all()
+            assert len(columns.unique()) == len(columns)
+            assert float(log_weight.exp().sum()) == pytest.approx(n_cold, rel=1e-4)
+            cold_targets = [target for target in targets if is_cold[target]]
+            assert set(cold_targets) <= set(columns.tolist())
+
+
+@pytest.mark.parametrize("n_events", [0, 1, 40])
+def test_a_log_of_few_events_fits_nothing(n_events: int) -> None:
+    log, catalog = tastes()
+    net = ChronotopeNet(MODEL, catalog)
+    few = log.take(np.arange(len(log)) < n_events)
+    rounds = [PrequentialRound(np.arange(n_events), count_priors(few, catalog))]
+    assert fit_cold_start(net, few, catalog, rounds, TRAINING) is None

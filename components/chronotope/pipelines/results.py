@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.content.labels.label_report import LabelSummary
-from chronotope.content.modality_report import EmbeddingSummary, ModalityWorth
+from chronotope.content.modality_report import EmbeddingSummary
+from chronotope.content.modality_worth import ModalityWorth
 from chronotope.contracts.validation_result import FailedExpectation
 from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.lake.repeated_rows import RepeatedRows

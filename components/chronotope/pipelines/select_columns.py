@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from chronotope.content.modality_report import ModalityWorth, WorthInterval
+from chronotope.content.modality_worth import ModalityWorth, WorthInterval
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int32, Int64
 from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.protocols import Recommender

@@ -158,7 +158,8 @@ def content_section(report_data: ReportData) -> str:
     table_caption = (
         "MRR lost on the latest folds when the vectors of the items are shuffled, with its 95 % "
         "interval; items without events are a fifth of the items, treated as new. A kind of "
-        "content is dropped if both of its intervals reach zero."
+        "content is used if its interval at all items lies above zero, or that at items without "
+        "events above 0.001."
     )
     return _importance_section("Content", "Content", table_caption, report_data.modalities)
 
