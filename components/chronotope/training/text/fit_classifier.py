@@ -151,6 +151,7 @@ def _train(
     with tempfile.TemporaryDirectory() as checkpoint_dir, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # of Lightning itself
         best_epoch = ModelCheckpoint(
             Path(checkpoint_dir), "best", monitor="macro_f1", mode="max", save_weights_only=True
         )
