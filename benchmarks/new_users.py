@@ -2,12 +2,12 @@
 
     python -m benchmarks.new_users --dataset movielens_100k --json new_users.json
 
-The users are divided into five folds; those of a test fold have no event in the training. The history
-is a test user's first n events, the targets are the next ten events after them, each ranked among
-the whole catalogue, ties in expectation. Nothing of a test user is known but the attributes, the
-time and place of the request, and these n events. Live counts are those of the training users at
-the start of the day of the request; all else is fitted on the training users' events of all time,
-for every model alike. Fold 1 is for development: the numbers are of folds 0, 2, 3 and 4.
+The users are divided into five folds; those of a test fold have no event in the training. The
+history is a test user's first n events, the targets are the next ten events after them, each ranked
+among the whole catalogue, ties in expectation. Nothing of a test user is known but the attributes,
+the time and place of the request, and these n events. Live counts are those of the training users
+at the start of the day of the request; all else is fitted on the training users' events of all
+time, for every model alike. Fold 1 is for development: the numbers are of folds 0, 2, 3 and 4.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -58,7 +59,7 @@ MODELS: Final = (POPULARITY, OF_GROUP, OF_PLACE, *OWN)
 
 GROUP_WEIGHT: Final = 2_000.0
 PLACE_WEIGHT: Final = 10_000.0
-"""Events of all users that a group's, or a place's, are mixed with; chosen on the development fold."""
+"""Events of all users that a group's or a place's are mixed with; chosen on the development fold."""
 
 HEADERS: Final = ("n_events", "model", "n_targets", "ndcg_10", "low", "high", "x_popularity")
 
@@ -159,15 +160,11 @@ class SimpleModels:
         yield OF_PLACE, np.stack([self._share("place", place) for place in places])
 
     def _group_scores(self, user_idx: int) -> npt.NDArray[np.float64]:
-        """Product of the lifts of the user's groups and the popularity, shape (n_items,)."""
-        scores = np.log(self.share + 1e-12)
-        if self.attributes is None:
-            return scores
-        for column, level in enumerate(self.attributes.codes[user_idx].tolist()):
-            if level:
-                share = self._share(f"{column}", level)
-                scores = scores + np.log(share + 1e-12) - np.log(self.share + 1e-12)
-        return scores
+        """Mean of the log shares in the user's groups, shape (n_items,)."""
+        levels = [] if self.attributes is None else self.attributes.codes[user_idx].tolist()
+        shares = [self._share(f"{column}", level) for column, level in enumerate(levels) if level]
+        mean: npt.NDArray[np.float64] = np.log(np.array(shares or [self.share]) + 1e-12).mean(0)
+        return mean
 
     def _share(self, column: str, level: int) -> npt.NDArray[np.float64]:
         """Smoothed share of each item among the events of a group, shape (n_items,)."""
@@ -179,7 +176,10 @@ class SimpleModels:
                 is_inside = codes[self.log.user_idx, int(column)] == level
                 weight = GROUP_WEIGHT
             counts = np.bincount(self.log.item_idx[is_inside], minlength=self.n_items)
-            self._cached[column, level] = (counts + weight * self.share) / (counts.sum() + weight)
+            share: npt.NDArray[np.float64] = (counts + weight * self.share) / (
+                counts.sum() + weight
+            )
+            self._cached[column, level] = share
         return self._cached[column, level]
 
 
@@ -192,12 +192,12 @@ class OwnModel:
         self.model = ChronotopeRecommender(ModelConfig(kernel_len=rules.kernel_len), training)
         self.model.fit(task.train, task.catalog)
         self.attributes = task.catalog.user_attributes
-        self.counter = activity_counter(task.train, task.catalog)
+        counter = activity_counter(task.train, task.catalog)
+        self.activity = lru_cache(lambda day: torch.from_numpy(counter.at(day * DAY_S)))
 
     def scores(self, queries: Queries) -> Iterator[NamedScores]:
         """Name and scores of each variant."""
-        day_s = int(queries.request_s.min()) // DAY_S * DAY_S
-        self.model.set_activity(torch.from_numpy(self.counter.at(day_s)))
+        self.model.set_activity(self.activity(int(queries.request_s.min()) // DAY_S))
         head = self.model.net.user_head
         paused: AbstractContextManager[None] = nullcontext() if head is None else head.paused()
         with paused:

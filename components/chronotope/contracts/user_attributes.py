@@ -5,15 +5,19 @@ A column of numbers is cut at the quantiles of its values. Rare values have no l
 unknown, as is a value that appears later.
 """
 
+import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts import columns as c
@@ -21,7 +25,7 @@ from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.ids import IdMap
 
 PREFIX: Final = "user."
-"""Prefix of attribute columns among the context columns of a query, which hold indices of levels."""
+"""Prefix of attributes among the context columns of a query, which hold indices of levels."""
 
 MIN_USERS: Final = 5
 """Users that a level needs; fewer do not determine what they choose."""
@@ -31,6 +35,9 @@ MAX_LEVELS: Final = 64
 
 N_RANGES: Final = 6
 """Ranges of a column of numbers."""
+
+_COLUMNS: Final = "columns"
+"""Metadata of the stored table that hold the columns."""
 
 AttributeValue = str | float
 Codes = npt.NDArray[np.int32]
@@ -51,6 +58,14 @@ class AttributeColumn(BaseModel):
         (), description="Bounds between the levels of a column of numbers; empty for texts."
     )
 
+    @property
+    def examples(self) -> tuple[AttributeValue, ...]:
+        """A value of each level: its text, or a number within its range."""
+        if not self.edges:
+            return self.levels
+        between = [(low + high) / 2 for low, high in pairwise(self.edges)]
+        return (self.edges[0] - 1.0, *between, self.edges[-1])
+
     def level(self, value: AttributeValue | None) -> int:
         """Index of the level of a value; 0 if it is unknown.
 
@@ -63,7 +78,7 @@ class AttributeColumn(BaseModel):
         if value is None:
             return 0
         if not self.edges:
-            text = str(value)
+            text = value if isinstance(value, str) else f"{value:g}"
             return self.first + self.levels.index(text) if text in self.levels else 0
         try:
             number = float(value)
@@ -105,6 +120,31 @@ class UserAttributes:
             if column is not None:
                 columns.append(column)
         return cls(tuple(columns), encode_users(user_rows, tuple(columns)))
+
+    def save(self, file_path: Path) -> None:
+        """Write the columns and the codes of the known users as Parquet."""
+        levels = {
+            column.name: pa.array(self.codes[1:, column_idx])
+            for column_idx, column in enumerate(self.columns)
+        }
+        columns = json.dumps([column.model_dump(mode="json") for column in self.columns])
+        table = pa.table(levels).replace_schema_metadata({_COLUMNS: columns})
+        pq.write_table(table, file_path)
+
+    @classmethod
+    def load(cls, file_path: Path) -> Self:
+        """Read a file of ``save``.
+
+        Raises:
+            ValueError: The file is of another format.
+        """
+        table = pq.read_table(file_path)
+        stored = (table.schema.metadata or {}).get(_COLUMNS.encode(), b"[]")
+        columns = tuple(AttributeColumn.model_validate(column) for column in json.loads(stored))
+        codes = np.zeros((1 + len(table), len(columns)), np.int32)
+        for column_idx, column in enumerate(columns):
+            codes[1:, column_idx] = table[column.name].to_numpy()
+        return cls(columns, codes)
 
     @property
     def n_levels(self) -> int:
@@ -173,9 +213,7 @@ def attribute_context(
             received=unknown_columns,
             way_out=f"Its user attributes are: {', '.join(by_name) or 'none'}",
         )
-    return {
-        PREFIX + name: float(by_name[name].level(value)) for name, value in attributes.items()
-    }
+    return {PREFIX + name: float(by_name[name].level(value)) for name, value in attributes.items()}
 
 
 def _column(
@@ -194,7 +232,7 @@ def _column(
         if not len(edges):
             return None
         texts = [f"{edge:g}" for edge in edges]
-        ranges = [f"{low} to below {high}" for low, high in zip(texts, texts[1:], strict=False)]
+        ranges = [f"{low} to below {high}" for low, high in pairwise(texts)]
         levels = (f"below {texts[0]}", *ranges, f"{texts[-1]} or more")
         return AttributeColumn(name=name, first=first, levels=levels, edges=tuple(edges.tolist()))
     counts = pc.value_counts(values.cast(pa.string()).drop_null().combine_chunks())

@@ -1,5 +1,6 @@
 """Likeness of items by content: neighbours of an item, and what a user had that is like it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,7 @@ from chronotope.artifact.bundle import Vocabulary
 from chronotope.content.encoder import Modality
 from chronotope.content.item_vectors import read_item_content
 from chronotope.contracts.event_log import Float32, Int64
-from chronotope.contracts.item_content import ItemContent
+from chronotope.contracts.item_content import ContentAxes, ItemContent
 from chronotope.lake import Lake
 
 MAX_ITEMS: Final = 200_000
@@ -33,10 +34,12 @@ class ItemLikeness:
         vectors: Rows of length 1, of length 0 for an item without content, shape (n_items, d).
             The product of two rows is the mean cosine over the kinds of content.
         alike_from: Cosine from which two items are alike.
+        axes: Axes of the vectors; None if nothing but these items can be compared.
     """
 
     vectors: Float32
     alike_from: float
+    axes: ContentAxes | None = None
 
     @classmethod
     def of(cls, content: ItemContent) -> "ItemLikeness":
@@ -48,7 +51,25 @@ class ItemLikeness:
         vectors = content.unit_blocks()
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-        return cls(vectors, _alike_from(vectors))
+        return cls(vectors, _alike_from(vectors), content.axes)
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """Encoder of each kind of content."""
+        return {} if self.axes is None else self.axes.encoders
+
+    def cosines(self, vectors: Mapping[str, Float32]) -> Float32:
+        """Likeness of each item to other content, shape (n_items,).
+
+        Args:
+            vectors: Vector of the other content by kind, by the items' encoders, shape (1, d).
+        """
+        if self.axes is None:
+            return np.zeros(len(self.vectors), np.float32)
+        row = ItemContent(self.axes, self.axes.project(vectors)).unit_blocks()[0]
+        direction = (row / max(float(np.linalg.norm(row)), 1e-12)).astype(np.float32)
+        cosine: Float32 = self.vectors @ direction
+        return cosine
 
     def nearest(self, item_idx: int, k: int) -> tuple[Int64, Float32]:
         """The k most similar other items, most similar first, and their cosines.

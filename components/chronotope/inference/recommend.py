@@ -1,9 +1,11 @@
 """Recommendation of the champion: next items, time and place of a user."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import ConfigError
 from chronotope.inference.forecast import forecast_places, forecast_time, remaining_wait
 from chronotope.inference.history import (
@@ -14,6 +16,7 @@ from chronotope.inference.history import (
 )
 from chronotope.inference.item_metadata import read_item_metadata
 from chronotope.inference.live_activity import read_live_activity
+from chronotope.inference.new_users import UserLevels, liked_notes, with_liked_items
 from chronotope.inference.ranking import describe_items, score_items
 from chronotope.inference.recent_activity import RecentActivity, read_recent_activity, utc_midnight
 from chronotope.inference.request import Recommendation, RecommendOptions
@@ -23,6 +26,7 @@ from chronotope.inference.request_context import (
     read_readings,
     validate_context,
 )
+from chronotope.inference.wish import WishScorer
 from chronotope.lake import Lake
 from chronotope.registry.champion import Champion, load_champion
 from chronotope.runtime.workspace import Workspace
@@ -62,14 +66,30 @@ def recommend(
     history, metadata = full_history.without_unknown(), read_item_metadata(lake, vocabulary)
     champion = read_live_activity(champion, lake, metadata.category_idx)
     context = _request_context(lake, champion, options, request_time, full_history)
-    user_idx = int(vocabulary.users.index([user_id])[0])
-    model_output = champion.model.answer(
-        history_to_queries(history, user_idx, request_time, context=context)
+    user_levels = UserLevels.read(lake, champion.model.manifest.attributes, user_id)
+    context |= user_levels.context(user_id, options.attributes)
+    liked_idx = vocabulary.items.index(list(options.liked_items))
+    model_history = with_liked_items(
+        history,
+        liked_idx,
+        int(request_time.timestamp()),
+        items_are_places=items_are_places(vocabulary),
     )
+    model_output = _model_output(champion, user_id, request_time, context, history, model_history)
+    item_scores = model_output.item_scores[0]  # (n_items,)
+    if options.wish is not None:
+        wish_scorer = WishScorer(Workspace(root), dataset)
+        item_scores = item_scores + wish_scorer.scores(options.wish, metadata.likeness)
     activity = _recent_activity(lake, request_time, champion)
-    ranking = score_items(model_output.item_scores[0], history, metadata, options)
+    ranking = score_items(item_scores, history, metadata, options, liked_idx)
     items = describe_items(
-        ranking.best(options.k).items, ranking, options, history, activity, vocabulary, metadata
+        ranking.best(options.k).items,
+        ranking,
+        options,
+        model_history,
+        activity,
+        vocabulary,
+        metadata,
     )
     time_forecast = forecast_time(remaining_wait(model_output.when, history, request_time))
     n_places = 0 if items_are_places(vocabulary) else N_PLACES
@@ -88,8 +108,30 @@ def recommend(
             request_time,
             has_items=bool(items),
             has_time=time_forecast is not None,
-        ),
+        )
+        + liked_notes(options.liked_items, liked_idx),
     )
+
+
+def _model_output(
+    champion: Champion,
+    user_id: str,
+    request_time: datetime,
+    context: dict[str, float],
+    history: UserHistory,
+    model_history: UserHistory,
+) -> ModelOutput:
+    """Items by the history with liked items; time and place by the events alone."""
+    user_idx = int(champion.vocabulary.users.index([user_id])[0])
+
+    def output(read_history: UserHistory) -> ModelOutput:
+        queries = history_to_queries(read_history, user_idx, request_time, context=context)
+        return champion.model.answer(queries)
+
+    model_output = output(history)
+    if model_history is history:
+        return model_output
+    return replace(model_output, item_scores=output(model_history).item_scores)
 
 
 def _request_context(

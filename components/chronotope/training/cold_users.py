@@ -9,7 +9,7 @@ the tables are counted from all users.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from chronotope.contracts.event_log import Catalog, EventLog
+from chronotope.contracts.ids import UNKNOWN
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.cold_users.user_head import FADES, FEATURES, UserHead
 from chronotope.models.cold_users.user_tables import count_user_tables
@@ -193,14 +194,19 @@ class _BaseScorer:
                 log, is_chosen, n_events, place_given=not self.catalog.items_are_places
             )
             order = np.argsort(new_users.queries.request_s, kind="stable")
-            for start in range(0, len(order), BATCH_SIZE):
-                scored.append(self._score(new_users, order[start : start + BATCH_SIZE], n_events))
+            scored += [
+                self._score(new_users, order[start : start + BATCH_SIZE], n_events)
+                for start in range(0, len(order), BATCH_SIZE)
+            ]
         return scored
 
     def _score(
         self, new_users: NewUserQueries, rows: npt.NDArray[np.int64], n_events: int
     ) -> _ScoredBatch:
         queries, priors = new_users.queries.take(rows), self.priors
+        has_place = np.arange(len(rows)) % 2 == 0  # a request may tell the place or not
+        places = np.where(has_place, queries.request_place_idx, UNKNOWN)
+        queries = replace(queries, request_place_idx=places.astype(np.int32))
         if self.catalog.user_attributes is not None:
             queries.context.update(self.catalog.user_attributes.of_users(queries.user_idx))
         activity = torch.from_numpy(self.counter.at(int(queries.request_s[0])))
@@ -284,13 +290,14 @@ def _optimise(head: UserHead, batches: list[_ScoredBatch]) -> None:
 
 def _query_losses(head: UserHead, batch: _ScoredBatch) -> Tensor:
     """Mean cross-entropy of the targets of each query, shape (B,)."""
-    item_scores = _item_scores(head, batch) + batch.log_weight
+    item_scores = _item_scores(head, batch) + batch.log_weight  # (B, C)
     log_shares = torch.log_softmax(item_scores, dim=1)[batch.row, batch.column]  # (T,)
     return _query_means(-log_shares, batch)
 
 
 def _item_scores(head: UserHead, batch: _ScoredBatch) -> Tensor:
-    return batch.base_scores + head(batch.batch, batch.view, batch.candidates)
+    item_scores: Tensor = batch.base_scores + head(batch.batch, batch.view, batch.candidates)
+    return item_scores
 
 
 def _query_gains(head: UserHead, batch: _ScoredBatch) -> Tensor:

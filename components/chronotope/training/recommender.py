@@ -20,8 +20,9 @@ from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
+from chronotope.contracts.user_attributes import AttributeColumn, context_columns
 from chronotope.models.batch import Batch, to_batch
-from chronotope.models.cold_users.user_head import USER_HEAD_PREFIX
+from chronotope.models.cold_users.user_head import USER_HEAD_PREFIX, read_attributes
 from chronotope.models.config import ModelConfig
 from chronotope.models.content_head import check_encoders, model_catalog
 from chronotope.models.network import ChronotopeNet, NetworkOutput
@@ -101,6 +102,14 @@ class ChronotopeRecommender:
     def content(self) -> ItemContent | None:
         """Content that the trained network reads; None if it reads none."""
         return None if self._catalog is None else self._catalog.content
+
+    @property
+    def attributes(self) -> tuple[AttributeColumn, ...]:
+        """User attributes that the trained network reads; none if they have no weight."""
+        attributes = None if self._catalog is None else self._catalog.user_attributes
+        if attributes is None or not read_attributes(self.net.user_head):
+            return ()
+        return attributes.columns
 
     @property
     def priors(self) -> Priors:
@@ -322,8 +331,7 @@ class ChronotopeRecommender:
     def _to_batch(self, queries: Queries) -> Batch:
         """Queries as tensors, as wide as their longest history."""
         width = max(MIN_WIDTH, min(queries.item_idx.shape[1], self.model.history_len))
-        attributes = None if self._catalog is None else self._catalog.user_attributes
-        levels = () if attributes is None else attributes.context_columns
+        levels = context_columns(self.attributes)
         return to_batch(queries, width, (*self.model.context, *levels))
 
     def _run(

@@ -152,6 +152,17 @@ class UserHead(nn.Module):
         return fade_weights((batch.item_idx > 0).float().sum(1), self.log_fade)
 
 
+def read_attributes(head: UserHead | None) -> tuple[str, ...]:
+    """Names of the user attributes that a network reads; none if they have no weight.
+
+    Args:
+        head: Head of the network, if it has one.
+    """
+    if head is None or not (head.active and head.column_weights.any()):
+        return ()
+    return head.columns
+
+
 def fade_weights(n_events: Tensor, log_fade: Tensor) -> Tensor:
     """One column for each of ``FADES``, shape (B, len(FADES)).
 

@@ -102,7 +102,8 @@ class _GroupCounts:
 def _lift(counts: npt.NDArray[np.integer], share: Float64, shrinkage: float) -> Float64:
     """Log of counts over what the shares let expect, shape (n_groups, N)."""
     expected = counts.sum(1, keepdims=True) * share / max(1e-12, float(share.sum()))
-    return np.log((counts + shrinkage) / (expected + shrinkage))
+    lift: Float64 = np.log((counts + shrinkage) / (expected + shrinkage))
+    return lift
 
 
 def _level_lifts(log: EventLog, catalog: Catalog, counts_of: _GroupCounts) -> Float64:
