@@ -59,7 +59,7 @@ MODELS: Final = (POPULARITY, OF_GROUP, OF_PLACE, *OWN)
 
 GROUP_WEIGHT: Final = 2_000.0
 PLACE_WEIGHT: Final = 10_000.0
-"""Events of all users that a group's or a place's are mixed with; chosen on the development fold."""
+"""Events of all users that those of a group or a place are mixed with; from fold 1."""
 
 HEADERS: Final = ("n_events", "model", "n_targets", "ndcg_10", "low", "high", "x_popularity")
 
