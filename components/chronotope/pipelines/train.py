@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any, Final
 
+from chronotope.compression.trace_ahead import Architecture, trace_ahead
 from chronotope.features.snapshot import load_features
+from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.holdout import frozen_folds
 from chronotope.pipelines.search import configs_from_params
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.training.cold_users import MIN_USERS
 from chronotope.training.recommender import ChronotopeRecommender
 
 MODEL_FILE: Final = "model.pt"
@@ -23,6 +26,8 @@ def train_final_model(
 ) -> Path:
     """Train and store the model; a killed training resumes its checkpoint.
 
+    Meanwhile the graphs that the compression will export are traced on another core.
+
     Args:
         features: Feature snapshot.
         settings: Configs that the parameters override.
@@ -35,6 +40,16 @@ def train_final_model(
     """
     log, catalog = load_features(features)
     model_config, training_config = configs_from_params(params, settings)
+    trace_ahead(
+        Architecture(
+            model_config,
+            model_catalog(catalog, model_config),
+            has_discovery_head=training_config.discovery_targets > 0,
+            compression=settings.compression,
+            cache_dir=settings.workspace.cache(),
+            has_user_head=training_config.new_user_queries > 0 and catalog.users.size > MIN_USERS,
+        )
+    )
     model = ChronotopeRecommender(
         model_config, training_config, checkpoint_dir=run_dir / "checkpoints", progress=progress
     )
