@@ -1,6 +1,9 @@
 """The user head learns what new users of a group choose, and stays out where there is nothing."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.user_attributes import AttributeColumn, UserAttributes
+from chronotope.inference.history import UserHistory, history_to_queries
+from chronotope.inference.new_users import with_liked_items
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.splitting.new_users import new_user_queries
@@ -46,6 +51,11 @@ def town(*, is_planted: bool = True) -> tuple[EventLog, Catalog]:
     return log, catalog
 
 
+@lru_cache(maxsize=1)
+def trained() -> ChronotopeRecommender:
+    return ChronotopeRecommender(MODEL, TRAINING).fit(*town())
+
+
 def stranger(log: EventLog, level: int) -> Queries:
     is_first = np.arange(N_USERS + 1) == 1
     queries = new_user_queries(log, is_first, 0, place_given=False).queries
@@ -53,13 +63,27 @@ def stranger(log: EventLog, level: int) -> Queries:
 
 
 def test_a_new_user_gets_what_the_group_chooses() -> None:
-    log, catalog = town()
-    model = ChronotopeRecommender(MODEL, TRAINING).fit(log, catalog)
+    log, model = town()[0], trained()
     assert [column.name for column in model.attributes] == ["hand"]
     for level in (1, 2):
         item_scores = model.scores(stranger(log, level))[0, 1:]
         best = set((1 + np.argsort(-item_scores)[:7]).tolist())
         assert best == set(range(7 * level - 6, 7 * level + 1))
+
+
+def test_liked_items_put_those_of_the_same_taste_first() -> None:
+    model, moment = trained(), datetime.fromtimestamp(HOUR_S * 24 * 56, UTC)
+    nothing = UserHistory(
+        *(np.empty(0, dtype) for dtype in (np.int32, np.int32, np.int64, np.int32))
+    )
+    for liked in ([1, 2], [8, 9]):
+        history = with_liked_items(
+            nothing, np.array(liked, np.int32), int(moment.timestamp()), items_are_places=False
+        )
+        item_scores = model.scores(history_to_queries(history, 0, moment))[0]
+        item_scores[[0, *liked]] = -np.inf
+        best = np.argsort(-item_scores)[:5]
+        assert set(best.tolist()) == set(range(liked[0], liked[0] + 7)) - set(liked)
 
 
 def test_attributes_that_say_nothing_get_no_weight() -> None:
@@ -100,15 +124,12 @@ def test_what_does_not_help_other_users_is_not_used(monkeypatch: pytest.MonkeyPa
     assert not any(weights.any() for weights in net.user_head.fitted())
 
 
-def test_saved_and_transferred_models_keep_the_head(tmp_path: object) -> None:
+def test_saved_and_transferred_models_keep_the_head(tmp_path: Path) -> None:
     log, catalog = town()
-    model = ChronotopeRecommender(MODEL, TRAINING).fit(log, catalog)
+    model = trained()
     expected = model.scores(stranger(log, 2))
-    from pathlib import Path
-
-    path = Path(str(tmp_path)) / "model.pt"
-    model.save(path)
-    loaded = ChronotopeRecommender.load(path, catalog)
+    model.save(tmp_path / "model.pt")
+    loaded = ChronotopeRecommender.load(tmp_path / "model.pt", catalog)
     np.testing.assert_array_equal(loaded.scores(stranger(log, 2)), expected)
     columns = (AttributeColumn(name="hand", first=1, levels=("both", *TASTES)),)
     codes = np.zeros((N_USERS + 1, 1), np.int32)

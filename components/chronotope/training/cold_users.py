@@ -275,12 +275,12 @@ def _optimise(head: UserHead, batches: list[_ScoredBatch]) -> None:
         for batch in batches:  # one graph at a time bounds the memory
             batch_loss = _query_losses(head, batch).sum() / n_queries
             torch.autograd.backward(batch_loss)
-            loss += float(batch_loss)
+            loss += float(batch_loss.detach())
         penalty = torch.stack([(weights**2).sum() for weights in head.fitted()]).sum() * RIDGE
         torch.autograd.backward(penalty)
         if head.weights.grad is not None:
             head.weights.grad *= is_fitted
-        return loss + float(penalty)
+        return loss + float(penalty.detach())
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     for parameter in parameters:
