@@ -4,15 +4,16 @@
 
 The network is pretrained on all other logs (samples of users), and starts on the log that was left
 out: without training (``zero_shot``), after one gentle pass (``one_pass``), and beside a full
-training (``scratch``) and the user's own counts (``counter``), popularity and the Markov chain. The
-first 80 % of the log's events are the past, ``share`` is the part of the users in it that counts and
-training see; later events with a history are the targets, the full catalogue, request time given.
+training (``scratch``) and the user's own counts (``counter``), popularity and the Markov chain.
+The first 80 % of the log's events are the past, ``share`` is the part of its users that counts and
+training see; later events with a history are the targets, full catalogue, request time given.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +25,13 @@ from rich.table import Table
 from benchmarks.data_sets import add_data_option
 from benchmarks.rows import Row, at_least_one, read_rows, some_of, write_rows
 from benchmarks.transfer.logs import CITIES, READERS, read_log
+from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.protocols import Recommender
 from chronotope.metrics import evaluate, summarise_metrics
 from chronotope.models.baselines import FirstOrderMarkov, Popularity, UserCounts
 from chronotope.models.config import ModelConfig
-from chronotope.models.transfer.checkpoint import write_checkpoint
+from chronotope.models.transfer.checkpoint import shipped_path, write_checkpoint
 from chronotope.splitting.targets import targets_between
 from chronotope.training.config import TrainingConfig
 from chronotope.training.pretraining import PretrainingLog, pretrain
@@ -39,7 +41,7 @@ PAST_SHARE: Final = 0.8
 SHARES: Final = (0.01, 0.1, 1.0)
 MAX_TARGETS: Final = 2_000
 METRICS: Final = ("acc_1", "acc_10", "ndcg_10", "mrr")
-KEYS: Final = ("dataset", "start", "share", "seed", "max_events")
+KEYS: Final = ("dataset", "start", "share", "seed", "max_events", "pretraining")
 CITY_NAMES: Final = tuple(f"city_{number}" for number in range(len(CITIES)))
 
 STARTS: Final[dict[str, Callable[[Path, TrainingConfig], Recommender]]] = {
@@ -112,24 +114,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Pretrain without each chosen data set, measure the starts on it, and write the rows."""
     chosen = _parser().parse_args(arguments)
     config = TrainingConfig(seed=chosen.seed, discovery_targets=0, max_epochs=chosen.epochs)
-    rows = read_rows(chosen.json) if chosen.json else []
-    console, names = Console(), [*READERS, *CITY_NAMES]
-    logs = {name: read_log(name, chosen.data, chosen.max_events) for name in names}
+    console, rows = Console(), read_rows(chosen.json) if chosen.json else []
+    names = chosen.datasets if chosen.shipped else [*READERS, *CITY_NAMES]
+    logs = {name: read_log(name, chosen.data, chosen.max_events, chosen.seed) for name in names}
+    common = {
+        "max_events": chosen.max_events,
+        "pretraining": "shipped" if chosen.shipped else "other logs",
+    }
     for name in chosen.datasets:
-        checkpoint = chosen.work / f"without_{name}_{chosen.max_events}_{chosen.seed}.safetensors"
-        if not checkpoint.is_file():
-            others = {other: logs[other] for other in names if other != name}
-            write_checkpoint(checkpoint, pretrain(others, ModelConfig(), config, progress=False))
-        cut_s = int(np.quantile(logs[name].log.occurred_s, PAST_SHARE, method="higher"))
-        task = TransferTask(name, logs[name], cut_s, checkpoint)
-        for share in chosen.shares:
-            for start in chosen.starts:
-                row = measure(task, start, share, config) | {"max_events": chosen.max_events}
-                rows = [old for old in rows if any(old.get(key) != row[key] for key in KEYS)]
-                rows.append(row)
-                if chosen.json:
-                    write_rows(rows, chosen.json)
+        task = _transfer_task(name, logs, chosen, config)
+        for share, start in product(chosen.shares, chosen.starts):
+            try:
+                row = measure(task, start, share, config) | common
+            except NotEnoughData as error:
+                console.print(f"{name}, {start}, {share:.0%} of the users: {error}")
+                continue
+            rows = [old for old in rows if any(old.get(key) != row[key] for key in KEYS)] + [row]
+            if chosen.json:
+                write_rows(rows, chosen.json)
     console.print(_table([row for row in rows if row["dataset"] in chosen.datasets]))
+
+
+def _transfer_task(
+    name: str, logs: dict[str, PretrainingLog], chosen: argparse.Namespace, config: TrainingConfig
+) -> TransferTask:
+    """A log that is left out, and the checkpoint of the others; an earlier one is read again."""
+    checkpoint = chosen.work / f"without_{name}_{chosen.max_events}_{chosen.seed}.safetensors"
+    if chosen.shipped:
+        checkpoint = shipped_path()
+    elif not checkpoint.is_file():
+        others = {other: log for other, log in logs.items() if other != name}
+        pretraining = config.model_copy(update={"max_epochs": chosen.pretraining_epochs})
+        write_checkpoint(checkpoint, pretrain(others, ModelConfig(), pretraining))
+    cut_s = int(np.quantile(logs[name].log.occurred_s, PAST_SHARE, method="higher"))
+    return TransferTask(name, logs[name], cut_s, checkpoint)
 
 
 def _transferred(path: Path, config: TrainingConfig, *, n_passes: int) -> ChronotopeRecommender:
@@ -147,9 +165,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--work", type=Path, default=Path("data/transfer"), help="folder of the checkpoints"
     )
-    parser.add_argument("--max-events", type=at_least_one, default=20_000, help="of each log")
+    parser.add_argument("--max-events", type=at_least_one, default=8_000, help="of each log")
     parser.add_argument("--epochs", type=at_least_one, default=5, help="passes of full trainings")
-    parser.add_argument("--seed", type=int, default=0, help="seed of every training")
+    parser.add_argument(
+        "--pretraining-epochs", type=at_least_one, default=3, help="passes over the other logs"
+    )
+    parser.add_argument(
+        "--shipped", action="store_true", help="start from the checkpoint of the package instead"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of users and trainings")
     parser.add_argument("--shares", type=_shares, default=list(SHARES), help="comma-separated")
     parser.add_argument(
         "--datasets", type=some_of(READERS), default=list(READERS), help=",".join(READERS)

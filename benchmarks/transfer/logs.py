@@ -19,9 +19,6 @@ from chronotope.datasets.city import CityConfig, city_items
 from chronotope.datasets.simulation import simulate_events
 from chronotope.training.pretraining import PretrainingLog
 
-SAMPLE_SEED: Final = 0
-"""Seed of the sample of users."""
-
 CITIES: Final = (
     CityConfig(n_events=20_000, n_users=300, n_items=800, days=150, rho=0.6, gamma=0.3, seed=11),
     CityConfig(n_events=20_000, n_users=150, n_items=400, days=300, rho=0.3, gamma=0.2, seed=12),
@@ -30,29 +27,30 @@ CITIES: Final = (
 """Cities of people who return, of people of habit, and of people who explore."""
 
 
-def read_log(name: str, option: Path | None, max_events: int) -> PretrainingLog:
+def read_log(name: str, option: Path | None, max_events: int, seed: int) -> PretrainingLog:
     """Log of a data set, of as many randomly drawn users as have about ``max_events`` events.
 
     Args:
         name: A key of ``READERS``, or ``city_N``.
         option: Folder of the data sets.
-        max_events: Events to keep, about; users are drawn by ``SAMPLE_SEED``.
+        max_events: Events to keep, about.
+        seed: Seed of the sample of users.
 
     Raises:
         SourceError: The files of the data set are missing.
     """
     if name.startswith("city_"):
-        return sample_users(_city(CITIES[int(name.removeprefix("city_"))]), max_events)
-    return sample_users(READERS[name](data_set_dir(name, option)), max_events)
+        return sample_users(_city(CITIES[int(name.removeprefix("city_"))]), max_events, seed)
+    return sample_users(READERS[name](data_set_dir(name, option)), max_events, seed)
 
 
-def sample_users(pretraining_log: PretrainingLog, max_events: int) -> PretrainingLog:
+def sample_users(pretraining_log: PretrainingLog, max_events: int, seed: int) -> PretrainingLog:
     """Log of randomly drawn users with about ``max_events`` events; the catalogue stays."""
     log = pretraining_log.log
     if len(log) <= max_events:
         return pretraining_log
     users, n_events = np.unique(log.user_idx, return_counts=True)
-    order = np.random.default_rng(SAMPLE_SEED).permutation(len(users))
+    order = np.random.default_rng(seed).permutation(len(users))
     n_drawn = int(np.searchsorted(np.cumsum(n_events[order]), max_events)) + 1
     is_drawn = np.isin(log.user_idx, users[order][:n_drawn])
     return pretraining_log._replace(log=log.take(is_drawn))
@@ -124,7 +122,10 @@ def _city(city_config: CityConfig) -> PretrainingLog:
     catalog = replace(
         unplaced.catalog,
         places=unplaced.catalog.items,
-        **{"item_lat": lat, "item_lon": lon, "place_lat": lat, "place_lon": lon},
+        item_lat=lat,
+        item_lon=lon,
+        place_lat=lat,
+        place_lon=lon,
         items_are_places=True,
     )
     return PretrainingLog(replace(unplaced.log, place_idx=unplaced.log.item_idx), catalog)

@@ -107,7 +107,7 @@ class MixedBatches:
 
 
 class PretrainingModule(NextEventModule):
-    """Losses of several networks that share parameters; the epoch is chosen by the mean over logs."""
+    """Losses of several networks that share parameters; the mean over logs chooses the epoch."""
 
     def __init__(
         self,
@@ -123,11 +123,7 @@ class PretrainingModule(NextEventModule):
             NextEventModule(net, config, n_steps=n_steps) for net in nets
         )
 
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """Parameters of all networks, shared ones once."""
-        return super().parameters(recurse)
-
-    def transfer_batch_to_device(
+    def transfer_batch_to_device(  # type: ignore[override]
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> LogBatch:
         """Move a batch to an accelerator; the priors of a round are moved once."""

@@ -33,7 +33,6 @@ from chronotope.training.ddp import run_ddp
 from chronotope.training.discovery import fit_discovery_head
 from chronotope.training.embedding_transfer import CONTENT_PREFIX, transfer_network
 from chronotope.training.lightning_module import NextEventModule
-from chronotope.training.pretrained_start import start_parameters
 from chronotope.training.prequential import (
     MIN_WIDTH,
     PrequentialRound,
@@ -42,6 +41,7 @@ from chronotope.training.prequential import (
     new_targets,
     validation_sample,
 )
+from chronotope.training.pretrained_start import start_parameters
 from chronotope.training.trainer import TrainingJob, make_trainer
 
 

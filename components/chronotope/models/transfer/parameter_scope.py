@@ -1,6 +1,6 @@
-"""Split of a network's state: what belongs to one catalogue, and what carries over to another log.
+"""Split of a network's state: what belongs to one catalogue, and what carries over to others.
 
-Kernels, gates and heads read counts, hours, gaps and kilometres, whose units are those of every log.
+Kernels, gates and heads read counts, hours, gaps and kilometres, whose units are those of any log.
 Rows of embeddings follow the ids of a catalogue, and tables are computed from it. Every key of
 ``ChronotopeNet.state_dict`` is in exactly one of the two classes.
 """
