@@ -3,7 +3,7 @@
     python -m benchmarks.transfer --data DIR --json transfer.json
 
 The network is pretrained on all other logs (samples of users), and starts on the log that was left
-out: without training (``zero_shot``), after one gentle pass (``one_pass``), and beside a full
+out: without training (``zero_shot``), after one pass (``one_pass``), and beside a full
 training (``scratch``) and the user's own counts (``counter``), popularity and the Markov chain.
 The first 80 % of the log's events are the past, ``share`` is the part of its users that counts and
 training see; later events with a history are the targets, full catalogue, request time given.
@@ -50,6 +50,7 @@ STARTS: Final[dict[str, Callable[[Path, TrainingConfig], Recommender]]] = {
     "markov": lambda _path, _config: FirstOrderMarkov(),
     "zero_shot": lambda path, config: _transferred(path, config, n_passes=0),
     "one_pass": lambda path, config: _transferred(path, config, n_passes=1),
+    "two_passes": lambda path, config: _transferred(path, config, n_passes=2),
     "scratch": lambda _path, config: ChronotopeRecommender(ModelConfig(), config),
 }
 """Makes the model of each start from the checkpoint of the pretraining and a configuration."""

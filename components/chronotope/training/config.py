@@ -31,7 +31,7 @@ class TrainingConfig(BaseModel):
         description="Maximum passes over the targets from a pretrained start; 0 trains nothing.",
     )
     transfer_rate: float = Field(
-        0.5, gt=0.0, le=1.0, description="Share of the learning rate from a pretrained start."
+        1.0, gt=0.0, le=1.0, description="Share of the learning rate from a pretrained start."
     )
     max_epochs: int = Field(
         5, ge=1, le=1000, description="Maximum number of passes over the targets."
