@@ -15,6 +15,7 @@ from chronotope.contracts.ids import IdMap
 from chronotope.inference.history import items_are_places
 from chronotope.inference.item_likeness import ItemLikeness, read_item_likeness
 from chronotope.lake import Lake
+from chronotope.runtime.file_cache import ContentCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,19 @@ class ItemMetadata:
         return [rounded_confidence(value) for value in self.category_confidence[item_idx].tolist()]
 
 
-def read_item_metadata(lake: Lake, vocabulary: Vocabulary) -> ItemMetadata:
+def read_item_metadata(
+    lake: Lake, vocabulary: Vocabulary, cache: ContentCache | None = None
+) -> ItemMetadata:
     """Metadata of the items from the catalogue, of the places from the events.
 
     A missing category is the predicted one, where the lake has one that is certain enough.
+
+    Args:
+        lake: The dataset's lake.
+        vocabulary: Ids of the model's items and places.
+        cache: Where the likeness of the items is kept; None computes it.
     """
-    likeness = read_item_likeness(lake, vocabulary)
+    likeness = read_item_likeness(lake, vocabulary, cache)
     lat, lon = np.full((2, vocabulary.items.size), np.nan)
     category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
     confidence: Float32 | None = None

@@ -13,6 +13,7 @@ from chronotope.contracts.event_log import Int32
 from chronotope.contracts.ids import IdMap
 from chronotope.features.context_join import ContextReadings
 from chronotope.inference.history import UserHistory, history_to_queries, items_are_places
+from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import with_live_activity
 from chronotope.inference.new_users import UserLevels
@@ -80,11 +81,12 @@ class LoadedChampion:
             ArtifactError: The model's output is not one finite score per item.
         """
         vocabulary, manifest = champion.vocabulary, champion.model.manifest
-        lake = Lake(Workspace(root).lake(manifest.dataset))
+        workspace = Workspace(root)
+        lake = Lake(workspace.lake(manifest.dataset))
         item_idx = _encode(event_store.item, vocabulary.items.index(event_store.items))
         place_idx = _encode(event_store.place, vocabulary.places.index(event_store.places))
         same_ids = items_are_places(vocabulary)
-        item_metadata = read_item_metadata(lake, vocabulary)
+        item_metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
         loaded_champion = cls(
             with_live_activity(
                 champion,
