@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from chronotope.inference.request import Recommendation, TimeForecast
 
 
+ContextOption = Annotated[
+    list[str] | None, typer.Option(help="Context of the request as COLUMN=NUMBER; repeatable")
+]
+AttributeOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Attribute of the user as COLUMN=VALUE, e.g. age=25; repeatable"),
+]
+LikeOption = Annotated[
+    list[str] | None, typer.Option(help="Id of an item the user likes; repeatable")
+]
+WishOption = Annotated[str | None, typer.Option(help="What the user looks for, in words")]
+
+
 def recommend(
     dataset: Annotated[str, typer.Option(help="Dataset whose champion recommends")],
     user: Annotated[
@@ -41,18 +54,10 @@ def recommend(
         typer.Option(min=0.001, help="Maximum distance of items; requires --lat and --lon"),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of items")] = 10,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(help="Context of the request as COLUMN=NUMBER; repeatable"),
-    ] = None,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(help="Attribute of the user as COLUMN=VALUE, e.g. age=25; repeatable"),
-    ] = None,
-    like: Annotated[
-        list[str] | None, typer.Option(help="Id of an item the user likes; repeatable")
-    ] = None,
-    wish: Annotated[str | None, typer.Option(help="What the user looks for, in words")] = None,
+    context: ContextOption = None,
+    attribute: AttributeOption = None,
+    like: LikeOption = None,
+    wish: WishOption = None,
     root: Annotated[Path, typer.Option(help="Project root, the parent folder of stores")] = Path(),
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the recommendation as JSON")

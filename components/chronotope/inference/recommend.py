@@ -5,8 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+
 from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.event_log import Float32
 from chronotope.inference.forecast import forecast_places, forecast_time, remaining_wait
 from chronotope.inference.history import (
     UserHistory,
@@ -15,7 +18,7 @@ from chronotope.inference.history import (
     read_history,
 )
 from chronotope.inference.item_likeness import likeness_cache
-from chronotope.inference.item_metadata import read_item_metadata
+from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import read_live_activity
 from chronotope.inference.new_users import UserLevels, liked_notes, with_liked_items
 from chronotope.inference.ranking import describe_items, score_items
@@ -68,9 +71,7 @@ def recommend(
     full_history = read_history(lake, user_id, request_time, vocabulary)
     history, metadata = full_history.without_unknown(), read_item_metadata(lake, vocabulary, cache)
     champion = read_live_activity(champion, lake, metadata.category_idx)
-    context = _request_context(lake, champion, options, request_time, full_history)
-    user_levels = UserLevels.read(lake, champion.model.manifest.attributes, user_id)
-    context |= user_levels.context(user_id, options.attributes)
+    context = _request_context(lake, champion, options, request_time, full_history, user_id)
     liked_idx = vocabulary.items.index(list(options.liked_items))
     model_history = with_liked_items(
         history,
@@ -79,10 +80,7 @@ def recommend(
         items_are_places=items_are_places(vocabulary),
     )
     model_output = _model_output(champion, user_id, request_time, context, history, model_history)
-    item_scores = model_output.item_scores[0]  # (n_items,)
-    if options.wish is not None:
-        wish_scorer = WishScorer(Workspace(root), dataset)
-        item_scores = item_scores + wish_scorer.scores(options.wish, metadata.likeness)
+    item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
     activity = _recent_activity(lake, request_time, champion)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
     items = describe_items(
@@ -137,19 +135,30 @@ def _model_output(
     return replace(model_output, item_scores=output(model_history).item_scores)
 
 
+def _wish_scores(
+    root: Path, dataset: str, options: RecommendOptions, metadata: ItemMetadata
+) -> Float32:
+    """Scores of the items by the wish, shape (n_items,); 0, shape (1,), without one."""
+    if options.wish is None:
+        return np.zeros(1, np.float32)
+    return WishScorer(Workspace(root), dataset).scores(options.wish, metadata.likeness)
+
+
 def _request_context(
     lake: Lake,
     champion: Champion,
     options: RecommendOptions,
     request_time: datetime,
     full_history: UserHistory,
+    user_id: str,
 ) -> dict[str, float]:
-    """Context of the request by column: the lake's readings, overridden by the options."""
+    """Context of the request by column, and levels of the user: the lake's, or the options'."""
     columns = champion.model.manifest.context
     validate_context(options.context, columns)
     place_id = last_place(full_history, champion.vocabulary.places)
     lake_context = context_as_of(read_readings(lake, columns), request_time, place_id)
-    return lake_context | options.context
+    user_levels = UserLevels.read(lake, champion.model.manifest.attributes, user_id)
+    return lake_context | options.context | user_levels.context(user_id, options.attributes)
 
 
 def _recent_activity(lake: Lake, request_time: datetime, champion: Champion) -> RecentActivity:
