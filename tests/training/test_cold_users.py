@@ -115,7 +115,7 @@ def test_what_does_not_help_other_users_is_not_used(monkeypatch: pytest.MonkeyPa
         head.weights[:, 0] = 50.0 * torch.ones(2)
         head.start.copy_(torch.randn(head.start.shape, generator=torch.Generator().manual_seed(0)))
 
-    monkeypatch.setattr(cold_users, "_optimise", harmful)
+    monkeypatch.setattr(cold_users, "_fit_weights", harmful)
     fit = fit_user_head(net, log, catalog, TRAINING)
     assert fit is not None
     assert fit.helps == (False, False)

@@ -73,27 +73,23 @@ def recommend(
     champion = read_live_activity(champion, lake, metadata.category_idx)
     context = _request_context(lake, champion, options, request_time, full_history, user_id)
     liked_idx = vocabulary.items.index(list(options.liked_items))
-    model_history = with_liked_items(
-        history,
-        liked_idx,
-        int(request_time.timestamp()),
-        items_are_places=items_are_places(vocabulary),
-    )
+    is_place = items_are_places(vocabulary)
+    request_s = int(request_time.timestamp())
+    model_history = with_liked_items(history, liked_idx, request_s, items_are_places=is_place)
     model_output = _model_output(champion, user_id, request_time, context, history, model_history)
     item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
-    activity = _recent_activity(lake, request_time, champion)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
     items = describe_items(
         ranking.best(options.k).items,
         ranking,
         options,
         model_history,
-        activity,
+        _recent_activity(lake, request_time, champion),
         vocabulary,
         metadata,
     )
     time_forecast = forecast_time(remaining_wait(model_output.when, history, request_time))
-    n_places = 0 if items_are_places(vocabulary) else N_PLACES
+    n_places = 0 if is_place else N_PLACES
     return Recommendation(
         dataset,
         champion.version,

@@ -45,43 +45,62 @@ def new_user_queries(
             which the item is the place.
     """
     user_start = log.user_start()
-    first = np.flatnonzero((user_start == np.arange(len(log))) & is_chosen[log.user_idx])
-    end = np.searchsorted(log.user_idx, log.user_idx[first], side="right")
-    target = _first_targets(log, first, end, n_events)
-    has_target = target < end
-    first, end, target = first[has_target], end[has_target], target[has_target]
-    rows = np.concatenate([first + event for event in range(n_events)] + [target])
-    order = np.argsort(rows, kind="stable")
-    positions = np.flatnonzero(order >= n_events * len(first))
+    first_position = np.flatnonzero((user_start == np.arange(len(log))) & is_chosen[log.user_idx])
+    end_position = np.searchsorted(log.user_idx, log.user_idx[first_position], side="right")
+    target_position = _first_targets(log, first_position, end_position, n_events)
+    has_target = target_position < end_position
+    first_position, end_position, target_position = (
+        first_position[has_target],
+        end_position[has_target],
+        target_position[has_target],
+    )
+    row_idx = np.concatenate(
+        [first_position + event for event in range(n_events)] + [target_position]
+    )
+    row_order = np.argsort(row_idx, kind="stable")
+    positions = np.flatnonzero(row_order >= n_events * len(first_position))
     return NewUserQueries(
         queries_at(
-            log.take(rows[order]),
+            log.take(row_idx[row_order]),
             positions,
             history_len=None,
             time_given=True,
             place_given=place_given,
         ),
-        *_distinct_items(log, target, np.minimum(target + N_TARGETS, end)),
+        *_distinct_items(
+            log, target_position, np.minimum(target_position + N_TARGETS, end_position)
+        ),
     )
 
 
-def _first_targets(log: EventLog, first: Int64, end: Int64, n_events: int) -> Int64:
-    """Position of each user's first event after the history's last instant; ``end`` if none."""
+def _first_targets(
+    log: EventLog, first_position: Int64, end_position: Int64, n_events: int
+) -> Int64:
+    """Position of each user's first event after the history's last instant; the end if none."""
     if n_events == 0:
-        return first
-    target = np.minimum(first + n_events, end)
-    last_s = log.occurred_s[np.minimum(first + n_events - 1, len(log) - 1)]
-    for query_idx, (begin, stop) in enumerate(zip(target, end, strict=True)):
-        later = np.searchsorted(log.occurred_s[begin:stop], last_s[query_idx], side="right")
-        target[query_idx] = begin + later
-    return target
+        return first_position
+    target_position = np.minimum(first_position + n_events, end_position)
+    last_s = log.occurred_s[np.minimum(first_position + n_events - 1, len(log) - 1)]
+    for query_idx, (begin_position, stop) in enumerate(
+        zip(target_position, end_position, strict=True)
+    ):
+        n_simultaneous = np.searchsorted(
+            log.occurred_s[begin_position:stop], last_s[query_idx], side="right"
+        )
+        target_position[query_idx] = begin_position + n_simultaneous
+    return target_position
 
 
-def _distinct_items(log: EventLog, begin: Int64, end: Int64) -> tuple[Int64, Int32]:
+def _distinct_items(
+    log: EventLog, begin_position: Int64, end_position: Int64
+) -> tuple[Int64, Int32]:
     """Query and item of each target, known items alone and each once a query."""
-    row = np.repeat(np.arange(len(begin)), end - begin)
-    offset = np.arange(len(row)) - np.repeat(np.cumsum(end - begin) - (end - begin), end - begin)
-    item_idx = log.item_idx[begin[row] + offset]
-    pairs = np.unique(np.stack([row, item_idx.astype(np.int64)], axis=1), axis=0)
-    pairs = pairs[pairs[:, 1] != UNKNOWN]
-    return pairs[:, 0], pairs[:, 1].astype(np.int32)
+    row = np.repeat(np.arange(len(begin_position)), end_position - begin_position)
+    offset = np.arange(len(row)) - np.repeat(
+        np.cumsum(end_position - begin_position) - (end_position - begin_position),
+        end_position - begin_position,
+    )
+    item_idx = log.item_idx[begin_position[row] + offset]
+    query_items = np.unique(np.stack([row, item_idx.astype(np.int64)], axis=1), axis=0)
+    query_items = query_items[query_items[:, 1] != UNKNOWN]
+    return query_items[:, 0], query_items[:, 1].astype(np.int32)

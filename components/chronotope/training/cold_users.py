@@ -69,8 +69,8 @@ class UserHeadFit:
     @property
     def helps(self) -> tuple[bool, ...]:
         """Whether each fade is better for users that it was not fitted on."""
-        pairs = zip(self.before, self.after, strict=True)
-        return tuple(after.is_better_than(before) for before, after in pairs)
+        quality_pairs = zip(self.before, self.after, strict=True)
+        return tuple(after.is_better_than(before) for before, after in quality_pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +97,23 @@ class _ScoredBatch:
     Attributes:
         batch: The queries.
         view: The candidates, with the live counts of the batch.
-        candidates: Their indices, int64, shape (C,).
+        candidate_idx: Indices of the candidates, int64, shape (C,).
         base_scores: Logits, shape (B, C).
         log_weight: Log of the number of items that each candidate stands for, shape (C,).
         row: Query of each target, int64, shape (T,).
-        column: Candidate of each target, int64, shape (T,).
-        weight: 1 / targets of the query, shape (T,).
+        target_column: Candidate of each target, int64, shape (T,).
+        target_weight: 1 / targets of the query, shape (T,).
         is_few: Whether there are events, float, shape (B,).
     """
 
     batch: Batch
     view: CandidateView
-    candidates: Tensor
+    candidate_idx: Tensor
     base_scores: Tensor
     log_weight: Tensor
     row: Tensor
-    column: Tensor
-    weight: Tensor
+    target_column: Tensor
+    target_weight: Tensor
     is_few: Tensor
 
 
@@ -128,46 +128,51 @@ def fit_user_head(
         catalog: Its catalogue, with the attributes of the users.
         config: Number of queries, sampled candidates and seed.
     """
-    head = net.user_head
-    if head is None or config.new_user_queries == 0:
+    user_head = net.user_head
+    if user_head is None or config.new_user_queries == 0:
         return None
-    head.reset()
-    users = np.unique(log.user_idx[log.user_idx > 0])
-    if len(users) < MIN_USERS:
+    user_head.reset()
+    user_idx = np.unique(log.user_idx[log.user_idx > 0])
+    if len(user_idx) < MIN_USERS:
         return None
     net.eval()
     rng = np.random.default_rng(config.seed)
     group_of = np.full(catalog.users.size, -1)
-    bounds = (np.cumsum(GROUP_SHARES[:-1]) * len(users)).astype(np.int64)
-    for group, members in enumerate(np.split(rng.permutation(users), bounds)):
-        group_of[members] = group
+    group_bounds = (np.cumsum(GROUP_SHARES[:-1]) * len(user_idx)).astype(np.int64)
+    for group_idx, member_idx in enumerate(np.split(rng.permutation(user_idx), group_bounds)):
+        group_of[member_idx] = group_idx
     counted_log = log.take(group_of[log.user_idx] == 0)
-    count_user_tables(counted_log, catalog).write_to(head)
-    scorer = _BaseScorer(net, counted_log, catalog, config)
-    fitted, judged = (
-        scorer.batches(log, _sampled(group_of == group, config, share, rng))
-        for group, share in ((1, GROUP_SHARES[1]), (2, GROUP_SHARES[2]))
+    count_user_tables(counted_log, catalog).write_to(user_head)
+    base_scorer = _BaseScorer(net, counted_log, catalog, config)
+    fitted, judged_batches = (
+        base_scorer.scored_batches(
+            log, _sample_members(group_of == group_idx, config, group_share, rng)
+        )
+        for group_idx, group_share in ((1, GROUP_SHARES[1]), (2, GROUP_SHARES[2]))
     )
-    before = _quality(head, judged)
-    _optimise(head, fitted)
-    fit = UserHeadFit(before, _quality(head, judged))
-    _drop_worthless(head, judged, fit)
+    before = _fade_quality(user_head, judged_batches)
+    _fit_weights(user_head, fitted)
+    fit = UserHeadFit(before, _fade_quality(user_head, judged_batches))
+    _drop_worthless(user_head, judged_batches, fit)
     _LOG.info("User head: %s", fit)
-    head.active = any(fit.helps)
-    count_user_tables(log, catalog).write_to(head)
+    user_head.active = any(fit.helps)
+    count_user_tables(log, catalog).write_to(user_head)
     return fit
 
 
-def _sampled(
-    is_member: npt.NDArray[np.bool_], config: TrainingConfig, share: float, rng: np.random.Generator
+def _sample_members(
+    is_member: npt.NDArray[np.bool_],
+    config: TrainingConfig,
+    group_share: float,
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.bool_]:
     """Members that are queried, so that the number of queries is bounded, shape (n_users,)."""
-    members = np.flatnonzero(is_member)
-    share_of_queries = share / (GROUP_SHARES[1] + GROUP_SHARES[2])
+    member_idx = np.flatnonzero(is_member)
+    share_of_queries = group_share / (GROUP_SHARES[1] + GROUP_SHARES[2])
     n_users = max(1, int(config.new_user_queries * share_of_queries) // len(N_EVENTS))
-    chosen = rng.choice(members, min(n_users, len(members)), replace=False)
+    chosen_idx = rng.choice(member_idx, min(n_users, len(member_idx)), replace=False)
     is_chosen = np.zeros(len(is_member), np.bool_)
-    is_chosen[chosen] = True
+    is_chosen[chosen_idx] = True
     return is_chosen
 
 
@@ -186,53 +191,53 @@ class _BaseScorer:
         prefix_names = () if attributes is None else attributes.context_columns
         self.columns = (*net.config.context, *prefix_names)
 
-    def batches(self, log: EventLog, is_chosen: npt.NDArray[np.bool_]) -> list[_ScoredBatch]:
+    def scored_batches(self, log: EventLog, is_chosen: npt.NDArray[np.bool_]) -> list[_ScoredBatch]:
         """Scored batches of the users' queries, by time of request within a history's length."""
-        scored = []
+        batch_list = []
         for n_events in N_EVENTS:
             new_users = new_user_queries(
                 log, is_chosen, n_events, place_given=not self.catalog.items_are_places
             )
-            order = np.argsort(new_users.queries.request_s, kind="stable")
-            scored += [
-                self._score(new_users, order[start : start + BATCH_SIZE], n_events)
-                for start in range(0, len(order), BATCH_SIZE)
+            time_order = np.argsort(new_users.queries.request_s, kind="stable")
+            batch_list += [
+                self._score_batch(new_users, time_order[start : start + BATCH_SIZE], n_events)
+                for start in range(0, len(time_order), BATCH_SIZE)
             ]
-        return scored
+        return batch_list
 
-    def _score(
-        self, new_users: NewUserQueries, rows: npt.NDArray[np.int64], n_events: int
+    def _score_batch(
+        self, new_users: NewUserQueries, query_rows: npt.NDArray[np.int64], n_events: int
     ) -> _ScoredBatch:
-        queries, priors = new_users.queries.take(rows), self.priors
-        has_place = np.arange(len(rows)) % 2 == 0  # a request may tell the place or not
-        places = np.where(has_place, queries.request_place_idx, UNKNOWN)
-        queries = replace(queries, request_place_idx=places.astype(np.int32))
+        queries, priors = new_users.queries.take(query_rows), self.priors
+        has_place = np.arange(len(query_rows)) % 2 == 0  # a request may tell the place or not
+        place_idx = np.where(has_place, queries.request_place_idx, UNKNOWN)
+        queries = replace(queries, request_place_idx=place_idx.astype(np.int32))
         if self.catalog.user_attributes is not None:
             queries.context.update(self.catalog.user_attributes.of_users(queries.user_idx))
         activity = torch.from_numpy(self.counter.at(int(queries.request_s[0])))
         priors = priors._replace(activity=activity)
         batch = to_batch(queries, max(8, queries.item_idx.shape[1]), self.columns)
         new_row = np.full(len(new_users.queries), -1)
-        new_row[rows] = np.arange(len(rows))
+        new_row[query_rows] = np.arange(len(query_rows))
         is_here = new_row[new_users.row] >= 0
-        row, items = new_row[new_users.row[is_here]], new_users.item_idx[is_here]
-        candidates, log_weight = self._candidates(priors, queries.item_idx, items)
+        row, item_idx = new_row[new_users.row[is_here]], new_users.item_idx[is_here]
+        candidate_idx, log_weight = self._candidates(priors, queries.item_idx, item_idx)
         column_of = torch.zeros(self.catalog.n_items, dtype=torch.int64)
-        column_of[candidates] = torch.arange(len(candidates))
+        column_of[candidate_idx] = torch.arange(len(candidate_idx))
         with torch.no_grad():
-            base_scores = self.net.score_items(batch, priors, candidates).item_scores
+            base_scores = self.net.score_items(batch, priors, candidate_idx).item_scores
         log_weight[0] = -1e9  # the unknown item
-        n_targets = np.bincount(row, minlength=len(rows))
+        n_targets = np.bincount(row, minlength=len(query_rows))
         return _ScoredBatch(
             batch,
-            self.net.item_tables.view(priors, candidates),
-            candidates,
+            self.net.item_tables.view(priors, candidate_idx),
+            candidate_idx,
             base_scores,
             log_weight,
             torch.from_numpy(row),
-            column_of[torch.from_numpy(items.astype(np.int64))],
+            column_of[torch.from_numpy(item_idx.astype(np.int64))],
             torch.from_numpy(1.0 / n_targets[row]).float(),
-            torch.full((len(rows),), float(n_events > 0)),
+            torch.full((len(query_rows),), float(n_events > 0)),
         )
 
     def _candidates(
@@ -246,41 +251,43 @@ class _BaseScorer:
         if n_items <= N_POPULAR:
             return torch.arange(n_items), torch.zeros(n_items)
         popular_items = torch.topk(priors.popularity, N_POPULAR).indices.numpy()
-        items = np.concatenate([history.ravel(), targets, popular_items])
+        item_idx = np.concatenate([history.ravel(), targets, popular_items])
         rng = np.random.default_rng(self.config.seed)
-        sampled = sample_candidates(items, n_items, self.config.n_negatives, rng)
-        return sampled.item_idx, sampled.log_weight
+        sampled_items = sample_candidates(item_idx, n_items, self.config.n_negatives, rng)
+        return sampled_items.item_idx, sampled_items.log_weight
 
 
-def _optimise(head: UserHead, batches: list[_ScoredBatch]) -> None:
+def _fit_weights(user_head: UserHead, scored_batches: list[_ScoredBatch]) -> None:
     """L-BFGS over the weights: the problem is convex but for the fade.
 
     With few events the popularities are left to the network: it was trained on users with events,
     and a weight that makes rare items better calibrated makes the first ten worse.
     """
-    head.log_fade.fill_(float(np.log(INITIAL_FADE)))
-    is_fitted = torch.ones_like(head.weights)
+    user_head.log_fade.fill_(float(np.log(INITIAL_FADE)))
+    is_fitted = torch.ones_like(user_head.weights)
     is_fitted[FADES.index("few_events"), FEATURES.index("start") + 1 :] = 0.0
-    parameters = [*head.fitted(), head.log_fade]
+    parameters = [*user_head.fitted(), user_head.log_fade]
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimizer = torch.optim.LBFGS(
         parameters, max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe"
     )
-    n_queries = sum(len(batch.base_scores) for batch in batches)
+    n_queries = sum(len(scored_batch.base_scores) for scored_batch in scored_batches)
 
     def closure() -> float:
         optimizer.zero_grad()
-        loss = 0.0
-        for batch in batches:  # one graph at a time bounds the memory
-            batch_loss = _query_losses(head, batch).sum() / n_queries
+        total_loss = 0.0
+        for scored_batch in scored_batches:  # one graph at a time bounds the memory
+            batch_loss = _query_losses(user_head, scored_batch).sum() / n_queries
             torch.autograd.backward(batch_loss)
-            loss += float(batch_loss.detach())
-        penalty = torch.stack([(weights**2).sum() for weights in head.fitted()]).sum() * RIDGE
-        torch.autograd.backward(penalty)
-        if head.weights.grad is not None:
-            head.weights.grad *= is_fitted
-        return loss + float(penalty.detach())
+            total_loss += float(batch_loss.detach())
+        ridge_penalty = (
+            torch.stack([(weights**2).sum() for weights in user_head.fitted()]).sum() * RIDGE
+        )
+        torch.autograd.backward(ridge_penalty)
+        if user_head.weights.grad is not None:
+            user_head.weights.grad *= is_fitted
+        return total_loss + float(ridge_penalty.detach())
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     for parameter in parameters:
@@ -288,53 +295,71 @@ def _optimise(head: UserHead, batches: list[_ScoredBatch]) -> None:
         parameter.grad = None
 
 
-def _query_losses(head: UserHead, batch: _ScoredBatch) -> Tensor:
+def _query_losses(user_head: UserHead, scored_batch: _ScoredBatch) -> Tensor:
     """Mean cross-entropy of the targets of each query, shape (B,)."""
-    item_scores = _item_scores(head, batch) + batch.log_weight  # (B, C)
-    log_shares = torch.log_softmax(item_scores, dim=1)[batch.row, batch.column]  # (T,)
-    return _query_means(-log_shares, batch)
+    item_scores = _item_scores(user_head, scored_batch) + scored_batch.log_weight  # (B, C)
+    log_shares = torch.log_softmax(item_scores, dim=1)[
+        scored_batch.row, scored_batch.target_column
+    ]  # (T,)
+    return _query_means(-log_shares, scored_batch)
 
 
-def _item_scores(head: UserHead, batch: _ScoredBatch) -> Tensor:
-    item_scores: Tensor = batch.base_scores + head(batch.batch, batch.view, batch.candidates)
+def _item_scores(user_head: UserHead, scored_batch: _ScoredBatch) -> Tensor:
+    item_scores: Tensor = scored_batch.base_scores + user_head(
+        scored_batch.batch, scored_batch.view, scored_batch.candidate_idx
+    )
     return item_scores
 
 
-def _query_gains(head: UserHead, batch: _ScoredBatch) -> Tensor:
+def _query_gains(user_head: UserHead, scored_batch: _ScoredBatch) -> Tensor:
     """Mean NDCG@10 of the targets of each query, shape (B,)."""
-    item_scores = _item_scores(head, batch)
-    target_scores = item_scores[batch.row, batch.column]  # (T,)
-    n_above = (item_scores[batch.row] > target_scores[:, None]).sum(1)  # (T,)
-    gains = torch.where(n_above < N_LISTED, 1.0 / torch.log2(n_above + 2.0), 0.0)
-    return _query_means(gains, batch)
+    item_scores = _item_scores(user_head, scored_batch)
+    target_scores = item_scores[scored_batch.row, scored_batch.target_column]  # (T,)
+    n_above = (item_scores[scored_batch.row] > target_scores[:, None]).sum(1)  # (T,)
+    target_gains = torch.where(n_above < N_LISTED, 1.0 / torch.log2(n_above + 2.0), 0.0)
+    return _query_means(target_gains, scored_batch)
 
 
-def _query_means(target_values: Tensor, batch: _ScoredBatch) -> Tensor:
-    means = torch.zeros(len(batch.base_scores))
-    return means.index_add(0, batch.row, target_values * batch.weight)
+def _query_means(target_values: Tensor, scored_batch: _ScoredBatch) -> Tensor:
+    query_means = torch.zeros(len(scored_batch.base_scores))
+    return query_means.index_add(0, scored_batch.row, target_values * scored_batch.target_weight)
 
 
-def _quality(head: UserHead, batches: list[_ScoredBatch]) -> tuple[UserQuality, ...]:
+def _fade_quality(
+    user_head: UserHead, scored_batches: list[_ScoredBatch]
+) -> tuple[UserQuality, ...]:
     """Quality by fade: without an event, and with few."""
     with torch.no_grad():
-        losses = torch.cat([_query_losses(head, batch) for batch in batches])
-        gains = torch.cat([_query_gains(head, batch) for batch in batches])
-    fade = torch.cat([batch.is_few for batch in batches])
+        query_losses = torch.cat(
+            [_query_losses(user_head, scored_batch) for scored_batch in scored_batches]
+        )
+        target_gains = torch.cat(
+            [_query_gains(user_head, scored_batch) for scored_batch in scored_batches]
+        )
+    query_fade = torch.cat([scored_batch.is_few for scored_batch in scored_batches])
     return tuple(
-        UserQuality(float(losses[fade == idx].mean()), float(gains[fade == idx].mean()))
+        UserQuality(
+            float(query_losses[query_fade == idx].mean()),
+            float(target_gains[query_fade == idx].mean()),
+        )
         for idx in range(len(FADES))
     )
 
 
-def _drop_worthless(head: UserHead, judged: list[_ScoredBatch], fit: UserHeadFit) -> None:
+def _drop_worthless(
+    user_head: UserHead, judged_batches: list[_ScoredBatch], fit: UserHeadFit
+) -> None:
     """Set weights to zero that do not help the users that judge."""
     for fade_idx, helps in enumerate(fit.helps):
         if not helps:
-            for weights in head.fitted():
+            for weights in user_head.fitted():
                 weights[fade_idx] = 0.0
-    column_weights, quality = head.column_weights.clone(), _quality(head, judged)
-    head.column_weights.zero_()
-    quality_without = _quality(head, judged)
+    column_weights, quality_with = (
+        user_head.column_weights.clone(),
+        _fade_quality(user_head, judged_batches),
+    )
+    user_head.column_weights.zero_()
+    quality_without = _fade_quality(user_head, judged_batches)
     for fade_idx in range(len(FADES)):
-        if quality[fade_idx].loss < quality_without[fade_idx].loss:
-            head.column_weights[fade_idx] = column_weights[fade_idx]
+        if quality_with[fade_idx].loss < quality_without[fade_idx].loss:
+            user_head.column_weights[fade_idx] = column_weights[fade_idx]
