@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from chronotope.artifact.bundle import Vocabulary
 from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.event_log import Float32
+from chronotope.contracts.event_log import Float32, Int32
 from chronotope.inference.forecast import forecast_places, forecast_time, remaining_wait
 from chronotope.inference.history import (
     UserHistory,
@@ -65,31 +66,32 @@ def recommend(
     options, request_time = options or RecommendOptions(), request_time.replace(microsecond=0)
     validate_options(options, request_time)
     champion = load(root, dataset)
-    workspace = Workspace(root)
-    lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
-    cache = likeness_cache(workspace.cache())
+    workspace, vocabulary = Workspace(root), champion.vocabulary
+    lake = Lake(workspace.lake(dataset))
     full_history = read_history(lake, user_id, request_time, vocabulary)
-    history, metadata = full_history.without_unknown(), read_item_metadata(lake, vocabulary, cache)
+    history = full_history.without_unknown()
+    metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
     champion = read_live_activity(champion, lake, metadata.category_idx)
     context = _request_context(lake, champion, options, request_time, full_history, user_id)
     liked_idx = vocabulary.items.index(list(options.liked_items))
-    is_place = items_are_places(vocabulary)
-    request_s = int(request_time.timestamp())
-    model_history = with_liked_items(history, liked_idx, request_s, items_are_places=is_place)
+    model_history = _model_history(history, liked_idx, request_time, vocabulary)
     model_output = _model_output(champion, user_id, request_time, context, history, model_history)
     item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
-    items = describe_items(
+    top_idx, activity = (
         ranking.best(options.k).items,
-        ranking,
-        options,
-        model_history,
         _recent_activity(lake, request_time, champion),
-        vocabulary,
-        metadata,
     )
+    items = describe_items(top_idx, ranking, options, model_history, activity, vocabulary, metadata)
     time_forecast = forecast_time(remaining_wait(model_output.when, history, request_time))
-    n_places = 0 if is_place else N_PLACES
+    n_places = 0 if items_are_places(vocabulary) else N_PLACES
+    notes = answer_notes(
+        champion,
+        len(full_history),
+        request_time,
+        has_items=bool(items),
+        has_time=time_forecast is not None,
+    )
     return Recommendation(
         dataset,
         champion.version,
@@ -99,15 +101,16 @@ def recommend(
         items,
         time_forecast,
         forecast_places(model_output.place_scores[0], vocabulary, metadata, n_places),
-        answer_notes(
-            champion,
-            len(full_history),
-            request_time,
-            has_items=bool(items),
-            has_time=time_forecast is not None,
-        )
-        + liked_notes(options.liked_items, liked_idx),
+        (*notes, *liked_notes(options.liked_items, liked_idx)),
     )
+
+
+def _model_history(
+    history: UserHistory, liked_idx: Int32, request_time: datetime, vocabulary: Vocabulary
+) -> UserHistory:
+    """Events with liked items as the latest ones."""
+    request_s, same_ids = int(request_time.timestamp()), items_are_places(vocabulary)
+    return with_liked_items(history, liked_idx, request_s, items_are_places=same_ids)
 
 
 def _model_output(
