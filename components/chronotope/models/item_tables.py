@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from chronotope.contracts.event_log import Catalog, Float64
 from chronotope.models.batch import lookup
 from chronotope.models.priors import Priors
+from chronotope.spacetime.local_planes import project_local_km
 
 GRID_KM = 1.0
 """Side of the squares that count as one neighbourhood."""
@@ -130,7 +131,7 @@ def closeness(distance_km: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def project_km(lat_deg: Float64, lon_deg: Float64) -> tuple[Float64, np.ndarray]:
-    """Local equirectangular kilometres around the mean, and which points are known.
+    """Kilometres on planes local to the points, and which points are known.
 
     Args:
         lat_deg: Latitudes WGS 84, shape (n,); NaN if unknown.
@@ -140,12 +141,10 @@ def project_km(lat_deg: Float64, lon_deg: Float64) -> tuple[Float64, np.ndarray]
         Kilometres east and north, shape (n, 2), 0 if unknown; and a mask, shape (n,).
     """
     located = np.isfinite(lat_deg) & np.isfinite(lon_deg)
-    if not located.any():
-        return np.zeros((len(lat_deg), 2)), located
-    lat, lon = lat_deg[located].mean(), lon_deg[located].mean()
-    y = 110.57 * (np.where(located, lat_deg, lat) - lat)
-    x = 111.32 * np.cos(np.radians(lat)) * (np.where(located, lon_deg, lon) - lon)
-    return np.stack([x, y], axis=1), located
+    projected = np.zeros((len(lat_deg), 2))
+    if located.any():
+        projected[located] = project_local_km(lat_deg[located], lon_deg[located])
+    return projected, located
 
 
 def _chosen(everything: CandidateView, candidates: Tensor) -> CandidateView:
