@@ -65,9 +65,8 @@ def recommend(
     """
     options, request_time = options or RecommendOptions(), request_time.replace(microsecond=0)
     validate_options(options, request_time)
-    champion = load(root, dataset)
-    workspace, vocabulary = Workspace(root), champion.vocabulary
-    lake = Lake(workspace.lake(dataset))
+    champion, workspace = load(root, dataset), Workspace(root)
+    lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
     full_history = read_history(lake, user_id, request_time, vocabulary)
     history = full_history.without_unknown()
     metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
@@ -78,10 +77,8 @@ def recommend(
     model_output = _model_output(champion, user_id, request_time, context, history, model_history)
     item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
-    top_idx, activity = (
-        ranking.best(options.k).items,
-        _recent_activity(lake, request_time, champion),
-    )
+    activity = _recent_activity(lake, request_time, champion)
+    top_idx = ranking.best(options.k).items
     items = describe_items(top_idx, ranking, options, model_history, activity, vocabulary, metadata)
     time_forecast = forecast_time(remaining_wait(model_output.when, history, request_time))
     n_places = 0 if items_are_places(vocabulary) else N_PLACES
