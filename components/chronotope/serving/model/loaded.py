@@ -16,6 +16,7 @@ from chronotope.inference.history import UserHistory, history_to_queries, items_
 from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import with_live_activity
+from chronotope.inference.new_users import UserLevels
 from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import trained_until
 from chronotope.inference.request_context import context_as_of, last_place, read_readings
@@ -46,6 +47,7 @@ class LoadedChampion:
         items_are_places: Whether an event without a place happens at its item.
         readings: Context readings, if the model uses any.
         data_version: Versions of the tables that all of this was read from.
+        user_levels: Attributes of the users that the model reads.
     """
 
     champion: Champion
@@ -59,6 +61,7 @@ class LoadedChampion:
     items_are_places: bool
     readings: ContextReadings | None
     data_version: DataVersion
+    user_levels: UserLevels
     _recent_activity: LruCache[datetime, RecentActivity] = field(default_factory=_activity_cache)
 
     @classmethod
@@ -102,6 +105,7 @@ class LoadedChampion:
             same_ids,
             read_readings(lake, manifest.context),
             data_version,
+            UserLevels.read(lake, manifest.attributes),
         )
         loaded_champion._warm_up()
         return loaded_champion
@@ -162,7 +166,7 @@ def read_data_version(version_poller: VersionPoller) -> DataVersion:
     """
     # table_version raises with the reason where the poller has none
     events = version_poller.version(EVENTS) or version_poller.lake.table_version(EVENTS)
-    optional = ((name, version_poller.version(name)) for name in ("items", "context"))
+    optional = ((name, version_poller.version(name)) for name in ("items", "users", "context"))
     present = ((name, version) for name, version in optional if version is not None)
     return DataVersion(((EVENTS, events), *present))
 
