@@ -23,6 +23,7 @@ from chronotope.feedback.retrain_plan import (
 )
 from chronotope.feedback.retrain_results import RetrainPlan
 from chronotope.lake import Lake
+from chronotope.pipelines.pretraining.start import retraining_settings
 from chronotope.pipelines.results import (
     FeatureSnapshot,
     FeedbackSummary,
@@ -126,7 +127,7 @@ def retrain(
     """
     root_workspace = Workspace(ingestion.root)
     champion_settings = read_settings(retraining_inputs.champion_run_dir, ingestion.root)
-    settings = champion_settings.model_copy(update={"engine": engine})
+    settings = retraining_settings(champion_settings).model_copy(update={"engine": engine})
     record_retraining_start(dataset, retrain_plan, root_workspace)
     try:
         holdout_evaluation, promotion, written_report = _train_and_promote(
