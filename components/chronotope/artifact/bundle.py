@@ -4,17 +4,18 @@ Inference needs numpy, pyarrow and ONNX Runtime only; no file holds a pickle::
 
     model.onnx       raw history to scores
     manifest.json    names, sizes, data version, digests of the other files, its own checksum
-    catalog.parquet  ids of users, items and places, one row each, with titles of items
+    catalog.parquet  ids of users, items, places and categories, one row each; titles of items
     content_axes.npz where items have content: turns vectors of a new item into a row of the graph
     items.npz        large catalogues only: codes of the items (``item_index``)
     residuals.npy    optional beside it: quantisation residuals of the items (``residuals``)
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +48,10 @@ class Manifest(BaseModel):
     context: tuple[str, ...] = Field(
         (), description="Columns of the request's context that the graph reads."
     )
+    origin_deg: tuple[float, float] | None = Field(
+        None,
+        description="Mean latitude and longitude of the items, the origin of the graph's plane.",
+    )
     trained_until_s: int = Field(description="UTC seconds of the last training event.")
     digests: dict[str, str] = Field(description="SHA-256 of each other file.")
 
@@ -61,12 +66,19 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """External ids of a bundle, and the titles of its items."""
+    """External ids of a bundle, and the titles of its items.
+
+    Attributes:
+        users, items, places: Ids by index.
+        titles: Titles of the items.
+        categories: Categories by index; none in a bundle of an earlier version.
+    """
 
     users: IdMap
     items: IdMap
     places: IdMap
     titles: list[str]
+    categories: IdMap = field(default_factory=lambda: IdMap(pa.array([], pa.string())))
 
 
 def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) -> Manifest:
@@ -85,15 +97,29 @@ def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) 
     for file_path in file_paths:
         sync_file(file_path)  # durable before the manifest refers to it
     digests = {file_path.name: _file_digest(file_path) for file_path in file_paths}
-    manifest = Manifest.model_validate({**manifest_fields, "digests": digests})
+    about = {"origin_deg": _origin_deg(catalog), **manifest_fields, "digests": digests}
+    manifest = Manifest.model_validate(about)
     write_json(bundle_dir / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
+
+
+def _origin_deg(catalog: Catalog) -> tuple[float, float] | None:
+    """Mean coordinates of the items; None if none has any."""
+    located = np.isfinite(catalog.item_lat) & np.isfinite(catalog.item_lon)
+    if not located.any():
+        return None
+    return float(catalog.item_lat[located].mean()), float(catalog.item_lon[located].mean())
 
 
 def _vocabulary_table(catalog: Catalog) -> pa.Table:
     n_items = catalog.items.size - 1
     item_titles = list(catalog.item_title[1:]) if len(catalog.item_title) else [""] * n_items
-    id_maps = {"user": catalog.users, "item": catalog.items, "place": catalog.places}
+    id_maps = {
+        "user": catalog.users,
+        "item": catalog.items,
+        "place": catalog.places,
+        "category": catalog.categories,
+    }
     return pa.concat_tables(
         pa.table(
             {
@@ -178,6 +204,7 @@ def read_vocabulary(bundle_dir: Path) -> Vocabulary:
         id_map("item"),
         id_map("place"),
         ["", *rows_of_kind("item")["title"].to_pylist()],
+        id_map("category"),
     )
 
 

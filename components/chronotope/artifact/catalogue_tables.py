@@ -237,9 +237,7 @@ def _compute_constants(
     outputs = [helper.make_empty_tensor_value_info(name) for name in names]
     tensors = [tensor for tensor in model.graph.initializer if tensor.name in read_names]
     graph = helper.make_graph(nodes, CATALOGUE_TABLES, [], outputs, tensors)
-    part = helper.make_model(
-        graph, opset_imports=model.opset_import, ir_version=model.ir_version
-    )
+    part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level, options.intra_op_num_threads = 3, 1
@@ -247,4 +245,3 @@ def _compute_constants(
         part.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return [np.asarray(result) for result in session.run(names, {})]
-

@@ -108,7 +108,9 @@ class GrowableBundle:
 
     def _grown_vocabulary(self, new_items: NewItems) -> Vocabulary:
         known = self.vocabulary
-        items = IdMap(pa.concat_arrays([known.items.ids, pa.array(new_items.item_ids, pa.string())]))
+        items = IdMap(
+            pa.concat_arrays([known.items.ids, pa.array(new_items.item_ids, pa.string())])
+        )
         are_places = len(known.items.ids) > 0 and known.items.ids.equals(known.places.ids)
         titles = [*known.titles, *new_items.titles]
         return Vocabulary(known.users, items, items if are_places else known.places, titles)
@@ -135,8 +137,7 @@ def grow_graph(
     graph.node.extend(nodes)
     graph.initializer.extend(tensors)
     graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(array), name)
-        for name, array in arrays.items()
+        numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()
     )
     _open_input_shapes(graph, arrays.keys())
     _forget_sizes(graph, {stored.n_rows(table) for table in stored.tables})

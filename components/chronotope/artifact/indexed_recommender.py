@@ -47,6 +47,10 @@ class QueryOutput:
     when: Float32
     place_scores: Float32
 
+    def excluded_items(self) -> Int64:
+        """Items that ``without`` excluded, shape (n,)."""
+        return self.extra_scores.item_idx[self.extra_scores.score == -np.inf].astype(np.int64)
+
     def without(self, excluded_idx: npt.NDArray[np.integer[Any]]) -> "QueryOutput":
         """The same output with some items excluded from the ranking."""
         scored_idx = self.extra_scores.item_idx

@@ -1,5 +1,6 @@
 """Likeness of items by content: neighbours of an item, and what a user had that is like it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from chronotope.artifact.bundle import Vocabulary
 from chronotope.content.encoder import Modality
-from chronotope.content.item_vectors import read_item_content
+from chronotope.content.item_vectors import FurtherVectors, read_item_content
 from chronotope.contracts.event_log import Float32, Int64
 from chronotope.contracts.item_content import ItemContent
 from chronotope.lake import Lake
@@ -81,17 +82,20 @@ class ItemLikeness:
         return np.where(is_alike, among[best], 0)
 
 
-def read_item_likeness(lake: Lake, vocabulary: Vocabulary) -> ItemLikeness | None:
+def read_item_likeness(
+    lake: Lake, vocabulary: Vocabulary, new_vectors: Sequence[FurtherVectors] = ()
+) -> ItemLikeness | None:
     """Likeness of a model's items by the vectors in the lake; None where there are none.
 
     Args:
         lake: The dataset's lake.
         vocabulary: Ids of the model's items.
+        new_vectors: Vectors of items that the lake does not have.
     """
     if vocabulary.items.size > MAX_ITEMS or not lake.exists("item_embeddings"):
         return None
     item_ids = ["", *vocabulary.items.ids.to_pylist()]
-    content = read_item_content(lake, list(Modality), item_ids)
+    content = read_item_content(lake, list(Modality), item_ids, new_vectors)
     return None if content is None else ItemLikeness.of(content)
 
 

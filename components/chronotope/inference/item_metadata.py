@@ -1,19 +1,26 @@
 """Metadata of items and places: coordinates, categories and likeness by content."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.artifact.bundle import Vocabulary
+from chronotope.content.item_vectors import FurtherVectors
 from chronotope.content.labels.used_labels import with_predicted_category
 from chronotope.contracts import columns as c
 from chronotope.contracts.event_log import Float64, Int32
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.schemas import ITEMS
 from chronotope.inference.history import items_are_places
 from chronotope.inference.item_likeness import ItemLikeness, read_item_likeness
+from chronotope.inference.new_item_content import ItemRow
 from chronotope.lake import Lake
+
+_COLUMNS: Final = (c.ITEM_ID, c.LAT, c.LON, c.CATEGORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +44,27 @@ class ItemMetadata:
     likeness: ItemLikeness | None = None
 
 
-def read_item_metadata(lake: Lake, vocabulary: Vocabulary) -> ItemMetadata:
+def read_item_metadata(
+    lake: Lake,
+    vocabulary: Vocabulary,
+    new_rows: Mapping[str, ItemRow] | None = None,
+    new_vectors: Sequence[FurtherVectors] = (),
+) -> ItemMetadata:
     """Metadata of the items from the catalogue, of the places from the events.
 
     A missing category is the predicted one, where the lake has one that is certain enough.
+
+    Args:
+        lake: Lake of the dataset.
+        vocabulary: Ids of the model.
+        new_rows: Values of items by column, by id, which take the place of the catalogue's.
+        new_vectors: Their vectors.
     """
-    likeness = read_item_likeness(lake, vocabulary)
+    likeness = read_item_likeness(lake, vocabulary, new_vectors)
     lat, lon = np.full((2, vocabulary.items.size), np.nan)
     category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
-    if lake.exists("items"):
-        catalog = with_predicted_category(
-            lake.read("items", columns=[c.ITEM_ID, c.LAT, c.LON, c.CATEGORY]), lake
-        )
+    catalog = _catalogue(lake, new_rows or {})
+    if catalog is not None:
         item_idx = vocabulary.items.index(catalog[c.ITEM_ID])
         item_categories = pc.coalesce(catalog[c.CATEGORY], catalog[c.PREDICTED_CATEGORY])
         categories = IdMap.of(item_categories)
@@ -60,6 +76,26 @@ def read_item_metadata(lake: Lake, vocabulary: Vocabulary) -> ItemMetadata:
         return ItemMetadata(lat, lon, lat, lon, categories, category_idx, likeness)
     place_lat, place_lon = _place_coordinates(lake, vocabulary.places)
     return ItemMetadata(lat, lon, place_lat, place_lon, categories, category_idx, likeness)
+
+
+def _catalogue(lake: Lake, new_rows: Mapping[str, ItemRow]) -> pa.Table | None:
+    """Coordinates and categories of the lake's items and of new ones; None without any."""
+    tables = []
+    if lake.exists("items"):
+        known_rows = lake.read("items", columns=list(_COLUMNS))
+        if new_rows:
+            is_new = pc.is_in(
+                known_rows[c.ITEM_ID], value_set=pa.array(list(new_rows), pa.string())
+            )
+            known_rows = known_rows.filter(pc.invert(is_new))
+        tables.append(with_predicted_category(known_rows, lake))
+    if new_rows:
+        rows = [{name: row.get(name) for name in _COLUMNS} for row in new_rows.values()]
+        schema = pa.schema([ITEMS.field(name) for name in _COLUMNS])
+        no_label = pa.nulls(len(rows), pa.string())
+        new_table = pa.Table.from_pylist(rows, schema)
+        tables.append(new_table.append_column(c.PREDICTED_CATEGORY, no_label))
+    return pa.concat_tables(tables, promote_options="permissive") if tables else None
 
 
 def _place_coordinates(lake: Lake, places: IdMap) -> tuple[Float64, Float64]:

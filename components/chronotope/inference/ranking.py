@@ -42,6 +42,9 @@ class Ranking(Protocol):
     def probabilities(self, items: Int64) -> Sequence[float | None]:
         """Probabilities over the whole catalogue; None if the normalising sum is not computed."""
 
+    def allowed_items(self, items: Int64) -> Int64:
+        """Those of some items that the options allow."""
+
 
 @dataclass(frozen=True, slots=True)
 class DenseRanking:
@@ -69,6 +72,10 @@ class DenseRanking:
         probabilities: list[float] = np.exp(self.log_probability[items]).tolist()
         return probabilities
 
+    def allowed_items(self, items: Int64) -> Int64:
+        """Those of some items that the options allow."""
+        return items[self.allowed[items]]
+
 
 @dataclass(frozen=True, slots=True)
 class IndexedRanking:
@@ -92,6 +99,12 @@ class IndexedRanking:
     def probabilities(self, items: Int64) -> list[None]:
         """None: the index does not sum over the catalogue."""
         return [None] * len(items)
+
+    def allowed_items(self, items: Int64) -> Int64:
+        """Those of some items that the options allow."""
+        is_excluded = np.isin(items, self.query_output.excluded_items())
+        is_allowed = ~is_excluded if self.allowed is None else self.allowed[items] & ~is_excluded
+        return items[is_allowed]
 
 
 def score_items(

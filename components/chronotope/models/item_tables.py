@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from chronotope.contracts.event_log import Catalog, Float64
 from chronotope.models.batch import lookup
 from chronotope.models.priors import Priors
+from chronotope.spacetime.distances import plane_km
 
 GRID_KM = 1.0
 """Side of the squares that count as one neighbourhood."""
@@ -143,9 +144,9 @@ def project_km(lat_deg: Float64, lon_deg: Float64) -> tuple[Float64, np.ndarray]
     if not located.any():
         return np.zeros((len(lat_deg), 2)), located
     lat, lon = lat_deg[located].mean(), lon_deg[located].mean()
-    y = 110.57 * (np.where(located, lat_deg, lat) - lat)
-    x = 111.32 * np.cos(np.radians(lat)) * (np.where(located, lon_deg, lon) - lon)
-    return np.stack([x, y], axis=1), located
+    known_lat, known_lon = np.where(located, lat_deg, lat), np.where(located, lon_deg, lon)
+    xy_km = plane_km(lat=known_lat, lon=known_lon, origin_lat=lat, origin_lon=lon)
+    return np.stack(xy_km, axis=1), located
 
 
 def _chosen(everything: CandidateView, candidates: Tensor) -> CandidateView:

@@ -9,12 +9,13 @@ import numpy as np
 
 from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import ArtifactError
-from chronotope.contracts.event_log import Int32
+from chronotope.contracts.event_log import Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.features.context_join import ContextReadings
 from chronotope.inference.history import UserHistory, history_to_queries, items_are_places
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import with_live_activity
+from chronotope.inference.new_items import GrownChampion, NewItemReader
 from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import trained_until
 from chronotope.inference.request_context import context_as_of, last_place, read_readings
@@ -22,6 +23,7 @@ from chronotope.lake import Lake
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion
 from chronotope.runtime.workspace import Workspace
+from chronotope.serving.model.new_item_exposure import exposed_items
 from chronotope.serving.state.event_store import EventStore
 from chronotope.serving.state.lru_cache import LruCache
 
@@ -45,6 +47,8 @@ class LoadedChampion:
         items_are_places: Whether an event without a place happens at its item.
         readings: Context readings, if the model uses any.
         data_version: Versions of the tables that all of this was read from.
+        grown: The champion as it was trained, and the items that came since.
+        exposed_idx: New items with hardly an event, which exploration shows, shape (n,).
     """
 
     champion: Champion
@@ -58,11 +62,18 @@ class LoadedChampion:
     items_are_places: bool
     readings: ContextReadings | None
     data_version: DataVersion
+    grown: GrownChampion
+    exposed_idx: Int64
     _recent_activity: LruCache[datetime, RecentActivity] = field(default_factory=_activity_cache)
 
     @classmethod
     def load(
-        cls, champion: Champion, root: Path, event_store: EventStore, data_version: DataVersion
+        cls,
+        champion: Champion,
+        root: Path,
+        event_store: EventStore,
+        data_version: DataVersion,
+        new_items: NewItemReader | None = None,
     ) -> Self:
         """Read what the model needs to respond, and run it once without and with a history.
 
@@ -72,16 +83,19 @@ class LoadedChampion:
             event_store: Events of all users.
             data_version: Versions of the tables before anything was read: a change since then
                 is noticed at the next poll.
+            new_items: Reader of the items that the model does not know; None adds none.
 
         Raises:
             ArtifactError: The model's output is not one finite score per item.
         """
+        grown = GrownChampion(champion, champion) if new_items is None else new_items.grow(champion)
+        champion = grown.champion
         vocabulary, manifest = champion.vocabulary, champion.model.manifest
         lake = Lake(Workspace(root).lake(manifest.dataset))
         item_idx = _encode(event_store.item, vocabulary.items.index(event_store.items))
         place_idx = _encode(event_store.place, vocabulary.places.index(event_store.places))
         same_ids = items_are_places(vocabulary)
-        item_metadata = read_item_metadata(lake, vocabulary)
+        item_metadata = read_item_metadata(lake, vocabulary, grown.rows, grown.vectors)
         loaded_champion = cls(
             with_live_activity(
                 champion,
@@ -100,13 +114,21 @@ class LoadedChampion:
             same_ids,
             read_readings(lake, manifest.context),
             data_version,
+            grown,
+            exposed_items(item_idx, grown, new_items),
         )
         loaded_champion._warm_up()
         return loaded_champion
 
     @property
     def cache_key(self) -> tuple[str, str]:
-        """Model and data version: a result under another key is stale."""
+        """Model, data version and new items: a result under another key is stale."""
+        new_items = f"+{self.grown.digest}" if self.grown.digest else ""
+        return self.champion.version, f"{self.data_version}{new_items}"
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """Model and data version that were to be loaded."""
         return self.champion.version, str(self.data_version)
 
     def context_features(

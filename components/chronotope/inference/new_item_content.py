@@ -1,0 +1,176 @@
+"""Content of new items, encoded by the encoders of the model that is to know them."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from chronotope.content.encode_items import ModelEncoder, open_model_encoder
+from chronotope.content.encoder import Modality, Vectors
+from chronotope.content.item_vectors import FurtherVectors
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.event_log import Float32
+from chronotope.contracts.item_content import ContentAxes, ModalityAxes
+from chronotope.datasets.content_spec import ContentSpec
+from chronotope.lake import Lake
+
+_LOG = logging.getLogger(__name__)
+
+MAX_ENCODED: Final = 256
+"""Items that are encoded at once; with more of them the first are served meanwhile."""
+
+RETRY_S: Final = 20.0
+"""Seconds after which content that could not be read is tried again."""
+
+ItemRow = Mapping[str, Any]
+"""Values of an item by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedItems:
+    """Content of new items in the axes of a model.
+
+    Attributes:
+        item_ids: The items, in the order of the rows.
+        content: Rows of the model's content table, shape (n, A).
+        vectors: The vectors by modality.
+        reasons: Why an item lacks a kind of content, by id.
+        n_waiting: Items that are left for the next time.
+    """
+
+    item_ids: tuple[str, ...]
+    content: Float32
+    vectors: tuple[FurtherVectors, ...]
+    reasons: dict[str, tuple[str, ...]]
+    n_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What came of the encoding of an item's content."""
+
+    inputs: tuple[object, ...]
+    vector: Float32
+    reason: str | None
+    encoded_s: float
+
+    def is_outdated(self, inputs: tuple[object, ...], now_s: float) -> bool:
+        """Whether to encode again: the item was changed, or its file may have come since."""
+        is_late = self.reason is not None and now_s - self.encoded_s > RETRY_S
+        return is_late or self.inputs != inputs
+
+
+class NewItemEncoder:
+    """Encoder of new items; what is encoded once is kept in memory."""
+
+    def __init__(self, lake: Lake, content: ContentSpec, data_dir: Path, cache_dir: Path) -> None:
+        """Open nothing yet.
+
+        Args:
+            lake: Lake of the dataset.
+            content: Where the content of the items is.
+            data_dir: Folder of the files.
+            cache_dir: Folder of all caches.
+        """
+        self._lake, self._content = lake, content
+        self._data_dir, self._cache_dir = data_dir, cache_dir
+        self._encoders: dict[str, ModelEncoder | str] = {}
+        self._results: dict[tuple[str, str], _Result] = {}
+
+    def encode(self, axes: ContentAxes | None, rows: Mapping[str, ItemRow]) -> EncodedItems:
+        """Encode items; at most ``MAX_ENCODED`` that were not encoded before.
+
+        Args:
+            axes: Axes and encoders of the model; None if it reads no content.
+            rows: Values of the items by column, by id.
+        """
+        item_ids = tuple(rows)
+        if axes is None:
+            no_content = np.zeros((len(rows), 0), np.float32)
+            return EncodedItems(item_ids, no_content, (), {}, 0)
+        item_ids = self._encodable(axes, rows)
+        chosen = {item_id: rows[item_id] for item_id in item_ids}
+        reasons: dict[str, tuple[str, ...]] = {}
+        vectors = []
+        for part in axes.parts:
+            part_vectors, part_reasons = self._encode_part(part, chosen)
+            vectors.append(
+                FurtherVectors(Modality(part.modality), part.encoder, item_ids, part_vectors)
+            )
+            for item_id, reason in part_reasons.items():
+                reasons[item_id] = (*reasons.get(item_id, ()), f"{part.modality}: {reason}")
+        content = axes.project(
+            {part.modality.value: part.vectors for part in vectors}, axes.encoders
+        )
+        return EncodedItems(item_ids, content, tuple(vectors), reasons, len(rows) - len(item_ids))
+
+    def _encodable(self, axes: ContentAxes, rows: Mapping[str, ItemRow]) -> tuple[str, ...]:
+        """Items that were encoded before, and the first of the others."""
+        usable = [part for part in axes.parts if isinstance(self._encoder(part), ModelEncoder)]
+        waiting = [
+            item_id
+            for item_id in rows
+            if any((part.encoder, item_id) not in self._results for part in usable)
+        ]
+        return tuple(sorted(rows.keys() - set(waiting[MAX_ENCODED:])))
+
+    def _encode_part(
+        self, part: ModalityAxes, rows: Mapping[str, ItemRow]
+    ) -> tuple[Vectors, dict[str, str]]:
+        """Vectors of one modality, and why an item has none."""
+        vectors = np.zeros((len(rows), len(part.mean)), np.float32)
+        model_encoder = self._encoder(part)
+        if isinstance(model_encoder, str):
+            return vectors, dict.fromkeys(rows, model_encoder)
+        self._encode_missing(part.encoder, model_encoder, rows)
+        results = {item_id: self._results[part.encoder, item_id] for item_id in rows}
+        for row, result in enumerate(results.values()):
+            if result.reason is None:
+                vectors[row] = result.vector
+        reasons = {item_id: result.reason for item_id, result in results.items()}
+        return vectors, {item_id: reason for item_id, reason in reasons.items() if reason}
+
+    def _encode_missing(
+        self, identity: str, model_encoder: ModelEncoder, rows: Mapping[str, ItemRow]
+    ) -> None:
+        """Encode new and changed content; what could not be read is tried again after a while."""
+        now_s = time.monotonic()
+        inputs = {
+            item_id: tuple(row.get(name) for name in model_encoder.reader.columns)
+            for item_id, row in rows.items()
+        }
+        missing_ids = [
+            item_id
+            for item_id, item_input in inputs.items()
+            if (identity, item_id) not in self._results
+            or self._results[identity, item_id].is_outdated(item_input, now_s)
+        ]
+        if missing_ids:
+            vectors, reasons = model_encoder.encode([rows[item_id] for item_id in missing_ids])
+            for item_id, vector, reason in zip(missing_ids, vectors, reasons, strict=True):
+                result = _Result(inputs[item_id], vector, reason, now_s)
+                self._results[identity, item_id] = result
+
+    def _encoder(self, part: ModalityAxes) -> ModelEncoder | str:
+        """The model's encoder, or why there is none here."""
+        if part.encoder not in self._encoders:
+            content = self._content.modalities.get(part.modality)
+            if content is None:
+                return "the dataset's YAML does not say where it is"
+            try:
+                self._encoders[part.encoder] = open_model_encoder(
+                    part.encoder,
+                    Modality(part.modality),
+                    content,
+                    self._lake,
+                    data_dir=self._data_dir,
+                    cache_dir=self._cache_dir,
+                )
+            except ChronotopeError as error:
+                _LOG.warning("New items are not encoded: %s", error)
+                self._encoders[part.encoder] = error.problem
+        return self._encoders[part.encoder]

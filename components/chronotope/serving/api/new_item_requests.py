@@ -1,0 +1,129 @@
+"""Request and response models of posted items."""
+
+import math
+from collections.abc import Collection
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.id_rules import HAS_CONTROL, is_utf8
+from chronotope.lake.posted_items import ItemFields
+from chronotope.serving.api.requests import EventIdText, Latitude, Longitude, OptionalEventIdText
+
+MAX_TEXT_BYTES: Final = 64 * 1024
+"""Size of one text of a posted item in UTF-8."""
+
+MAX_POSTED: Final = 1_000
+"""Items of one request."""
+
+_FIELDS: Final = (c.CATEGORY, c.TITLE, c.TEXT, c.IMAGE_PATH, c.LAT, c.LON)
+
+ItemState = Literal["waiting", "served", "trained", "unknown"]
+
+
+class PostedItemBody(BaseModel):
+    """One item: the columns of the items table that are known of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    item_id: EventIdText
+    category: OptionalEventIdText = None
+    title: str | None = None
+    text: str | None = Field(None, description="Description, at most 64 KiB.")
+    image_path: str | None = Field(
+        None, description="Path of a picture below data_dir; pictures are not sent in the request."
+    )
+    lat: Latitude | None = Field(None, description="Latitude, degrees WGS 84.")
+    lon: Longitude | None = Field(None, description="Longitude, degrees WGS 84.")
+
+    @model_validator(mode="after")
+    def _check_values(self) -> Self:
+        if (self.lat is None) != (self.lon is None):
+            raise ValueError("give both lat and lon, or neither")
+        for name, value in {**self.__dict__, **(self.model_extra or {})}.items():
+            problem = _value_problem(value)
+            if problem:
+                raise ValueError(f"{name} {problem}")
+        return self
+
+    def fields(self) -> ItemFields:
+        """Values by column, without the id and without missing ones."""
+        values = self.model_dump(exclude={c.ITEM_ID}, exclude_none=True)
+        return {name: value for name, value in values.items() if value != ""}
+
+    def check_columns(self, columns: Collection[str]) -> None:
+        """Refuse columns that the items table does not have.
+
+        Args:
+            columns: Columns of the items table beside those of every dataset.
+
+        Raises:
+            ConfigError: A column is unknown.
+        """
+        known = {*_FIELDS, *columns} - {c.ITEM_ID}
+        unknown = sorted(set(self.model_extra or {}) - known)
+        if unknown:
+            raise ConfigError(
+                "A posted item has unknown columns",
+                received=f"{self.item_id}: {unknown}",
+                way_out=f"Choose from {sorted(known)}, or map the column in the dataset's YAML",
+            )
+
+
+def _body_tag(body: object) -> str:
+    return "many" if isinstance(body, list) else "one"
+
+
+PostedItemBodies = Annotated[
+    Annotated[PostedItemBody, Tag("one")]
+    | Annotated[list[PostedItemBody], Field(max_length=MAX_POSTED), Tag("many")],
+    Discriminator(_body_tag),
+]
+"""Body of ``POST /items``: an item or a list of items."""
+
+
+class NewItemReceipt(BaseModel):
+    """What was stored of a request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n_received: int = Field(description="Items of the request.")
+    n_new: int = Field(description="Items of which something new was said; it is on disk.")
+    items: tuple[str, ...] = Field(description="Where to ask what became of each item.")
+
+
+class NewItemStatus(BaseModel):
+    """What became of an item."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item_id: str
+    state: ItemState = Field(
+        description="`waiting`: stored, served within seconds; `served`: recommended as a new "
+        "item; `trained`: known to the model from its training; `unknown`: never posted."
+    )
+    version: str | None = Field(description="Version of the model.")
+    posted_at: datetime | None = Field(description="Time of the first post.")
+    content: tuple[str, ...] = Field(description="Kinds of content that the model has of it.")
+    missing: tuple[str, ...] = Field(description="Why it lacks other kinds of content.")
+    is_exposed: bool = Field(description="Whether a share of the lists shows it for feedback.")
+    n_events: int = Field(description="Events of all users with this item, in the lake.")
+    problem: str | None = Field(description="Why the model takes no new items.")
+
+
+def _value_problem(value: object) -> str | None:
+    """Why a value cannot be stored; None if it can."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return "is neither a text nor a number"
+    if isinstance(value, int | float):
+        return None if math.isfinite(value) else "is not a finite number"
+    if not is_utf8(value):
+        return "is not UTF-8 text"
+    if len(value.encode()) > MAX_TEXT_BYTES:
+        return f"has more than {MAX_TEXT_BYTES:,} bytes"
+    return HAS_CONTROL if "\0" in value else None
