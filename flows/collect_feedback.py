@@ -44,6 +44,7 @@ from chronotope.runtime.workspace import Workspace
 from flows import dataset_lock_in_flow
 from flows.ingest_events import TASK, IngestSettings, write_features
 from flows.link_runs import link_runs
+from flows.merge_posted_items import merge_posted_items
 from flows.train_model import (
     compress,
     evaluate,
@@ -94,6 +95,7 @@ def collect_feedback(
         if intake.version is None:
             retrain_plan = RetrainPlan(action="nothing", reasons=("the lake contains no events",))
             return FeedbackResult(intake=intake, decision=retrain_plan)
+        merge_posted_items(dataset, ingestion)
         feature_snapshot = write_features(dataset, ingestion)
         retrain_plan = decide(dataset_name, feature_snapshot, feedback, ingestion)
         promotion = None

@@ -66,9 +66,10 @@ class QuantizedRows:
 
     def encode(self, values: Array) -> Array:
         """Values in the table's own type; those beyond its range are clipped."""
-        limits = np.iinfo(self.stored.dtype)
+        limits = np.iinfo(self.stored.dtype.name)
         steps = np.rint(values.astype(np.float64) / self.scale) + self.zero
-        return np.clip(steps, limits.min, limits.max).astype(self.stored.dtype)
+        codes: Array = np.clip(steps, limits.min, limits.max).astype(self.stored.dtype)
+        return codes
 
 
 @dataclass(frozen=True, slots=True)

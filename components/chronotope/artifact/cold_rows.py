@@ -152,7 +152,7 @@ def _expected_popularity(_: Array, known: _Known) -> Array:
 
 
 def _cold_share(table: Array, known: _Known) -> Array:
-    return _expected_popularity(table, known) > 0
+    return np.asarray(_expected_popularity(table, known).astype(np.float32) > 0)
 
 
 def _hours(table: Array, known: _Known) -> Array:

@@ -49,7 +49,8 @@ class QueryOutput:
 
     def excluded_items(self) -> Int64:
         """Items that ``without`` excluded, shape (n,)."""
-        return self.extra_scores.item_idx[self.extra_scores.score == -np.inf].astype(np.int64)
+        is_excluded = self.extra_scores.score == -np.inf
+        return np.asarray(self.extra_scores.item_idx[is_excluded], np.int64)
 
     def without(self, excluded_idx: npt.NDArray[np.integer[Any]]) -> "QueryOutput":
         """The same output with some items excluded from the ranking."""

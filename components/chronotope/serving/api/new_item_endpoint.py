@@ -7,6 +7,7 @@ from fastapi import Body, FastAPI, Path, Response
 from fastapi.exceptions import HTTPException
 
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.schemas import ITEMS
 from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Lake
 from chronotope.lake.posted_items import PostedItem, PostedItems
@@ -57,9 +58,9 @@ class NewItemEndpoint:
             ConfigError: An item has an unknown column, or a path outside of the data folder.
             HTTPException: An item is of the catalogue already (409).
         """
-        columns = self._lake.dataset("items").schema.names if self._lake.exists("items") else []
+        schema = self._lake.dataset("items").schema if self._lake.exists("items") else ITEMS
         for body in bodies:
-            body.check_columns(columns)
+            body.check_columns(schema)
             self._check_image_path(body)
         self._check_new([body.item_id for body in bodies])
         n_new = self._posted_items.append([(body.item_id, body.fields()) for body in bodies])

@@ -1,10 +1,10 @@
 """Request and response models of posted items."""
 
 import math
-from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from chronotope.contracts import columns as c
@@ -54,23 +54,36 @@ class PostedItemBody(BaseModel):
         values = self.model_dump(exclude={c.ITEM_ID}, exclude_none=True)
         return {name: value for name, value in values.items() if value != ""}
 
-    def check_columns(self, columns: Collection[str]) -> None:
-        """Refuse columns that the items table does not have.
+    def check_columns(self, items_schema: pa.Schema) -> None:
+        """Refuse columns that the items table does not have, and values of other types.
 
         Args:
-            columns: Columns of the items table beside those of every dataset.
+            items_schema: Schema of the dataset's items table.
 
         Raises:
-            ConfigError: A column is unknown.
+            ConfigError: A column is unknown, or its value is of another type.
         """
-        known = {*_FIELDS, *columns} - {c.ITEM_ID}
-        unknown = sorted(set(self.model_extra or {}) - known)
+        known = {*_FIELDS, *items_schema.names} - {c.ITEM_ID}
+        further = self.model_extra or {}
+        for name in further.keys() & known:
+            self._check_type(name, further[name], items_schema.field(name).type)
+        unknown = sorted(further.keys() - known)
         if unknown:
             raise ConfigError(
                 "A posted item has unknown columns",
                 received=f"{self.item_id}: {unknown}",
                 way_out=f"Choose from {sorted(known)}, or map the column in the dataset's YAML",
             )
+
+    def _check_type(self, name: str, value: object, column_type: pa.DataType) -> None:
+        is_number = pa.types.is_floating(column_type) or pa.types.is_integer(column_type)
+        if value is None or isinstance(value, int | float if is_number else str):
+            return
+        raise ConfigError(
+            f"{name} has to be {'a number' if is_number else 'a text'}",
+            received=f"{self.item_id}: {value!r}",
+            way_out="Send the value in the type of the items table",
+        )
 
 
 def _body_tag(body: object) -> str:

@@ -1,0 +1,99 @@
+"""Items that were posted to a service, as rows of the items table.
+
+A posted item is a delivery as any other: its row is checked by the suite of the table and merged
+by its id. What the source of the catalogue states stays; posted values fill what it leaves empty,
+so that a later delivery of the source never erases them (``lake.posted_items``).
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.schemas import ITEMS
+from chronotope.lake import Lake
+from chronotope.lake.posted_items import PostedItem, PostedItems, with_posted_fields
+
+
+def read_posted_items(database_path: Path) -> dict[str, PostedItem]:
+    """Posted items of a dataset, by id; none if nothing was ever posted.
+
+    Args:
+        database_path: The log's file.
+
+    Raises:
+        StoreError: The log cannot be read.
+    """
+    if not database_path.is_file():
+        return {}
+    posted_items = PostedItems(database_path)
+    try:
+        return posted_items.items()
+    finally:
+        posted_items.close()
+
+
+def add_posted_rows(source_rows: pa.Table, posted: Mapping[str, PostedItem]) -> pa.Table:
+    """Rows of a source, filled with posted values, and rows of items that it does not have.
+
+    Args:
+        source_rows: Rows of the items table as the source states them; may be empty.
+        posted: Posted items by id.
+    """
+    if not posted:
+        return source_rows
+    posted_ids = pa.array(list(posted), pa.string())
+    known_ids = source_rows[c.ITEM_ID].cast(pa.string()) if len(source_rows) else pa.array([])
+    is_posted = pc.is_in(known_ids, value_set=posted_ids) if len(source_rows) else pa.array([])
+    known = source_rows.filter(is_posted).to_pylist() if len(source_rows) else []
+    rows_by_id = {str(row[c.ITEM_ID]): row for row in known}
+    filled = [
+        with_posted_fields(rows_by_id.get(item_id, {}), item) for item_id, item in posted.items()
+    ]
+    posted_rows = _as_table(filled, source_rows.schema if len(source_rows) else ITEMS)
+    if not len(source_rows):
+        return posted_rows
+    other_rows = source_rows.filter(pc.invert(is_posted))
+    return pa.concat_tables([other_rows, posted_rows], promote_options="permissive")
+
+
+def posted_rows_to_merge(lake: Lake, posted: Mapping[str, PostedItem]) -> pa.Table:
+    """Rows of posted items that differ from those of the lake.
+
+    Args:
+        lake: Lake of the dataset.
+        posted: Posted items by id.
+    """
+    if not posted or not lake.exists("items"):
+        return add_posted_rows(ITEMS.empty_table(), posted)
+    items = lake.dataset("items")
+    stored = items.to_table(filter=pc.field(c.ITEM_ID).isin(list(posted))).to_pylist()
+    stored_by_id = {str(row[c.ITEM_ID]): row for row in stored}
+    changed = []
+    for item_id, item in posted.items():
+        before = stored_by_id.get(item_id)
+        filled = with_posted_fields(before or {}, item)
+        if filled != before:
+            changed.append(filled)
+    return _as_table(changed, items.schema)
+
+
+def _as_table(rows: Iterable[Mapping[str, Any]], known_schema: pa.Schema) -> pa.Table:
+    """A table with the known columns; a column that is new to them is text."""
+    row_list = list(rows)
+    names = dict.fromkeys(name for row in row_list for name in row)
+    new_fields = [pa.field(name, pa.string()) for name in names if name not in known_schema.names]
+    schema = pa.schema([*known_schema, *new_fields])
+    columns = [
+        pa.array([_converted(row.get(field.name), field.type) for row in row_list], field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _converted(value: Any, column_type: pa.DataType) -> Any:
+    is_text = pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
+    return str(value) if is_text and value is not None else value
