@@ -62,13 +62,12 @@ def test_two_workers_share_the_file(posted_items: PostedItems) -> None:
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "posted_items.db"
     command = [sys.executable, "-c", WRITER, str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
-    assert process.stdout is not None
-    while process.stdout.readline() != "9\n":
-        pass
-    os.kill(process.pid, signal.SIGKILL)
-    acknowledged = process.stdout.read().split()
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stdout is not None
+        while process.stdout.readline() != "9\n":
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged = process.stdout.read().split()
     items = PostedItems(path).items()
     n_acknowledged = 10 + len(acknowledged)
     assert n_acknowledged <= len(items) / 2 <= n_acknowledged + 1

@@ -11,6 +11,7 @@ Inference needs numpy, pyarrow and ONNX Runtime only; no file holds a pickle::
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,9 @@ CONTENT_AXES = "content_axes.npz"
 SERVING_FILES = (MODEL, INDEX, RESIDUALS)
 """Files that scores are computed from; only the first is in every bundle."""
 
+_ORIGIN: Final = b"origin_deg"
+"""Key of the catalogue file's metadata."""
+
 _WAY_OUT: Final = "Roll back, train again, or restore the folder from a copy"
 
 
@@ -47,10 +51,6 @@ class Manifest(BaseModel):
     history_len: int = Field(description="Events the graph reads.")
     context: tuple[str, ...] = Field(
         (), description="Columns of the request's context that the graph reads."
-    )
-    origin_deg: tuple[float, float] | None = Field(
-        None,
-        description="Mean latitude and longitude of the items, the origin of the graph's plane.",
     )
     trained_until_s: int = Field(description="UTC seconds of the last training event.")
     digests: dict[str, str] = Field(description="SHA-256 of each other file.")
@@ -72,6 +72,8 @@ class Vocabulary:
         users, items, places: Ids by index.
         titles: Titles of the items.
         categories: Categories by index; none in a bundle of an earlier version.
+        origin_deg: Mean latitude and longitude of the items, the origin of the graph's plane;
+            None if no item has coordinates.
     """
 
     users: IdMap
@@ -79,6 +81,7 @@ class Vocabulary:
     places: IdMap
     titles: list[str]
     categories: IdMap = field(default_factory=lambda: IdMap(pa.array([], pa.string())))
+    origin_deg: tuple[float, float] | None = None
 
 
 def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) -> Manifest:
@@ -97,8 +100,7 @@ def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) 
     for file_path in file_paths:
         sync_file(file_path)  # durable before the manifest refers to it
     digests = {file_path.name: _file_digest(file_path) for file_path in file_paths}
-    about = {"origin_deg": _origin_deg(catalog), **manifest_fields, "digests": digests}
-    manifest = Manifest.model_validate(about)
+    manifest = Manifest.model_validate({**manifest_fields, "digests": digests})
     write_json(bundle_dir / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
 
@@ -120,7 +122,7 @@ def _vocabulary_table(catalog: Catalog) -> pa.Table:
         "place": catalog.places,
         "category": catalog.categories,
     }
-    return pa.concat_tables(
+    vocabulary_table = pa.concat_tables(
         pa.table(
             {
                 "kind": pa.array([kind] * len(id_map.ids), pa.string()),
@@ -132,6 +134,14 @@ def _vocabulary_table(catalog: Catalog) -> pa.Table:
         )
         for kind, id_map in id_maps.items()
     )
+    origin = json.dumps(_origin_deg(catalog))
+    return vocabulary_table.replace_schema_metadata({_ORIGIN: origin})
+
+
+def _stored_origin(vocabulary_table: pa.Table) -> tuple[float, float] | None:
+    """Origin of the plane as ``_vocabulary_table`` stored it."""
+    origin = json.loads((vocabulary_table.schema.metadata or {}).get(_ORIGIN, b"null"))
+    return None if origin is None else (float(origin[0]), float(origin[1]))
 
 
 def read_manifest(bundle_dir: Path) -> Manifest:
@@ -205,6 +215,7 @@ def read_vocabulary(bundle_dir: Path) -> Vocabulary:
         id_map("place"),
         ["", *rows_of_kind("item")["title"].to_pylist()],
         id_map("category"),
+        _stored_origin(vocabulary_table),
     )
 
 

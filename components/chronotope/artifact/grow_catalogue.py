@@ -5,7 +5,7 @@ tables, apart from what depends on the mean over the catalogue.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -113,7 +113,8 @@ class GrowableBundle:
         )
         are_places = len(known.items.ids) > 0 and known.items.ids.equals(known.places.ids)
         titles = [*known.titles, *new_items.titles]
-        return Vocabulary(known.users, items, items if are_places else known.places, titles)
+        places = items if are_places else known.places
+        return replace(known, items=items, places=places, titles=titles)
 
 
 def grow_graph(

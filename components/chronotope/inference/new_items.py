@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.artifact.cold_rows import NewItems
@@ -23,7 +22,7 @@ from chronotope.artifact.grow_catalogue import GrowableBundle
 from chronotope.content.item_vectors import FurtherVectors
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import DataVersion
-from chronotope.contracts.errors import ArtifactError, DataError
+from chronotope.contracts.errors import ArtifactError, ChronotopeError, DataError
 from chronotope.contracts.event_log import Float32
 from chronotope.contracts.ids import IdMap
 from chronotope.datasets.content_spec import ContentSpec
@@ -35,6 +34,7 @@ from chronotope.lake.posted_items import (
     sum_of_posts,
     with_posted_fields,
 )
+from chronotope.lake.text_filter import text_in
 from chronotope.registry.champion import Champion
 from chronotope.spacetime.distances import plane_km
 
@@ -131,25 +131,26 @@ class NewItemReader:
         ]
 
     def grow(self, champion: Champion) -> GrownChampion:
-        """The champion with all items that it does not know; as it is where that fails.
+        """The champion with all items that it does not know.
+
+        It never fails: where items cannot be added, the champion is served with those that were
+        added before, and the result says why.
 
         Args:
             champion: The champion as it was trained.
-
-        Raises:
-            StoreError: The lake or the log of posted items cannot be read.
         """
-        self._read_posts()
-        rows = self._new_rows(champion)
-        if not rows:
-            self._n_waiting = 0
-            return GrownChampion(champion, champion)
         try:
-            return self._grow(champion, rows)
-        except ArtifactError as error:
+            self._read_posts()
+            rows = self._new_rows(champion)
+            if rows:
+                return self._grow(champion, rows)
+        except Exception as error:  # the champion is worth more than its new items
             _LOG.warning("Version %s takes no new items: %s", champion.version, error)
             self._n_waiting = 0
-            return GrownChampion(champion, champion, problem=str(error))
+            _, before = self._grown.get(champion.version, ("", GrownChampion(champion, champion)))
+            return replace(before, problem=_short_problem(error))
+        self._n_waiting = 0
+        return GrownChampion(champion, champion)
 
     def _read_posts(self) -> None:
         posts = self._posted_items.read(self._position)
@@ -187,9 +188,7 @@ class NewItemReader:
     def _lake_rows(self, item_ids: Sequence[str]) -> dict[str, ItemRow]:
         if not item_ids or not self._lake.exists("items"):
             return {}
-        table = self._lake.dataset("items").to_table(
-            filter=pc.field(c.ITEM_ID).isin(list(item_ids))
-        )
+        table = self._lake.dataset("items").to_table(filter=text_in(c.ITEM_ID, item_ids))
         return {str(row[c.ITEM_ID]): row for row in table.to_pylist()}
 
     def _grow(self, champion: Champion, rows: Mapping[str, ItemRow]) -> GrownChampion:
@@ -227,6 +226,13 @@ class NewItemReader:
         return self._bundles[champion.version]
 
 
+def _short_problem(error: Exception) -> str:
+    """What is wrong and the way out, without paths: the answer of the service shows it."""
+    if isinstance(error, ChronotopeError):
+        return f"{error.problem}. {error.way_out}" if error.way_out else error.problem
+    return type(error).__name__
+
+
 def _unknown(item_ids: Sequence[str], known_ids: IdMap) -> list[str]:
     if not item_ids:
         return []
@@ -251,7 +257,7 @@ def _new_items(bundle: GrowableBundle, rows: Mapping[str, ItemRow], content: Flo
         np.array([np.nan if row.get(name) is None else row[name] for row in values], np.float64)
         for name in (c.LAT, c.LON)
     )
-    origin_lat, origin_lon = bundle.manifest.origin_deg or (np.nan, np.nan)
+    origin_lat, origin_lon = bundle.vocabulary.origin_deg or (np.nan, np.nan)
     east_km, north_km = plane_km(lat=lat, lon=lon, origin_lat=origin_lat, origin_lon=origin_lon)
     return NewItems(
         tuple(rows),

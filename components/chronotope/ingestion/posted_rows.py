@@ -16,6 +16,7 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import ITEMS
 from chronotope.lake import Lake
 from chronotope.lake.posted_items import PostedItem, PostedItems, with_posted_fields
+from chronotope.lake.text_filter import text_in
 
 
 def read_posted_items(database_path: Path) -> dict[str, PostedItem]:
@@ -70,7 +71,7 @@ def posted_rows_to_merge(lake: Lake, posted: Mapping[str, PostedItem]) -> pa.Tab
     if not posted or not lake.exists("items"):
         return add_posted_rows(ITEMS.empty_table(), posted)
     items = lake.dataset("items")
-    stored = items.to_table(filter=pc.field(c.ITEM_ID).isin(list(posted))).to_pylist()
+    stored = items.to_table(filter=text_in(c.ITEM_ID, list(posted))).to_pylist()
     stored_by_id = {str(row[c.ITEM_ID]): row for row in stored}
     changed = []
     for item_id, item in posted.items():
@@ -86,12 +87,19 @@ def _as_table(rows: Iterable[Mapping[str, Any]], known_schema: pa.Schema) -> pa.
     row_list = list(rows)
     names = dict.fromkeys(name for row in row_list for name in row)
     new_fields = [pa.field(name, pa.string()) for name in names if name not in known_schema.names]
-    schema = pa.schema([*known_schema, *new_fields])
+    known_fields = [pa.field(field.name, _plain_type(field.type)) for field in known_schema]
+    schema = pa.schema([*known_fields, *new_fields])
     columns = [
         pa.array([_converted(row.get(field.name), field.type) for row in row_list], field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _plain_type(column_type: pa.DataType) -> pa.DataType:
+    """Type of a column that rows are written in: views of texts, and missing texts, are texts."""
+    is_text = pa.types.is_string_view(column_type) or pa.types.is_null(column_type)
+    return pa.string() if is_text else column_type
 
 
 def _converted(value: Any, column_type: pa.DataType) -> Any:
