@@ -81,6 +81,17 @@ class NewItemEncoder:
         self._encoders: dict[str, ModelEncoder | str] = {}
         self._results: dict[tuple[str, str], _Result] = {}
 
+    def prepare(self, axes: ContentAxes | None) -> None:
+        """Open the encoders, and load what they load at their first input.
+
+        Args:
+            axes: Axes and encoders of the model; None if it reads no content.
+        """
+        for part in () if axes is None else axes.parts:
+            model_encoder = self._encoder(part)
+            if part.modality == Modality.TEXT.value and isinstance(model_encoder, ModelEncoder):
+                model_encoder.encoder.encode(["warm-up"])
+
     def encode(self, axes: ContentAxes | None, rows: Mapping[str, ItemRow]) -> EncodedItems:
         """Encode items; at most ``MAX_ENCODED`` that were not encoded before.
 

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.artifact.bundle import read_content_axes
 from chronotope.artifact.cold_rows import NewItems
 from chronotope.artifact.grow_catalogue import GrowableBundle
 from chronotope.content.item_vectors import FurtherVectors
@@ -42,6 +43,11 @@ _LOG = logging.getLogger(__name__)
 
 MAX_NEW_ITEMS: Final = 50_000
 """New items of a model at most; further ones wait for the next training."""
+
+MAX_VERSIONS: Final = 4
+"""Models, those of an experiment included, whose tables are in memory."""
+
+ValueT = TypeVar("ValueT")
 
 
 class ContentSource(BaseModel):
@@ -152,6 +158,18 @@ class NewItemReader:
         self._n_waiting = 0
         return GrownChampion(champion, champion)
 
+    def prepare(self, champion: Champion) -> None:
+        """Open the encoders of a model, so that its first new item need not wait for them.
+
+        Args:
+            champion: The champion.
+        """
+        try:
+            if champion.folder is not None:
+                self._encoder.prepare(read_content_axes(champion.folder))
+        except Exception as error:  # the first new item will tell
+            _LOG.warning("The encoders of version %s are not open: %s", champion.version, error)
+
     def _read_posts(self) -> None:
         posts = self._posted_items.read(self._position)
         self._posted = sum_of_posts(posts, self._posted)
@@ -212,7 +230,7 @@ class NewItemReader:
             encoded.n_waiting,
             digest=digest,
         )
-        self._grown[champion.version] = digest, grown
+        _keep_latest(self._grown, champion.version, (digest, grown))
         _LOG.info("Version %s has %d new items", champion.version, len(rows))
         return grown
 
@@ -222,8 +240,17 @@ class NewItemReader:
                 raise ArtifactError(
                     "A model without a folder takes no new items", received=champion.version
                 )
-            self._bundles[champion.version] = GrowableBundle.read(champion.folder)
+            bundle = GrowableBundle.read(champion.folder)
+            _keep_latest(self._bundles, champion.version, bundle)
         return self._bundles[champion.version]
+
+
+def _keep_latest(by_version: dict[str, ValueT], version: str, value: ValueT) -> None:
+    """Store a version's value; those of the versions that were stored first are dropped."""
+    by_version.pop(version, None)
+    by_version[version] = value
+    while len(by_version) > MAX_VERSIONS:
+        del by_version[next(iter(by_version))]
 
 
 def _short_problem(error: Exception) -> str:

@@ -61,6 +61,7 @@ class ChampionWatcher:
         self._loaded: LoadedChampion | None = None
         self._failed_attempt: tuple[tuple[str, str], float] | None = None
         self._swap_problem: str | None = None
+        self._prepared_version: str | None = None
         self._file_problem: str | None = None
         self._bundle_check = BundleCheck()
         self._stop_event, self._wake_event, self._poll_lock = Event(), Event(), Lock()
@@ -136,6 +137,7 @@ class ChampionWatcher:
     def _run(self) -> None:
         next_poll_s = time.monotonic() + self._settings.poll_s
         while not self._stop_event.is_set():
+            self._prepare_new_items()
             self._wake_event.wait(min(self._settings.poll_s, NEW_ITEMS_S))
             self._wake_event.clear()
             is_due = time.monotonic() >= next_poll_s
@@ -179,6 +181,14 @@ class ChampionWatcher:
             return False
         self._swap(loaded_champion)
         return True
+
+    def _prepare_new_items(self) -> None:
+        """Open the encoders of a champion that was loaded, in the thread, after the swap."""
+        if self._new_items is not None and self._loaded is not None:
+            version = self._loaded.champion.version
+            if self._settings.content is not None and version != self._prepared_version:
+                self._prepared_version = version
+                self._new_items.prepare(self._loaded.grown.trained)
 
     def _is_backing_off(self, target: tuple[str, str]) -> bool:
         if self._failed_attempt is None:
