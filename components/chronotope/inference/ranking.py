@@ -45,6 +45,9 @@ class Ranking(Protocol):
     def allowed_items(self, items: Int64) -> Int64:
         """Those of some items that the options allow."""
 
+    def relative_scores(self, items: Int64) -> Float64:
+        """Log-probabilities of items but for one constant; all 0 if they are not computed."""
+
 
 @dataclass(frozen=True, slots=True)
 class DenseRanking:
@@ -76,6 +79,10 @@ class DenseRanking:
         """Those of some items that the options allow."""
         return items[self.allowed[items]]
 
+    def relative_scores(self, items: Int64) -> Float64:
+        """Log-probabilities of items."""
+        return self.log_probability[items]
+
 
 @dataclass(frozen=True, slots=True)
 class IndexedRanking:
@@ -105,6 +112,10 @@ class IndexedRanking:
         is_excluded = np.isin(items, self.query_output.excluded_items())
         is_allowed = ~is_excluded if self.allowed is None else self.allowed[items] & ~is_excluded
         return items[is_allowed]
+
+    def relative_scores(self, items: Int64) -> Float64:
+        """Zeros: the index finds the best items alone."""
+        return np.zeros(len(items))
 
 
 def score_items(

@@ -100,3 +100,13 @@ def test_without_new_items_nothing_changes() -> None:
         np.testing.assert_array_equal(plain.items, with_share.items)
         np.testing.assert_array_equal(plain.propensities, with_share.propensities)
         assert plain.policy == with_share.policy == "epsilon 0.5 of 8"
+
+
+def test_an_item_is_shown_more_often_to_those_whom_it_fits() -> None:
+    new = [4, 8]  # the first is likelier
+    lists = [select(f"seed {draw}", new, 1.0, Exploration(share=0.0)) for draw in range(2_000)]
+    shares = Counter(int(selected.items[-1]) for selected in lists)
+    odds = np.exp(ranking().log_probability[4] - ranking().log_probability[8])
+    expected = 0.25 + 0.5 * odds / (1.0 + odds)
+    assert abs(shares[4] / 2_000 - expected) < 4.5 * np.sqrt(expected * (1 - expected) / 2_000)
+    assert shares[8] / 2_000 > 0.25

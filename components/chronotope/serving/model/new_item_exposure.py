@@ -1,14 +1,17 @@
 """Exposure of new items: a share of the lists ends with one of them, so that feedback finds it.
 
-With probability e, a list is the greedy one whose last item is replaced by an item u, drawn
-uniformly from the n new items that the request allows; if u is in the list already, nothing is
-replaced. So the propensity of an item a in a position of such a list is
+With probability e, a list is the greedy one whose last item is replaced by an item u, drawn from
+the n new items that the request allows; if u is in the list already, nothing is replaced. Half of
+the draws are uniform, so that each item is shown; half follow the model's probabilities p among
+the new items, so that an item is shown to those whom it fits:
 
-    1                                        before the last position, for the greedy item there
-    ([a is new] + number of new items before the last position) / n
-                                             in the last position, for the greedy item there
-    1 / n                                    in the last position, for a new item that is not in
-                                             the greedy list
+    w_u = 1 / (2 n) + p_u / (2 sum of all p)
+
+So the propensity of an item in a position of such a list is
+
+    1                               before the last position, for the greedy item there
+    sum of w over the list's items  in the last position, for the greedy item there
+    w_u                             in the last position, for a new item u that is not in the list
 """
 
 from dataclasses import dataclass, field
@@ -33,6 +36,10 @@ def _no_items() -> Int64:
     return np.empty(0, np.int64)
 
 
+def _no_rates() -> Float64:
+    return np.empty(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Exposure:
     """Exposure of new items in one list.
@@ -40,10 +47,13 @@ class Exposure:
     Attributes:
         share: Probability e of a list with a new item.
         item_idx: New items, shape (n,).
+        log_rates: Their log-probabilities but for one constant, shape (n,); of a list without
+            ranking none.
     """
 
     share: float = 0.0
     item_idx: Int64 = field(default_factory=_no_items)
+    log_rates: Float64 = field(default_factory=_no_rates)
 
     def allowed(self, ranking: Ranking) -> "Exposure":
         """Exposure of the items that a request allows; share 0 if there are none.
@@ -52,7 +62,8 @@ class Exposure:
             ranking: Ranking of the items.
         """
         item_idx = ranking.allowed_items(self.item_idx)
-        return Exposure(self.share if len(item_idx) else 0.0, item_idx)
+        share = self.share if len(item_idx) else 0.0
+        return Exposure(share, item_idx, ranking.relative_scores(item_idx))
 
     def is_drawn(self, seed: str) -> bool:
         """Whether a list shows a new item; equal seeds give equal draws.
@@ -71,7 +82,7 @@ class Exposure:
         """
         rng = _generator(seed)
         rng.random()  # that of ``is_drawn``
-        new_item = self.item_idx[rng.integers(len(self.item_idx))]
+        new_item = rng.choice(self.item_idx, p=self._weights())
         shown = greedy_items.copy()
         if new_item not in greedy_items:
             shown[-1] = new_item
@@ -87,13 +98,18 @@ class Exposure:
         propensity = (shown_items == greedy_items).astype(np.float64)
         if not len(shown_items):
             return propensity
-        n_new, last = len(self.item_idx), shown_items[-1]
-        n_listed = int(np.isin(greedy_items, self.item_idx).sum())
+        weights, last = self._weights(), shown_items[-1]
         if last == greedy_items[-1]:
-            propensity[-1] = n_listed / n_new
-        elif last in self.item_idx and last not in greedy_items:
-            propensity[-1] = 1 / n_new
+            propensity[-1] = weights[np.isin(self.item_idx, greedy_items)].sum()
+        elif last not in greedy_items:
+            propensity[-1] = weights[self.item_idx == last].sum()
         return propensity
+
+    def _weights(self) -> Float64:
+        """Probability of each new item to be drawn, shape (n,)."""
+        rates = np.exp(self.log_rates - self.log_rates.max(initial=-np.inf))
+        weights: Float64 = 0.5 / len(rates) + 0.5 * rates / rates.sum()
+        return weights
 
 
 def exposed_items(
