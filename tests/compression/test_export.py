@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, parse_lengths
 from chronotope.compression import export
 from chronotope.compression.config import Variant
-from chronotope.compression.export import export_module, export_onnx, history_lengths
+from chronotope.compression.export import (
+    export_module,
+    export_onnx,
+    graph_spec,
+    history_lengths,
+)
 from chronotope.compression.export_indexed import export_query_graph
 from chronotope.compression.graph_variants import derive_variant
 from chronotope.compression.prune import prune_units
@@ -311,8 +316,9 @@ def test_older_events_are_read_where_the_kernels_read_fewer() -> None:
 def test_tables_beyond_two_gigabytes_are_refused(tmp_path: Path) -> None:
     module = nn.Module()
     module.register_buffer("table", torch.empty(2**29, device="meta"))
+    spec = graph_spec(module, ModelConfig(), (), ())
     with pytest.raises(ArtifactError, match="too large") as caught:
-        export_module(module, ModelConfig(), (), (), tmp_path / "model.onnx")
+        export_module(spec, ModelConfig(), tmp_path / "model.onnx")
     assert "2.1 GB" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

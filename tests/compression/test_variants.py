@@ -11,7 +11,7 @@ import pytest
 
 from chronotope.compression.config import Variant
 from chronotope.compression.graph_variants import derive_variant
-from chronotope.compression.quantized_tables import quantize_tables
+from chronotope.compression.tables.quantized_tables import quantize_tables
 from tests.compression.toy_graph import HISTORIES, MOMENTS, toy_graph
 
 TABLE = np.random.default_rng(2).normal(scale=3.0, size=(400, 32)).astype(np.float32)

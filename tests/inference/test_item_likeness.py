@@ -1,5 +1,7 @@
 """Neighbours by content, and reasons that name what a user had and what both items are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
@@ -94,3 +96,13 @@ def test_reasons_name_what_is_alike_and_what_both_are() -> None:
         "new to you",
     ]
     assert reasons(metadata(None, categories), [2]) == ["new to you"]
+
+
+def test_a_reason_by_a_predicted_category_says_so() -> None:
+    item_metadata = metadata(likeness_of(grouped_vectors()), ["Horror", "Horror", "Horror"])
+    confidence = np.full(N_ITEMS + 1, np.nan, np.float32)
+    confidence[2] = 0.83
+    assert reasons(replace(item_metadata, category_confidence=confidence), [2, 3]) == [
+        "like Alien, which you had 2 times: both Horror (predicted)",
+        "like Alien, which you had 2 times: both Horror",
+    ]

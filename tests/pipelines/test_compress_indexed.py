@@ -9,6 +9,7 @@ from chronotope.artifact.bundle import INDEX
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.compression.config import CompressionConfig
+from chronotope.compression.networks import candidate_recipes
 from chronotope.compression.recipe import fixed_recipes, indexed_recipes
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
@@ -18,7 +19,7 @@ from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
-from chronotope.pipelines.compress import candidate_recipes, compress_model
+from chronotope.pipelines.compress import compress_model
 from chronotope.pipelines.search import freeze_folds
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.train import train_final_model

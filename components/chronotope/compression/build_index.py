@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from chronotope.artifact.item_index import N_WORDS, ItemIndex
-from chronotope.compression.kmeans import kmeans, nearest_centroid
+from chronotope.compression.tables.kmeans import kmeans, nearest_centroid
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Float32, Float64, Int32
 

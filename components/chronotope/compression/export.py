@@ -150,39 +150,56 @@ def export_onnx(
     Raises:
         ArtifactError: The tables exceed the size limit of an ONNX file.
     """
+    export_module(scoring_graph(net, priors), net.config, onnx_path, cache)
+
+
+def scoring_graph(net: ChronotopeNet, priors: Priors) -> GraphSpec:
+    """Graph of a network that scores its whole catalogue.
+
+    Args:
+        net: The network.
+        priors: The state frozen into the graph.
+    """
     module = _ScoringGraph(net, priors)
-    export_module(module, net.config, input_specs(net.config), OUTPUT_NAMES, onnx_path, cache)
+    return graph_spec(module, net.config, input_specs(net.config), OUTPUT_NAMES)
 
 
-def export_module(
+def graph_spec(
     module: nn.Module,
     config: ModelConfig,
     inputs: tuple[TensorSpec, ...],
     output_names: tuple[str, ...],
-    onnx_path: Path,
-    cache: ContentCache | None = None,
-) -> None:
-    """Export a module that reads histories.
+) -> GraphSpec:
+    """Graph of a module that reads histories.
 
     Args:
         module: The module, called with its inputs by name (see ``batches``).
         config: Configuration of its network.
         inputs: Inputs of the graph.
         output_names: One name an output.
+    """
+    weights = _weight_specs(_weights(module))
+    return GraphSpec(module.eval(), inputs, output_names, weights, history_lengths(config))
+
+
+def export_module(
+    spec: GraphSpec, config: ModelConfig, onnx_path: Path, cache: ContentCache | None = None
+) -> None:
+    """Export a module that reads histories.
+
+    Args:
+        spec: The module, its inputs and outputs.
+        config: Configuration of its network.
         onnx_path: The file to write.
         cache: Cache of traced graphs; by default that of ``default_cache``.
 
     Raises:
         ArtifactError: The tables exceed the size limit of an ONNX file.
     """
-    weights: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
+    weights = _weights(spec.module)
     _check_size(weights)
-    history = history_lengths(config)
-    spec = GraphSpec(module.eval(), inputs, output_names, _weight_specs(weights), history)
-    content = (cache or default_cache()).get_or_make(
-        template_key(spec), lambda: trace_template(spec).SerializeToString()
-    )
-    lengths = padded_lengths(history, config.history_len)
+    content = traced_template(spec, cache or default_cache())
+    lengths = padded_lengths(spec.history, config.history_len)
     model = bind_weights(
         onnx.ModelProto.FromString(content),
         {name: tensor.detach().numpy() for name, tensor in weights.items()},
@@ -193,13 +210,23 @@ def export_module(
     onnx.save(model, onnx_path)
 
 
+def traced_template(spec: GraphSpec, cache: ContentCache) -> bytes:
+    """Serialised template of a graph, traced where the cache has none.
+
+    Args:
+        spec: The module, its inputs and outputs.
+        cache: Cache of traced graphs.
+    """
+    return cache.get_or_make(template_key(spec), lambda: trace_template(spec).SerializeToString())
+
+
 def default_cache() -> ContentCache:
     """Cache below the folder that the environment names, else in the memory of this process."""
     folder = named_cache_dir()
     return _process_cache if folder is None else template_cache(folder)
 
 
-def template_cache(cache_dir: Path) -> ContentCache:
+def template_cache(cache_dir: Path) -> FileCache:
     """Cache of traced graphs below the folder of all caches."""
     return FileCache(cache_dir / "graphs")
 
@@ -282,6 +309,11 @@ def batches(inputs: Mapping[str, Tensor]) -> tuple[Batch, Batch | None]:
 def empty_context(time_given: Tensor) -> Tensor:
     """Context of a model without context columns, shape (B, 0)."""
     return time_given[:, None][:, :0]  # (B,) -> (B, 1) -> (B, 0)
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a module by name."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
 
 
 def _check_size(weights: Mapping[str, Tensor]) -> None:

@@ -9,8 +9,14 @@ from torch import Tensor
 from chronotope.artifact.item_index import ItemIndex
 from chronotope.artifact.residuals import Residuals
 from chronotope.compression.build_index import IndexConfig, build_index
-from chronotope.compression.export import NetworkGraph, batches, export_module, input_specs
-from chronotope.compression.graph_template import BATCH, HISTORY, TensorSpec
+from chronotope.compression.export import (
+    NetworkGraph,
+    batches,
+    export_module,
+    graph_spec,
+    input_specs,
+)
+from chronotope.compression.graph_template import BATCH, HISTORY, GraphSpec, TensorSpec
 from chronotope.compression.networks import DistillationQueries
 from chronotope.contracts.event_log import Catalog, Float32
 from chronotope.models.batch import Batch
@@ -51,11 +57,23 @@ def export_query_graph(
     Raises:
         ConfigError: The items have coordinates.
     """
-    query_graph = _QueryGraph(net, priors)
+    export_module(query_graph(net, priors), net.config, onnx_path, cache)
+
+
+def query_graph(net: ChronotopeNet, priors: Priors) -> GraphSpec:
+    """Graph with which ``IndexedRecommender`` queries an index.
+
+    Args:
+        net: The network; its items have no coordinates.
+        priors: The state frozen into the graph.
+
+    Raises:
+        ConfigError: The items have coordinates.
+    """
     vector_width = 1 if net.backbone is None else net.config.d_model
     vectors = TensorSpec("vectors", torch.float32, (BATCH, HISTORY, vector_width))
     inputs = (*input_specs(net.config), vectors)
-    export_module(query_graph, net.config, inputs, FactorizedOutput._fields, onnx_path, cache)
+    return graph_spec(_QueryGraph(net, priors), net.config, inputs, FactorizedOutput._fields)
 
 
 def index_items(

@@ -11,8 +11,8 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from chronotope.compression.config import Variant
-from chronotope.compression.packed_tables import Coding, pack_tables
-from chronotope.compression.quantized_tables import (
+from chronotope.compression.tables.packed_tables import Coding, pack_tables
+from chronotope.compression.tables.quantized_tables import (
     TablePrecision,
     quantize_tables,
     replaceable_tables,

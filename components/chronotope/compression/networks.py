@@ -6,13 +6,15 @@ from pathlib import Path
 
 from torch import nn
 
+from chronotope.compression.config import CompressionConfig
 from chronotope.compression.distill import distil, make_student
 from chronotope.compression.prune import FineTune, prune_units, prune_weights
-from chronotope.compression.recipe import Recipe
+from chronotope.compression.recipe import Recipe, fixed_recipes, indexed_recipes
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.event_log import Catalog
 from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
+from chronotope.models.factorized import is_separable
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors
@@ -31,6 +33,21 @@ class TeacherData:
 
     fine_tune: FineTune
     examples: Callable[[], DistillationQueries]
+
+
+def candidate_recipes(
+    net: ChronotopeNet, config: CompressionConfig, n_items: int
+) -> tuple[Recipe, ...]:
+    """Recipes to try: indexes for a large catalogue, unless items have coordinates.
+
+    Args:
+        net: The trained network.
+        config: Number of items from which a catalogue is large.
+        n_items: Items of the catalogue.
+    """
+    if n_items > config.index_above_items and is_separable(net):
+        return indexed_recipes(config)
+    return fixed_recipes(config, net.config.history_len)
 
 
 def make_network(

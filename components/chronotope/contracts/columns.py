@@ -17,6 +17,7 @@ SESSION_ID: Final = "session_id"
 
 CATEGORY: Final = "category"
 PREDICTED_CATEGORY: Final = "predicted_category"
+CATEGORY_CONFIDENCE: Final = "category_confidence"
 TITLE: Final = "title"
 TEXT: Final = "text"
 IMAGE_PATH: Final = "image_path"

@@ -43,6 +43,7 @@ PREDICTIONS: Final = pa.schema(
         pa.field(c.ITEM_ID, pa.string(), nullable=False),
         pa.field(c.TITLE, pa.string(), nullable=False),
         pa.field(c.CATEGORY, pa.string()),
+        pa.field(c.CATEGORY_CONFIDENCE, pa.float32()),
         pa.field(c.LAT, pa.float64()),
         pa.field(c.LON, pa.float64()),
         pa.field(PROBABILITY, pa.float64()),
@@ -63,6 +64,7 @@ PREDICTIONS: Final = pa.schema(
 )
 """Predictions table, one row per user and rank; time, places and versions repeat within a user.
 
+``category_confidence`` is null where the catalogue gives the category.
 ``probability`` is null with an item index, ``next_event_*_h`` (hours from ``scored_at``) without
 a time forecast. ``scoring_key`` and ``history_digest`` tell whether a user has to be scored again.
 """

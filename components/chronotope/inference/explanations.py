@@ -68,10 +68,13 @@ def _alike_items(item_idx: Int64, history: UserHistory, metadata: ItemMetadata) 
 
 def _common_parts(item_idx: int, other_idx: int, metadata: ItemMetadata) -> str:
     """What two items have in common by their categories, such as ``: both Comedy, Drama``."""
-    categories = metadata.categories.names(metadata.category_idx[[item_idx, other_idx]])
+    both_idx = np.array([item_idx, other_idx])
+    categories = metadata.categories.names(metadata.category_idx[both_idx])
     first, second = (_SEPARATORS.split(category or "") for category in categories)
     common = [part for part in first if part and part in second]
-    return f": both {', '.join(common[:_SHOWN_PARTS])}" if common else ""
+    is_predicted = any(value is not None for value in metadata.confidences(both_idx))
+    mark = " (predicted)" if is_predicted else ""
+    return f": both {', '.join(common[:_SHOWN_PARTS])}{mark}" if common else ""
 
 
 def _count_own_events(item_idx: Int64, history: UserHistory) -> tuple[list[int], list[int]]:

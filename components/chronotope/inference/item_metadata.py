@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Final
 
 import numpy as np
@@ -10,9 +11,9 @@ import pyarrow.compute as pc
 
 from chronotope.artifact.bundle import Vocabulary
 from chronotope.content.item_vectors import FurtherVectors
-from chronotope.content.labels.used_labels import with_predicted_category
+from chronotope.content.labels.used_labels import with_category_confidence
 from chronotope.contracts import columns as c
-from chronotope.contracts.event_log import Float64, Int32
+from chronotope.contracts.event_log import Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.schemas import ITEMS
 from chronotope.inference.history import items_are_places
@@ -33,6 +34,8 @@ class ItemMetadata:
         categories: Ids of the categories.
         category_idx: Category of each item, shape (n_items,).
         likeness: Likeness of the items by content; None if they have none.
+        category_confidence: Confidence of each predicted category, shape (n_items,); NaN where
+            the category is given or missing. None if none is predicted.
     """
 
     lat: Float64
@@ -42,6 +45,17 @@ class ItemMetadata:
     categories: IdMap
     category_idx: Int32
     likeness: ItemLikeness | None = None
+    category_confidence: Float32 | None = None
+
+    def confidences(self, item_idx: Int64) -> list[float | None]:
+        """Confidence of the predicted categories of some items; None for one that is given.
+
+        Args:
+            item_idx: Indices of the items, shape (k,).
+        """
+        if self.category_confidence is None:
+            return [None] * len(item_idx)
+        return [rounded_confidence(value) for value in self.category_confidence[item_idx].tolist()]
 
 
 def read_item_metadata(
@@ -63,6 +77,7 @@ def read_item_metadata(
     likeness = read_item_likeness(lake, vocabulary, new_vectors)
     lat, lon = np.full((2, vocabulary.items.size), np.nan)
     category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
+    confidence: Float32 | None = None
     catalog = _catalogue(lake, new_rows or {})
     if catalog is not None:
         item_idx = vocabulary.items.index(catalog[c.ITEM_ID])
@@ -70,12 +85,37 @@ def read_item_metadata(
         categories = IdMap.of(item_categories)
         category_idx[item_idx] = categories.index(item_categories)
         lat[item_idx], lon[item_idx] = catalog[c.LAT].to_numpy(), catalog[c.LON].to_numpy()
+        confidence = _category_confidence(catalog[c.CATEGORY_CONFIDENCE], item_idx, len(lat))
         lat[0] = lon[0] = np.nan
         category_idx[0] = 0
     if items_are_places(vocabulary):
-        return ItemMetadata(lat, lon, lat, lon, categories, category_idx, likeness)
-    place_lat, place_lon = _place_coordinates(lake, vocabulary.places)
-    return ItemMetadata(lat, lon, place_lat, place_lon, categories, category_idx, likeness)
+        place_lat, place_lon = lat, lon
+    else:
+        place_lat, place_lon = _place_coordinates(lake, vocabulary.places)
+    return ItemMetadata(
+        lat, lon, place_lat, place_lon, categories, category_idx, likeness, confidence
+    )
+
+
+def rounded_confidence(confidence: float | None) -> float | None:
+    """Confidence in four decimals; None for NaN.
+
+    Args:
+        confidence: The stored number, which has 24 bits.
+    """
+    return None if confidence is None or isnan(confidence) else round(confidence, 4)
+
+
+def _category_confidence(
+    stored_confidence: pa.ChunkedArray, item_idx: Int32, n_items: int
+) -> Float32 | None:
+    """Confidence by item, shape (n_items,), NaN where there is none; None if there is not any."""
+    if stored_confidence.null_count == len(stored_confidence):
+        return None
+    confidence = np.full(n_items, np.nan, np.float32)
+    confidence[item_idx] = stored_confidence.to_numpy()
+    confidence[0] = np.nan
+    return confidence
 
 
 def _catalogue(lake: Lake, new_rows: Mapping[str, ItemRow]) -> pa.Table | None:
@@ -88,14 +128,14 @@ def _catalogue(lake: Lake, new_rows: Mapping[str, ItemRow]) -> pa.Table | None:
                 known_rows[c.ITEM_ID], value_set=pa.array(list(new_rows), pa.string())
             )
             known_rows = known_rows.filter(pc.invert(is_new))
-        tables.append(with_predicted_category(known_rows, lake))
+        tables.append(known_rows)
     if new_rows:
         rows = [{name: row.get(name) for name in _COLUMNS} for row in new_rows.values()]
         schema = pa.schema([ITEMS.field(name) for name in _COLUMNS])
-        no_label = pa.nulls(len(rows), pa.string())
-        new_table = pa.Table.from_pylist(rows, schema)
-        tables.append(new_table.append_column(c.PREDICTED_CATEGORY, no_label))
-    return pa.concat_tables(tables, promote_options="permissive") if tables else None
+        tables.append(pa.Table.from_pylist(rows, schema))
+    if not tables:
+        return None
+    return with_category_confidence(pa.concat_tables(tables, promote_options="permissive"), lake)
 
 
 def _place_coordinates(lake: Lake, places: IdMap) -> tuple[Float64, Float64]:

@@ -210,6 +210,7 @@ def describe_items(
         _distance_km(lat, lon, options).tolist(),
         metadata.categories.names(metadata.category_idx[item_idx]),
         explain_items(item_idx, history, activity, vocabulary, metadata),
+        metadata.confidences(item_idx),
         strict=True,
     )
     return tuple(
@@ -222,8 +223,9 @@ def describe_items(
             distance_km=none_if_nan(km),
             category=category,
             reason=reason,
+            category_confidence=confidence,
         )
-        for name, i, probability, lat, lon, km, category, reason in item_rows
+        for name, i, probability, lat, lon, km, category, reason, confidence in item_rows
     )
 
 

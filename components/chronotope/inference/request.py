@@ -36,6 +36,7 @@ class RecommendedItem:
         distance_km: Distance from the user.
         category: Category.
         reason: Reason as text.
+        category_confidence: Confidence of a predicted category; None if the catalogue gives it.
     """
 
     id: str
@@ -46,6 +47,7 @@ class RecommendedItem:
     distance_km: float | None
     category: str | None
     reason: str
+    category_confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,14 @@ from chronotope.compression.candidate_store import (
     CompressionSource,
 )
 from chronotope.compression.compress import CompressionResult, compress
-from chronotope.compression.config import CompressionConfig
 from chronotope.compression.export import template_cache
-from chronotope.compression.networks import TeacherData
-from chronotope.compression.recipe import Recipe, fixed_recipes, indexed_recipes
+from chronotope.compression.networks import TeacherData, candidate_recipes
 from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.metrics import evaluate, hit_rate, ndcg
 from chronotope.models.batch import Batch
 from chronotope.models.content_head import model_catalog
-from chronotope.models.factorized import is_separable
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 from chronotope.pipelines.holdout import frozen_folds, selection_targets
@@ -109,21 +106,6 @@ def compress_model(
         meets_objective=result.meets_objective,
         reason=result.reason,
     )
-
-
-def candidate_recipes(
-    net: ChronotopeNet, config: CompressionConfig, n_items: int
-) -> tuple[Recipe, ...]:
-    """Recipes to try: indexes for a large catalogue, unless items have coordinates.
-
-    Args:
-        net: The trained network.
-        config: Number of items from which a catalogue is large.
-        n_items: Items of the catalogue.
-    """
-    if n_items > config.index_above_items and is_separable(net):
-        return indexed_recipes(config)
-    return fixed_recipes(config, net.config.history_len)
 
 
 def candidate_rows(result: CompressionResult) -> tuple[CompressedCandidate, ...]:

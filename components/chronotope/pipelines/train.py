@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any, Final
 
+from chronotope.compression.trace_ahead import Architecture, trace_ahead
 from chronotope.features.snapshot import load_features
+from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.holdout import frozen_folds
 from chronotope.pipelines.search import configs_from_params
 from chronotope.pipelines.settings import TrainSettings
@@ -23,6 +25,8 @@ def train_final_model(
 ) -> Path:
     """Train and store the model; a killed training resumes its checkpoint.
 
+    Meanwhile the graphs that the compression will export are traced on another core.
+
     Args:
         features: Feature snapshot.
         settings: Configs that the parameters override.
@@ -35,6 +39,15 @@ def train_final_model(
     """
     log, catalog = load_features(features)
     model_config, training_config = configs_from_params(params, settings)
+    trace_ahead(
+        Architecture(
+            model_config,
+            model_catalog(catalog, model_config),
+            has_discovery_head=training_config.discovery_targets > 0,
+            compression=settings.compression,
+            cache_dir=settings.workspace.cache(),
+        )
+    )
     model = ChronotopeRecommender(
         model_config, training_config, checkpoint_dir=run_dir / "checkpoints", progress=progress
     )

@@ -81,9 +81,20 @@ class FileCache:
                 self._write(key, content)
         return content
 
+    def holds(self, key: str) -> bool:
+        """Whether there is a file of a key, perhaps a damaged one.
+
+        Args:
+            key: As of ``ContentCache``.
+        """
+        return self._path(key).exists()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{_SUFFIX}"
+
     def _read(self, key: str) -> bytes | None:
         """Content of a file; None if there is none, or it is damaged."""
-        file_path = self.folder / f"{key}{_SUFFIX}"
+        file_path = self._path(key)
         if not file_path.exists():
             return None
         stored = file_path.read_bytes()
@@ -96,7 +107,7 @@ class FileCache:
 
     def _write(self, key: str, content: bytes) -> None:
         try:
-            with replacing(self.folder / f"{key}{_SUFFIX}") as draft_path:
+            with replacing(self._path(key)) as draft_path:
                 draft_path.write_bytes(_checksum(content) + content)
             self._remove_oldest()
         except OSError as error:

@@ -83,6 +83,7 @@ class PredictionRows:
             c.ITEM_ID: self._item_ids.take(item_rows),
             c.TITLE: self._titles.take(item_rows),
             c.CATEGORY: self._categories.take(category_rows),
+            c.CATEGORY_CONFIDENCE: pa.array(self._metadata.confidences(item_idx), pa.float32()),
             c.LAT: _null_if_nan(self._metadata.lat[item_idx]),
             c.LON: _null_if_nan(self._metadata.lon[item_idx]),
             p.PROBABILITY: pa.array(

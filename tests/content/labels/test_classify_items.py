@@ -11,7 +11,9 @@ from chronotope.content.labels.classify_items import NOT_CONFIDENT, classify_ite
 from chronotope.content.labels.label_report import ColumnLabelReport
 from chronotope.content.labels.text_classifier import LabelPredictions
 from chronotope.content.labels.used_labels import (
+    item_labels,
     used_labels,
+    with_category_confidence,
     with_predicted_category,
     withdraw_labels,
 )
@@ -134,9 +136,20 @@ def test_predicted_categories_stand_beside_the_given_ones(lake: Lake) -> None:
         zip(filled["item_id"].to_pylist(), filled["predicted_category"].to_pylist(), strict=True)
     )
     assert by_item == {"a": None, "b": "tea", "c": None, "d": None, "e": "tea"}
+    confident = with_category_confidence(lake.read("items"), lake)
+    assert confident["predicted_category"] == filled["predicted_category"]
+    assert [value is not None for value in confident["category_confidence"].to_pylist()] == [
+        label is not None for label in filled["predicted_category"].to_pylist()
+    ]
+    (label,) = item_labels(lake, "b")
+    assert (label.column, label.label) == ("category", "tea")
+    assert label.confidence > 0
+    assert label.classifier
+    assert item_labels(lake, "a") == item_labels(lake, "no' OR 1=1") == ()
     assert withdraw_labels(lake, ["category"]) == 0
     assert withdraw_labels(lake, []) == 2
     assert len(used_labels(lake, "category")) == 0
+    assert item_labels(lake, "b") == ()
 
 
 def test_without_labels_nothing_is_filled(lake: Lake) -> None:

@@ -8,7 +8,11 @@ import pyarrow as pa
 import pytest
 
 from chronotope.content.summaries import chat_endpoint
-from chronotope.content.summaries.stored_summaries import read_summaries
+from chronotope.content.summaries.stored_summaries import (
+    StoredSummary,
+    read_summaries,
+    read_summary,
+)
 from chronotope.content.summaries.summarise_items import summarise_items
 from chronotope.datasets.content_spec import SummarySpec
 from chronotope.lake import Lake
@@ -60,6 +64,23 @@ def test_changed_texts_and_another_length_are_summarised_again(lake: Lake) -> No
     lake.upsert_items(items(twin=f"New. {LONG}"))
     assert summarise_items(lake, SPEC).n_summarised == 1
     assert summarise_items(lake, SPEC.model_copy(update={"max_chars": 80})).n_summarised == 2
+
+
+def test_a_text_that_became_short_has_no_summary_any_more(lake: Lake) -> None:
+    summarise_items(lake, SPEC)
+    assert read_summary(lake, "twin") == StoredSummary(read_summaries(lake)["twin"], "extractive")
+    assert read_summary(lake, "short") is None
+    lake.upsert_items(items(twin="Short now."))
+    report = summarise_items(lake, SPEC)
+    assert (report.n_summarised, report.n_unchanged, report.n_short) == (0, 1, 3)
+    assert set(read_summaries(lake)) == {"long"}
+    assert read_summary(lake, "twin") is None
+    version = lake.version("item_summaries")
+    summarise_items(lake, SPEC)
+    assert lake.version("item_summaries") == version
+    lake.upsert_items(items(twin=LONG))
+    assert summarise_items(lake, SPEC).n_summarised == 1
+    assert read_summary(lake, "twin") is not None
 
 
 def test_an_endpoint_is_asked_once_for_equal_texts_and_not_again(

@@ -38,6 +38,7 @@ TEXTS = {
     "i04": "indoor swimming pool with sauna and a slide",
     "i05": "outdoor swimming pool with sauna and a slide",
 }
+SUMMARY = "A quiet cafe with cake."
 PICTURES = Pictures(source=ImageContent(path="{item_id}.png"), data_dir=Path("/nowhere"))
 
 
@@ -63,6 +64,7 @@ def write_town(root: Path) -> Path:
         data_dir=root,
         cache_dir=Workspace(root).cache(),
     )
+    add_labels_and_summary(lake)
     pictures = root / "pictures"
     pictures.mkdir()
     (pictures / "i00.png").write_bytes(png("saddlebrown"))
@@ -74,6 +76,24 @@ def write_town(root: Path) -> Path:
     about = {"name": "town", "dataset": "city", "data_version": "1", "history_len": WIDTH}
     write_bundle(bundle, catalog, trained_until_s=LAST_S - 30 * DAY, **about)
     return bundle
+
+
+def add_labels_and_summary(lake: Lake) -> None:
+    """Categories of two items are predicted; one more is not used; one has a summary."""
+    columns = ["category", "category", "brand", "category"]
+    constants = {"origin": "predicted", "model_digest": "c1a55", "input_digest": ""}
+    label_rows = {
+        "label_id": ["0", "1", "2", "3"],
+        "item_id": ["i00", "i01", "i01", "i02"],
+        "column": columns,
+        "label": ["Cafe", "Cafe", "<b>Acme</b>", "Pool"],
+        "confidence": pa.array([0.83, 0.9, 0.95, 0.2], pa.float32()),
+        "is_used": [True, True, True, False],
+    }
+    label_rows |= {name: [value] * len(columns) for name, value in constants.items()}
+    lake.upsert_item_texts("item_labels", pa.table(label_rows))
+    summary = {"item_id": "i01", "input_digest": "", "summary": SUMMARY, "writer": "tiny-model@0f"}
+    lake.upsert_item_texts("item_summaries", pa.Table.from_pylist([summary]))
 
 
 def settings(root: Path, *, pictures: bool = True) -> ServeSettings:
@@ -113,6 +133,30 @@ def test_an_item_says_what_it_is_and_what_is_like_it(client: TestClient) -> None
     assert client.get("/items/i01?k=0").json()["n_events"] == 2
     assert client.get("/items/i10").json()["similar"] == []  # it has no text
     assert 'path="/items/{item_id:path}"' in client.get("/metrics").text
+
+
+def test_a_predicted_category_is_marked_with_its_confidence(client: TestClient) -> None:
+    item = client.get("/items/i01").json()
+    assert (item["category"], item["category_confidence"]) == ("Cafe", 0.9)
+    assert item["predicted_labels"] == [
+        {"column": "brand", "label": "<b>Acme</b>", "confidence": 0.95, "classifier": "c1a55"},
+        {"column": "category", "label": "Cafe", "confidence": 0.9, "classifier": "c1a55"},
+    ]
+    marks = {other["id"]: other["category_confidence"] for other in item["similar"]}
+    assert (marks["i00"], marks["i02"]) == (0.83, None)
+    unused = client.get("/items/i02").json()
+    assert (unused["category"], unused["predicted_labels"]) == (None, [])
+
+
+def test_recommendations_mark_predicted_categories(client: TestClient) -> None:
+    reply = client.post("/recommend", json={"user_id": "u00", "k": N_ITEMS}).json()
+    marks = {item["id"]: item["category_confidence"] for item in reply["items"]}
+    assert {item_id: mark for item_id, mark in marks.items() if mark} == {"i00": 0.83, "i01": 0.9}
+
+
+def test_a_long_text_has_its_summary(client: TestClient) -> None:
+    assert client.get("/items/i01").json()["summary"] == {"text": SUMMARY, "writer": "tiny-model"}
+    assert client.get("/items/i00").json()["summary"] is None
 
 
 def test_pictures_are_the_files_and_nothing_else(client: TestClient, root: Path) -> None:
@@ -176,6 +220,24 @@ def test_posters_and_the_item_page_in_a_browser(address: str) -> None:
         pictures_loaded(browser, "#item-picture img", 1)
         assert {"i01", "i02"} <= set(texts(browser, "#similar button.name"))
         assert len(texts(browser, "#similar li")) < N_ITEMS
+        assert "Cafe (predicted, 0.83)" in texts(browser, "#item-about")[0]
+        assert any("Cafe (predicted, 0.90)" in about for about in texts(browser, "#similar .about"))
+
+
+@pytest.mark.slow
+def test_summary_and_predicted_labels_in_a_browser(address: str) -> None:
+    with chromium() as browser:
+        browser.get(f"{address}/#user=u00")
+        wait(browser, "document.querySelector('[data-item-page=\"i01\"]')")
+        assert any("Cafe (predicted, 0.90)" in about for about in texts(browser, "#items .about"))
+        browser.find_element("css selector", '[data-item-page="i01"]').click()
+        wait(browser, "document.getElementById('item').open")
+        assert texts(browser, "#item-summary") == [SUMMARY]
+        assert texts(browser, "#item-summary-by") == ["Summary written by tiny-model"]
+        assert "brand <b>Acme</b> (predicted, 0.95)" in texts(browser, "#item-about")[0]
+        assert texts(browser, "#item-text") == [""]  # folded
+        browser.find_element("css selector", "#item-full-title").click()
+        assert texts(browser, "#item-text") == [TEXTS["i01"]]
 
 
 def pictures_loaded(browser: Chrome, selector: str, n_least: int) -> None:

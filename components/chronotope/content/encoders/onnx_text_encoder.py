@@ -19,8 +19,9 @@ from chronotope.content.graphs.bert import ATTENTION_MASK, INPUT_IDS
 from chronotope.contracts.errors import ArtifactError
 
 _TOKEN_TYPES: Final = "token_type_ids"  # noqa: S105 - an input of the graph
-_BATCH_TOKENS: Final = 4_096
-"""Tokens, with padding, that one call of the graph reads: bounds its memory."""
+_BATCH_TOKENS: Final = 1_024
+"""Tokens, with padding, that one call of the graph reads: its layers then fit into the cache of a
+core, which costs a fifth less than 4,096 do."""
 
 Tokens = npt.NDArray[np.int64]
 

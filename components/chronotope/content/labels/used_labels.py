@@ -1,6 +1,6 @@
 """Predicted labels that stand in for missing ones of the catalogue."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
+from chronotope.lake.text_filter import text_equals
 
 
 def used_labels(item_lake: Lake, column: str) -> pa.Table:
@@ -43,14 +44,33 @@ def with_predicted_category(items: pa.Table, item_lake: Lake) -> pa.Table:
         items: Rows of the catalogue.
         item_lake: Lake of the dataset.
     """
+    return _with_category_columns(items, item_lake, {c.PREDICTED_CATEGORY: t.LABEL})
+
+
+def with_category_confidence(items: pa.Table, item_lake: Lake) -> pa.Table:
+    """Items with columns ``predicted_category`` and ``category_confidence``, as above.
+
+    Args:
+        items: Rows of the catalogue.
+        item_lake: Lake of the dataset.
+    """
+    label_columns = {c.PREDICTED_CATEGORY: t.LABEL, c.CATEGORY_CONFIDENCE: t.CONFIDENCE}
+    return _with_category_columns(items, item_lake, label_columns)
+
+
+def _with_category_columns(
+    items: pa.Table, item_lake: Lake, label_columns: Mapping[str, str]
+) -> pa.Table:
+    """Items with columns of their predicted category; null where it is given, or not predicted."""
     used_rows = used_labels(item_lake, c.CATEGORY)
     label_rows = pc.index_in(items.column(c.ITEM_ID), used_rows.column(c.ITEM_ID).combine_chunks())
-    predicted_labels = used_rows.column(t.LABEL).combine_chunks().take(label_rows)
-    if c.CATEGORY in items.schema.names:
-        predicted_labels = pc.if_else(
-            pc.is_valid(items.column(c.CATEGORY)), pa.scalar(None, pa.string()), predicted_labels
-        )
-    return items.append_column(c.PREDICTED_CATEGORY, predicted_labels)
+    for column_name, label_column in label_columns.items():
+        values = used_rows.column(label_column).combine_chunks().take(label_rows)
+        if c.CATEGORY in items.schema.names:
+            is_given = pc.is_valid(items.column(c.CATEGORY))
+            values = pc.if_else(is_given, pa.scalar(None, values.type), values)
+        items = items.append_column(column_name, values)
+    return items
 
 
 def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
@@ -77,6 +97,45 @@ def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
         )
         item_lake.upsert_item_texts("item_labels", stored_rows)
     return len(stored_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedLabel:
+    """Predicted label of one item that stands for a missing one.
+
+    Attributes:
+        column: Column of the catalogue.
+        label: The label.
+        confidence: Calibrated probability of the label.
+        classifier: Digest of the classifier that predicted it.
+    """
+
+    column: str
+    label: str
+    confidence: float
+    classifier: str
+
+
+def item_labels(item_lake: Lake, item_id: str) -> tuple[PredictedLabel, ...]:
+    """Predicted labels in use of one item, ordered by column.
+
+    Args:
+        item_lake: Lake of the dataset.
+        item_id: The item.
+    """
+    if not item_lake.exists("item_labels"):
+        return ()
+    is_wanted = text_equals(c.ITEM_ID, item_id) & text_equals(t.ORIGIN, t.PREDICTED)
+    label_rows = item_lake.dataset("item_labels").to_table(
+        columns=[t.COLUMN, t.LABEL, t.CONFIDENCE, t.MODEL_DIGEST],
+        filter=is_wanted & pc.field(t.IS_USED),
+    )
+    return tuple(
+        PredictedLabel(
+            row[t.COLUMN], row[t.LABEL], round(row[t.CONFIDENCE], 4), row[t.MODEL_DIGEST]
+        )
+        for row in label_rows.sort_by(t.COLUMN).to_pylist()
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _COMMIT_ROWS: Final = 256
 _MAX_FAILURES: Final = 3
 """Failures in a row after which a run asks the endpoint no more."""
 _REASON_CHARS: Final = 300
+_NO_WRITER: Final = "none"
 
 
 class SummaryWriter(Protocol):
@@ -52,7 +53,7 @@ class SummaryWriter(Protocol):
 class _SummaryRow(NamedTuple):
     item_id: str
     input_digest: str
-    summary: str
+    summary: str | None
     attributes: str | None
     writer: str
     reason: str | None
@@ -82,6 +83,25 @@ class _Summariser:
         if self.endpoint is None or self.spec.endpoint is None:
             return self.extractive_writer
         return f"{self.spec.endpoint.model}@{self.endpoint.digest[:16]}"
+
+    def new_rows(
+        self, item_id: str, text: str | None, digest: str, known: tuple[str, str] | None
+    ) -> tuple[str, list[_SummaryRow]]:
+        """Outcome for one item, and its row if the stored one is not that of its text.
+
+        Args:
+            item_id: The item.
+            text: Its text; None if it has none.
+            digest: Digest of the text.
+            known: Digest and writer of the stored row.
+        """
+        if text is None or len(text) <= self.spec.max_chars:
+            withdrawn = _SummaryRow(item_id, digest, None, None, _NO_WRITER, "text is short")
+            # a text that was long once has a summary that is not its own any more
+            return "short", [withdrawn] if known not in (None, (digest, _NO_WRITER)) else []
+        if known == (digest, self.writer):
+            return "unchanged", []
+        return "summarised", [self.row(item_id, text, digest)]
 
     def row(self, item_id: str, text: str, input_digest: str) -> _SummaryRow:
         """Summary of one item."""
@@ -166,14 +186,9 @@ def summarise_items(
     item_counts: Counter[str] = Counter()
     pending_rows: list[_SummaryRow] = []
     for item_id, item_text, digest in _texts(item_lake, spec):
-        item_counts["items"] += 1
-        if item_text is None or len(item_text) <= spec.max_chars:
-            item_counts["short"] += 1
-        elif known_rows.get(item_id) == (digest, summariser.writer):
-            item_counts["unchanged"] += 1
-        else:
-            item_counts["summarised"] += 1
-            pending_rows.append(summariser.row(item_id, item_text, digest))
+        outcome, new_rows = summariser.new_rows(item_id, item_text, digest, known_rows.get(item_id))
+        item_counts.update(["items", outcome])
+        pending_rows += new_rows
         if len(pending_rows) >= _COMMIT_ROWS:
             _write(item_lake, pending_rows)
             pending_rows = []

@@ -67,7 +67,7 @@ class ProcessEngine:
             self._pool = ProcessPoolExecutor(
                 self._n_workers,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_prepare_worker,
+                initializer=prepare_worker,
                 initargs=(max(1, n_cores() // self._n_workers),),
             )
         return self._pool.submit(function, item)
@@ -131,7 +131,7 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _prepare_worker(n_threads: int) -> None:
+def prepare_worker(n_threads: int) -> None:
     """Limit the threads of libraries that are imported later, and watch the parent process."""
     for variable_name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable_name, str(n_threads))

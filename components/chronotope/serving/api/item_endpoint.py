@@ -2,11 +2,14 @@
 
 from typing import Annotated, Final
 
+import numpy as np
 from fastapi import FastAPI, Path, Query, Response
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.content.inputs.item_inputs import ImageReader
+from chronotope.content.labels.used_labels import PredictedLabel, item_labels
+from chronotope.content.summaries.stored_summaries import StoredSummary, read_summary
 from chronotope.contracts import columns as c
 from chronotope.inference.ranking import none_if_nan
 from chronotope.lake import Lake
@@ -30,6 +33,9 @@ _SIGNATURES: Final = {
 _PICTURE_AGE_S: Final = 3_600
 
 
+_CONFIDENCE: Final = "Confidence of a predicted category; null if the catalogue gives it."
+
+
 class SimilarItem(BaseModel):
     """Neighbour of an item."""
 
@@ -38,6 +44,7 @@ class SimilarItem(BaseModel):
     id: str
     title: str
     category: str | None
+    category_confidence: float | None = Field(description=_CONFIDENCE)
     similarity: float = Field(description="Mean cosine over the kinds of content, at most 1.")
 
 
@@ -50,6 +57,11 @@ class ItemResponse(BaseModel):
     id: str
     title: str
     category: str | None
+    category_confidence: float | None = Field(description=_CONFIDENCE)
+    predicted_labels: tuple[PredictedLabel, ...] = Field(
+        description="Labels that the catalogue lacks and a classifier predicted."
+    )
+    summary: StoredSummary | None = Field(description="Summary of a long text.")
     text: str | None = Field(description="Description in the catalogue, cut if it is long.")
     lat: float | None
     lon: float | None
@@ -96,6 +108,9 @@ class ItemEndpoint:
             id=item_id,
             title=vocabulary.titles[item_idx] or "",
             category=category,
+            category_confidence=metadata.confidences(np.array([item_idx]))[0],
+            predicted_labels=item_labels(self._lake, item_id),
+            summary=read_summary(self._lake, item_id),
             text=None if text is None else str(text)[:MAX_TEXT_CHARS],
             lat=none_if_nan(float(metadata.lat[item_idx])),
             lon=none_if_nan(float(metadata.lon[item_idx])),
@@ -181,6 +196,7 @@ def _similar_items(loaded: LoadedChampion, item_idx: int, k: int) -> tuple[Simil
         vocabulary.items.names(nearest),
         nearest.tolist(),
         metadata.categories.names(metadata.category_idx[nearest]),
+        metadata.confidences(nearest),
         cosine.tolist(),
         strict=True,
     )
@@ -189,9 +205,10 @@ def _similar_items(loaded: LoadedChampion, item_idx: int, k: int) -> tuple[Simil
             id=str(name),
             title=vocabulary.titles[idx] or "",
             category=category,
+            category_confidence=confidence,
             similarity=round(similarity, 4),
         )
-        for name, idx, category, similarity in rows
+        for name, idx, category, confidence, similarity in rows
     )
 
 

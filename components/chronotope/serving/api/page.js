@@ -7,6 +7,11 @@ let shown = null, mapPoints = [], hasPictures = false;
 
 const nameOf = (item) => item.title || item.id || item.item_id;
 
+// A category that a classifier predicted is never shown like a given one.
+const categoryOf = (item) => (item.category && item.category_confidence != null
+  ? `${item.category} (${predicted(item.category_confidence)})` : item.category);
+const predicted = (confidence) => `predicted, ${confidence.toFixed(2)}`;
+
 let apiKey = "";  // prompted for after status 401; lost with the page
 
 async function call(path, body) {
@@ -103,7 +108,7 @@ function showShort() {
   const { recommendation, prediction, at } = shown, first = recommendation.items[0], when = prediction.time_forecast;
   byId("short-what").textContent = first ? nameOf(first) : "No item";
   byId("more-what").textContent = first
-    ? [chance(first), first.category].filter(Boolean).join(" \u00b7 ") : "";
+    ? [chance(first), categoryOf(first)].filter(Boolean).join(" \u00b7 ") : "";
   const then = (hours) => clock(at + 3_600_000 * hours, state.offset, "minute");
   byId("short-when").textContent = when ? `In ${inAbout(when.median_h)}` : "No forecast";
   byId("more-when").textContent = when
@@ -139,7 +144,7 @@ function showItems() {
 }
 
 function itemRow(item, n, top) {
-  const about = [item.category, item.distance_km === null ? "" : km(item.distance_km), item.reason];
+  const about = [categoryOf(item), item.distance_km === null ? "" : km(item.distance_km), item.reason];
   const did = html("button", { type: "button", "data-did": item.id,
     "aria-label": `${state.user} did this: ${nameOf(item)}` }, "Did this");
   did.addEventListener("click", () => runExclusive(() => post(item)));
@@ -191,9 +196,9 @@ const itemPath = (id) => `/items/${encodeURIComponent(id)}`;
 async function showItem(id) {
   const item = await call(itemPath(id)), place = located(item) ? `${item.lat.toFixed(4)}, ${item.lon.toFixed(4)}` : "";
   byId("item-title").textContent = nameOf(item);
-  byId("item-about").textContent = [item.category, plural(item.n_events, "event"), place, `id ${item.id}`]
-    .filter(Boolean).join(" \u00b7 ");
-  byId("item-text").textContent = item.text ?? "";
+  byId("item-about").textContent = [categoryOf(item), ...otherLabels(item),
+    plural(item.n_events, "event"), place, `id ${item.id}`].filter(Boolean).join(" \u00b7 ");
+  showItemText(item);
   byId("item-picture").replaceChildren(pictureOf(id, nameOf(item)));
   byId("similar-title").textContent = item.similar.length
     ? "Most similar by content" : "No content of this item is known.";
@@ -201,10 +206,25 @@ async function showItem(id) {
     const name = html("button", { type: "button", class: "name" }, nameOf(other));
     name.addEventListener("click", () => runExclusive(() => showItem(other.id)));
     return html("li", {}, pictureOf(other.id, nameOf(other)), name,
-      html("div", { class: "about" }, [other.category, `similarity ${other.similarity.toFixed(2)}`]
+      html("div", { class: "about" }, [categoryOf(other), `similarity ${other.similarity.toFixed(2)}`]
         .filter(Boolean).join(" \u00b7 ")));
   }));
   if (!byId("item").open) byId("item").showModal();
+}
+
+const otherLabels = (item) => item.predicted_labels.filter((label) => label.column !== "category")
+  .map((label) => `${label.column} ${label.label} (${predicted(label.confidence)})`);
+
+// The summary of a long text comes first, and the text folds away.
+function showItemText(item) {
+  const { summary, text } = item, writer = summary?.writer;
+  byId("item-summary").textContent = summary?.text ?? "";
+  byId("item-summary-by").textContent = !summary ? ""
+    : writer === "extractive" ? "Summary: sentences of the description" : `Summary written by ${writer}`;
+  byId("item-full").hidden = !text;
+  byId("item-full").open = !summary;
+  byId("item-full-title").hidden = !summary;
+  byId("item-text").textContent = text ?? "";
 }
 
 // An index of a large catalogue gives no probabilities.

@@ -10,6 +10,7 @@ import pyarrow as pa
 from chronotope.contracts import columns as c
 from chronotope.contracts import predictions as p
 from chronotope.contracts.errors import StoreError
+from chronotope.inference.item_metadata import rounded_confidence
 from chronotope.inference.ranking import none_if_nan
 from chronotope.inference.request import PlaceForecast, RecommendedItem
 from chronotope.serving.api.requests import PredictRequest, RecommendRequest, UserRequest
@@ -145,6 +146,7 @@ def _items(rows: pa.Table, user_request: UserRequest) -> tuple[RecommendedItem, 
             distance_km=none_if_nan(distance_km),
             category=row[c.CATEGORY],
             reason=row[p.REASON],
+            category_confidence=rounded_confidence(row.get(c.CATEGORY_CONFIDENCE)),
         )
         for row, distance_km in zip(rows.to_pylist(), distances.tolist(), strict=True)
     )

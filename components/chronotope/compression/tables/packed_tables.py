@@ -20,7 +20,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from chronotope.artifact.item_index import N_WORDS
-from chronotope.compression.kmeans import kmeans, nearest_centroid
+from chronotope.compression.tables.kmeans import kmeans, nearest_centroid
 from chronotope.contracts.event_log import Float32
 
 Coding = Literal["int4", "pq"]

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from chronotope.compression.config import Variant
 from chronotope.compression.graph_variants import derive_variant
-from chronotope.compression.packed_tables import (
+from chronotope.compression.tables.packed_tables import (
     Coding,
     PackedTable,
     pack_int4,

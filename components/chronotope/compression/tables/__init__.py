@@ -1,0 +1,1 @@
+"""Tables of a graph in fewer bits: quantised, packed, or as product codes."""
