@@ -95,7 +95,7 @@ class Exposure:
             shown_items: A list, shape (k,).
             greedy_items: The greedy list, shape (k,).
         """
-        propensity = (shown_items == greedy_items).astype(np.float64)
+        propensity: Float64 = (shown_items == greedy_items).astype(np.float64)
         if not len(shown_items):
             return propensity
         weights, last = self._weights(), shown_items[-1]
