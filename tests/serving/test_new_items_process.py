@@ -2,6 +2,7 @@
 
 import signal
 import time
+import urllib.error
 from pathlib import Path
 
 import pytest
@@ -62,5 +63,9 @@ def test_it_survives_a_kill(root: Path) -> None:
         server = Server(root, cwd=root)
         wait_until_ranked(server)
         assert server.get("/new-items/new")["content"] == ["text"]
+        with pytest.raises(urllib.error.HTTPError) as refused:  # the answer, no broken pipe
+            server.post("/items", {"item_id": "large", "text": "x" * (3 << 20)})
+        refused.value.close()
+        assert refused.value.code == 413
     finally:
         server.kill(signal.SIGTERM)
