@@ -11,7 +11,7 @@ from chronotope.inference.item_metadata import ItemMetadata
 from chronotope.inference.ranking import DenseRanking
 from chronotope.inference.recent_activity import RecentActivity
 from chronotope.serving.api.requests import RecommendRequest
-from chronotope.serving.model.new_item_exposure import Exposure
+from chronotope.serving.model.new_item_exposure import NewItemExposure
 from chronotope.serving.model.selection import SelectedItems, select_items
 
 N_ITEMS, K, N_DRAWS = 9, 3, 6_000
@@ -49,7 +49,7 @@ def select(
         metadata(),
         no_activity(),
         seed,
-        Exposure(share, np.array(new, np.int64)),
+        NewItemExposure(share, np.array(new, np.int64)),
     )
 
 

@@ -83,12 +83,7 @@ class Service:
         self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
         self.stored_predictions = StoredPredictions(Lake(workspace.lake(settings.dataset)))
         self.posted_items = PostedItems(workspace.posted_items(settings.dataset))
-        self.new_items = NewItemReader(
-            Lake(workspace.lake(settings.dataset)),
-            self.posted_items,
-            settings.content,
-            workspace.cache(),
-        )
+        self.new_items = _new_item_reader(settings, self.posted_items)
         self.watcher = ChampionWatcher(
             settings,
             self.telemetry,
@@ -100,11 +95,7 @@ class Service:
             new_items=self.new_items,
         )
         self.arms = ExperimentArms(
-            settings,
-            self.telemetry,
-            load=load_arm,
-            version_of=alias_version,
-            new_items=self.new_items,
+            settings, self.telemetry, self.new_items, load=load_arm, version_of=alias_version
         )
         self.inference_service = InferenceService(
             settings, self.interaction_log, self.watcher, self.telemetry
@@ -334,6 +325,12 @@ def _add_state_endpoints(app: FastAPI, service: Service) -> None:
         """Metrics in the text format of Prometheus."""
         media_type = "text/plain; version=0.0.4"
         return Response(service.telemetry.metrics_page(), media_type=media_type)
+
+
+def _new_item_reader(settings: ServeSettings, posted_items: PostedItems) -> NewItemReader:
+    workspace = Workspace(settings.root)
+    lake = Lake(workspace.lake(settings.dataset))
+    return NewItemReader(lake, posted_items, settings.content, workspace.cache())
 
 
 def _redis_cache(

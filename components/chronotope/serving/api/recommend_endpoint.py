@@ -13,7 +13,7 @@ from chronotope.serving.api.responses import RecommendResponse
 from chronotope.serving.model.arms import ArmAssignment, ExperimentArms
 from chronotope.serving.model.inference import InferenceService, PreparedRequest
 from chronotope.serving.model.loaded import LoadedChampion
-from chronotope.serving.model.new_item_exposure import Exposure
+from chronotope.serving.model.new_item_exposure import NewItemExposure
 from chronotope.serving.model.selection import exploration_settings, select_items
 from chronotope.serving.model.shadow import ShadowTask, ShadowWorker
 from chronotope.serving.settings import ServeSettings
@@ -114,10 +114,12 @@ class RecommendEndpoint:
 
     def _exposure(
         self, recommend_request: RecommendRequest, loaded_model: LoadedChampion
-    ) -> Exposure:
-        """Exposure of new items; none where the request excludes exploration."""
+    ) -> NewItemExposure:
+        """NewItemExposure of new items; none where the request excludes exploration."""
         share = self._settings.explore_new if recommend_request.explore else 0.0
-        return Exposure(share if len(loaded_model.exposed_idx) else 0.0, loaded_model.exposed_idx)
+        return NewItemExposure(
+            share if len(loaded_model.exposed_idx) else 0.0, loaded_model.exposed_idx
+        )
 
     def _cache_key(
         self, recommend_request: RecommendRequest, prepared: PreparedRequest
@@ -143,7 +145,7 @@ class RecommendEndpoint:
         recommend_request: RecommendRequest,
         prepared: PreparedRequest,
         exploration: Exploration,
-        exposure: Exposure,
+        exposure: NewItemExposure,
         answer_id: str,
     ) -> RecommendResponse:
         options, loaded_champion = recommend_request.recommend_options(), prepared.loaded_champion

@@ -42,19 +42,19 @@ class ExperimentArms:
         self,
         settings: ServeSettings,
         telemetry: Telemetry,
+        new_items: NewItemReader | None = None,
         *,
         load: Callable[[Path, str, str], Champion],
         version_of: Callable[[Path, str, str], str],
-        new_items: NewItemReader | None = None,
     ) -> None:
         """Start without models; ``refresh`` loads them.
 
         Args:
             settings: Settings of the service, with the experiment if there is one.
             telemetry: Metrics.
+            new_items: Reader of the items that the models do not know; None adds none.
             load: Loader of a version of a dataset's model.
             version_of: Version of an alias.
-            new_items: Reader of the items that the models do not know; None adds none.
         """
         self._settings, self._telemetry, self._new_items = settings, telemetry, new_items
         self._load_version, self._version_of = load, version_of

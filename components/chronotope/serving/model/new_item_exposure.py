@@ -1,4 +1,4 @@
-"""Exposure of new items: a share of the lists ends with one of them, so that feedback finds it.
+"""NewItemExposure of new items: a share of the lists ends with one of them, so that feedback finds it.
 
 With probability e, a list is the greedy one whose last item is replaced by an item u, drawn from
 the n new items that the request allows; if u is in the list already, nothing is replaced. Half of
@@ -41,8 +41,8 @@ def _no_rates() -> Float64:
 
 
 @dataclass(frozen=True, slots=True)
-class Exposure:
-    """Exposure of new items in one list.
+class NewItemExposure:
+    """NewItemExposure of new items in one list.
 
     Attributes:
         share: Probability e of a list with a new item.
@@ -55,15 +55,15 @@ class Exposure:
     item_idx: Int64 = field(default_factory=_no_items)
     log_rates: Float64 = field(default_factory=_no_rates)
 
-    def allowed(self, ranking: Ranking) -> "Exposure":
-        """Exposure of the items that a request allows; share 0 if there are none.
+    def allowed(self, ranking: Ranking) -> "NewItemExposure":
+        """NewItemExposure of the items that a request allows; share 0 if there are none.
 
         Args:
             ranking: Ranking of the items.
         """
         item_idx = ranking.allowed_items(self.item_idx)
         share = self.share if len(item_idx) else 0.0
-        return Exposure(share, item_idx, ranking.relative_scores(item_idx))
+        return NewItemExposure(share, item_idx, ranking.relative_scores(item_idx))
 
     def is_drawn(self, seed: str) -> bool:
         """Whether a list shows a new item; equal seeds give equal draws.

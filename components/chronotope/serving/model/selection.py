@@ -13,7 +13,7 @@ from chronotope.inference.recent_activity import RecentActivity
 from chronotope.inference.rerank import can_differ, diversify
 from chronotope.serving.api.requests import RecommendRequest
 from chronotope.serving.model.exploration import MAX_DRAWN_ITEMS, draw_positions, propensities
-from chronotope.serving.model.new_item_exposure import Exposure
+from chronotope.serving.model.new_item_exposure import NewItemExposure
 
 RERANK_POOL_SIZE = 100
 """Most probable items that diversity re-ranks, or k if that is more."""
@@ -63,7 +63,7 @@ def select_items(
     metadata: ItemMetadata,
     recent_activity: RecentActivity,
     seed: str,
-    exposure: Exposure = Exposure(),  # noqa: B008 - frozen
+    exposure: NewItemExposure = NewItemExposure(),  # noqa: B008 - frozen
 ) -> SelectedItems:
     """Greedy list, or with a probability one that is drawn at random or that shows a new item.
 
@@ -82,7 +82,7 @@ def select_items(
         exposure: New items, and the share of lists that show one.
     """
     greedy_items, greedy_policy, notes = _greedy_list(ranking, recommend_request, metadata)
-    exposure = exposure.allowed(ranking) if len(greedy_items) else Exposure()
+    exposure = exposure.allowed(ranking) if len(greedy_items) else NewItemExposure()
     draw = _RandomDraw.of(ranking, exploration, recent_activity, recommend_request.k)
     shows_new, explored = exposure.is_drawn(seed), False
     shown_items = exposure.shown_items(greedy_items, seed) if shows_new else greedy_items
