@@ -6,6 +6,12 @@ Block T0 trains; each check-in from the second of its trajectory in T1..T5 is a 
 predicted from the events before it. Parameters stay frozen after T0; histories are live and
 global counts are updated before each of 15 rounds. ``chronotope_retrained`` is warm-started on
 each round before it predicts the next.
+
+    python -m benchmarks.next_place --protocol last_check_in --time given
+
+is the protocol of the papers: the first 80 % of the check-ins train, and the last check-in of each
+trajectory of the last 10 % is a target, if its user and its place occur in the training. Parameters
+and counts are those of the training; a history holds all check-ins of the user before the target.
 """
 
 import argparse
@@ -117,6 +123,10 @@ BESIDE: Final[dict[str, Callable[[int], Recommender]]] = {
 }
 """More beside the kernels: measured only when they are named, a backbone takes twice as long."""
 
+STREAM, LAST_CHECK_IN = PROTOCOLS = ("stream", "last_check_in")
+PAPER_QUANTILES: Final = (0.8, 0.9)
+"""Shares of the check-ins before the end of the training, and before the test."""
+
 N_ROUNDS: Final = 15
 TABLE_WIDTH: Final = 96
 BASE_BLOCK: Final = "T0"
@@ -154,7 +164,7 @@ class Stream:
         base: Training events.
         catalog: Ids, categories and coordinates of the places.
         targets: Positions of the target events in ``log``, shape (n_targets,).
-        rounds: Start of each round, UTC seconds, increasing.
+        rounds: Start of each round, UTC seconds, increasing; none: one evaluation without updates.
     """
 
     log: EventLog
@@ -193,7 +203,26 @@ def read_stream(folder: Path) -> Stream:
     )
 
 
-def measure(model: Recommender, stream: Stream, *, time_given: bool) -> Row:
+def last_check_ins(stream: Stream) -> Stream:
+    """The same log under the papers' protocol: one target for each late trajectory.
+
+    Args:
+        stream: The log, whose catalogue names every place.
+    """
+    log = stream.log
+    train_end_s, test_start_s = np.quantile(log.occurred_s, PAPER_QUANTILES)
+    base = log.take(log.occurred_s <= train_end_s)
+    late = np.flatnonzero(log.occurred_s > test_start_s)  # ordered by user and time
+    sessions = log.session_idx[late]
+    is_last = np.append(sessions[1:] != sessions[:-1], True)
+    has_earlier = np.insert(sessions[1:] == sessions[:-1], 0, False)
+    targets = late[is_last & has_earlier]
+    is_known = np.isin(log.user_idx[targets], base.user_idx)
+    is_known &= np.isin(log.item_idx[targets], base.item_idx)
+    return replace(stream, base=base, targets=targets[is_known], rounds=())
+
+
+def measure(model: Recommender, stream: Stream, *, time_given: bool, protocol: str = STREAM) -> Row:
     """Fit one model on the base, run it over the stream, and return its row."""
     started = time.perf_counter()
     model.fit(stream.base, stream.catalog)
@@ -204,12 +233,12 @@ def measure(model: Recommender, stream: Stream, *, time_given: bool) -> Row:
         stream.targets,
         n_items=stream.catalog.n_items,
         time_given=time_given,
-        rounds=stream.rounds,
+        rounds=stream.rounds or None,
     )
     summary = summarise_metrics(outcomes)
     row: Row = {
         "model": model.name,
-        "protocol": "stream",
+        "protocol": protocol,
         "time": "given" if time_given else "hidden",
         "n_targets": len(stream.targets),
     }
@@ -222,9 +251,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the chosen models, print a table and write the rows."""
     chosen = _parser().parse_args(arguments)
     stream = read_stream(data_set_dir("foursquare_nyc", chosen.data))
+    stream = last_check_ins(stream) if chosen.protocol == LAST_CHECK_IN else stream
     console = Console(width=max(Console().width, TABLE_WIDTH))
     rows = [
-        measure((MODELS | BESIDE)[name](chosen.seed), stream, time_given=chosen.time == "given")
+        measure(
+            (MODELS | BESIDE)[name](chosen.seed),
+            stream,
+            time_given=chosen.time == "given",
+            protocol=chosen.protocol,
+        )
         for name in track(chosen.models, "Measuring", console=console, transient=True)
     ]
     console.print(_table(rows))
@@ -237,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.next_place", description="Next place on Foursquare NYC."
     )
     add_data_option(parser)
-    parser.add_argument("--protocol", choices=["stream"], default="stream")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=STREAM)
     parser.add_argument("--time", choices=["hidden", "given"], default="hidden")
     parser.add_argument("--seed", type=int, default=0, help="seed of every training")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
@@ -302,7 +337,8 @@ def _round_starts(occurred_s: Int64) -> tuple[int, ...]:
 
 def _table(rows: Sequence[Row]) -> Table:
     """Table of the rows."""
-    title = f"Next place, stream, time {rows[0]['time']}, {rows[0]['n_targets']:,} targets"
+    protocol, time_name, n_targets = (rows[0][name] for name in ("protocol", "time", "n_targets"))
+    title = f"Next place, {protocol}, time {time_name}, {n_targets:,} targets"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for header in HEADERS:
         table.add_column(header, justify="left" if header == "model" else "right", no_wrap=True)

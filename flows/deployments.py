@@ -22,6 +22,7 @@ from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.locations import source_folders
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
+from chronotope.pipelines.pretraining.settings import PretrainSettings
 from chronotope.pipelines.settings import TrainSettings, read_train_settings
 from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
 from chronotope.scoring.config import ScoringConfig
@@ -35,6 +36,7 @@ from flows.compress_model import CompressSettings, compress_model
 from flows.embed_items import EmbedSettings, embed_items
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
+from flows.pretrain_model import pretrain_model
 from flows.score_users import score_users
 from flows.train_model import train_model
 from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
@@ -116,6 +118,7 @@ def _flow_options(
         (embed_items, _EMBED, {}),
         (classify_items, _CLASSIFY, {}),
         (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
+        (pretrain_model, _PRETRAIN, {}),
         (
             collect_feedback,
             _FEEDBACK,
@@ -157,6 +160,11 @@ def _default_parameters(
             "settings": classify_settings.model_dump(mode="json"),
         },
         "train-model": {"settings": training.model_dump(mode="json"), **data_parameters},
+        "pretrain-model": {
+            "datasets": [dataset],
+            "settings": PretrainSettings(root=ingestion.root).model_dump(mode="json"),
+            "ingestion": data_parameters["ingestion"],
+        },
         "collect-feedback": {
             "feedback": FeedbackConfig().model_dump(mode="json"),
             **data_parameters,
@@ -291,6 +299,11 @@ evaluate on the holdout, and promote the model if it beats the champion and ever
 
 A run takes minutes to hours, depending on `study.n_trials` and `backbones`. A cancelled or killed
 run resumes after its last finished step if it is started again with the same parameters."""
+_PRETRAIN: Final = """Pretrain one network over several logs: add further datasets to the list. It
+is evaluated on later events of each log and registered as a model of its own; a training starts
+from it if `training.init` is its address, such as `mlflow:/pretrained-network/1`.
+
+A cancelled or killed run resumes after its last finished step or epoch."""
 _FEEDBACK: Final = """Ingest new interactions from the log of the service and from `*.jsonl` files
 in `data/inbox/<dataset>`. Retrain the champion if there are enough new events, if drift was
 detected, or if the champion is old. The challenger is promoted only if it is better.

@@ -61,3 +61,26 @@ class TestRealStream:
         assert row["acc_10"] == pytest.approx(0.624, abs=0.001)
         assert row["mrr"] == pytest.approx(0.310, abs=0.001)
         assert 0.165 <= row["acc_1"] <= 0.168
+
+    def test_the_papers_protocol_has_one_late_target_for_each_trajectory(
+        self, stream: next_place.Stream
+    ) -> None:
+        late = next_place.last_check_ins(stream)
+        log, targets = late.log, late.targets
+        assert len(targets) == len(np.unique(log.session_idx[targets]))
+        assert log.occurred_s[targets].min() > np.quantile(log.occurred_s, 0.9)
+        assert late.base.occurred_s.max() <= np.quantile(log.occurred_s, 0.8)
+        assert np.isin(log.item_idx[targets], late.base.item_idx).all()
+        assert np.isin(log.user_idx[targets], late.base.user_idx).all()
+        following = np.minimum(targets + 1, len(log) - 1)
+        is_last = log.session_idx[following] != log.session_idx[targets]
+        assert (is_last | (following == targets)).all()
+        assert (log.session_idx[targets - 1] == log.session_idx[targets]).all()
+
+    def test_own_counts_under_the_papers_protocol(self, tmp_path: Path) -> None:
+        out = tmp_path / "rows.json"
+        arguments = ["--data", str(DATA_ROOT), "--models", "user_counts", "--time", "given"]
+        next_place.main([*arguments, "--protocol", "last_check_in", "--json", str(out)])
+        (row,) = json.loads(out.read_text(encoding="utf-8"))
+        assert row["protocol"] == "last_check_in"
+        assert 0.15 < row["acc_1"] < 0.3

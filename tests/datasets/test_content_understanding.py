@@ -55,7 +55,17 @@ def test_impossible_columns_are_named(content: dict[str, Any], problem: str) -> 
 
 
 @pytest.mark.parametrize(
-    "base_url", ["file:///etc/passwd", "ftp://host/v1", "http://me:secret@host/v1", "localhost:80"]
+    "base_url",
+    [
+        "file:///etc/passwd",
+        "ftp://host/v1",
+        "http://me:secret@host/v1",
+        "localhost:80",
+        "http://[::1/v1",
+        "http://host:99999/v1",
+        "http://:80/v1",
+        "http://host/v1?a=b",
+    ],
 )
 def test_only_http_addresses_without_a_password_are_endpoints(base_url: str) -> None:
     with pytest.raises(ValidationError, match="base_url"):

@@ -55,7 +55,7 @@ def test_every_command_knows_json_and_those_that_write_know_dry_run() -> None:
     flags = {name: {flag for p in cmd.params for flag in p.opts} for name, cmd in COMMANDS.items()}
     assert all("--json" in known for known in flags.values())
     writing = {name for name, known in flags.items() if "--dry-run" in known}
-    trains = {"demo", "ingest", "train", "feedback", "backfill", "compress"}
+    trains = {"demo", "ingest", "train", "pretrain", "feedback", "backfill", "compress"}
     assert writing == trains | set(OTHERS_THAT_WRITE)
 
 

@@ -32,6 +32,7 @@ from flows.deployments import deployments, main, own_folders
 from flows.embed_items import embed_items
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
+from flows.pretrain_model import pretrain_model
 from flows.score_users import score_users
 from flows.train_model import train_model
 from flows.watch_interactions import InteractionWatcher, n_waiting, watch_in_thread
@@ -41,6 +42,7 @@ FLOWS = (
     embed_items,
     classify_items,
     train_model,
+    pretrain_model,
     collect_feedback,
     monitor_drift,
     compress_model,

@@ -61,7 +61,9 @@ def test_a_schedule_and_the_triggers_are_there_to_be_compared(meant: Any) -> Non
 def test_what_differs_between_installations_comes_from_the_environment(meant: Any) -> None:
     for entry in meant.values():
         assert entry["work_pool"]["name"] == "{{ $CHRONOTOPE_WORK_POOL }}"
-        assert entry["parameters"]["dataset"] == "{{ $CHRONOTOPE_DATASET }}"
+        parameters = entry["parameters"]
+        named = parameters["datasets"] if "datasets" in parameters else [parameters["dataset"]]
+        assert named == ["{{ $CHRONOTOPE_DATASET }}"]
         told = [of for of in entry["parameters"].values() if isinstance(of, dict)]
         assert {of["root"] for of in told if "root" in of} == {"{{ $CHRONOTOPE_ROOT }}"}
 

@@ -1,19 +1,24 @@
 """Neighbours by content, and reasons that name what a user had and what both items are."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from chronotope.artifact.bundle import Vocabulary
 from chronotope.content.content_axes import project_items
 from chronotope.contracts.event_log import Float32
 from chronotope.contracts.ids import IdMap
+from chronotope.inference import item_likeness
 from chronotope.inference.explanations import explain_items
 from chronotope.inference.history import UserHistory
-from chronotope.inference.item_likeness import ItemLikeness
+from chronotope.inference.item_likeness import ItemLikeness, likeness_cache, read_item_likeness
 from chronotope.inference.item_metadata import ItemMetadata
 from chronotope.inference.recent_activity import RecentActivity
+from chronotope.lake import Lake
 
 N_GROUPS, N_EACH, WIDTH = 50, 20, 32
 N_ITEMS = N_GROUPS * N_EACH
@@ -60,6 +65,65 @@ def test_the_closest_of_a_history_is_alike_or_there_is_none() -> None:
     closest = likeness.closest(np.array([2, 46, 999]), own)
     assert closest.tolist() == [1, 45, 0]
     assert likeness.closest(np.array([2]), own[:0]).tolist() == [0]
+
+
+def upsert_vectors(lake: Lake, vectors: Float32, encoder: str = "hand@1") -> None:
+    item_ids = [f"i{n:04d}" for n in range(1, len(vectors) + 1)]
+    row_values = {"modality": "text", "encoder": encoder, "input_digest": "", "reason": None}
+    rows: dict[str, object] = {name: [value] * len(item_ids) for name, value in row_values.items()}
+    rows["reason"] = pa.nulls(len(item_ids), pa.string())
+    stored_vectors = pa.array(list(vectors), pa.list_(pa.float32()))
+    ids = {"item_id": item_ids, "embedding_id": [f"{encoder}{item_id}" for item_id in item_ids]}
+    lake.upsert_embeddings(pa.table(ids | rows | {"vector": stored_vectors}))
+
+
+def upsert_encoder(lake: Lake, encoder: str, used_at: datetime) -> None:
+    values = {"encoder": encoder, "name": "hand", "modality": "text", "config": ""}
+    used = pa.array([used_at], pa.timestamp("us", tz="UTC"))
+    nothing = {"n_texts": pa.nulls(1, pa.int64()), "state": pa.nulls(1, pa.binary())}
+    rows = {name: [value] for name, value in values.items()} | {"used_at": used} | nothing
+    lake.upsert_encoders(pa.table(rows))
+
+
+def test_likeness_is_computed_once_for_the_same_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, cache = Lake(tmp_path / "lake"), likeness_cache(tmp_path / "cache")
+    items = IdMap.of([f"i{n:04d}" for n in range(1, 101)])
+    vocabulary = Vocabulary(items, items, items, [""] * 101)
+    assert read_item_likeness(lake, vocabulary, cache) is None
+    upsert_encoder(lake, "hand@1", datetime(2026, 1, 1, tzinfo=UTC))
+    upsert_vectors(lake, grouped_vectors()[1:101])
+    reads: list[int] = []
+    compute = item_likeness.read_item_content
+    monkeypatch.setattr(
+        item_likeness, "read_item_content", lambda *args: reads.append(1) or compute(*args)
+    )
+
+    def read(of: Vocabulary = vocabulary) -> ItemLikeness:
+        likeness = read_item_likeness(lake, of, cache)
+        assert likeness is not None
+        return likeness
+
+    first, second = read(), read()
+    assert len(reads) == 1
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+    assert first.alike_from == second.alike_from
+    fresh = read_item_likeness(lake, vocabulary)
+    assert fresh is not None
+    np.testing.assert_array_equal(fresh.vectors, second.vectors)
+    reads.clear()
+    fewer = IdMap.of([f"i{n:04d}" for n in range(1, 51)])
+    assert len(read(Vocabulary(fewer, fewer, fewer, [""] * 51)).vectors) == 51
+    upsert_vectors(lake, grouped_vectors()[201:301])  # other content of the same items
+    assert not np.allclose(read().vectors, first.vectors)
+    upsert_encoder(lake, "hand@2", datetime(2026, 1, 2, tzinfo=UTC))  # without vectors yet
+    assert read_item_likeness(lake, vocabulary, cache) is None
+    assert len(reads) == 3
+    for stored in (tmp_path / "cache").rglob("*.cached"):
+        stored.write_bytes(b"damaged")
+    assert read_item_likeness(lake, vocabulary, cache) is None
+    assert len(reads) == 4
 
 
 def metadata(likeness: ItemLikeness | None, categories: list[str | None]) -> ItemMetadata:

@@ -27,6 +27,7 @@ from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ContentAxes
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, write_json
+from chronotope.spacetime.local_planes import is_local
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
 INDEX, RESIDUALS = "items.npz", "residuals.npy"
@@ -73,7 +74,7 @@ class Vocabulary:
         titles: Titles of the items.
         categories: Categories by index; none in a bundle of an earlier version.
         origin_deg: Mean latitude and longitude of the items, the origin of the graph's plane;
-            None if no item has coordinates.
+            None if no item has coordinates, or they lie on several planes.
     """
 
     users: IdMap
@@ -106,11 +107,12 @@ def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) 
 
 
 def _origin_deg(catalog: Catalog) -> tuple[float, float] | None:
-    """Mean coordinates of the items; None if none has any."""
+    """Mean coordinates of the items; None if none has any, or they lie on several planes."""
     located = np.isfinite(catalog.item_lat) & np.isfinite(catalog.item_lon)
-    if not located.any():
+    lat, lon = catalog.item_lat[located], catalog.item_lon[located]
+    if not len(lat) or not is_local(lat, lon):
         return None
-    return float(catalog.item_lat[located].mean()), float(catalog.item_lon[located].mean())
+    return float(lat.mean()), float(lon.mean())
 
 
 def _vocabulary_table(catalog: Catalog) -> pa.Table:

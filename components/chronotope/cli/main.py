@@ -21,6 +21,7 @@ from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
 from chronotope.cli.monitor import monitor
 from chronotope.cli.output.error_report import DEBUG, ReportingCommand, ReportingGroup
+from chronotope.cli.pretraining.pretrain import pretrain
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.score import score
@@ -42,6 +43,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     embed,
     classify,
     train,
+    pretrain,
     feedback,
     compress,
     monitor,

@@ -42,6 +42,10 @@ def train(
     root: Annotated[
         Path, typer.Option(help="Project root; all files are written below it")
     ] = Path(),
+    zero_shot: Annotated[
+        bool,
+        typer.Option(help="Count the log and train nothing: parameters of a pretrained network"),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="Check and show the settings only")] = False,
 ) -> None:
@@ -54,6 +58,10 @@ def train(
         from chronotope.pipelines.settings import read_train_settings
 
         train_settings = read_train_settings(config, root)
+        if zero_shot:
+            from chronotope.pipelines.pretraining.start import zero_shot_settings
+
+            train_settings = zero_shot_settings(train_settings)
         load_spec(dataset, data_dir=data)
         if dry_run:
             terminal.print_json(

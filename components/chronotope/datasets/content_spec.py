@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -118,7 +119,7 @@ class SummaryEndpoint(FrozenModel):
     """OpenAI-compatible endpoint that writes summaries; its statements are checked."""
 
     base_url: str = Field(
-        pattern=r"^https?://[^\s@]+$",
+        pattern=r"^https?://[^\s@?#]+$",
         description="Address before /chat/completions, such as http://localhost:8000/v1",
     )
     model: str = Field(min_length=1, description="Name of the model at the endpoint")
@@ -138,6 +139,15 @@ class SummaryEndpoint(FrozenModel):
     max_items: int = Field(
         default=1_000, ge=1, description="Items of one run that are sent; the next run goes on"
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_address(cls, base_url: str) -> str:
+        """Refuse a host or port that no request can be sent to."""
+        parts = urlsplit(base_url)  # raises ValueError for a host such as [::1
+        if not parts.hostname or parts.port == 0:  # so does a port that is no number
+            raise ValueError("base_url needs a host, and a port from 1 to 65535 if it has one")
+        return base_url
 
 
 class SummarySpec(FrozenModel):

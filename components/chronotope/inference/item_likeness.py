@@ -1,7 +1,11 @@
 """Likeness of items by content: neighbours of an item, and what a user had that is like it."""
 
+import hashlib
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -9,10 +13,11 @@ import numpy.typing as npt
 
 from chronotope.artifact.bundle import Vocabulary
 from chronotope.content.encoder import Modality
-from chronotope.content.item_vectors import FurtherVectors, read_item_content
+from chronotope.content.item_vectors import FurtherVectors, content_version, read_item_content
 from chronotope.contracts.event_log import Float32, Int64
 from chronotope.contracts.item_content import ItemContent
 from chronotope.lake import Lake
+from chronotope.runtime.file_cache import ContentCache, FileCache
 
 MAX_ITEMS: Final = 200_000
 """Larger catalogues are not compared: their vectors would take hundreds of megabytes."""
@@ -24,6 +29,9 @@ in a catalogue of large groups of items more pairs than that are alike."""
 ALWAYS_ALIKE: Final = 0.8
 
 _N_PAIRS: Final = 20_000
+_MAX_CACHED: Final = 8
+_CACHE_VERSION: Final = 1
+"""Version of the computation; part of the cache's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +91,64 @@ class ItemLikeness:
 
 
 def read_item_likeness(
-    lake: Lake, vocabulary: Vocabulary, new_vectors: Sequence[FurtherVectors] = ()
+    lake: Lake,
+    vocabulary: Vocabulary,
+    cache: ContentCache | None = None,
+    new_vectors: Sequence[FurtherVectors] = (),
 ) -> ItemLikeness | None:
     """Likeness of a model's items by the vectors in the lake; None where there are none.
 
     Args:
         lake: The dataset's lake.
         vocabulary: Ids of the model's items.
-        new_vectors: Vectors of items that the lake does not have.
+        cache: Where the likeness is kept, by the versions of the vectors and the items: the axes
+            of its content take half a second.
+        new_vectors: Vectors of items that the lake does not have; with them nothing is kept.
     """
-    if vocabulary.items.size > MAX_ITEMS or not lake.exists("item_embeddings"):
+    tables = ("item_embeddings", "content_encoders")
+    if vocabulary.items.size > MAX_ITEMS or not all(map(lake.exists, tables)):
         return None
-    item_ids = ["", *vocabulary.items.ids.to_pylist()]
-    content = read_item_content(lake, list(Modality), item_ids, new_vectors)
-    return None if content is None else ItemLikeness.of(content)
+
+    def compute() -> ItemLikeness | None:
+        item_ids = ["", *vocabulary.items.ids.to_pylist()]
+        content = read_item_content(lake, list(Modality), item_ids, new_vectors)
+        return None if content is None else ItemLikeness.of(content)
+
+    if cache is None or new_vectors:
+        return compute()
+    key = f"likeness-{_likeness_digest(content_version(lake), vocabulary)}"
+    return _from_bytes(cache.get_or_make(key, lambda: _to_bytes(compute())))
+
+
+def likeness_cache(cache_dir: Path) -> ContentCache:
+    """Cache of the likeness of a few catalogues.
+
+    Args:
+        cache_dir: Folder of all caches.
+    """
+    return FileCache(cache_dir / "likeness", _MAX_CACHED)
+
+
+def _likeness_digest(version: str, vocabulary: Vocabulary) -> str:
+    """Digest of all that decides on the likeness of a model's items."""
+    digest = hashlib.blake2b(f"{_CACHE_VERSION}\n{version}\n".encode(), digest_size=16)
+    digest.update(json.dumps(vocabulary.items.ids.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _to_bytes(likeness: ItemLikeness | None) -> bytes:
+    """An npz file without pickles; empty where the items have no content."""
+    content = io.BytesIO()
+    if likeness is not None:
+        np.savez(content, vectors=likeness.vectors, alike_from=likeness.alike_from)
+    return content.getvalue()
+
+
+def _from_bytes(content: bytes) -> ItemLikeness | None:
+    if not content:
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return ItemLikeness(arrays["vectors"], float(arrays["alike_from"]))
 
 
 def _alike_from(vectors: Float32) -> float:

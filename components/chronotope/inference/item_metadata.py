@@ -20,6 +20,7 @@ from chronotope.inference.history import items_are_places
 from chronotope.inference.item_likeness import ItemLikeness, read_item_likeness
 from chronotope.inference.new_item_content import ItemRow
 from chronotope.lake import Lake
+from chronotope.runtime.file_cache import ContentCache
 
 _COLUMNS: Final = (c.ITEM_ID, c.LAT, c.LON, c.CATEGORY)
 
@@ -61,6 +62,7 @@ class ItemMetadata:
 def read_item_metadata(
     lake: Lake,
     vocabulary: Vocabulary,
+    cache: ContentCache | None = None,
     new_rows: Mapping[str, ItemRow] | None = None,
     new_vectors: Sequence[FurtherVectors] = (),
 ) -> ItemMetadata:
@@ -69,12 +71,13 @@ def read_item_metadata(
     A missing category is the predicted one, where the lake has one that is certain enough.
 
     Args:
-        lake: Lake of the dataset.
-        vocabulary: Ids of the model.
+        lake: The dataset's lake.
+        vocabulary: Ids of the model's items and places.
+        cache: Where the likeness of the items is kept; None computes it.
         new_rows: Values of items by column, by id, which take the place of the catalogue's.
         new_vectors: Their vectors.
     """
-    likeness = read_item_likeness(lake, vocabulary, new_vectors)
+    likeness = read_item_likeness(lake, vocabulary, cache, new_vectors)
     lat, lon = np.full((2, vocabulary.items.size), np.nan)
     category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
     confidence: Float32 | None = None

@@ -37,7 +37,7 @@ from chronotope.lake.posted_items import (
 )
 from chronotope.lake.text_filter import text_in
 from chronotope.registry.champion import Champion
-from chronotope.spacetime.distances import plane_km
+from chronotope.spacetime.local_planes import plane_km
 
 _LOG = logging.getLogger(__name__)
 
@@ -284,8 +284,7 @@ def _new_items(bundle: GrowableBundle, rows: Mapping[str, ItemRow], content: Flo
         np.array([np.nan if row.get(name) is None else row[name] for row in values], np.float64)
         for name in (c.LAT, c.LON)
     )
-    origin_lat, origin_lon = bundle.vocabulary.origin_deg or (np.nan, np.nan)
-    east_km, north_km = plane_km(lat=lat, lon=lon, origin_lat=origin_lat, origin_lon=origin_lon)
+    east_km, north_km = plane_km(lat, lon, bundle.vocabulary.origin_deg or (np.nan, np.nan)).T
     return NewItems(
         tuple(rows),
         bundle.vocabulary.categories.index(

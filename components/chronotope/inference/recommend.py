@@ -12,6 +12,7 @@ from chronotope.inference.history import (
     items_are_places,
     read_history,
 )
+from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import read_item_metadata
 from chronotope.inference.live_activity import read_live_activity
 from chronotope.inference.ranking import describe_items, score_items
@@ -57,9 +58,11 @@ def recommend(
     options, request_time = options or RecommendOptions(), request_time.replace(microsecond=0)
     validate_options(options, request_time)
     champion = load(root, dataset)
-    lake, vocabulary = Lake(Workspace(root).lake(dataset)), champion.vocabulary
+    workspace = Workspace(root)
+    lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
+    cache = likeness_cache(workspace.cache())
     full_history = read_history(lake, user_id, request_time, vocabulary)
-    history, metadata = full_history.without_unknown(), read_item_metadata(lake, vocabulary)
+    history, metadata = full_history.without_unknown(), read_item_metadata(lake, vocabulary, cache)
     champion = read_live_activity(champion, lake, metadata.category_idx)
     context = _request_context(lake, champion, options, request_time, full_history)
     user_idx = int(vocabulary.users.index([user_id])[0])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from chronotope.contracts.event_log import Catalog, Float64
 from chronotope.models.batch import lookup
 from chronotope.models.priors import Priors
-from chronotope.spacetime.distances import plane_km
+from chronotope.spacetime.local_planes import project_local_km
 
 GRID_KM = 1.0
 """Side of the squares that count as one neighbourhood."""
@@ -131,7 +131,7 @@ def closeness(distance_km: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def project_km(lat_deg: Float64, lon_deg: Float64) -> tuple[Float64, np.ndarray]:
-    """Local equirectangular kilometres around the mean, and which points are known.
+    """Kilometres on planes local to the points, and which points are known.
 
     Args:
         lat_deg: Latitudes WGS 84, shape (n,); NaN if unknown.
@@ -141,12 +141,10 @@ def project_km(lat_deg: Float64, lon_deg: Float64) -> tuple[Float64, np.ndarray]
         Kilometres east and north, shape (n, 2), 0 if unknown; and a mask, shape (n,).
     """
     located = np.isfinite(lat_deg) & np.isfinite(lon_deg)
-    if not located.any():
-        return np.zeros((len(lat_deg), 2)), located
-    lat, lon = lat_deg[located].mean(), lon_deg[located].mean()
-    known_lat, known_lon = np.where(located, lat_deg, lat), np.where(located, lon_deg, lon)
-    xy_km = plane_km(lat=known_lat, lon=known_lon, origin_lat=lat, origin_lon=lon)
-    return np.stack(xy_km, axis=1), located
+    projected = np.zeros((len(lat_deg), 2))
+    if located.any():
+        projected[located] = project_local_km(lat_deg[located], lon_deg[located])
+    return projected, located
 
 
 def _chosen(everything: CandidateView, candidates: Tensor) -> CandidateView:

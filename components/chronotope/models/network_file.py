@@ -24,7 +24,7 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
         content: The dictionary that ``load_tensors`` returns.
     """
     with replacing(path) as draft:
-        torch.save({**content, _DIGEST: _digest(content)}, draft)
+        torch.save({**content, _DIGEST: tensor_digest(content)}, draft)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -38,12 +38,13 @@ def load_tensors(path: Path) -> dict[str, Any]:
     """
     content: dict[str, Any] = torch.load(path, weights_only=True)
     digest = content.pop(_DIGEST, None)
-    if digest not in (None, _digest(content)):
+    if digest not in (None, tensor_digest(content)):
         raise ValueError(f"{path}: the content differs from its digest")
     return content
 
 
-def _digest(content: dict[str, Any]) -> str:
+def tensor_digest(content: dict[str, Any]) -> str:
+    """Digest of a dictionary of strings, numbers, tensors and dictionaries of these."""
     digest = hashlib.blake2b(digest_size=16)
     for name, value in _leaves(content, ""):
         if isinstance(value, torch.Tensor):

@@ -13,6 +13,7 @@ from chronotope.metrics import EvaluationResult, evaluate, ndcg, summarise_metri
 from chronotope.models.baselines import Popularity, UserCounts
 from chronotope.models.config import ModelConfig
 from chronotope.pipelines.holdout import CHALLENGER, FOLDS_FILE, frozen_folds
+from chronotope.pipelines.pretraining.start import with_local_checkpoint
 from chronotope.pipelines.process_cache import cached_features, process_cache
 from chronotope.pipelines.results import SearchResult
 from chronotope.pipelines.run_dir import write_settings
@@ -21,7 +22,7 @@ from chronotope.runtime.engine import open_engine
 from chronotope.runtime.store_urls import optuna_url
 from chronotope.splitting.folds import Fold, Folds, rolling_origin, save_folds
 from chronotope.splitting.targets import targets_between
-from chronotope.training.config import TrainingConfig
+from chronotope.training.config import SCRATCH, TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from chronotope.tuning.study import ParameterSuggester, SearchSpace, StudyStorage, run_study
 from chronotope.tuning.trial_batch import TrackerFactory
@@ -45,11 +46,19 @@ def search_space(settings: TrainSettings) -> SearchSpace:
     def suggest_params(trial: ParameterSuggester) -> dict[str, object]:
         backbone = trial.suggest_categorical("backbone", backbones)
         kernels = backbone == "none" or trial.suggest_categorical("kernels", [True, False])
+        start = _suggest_start(trial, settings, backbone)
+        is_scratch = start.get("init", SCRATCH) == SCRATCH
         return {
+            **start,
             "backbone": backbone,
             "kernels": kernels,
-            "category_head": kernels and trial.suggest_categorical("category_head", [True, False]),
-            "n_hidden": trial.suggest_int("n_hidden", 8, 96),
+            "category_head": is_scratch
+            and kernels
+            and trial.suggest_categorical("category_head", [True, False]),
+            # a checkpoint has the width of the settings
+            "n_hidden": trial.suggest_int("n_hidden", 8, 96)
+            if is_scratch
+            else settings.model.n_hidden,
             "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
             "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
         }
@@ -57,11 +66,23 @@ def search_space(settings: TrainSettings) -> SearchSpace:
     return suggest_params
 
 
+def _suggest_start(
+    trial: ParameterSuggester, settings: TrainSettings, backbone: str
+) -> dict[str, str]:
+    """Start of the parameters: the checkpoint of the settings or scratch; a backbone has none."""
+    if not settings.training.is_pretrained:
+        return {}
+    if backbone != "none":
+        return {"init": SCRATCH}
+    return {"init": trial.suggest_categorical("init", (settings.training.init, SCRATCH))}
+
+
 def starting_point(settings: TrainSettings) -> dict[str, object]:
     """Values of the settings for the searched parameters: the first trial of every search."""
     config_values = settings.model.model_dump() | settings.training.model_dump()
-    names = ("backbone", "kernels", "category_head", "n_hidden", "learning_rate", "weight_decay")
-    return {name: config_values[name] for name in names}
+    start = ("init",) if settings.training.is_pretrained else ()
+    sizes = ("backbone", "kernels", "category_head", "n_hidden", "learning_rate", "weight_decay")
+    return {name: config_values[name] for name in (*start, *sizes)}
 
 
 def configs_from_params(
@@ -71,14 +92,20 @@ def configs_from_params(
     base_model = settings.model.model_dump()
     model_params = {name: value for name, value in params.items() if name in base_model}
     training_params = {name: value for name, value in params.items() if name not in base_model}
+    training = TrainingConfig.model_validate(settings.training.model_dump() | training_params)
     return (
         ModelConfig.model_validate(base_model | model_params),
-        TrainingConfig.model_validate(settings.training.model_dump() | training_params),
+        with_local_checkpoint(training, settings),
     )
 
 
 def context_columns(log: EventLog, settings: TrainSettings) -> tuple[str, ...]:
-    """Context columns a model may use: those of the settings, by default all of the log."""
+    """Context columns a model may use: those of the settings, by default all of the log.
+
+    Without a training there are no weights for them.
+    """
+    if settings.training.is_zero_shot:
+        return ()
     return settings.model.context or tuple(log.context)
 
 

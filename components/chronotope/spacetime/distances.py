@@ -43,27 +43,3 @@ def haversine_km(
         2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(squared_half_chord, 0, 1)))
     )
     return distance_km
-
-
-def plane_km(
-    *, lat: npt.ArrayLike, lon: npt.ArrayLike, origin_lat: float, origin_lon: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Local equirectangular kilometres to the east and to the north of an origin.
-
-    Args:
-        lat: Latitudes, degrees WGS 84.
-        lon: Longitudes, degrees.
-        origin_lat: Latitude of the origin.
-        origin_lon: Longitude of the origin.
-
-    Returns:
-        East and north, in the shape of the arguments; NaN where one is NaN.
-
-    Example:
-        >>> east, north = plane_km(lat=[1.0], lon=[2.0], origin_lat=0.0, origin_lon=0.0)
-        >>> east.round(1).tolist(), north.round(1).tolist()
-        ([222.6], [110.6])
-    """
-    north_km = 110.57 * (np.asarray(lat, float) - origin_lat)
-    east_km = 111.32 * np.cos(np.radians(origin_lat)) * (np.asarray(lon, float) - origin_lon)
-    return east_km, north_km

@@ -1,10 +1,16 @@
 """Configuration of a training run."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Accelerator = Literal["auto", "cpu", "cuda"]
+
+SCRATCH: Final = "scratch"
+"""Start at the initial values of the layers."""
+
+SHIPPED: Final = "pretrained"
+"""Start at the checkpoint of the package."""
 
 
 class TrainingConfig(BaseModel):
@@ -12,6 +18,21 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    init: str = Field(
+        SCRATCH,
+        min_length=1,
+        description="Start of the parameters: scratch; pretrained, the checkpoint of the package; "
+        "the path of a checkpoint; or mlflow:/NAME/VERSION.",
+    )
+    transfer_epochs: int = Field(
+        2,
+        ge=0,
+        le=1000,
+        description="Maximum passes over the targets from a pretrained start; 0 trains nothing.",
+    )
+    transfer_rate: float = Field(
+        1.0, gt=0.0, le=1.0, description="Share of the learning rate from a pretrained start."
+    )
     max_epochs: int = Field(
         5, ge=1, le=1000, description="Maximum number of passes over the targets."
     )
@@ -65,3 +86,13 @@ class TrainingConfig(BaseModel):
         "auto", description="Device of the training; auto: a CUDA device if PyTorch sees one."
     )
     seed: int = Field(0, ge=0, description="Random seed.")
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the training starts from a checkpoint."""
+        return self.init != SCRATCH
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether the parameters of a checkpoint are used as they are."""
+        return self.is_pretrained and self.transfer_epochs == 0

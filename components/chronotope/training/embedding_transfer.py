@@ -9,13 +9,7 @@ from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
 from chronotope.models.content_head import check_encoders, selected_content
 from chronotope.models.network import ChronotopeNet
-
-EMBEDDING_IDS: Final = {
-    "item_embedding": "items",
-    "category_embedding": "categories",
-    "last_category_embedding": "categories",
-}
-"""Embedding layers, and the id map of the catalogue that their rows follow."""
+from chronotope.models.transfer.parameter_scope import embedded_ids
 
 TABLE_PREFIX: Final = "item_tables."
 """Prefix of the buffers that are computed from the catalogue, not trained."""
@@ -51,9 +45,8 @@ def transfer_network(
         new_net = ChronotopeNet(config, new_catalog)
     new_state = new_net.state_dict()
     for parameter_name, learned_table in net.state_dict().items():
-        layer_name = parameter_name.split(".")[-2] if "." in parameter_name else ""
-        if layer_name in EMBEDDING_IDS:
-            id_field = EMBEDDING_IDS[layer_name]
+        id_field = embedded_ids(parameter_name)
+        if id_field is not None:
             new_state[parameter_name] = _transfer_rows(
                 learned_table, getattr(old_catalog, id_field), getattr(new_catalog, id_field)
             )

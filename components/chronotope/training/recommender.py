@@ -41,6 +41,7 @@ from chronotope.training.prequential import (
     new_targets,
     validation_sample,
 )
+from chronotope.training.pretrained_start import start_parameters
 from chronotope.training.trainer import TrainingJob, make_trainer
 
 
@@ -128,19 +129,23 @@ class ChronotopeRecommender:
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
         net.context_head.measure(log)
-        train_rounds, valid_rounds = make_rounds(log, catalog, self.training)
+        config = start_parameters(net, self.training)
+        if config.is_zero_shot:
+            self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
+            return
+        train_rounds, valid_rounds = make_rounds(log, catalog, config)
 
         def make_batches(time_rounds: list[PrequentialRound], *, is_training: bool) -> RoundBatches:
             return RoundBatches(
-                log, time_rounds, self.training, model_config=self.model, is_training=is_training
+                log, time_rounds, config, model_config=self.model, is_training=is_training
             )
 
         train_batches, valid_batches = (
             make_batches(train_rounds, is_training=True),
-            make_batches(validation_sample(valid_rounds, self.training), is_training=False),
+            make_batches(validation_sample(valid_rounds, config), is_training=False),
         )
-        n_steps = self.training.max_epochs * len(train_batches)
-        module = NextEventModule(net, self.training, n_steps=n_steps, tracker=self.tracker)
+        n_steps = config.max_epochs * len(train_batches)
+        module = NextEventModule(net, config, n_steps=n_steps, tracker=self.tracker)
         with tempfile.TemporaryDirectory() as temp_dir:
             best_checkpoint = self._run(
                 module, train_batches, valid_batches, self.checkpoint_dir or Path(temp_dir)

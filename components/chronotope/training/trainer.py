@@ -2,9 +2,10 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, Self
 
 import lightning
 import torch
@@ -19,7 +20,19 @@ from chronotope.contracts.errors import ConfigError
 from chronotope.training.allocator import reuse_freed_memory
 from chronotope.training.config import Accelerator
 from chronotope.training.lightning_module import NextEventModule
-from chronotope.training.prequential import RoundBatches
+
+
+class EpochBatches(Protocol):
+    """Batches of a training, over one log or several."""
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches of one epoch."""
+
+    def shard(self, rank: int, n: int) -> Self:
+        """The same batches, each reduced to the shard of one of n processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +48,8 @@ class TrainingJob:
     """
 
     module: NextEventModule
-    train_batches: RoundBatches
-    valid_batches: RoundBatches
+    train_batches: EpochBatches
+    valid_batches: EpochBatches
     checkpoint_dir: Path
     resume_from: Path | None = None
 

@@ -5,6 +5,8 @@ Usage: ``python chat_server.py LOG`` prints its port. The text of the request de
 
 import json
 import sys
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -34,6 +36,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/elsewhere")
             self.end_headers()
+        elif "DRIP" in text:  # headers without an end
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            with suppress(OSError):
+                for _ in range(200):
+                    self.wfile.write(b"a")
+                    time.sleep(0.1)
         elif "BROKEN" in text:
             self.reply(200, json.dumps({"choices": [{"message": {"content": "no JSON"}}]}))
         else:
@@ -55,6 +63,8 @@ def message(text: str) -> str:
     summary = "Anna Berg roasts coffee."
     if "INVENT" in text:
         summary = "Anna Berg roasted 900 tons in Paris."
+    if "HALF" in text:
+        summary = "Anna\ud83d Berg\x00 <b>roasts</b>\u202e coffee."
     attributes = {"roast": "dark", "origin": "Peru", "secret": "x"}
     reply = json.dumps({"summary": summary, "attributes": attributes})
     return f"```json\n{reply}\n```"

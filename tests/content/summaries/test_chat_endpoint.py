@@ -40,6 +40,32 @@ def test_invented_names_and_numbers_are_refused(chat_server: "ChatServer") -> No
     assert chat_server.requests()[0]["key"] is None
 
 
+def test_a_reply_is_cleaned_of_what_cannot_be_seen_or_stored(chat_server: "ChatServer") -> None:
+    reply = ChatEndpoint(chat_server.settings(), 200).summarise(f"HALF {TEXT}")
+    assert reply.summary == "Anna Berg roasts coffee."
+
+
+def test_headers_without_an_end_are_not_waited_for(chat_server: "ChatServer") -> None:
+    endpoint = ChatEndpoint(chat_server.settings(timeout_s=1, max_retries=0), 200)
+    with pytest.raises(EndpointUnusable, match="no reply: TimeoutError"):
+        endpoint.summarise(f"DRIP {TEXT}")
+
+
+def test_a_key_that_no_header_holds_is_refused_and_is_in_no_message(
+    chat_server: "ChatServer", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = ChatEndpoint(chat_server.settings(api_key_env="TOY_KEY"), 200)
+    for key in ("s3cret\nX-Other: 1", "s3cret\u20ac", "s3 cret"):
+        monkeypatch.setenv("TOY_KEY", key)
+        with pytest.raises(ConfigError, match="cannot be sent in a header") as caught:
+            endpoint.require_key()
+        assert "cret" not in str(caught.value)
+    monkeypatch.setenv("TOY_KEY", "s3cret\n")  # as a file holds it
+    endpoint.require_key()
+    assert endpoint.summarise(TEXT).summary
+    assert chat_server.requests()[0]["key"] == "Bearer s3cret"
+
+
 def test_a_summary_that_is_too_long_is_refused(chat_server: "ChatServer") -> None:
     reply = ChatEndpoint(chat_server.settings(), 10).summarise(TEXT)
     assert (reply.summary, "longer than 10" in reply.reason) == ("", True)

@@ -4,14 +4,17 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from chronotope.content.inputs.text_cleaning import clean_text
 from chronotope.content.summaries.grounding import grounded_attributes, unsupported_statements
+from chronotope.content.summaries.timed_http import timed_opener
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.content_spec import SummaryEndpoint
 
@@ -23,6 +26,7 @@ _PROMPT: Final = (
     "the text does not state, and write each value with the words of the text."
 )
 _MAX_REPLY_BYTES: Final = 1 << 20
+_KEY: Final = re.compile(r"[\x21-\x7e]+")
 _FIRST_PAUSE_S: Final = 0.5
 _MAX_PAUSE_S: Final = 20.0
 _RETRIED: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -66,17 +70,24 @@ class ChatEndpoint:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def require_key(self) -> None:
-        """Check that the environment holds the key.
+        """Check that the environment holds the key, and that a header can hold it.
 
         Raises:
-            ConfigError: The variable that the YAML names is not set.
+            ConfigError: The variable that the YAML names is not set, or is no key.
         """
         name = self.settings.api_key_env
-        if name is not None and not os.environ.get(name):
+        if name is not None and not self._api_key:
             raise ConfigError(
                 "The key of the summary endpoint is not set",
                 received=f"environment variable {name}",
                 way_out=f"Set {name}, or remove items.content.summary.endpoint from the YAML",
+            )
+        if self._api_key and not _KEY.fullmatch(self._api_key):  # the value itself is in no message
+            raise ConfigError(
+                "The key of the summary endpoint cannot be sent in a header",
+                received=f"environment variable {name} with spaces, line breaks or letters that "
+                "are not ASCII",
+                way_out=f"Set {name} to the key alone",
             )
 
     def summarise(self, text: str) -> GeneratedSummary:
@@ -89,10 +100,10 @@ class ChatEndpoint:
             EndpointUnusable: The endpoint is out of reach, refuses, or its reply is no JSON object.
         """
         chat_reply = self._reply(text)
-        reply_summary = " ".join(str(chat_reply.get("summary") or "").split())
+        reply_summary = _visible_text(chat_reply.get("summary"))
         reply_attributes = chat_reply.get("attributes")
         wanted_attributes = {
-            str(name): str(value)
+            str(name): _visible_text(value)
             for name, value in (
                 reply_attributes.items() if isinstance(reply_attributes, dict) else ()
             )
@@ -112,6 +123,11 @@ class ChatEndpoint:
             drop_reasons.append(f"not in the text: {', '.join(unsupported_words[:5])}")
             reply_summary = ""
         return GeneratedSummary(reply_summary, grounded_values, "; ".join(drop_reasons))
+
+    @property
+    def _api_key(self) -> str:
+        """The key without the line break that files end with; "" if there is none."""
+        return os.environ.get(self.settings.api_key_env or "", "").strip()
 
     @property
     def _prompt(self) -> str:
@@ -146,9 +162,8 @@ class ChatEndpoint:
             data=request_body,
             headers={"Content-Type": "application/json", "Accept": "application/json"},
         )
-        api_key = os.environ.get(self.settings.api_key_env or "", "")
-        if api_key:
-            http_request.add_unredirected_header("Authorization", f"Bearer {api_key}")
+        if self._api_key:
+            http_request.add_unredirected_header("Authorization", f"Bearer {self._api_key}")
         try:
             with _OPENER.open(http_request, timeout=self.settings.timeout_s) as http_response:
                 return self._read_body(http_response)
@@ -181,20 +196,18 @@ class _Retriable(Exception):  # noqa: N818 - named after the condition
         self.pause_s = pause_s
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Redirects are refused: texts and key go to the configured address only."""
-
-    def redirect_request(self, *arguments: Any, **options: Any) -> None:
-        """No request."""
-
-
-_OPENER: Final = urllib.request.build_opener(_NoRedirects)
+_OPENER: Final = timed_opener()
 
 
 def _retry_after_s(error: urllib.error.HTTPError) -> float:
     """Seconds that the server asks to wait; bounded."""
     value = str(error.headers.get("Retry-After") or "")
     return min(float(value), _MAX_PAUSE_S) if value.isdigit() else 0.0
+
+
+def _visible_text(value: object) -> str:
+    """Text of a reply without markup and characters that cannot be seen or stored."""
+    return clean_text(str(value), _MAX_REPLY_BYTES) if isinstance(value, (str, int, float)) else ""
 
 
 def _read_message(content: bytes) -> Mapping[str, object]:

@@ -13,6 +13,7 @@ from chronotope.contracts.event_log import Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.features.context_join import ContextReadings
 from chronotope.inference.history import UserHistory, history_to_queries, items_are_places
+from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import with_live_activity
 from chronotope.inference.new_items import GrownChampion, NewItemReader
@@ -91,11 +92,13 @@ class LoadedChampion:
         grown = GrownChampion(champion, champion) if new_items is None else new_items.grow(champion)
         champion = grown.champion
         vocabulary, manifest = champion.vocabulary, champion.model.manifest
-        lake = Lake(Workspace(root).lake(manifest.dataset))
+        workspace = Workspace(root)
+        lake = Lake(workspace.lake(manifest.dataset))
         item_idx = _encode(event_store.item, vocabulary.items.index(event_store.items))
         place_idx = _encode(event_store.place, vocabulary.places.index(event_store.places))
         same_ids = items_are_places(vocabulary)
-        item_metadata = read_item_metadata(lake, vocabulary, grown.rows, grown.vectors)
+        cache = likeness_cache(workspace.cache())
+        item_metadata = read_item_metadata(lake, vocabulary, cache, grown.rows, grown.vectors)
         loaded_champion = cls(
             with_live_activity(
                 champion,

@@ -1,4 +1,4 @@
-"""NewItemExposure of new items: a share of the lists ends with one of them, so that feedback finds it.
+"""Exposure of new items: a share of the lists ends with one of them, so that feedback finds it.
 
 With probability e, a list is the greedy one whose last item is replaced by an item u, drawn from
 the n new items that the request allows; if u is in the list already, nothing is replaced. Half of

@@ -1,0 +1,1 @@
+"""Transfer of pretrained parameters to logs that the pretraining did not see."""

@@ -1,0 +1,1 @@
+"""Command that pretrains a network over several logs."""

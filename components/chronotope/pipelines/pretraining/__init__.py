@@ -1,0 +1,1 @@
+"""Steps of the flow ``pretrain-model``, and the start of a training from its result."""

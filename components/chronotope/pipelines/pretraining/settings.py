@@ -1,0 +1,67 @@
+"""Settings of the flow ``pretrain-model``."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.strict_yaml import read_yaml
+from chronotope.models.config import ModelConfig
+from chronotope.runtime.allowed_paths import AllowedPath
+from chronotope.runtime.workspace import Workspace
+from chronotope.training.config import TrainingConfig
+
+
+class PretrainSettings(BaseModel):
+    """Settings of one pretraining over several logs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: AllowedPath = Field(Path(), description="Project root; all files are written below it.")
+    name: str = Field(
+        "pretrained-network",
+        pattern=r"^[a-z][a-z0-9_-]{0,63}$",
+        description="Name of the registered model.",
+    )
+    model: ModelConfig = Field(
+        ModelConfig(content=False), description="Network; `train` has to use the same sizes."
+    )
+    training: TrainingConfig = Field(
+        TrainingConfig(max_targets=20_000, discovery_targets=0),
+        description="Training; max_targets holds for each log.",
+    )
+    balance: float = Field(
+        0.5, ge=0.0, le=1.0, description="Weight of the logs: 0 by their batches, 1 all alike."
+    )
+    holdout_quantile: float = Field(
+        0.8, gt=0.1, lt=1.0, description="Share of each log's events before its holdout."
+    )
+    max_holdout_targets: int = Field(
+        2_000, ge=50, description="Maximum targets evaluated in the holdout of each log."
+    )
+
+    @property
+    def workspace(self) -> Workspace:
+        """Folders below the root."""
+        return Workspace(self.root)
+
+
+def read_pretrain_settings(config_path: Path | None, root: Path) -> PretrainSettings:
+    """Settings from a YAML file, or the defaults.
+
+    Args:
+        config_path: YAML of settings; None takes the defaults.
+        root: Project root.
+
+    Raises:
+        ConfigError: The file cannot be read, or a value is out of bounds.
+    """
+    try:
+        content = {} if config_path is None else read_yaml(config_path) or {}
+        return PretrainSettings.model_validate({**content, "root": root})
+    except (ConfigError, ValidationError, TypeError) as error:
+        raise ConfigError(
+            "The settings of the pretraining cannot be used",
+            received=f"{config_path}: {error}",
+            way_out="Correct the file; `chronotope pretrain --dry-run` shows all settings",
+        ) from error
