@@ -37,7 +37,7 @@ class CatalogueTable:
     """One stored table.
 
     Attributes:
-        name: Name in the graph.
+        table_name: Name in the graph.
         source: Name of the network's table that it holds.
         size_name: What the growing axis counts, one of ``GROWING_AXES``.
         axis: The growing axis.
@@ -59,17 +59,19 @@ class QuantizedRows:
 
     def values(self) -> npt.NDArray[np.float32]:
         """The table as numbers."""
-        numbers: npt.NDArray[np.float32] = (
+        decoded_values: npt.NDArray[np.float32] = (
             self.stored.astype(np.float32) - self.zero
         ) * np.float32(self.scale)
-        return numbers
+        return decoded_values
 
-    def encode(self, values: Array) -> Array:
+    def encode(self, table_values: Array) -> Array:
         """Values in the table's own type; those beyond its range are clipped."""
-        limits = np.iinfo(self.stored.dtype.name)
-        steps = np.rint(values.astype(np.float64) / self.scale) + self.zero
-        codes: Array = np.clip(steps, limits.min, limits.max).astype(self.stored.dtype)
-        return codes
+        type_limits = np.iinfo(self.stored.dtype.name)
+        code_steps = np.rint(table_values.astype(np.float64) / self.scale) + self.zero
+        clipped_codes: Array = np.clip(code_steps, type_limits.min, type_limits.max).astype(
+            self.stored.dtype
+        )
+        return clipped_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,41 +90,43 @@ class StoredTables:
 
     def by_source(self) -> dict[str, Array]:
         """Values by the name of the network's table, the growing axis first; exact if possible."""
-        values: dict[str, Array] = {}
-        for table in sorted(self.tables, key=lambda table: table.name in self.plain):
-            plain = self.plain.get(table.name)
-            stored = self.quantized[table.name].values() if plain is None else plain
-            values[table.source] = np.moveaxis(stored, table.axis, 0)
-        return values
+        table_values: dict[str, Array] = {}
+        for stored_table in sorted(
+            self.tables, key=lambda stored_table: stored_table.name in self.plain
+        ):
+            plain = self.plain.get(stored_table.name)
+            stored_tensors = self.quantized[stored_table.name].values() if plain is None else plain
+            table_values[stored_table.source] = np.moveaxis(stored_tensors, stored_table.axis, 0)
+        return table_values
 
-    def n_rows(self, table: CatalogueTable) -> int:
+    def n_rows(self, stored_table: CatalogueTable) -> int:
         """Size of the growing axis of a table.
 
         Args:
-            table: One of ``tables``.
+            stored_table: One of ``tables``.
         """
-        plain = self.plain.get(table.name)
-        values = self.quantized[table.name].stored if plain is None else plain
-        return int(values.shape[table.axis])
+        plain = self.plain.get(stored_table.name)
+        table_values = self.quantized[stored_table.name].stored if plain is None else plain
+        return int(table_values.shape[stored_table.axis])
 
-    def with_rows(self, rows: Mapping[str, Array]) -> dict[str, Array]:
+    def with_rows(self, code_rows: Mapping[str, Array]) -> dict[str, Array]:
         """Stored arrays with further rows, by their names in the graph.
 
         Args:
-            rows: Rows by the name of the network's table, the growing axis first.
+            code_rows: Rows by the name of the network's table, the growing axis first.
         """
         arrays: dict[str, Array] = {}
-        for table in self.tables:
-            new_rows = np.moveaxis(rows[table.source], 0, table.axis)
-            if table.name in self.plain:
-                values = self.plain[table.name]
-                arrays[table.name] = np.concatenate(
-                    [values, new_rows.astype(values.dtype)], axis=table.axis
+        for stored_table in self.tables:
+            new_rows = np.moveaxis(code_rows[stored_table.source], 0, stored_table.axis)
+            if stored_table.name in self.plain:
+                table_values = self.plain[stored_table.name]
+                arrays[stored_table.name] = np.concatenate(
+                    [table_values, new_rows.astype(table_values.dtype)], axis=stored_table.axis
                 )
-            if table.name in self.quantized:
-                form = self.quantized[table.name]
-                arrays[f"{table.name}{QUANTIZED}"] = np.concatenate(
-                    [form.stored, form.encode(new_rows)], axis=table.axis
+            if stored_table.name in self.quantized:
+                form = self.quantized[stored_table.name]
+                arrays[f"{stored_table.name}{QUANTIZED}"] = np.concatenate(
+                    [form.stored, form.encode(new_rows)], axis=stored_table.axis
                 )
         return arrays
 
@@ -137,19 +141,24 @@ def format_tables(tables: Iterable[CatalogueTable]) -> str:
         >>> format_tables([CatalogueTable("t", "popularity", "items", 0)])
         '[["t","popularity","items",0]]'
     """
-    entries = [[table.name, table.source, table.size_name, table.axis] for table in tables]
-    return json.dumps(sorted(entries), separators=(",", ":"))
+    metadata_entries = [
+        [stored_table.name, stored_table.source, stored_table.size_name, stored_table.axis]
+        for stored_table in tables
+    ]
+    return json.dumps(sorted(metadata_entries), separators=(",", ":"))
 
 
-def parse_tables(model: onnx.ModelProto) -> tuple[CatalogueTable, ...]:
+def parse_tables(graph_model: onnx.ModelProto) -> tuple[CatalogueTable, ...]:
     """Tables that a graph's metadata lists; none in a graph of an earlier version.
 
     Args:
-        model: The graph.
+        graph_model: The graph.
     """
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    entries = json.loads(metadata.get(CATALOGUE_TABLES, "[]"))
-    return tuple(CatalogueTable(*entry) for entry in entries)
+    graph_metadata = {
+        metadata_entry.key: metadata_entry.value for metadata_entry in graph_model.metadata_props
+    }
+    metadata_entries = json.loads(graph_metadata.get(CATALOGUE_TABLES, "[]"))
+    return tuple(CatalogueTable(*metadata_entry) for metadata_entry in metadata_entries)
 
 
 def part_of_table(tensor_name: str, table_names: Collection[str]) -> bool:
@@ -159,90 +168,129 @@ def part_of_table(tensor_name: str, table_names: Collection[str]) -> bool:
         tensor_name: Name of the stored array.
         table_names: Names of tables.
     """
-    endings = ("", QUANTIZED, "_scale", "_zero_point")
+    name_endings = ("", QUANTIZED, "_scale", "_zero_point")
     return any(
-        tensor_name.endswith(ending) and tensor_name.removesuffix(ending) in table_names
-        for ending in endings
+        tensor_name.endswith(name_ending) and tensor_name.removesuffix(name_ending) in table_names
+        for name_ending in name_endings
     )
 
 
-def read_tables(model: onnx.ModelProto) -> StoredTables:
+def read_tables(graph_model: onnx.ModelProto) -> StoredTables:
     """Stored forms of the tables that the metadata of a graph lists.
 
     Args:
-        model: The graph.
+        graph_model: The graph.
 
     Raises:
         ArtifactError: A table is stored in a form that is not known here.
     """
-    tables = parse_tables(model)
-    stored = StoredTables(
+    tables = parse_tables(graph_model)
+    stored_tensors = StoredTables(
         tables,
-        _plain_values(model, [table.name for table in tables]),
-        dict(_quantized_tables(model, tables)),
+        _plain_values(graph_model, [stored_table.name for stored_table in tables]),
+        dict(_quantized_tables(graph_model, tables)),
     )
-    for table in tables:
-        if table.name not in stored.plain and table.name not in stored.quantized:
+    for stored_table in tables:
+        if (
+            stored_table.name not in stored_tensors.plain
+            and stored_table.name not in stored_tensors.quantized
+        ):
             raise ArtifactError(
                 "A table of this bundle is stored in a form that cannot take new items",
-                received=f"{table.source}, packed in codes",
+                received=f"{stored_table.source}, packed in codes",
                 way_out="Train again with the items, or leave int4_gather and pq_gather out of "
                 "compression.variants",
             )
-    return stored
+    return stored_tensors
 
 
 def _quantized_tables(
-    model: onnx.ModelProto, tables: Iterable[CatalogueTable]
+    graph_model: onnx.ModelProto, tables: Iterable[CatalogueTable]
 ) -> Iterator[tuple[str, QuantizedRows]]:
     """Names and int8 forms of the tables that quantised operators read."""
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    for table in tables:
-        part_names = [f"{table.name}{ending}" for ending in (QUANTIZED, "_scale", "_zero_point")]
-        if not all(name in stored for name in part_names):
-            continue
-        rows, scale, zero = (numpy_helper.to_array(stored[name]) for name in part_names)
-        if scale.size == 1:
-            yield table.name, QuantizedRows(rows, float(scale.flat[0]), int(zero.flat[0]))
-
-
-def _plain_values(model: onnx.ModelProto, names: list[str]) -> Mapping[str, Array]:
-    """Values of stored tables, and of those that nodes compute from stored arrays alone."""
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    values: dict[str, Array] = {
-        name: numpy_helper.to_array(stored[name]) for name in names if name in stored
+    stored_tensors = {
+        stored_tensor.name: stored_tensor for stored_tensor in graph_model.graph.initializer
     }
-    producers = {output: node for node in model.graph.node for output in node.output}
-    widened = [name for name in dict.fromkeys(names) if name not in stored and name in producers]
-    if widened:
-        values |= zip(widened, _compute_constants(model, widened, producers), strict=True)
-    return values
+    for stored_table in tables:
+        part_names = [
+            f"{stored_table.name}{name_ending}"
+            for name_ending in (QUANTIZED, "_scale", "_zero_point")
+        ]
+        if not all(table_name in stored_tensors for table_name in part_names):
+            continue
+        code_rows, scale, zero = (
+            numpy_helper.to_array(stored_tensors[table_name]) for table_name in part_names
+        )
+        if scale.size == 1:
+            yield (
+                stored_table.name,
+                QuantizedRows(code_rows, float(scale.flat[0]), int(zero.flat[0])),
+            )
+
+
+def _plain_values(graph_model: onnx.ModelProto, table_names: list[str]) -> Mapping[str, Array]:
+    """Values of stored tables, and of those that nodes compute from stored arrays alone."""
+    stored_tensors = {
+        stored_tensor.name: stored_tensor for stored_tensor in graph_model.graph.initializer
+    }
+    table_values: dict[str, Array] = {
+        table_name: numpy_helper.to_array(stored_tensors[table_name])
+        for table_name in table_names
+        if table_name in stored_tensors
+    }
+    producing_nodes = {
+        output: graph_node for graph_node in graph_model.graph.node for output in graph_node.output
+    }
+    widened_names = [
+        table_name
+        for table_name in dict.fromkeys(table_names)
+        if table_name not in stored_tensors and table_name in producing_nodes
+    ]
+    if widened_names:
+        table_values |= zip(
+            widened_names,
+            _compute_constants(graph_model, widened_names, producing_nodes),
+            strict=True,
+        )
+    return table_values
 
 
 def _compute_constants(
-    model: onnx.ModelProto, names: list[str], producers: Mapping[str, onnx.NodeProto]
+    graph_model: onnx.ModelProto,
+    table_names: list[str],
+    producing_nodes: Mapping[str, onnx.NodeProto],
 ) -> list[Array]:
     """Results of nodes that read stored arrays alone, by ONNX Runtime."""
-    stored = {tensor.name for tensor in model.graph.initializer}
+    stored_tensors = {stored_tensor.name for stored_tensor in graph_model.graph.initializer}
     needed_nodes: set[str] = set()
     read_names: set[str] = set()
-    open_names = list(names)
+    open_names = list(table_names)
     while open_names:
-        name = open_names.pop()
-        if name in stored or not name:
-            read_names.add(name)
-        elif name not in needed_nodes and name in producers:
-            needed_nodes.update(producers[name].output)
-            open_names += producers[name].input
-    nodes = [node for node in model.graph.node if node.output[0] in needed_nodes]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in names]
-    tensors = [tensor for tensor in model.graph.initializer if tensor.name in read_names]
-    graph = helper.make_graph(nodes, CATALOGUE_TABLES, [], outputs, tensors)
-    part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    session = onnxruntime.InferenceSession(
-        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        table_name = open_names.pop()
+        if table_name in stored_tensors or not table_name:
+            read_names.add(table_name)
+        elif table_name not in needed_nodes and table_name in producing_nodes:
+            needed_nodes.update(producing_nodes[table_name].output)
+            open_names += producing_nodes[table_name].input
+    constant_nodes = [
+        graph_node for graph_node in graph_model.graph.node if graph_node.output[0] in needed_nodes
+    ]
+    output_infos = [helper.make_empty_tensor_value_info(table_name) for table_name in table_names]
+    constant_tensors = [
+        stored_tensor
+        for stored_tensor in graph_model.graph.initializer
+        if stored_tensor.name in read_names
+    ]
+    constant_graph = helper.make_graph(
+        constant_nodes, CATALOGUE_TABLES, [], output_infos, constant_tensors
     )
-    return [np.asarray(result) for result in session.run(names, {})]
+    constant_model = helper.make_model(
+        constant_graph, opset_imports=graph_model.opset_import, ir_version=graph_model.ir_version
+    )
+    session_options = onnxruntime.SessionOptions()
+    session_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session_options.log_severity_level, session_options.intra_op_num_threads = 3, 1
+    onnx_session = onnxruntime.InferenceSession(
+        constant_model.SerializeToString(), session_options, providers=["CPUExecutionProvider"]
+    )
+    return [np.asarray(result) for result in onnx_session.run(table_names, {})]

@@ -37,7 +37,9 @@ _NO_EVENTS: Final = (
 
 _CATEGORY, _CELL = "item_tables.category", "item_tables.cell"
 _CELL_ROWS: Final = "item_tables.cell_rows"
-_EAST, _NORTH, _LOCATED = (f"item_tables.{name}" for name in ("east_km", "north_km", "located"))
+_EAST, _NORTH, _LOCATED = (
+    f"item_tables.{table_name}" for table_name in ("east_km", "north_km", "located")
+)
 _VECTORS: Final = "content_head.vectors"
 
 
@@ -73,12 +75,12 @@ class _Known:
     new_items: NewItems
     similar: SimilarItems
 
-    def similar_means(self, table: Array, defaults: Float32) -> Float32:
+    def similar_means(self, item_table: Array, default_rows: Float32) -> Float32:
         """Mean of the similar items' rows; the default of an item without similar ones."""
-        rows = defaults.copy()
+        filled_rows = default_rows.copy()
         if len(self.similar.item_idx):
-            rows[self.similar.item_idx] = self.similar.rows(table.astype(np.float32))
-        return rows
+            filled_rows[self.similar.item_idx] = self.similar.rows(item_table.astype(np.float32))
+        return filled_rows
 
 
 def cold_rows(
@@ -94,17 +96,21 @@ def cold_rows(
     Raises:
         ArtifactError: A table has no rule for new items.
     """
-    known = _Known(tables, new_items, _similar_known_items(tables, new_items, axes))
-    cells, n_new_cells = _cells(tables, new_items)
-    rows: dict[str, Array] = {}
-    for name, table in tables.items():
-        if name == _CELL:
-            rows[name] = cells
-        elif name == _CELL_ROWS:
-            rows[name] = np.zeros((n_new_cells, *table.shape[1:]), table.dtype)
+    known_items = _Known(tables, new_items, _similar_known_items(tables, new_items, axes))
+    item_cells, n_new_cells = _cells(tables, new_items)
+    filled_rows: dict[str, Array] = {}
+    for table_name, item_table in tables.items():
+        if table_name == _CELL:
+            filled_rows[table_name] = item_cells
+        elif table_name == _CELL_ROWS:
+            filled_rows[table_name] = np.zeros(
+                (n_new_cells, *item_table.shape[1:]), item_table.dtype
+            )
         else:
-            rows[name] = _rows_of(name, table, known).astype(table.dtype)
-    return rows
+            filled_rows[table_name] = _rows_of(table_name, item_table, known_items).astype(
+                item_table.dtype
+            )
+    return filled_rows
 
 
 def known_tables() -> set[str]:
@@ -112,76 +118,82 @@ def known_tables() -> set[str]:
     return {*_NO_EVENTS, *_RULES, _CELL, _CELL_ROWS}
 
 
-def _rows_of(name: str, table: Array, known: _Known) -> Array:
+def _rows_of(table_name: str, item_table: Array, known_items: _Known) -> Array:
     """Rows of one table by its rule."""
-    if name in _NO_EVENTS:
-        return np.zeros((len(known.new_items), *table.shape[1:]), table.dtype)
-    rule = _RULES.get("item_embedding.weight" if name.endswith("item_embedding.weight") else name)
-    if rule is None:
+    if table_name in _NO_EVENTS:
+        return np.zeros((len(known_items.new_items), *item_table.shape[1:]), item_table.dtype)
+    row_rule = _RULES.get(
+        "item_embedding.weight" if table_name.endswith("item_embedding.weight") else table_name
+    )
+    if row_rule is None:
         raise ArtifactError(
             "A table of this bundle has no rule for new items",
-            received=name,
+            received=table_name,
             way_out="Train again with the items",
         )
-    return rule(table, known)
+    return row_rule(item_table, known_items)
 
 
-def _category(_: Array, known: _Known) -> Array:
-    return known.new_items.category_idx
+def _category(_: Array, known_items: _Known) -> Array:
+    return known_items.new_items.category_idx
 
 
-def _east(_: Array, known: _Known) -> Array:
-    return np.nan_to_num(known.new_items.east_km)
+def _east(_: Array, known_items: _Known) -> Array:
+    return np.nan_to_num(known_items.new_items.east_km)
 
 
-def _north(_: Array, known: _Known) -> Array:
-    return np.nan_to_num(known.new_items.north_km)
+def _north(_: Array, known_items: _Known) -> Array:
+    return np.nan_to_num(known_items.new_items.north_km)
 
 
-def _located(_: Array, known: _Known) -> Array:
-    return _is_located(known.new_items).astype(np.float32)
+def _located(_: Array, known_items: _Known) -> Array:
+    return _is_located(known_items.new_items).astype(np.float32)
 
 
-def _content(_: Array, known: _Known) -> Array:
-    return known.new_items.content
+def _content(_: Array, known_items: _Known) -> Array:
+    return known_items.new_items.content
 
 
-def _expected_popularity(_: Array, known: _Known) -> Array:
-    popularity = known.tables["popularity"]
-    return known.similar_means(popularity, np.zeros(len(known.new_items), np.float32))
+def _expected_popularity(_: Array, known_items: _Known) -> Array:
+    item_popularity = known_items.tables["popularity"]
+    return known_items.similar_means(
+        item_popularity, np.zeros(len(known_items.new_items), np.float32)
+    )
 
 
-def _cold_share(table: Array, known: _Known) -> Array:
-    return np.asarray(_expected_popularity(table, known).astype(np.float32) > 0)
+def _cold_share(item_table: Array, known_items: _Known) -> Array:
+    return np.asarray(_expected_popularity(item_table, known_items).astype(np.float32) > 0)
 
 
-def _hours(table: Array, known: _Known) -> Array:
+def _hours(item_table: Array, known_items: _Known) -> Array:
     """Hours of similar items; otherwise none in particular.
 
     In an hour without any event all items have one value, which is that of a new one, too.
     """
-    known_rows = table[1:].astype(np.float32)
+    known_rows = item_table[1:].astype(np.float32)
     is_constant = (known_rows == known_rows[:1]).all(axis=0)
-    default = np.where(is_constant, known_rows[0], np.float32(0.0))
-    return known.similar_means(table, np.tile(default, (len(known.new_items), 1)))
+    default_row = np.where(is_constant, known_rows[0], np.float32(0.0))
+    return known_items.similar_means(
+        item_table, np.tile(default_row, (len(known_items.new_items), 1))
+    )
 
 
-def _stickiness(table: Array, known: _Known) -> Array:
-    return known.similar_means(table, _category_means(table, known))
+def _stickiness(item_table: Array, known_items: _Known) -> Array:
+    return known_items.similar_means(item_table, _category_means(item_table, known_items))
 
 
-def _embedding(table: Array, known: _Known) -> Array:
+def _embedding(item_table: Array, known_items: _Known) -> Array:
     """As of a network that is transferred to a grown catalogue, if nothing is similar."""
-    mean_row = table[1:].astype(np.float32).mean(axis=0)
-    return known.similar_means(table, np.tile(mean_row, (len(known.new_items), 1)))
+    mean_row = item_table[1:].astype(np.float32).mean(axis=0)
+    return known_items.similar_means(item_table, np.tile(mean_row, (len(known_items.new_items), 1)))
 
 
-def _activity(table: Array, known: _Known) -> Array:
+def _activity(item_table: Array, known_items: _Known) -> Array:
     """Live counts: none of its own, those of its category."""
-    rows = np.zeros((len(known.new_items), table.shape[1]), np.float32)
-    column = ACTIVITY_NAMES.index("category_events")
-    rows[:, column] = _category_means(table[:, column], known)
-    return rows
+    filled_rows = np.zeros((len(known_items.new_items), item_table.shape[1]), np.float32)
+    activity_column = ACTIVITY_NAMES.index("category_events")
+    filled_rows[:, activity_column] = _category_means(item_table[:, activity_column], known_items)
+    return filled_rows
 
 
 _RULES: Final[dict[str, Callable[[Array, _Known], Array]]] = {
@@ -199,26 +211,28 @@ _RULES: Final[dict[str, Callable[[Array, _Known], Array]]] = {
 }
 
 
-def _category_means(values: Array, known: _Known) -> Float32:
+def _category_means(values: Array, known_items: _Known) -> Float32:
     """Mean of a column over the known items of each new item's category, shape (n,)."""
-    category = known.tables[_CATEGORY][1:].astype(np.int64)
-    wanted = known.new_items.category_idx
-    n_categories = 1 + int(max(category.max(initial=0), wanted.max(initial=0)))
-    n_items = np.bincount(category, minlength=n_categories)
-    sums = np.bincount(category, values[1:].astype(np.float64), minlength=n_categories)
-    means: Float32 = (sums / np.maximum(n_items, 1))[wanted].astype(np.float32)
-    return means
+    category_idx = known_items.tables[_CATEGORY][1:].astype(np.int64)
+    wanted_category = known_items.new_items.category_idx
+    n_categories = 1 + int(max(category_idx.max(initial=0), wanted_category.max(initial=0)))
+    n_items = np.bincount(category_idx, minlength=n_categories)
+    value_sums = np.bincount(category_idx, values[1:].astype(np.float64), minlength=n_categories)
+    category_means: Float32 = (value_sums / np.maximum(n_items, 1))[wanted_category].astype(
+        np.float32
+    )
+    return category_means
 
 
 def _similar_known_items(
     tables: Mapping[str, Array], new_items: NewItems, axes: ContentAxes | None
 ) -> SimilarItems:
     """Items with events that are most similar to each new item; ``item_idx`` counts the new."""
-    nothing = SimilarItems(
+    no_similar = SimilarItems(
         np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
     )
     if axes is None or _VECTORS not in tables:
-        return nothing
+        return no_similar
     is_known = (tables["popularity"] > 0) & (tables["cold_share"] == 0)  # type: ignore[operator]
     is_known[0] = False
     known_idx = np.flatnonzero(is_known)
@@ -226,12 +240,14 @@ def _similar_known_items(
     known_vectors = tables[_VECTORS][known_idx].astype(np.float32)
     vectors = np.concatenate([no_item, known_vectors, new_items.content])
     is_warm: npt.NDArray[np.bool_] = np.arange(len(vectors)) <= len(known_idx)
-    similar = similar_items(ItemContent(axes, vectors), is_warm)
-    if not len(similar.item_idx):
-        return nothing
+    similar_known = similar_items(ItemContent(axes, vectors), is_warm)
+    if not len(similar_known.item_idx):
+        return no_similar
     first_new = 1 + len(known_idx)
     return SimilarItems(
-        similar.item_idx - first_new, known_idx[similar.similar_idx - 1], similar.weights
+        similar_known.item_idx - first_new,
+        known_idx[similar_known.similar_idx - 1],
+        similar_known.weights,
     )
 
 
@@ -241,22 +257,22 @@ def _is_located(new_items: NewItems) -> npt.NDArray[np.bool_]:
 
 def _cells(tables: Mapping[str, Array], new_items: NewItems) -> tuple[Int64, int]:
     """Neighbourhood of each new item, shape (n,), and the number of neighbourhoods that are new."""
-    cells = np.zeros(len(new_items), np.int64)
+    item_cells = np.zeros(len(new_items), np.int64)
     if _CELL not in tables or _EAST not in tables:
-        return cells, 0
+        return item_cells, 0
     known_cells = tables[_CELL].astype(np.int64)
     is_located = np.flatnonzero(known_cells)
     known_squares = _squares(tables[_EAST][is_located], tables[_NORTH][is_located])
     cell_of_square = dict(zip(known_squares, known_cells[is_located].tolist(), strict=True))
     n_cells = 1 + int(known_cells.max(initial=0))
     n_before = n_cells
-    for row, square in enumerate(_squares(new_items.east_km, new_items.north_km)):
-        if np.isfinite(square).all():
-            n_cells += square not in cell_of_square
-            cells[row] = cell_of_square.setdefault(square, n_cells - 1)
-    return cells, n_cells - n_before
+    for item_position, grid_square in enumerate(_squares(new_items.east_km, new_items.north_km)):
+        if np.isfinite(grid_square).all():
+            n_cells += grid_square not in cell_of_square
+            item_cells[item_position] = cell_of_square.setdefault(grid_square, n_cells - 1)
+    return item_cells, n_cells - n_before
 
 
 def _squares(east_km: Array, north_km: Array) -> list[tuple[float, float]]:
-    squares = np.floor(np.stack([east_km, north_km], axis=1).astype(np.float64) / GRID_KM)
-    return [(east, north) for east, north in squares.tolist()]
+    grid_squares = np.floor(np.stack([east_km, north_km], axis=1).astype(np.float64) / GRID_KM)
+    return [(east, north) for east, north in grid_squares.tolist()]

@@ -100,21 +100,27 @@ class GrowableBundle:
         Raises:
             ArtifactError: A table has no rule for new items, or the graph does not run.
         """
-        grown = grow_graph(
+        grown_model = grow_graph(
             self.model, self.stored, cold_rows(self.stored.by_source(), new_items, self.axes)
         )
-        session = session_of(grown.SerializeToString(), self.manifest.name, n_threads=n_threads)
-        return OnnxRecommender(session, self.manifest), self._grown_vocabulary(new_items)
+        grown_session = session_of(
+            grown_model.SerializeToString(), self.manifest.name, n_threads=n_threads
+        )
+        return OnnxRecommender(grown_session, self.manifest), self._grown_vocabulary(new_items)
 
     def _grown_vocabulary(self, new_items: NewItems) -> Vocabulary:
-        known = self.vocabulary
-        items = IdMap(
-            pa.concat_arrays([known.items.ids, pa.array(new_items.item_ids, pa.string())])
+        known_vocabulary = self.vocabulary
+        item_ids = IdMap(
+            pa.concat_arrays(
+                [known_vocabulary.items.ids, pa.array(new_items.item_ids, pa.string())]
+            )
         )
-        are_places = len(known.items.ids) > 0 and known.items.ids.equals(known.places.ids)
-        titles = [*known.titles, *new_items.titles]
-        places = items if are_places else known.places
-        return replace(known, items=items, places=places, titles=titles)
+        are_places = len(known_vocabulary.items.ids) > 0 and known_vocabulary.items.ids.equals(
+            known_vocabulary.places.ids
+        )
+        item_titles = [*known_vocabulary.titles, *new_items.titles]
+        place_ids = item_ids if are_places else known_vocabulary.places
+        return replace(known_vocabulary, items=item_ids, places=place_ids, titles=item_titles)
 
 
 def grow_graph(
@@ -127,38 +133,50 @@ def grow_graph(
         stored: Its tables.
         rows: Rows by table, the growing axis first.
     """
-    arrays = stored.with_rows(rows)
-    grown = onnx.ModelProto()
-    grown.CopyFrom(model)
-    graph = grown.graph
+    grown_arrays = stored.with_rows(rows)
+    grown_model = onnx.ModelProto()
+    grown_model.CopyFrom(model)
+    grown_graph = grown_model.graph
     # a narrowed table is no longer computed, but stored as it is
-    nodes = [node for node in graph.node if not arrays.keys() & set(node.output)]
-    tensors = [tensor for tensor in graph.initializer if tensor.name not in arrays]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(tensors)
-    graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()
+    other_nodes = [
+        graph_node
+        for graph_node in grown_graph.node
+        if not grown_arrays.keys() & set(graph_node.output)
+    ]
+    other_tensors = [
+        stored_tensor
+        for stored_tensor in grown_graph.initializer
+        if stored_tensor.name not in grown_arrays
+    ]
+    del grown_graph.node[:], grown_graph.initializer[:]
+    grown_graph.node.extend(other_nodes)
+    grown_graph.initializer.extend(other_tensors)
+    grown_graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(grown_array), array_name)
+        for array_name, grown_array in grown_arrays.items()
     )
-    _open_input_shapes(graph, arrays.keys())
-    _forget_sizes(graph, {stored.n_rows(table) for table in stored.tables})
-    return grown
+    _open_input_shapes(grown_graph, grown_arrays.keys())
+    _forget_sizes(grown_graph, {stored.n_rows(grown_table) for grown_table in stored.tables})
+    return grown_model
 
 
-def _forget_sizes(graph: onnx.GraphProto, sizes: Collection[int]) -> None:
+def _forget_sizes(grown_graph: onnx.GraphProto, former_sizes: Collection[int]) -> None:
     """Drop noted shapes of values with the sizes that the graph had before."""
     value_infos = [
         value_info
-        for value_info in graph.value_info
-        if not any(size.dim_value in sizes for size in value_info.type.tensor_type.shape.dim)
+        for value_info in grown_graph.value_info
+        if not any(
+            axis_size.dim_value in former_sizes
+            for axis_size in value_info.type.tensor_type.shape.dim
+        )
     ]
-    del graph.value_info[:]
-    graph.value_info.extend(value_infos)
+    del grown_graph.value_info[:]
+    grown_graph.value_info.extend(value_infos)
 
 
-def _open_input_shapes(graph: onnx.GraphProto, names: Collection[str]) -> None:
+def _open_input_shapes(grown_graph: onnx.GraphProto, table_names: Collection[str]) -> None:
     """Forget the sizes of tables that a caller may replace: they have grown."""
-    for graph_input in graph.input:
-        if graph_input.name in names:
-            for size in graph_input.type.tensor_type.shape.dim:
-                size.Clear()
+    for graph_input in grown_graph.input:
+        if graph_input.name in table_names:
+            for axis_size in graph_input.type.tensor_type.shape.dim:
+                axis_size.Clear()

@@ -58,10 +58,10 @@ def bind_weights(
         for name in sorted(weights.keys() & read_names)
     )
     stored_tables = _fold_weights(model, {table.name: table for table in catalogue_tables})
-    properties = dict(metadata)
+    model_properties = dict(metadata)
     if stored_tables:
-        properties[CATALOGUE_TABLES] = format_tables(stored_tables)
-    helper.set_model_props(model, properties)
+        model_properties[CATALOGUE_TABLES] = format_tables(stored_tables)
+    helper.set_model_props(model, model_properties)
     return model
 
 
@@ -83,14 +83,14 @@ def _fold_weights(
     table_by_name = {table.name: table for table in graph.initializer}
     results: dict[str, Array] = {}
     nodes: list[onnx.NodeProto] = []
-    transposed: list[CatalogueTable] = []
+    transposed_tables: list[CatalogueTable] = []
     for node in graph.node:
         if _is_folded(node, table_by_name, catalogue_tables):
             weight = numpy_helper.to_array(table_by_name[node.input[0]])
             outputs = list(ReferenceEvaluator(node).run(None, {node.input[0]: weight}))
             results[node.output[0]] = np.asarray(outputs[0], order="C")
             if node.input[0] in catalogue_tables:
-                transposed.append(_transposed_table(node, catalogue_tables[node.input[0]]))
+                transposed_tables.append(_transposed_table(node, catalogue_tables[node.input[0]]))
         else:
             nodes.append(node)
     read_names = _read_names(nodes)
@@ -102,7 +102,7 @@ def _fold_weights(
         numpy_helper.from_array(result, name) for name, result in results.items()
     )
     return [catalogue_tables[table.name] for table in tables if table.name in catalogue_tables] + (
-        transposed
+        transposed_tables
     )
 
 
@@ -122,8 +122,10 @@ def _is_folded(
 
 def _transposed_table(node: onnx.NodeProto, table: CatalogueTable) -> CatalogueTable:
     """Where the result of a transposition has the axis that grows."""
-    order = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), [1, 0])
-    return replace(table, name=node.output[0], axis=order.index(table.axis))
+    axis_order = next(
+        (list(entry.ints) for entry in node.attribute if entry.name == "perm"), [1, 0]
+    )
+    return replace(table, name=node.output[0], axis=axis_order.index(table.axis))
 
 
 def _read_names(nodes: Iterable[onnx.NodeProto]) -> set[str]:

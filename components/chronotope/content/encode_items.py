@@ -35,9 +35,9 @@ class ModelEncoder:
         Args:
             item_rows: Values by column; one that is left out is missing.
         """
-        lacking = dict.fromkeys((c.ITEM_ID, *self.reader.columns))
-        inputs = [self.reader.read({**lacking, **row}) for row in item_rows]
-        return encode_inputs(inputs, self.reader, self.encoder)
+        missing_columns = dict.fromkeys((c.ITEM_ID, *self.reader.columns))
+        item_inputs = [self.reader.read({**missing_columns, **item_row}) for item_row in item_rows]
+        return encode_inputs(item_inputs, self.reader, self.encoder)
 
 
 def open_model_encoder(

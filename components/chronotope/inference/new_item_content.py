@@ -58,10 +58,10 @@ class _Result:
     reason: str | None
     encoded_s: float
 
-    def is_outdated(self, inputs: tuple[object, ...], now_s: float) -> bool:
+    def is_outdated(self, item_inputs: tuple[object, ...], now_s: float) -> bool:
         """Whether to encode again: the item was changed, or its file may have come since."""
         is_late = self.reason is not None and now_s - self.encoded_s > RETRY_S
-        return is_late or self.inputs != inputs
+        return is_late or self.inputs != item_inputs
 
 
 class NewItemEncoder:
@@ -87,9 +87,11 @@ class NewItemEncoder:
         Args:
             axes: Axes and encoders of the model; None if it reads no content.
         """
-        for part in () if axes is None else axes.parts:
-            model_encoder = self._encoder(part)
-            if part.modality == Modality.TEXT.value and isinstance(model_encoder, ModelEncoder):
+        for modality_axes in () if axes is None else axes.parts:
+            model_encoder = self._encoder(modality_axes)
+            if modality_axes.modality == Modality.TEXT.value and isinstance(
+                model_encoder, ModelEncoder
+            ):
                 model_encoder.encoder.encode(["warm-up"])
 
     def encode(self, axes: ContentAxes | None, rows: Mapping[str, ItemRow]) -> EncodedItems:
@@ -104,78 +106,99 @@ class NewItemEncoder:
             no_content = np.zeros((len(rows), 0), np.float32)
             return EncodedItems(item_ids, no_content, (), {}, 0)
         item_ids = self._encodable(axes, rows)
-        chosen = {item_id: rows[item_id] for item_id in item_ids}
+        chosen_rows = {item_id: rows[item_id] for item_id in item_ids}
         reasons: dict[str, tuple[str, ...]] = {}
         vectors = []
-        for part in axes.parts:
-            part_vectors, part_reasons = self._encode_part(part, chosen)
+        for modality_axes in axes.parts:
+            part_vectors, part_reasons = self._encode_part(modality_axes, chosen_rows)
             vectors.append(
-                FurtherVectors(Modality(part.modality), part.encoder, item_ids, part_vectors)
+                FurtherVectors(
+                    Modality(modality_axes.modality), modality_axes.encoder, item_ids, part_vectors
+                )
             )
-            for item_id, reason in part_reasons.items():
-                reasons[item_id] = (*reasons.get(item_id, ()), f"{part.modality}: {reason}")
+            for item_id, missing_reason in part_reasons.items():
+                reasons[item_id] = (
+                    *reasons.get(item_id, ()),
+                    f"{modality_axes.modality}: {missing_reason}",
+                )
         content = axes.project(
-            {part.modality.value: part.vectors for part in vectors}, axes.encoders
+            {modality_axes.modality.value: modality_axes.vectors for modality_axes in vectors},
+            axes.encoders,
         )
         return EncodedItems(item_ids, content, tuple(vectors), reasons, len(rows) - len(item_ids))
 
     def _encodable(self, axes: ContentAxes, rows: Mapping[str, ItemRow]) -> tuple[str, ...]:
         """Items that were encoded before, and the first of the others."""
-        usable = [part for part in axes.parts if isinstance(self._encoder(part), ModelEncoder)]
-        waiting = [
+        usable_parts = [
+            modality_axes
+            for modality_axes in axes.parts
+            if isinstance(self._encoder(modality_axes), ModelEncoder)
+        ]
+        waiting_ids = [
             item_id
             for item_id in rows
-            if any((part.encoder, item_id) not in self._results for part in usable)
+            if any(
+                (modality_axes.encoder, item_id) not in self._results
+                for modality_axes in usable_parts
+            )
         ]
-        return tuple(sorted(rows.keys() - set(waiting[MAX_ENCODED:])))
+        return tuple(sorted(rows.keys() - set(waiting_ids[MAX_ENCODED:])))
 
     def _encode_part(
-        self, part: ModalityAxes, rows: Mapping[str, ItemRow]
+        self, modality_axes: ModalityAxes, rows: Mapping[str, ItemRow]
     ) -> tuple[Vectors, dict[str, str]]:
         """Vectors of one modality, and why an item has none."""
-        vectors = np.zeros((len(rows), len(part.mean)), np.float32)
-        model_encoder = self._encoder(part)
+        vectors = np.zeros((len(rows), len(modality_axes.mean)), np.float32)
+        model_encoder = self._encoder(modality_axes)
         if isinstance(model_encoder, str):
             return vectors, dict.fromkeys(rows, model_encoder)
-        self._encode_missing(part.encoder, model_encoder, rows)
-        results = {item_id: self._results[part.encoder, item_id] for item_id in rows}
-        for row, result in enumerate(results.values()):
-            if result.reason is None:
-                vectors[row] = result.vector
-        reasons = {item_id: result.reason for item_id, result in results.items()}
-        return vectors, {item_id: reason for item_id, reason in reasons.items() if reason}
+        self._encode_missing(modality_axes.encoder, model_encoder, rows)
+        encoding_results = {
+            item_id: self._results[modality_axes.encoder, item_id] for item_id in rows
+        }
+        for item_position, encoding_result in enumerate(encoding_results.values()):
+            if encoding_result.reason is None:
+                vectors[item_position] = encoding_result.vector
+        reasons = {
+            item_id: encoding_result.reason for item_id, encoding_result in encoding_results.items()
+        }
+        return vectors, {
+            item_id: missing_reason for item_id, missing_reason in reasons.items() if missing_reason
+        }
 
     def _encode_missing(
         self, identity: str, model_encoder: ModelEncoder, rows: Mapping[str, ItemRow]
     ) -> None:
         """Encode new and changed content; what could not be read is tried again after a while."""
         now_s = time.monotonic()
-        inputs = {
-            item_id: tuple(row.get(name) for name in model_encoder.reader.columns)
-            for item_id, row in rows.items()
+        item_inputs = {
+            item_id: tuple(
+                item_position.get(column_name) for column_name in model_encoder.reader.columns
+            )
+            for item_id, item_position in rows.items()
         }
         missing_ids = [
             item_id
-            for item_id, item_input in inputs.items()
+            for item_id, column_values in item_inputs.items()
             if (identity, item_id) not in self._results
-            or self._results[identity, item_id].is_outdated(item_input, now_s)
+            or self._results[identity, item_id].is_outdated(column_values, now_s)
         ]
         if missing_ids:
             vectors, reasons = model_encoder.encode([rows[item_id] for item_id in missing_ids])
-            for item_id, vector, reason in zip(missing_ids, vectors, reasons, strict=True):
-                result = _Result(inputs[item_id], vector, reason, now_s)
-                self._results[identity, item_id] = result
+            for item_id, vector, missing_reason in zip(missing_ids, vectors, reasons, strict=True):
+                encoding_result = _Result(item_inputs[item_id], vector, missing_reason, now_s)
+                self._results[identity, item_id] = encoding_result
 
-    def _encoder(self, part: ModalityAxes) -> ModelEncoder | str:
+    def _encoder(self, modality_axes: ModalityAxes) -> ModelEncoder | str:
         """The model's encoder, or why there is none here."""
-        if part.encoder not in self._encoders:
-            content = self._content.modalities.get(part.modality)
+        if modality_axes.encoder not in self._encoders:
+            content = self._content.modalities.get(modality_axes.modality)
             if content is None:
                 return "the dataset's YAML does not say where it is"
             try:
-                self._encoders[part.encoder] = open_model_encoder(
-                    part.encoder,
-                    Modality(part.modality),
+                self._encoders[modality_axes.encoder] = open_model_encoder(
+                    modality_axes.encoder,
+                    Modality(modality_axes.modality),
                     content,
                     self._lake,
                     data_dir=self._data_dir,
@@ -183,5 +206,5 @@ class NewItemEncoder:
                 )
             except ChronotopeError as error:
                 _LOG.warning("New items are not encoded: %s", error)
-                self._encoders[part.encoder] = error.problem
-        return self._encoders[part.encoder]
+                self._encoders[modality_axes.encoder] = error.problem
+        return self._encoders[modality_axes.encoder]

@@ -66,7 +66,7 @@ class GrownChampion:
     Attributes:
         champion: The champion; as it was trained if there are no new items.
         trained: The champion as it was trained.
-        rows: Values of each new item by column, by id.
+        item_rows: Values of each new item by column, by id.
         reasons: Why a new item lacks a kind of content, by id.
         vectors: Vectors of the new items by the model's encoders.
         n_waiting: New items that are not encoded yet; the next call goes on with them.
@@ -133,7 +133,9 @@ class NewItemReader:
             instant: UTC.
         """
         return [
-            item_id for item_id, posted in self._posted.items() if posted.first_posted_at >= instant
+            item_id
+            for item_id, posted_item in self._posted.items()
+            if posted_item.first_posted_at >= instant
         ]
 
     def grow(self, champion: Champion) -> GrownChampion:
@@ -147,14 +149,16 @@ class NewItemReader:
         """
         try:
             self._read_posts()
-            rows = self._new_rows(champion)
-            if rows:
-                return self._grow(champion, rows)
+            item_rows = self._new_rows(champion)
+            if item_rows:
+                return self._grow(champion, item_rows)
         except Exception as error:  # the champion is worth more than its new items
             _LOG.warning("Version %s takes no new items: %s", champion.version, error)
             self._n_waiting = 0
-            _, before = self._grown.get(champion.version, ("", GrownChampion(champion, champion)))
-            return replace(before, problem=_short_problem(error))
+            _, grown_before = self._grown.get(
+                champion.version, ("", GrownChampion(champion, champion))
+            )
+            return replace(grown_before, problem=_short_problem(error))
         self._n_waiting = 0
         return GrownChampion(champion, champion)
 
@@ -171,24 +175,26 @@ class NewItemReader:
             _LOG.warning("The encoders of version %s are not open: %s", champion.version, error)
 
     def _read_posts(self) -> None:
-        posts = self._posted_items.read(self._position)
-        self._posted = sum_of_posts(posts, self._posted)
-        self._position = posts[-1].seq if posts else self._position
+        new_posts = self._posted_items.read(self._position)
+        self._posted = sum_of_posts(new_posts, self._posted)
+        self._position = new_posts[-1].seq if new_posts else self._position
 
     def _new_rows(self, champion: Champion) -> dict[str, ItemRow]:
         """Rows of the items that the model does not know, by id, in the order of their ids."""
         known_ids = champion.vocabulary.items
         lake_rows = self._later_rows(champion)
-        unknown = _unknown(list(self._posted), known_ids)
-        stored_rows = self._lake_rows([item_id for item_id in unknown if item_id not in lake_rows])
+        unknown_ids = _unknown(list(self._posted), known_ids)
+        stored_rows = self._lake_rows(
+            [item_id for item_id in unknown_ids if item_id not in lake_rows]
+        )
         posted_rows = {
             item_id: with_posted_fields(
                 lake_rows.get(item_id, stored_rows.get(item_id, {})), self._posted[item_id]
             )
-            for item_id in unknown
+            for item_id in unknown_ids
         }
-        rows = lake_rows | posted_rows
-        return {item_id: rows[item_id] for item_id in sorted(rows)[:MAX_NEW_ITEMS]}
+        item_rows = lake_rows | posted_rows
+        return {item_id: item_rows[item_id] for item_id in sorted(item_rows)[:MAX_NEW_ITEMS]}
 
     def _later_rows(self, champion: Champion) -> dict[str, ItemRow]:
         """Rows of the items table that it did not have when the model was trained."""
@@ -196,42 +202,46 @@ class NewItemReader:
         if trained_version is None or not self._lake.exists("items"):
             return {}
         item_ids = self._lake.read("items", columns=[c.ITEM_ID])[c.ITEM_ID]
-        unknown = _unknown(item_ids.to_pylist(), champion.vocabulary.items)
-        if not unknown or not self._lake.holds("items", trained_version):
+        unknown_ids = _unknown(item_ids.to_pylist(), champion.vocabulary.items)
+        if not unknown_ids or not self._lake.holds("items", trained_version):
             return {}
-        earlier = self._lake.dataset("items", trained_version).to_table(columns=[c.ITEM_ID])
-        before = set(earlier[c.ITEM_ID].to_pylist())
-        return self._lake_rows([item_id for item_id in unknown if item_id not in before])
+        earlier_rows = self._lake.dataset("items", trained_version).to_table(columns=[c.ITEM_ID])
+        grown_before = set(earlier_rows[c.ITEM_ID].to_pylist())
+        return self._lake_rows([item_id for item_id in unknown_ids if item_id not in grown_before])
 
     def _lake_rows(self, item_ids: Sequence[str]) -> dict[str, ItemRow]:
         if not item_ids or not self._lake.exists("items"):
             return {}
-        table = self._lake.dataset("items").to_table(filter=text_in(c.ITEM_ID, item_ids))
-        return {str(row[c.ITEM_ID]): row for row in table.to_pylist()}
+        item_table = self._lake.dataset("items").to_table(filter=text_in(c.ITEM_ID, item_ids))
+        return {str(item_row[c.ITEM_ID]): item_row for item_row in item_table.to_pylist()}
 
-    def _grow(self, champion: Champion, rows: Mapping[str, ItemRow]) -> GrownChampion:
-        bundle = self._bundle(champion)
-        encoded = self._encoder.encode(bundle.axes, rows)
-        self._n_waiting = encoded.n_waiting
-        rows = {item_id: rows[item_id] for item_id in encoded.item_ids}
-        if not rows:
-            return GrownChampion(champion, champion, n_waiting=encoded.n_waiting)
-        digest = _digest(rows, encoded.content)
-        known_digest, known = self._grown.get(champion.version, ("", None))
-        if known is not None and known_digest == digest:
-            return replace(known, n_waiting=encoded.n_waiting, reasons=encoded.reasons)
-        model, vocabulary = bundle.with_items(_new_items(bundle, rows, encoded.content))
+    def _grow(self, champion: Champion, item_rows: Mapping[str, ItemRow]) -> GrownChampion:
+        growable_bundle = self._bundle(champion)
+        encoded_items = self._encoder.encode(growable_bundle.axes, item_rows)
+        self._n_waiting = encoded_items.n_waiting
+        item_rows = {item_id: item_rows[item_id] for item_id in encoded_items.item_ids}
+        if not item_rows:
+            return GrownChampion(champion, champion, n_waiting=encoded_items.n_waiting)
+        digest = _digest(item_rows, encoded_items.content)
+        known_digest, known_grown = self._grown.get(champion.version, ("", None))
+        if known_grown is not None and known_digest == digest:
+            return replace(
+                known_grown, n_waiting=encoded_items.n_waiting, reasons=encoded_items.reasons
+            )
+        grown_model, grown_vocabulary = growable_bundle.with_items(
+            _new_items(growable_bundle, item_rows, encoded_items.content)
+        )
         grown = GrownChampion(
-            replace(champion, model=model, vocabulary=vocabulary),
+            replace(champion, model=grown_model, vocabulary=grown_vocabulary),
             champion,
-            rows,
-            encoded.reasons,
-            encoded.vectors,
-            encoded.n_waiting,
+            item_rows,
+            encoded_items.reasons,
+            encoded_items.vectors,
+            encoded_items.n_waiting,
             digest=digest,
         )
         _keep_latest(self._grown, champion.version, (digest, grown))
-        _LOG.info("Version %s has %d new items", champion.version, len(rows))
+        _LOG.info("Version %s has %d new items", champion.version, len(item_rows))
         return grown
 
     def _bundle(self, champion: Champion) -> GrowableBundle:
@@ -240,8 +250,8 @@ class NewItemReader:
                 raise ArtifactError(
                     "A model without a folder takes no new items", received=champion.version
                 )
-            bundle = GrowableBundle.read(champion.folder)
-            _keep_latest(self._bundles, champion.version, bundle)
+            growable_bundle = GrowableBundle.read(champion.folder)
+            _keep_latest(self._bundles, champion.version, growable_bundle)
         return self._bundles[champion.version]
 
 
@@ -264,7 +274,9 @@ def _unknown(item_ids: Sequence[str], known_ids: IdMap) -> list[str]:
     if not item_ids:
         return []
     is_unknown = known_ids.index(list(item_ids)) == 0
-    return [item_id for item_id, unknown in zip(item_ids, is_unknown, strict=True) if unknown]
+    return [
+        item_id for item_id, unknown_ids in zip(item_ids, is_unknown, strict=True) if unknown_ids
+    ]
 
 
 def _items_version(champion: Champion) -> Any:
@@ -276,28 +288,43 @@ def _items_version(champion: Champion) -> Any:
     return dict(data_version.tables).get("items")
 
 
-def _new_items(bundle: GrowableBundle, rows: Mapping[str, ItemRow], content: Float32) -> NewItems:
+def _new_items(
+    growable_bundle: GrowableBundle, item_rows: Mapping[str, ItemRow], content: Float32
+) -> NewItems:
     """What the graph needs of the items."""
-    values = list(rows.values())
-    categories = [row.get(c.CATEGORY) for row in values]
-    lat, lon = (
-        np.array([np.nan if row.get(name) is None else row[name] for row in values], np.float64)
-        for name in (c.LAT, c.LON)
+    row_values = list(item_rows.values())
+    category_names = [item_row.get(c.CATEGORY) for item_row in row_values]
+    lat_deg, lon_deg = (
+        np.array(
+            [
+                np.nan if item_row.get(column_name) is None else item_row[column_name]
+                for item_row in row_values
+            ],
+            np.float64,
+        )
+        for column_name in (c.LAT, c.LON)
     )
-    east_km, north_km = plane_km(lat, lon, bundle.vocabulary.origin_deg or (np.nan, np.nan)).T
+    east_km, north_km = plane_km(
+        lat_deg, lon_deg, growable_bundle.vocabulary.origin_deg or (np.nan, np.nan)
+    ).T
     return NewItems(
-        tuple(rows),
-        bundle.vocabulary.categories.index(
-            [None if category is None else str(category) for category in categories]
+        tuple(item_rows),
+        growable_bundle.vocabulary.categories.index(
+            [
+                None if category_name is None else str(category_name)
+                for category_name in category_names
+            ]
         ).astype(np.int64),
         east_km,
         north_km,
         content,
-        tuple(str(row.get(c.TITLE) or "") for row in values),
+        tuple(str(item_row.get(c.TITLE) or "") for item_row in row_values),
     )
 
 
-def _digest(rows: Mapping[str, ItemRow], content: Float32) -> str:
-    digest = hashlib.blake2b(json.dumps(rows, sort_keys=True, default=str).encode(), digest_size=8)
+def _digest(item_rows: Mapping[str, ItemRow], content: Float32) -> str:
+    digest = hashlib.blake2b(
+        json.dumps(item_rows, sort_keys=True, default=str).encode(), digest_size=8
+    )
     digest.update(content.tobytes())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chronotope.contracts import columns as c
+from chronotope.contracts import column_arrays as c
 from chronotope.contracts.schemas import ITEMS
 from chronotope.lake import Lake
 from chronotope.lake.posted_items import PostedItem, PostedItems, with_posted_fields
@@ -49,12 +49,13 @@ def add_posted_rows(source_rows: pa.Table, posted: Mapping[str, PostedItem]) -> 
     posted_ids = pa.array(list(posted), pa.string())
     known_ids = source_rows[c.ITEM_ID].cast(pa.string()) if len(source_rows) else pa.array([])
     is_posted = pc.is_in(known_ids, value_set=posted_ids) if len(source_rows) else pa.array([])
-    known = source_rows.filter(is_posted).to_pylist() if len(source_rows) else []
-    rows_by_id = {str(row[c.ITEM_ID]): row for row in known}
-    filled = [
-        with_posted_fields(rows_by_id.get(item_id, {}), item) for item_id, item in posted.items()
+    known_rows = source_rows.filter(is_posted).to_pylist() if len(source_rows) else []
+    rows_by_id = {str(item_row[c.ITEM_ID]): item_row for item_row in known_rows}
+    filled_rows = [
+        with_posted_fields(rows_by_id.get(item_id, {}), posted_item)
+        for item_id, posted_item in posted.items()
     ]
-    posted_rows = _as_table(filled, source_rows.schema if len(source_rows) else ITEMS)
+    posted_rows = _as_table(filled_rows, source_rows.schema if len(source_rows) else ITEMS)
     if not len(source_rows):
         return posted_rows
     other_rows = source_rows.filter(pc.invert(is_posted))
@@ -70,30 +71,42 @@ def posted_rows_to_merge(lake: Lake, posted: Mapping[str, PostedItem]) -> pa.Tab
     """
     if not posted or not lake.exists("items"):
         return add_posted_rows(ITEMS.empty_table(), posted)
-    items = lake.dataset("items")
-    stored = items.to_table(filter=text_in(c.ITEM_ID, list(posted))).to_pylist()
-    stored_by_id = {str(row[c.ITEM_ID]): row for row in stored}
-    changed = []
-    for item_id, item in posted.items():
-        before = stored_by_id.get(item_id)
-        filled = with_posted_fields(before or {}, item)
-        if filled != before:
-            changed.append(filled)
-    return _as_table(changed, items.schema)
+    item_dataset = lake.dataset("items")
+    stored_rows = item_dataset.to_table(filter=text_in(c.ITEM_ID, list(posted))).to_pylist()
+    stored_by_id = {str(item_row[c.ITEM_ID]): item_row for item_row in stored_rows}
+    changed_rows = []
+    for item_id, posted_item in posted.items():
+        stored_row = stored_by_id.get(item_id)
+        filled_rows = with_posted_fields(stored_row or {}, posted_item)
+        if filled_rows != stored_row:
+            changed_rows.append(filled_rows)
+    return _as_table(changed_rows, item_dataset.schema)
 
 
 def _as_table(rows: Iterable[Mapping[str, Any]], known_schema: pa.Schema) -> pa.Table:
     """A table with the known columns; a column that is new to them is text."""
     row_list = list(rows)
-    names = dict.fromkeys(name for row in row_list for name in row)
-    new_fields = [pa.field(name, pa.string()) for name in names if name not in known_schema.names]
-    known_fields = [pa.field(field.name, _plain_type(field.type)) for field in known_schema]
-    schema = pa.schema([*known_fields, *new_fields])
-    columns = [
-        pa.array([_converted(row.get(field.name), field.type) for row in row_list], field.type)
-        for field in schema
+    column_names = dict.fromkeys(column_name for item_row in row_list for column_name in item_row)
+    new_fields = [
+        pa.field(column_name, pa.string())
+        for column_name in column_names
+        if column_name not in known_schema.names
     ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    known_fields = [
+        pa.field(column_field.name, _plain_type(column_field.type)) for column_field in known_schema
+    ]
+    table_schema = pa.schema([*known_fields, *new_fields])
+    column_arrays = [
+        pa.array(
+            [
+                _converted(item_row.get(column_field.name), column_field.type)
+                for item_row in row_list
+            ],
+            column_field.type,
+        )
+        for column_field in table_schema
+    ]
+    return pa.Table.from_arrays(column_arrays, schema=table_schema)
 
 
 def _plain_type(column_type: pa.DataType) -> pa.DataType:
@@ -102,6 +115,6 @@ def _plain_type(column_type: pa.DataType) -> pa.DataType:
     return pa.string() if is_text else column_type
 
 
-def _converted(value: Any, column_type: pa.DataType) -> Any:
+def _converted(column_value: Any, column_type: pa.DataType) -> Any:
     is_text = pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
-    return str(value) if is_text and value is not None else value
+    return str(column_value) if is_text and column_value is not None else column_value

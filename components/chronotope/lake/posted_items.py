@@ -97,8 +97,8 @@ class PostedItems:
                 database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
             )
             try:
-                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"):
-                    self._connection.execute(statement)
+                for sql_statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"):
+                    self._connection.execute(sql_statement)
                 self._connection.execute(_TABLE)
                 self._connection.execute(_INDEX)
             except sqlite3.Error:
@@ -124,10 +124,10 @@ class PostedItems:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for item_id, fields in items:
-                    known = self._known_fields(item_id)
-                    if known is None or dict(fields).items() - known.items():
-                        content = json.dumps(dict(fields), allow_nan=False, sort_keys=True)
-                        self._connection.execute(_INSERT, (item_id, content, received_at))
+                    known_fields = self._known_fields(item_id)
+                    if known_fields is None or dict(fields).items() - known_fields.items():
+                        fields_json = json.dumps(dict(fields), allow_nan=False, sort_keys=True)
+                        self._connection.execute(_INSERT, (item_id, fields_json, received_at))
                         n_new += 1
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -143,14 +143,14 @@ class PostedItems:
             after: Position; 0 reads from the beginning.
         """
         with self._lock, self._translate_errors():
-            rows = self._connection.execute(f"{_READ} ORDER BY seq", (after,)).fetchall()
-        return [_post(*row) for row in rows]
+            post_rows = self._connection.execute(f"{_READ} ORDER BY seq", (after,)).fetchall()
+        return [_post(*post_row) for post_row in post_rows]
 
     def position(self) -> int:
         """Position of the latest post; 0 if there is none."""
         with self._lock, self._translate_errors():
-            query = "SELECT coalesce(max(seq), 0) FROM posted_items"
-            return int(self._connection.execute(query).fetchone()[0])
+            position_query = "SELECT coalesce(max(seq), 0) FROM posted_items"
+            return int(self._connection.execute(position_query).fetchone()[0])
 
     def item(self, item_id: str) -> PostedItem | None:
         """What is known of one posted item; None if it was not posted.
@@ -159,10 +159,10 @@ class PostedItems:
             item_id: The item.
         """
         with self._lock, self._translate_errors():
-            rows = self._connection.execute(
+            post_rows = self._connection.execute(
                 f"{_READ} AND item_id = ? ORDER BY seq", (0, item_id)
             ).fetchall()
-        return sum_of_posts([_post(*row) for row in rows]).get(item_id)
+        return sum_of_posts([_post(*post_row) for post_row in post_rows]).get(item_id)
 
     def items(self) -> dict[str, PostedItem]:
         """What is known of each posted item, by id, in the order of their first posts."""
@@ -174,13 +174,13 @@ class PostedItems:
             self._connection.close()
 
     def _known_fields(self, item_id: str) -> dict[str, str | float] | None:
-        rows = self._connection.execute(_OF_ITEM, (item_id,)).fetchall()
-        if not rows:
+        post_rows = self._connection.execute(_OF_ITEM, (item_id,)).fetchall()
+        if not post_rows:
             return None
-        known: dict[str, str | float] = {}
-        for (fields,) in rows:
-            known |= json.loads(fields)
-        return known
+        known_fields: dict[str, str | float] = {}
+        for (fields,) in post_rows:
+            known_fields |= json.loads(fields)
+        return known_fields
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -199,13 +199,13 @@ def _post(seq: int, item_id: str, fields: str, received_at: str) -> ItemPost:
 
 
 def sum_of_posts(
-    posts: Sequence[ItemPost], known: Mapping[str, PostedItem] | None = None
+    posts: Sequence[ItemPost], known_fields: Mapping[str, PostedItem] | None = None
 ) -> dict[str, PostedItem]:
     """Known items with further posts, by id.
 
     Args:
         posts: Posts in their order.
-        known: What earlier posts say.
+        known_fields: What earlier posts say.
 
     Example:
         >>> when = datetime(2026, 1, 1, tzinfo=UTC)
@@ -214,42 +214,43 @@ def sum_of_posts(
         >>> sum_of_posts(posts)["a"].fields
         {'title': 'B', 'lat': 1.0}
     """
-    items = dict(known or {})
-    for post in posts:
-        before = items.get(post.item_id)
-        if before is None:
-            items[post.item_id] = PostedItem(
-                post.item_id, dict(post.fields), {}, post.received_at, post.seq
+    items = dict(known_fields or {})
+    for item_post in posts:
+        item_before = items.get(item_post.item_id)
+        if item_before is None:
+            items[item_post.item_id] = PostedItem(
+                item_post.item_id, dict(item_post.fields), {}, item_post.received_at, item_post.seq
             )
             continue
-        replaced = {
-            name: before.earlier.get(name, frozenset()) | {before.fields[name]}
-            for name, value in post.fields.items()
-            if name in before.fields and before.fields[name] != value
+        replaced_values = {
+            column_name: item_before.earlier.get(column_name, frozenset())
+            | {item_before.fields[column_name]}
+            for column_name, field_value in item_post.fields.items()
+            if column_name in item_before.fields and item_before.fields[column_name] != field_value
         }
-        items[post.item_id] = PostedItem(
-            post.item_id,
-            {**before.fields, **post.fields},
-            {**before.earlier, **replaced},
-            before.first_posted_at,
-            post.seq,
+        items[item_post.item_id] = PostedItem(
+            item_post.item_id,
+            {**item_before.fields, **item_post.fields},
+            {**item_before.earlier, **replaced_values},
+            item_before.first_posted_at,
+            item_post.seq,
         )
     return items
 
 
-def with_posted_fields(row: Mapping[str, object], posted: PostedItem) -> dict[str, object]:
+def with_posted_fields(post_row: Mapping[str, object], posted: PostedItem) -> dict[str, object]:
     """A row of the items table with what was posted of the item.
 
     A value that the source of the catalogue states stays. Posted values fill what it leaves
     empty, and replace values that an earlier post had filled in.
 
     Args:
-        row: Values by column, without the item's id or with it.
+        post_row: Values by column, without the item's id or with it.
         posted: What was posted.
     """
-    filled = dict(row)
-    for name, value in posted.fields.items():
-        stored = filled.get(name)
-        if stored is None or stored in posted.earlier.get(name, frozenset()):
-            filled[name] = value
-    return {c.ITEM_ID: posted.item_id, **filled}
+    filled_row = dict(post_row)
+    for column_name, field_value in posted.fields.items():
+        stored_value = filled_row.get(column_name)
+        if stored_value is None or stored_value in posted.earlier.get(column_name, frozenset()):
+            filled_row[column_name] = field_value
+    return {c.ITEM_ID: posted.item_id, **filled_row}

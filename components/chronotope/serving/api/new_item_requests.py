@@ -43,16 +43,20 @@ class PostedItemBody(BaseModel):
     def _check_values(self) -> Self:
         if (self.lat is None) != (self.lon is None):
             raise ValueError("give both lat and lon, or neither")
-        for name, value in {**self.__dict__, **(self.model_extra or {})}.items():
-            problem = _value_problem(value)
+        for column_name, field_value in {**self.__dict__, **(self.model_extra or {})}.items():
+            problem = _value_problem(field_value)
             if problem:
-                raise ValueError(f"{name} {problem}")
+                raise ValueError(f"{column_name} {problem}")
         return self
 
     def fields(self) -> ItemFields:
         """Values by column, without the id and without missing ones."""
-        values = self.model_dump(exclude={c.ITEM_ID}, exclude_none=True)
-        return {name: value for name, value in values.items() if value != ""}
+        field_values = self.model_dump(exclude={c.ITEM_ID}, exclude_none=True)
+        return {
+            column_name: field_value
+            for column_name, field_value in field_values.items()
+            if field_value != ""
+        }
 
     def check_columns(self, items_schema: pa.Schema) -> None:
         """Refuse columns that the items table does not have, and values of other types.
@@ -63,31 +67,33 @@ class PostedItemBody(BaseModel):
         Raises:
             ConfigError: A column is unknown, or its value is of another type.
         """
-        known = {*_FIELDS, *items_schema.names} - {c.ITEM_ID}
-        further = self.model_extra or {}
-        for name in further.keys() & known:
-            self._check_type(name, further[name], items_schema.field(name).type)
-        unknown = sorted(further.keys() - known)
-        if unknown:
+        known_columns = {*_FIELDS, *items_schema.names} - {c.ITEM_ID}
+        further_fields = self.model_extra or {}
+        for column_name in further_fields.keys() & known_columns:
+            self._check_type(
+                column_name, further_fields[column_name], items_schema.field(column_name).type
+            )
+        unknown_columns = sorted(further_fields.keys() - known_columns)
+        if unknown_columns:
             raise ConfigError(
                 "A posted item has unknown columns",
-                received=f"{self.item_id}: {unknown}",
-                way_out=f"Choose from {sorted(known)}, or map the column in the dataset's YAML",
+                received=f"{self.item_id}: {unknown_columns}",
+                way_out=f"Choose from {sorted(known_columns)}, or map it in the dataset's YAML",
             )
 
-    def _check_type(self, name: str, value: object, column_type: pa.DataType) -> None:
+    def _check_type(self, column_name: str, field_value: object, column_type: pa.DataType) -> None:
         is_number = pa.types.is_floating(column_type) or pa.types.is_integer(column_type)
-        if value is None or isinstance(value, int | float if is_number else str):
+        if field_value is None or isinstance(field_value, int | float if is_number else str):
             return
         raise ConfigError(
-            f"{name} has to be {'a number' if is_number else 'a text'}",
-            received=f"{self.item_id}: {value!r}",
+            f"{column_name} has to be {'a number' if is_number else 'a text'}",
+            received=f"{self.item_id}: {field_value!r}",
             way_out="Send the value in the type of the items table",
         )
 
 
-def _body_tag(body: object) -> str:
-    return "many" if isinstance(body, list) else "one"
+def _body_tag(request_body: object) -> str:
+    return "many" if isinstance(request_body, list) else "one"
 
 
 PostedItemBodies = Annotated[
@@ -127,16 +133,16 @@ class NewItemStatus(BaseModel):
     problem: str | None = Field(description="Why the model takes no new items.")
 
 
-def _value_problem(value: object) -> str | None:
+def _value_problem(field_value: object) -> str | None:
     """Why a value cannot be stored; None if it can."""
-    if value is None:
+    if field_value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(field_value, bool) or not isinstance(field_value, str | int | float):
         return "is neither a text nor a number"
-    if isinstance(value, int | float):
-        return None if math.isfinite(value) else "is not a finite number"
-    if not is_utf8(value):
+    if isinstance(field_value, int | float):
+        return None if math.isfinite(field_value) else "is not a finite number"
+    if not is_utf8(field_value):
         return "is not UTF-8 text"
-    if len(value.encode()) > MAX_TEXT_BYTES:
+    if len(field_value.encode()) > MAX_TEXT_BYTES:
         return f"has more than {MAX_TEXT_BYTES:,} bytes"
-    return HAS_CONTROL if "\0" in value else None
+    return HAS_CONTROL if "\0" in field_value else None

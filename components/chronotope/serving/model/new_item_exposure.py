@@ -80,13 +80,13 @@ class NewItemExposure:
             greedy_items: The greedy list, shape (k,).
             seed: Seed of the draw.
         """
-        rng = _generator(seed)
-        rng.random()  # that of ``is_drawn``
-        new_item = rng.choice(self.item_idx, p=self._weights())
-        shown = greedy_items.copy()
+        random_generator = _generator(seed)
+        random_generator.random()  # that of ``is_drawn``
+        new_item = random_generator.choice(self.item_idx, p=self._weights())
+        exposed_list = greedy_items.copy()
         if new_item not in greedy_items:
-            shown[-1] = new_item
-        return shown
+            exposed_list[-1] = new_item
+        return exposed_list
 
     def propensities(self, shown_items: Int64, greedy_items: Int64) -> Float64:
         """Probability that ``shown_items`` puts items in positions, shape (k,).
@@ -95,21 +95,23 @@ class NewItemExposure:
             shown_items: A list, shape (k,).
             greedy_items: The greedy list, shape (k,).
         """
-        propensity: Float64 = (shown_items == greedy_items).astype(np.float64)
+        list_propensities: Float64 = (shown_items == greedy_items).astype(np.float64)
         if not len(shown_items):
-            return propensity
-        weights, last = self._weights(), shown_items[-1]
-        if last == greedy_items[-1]:
-            propensity[-1] = weights[np.isin(self.item_idx, greedy_items)].sum()
-        elif last not in greedy_items:
-            propensity[-1] = weights[self.item_idx == last].sum()
-        return propensity
+            return list_propensities
+        draw_weights, last_item = self._weights(), shown_items[-1]
+        if last_item == greedy_items[-1]:
+            list_propensities[-1] = draw_weights[np.isin(self.item_idx, greedy_items)].sum()
+        elif last_item not in greedy_items:
+            list_propensities[-1] = draw_weights[self.item_idx == last_item].sum()
+        return list_propensities
 
     def _weights(self) -> Float64:
         """Probability of each new item to be drawn, shape (n,)."""
-        rates = np.exp(self.log_rates - self.log_rates.max(initial=-np.inf))
-        weights: Float64 = 0.5 / len(rates) + 0.5 * rates / rates.sum()
-        return weights
+        relative_rates = np.exp(self.log_rates - self.log_rates.max(initial=-np.inf))
+        draw_weights: Float64 = (
+            0.5 / len(relative_rates) + 0.5 * relative_rates / relative_rates.sum()
+        )
+        return draw_weights
 
 
 def exposed_items(
@@ -126,8 +128,8 @@ def exposed_items(
     """
     if new_items is None:
         return _no_items()
-    earliest = datetime.now(UTC) - timedelta(days=NEW_DAYS)
-    new_ids = sorted({*grown.rows, *new_items.posted_since(earliest)})
+    earliest_post = datetime.now(UTC) - timedelta(days=NEW_DAYS)
+    new_ids = sorted({*grown.rows, *new_items.posted_since(earliest_post)})
     item_idx = grown.champion.vocabulary.items.index(new_ids).astype(np.int64)
     item_idx = item_idx[item_idx > 0]
     n_events = np.bincount(event_item_idx, minlength=grown.champion.vocabulary.items.size)

@@ -63,7 +63,7 @@ def select_items(
     metadata: ItemMetadata,
     recent_activity: RecentActivity,
     seed: str,
-    exposure: NewItemExposure = NewItemExposure(),  # noqa: B008 - frozen
+    new_item_exposure: NewItemExposure = NewItemExposure(),  # noqa: B008 - frozen
 ) -> SelectedItems:
     """Greedy list, or with a probability one that is drawn at random or that shows a new item.
 
@@ -79,28 +79,34 @@ def select_items(
         metadata: Categories and coordinates, for diversity.
         recent_activity: Event counts, for Thompson sampling.
         seed: Seed of the draws.
-        exposure: New items, and the share of lists that show one.
+        new_item_exposure: New items, and the share of lists that show one.
     """
     greedy_items, greedy_policy, notes = _greedy_list(ranking, recommend_request, metadata)
-    exposure = exposure.allowed(ranking) if len(greedy_items) else NewItemExposure()
-    draw = _RandomDraw.of(ranking, exploration, recent_activity, recommend_request.k)
-    shows_new, explored = exposure.is_drawn(seed), False
-    shown_items = exposure.shown_items(greedy_items, seed) if shows_new else greedy_items
+    new_item_exposure = (
+        new_item_exposure.allowed(ranking) if len(greedy_items) else NewItemExposure()
+    )
+    random_draw = _RandomDraw.of(ranking, exploration, recent_activity, recommend_request.k)
+    shows_new, explored = new_item_exposure.is_drawn(seed), False
+    shown_items = new_item_exposure.shown_items(greedy_items, seed) if shows_new else greedy_items
     if len(greedy_items) and exploration.share and not shows_new:
         rng = np.random.default_rng(list(seed.encode()))
         explored = bool(rng.random() < exploration.share)
-        shown_items = draw.draw(rng) if explored else greedy_items
-    propensity = (shown_items == greedy_items).astype(np.float64)
+        shown_items = random_draw.draw(rng) if explored else greedy_items
+    list_propensities = (shown_items == greedy_items).astype(np.float64)
     policy = greedy_policy
     if len(greedy_items) and exploration.share:
-        drawn = draw.propensities(shown_items)
-        propensity = (1 - exploration.share) * propensity + exploration.share * drawn
-        policy = _policy_name(exploration, greedy_policy, len(draw.pool.items))
-    if exposure.share:
-        shown_new = exposure.propensities(shown_items, greedy_items)
-        propensity = (1 - exposure.share) * propensity + exposure.share * shown_new
-        policy = f"{policy}, new {exposure.share:g} of {len(exposure.item_idx)}"
-    return SelectedItems(shown_items, propensity, policy, explored or shows_new, notes)
+        draw_shares = random_draw.propensities(shown_items)
+        list_propensities = (
+            1 - exploration.share
+        ) * list_propensities + exploration.share * draw_shares
+        policy = _policy_name(exploration, greedy_policy, len(random_draw.pool.items))
+    if new_item_exposure.share:
+        shown_new = new_item_exposure.propensities(shown_items, greedy_items)
+        list_propensities = (
+            1 - new_item_exposure.share
+        ) * list_propensities + new_item_exposure.share * shown_new
+        policy = f"{policy}, new {new_item_exposure.share:g} of {len(new_item_exposure.item_idx)}"
+    return SelectedItems(shown_items, list_propensities, policy, explored or shows_new, notes)
 
 
 def _greedy_list(
