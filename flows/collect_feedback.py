@@ -141,9 +141,8 @@ def write_posted_items(dataset: str, settings: IngestSettings) -> TableCounts:
         Row counts of new and changed items.
     """
     dataset_spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
-    workspace = Workspace(settings.root)
-    lake = Lake(workspace.lake(dataset_spec.name))
-    posted = read_posted_items(workspace.posted_items(dataset_spec.name))
+    lake = Lake(Workspace(settings.root).lake(dataset_spec.name))
+    posted = read_posted_items(Workspace(settings.root).posted_items(dataset_spec.name))
     table_report = ingest_table(
         "items",
         posted_rows_to_merge(lake, posted),

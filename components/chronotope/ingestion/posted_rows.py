@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chronotope.contracts import column_arrays as c
+from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import ITEMS
 from chronotope.lake import Lake
 from chronotope.lake.posted_items import PostedItem, PostedItems, with_posted_fields
@@ -77,9 +77,9 @@ def posted_rows_to_merge(lake: Lake, posted: Mapping[str, PostedItem]) -> pa.Tab
     changed_rows = []
     for item_id, posted_item in posted.items():
         stored_row = stored_by_id.get(item_id)
-        filled_rows = with_posted_fields(stored_row or {}, posted_item)
-        if filled_rows != stored_row:
-            changed_rows.append(filled_rows)
+        filled_row = with_posted_fields(stored_row or {}, posted_item)
+        if filled_row != stored_row:
+            changed_rows.append(filled_row)
     return _as_table(changed_rows, item_dataset.schema)
 
 
