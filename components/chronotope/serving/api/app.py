@@ -230,8 +230,8 @@ def create_app(
     fast_handlers = {**_add_model_endpoints(app, service), **_add_event_endpoint(app, service)}
     _add_state_endpoints(app, service)
     add_item_endpoints(app, ItemEndpoint(settings, service.watcher), service.executor)
-    new_items = NewItemEndpoint(settings, service.watcher, service.posted_items, service.new_items)
-    add_new_item_endpoints(app, new_items, service.executor)
+    new_item_endpoint = NewItemEndpoint(settings, service.watcher, service.posted_items)
+    add_new_item_endpoints(app, new_item_endpoint, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)
     handle_problems(app)

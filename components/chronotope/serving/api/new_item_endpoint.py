@@ -8,7 +8,6 @@ from fastapi.exceptions import HTTPException
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.schemas import ITEMS
-from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Lake
 from chronotope.lake.posted_items import PostedItem, PostedItems
 from chronotope.runtime.workspace import Workspace
@@ -34,7 +33,6 @@ class NewItemEndpoint:
         settings: ServeSettings,
         watcher: ChampionWatcher,
         posted_items: PostedItems,
-        new_items: NewItemReader,
     ) -> None:
         """Share the components of the service.
 
@@ -42,10 +40,9 @@ class NewItemEndpoint:
             settings: Settings of the service.
             watcher: Holder of the loaded champion.
             posted_items: Log of posted items.
-            new_items: Reader of new items.
         """
         self._settings, self._watcher = settings, watcher
-        self._posted_items, self._new_items = posted_items, new_items
+        self._posted_items = posted_items
         self._lake = Lake(Workspace(settings.root).lake(settings.dataset))
 
     def post(self, bodies: list[PostedItemBody]) -> NewItemReceipt:
