@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from chronotope.content.content_kernels import ContentView, Matrix
+from benchmarks.cold_item_model.kernels import ContentView, Matrix
 from chronotope.content.encoder import Modality
 from chronotope.content.encoders.open_encoder import open_pretrained
 from chronotope.content.encoders.packaged_weights import MissingWeights

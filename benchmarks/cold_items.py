@@ -27,12 +27,12 @@ from rich.table import Table
 from scipy.sparse import csr_array
 
 from benchmarks import cold_by_time
+from benchmarks.cold_item_model.kernels import ContentView, FittedKernel, Matrix, weighted_sum
+from benchmarks.cold_item_model.model import ColdItemConfig, ColdItemModel
+from benchmarks.cold_item_model.tuning import tune_cold_items
 from benchmarks.cold_item_views import item_views
 from benchmarks.data_sets import add_data_option, data_set_dir
 from benchmarks.rows import Row, at_least_one, write_rows
-from chronotope.content.cold_items import ColdItemConfig, ColdItemModel
-from chronotope.content.content_kernels import ContentView, FittedKernel, Matrix, weighted_sum
-from chronotope.content.tune_cold_items import tune_cold_items
 from chronotope.metrics import bootstrap_interval, paired_difference
 
 PROTOCOL: Final = "items_60_20_20"

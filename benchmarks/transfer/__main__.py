@@ -84,6 +84,8 @@ class TransferTask:
 def measure(task: TransferTask, start: str, share: float, config: TrainingConfig) -> Row:
     """Fit one start on a share of the past and evaluate it on the later events.
 
+    ``train_s`` of the row is processor time, so that other processes do not change it.
+
     Args:
         task: The log that was left out.
         start: A key of ``STARTS``.
@@ -93,9 +95,9 @@ def measure(task: TransferTask, start: str, share: float, config: TrainingConfig
     log, catalog = task.target_log
     model = STARTS[start](task.checkpoint, config)
     visible = task.visible(share, config.seed)
-    started = time.perf_counter()
+    started = time.process_time()
     model.fit(visible, catalog)
-    train_s = time.perf_counter() - started
+    train_s = time.process_time() - started
     end_s = int(log.occurred_s.max()) + 1
     targets = targets_between(log, task.cut_s, end_s, max_targets=MAX_TARGETS)
     summary = summarise_metrics(

@@ -6,5 +6,4 @@ Modules, not re-exported, since some take a second to import:
     encoders.tfidf_encoder: Text encoder fitted on the catalogue, without pretrained weights.
     embed_items: Encode new and changed items into the lake.
     item_vectors: Vectors of items from the lake.
-    cold_items: Scores of items without events, from their content.
 """

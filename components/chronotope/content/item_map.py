@@ -24,8 +24,8 @@ def mapped_items(content: ItemContent, n_events: Int64) -> Int64:
     Returns:
         Indices of at most ``MAX_MAPPED`` items, by descending number of events.
     """
-    candidates = 1 + np.flatnonzero(content.vectors[1:].any(axis=1))
-    return candidates[np.argsort(-n_events[candidates], kind="stable")[:MAX_MAPPED]]
+    candidate_idx = 1 + np.flatnonzero(content.vectors[1:].any(axis=1))
+    return candidate_idx[np.argsort(-n_events[candidate_idx], kind="stable")[:MAX_MAPPED]]
 
 
 def lay_out(content: ItemContent, item_idx: Int64) -> Float32:
@@ -43,12 +43,14 @@ def lay_out(content: ItemContent, item_idx: Int64) -> Float32:
     vectors = content.unit_blocks()[item_idx]
     if len(vectors) < 3:
         return np.full((len(vectors), 2), 0.5, np.float32)
-    layout = TSNE(
+    map_layout = TSNE(
         perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),
         max_iter=_N_ITERATIONS,
         init="random",
         random_state=0,
         n_jobs=1,
     ).fit_transform(vectors)
-    lowest, highest = layout.min(axis=0), layout.max(axis=0)
-    return np.asarray((layout - lowest) / np.maximum(highest - lowest, 1e-9), np.float32)
+    lowest_xy, highest_xy = map_layout.min(axis=0), map_layout.max(axis=0)
+    return np.asarray(
+        (map_layout - lowest_xy) / np.maximum(highest_xy - lowest_xy, 1e-9), np.float32
+    )

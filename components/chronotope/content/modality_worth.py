@@ -37,17 +37,21 @@ class ModalityWorth(BaseModel):
 
     def by_label(self) -> dict[str, WorthInterval]:
         """The measured intervals by what they are measured at."""
-        intervals = {"all items": self.all_items, "items without events": self.cold_items}
-        return {label: interval for label, interval in intervals.items() if interval is not None}
+        worth_intervals = {"all items": self.all_items, "items without events": self.cold_items}
+        return {
+            interval_label: worth_interval
+            for interval_label, worth_interval in worth_intervals.items()
+            if worth_interval is not None
+        }
 
     def metrics(self) -> dict[str, float]:
         """The intervals by names of metrics."""
         return {
-            f"{self.modality}_{label.replace(' ', '_')}_rr_lost{end}": value
-            for label, interval in self.by_label().items()
-            for end, value in (
-                ("", interval.value),
-                ("_low", interval.low),
-                ("_high", interval.high),
+            f"{self.modality}_{interval_label.replace(' ', '_')}_rr_lost{interval_end}": end_value
+            for interval_label, worth_interval in self.by_label().items()
+            for interval_end, end_value in (
+                ("", worth_interval.value),
+                ("_low", worth_interval.low),
+                ("_high", worth_interval.high),
             )
         }

@@ -48,8 +48,12 @@ class SimilarItems:
             The table's shape, with n_cold entries on the axis.
         """
         similar_entries = np.moveaxis(table, axis, 0)[self.similar_idx]  # (n_cold, N, ...)
-        weights = self.weights.reshape(*self.weights.shape, *[1] * (similar_entries.ndim - 2))
-        mean_entries = (similar_entries * weights).sum(axis=1).astype(table.dtype)  # (n_cold, ...)
+        similar_weights = self.weights.reshape(
+            *self.weights.shape, *[1] * (similar_entries.ndim - 2)
+        )
+        mean_entries = (
+            (similar_entries * similar_weights).sum(axis=1).astype(table.dtype)
+        )  # (n_cold, ...)
         return np.moveaxis(mean_entries, 0, axis)
 
     def fill(self, table: Float32, *, axis: int = 0) -> Float32:
@@ -72,11 +76,11 @@ def similar_items(content: ItemContent, is_warm: npt.NDArray[np.bool_]) -> Simil
         content: Content of the catalogue; index 0 is the unknown item.
         is_warm: Whether each item has events, shape (n_items,).
     """
-    vectors = content.unit_blocks()
-    has_content = np.asarray(vectors.any(axis=1))
+    unit_vectors = content.unit_blocks()
+    has_content = np.asarray(unit_vectors.any(axis=1))
     has_content[:1] = False
     cold_idx = np.flatnonzero(has_content & ~is_warm)
-    return _nearest(vectors, cold_idx, np.flatnonzero(has_content & is_warm))
+    return _nearest(unit_vectors, cold_idx, np.flatnonzero(has_content & is_warm))
 
 
 def _nearest(vectors: Float32, cold_idx: Int64, warm_idx: Int64) -> SimilarItems:
@@ -87,14 +91,16 @@ def _nearest(vectors: Float32, cold_idx: Int64, warm_idx: Int64) -> SimilarItems
             np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
         )
     similar_idx = np.empty((len(cold_idx), n_similar), np.int64)
-    weights = np.empty((len(cold_idx), n_similar), np.float32)
+    similar_weights = np.empty((len(cold_idx), n_similar), np.float32)
     warm_vectors = vectors[warm_idx]
     for block_start in range(0, len(cold_idx), _BLOCK):
-        rows = slice(block_start, block_start + _BLOCK)
-        block_similarity = vectors[cold_idx[rows]] @ warm_vectors.T  # (block, n_warm)
+        block_rows = slice(block_start, block_start + _BLOCK)
+        block_similarity = vectors[cold_idx[block_rows]] @ warm_vectors.T  # (block, n_warm)
         nearest_columns = np.argpartition(-block_similarity, n_similar - 1, axis=1)[:, :n_similar]
-        similar_idx[rows] = warm_idx[nearest_columns]
+        similar_idx[block_rows] = warm_idx[nearest_columns]
         nearest_cosines = np.take_along_axis(block_similarity, nearest_columns, axis=1)
         sharpened_cosines = np.maximum(nearest_cosines, 1e-3) ** SHARPNESS
-        weights[rows] = sharpened_cosines / sharpened_cosines.sum(axis=1, keepdims=True)
-    return SimilarItems(cold_idx, similar_idx, weights)
+        similar_weights[block_rows] = sharpened_cosines / sharpened_cosines.sum(
+            axis=1, keepdims=True
+        )
+    return SimilarItems(cold_idx, similar_idx, similar_weights)

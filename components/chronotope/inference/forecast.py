@@ -83,8 +83,8 @@ def forecast_time(wait: RemainingWait | None) -> TimeForecast | None:
     """Median and central 80 % interval; None for a wait of ten years or more."""
     if wait is None:
         return None
-    low, median, high = wait.quantiles(np.array(_QUANTILES)).tolist()
-    return TimeForecast(median, low, high) if median <= _MAX_MEDIAN_H else None
+    low_h, median_h, high_h = wait.quantiles(np.array(_QUANTILES)).tolist()
+    return TimeForecast(median_h, low_h, high_h) if median_h <= _MAX_MEDIAN_H else None
 
 
 def forecast_times(
@@ -100,11 +100,11 @@ def forecast_times(
     Returns:
         Hours, shape (B, 3); NaN without a time forecast.
     """
-    hours = np.full((len(histories), len(_QUANTILES)), np.nan)
+    forecast_hours = np.full((len(histories), len(_QUANTILES)), np.nan)
     has_history = np.array([len(history) > 0 for history in histories], np.bool_)
     rows = np.flatnonzero(has_history)
     if not len(rows):
-        return hours
+        return forecast_hours
     last_s = np.array([histories[row].occurred_s[-1] for row in rows.tolist()])
     elapsed_h = (request_time.timestamp() - last_s) / 3600
     # (B, 3, K) -> (3, B, K), contiguous: sums over K then add in the order of a single forecast
@@ -115,11 +115,13 @@ def forecast_times(
     elapsed_h, elapsed_cdf = elapsed_h[is_informative], elapsed_cdf[is_informative]
     n_quantiles = len(_QUANTILES)
     whole_gap = _mixture(np.repeat(mixture_parts[:, is_informative], n_quantiles, axis=1))
-    levels = elapsed_cdf[:, None] + np.array(_QUANTILES) * (1 - elapsed_cdf)[:, None]  # (B, 3)
-    quantiles = whole_gap.quantile(levels.ravel()).reshape(-1, n_quantiles)
-    hours[rows] = np.maximum(0.0, quantiles - elapsed_h[:, None])
-    hours[hours[:, 1] > _MAX_MEDIAN_H] = np.nan
-    return hours
+    quantile_levels = (
+        elapsed_cdf[:, None] + np.array(_QUANTILES) * (1 - elapsed_cdf)[:, None]
+    )  # (B, 3)
+    hour_quantiles = whole_gap.quantile(quantile_levels.ravel()).reshape(-1, n_quantiles)
+    forecast_hours[rows] = np.maximum(0.0, hour_quantiles - elapsed_h[:, None])
+    forecast_hours[forecast_hours[:, 1] > _MAX_MEDIAN_H] = np.nan
+    return forecast_hours
 
 
 def forecast_places(
@@ -128,12 +130,12 @@ def forecast_places(
     """The k likeliest places; empty if the log has no places."""
     if vocabulary.places.size < 2:
         return ()
-    probability = softmax(logits[1:].astype(np.float64))
-    top_places = np.argsort(-probability, kind="stable")[:k] + 1
+    place_probability = softmax(logits[1:].astype(np.float64))
+    top_places = np.argsort(-place_probability, kind="stable")[:k] + 1
     return tuple(
         PlaceForecast(
             str(vocabulary.places.name(place_idx)),
-            float(probability[place_idx - 1]),
+            float(place_probability[place_idx - 1]),
             none_if_nan(float(metadata.place_lat[place_idx])),
             none_if_nan(float(metadata.place_lon[place_idx])),
         )
@@ -142,5 +144,5 @@ def forecast_places(
 
 
 def _mixture(mixture_parts: Float64) -> LognormalMixture:
-    log_weight, mean, log_scale = mixture_parts  # (3, B, K)
-    return LognormalMixture(log_weight, mean, np.exp(log_scale))
+    log_weight, mixture_mean, log_scale = mixture_parts  # (3, B, K)
+    return LognormalMixture(log_weight, mixture_mean, np.exp(log_scale))

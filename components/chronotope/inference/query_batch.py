@@ -19,40 +19,52 @@ def stack_queries(single_queries: Sequence[Queries], *, history_len: int) -> Que
         single_queries: Queries of batch size 1, at least one.
         history_len: Latest events of a history to take: those that the graph reads.
     """
-    longest_history = max(queries.item_idx.shape[1] for queries in single_queries)
-    width = min(longest_history, history_len)
+    longest_history = max(user_queries.item_idx.shape[1] for user_queries in single_queries)
+    history_width = min(longest_history, history_len)
     return Queries(
-        user_idx=np.concatenate([queries.user_idx for queries in single_queries]),
-        item_idx=_right_aligned([queries.item_idx[0] for queries in single_queries], width),
-        occurred_s=_right_aligned([queries.occurred_s[0] for queries in single_queries], width),
+        user_idx=np.concatenate([user_queries.user_idx for user_queries in single_queries]),
+        item_idx=_right_aligned(
+            [user_queries.item_idx[0] for user_queries in single_queries], history_width
+        ),
+        occurred_s=_right_aligned(
+            [user_queries.occurred_s[0] for user_queries in single_queries], history_width
+        ),
         utc_offset_min=_right_aligned(
-            [queries.utc_offset_min[0] for queries in single_queries], width
+            [user_queries.utc_offset_min[0] for user_queries in single_queries], history_width
         ),
-        place_idx=_right_aligned([queries.place_idx[0] for queries in single_queries], width),
-        request_s=np.concatenate([queries.request_s for queries in single_queries]),
+        place_idx=_right_aligned(
+            [user_queries.place_idx[0] for user_queries in single_queries], history_width
+        ),
+        request_s=np.concatenate([user_queries.request_s for user_queries in single_queries]),
         request_offset_min=np.concatenate(
-            [queries.request_offset_min for queries in single_queries]
+            [user_queries.request_offset_min for user_queries in single_queries]
         ),
-        request_place_idx=np.concatenate([queries.request_place_idx for queries in single_queries]),
-        time_given=np.concatenate([queries.time_given for queries in single_queries]),
+        request_place_idx=np.concatenate(
+            [user_queries.request_place_idx for user_queries in single_queries]
+        ),
+        time_given=np.concatenate([user_queries.time_given for user_queries in single_queries]),
         context=_stack_context(single_queries),
     )
 
 
 def _right_aligned(histories: Sequence[npt.NDArray[History]], width: int) -> npt.NDArray[History]:
     """The latest ``width`` values of each history, zeros before them, shape (B, width)."""
-    batch = np.zeros((len(histories), width), histories[0].dtype)
-    for row, history in enumerate(histories):
-        latest = history[-width:]
-        batch[row, width - len(latest) :] = latest
-    return batch
+    padded_batch = np.zeros((len(histories), width), histories[0].dtype)
+    for row, user_history in enumerate(histories):
+        latest_events = user_history[-width:]
+        padded_batch[row, width - len(latest_events) :] = latest_events
+    return padded_batch
 
 
 def _stack_context(single_queries: Sequence[Queries]) -> dict[str, Float32]:
     """Context columns of the batch, NaN where a query lacks one, shape (B,) each."""
-    column_names = sorted({name for queries in single_queries for name in queries.context})
+    column_names = sorted(
+        {name for user_queries in single_queries for name in user_queries.context}
+    )
     unknown = np.full(1, np.nan, np.float32)
     return {
-        name: np.concatenate([queries.context.get(name, unknown) for queries in single_queries])
+        name: np.concatenate(
+            [user_queries.context.get(name, unknown) for user_queries in single_queries]
+        )
         for name in column_names
     }

@@ -57,8 +57,7 @@ def recommend(
     """
     options, request_time = options or RecommendOptions(), request_time.replace(microsecond=0)
     validate_options(options, request_time)
-    champion = load(root, dataset)
-    workspace = Workspace(root)
+    champion, workspace = load(root, dataset), Workspace(root)
     lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
     cache = likeness_cache(workspace.cache())
     full_history = read_history(lake, user_id, request_time, vocabulary)

@@ -21,10 +21,14 @@ def read_readings(lake: Lake, columns: tuple[str, ...]) -> ContextReadings | Non
     """
     if not columns or not lake.exists("context"):
         return None
-    table = lake.read("context")
-    known_columns = [column for column in columns if column in table.column_names]
+    reading_table = lake.read("context")
+    known_columns = [
+        context_column for context_column in columns if context_column in reading_table.column_names
+    ]
     return (
-        ContextReadings.from_table(table, known_columns) if known_columns and len(table) else None
+        ContextReadings.from_table(reading_table, known_columns)
+        if known_columns and len(reading_table)
+        else None
     )
 
 
@@ -43,7 +47,11 @@ def context_as_of(
     request_us = np.array([round(request_time.timestamp() * 1_000_000)])
     context_row = readings.as_of(request_us, [place_id])[0]  # (n_columns,)
     column_values = zip(readings.columns, context_row.tolist(), strict=True)
-    return {column: value for column, value in column_values if np.isfinite(value)}
+    return {
+        context_column: column_value
+        for context_column, column_value in column_values
+        if np.isfinite(column_value)
+    }
 
 
 def last_place(history: UserHistory, places: IdMap) -> str | None:

@@ -85,7 +85,7 @@ def test_formats_that_change_are_listed() -> None:
     guess = guess_times(texts, is_named_time=True)
     assert guess is not None
     assert set(guess.patterns) == {"ISO8601", *forms[1:]}
-    assert guess.share == 1.0
+    assert guess.read_share == 1.0
 
 
 def test_small_numbers_are_days_only_under_a_name_of_times() -> None:
@@ -100,4 +100,4 @@ def test_small_numbers_are_days_only_under_a_name_of_times() -> None:
 @given(st.lists(st.text(max_size=12) | st.none(), max_size=30), st.booleans())
 def test_any_texts_are_times_or_are_not(texts: list[str | None], is_named: bool) -> None:
     guess = guess_times(texts, is_named_time=is_named)
-    assert guess is None or 0.0 < guess.share <= 1.0
+    assert guess is None or 0.0 < guess.read_share <= 1.0

@@ -53,10 +53,16 @@ class ImageEncoder:
             batch: Images of uint8, shape (224, 224, 3), as ``decode_image`` returns them.
         """
         feature_batches = [np.zeros((0, DIM), dtype=np.float32)]
-        for start in range(0, len(batch), _BATCH_IMAGES):
-            pixel_batch = np.stack(batch[start : start + _BATCH_IMAGES]).astype(np.float32)
-            images = ((pixel_batch - _MEAN) / _SCALE).transpose(0, 3, 1, 2)  # (B, 3, 224, 224)
-            feature_batches += self.session.run([FEATURES], {IMAGES: np.ascontiguousarray(images)})
+        for batch_start in range(0, len(batch), _BATCH_IMAGES):
+            pixel_batch = np.stack(batch[batch_start : batch_start + _BATCH_IMAGES]).astype(
+                np.float32
+            )
+            pixel_images = ((pixel_batch - _MEAN) / _SCALE).transpose(
+                0, 3, 1, 2
+            )  # (B, 3, 224, 224)
+            feature_batches += self.session.run(
+                [FEATURES], {IMAGES: np.ascontiguousarray(pixel_images)}
+            )
         return unit_vectors(np.concatenate(feature_batches))
 
 
@@ -95,5 +101,8 @@ def _build_graph(checkpoint_bytes: bytes) -> bytes:
             "The weights are no torch checkpoint", received=error, way_out="Install them again"
         ) from error
     return build_efficientnet(
-        {name: tensor.numpy().astype(np.float32) for name, tensor in weight_tensors.items()}
+        {
+            name: weight_tensor.numpy().astype(np.float32)
+            for name, weight_tensor in weight_tensors.items()
+        }
     )

@@ -55,11 +55,13 @@ class TokenWindows:
 
     def split(self, tokens: Tokens) -> list[Tokens]:
         """Windows of a text's tokens, with special tokens; one at least."""
-        size = self.max_tokens - 2
-        window_starts = range(0, max(1, len(tokens) - self.overlap), size - self.overlap)
+        window_size = self.max_tokens - 2
+        window_starts = range(0, max(1, len(tokens) - self.overlap), window_size - self.overlap)
         return [
-            np.concatenate([[self.first], tokens[start : start + size], [self.last]])
-            for start in window_starts
+            np.concatenate(
+                [[self.first], tokens[window_start : window_start + window_size], [self.last]]
+            )
+            for window_start in window_starts
         ]
 
 
@@ -95,33 +97,37 @@ class OnnxTextEncoder:
         Args:
             batch: Cleaned texts.
         """
-        filled_idx = [text_idx for text_idx, text in enumerate(batch) if text]
+        filled_idx = [text_idx for text_idx, item_text in enumerate(batch) if item_text]
         vector_sums = np.zeros((len(batch), self.dim), dtype=np.float64)
         token_lists = self.tokenizer.encode_batch(
             [self.windows.prefix + batch[text_idx] for text_idx in filled_idx]
         )
-        windows, text_of_window = [], []
+        token_windows, text_of_window = [], []
         for text_idx, tokens in zip(filled_idx, token_lists, strict=True):
             text_windows = self.windows.split(tokens)
-            windows += text_windows
+            token_windows += text_windows
             text_of_window += [text_idx] * len(text_windows)
-        for window_idx in _batches(windows, self.batch_tokens):
-            window_vectors = self._run([windows[position] for position in window_idx])
-            token_weights = np.array([len(windows[position]) for position in window_idx])
+        for window_idx in _batches(token_windows, self.batch_tokens):
+            window_vectors = self._run(
+                [token_windows[window_position] for window_position in window_idx]
+            )
+            token_weights = np.array(
+                [len(token_windows[window_position]) for window_position in window_idx]
+            )
             np.add.at(
                 vector_sums,
-                [text_of_window[p] for p in window_idx],
+                [text_of_window[window_position] for window_position in window_idx],
                 window_vectors * token_weights[:, None],
             )
         return unit_vectors(vector_sums)
 
     def _run(self, windows: Sequence[Tokens]) -> npt.NDArray[np.float32]:
         """Mean of the hidden states of each window, shape (n_windows, dim)."""
-        n_tokens = np.array([len(window) for window in windows])
+        n_tokens = np.array([len(token_window) for token_window in windows])
         token_mask = (np.arange(n_tokens.max()) < n_tokens[:, None]).astype(np.int64)  # (B, T)
         token_ids = np.full(token_mask.shape, self.windows.padding, dtype=np.int64)
-        for row, window in zip(token_ids, windows, strict=True):
-            row[: len(window)] = window
+        for id_row, token_window in zip(token_ids, windows, strict=True):
+            id_row[: len(token_window)] = token_window
         available_inputs = {
             INPUT_IDS: token_ids,
             ATTENTION_MASK: token_mask,
@@ -146,11 +152,11 @@ class OnnxTextEncoder:
 def _batches(windows: Sequence[Tokens], batch_tokens: int) -> Iterator[list[int]]:
     """Positions of windows of similar length, so that little is padding."""
     length_order = sorted(range(len(windows)), key=lambda position: len(windows[position]))
-    batch: list[int] = []
+    window_batch: list[int] = []
     for position in length_order:
-        if batch and len(windows[position]) * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch
+        if window_batch and len(windows[position]) * (len(window_batch) + 1) > batch_tokens:
+            yield window_batch
+            window_batch = []
+        window_batch.append(position)
+    if window_batch:
+        yield window_batch

@@ -92,11 +92,11 @@ def open_e5(*, n_threads: int | None = None) -> OnnxTextEncoder:
     """
     e5_file = read_e5_file(_E5_WEIGHTS.read())
     word_vocabulary = e5_file.vocabulary
-    model = build_bert(e5_file.weights, e5_file.shape, e5_file.words)
+    bert_model = build_bert(e5_file.weights, e5_file.shape, e5_file.words)
     return OnnxTextEncoder(
         name=E5,
         digest=joined_digest(_E5_WEIGHTS.sha256, _E5_TOKENS, _E5_PREFIX, _E5_VERSION),
-        session=open_encoder_session(model, n_threads=n_threads),
+        session=open_encoder_session(bert_model, n_threads=n_threads),
         tokenizer=unigram_tokenizer(
             word_vocabulary.pieces, word_vocabulary.unknown, word_vocabulary.replacements
         ),
@@ -139,7 +139,7 @@ def open_local_text_encoder(
     return OnnxTextEncoder(
         name=model_path.stem,
         digest=joined_digest(
-            *[digest.hexdigest() for digest in file_digests], _LOCAL_TOKENS, prefix
+            *[file_digest.hexdigest() for file_digest in file_digests], _LOCAL_TOKENS, prefix
         ),
         session=open_encoder_session(str(model_path), n_threads=n_threads),
         tokenizer=text_tokenizer,
@@ -149,7 +149,9 @@ def open_local_text_encoder(
 
 def joined_digest(*parts: object) -> str:
     """Digest of all that decides on an encoder's vectors."""
-    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([str(digest_part) for digest_part in parts]).encode()
+    ).hexdigest()
 
 
 def read_safetensors(content: bytes) -> dict[str, npt.NDArray[np.float32]]:
@@ -168,11 +170,13 @@ def read_safetensors(content: bytes) -> dict[str, npt.NDArray[np.float32]]:
         header_entries: dict[str, Any] = json.loads(content[8 : 8 + header_len])
         array_data = memoryview(content)[8 + header_len :]
         return {
-            name: np.frombuffer(array_data[slice(*entry["data_offsets"])], _DTYPES[entry["dtype"]])
-            .reshape(entry["shape"])
+            name: np.frombuffer(
+                array_data[slice(*header_entry["data_offsets"])], _DTYPES[header_entry["dtype"]]
+            )
+            .reshape(header_entry["shape"])
             .astype(np.float32)
-            for name, entry in header_entries.items()
-            if name != "__metadata__" and entry["dtype"] in _DTYPES
+            for name, header_entry in header_entries.items()
+            if name != "__metadata__" and header_entry["dtype"] in _DTYPES
         }
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(

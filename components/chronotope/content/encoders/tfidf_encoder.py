@@ -77,7 +77,7 @@ class TfidfEncoder:
         """
         from sklearn.decomposition import TruncatedSVD  # takes a second to import
 
-        filled_texts = [text for text in texts if text]
+        filled_texts = [item_text for item_text in texts if item_text]
         tfidf_vectorizer = _vectorizer(
             max_features=tfidf_config.max_terms, min_df=tfidf_config.min_texts
         )
@@ -115,11 +115,11 @@ class TfidfEncoder:
     @cached_property
     def digest(self) -> str:
         """Digest of the vocabulary, its weights and the projection."""
-        content = hashlib.sha256(f"{NAME} {_VERSION}\n".encode())
-        content.update(json.dumps(self.terms).encode())
-        content.update(self.inverse_frequency.tobytes())
-        content.update(self.projection.tobytes())
-        return content.hexdigest()
+        encoder_digest = hashlib.sha256(f"{NAME} {_VERSION}\n".encode())
+        encoder_digest.update(json.dumps(self.terms).encode())
+        encoder_digest.update(self.inverse_frequency.tobytes())
+        encoder_digest.update(self.projection.tobytes())
+        return encoder_digest.hexdigest()
 
     def encode(self, batch: Sequence[str]) -> Vectors:
         """Vectors of texts, shape (n, dim); zero where a text has no known word.
@@ -133,14 +133,14 @@ class TfidfEncoder:
 
     def to_bytes(self) -> bytes:
         """State, to be stored; ``from_bytes`` reads it."""
-        content = io.BytesIO()
+        encoder_digest = io.BytesIO()
         np.savez_compressed(
-            content,
+            encoder_digest,
             terms=np.frombuffer(json.dumps(self.terms).encode(), dtype=np.uint8),
             inverse_frequency=self.inverse_frequency,
             projection=self.projection,
         )
-        return content.getvalue()
+        return encoder_digest.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:

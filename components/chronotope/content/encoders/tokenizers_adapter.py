@@ -32,10 +32,10 @@ class HubTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, without special tokens."""
-        encodings = self.tokenizer.encode_batch(
+        text_encodings = self.tokenizer.encode_batch(
             [_normalised(text, self.replacements) for text in texts], add_special_tokens=False
         )
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        return [np.array(text_encoding.ids, dtype=np.int64) for text_encoding in text_encodings]
 
 
 def read_tokenizer(tokenizer_json: bytes) -> HubTokenizer:

@@ -30,8 +30,8 @@ def clean_text(raw_text: str, max_chars: int) -> str:
     """
     visible_text = raw_text[: max_chars * _RAW_FACTOR]
     if "<" in visible_text:
-        for opening, closing in _HIDDEN_ELEMENTS:
-            visible_text = _without_element(visible_text, opening, closing)
+        for opening_mark, closing_mark in _HIDDEN_ELEMENTS:
+            visible_text = _without_element(visible_text, opening_mark, closing_mark)
         visible_text = _TAG.sub(" ", visible_text)
     if "&" in visible_text:
         visible_text = html.unescape(visible_text)
@@ -41,26 +41,28 @@ def clean_text(raw_text: str, max_chars: int) -> str:
 
 def _without_element(text: str, opening: str, closing: str) -> str:
     """Text without the elements between two marks; one that is not closed reaches to the end."""
-    searched, parts, start = text.lower(), [], 0
-    if len(searched) != len(text):  # a few letters become two: positions would not agree
-        searched = text
-    while (element_start := searched.find(opening, start)) >= 0:
-        parts.append(text[start:element_start])
-        element_end = searched.find(closing, element_start)
+    searched_text, text_parts, part_start = text.lower(), [], 0
+    if len(searched_text) != len(text):  # a few letters become two: positions would not agree
+        searched_text = text
+    while (element_start := searched_text.find(opening, part_start)) >= 0:
+        text_parts.append(text[part_start:element_start])
+        element_end = searched_text.find(closing, element_start)
         if element_end < 0:
-            return " ".join(parts)
-        start = element_end + len(closing)
+            return " ".join(text_parts)
+        part_start = element_end + len(closing)
         if not closing.endswith(">"):
-            tag_end = searched.find(">", start)
-            start = len(text) if tag_end < 0 else tag_end + 1
-    return " ".join([*parts, text[start:]])
+            tag_end = searched_text.find(">", part_start)
+            part_start = len(text) if tag_end < 0 else tag_end + 1
+    return " ".join([*text_parts, text[part_start:]])
 
 
 def _printable(character: str) -> str:
     """The character itself, a space for a control character, nothing for an invisible one."""
-    category = unicodedata.category(character)
-    if category[0] != "C":
+    unicode_category = unicodedata.category(character)
+    if unicode_category[0] != "C":
         return character
-    if category == "Cf":  # joiners shape words of some scripts; other format characters do not
+    if (
+        unicode_category == "Cf"
+    ):  # joiners shape words of some scripts; other format characters do not
         return character if character in "\u200c\u200d" else ""
-    return " " if category == "Cc" else ""
+    return " " if unicode_category == "Cc" else ""

@@ -183,9 +183,11 @@ def _predicted_rows(
         if item_input.raw is not None
     ]
     if readable_inputs:
-        predictions = classifier.predict([str(item_input.raw) for _, item_input in readable_inputs])
+        label_predictions = classifier.predict(
+            [str(item_input.raw) for _, item_input in readable_inputs]
+        )
         for (item_id, item_input), label_idx, label_confidence in zip(
-            readable_inputs, predictions.label_idx, predictions.confidence, strict=True
+            readable_inputs, label_predictions.label_idx, label_predictions.confidence, strict=True
         ):
             yield _LabelRow(
                 item_id,
@@ -220,8 +222,8 @@ def _write(item_lake: Lake, column: str, rows: Sequence[_LabelRow]) -> None:
                 t.LABEL_KEY: [_row_key(label_row.item_id, column) for label_row in rows],
                 t.COLUMN: [column] * len(rows),
                 **{
-                    name: pa.array(values, t.ITEM_LABELS.field(name).type)
-                    for name, values in table_columns.items()
+                    name: pa.array(column_values, t.ITEM_LABELS.field(name).type)
+                    for name, column_values in table_columns.items()
                 },
             }
         ),
@@ -229,8 +231,8 @@ def _write(item_lake: Lake, column: str, rows: Sequence[_LabelRow]) -> None:
 
 
 def _row_key(item_id: str, column: str) -> str:
-    content = f"{column}\n{item_id}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    key_content = f"{column}\n{item_id}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(key_content, digest_size=16).hexdigest()
 
 
 def _known_rows(item_lake: Lake, column: str) -> dict[str, _LabelRow]:

@@ -58,16 +58,16 @@ class TermFeatures:
         # Counts of equal size are ordered by name, so that equal texts give an equal vocabulary.
         ordered_terms = sorted(document_counts.items(), key=lambda entry: (-entry[1], entry[0]))
         chosen_terms = [entry for entry in ordered_terms if entry[1] >= min_texts][:max_terms]
-        term_counts = np.array([count for _, count in chosen_terms], dtype=np.float64)
+        term_counts = np.array([term_count for _, term_count in chosen_terms], dtype=np.float64)
         inverse_frequency = np.log((1 + len(texts)) / (1 + term_counts)) + 1
         return cls(tuple(term for term, _ in chosen_terms), inverse_frequency.astype(np.float32))
 
     @cached_property
     def digest(self) -> str:
         """Digest of the vocabulary and its weights."""
-        content = hashlib.sha256(json.dumps(self.terms).encode("utf-8", "surrogatepass"))
-        content.update(self.inverse_frequency.tobytes())
-        return content.hexdigest()
+        term_digest = hashlib.sha256(json.dumps(self.terms).encode("utf-8", "surrogatepass"))
+        term_digest.update(self.inverse_frequency.tobytes())
+        return term_digest.hexdigest()
 
     def rows(self, texts: Sequence[str]) -> TermRows:
         """TF-IDF weights of texts; a text without a known term has a row of zeros.
@@ -86,13 +86,17 @@ class TermFeatures:
         row_width = max([1, *map(len, text_counts)])
         term_ids = np.zeros((len(texts), row_width), dtype=np.int64)
         row_weights = np.zeros((len(texts), row_width), dtype=np.float32)
-        for row, term_counts in enumerate(text_counts):
+        for term_row, term_counts in enumerate(text_counts):
             if term_counts:
-                positions = np.fromiter(term_counts.keys(), np.int64, len(term_counts))
+                term_positions = np.fromiter(term_counts.keys(), np.int64, len(term_counts))
                 term_frequencies = np.fromiter(term_counts.values(), np.float32, len(term_counts))
-                term_weights = (1 + np.log(term_frequencies)) * self.inverse_frequency[positions]
-                term_ids[row, : len(term_counts)] = positions
-                row_weights[row, : len(term_counts)] = term_weights / np.linalg.norm(term_weights)
+                term_weights = (1 + np.log(term_frequencies)) * self.inverse_frequency[
+                    term_positions
+                ]
+                term_ids[term_row, : len(term_counts)] = term_positions
+                row_weights[term_row, : len(term_counts)] = term_weights / np.linalg.norm(
+                    term_weights
+                )
         return TermRows(term_ids, row_weights)
 
     @cached_property

@@ -65,11 +65,11 @@ def _with_category_columns(
     used_rows = used_labels(item_lake, c.CATEGORY)
     label_rows = pc.index_in(items.column(c.ITEM_ID), used_rows.column(c.ITEM_ID).combine_chunks())
     for column_name, label_column in label_columns.items():
-        values = used_rows.column(label_column).combine_chunks().take(label_rows)
+        label_values = used_rows.column(label_column).combine_chunks().take(label_rows)
         if c.CATEGORY in items.schema.names:
             is_given = pc.is_valid(items.column(c.CATEGORY))
-            values = pc.if_else(is_given, pa.scalar(None, values.type), values)
-        items = items.append_column(column_name, values)
+            label_values = pc.if_else(is_given, pa.scalar(None, label_values.type), label_values)
+        items = items.append_column(column_name, label_values)
     return items
 
 
@@ -132,9 +132,12 @@ def item_labels(item_lake: Lake, item_id: str) -> tuple[PredictedLabel, ...]:
     )
     return tuple(
         PredictedLabel(
-            row[t.COLUMN], row[t.LABEL], round(row[t.CONFIDENCE], 4), row[t.MODEL_DIGEST]
+            label_row[t.COLUMN],
+            label_row[t.LABEL],
+            round(label_row[t.CONFIDENCE], 4),
+            label_row[t.MODEL_DIGEST],
         )
-        for row in label_rows.sort_by(t.COLUMN).to_pylist()
+        for label_row in label_rows.sort_by(t.COLUMN).to_pylist()
     )
 
 

@@ -66,8 +66,8 @@ class ChatEndpoint:
     @property
     def digest(self) -> str:
         """Digest of model, prompt and bounds; together with a text's it identifies a reply."""
-        parts = [PROMPT_VERSION, self.settings.model, self._prompt, self.settings.max_tokens]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        digest_parts = [PROMPT_VERSION, self.settings.model, self._prompt, self.settings.max_tokens]
+        return hashlib.sha256(json.dumps(digest_parts).encode()).hexdigest()
 
     def require_key(self) -> None:
         """Check that the environment holds the key, and that a header can hold it.
@@ -103,11 +103,11 @@ class ChatEndpoint:
         reply_summary = _visible_text(chat_reply.get("summary"))
         reply_attributes = chat_reply.get("attributes")
         wanted_attributes = {
-            str(name): _visible_text(value)
-            for name, value in (
+            str(name): _visible_text(header_value)
+            for name, header_value in (
                 reply_attributes.items() if isinstance(reply_attributes, dict) else ()
             )
-            if name in self.settings.attributes and isinstance(value, (str, int, float))
+            if name in self.settings.attributes and isinstance(header_value, (str, int, float))
         }
         grounded_values, dropped_attributes = grounded_attributes(wanted_attributes, text)
         drop_reasons = [
@@ -201,8 +201,8 @@ _OPENER: Final = timed_opener()
 
 def _retry_after_s(error: urllib.error.HTTPError) -> float:
     """Seconds that the server asks to wait; bounded."""
-    value = str(error.headers.get("Retry-After") or "")
-    return min(float(value), _MAX_PAUSE_S) if value.isdigit() else 0.0
+    header_value = str(error.headers.get("Retry-After") or "")
+    return min(float(header_value), _MAX_PAUSE_S) if header_value.isdigit() else 0.0
 
 
 def _visible_text(value: object) -> str:
@@ -218,8 +218,8 @@ def _read_message(content: bytes) -> Mapping[str, object]:
     """
     try:
         reply_message = json.loads(content)["choices"][0]["message"]["content"]
-        start, end = str(reply_message).index("{"), str(reply_message).rindex("}")
-        parsed_reply = json.loads(str(reply_message)[start : end + 1])
+        object_start, object_end = str(reply_message).index("{"), str(reply_message).rindex("}")
+        parsed_reply = json.loads(str(reply_message)[object_start : object_end + 1])
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         raise EndpointUnusable("the reply is no JSON object with a summary") from None
     if not isinstance(parsed_reply, dict):

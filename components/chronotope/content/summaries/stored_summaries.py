@@ -18,7 +18,7 @@ def read_summaries(item_lake: Lake) -> dict[str, str]:
         return {}
     rows = item_lake.read("item_summaries", columns=[c.ITEM_ID, t.SUMMARY])
     summary_of = dict(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
-    return {item_id: summary for item_id, summary in summary_of.items() if summary}
+    return {item_id: item_summary for item_id, item_summary in summary_of.items() if item_summary}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def read_summary(item_lake: Lake, item_id: str) -> StoredSummary | None:
     summary_rows = item_lake.dataset("item_summaries").to_table(
         columns=[t.SUMMARY, t.WRITER], filter=text_equals(c.ITEM_ID, item_id)
     )
-    for row in summary_rows.to_pylist():
-        if row[t.SUMMARY]:
-            return StoredSummary(row[t.SUMMARY], row[t.WRITER].rpartition("@")[0])
+    for summary_row in summary_rows.to_pylist():
+        if summary_row[t.SUMMARY]:
+            return StoredSummary(summary_row[t.SUMMARY], summary_row[t.WRITER].rpartition("@")[0])
     return None

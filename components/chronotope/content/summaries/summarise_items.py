@@ -96,9 +96,9 @@ class _Summariser:
             known: Digest and writer of the stored row.
         """
         if text is None or len(text) <= self.spec.max_chars:
-            withdrawn = _SummaryRow(item_id, digest, None, None, _NO_WRITER, "text is short")
+            withdrawn_row = _SummaryRow(item_id, digest, None, None, _NO_WRITER, "text is short")
             # a text that was long once has a summary that is not its own any more
-            return "short", [withdrawn] if known not in (None, (digest, _NO_WRITER)) else []
+            return "short", [withdrawn_row] if known not in (None, (digest, _NO_WRITER)) else []
         if known == (digest, self.writer):
             return "unchanged", []
         return "summarised", [self.row(item_id, text, digest)]
@@ -185,9 +185,11 @@ def summarise_items(
     known_rows = _known_rows(item_lake)
     item_counts: Counter[str] = Counter()
     pending_rows: list[_SummaryRow] = []
-    for item_id, item_text, digest in _texts(item_lake, spec):
-        outcome, new_rows = summariser.new_rows(item_id, item_text, digest, known_rows.get(item_id))
-        item_counts.update(["items", outcome])
+    for item_id, item_text, text_digest in _texts(item_lake, spec):
+        item_outcome, new_rows = summariser.new_rows(
+            item_id, item_text, text_digest, known_rows.get(item_id)
+        )
+        item_counts.update(["items", item_outcome])
         pending_rows += new_rows
         if len(pending_rows) >= _COMMIT_ROWS:
             _write(item_lake, pending_rows)

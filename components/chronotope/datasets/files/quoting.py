@@ -171,13 +171,13 @@ class RecordReader:
     def _scan(self, line_idx: int, escape: bytes, *, joins: bool, quoted: bool = True) -> Record:
         """Split one record; a field that is not quoted properly is literal up to a delimiter."""
         data, dialect = self._block.data, self._dialect
-        position, line_end = self._bounds(line_idx)
+        byte_position, line_end = self._bounds(line_idx)
         limit, reaches_end = self._limit(line_idx) if joins else (line_end, False)
         fields: list[bytes] = []
         n_literal, is_open = 0, False
         while True:
-            if quoted and dialect.quote and data.startswith(dialect.quote, position, line_end):
-                value, after, is_closed = self._quoted_field(position, limit, escape)
+            if quoted and dialect.quote and data.startswith(dialect.quote, byte_position, line_end):
+                value, after, is_closed = self._quoted_field(byte_position, limit, escape)
                 is_open |= not is_closed
                 if value is not None:
                     fields.append(value)
@@ -186,16 +186,16 @@ class RecordReader:
                         line_end = self._bounds(line_idx)[1]
                     if after == line_end:
                         break
-                    match = dialect.delimiter.match(data, after, line_end)
-                    position = match.end() if match else line_end
+                    pattern_match = dialect.delimiter.match(data, after, line_end)
+                    byte_position = pattern_match.end() if pattern_match else line_end
                     continue
-            match = self._next_delimiter(position, line_end, escape)
-            value = data[position : match.start() if match else line_end]
+            pattern_match = self._next_delimiter(byte_position, line_end, escape)
+            value = data[byte_position : pattern_match.start() if pattern_match else line_end]
             n_literal += value.count(dialect.quote) if dialect.quote else 0
             fields.append(self._unescaped(value, escape))
-            if match is None:
+            if pattern_match is None:
                 break
-            position = match.end()
+            byte_position = pattern_match.end()
         return Record(fields, line_idx, n_literal, is_open, reaches_end)
 
     def _bounds(self, line_idx: int) -> tuple[int, int]:
@@ -216,32 +216,32 @@ class RecordReader:
         return min(line_limit, byte_limit), is_cut
 
     def _quoted_field(
-        self, position: int, limit: int, escape: bytes
+        self, byte_position: int, limit: int, escape: bytes
     ) -> tuple[bytes | None, int, bool]:
         """Value and end of a quoted field, and whether the next single mark was reached.
 
         The value is None if no mark follows, or if the next single one does not end its field.
         """
         data, quote = self._block.data, self._dialect.quote
-        position += len(quote)
+        byte_position += len(quote)
         pieces: list[bytes] = []
         while True:
-            mark = data.find(quote, position, limit)
+            mark = data.find(quote, byte_position, limit)
             if mark < 0:
-                return None, position, False
-            escape_at = data.find(escape, position, mark) if escape else -1
+                return None, byte_position, False
+            escape_at = data.find(escape, byte_position, mark) if escape else -1
             if escape_at >= 0:
-                pieces.append(data[position:escape_at])
-                position = escape_at + len(escape)
-                escaped_text = self._escapable(position)
+                pieces.append(data[byte_position:escape_at])
+                byte_position = escape_at + len(escape)
+                escaped_text = self._escapable(byte_position)
                 pieces.append(escaped_text or escape)
-                position += len(escaped_text)
+                byte_position += len(escaped_text)
                 continue
-            pieces.append(data[position:mark])
+            pieces.append(data[byte_position:mark])
             after = mark + len(quote)
             if data.startswith(quote, after, limit):
                 pieces.append(quote)
-                position = after + len(quote)
+                byte_position = after + len(quote)
                 continue
             is_end = after == len(data) or data[after : after + 1] in (b"\n", b"\r")
             is_end |= self._dialect.is_whitespace and after >= limit  # blanks follow
@@ -249,21 +249,25 @@ class RecordReader:
                 return b"".join(pieces), after, True
             return None, after, True
 
-    def _escapable(self, position: int) -> bytes:
+    def _escapable(self, byte_position: int) -> bytes:
         """Mark, escape character or delimiter at a position; empty for other text."""
         dialect, data = self._dialect, self._block.data
         candidates = (dialect.quote, dialect.escape or _BACKSLASH, dialect.literal_delimiter)
-        return next((text for text in candidates if text and data.startswith(text, position)), b"")
+        return next(
+            (text for text in candidates if text and data.startswith(text, byte_position)), b""
+        )
 
     def _next_delimiter(
-        self, position: int, line_end: int, escape: bytes
+        self, byte_position: int, line_end: int, escape: bytes
     ) -> re.Match[bytes] | None:
         search: Callable[..., re.Match[bytes] | None] = self._dialect.delimiter.search
-        match = search(self._block.data, position, line_end)
+        pattern_match = search(self._block.data, byte_position, line_end)
         if self._dialect.escape and escape:
-            while match and _is_escaped(self._block.data, position, match.start(), escape):
-                match = search(self._block.data, match.end(), line_end)
-        return match
+            while pattern_match and _is_escaped(
+                self._block.data, byte_position, pattern_match.start(), escape
+            ):
+                pattern_match = search(self._block.data, pattern_match.end(), line_end)
+        return pattern_match
 
     def _unescaped(self, value: bytes, escape: bytes) -> bytes:
         """Plain value without escapes of marks and delimiters, if the dialect has them."""
@@ -277,9 +281,9 @@ class RecordReader:
         return re.sub(re.escape(escape) + b"(" + escapable + b")", rb"\1", value)
 
 
-def _is_escaped(data: bytes, start: int, position: int, escape: bytes) -> bool:
+def _is_escaped(data: bytes, start: int, byte_position: int, escape: bytes) -> bool:
     """Whether an odd number of escape characters precedes a position."""
-    text = data[start:position]
+    text = data[start:byte_position]
     n_escapes = (len(text) - len(text.rstrip(escape))) // len(escape)
     return n_escapes % 2 == 1
 

@@ -62,55 +62,66 @@ class ColumnRoles:
 def assign_roles(sample: LogSample) -> ColumnRoles:
     """Assign contract columns by names first, then by values and order."""
     roles = ColumnRoles()
-    values = {name: _present(texts) for name, texts in sample.columns.items()}
+    values = {
+        column_name: _present(cell_texts) for column_name, cell_texts in sample.columns.items()
+    }
     time_guesses = _time_guesses(sample)
     has_names = sample.dialect is None or sample.dialect.has_header
     _assign_by_names(roles, values, time_guesses, has_names=has_names)
     _assign_time(roles, sample.columns, time_guesses)
     _assign_by_order(roles, values, has_names=has_names)
-    number_columns = [roles.columns[role] for role in _NUMBER_ROLES if role in roles.columns]
+    number_columns = [
+        roles.columns[column_role] for column_role in _NUMBER_ROLES if column_role in roles.columns
+    ]
     roles.decimal_comma = any(
-        any(_DECIMAL_COMMA.match(text) for text in values[name]) for name in number_columns
+        any(_DECIMAL_COMMA.match(text) for text in values[column_name])
+        for column_name in number_columns
     )
     _note_null_words(roles, sample.columns)
     _note_unique_sessions(roles, values)
     _note_item_kind(roles, has_names=has_names)
-    roles.columns = {role: roles.columns[role] for role in _ROLES if role in roles.columns}
+    roles.columns = {
+        column_role: roles.columns[column_role]
+        for column_role in _ROLES
+        if column_role in roles.columns
+    }
     return roles
 
 
-def _present(texts: Sequence[str | None]) -> list[str]:
-    return [text.strip() for text in texts[:_LOOKED_AT] if text and text.strip() not in _NULL_WORDS]
+def _present(cell_texts: Sequence[str | None]) -> list[str]:
+    return [
+        text.strip() for text in cell_texts[:_LOOKED_AT] if text and text.strip() not in _NULL_WORDS
+    ]
 
 
 def _note_null_words(roles: ColumnRoles, columns: Mapping[str, Sequence[str | None]]) -> None:
     """Name words that may stand for a missing value; in ids a word may also be an id."""
-    for role, name in roles.columns.items():
-        counts = Counter(text.strip() for text in columns[name] if text)
-        least_count = 1 if role in _NUMBER_ROLES else _LEAST_NULLS
+    for column_role, column_name in roles.columns.items():
+        counts = Counter(text.strip() for text in columns[column_name] if text)
+        least_count = 1 if column_role in _NUMBER_ROLES else _LEAST_NULLS
         words = sorted(word for word in _NULL_WORDS if counts[word] >= least_count)
         if words:
             roles.doubts.append(
-                f"columns: {name} has {', '.join(words)}; if rows with them are refused or become "
-                f"ids, list them under null_values"
+                f"columns: {column_name} has {', '.join(words)}; if rows with them are refused or "
+                f"become ids, list them under null_values"
             )
 
 
 def _time_guesses(sample: LogSample) -> dict[str, TimeGuess]:
     """Format of each column that may hold times."""
     guesses = {}
-    for name, texts in sample.columns.items():
-        arrow_type = sample.arrow_types.get(name)
+    for column_name, cell_texts in sample.columns.items():
+        arrow_type = sample.arrow_types.get(column_name)
         if arrow_type is not None and (
             pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type)
         ):
             has_zone = pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None
-            guesses[name] = TimeGuess("timestamp", has_zone=has_zone)
+            guesses[column_name] = TimeGuess("timestamp", has_zone=has_zone)
             continue
-        is_named_time = c.OCCURRED_AT in name_scores(name)
-        time_guess = guess_times(texts, is_named_time=is_named_time)
+        is_named_time = c.OCCURRED_AT in name_scores(column_name)
+        time_guess = guess_times(cell_texts, is_named_time=is_named_time)
         if time_guess is not None:
-            guesses[name] = time_guess
+            guesses[column_name] = time_guess
     return guesses
 
 
@@ -125,48 +136,55 @@ def _assign_by_names(
     if not has_names:
         return
     candidates = [
-        (score, -_ROLES.index(role), -position, role, name)
-        for position, name in enumerate(values)
-        for role, score in name_scores(name).items()
-        if _values_allow(role, values[name], name in time_guesses)
+        (score, -_ROLES.index(column_role), -position, column_role, column_name)
+        for position, column_name in enumerate(values)
+        for column_role, score in name_scores(column_name).items()
+        if _values_allow(column_role, values[column_name], column_name in time_guesses)
     ]
-    for _, _, _, role, name in sorted(candidates, reverse=True):
-        if role not in roles.columns and name not in roles.columns.values():
-            roles.columns[role] = name
-    for role in (c.USER_ID, c.ITEM_ID):
+    for _, _, _, column_role, column_name in sorted(candidates, reverse=True):
+        if column_role not in roles.columns and column_name not in roles.columns.values():
+            roles.columns[column_role] = column_name
+    for column_role in (c.USER_ID, c.ITEM_ID):
         rivals = [
-            name
-            for score, _, _, rival_role, name in candidates
-            if rival_role == role and name != roles.columns.get(role) and score >= _RIVAL_SCORE
+            column_name
+            for score, _, _, rival_role, column_name in candidates
+            if rival_role == column_role
+            and column_name != roles.columns.get(column_role)
+            and score >= _RIVAL_SCORE
         ]
         if rivals:
             roles.doubts.append(
-                f"columns: {role} is {roles.columns[role]}; it could be {' or '.join(rivals)}"
+                f"columns: {column_role} is {roles.columns[column_role]}; "
+                f"it could be {' or '.join(rivals)}"
             )
 
 
-def _values_allow(role: str, texts: Sequence[str], holds_times: bool) -> bool:
-    if role == c.OCCURRED_AT:
+def _values_allow(column_role: str, cell_texts: Sequence[str], holds_times: bool) -> bool:
+    if column_role == c.OCCURRED_AT:
         return holds_times
-    if role in (c.LAT, c.LON):
-        bound = 90 if role == c.LAT else 180
-        return _is_numeric(texts) and all(abs(number) <= bound for number in _numbers(texts))
-    if role == c.VALUE:
-        return _is_numeric(texts)
-    if role == c.UTC_OFFSET_MIN:
-        return _is_numeric(texts) and all(abs(number) <= 1_440 for number in _numbers(texts))
-    if role == c.EVENT_TYPE:
-        return len(set(texts)) <= max(20, len(texts) // 20)
-    return bool(texts)
+    if column_role in (c.LAT, c.LON):
+        bound = 90 if column_role == c.LAT else 180
+        return _is_numeric(cell_texts) and all(
+            abs(number) <= bound for number in _numbers(cell_texts)
+        )
+    if column_role == c.VALUE:
+        return _is_numeric(cell_texts)
+    if column_role == c.UTC_OFFSET_MIN:
+        return _is_numeric(cell_texts) and all(
+            abs(number) <= 1_440 for number in _numbers(cell_texts)
+        )
+    if column_role == c.EVENT_TYPE:
+        return len(set(cell_texts)) <= max(20, len(cell_texts) // 20)
+    return bool(cell_texts)
 
 
-def _is_numeric(texts: Sequence[str]) -> bool:
-    n_numbers = sum(_NUMBER.match(text) is not None for text in texts)
-    return bool(texts) and n_numbers >= 0.9 * len(texts)
+def _is_numeric(cell_texts: Sequence[str]) -> bool:
+    n_numbers = sum(_NUMBER.match(text) is not None for text in cell_texts)
+    return bool(cell_texts) and n_numbers >= 0.9 * len(cell_texts)
 
 
-def _numbers(texts: Sequence[str]) -> list[float]:
-    return [float(text.replace(",", ".")) for text in texts if _NUMBER.match(text)]
+def _numbers(cell_texts: Sequence[str]) -> list[float]:
+    return [float(text.replace(",", ".")) for text in cell_texts if _NUMBER.match(text)]
 
 
 def _assign_time(
@@ -179,18 +197,24 @@ def _assign_time(
         return
     time_column = roles.columns.get(c.OCCURRED_AT)
     if time_column is None:
-        free_columns = [name for name in time_guesses if name not in roles.columns.values()]
+        free_columns = [
+            column_name for column_name in time_guesses if column_name not in roles.columns.values()
+        ]
         if not free_columns:
             roles.doubts.append("columns: no column holds times that this command can read")
             return
         # Texts that read as times are surer than numbers, which may be ids.
-        time_column = max(free_columns, key=lambda name: time_guesses[name].kind == "timestamp")
+        time_column = max(
+            free_columns, key=lambda column_name: time_guesses[column_name].kind == "timestamp"
+        )
         roles.columns[c.OCCURRED_AT] = time_column
         roles.doubts.append(f"columns: occurred_at is {time_column} by its values")
     others = [
-        name
-        for name in time_guesses
-        if name != time_column and name not in roles.columns.values() and name_scores(name)
+        column_name
+        for column_name in time_guesses
+        if column_name != time_column
+        and column_name not in roles.columns.values()
+        and name_scores(column_name)
     ]
     if others:
         roles.doubts.append(
@@ -201,24 +225,32 @@ def _assign_time(
 
 
 def _join_date_and_clock(roles: ColumnRoles, columns: Mapping[str, Sequence[str | None]]) -> bool:
-    clocks = [name for name, texts in columns.items() if _holds_clocks(texts)]
-    dates = {name: pattern for name, texts in columns.items() if (pattern := guess_dates(texts))}
+    clocks = [
+        column_name for column_name, cell_texts in columns.items() if _holds_clocks(cell_texts)
+    ]
+    dates = {
+        column_name: pattern
+        for column_name, cell_texts in columns.items()
+        if (pattern := guess_dates(cell_texts))
+    }
     if not clocks or not dates:
         return False
     date_column, clock_column = next(iter(dates)), clocks[0]
     has_seconds = any(text.count(":") == 2 for text in _present(columns[clock_column]))
     clock_pattern = "%H:%M:%S" if has_seconds else "%H:%M"
-    for role in [
-        role for role, name in roles.columns.items() if name in (date_column, clock_column)
+    for column_role in [
+        column_role
+        for column_role, column_name in roles.columns.items()
+        if column_name in (date_column, clock_column)
     ]:
-        del roles.columns[role]
+        del roles.columns[column_role]
     roles.joined_time = (date_column, clock_column)
     roles.time = TimeGuess("strptime", (f"{dates[date_column]}, {clock_pattern}",))
     return True
 
 
-def _holds_clocks(texts: Sequence[str | None]) -> bool:
-    values = _present(texts)
+def _holds_clocks(cell_texts: Sequence[str | None]) -> bool:
+    values = _present(cell_texts)
     return bool(values) and all(CLOCK.match(value) for value in values)
 
 
@@ -227,23 +259,27 @@ def _assign_by_order(
 ) -> None:
     """Assign what the names left open: coordinates, then ids in the usual order."""
     used = {*roles.columns.values(), *(roles.joined_time or ())}
-    free_columns = [name for name in values if name not in used and values[name]]
+    free_columns = [
+        column_name for column_name in values if column_name not in used and values[column_name]
+    ]
     if not has_names:
         free_columns = _assign_coordinates(roles, values, free_columns)
         free_columns = _assign_offset(roles, values, free_columns)
-    for role in (c.USER_ID, c.ITEM_ID):
-        if role in roles.columns:
+    for column_role in (c.USER_ID, c.ITEM_ID):
+        if column_role in roles.columns:
             continue
         if not free_columns:
-            roles.doubts.append(f"columns: no column is left for {role}")
+            roles.doubts.append(f"columns: no column is left for {column_role}")
             continue
-        roles.columns[role] = free_columns.pop(0)
-        roles.doubts.append(f"columns: {role} is {roles.columns[role]} by its position")
+        roles.columns[column_role] = free_columns.pop(0)
+        roles.doubts.append(
+            f"columns: {column_role} is {roles.columns[column_role]} by its position"
+        )
     if not has_names and c.VALUE not in roles.columns:
         ratings = [
-            name
-            for name in free_columns
-            if _is_numeric(values[name]) and len(set(values[name])) <= _MAX_RATINGS
+            column_name
+            for column_name in free_columns
+            if _is_numeric(values[column_name]) and len(set(values[column_name])) <= _MAX_RATINGS
         ]
         if ratings:
             roles.columns[c.VALUE] = ratings[0]
@@ -255,13 +291,17 @@ def _assign_coordinates(
 ) -> list[str]:
     """Two neighbouring columns of fractions are latitude and longitude."""
     for lat_name, lon_name in pairwise(free_columns):
-        if all(_holds_fractions(values[name]) for name in (lat_name, lon_name)) and (
+        if all(_holds_fractions(values[column_name]) for column_name in (lat_name, lon_name)) and (
             _values_allow(c.LAT, values[lat_name], False)
             and _values_allow(c.LON, values[lon_name], False)
         ):
             roles.columns |= {c.LAT: lat_name, c.LON: lon_name}
             roles.doubts.append(f"columns: lat is {lat_name} and lon is {lon_name} by their values")
-            return [name for name in free_columns if name not in (lat_name, lon_name)]
+            return [
+                column_name
+                for column_name in free_columns
+                if column_name not in (lat_name, lon_name)
+            ]
     return free_columns
 
 
@@ -269,20 +309,20 @@ def _assign_offset(
     roles: ColumnRoles, values: Mapping[str, list[str]], free_columns: list[str]
 ) -> list[str]:
     """A column of whole quarters of an hour is the offset of the local time."""
-    for name in free_columns[2:]:
-        numbers = _numbers(values[name])
-        if _values_allow(c.UTC_OFFSET_MIN, values[name], False) and all(
+    for column_name in free_columns[2:]:
+        numbers = _numbers(values[column_name])
+        if _values_allow(c.UTC_OFFSET_MIN, values[column_name], False) and all(
             (number % 15 == 0 and abs(number) >= 60) or number == 0 for number in numbers
         ):
-            roles.columns[c.UTC_OFFSET_MIN] = name
-            roles.doubts.append(f"columns: utc_offset_min is {name} by its values")
-            return [other for other in free_columns if other != name]
+            roles.columns[c.UTC_OFFSET_MIN] = column_name
+            roles.doubts.append(f"columns: utc_offset_min is {column_name} by its values")
+            return [other for other in free_columns if other != column_name]
     return free_columns
 
 
-def _holds_fractions(texts: Sequence[str]) -> bool:
-    n_fractions = sum("." in text and _NUMBER.match(text) is not None for text in texts)
-    return bool(texts) and n_fractions > 0.8 * len(texts)
+def _holds_fractions(cell_texts: Sequence[str]) -> bool:
+    n_fractions = sum("." in text and _NUMBER.match(text) is not None for text in cell_texts)
+    return bool(cell_texts) and n_fractions > 0.8 * len(cell_texts)
 
 
 def _note_unique_sessions(roles: ColumnRoles, values: Mapping[str, list[str]]) -> None:

@@ -42,11 +42,11 @@ class TextDialect:
     first_row: int
     doubts: tuple[str, ...]
 
-    def columns(self, lines: Sequence[str], max_rows: int) -> dict[str, list[str | None]]:
+    def columns(self, text_lines: Sequence[str], max_rows: int) -> dict[str, list[str | None]]:
         """Texts of each column; rows with another number of fields are left out."""
         rows = [
             fields
-            for fields in self._rows(lines[self.first_row : self.first_row + max_rows])
+            for fields in self._rows(text_lines[self.first_row : self.first_row + max_rows])
             if len(fields) == len(self.names)
         ]
         return {
@@ -54,25 +54,29 @@ class TextDialect:
             for position, name in enumerate(self.names)
         }
 
-    def _rows(self, lines: Sequence[str]) -> Iterator[list[str]]:
+    def _rows(self, text_lines: Sequence[str]) -> Iterator[list[str]]:
         value_lines = [
-            line for line in lines if line and not (self.comment and line.startswith(self.comment))
+            text_line
+            for text_line in text_lines
+            if text_line and not (self.comment and text_line.startswith(self.comment))
         ]
-        return (_split(line, self.delimiter, self.quote, self.escape) for line in value_lines)
+        return (
+            _split(text_line, self.delimiter, self.quote, self.escape) for text_line in value_lines
+        )
 
 
-def guess_dialect(lines: Sequence[str]) -> TextDialect:
+def guess_dialect(text_lines: Sequence[str]) -> TextDialect:
     """Dialect of the lines of a CSV file.
 
     Args:
-        lines: First lines of the file, without line breaks.
+        text_lines: First lines of the file, without line breaks.
     """
     doubts: list[str] = []
-    start, forced_delimiter, comment = _preamble(lines)
-    body = [line for line in lines[start : start + _LOOKED_AT] if line.strip()]
+    start, forced_delimiter, comment = _preamble(text_lines)
+    body = [text_line for text_line in text_lines[start : start + _LOOKED_AT] if text_line.strip()]
     delimiter = forced_delimiter or _delimiter(body, doubts)
     quote, escape = _quoting(body, delimiter, doubts)
-    rows = [_split(line, delimiter, quote, escape) for line in body]
+    rows = [_split(text_line, delimiter, quote, escape) for text_line in body]
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 1
     skip_rows = next((index for index, row in enumerate(rows) if len(row) == width), 0)
     rows = rows[skip_rows:]
@@ -97,16 +101,16 @@ def guess_dialect(lines: Sequence[str]) -> TextDialect:
     )
 
 
-def _preamble(lines: Sequence[str]) -> tuple[int, str | None, str | None]:
+def _preamble(text_lines: Sequence[str]) -> tuple[int, str | None, str | None]:
     """Number of comment lines and ``sep=`` lines at the start, the delimiter, and the prefix."""
     start, delimiter, comment = 0, None, None
-    for line in lines:
-        separator_line = _SEP_LINE.match(line)
+    for text_line in text_lines:
+        separator_line = _SEP_LINE.match(text_line)
         if separator_line:
             delimiter = separator_line[1]
-        elif line.startswith("#"):
+        elif text_line.startswith("#"):
             comment = "#"
-        elif line.strip():
+        elif text_line.strip():
             break
         start += 1
     return start, delimiter, comment
@@ -116,7 +120,7 @@ def _delimiter(body: Sequence[str], doubts: list[str]) -> str:
     """The delimiter that gives most lines the same number of fields, as the first line has."""
     scores = {}
     for delimiter in _DELIMITERS:
-        widths = [len(_split(line, delimiter, '"', None)) for line in body]
+        widths = [len(_split(text_line, delimiter, '"', None)) for text_line in body]
         width, count = Counter(widths).most_common(1)[0] if widths else (1, 0)
         if width > 1:
             first_fits = widths[0] == width
@@ -129,7 +133,7 @@ def _delimiter(body: Sequence[str], doubts: list[str]) -> str:
         if len(ranking) > 1 and usable[ranking[0]][0] - usable[ranking[1]][0] < 0.1:
             doubts.append(f"delimiter: {ranking[1]!r} would fit as well")
         return ranking[0]
-    blank_widths = [len(line.split()) for line in body]
+    blank_widths = [len(text_line.split()) for text_line in body]
     width, count = Counter(blank_widths).most_common(1)[0] if blank_widths else (1, 0)
     if width >= 3 and count >= _MIN_SHARE * len(blank_widths):
         doubts.append("delimiter: the columns are separated by blanks")
@@ -142,13 +146,15 @@ def _quoting(
     body: Sequence[str], delimiter: str, doubts: list[str]
 ) -> tuple[str | None, str | None]:
     """Quotation mark and escape character."""
-    with_marks = [line for line in body if '"' in line]
+    with_marks = [text_line for text_line in body if '"' in text_line]
     if not with_marks:
         return '"', None
-    if any(_BACKSLASH_QUOTE.search(line) for line in with_marks):
+    if any(_BACKSLASH_QUOTE.search(text_line) for text_line in with_marks):
         doubts.append('escape: a quotation mark is written as \\" inside a field')
         return '"', "\\"
-    stray_lines = [line for line in with_marks if not _is_well_quoted(line, delimiter)]
+    stray_lines = [
+        text_line for text_line in with_marks if not _is_well_quoted(text_line, delimiter)
+    ]
     if stray_lines:
         doubts.append(
             f"quote: {len(stray_lines)} of {len(body)} lines have quotation marks that do not "
@@ -158,9 +164,9 @@ def _quoting(
     return '"', None
 
 
-def _is_well_quoted(line: str, delimiter: str) -> bool:
+def _is_well_quoted(text_line: str, delimiter: str) -> bool:
     """Whether marks only enclose whole fields, with doubled ones inside."""
-    fields = line.split(delimiter)
+    fields = text_line.split(delimiter)
     is_open = False
     for field_text in fields:
         marks = field_text.count('"')
@@ -178,15 +184,15 @@ def _is_well_quoted(line: str, delimiter: str) -> bool:
     return not is_open
 
 
-def _split(line: str, delimiter: str, quote: str | None, escape: str | None) -> list[str]:
+def _split(text_line: str, delimiter: str, quote: str | None, escape: str | None) -> list[str]:
     if delimiter == " ":
-        return line.split()
+        return text_line.split()
     if len(delimiter) > 1:
-        return line.split(delimiter)
-    if quote is None or quote not in line:
-        return line.split(delimiter)
+        return text_line.split(delimiter)
+    if quote is None or quote not in text_line:
+        return text_line.split(delimiter)
     reader = csv.reader(
-        [line],
+        [text_line],
         delimiter=delimiter,
         quotechar=quote,
         escapechar=escape,
@@ -196,32 +202,32 @@ def _split(line: str, delimiter: str, quote: str | None, escape: str | None) -> 
     try:
         return next(reader, [])
     except csv.Error:  # such as a field that is too long
-        return line.split(delimiter)
+        return text_line.split(delimiter)
 
 
 def _has_header(rows: Sequence[Sequence[str]], doubts: list[str]) -> bool:
     """Whether the first row holds names: texts above numbers and times, none of them repeated."""
     if not rows:
         return False
-    first_row, other_rows = [cell.strip() for cell in rows[0]], rows[1:51]
+    first_row, other_rows = [cell_text.strip() for cell_text in rows[0]], rows[1:51]
     if [*first_row] in (
         [str(n) for n in range(len(first_row))],
         [str(n + 1) for n in range(len(first_row))],
     ):
         doubts.append("header: the first line numbers the columns")
         return True
-    if any(_is_value(cell) for cell in first_row):
+    if any(_is_value(cell_text) for cell_text in first_row):
         doubts.append(
             "header: the first line holds values, so the file has no header; the columns are "
             "numbered from 1"
         )
         return False
-    has_values = any(_is_value(cell) for row in other_rows for cell in row)
+    has_values = any(_is_value(cell_text) for row in other_rows for cell_text in row)
     if not has_values:
         doubts.append("header: all lines are texts; the first is taken as the header")
     return True
 
 
-def _is_value(cell: str) -> bool:
+def _is_value(cell_text: str) -> bool:
     """Whether a cell is a number, a date or a time rather than a name."""
-    return bool(_NUMBER.match(cell.strip())) or bool(_DATE.search(cell))
+    return bool(_NUMBER.match(cell_text.strip())) or bool(_DATE.search(cell_text))

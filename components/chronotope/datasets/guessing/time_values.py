@@ -80,14 +80,14 @@ class TimeGuess:
         kind: Value of ``time.kind``.
         patterns: strptime formats; several if the format changes.
         has_zone: Whether the values fix the instant without a time zone.
-        share: Share of the values that the format reads.
+        read_share: Share of the values that the format reads.
         doubts: What is not sure.
     """
 
     kind: str
     patterns: tuple[str, ...] = ()
     has_zone: bool = False
-    share: float = 1.0
+    read_share: float = 1.0
     doubts: tuple[str, ...] = ()
 
 
@@ -101,11 +101,11 @@ def guess_times(texts: Sequence[str | None], *, is_named_time: bool) -> TimeGues
     values = [text.strip() for text in texts if text and text.strip()][:_LOOKED_AT]
     if not values:
         return None
-    n_numbers = sum(_NUMBER.match(value) is not None for value in values)
+    n_numbers = sum(_NUMBER.match(cell_text) is not None for cell_text in values)
     if n_numbers >= _MIN_SHARE * len(values):
-        numbers = [value for value in values if _NUMBER.match(value)]
+        numbers = [cell_text for cell_text in values if _NUMBER.match(cell_text)]
         return _guess_numbers(numbers, is_named_time=is_named_time)
-    n_iso = sum(_ISO.match(value) is not None for value in values)
+    n_iso = sum(_ISO.match(cell_text) is not None for cell_text in values)
     if n_iso >= _MIN_SHARE * len(values):
         return _iso_guess(values, n_iso / len(values))
     return _guess_patterns(values, n_iso / len(values))
@@ -114,32 +114,39 @@ def guess_times(texts: Sequence[str | None], *, is_named_time: bool) -> TimeGues
 def guess_dates(texts: Sequence[str | None]) -> str | None:
     """Strptime pattern of a column of dates without a time of day, or None."""
     values = [text.strip() for text in texts if text and text.strip()][:_LOOKED_AT]
-    patterns = [pattern for pattern in _DATES if values and _share(values, pattern) >= _MIN_SHARE]
+    patterns = [
+        time_pattern
+        for time_pattern in _DATES
+        if values and _share(values, time_pattern) >= _MIN_SHARE
+    ]
     return patterns[0] if patterns else None
 
 
-def _iso_guess(values: Sequence[str], share: float) -> TimeGuess:
-    values = [value for value in values if _ISO.match(value)]
-    n_zoned = sum(_ISO_ZONE.search(value) is not None for value in values)
+def _iso_guess(values: Sequence[str], read_share: float) -> TimeGuess:
+    values = [cell_text for cell_text in values if _ISO.match(cell_text)]
+    n_zoned = sum(_ISO_ZONE.search(cell_text) is not None for cell_text in values)
     doubts: tuple[str, ...] = ()
     if 0 < n_zoned < len(values):
         doubts = (f"time: {n_zoned} of {len(values)} times carry an offset, the others do not",)
-    if all(len(value) == len("2024-03-04") for value in values):
+    if all(len(cell_text) == len("2024-03-04") for cell_text in values):
         doubts = ("time: the column holds dates without a time of day; all events are at midnight",)
-    return TimeGuess("timestamp", (), n_zoned == len(values), share, doubts)
+    return TimeGuess("timestamp", (), n_zoned == len(values), read_share, doubts)
 
 
 def _guess_numbers(values: Sequence[str], *, is_named_time: bool) -> TimeGuess | None:
-    numbers = [float(value) for value in values]
-    for width, pattern in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S"), (12, "%Y%m%d%H%M")):
-        if all(len(value) == width for value in values) and _share(values, pattern) == 1.0:
-            return TimeGuess("strptime", (pattern,))
+    numbers = [float(cell_text) for cell_text in values]
+    for width, time_pattern in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S"), (12, "%Y%m%d%H%M")):
+        if (
+            all(len(cell_text) == width for cell_text in values)
+            and _share(values, time_pattern) == 1.0
+        ):
+            return TimeGuess("strptime", (time_pattern,))
     shares = {
         kind: sum(_EARLIEST_S <= number / unit <= _LATEST_S for number in numbers) / len(numbers)
         for kind, unit in _EPOCH_UNITS
     }
     best_kind = max(shares, key=lambda kind: shares[kind])
-    mixed_kinds = [kind for kind, share in shares.items() if share > 0.02]
+    mixed_kinds = [kind for kind, read_share in shares.items() if read_share > 0.02]
     if sum(shares.values()) >= _MIN_SHARE and (shares[best_kind] >= 0.5 or is_named_time):
         doubts: tuple[str, ...] = ()
         if len(mixed_kinds) > 1:
@@ -158,22 +165,22 @@ def _guess_numbers(values: Sequence[str], *, is_named_time: bool) -> TimeGuess |
 
 def _guess_patterns(values: Sequence[str], iso_share: float) -> TimeGuess | None:
     shares = {
-        pattern: share
-        for pattern in _candidate_patterns(values)
-        if (share := _share(values, pattern)) > 0.05
+        time_pattern: read_share
+        for time_pattern in _candidate_patterns(values)
+        if (read_share := _share(values, time_pattern)) > 0.05
     }
     if not shares:
         return None
-    ranking = sorted(shares, key=lambda pattern: shares[pattern], reverse=True)
+    ranking = sorted(shares, key=lambda time_pattern: shares[time_pattern], reverse=True)
     best = ranking[0]
     if shares[best] < _MIN_SHARE:
         return _mixed_guess(values, ranking, iso_share)
     doubts = []
     twin = next(
         (
-            pattern
-            for pattern in ranking[1:]
-            if shares[pattern] >= _MIN_SHARE and _is_day_month_twin(best, pattern)
+            time_pattern
+            for time_pattern in ranking[1:]
+            if shares[time_pattern] >= _MIN_SHARE and _is_day_month_twin(best, time_pattern)
         ),
         None,
     )
@@ -187,17 +194,17 @@ def _mixed_guess(
 ) -> TimeGuess | None:
     """Several patterns that read nearly all values together."""
     chosen = ["ISO8601"] if iso_share > 0.05 else []
-    unread = [value for value in values if not (chosen and _ISO.match(value))]
-    for pattern in ranking:
-        still_unread = [value for value in unread if not _reads(value, pattern)]
+    unread = [cell_text for cell_text in values if not (chosen and _ISO.match(cell_text))]
+    for time_pattern in ranking:
+        still_unread = [cell_text for cell_text in unread if not _reads(cell_text, time_pattern)]
         if len(still_unread) < len(unread):
-            chosen.append(pattern)
+            chosen.append(time_pattern)
             unread = still_unread
-    share = 1 - len(unread) / len(values)
-    if share < _MIN_SHARE:
+    read_share = 1 - len(unread) / len(values)
+    if read_share < _MIN_SHARE:
         return None
     doubts = (f"time.pattern: the format changes within the file: {', '.join(chosen)}",)
-    return TimeGuess("strptime", tuple(chosen), False, share, doubts)
+    return TimeGuess("strptime", tuple(chosen), False, read_share, doubts)
 
 
 def _candidate_patterns(values: Sequence[str]) -> list[str]:
@@ -211,37 +218,42 @@ def _candidate_patterns(values: Sequence[str]) -> list[str]:
     ]
     candidates = dict.fromkeys([*_WHOLE, *joined])
     return [
-        pattern
-        for pattern in candidates
-        if any(_may_read(value, pattern) and _reads(value, pattern) for value in trial_values)
+        time_pattern
+        for time_pattern in candidates
+        if any(
+            _may_read(cell_text, time_pattern) and _reads(cell_text, time_pattern)
+            for cell_text in trial_values
+        )
     ]
 
 
-def _may_read(value: str, pattern: str) -> bool:
+def _may_read(cell_text: str, time_pattern: str) -> bool:
     """Whether a value has the literal characters of a pattern; the pattern is not compiled."""
-    return set(_DIRECTIVE.sub("", pattern)) <= set(value) and bool(_DIGIT.search(value))
+    return set(_DIRECTIVE.sub("", time_pattern)) <= set(cell_text) and bool(
+        _DIGIT.search(cell_text)
+    )
 
 
-def _share(values: Sequence[str], pattern: str) -> float:
-    return sum(_reads(value, pattern) for value in values) / len(values)
+def _share(values: Sequence[str], time_pattern: str) -> float:
+    return sum(_reads(cell_text, time_pattern) for cell_text in values) / len(values)
 
 
-def _reads(value: str, pattern: str) -> bool:
+def _reads(cell_text: str, time_pattern: str) -> bool:
     try:
-        year = datetime.strptime(value, pattern).year  # noqa: DTZ007 - only the format matters
+        year = datetime.strptime(cell_text, time_pattern).year  # noqa: DTZ007 - only the format matters
     except ValueError:
         return False
     return 1900 <= year <= 2100
 
 
-def _is_day_month_twin(pattern: str, other: str) -> bool:
+def _is_day_month_twin(time_pattern: str, other: str) -> bool:
     """Whether two patterns differ in the order of day and month only."""
     return any(
-        pattern.replace(month_first, day_first) == other
-        or other.replace(month_first, day_first) == pattern
+        time_pattern.replace(month_first, day_first) == other
+        or other.replace(month_first, day_first) == time_pattern
         for month_first, day_first in _DAY_FIRST.items()
     )
 
 
-def _has_zone(pattern: str) -> bool:
-    return pattern.endswith(("%z", "UTC", "GMT", "Z")) or "%z" in pattern
+def _has_zone(time_pattern: str) -> bool:
+    return time_pattern.endswith(("%z", "UTC", "GMT", "Z")) or "%z" in time_pattern

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_array
 
-from chronotope.content.content_kernels import ContentView, FittedKernel, Matrix, weighted_sum
+from benchmarks.cold_item_model.kernels import ContentView, FittedKernel, Matrix, weighted_sum
 from chronotope.contracts.errors import ConfigError, NotEnoughData
 
 _JITTER = 1e-6

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from chronotope.content.cold_items import ColdItemConfig, ColdItemModel, UserFactors, solve_ridge
-from chronotope.content.content_kernels import ContentView, FittedKernel, weighted_sum
-from chronotope.content.tune_cold_items import tune_cold_items
+from benchmarks.cold_item_model.kernels import ContentView, FittedKernel, weighted_sum
+from benchmarks.cold_item_model.model import ColdItemConfig, ColdItemModel, UserFactors, solve_ridge
+from benchmarks.cold_item_model.tuning import tune_cold_items
 from chronotope.contracts.errors import ConfigError, NotEnoughData
 
 N_ITEMS, N_USERS = 200, 60

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from chronotope.content.cold_items import (
+from benchmarks.cold_item_model.kernels import ContentView, FittedKernel, Matrix, weighted_sum
+from benchmarks.cold_item_model.model import (
     ColdItemConfig,
     UserFactors,
     choose_landmarks,
@@ -15,7 +16,6 @@ from chronotope.content.cold_items import (
     view_weights,
     with_weights,
 )
-from chronotope.content.content_kernels import ContentView, FittedKernel, Matrix, weighted_sum
 
 RIDGES: Final = (10.0, 30.0, 100.0)
 USER_RIDGES: Final = (100.0, 300.0, 1_000.0)

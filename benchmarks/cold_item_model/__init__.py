@@ -1,0 +1,1 @@
+"""Closed-form model of items without events, from their content alone."""
