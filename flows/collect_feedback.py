@@ -26,6 +26,7 @@ from chronotope.feedback.retrain_results import RetrainPlan
 from chronotope.ingestion import ingest_table
 from chronotope.ingestion.posted_rows import posted_rows_to_merge, read_posted_items
 from chronotope.lake import Lake
+from chronotope.pipelines.pretraining.start import retraining_settings
 from chronotope.pipelines.results import (
     FeatureSnapshot,
     FeedbackSummary,
@@ -175,7 +176,7 @@ def retrain(
     """
     root_workspace = Workspace(ingestion.root)
     champion_settings = read_settings(retraining_inputs.champion_run_dir, ingestion.root)
-    settings = champion_settings.model_copy(update={"engine": engine})
+    settings = retraining_settings(champion_settings).model_copy(update={"engine": engine})
     record_retraining_start(dataset, retrain_plan, root_workspace)
     try:
         holdout_evaluation, promotion, written_report = _train_and_promote(

@@ -263,7 +263,7 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         snapshots_dir: Folder in which the snapshot's folder is created.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    optional_names = ("items", "context", "item_labels")
+    optional_names = ("items", "users", "context", "item_labels")
     table_names = ["events", *(name for name in optional_names if event_lake.exists(name))]
     table_versions = {
         table_name: event_lake.table_version(table_name) for table_name in table_names
@@ -294,6 +294,7 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         data_version=f"{data_version},noise={settings.noise.model_dump_json()}{content_key}",
         readings=lake_tables.get("context"),
         content=content,
+        users=lake_tables.get("users"),
     )
     return FeatureSnapshot(
         path=built_snapshot.path,

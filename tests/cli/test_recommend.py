@@ -1,15 +1,19 @@
 """``chronotope recommend``: ids beside titles, and ids that begin with a dash."""
 
+import json
 from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from chronotope.cli.main import app
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.cli.recommend import _show
 from chronotope.inference.request import Recommendation, RecommendedItem
+from tests.inference.hand_made import fill_lake, register_twice
 
 
 def shown(*titles: str) -> str:
@@ -59,3 +63,26 @@ def test_exactly_one_user(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, ["recommend", "--dataset", "no_such", *words])
     assert done.exit_code == 1
     assert "Exactly one user" in done.stderr
+
+
+def test_liked_items_attributes_and_a_wish_are_options(tmp_path: Path) -> None:
+    fill_lake(tmp_path)
+    register_twice(tmp_path)
+    words = ["recommend", "--dataset", "city", "--user", "new", "--root", str(tmp_path), "-k", "2"]
+
+    def invoke(*more: str) -> Result:
+        return CliRunner().invoke(app, [*words, *more])
+
+    liked = invoke("--like", "i00", "--like", "nowhere", "--json")
+    assert liked.exit_code == 0, liked.output
+    answer = json.loads(liked.stdout)
+    assert [item["id"] for item in answer["items"]] == ["i01", "i02"]
+    assert "1 of 2 liked items are unknown to the model." in answer["notes"]
+    for more, problem in (
+        (("--attribute", "age=25"), "reads no user attributes"),
+        (("--attribute", "age"), "attribute cannot be read"),
+        (("--wish", "quiet"), "needs items with encoded texts"),
+    ):
+        refused = invoke(*more)
+        assert refused.exit_code == 1
+        assert problem in " ".join(refused.stderr.split())

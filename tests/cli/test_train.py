@@ -1,11 +1,14 @@
 """``chronotope train``: its table fits into a terminal, its command can be pasted into a shell."""
 
 import io
+import json
 import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from chronotope.cli.main import app
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.cli.train import SHOWN, metrics_table, mlflow_command
 
@@ -28,3 +31,10 @@ def test_the_metrics_fit_into_eighty_columns() -> None:
         ["ease_popularity_week", *["0.123"] * len(SHOWN)]
     ]
     assert "\N{HORIZONTAL ELLIPSIS}" not in printed.getvalue()
+
+
+def test_zero_shot_takes_the_checkpoint_and_trains_nothing(tmp_path: Path) -> None:
+    options = ["--zero-shot", "--root", str(tmp_path), "--dry-run"]
+    shown = CliRunner().invoke(app, ["train", "simulated_city", *options])
+    training = json.loads(shown.stdout)["training"]
+    assert (training["init"], training["transfer_epochs"]) == ("pretrained", 0)

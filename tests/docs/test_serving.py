@@ -36,9 +36,11 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def test_every_command_is_answered(answers: list[dict[str, Any]]) -> None:
-    asked, sent, predicted, why, item, kept, stored, became = answers
+    asked, sent, liked, predicted, why, item, kept, stored, became = answers
     assert (asked["n_history"], len(asked["items"])) == (3, 5)
     assert (sent["user_id"], sent["items"][0]["id"]) == (None, "i03")
+    assert not {"i03", "i05"} & {each["id"] for each in liked["items"]}
+    assert (liked["n_history"], len(liked["items"])) == (0, 5)
     assert (len(predicted["place_forecasts"]), len(predicted["history"])) == (3, 3)
     assert why["items"][0]["reason"] == "follows i02"
     assert (item["id"], item["similar"]) == ("i03", [])  # its items have no content

@@ -109,6 +109,10 @@ def test_likeness_is_computed_once_for_the_same_vectors(
     assert len(reads) == 1
     np.testing.assert_array_equal(first.vectors, second.vectors)
     assert first.alike_from == second.alike_from
+    wish = {"text": grouped_vectors()[5:6]}
+    np.testing.assert_array_equal(first.cosines(wish), second.cosines(wish))
+    assert second.cosines(wish).argmax() == 5
+    assert second.encoders == {"text": "hand@1"}
     fresh = read_item_likeness(lake, vocabulary)
     assert fresh is not None
     np.testing.assert_array_equal(fresh.vectors, second.vectors)

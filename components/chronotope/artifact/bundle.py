@@ -26,6 +26,7 @@ from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ContentAxes
 from chronotope.contracts.strict_json import JsonObject
+from chronotope.contracts.user_attributes import AttributeColumn
 from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, write_json
 from chronotope.spacetime.local_planes import is_local
 
@@ -52,6 +53,9 @@ class Manifest(BaseModel):
     history_len: int = Field(description="Events the graph reads.")
     context: tuple[str, ...] = Field(
         (), description="Columns of the request's context that the graph reads."
+    )
+    attributes: tuple[AttributeColumn, ...] = Field(
+        (), description="User attributes that the graph reads, with their levels."
     )
     trained_until_s: int = Field(description="UTC seconds of the last training event.")
     digests: dict[str, str] = Field(description="SHA-256 of each other file.")

@@ -203,6 +203,8 @@ _RULES: Final[dict[str, Callable[[Array, _Known], Array]]] = {
     "content_popularity": _expected_popularity,
     "cold_share": _cold_share,
     "item_embedding.weight": _embedding,
+    "user_head.start": _stickiness,  # that of similar items, else of the category
+    "user_head.item_factors": _embedding,
     _CATEGORY: _category,
     _EAST: _east,
     _NORTH: _north,

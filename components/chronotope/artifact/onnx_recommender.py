@@ -16,6 +16,7 @@ from chronotope.artifact.history_padding import HISTORY_LENGTHS, padded_length, 
 from chronotope.contracts.errors import ArtifactError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries
+from chronotope.contracts.user_attributes import context_columns
 
 PROVIDERS: Final = "CHRONOTOPE_ONNX_PROVIDERS"
 """Variable with execution providers of ONNX Runtime, preferred ones first, comma-separated."""
@@ -53,6 +54,9 @@ class OnnxRecommender:
         """Wrap an open session; use ``load``."""
         self.session, self.manifest = session, manifest
         self.activity: npt.NDArray[np.float32] | None = None
+        widths = {each.name: each.shape[-1] for each in session.get_inputs()}
+        # a graph that queries an index reads no user attributes
+        self._n_columns = int(widths.get("context", 0))
         stored_lengths = session.get_modelmeta().custom_metadata_map.get(HISTORY_LENGTHS, "")
         self.history_lengths = parse_lengths(stored_lengths) or (manifest.history_len,)
 
@@ -131,8 +135,9 @@ class OnnxRecommender:
             "request_place_idx": queries.request_place_idx.astype(np.int64),
             "time_given": queries.time_given.astype(np.float32),
         }
-        column_names = self.manifest.context
-        if column_names:
+        if self._n_columns:
+            column_names = (*self.manifest.context, *context_columns(self.manifest.attributes))
+            column_names = column_names[: self._n_columns]
             graph_inputs["context"] = _context_matrix(queries, column_names)
         if self.activity is not None:
             graph_inputs[ACTIVITY] = self.activity

@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from chronotope.inference.request import Recommendation, TimeForecast
 
 
+ContextOption = Annotated[
+    list[str] | None, typer.Option(help="Context of the request as COLUMN=NUMBER; repeatable")
+]
+AttributeOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Attribute of the user as COLUMN=VALUE, e.g. age=25; repeatable"),
+]
+LikeOption = Annotated[
+    list[str] | None, typer.Option(help="Id of an item the user likes; repeatable")
+]
+WishOption = Annotated[str | None, typer.Option(help="What the user looks for, in words")]
+
+
 def recommend(
     dataset: Annotated[str, typer.Option(help="Dataset whose champion recommends")],
     user: Annotated[
@@ -41,10 +54,10 @@ def recommend(
         typer.Option(min=0.001, help="Maximum distance of items; requires --lat and --lon"),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of items")] = 10,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(help="Context of the request as COLUMN=NUMBER; repeatable"),
-    ] = None,
+    context: ContextOption = None,
+    attribute: AttributeOption = None,
+    like: LikeOption = None,
+    wish: WishOption = None,
     root: Annotated[Path, typer.Option(help="Project root, the parent folder of stores")] = Path(),
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the recommendation as JSON")
@@ -61,7 +74,14 @@ def recommend(
         from chronotope.inference.request import RecommendOptions
 
         options = RecommendOptions(
-            k=k, lat=lat, lon=lon, within_km=within_km, context=parse_context(context or [])
+            k=k,
+            lat=lat,
+            lon=lon,
+            within_km=within_km,
+            context=parse_context(context or []),
+            attributes=parse_attributes(attribute or []),
+            liked_items=tuple(like or ()),
+            wish=wish,
         )
         recommendation = recommend_items(root, dataset, user_id, instant, options=options)
     if as_json:
@@ -118,6 +138,25 @@ def parse_context(assignments: list[str]) -> dict[str, float]:
                 "The context cannot be read", received=assignment, way_out="Write COLUMN=NUMBER"
             ) from error
     return context
+
+
+def parse_attributes(assignments: list[str]) -> dict[str, str | float]:
+    """Values by column from texts such as ``age=25-34``.
+
+    Raises:
+        ConfigError: A text is not of the form COLUMN=VALUE.
+    """
+    attributes: dict[str, str | float] = {}
+    for assignment in assignments:
+        column_name, separator, value = assignment.partition("=")
+        if not (column_name and separator and value):
+            raise ConfigError(
+                "The user attribute cannot be read",
+                received=assignment,
+                way_out="Write COLUMN=VALUE",
+            )
+        attributes[column_name] = value
+    return attributes
 
 
 def _show(console: TerminalConsole, recommendation: "Recommendation") -> None:

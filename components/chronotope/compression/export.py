@@ -34,6 +34,7 @@ from chronotope.compression.graph_template import (
 )
 from chronotope.contracts.errors import ArtifactError
 from chronotope.models.batch import INPUT_NAMES, Batch
+from chronotope.models.cold_users.user_head import read_attributes
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
@@ -70,6 +71,10 @@ _OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "content_popularity": ("items",),
     "cold_share": ("items",),
     "content_head.vectors": ("items", None),
+    "user_head.start": ("items",),
+    "user_head.item_factors": ("items", None),
+    "user_head.level_factors": ("levels", None),
+    "user_head.place_factors": ("places", None),
     "item_tables.category": ("items",),
     "item_tables.cell": ("items",),
     "item_tables.east_km": ("items",),
@@ -161,7 +166,8 @@ def scoring_graph(net: ChronotopeNet, priors: Priors) -> GraphSpec:
         priors: The state frozen into the graph.
     """
     module = _ScoringGraph(net, priors)
-    return graph_spec(module, net.config, input_specs(net.config), OUTPUT_NAMES)
+    inputs = input_specs(net.config, read_attributes(net.user_head))
+    return graph_spec(module, net.config, inputs, OUTPUT_NAMES)
 
 
 def graph_spec(
@@ -281,14 +287,19 @@ def padded_lengths(history: HistoryLengths, history_len: int) -> tuple[int, ...]
     return tuple(lengths) if lengths[-1] >= history_len else (*lengths, history_len)
 
 
-def input_specs(config: ModelConfig) -> tuple[TensorSpec, ...]:
-    """Inputs of a network's graph, in the order of ``INPUT_NAMES``."""
+def input_specs(config: ModelConfig, attributes: tuple[str, ...] = ()) -> tuple[TensorSpec, ...]:
+    """Inputs of a network's graph, in the order of ``INPUT_NAMES``.
+
+    Args:
+        config: Configuration of the network.
+        attributes: User attributes that it reads; their levels follow the context columns.
+    """
     *request_names, time_given, context = INPUT_NAMES[len(HISTORY_NAMES) :]
     histories = [TensorSpec(name, torch.int64, (BATCH, HISTORY)) for name in HISTORY_NAMES]
     requests = [TensorSpec(name, torch.int64, (BATCH,)) for name in request_names]
     inputs = [*histories, *requests, TensorSpec(time_given, torch.float32, (BATCH,))]
-    if config.context:
-        inputs.append(TensorSpec(context, torch.float32, (BATCH, len(config.context))))
+    if n_columns := len(config.context) + len(attributes):
+        inputs.append(TensorSpec(context, torch.float32, (BATCH, n_columns)))
     return tuple(inputs)
 
 

@@ -41,6 +41,7 @@ class Architecture:
         has_discovery_head: Whether the discovery head is expected to be used.
         compression: Candidates to try.
         cache_dir: Folder of all caches.
+        has_user_head: Whether the user head is expected to be used, attributes included.
     """
 
     config: ModelConfig
@@ -48,6 +49,7 @@ class Architecture:
     has_discovery_head: bool
     compression: CompressionConfig
     cache_dir: Path
+    has_user_head: bool = False
 
     def untraced(self) -> list[GraphSpec]:
         """Graphs that the cache does not hold, each once."""
@@ -71,6 +73,10 @@ class Architecture:
             net.discovery_head.active = True
             for parameter in net.discovery_head.parameters():  # a student's head of zeros is unused
                 torch.nn.init.ones_(parameter)
+        if net.user_head is not None and self.has_user_head:
+            net.user_head.active = True
+            for weights in net.user_head.fitted():
+                weights.fill_(1.0)
         no_events = EventLog.sorted(user_idx=[], item_idx=[], occurred_s=[])
         priors = count_priors(no_events, self.catalog)
         recipes = candidate_recipes(net, self.compression, self.catalog.n_items)

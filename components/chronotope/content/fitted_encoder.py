@@ -126,6 +126,25 @@ def latest_encoder(item_lake: Lake, modality: Modality) -> str | None:
     return None if stored_row is None else str(stored_row[t.ENCODER])
 
 
+def stored_fitted_encoder(item_lake: Lake, identity: str) -> TfidfEncoder | None:
+    """Fitted encoder of an identity; None if it was not fitted, or is not stored.
+
+    Args:
+        item_lake: Lake of the dataset.
+        identity: Name of the encoder and digest of its weights.
+
+    Raises:
+        ArtifactError: The stored state is damaged.
+    """
+    if not item_lake.exists("content_encoders"):
+        return None
+    rows = item_lake.dataset("content_encoders").to_table(
+        columns=[t.STATE], filter=text_equals(t.ENCODER, identity)
+    )
+    states = [state for state in rows[t.STATE].to_pylist() if state is not None]
+    return TfidfEncoder.from_bytes(states[0]) if states else None
+
+
 def _latest_row(item_lake: Lake, modality: Modality, name: str | None) -> dict[str, object] | None:
     if not item_lake.exists("content_encoders"):
         return None

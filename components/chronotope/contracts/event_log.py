@@ -9,6 +9,7 @@ import numpy.typing as npt
 from chronotope.contracts.errors import DataError
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ItemContent
+from chronotope.contracts.user_attributes import UserAttributes
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -167,6 +168,7 @@ class Catalog:
         items_are_places: True in a log of check-ins, where the item is the place.
         item_title: Title to display, shape (n_items,); "" if unknown.
         content: What the items are: vectors of their texts and pictures; None if there are none.
+        user_attributes: Levels of the users' attributes; None if there is no users table.
     """
 
     users: IdMap
@@ -181,6 +183,7 @@ class Catalog:
     items_are_places: bool = False
     item_title: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
     content: ItemContent | None = None
+    user_attributes: UserAttributes | None = None
 
     @property
     def n_items(self) -> int:

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -128,12 +128,8 @@ class ContentAxes:
             )
         )
 
-    def save(self, file_path: Path) -> None:
-        """Write a file without pickles.
-
-        Args:
-            file_path: The file, ending in ``.npz``.
-        """
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Names, encoders and axes as arrays, for ``from_arrays``."""
         axes_header = [
             {"modality": modality_axes.modality, "encoder": modality_axes.encoder}
             for modality_axes in self.parts
@@ -146,8 +142,36 @@ class ContentAxes:
                 f"mean_{part_idx}": modality_axes.mean,
                 f"axes_{part_idx}": modality_axes.axes,
             }
+        return stored_arrays
+
+    @classmethod
+    def from_arrays(cls, stored_arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Axes from the arrays of ``arrays``; others are ignored.
+
+        Args:
+            stored_arrays: Arrays by name.
+        """
+        axes_header = json.loads(stored_arrays[_HEADER].tobytes())
+        return cls(
+            tuple(
+                ModalityAxes(
+                    str(header_entry["modality"]),
+                    str(header_entry["encoder"]),
+                    stored_arrays[f"mean_{part_idx}"],
+                    stored_arrays[f"axes_{part_idx}"],
+                )
+                for part_idx, header_entry in enumerate(axes_header)
+            )
+        )
+
+    def save(self, file_path: Path) -> None:
+        """Write a file without pickles.
+
+        Args:
+            file_path: The file, ending in ``.npz``.
+        """
         with file_path.open("wb") as file:
-            np.savez(file, **stored_arrays)  # type: ignore[arg-type]
+            np.savez(file, **self.arrays())  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, file_path: Path) -> Self:
@@ -161,18 +185,7 @@ class ContentAxes:
         """
         try:
             with file_path.open("rb") as file, np.load(file, allow_pickle=False) as stored_arrays:
-                axes_header = json.loads(stored_arrays[_HEADER].tobytes())
-                return cls(
-                    tuple(
-                        ModalityAxes(
-                            str(header_entry["modality"]),
-                            str(header_entry["encoder"]),
-                            stored_arrays[f"mean_{part_idx}"],
-                            stored_arrays[f"axes_{part_idx}"],
-                        )
-                        for part_idx, header_entry in enumerate(axes_header)
-                    )
-                )
+                return cls.from_arrays(stored_arrays)
         except (
             OSError,
             EOFError,

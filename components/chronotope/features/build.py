@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
+from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.strict_json import JsonObject
+from chronotope.contracts.user_attributes import UserAttributes
 from chronotope.features import context_join, queries
 from chronotope.features.sources import EventsSource, FeaturesConfig, register_sources
 from chronotope.lake.store_errors import translate_store_errors
@@ -46,7 +48,9 @@ CONTENT_VECTORS: Final = "content.npy"
 """Table of the items' content, in the order of the items, where they have any."""
 CONTENT_AXES: Final = "content_axes.npz"
 """Axes of that table."""
-_CONTENT_FILES: Final = (CONTENT_VECTORS, CONTENT_AXES)
+USER_ATTRIBUTES: Final = "user_attributes.parquet"
+"""Levels of the users' attributes, in the order of the users, where there is a users table."""
+_OPTIONAL_FILES: Final = (CONTENT_VECTORS, CONTENT_AXES, USER_ATTRIBUTES)
 
 DUCKDB_MEMORY: Final = "4GiB"
 """Memory limit of DuckDB while a snapshot is built; beyond it, DuckDB spills to disk."""
@@ -83,6 +87,7 @@ def build_features(
     data_version: str | None = None,
     readings: pa.Table | None = None,
     content: ItemContent | None = None,
+    users: pa.Table | None = None,
 ) -> FeatureRef:
     """Build the feature snapshot of an event log, or reuse an existing one.
 
@@ -103,6 +108,7 @@ def build_features(
         readings: Columns of ``CONTEXT`` and the context columns; None if there is no context
             table.
         content: What the items are, in the order of ``items``; None if nothing is known.
+        users: ``user_id`` and attributes; None if there is no users table.
 
     Returns:
         Reference to the snapshot.
@@ -124,6 +130,9 @@ def build_features(
         _write_tables(draft_dir, events, items, readings, config, content_ids)
         if items is not None and content is not None:
             _write_content(draft_dir, items, content)
+        if users is not None:
+            user_ids = IdMap(pq.read_table(draft_dir / "users.parquet")["id"].combine_chunks())
+            UserAttributes.from_table(users, user_ids).save(draft_dir / USER_ATTRIBUTES)
         digest = _digest(config, data_version or _content_digest(draft_dir))
         _write_meta(draft_dir, digest, config)
         _publish(draft_dir, out / digest)
@@ -282,8 +291,8 @@ def _write_content(draft_dir: Path, items: pa.Table, content: ItemContent) -> No
 
 
 def _written_files(draft_dir: Path) -> tuple[str, ...]:
-    """Files of a snapshot, those of the content where there are any."""
-    return (*_FILES, *(name for name in _CONTENT_FILES if (draft_dir / name).is_file()))
+    """Files of a snapshot, those of content and user attributes where there are any."""
+    return (*_FILES, *(name for name in _OPTIONAL_FILES if (draft_dir / name).is_file()))
 
 
 def _digest(config: FeaturesConfig, data_id: str) -> str:

@@ -12,7 +12,14 @@ from chronotope.contracts.errors import ArtifactError, SourceError, StoreError
 from chronotope.contracts.event_log import Catalog, EventLog, Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ContentAxes, ItemContent
-from chronotope.features.build import CONTENT_AXES, CONTENT_VECTORS, TABLES, read_verified_meta
+from chronotope.contracts.user_attributes import UserAttributes
+from chronotope.features.build import (
+    CONTENT_AXES,
+    CONTENT_VECTORS,
+    TABLES,
+    USER_ATTRIBUTES,
+    read_verified_meta,
+)
 from chronotope.features.sources import FeaturesConfig
 
 _LOG_INTS: Final = ("user_idx", "item_idx", "utc_offset_min", "place_idx", "session_idx")
@@ -40,6 +47,7 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
         }
         event_log = _log(snapshot_dir / "events.parquet", config)
         content = _content(snapshot_dir)
+        user_attributes = _user_attributes(snapshot_dir)
     except (StoreError, ArtifactError) as error:
         raise SourceError(error.problem, received=error.received, way_out=error.way_out) from error
     except (OSError, ValueError, KeyError) as error:
@@ -48,7 +56,8 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
             received=f"{snapshot_dir}: {error}",
             way_out=f"Delete {snapshot_dir} and call build_features",
         ) from error
-    return event_log, replace(_catalog(catalog_tables, config), content=content)
+    catalog = _catalog(catalog_tables, config)
+    return event_log, replace(catalog, content=content, user_attributes=user_attributes)
 
 
 def _content(snapshot_dir: Path) -> ItemContent | None:
@@ -57,6 +66,12 @@ def _content(snapshot_dir: Path) -> ItemContent | None:
         return None
     vectors = np.load(snapshot_dir / CONTENT_VECTORS, allow_pickle=False)
     return ItemContent(ContentAxes.load(snapshot_dir / CONTENT_AXES), vectors)
+
+
+def _user_attributes(snapshot_dir: Path) -> UserAttributes | None:
+    """Attributes of the users; None in a snapshot without a users table."""
+    attributes_path = snapshot_dir / USER_ATTRIBUTES
+    return UserAttributes.load(attributes_path) if attributes_path.is_file() else None
 
 
 def _log(events_path: Path, config: FeaturesConfig) -> EventLog:

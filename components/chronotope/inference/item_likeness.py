@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from chronotope.artifact.bundle import Vocabulary
 from chronotope.content.encoder import Modality
 from chronotope.content.item_vectors import FurtherVectors, content_version, read_item_content
 from chronotope.contracts.event_log import Float32, Int64
-from chronotope.contracts.item_content import ItemContent
+from chronotope.contracts.item_content import ContentAxes, ItemContent
 from chronotope.lake import Lake
 from chronotope.runtime.file_cache import ContentCache, FileCache
 
@@ -30,7 +30,7 @@ ALWAYS_ALIKE: Final = 0.8
 
 _N_PAIRS: Final = 20_000
 _MAX_CACHED: Final = 8
-_CACHE_VERSION: Final = 1
+_CACHE_VERSION: Final = 2
 """Version of the computation; part of the cache's key."""
 
 
@@ -42,10 +42,12 @@ class ItemLikeness:
         vectors: Rows of length 1, of length 0 for an item without content, shape (n_items, d).
             The product of two rows is the mean cosine over the kinds of content.
         alike_from: Cosine from which two items are alike.
+        axes: Axes of the vectors; None if nothing but these items can be compared.
     """
 
     vectors: Float32
     alike_from: float
+    axes: ContentAxes | None = None
 
     @classmethod
     def of(cls, content: ItemContent) -> "ItemLikeness":
@@ -57,7 +59,25 @@ class ItemLikeness:
         vectors = content.unit_blocks()
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-        return cls(vectors, _alike_from(vectors))
+        return cls(vectors, _alike_from(vectors), content.axes)
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """Encoder of each kind of content."""
+        return {} if self.axes is None else self.axes.encoders
+
+    def cosines(self, vectors: Mapping[str, Float32]) -> Float32:
+        """Likeness of each item to other content, shape (n_items,).
+
+        Args:
+            vectors: Vector of the other content by kind, by the items' encoders, shape (1, d).
+        """
+        if self.axes is None:
+            return np.zeros(len(self.vectors), np.float32)
+        row = ItemContent(self.axes, self.axes.project(vectors)).unit_blocks()[0]
+        direction = (row / max(float(np.linalg.norm(row)), 1e-12)).astype(np.float32)
+        cosine: Float32 = self.vectors @ direction
+        return cosine
 
     def nearest(self, item_idx: int, k: int) -> tuple[Int64, Float32]:
         """The k most similar other items, most similar first, and their cosines.
@@ -140,7 +160,9 @@ def _to_bytes(likeness: ItemLikeness | None) -> bytes:
     """An npz file without pickles; empty where the items have no content."""
     content = io.BytesIO()
     if likeness is not None:
-        np.savez(content, vectors=likeness.vectors, alike_from=likeness.alike_from)
+        axes = {} if likeness.axes is None else likeness.axes.arrays()
+        arrays = {"vectors": likeness.vectors, "alike_from": np.float64(likeness.alike_from)}
+        np.savez(content, **arrays, **axes)  # type: ignore[arg-type]
     return content.getvalue()
 
 
@@ -148,7 +170,8 @@ def _from_bytes(content: bytes) -> ItemLikeness | None:
     if not content:
         return None
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return ItemLikeness(arrays["vectors"], float(arrays["alike_from"]))
+        axes = ContentAxes.from_arrays(arrays)
+        return ItemLikeness(arrays["vectors"], float(arrays["alike_from"]), axes)
 
 
 def _alike_from(vectors: Float32) -> float:

@@ -11,7 +11,7 @@ from chronotope.artifact.bundle import Vocabulary
 from chronotope.artifact.indexed_recommender import IndexedRecommender, QueryOutput
 from chronotope.artifact.item_index import Mask
 from chronotope.contracts.errors import ConfigError
-from chronotope.contracts.event_log import Float32, Float64, Int64
+from chronotope.contracts.event_log import Float32, Float64, Int32, Int64
 from chronotope.contracts.queries import Queries
 from chronotope.inference.explanations import explain_items
 from chronotope.inference.history import UserHistory
@@ -119,9 +119,20 @@ class IndexedRanking:
 
 
 def score_items(
-    logits: Float32, history: UserHistory, metadata: ItemMetadata, options: RecommendOptions
+    logits: Float32,
+    history: UserHistory,
+    metadata: ItemMetadata,
+    options: RecommendOptions,
+    excluded_idx: Int32 | None = None,
 ) -> DenseRanking:
     """Dense ranking of a query: probabilities and allowed items.
+
+    Args:
+        logits: Scores of all items, shape (n_items,).
+        history: Events of the user, whose items ``exclude_seen`` leaves out.
+        metadata: Categories and coordinates of the items.
+        options: Filters.
+        excluded_idx: Items that are left out in any case, shape (n,).
 
     Raises:
         ConfigError: The category of the options does not exist.
@@ -133,6 +144,8 @@ def score_items(
     allowed[0] = False
     if options.exclude_seen:
         allowed[history.item_idx] = False
+    if excluded_idx is not None:
+        allowed[excluded_idx] = False
     max_score = item_scores.max()
     # float32 halves the time of exp; the sum stays exact to seven digits
     exp_scores = np.exp((item_scores - max_score).astype(np.float32))
@@ -146,13 +159,24 @@ def search_items(
     history: UserHistory,
     metadata: ItemMetadata,
     options: RecommendOptions,
+    excluded_idx: Int32 | None = None,
 ) -> IndexedRanking:
     """Indexed ranking of a query: output of the graph and allowed items.
+
+    Args:
+        model: Holds the index.
+        queries: The query, a batch of size 1.
+        history: Events of the user, whose items ``exclude_seen`` leaves out.
+        metadata: Categories and coordinates of the items.
+        options: Filters.
+        excluded_idx: Items that are left out in any case, shape (n,).
 
     Raises:
         ConfigError: The category of the options does not exist.
     """
     (query_output,) = model.query_outputs(queries)
+    if excluded_idx is not None and len(excluded_idx):
+        query_output = query_output.without(excluded_idx)
     return rank_by_index(model, query_output, history, metadata, options)
 
 

@@ -1,10 +1,16 @@
 """Recommendation of the champion: next items, time and place of a user."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+
+from chronotope.artifact.bundle import Vocabulary
+from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.event_log import Float32, Int32
 from chronotope.inference.forecast import forecast_places, forecast_time, remaining_wait
 from chronotope.inference.history import (
     UserHistory,
@@ -13,8 +19,9 @@ from chronotope.inference.history import (
     read_history,
 )
 from chronotope.inference.item_likeness import likeness_cache
-from chronotope.inference.item_metadata import read_item_metadata
+from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import read_live_activity
+from chronotope.inference.new_users import UserLevels, liked_notes, with_liked_items
 from chronotope.inference.ranking import describe_items, score_items
 from chronotope.inference.recent_activity import RecentActivity, read_recent_activity, utc_midnight
 from chronotope.inference.request import Recommendation, RecommendOptions
@@ -24,6 +31,7 @@ from chronotope.inference.request_context import (
     read_readings,
     validate_context,
 )
+from chronotope.inference.wish import WishScorer
 from chronotope.lake import Lake
 from chronotope.registry.champion import Champion, load_champion
 from chronotope.runtime.workspace import Workspace
@@ -59,22 +67,28 @@ def recommend(
     validate_options(options, request_time)
     champion, workspace = load(root, dataset), Workspace(root)
     lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
-    cache = likeness_cache(workspace.cache())
     full_history = read_history(lake, user_id, request_time, vocabulary)
-    history, metadata = full_history.without_unknown(), read_item_metadata(lake, vocabulary, cache)
+    history = full_history.without_unknown()
+    metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
     champion = read_live_activity(champion, lake, metadata.category_idx)
-    context = _request_context(lake, champion, options, request_time, full_history)
-    user_idx = int(vocabulary.users.index([user_id])[0])
-    model_output = champion.model.answer(
-        history_to_queries(history, user_idx, request_time, context=context)
-    )
+    context = _request_context(lake, champion, options, request_time, full_history, user_id)
+    liked_idx = vocabulary.items.index(list(options.liked_items))
+    model_history = _model_history(history, liked_idx, request_time, vocabulary)
+    model_output = _model_output(champion, user_id, request_time, context, history, model_history)
+    item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
+    ranking = score_items(item_scores, history, metadata, options, liked_idx)
     activity = _recent_activity(lake, request_time, champion)
-    ranking = score_items(model_output.item_scores[0], history, metadata, options)
-    items = describe_items(
-        ranking.best(options.k).items, ranking, options, history, activity, vocabulary, metadata
-    )
+    top_idx = ranking.best(options.k).items
+    items = describe_items(top_idx, ranking, options, model_history, activity, vocabulary, metadata)
     time_forecast = forecast_time(remaining_wait(model_output.when, history, request_time))
     n_places = 0 if items_are_places(vocabulary) else N_PLACES
+    notes = answer_notes(
+        champion,
+        len(full_history),
+        request_time,
+        has_items=bool(items),
+        has_time=time_forecast is not None,
+    )
     return Recommendation(
         dataset,
         champion.version,
@@ -84,14 +98,46 @@ def recommend(
         items,
         time_forecast,
         forecast_places(model_output.place_scores[0], vocabulary, metadata, n_places),
-        answer_notes(
-            champion,
-            len(full_history),
-            request_time,
-            has_items=bool(items),
-            has_time=time_forecast is not None,
-        ),
+        (*notes, *liked_notes(options.liked_items, liked_idx)),
     )
+
+
+def _model_history(
+    history: UserHistory, liked_idx: Int32, request_time: datetime, vocabulary: Vocabulary
+) -> UserHistory:
+    """Events with liked items as the latest ones."""
+    request_s, same_ids = int(request_time.timestamp()), items_are_places(vocabulary)
+    return with_liked_items(history, liked_idx, request_s, items_are_places=same_ids)
+
+
+def _model_output(
+    champion: Champion,
+    user_id: str,
+    request_time: datetime,
+    context: dict[str, float],
+    history: UserHistory,
+    model_history: UserHistory,
+) -> ModelOutput:
+    """Items by the history with liked items; time and place by the events alone."""
+    user_idx = int(champion.vocabulary.users.index([user_id])[0])
+
+    def output(read_history: UserHistory) -> ModelOutput:
+        queries = history_to_queries(read_history, user_idx, request_time, context=context)
+        return champion.model.answer(queries)
+
+    model_output = output(history)
+    if model_history is history:
+        return model_output
+    return replace(model_output, item_scores=output(model_history).item_scores)
+
+
+def _wish_scores(
+    root: Path, dataset: str, options: RecommendOptions, metadata: ItemMetadata
+) -> Float32:
+    """Scores of the items by the wish, shape (n_items,); 0, shape (1,), without one."""
+    if options.wish is None:
+        return np.zeros(1, np.float32)
+    return WishScorer(Workspace(root), dataset).scores(options.wish, metadata.likeness)
 
 
 def _request_context(
@@ -100,13 +146,15 @@ def _request_context(
     options: RecommendOptions,
     request_time: datetime,
     full_history: UserHistory,
+    user_id: str,
 ) -> dict[str, float]:
-    """Context of the request by column: the lake's readings, overridden by the options."""
+    """Context of the request by column, and levels of the user: the lake's, or the options'."""
     columns = champion.model.manifest.context
     validate_context(options.context, columns)
     place_id = last_place(full_history, champion.vocabulary.places)
     lake_context = context_as_of(read_readings(lake, columns), request_time, place_id)
-    return lake_context | options.context
+    user_levels = UserLevels.read(lake, champion.model.manifest.attributes, user_id)
+    return lake_context | options.context | user_levels.context(user_id, options.attributes)
 
 
 def _recent_activity(lake: Lake, request_time: datetime, champion: Champion) -> RecentActivity:

@@ -21,6 +21,14 @@ class RecommendOptions(BaseModel):
         {},
         description="Context values, such as the weather; the lake supplies the others.",
     )
+    attributes: dict[str, str | float] = Field(
+        {},
+        description="Attributes of the user, such as the age group; the lake supplies the others.",
+    )
+    liked_items: tuple[str, ...] = Field(
+        (), description="Items the user likes; they count as events and are not recommended."
+    )
+    wish: str | None = Field(None, description="What the user looks for, in words.")
 
 
 @dataclass(frozen=True, slots=True)

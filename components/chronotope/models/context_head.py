@@ -57,8 +57,9 @@ class ContextHead(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Standardised columns and whether each is known, shape (B, 2 N)."""
-        is_known = torch.isfinite(batch.context)
-        z_scores = (torch.where(is_known, batch.context, self.mean) - self.mean) / self.scale
+        context = batch.context[:, : len(self.columns)]  # user attributes may follow
+        is_known = torch.isfinite(context)
+        z_scores = (torch.where(is_known, context, self.mean) - self.mean) / self.scale
         return torch.cat([z_scores.clamp(-MAX_SCALES, MAX_SCALES), is_known.float()], dim=1)
 
     def item_table(self, item_tables: ItemTables, candidates: Tensor | None = None) -> Tensor:

@@ -15,11 +15,10 @@ For a query b and an item i,
 A repeat, an item that is in the history, gets the priors and the category score times
 ``weights.repeat[0]``, plus the bonus ``weights.repeat[1]``. The discovery head then divides
 the probability of all items that are new to the user among them anew (``discovery_head``).
-Last, an item without events gets the cold-start scores of the content head.
+Last come the scores of items without events (``content_head``) and of new users (``user_head``).
 
-c_b is the query context: hour, weekday, gap, history length, repeat rate, and named columns
-such as the weather. Without kernels the sum is popularity, context columns and the backbone,
-and the backbone has a separate weight for repeats.
+c_b is the query context: hour, weekday, gap, history length, repeat rate, and named columns.
+Without kernels the sum is popularity, context columns and the backbone, weighted for repeats.
 """
 
 from typing import NamedTuple
@@ -33,6 +32,7 @@ from chronotope.models.backbones.backbone import Backbone, gated_scores
 from chronotope.models.backbones.event_inputs import PackedSequences
 from chronotope.models.batch import Batch
 from chronotope.models.category_head import CategoryHead
+from chronotope.models.cold_users.user_head import UserHead
 from chronotope.models.config import ModelConfig
 from chronotope.models.content_head import ContentHead, Profiles, selected_content
 from chronotope.models.context_head import ContextHead
@@ -149,6 +149,7 @@ class ChronotopeNet(nn.Module):
         self.discovery_head = DiscoveryHead(n_context) if config.kernels else None
         content = selected_content(catalog, config)
         self.content_head = None if content is None else ContentHead(content, n_context)
+        self.user_head = UserHead(catalog, len(config.context)) if config.kernels else None
 
     def forward(
         self,
@@ -259,12 +260,21 @@ class ChronotopeNet(nn.Module):
             )
             item_scores = item_scores + gated_scores(backbone_scores, history, weights.backbone)
         scored = ScoredItems(item_scores, recent, context, bank, query, profiles)
+        return self._with_fitted_heads(batch, priors, candidates, scored)
+
+    def _with_fitted_heads(
+        self, batch: Batch, priors: Priors, candidates: Tensor | None, scored: ScoredItems
+    ) -> ScoredItems:
+        """Scores with the heads that are fitted after the training: new items, new users."""
+        item_scores, query, profiles = scored.item_scores, scored.query, scored.profiles
         if self.discovery_head is not None and self.discovery_head.active:
             shift = self._discovery_shift(batch, priors, scored)
-            is_new = new_item_mask(history, view.n_columns)
+            is_new = new_item_mask(query.history, query.view.n_columns)
             item_scores = redistribute(item_scores, shift, is_new)
         if self.content_head is not None and profiles is not None:
             item_scores = item_scores + self.content_head.cold_scores(profiles, priors, candidates)
+        if self.user_head is not None and self.user_head.active:
+            item_scores = item_scores + self.user_head(batch, query.view, candidates)
         return scored._replace(item_scores=item_scores)
 
     def content_profiles(self, recent: Batch, bank: Tensor | None) -> Profiles | None:

@@ -124,6 +124,7 @@ def _manifest_fields(
         "dataset": dataset,
         "data_version": data_version,
         "context": model.model.context,
+        "attributes": model.attributes,
         "trained_until_s": int(training_log.occurred_s.max()),
     }
 

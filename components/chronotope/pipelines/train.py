@@ -9,6 +9,7 @@ from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.holdout import frozen_folds
 from chronotope.pipelines.search import configs_from_params
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.training.cold_users import MIN_USERS
 from chronotope.training.recommender import ChronotopeRecommender
 
 MODEL_FILE: Final = "model.pt"
@@ -46,6 +47,7 @@ def train_final_model(
             has_discovery_head=training_config.discovery_targets > 0,
             compression=settings.compression,
             cache_dir=settings.workspace.cache(),
+            has_user_head=training_config.new_user_queries > 0 and catalog.users.size > MIN_USERS,
         )
     )
     model = ChronotopeRecommender(

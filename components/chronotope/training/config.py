@@ -53,6 +53,12 @@ class TrainingConfig(BaseModel):
         description="Discoveries, events of items that are new to their users, that train the "
         "discovery head; 0 leaves it out.",
     )
+    new_user_queries: int = Field(
+        3_000,
+        ge=0,
+        description="Queries of users with no or few events that fit the scores of new users; 0 "
+        "leaves them out.",
+    )
     max_wait_h: float | None = Field(
         None,
         gt=0.0,

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.user_attributes import AttributeColumn
+from chronotope.models.cold_users.user_head import USER_HEAD_PREFIX, UserHead
 from chronotope.models.content_head import check_encoders, selected_content
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.transfer.parameter_scope import embedded_ids
@@ -17,7 +19,18 @@ TABLE_PREFIX: Final = "item_tables."
 CONTENT_PREFIX: Final = "content_head."
 """Prefix of the weights of the content head."""
 
-_NOT_TRANSFERRED: Final = (TABLE_PREFIX, f"{CONTENT_PREFIX}vectors")
+_USER_TABLES: Final = {
+    "start": "items",
+    "item_factors": "items",
+    "place_factors": "places",
+}
+"""Tables of the user head, and the id map that their rows follow."""
+
+_NOT_TRANSFERRED: Final = (
+    TABLE_PREFIX,
+    f"{CONTENT_PREFIX}vectors",
+    *(f"{USER_HEAD_PREFIX}{name}" for name in (*_USER_TABLES, "level_factors", "column_weights")),
+)
 
 
 def transfer_network(
@@ -52,6 +65,8 @@ def transfer_network(
             )
         elif parameter_name in new_state and not parameter_name.startswith(_NOT_TRANSFERRED):
             new_state[parameter_name] = learned_table
+    if net.user_head is not None and new_net.user_head is not None:
+        new_state |= _user_head_state(net.user_head, old_catalog, new_catalog)
     new_net.load_state_dict(new_state)
     return new_net.eval()
 
@@ -61,6 +76,38 @@ def _check_encoders(net: ChronotopeNet, new_catalog: Catalog) -> None:
     if head is None or content is None:
         return
     check_encoders(head.encoders, content)
+
+
+def _user_head_state(
+    head: UserHead, old_catalog: Catalog, new_catalog: Catalog
+) -> dict[str, Tensor]:
+    """Tables of the user head by id and by level; a row of something new is zero."""
+    state = {}
+    for name, id_field in _USER_TABLES.items():
+        old_ids, new_ids = getattr(old_catalog, id_field), getattr(new_catalog, id_field)
+        old_idx = torch.from_numpy(old_ids.index(new_ids.ids)).long()
+        old_table = getattr(head, name).clone()
+        old_table[0] = 0.0
+        state[name] = torch.cat([old_table[:1], old_table[old_idx]])
+    columns = _attribute_columns(new_catalog)
+    old_columns = {column.name: column for column in _attribute_columns(old_catalog)}
+    old_levels = [0] + [
+        old_columns[column.name].level(value) if column.name in old_columns else 0
+        for column in columns
+        for value in column.examples
+    ]
+    state["level_factors"] = head.level_factors[torch.tensor(old_levels)]
+    weights = dict(zip(head.columns, head.column_weights.T, strict=True))
+    no_weight = torch.zeros(len(head.column_weights))
+    column_weights = [weights.get(column.name, no_weight) for column in columns]
+    state["column_weights"] = (
+        torch.stack(column_weights, dim=1) if columns else head.column_weights[:, :0]
+    )
+    return {f"{USER_HEAD_PREFIX}{name}": table for name, table in state.items()}
+
+
+def _attribute_columns(catalog: Catalog) -> tuple[AttributeColumn, ...]:
+    return () if catalog.user_attributes is None else catalog.user_attributes.columns
 
 
 def _transfer_rows(learned_table: Tensor, old_ids: IdMap, new_ids: IdMap) -> Tensor:

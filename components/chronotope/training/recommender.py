@@ -20,7 +20,9 @@ from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
+from chronotope.contracts.user_attributes import AttributeColumn, context_columns
 from chronotope.models.batch import Batch, to_batch
+from chronotope.models.cold_users.user_head import USER_HEAD_PREFIX, read_attributes
 from chronotope.models.config import ModelConfig
 from chronotope.models.content_head import check_encoders, model_catalog
 from chronotope.models.network import ChronotopeNet, NetworkOutput
@@ -28,6 +30,7 @@ from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors, count_priors, without_events_of
 from chronotope.runtime.garbage import collect_afterwards
 from chronotope.training.cold_start import fit_cold_start
+from chronotope.training.cold_users import fit_user_head
 from chronotope.training.config import TrainingConfig
 from chronotope.training.ddp import run_ddp
 from chronotope.training.discovery import fit_discovery_head
@@ -102,6 +105,14 @@ class ChronotopeRecommender:
         return None if self._catalog is None else self._catalog.content
 
     @property
+    def attributes(self) -> tuple[AttributeColumn, ...]:
+        """User attributes that the trained network reads; none if they have no weight."""
+        attributes = None if self._catalog is None else self._catalog.user_attributes
+        if attributes is None or not read_attributes(self.net.user_head):
+            return ()
+        return attributes.columns
+
+    @property
     def priors(self) -> Priors:
         """Priors of the latest observation.
 
@@ -155,6 +166,7 @@ class ChronotopeRecommender:
         fine_tune(net, make_batches(valid_rounds, is_training=True), progress=self.progress)
         fit_discovery_head(net, log, catalog, self.training, self.model)
         fit_cold_start(net, log, catalog, [*train_rounds, *valid_rounds], self.training)
+        fit_user_head(net, log, catalog, self.training)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
 
     def observe(self, log: EventLog) -> None:
@@ -284,7 +296,13 @@ class ChronotopeRecommender:
             net = ChronotopeNet(model.model, catalog)
             if net.content_head is not None and catalog.content is not None:
                 check_encoders(json.loads(content["encoders"]), catalog.content)
-            net.load_state_dict(content["net"])
+            # a model stored before there was a user head has none of its tables
+            unfitted = {
+                name: table
+                for name, table in net.state_dict().items()
+                if name.startswith(USER_HEAD_PREFIX)
+            }
+            net.load_state_dict(unfitted | content["net"])
             model._net, model._catalog = net.eval(), catalog
             priors = content["priors"]
             # of models stored before there was content
@@ -318,7 +336,8 @@ class ChronotopeRecommender:
     def _to_batch(self, queries: Queries) -> Batch:
         """Queries as tensors, as wide as their longest history."""
         width = max(MIN_WIDTH, min(queries.item_idx.shape[1], self.model.history_len))
-        return to_batch(queries, width, self.model.context)
+        levels = context_columns(self.attributes)
+        return to_batch(queries, width, (*self.model.context, *levels))
 
     def _run(
         self,

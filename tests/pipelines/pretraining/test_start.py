@@ -8,7 +8,11 @@ from optuna.trial import FixedTrial
 
 from chronotope.contracts.errors import StoreError
 from chronotope.models.config import ModelConfig
-from chronotope.pipelines.pretraining.start import with_local_checkpoint, zero_shot_settings
+from chronotope.pipelines.pretraining.start import (
+    retraining_settings,
+    with_local_checkpoint,
+    zero_shot_settings,
+)
 from chronotope.pipelines.search import (
     configs_from_params,
     context_columns,
@@ -33,6 +37,12 @@ def test_without_a_training_there_is_nothing_to_search_or_distil() -> None:
     assert settings.compression.pruned_units == 0
     assert TrainSettings.model_validate(settings.model_dump()) == settings
     assert context_columns(sample_log(), settings) == ()
+
+
+def test_a_champion_without_training_is_trained_when_it_is_retrained() -> None:
+    settings = retraining_settings(zero_shot_settings(TrainSettings()))
+    assert (settings.training.init, settings.training.transfer_epochs) == (SHIPPED, 2)
+    assert retraining_settings(PRETRAINED) is PRETRAINED
 
 
 def test_a_checkpoint_of_the_settings_stays() -> None:

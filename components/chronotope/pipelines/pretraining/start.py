@@ -22,6 +22,19 @@ def with_local_checkpoint(training: TrainingConfig, settings: TrainSettings) -> 
     return training.model_copy(update={"init": str(checkpoint)})
 
 
+def retraining_settings(settings: TrainSettings) -> TrainSettings:
+    """Settings of a champion for its retraining: one that was not trained is trained now.
+
+    Args:
+        settings: Settings of the champion.
+    """
+    if not settings.training.is_zero_shot:
+        return settings
+    n_epochs = TrainingConfig.model_fields["transfer_epochs"].default
+    training = settings.training.model_copy(update={"transfer_epochs": n_epochs})
+    return settings.model_copy(update={"training": training})
+
+
 def zero_shot_settings(settings: TrainSettings) -> TrainSettings:
     """Settings that count the priors of the log and train nothing.
 

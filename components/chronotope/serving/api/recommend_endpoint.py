@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from chronotope.experiments.experiment import Exploration
+from chronotope.inference.new_users import liked_notes
 from chronotope.inference.ranking import describe_items
 from chronotope.inference.recommend import answer_notes
 from chronotope.lake import Interaction
@@ -161,7 +162,7 @@ class RecommendEndpoint:
             selected.items,
             ranking,
             options,
-            prepared.known_history,
+            prepared.model_history,
             recent_activity,
             champion.vocabulary,
             metadata,
@@ -176,7 +177,11 @@ class RecommendEndpoint:
             request_time=request_time,
             n_history=n_history,
             n_unknown_items=prepared.n_unknown_items,
-            notes=(*notes, *selected.notes),
+            notes=(
+                *notes,
+                *liked_notes(recommend_request.liked_items, prepared.liked_idx),
+                *selected.notes,
+            ),
             answer_id=answer_id,
             policy=selected.policy,
             explored=selected.explored,

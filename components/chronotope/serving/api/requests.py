@@ -77,6 +77,12 @@ def _check_id(id_text: str) -> str:
     return id_text
 
 
+def _check_wish(wish: str) -> str:
+    if not wish.strip():
+        raise ValueError("must contain words")
+    return wish
+
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 IdText = Annotated[
     str,
@@ -95,6 +101,9 @@ UtcOffset = Annotated[int, Field(ge=-MAX_UTC_OFFSET_MIN, le=MAX_UTC_OFFSET_MIN)]
 Latitude = Annotated[float, Field(ge=-MAX_LAT_DEG, le=MAX_LAT_DEG)]
 Longitude = Annotated[float, Field(ge=-MAX_LON_DEG, le=MAX_LON_DEG)]
 Context = Annotated[dict[Text, FiniteFloat], Field(max_length=100)]
+
+
+Attributes = Annotated[dict[Text, Text | FiniteFloat], Field(max_length=100)]
 
 
 class _StrictModel(BaseModel):
@@ -133,6 +142,11 @@ class UserRequest(_StrictModel):
     lat: Latitude | None = Field(None, description="Latitude of the user, degrees WGS 84.")
     lon: Longitude | None = Field(None, description="Longitude of the user, degrees WGS 84.")
     context: Context = Field({}, description="Context features of the request, by column.")
+    attributes: Attributes = Field(
+        {},
+        description="Attributes of the user, such as the age group, by column; by default those "
+        "of the users table. A value that the model does not know is unknown.",
+    )
     k: int = Field(10, ge=1, le=1000, description="Number of items.")
 
     @model_validator(mode="after")
@@ -156,6 +170,15 @@ class RecommendRequest(UserRequest):
     )
     category: Text | None = Field(None, description="Only items of this category.")
     exclude_seen: bool = Field(False, description="Exclude items of the user's history.")
+    liked_items: tuple[IdText, ...] = Field(
+        (),
+        max_length=100,
+        description="Items the user likes, the latest last: they count as events and are not "
+        "recommended.",
+    )
+    wish: Annotated[Text, AfterValidator(_check_wish)] | None = Field(
+        None, description="What the user looks for, in words; needs items with encoded texts."
+    )
     explore: bool = Field(
         True, description="False: never a random list, whatever the exploration of the service."
     )
@@ -177,7 +200,7 @@ class RecommendRequest(UserRequest):
         """Whether the response takes hardly longer than the model run."""
         n_events = 0 if self.history is None else len(self.history)
         is_small = self.k <= _FAST_MAX_ITEMS and n_events <= _FAST_MAX_EVENTS
-        return is_small and not self.diversity
+        return is_small and not self.diversity and self.wish is None
 
     def recommend_options(self) -> RecommendOptions:
         """Options of the ranking, with filters."""
@@ -188,6 +211,7 @@ class RecommendRequest(UserRequest):
             within_km=self.within_km,
             category=self.category,
             exclude_seen=self.exclude_seen,
+            wish=self.wish,
         )
 
 

@@ -2,19 +2,25 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
+import numpy as np
+
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.onnx_recommender import ModelOutput
+from chronotope.contracts.event_log import Int32
 from chronotope.contracts.queries import Queries
 from chronotope.inference.history import UserHistory, history_to_queries
+from chronotope.inference.new_users import with_liked_items
 from chronotope.inference.ranking import Ranking, score_items, search_items
 from chronotope.inference.request import RecommendOptions
 from chronotope.inference.request_context import validate_context
+from chronotope.inference.wish import WishScorer, require_full_scores
 from chronotope.lake import InteractionLog
-from chronotope.serving.api.requests import UserRequest
+from chronotope.runtime.workspace import Workspace
+from chronotope.serving.api.requests import RecommendRequest, UserRequest
 from chronotope.serving.model.loaded import LoadedChampion
 from chronotope.serving.model.watcher import ChampionWatcher
 from chronotope.serving.settings import ServeSettings
@@ -38,6 +44,7 @@ class PreparedRequest:
         known_history: Those whose item the model knows.
         log_position: Position in the interaction log of the user's latest event; a new event
             makes older responses stale.
+        liked_idx: The model's indices of liked items, 0 if unknown, shape (n,).
     """
 
     loaded_champion: LoadedChampion
@@ -46,6 +53,7 @@ class PreparedRequest:
     full_history: UserHistory
     known_history: UserHistory
     log_position: int
+    liked_idx: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
 
     @classmethod
     def from_state(
@@ -74,6 +82,16 @@ class PreparedRequest:
         return len(self.full_history)
 
     @property
+    def model_history(self) -> UserHistory:
+        """Known events, then the liked items: the history that the model reads."""
+        return with_liked_items(
+            self.known_history,
+            self.liked_idx,
+            int(self.request_time.timestamp()),
+            items_are_places=self.loaded_champion.items_are_places,
+        )
+
+    @property
     def n_unknown_items(self) -> int:
         """Number of events whose item the model does not know."""
         return self.n_history - len(self.known_history)
@@ -98,6 +116,7 @@ class InferenceService:
             telemetry: Metrics.
         """
         self._watcher, self._telemetry = watcher, telemetry
+        self._wish_scorer = WishScorer(Workspace(settings.root), settings.dataset)
         state_cache: LruCache[tuple[Any, ...], UserState] = LruCache(
             settings.cached_users, telemetry.cache_counter("user_states")
         )
@@ -131,7 +150,11 @@ class InferenceService:
         else:
             history = merge_history(_request_events(user_request), loaded_model)
             state = UserState(user_idx=0, history=history, log_position=0)
-        return PreparedRequest.from_state(loaded_model, request_time, state)
+        prepared = PreparedRequest.from_state(loaded_model, request_time, state)
+        if not isinstance(user_request, RecommendRequest):
+            return prepared
+        liked_idx = [loaded_model.item_idx_of.get(item, 0) for item in user_request.liked_items]
+        return replace(prepared, liked_idx=np.array(liked_idx, np.int32))
 
     def run_model(self, prepared: PreparedRequest, user_request: UserRequest) -> ModelOutput:
         """Scores of all items, time distribution and place scores.
@@ -154,10 +177,15 @@ class InferenceService:
         model = prepared.loaded_champion.champion.model
         history, metadata = prepared.known_history, prepared.loaded_champion.item_metadata
         if isinstance(model, IndexedRecommender):
-            queries = self._model_queries(prepared, user_request)
-            return self._timed(lambda: search_items(model, queries, history, metadata, options))
+            require_full_scores(options)
+            queries, liked_idx = self._model_queries(prepared, user_request), prepared.liked_idx
+            return self._timed(
+                lambda: search_items(model, queries, history, metadata, options, liked_idx)
+            )
         item_scores = self.run_model(prepared, user_request).item_scores[0]  # (n_items,)
-        return score_items(item_scores, history, metadata, options)
+        if options.wish is not None:
+            item_scores = item_scores + self._wish_scorer.scores(options.wish, metadata.likeness)
+        return score_items(item_scores, history, metadata, options, prepared.liked_idx)
 
     def _model_queries(self, prepared: PreparedRequest, user_request: UserRequest) -> Queries:
         """Model inputs of a request, counted in the metrics."""
@@ -182,13 +210,14 @@ def model_queries(prepared: PreparedRequest, user_request: UserRequest) -> Queri
     loaded_champion, request_time = prepared.loaded_champion, prepared.request_time
     validate_context(user_request.context, loaded_champion.champion.model.manifest.context)
     context = loaded_champion.context_features(prepared.full_history, request_time)
+    levels = loaded_champion.user_levels.context(user_request.user_id, user_request.attributes)
     return history_to_queries(
-        prepared.known_history,
+        prepared.model_history,
         prepared.user_idx,
         request_time,
         place_idx=loaded_champion.place_idx_of.get(user_request.place_id or "", 0),
         offset_min=user_request.utc_offset_min,
-        context=context | user_request.context,
+        context=context | user_request.context | levels,
     )
 
 

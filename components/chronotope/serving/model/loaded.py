@@ -17,6 +17,7 @@ from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import with_live_activity
 from chronotope.inference.new_items import GrownChampion, NewItemReader
+from chronotope.inference.new_users import UserLevels
 from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import trained_until
 from chronotope.inference.request_context import context_as_of, last_place, read_readings
@@ -50,6 +51,7 @@ class LoadedChampion:
         data_version: Versions of the tables that all of this was read from.
         grown: The champion as it was trained, and the items that came since.
         exposed_idx: New items with hardly an event, which exploration shows, shape (n,).
+        user_levels: Attributes of the users that the model reads.
     """
 
     champion: Champion
@@ -65,6 +67,7 @@ class LoadedChampion:
     data_version: DataVersion
     grown: GrownChampion
     exposed_idx: Int64
+    user_levels: UserLevels
     _recent_activity: LruCache[datetime, RecentActivity] = field(default_factory=_activity_cache)
 
     @classmethod
@@ -119,6 +122,7 @@ class LoadedChampion:
             data_version,
             grown,
             exposed_items(item_idx, grown, new_items),
+            UserLevels.read(lake, manifest.attributes),
         )
         loaded_champion._warm_up()
         return loaded_champion
@@ -185,7 +189,7 @@ def read_data_version(version_poller: VersionPoller) -> DataVersion:
     """
     # table_version raises with the reason where the poller has none
     events = version_poller.version(EVENTS) or version_poller.lake.table_version(EVENTS)
-    optional = ((name, version_poller.version(name)) for name in ("items", "context"))
+    optional = ((name, version_poller.version(name)) for name in ("items", "users", "context"))
     present = ((name, version) for name, version in optional if version is not None)
     return DataVersion(((EVENTS, events), *present))
 
