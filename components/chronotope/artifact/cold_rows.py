@@ -22,6 +22,9 @@ from chronotope.features.activity_counts import ACTIVITY_NAMES
 GRID_KM: Final = 1.0
 """Side of the squares of a neighbourhood, as of the networks' item tables."""
 
+_OF_PLACES: Final = ("place_popularity", "user_head.place_factors")
+"""Tables of places, which grow with the items where the items are the places."""
+
 _NO_EVENTS: Final = (
     "popularity",
     "popularity_week",
@@ -31,7 +34,7 @@ _NO_EVENTS: Final = (
     "neighbour_weight",
     "affinity_item",
     "affinity_weight",
-    "place_popularity",
+    *_OF_PLACES,
 )
 """Tables of counts and of pairs, which an item without events has none of."""
 
@@ -120,6 +123,8 @@ def known_tables() -> set[str]:
 
 def _rows_of(table_name: str, item_table: Array, known_items: _Known) -> Array:
     """Rows of one table by its rule."""
+    if table_name in _OF_PLACES and len(item_table) != len(known_items.tables[_CATEGORY]):
+        return item_table[:0]
     if table_name in _NO_EVENTS:
         return np.zeros((len(known_items.new_items), *item_table.shape[1:]), item_table.dtype)
     row_rule = _RULES.get(
