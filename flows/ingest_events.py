@@ -38,6 +38,7 @@ from chronotope.ingestion import (
     quarantine_lines,
 )
 from chronotope.ingestion.noise import COLUMNS
+from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
 from chronotope.ingestion.source_batches import read_batches
 from chronotope.lake import Lake
 from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
@@ -187,6 +188,9 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
     for table_name, read_table in (("items", read_items), ("users", read_users)):
         source_report = SourceReport()
         table_rows = read_table(dataset_spec, source_report)
+        if table_name == "items":
+            posted = read_posted_items(Workspace(settings.root).posted_items(dataset_spec.name))
+            table_rows = add_posted_rows(table_rows, posted)
         table_report = ingest_table(
             table_name,
             table_rows,

@@ -36,7 +36,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def test_every_command_is_answered(answers: list[dict[str, Any]]) -> None:
-    asked, sent, liked, predicted, why, item, kept = answers
+    asked, sent, liked, predicted, why, item, kept, stored, became = answers
     assert (asked["n_history"], len(asked["items"])) == (3, 5)
     assert (sent["user_id"], sent["items"][0]["id"]) == (None, "i03")
     assert not {"i03", "i05"} & {each["id"] for each in liked["items"]}
@@ -45,6 +45,8 @@ def test_every_command_is_answered(answers: list[dict[str, Any]]) -> None:
     assert why["items"][0]["reason"] == "follows i02"
     assert (item["id"], item["similar"]) == ("i03", [])  # its items have no content
     assert kept == {"n_received": 1, "n_new": 1, "n_unknown_items": 0}
+    assert (stored["n_new"], stored["items"]) == (1, ["/new-items/i99"])
+    assert became["state"] == "waiting"  # the town's graph was made by hand
 
 
 def test_the_options_it_names_are_there() -> None:

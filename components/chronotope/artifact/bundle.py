@@ -4,17 +4,19 @@ Inference needs numpy, pyarrow and ONNX Runtime only; no file holds a pickle::
 
     model.onnx       raw history to scores
     manifest.json    names, sizes, data version, digests of the other files, its own checksum
-    catalog.parquet  ids of users, items and places, one row each, with titles of items
+    catalog.parquet  ids of users, items, places and categories, one row each; titles of items
     content_axes.npz where items have content: turns vectors of a new item into a row of the graph
     items.npz        large catalogues only: codes of the items (``item_index``)
     residuals.npy    optional beside it: quantisation residuals of the items (``residuals``)
 """
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,12 +28,16 @@ from chronotope.contracts.item_content import ContentAxes
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.contracts.user_attributes import AttributeColumn
 from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, write_json
+from chronotope.spacetime.local_planes import is_local
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
 INDEX, RESIDUALS = "items.npz", "residuals.npy"
 CONTENT_AXES = "content_axes.npz"
 SERVING_FILES = (MODEL, INDEX, RESIDUALS)
 """Files that scores are computed from; only the first is in every bundle."""
+
+_ORIGIN: Final = b"origin_deg"
+"""Key of the catalogue file's metadata."""
 
 _WAY_OUT: Final = "Roll back, train again, or restore the folder from a copy"
 
@@ -65,12 +71,22 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """External ids of a bundle, and the titles of its items."""
+    """External ids of a bundle, and the titles of its items.
+
+    Attributes:
+        users, items, places: Ids by index.
+        titles: Titles of the items.
+        categories: Categories by index; none in a bundle of an earlier version.
+        origin_deg: Mean latitude and longitude of the items, the origin of the graph's plane;
+            None if no item has coordinates, or they lie on several planes.
+    """
 
     users: IdMap
     items: IdMap
     places: IdMap
     titles: list[str]
+    categories: IdMap = field(default_factory=lambda: IdMap(pa.array([], pa.string())))
+    origin_deg: tuple[float, float] | None = None
 
 
 def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) -> Manifest:
@@ -94,11 +110,25 @@ def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) 
     return manifest
 
 
+def _origin_deg(catalog: Catalog) -> tuple[float, float] | None:
+    """Mean coordinates of the items; None if none has any, or they lie on several planes."""
+    located = np.isfinite(catalog.item_lat) & np.isfinite(catalog.item_lon)
+    lat, lon = catalog.item_lat[located], catalog.item_lon[located]
+    if not len(lat) or not is_local(lat, lon):
+        return None
+    return float(lat.mean()), float(lon.mean())
+
+
 def _vocabulary_table(catalog: Catalog) -> pa.Table:
     n_items = catalog.items.size - 1
     item_titles = list(catalog.item_title[1:]) if len(catalog.item_title) else [""] * n_items
-    id_maps = {"user": catalog.users, "item": catalog.items, "place": catalog.places}
-    return pa.concat_tables(
+    id_maps = {
+        "user": catalog.users,
+        "item": catalog.items,
+        "place": catalog.places,
+        "category": catalog.categories,
+    }
+    vocabulary_table = pa.concat_tables(
         pa.table(
             {
                 "kind": pa.array([kind] * len(id_map.ids), pa.string()),
@@ -110,6 +140,14 @@ def _vocabulary_table(catalog: Catalog) -> pa.Table:
         )
         for kind, id_map in id_maps.items()
     )
+    origin = json.dumps(_origin_deg(catalog))
+    return vocabulary_table.replace_schema_metadata({_ORIGIN: origin})
+
+
+def _stored_origin(vocabulary_table: pa.Table) -> tuple[float, float] | None:
+    """Origin of the plane as ``_vocabulary_table`` stored it."""
+    origin = json.loads((vocabulary_table.schema.metadata or {}).get(_ORIGIN, b"null"))
+    return None if origin is None else (float(origin[0]), float(origin[1]))
 
 
 def read_manifest(bundle_dir: Path) -> Manifest:
@@ -182,6 +220,8 @@ def read_vocabulary(bundle_dir: Path) -> Vocabulary:
         id_map("item"),
         id_map("place"),
         ["", *rows_of_kind("item")["title"].to_pylist()],
+        id_map("category"),
+        _stored_origin(vocabulary_table),
     )
 
 

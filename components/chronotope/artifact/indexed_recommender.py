@@ -47,6 +47,11 @@ class QueryOutput:
     when: Float32
     place_scores: Float32
 
+    def excluded_items(self) -> Int64:
+        """Items that ``without`` excluded, shape (n,)."""
+        is_excluded = self.extra_scores.score == -np.inf
+        return np.asarray(self.extra_scores.item_idx[is_excluded], np.int64)
+
     def without(self, excluded_idx: npt.NDArray[np.integer[Any]]) -> "QueryOutput":
         """The same output with some items excluded from the ranking."""
         scored_idx = self.extra_scores.item_idx

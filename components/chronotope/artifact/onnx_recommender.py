@@ -171,18 +171,34 @@ def open_session(bundle_dir: Path, *, n_threads: int) -> onnxruntime.InferenceSe
         ArtifactError: This version of ONNX Runtime cannot run it.
         ConfigError: The environment names an execution provider that is not installed.
     """
+    graph_path = bundle_dir / MODEL
+    return session_of(str(graph_path), str(graph_path), n_threads=n_threads)
+
+
+def session_of(
+    graph: str | bytes, graph_name: str, *, n_threads: int
+) -> onnxruntime.InferenceSession:
+    """ONNX Runtime session of a graph, with the execution providers of the environment.
+
+    Args:
+        graph: Path of the graph's file, or its serialised content.
+        graph_name: How an error names it.
+        n_threads: Threads of an inference.
+
+    Raises:
+        ArtifactError: This version of ONNX Runtime cannot run it.
+        ConfigError: The environment names an execution provider that is not installed.
+    """
     providers = execution_providers()
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = n_threads
     session_options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(
-            str(bundle_dir / MODEL), session_options, providers=providers
-        )
+        return onnxruntime.InferenceSession(graph, session_options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ArtifactError(
             "ONNX Runtime cannot run a model's file",
-            received=f"{bundle_dir / MODEL}: {error}",
+            received=f"{graph_name}: {error}",
             way_out="Return to the champion before with `chronotope rollback`, or train again; "
             "`chronotope doctor` checks the version of onnxruntime",
         ) from error

@@ -40,6 +40,10 @@ _ExperimentPath = Annotated[
 _Explore = Annotated[
     float, typer.Option(min=0, max=1, help="Share of lists drawn at random for exploration")
 ]
+_ExploreNew = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Share of lists that end with a new item, if there are any"),
+]
 _Workers = Annotated[
     int, typer.Option(min=1, max=64, help="Number of worker processes, each with its own memory")
 ]
@@ -69,6 +73,7 @@ def serve(
     poll: _Poll = 5.0,
     experiment: _ExperimentPath = None,
     explore: _Explore = 0.0,
+    explore_new: _ExploreNew = 0.05,
     workers: _Workers = 1,
     store: _Store = "",
     data: _Data = None,
@@ -93,6 +98,7 @@ def serve(
             max_connections=max_connections,
             poll_s=poll,
             exploration=Exploration(share=explore),
+            explore_new=explore_new,
             experiment=None if experiment is None else read_experiment(experiment),
             **dataset_defaults(dataset, data),
             workers=workers,
@@ -109,7 +115,9 @@ def serve(
 
 
 def dataset_defaults(dataset: str, data_dir: Path | None = None) -> dict[str, Any]:
-    """Values from the dataset's YAML: defaults of events, and pictures; empty without a YAML.
+    """Values from the dataset's YAML: defaults of events, and what items are made of.
+
+    They are empty without a YAML.
 
     Args:
         dataset: Name of the dataset.
@@ -127,7 +135,9 @@ def dataset_defaults(dataset: str, data_dir: Path | None = None) -> dict[str, An
     content = dataset_spec.items.content if dataset_spec.items else None
     image = content.image if content else None
     pictures = {"source": image, "data_dir": dataset_spec.data_dir.resolve()} if image else None
-    return dataset_spec.model_dump(include=spec_fields) | {"pictures": pictures}
+    source = {"content": content, "data_dir": dataset_spec.data_dir.resolve()} if content else None
+    defaults = dataset_spec.model_dump(include=spec_fields)
+    return defaults | {"pictures": pictures, "content": source}
 
 
 def _check_networks(addresses: list[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Weights put into a graph template: graph inputs become initializers, without a new trace."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -8,6 +9,12 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+
+from chronotope.artifact.catalogue_tables import (
+    CATALOGUE_TABLES,
+    CatalogueTable,
+    format_tables,
+)
 
 Array = npt.NDArray[np.generic]
 
@@ -22,6 +29,7 @@ def bind_weights(
     weights: Mapping[str, Array],
     metadata: Mapping[str, str],
     replaceable: Collection[str] = (),
+    catalogue_tables: Sequence[CatalogueTable] = (),
 ) -> onnx.ModelProto:
     """The graph with its weights as initializers.
 
@@ -30,6 +38,8 @@ def bind_weights(
         weights: Each weight by its name; those that the graph does not read are left out.
         metadata: Metadata of the graph.
         replaceable: Weights that a caller may pass instead; they stay inputs, with a default.
+        catalogue_tables: Weights that a new item enlarges; the metadata of the graph lists them,
+            also those that are stored transposed.
     """
     model = onnx.ModelProto()
     model.CopyFrom(template)
@@ -47,25 +57,40 @@ def bind_weights(
         numpy_helper.from_array(np.asarray(weights[name], order="C"), name)  # keeps a scalar one
         for name in sorted(weights.keys() & read_names)
     )
-    _fold_weights(model)
-    helper.set_model_props(model, dict(metadata))
+    stored_tables = _fold_weights(model, {table.name: table for table in catalogue_tables})
+    model_properties = dict(metadata)
+    if stored_tables:
+        model_properties[CATALOGUE_TABLES] = format_tables(stored_tables)
+    helper.set_model_props(model, model_properties)
     return model
 
 
-def _fold_weights(model: onnx.ModelProto) -> None:
+def _fold_weights(
+    model: onnx.ModelProto, catalogue_tables: Mapping[str, CatalogueTable]
+) -> list[CatalogueTable]:
     """Store transposed weights, and small results of one weight, instead of the weight.
 
     A layer's weight is then a constant of its matrix product, as the quantiser requires.
+
+    Args:
+        model: The graph, changed in place.
+        catalogue_tables: Weights that a new item enlarges, by name.
+
+    Returns:
+        Those that the graph stores, under the names and in the order of axes in which it does.
     """
     graph = model.graph
     table_by_name = {table.name: table for table in graph.initializer}
     results: dict[str, Array] = {}
     nodes: list[onnx.NodeProto] = []
+    transposed_tables: list[CatalogueTable] = []
     for node in graph.node:
-        if _is_folded(node, table_by_name):
+        if _is_folded(node, table_by_name, catalogue_tables):
             weight = numpy_helper.to_array(table_by_name[node.input[0]])
             outputs = list(ReferenceEvaluator(node).run(None, {node.input[0]: weight}))
             results[node.output[0]] = np.asarray(outputs[0], order="C")
+            if node.input[0] in catalogue_tables:
+                transposed_tables.append(_transposed_table(node, catalogue_tables[node.input[0]]))
         else:
             nodes.append(node)
     read_names = _read_names(nodes)
@@ -76,14 +101,31 @@ def _fold_weights(model: onnx.ModelProto) -> None:
     graph.initializer.extend(
         numpy_helper.from_array(result, name) for name, result in results.items()
     )
+    return [catalogue_tables[table.name] for table in tables if table.name in catalogue_tables] + (
+        transposed_tables
+    )
 
 
-def _is_folded(node: onnx.NodeProto, table_by_name: Mapping[str, onnx.TensorProto]) -> bool:
+def _is_folded(
+    node: onnx.NodeProto,
+    table_by_name: Mapping[str, onnx.TensorProto],
+    catalogue_tables: Collection[str],
+) -> bool:
     if len(node.input) != 1 or node.input[0] not in table_by_name:
         return False
     n_values = int(np.prod(table_by_name[node.input[0]].dims))
     is_small = node.op_type in _FOLDED_OPERATORS and n_values <= MAX_FOLDED_VALUES
+    # the result would have to grow with the catalogue
+    is_small = is_small and node.input[0] not in catalogue_tables
     return node.op_type == "Transpose" or is_small
+
+
+def _transposed_table(node: onnx.NodeProto, table: CatalogueTable) -> CatalogueTable:
+    """Where the result of a transposition has the axis that grows."""
+    axis_order = next(
+        (list(entry.ints) for entry in node.attribute if entry.name == "perm"), [1, 0]
+    )
+    return replace(table, name=node.output[0], axis=axis_order.index(table.axis))
 
 
 def _read_names(nodes: Iterable[onnx.NodeProto]) -> set[str]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from chronotope import models
+from chronotope.artifact.catalogue_tables import GROWING_AXES, CatalogueTable
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, format_lengths
 from chronotope.artifact.onnx_recommender import ACTIVITY
 from chronotope.compression import graph_template
@@ -210,6 +211,7 @@ def export_module(
         {name: tensor.detach().numpy() for name, tensor in weights.items()},
         {HISTORY_LENGTHS: format_lengths(lengths)},
         replaceable=(ACTIVITY,),
+        catalogue_tables=_catalogue_tables(spec.weights),
     )
     onnx.save(model, onnx_path)
 
@@ -341,6 +343,16 @@ def _weight_specs(weights: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
         TensorSpec(name, tensor.dtype, _weight_axes(name, tensor))
         for name, tensor in weights.items()
     )
+
+
+def _catalogue_tables(weights: tuple[TensorSpec, ...]) -> list[CatalogueTable]:
+    """Weights that a new item enlarges."""
+    return [
+        CatalogueTable(weight.name, weight.name.removeprefix("net."), str(size_name), axis)
+        for weight in weights
+        for axis, size_name in enumerate(weight.axes)
+        if size_name in GROWING_AXES
+    ]
 
 
 def _weight_axes(name: str, tensor: Tensor) -> tuple[Axis, ...]:

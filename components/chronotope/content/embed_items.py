@@ -189,7 +189,7 @@ def _encode_batch(
     encode_totals.n_items += len(item_rows)
     if not changed_inputs:
         return None
-    encoded_vectors, missing_reasons = _encode_inputs(
+    encoded_vectors, missing_reasons = encode_inputs(
         [item_input for _, item_input in changed_inputs], reader, item_encoder
     )
     for (item_id, _), reason in zip(changed_inputs, missing_reasons, strict=True):
@@ -199,10 +199,16 @@ def _encode_batch(
     return _embedding_rows(changed_inputs, encoded_vectors, missing_reasons, item_encoder)
 
 
-def _encode_inputs(
+def encode_inputs(
     item_inputs: Sequence[ItemInput], reader: InputReader, item_encoder: Encoder
 ) -> tuple[Vectors, list[str | None]]:
-    """Vectors, shape (n, dim), and the reason of each input that has none."""
+    """Vectors, shape (n, dim), and the reason of each input that has none.
+
+    Args:
+        item_inputs: Inputs as their reader has read them.
+        reader: That reader.
+        item_encoder: The encoder.
+    """
     missing_reasons: list[str | None] = [item_input.reason or None for item_input in item_inputs]
     decoded_contents, decoded_positions = [], []
     for position, item_input in enumerate(item_inputs):

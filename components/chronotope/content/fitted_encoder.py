@@ -94,6 +94,27 @@ def record_encoder(
     )
 
 
+def stored_encoder(item_lake: Lake, identity: str) -> TfidfEncoder:
+    """Fitted encoder of an identity, also one that is no longer in use.
+
+    Args:
+        item_lake: Lake of the dataset.
+        identity: Name and digest, as a bundle names it.
+
+    Raises:
+        ArtifactError: The lake does not have it, or its state is damaged.
+    """
+    rows = (
+        item_lake.dataset("content_encoders").to_table(
+            columns=[t.STATE], filter=text_equals(t.ENCODER, identity)
+        )
+        if item_lake.exists("content_encoders")
+        else None
+    )
+    encoder_state = rows.column(t.STATE)[0].as_py() if rows is not None and len(rows) else b""
+    return TfidfEncoder.from_bytes(encoder_state)
+
+
 def latest_encoder(item_lake: Lake, modality: Modality) -> str | None:
     """Identity of the encoder in use of a modality; None if there is none yet.
 

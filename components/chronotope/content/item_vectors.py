@@ -33,6 +33,31 @@ class ItemVectors:
     is_present: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class FurtherVectors:
+    """Vectors of one modality that the lake does not have.
+
+    Attributes:
+        modality: Kind of content.
+        encoder: Name of the encoder and digest of its weights.
+        item_ids: Items, in the order of the rows.
+        vectors: Shape (n, dim); zero where an item has none.
+    """
+
+    modality: Modality
+    encoder: str
+    item_ids: tuple[str, ...]
+    vectors: Vectors
+
+    def has_vector(self, item_id: str) -> bool:
+        """Whether an item has one.
+
+        Args:
+            item_id: The item.
+        """
+        return item_id in self.item_ids and bool(self.vectors[self.item_ids.index(item_id)].any())
+
+
 def dataset_content(
     dataset_spec: DatasetSpec, item_lake: Lake, items: pa.Table | None
 ) -> ItemContent | None:
@@ -62,7 +87,10 @@ def content_version(item_lake: Lake) -> str:
 
 
 def read_item_content(
-    item_lake: Lake, modalities: Sequence[Modality], item_ids: Sequence[str]
+    item_lake: Lake,
+    modalities: Sequence[Modality],
+    item_ids: Sequence[str],
+    further: Sequence[FurtherVectors] = (),
 ) -> ItemContent | None:
     """Content of items by the encoders in use, in axes that are fitted on them.
 
@@ -70,12 +98,17 @@ def read_item_content(
         item_lake: Lake of the dataset.
         modalities: Kinds of content; those without vectors are left out.
         item_ids: Items, in the order of the result's rows; an unknown one has no content.
+        further: Vectors of items that the lake does not have; those of other encoders than the
+            ones in use are left out.
 
     Returns:
         The content; None if no item has any.
     """
     by_modality = {
-        modality.value: read_vectors(item_lake, modality, item_ids) for modality in modalities
+        modality.value: _with_further(
+            read_vectors(item_lake, modality, item_ids), modality, item_ids, further
+        )
+        for modality in modalities
     }
     present_vectors = {
         name: item_vectors
@@ -89,15 +122,18 @@ def read_item_content(
     return content if content.axes.parts else None
 
 
-def read_vectors(item_lake: Lake, modality: Modality, item_ids: Sequence[str]) -> ItemVectors:
-    """Vectors of items by the encoder in use; those of earlier encoders are never read.
+def read_vectors(
+    item_lake: Lake, modality: Modality, item_ids: Sequence[str], encoder: str | None = None
+) -> ItemVectors:
+    """Vectors of items by one encoder; those of others are never read.
 
     Args:
         item_lake: Lake of the dataset.
         modality: Kind of content.
         item_ids: Items, in the order of the result; an unknown one has no vector.
+        encoder: Identity of the encoder; by default the one in use.
     """
-    encoder_identity = latest_encoder(item_lake, modality)
+    encoder_identity = encoder or latest_encoder(item_lake, modality)
     n_items = len(item_ids)
     no_vectors, is_absent = np.zeros((n_items, 0), np.float32), np.zeros(n_items, np.bool_)
     no_item_vectors = ItemVectors(encoder_identity or "", no_vectors, is_absent)
@@ -120,3 +156,22 @@ def read_vectors(item_lake: Lake, modality: Modality, item_ids: Sequence[str]) -
     found_vectors = np.zeros((n_items, vector_matrix.shape[1]), np.float32)
     found_vectors[is_present] = vector_matrix[np.asarray(stored_positions.drop_null())]
     return ItemVectors(encoder_identity, found_vectors, is_present)
+
+
+def _with_further(
+    known: ItemVectors,
+    modality: Modality,
+    item_ids: Sequence[str],
+    further: Sequence[FurtherVectors],
+) -> ItemVectors:
+    """The lake's vectors with those of further items of the same encoder."""
+    row_of = {item_id: row for row, item_id in enumerate(item_ids)} if further else {}
+    vectors, is_present = known.vectors.copy(), known.is_present.copy()
+    for part in further:
+        is_same = part.modality is modality and part.encoder == known.encoder
+        if not is_same or part.vectors.shape[1] != vectors.shape[1]:
+            continue
+        for item_id, vector in zip(part.item_ids, part.vectors, strict=True):
+            if item_id in row_of and vector.any():
+                vectors[row_of[item_id]], is_present[row_of[item_id]] = vector, True
+    return ItemVectors(known.encoder, vectors, is_present)

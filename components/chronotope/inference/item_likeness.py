@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from chronotope.artifact.bundle import Vocabulary
 from chronotope.content.encoder import Modality
-from chronotope.content.item_vectors import content_version, read_item_content
+from chronotope.content.item_vectors import FurtherVectors, content_version, read_item_content
 from chronotope.contracts.event_log import Float32, Int64
 from chronotope.contracts.item_content import ContentAxes, ItemContent
 from chronotope.lake import Lake
@@ -111,7 +111,10 @@ class ItemLikeness:
 
 
 def read_item_likeness(
-    lake: Lake, vocabulary: Vocabulary, cache: ContentCache | None = None
+    lake: Lake,
+    vocabulary: Vocabulary,
+    cache: ContentCache | None = None,
+    new_vectors: Sequence[FurtherVectors] = (),
 ) -> ItemLikeness | None:
     """Likeness of a model's items by the vectors in the lake; None where there are none.
 
@@ -120,6 +123,7 @@ def read_item_likeness(
         vocabulary: Ids of the model's items.
         cache: Where the likeness is kept, by the versions of the vectors and the items: the axes
             of its content take half a second.
+        new_vectors: Vectors of items that the lake does not have; with them nothing is kept.
     """
     tables = ("item_embeddings", "content_encoders")
     if vocabulary.items.size > MAX_ITEMS or not all(map(lake.exists, tables)):
@@ -127,10 +131,10 @@ def read_item_likeness(
 
     def compute() -> ItemLikeness | None:
         item_ids = ["", *vocabulary.items.ids.to_pylist()]
-        content = read_item_content(lake, list(Modality), item_ids)
+        content = read_item_content(lake, list(Modality), item_ids, new_vectors)
         return None if content is None else ItemLikeness.of(content)
 
-    if cache is None:
+    if cache is None or new_vectors:
         return compute()
     key = f"likeness-{_likeness_digest(content_version(lake), vocabulary)}"
     return _from_bytes(cache.get_or_make(key, lambda: _to_bytes(compute())))

@@ -1,21 +1,28 @@
 """Metadata of items and places: coordinates, categories and likeness by content."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.artifact.bundle import Vocabulary
+from chronotope.content.item_vectors import FurtherVectors
 from chronotope.content.labels.used_labels import with_category_confidence
 from chronotope.contracts import columns as c
 from chronotope.contracts.event_log import Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.schemas import ITEMS
 from chronotope.inference.history import items_are_places
 from chronotope.inference.item_likeness import ItemLikeness, read_item_likeness
+from chronotope.inference.new_item_content import ItemRow
 from chronotope.lake import Lake
 from chronotope.runtime.file_cache import ContentCache
+
+_COLUMNS: Final = (c.ITEM_ID, c.LAT, c.LON, c.CATEGORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,11 @@ class ItemMetadata:
 
 
 def read_item_metadata(
-    lake: Lake, vocabulary: Vocabulary, cache: ContentCache | None = None
+    lake: Lake,
+    vocabulary: Vocabulary,
+    cache: ContentCache | None = None,
+    new_rows: Mapping[str, ItemRow] | None = None,
+    new_vectors: Sequence[FurtherVectors] = (),
 ) -> ItemMetadata:
     """Metadata of the items from the catalogue, of the places from the events.
 
@@ -63,15 +74,15 @@ def read_item_metadata(
         lake: The dataset's lake.
         vocabulary: Ids of the model's items and places.
         cache: Where the likeness of the items is kept; None computes it.
+        new_rows: Values of items by column, by id, which take the place of the catalogue's.
+        new_vectors: Their vectors.
     """
-    likeness = read_item_likeness(lake, vocabulary, cache)
+    likeness = read_item_likeness(lake, vocabulary, cache, new_vectors)
     lat, lon = np.full((2, vocabulary.items.size), np.nan)
     category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
     confidence: Float32 | None = None
-    if lake.exists("items"):
-        catalog = with_category_confidence(
-            lake.read("items", columns=[c.ITEM_ID, c.LAT, c.LON, c.CATEGORY]), lake
-        )
+    catalog = _catalogue(lake, new_rows or {})
+    if catalog is not None:
         item_idx = vocabulary.items.index(catalog[c.ITEM_ID])
         item_categories = pc.coalesce(catalog[c.CATEGORY], catalog[c.PREDICTED_CATEGORY])
         categories = IdMap.of(item_categories)
@@ -108,6 +119,26 @@ def _category_confidence(
     confidence[item_idx] = stored_confidence.to_numpy()
     confidence[0] = np.nan
     return confidence
+
+
+def _catalogue(lake: Lake, new_rows: Mapping[str, ItemRow]) -> pa.Table | None:
+    """Coordinates and categories of the lake's items and of new ones; None without any."""
+    tables = []
+    if lake.exists("items"):
+        known_rows = lake.read("items", columns=list(_COLUMNS))
+        if new_rows:
+            is_new = pc.is_in(
+                known_rows[c.ITEM_ID], value_set=pa.array(list(new_rows), pa.string())
+            )
+            known_rows = known_rows.filter(pc.invert(is_new))
+        tables.append(known_rows)
+    if new_rows:
+        rows = [{name: row.get(name) for name in _COLUMNS} for row in new_rows.values()]
+        schema = pa.schema([ITEMS.field(name) for name in _COLUMNS])
+        tables.append(pa.Table.from_pylist(rows, schema))
+    if not tables:
+        return None
+    return with_category_confidence(pa.concat_tables(tables, promote_options="permissive"), lake)
 
 
 def _place_coordinates(lake: Lake, places: IdMap) -> tuple[Float64, Float64]:

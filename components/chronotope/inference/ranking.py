@@ -42,6 +42,12 @@ class Ranking(Protocol):
     def probabilities(self, items: Int64) -> Sequence[float | None]:
         """Probabilities over the whole catalogue; None if the normalising sum is not computed."""
 
+    def allowed_items(self, items: Int64) -> Int64:
+        """Those of some items that the options allow."""
+
+    def relative_scores(self, items: Int64) -> Float64:
+        """Log-probabilities of items but for one constant; all 0 if they are not computed."""
+
 
 @dataclass(frozen=True, slots=True)
 class DenseRanking:
@@ -69,6 +75,14 @@ class DenseRanking:
         probabilities: list[float] = np.exp(self.log_probability[items]).tolist()
         return probabilities
 
+    def allowed_items(self, items: Int64) -> Int64:
+        """Those of some items that the options allow."""
+        return items[self.allowed[items]]
+
+    def relative_scores(self, items: Int64) -> Float64:
+        """Log-probabilities of items."""
+        return self.log_probability[items]
+
 
 @dataclass(frozen=True, slots=True)
 class IndexedRanking:
@@ -92,6 +106,16 @@ class IndexedRanking:
     def probabilities(self, items: Int64) -> list[None]:
         """None: the index does not sum over the catalogue."""
         return [None] * len(items)
+
+    def allowed_items(self, items: Int64) -> Int64:
+        """Those of some items that the options allow."""
+        is_excluded = np.isin(items, self.query_output.excluded_items())
+        is_allowed = ~is_excluded if self.allowed is None else self.allowed[items] & ~is_excluded
+        return items[is_allowed]
+
+    def relative_scores(self, items: Int64) -> Float64:
+        """Zeros: the index finds the best items alone."""
+        return np.zeros(len(items))
 
 
 def score_items(

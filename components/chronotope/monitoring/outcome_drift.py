@@ -35,7 +35,8 @@ class ShownAnswers:
         user: Code of the user who received the answer, shape (n_answers,).
         at_s: Time of the answer, UTC seconds, shape (n_answers,).
         version: Version of the model, shape (n_answers,).
-        greedy: Whether the list was ranked without exploration, shape (n_answers,).
+        greedy: Whether the list was ranked without exploration, shape (n_answers,); a new item
+            in the last position of some lists makes no difference.
         hit: Whether the user interacted with a shown item in time, shape (n_answers,).
     """
 
@@ -193,7 +194,7 @@ def _answers(shown_rows: pa.Table, is_hit: Mask) -> ShownAnswers:
         user=encode_column(first_rows.column(c.USER_ID)).codes,
         at_s=first_rows.column(AT_S).to_numpy(),
         version=np.asarray(pc.fill_null(first_rows.column(VERSION), "").to_pylist(), dtype=np.str_),
-        greedy=pc.equal(pc.fill_null(first_rows.column(POLICY), ""), "greedy").to_numpy(),
+        greedy=pc.starts_with(pc.fill_null(first_rows.column(POLICY), ""), "greedy").to_numpy(),
         hit=any_hit,
     )
 

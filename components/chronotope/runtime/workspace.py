@@ -58,6 +58,10 @@ class Workspace:
         """SQLite file of the interaction log: posted events and shown impressions."""
         return self.root / "data" / "interactions" / dataset / "interactions.db"
 
+    def posted_items(self, dataset: str) -> Path:
+        """SQLite file of the items that were posted to a service."""
+        return self.root / "data" / "interactions" / dataset / "posted_items.db"
+
     def experiments(self, dataset: str) -> Path:
         """Configurations of the served experiments, one file per experiment."""
         return self.root / "data" / "experiments" / dataset

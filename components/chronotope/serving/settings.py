@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from chronotope.datasets.content_spec import ImageContent
 from chronotope.experiments.experiment import Experiment, Exploration
+from chronotope.inference.new_items import ContentSource
 
 
 def _validate_network(address: str) -> str:
@@ -78,6 +79,12 @@ class ServeSettings(BaseModel):
     log_impressions: bool = Field(True, description="Log shown lists.")
     exploration: Exploration = Field(
         Exploration(), description="Default exploration: share and kind of random lists."
+    )
+    explore_new: float = Field(
+        0.05, ge=0, le=1, description="Share of lists that end with a new item, if there are any."
+    )
+    content: ContentSource | None = Field(
+        None, description="Where the content of new items is; None encodes none."
     )
     experiment: Experiment | None = Field(None, description="Experiment with its arms.")
 

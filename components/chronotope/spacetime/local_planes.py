@@ -43,7 +43,7 @@ def project_local_km(lat_deg: Float64, lon_deg: Float64) -> Float64:
         lat_deg: Latitudes WGS 84, shape (n,), all finite.
         lon_deg: Longitudes, shape (n,), all finite.
     """
-    if _is_local(lat_deg, lon_deg):
+    if is_local(lat_deg, lon_deg):
         return _one_plane(lat_deg, lon_deg)
     vectors = _unit_vectors(lat_deg, lon_deg)
     region = _regions(vectors)
@@ -53,6 +53,24 @@ def project_local_km(lat_deg: Float64, lon_deg: Float64) -> Float64:
         is_inside = region == region_idx
         projected[is_inside] = _azimuthal_km(vectors[is_inside]) + centre
     return projected
+
+
+def plane_km(lat_deg: Float64, lon_deg: Float64, origin_deg: tuple[float, float]) -> Float64:
+    """Equirectangular kilometres to the east and north of an origin, shape (n, 2).
+
+    Args:
+        lat_deg: Latitudes WGS 84, shape (n,); NaN if unknown.
+        lon_deg: Longitudes, shape (n,); NaN if unknown.
+        origin_deg: Latitude and longitude of the origin.
+
+    Example:
+        >>> plane_km(np.array([1.0]), np.array([2.0]), (0.0, 0.0)).round(1).tolist()
+        [[222.6, 110.6]]
+    """
+    lat, lon = origin_deg
+    y = KM_PER_LAT_DEG * (lat_deg - lat)
+    x = KM_PER_LON_DEG * np.cos(np.radians(lat)) * (lon_deg - lon)
+    return np.stack([x, y], axis=1)
 
 
 def _centres(n_regions: int) -> Float64:
@@ -68,18 +86,20 @@ def _centres(n_regions: int) -> Float64:
     return REGION_DISTANCE_KM * grid[nearest]
 
 
-def _is_local(lat_deg: Float64, lon_deg: Float64) -> bool:
-    """Whether one plane around the mean is accurate for all points."""
+def is_local(lat_deg: Float64, lon_deg: Float64) -> bool:
+    """Whether one plane around the mean is accurate for all points.
+
+    Args:
+        lat_deg: Latitudes WGS 84, shape (n,), all finite.
+        lon_deg: Longitudes, shape (n,), all finite.
+    """
     is_narrow = max(np.ptp(lat_deg), np.ptp(lon_deg)) <= MAX_SPAN_DEG
     return bool(is_narrow and np.abs(lat_deg).max() <= MAX_PLANE_LAT_DEG)
 
 
 def _one_plane(lat_deg: Float64, lon_deg: Float64) -> Float64:
     """Equirectangular kilometres around the mean."""
-    lat, lon = lat_deg.mean(), lon_deg.mean()
-    y = KM_PER_LAT_DEG * (lat_deg - lat)
-    x = KM_PER_LON_DEG * np.cos(np.radians(lat)) * (lon_deg - lon)
-    return np.stack([x, y], axis=1)
+    return plane_km(lat_deg, lon_deg, (float(lat_deg.mean()), float(lon_deg.mean())))
 
 
 def _unit_vectors(lat_deg: Float64, lon_deg: Float64) -> Float64:

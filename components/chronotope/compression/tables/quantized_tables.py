@@ -5,7 +5,7 @@ A narrowed table is followed by a cast back (and a product with its row scales)
 that ONNX Runtime folds once at loading: the file shrinks, the latency stays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,6 +14,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 from onnx.helper import make_node
+
+from chronotope.artifact.catalogue_tables import parse_tables, part_of_table
 
 TablePrecision = Literal["exact", "float16", "int8"]
 Array = npt.NDArray[np.generic]
@@ -46,9 +48,9 @@ def quantize_tables(source_path: Path, target_path: Path, precision: TablePrecis
     """
     model = onnx.load(source_path)
     graph = model.graph
-    _merge_equal_tables(graph)
-    widen_nodes: list[onnx.NodeProto] = []
     replaceable = replaceable_tables(graph)
+    _merge_equal_tables(graph, replaceable | _growing_arrays(model))
+    widen_nodes: list[onnx.NodeProto] = []
     tables = list(graph.initializer)
     del graph.initializer[:]
     for table in tables:
@@ -71,6 +73,12 @@ def replaceable_tables(graph: onnx.GraphProto) -> set[str]:
     """Tables that a caller may pass as inputs, which must keep their names and types."""
     input_names = {graph_input.name for graph_input in graph.input}
     return {table.name for table in graph.initializer if table.name in input_names}
+
+
+def _growing_arrays(model: onnx.ModelProto) -> set[str]:
+    """Arrays of tables that a new item enlarges: equal ones may differ in the new item's row."""
+    names = {table.name for table in parse_tables(model)}
+    return {tensor.name for tensor in model.graph.initializer if part_of_table(tensor.name, names)}
 
 
 def _narrow_table(table: onnx.TensorProto, precision: TablePrecision) -> QuantizedTable | None:
@@ -190,13 +198,12 @@ def _cast_back(table: onnx.TensorProto, narrow_array: Array) -> QuantizedTable:
     return QuantizedTable({stored_name: narrow_array}, [cast_node])
 
 
-def _merge_equal_tables(graph: onnx.GraphProto) -> None:
-    """Merge tables with the same values and shape into one."""
+def _merge_equal_tables(graph: onnx.GraphProto, apart: Container[str]) -> None:
+    """Merge tables with the same values and shape into one, except those that stay apart."""
     first_names: dict[tuple[object, ...], str] = {}
     replaced_names, unique_tables = {}, []
-    replaceable = replaceable_tables(graph)
     for table in graph.initializer:
-        if table.name in replaceable:
+        if table.name in apart:
             unique_tables.append(table)
             continue
         table_array = numpy_helper.to_array(table)

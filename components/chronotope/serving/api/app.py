@@ -10,7 +10,9 @@ from fastapi import Body, FastAPI, Query, Response
 from pydantic import BaseModel, TypeAdapter
 
 from chronotope.experiments.experiment import store_experiment
+from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Interaction, InteractionLog, Lake
+from chronotope.lake.posted_items import PostedItems
 from chronotope.registry.champion import (
     Champion,
     alias_version,
@@ -22,6 +24,7 @@ from chronotope.runtime.workspace import Workspace
 from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
 from chronotope.serving.api.item_endpoint import ItemEndpoint, add_item_endpoints
+from chronotope.serving.api.new_item_endpoint import NewItemEndpoint, add_new_item_endpoints
 from chronotope.serving.api.predict_endpoint import explain, predict
 from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
 from chronotope.serving.api.recommend_endpoint import RecommendEndpoint
@@ -79,6 +82,8 @@ class Service:
         self.settings, self.telemetry = settings, Telemetry()
         self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
         self.stored_predictions = StoredPredictions(Lake(workspace.lake(settings.dataset)))
+        self.posted_items = PostedItems(workspace.posted_items(settings.dataset))
+        self.new_items = _new_item_reader(settings, self.posted_items)
         self.watcher = ChampionWatcher(
             settings,
             self.telemetry,
@@ -87,9 +92,10 @@ class Service:
             before_poll=self._update_live_state,
             after_poll=lambda loaded_champion: self.arms.refresh(loaded_champion),
             after_attempt=self._refresh_stored_predictions,
+            new_items=self.new_items,
         )
         self.arms = ExperimentArms(
-            settings, self.telemetry, load=load_arm, version_of=alias_version
+            settings, self.telemetry, self.new_items, load=load_arm, version_of=alias_version
         )
         self.inference_service = InferenceService(
             settings, self.interaction_log, self.watcher, self.telemetry
@@ -124,6 +130,7 @@ class Service:
         self.recommend_endpoint.shadow_worker.stop()
         self.impression_writer.stop()
         self.interaction_log.close()
+        self.posted_items.close()
         if self.redis_cache is not None:
             self.redis_cache.close()
 
@@ -223,6 +230,8 @@ def create_app(
     fast_handlers = {**_add_model_endpoints(app, service), **_add_event_endpoint(app, service)}
     _add_state_endpoints(app, service)
     add_item_endpoints(app, ItemEndpoint(settings, service.watcher), service.executor)
+    new_item_endpoint = NewItemEndpoint(settings, service.watcher, service.posted_items)
+    add_new_item_endpoints(app, new_item_endpoint, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)
     handle_problems(app)
@@ -316,6 +325,12 @@ def _add_state_endpoints(app: FastAPI, service: Service) -> None:
         """Metrics in the text format of Prometheus."""
         media_type = "text/plain; version=0.0.4"
         return Response(service.telemetry.metrics_page(), media_type=media_type)
+
+
+def _new_item_reader(settings: ServeSettings, posted_items: PostedItems) -> NewItemReader:
+    workspace = Workspace(settings.root)
+    lake = Lake(workspace.lake(settings.dataset))
+    return NewItemReader(lake, posted_items, settings.content, workspace.cache())
 
 
 def _redis_cache(

@@ -143,7 +143,10 @@ class ItemEndpoint:
         return Response(picture.raw, media_type=media_type, headers=age)
 
     def _catalogue_row(self, item_id: str, columns: tuple[str, ...]) -> dict[str, object]:
-        """Values of an item in the lake's catalogue; empty if it is not in it."""
+        """Values of an item in the lake's catalogue or of a new item; empty without any."""
+        new_row = self._watcher.loaded_champion.grown.rows.get(item_id)
+        if new_row is not None:
+            return {name: new_row.get(name) for name in columns}
         if not self._lake.exists("items"):
             return {}
         catalogue = self._lake.dataset("items")

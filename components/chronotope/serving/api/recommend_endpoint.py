@@ -13,6 +13,8 @@ from chronotope.serving.api.requests import RecommendRequest
 from chronotope.serving.api.responses import RecommendResponse
 from chronotope.serving.model.arms import ArmAssignment, ExperimentArms
 from chronotope.serving.model.inference import InferenceService, PreparedRequest
+from chronotope.serving.model.loaded import LoadedChampion
+from chronotope.serving.model.new_item_exposure import NewItemExposure
 from chronotope.serving.model.selection import exploration_settings, select_items
 from chronotope.serving.model.shadow import ShadowTask, ShadowWorker
 from chronotope.serving.settings import ServeSettings
@@ -96,16 +98,29 @@ class RecommendEndpoint:
         """Response from the cache, else computed and stored there."""
         prepared = self._inference_service.prepare(recommend_request, assignment.loaded_model)
         exploration = exploration_settings(recommend_request, assignment.exploration)
-        cache_key = None if exploration.share else self._cache_key(recommend_request, prepared)
+        exposure = self._exposure(recommend_request, assignment.loaded_model)
+        is_drawn = bool(exploration.share) or exposure.is_drawn(answer_id)
+        cache_key = None if is_drawn else self._cache_key(recommend_request, prepared)
         response = None if cache_key is None else self._response_cache.get(cache_key)
         if response is None:
-            response = self._compute_response(recommend_request, prepared, exploration, answer_id)
+            response = self._compute_response(
+                recommend_request, prepared, exploration, exposure, answer_id
+            )
             if cache_key is not None:
                 self._response_cache.put(cache_key, response)
         arm = assignment.arm
         experiment = self._settings.experiment if arm else None
         arm_fields = {"experiment": experiment and experiment.name, "arm": arm and arm.name}
         return response.model_copy(update={"answer_id": answer_id, **arm_fields})
+
+    def _exposure(
+        self, recommend_request: RecommendRequest, loaded_model: LoadedChampion
+    ) -> NewItemExposure:
+        """NewItemExposure of new items; none where the request excludes exploration."""
+        share = self._settings.explore_new if recommend_request.explore else 0.0
+        return NewItemExposure(
+            share if len(loaded_model.exposed_idx) else 0.0, loaded_model.exposed_idx
+        )
 
     def _cache_key(
         self, recommend_request: RecommendRequest, prepared: PreparedRequest
@@ -131,6 +146,7 @@ class RecommendEndpoint:
         recommend_request: RecommendRequest,
         prepared: PreparedRequest,
         exploration: Exploration,
+        exposure: NewItemExposure,
         answer_id: str,
     ) -> RecommendResponse:
         options, loaded_champion = recommend_request.recommend_options(), prepared.loaded_champion
@@ -140,7 +156,7 @@ class RecommendEndpoint:
         recent_activity = loaded_champion.recent_activity(request_time)
         # the id is the seed, so the draw can be reproduced
         selected = select_items(
-            ranking, recommend_request, exploration, metadata, recent_activity, answer_id
+            ranking, recommend_request, exploration, metadata, recent_activity, answer_id, exposure
         )
         items = describe_items(
             selected.items,

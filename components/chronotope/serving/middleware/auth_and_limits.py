@@ -1,6 +1,7 @@
 """ASGI middleware of authentication, rate limit, size limit, access log and metrics."""
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 import logging
@@ -8,7 +9,7 @@ import re
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -29,6 +30,8 @@ _MAX_CLIENTS = 10_000  # token buckets in memory
 _CLIENT_CLOSED_STATUS = 499  # metric label of a connection closed before the request was complete
 _IPV6_PREFIX_BITS = 64  # one client can choose the other bits freely
 _MAX_RECEIVED_CHARS = 100
+_MAX_DISCARDED_BYTES = 16 << 20  # of a body that is refused
+_DISCARD_S = 5.0
 
 
 class TokenBuckets:
@@ -235,14 +238,17 @@ class AuthAndLimits:
             413, "The request is too large", f"Send at most {max_bytes} bytes"
         )
         content_length = request.headers.get("content-length", "0")
+        chunks = request.stream()
         if content_length.isdecimal() and int(content_length) > max_bytes:
+            await _discard(request, chunks)
             raise too_large
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.time_limit_s):
-                async for chunk in request.stream():
+                async for chunk in chunks:
                     body += chunk
                     if len(body) > max_bytes:
+                        await _discard(request, chunks)
                         raise too_large
         except TimeoutError:
             raise _RequestRefusedError(
@@ -255,6 +261,23 @@ class AuthAndLimits:
         self._telemetry.requests.labels(path_label, str(status_code)).inc()
         self._telemetry.request_seconds.labels(path_label).observe(duration_s)
         _LOG.info("%s %d %.1f ms", path_label, status_code, 1000 * duration_s)
+
+
+async def _discard(request: Request, chunks: AsyncIterator[bytes]) -> None:
+    """Read the rest of a body that is refused, within bounds.
+
+    A client that is still sending when the connection ends sees a broken pipe, not the answer. One
+    that waits for ``100 Continue`` sends nothing.
+    """
+    if "expect" in request.headers:
+        return
+    n_bytes = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_S):
+            async for chunk in chunks:
+                n_bytes += len(chunk)
+                if n_bytes > _MAX_DISCARDED_BYTES:
+                    return
 
 
 def _error_location(error: Exception) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chronotope.experiments.experiment import ExperimentArm, Exploration
+from chronotope.inference.new_items import NewItemReader
 from chronotope.registry.champion import Champion
 from chronotope.registry.promotion_journal import CHAMPION
 from chronotope.serving.api.responses import ArmState
@@ -41,6 +42,7 @@ class ExperimentArms:
         self,
         settings: ServeSettings,
         telemetry: Telemetry,
+        new_items: NewItemReader | None = None,
         *,
         load: Callable[[Path, str, str], Champion],
         version_of: Callable[[Path, str, str], str],
@@ -50,10 +52,11 @@ class ExperimentArms:
         Args:
             settings: Settings of the service, with the experiment if there is one.
             telemetry: Metrics.
+            new_items: Reader of the items that the models do not know; None adds none.
             load: Loader of a version of a dataset's model.
             version_of: Version of an alias.
         """
-        self._settings, self._telemetry = settings, telemetry
+        self._settings, self._telemetry, self._new_items = settings, telemetry, new_items
         self._load_version, self._version_of = load, version_of
         self._arms = settings.experiment.arms if settings.experiment else ()
         self._model_refs = {arm.model for arm in self._arms} - {CHAMPION}
@@ -134,7 +137,7 @@ class ExperimentArms:
         version = model_ref if model_ref.isdecimal() else self._version_of(root, dataset, model_ref)
         target = (version, str(champion.data_version))
         loaded_model = self._loaded_models.get(model_ref)
-        if loaded_model is not None and loaded_model.cache_key == target:
+        if loaded_model is not None and loaded_model.target == target:
             return
         failed_target, retry_at = self._retries.get(model_ref, (("", ""), 0.0))
         if failed_target == target and time.monotonic() < retry_at:
@@ -148,11 +151,16 @@ class ExperimentArms:
     def _follow_data(self, model_ref: str, champion: LoadedChampion) -> None:
         """Update a loaded model to the champion's data, even if its newer version failed."""
         loaded_model, data_version = self._loaded_models.get(model_ref), champion.data_version
-        if loaded_model is None or loaded_model.data_version == data_version:
+        is_current = loaded_model is not None and loaded_model.data_version == data_version
+        if loaded_model is None or (is_current and not _lacks_items(loaded_model, champion)):
             return
         try:
             self._loaded_models[model_ref] = LoadedChampion.load(
-                loaded_model.champion, self._settings.root, champion.event_store, data_version
+                loaded_model.grown.trained,
+                self._settings.root,
+                champion.event_store,
+                data_version,
+                self._new_items,
             )
         except Exception as error:  # the champion is better than a model that misses events
             _LOG.warning("Model %s of the experiment is unloaded: %s", model_ref, error)
@@ -163,9 +171,15 @@ class ExperimentArms:
             return champion
         current, root = self._loaded_models.get(model_ref), self._settings.root
         model_version = (
-            current.champion
+            current.grown.trained
             if current is not None and current.champion.version == version
             else self._load_version(root, self._settings.dataset, version)
         )
         event_store, data_version = champion.event_store, champion.data_version
-        return LoadedChampion.load(model_version, root, event_store, data_version)
+        return LoadedChampion.load(model_version, root, event_store, data_version, self._new_items)
+
+
+def _lacks_items(loaded_model: LoadedChampion, champion: LoadedChampion) -> bool:
+    """Whether the champion has new items that a model lacks, for no reason of its own."""
+    new_items = champion.grown.rows.keys() - loaded_model.item_idx_of.keys()
+    return bool(new_items) and loaded_model.grown.problem is None

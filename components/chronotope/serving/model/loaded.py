@@ -9,13 +9,14 @@ import numpy as np
 
 from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import ArtifactError
-from chronotope.contracts.event_log import Int32
+from chronotope.contracts.event_log import Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.features.context_join import ContextReadings
 from chronotope.inference.history import UserHistory, history_to_queries, items_are_places
 from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import with_live_activity
+from chronotope.inference.new_items import GrownChampion, NewItemReader
 from chronotope.inference.new_users import UserLevels
 from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import trained_until
@@ -24,6 +25,7 @@ from chronotope.lake import Lake
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion
 from chronotope.runtime.workspace import Workspace
+from chronotope.serving.model.new_item_exposure import exposed_items
 from chronotope.serving.state.event_store import EventStore
 from chronotope.serving.state.lru_cache import LruCache
 
@@ -47,6 +49,8 @@ class LoadedChampion:
         items_are_places: Whether an event without a place happens at its item.
         readings: Context readings, if the model uses any.
         data_version: Versions of the tables that all of this was read from.
+        grown: The champion as it was trained, and the items that came since.
+        exposed_idx: New items with hardly an event, which exploration shows, shape (n,).
         user_levels: Attributes of the users that the model reads.
     """
 
@@ -61,12 +65,19 @@ class LoadedChampion:
     items_are_places: bool
     readings: ContextReadings | None
     data_version: DataVersion
+    grown: GrownChampion
+    exposed_idx: Int64
     user_levels: UserLevels
     _recent_activity: LruCache[datetime, RecentActivity] = field(default_factory=_activity_cache)
 
     @classmethod
     def load(
-        cls, champion: Champion, root: Path, event_store: EventStore, data_version: DataVersion
+        cls,
+        champion: Champion,
+        root: Path,
+        event_store: EventStore,
+        data_version: DataVersion,
+        new_items: NewItemReader | None = None,
     ) -> Self:
         """Read what the model needs to respond, and run it once without and with a history.
 
@@ -76,17 +87,21 @@ class LoadedChampion:
             event_store: Events of all users.
             data_version: Versions of the tables before anything was read: a change since then
                 is noticed at the next poll.
+            new_items: Reader of the items that the model does not know; None adds none.
 
         Raises:
             ArtifactError: The model's output is not one finite score per item.
         """
+        grown = GrownChampion(champion, champion) if new_items is None else new_items.grow(champion)
+        champion = grown.champion
         vocabulary, manifest = champion.vocabulary, champion.model.manifest
         workspace = Workspace(root)
         lake = Lake(workspace.lake(manifest.dataset))
         item_idx = _encode(event_store.item, vocabulary.items.index(event_store.items))
         place_idx = _encode(event_store.place, vocabulary.places.index(event_store.places))
         same_ids = items_are_places(vocabulary)
-        item_metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
+        cache = likeness_cache(workspace.cache())
+        item_metadata = read_item_metadata(lake, vocabulary, cache, grown.rows, grown.vectors)
         loaded_champion = cls(
             with_live_activity(
                 champion,
@@ -105,6 +120,8 @@ class LoadedChampion:
             same_ids,
             read_readings(lake, manifest.context),
             data_version,
+            grown,
+            exposed_items(item_idx, grown, new_items),
             UserLevels.read(lake, manifest.attributes),
         )
         loaded_champion._warm_up()
@@ -112,7 +129,13 @@ class LoadedChampion:
 
     @property
     def cache_key(self) -> tuple[str, str]:
-        """Model and data version: a result under another key is stale."""
+        """Model, data version and new items: a result under another key is stale."""
+        new_items = f"+{self.grown.digest}" if self.grown.digest else ""
+        return self.champion.version, f"{self.data_version}{new_items}"
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """Model and data version that were to be loaded."""
         return self.champion.version, str(self.data_version)
 
     def context_features(

@@ -1,17 +1,19 @@
 """Selection of the shown items from a ranking: most probable, diverse, or drawn at random."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.experiments.experiment import Exploration
 from chronotope.inference.item_metadata import ItemMetadata
-from chronotope.inference.ranking import Ranking
+from chronotope.inference.ranking import Ranking, TopRanked
 from chronotope.inference.recent_activity import RecentActivity
 from chronotope.inference.rerank import can_differ, diversify
 from chronotope.serving.api.requests import RecommendRequest
 from chronotope.serving.model.exploration import MAX_DRAWN_ITEMS, draw_positions, propensities
+from chronotope.serving.model.new_item_exposure import NewItemExposure
 
 RERANK_POOL_SIZE = 100
 """Most probable items that diversity re-ranks, or k if that is more."""
@@ -61,11 +63,14 @@ def select_items(
     metadata: ItemMetadata,
     recent_activity: RecentActivity,
     seed: str,
+    new_item_exposure: NewItemExposure = NewItemExposure(),  # noqa: B008 - frozen
 ) -> SelectedItems:
-    """Greedy list, or with probability ``exploration.share`` one that is drawn at random.
+    """Greedy list, or with a probability one that is drawn at random or that shows a new item.
 
-    Propensity of an item in a position: ``(1 - e) [greedy list has it there] + e q``, with the
-    share e and the probability q of the draw. Equal seeds give equal draws.
+    Propensity of an item in a position:
+    ``(1 - n) ((1 - e) [greedy list has it there] + e q) + n r``
+    with the share e and the probability q of the draw, and the share n and the probability r of
+    lists with a new item. Equal seeds give equal draws.
 
     Args:
         ranking: Ranking of the items.
@@ -73,36 +78,94 @@ def select_items(
         exploration: Share and kind of random lists.
         metadata: Categories and coordinates, for diversity.
         recent_activity: Event counts, for Thompson sampling.
-        seed: Seed of the draw.
+        seed: Seed of the draws.
+        new_item_exposure: New items, and the share of lists that show one.
     """
-    k, diversity, notes = recommend_request.k, recommend_request.diversity, tuple[str, ...]()
-    if diversity:
-        pool_items, pool_scores = ranking.best(max(k, RERANK_POOL_SIZE))
-        greedy_items = diversify(pool_items, pool_scores, metadata, k, diversity)
-        notes = () if can_differ(pool_items, metadata) else (NO_DIVERSITY_NOTE,)
-    else:
-        greedy_items = ranking.best(k).items
-    greedy_policy = f"diverse {diversity:g}" if diversity else "greedy"
-    if not exploration.share or not len(greedy_items):
-        return SelectedItems(greedy_items, np.ones(len(greedy_items)), greedy_policy, notes=notes)
-    pool_items, pool_scores = ranking.best(max(k, exploration.pool))
-    pool_counts = recent_activity.counts[pool_items]
-    rng = np.random.default_rng(list(seed.encode()))
-    explored = rng.random() < exploration.share
-    if explored:
-        pool_positions = draw_positions(pool_scores, pool_counts, k, exploration, rng)
-        shown_items = pool_items[pool_positions]
-    else:
-        pool_positions, shown_items = _pool_positions(greedy_items, pool_items), greedy_items
-    in_pool = pool_positions >= 0
-    draw_propensities = np.zeros(len(pool_positions))
-    draw_propensities[in_pool] = propensities(
-        pool_positions[in_pool], np.flatnonzero(in_pool), pool_scores, pool_counts, exploration
+    greedy_items, greedy_policy, notes = _greedy_list(ranking, recommend_request, metadata)
+    new_item_exposure = (
+        new_item_exposure.allowed(ranking) if len(greedy_items) else NewItemExposure()
     )
-    is_greedy = shown_items == greedy_items
-    mixed = (1 - exploration.share) * is_greedy + exploration.share * draw_propensities
-    policy = _policy_name(exploration, greedy_policy, len(pool_items))
-    return SelectedItems(shown_items, mixed, policy, explored, notes)
+    random_draw = _RandomDraw.of(ranking, exploration, recent_activity, recommend_request.k)
+    shows_new, explored = new_item_exposure.is_drawn(seed), False
+    shown_items = new_item_exposure.shown_items(greedy_items, seed) if shows_new else greedy_items
+    if len(greedy_items) and exploration.share and not shows_new:
+        rng = np.random.default_rng(list(seed.encode()))
+        explored = bool(rng.random() < exploration.share)
+        shown_items = random_draw.draw(rng) if explored else greedy_items
+    list_propensities = (shown_items == greedy_items).astype(np.float64)
+    policy = greedy_policy
+    if len(greedy_items) and exploration.share:
+        draw_shares = random_draw.propensities(shown_items)
+        list_propensities = (
+            1 - exploration.share
+        ) * list_propensities + exploration.share * draw_shares
+        policy = _policy_name(exploration, greedy_policy, len(random_draw.pool.items))
+    if new_item_exposure.share:
+        shown_new = new_item_exposure.propensities(shown_items, greedy_items)
+        list_propensities = (
+            1 - new_item_exposure.share
+        ) * list_propensities + new_item_exposure.share * shown_new
+        policy = f"{policy}, new {new_item_exposure.share:g} of {len(new_item_exposure.item_idx)}"
+    return SelectedItems(shown_items, list_propensities, policy, explored or shows_new, notes)
+
+
+def _greedy_list(
+    ranking: Ranking, recommend_request: RecommendRequest, metadata: ItemMetadata
+) -> tuple[Int64, str, tuple[str, ...]]:
+    """The list without a draw, its policy and notes."""
+    k, diversity = recommend_request.k, recommend_request.diversity
+    if not diversity:
+        return ranking.best(k).items, "greedy", ()
+    pool_items, pool_scores = ranking.best(max(k, RERANK_POOL_SIZE))
+    notes = () if can_differ(pool_items, metadata) else (NO_DIVERSITY_NOTE,)
+    diverse_items = diversify(pool_items, pool_scores, metadata, k, diversity)
+    return diverse_items, f"diverse {diversity:g}", notes
+
+
+@dataclass(frozen=True, slots=True)
+class _RandomDraw:
+    """Draw of a list from the most probable items.
+
+    Attributes:
+        pool: These items; none where nothing is drawn.
+        n_events: Their recent events, shape (n,).
+        exploration: Kind of the draw.
+        k: Length of the list.
+    """
+
+    pool: TopRanked
+    n_events: Int64
+    exploration: Exploration
+    k: int
+
+    @classmethod
+    def of(
+        cls, ranking: Ranking, exploration: Exploration, recent_activity: RecentActivity, k: int
+    ) -> Self:
+        pool = ranking.best(max(k, exploration.pool)) if exploration.share else _EMPTY_POOL
+        return cls(pool, recent_activity.counts[pool.items], exploration, k)
+
+    def draw(self, rng: np.random.Generator) -> Int64:
+        """Items of a drawn list, shape (k,)."""
+        positions = draw_positions(self.pool.scores, self.n_events, self.k, self.exploration, rng)
+        return self.pool.items[positions]
+
+    def propensities(self, shown_items: Int64) -> Float64:
+        """Probability that the draw puts items in positions, shape (k,)."""
+        pool_positions = _pool_positions(shown_items, self.pool.items)
+        in_pool = pool_positions >= 0
+        draw_propensities = np.zeros(len(pool_positions))
+        draw_propensities[in_pool] = propensities(
+            pool_positions[in_pool],
+            np.flatnonzero(in_pool),
+            self.pool.scores,
+            self.n_events,
+            self.exploration,
+        )
+        return draw_propensities
+
+
+_EMPTY_POOL = TopRanked(np.empty(0, np.int64), np.empty(0))
 
 
 def _pool_positions(items: Int64, pool_items: Int64) -> Int64:

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import Final
 
 from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import ChronotopeError, StoreError
+from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Lake
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion, journal_champion_version, load_champion
@@ -19,6 +21,9 @@ from chronotope.serving.state.event_store import EventStore
 from chronotope.serving.telemetry import Telemetry
 
 _LOG = logging.getLogger(__name__)
+
+NEW_ITEMS_S: Final = 0.5
+"""Seconds between looks for items that another worker received."""
 
 
 class ChampionWatcher:
@@ -34,6 +39,7 @@ class ChampionWatcher:
         before_poll: Callable[[], None] = lambda: None,
         after_poll: Callable[[LoadedChampion | None], None] = lambda _: None,
         after_attempt: Callable[[], None] = lambda: None,
+        new_items: NewItemReader | None = None,
     ) -> None:
         """Start without a champion; ``poll`` or ``start`` loads it.
 
@@ -45,18 +51,20 @@ class ChampionWatcher:
             before_poll: Called before every poll of the thread.
             after_poll: Called with the champion after every poll.
             after_attempt: Called after every poll of the thread, also after one that failed.
+            new_items: Reader of the items that the champion does not know; None adds none.
         """
         self._settings, self._telemetry = settings, telemetry
         self._load_champion, self._champion_version = load, champion_version
         self._before_poll, self._after_poll = before_poll, after_poll
-        self._after_attempt = after_attempt
+        self._after_attempt, self._new_items = after_attempt, new_items
         self._version_poller = VersionPoller(Lake(Workspace(settings.root).lake(settings.dataset)))
         self._loaded: LoadedChampion | None = None
         self._failed_attempt: tuple[tuple[str, str], float] | None = None
         self._swap_problem: str | None = None
+        self._prepared_version: str | None = None
         self._file_problem: str | None = None
         self._bundle_check = BundleCheck()
-        self._stop_event, self._poll_lock = Event(), Lock()
+        self._stop_event, self._wake_event, self._poll_lock = Event(), Event(), Lock()
         self._thread = Thread(target=self._run, name="watcher", daemon=True)
 
     @property
@@ -115,15 +123,35 @@ class ChampionWatcher:
         """Start the polling thread."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Poll soon, since items were posted."""
+        self._wake_event.set()
+
     def stop(self) -> None:
         """Stop the polling thread."""
         self._stop_event.set()
+        self._wake_event.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop_event.wait(self._settings.poll_s):
-            self.try_poll()
+        next_poll_s = time.monotonic() + self._settings.poll_s
+        while not self._stop_event.is_set():
+            self._prepare_new_items()
+            self._wake_event.wait(min(self._settings.poll_s, NEW_ITEMS_S))
+            self._wake_event.clear()
+            is_due = time.monotonic() >= next_poll_s
+            if not self._stop_event.is_set() and (is_due or self._has_new_items()):
+                self.try_poll()
+                next_poll_s = time.monotonic() + self._settings.poll_s
+
+    def _has_new_items(self) -> bool:
+        """Whether items were posted, by this worker or another one, that are not served yet."""
+        try:
+            return self._new_items is not None and self._new_items.is_behind()
+        except ChronotopeError as error:
+            _LOG.warning("Posted items cannot be read: %s", error)
+            return False
 
     def _check_files(self, champion: Champion) -> None:
         error, problem = self._bundle_check.file_problem(champion), None
@@ -141,7 +169,7 @@ class ChampionWatcher:
             self._swap_problem = None
             return False
         target = (version, str(data_version))
-        if self._loaded and self._loaded.cache_key == target:
+        if self._loaded and self._loaded.target == target and not self._has_new_items():
             self._swap_problem = None
             return False
         if self._is_backing_off(target):
@@ -153,6 +181,14 @@ class ChampionWatcher:
             return False
         self._swap(loaded_champion)
         return True
+
+    def _prepare_new_items(self) -> None:
+        """Open the encoders of a champion that was loaded, in the thread, after the swap."""
+        if self._new_items is not None and self._loaded is not None:
+            version = self._loaded.champion.version
+            if self._settings.content is not None and version != self._prepared_version:
+                self._prepared_version = version
+                self._new_items.prepare(self._loaded.grown.trained)
 
     def _is_backing_off(self, target: tuple[str, str]) -> bool:
         if self._failed_attempt is None:
@@ -178,7 +214,7 @@ class ChampionWatcher:
     def _load(self, version: str, data_version: DataVersion, lake: Lake) -> LoadedChampion:
         current, root = self._loaded, self._settings.root
         champion = (
-            current.champion
+            current.grown.trained
             if current is not None and current.champion.version == version
             else self._load_champion(root, self._settings.dataset)
         )
@@ -187,7 +223,7 @@ class ChampionWatcher:
             if current is not None and current.event_store.version == lake.table_version(EVENTS)
             else EventStore.read(lake)
         )
-        return LoadedChampion.load(champion, root, event_store, data_version)
+        return LoadedChampion.load(champion, root, event_store, data_version, self._new_items)
 
 
 def _short_message(error: Exception) -> str:
