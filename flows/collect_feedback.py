@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.escaping import markdown_rows, markdown_text
-from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.feedback.config import FeedbackConfig
@@ -23,8 +22,6 @@ from chronotope.feedback.retrain_plan import (
     record_retraining_start,
 )
 from chronotope.feedback.retrain_results import RetrainPlan
-from chronotope.ingestion import ingest_table
-from chronotope.ingestion.posted_rows import posted_rows_to_merge, read_posted_items
 from chronotope.lake import Lake
 from chronotope.pipelines.pretraining.start import retraining_settings
 from chronotope.pipelines.results import (
@@ -34,8 +31,6 @@ from chronotope.pipelines.results import (
     InheritedParameters,
     PromotionResult,
     RetrainingInputs,
-    SourceLines,
-    TableCounts,
     TrainingData,
     TrainingSummary,
     WrittenReport,
@@ -47,11 +42,10 @@ from chronotope.pipelines.train import MODEL_FILE
 from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.step_cache import run_step
 from chronotope.runtime.workspace import Workspace
-from chronotope.validation import check_table
 from flows import dataset_lock_in_flow
-from flows.embed_items import EmbedSettings, embed_content, has_content
 from flows.ingest_events import TASK, IngestSettings, write_features
 from flows.link_runs import link_runs
+from flows.merge_posted_items import merge_posted_items
 from flows.train_model import (
     compress,
     evaluate,
@@ -113,47 +107,6 @@ def collect_feedback(
             )
         publish_feedback(dataset_name, intake, retrain_plan, promotion)
     return FeedbackResult(intake=intake, decision=retrain_plan, promotion=promotion)
-
-
-def merge_posted_items(dataset: str, settings: IngestSettings) -> None:
-    """Merge posted items into the items table, and encode them if there were any.
-
-    Args:
-        dataset: Name or YAML file of the dataset.
-        settings: Location, reading and validation of the data.
-    """
-    embed_settings = EmbedSettings(
-        root=settings.root, conf_dir=settings.conf_dir, data_dir=settings.data_dir
-    )
-    posted_counts = write_posted_items(dataset, settings)
-    if posted_counts.n_good and has_content(dataset, embed_settings):
-        embed_content(dataset, embed_settings)
-
-
-@task(**TASK)
-def write_posted_items(dataset: str, settings: IngestSettings) -> TableCounts:
-    """Merge the items that were posted to a service into the items table.
-
-    Args:
-        dataset: Name or YAML file of the dataset.
-        settings: Location, reading and validation of the data.
-
-    Returns:
-        Row counts of new and changed items.
-    """
-    dataset_spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
-    lake = Lake(Workspace(settings.root).lake(dataset_spec.name))
-    posted = read_posted_items(Workspace(settings.root).posted_items(dataset_spec.name))
-    table_report = ingest_table(
-        "items",
-        posted_rows_to_merge(lake, posted),
-        SourceReport(),
-        row_check=check_table(settings.suites_dir / "items.json"),
-        lake=lake,
-        dataset_name=dataset_spec.name,
-        run_id="posted-items",
-    )
-    return TableCounts(**asdict(table_report), lines=SourceLines.from_report(SourceReport()))
 
 
 def retrain(

@@ -28,8 +28,7 @@ from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
 from chronotope.scoring.config import ScoringConfig
 from flows.abandoned_runs import end_abandoned_runs
 from flows.backfill_events import backfill_events
-from flows.champion_event import PROMOTED
-from flows.change_champion import ChampionSettings, promote_model, roll_back_model
+from flows.change_champion import PROMOTED, ChampionSettings, promote_model, roll_back_model
 from flows.classify_items import ClassifySettings, classify_items
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model

@@ -47,7 +47,7 @@ from chronotope.runtime.step_cache import (
     step_costs,
 )
 from flows import dataset_lock_in_flow
-from flows.champion_event import emit_promoted
+from flows.change_champion import emit_promoted
 from flows.ingest_events import IngestSettings, ingest_locked
 from flows.link_runs import link_runs
 

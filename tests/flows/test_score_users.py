@@ -10,8 +10,7 @@ from chronotope.lake import Lake
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.config import ScoringProgress
 from flows import change_champion, without_heartbeat
-from flows.champion_event import PROMOTED
-from flows.change_champion import ChampionSettings, promote_model
+from flows.change_champion import PROMOTED, ChampionSettings, promote_model
 from flows.score_users import progress_shown_to, score_users, scoring_markdown
 from tests.flows.artifacts import shown_of
 from tests.inference.hand_made import fill_lake, register_twice

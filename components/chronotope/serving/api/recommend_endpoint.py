@@ -116,7 +116,7 @@ class RecommendEndpoint:
     def _exposure(
         self, recommend_request: RecommendRequest, loaded_model: LoadedChampion
     ) -> NewItemExposure:
-        """NewItemExposure of new items; none where the request excludes exploration."""
+        """Exposure of new items; none where the request excludes exploration."""
         share = self._settings.explore_new if recommend_request.explore else 0.0
         return NewItemExposure(
             share if len(loaded_model.exposed_idx) else 0.0, loaded_model.exposed_idx

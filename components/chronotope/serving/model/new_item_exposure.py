@@ -42,7 +42,7 @@ def _no_rates() -> Float64:
 
 @dataclass(frozen=True, slots=True)
 class NewItemExposure:
-    """NewItemExposure of new items in one list.
+    """Exposure of new items in one list.
 
     Attributes:
         share: Probability e of a list with a new item.
@@ -56,7 +56,7 @@ class NewItemExposure:
     log_rates: Float64 = field(default_factory=_no_rates)
 
     def allowed(self, ranking: Ranking) -> "NewItemExposure":
-        """NewItemExposure of the items that a request allows; share 0 if there are none.
+        """Exposure of the items that a request allows; share 0 if there are none.
 
         Args:
             ranking: Ranking of the items.

@@ -10,8 +10,8 @@ from chronotope.lake import Lake
 from chronotope.lake.posted_items import PostedItems
 from chronotope.runtime.workspace import Workspace
 from flows import without_heartbeat
-from flows.collect_feedback import merge_posted_items, write_posted_items
 from flows.ingest_events import IngestSettings, ingest_events, write_tables
+from flows.merge_posted_items import merge_posted_items, write_posted_items
 
 
 @pytest.fixture
