@@ -12,6 +12,9 @@ SCRATCH: Final = "scratch"
 SHIPPED: Final = "pretrained"
 """Start at the checkpoint of the package."""
 
+REGISTRY_SCHEME: Final = "mlflow:"
+"""Beginning of a start that is an address in the model registry."""
+
 
 class TrainingConfig(BaseModel):
     """Hyper-parameters of one training run."""

@@ -18,7 +18,7 @@ from chronotope.models.transfer.parameter_scope import (
     is_transferable,
 )
 from chronotope.runtime.allowed_paths import require_allowed_path
-from chronotope.training.config import SHIPPED, TrainingConfig
+from chronotope.training.config import REGISTRY_SCHEME, SHIPPED, TrainingConfig
 
 _SCRATCH_WAY_OUT = "Set training.init: scratch, or the sizes of the checkpoint in model"
 
@@ -60,7 +60,7 @@ def open_checkpoint(init: str) -> PretrainedCheckpoint:
     """
     if init == SHIPPED:
         return shipped_checkpoint()
-    if init.startswith("mlflow:"):
+    if init.startswith(REGISTRY_SCHEME):
         raise ConfigError(
             "An address in the model registry is resolved by the flow train-model only",
             received=init,

@@ -59,7 +59,8 @@ def test_the_command_reads_them_in_the_yaml(
     events = "events: {format: csv, path: l, columns: {user_id: u, item_id: i, occurred_at: t}}"
     told = "name: cafe\ndescription: Guests.\nlicence: ours\nlocal_zone: Europe/Vienna\n"
     (tmp_path / "conf/datasets/cafe.yaml").write_text(f"{told}event_type: sip\n{events}\n")
-    expected = {**ZONE, "event_type": "sip", "cell_resolution": None, "pictures": None}
+    nothing = {"cell_resolution": None, "pictures": None, "content": None}
+    expected = {**ZONE, **nothing, "event_type": "sip"}
     assert dataset_defaults("cafe") == expected
     assert dataset_defaults("city") == {}
 

@@ -1,9 +1,7 @@
 """Start of a training from a checkpoint, or without any training."""
 
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.registry.mlflow_store import open_store
-from chronotope.registry.pretrained_models import ADDRESS_PREFIX, registered_checkpoint
-from chronotope.training.config import SHIPPED, TrainingConfig
+from chronotope.training.config import REGISTRY_SCHEME, SHIPPED, TrainingConfig
 
 
 def with_local_checkpoint(training: TrainingConfig, settings: TrainSettings) -> TrainingConfig:
@@ -16,8 +14,12 @@ def with_local_checkpoint(training: TrainingConfig, settings: TrainSettings) -> 
     Raises:
         StoreError: There is no such version.
     """
-    if not training.init.startswith(ADDRESS_PREFIX):
+    if not training.init.startswith(REGISTRY_SCHEME):
         return training
+    # a training without an address does not wait for the import of MLflow
+    from chronotope.registry.mlflow_store import open_store
+    from chronotope.registry.pretrained_models import registered_checkpoint
+
     checkpoint = registered_checkpoint(open_store(settings.workspace.mlruns), training.init)
     return training.model_copy(update={"init": str(checkpoint)})
 
