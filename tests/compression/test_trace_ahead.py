@@ -1,5 +1,6 @@
 """Graphs that are traced during the training are those that the compression exports."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def test_compression_exports_from_the_graphs_that_were_traced_ahead(
     assert ahead.untraced() == []
     monkeypatch.setattr(export, "trace_template", None)  # no second trace
     assert len(set(export_all(catalog, compression, cache_dir, tmp_path))) == n_graphs
+
+
+def test_a_stored_model_without_content_has_the_graphs_that_were_guessed(tmp_path: Path) -> None:
+    guessed = architecture(sample_catalog(), CANDIDATES, tmp_path)
+    stored = replace(guessed, config=CONFIG.model_copy(update={"content": False}))
+    guessed_keys, stored_keys = (
+        [export.template_key(spec) for spec in ahead.untraced()] for ahead in (guessed, stored)
+    )
+    assert guessed_keys == stored_keys
+    assert len(guessed_keys) == 2  # the full and the narrow network share one, the student has one
 
 
 def test_nothing_is_started_where_every_graph_is_cached(

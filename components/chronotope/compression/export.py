@@ -104,8 +104,8 @@ _SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "o
 _DROPOUT: Final = "p"
 """Attribute of ``nn.Dropout``, which an exported network does not apply."""
 
-_SIZE_SETTINGS: Final = {"history_len", "n_hidden"}
-"""Settings of a network that are sizes of inputs and weights."""
+_UNREAD_SETTINGS: Final = {"history_len", "n_hidden", "dropout", "content", "modalities"}
+"""Settings that a graph does not read: they are sizes, or seen in the modules of the network."""
 
 _BACKBONE_SETTINGS: Final = {"n_layers", "backbone_len", "d_model"}
 """Settings that a network without a backbone does not read."""
@@ -377,7 +377,9 @@ def _plain(attribute: object) -> object:
     """An attribute as text that is the same in each process; of other objects their class."""
     if isinstance(attribute, ModelConfig):
         unread = _BACKBONE_SETTINGS if attribute.backbone == "none" else set()
-        return attribute.model_dump(exclude=_SIZE_SETTINGS | {"dropout"} | unread)
+        return attribute.model_dump(
+            exclude=_SIZE_SETTINGS | _CONTENT_SETTINGS | {"dropout"} | unread
+        )
     is_plain = isinstance(attribute, bool | int | float | str | tuple | None)
     return attribute if is_plain else type(attribute).__qualname__
 
