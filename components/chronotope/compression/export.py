@@ -377,9 +377,7 @@ def _plain(attribute: object) -> object:
     """An attribute as text that is the same in each process; of other objects their class."""
     if isinstance(attribute, ModelConfig):
         unread = _BACKBONE_SETTINGS if attribute.backbone == "none" else set()
-        return attribute.model_dump(
-            exclude=_SIZE_SETTINGS | _CONTENT_SETTINGS | {"dropout"} | unread
-        )
+        return attribute.model_dump(exclude=_UNREAD_SETTINGS | unread)
     is_plain = isinstance(attribute, bool | int | float | str | tuple | None)
     return attribute if is_plain else type(attribute).__qualname__
 
