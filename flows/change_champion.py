@@ -6,13 +6,12 @@ from typing import Final
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.escaping import markdown_text
 from chronotope.registry.manual_promotion import promote_by_hand, roll_back
 from chronotope.runtime.allowed_paths import AllowedPath
-from flows.watch_interactions import dataset_resource
+from flows.watch_interactions import emit_dataset_event
 
 PROMOTED: Final = "champion.promoted"
 """Name of the event that starts ``score-users`` after a change of the champion."""
@@ -25,11 +24,7 @@ def emit_promoted(dataset: str, version: str) -> None:
         dataset: Name of the dataset.
         version: Version that is the champion now.
     """
-    event_resource = {
-        "prefect.resource.id": dataset_resource(dataset),
-        "prefect.resource.name": dataset,
-    }
-    emit_event(PROMOTED, event_resource, payload={"version": version})
+    emit_dataset_event(PROMOTED, dataset, {"version": version})
 
 
 class ChampionSettings(BaseModel):

@@ -43,11 +43,22 @@ def emit_logged(dataset: str, n_new: int) -> None:
         dataset: Name of the dataset.
         n_new: Number of events after the watermark.
     """
+    emit_dataset_event(LOGGED, dataset, {"n_new": n_new})
+
+
+def emit_dataset_event(event_name: str, dataset: str, payload: dict[str, object]) -> None:
+    """Emit an event for the resource of a dataset.
+
+    Args:
+        event_name: Name of the event.
+        dataset: Name of the dataset.
+        payload: Content of the event.
+    """
     event_resource = {
         "prefect.resource.id": dataset_resource(dataset),
         "prefect.resource.name": dataset,
     }
-    emit_event(LOGGED, event_resource, payload={"n_new": n_new})
+    emit_event(event_name, event_resource, payload=payload)
 
 
 def n_waiting(dataset: str, root: Path) -> int:
