@@ -44,12 +44,14 @@ def pretrain_model(
     A run that was killed resumes after its last finished step or epoch.
 
     Args:
-        datasets: Names of files in conf/datasets, or paths of such YAML files.
+        datasets: Names of files in conf/datasets, or paths of such YAML files; a log that is named
+            twice counts once.
         settings: Network, training and weights of the logs.
         ingestion: Reading and validation of the data; its root is ignored in favour of that of the
             settings. Its data folder holds a folder for each data set.
     """
-    sources = tuple(ingest_source(dataset, settings, ingestion) for dataset in datasets)
+    ingested_sources = (ingest_source(dataset, settings, ingestion) for dataset in datasets)
+    sources = tuple({source.dataset: source for source in ingested_sources}.values())
     run_dir = pretraining_run_dir(sources, settings)
     checkpoint = pretrain(sources, settings, run_dir)
     evaluation = evaluate(sources, settings, run_dir, checkpoint)
