@@ -1,5 +1,6 @@
 """Tasks in worker processes: in order, errors unchanged, lost tasks repeated, no orphans."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -72,6 +73,21 @@ def test_a_task_whose_worker_was_killed_runs_again(engine: Engine, tmp_path: Pat
     markers = [tmp_path / "0", tmp_path / "1", tmp_path / "2"]
     markers[0].touch()
     assert list(engine.map(kill_worker_once, markers)) == ["done"] * 3
+
+
+def test_a_worker_lost_while_tasks_are_submitted_loses_none_of_them(tmp_path: Path) -> None:
+    def markers() -> Iterator[Path]:
+        yield tmp_path / "0"
+        while not (tmp_path / "0").exists() or set(multiprocessing.active_children()) - others:
+            time.sleep(0.01)
+        time.sleep(0.2)  # the executor marks itself as broken right after its workers have ended
+        (tmp_path / "1").touch()
+        yield tmp_path / "1"
+
+    others = set(multiprocessing.active_children())
+    engine = ProcessEngine(1, max_retries=1)
+    assert list(engine.map(kill_worker_once, markers())) == ["done"] * 2
+    engine.close()
 
 
 def test_a_task_that_always_kills_its_worker_is_given_up() -> None:

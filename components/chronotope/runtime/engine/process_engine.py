@@ -70,7 +70,12 @@ class ProcessEngine:
                 initializer=prepare_worker,
                 initargs=(max(1, n_cores() // self._n_workers),),
             )
-        return self._pool.submit(function, item)
+        try:
+            return self._pool.submit(function, item)
+        except BrokenProcessPool as error:  # a worker died since the last submission
+            lost_future: Future[Any] = Future()
+            lost_future.set_exception(error)
+            return lost_future
 
     def _next_result(self, pending_tasks: "deque[_PendingTask]") -> Any:
         """Result of the first task; after the loss of a worker, lost tasks are submitted again."""
