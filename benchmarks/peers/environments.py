@@ -11,7 +11,7 @@ from chronotope.contracts.errors import ConfigError
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
-ENVIRONMENTS: Final = ("implicit", "recbole", "rectools")
+ENVIRONMENTS: Final = ("easytpp", "implicit", "recbole", "rectools")
 READY: Final = "requirements.txt"
 """Copy of what was installed: an environment with another one is completed."""
 
