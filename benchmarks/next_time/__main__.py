@@ -1,4 +1,4 @@
-"""The time of the next event: the whole distribution of the wait, of ours and of the field's models.
+"""The time of the next event, as a whole distribution: our models and the field's.
 
     python -m benchmarks.next_time --dataset foursquare_nyc --json next_time.json
 

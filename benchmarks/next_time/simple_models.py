@@ -74,7 +74,9 @@ def boosted_trees(case: Case) -> Forecasts:
     """
     waits, log_h = case.waits, np.log(case.dequantized_h)
     inputs = case.inputs.features[:, :N_TREE_FEATURES].numpy()
-    trees = HistGradientBoostingRegressor(loss="absolute_error", max_iter=200, random_state=case.seed)
+    trees = HistGradientBoostingRegressor(
+        loss="absolute_error", max_iter=200, random_state=case.seed
+    )
     trees.fit(inputs[waits.train], log_h[waits.train])
     errors = log_h[waits.later] - trees.predict(inputs[waits.later])
     return _lognormal_around(waits, trees.predict(inputs[waits.test]), float(errors.std()))
@@ -86,11 +88,7 @@ def _lognormal_around(waits: Waits, mean: Float64, scale: float) -> Forecasts:
     return mixture_forecasts(mixture, waits.hours[waits.test], waits.half_width_h)
 
 
-def _same_for_all(
-    waits: Waits, log_weight: Float64, mean: Float64, scale: Float64
-) -> Forecasts:
+def _same_for_all(waits: Waits, log_weight: Float64, mean: Float64, scale: Float64) -> Forecasts:
     """Forecasts by one mixture, parts of shape (K,)."""
     parts = (np.tile(part, (len(waits.test), 1)) for part in (log_weight, mean, scale))
-    return mixture_forecasts(
-        LognormalMixture(*parts), waits.hours[waits.test], waits.half_width_h
-    )
+    return mixture_forecasts(LognormalMixture(*parts), waits.hours[waits.test], waits.half_width_h)

@@ -106,10 +106,7 @@ def _predicted(head: TimeHead, case: Case, rows: Int64) -> Tensor:
     head.eval()
     with torch.no_grad():
         return torch.cat(
-            [
-                _mixture(head, case, some)
-                for some in torch.split(torch.from_numpy(rows), 16 * CHUNK)
-            ]
+            [_mixture(head, case, some) for some in torch.split(torch.from_numpy(rows), 16 * CHUNK)]
         )
 
 

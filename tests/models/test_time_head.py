@@ -53,7 +53,9 @@ def learn(gaps_h: np.ndarray) -> TimeCalibration:
     optimiser = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0.1)
     for _ in range(500):
         rows = train[torch.randint(len(train), (128,))]
-        loss = lognormal_mixture_nll(head.mixture(at_rows(rhythm, rows), categories(rows)), hours[rows]).mean()
+        loss = lognormal_mixture_nll(
+            head.mixture(at_rows(rhythm, rows), categories(rows)), hours[rows]
+        ).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

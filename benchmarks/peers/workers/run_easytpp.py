@@ -4,12 +4,13 @@
 
 Reads ``events.parquet`` and ``task.json`` of the folder (see ``benchmarks/next_time/peers.py``) and
 writes ``MODEL.npz``. Two learning rates are tried with the categories as marks, the better one with
-the hours of the day too, each within the budget; the setting and the epoch with the best likelihood of
-the selection waits forecast the test waits.
+the hours of the day too, each within the budget; the setting and the epoch with the best
+likelihood of the selection waits forecast the test waits.
 
 The models are trained by EasyTPP's own likelihood of times and marks, over windows of 128 events.
-Times are divided by the mean gap of the training. The density of a forecast is exact: that of the
-mixture, or the total intensity integrated by trapezoids over 200 points from a second to four years.
+Times are divided by the mean gap of the training. The density of a forecast is that of the
+mixture, or comes from the total intensity, integrated by trapezoids over 200 points from a second
+to four years.
 """
 
 import json
@@ -191,7 +192,9 @@ def batch_of(
     gap = padded(events.target if training else events.gap, 0.0)
     at = padded(events.at, 0.0)
     at = (at - at[:, :1]) * is_event
-    if isinstance(model, RMTPP):  # it reads the gap, as its paper says, not the time since the start
+    if isinstance(
+        model, RMTPP
+    ):  # it reads the gap, as its paper says, not the time since the start
         at = padded(np.log(events.gap), 0.0)
     future = torch.triu(torch.ones(width, width), diagonal=1).bool()
     return {
@@ -282,9 +285,7 @@ def _forecast(
     """Forecasts after the events ``where`` of the windows ``which``."""
     wait = torch.from_numpy(true)
     sides = [(wait + side).clamp(min=0.0) for side in (-events.half_width, events.half_width)]
-    grid = torch.from_numpy(
-        np.append(0.0, np.geomspace(FIRST_H, LAST_H, N_GRID) / events.scale_h)
-    )
+    grid = torch.from_numpy(np.append(0.0, np.geomspace(FIRST_H, LAST_H, N_GRID) / events.scale_h))
     if isinstance(model, IntensityFree):
         context = model.forward(inputs["time_delta_seqs"], inputs["type_seqs"])[which, where]
         mean, log_scale, weight = model.linear(context).double().chunk(3, dim=-1)
@@ -347,7 +348,9 @@ def _integral(
     total: torch.Tensor, intensity: torch.Tensor, grid: torch.Tensor, times: torch.Tensor, k: int
 ) -> torch.Tensor:
     """Integral of the intensity up to one time each, whose intensity is column ``k``."""
-    cell = (torch.searchsorted(grid, times.contiguous(), right=True) - 1).clamp(0, len(grid) - 1)[:, None]
+    cell = (torch.searchsorted(grid, times.contiguous(), right=True) - 1).clamp(0, len(grid) - 1)[
+        :, None
+    ]
     ends = intensity.gather(1, cell)[:, 0] + intensity[:, k]
     return total.gather(1, cell)[:, 0] + ends / 2 * (times - grid[cell[:, 0]])
 

@@ -31,7 +31,7 @@ FORMAT_VERSION: Final = "1"
 SHIPPED_FILE: Final = "pretrained.safetensors"
 """Checkpoint of the package, beside this module; its card is ``pretrained.md``."""
 
-SHIPPED_SHA256: Final = "607a075f018f3425e964c1c5a36b3f2a6f858c4e29eb422a6407cb5b316b1484"
+SHIPPED_SHA256: Final = "fd984ba01eecd918f31e4d4e94f056372ce09539e09e863aff2050036994d3bb"
 """Digest of the shipped file."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024
