@@ -28,6 +28,7 @@ from benchmarks.next_time.waits import (
     read_timed_log,
     split_waits,
 )
+from benchmarks.peers import environments
 from chronotope.contracts.event_log import EventLog
 from chronotope.metrics import LognormalMixture
 from chronotope.testing.recommender_suite import sample_catalog
@@ -168,6 +169,11 @@ def test_peers_get_each_gap_with_its_role(source: TimedLog, tmp_path: Path) -> N
     np.testing.assert_allclose(gap_h[role == peers.TEST], waits.hours[waits.test])
     np.testing.assert_allclose(gap_h[role == peers.TRAIN], waits.hours[waits.train])
     assert (role == peers.CONTEXT).sum() == N_USERS  # first events
+
+
+def test_the_environment_pins_the_library() -> None:
+    (name,) = environments.TIME_ENVIRONMENTS
+    assert "easy-tpp==" in environments.requirements(name).read_text(encoding="utf-8")
 
 
 def test_a_row_replaces_that_of_the_same_case(source: TimedLog, tmp_path: Path) -> None:
