@@ -71,7 +71,8 @@ def mixture_forecasts(
 
 def interval_log_score(low: Float64, high: Float64, half_width_h: float) -> Float64:
     """Log of the probability between two values of a distribution, per hour."""
-    return np.log(np.maximum(high - low, SMALLEST)) - np.log(2 * half_width_h)
+    log_score: Float64 = np.log(np.maximum(high - low, SMALLEST)) - np.log(2 * half_width_h)
+    return log_score
 
 
 def score_forecasts(forecasts: Forecasts, true_h: Float64) -> TimeScores:

@@ -294,7 +294,8 @@ def _forecast(
 
         def cdf(times: torch.Tensor) -> torch.Tensor:
             z_score = (times.clamp(min=1e-9).log()[..., None] - mean[:, None]) / scale[:, None]
-            return (log_weight.exp()[:, None] * torch.special.ndtr(z_score)).sum(-1)
+            cumulative: torch.Tensor = torch.special.ndtr(z_score)
+            return (log_weight.exp()[:, None] * cumulative).sum(-1)
 
         log_time = wait.clamp(min=1e-9).log()
         z_score = (log_time[:, None] - mean) / scale
@@ -338,10 +339,12 @@ def _intensity(
     if isinstance(model, RMTPP):
         batch = inputs["time_seqs"], inputs["time_delta_seqs"], inputs["type_seqs"], None, None
         hidden = model.forward(batch)[1][which, where][:, None]
-        return model.evolve_and_get_intentsity(hidden, times[:, None]).sum(-1)[:, 0]
+        found: torch.Tensor = model.evolve_and_get_intentsity(hidden, times[:, None])
+        return found.sum(-1)[:, 0]
     encoded = model.forward(inputs["time_seqs"], inputs["type_seqs"], inputs["attention_mask"])
     states = model.compute_states_at_sample_times(encoded[which, where][:, None], times[:, None])
-    return model.softplus(states).sum(-1)[:, 0]
+    intensity: torch.Tensor = model.softplus(states)
+    return intensity.sum(-1)[:, 0]
 
 
 def _integral(

@@ -72,8 +72,8 @@ class TimeHead(nn.Module):
             "bin_weights", bin_weights / bin_weights.sum(1, keepdim=True)
         )  # (N_BINS, C)
         # Zeros draw no random numbers: the other layers of a network start as without them
-        self.category_embedding = nn.Embedding.from_pretrained(
-            torch.zeros(n_categories, n_hidden), freeze=False
+        self.category_embedding = nn.Embedding(
+            n_categories, n_hidden, _weight=torch.zeros(n_categories, n_hidden)
         )
         self.arrival_layer = nn.Parameter(torch.zeros(n_hidden, 2 * N_AHEAD))
         self.arrival_bias = nn.Parameter(torch.full((N_AHEAD,), ARRIVAL_LOGIT))

@@ -62,7 +62,7 @@ def arrival_profile(past: PastInstants) -> Tensor:
 
 def _by_day(week: Tensor) -> Tensor:
     """Sums over the days of a week, (B, 24)."""
-    return week.unflatten(1, (WEEK_H // 24, 24)).sum(1)
+    return week.view(week.shape[0], WEEK_H // 24, 24).sum(1)
 
 
 def _ahead(profile: Tensor) -> Tensor:
