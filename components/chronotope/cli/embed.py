@@ -1,4 +1,4 @@
-"""Command ``chronotope embed``: encode texts, images and sounds of the items of a dataset."""
+"""Command ``chronotope embed``: encode texts, images, sounds and attributes of the items of a dataset."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +25,7 @@ def embed(
         Path, typer.Option(help="Project root; all files are written below it")
     ] = Path(),
     refit: Annotated[
-        bool, typer.Option(help="Fit the text encoder of the catalogue again")
+        bool, typer.Option(help="Fit the encoders of the catalogue again")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON")] = False,
 ) -> None:

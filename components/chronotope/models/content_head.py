@@ -11,12 +11,14 @@ missing, so that a missing modality adds nothing. t is the recent past or the la
 An item without events is ranked by its content alone. It gets on top of all other terms
 
     cold_scores(b, i) = share_i ( sum_m cold_m <profile_recent,m(b), v_m(i)>
+                                  + [profile_recent(b), 1] metric v(i)
                                   + cold_M expected_i + cold_M+1 )
 
 where expected_i is the popularity that the items with similar content let expect, and share_i is
-1 for an item without events and falls with the first ones of a new item. These weights
-are fitted after the training, on items that are treated as if they had no events
-(``training.cold_start``); they are zero before.
+1 for an item without events and falls with the first ones of a new item. ``metric`` says which
+content follows which, over all kinds of content together; its last row says which is popular
+(``training.content_metric``). All of these are fitted after the training, the weights on items
+that are treated as if they had no events (``training.cold_start``); they are zero before.
 """
 
 from collections.abc import Mapping
@@ -56,6 +58,7 @@ class ContentHead(nn.Module):
     vectors: Tensor
     modality_of_axis: Tensor
     cold_weights: Tensor
+    metric: Tensor
 
     def __init__(self, content: ItemContent, n_context: int) -> None:
         """Build for the modalities of a catalogue; similarity starts with a small weight.
@@ -73,6 +76,8 @@ class ContentHead(nn.Module):
         modality_of_axis = torch.repeat_interleave(torch.arange(n_modalities), n_axes)
         self.register_buffer("modality_of_axis", modality_of_axis, persistent=False)
         self.register_buffer("cold_weights", torch.zeros(n_modalities + len(COLD_NAMES)))
+        n_columns = content.vectors.shape[1]
+        self.register_buffer("metric", torch.zeros(n_columns + 1, n_columns))
         self.gates = nn.Linear(n_context, len(PROFILES) * n_modalities)
         nn.init.zeros_(self.gates.weight)
         nn.init.constant_(self.gates.bias, 0.5)
@@ -113,7 +118,9 @@ class ContentHead(nn.Module):
 
     def cold_wanted(self, profiles: Profiles) -> Tensor:
         """Vectors whose products with those of items without events are their scores, (B, A)."""
-        return profiles.recent * self.cold_weights[self.modality_of_axis]
+        return profiles.recent * self.cold_weights[self.modality_of_axis] + expected_vectors(
+            profiles, self.metric
+        )
 
     def cold_scores(self, profiles: Profiles, priors: Priors, candidates: Tensor | None) -> Tensor:
         """Further scores of items without events; 0 for the others, shape (B, C).
@@ -131,20 +138,37 @@ class ContentHead(nn.Module):
         item_scores = expected * popularity_weight + constant  # (C,)
         return (similarity + item_scores) * cold_share
 
-    def cold_features(self, profiles: Profiles, expected: Tensor, items: Tensor) -> Tensor:
-        """Inputs of ``cold_weights`` for some items, shape (B, C, M + 1), the constant left out.
+    def cold_features(
+        self, profiles: Profiles, expected: Tensor, items: Tensor, metric: Tensor
+    ) -> Tensor:
+        """Inputs of the weights of some items, the constant left out, shape (B, C, M + 2).
+
+        They are the similarity of each modality, the expected popularity, and the product by the
+        metric.
 
         Args:
             profiles: Content of the past.
             expected: Popularity expected of each of the items, shape (C,).
             items: Items, int64, shape (C,).
+            metric: Metric that the items had no part in, shape (A + 1, A).
         """
         modality_features = []
         for modality in range(len(self.modalities)):
             on_axis = (self.modality_of_axis == modality).float()  # (A,)
             modality_features.append((profiles.recent * on_axis) @ self.vectors[items].T)  # (B, C)
         modality_features.append(expected.expand(len(profiles.recent), -1))
+        modality_features.append(expected_vectors(profiles, metric) @ self.vectors[items].T)
         return torch.stack(modality_features, dim=2)
+
+
+def expected_vectors(profiles: Profiles, metric: Tensor) -> Tensor:
+    """Content that is expected after a past, shape (B, A).
+
+    Args:
+        profiles: Content of the past.
+        metric: Shape (A + 1, A).
+    """
+    return profiles.recent @ metric[:-1] + metric[-1]
 
 
 def _latest(table: Tensor) -> Tensor:
