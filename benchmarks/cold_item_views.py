@@ -19,10 +19,7 @@ from chronotope.content.inputs.image_reading import ContentRefused, decode_image
 from chronotope.content.inputs.text_cleaning import clean_text
 from chronotope.contracts.event_log import Float32
 
-LASTATTRIBUTES: Final = ("genres", "year", "runtime", "original_language")
-"""Columns of the films that are neither texts nor pictures."""
-
-_YEAR: Final = 1998
+LAST_YEAR: Final = 1998
 """Year of the last rating."""
 
 ATTRIBUTES: Final = ("genres", "year", "runtime", "original_language")

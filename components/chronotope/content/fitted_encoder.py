@@ -127,7 +127,9 @@ def record_encoder(
     """
     if latest_encoder(item_lake, encoder.modality) == encoder_id(encoder):
         return
-    encoder_state = encoder.to_bytes() if isinstance(encoder, TfidfEncoder | AttributeEncoder) else None
+    encoder_state = (
+        encoder.to_bytes() if isinstance(encoder, TfidfEncoder | AttributeEncoder) else None
+    )
     item_lake.upsert_encoders(
         pa.table(
             {

@@ -118,9 +118,8 @@ class ContentHead(nn.Module):
 
     def cold_wanted(self, profiles: Profiles) -> Tensor:
         """Vectors whose products with those of items without events are their scores, (B, A)."""
-        return profiles.recent * self.cold_weights[self.modality_of_axis] + expected_vectors(
-            profiles, self.metric
-        )
+        similar = profiles.recent * self.cold_weights[self.modality_of_axis]
+        return similar + profiles.recent @ self.metric[:-1] + self.metric[-1]
 
     def cold_scores(self, profiles: Profiles, priors: Priors, candidates: Tensor | None) -> Tensor:
         """Further scores of items without events; 0 for the others, shape (B, C).
@@ -138,37 +137,20 @@ class ContentHead(nn.Module):
         item_scores = expected * popularity_weight + constant  # (C,)
         return (similarity + item_scores) * cold_share
 
-    def cold_features(
-        self, profiles: Profiles, expected: Tensor, items: Tensor, metric: Tensor
-    ) -> Tensor:
-        """Inputs of the weights of some items, the constant left out, shape (B, C, M + 2).
-
-        They are the similarity of each modality, the expected popularity, and the product by the
-        metric.
+    def cold_features(self, profiles: Profiles, expected: Tensor, items: Tensor) -> Tensor:
+        """Inputs of ``cold_weights`` for some items, shape (B, C, M + 1), the constant left out.
 
         Args:
             profiles: Content of the past.
             expected: Popularity expected of each of the items, shape (C,).
             items: Items, int64, shape (C,).
-            metric: Metric that the items had no part in, shape (A + 1, A).
         """
         modality_features = []
         for modality in range(len(self.modalities)):
             on_axis = (self.modality_of_axis == modality).float()  # (A,)
             modality_features.append((profiles.recent * on_axis) @ self.vectors[items].T)  # (B, C)
         modality_features.append(expected.expand(len(profiles.recent), -1))
-        modality_features.append(expected_vectors(profiles, metric) @ self.vectors[items].T)
         return torch.stack(modality_features, dim=2)
-
-
-def expected_vectors(profiles: Profiles, metric: Tensor) -> Tensor:
-    """Content that is expected after a past, shape (B, A).
-
-    Args:
-        profiles: Content of the past.
-        metric: Shape (A + 1, A).
-    """
-    return profiles.recent @ metric[:-1] + metric[-1]
 
 
 def _latest(table: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 With the profile p of a past (the mean content of its latest events) and the content v of an item,
 
-    [p, 1] M v,    M = (P'P / N + a I)^-1  (P'T / N)  (V'V / n + b I)^-1
+    (p - m)' M v + h' v,
+    M = (P'P / N + a I)^-1 (P'T / N) (V'V / n + b I)^-1,    h = t (V'V / n + b I)^-1
 
 is the ridge regression of "the next new item is this one" on all products of the columns of p and
-v. P (N, A + 1) holds the profiles before N events with a new item, T (N, A) the content of these
-items, V (n, A) that of the n items with events; T and V are centred. The last row of M says which
-content is popular.
+v. P (N, A) holds the profiles before N events with a new item, less their mean m; T (N, A) the
+content of these items, t their mean; V (n, A) that of the n items with events; T and V are centred
+on these. M says which content follows which, h which content is popular.
 """
 
 from collections.abc import Iterable
@@ -29,15 +30,50 @@ from chronotope.models.network import ChronotopeNet
 from chronotope.training.config import TrainingConfig
 from chronotope.training.prequential import PrequentialRound, RoundBatches, TrainingBatch
 
-PROFILE_RIDGE: Final = 30.0
+PROFILE_RIDGE: Final = 3.0
 """Penalty of the profiles' columns, in units of their mean square: the past says little."""
 
 ITEM_RIDGE: Final = 5.0
 """Penalty of the items' columns, in units of their mean square, divided by the number of items."""
 
-
 MAX_TARGETS: Final = 20_000
 """Targets that the metric is fitted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentMetric:
+    """Which content follows which, and which is popular.
+
+    Attributes:
+        products: M, float32, shape (A, A).
+        popularity: h, float32, shape (A,).
+        mean_profile: m, float32, shape (A,).
+    """
+
+    products: Tensor
+    popularity: Tensor
+    mean_profile: Tensor
+
+    def features(self, profiles: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Both terms of some items after some pasts, each (B, C).
+
+        Args:
+            profiles: Mean content of the latest events, shape (B, A).
+            vectors: Content of the items, shape (C, A).
+        """
+        personal = (profiles - self.mean_profile) @ self.products @ vectors.T
+        return personal, (vectors @ self.popularity).expand(len(profiles), -1)
+
+    def weighted(self, personal_weight: Tensor, popularity_weight: Tensor) -> Tensor:
+        """Sum of both terms as one matrix for profiles with a constant, shape (A + 1, A).
+
+        Args:
+            personal_weight: Weight of the first term.
+            popularity_weight: Weight of the second one.
+        """
+        products = personal_weight * self.products
+        constant = popularity_weight * self.popularity - self.mean_profile @ products
+        return torch.cat([products, constant[None]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +90,8 @@ class NextContent:
     target_idx: Int64
     vectors: Float64
 
-    def metric(self, is_known: Tensor) -> Tensor:
-        """Metric of the items whose events may be known, float32, shape (A + 1, A).
+    def metric(self, is_known: Tensor) -> ContentMetric:
+        """Metric of the items whose events may be known.
 
         Args:
             is_known: Items to learn from, bool, shape (n_items,).
@@ -64,18 +100,22 @@ class NextContent:
         is_row = np.isin(self.target_idx, known_idx)
         n_columns = self.vectors.shape[1]
         if not is_row.any():
-            return torch.zeros(n_columns + 1, n_columns)
+            nothing = torch.zeros(n_columns)
+            return ContentMetric(torch.zeros(n_columns, n_columns), nothing, nothing)
         item_vectors = self.vectors[known_idx]
         centre = item_vectors.mean(axis=0)
         targets = self.vectors[self.target_idx[is_row]] - centre
-        pasts = np.hstack([self.profiles[is_row], np.ones((len(targets), 1))])
-        left = _ridged(pasts.T @ pasts / len(pasts), PROFILE_RIDGE, n_columns)
-        centred = item_vectors - centre
-        penalty = ITEM_RIDGE / len(known_idx)
-        right = _ridged(centred.T @ centred / len(centred), penalty, n_columns)
-        following = pasts.T @ targets / len(pasts)  # (A + 1, A)
-        metric = np.linalg.solve(right, np.linalg.solve(left, following).T).T
-        return torch.from_numpy(metric.astype(np.float32))
+        mean_profile = self.profiles[is_row].mean(axis=0)
+        pasts = self.profiles[is_row] - mean_profile
+        of_pasts = _ridged_gram(pasts, PROFILE_RIDGE)
+        of_items = _ridged_gram(item_vectors - centre, ITEM_RIDGE / len(known_idx))
+        following = pasts.T @ targets / len(pasts)  # (A, A)
+        tables = (
+            np.linalg.solve(of_items, np.linalg.solve(of_pasts, following).T).T,
+            np.linalg.solve(of_items, targets.mean(axis=0)),
+            mean_profile,
+        )
+        return ContentMetric(*(torch.from_numpy(table.astype(np.float32)) for table in tables))
 
 
 class ColdStartBatches(RoundBatches):
@@ -164,9 +204,8 @@ def _recent_profile(net: ChronotopeNet, batch: Batch) -> Tensor:
     return profiles.recent
 
 
-def _ridged(gram: Float64, penalty: float, n_columns: int) -> Float64:
-    """A Gram matrix with a penalty of its first columns; others are a constant, which has none."""
-    mean_square = max(float(np.trace(gram[:n_columns, :n_columns])) / n_columns, 1e-9)
-    diagonal = np.full(len(gram), 1e-9)
-    diagonal[:n_columns] = penalty * mean_square
-    return np.asarray(gram + np.diag(diagonal))
+def _ridged_gram(rows: Float64, penalty: float) -> Float64:
+    """Mean square of some rows with a penalty in units of its diagonal, shape (A, A)."""
+    gram = rows.T @ rows / len(rows)
+    mean_square = max(float(np.trace(gram)) / len(gram), 1e-9)
+    return np.asarray(gram + penalty * mean_square * np.eye(len(gram)))

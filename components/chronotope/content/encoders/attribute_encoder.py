@@ -118,6 +118,11 @@ class AttributeColumns(BaseModel):
     values: tuple[ValueColumn, ...] = ()
     numbers: tuple[NumberColumn, ...] = ()
 
+    @property
+    def all(self) -> list[ValueColumn | NumberColumn]:
+        """The columns in the order of their blocks."""
+        return [*self.values, *self.numbers]
+
 
 class AttributeEncoder:
     """Fitted encoder.
@@ -178,7 +183,7 @@ class AttributeEncoder:
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return sum(column.width for column in (*self.columns.values, *self.columns.numbers))
+        return sum(column.width for column in self.columns.all)
 
     @cached_property
     def digest(self) -> str:
@@ -191,8 +196,7 @@ class AttributeEncoder:
         Args:
             batch: Values of the items.
         """
-        columns = (*self.columns.values, *self.columns.numbers)
-        return unit_vectors(np.hstack([column.block(batch) for column in columns]))
+        return unit_vectors(np.hstack([column.block(batch) for column in self.columns.all]))
 
     def to_bytes(self) -> bytes:
         """State, to be stored; ``from_bytes`` reads it."""
