@@ -12,6 +12,7 @@ from PIL import Image
 
 from chronotope.content import embed_items
 from chronotope.content.embed_items import embed_modality
+from chronotope.content.encode_items import open_model_encoder
 from chronotope.content.encoder import Modality, Vectors
 from chronotope.content.encoders.packaged_weights import MissingWeights
 from chronotope.content.item_vectors import read_vectors
@@ -241,6 +242,12 @@ def test_attributes_are_encoded_and_refitted_when_their_columns_change(
     vectors = read_vectors(lake, Modality.ATTRIBUTES, items).vectors
     assert vectors[0] @ vectors[1] > 0.99 > 0.6 > vectors[0] @ vectors[2]
     assert not vectors[3].any()
+    kept = AttributeContent(columns=("kind", "price"), min_items=2)
+    folders = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}
+    of_model = open_model_encoder(first.encoder, Modality.ATTRIBUTES, kept, lake, **folders)
+    encoded, reasons = of_model.encode([{"item_id": "x", "kind": "drink", "price": 3.0}, {}])
+    np.testing.assert_array_equal(encoded[0], vectors[1])  # as a posted item is encoded
+    assert reasons == [None, "no attribute is given"]
     kind_alone = embed("kind")
     assert kind_alone.encoder != first.encoder
     assert read_vectors(lake, Modality.ATTRIBUTES, items).vectors.shape[1] < vectors.shape[1]
