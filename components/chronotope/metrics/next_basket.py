@@ -114,4 +114,5 @@ def basket_metrics(
 def _share(part: npt.NDArray[np.generic], whole: npt.NDArray[np.generic]) -> Float64:
     """Part of a whole; NaN where there is none."""
     shares = np.full(len(part), np.nan)
-    return np.divide(part, whole, out=shares, where=np.asarray(whole) > 0)
+    np.divide(part, whole, out=shares, where=np.asarray(whole) > 0)
+    return shares

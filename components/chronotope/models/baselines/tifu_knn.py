@@ -29,7 +29,7 @@ class TifuKnnConfig(BaseModel):
     decay_days: float = Field(
         default=120.0, gt=0, description="Days after which an event weighs 1/e"
     )
-    n_neighbours: int = Field(default=300, ge=1, description="Nearest users that are averaged")
+    n_neighbours: int = Field(default=100, ge=1, description="Nearest users that are averaged")
     max_users: int = Field(default=MAX_USERS, ge=1, description="Latest users that are neighbours")
     alpha: float = Field(default=0.9, ge=0, le=1, description="Weight of the user's own past")
 
@@ -91,20 +91,28 @@ class TifuKnn:
         """Own vector and mean vector of the neighbours, shape (B, n_items)."""
         state = require_fitted(self._state, self.name)
         own = self._vectors(events_of_queries(queries), queries.request_s, len(state.ties))
-        blended = self._config.alpha * own
+        averaging = self._averaging_weights(own, state, queries)  # (B, n_users)
+        item_scores: Float64 = averaging @ state.vectors  # (B, n_items)
+        item_scores += state.ties
+        own_entries = sparse.coo_array(own)
+        item_scores[own_entries.coords] += self._config.alpha * own_entries.data
+        return item_scores
+
+    def _averaging_weights(
+        self, own: sparse.csr_array, state: _Profiles, queries: Queries
+    ) -> Float64:
+        """Weight of each user in the scores of each query, 0 but for neighbours, (B, n_users)."""
+        similarity = (own @ state.vectors.T).toarray()
+        column = own_columns(state.users, queries)
+        similarity[column >= 0, column[column >= 0]] = 0.0
+        weights: Float64 = np.zeros(similarity.shape)
         n_neighbours = min(self._config.n_neighbours, len(state.users))
         if n_neighbours:
-            similarity = (own @ state.vectors.T).toarray()  # (B, n_users)
-            column = own_columns(state.users, queries)
-            similarity[column >= 0, column[column >= 0]] = 0.0
             nearest = np.argpartition(-similarity, n_neighbours - 1, axis=1)[:, :n_neighbours]
             is_similar = np.take_along_axis(similarity, nearest, axis=1) > 0
-            row = np.nonzero(is_similar)[0]
-            shape = (len(queries), len(state.users))
-            weights = np.full(len(row), 1.0 / n_neighbours)
-            averaging = sparse.coo_array((weights, (row, nearest[is_similar])), shape=shape)
-            blended = blended + (1.0 - self._config.alpha) * (averaging.tocsr() @ state.vectors)
-        return np.asarray(blended.toarray() + state.ties, dtype=np.float64)
+            share = (1.0 - self._config.alpha) / n_neighbours
+            np.put_along_axis(weights, nearest, share * is_similar, axis=1)
+        return weights
 
     def _vectors(self, events: ProfileEvents, now_s: Int64, n_items: int) -> sparse.csr_array:
         """Decayed counts of each profile at its moment, of length 1, (n_profiles, n_items)."""

@@ -106,21 +106,24 @@ class UpCf:
             column == own_columns(state.users, queries)[row], 0.0, common.data / size
         )
         weights = sparse.csr_array((similarity**self._config.locality, (row, column)), common.shape)
-        others = (weights @ state.basket_shares).toarray()  # (B, n_items)
-        own = self._basket_shares(events, n_items).toarray()
-        return np.asarray(own + others + state.ties, dtype=np.float64)
+        # nearly every item has a similar user: a dense result, summed in place
+        item_scores: Float64 = weights.toarray() @ state.basket_shares  # (B, n_items)
+        item_scores += state.ties
+        own = sparse.coo_array(self._basket_shares(events, n_items))
+        item_scores[own.coords] += own.data
+        return item_scores
 
     def _basket_shares(self, events: ProfileEvents, n_items: int) -> sparse.csr_array:
         """Share of the latest baskets of each profile with each item, (n_profiles, n_items)."""
-        baskets, basket_idx = np.unique(
-            np.stack([events.row, events.occurred_s]), axis=1, return_inverse=True
-        )
-        basket_row = baskets[0]
+        is_first = np.ones(len(events.row), dtype=np.bool_)  # of its basket
+        is_first[1:] = (np.diff(events.row) != 0) | (np.diff(events.occurred_s) != 0)
+        basket_idx = np.cumsum(is_first) - 1
+        basket_row = events.row[is_first]
         basket_end = np.searchsorted(basket_row, basket_row, side="right")
-        n_later = (basket_end - 1 - np.arange(len(basket_row)))[basket_idx.ravel()]
+        n_later = (basket_end - 1 - np.arange(len(basket_row)))[basket_idx]
         n_counted = np.minimum(np.bincount(basket_row, minlength=events.n_profiles), self._n_latest)
         is_counted = n_later < self._n_latest
-        codes = basket_idx.ravel()[is_counted] * n_items + events.item_idx[is_counted]
+        codes = basket_idx[is_counted] * n_items + events.item_idx[is_counted]
         basket, item_idx = np.divmod(np.unique(codes), n_items)  # an item counts once a basket
         row = basket_row[basket]
         shape = (events.n_profiles, n_items)

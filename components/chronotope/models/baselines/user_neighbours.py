@@ -17,7 +17,7 @@ MAX_USERS: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class ProfileEvents:
-    """Events of which profiles are made, one profile a user or a query.
+    """Events of which profiles are made, one profile a user or a query, by profile and time.
 
     Attributes:
         row: Profile of each event, shape (n,).
