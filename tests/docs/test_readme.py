@@ -23,7 +23,9 @@ LINES = [
 COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 
-OTHERS_THAT_WRITE = ("classify", "doctor", "init", "monitor", "promote", "rollback", "score", "up")
+OTHERS_THAT_WRITE = (
+    "classify", "doctor", "init", "monitor", "promote", "rollback", "score", "simulate", "up",
+)  # fmt: skip
 
 
 def lines(start: str) -> list[list[str]]:
