@@ -46,8 +46,7 @@ MODELS: Final[dict[str, Callable[[Case], Forecasts]]] = {
     "time_head": time_models.time_head,
     "champion": time_models.champion,
 }
-METRICS: Final = ("nll", "mean_abs_log_error", "coverage_80")
-HEADERS: Final = ("model", "NLL (h)", "|log error|", "80 % covers", "processor s")
+HEADERS: Final = ("model", "NLL (h)", "|log error|", "80 % covers", "nightly levels", "processor s")
 KEYS: Final = ("dataset", "protocol", "model", "seed")
 
 
@@ -73,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(name: str, case: Case, dataset: str, protocol: str) -> Row:
     """Row of one model."""
     started = time.process_time() + peers.children_s()
-    scores = asdict(score_forecasts(MODELS[name](case), case.test_h))
+    forecasts = MODELS[name](case)
+    scores = asdict(score_forecasts(forecasts, case.test_h, case.test_ended_s))
     about = dict(zip(KEYS, (dataset, protocol, name, case.seed), strict=True))
     seconds = time.process_time() + peers.children_s() - started
     return about | scores | {"processor_s": round(seconds, 1)}
@@ -96,8 +96,8 @@ def table(rows: Sequence[Row], title: str) -> Table:
         shown.add_column(header, justify="left" if header == "model" else "right", no_wrap=True)
     for row in rows:
         numbers = [f"{row['nll']:.3f}", f"{row['mean_abs_log_error']:.3f}"]
-        coverage = f"{100 * row['coverage_80']:.1f} %"
-        shown.add_row(row["model"], *numbers, coverage, f"{row['processor_s']:.0f}")
+        coverage = [f"{100 * row[name]:.1f} %" for name in ("coverage_80", "coverage_80_nightly")]
+        shown.add_row(row["model"], *numbers, *coverage, f"{row['processor_s']:.0f}")
     return shown
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.next_time.waits import Waits, dequantized_hours
-from chronotope.contracts.event_log import Float64
+from chronotope.contracts.event_log import Float64, Int64
 from chronotope.contracts.queries import queries_at
 from chronotope.models.batch import to_batch
 from chronotope.models.gap_features import GapFeatures, gap_features
@@ -41,6 +41,11 @@ class Case:
     def test_h(self) -> Float64:
         """Hours of the waits that are tested."""
         return self.waits.hours[self.waits.test]
+
+    @property
+    def test_ended_s(self) -> Int64:
+        """End of the waits that are tested, UTC seconds."""
+        return self.waits.source.log.occurred_s[self.waits.positions[self.waits.test]]
 
     @cached_property
     def dequantized_h(self) -> Float64:

@@ -5,11 +5,14 @@ from typing import Final
 
 import numpy as np
 
-from chronotope.contracts.event_log import Float64
-from chronotope.metrics import LognormalMixture
-from chronotope.metrics.time_calibration import SHORTEST_H
+from chronotope.contracts.event_log import Float64, Int64
+from chronotope.metrics import LognormalMixture, conformal_levels
+from chronotope.metrics.time_calibration import NOMINAL_LEVELS, SHORTEST_H
 
-LEVEL: Final = 0.8
+DAY_S: Final = 86_400
+WINDOW_DAYS: Final = 28
+"""Days whose waits set the levels of the interval."""
+
 SMALLEST: Final = 1e-12
 """A forecast that rules out what came counts with this probability."""
 
@@ -41,12 +44,15 @@ class TimeScores:
         mean_abs_log_error: Mean ``|log median - log true|``.
         coverage_80: Share of waits in the central 80 % interval; a wait whose day the end of
             the interval divides counts with the part that is inside (randomised PIT).
+        coverage_80_nightly: The same of the interval as it is served: each night its levels become
+            those between which 80 % of the waits of the last ``WINDOW_DAYS`` lay.
         n_targets: Number of waits.
     """
 
     nll: float
     mean_abs_log_error: float
     coverage_80: float
+    coverage_80_nightly: float
     n_targets: int
 
 
@@ -75,20 +81,40 @@ def interval_log_score(low: Float64, high: Float64, half_width_h: float) -> Floa
     return log_score
 
 
-def score_forecasts(forecasts: Forecasts, true_h: Float64) -> TimeScores:
-    """Likelihood and calibration of forecasts of these waits."""
+def score_forecasts(forecasts: Forecasts, true_h: Float64, ended_s: Int64) -> TimeScores:
+    """Likelihood and calibration of forecasts of waits.
+
+    Args:
+        forecasts: Of n waits.
+        true_h: Hours of each, shape (n,).
+        ended_s: End of each, UTC seconds, shape (n,).
+    """
     log_error = np.log(np.maximum(forecasts.median_h, SHORTEST_H)) - np.log(true_h)
     return TimeScores(
         nll=float(-forecasts.log_score.mean()),
         mean_abs_log_error=float(np.abs(log_error).mean()),
-        coverage_80=float(_share_inside(forecasts).mean()),
+        coverage_80=float(_share_inside(forecasts, *NOMINAL_LEVELS).mean()),
+        coverage_80_nightly=float(
+            _share_inside(forecasts, *nightly_levels(forecasts, ended_s)).mean()
+        ),
         n_targets=len(true_h),
     )
 
 
-def _share_inside(forecasts: Forecasts) -> Float64:
-    """Part of ``cdf_low..cdf_high`` that is in the central interval, shape (n,)."""
-    first, last = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+def nightly_levels(forecasts: Forecasts, ended_s: Int64) -> tuple[Float64, Float64]:
+    """Levels of the interval of each wait, from the waits that ended in the days before, (n,)."""
+    low, high = (np.full(len(ended_s), level) for level in NOMINAL_LEVELS)
+    middle = (forecasts.cdf_low + forecasts.cdf_high) / 2
+    days = ended_s // DAY_S
+    for day in np.unique(days):
+        is_past = (days < day) & (days >= day - WINDOW_DAYS)
+        today = days == day
+        low[today], high[today] = conformal_levels(middle[is_past])
+    return low, high
+
+
+def _share_inside(forecasts: Forecasts, first: float | Float64, last: float | Float64) -> Float64:
+    """Part of ``cdf_low..cdf_high`` that lies between two levels, shape (n,)."""
     width = forecasts.cdf_high - forecasts.cdf_low
     overlap = np.minimum(forecasts.cdf_high, last) - np.maximum(forecasts.cdf_low, first)
     is_inside = (forecasts.cdf_low >= first) & (forecasts.cdf_high <= last)

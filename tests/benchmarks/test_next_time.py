@@ -17,6 +17,7 @@ from benchmarks.next_time.forecasts import (
     Forecasts,
     TimeScores,
     mixture_forecasts,
+    nightly_levels,
     score_forecasts,
 )
 from benchmarks.next_time.time_models import open_wait_nll
@@ -98,7 +99,7 @@ def test_open_wait_equals_scipys_survival() -> None:
 
 def scores(source: TimedLog, name: str) -> TimeScores:
     case = Case(split_waits(source, "global"))
-    return score_forecasts(next_time.MODELS[name](case), case.test_h)
+    return score_forecasts(next_time.MODELS[name](case), case.test_h, case.test_ended_s)
 
 
 def test_exponential_is_scored_in_closed_form(source: TimedLog) -> None:
@@ -150,7 +151,21 @@ def test_days_are_scored_by_their_probability() -> None:
 def test_a_day_that_the_interval_divides_counts_in_part() -> None:
     low, high = np.array([0.2, 0.05, 0.95]), np.array([0.3, 0.15, 0.99])
     forecasts = Forecasts(np.zeros(3), np.ones(3), low, high)
-    assert score_forecasts(forecasts, np.ones(3)).coverage_80 == pytest.approx((1 + 0.5 + 0) / 3)
+    scores = score_forecasts(forecasts, np.ones(3), np.zeros(3, np.int64))
+    assert scores.coverage_80 == pytest.approx((1 + 0.5 + 0) / 3)
+
+
+def test_levels_of_the_night_follow_what_came_in_the_days_before() -> None:
+    """Waits are later than forecast from the fifth day on: covered again a night later."""
+    day = np.repeat(np.arange(40), 60)
+    pit = np.tile((np.arange(60) + 0.5) / 60, 40)
+    pit = np.where(day >= 5, pit**0.3, pit)
+    forecasts = Forecasts(np.zeros(len(pit)), np.ones(len(pit)), pit, pit)
+    low, high = nightly_levels(forecasts, day * 86_400)
+    assert (low[day < 1], high[day < 1]) == (pytest.approx(0.1), pytest.approx(0.9))
+    is_inside = (pit >= low) & (pit <= high)
+    assert abs(is_inside[day >= 33].mean() - 0.8) < 0.02
+    assert abs(((pit >= 0.1) & (pit <= 0.9))[day >= 33].mean() - 0.8) > 0.04
 
 
 def test_models_of_days_are_trained_on_spread_waits(source: TimedLog) -> None:
@@ -194,7 +209,8 @@ class TestRealWaits:
         assert np.median(case.test_h) == pytest.approx(7.8, abs=0.05)
         models = list(next_time.MODELS)[:4]
         found = {
-            name: score_forecasts(next_time.MODELS[name](case), case.test_h) for name in models
+            name: score_forecasts(next_time.MODELS[name](case), case.test_h, case.test_ended_s)
+            for name in models
         }
         assert found["exponential"].nll == pytest.approx(5.64, abs=0.01)
         assert found["lognormal"].nll == pytest.approx(3.93, abs=0.01)
