@@ -104,12 +104,13 @@ def score_forecasts(forecasts: Forecasts, true_h: Float64, ended_s: Int64) -> Ti
 def nightly_levels(forecasts: Forecasts, ended_s: Int64) -> tuple[Float64, Float64]:
     """Levels of the interval of each wait, from the waits that ended in the days before, (n,)."""
     low, high = (np.full(len(ended_s), level) for level in NOMINAL_LEVELS)
-    middle = (forecasts.cdf_low + forecasts.cdf_high) / 2
+    share = np.random.default_rng(0).uniform(size=len(ended_s))
+    pit = forecasts.cdf_low + share * (forecasts.cdf_high - forecasts.cdf_low)
     days = ended_s // DAY_S
     for day in np.unique(days):
         is_past = (days < day) & (days >= day - WINDOW_DAYS)
         today = days == day
-        low[today], high[today] = conformal_levels(middle[is_past])
+        low[today], high[today] = conformal_levels(pit[is_past])
     return low, high
 
 

@@ -39,11 +39,13 @@ class GapFeatures(NamedTuple):
         features: About unit size, shape (B, N_FEATURES).
         gap_counts: Kernel-weighted number of past gaps in each bin, (B, len(GAP_KERNELS), N_BINS).
         arrivals: Number of past events around each hour ahead, (B, len(PROFILES), N_AHEAD).
+        basket_sizes: Log of 1 + events of the latest instants, shape (B, N_LATEST).
     """
 
     features: Tensor
     gap_counts: Tensor
     arrivals: Tensor
+    basket_sizes: Tensor
 
 
 def empty_gap_features(n_queries: int) -> GapFeatures:
@@ -52,6 +54,7 @@ def empty_gap_features(n_queries: int) -> GapFeatures:
         torch.empty(n_queries, N_FEATURES),
         torch.empty(n_queries, len(GAP_KERNELS), N_BINS),
         torch.empty(n_queries, len(PROFILES), N_AHEAD),
+        torch.empty(n_queries, N_LATEST),
     )
 
 
@@ -71,7 +74,8 @@ def gap_features(batch: Batch) -> GapFeatures:
         torch.log1p(mass) / 2.0,
         _active_hours(past),
     ]
-    return GapFeatures(torch.cat(features, dim=1), gaps, arrival_profile(past))
+    basket_sizes = torch.log1p(past.n_events[:, -N_LATEST:])
+    return GapFeatures(torch.cat(features, dim=1), gaps, arrival_profile(past), basket_sizes)
 
 
 def _clock(past: PastInstants) -> Tensor:

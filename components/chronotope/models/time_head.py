@@ -10,7 +10,7 @@ Beside them stand narrow components at each of the next hours a,
     logit_a(b) = arrival_layer_a(hidden_b) + sum_p arrival_weights_p log(1/10 + arrivals_p(b, a))
 
 where arrivals_p counts past events at the hour of the day or week that is a hours ahead. The
-category of the last event is added to the first layer.
+category of the last event and the sizes of the latest baskets are added to the first layer.
 """
 
 import math
@@ -23,6 +23,7 @@ from chronotope.models.gap_features import (
     BIN_WIDTH,
     GAP_KERNELS,
     N_FEATURES,
+    N_LATEST,
     GapFeatures,
     bin_centers,
     gap_features,
@@ -75,6 +76,7 @@ class TimeHead(nn.Module):
         self.category_embedding = nn.Embedding(
             n_categories, n_hidden, _weight=torch.zeros(n_categories, n_hidden)
         )
+        self.basket_layer = nn.Parameter(torch.zeros(N_LATEST, n_hidden))
         self.arrival_layer = nn.Parameter(torch.zeros(n_hidden, 2 * N_AHEAD))
         self.arrival_bias = nn.Parameter(torch.full((N_AHEAD,), ARRIVAL_LOGIT))
         self.arrival_weights = nn.Parameter(torch.full((len(PROFILES), 1), 0.2))
@@ -100,6 +102,7 @@ class TimeHead(nn.Module):
             last_category: Category of the last item, int64, shape (B,); 0 if unknown.
         """
         first = self.mlp[0](features.features) + self.category_embedding(last_category)
+        first = first + features.basket_sizes @ self.basket_layer
         hidden = self.mlp[1:4](first)  # (B, n_hidden)
         parameters = self.mlp[4](hidden).unflatten(1, (3, -1))  # (B, 3, C)
         free_components = self._free_components(parameters, features)

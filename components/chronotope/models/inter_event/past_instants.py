@@ -24,6 +24,7 @@ class PastInstants(NamedTuple):
         hour: Local, shape (B, N_GAPS + 1).
         weekday: Local, int64, shape (B, N_GAPS + 1).
         is_event: 0 in padding, shape (B, N_GAPS + 1).
+        n_events: Events of the instant, 0 in padding, shape (B, N_GAPS + 1).
         gap_h: Hours from each instant to the one after it, shape (B, N_GAPS).
         log_gap: Its log, shape (B, N_GAPS).
         is_gap: 0 in padding, shape (B, N_GAPS).
@@ -34,6 +35,7 @@ class PastInstants(NamedTuple):
     hour: Tensor
     weekday: Tensor
     is_event: Tensor
+    n_events: Tensor
     gap_h: Tensor
     log_gap: Tensor
     is_gap: Tensor
@@ -45,11 +47,14 @@ def past_instants(batch: Batch) -> PastInstants:
     Args:
         batch: B queries; only their histories are read.
     """
-    column = _columns_of_instants(batch)  # (B, H)
+    next_s = nn.functional.pad(batch.occurred_s[:, 1:], (0, 1), value=-1)
+    is_last = (batch.item_idx > 0) & (batch.occurred_s != next_s)
+    column = _columns_of_instants(is_last)  # (B, H)
+    last_column = torch.where(is_last, column, 0)
     empty = torch.zeros_like(batch.item_idx[:, :1]).expand(-1, N_GAPS + 2)
 
     def latest(values: Tensor) -> Tensor:
-        return empty.scatter(1, column, values)[:, 1:]  # column 0 collects what is left out
+        return empty.scatter(1, last_column, values)[:, 1:]  # column 0 collects what is left out
 
     item_idx, occurred_s = latest(batch.item_idx), latest(batch.occurred_s)
     offset_min = latest(batch.utc_offset_min)
@@ -61,16 +66,19 @@ def past_instants(batch: Batch) -> PastInstants:
         hour=local_hour(occurred_s, offset_min),
         weekday=local_weekday(occurred_s, offset_min),
         is_event=is_event,
+        n_events=empty.scatter_add(1, column, (batch.item_idx > 0).long())[:, 1:].float(),
         gap_h=gap_h,
         log_gap=torch.log(gap_h + 0.01),
         is_gap=is_event[:, :-1],
     )
 
 
-def _columns_of_instants(batch: Batch) -> Tensor:
-    """Column of each event that is the last of its instant, 1 to N_GAPS + 1; else 0, (B, H)."""
-    next_s = nn.functional.pad(batch.occurred_s[:, 1:], (0, 1), value=-1)
-    is_last = (batch.item_idx > 0) & (batch.occurred_s != next_s)
+def _columns_of_instants(is_last: Tensor) -> Tensor:
+    """Column of the instant of each event, 1 to N_GAPS + 1, or 0 if it is too old, (B, H).
+
+    Args:
+        is_last: Whether an event is the last of its instant, shape (B, H).
+    """
     n_until = is_last.long().cumsum(1)
-    column = N_GAPS + 1 - (n_until[:, -1:] - n_until)
-    return torch.where(is_last, column.clamp(min=0), 0)
+    n_before = n_until - is_last.long()
+    return (N_GAPS + 2 - (n_until[:, -1:] - n_before)).clamp(min=0)

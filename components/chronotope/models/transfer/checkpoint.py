@@ -31,7 +31,7 @@ FORMAT_VERSION: Final = "1"
 SHIPPED_FILE: Final = "pretrained.safetensors"
 """Checkpoint of the package, beside this module; its card is ``pretrained.md``."""
 
-SHIPPED_SHA256: Final = "fd984ba01eecd918f31e4d4e94f056372ce09539e09e863aff2050036994d3bb"
+SHIPPED_SHA256: Final = "06f070ebcc301c0d5878c962e99408b142e6f104db5397d629dcdc01d61f1557"
 """Digest of the shipped file."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024

@@ -49,6 +49,7 @@ SCOPE_PATTERNS: Final[dict[ParameterScope, tuple[str, ...]]] = {
         "time_head.component_means",
         "time_head.bin_weights",
         "time_head.arrival_*",
+        "time_head.basket_layer",
         "place_gate.*",
         "discovery_head.*",
         "category_head.input_layer.*",
