@@ -81,4 +81,4 @@ def _columns_of_instants(is_last: Tensor) -> Tensor:
     """
     n_until = is_last.long().cumsum(1)
     n_before = n_until - is_last.long()
-    return (N_GAPS + 2 - (n_until[:, -1:] - n_before)).clamp(min=0)
+    return (N_GAPS + 2 - (n_until[:, -1:] - n_before)).clamp(0, N_GAPS + 1)
