@@ -31,11 +31,11 @@ from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.metrics import (
     bootstrap_interval,
+    distinct_items,
     expected_rank,
     hit_rate,
     ndcg,
     new_only_rank,
-    owned_items,
     reciprocal_rank,
 )
 from chronotope.models.baselines import Ease, GfCf
@@ -278,7 +278,7 @@ def batch_ranks(
     """Rank of each target among the items that its user never had, shape (B,)."""
     target_idx = task.log.item_idx[positions]
     first, end = (start[positions] for start in task.starts)
-    owned = owned_items(task.log, first, end, n_items=task.catalog.n_items)
+    owned = distinct_items(task.log, first, end, n_items=task.catalog.n_items)
     return new_only_rank(item_scores, target_idx, expected_rank(item_scores, target_idx), owned)
 
 
