@@ -1,10 +1,10 @@
 """Fidelity of a synthetic log: its distributions, and what a model learns from it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
@@ -33,27 +33,34 @@ def distribution_distances(
         catalog: Catalogue of all three.
     """
     frequent_pairs = _frequent_pairs(fitted, catalog.n_items)
-    distributions: dict[str, Callable[[EventLog], Float64]] = {
-        "items": lambda log: np.bincount(log.item_idx, minlength=catalog.n_items),
-        "places": lambda log: np.bincount(log.place_idx, minlength=catalog.n_places),
-        "hour of the week": lambda log: np.bincount(
-            hour_of_week(log.occurred_s, log.utc_offset_min), minlength=168
-        ),
-        "gaps": lambda log: np.bincount(gap_bins(_gaps(log))),
-        "transitions": lambda log: _pair_counts(log, catalog.n_items, frequent_pairs),
-        "events per user": lambda log: np.bincount(
-            np.log2(np.unique(log.user_idx, return_counts=True)[1]).astype(np.int64)
-        ),
-        "returns": _return_counts,
-    }
+    synthetic_counts, held_out_counts, fitted_counts = (
+        _distribution_counts(log, catalog, frequent_pairs) for log in (synthetic, held_out, fitted)
+    )
     return tuple(
         Distance(
             name=name,
-            synthetic=_total_variation(count(synthetic), count(fitted)),
-            real=_total_variation(count(held_out), count(fitted)),
+            synthetic=_total_variation(synthetic_counts[name], fitted_counts[name]),
+            real=_total_variation(held_out_counts[name], fitted_counts[name]),
         )
-        for name, count in distributions.items()
+        for name in fitted_counts
     )
+
+
+def _distribution_counts(
+    log: EventLog, catalog: Catalog, frequent_pairs: Int64
+) -> dict[str, npt.NDArray[np.number]]:
+    """Counts of each distribution of a log."""
+    week_hours = hour_of_week(log.occurred_s, log.utc_offset_min)
+    user_lengths = np.unique(log.user_idx, return_counts=True)[1]
+    return {
+        "items": np.bincount(log.item_idx, minlength=catalog.n_items),
+        "places": np.bincount(log.place_idx, minlength=catalog.n_places),
+        "hour of the week": np.bincount(week_hours, minlength=168),
+        "gaps": np.bincount(gap_bins(_gaps(log))),
+        "transitions": _pair_counts(log, catalog.n_items, frequent_pairs),
+        "events per user": np.bincount(np.log2(user_lengths).astype(np.int64)),
+        "returns": _return_counts(log),
+    }
 
 
 def model_utility(
@@ -108,43 +115,45 @@ def _test(
 
 def _gaps(log: EventLog) -> Int64:
     """Seconds between the events of a user."""
-    rows = np.flatnonzero(log.user_start() != np.arange(len(log)))
-    return log.occurred_s[rows] - log.occurred_s[rows - 1]
+    table_rows = np.flatnonzero(log.user_start() != np.arange(len(log)))
+    return log.occurred_s[table_rows] - log.occurred_s[table_rows - 1]
 
 
 def _pairs(log: EventLog, n_items: int) -> Int64:
     """Key of each pair of items in a row."""
-    rows = np.flatnonzero(log.user_start() != np.arange(len(log)))
-    return log.item_idx[rows - 1].astype(np.int64) * n_items + log.item_idx[rows]
+    table_rows = np.flatnonzero(log.user_start() != np.arange(len(log)))
+    return log.item_idx[table_rows - 1].astype(np.int64) * n_items + log.item_idx[table_rows]
 
 
 def _frequent_pairs(log: EventLog, n_items: int) -> Int64:
     """The most frequent transitions of a log, ascending keys."""
-    pairs, n_times = np.unique(_pairs(log, n_items), return_counts=True)
-    return np.sort(pairs[np.argsort(-n_times, kind="stable")[:_N_TOP_TRANSITIONS]])
+    pair_keys, n_times = np.unique(_pairs(log, n_items), return_counts=True)
+    return np.sort(pair_keys[np.argsort(-n_times, kind="stable")[:_N_TOP_TRANSITIONS]])
 
 
 def _pair_counts(log: EventLog, n_items: int, frequent_pairs: Int64) -> Float64:
     """Number of each frequent transition, and of all others together."""
-    pairs = _pairs(log, n_items)
-    position = np.searchsorted(frequent_pairs, pairs).clip(max=len(frequent_pairs) - 1)
-    is_frequent = frequent_pairs[position] == pairs
-    counts = np.bincount(np.where(is_frequent, position, len(frequent_pairs)))
-    return counts.astype(np.float64)
+    pair_keys = _pairs(log, n_items)
+    position = np.searchsorted(frequent_pairs, pair_keys).clip(max=len(frequent_pairs) - 1)
+    is_frequent = frequent_pairs[position] == pair_keys
+    bin_counts = np.bincount(np.where(is_frequent, position, len(frequent_pairs)))
+    return bin_counts.astype(np.float64)
 
 
 def _return_counts(log: EventLog) -> Float64:
     """Numbers of first events and of returns of a user to an item."""
-    pairs = log.user_idx.astype(np.int64) * (int(log.item_idx.max()) + 1) + log.item_idx
-    n_first = len(np.unique(pairs))
+    pair_keys = log.user_idx.astype(np.int64) * (int(log.item_idx.max()) + 1) + log.item_idx
+    n_first = len(np.unique(pair_keys))
     return np.array([n_first, len(log) - n_first], dtype=np.float64)
 
 
-def _total_variation(counts: Float64, other_counts: Float64) -> float:
+def _total_variation(
+    bin_counts: npt.NDArray[np.number], other_counts: npt.NDArray[np.number]
+) -> float:
     """Half the sum of absolute differences of the shares."""
-    n_bins = max(len(counts), len(other_counts))
+    n_bins = max(len(bin_counts), len(other_counts))
     shares, other_shares = (
-        np.pad(bin_counts / max(bin_counts.sum(), 1), (0, n_bins - len(bin_counts)))
-        for bin_counts in (counts, other_counts)
+        np.pad(log_counts / max(log_counts.sum(), 1), (0, n_bins - len(log_counts)))
+        for log_counts in (bin_counts, other_counts)
     )
     return float(np.abs(shares - other_shares).sum() / 2)

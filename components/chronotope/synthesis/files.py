@@ -71,22 +71,24 @@ def write_synthetic_log(
 
 def _event_table(log: EventLog, catalog: Catalog, event_type: str) -> pa.Table:
     """Events in the order of time, with the columns that the log has."""
-    order = np.argsort(log.occurred_s, kind="stable")
-    user_ids = [f"s{user_idx:07d}" for user_idx in log.user_idx[order].tolist()]
-    columns = {
+    time_order = np.argsort(log.occurred_s, kind="stable")
+    user_ids = [f"s{user_idx:07d}" for user_idx in log.user_idx[time_order].tolist()]
+    event_columns = {
         c.USER_ID: pa.array(user_ids, pa.string()),
-        c.ITEM_ID: pa.array(catalog.items.names(log.item_idx[order]), pa.string()),
+        c.ITEM_ID: pa.array(catalog.items.names(log.item_idx[time_order]), pa.string()),
         c.EVENT_TYPE: pa.array([event_type] * len(log), pa.string()),
-        c.OCCURRED_AT: pa.array(log.occurred_s[order] * 1_000_000).cast(INSTANT),
-        c.UTC_OFFSET_MIN: pa.array(log.utc_offset_min[order]),
+        c.OCCURRED_AT: pa.array(log.occurred_s[time_order] * 1_000_000).cast(INSTANT),
+        c.UTC_OFFSET_MIN: pa.array(log.utc_offset_min[time_order]),
     }
-    place_idx = log.place_idx[order]
+    place_idx = log.place_idx[time_order]
     if (place_idx > 0).any() and not catalog.items_are_places:
-        columns[c.PLACE_ID] = pa.array(catalog.places.names(place_idx), pa.string())
-    columns |= _coordinates(catalog, log.item_idx[order], place_idx)
+        event_columns[c.PLACE_ID] = pa.array(catalog.places.names(place_idx), pa.string())
+    event_columns |= _coordinates(catalog, log.item_idx[time_order], place_idx)
     if not np.isnan(log.value).all():
-        columns[c.VALUE] = pa.array(log.value[order].astype(np.float64), from_pandas=True)
-    return pa.table(columns)
+        event_columns[c.VALUE] = pa.array(
+            log.value[time_order].astype(np.float64), from_pandas=True
+        )
+    return pa.table(event_columns)
 
 
 def _coordinates(catalog: Catalog, item_idx: Int32, place_idx: Int32) -> dict[str, pa.Array]:
@@ -103,15 +105,15 @@ def _coordinates(catalog: Catalog, item_idx: Int32, place_idx: Int32) -> dict[st
 def _item_table(log: EventLog, catalog: Catalog) -> pa.Table:
     """Catalogue of the items that occur."""
     item_idx = np.unique(log.item_idx[log.item_idx > 0])
-    columns = {
+    event_columns = {
         c.ITEM_ID: pa.array(catalog.items.names(item_idx), pa.string()),
         c.CATEGORY: pa.array(
             catalog.categories.names(catalog.item_category[item_idx]), pa.string()
         ),
     }
     if len(catalog.item_title):
-        columns[c.TITLE] = pa.array(catalog.item_title[item_idx].tolist(), pa.string())
+        event_columns[c.TITLE] = pa.array(catalog.item_title[item_idx].tolist(), pa.string())
     if np.isfinite(catalog.item_lat[item_idx]).any():
-        columns[c.LAT] = pa.array(catalog.item_lat[item_idx], from_pandas=True)
-        columns[c.LON] = pa.array(catalog.item_lon[item_idx], from_pandas=True)
-    return pa.table(columns)
+        event_columns[c.LAT] = pa.array(catalog.item_lat[item_idx], from_pandas=True)
+        event_columns[c.LON] = pa.array(catalog.item_lon[item_idx], from_pandas=True)
+    return pa.table(event_columns)

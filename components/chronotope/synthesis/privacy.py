@@ -104,18 +104,20 @@ def _auc(members: Float64, others: Float64) -> float:
 
 def _some_users(log: EventLog, n_users: int, rng: np.random.Generator) -> EventLog:
     """Events of some users, drawn without replacement."""
-    users = np.unique(log.user_idx)
-    chosen = users if len(users) <= n_users else rng.choice(users, n_users, replace=False)
+    user_list = np.unique(log.user_idx)
+    chosen = (
+        user_list if len(user_list) <= n_users else rng.choice(user_list, n_users, replace=False)
+    )
     return log.take(np.isin(log.user_idx, chosen))
 
 
 def _nearest(log: EventLog, reference: EventLog) -> Float64:
     """Cosine distance of each user to the nearest of a reference, by view, shape (U, 3)."""
-    columns = []
-    for keys, reference_keys in zip(_view_keys(log), _view_keys(reference), strict=True):
-        likeness = _user_vectors(log, keys) @ _user_vectors(reference, reference_keys).T
-        columns.append(1.0 - likeness.max(axis=1).toarray().ravel())
-    return np.stack(columns, axis=1)
+    event_columns = []
+    for event_keys, reference_keys in zip(_view_keys(log), _view_keys(reference), strict=True):
+        likeness = _user_vectors(log, event_keys) @ _user_vectors(reference, reference_keys).T
+        event_columns.append(1.0 - likeness.max(axis=1).toarray().ravel())
+    return np.stack(event_columns, axis=1)
 
 
 def _view_keys(log: EventLog) -> list[Int64]:
@@ -125,12 +127,12 @@ def _view_keys(log: EventLog) -> list[Int64]:
     return [item_idx, item_idx * 1_000_003 + before + 1, item_idx * 1_000_003 + 7 * day + 2]
 
 
-def _user_vectors(log: EventLog, keys: Int64) -> sparse.csr_matrix:
+def _user_vectors(log: EventLog, event_keys: Int64) -> sparse.csr_matrix:
     """Square roots of the counts of each user, normalised, shape (U, 2^20)."""
-    _, rows = np.unique(log.user_idx, return_inverse=True)
-    values = np.ones(len(keys))
-    shape = (int(rows.max()) + 1, _HASH_BITS)
-    matrix = sparse.csr_matrix((values, (rows, keys % _HASH_BITS)), shape=shape)
+    _, table_rows = np.unique(log.user_idx, return_inverse=True)
+    values = np.ones(len(event_keys))
+    shape = (int(table_rows.max()) + 1, _HASH_BITS)
+    matrix = sparse.csr_matrix((values, (table_rows, event_keys % _HASH_BITS)), shape=shape)
     matrix.sum_duplicates()
     matrix.data = np.sqrt(matrix.data)
     lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())

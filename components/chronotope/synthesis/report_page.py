@@ -39,37 +39,45 @@ def _verdict(figures: SynthesisFigures) -> str:
 
 
 def _utility(figures: SynthesisFigures) -> str:
-    rows: list[Row] = [
+    table_rows: list[Row] = [
         (
             (
-                html_text(utility.trained_on),
-                format_number(utility.acc_1),
-                format_number(utility.ndcg_10),
-                format_number(utility.mrr),
+                html_text(model_result.trained_on),
+                format_number(model_result.acc_1),
+                format_number(model_result.ndcg_10),
+                format_number(model_result.mrr),
             ),
-            utility.trained_on == "synthetic",
+            model_result.trained_on == "synthetic",
         )
-        for utility in figures.utilities
+        for model_result in figures.utilities
     ]
     caption = (
         f"{figures.n_test_targets:,} later events of real users, full catalogue, request time "
         "given. The generator saw none of them."
     )
     return section(
-        "Train here, test there", table(caption, ("Trained on", "Acc@1", "NDCG@10", "MRR"), rows)
+        "Train here, test there",
+        table(caption, ("Trained on", "Acc@1", "NDCG@10", "MRR"), table_rows),
     )
 
 
 def _distances(figures: SynthesisFigures) -> str:
-    rows: list[Row] = [
-        ((html_text(row.name), format_number(row.synthetic), format_number(row.real)), False)
-        for row in figures.distances
+    table_rows: list[Row] = [
+        (
+            (
+                html_text(table_row.name),
+                format_number(table_row.synthetic),
+                format_number(table_row.real),
+            ),
+            False,
+        )
+        for table_row in figures.distances
     ]
     caption = (
         "Total variation distance from the users of the fit, 0 to 1: of the generated users, "
         "and of held-out real users, which is what chance gives."
     )
-    return section("Distributions", table(caption, ("", "Synthetic", "Held-out users"), rows))
+    return section("Distributions", table(caption, ("", "Synthetic", "Held-out users"), table_rows))
 
 
 def _privacy(figures: SynthesisFigures) -> str:

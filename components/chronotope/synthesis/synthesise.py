@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from chronotope.contracts.errors import NotEnoughData
-from chronotope.contracts.event_log import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.splitting.targets import targets_between
 from chronotope.synthesis.config import SynthesisSettings
 from chronotope.synthesis.fidelity import (
@@ -71,14 +71,7 @@ def synthesise(
         seed=settings.seed,
     )
     synthetic = generator.generate(settings.n_users, settings.seed)
-    end_s = int(log.occurred_s.max()) + 1
-    targets = targets_between(log, real.cut_s, end_s, max_targets=settings.max_test_targets)
-    if not len(targets):
-        raise NotEnoughData(
-            "There are no later events to test on",
-            received=f"{len(log)} events, test share {settings.test_share}",
-            way_out="Raise test_share, or bring a longer log",
-        )
+    targets = _test_targets(log, real.cut_s, settings)
     utilities = tuple(
         model_utility(training_log, log, catalog, targets, settings, trained_on)
         for training_log, trained_on in ((real.fitted, "real"), (synthetic, "synthetic"))
@@ -108,6 +101,23 @@ def synthesise(
     return SyntheticLog(synthetic, figures)
 
 
+def _test_targets(log: EventLog, cut_s: int, settings: SynthesisSettings) -> Int64:
+    """Positions of later events.
+
+    Raises:
+        NotEnoughData: There are none.
+    """
+    end_s = int(log.occurred_s.max()) + 1
+    targets = targets_between(log, cut_s, end_s, max_targets=settings.max_test_targets)
+    if not len(targets):
+        raise NotEnoughData(
+            "There are no later events to test on",
+            received=f"{len(log)} events, test share {settings.test_share}",
+            way_out="Raise test_share, or bring a longer log",
+        )
+    return targets
+
+
 def _split(log: EventLog, settings: SynthesisSettings) -> _RealLog:
     """Cut a log in time, and its users into those of the fit and the held-out ones.
 
@@ -117,13 +127,15 @@ def _split(log: EventLog, settings: SynthesisSettings) -> _RealLog:
     cut_s = int(np.quantile(log.occurred_s, 1 - settings.test_share))
     known = log.take((log.occurred_s < cut_s) & (log.user_idx > 0) & (log.item_idx > 0))
     known = replace(known, context={})
-    users = np.unique(known.user_idx)
-    if len(users) < MIN_REAL_USERS:
+    user_list = np.unique(known.user_idx)
+    if len(user_list) < MIN_REAL_USERS:
         raise NotEnoughData(
             f"A synthetic log needs at least {MIN_REAL_USERS} users",
-            received=f"{len(users)} users",
+            received=f"{len(user_list)} users",
             way_out="Bring a log of more users: few people cannot hide among each other",
         )
-    order = np.random.default_rng([settings.seed, 1]).permutation(users)
-    is_held_out = np.isin(known.user_idx, order[: int(settings.held_out_users * len(users))])
+    user_order = np.random.default_rng([settings.seed, 1]).permutation(user_list)
+    is_held_out = np.isin(
+        known.user_idx, user_order[: int(settings.held_out_users * len(user_list))]
+    )
     return _RealLog(cut_s, known.take(~is_held_out), known.take(is_held_out))

@@ -153,14 +153,7 @@ class ChronotopeRecommender:
             )
 
         train_batches, valid_batches = (
-            training_batches(
-                log,
-                catalog,
-                train_rounds,
-                config,
-                model_config=self.model,
-                valid_rounds=valid_rounds,
-            ),
+            training_batches(log, catalog, config, self.model, train_rounds, valid_rounds),
             make_batches(validation_sample(valid_rounds, config), is_training=False),
         )
         n_steps = config.max_epochs * len(train_batches)

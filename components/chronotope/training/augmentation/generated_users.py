@@ -27,15 +27,15 @@ def generated_log(
     """
     kind: GeneratorKind = "gan" if config.kind == "gan" else "markov_renewal"
     generator = fit_generator(kind, log, catalog, seed=seed)
-    generated = generator.generate(len(np.unique(log.user_idx)), seed)
-    unknown = np.full(len(generated), np.nan, np.float32)
-    return replace(generated, context={name: unknown.copy() for name in log.context})
+    generated_events = generator.generate(len(np.unique(log.user_idx)), seed)
+    unknown = np.full(len(generated_events), np.nan, np.float32)
+    return replace(generated_events, context={name: unknown.copy() for name in log.context})
 
 
 def generated_rounds(
     config: AugmentationConfig,
     log: EventLog,
-    generated: EventLog,
+    generated_events: EventLog,
     real_rounds: list[PrequentialRound],
     seed: int,
 ) -> list[PrequentialRound]:
@@ -44,23 +44,25 @@ def generated_rounds(
     Args:
         config: Amount, and whether only sparse histories count.
         log: The real log.
-        generated: Result of ``generated_log``.
+        generated_events: Result of ``generated_log``.
         real_rounds: Targets of the real log.
         seed: Seed of the drawn targets.
     """
     rng = np.random.default_rng([seed, 1])
-    basket, starts = generated.basket_start(), generated.user_start()
-    n_past = basket - starts
+    basket, start_columns = generated_events.basket_start(), generated_events.user_start()
+    n_past = basket - start_columns
     is_target = n_past > 0
     if config.sparse_only:
         is_target &= n_past <= SPARSE_EVENTS
     rounds = []
-    for real in real_rounds:
-        times = log.occurred_s[real.positions]
-        is_inside = (generated.occurred_s >= times.min()) & (generated.occurred_s <= times.max())
+    for real_batches in real_rounds:
+        times = log.occurred_s[real_batches.positions]
+        is_inside = (generated_events.occurred_s >= times.min()) & (
+            generated_events.occurred_s <= times.max()
+        )
         positions: Int64 = np.flatnonzero(is_target & is_inside)
-        n_wanted = min(int(config.amount * len(real.positions)), len(positions))
+        n_wanted = min(int(config.amount * len(real_batches.positions)), len(positions))
         if n_wanted:
             chosen = np.sort(rng.choice(positions, n_wanted, replace=False))
-            rounds.append(PrequentialRound(chosen, real.priors))
+            rounds.append(PrequentialRound(chosen, real_batches.priors))
     return rounds

@@ -93,10 +93,12 @@ class HistoryAugmentation:
         else:
             share = rng.uniform(_SHORTEST_CROP, 1.0, n_queries)
             n_kept = np.ceil(share * n_events).astype(np.int64)
-            starts = (
+            start_columns = (
                 width - n_events + (rng.random(n_queries) * (n_events - n_kept + 1)).astype(int)
             )
-            is_kept = (column >= starts[:, None]) & (column < (starts + n_kept)[:, None])
+            is_kept = (column >= start_columns[:, None]) & (
+                column < (start_columns + n_kept)[:, None]
+            )
         is_kept[:, -1] = True
         return np.asarray(is_kept, dtype=np.bool_)
 
@@ -104,31 +106,33 @@ class HistoryAugmentation:
         self, queries: Queries, is_chosen: npt.NDArray[np.bool_], rng: np.random.Generator
     ) -> tuple[Int32, Int32]:
         """Items and places with some items replaced by neighbours; the last item stays."""
-        items, places = queries.item_idx.copy(), queries.place_idx.copy()
-        is_replaced = (rng.random(items.shape) < _SUBSTITUTED_SHARE) & is_chosen[:, None]
-        is_replaced &= items > 0
+        item_idx, place_idx = queries.item_idx.copy(), queries.place_idx.copy()
+        is_replaced = (rng.random(item_idx.shape) < _SUBSTITUTED_SHARE) & is_chosen[:, None]
+        is_replaced &= item_idx > 0
         is_replaced[:, -1] = False
-        old_items = items[is_replaced]
+        old_items = item_idx[is_replaced]
         new_items = self._neighbours_of(old_items, rng)
-        items[is_replaced] = new_items
+        item_idx[is_replaced] = new_items
         if self.items_are_places:
-            places[is_replaced] = new_items
-        return items, places
+            place_idx[is_replaced] = new_items
+        return item_idx, place_idx
 
-    def _neighbours_of(self, items: Int32, rng: np.random.Generator) -> Int32:
+    def _neighbours_of(self, item_idx: Int32, rng: np.random.Generator) -> Int32:
         """A neighbour of each item; items without any stay."""
         if self.neighbours is None:
-            return items
-        starts, ends = (self.neighbours.indptr[items + shift] for shift in (0, 1))
+            return item_idx
+        start_columns, ends = (self.neighbours.indptr[item_idx + shift] for shift in (0, 1))
         cumulative = np.concatenate([[0.0], np.cumsum(self.neighbours.data)])
-        points = cumulative[starts] + rng.random(len(items)) * (
-            cumulative[ends] - cumulative[starts]
+        points = cumulative[start_columns] + rng.random(len(item_idx)) * (
+            cumulative[ends] - cumulative[start_columns]
         )
         entries = np.searchsorted(cumulative, points, side="right") - 1
-        entries = np.clip(entries, starts, np.maximum(ends - 1, starts))
-        has_any = ends > starts
-        chosen = self.neighbours.indices[np.where(has_any, entries, 0)] if has_any.any() else items
-        return np.where(has_any, chosen, items).astype(np.int32)
+        entries = np.clip(entries, start_columns, np.maximum(ends - 1, start_columns))
+        has_any = ends > start_columns
+        chosen = (
+            self.neighbours.indices[np.where(has_any, entries, 0)] if has_any.any() else item_idx
+        )
+        return np.where(has_any, chosen, item_idx).astype(np.int32)
 
 
 def _with_items(queries: Queries, item_idx: Int32, place_idx: Int32) -> Queries:
@@ -139,25 +143,34 @@ def _reordered(
     queries: Queries, is_chosen: npt.NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[Int32, Int32]:
     """Items and places with a random span before the last event shuffled; times stay."""
-    items, places = queries.item_idx.copy(), queries.place_idx.copy()
-    width = items.shape[1]
-    for row in np.flatnonzero(is_chosen).tolist():
-        first = int(np.argmax(items[row] > 0))
+    item_idx, place_idx = queries.item_idx.copy(), queries.place_idx.copy()
+    width = item_idx.shape[1]
+    for query_row in np.flatnonzero(is_chosen).tolist():
+        first = int(np.argmax(item_idx[query_row] > 0))
         end = int(rng.integers(first + 1, width))
         span = np.arange(max(first, end - _SPAN), end)
         shuffled = rng.permutation(span)
-        items[row, span], places[row, span] = items[row, shuffled], places[row, shuffled]
-    return items, places
+        item_idx[query_row, span], place_idx[query_row, span] = (
+            item_idx[query_row, shuffled],
+            place_idx[query_row, shuffled],
+        )
+    return item_idx, place_idx
 
 
 def _keep_events(queries: Queries, is_kept: npt.NDArray[np.bool_]) -> Queries:
     """Queries of the kept events only, aligned to the right again."""
     is_event = is_kept & (queries.item_idx > 0)
-    order = np.argsort(is_event, axis=1, kind="stable")  # what is dropped becomes padding
-    is_event = np.take_along_axis(is_event, order, axis=1)
+    event_order = np.argsort(is_event, axis=1, kind="stable")  # what is dropped becomes padding
+    is_event = np.take_along_axis(is_event, event_order, axis=1)
 
-    def moved(column: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-        return np.where(is_event, np.take_along_axis(column, order, axis=1), 0).astype(column.dtype)
+    def moved(column: Int32) -> Int32:
+        return np.where(is_event, np.take_along_axis(column, event_order, axis=1), np.int32(0))
 
-    names = ("item_idx", "place_idx", "occurred_s", "utc_offset_min")
-    return replace(queries, **{name: moved(getattr(queries, name)) for name in names})
+    times = np.take_along_axis(queries.occurred_s, event_order, axis=1)
+    return replace(
+        queries,
+        item_idx=moved(queries.item_idx),
+        place_idx=moved(queries.place_idx),
+        occurred_s=np.where(is_event, times, np.int64(0)),
+        utc_offset_min=moved(queries.utc_offset_min),
+    )

@@ -18,10 +18,9 @@ from chronotope.training.prequential import PrequentialRound, RoundBatches, Trai
 def training_batches(
     log: EventLog,
     catalog: Catalog,
-    rounds: list[PrequentialRound],
     config: TrainingConfig,
-    *,
     model_config: ModelConfig,
+    rounds: list[PrequentialRound],
     valid_rounds: list[PrequentialRound],
 ) -> RoundBatches:
     """Training batches with the augmentation of the settings; without any, plain batches.
@@ -29,9 +28,9 @@ def training_batches(
     Args:
         log: The whole log.
         catalog: Its catalogue.
-        rounds: Real targets and their priors.
         config: Batches and augmentation.
         model_config: Lengths of history and backbone, and context columns.
+        rounds: Real targets and their priors.
         valid_rounds: Later targets, of which the augmentation knows nothing.
     """
     augmentation = config.augmentation
@@ -40,17 +39,17 @@ def training_batches(
     valid_start_s = min(int(log.occurred_s[later.positions].min()) for later in valid_rounds)
     known = log.before(valid_start_s)
     if not augmentation.generates_users:
-        histories = HistoryAugmentation.of(augmentation, known, catalog)
-        return _HistoryBatches(log, rounds, config, model_config, histories)
-    generated = generated_log(augmentation, known, catalog, config.seed)
-    extra_rounds = generated_rounds(augmentation, log, generated, rounds, config.seed)
-    real = RoundBatches(log, rounds, config, model_config=model_config, is_training=True)
+        history_changes = HistoryAugmentation.of(augmentation, known, catalog)
+        return _HistoryBatches(log, rounds, config, model_config, history_changes)
+    generated_events = generated_log(augmentation, known, catalog, config.seed)
+    extra_rounds = generated_rounds(augmentation, log, generated_events, rounds, config.seed)
+    real_batches = RoundBatches(log, rounds, config, model_config=model_config, is_training=True)
     if not extra_rounds:
-        return real
-    extra = RoundBatches(
-        generated, extra_rounds, config, model_config=model_config, is_training=True
+        return real_batches
+    extra_batches = RoundBatches(
+        generated_events, extra_rounds, config, model_config=model_config, is_training=True
     )
-    return _JoinedBatches(real, extra, augmentation.weight)
+    return _JoinedBatches(real_batches, extra_batches, augmentation.weight)
 
 
 class _HistoryBatches(RoundBatches):
@@ -62,10 +61,10 @@ class _HistoryBatches(RoundBatches):
         rounds: list[PrequentialRound],
         config: TrainingConfig,
         model_config: ModelConfig,
-        histories: HistoryAugmentation,
+        history_changes: HistoryAugmentation,
     ) -> None:
         super().__init__(log, rounds, config, model_config=model_config, is_training=True)
-        self.histories = histories
+        self.histories = history_changes
 
     def training_queries(self, queries: Queries, rng: np.random.Generator) -> Queries:
         """Queries with the augmented histories."""
@@ -75,9 +74,11 @@ class _HistoryBatches(RoundBatches):
 class _JoinedBatches(RoundBatches):
     """Batches of real targets, and between them batches of generated ones with a weight."""
 
-    def __init__(self, real: RoundBatches, extra: RoundBatches, weight: float) -> None:
-        self.__dict__.update(real.__dict__)
-        self.real, self.extra, self.weight = real, extra, weight
+    def __init__(
+        self, real_batches: RoundBatches, extra_batches: RoundBatches, weight: float
+    ) -> None:
+        self.__dict__.update(real_batches.__dict__)
+        self.real, self.extra, self.weight = real_batches, extra_batches, weight
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -99,10 +100,10 @@ class _JoinedBatches(RoundBatches):
         """Yield the batches of one epoch, in a random order of both kinds."""
         rng = np.random.default_rng((self.config.seed, self.epoch, 1))
         is_extra = rng.permutation(len(self)) >= len(self.real)
-        real, extra = iter(self.real), iter(self.extra)
+        real_batches, extra_batches = iter(self.real), iter(self.extra)
         for takes_extra in is_extra.tolist():
             if takes_extra:
-                generated = next(extra)
-                yield generated._replace(weight=self.weight * generated.weight)
+                generated_events = next(extra_batches)
+                yield generated_events._replace(weight=self.weight * generated_events.weight)
             else:
-                yield next(real)
+                yield next(real_batches)

@@ -38,16 +38,16 @@ class UserEvents:
     value: Float32
 
 
-def as_log(users: list[UserEvents]) -> EventLog:
+def as_log(user_list: list[UserEvents]) -> EventLog:
     """Log of generated users; the first has index 1."""
-    lengths = [len(user.item_idx) for user in users]
+    lengths = [len(user.item_idx) for user in user_list]
     if not sum(lengths):
         return EventLog.sorted(user_idx=[], item_idx=[], occurred_s=[])
     return EventLog.sorted(
-        user_idx=np.repeat(np.arange(1, len(users) + 1), lengths),
-        item_idx=np.concatenate([user.item_idx for user in users]),
-        occurred_s=np.concatenate([user.occurred_s for user in users]),
-        place_idx=np.concatenate([user.place_idx for user in users]),
-        utc_offset_min=np.repeat([user.utc_offset_min for user in users], lengths),
-        value=np.concatenate([user.value for user in users]),
+        user_idx=np.repeat(np.arange(1, len(user_list) + 1), lengths),
+        item_idx=np.concatenate([user.item_idx for user in user_list]),
+        occurred_s=np.concatenate([user.occurred_s for user in user_list]),
+        place_idx=np.concatenate([user.place_idx for user in user_list]),
+        utc_offset_min=np.repeat([user.utc_offset_min for user in user_list], lengths),
+        value=np.concatenate([user.value for user in user_list]),
     )

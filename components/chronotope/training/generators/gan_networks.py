@@ -74,19 +74,21 @@ class EventGeneratorNet(nn.Module):
         """Hidden state of new users from their noise, (B, 16) -> (B, 64)."""
         return torch.tanh(self.start(noise))
 
-    def step(self, event: EventStep, noise: Tensor, state: Tensor) -> Tensor:
+    def step(self, event: EventStep, noise: Tensor, hidden_state: Tensor) -> Tensor:
         """Hidden state after an event, shape (B, 64)."""
-        next_state: Tensor = self.cell(torch.cat([self.embedding(event), noise], dim=-1), state)
+        next_state: Tensor = self.cell(
+            torch.cat([self.embedding(event), noise], dim=-1), hidden_state
+        )
         return next_state
 
-    def logits(self, state: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the next item and of the gap before it, (..., n_items) and (..., n_gaps)."""
-        items = self.to_item(state) @ self.embedding.item.weight + self.item_bias
-        return items, self.to_gap(state)
+        items = self.to_item(hidden_state) @ self.embedding.item.weight + self.item_bias
+        return items, self.to_gap(hidden_state)
 
-    def place_logits(self, state: Tensor, item: Tensor) -> Tensor:
+    def place_logits(self, hidden_state: Tensor, item: Tensor) -> Tensor:
         """Logits of the place, given the item's shares, shape (..., n_places)."""
-        places: Tensor = self.to_place(torch.cat([state, self.embedding.item(item)], dim=-1))
+        places: Tensor = self.to_place(torch.cat([hidden_state, self.embedding.item(item)], dim=-1))
         return places
 
 
@@ -102,6 +104,6 @@ class EventCritic(nn.Module):
 
     def forward(self, sequence: EventStep) -> Tensor:
         """Scores of sequences of shape (B, L, ...), shape (B,)."""
-        states, last = self.recurrent(self.embedding(sequence))
-        scores: Tensor = self.score(torch.cat([states.mean(dim=1), last[0]], dim=-1))
+        states, last_item = self.recurrent(self.embedding(sequence))
+        scores: Tensor = self.score(torch.cat([states.mean(dim=1), last_item[0]], dim=-1))
         return scores[:, 0]

@@ -39,12 +39,12 @@ class GapLaw:
     """Distribution of the next gap.
 
     Attributes:
-        cumulative: Of the bins, by tempo class and hour bucket, shape (6, 48, n_bins).
+        cumulative_share: Of the bins, by tempo class and hour bucket, shape (6, 48, n_bins).
         arrival_hours: Cumulative shares of the local hours after gaps above a week, shape (24,).
         resolution_s: All local times of the log are multiples of it.
     """
 
-    cumulative: Float64
+    cumulative_share: Float64
     arrival_hours: Float64
     resolution_s: int
 
@@ -60,8 +60,8 @@ class GapLaw:
             rng: Source of the draws.
         """
         local_s = now_s + 60 * utc_offset_min
-        cumulative = self.cumulative[tempo_class, _hour_bucket(local_s)]
-        gap_bin = int(np.searchsorted(cumulative, rng.random(), side="right"))
+        cumulative_share = self.cumulative_share[tempo_class, _hour_bucket(local_s)]
+        gap_bin = int(np.searchsorted(cumulative_share, rng.random(), side="right"))
         return self.time_after(now_s, utc_offset_min, gap_bin, rng)
 
     def time_after(
@@ -101,22 +101,24 @@ def fit_gap_law(log: EventLog, classes: Int64) -> GapLaw:
         log: The log.
         classes: Tempo class of each event's user, shape (n_events,).
     """
-    rows = np.flatnonzero(log.user_start() != np.arange(len(log)))
-    gap_s = log.occurred_s[rows] - log.occurred_s[rows - 1]
+    event_rows = np.flatnonzero(log.user_start() != np.arange(len(log)))
+    gap_s = log.occurred_s[event_rows] - log.occurred_s[event_rows - 1]
     gap_bin = gap_bins(gap_s)
-    buckets = _buckets(hour_of_week(log.occurred_s, log.utc_offset_min))[rows - 1]
-    counts = np.zeros((N_CLASSES, N_BUCKETS, N_BINS))
-    np.add.at(counts, (classes[rows], buckets, gap_bin), 1.0)
-    of_class = counts.sum(axis=1, keepdims=True) + 1e-3
-    smoothed = counts + _SMOOTHING * of_class / of_class.sum(axis=2, keepdims=True)
-    cumulative = np.cumsum(smoothed, axis=2)
-    hours = local_hour(log.occurred_s, log.utc_offset_min).astype(np.int64)
-    arrivals = np.bincount(hours[rows][gap_s >= _WEEK_S], minlength=24) + 1e-9
+    buckets = _buckets(hour_of_week(log.occurred_s, log.utc_offset_min))[event_rows - 1]
+    event_counts = np.zeros((N_CLASSES, N_BUCKETS, N_BINS))
+    np.add.at(event_counts, (classes[event_rows], buckets, gap_bin), 1.0)
+    of_class = event_counts.sum(axis=1, keepdims=True) + 1e-3
+    smoothed = event_counts + _SMOOTHING * of_class / of_class.sum(axis=2, keepdims=True)
+    cumulative_share = np.cumsum(smoothed, axis=2)
+    local_hours = local_hour(log.occurred_s, log.utc_offset_min).astype(np.int64)
+    arrivals = np.bincount(local_hours[event_rows][gap_s >= _WEEK_S], minlength=24) + 1e-9
     local_s = log.occurred_s + 60 * log.utc_offset_min.astype(np.int64)
     return GapLaw(
-        cumulative=cumulative / cumulative[:, :, -1:],
+        cumulative_share=cumulative_share / cumulative_share[:, :, -1:],
         arrival_hours=np.cumsum(arrivals) / arrivals.sum(),
-        resolution_s=next(step for step in _RESOLUTIONS_S if not (local_s % step).any()),
+        resolution_s=next(
+            step_idx for step_idx in _RESOLUTIONS_S if not (local_s % step_idx).any()
+        ),
     )
 
 

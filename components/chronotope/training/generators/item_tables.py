@@ -21,7 +21,7 @@ _N_TOGETHER: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class ItemTables:
+class ItemCounts:
     """Shares of items, each over the items that enough users had.
 
     Attributes:
@@ -49,7 +49,7 @@ class ItemTables:
         return min(max((occurred_s - self.first_s) // _WEEK_S, 0), len(self.weekly) - 1)
 
 
-def count_items(log: EventLog, catalog: Catalog, *, min_users: int) -> ItemTables:
+def count_items(log: EventLog, catalog: Catalog, *, min_users: int) -> ItemCounts:
     """Tables of a log.
 
     Args:
@@ -60,13 +60,15 @@ def count_items(log: EventLog, catalog: Catalog, *, min_users: int) -> ItemTable
     n_items = catalog.n_items
     is_kept = users_of(log.user_idx, log.item_idx.astype(np.int64), n_items) >= min_users
     is_kept[0] = False
-    hours = local_hour(log.occurred_s, log.utc_offset_min).astype(np.int64)
-    counts = np.zeros((24, n_items))
-    np.add.at(counts, (hours, log.item_idx), 1.0)
-    counts *= is_kept
+    local_hours = local_hour(log.occurred_s, log.utc_offset_min).astype(np.int64)
+    event_counts = np.zeros((24, n_items))
+    np.add.at(event_counts, (local_hours, log.item_idx), 1.0)
+    event_counts *= is_kept
     # neighbouring hours and all hours make up for rare ones
-    smoothed = counts + 0.5 * (np.roll(counts, 1, axis=0) + np.roll(counts, -1, axis=0))
-    popularity = counts.sum(axis=0)
+    smoothed = event_counts + 0.5 * (
+        np.roll(event_counts, 1, axis=0) + np.roll(event_counts, -1, axis=0)
+    )
+    popularity = event_counts.sum(axis=0)
     smoothed += _HOUR_SMOOTHING * popularity / max(popularity.sum(), 1.0)
     near_items, near_share = _near_tables(catalog, popularity)
     first_s = int(log.occurred_s.min())
@@ -74,7 +76,7 @@ def count_items(log: EventLog, catalog: Catalog, *, min_users: int) -> ItemTable
     weekly = _weekly_counts(log, weeks, n_items, min_users)
     weekly += 0.5 * popularity / max(popularity.sum(), 1.0)
     steps = range(1, _N_TOGETHER + 1)
-    return ItemTables(
+    return ItemCounts(
         hourly=_cumulative_shares(smoothed),
         weekly=_cumulative_shares(weekly),
         first_s=first_s,
@@ -88,14 +90,14 @@ def count_items(log: EventLog, catalog: Catalog, *, min_users: int) -> ItemTable
 
 def users_of(user_idx: npt.NDArray[np.integer], keys: Int64, n_keys: int) -> npt.NDArray[np.int64]:
     """Number of distinct users of each key, shape (n_keys,)."""
-    pairs = np.unique(np.stack([keys, user_idx.astype(np.int64)]), axis=1)
-    return np.bincount(pairs[0], minlength=n_keys)
+    pair_keys = np.unique(np.stack([keys, user_idx.astype(np.int64)]), axis=1)
+    return np.bincount(pair_keys[0], minlength=n_keys)
 
 
-def _cumulative_shares(counts: Float64) -> Float64:
+def _cumulative_shares(event_counts: Float64) -> Float64:
     """Cumulative shares of each row."""
-    cumulative = np.cumsum(counts, axis=1)
-    shares: Float64 = cumulative / np.maximum(cumulative[:, -1:], 1e-12)
+    cumulative_share = np.cumsum(event_counts, axis=1)
+    shares: Float64 = cumulative_share / np.maximum(cumulative_share[:, -1:], 1e-12)
     return shares
 
 
@@ -105,9 +107,9 @@ def _weekly_counts(log: EventLog, weeks: Int64, n_items: int, min_users: int) ->
     keys = weeks * n_items + log.item_idx
     present, key_row = np.unique(keys, return_inverse=True)
     is_shared = users_of(log.user_idx, key_row.astype(np.int64), len(present)) >= min_users
-    counts = np.zeros(n_weeks * n_items)
-    counts[present] = np.bincount(key_row) * is_shared
-    return counts.reshape(n_weeks, n_items)
+    event_counts = np.zeros(n_weeks * n_items)
+    event_counts[present] = np.bincount(key_row) * is_shared
+    return event_counts.reshape(n_weeks, n_items)
 
 
 def pair_shares(
@@ -120,24 +122,25 @@ def pair_shares(
     both_ways: bool,
 ) -> sparse.csr_matrix:
     """Shares of the items a number of events after an item, of pairs that enough users made."""
-    starts, item_idx = log.user_start(), log.item_idx.astype(np.int64)
+    user_starts, item_idx = log.user_start(), log.item_idx.astype(np.int64)
     before_blocks, after_blocks, user_blocks = [], [], []
-    for step in steps:
-        rows = np.flatnonzero(np.arange(len(log)) - step >= starts)
-        pair = (item_idx[rows - step], item_idx[rows])
-        for before, after in (pair, pair[::-1]) if both_ways else (pair,):
-            before_blocks.append(before)
-            after_blocks.append(after)
-            user_blocks.append(log.user_idx[rows])
-    before, after = np.concatenate(before_blocks), np.concatenate(after_blocks)
-    is_valid = is_kept[before] & is_kept[after] & (before != after)
-    keys = (before * n_items + after)[is_valid]
-    users = np.concatenate(user_blocks)[is_valid]
-    pairs, pair_row, n_times = np.unique(keys, return_inverse=True, return_counts=True)
-    is_shared = users_of(users, pair_row.astype(np.int64), len(pairs)) >= min_users
-    pairs, n_times = pairs[is_shared], n_times[is_shared]
+    for step_idx in steps:
+        event_rows = np.flatnonzero(np.arange(len(log)) - step_idx >= user_starts)
+        pair = (item_idx[event_rows - step_idx], item_idx[event_rows])
+        for item_before, item_after in (pair, pair[::-1]) if both_ways else (pair,):
+            before_blocks.append(item_before)
+            after_blocks.append(item_after)
+            user_blocks.append(log.user_idx[event_rows])
+    item_before, item_after = np.concatenate(before_blocks), np.concatenate(after_blocks)
+    is_valid = is_kept[item_before] & is_kept[item_after] & (item_before != item_after)
+    keys = (item_before * n_items + item_after)[is_valid]
+    user_list = np.concatenate(user_blocks)[is_valid]
+    pair_keys, pair_row, n_times = np.unique(keys, return_inverse=True, return_counts=True)
+    is_shared = users_of(user_list, pair_row.astype(np.int64), len(pair_keys)) >= min_users
+    pair_keys, n_times = pair_keys[is_shared], n_times[is_shared]
     matrix = sparse.csr_matrix(
-        (n_times.astype(np.float64), (pairs // n_items, pairs % n_items)), shape=(n_items, n_items)
+        (n_times.astype(np.float64), (pair_keys // n_items, pair_keys % n_items)),
+        shape=(n_items, n_items),
     )
     totals = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1.0)
     return sparse.diags_array(1.0 / totals).tocsr() @ matrix
@@ -151,11 +154,15 @@ def _near_tables(catalog: Catalog, popularity: Float64) -> tuple[Int64, Float64]
     near_items = np.zeros((n_items, _N_NEAR), np.int64)
     near_share = np.zeros((n_items, _N_NEAR))
     for start in range(1, n_items, _BLOCK_ROWS):
-        rows = slice(start, min(start + _BLOCK_ROWS, n_items))
-        km = haversine_km(lat=lat[rows, None], lon=lon[rows, None], to_lat=lat[1:], to_lon=lon[1:])
+        event_rows = slice(start, min(start + _BLOCK_ROWS, n_items))
+        km = haversine_km(
+            lat=lat[event_rows, None], lon=lon[event_rows, None], to_lat=lat[1:], to_lon=lon[1:]
+        )
         weights = popularity[1:] * np.exp(-km / _NEAR_KM)
         best = np.argpartition(-weights, _N_NEAR - 1, axis=1)[:, :_N_NEAR]
         best_weights = np.take_along_axis(weights, best, axis=1)
-        near_items[rows] = best + 1
-        near_share[rows] = best_weights / np.maximum(best_weights.sum(1, keepdims=True), 1e-12)
+        near_items[event_rows] = best + 1
+        near_share[event_rows] = best_weights / np.maximum(
+            best_weights.sum(1, keepdims=True), 1e-12
+        )
     return near_items, near_share

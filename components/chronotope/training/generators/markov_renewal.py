@@ -21,7 +21,7 @@ from chronotope.training.generators.place_choice import PlaceChoice, fit_place_c
 from chronotope.training.generators.return_choice import HISTORY_LEN, Past
 from chronotope.training.generators.user_profiles import (
     Profile,
-    UserProfiles,
+    UserPopulation,
     fit_profiles,
     tempo_classes,
 )
@@ -42,7 +42,7 @@ class MarkovRenewal:
         item_value_mean, item_value_std: Values of the events by item, NaN if unknown, (n_items,).
     """
 
-    profiles: UserProfiles
+    profiles: UserPopulation
     gaps: GapLaw
     items: ItemLaw
     places: PlaceChoice | None
@@ -77,11 +77,11 @@ class MarkovRenewal:
 
     def generate(self, n_users: int, seed: int) -> EventLog:
         """Events of new users 1 to n_users, in the indices of the fitted log."""
-        users = []
+        user_list = []
         for user_number in range(n_users):
             rng = np.random.default_rng([seed, user_number])
-            users.append(self._user(self.profiles.draw(rng), rng))
-        return as_log(users)
+            user_list.append(self._user(self.profiles.draw(rng), rng))
+        return as_log(user_list)
 
     def _user(self, profile: Profile, rng: np.random.Generator) -> UserEvents:
         """Events of one user, until the wanted number or the end of the log."""
@@ -90,9 +90,12 @@ class MarkovRenewal:
         now_s = (profile.start_s + offset_s) // step_s * step_s - offset_s
         n_events, gap_s = 0, 0
         while n_events < profile.n_events and now_s < self.profiles.end_s:
-            rows = slice(max(0, n_events - HISTORY_LEN), n_events)
-            past, moment = Past(items[rows], local_s[rows]), Moment(now_s + offset_s, now_s, gap_s)
-            items[n_events] = self.items.draw(past, n_events, moment, rng)
+            event_rows = slice(max(0, n_events - HISTORY_LEN), n_events)
+            past, event_moment = (
+                Past(items[event_rows], local_s[event_rows]),
+                Moment(now_s + offset_s, now_s, gap_s),
+            )
+            items[n_events] = self.items.draw(past, n_events, event_moment, rng)
             local_s[n_events], times_s[n_events] = now_s + offset_s, now_s
             next_s = self.gaps.next_time(now_s, profile.utc_offset_min, profile.tempo_class, rng)
             n_events, gap_s, now_s = n_events + 1, next_s - now_s, next_s
@@ -123,10 +126,10 @@ def _item_values(log: EventLog, n_items: int) -> tuple[Float32, Float32]:
         missing = np.full(n_items, np.nan, np.float32)
         return missing, missing
     items, values = log.item_idx[known], log.value[known].astype(np.float64)
-    counts = np.bincount(items, minlength=n_items)
-    mean = np.bincount(items, values, n_items) / np.maximum(counts, 1)
-    square = np.bincount(items, values**2, n_items) / np.maximum(counts, 1)
-    is_rare = counts < _MIN_VALUES
+    event_counts = np.bincount(items, minlength=n_items)
+    mean = np.bincount(items, values, n_items) / np.maximum(event_counts, 1)
+    square = np.bincount(items, values**2, n_items) / np.maximum(event_counts, 1)
+    is_rare = event_counts < _MIN_VALUES
     std = np.sqrt(np.maximum(square - mean**2, 0.0))
     mean, std = np.where(is_rare, values.mean(), mean), np.where(is_rare, values.std(), std)
     return mean.astype(np.float32), std.astype(np.float32)

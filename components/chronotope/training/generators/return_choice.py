@@ -89,28 +89,29 @@ def fit_choice(choices: list[OwnItems], chosen: list[int]) -> Float64:
         return np.zeros(N_FEATURES)
     features = np.concatenate([choice.features for choice in choices])
     lengths = np.array([len(choice.items) for choice in choices])
-    starts = np.cumsum(lengths) - lengths
-    target_rows = starts + np.array(chosen)
+    user_starts = np.cumsum(lengths) - lengths
+    target_rows = user_starts + np.array(chosen)
 
     def loss(weights: Float64) -> tuple[float, Float64]:
         scores = features @ weights
-        scores -= np.repeat(np.maximum.reduceat(scores, starts), lengths)
+        scores -= np.repeat(np.maximum.reduceat(scores, user_starts), lengths)
         shares = np.exp(scores)
-        totals = np.add.reduceat(shares, starts)
+        totals = np.add.reduceat(shares, user_starts)
         shares /= np.repeat(totals, lengths)
         value = float(np.mean(np.log(totals) - scores[target_rows]))
-        gradient = (features.T @ shares - features[target_rows].sum(axis=0)) / len(starts)
+        gradient = (features.T @ shares - features[target_rows].sum(axis=0)) / len(user_starts)
         return value + _RIDGE * float(weights @ weights), gradient + 2 * _RIDGE * weights
 
     result = minimize(loss, np.zeros(N_FEATURES), jac=True, method="L-BFGS-B")
     return np.asarray(result.x, dtype=np.float64)
 
 
-def choice_shares(own: OwnItems, weights: Float64) -> Float64:
+def choice_shares(own_choice: OwnItems, weights: Float64) -> Float64:
     """Probability of each item, shape (k,)."""
-    scores = own.features @ weights
-    shares: Float64 = np.exp(scores - scores.max())
-    return shares / shares.sum()
+    scores = own_choice.features @ weights
+    weights_exp = np.exp(scores - scores.max())
+    shares: Float64 = weights_exp / weights_exp.sum()
+    return shares
 
 
 def _is_weekend(local_s: Int64) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

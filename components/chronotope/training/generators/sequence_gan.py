@@ -30,7 +30,7 @@ from chronotope.training.generators.gap_law import N_BINS, GapLaw, fit_gap_law, 
 from chronotope.training.generators.item_tables import users_of
 from chronotope.training.generators.user_profiles import (
     Profile,
-    UserProfiles,
+    UserPopulation,
     fit_profiles,
     tempo_classes,
 )
@@ -56,8 +56,13 @@ class _Windows:
     place: Tensor
     hour: Tensor
 
-    def take(self, rows: Tensor) -> "_Windows":
-        return _Windows(self.item[rows], self.gap[rows], self.place[rows], self.hour[rows])
+    def take(self, event_rows: Tensor) -> "_Windows":
+        return _Windows(
+            self.item[event_rows],
+            self.gap[event_rows],
+            self.place[event_rows],
+            self.hour[event_rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class SequenceGan:
 
     net: EventGeneratorNet
     sizes: EventSizes
-    profiles: UserProfiles
+    profiles: UserPopulation
     gaps: GapLaw
     has_places: bool
     items_are_places: bool
@@ -128,13 +133,13 @@ class SequenceGan:
     def generate(self, n_users: int, seed: int) -> EventLog:
         """Events of new users 1 to n_users, in the indices of the fitted log."""
         rng = np.random.default_rng(seed)
-        users: list[UserEvents] = []
+        user_list: list[UserEvents] = []
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(seed)
-            while len(users) < n_users:
-                n_batch = min(256, n_users - len(users))
-                users += self._batch([self.profiles.draw(rng) for _ in range(n_batch)], rng)
-        return as_log(users)
+            while len(user_list) < n_users:
+                n_batch = min(256, n_users - len(user_list))
+                user_list += self._batch([self.profiles.draw(rng) for _ in range(n_batch)], rng)
+        return as_log(user_list)
 
     def _batch(self, profiles: list[Profile], rng: np.random.Generator) -> list[UserEvents]:
         """Events of some users, generated side by side."""
@@ -144,32 +149,36 @@ class SequenceGan:
         now_s = (now_s + 60 * offsets) // self.gaps.resolution_s * self.gaps.resolution_s
         now_s -= 60 * offsets
         items, places, times_s = np.zeros((3, n_users, n_steps), np.int64)
-        state = self.net.first_state(torch.randn(n_users, N_NOISE))
-        for step in range(n_steps):
-            item_logits, gap_logits = self.net.logits(state)
+        hidden_state = self.net.first_state(torch.randn(n_users, N_NOISE))
+        for step_idx in range(n_steps):
+            item_logits, gap_logits = self.net.logits(hidden_state)
             gap = torch.multinomial(torch.softmax(gap_logits, -1), 1)[:, 0]
-            if step:
+            if step_idx:
                 now_s = self._next_times(now_s, offsets, gap.numpy(), rng)
             item = torch.multinomial(torch.softmax(item_logits, -1), 1)[:, 0]
             item_share = functional.one_hot(item, self.sizes.n_items).float()
-            place_logits = self.net.place_logits(state, item_share)
+            place_logits = self.net.place_logits(hidden_state, item_share)
             place = torch.multinomial(torch.softmax(place_logits, -1), 1)[:, 0]
-            items[:, step], places[:, step], times_s[:, step] = item.numpy(), place.numpy(), now_s
+            items[:, step_idx], places[:, step_idx], times_s[:, step_idx] = (
+                item.numpy(),
+                place.numpy(),
+                now_s,
+            )
             event = _one_hot(item, gap, place, _hour_angle(now_s, offsets), self.sizes)
-            state = self.net.step(event, torch.randn(n_users, N_NOISE), state)
+            hidden_state = self.net.step(event, torch.randn(n_users, N_NOISE), hidden_state)
         lengths = [
             min(profile.n_events, int(np.sum(times < self.profiles.end_s)))
             for profile, times in zip(profiles, times_s, strict=True)
         ]
         return [
             UserEvents(
-                items[row, :length].astype(np.int32),
-                self._place_idx(items[row, :length], places[row, :length]),
-                times_s[row, :length],
-                int(offsets[row]),
+                items[event_row, :length].astype(np.int32),
+                self._place_idx(items[event_row, :length], places[event_row, :length]),
+                times_s[event_row, :length],
+                int(offsets[event_row]),
                 np.full(length, np.nan, np.float32),
             )
-            for row, length in enumerate(lengths)
+            for event_row, length in enumerate(lengths)
         ]
 
     def _next_times(
@@ -200,9 +209,9 @@ class _GanTrainer:
         """Passes over all windows by cross-entropy of item, gap and place."""
         optimizer = torch.optim.Adam(self.net.parameters(), lr=_LEARNING_RATE)
         for _ in range(n_epochs):
-            for rows in torch.randperm(len(self.windows.item)).split(BATCH_SIZE):
+            for event_rows in torch.split(torch.randperm(len(self.windows.item)), BATCH_SIZE):
                 optimizer.zero_grad()
-                torch.autograd.backward(self._likelihood_loss(self.windows.take(rows)))
+                torch.autograd.backward(self._likelihood_loss(self.windows.take(event_rows)))
                 optimizer.step()
 
     def train_adversarially(self, n_steps: int) -> None:
@@ -214,7 +223,7 @@ class _GanTrainer:
             real = _one_hot(batch.item, batch.gap, batch.place, batch.hour, self.sizes)
             fake = self._sample(batch)
             critic_optimizer.zero_grad()
-            detached = EventStep(*(part.detach() for part in fake))
+            detached = EventStep(*(part_idx.detach() for part_idx in fake))
             critic_loss = functional.relu(1 - self.critic(real)).mean()
             critic_loss = critic_loss + functional.relu(1 + self.critic(detached)).mean()
             torch.autograd.backward(critic_loss)
@@ -230,12 +239,12 @@ class _GanTrainer:
         """Mean cross-entropy of the events of windows, each given those before it."""
         events = _one_hot(batch.item, batch.gap, batch.place, batch.hour, self.sizes)
         n_windows, n_steps = batch.item.shape
-        state = self.net.first_state(torch.randn(n_windows, N_NOISE))
+        hidden_state = self.net.first_state(torch.randn(n_windows, N_NOISE))
         states = []
-        for step in range(n_steps):
-            states.append(state)
-            event = EventStep(*(part[:, step] for part in events))
-            state = self.net.step(event, torch.randn(n_windows, N_NOISE), state)
+        for step_idx in range(n_steps):
+            states.append(hidden_state)
+            event = EventStep(*(part_idx[:, step_idx] for part_idx in events))
+            hidden_state = self.net.step(event, torch.randn(n_windows, N_NOISE), hidden_state)
         all_states = torch.stack(states, dim=1)  # (B, L, H)
         item_logits, gap_logits = self.net.logits(all_states)
         place_logits = self.net.place_logits(all_states, events.item)
@@ -250,17 +259,17 @@ class _GanTrainer:
     def _sample(self, batch: _Windows) -> EventStep:
         """Sequences of new users, as differentiable one-hot draws; hours are those of the batch."""
         n_windows, n_steps = batch.item.shape
-        state = self.net.first_state(torch.randn(n_windows, N_NOISE))
-        hours = torch.stack([batch.hour.sin(), batch.hour.cos()], dim=-1)  # (B, L, 2)
+        hidden_state = self.net.first_state(torch.randn(n_windows, N_NOISE))
+        local_hours = torch.stack([batch.hour.sin(), batch.hour.cos()], dim=-1)  # (B, L, 2)
         events = []
-        for step in range(n_steps):
-            item_logits, gap_logits = self.net.logits(state)
+        for step_idx in range(n_steps):
+            item_logits, gap_logits = self.net.logits(hidden_state)
             item = functional.gumbel_softmax(item_logits, _TEMPERATURE, hard=True)
             gap = functional.gumbel_softmax(gap_logits, _TEMPERATURE, hard=True)
-            place_logits = self.net.place_logits(state, item)
+            place_logits = self.net.place_logits(hidden_state, item)
             place = functional.gumbel_softmax(place_logits, _TEMPERATURE, hard=True)
-            event = EventStep(item, gap, place, hours[:, step])
-            state = self.net.step(event, torch.randn(n_windows, N_NOISE), state)
+            event = EventStep(item, gap, place, local_hours[:, step_idx])
+            hidden_state = self.net.step(event, torch.randn(n_windows, N_NOISE), hidden_state)
             events.append(event)
         return EventStep(*(torch.stack(parts, dim=1) for parts in zip(*events, strict=True)))
 
@@ -285,31 +294,33 @@ def _hour_angle(occurred_s: Int64, offsets: Int64) -> Tensor:
 
 def _item_bias(log: EventLog, sizes: EventSizes, min_users: int) -> Tensor:
     """Log popularity of the items that enough users had, shape (n_items,)."""
-    counts: Float32 = np.bincount(log.item_idx, minlength=sizes.n_items).astype(np.float32)
+    event_counts: Float32 = np.bincount(log.item_idx, minlength=sizes.n_items).astype(np.float32)
     n_users = users_of(log.user_idx, log.item_idx.astype(np.int64), sizes.n_items)
     is_kept = n_users >= min(min_users, int(n_users.max()))
     is_kept[0] = False
-    return torch.from_numpy(np.where(is_kept, np.log(counts + 1.0), -30.0).astype(np.float32))
+    return torch.from_numpy(np.where(is_kept, np.log(event_counts + 1.0), -30.0).astype(np.float32))
 
 
 def _windows(log: EventLog, has_places: bool) -> _Windows:
     """Windows of events that adjoin; the last one of a user reaches back into the one before."""
-    starts = log.user_start()
+    user_starts = log.user_start()
     gap_s = np.diff(log.occurred_s, prepend=log.occurred_s[:1])
-    gap_s[starts == np.arange(len(log))] = 0
+    gap_s[user_starts == np.arange(len(log))] = 0
     ends = np.append(np.flatnonzero(np.diff(log.user_idx)) + 1, len(log))
     last_rows = [
         np.arange(end, start, -WINDOW_LEN)
-        for start, end in zip(starts[ends - 1].tolist(), ends.tolist(), strict=True)
+        for start, end in zip(user_starts[ends - 1].tolist(), ends.tolist(), strict=True)
     ]
     window_ends = np.concatenate(last_rows)
-    rows = window_ends[:, None] - WINDOW_LEN + np.arange(WINDOW_LEN)  # (n, L)
-    rows = np.maximum(rows, starts[window_ends - 1][:, None])  # short users repeat their first
+    event_rows = window_ends[:, None] - WINDOW_LEN + np.arange(WINDOW_LEN)  # (n, L)
+    event_rows = np.maximum(
+        event_rows, user_starts[window_ends - 1][:, None]
+    )  # short users repeat their first
     places = log.place_idx if has_places else np.zeros_like(log.place_idx)
     angle = (log.occurred_s + 60 * log.utc_offset_min.astype(np.int64)) % _DAY_S
     return _Windows(
-        torch.from_numpy(log.item_idx[rows].astype(np.int64)),
-        torch.from_numpy(gap_bins(gap_s)[rows]),
-        torch.from_numpy(places[rows].astype(np.int64)),
-        torch.from_numpy((angle[rows] * (2 * np.pi / _DAY_S)).astype(np.float32)),
+        torch.from_numpy(log.item_idx[event_rows].astype(np.int64)),
+        torch.from_numpy(gap_bins(gap_s)[event_rows]),
+        torch.from_numpy(places[event_rows].astype(np.int64)),
+        torch.from_numpy((angle[event_rows] * (2 * np.pi / _DAY_S)).astype(np.float32)),
     )

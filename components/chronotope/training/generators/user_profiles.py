@@ -35,7 +35,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class UserProfiles:
+class UserPopulation:
     """Distributions of the users of a log.
 
     Attributes:
@@ -78,7 +78,7 @@ def tempo_classes(log: EventLog) -> Int64:
     return classes
 
 
-def fit_profiles(log: EventLog, classes: Int64) -> UserProfiles:
+def fit_profiles(log: EventLog, classes: Int64) -> UserPopulation:
     """Distributions of the users of a log.
 
     Args:
@@ -93,7 +93,7 @@ def fit_profiles(log: EventLog, classes: Int64) -> UserProfiles:
     length_edges = np.linspace(0.0, float(log_length.max()) + 1e-6, _LENGTH_BINS + 1)
     offsets, n_events = np.unique(log.utc_offset_min, return_counts=True)
     class_count = np.bincount(user_class, minlength=N_CLASSES)
-    return UserProfiles(
+    return UserPopulation(
         class_share=class_count / class_count.sum(),
         start_edges=start_edges,
         length_edges=length_edges,
@@ -112,11 +112,12 @@ def _joint_shares(
     length_edges: Float64,
 ) -> Float64:
     """Joint histogram of each class, smoothed by that of all users, shape (6, 8, 16)."""
-    edges = (start_edges, length_edges)
-    overall = np.histogram2d(first_s, log_length, edges)[0] / len(first_s)
-    counts = [
-        np.histogram2d(first_s[user_class == idx], log_length[user_class == idx], edges)[0]
+    bin_edges = (start_edges, length_edges)
+    overall = np.histogram2d(first_s, log_length, bin_edges)[0] / len(first_s)
+    event_counts = [
+        np.histogram2d(first_s[user_class == idx], log_length[user_class == idx], bin_edges)[0]
         for idx in range(N_CLASSES)
     ]
-    smoothed: Float64 = np.stack(counts) + overall
-    return smoothed / smoothed.sum(axis=(1, 2), keepdims=True)
+    smoothed: Float64 = np.stack(event_counts) + overall
+    shares: Float64 = smoothed / smoothed.sum(axis=(1, 2), keepdims=True)
+    return shares
