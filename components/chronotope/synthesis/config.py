@@ -21,10 +21,10 @@ class SynthesisSettings(BaseModel):
     )
     seed: int = Field(0, ge=0, description="Seed of the fit, the users and the evaluation")
     min_users: int = Field(
-        10,
+        5,
         ge=1,
-        description="Items and transitions of fewer users are never generated: they would tell "
-        "who was there",
+        description="Transitions of fewer users are never generated, and items of fewer users "
+        "are equally likely: their frequency would tell who was there",
     )
     held_out_users: float = Field(
         0.2,

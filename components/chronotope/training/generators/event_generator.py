@@ -12,7 +12,7 @@ GeneratorKind = Literal["markov_renewal", "gan"]
 GENERATORS: Final[tuple[GeneratorKind, ...]] = ("markov_renewal", "gan")
 
 MIN_USERS: Final = 3
-"""Items, transitions and values of fewer users are not generated: they would tell who was there."""
+"""Transitions of fewer users are not generated, and rare items are equally likely."""
 
 
 class EventGenerator(Protocol):

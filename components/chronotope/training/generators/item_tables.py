@@ -18,6 +18,7 @@ _BLOCK_ROWS: Final = 512
 _HOUR_SMOOTHING: Final = 20.0
 _WEEK_S: Final = 604_800
 _N_TOGETHER: Final = 5
+_MIN_RARE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def count_items(log: EventLog, catalog: Catalog, *, min_users: int) -> ItemCount
     Args:
         log: The log.
         catalog: Coordinates of the items.
-        min_users: Items and transitions of fewer users are left out.
+        min_users: Transitions of fewer users are left out, and items of fewer users are equally
+            likely.
     """
     n_items = catalog.n_items
     is_kept = users_of(log.user_idx, log.item_idx.astype(np.int64), n_items) >= min_users
@@ -63,7 +65,7 @@ def count_items(log: EventLog, catalog: Catalog, *, min_users: int) -> ItemCount
     local_hours = local_hour(log.occurred_s, log.utc_offset_min).astype(np.int64)
     event_counts = np.zeros((24, n_items))
     np.add.at(event_counts, (local_hours, log.item_idx), 1.0)
-    event_counts *= is_kept
+    event_counts = _share_rare(event_counts, is_kept)
     # neighbouring hours and all hours make up for rare ones
     smoothed = event_counts + 0.5 * (
         np.roll(event_counts, 1, axis=0) + np.roll(event_counts, -1, axis=0)
@@ -86,6 +88,20 @@ def count_items(log: EventLog, catalog: Catalog, *, min_users: int) -> ItemCount
         near_share=near_share,
         is_kept=is_kept,
     )
+
+
+def _share_rare(event_counts: Float64, is_kept: npt.NDArray[np.bool_]) -> Float64:
+    """Counts in which all rare items are equally frequent, so that none tells who was there.
+
+    Few rare items would tell nevertheless: then they have none.
+    """
+    is_rare = ~is_kept
+    is_rare[0] = False
+    n_rare = int(is_rare.sum())
+    shared_counts = event_counts * is_kept
+    if n_rare >= _MIN_RARE:
+        shared_counts[:, is_rare] = event_counts[:, is_rare].sum(axis=1, keepdims=True) / n_rare
+    return shared_counts
 
 
 def users_of(user_idx: npt.NDArray[np.integer], keys: Int64, n_keys: int) -> npt.NDArray[np.int64]:
