@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.anomalies.behaviour_features import EventLabels, ItemPlaces
+from chronotope.anomalies.time_windows import Integers
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SchemaError
 from chronotope.contracts.event_log import EventLog, Float64, Int64
@@ -112,7 +113,7 @@ def _labels(
     return EventLabels(is_anomalous[row_idx], is_labelled[row_idx])
 
 
-def _places(events: pa.Table, item_idx: np.ndarray, n_items: int) -> ItemPlaces | None:  # type: ignore[type-arg]
+def _places(events: pa.Table, item_idx: Integers, n_items: int) -> ItemPlaces | None:
     """Mean coordinates of the items' events; None if no event has any."""
     if not {c.LAT, c.LON} <= set(events.column_names):
         return None

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 
 from chronotope.anomalies.behaviour_features import EventLabels, FeatureTable
@@ -197,8 +198,8 @@ def feature_contributions(detector: FittedDetector, table: FeatureTable) -> Floa
 
 
 def user_scores(
-    user_idx: Sequence[int] | np.ndarray,
-    surprise: Float64,  # type: ignore[type-arg]
+    user_idx: Sequence[int] | npt.NDArray[np.integer],
+    surprise: Float64,
 ) -> Float64:
     """Largest surprise of each user, shape (n_users,); -inf for users without events.
 

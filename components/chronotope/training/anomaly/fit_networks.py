@@ -3,9 +3,11 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import lightning
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
@@ -57,7 +59,7 @@ class ShuffledBatches:
 
     def __iter__(self) -> Iterator[Tensor]:
         """The batches of one pass."""
-        for row_idx in torch.randperm(len(self.features)).split(self.batch_size):
+        for row_idx in torch.split(torch.randperm(len(self.features)), self.batch_size):
             yield self.features[row_idx]
 
 
@@ -100,7 +102,7 @@ class BiganModule(lightning.LightningModule):
         del batch_idx
         features = batch  # (B, F)
         network = self.network
-        judge_optimizer, maker_optimizer = self.optimizers()  # type: ignore[misc, union-attr]
+        judge_optimizer, maker_optimizer = cast("list[LightningOptimizer]", self.optimizers())
         drawn_code = torch.randn(len(features), network.n_latent)  # (B, L)
         code, generated = network.encoder(features), network.generator(drawn_code)
         judge_loss = (
@@ -124,9 +126,7 @@ class BiganModule(lightning.LightningModule):
             torch.optim.Adam(maker_parameters, rate, betas=(0.5, 0.999)),
         ]
 
-    def _step(
-        self, optimizer: lightning.pytorch.core.optimizer.LightningOptimizer, loss: Tensor
-    ) -> None:
+    def _step(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
