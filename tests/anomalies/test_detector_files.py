@@ -53,6 +53,7 @@ def test_damaged_files_are_refused(tmp_path: Path, autoencoder: GraphDetector) -
         load_detector(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_a_clean_process_blesses_equal_scores_only(
     tmp_path: Path, features: FeatureTable, autoencoder: GraphDetector
 ) -> None:

@@ -36,7 +36,7 @@ def test_the_latest_label_of_an_event_counts(tmp_path: Path) -> None:
 def test_a_killed_process_loses_no_acknowledged_label(tmp_path: Path) -> None:
     path = tmp_path / "event_labels.db"
     command = [sys.executable, "-c", WRITER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:  # noqa: S603
         assert writer.stdout is not None
         acknowledged = [writer.stdout.readline() for _ in range(30)]
         os.kill(writer.pid, signal.SIGKILL)

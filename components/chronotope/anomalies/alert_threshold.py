@@ -61,7 +61,7 @@ def learn_threshold(
     if n_events < n_needed:
         raise DataError(
             "There are too few events to learn the threshold of alerts",
-            received=f"{n_events} events, {false_alarm_rate:g} false alarms, {confidence:g} confidence",
+            received=f"{n_events} events; rate {false_alarm_rate:g}, confidence {confidence:g}",
             way_out=f"Hold out {n_needed} events or more, or allow more false alarms",
         )
     n_above = int(binom.ppf(1 - confidence, n_events, false_alarm_rate))

@@ -1,4 +1,4 @@
-"""Files of a fitted detector: one folder that is registered, downloaded and served without torch."""
+"""Files of a fitted detector: a folder that is registered, downloaded and served without torch."""
 
 import json
 from collections.abc import Sequence

@@ -90,7 +90,7 @@ def train(root: Path, **fields: object) -> AnomalyTrainingResult:
 
 
 @pytest.mark.slow
-def test_a_detector_has_to_beat_baselines_and_champion(root: Path, prefect_backend: None) -> None:
+def test_a_detector_has_to_beat_baselines_and_champion(root: Path, prefect: None) -> None:
     first = train(root)
     assert first.search.labels == "given"
     assert first.promotion.name == "payments-anomaly"
@@ -109,9 +109,7 @@ def test_a_detector_has_to_beat_baselines_and_champion(root: Path, prefect_backe
 
 
 @pytest.mark.slow
-def test_a_log_without_labels_is_judged_by_planted_takeovers(
-    root: Path, prefect_backend: None
-) -> None:
+def test_a_log_without_labels_is_judged_by_planted_takeovers(root: Path, prefect: None) -> None:
     result = train(root, label_column=None, detectors=["autoencoder", "supervised"])
     assert (result.search.labels, result.search.detector) == ("planted", "autoencoder")
     assert result.evaluation.n_anomalies > 0

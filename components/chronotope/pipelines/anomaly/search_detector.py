@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from chronotope.anomalies.config import DetectorConfig, DetectorName
 from chronotope.anomalies.fit_detectors import make_detector
@@ -16,6 +16,8 @@ from chronotope.registry.anomaly_models import anomaly_model_name
 from chronotope.registry.mlflow_store import RunTracker, open_store
 from chronotope.runtime.store_urls import optuna_url
 from chronotope.tuning.study import ParameterSuggester, SearchSpace, StudyStorage, run_study
+
+Number = TypeVar("Number", int, float)
 
 
 def search_detector(
@@ -46,7 +48,7 @@ def search_detector(
         return store.run(experiment, run_name, parent=parent, tags={"dataset": dataset})
 
     best = run_study(
-        search_space(detectors),
+        search_space(detectors, settings.detector),
         fold_precision,
         n_folds=len(training_log.folds),
         default=default_params(detectors[0], settings.detector),
@@ -87,28 +89,43 @@ def usable_detectors(
     return detectors
 
 
-def search_space(detectors: tuple[DetectorName, ...]) -> SearchSpace:
-    """Detector and its parameters."""
+def search_space(detectors: tuple[DetectorName, ...], config: DetectorConfig) -> SearchSpace:
+    """Detector and its parameters; the bounds include the values of the settings.
+
+    Args:
+        detectors: Detectors to choose from.
+        config: Values of the settings.
+    """
+    trees, network = config.trees, config.network
 
     def suggest_params(trial: ParameterSuggester) -> dict[str, object]:
         detector = trial.suggest_categorical("detector", detectors)
         if detector == "supervised":
             return {
                 "detector": detector,
-                "n_trees": trial.suggest_int("n_trees", 40, 200),
-                "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.1, log=True),
-                "max_leaves": trial.suggest_int("max_leaves", 4, 16),
-                "l2": trial.suggest_float("l2", 0.5, 50.0, log=True),
+                "n_trees": trial.suggest_int("n_trees", *_bounds(40, 200, trees.n_trees)),
+                "learning_rate": trial.suggest_float(
+                    "learning_rate", *_bounds(0.02, 0.1, trees.learning_rate), log=True
+                ),
+                "max_leaves": trial.suggest_int("max_leaves", *_bounds(4, 16, trees.max_leaves)),
+                "l2": trial.suggest_float("l2", *_bounds(0.5, 50.0, max(trees.l2, 1e-3)), log=True),
             }
         return {
             "detector": detector,
-            "n_latent": trial.suggest_int("n_latent", 1, 8),
-            "n_epochs": trial.suggest_int("n_epochs", 3, 10),
-            "noise": trial.suggest_float("noise", 0.0, 0.6),
-            "masked_share": trial.suggest_float("masked_share", 0.0, 0.5),
+            "n_latent": trial.suggest_int("n_latent", *_bounds(1, 8, network.n_latent)),
+            "n_epochs": trial.suggest_int("n_epochs", *_bounds(3, 10, network.n_epochs)),
+            "noise": trial.suggest_float("noise", *_bounds(0.0, 0.6, network.noise)),
+            "masked_share": trial.suggest_float(
+                "masked_share", *_bounds(0.0, 0.5, network.masked_share)
+            ),
         }
 
     return suggest_params
+
+
+def _bounds(low: Number, high: Number, value: Number) -> tuple[Number, Number]:
+    """Bounds of a searched value that include that of the settings."""
+    return min(low, value), max(high, value)
 
 
 def default_params(detector: DetectorName, config: DetectorConfig) -> dict[str, Any]:

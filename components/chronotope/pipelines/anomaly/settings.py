@@ -1,6 +1,7 @@
 """Settings of the flow ``train-anomaly``."""
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,6 +12,9 @@ from chronotope.registry.gate import GateConfig
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
 from chronotope.tuning.config import StudyConfig
+
+ANOMALY_CONF_DIR: Final = Path("conf/anomaly")
+"""Folder of the settings, one file for each dataset that has its own."""
 
 
 class AnomalySettings(BaseModel):
