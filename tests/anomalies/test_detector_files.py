@@ -19,7 +19,7 @@ from chronotope.anomalies.detector_files import (
 from chronotope.anomalies.planted_anomalies import has_labels, plant_takeovers
 from chronotope.contracts.errors import ArtifactError, DataError
 from chronotope.contracts.ids import IdMap
-from chronotope.registry.anomaly_models import blessing_problems
+from chronotope.registry.anomaly.detector_versions import blessing_problems
 from tests.anomalies.conftest import Payments
 
 THRESHOLD = AlertThreshold(4.5, 0.01, 0.95, 100)

@@ -10,12 +10,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from chronotope.anomalies import FeatureTable, GraphDetector, explain_events, user_scores
 from chronotope.anomalies.config import DetectorConfig, TreesConfig
 from chronotope.anomalies.detector import open_graph, run_graph
-from chronotope.anomalies.fit_detectors import dense_layers, make_detector
+from chronotope.anomalies.fit_detectors import make_detector
 from chronotope.anomalies.score_graph import Standardisation, autoencoder_graph
 from chronotope.anomalies.score_tail import ScoreTail
 from chronotope.contracts.errors import DataError
 from chronotope.metrics.anomaly_detection import auroc
 from chronotope.models.anomaly import BehaviourAutoencoder
+from chronotope.models.anomaly.dense_layers import dense_layers
 from chronotope.training.anomaly import NetworkConfig
 from tests.anomalies.conftest import NETWORK, Payments
 

@@ -14,9 +14,12 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from chronotope.anomalies.behaviour_features import EventLabels, FeatureTable
-from chronotope.anomalies.score_graph import INPUT_NAME, OUTPUT_NAME
 from chronotope.anomalies.score_tail import ScoreTail
 from chronotope.contracts.event_log import Float32, Float64
+
+INPUT_NAME: Final = "features"
+OUTPUT_NAME: Final = "score"
+"""Input and output of the graph of a detector."""
 
 N_REASONS: Final = 3
 

@@ -1,12 +1,11 @@
 """Detectors that can be fitted: autoencoder, GAN, ensemble of both, and supervised trees."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
-from torch import nn
 
 from chronotope.anomalies.behaviour_features import EventLabels, FeatureTable
 from chronotope.anomalies.config import DetectorConfig, DetectorName, TreesConfig
@@ -17,20 +16,19 @@ from chronotope.anomalies.detector import (
 )
 from chronotope.anomalies.score_graph import (
     BiganLayers,
-    DenseLayer,
     Standardisation,
     autoencoder_graph,
     bigan_graph,
     trees_graph,
 )
 from chronotope.contracts.errors import DataError
+from chronotope.models.anomaly.dense_layers import dense_layers
 from chronotope.training.anomaly import NetworkConfig, fit_autoencoder, fit_bigan
 
 DISCRIMINATOR_WEIGHT: Final = 0.1
 """Weight of the discriminator's features in the score of the GAN, as Zenati et al. have it."""
 
 MIN_TRAINING_EVENTS: Final = 100
-_ACTIVATIONS: Final = {nn.SiLU: "silu", nn.LeakyReLU: "leaky_relu"}
 
 
 def make_detector(name: DetectorName, config: DetectorConfig) -> Detector:
@@ -137,18 +135,6 @@ class SupervisedDetector:
             len(features.names),
         )
         return GraphDetector.calibrated(self.name, graph, features)
-
-
-def dense_layers(layers: nn.Sequential) -> Iterator[DenseLayer]:
-    """Linear layers of a network with the activation behind each."""
-    modules = list(layers)
-    for module, successor in zip(modules, [*modules[1:], None], strict=True):
-        if isinstance(module, nn.Linear):
-            yield DenseLayer(
-                module.weight.detach().numpy(),
-                module.bias.detach().numpy(),
-                _ACTIVATIONS.get(type(successor), "none"),
-            )
 
 
 def tree_columns(predictors: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:

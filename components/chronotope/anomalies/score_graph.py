@@ -5,36 +5,16 @@ is the file that answers. They are written node by node: tracing a network takes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
+from chronotope.anomalies.detector import INPUT_NAME, OUTPUT_NAME
+from chronotope.content.graphs.graph_builder import TREES_DOMAIN, GraphBuilder
 from chronotope.contracts.event_log import Float32
-
-INPUT_NAME: Final = "features"
-OUTPUT_NAME: Final = "score"
-_OPSET: Final = 18
-_ML_OPSET: Final = 3
-_IR_VERSION: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class DenseLayer:
-    """A linear layer and its activation.
-
-    Attributes:
-        weight: Shape (n_outputs, n_inputs).
-        bias: Shape (n_outputs,).
-        activation: ``silu``, ``leaky_relu`` or ``none``.
-    """
-
-    weight: Float32
-    bias: Float32
-    activation: str
+from chronotope.models.anomaly.dense_layers import DenseLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,63 +54,48 @@ class Standardisation:
         return clipped
 
 
-@dataclass(slots=True)
-class GraphBuilder:
-    """Nodes and constants of a graph under construction."""
-
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: list[onnx.TensorProto] = field(default_factory=list)
-
-    def add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Append a node; returns the name of its output."""
-        output_name = f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [output_name], **attributes))
-        return output_name
-
-    def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
-        """Append a constant; returns its name."""
-        constant_name = f"constant_{len(self.constants)}"
-        array = np.asarray(value, dtype=dtype)
-        self.constants.append(numpy_helper.from_array(array, constant_name))
-        return constant_name
+class ScoreGraph(GraphBuilder):
+    """Graph from the features of events to their scores, under construction."""
 
     def standardised(self, standardisation: Standardisation) -> str:
         """Clipped deviations of the input features."""
-        centred = self.add("Sub", [INPUT_NAME, self.constant(standardisation.mean)])
-        deviations = self.add("Div", [centred, self.constant(standardisation.spread)])
-        bound = standardisation.max_deviations
-        return self.add("Clip", [deviations, self.constant(-bound), self.constant(bound)])
+        centred = self.node("Sub", INPUT_NAME, self.weight(standardisation.mean))
+        deviations = self.node("Div", centred, self.weight(standardisation.spread))
+        bound = np.float32(standardisation.max_deviations)
+        low, high = (self.weight(np.array(limit)) for limit in (-bound, bound))
+        return self.node("Clip", deviations, low, high)
 
     def dense(self, input_name: str, layers: Sequence[DenseLayer]) -> str:
         """Layers one after the other."""
         for layer in layers:
-            weight, bias = self.constant(layer.weight), self.constant(layer.bias)
-            input_name = self.add("Gemm", [input_name, weight, bias], transB=1)
+            weight, bias = self.weight(layer.weight), self.weight(layer.bias)
+            input_name = self.node("Gemm", input_name, weight, bias, transB=1)
             if layer.activation == "silu":
-                input_name = self.add("Mul", [input_name, self.add("Sigmoid", [input_name])])
+                input_name = self.node("Mul", input_name, self.node("Sigmoid", input_name))
             elif layer.activation == "leaky_relu":
-                input_name = self.add("LeakyRelu", [input_name], alpha=0.1)
+                input_name = self.node("LeakyRelu", input_name, alpha=0.1)
         return input_name
 
     def row_mean(self, input_name: str) -> str:
         """Mean over the columns, shape (n,)."""
-        axis = self.constant([1], np.int64)
-        return self.add("ReduceMean", [input_name, axis], keepdims=0)
+        return self.node("ReduceMean", input_name, self.integers(1), keepdims=0)
 
-    def serialized(self, output_name: str, n_features: int) -> bytes:
-        """The checked graph from ``features`` to ``score``."""
-        self.nodes.append(helper.make_node("Identity", [output_name], [OUTPUT_NAME]))
-        graph = helper.make_graph(
-            self.nodes,
-            "anomaly_score",
-            [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["n", n_features])],
-            [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["n"])],
-            self.constants,
+    def squared_error(self, deviations: str, reconstruction: str) -> str:
+        """Mean squared difference over the columns, shape (n,)."""
+        residual = self.node("Sub", deviations, reconstruction)
+        return self.row_mean(self.node("Mul", residual, residual))
+
+    def weighted(self, input_name: str, weight: float) -> str:
+        """Values times a constant."""
+        return self.node("Mul", input_name, self.weight(np.array(weight, dtype=np.float32)))
+
+    def serialized(self, score: str, n_features: int) -> bytes:
+        """The graph from ``features`` to ``score``."""
+        self.node("Identity", score, output=OUTPUT_NAME)
+        return self.to_bytes(
+            [(INPUT_NAME, TensorProto.FLOAT, ("n", n_features))],
+            [(OUTPUT_NAME, TensorProto.FLOAT, ("n",))],
         )
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
-        onnx.checker.check_model(model)
-        return bytes(model.SerializeToString())
 
 
 def autoencoder_graph(standardisation: Standardisation, layers: Sequence[DenseLayer]) -> bytes:
@@ -140,10 +105,10 @@ def autoencoder_graph(standardisation: Standardisation, layers: Sequence[DenseLa
         standardisation: Scaling of the features.
         layers: Encoder and decoder.
     """
-    builder = GraphBuilder()
-    deviations = builder.standardised(standardisation)
-    score = _squared_error(builder, deviations, builder.dense(deviations, layers))
-    return builder.serialized(score, len(standardisation.mean))
+    graph = ScoreGraph()
+    deviations = graph.standardised(standardisation)
+    score = graph.squared_error(deviations, graph.dense(deviations, layers))
+    return graph.serialized(score, len(standardisation.mean))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,22 +136,22 @@ def bigan_graph(
         layers: The trained networks.
         discriminator_weight: Weight of the distance; that of the error is 1 minus it.
     """
-    builder = GraphBuilder()
-    deviations = builder.standardised(standardisation)
-    code = builder.dense(deviations, layers.encoder)
-    reconstruction = builder.dense(code, layers.generator)
-    error = _squared_error(builder, deviations, reconstruction)
+    graph = ScoreGraph()
+    deviations = graph.standardised(standardisation)
+    code = graph.dense(deviations, layers.encoder)
+    reconstruction = graph.dense(code, layers.generator)
     judged = [
-        builder.dense(builder.add("Concat", [pair, code], axis=1), layers.judge_features)
-        for pair in (deviations, reconstruction)
+        graph.dense(graph.node("Concat", features, code, axis=1), layers.judge_features)
+        for features in (deviations, reconstruction)
     ]
-    distance = builder.row_mean(builder.add("Abs", [builder.add("Sub", judged)]))
-    weights = builder.constant(1 - discriminator_weight), builder.constant(discriminator_weight)
-    score = builder.add(
+    distance = graph.row_mean(graph.node("Abs", graph.node("Sub", *judged)))
+    error = graph.squared_error(deviations, reconstruction)
+    score = graph.node(
         "Add",
-        [builder.add("Mul", [error, weights[0]]), builder.add("Mul", [distance, weights[1]])],
+        graph.weighted(error, 1 - discriminator_weight),
+        graph.weighted(distance, discriminator_weight),
     )
-    return builder.serialized(score, len(standardisation.mean))
+    return graph.serialized(score, len(standardisation.mean))
 
 
 def trees_graph(
@@ -199,20 +164,14 @@ def trees_graph(
         baseline: Score before the first tree.
         n_features: Number of features.
     """
-    builder = GraphBuilder()
-    total = builder.add(
+    graph = ScoreGraph()
+    total = graph.node(
         "TreeEnsembleRegressor",
-        [INPUT_NAME],
-        domain="ai.onnx.ml",
+        INPUT_NAME,
+        domain=TREES_DOMAIN,
         n_targets=1,
         base_values=[baseline],
         post_transform="NONE",
         **node_columns,
     )  # (n, 1)
-    score = builder.add("Squeeze", [total, builder.constant([1], np.int64)])
-    return builder.serialized(score, n_features)
-
-
-def _squared_error(builder: GraphBuilder, deviations: str, reconstruction: str) -> str:
-    residual = builder.add("Sub", [deviations, reconstruction])
-    return builder.row_mean(builder.add("Mul", [residual, residual]))
+    return graph.serialized(graph.node("Squeeze", total, graph.integers(1)), n_features)

@@ -16,6 +16,9 @@ from typing import Final
 from chronotope.contracts.errors import StoreError
 from chronotope.runtime.private_files import private_database
 
+KEY_PREFIX: Final = "key:"
+"""Prefix of labels whose event is named by its key in the interaction log, not by its id."""
+
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS event_labels (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -38,7 +41,7 @@ class EventLabel:
     """Outcome of one event.
 
     Attributes:
-        event_id: The event.
+        event_id: The event's id, or ``KEY_PREFIX`` and its key in the interaction log.
         is_anomalous: Whether it was not its user's.
     """
 

@@ -158,14 +158,15 @@ class Lake:
         source_rows = pads.dataset(conform_rows(refused_rows, table_schema))
         return self._insert_new("quarantine", source_rows, table_schema, _QUARANTINE_KEY, None)
 
-    def release_quarantine(self, run_id: str) -> int:
-        """Delete a run's quarantined rows after their replay; returns the number of rows."""
+    def release_quarantine(self, run_id: str, rows: Sequence[int] | None = None) -> int:
+        """Delete a run's quarantined rows, or those at some positions, after their replay."""
         if not self.exists("quarantine"):
             return 0
+        row_filter = "" if rows is None else f" AND {ROW} IN ({', '.join(map(str, rows))})"
+        quoted_id = run_id.replace("'", "''")
         with translate_store_errors("quarantine"):
-            quoted_id = run_id.replace("'", "''")
             delete_metrics = self._open("quarantine").delete(
-                f"{c.RUN_ID} = '{quoted_id}'", post_commithook_properties=NO_CLEANUP
+                f"{c.RUN_ID} = '{quoted_id}'{row_filter}", post_commithook_properties=NO_CLEANUP
             )
         return int(delete_metrics["num_deleted_rows"] or 0)
 

@@ -10,7 +10,7 @@ import pytest
 from chronotope.anomalies.detector_files import load_detector
 from chronotope.pipelines.anomaly.results import AnomalyTrainingResult
 from chronotope.pipelines.anomaly.settings import AnomalySettings
-from chronotope.registry.anomaly_models import champion_detector_folder
+from chronotope.registry.anomaly.detector_versions import champion_detector_folder
 from chronotope.registry.mlflow_store import open_store
 from flows import without_heartbeat
 from flows.anomalies.train_anomaly import train_anomaly

@@ -2,6 +2,7 @@
 
 import typer
 
+from chronotope.cli.anomalies.held_events import release_held, show_held
 from chronotope.cli.anomalies.train_anomaly import train_detector
 from chronotope.cli.output.error_report import ReportingCommand, ReportingGroup
 
@@ -12,3 +13,5 @@ anomalies = typer.Typer(
     help="Detect events that are not their user's.",
 )
 anomalies.command("train", cls=ReportingCommand)(train_detector)
+anomalies.command("held", cls=ReportingCommand)(show_held)
+anomalies.command("release", cls=ReportingCommand)(release_held)

@@ -10,6 +10,7 @@ from chronotope.anomalies import FeatureTable
 from chronotope.anomalies.alert_threshold import AlertThreshold, learn_threshold
 from chronotope.anomalies.detector_files import DetectorBundle, load_detector, save_detector
 from chronotope.anomalies.fit_detectors import make_detector
+from chronotope.anomalies.score_events import LABEL_COLUMN_FACT
 from chronotope.contracts.errors import DataError
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.metrics.anomaly_detection import (
@@ -29,7 +30,7 @@ from chronotope.pipelines.anomaly.results import (
 from chronotope.pipelines.anomaly.search_detector import config_from_params
 from chronotope.pipelines.anomaly.settings import AnomalySettings
 from chronotope.pipelines.anomaly.training_log import TrainingLog, load_training_log
-from chronotope.registry.anomaly_models import champion_detector_folder
+from chronotope.registry.anomaly.detector_versions import champion_detector_folder
 from chronotope.registry.mlflow_store import open_store
 from chronotope.splitting.label_delay import DAY_S
 
@@ -71,7 +72,12 @@ def fit_final_detector(
         settings.detector.label_delay_days,
         _threshold(training_log, test_rows, surprise, settings),
         (training_log.holdout.start_day + settings.train_days) * DAY_S,
-        {"dataset": dataset, "events_version": str(version), "labels": training_log.labels},
+        {
+            "dataset": dataset,
+            "events_version": str(version),
+            "labels": training_log.labels,
+            LABEL_COLUMN_FACT: settings.label_column or "",
+        },
     )
     probes = table.take(np.arange(min(_N_PROBES, len(test_rows))))
     run_dir.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from chronotope.pipelines.anomaly.results import DetectorEvaluation, DetectorSea
 from chronotope.pipelines.anomaly.settings import AnomalySettings
 from chronotope.pipelines.results import PromotionResult, RegisteredVersion
 from chronotope.registry import model_versions
-from chronotope.registry.anomaly_models import (
+from chronotope.registry.anomaly.detector_versions import (
     anomaly_model_name,
     blessing_problems,
     register_detector,

@@ -12,7 +12,7 @@ from chronotope.metrics.anomaly_detection import average_precision
 from chronotope.pipelines.anomaly.results import DetectorSearch
 from chronotope.pipelines.anomaly.settings import AnomalySettings
 from chronotope.pipelines.anomaly.training_log import TrainingLog, load_training_log
-from chronotope.registry.anomaly_models import anomaly_model_name
+from chronotope.registry.anomaly.detector_versions import anomaly_model_name
 from chronotope.registry.mlflow_store import RunTracker, open_store
 from chronotope.runtime.store_urls import optuna_url
 from chronotope.tuning.study import ParameterSuggester, SearchSpace, StudyStorage, run_study
@@ -128,7 +128,7 @@ def _bounds(low: Number, high: Number, value: Number) -> tuple[Number, Number]:
     return min(low, value), max(high, value)
 
 
-def default_params(detector: DetectorName, config: DetectorConfig) -> dict[str, Any]:
+def default_params(detector: DetectorName, config: DetectorConfig) -> dict[str, object]:
     """Values of the settings for the searched parameters: the first trial."""
     if detector == "supervised":
         return {"detector": detector, **config.trees.model_dump(exclude={"seed"})}

@@ -1,0 +1,101 @@
+"""Release of held-out events that a label calls genuine: into the lake, and out of quarantine."""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.protocols import RowCheck
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.feedback.anomaly_guard import ANOMALOUS
+from chronotope.feedback.payloads import payloads_to_batch
+from chronotope.feedback.sql_feed import TABLE_SOURCE
+from chronotope.ingestion import IngestBatch, IngestReport, ingest
+from chronotope.lake import Lake
+
+RELEASE_SOURCE: Final = "released anomalies"
+QUARANTINE: Final = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event that is held out of training.
+
+    Attributes:
+        event_id: Its id, as it will have in the lake.
+        batch: The event alone, as read and normalised.
+        run_id: Run that refused it.
+        row: Its position in that delivery.
+        reasons: Why it is held.
+        payload: Its text in the quarantine.
+    """
+
+    event_id: str
+    batch: IngestBatch
+    run_id: str
+    row: int
+    reasons: tuple[str, ...]
+    payload: str
+
+
+def held_events(lake: Lake, spec: DatasetSpec) -> Iterator[HeldEvent]:
+    """Events in quarantine with the reason ``anomalous``.
+
+    Args:
+        lake: Lake of the dataset.
+        spec: The dataset, by whose rules payloads are normalised.
+    """
+    if not lake.exists(QUARANTINE):
+        return
+    names = [c.RUN_ID, c.SOURCE, "row", c.REASONS, c.PAYLOAD]
+    for quarantine_row in lake.read(QUARANTINE, columns=names).to_pylist():
+        if ANOMALOUS not in quarantine_row[c.REASONS]:
+            continue
+        feed = spec.feedback if quarantine_row[c.SOURCE] == TABLE_SOURCE else None
+        batch = payloads_to_batch([json.loads(quarantine_row[c.PAYLOAD])], spec, feed)
+        if len(batch.rows) == 1:
+            yield HeldEvent(
+                batch.rows[c.EVENT_ID][0].as_py(),
+                batch,
+                quarantine_row[c.RUN_ID],
+                int(quarantine_row["row"]),
+                tuple(quarantine_row[c.REASONS]),
+                quarantine_row[c.PAYLOAD],
+            )
+
+
+def release_events(
+    lake: Lake, spec: DatasetSpec, genuine_ids: Collection[str], row_check: RowCheck
+) -> IngestReport | None:
+    """Ingest held events that are genuine, then delete them from quarantine.
+
+    A kill between the two leaves events in both; the next release finds them in the lake and only
+    deletes.
+
+    Args:
+        lake: Lake of the dataset.
+        spec: The dataset.
+        genuine_ids: Ids of events that are genuine.
+        row_check: Check of the rows, as at every ingestion.
+
+    Returns:
+        Counts of the ingestion; None if nothing was released.
+    """
+    released = [event for event in held_events(lake, spec) if event.event_id in genuine_ids]
+    if not released:
+        return None
+    report = ingest(
+        (event.batch for event in released),
+        row_check=row_check,
+        lake=lake,
+        run_id=f"{spec.name}-release-{released[0].event_id[:12]}",
+        source=RELEASE_SOURCE,
+    )
+    rows_by_run = defaultdict(list)
+    for event in released:
+        rows_by_run[event.run_id].append(event.row)
+    for run_id, rows in rows_by_run.items():
+        lake.release_quarantine(run_id, rows)
+    return report
