@@ -20,10 +20,16 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from benchmarks.cold_item_views import film_texts, poster_vectors, text_vectors
+from benchmarks.cold_item_views import (
+    film_attributes,
+    film_texts,
+    poster_vectors,
+    text_vectors,
+)
 from benchmarks.peers.data import read_dataset
 from benchmarks.rows import Row
 from chronotope.content.content_axes import project_items
+from chronotope.content.encoders.attribute_encoder import AttributeEncoder
 from chronotope.contracts.event_log import Catalog, EventLog, Float32, Int64
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features
@@ -179,7 +185,7 @@ def run(data_dir: Path, dataset: str) -> list[Row]:
 
 
 def read_films(data_dir: Path) -> tuple[EventLog, Catalog]:
-    """MovieLens-100K with texts (title, genres, overview) and posters as content.
+    """MovieLens-100K with texts (title, genres, overview), posters and attributes as content.
 
     Args:
         data_dir: Folder with ``items.parquet``, ``ratings.parquet`` and ``posters``.
@@ -195,7 +201,12 @@ def read_films(data_dir: Path) -> tuple[EventLog, Catalog]:
     ]
     movie_ids = items.column("movie_id").to_pylist()
     item_idx = catalog.items.index([str(movie_id) for movie_id in movie_ids]).astype(np.int64)
-    by_modality = {"text": text_vectors(texts), "image": poster_vectors(movie_ids, data_dir)}
+    attributes = film_attributes(items)
+    by_modality = {
+        "text": text_vectors(texts),
+        "image": poster_vectors(movie_ids, data_dir),
+        "attributes": AttributeEncoder.fit(attributes).encode(attributes),
+    }
     vectors = {
         name: _rows(rows, item_idx, catalog.n_items)
         for name, rows in by_modality.items()

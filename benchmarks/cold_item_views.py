@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from benchmarks.cold_item_model.kernels import ContentView, Matrix
 from chronotope.content.encoder import Modality
+from chronotope.content.encoders.attribute_encoder import ItemAttributes, item_attributes
 from chronotope.content.encoders.open_encoder import open_pretrained
 from chronotope.content.encoders.packaged_weights import MissingWeights
 from chronotope.content.encoders.tfidf_encoder import TfidfEncoder
@@ -20,6 +21,9 @@ from chronotope.contracts.event_log import Float32
 
 LAST_YEAR: Final = 1998
 """Year of the last rating."""
+
+ATTRIBUTES: Final = ("genres", "year", "runtime", "original_language")
+"""Columns of the films that are neither texts nor pictures."""
 
 _YEAR: Final = re.compile(r"\s*\(\d{4}\)\s*$")
 _MAX_BYTES: Final = 1 << 24
@@ -34,21 +38,33 @@ def item_views(items: pa.Table, data_dir: Path) -> dict[str, ContentView]:
         data_dir: Folder with the folder ``posters``, files named by ``movie_id``.
     """
     texts = film_texts(items)
-    years = np.array(items.column("year").to_pylist(), dtype=np.float64)
-    age = np.log1p(np.maximum(LAST_YEAR - years, 0)) + 0.01  # a row of zeros is a missing one
-    runtimes = np.array(items.column("runtime").to_pylist(), dtype=np.float64)
-    runtimes = np.where(runtimes > 0, runtimes.clip(40, 240), np.nan)  # 0 says: not known
-    languages = [[name] if name else [] for name in items.column("original_language").to_pylist()]
-    genres = [names.split("|") for names in items.column("genres").to_pylist()]
+    attributes = film_attributes(items)
+    age = np.log1p(np.maximum(LAST_YEAR - _numbers(attributes, "year"), 0))
+    runtimes = _numbers(attributes, "runtime").clip(40, 240)
     views = [
-        ContentView("genres", _indicators(genres), "rbf"),
-        ContentView("year", age[:, None], "rbf"),
+        ContentView("genres", _indicators(attributes, "genres"), "rbf"),
+        ContentView("year", age[:, None] + 0.01, "rbf"),  # a row of zeros is a missing one
         ContentView("runtime", runtimes[:, None], "rbf"),
-        ContentView("language", _indicators(languages), "rbf"),
+        ContentView("language", _indicators(attributes, "original_language"), "rbf"),
         ContentView("tfidf", TfidfEncoder.fit(texts).encode(texts).astype(np.float64)),
         *_pretrained_views(texts, items.column("movie_id").to_pylist(), data_dir),
     ]
     return {view.name: view for view in views}
+
+
+def film_attributes(items: pa.Table) -> list[ItemAttributes]:
+    """Genres, year, runtime and language of each film; a runtime of 0 is not known.
+
+    Args:
+        items: Columns ``genres``, ``year``, ``runtime`` and ``original_language``.
+    """
+    attributes = [
+        item_attributes(row, ATTRIBUTES, "|") for row in items.select(ATTRIBUTES).to_pylist()
+    ]
+    return [
+        {name: value for name, value in film.items() if name != "runtime" or value}
+        for film in attributes
+    ]
 
 
 def film_texts(items: pa.Table) -> list[str]:
@@ -127,7 +143,15 @@ def _pretrained_views(
     )
 
 
-def _indicators(name_lists: Sequence[Sequence[str]]) -> Matrix:
+def _indicators(attributes: Sequence[ItemAttributes], column: str) -> Matrix:
     """Zeros and ones, a column for each name, shape (n_items, n_names)."""
+    given = [film.get(column, ()) for film in attributes]
+    name_lists = [value if isinstance(value, tuple) else () for value in given]
     names = sorted({name for item_names in name_lists for name in item_names})
     return np.array([[float(name in item_names) for name in names] for item_names in name_lists])
+
+
+def _numbers(attributes: Sequence[ItemAttributes], column: str) -> Matrix:
+    """Numbers of a column, NaN where a film has none, shape (n_items,)."""
+    given = [film.get(column) for film in attributes]
+    return np.array([value if isinstance(value, float) else np.nan for value in given])

@@ -1,4 +1,4 @@
-"""Flow ``embed-items``: encode texts, images and sounds of the items of a dataset."""
+"""Flow ``embed-items``: encode texts, images, sounds and attributes of the items of a dataset."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class EmbedSettings(BaseModel):
     )
     refit: bool = Field(
         False,
-        description="Fit the text encoder of the catalogue again, and encode every text with it",
+        description="Fit the encoders of the catalogue again: texts and attributes",
     )
 
 
@@ -45,7 +45,7 @@ def embed_items(
 
     Args:
         dataset: Name of a file in conf/datasets, or path of such a YAML file.
-        settings: Location of the data, and whether to fit the text encoder again.
+        settings: Location of the data, and whether to fit encoders of the catalogue again.
 
     Raises:
         ConfigError: The YAML configures no content.
@@ -77,7 +77,7 @@ def embed_content(dataset: str, settings: EmbedSettings) -> EmbeddingSummary:
 
     Args:
         dataset: Name or YAML file of the dataset.
-        settings: Location of the data, and whether to fit the text encoder again.
+        settings: Location of the data, and whether to fit encoders of the catalogue again.
     """
     dataset_spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
     summary = embed_catalogue(dataset_spec, Workspace(settings.root), refit=settings.refit)

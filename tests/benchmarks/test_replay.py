@@ -68,7 +68,9 @@ def test_outcomes_come_back_one_round_after_the_other(tmp_path: Path) -> None:
         whole = np.arange(n, dtype=np.int64)
         truth = whole % 2 == 0
         rank = whole + 1.0
-        return EvaluationResult(whole, whole.astype(np.int32), rank, truth, whole, ~truth, rank)
+        baskets = (np.ones(n, np.int64), np.ones((n, 5)))
+        user = whole.astype(np.int32)
+        return EvaluationResult(whole, user, rank, truth, whole, ~truth, rank, *baskets)
 
     for name, n in (("a", 3), ("b", 2)):
         keep(tmp_path / f"{name}.npz", outcomes(n))

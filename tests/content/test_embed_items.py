@@ -12,12 +12,13 @@ from PIL import Image
 
 from chronotope.content import embed_items
 from chronotope.content.embed_items import embed_modality
+from chronotope.content.encode_items import open_model_encoder
 from chronotope.content.encoder import Modality, Vectors
 from chronotope.content.encoders.packaged_weights import MissingWeights
 from chronotope.content.item_vectors import read_vectors
 from chronotope.content.modality_report import ModalityReport
 from chronotope.contracts.errors import ArtifactError, ConfigError
-from chronotope.datasets.content_spec import ImageContent, TextContent
+from chronotope.datasets.content_spec import AttributeContent, ImageContent, TextContent
 from chronotope.lake import Lake
 
 TITLES = {
@@ -217,3 +218,38 @@ def test_items_that_left_the_catalogue_stay_and_are_not_read(lake: Lake, tmp_pat
     assert len(lake.read("item_embeddings")) == 5
     nothing = read_vectors(lake, Modality.AUDIO, ["rye"])
     assert (nothing.encoder, nothing.vectors.shape) == ("", (1, 0))
+
+
+def test_attributes_are_encoded_and_refitted_when_their_columns_change(
+    lake: Lake, tmp_path: Path
+) -> None:
+    kinds = {"tea": "drink|hot", "rye": "food", "bun": "food|sweet", "nil": None, "tag": "drink"}
+    prices = [3.0, 2.0, 1.0, None, 3.0]
+    lake.upsert_items(
+        pa.table({"item_id": list(kinds), "kind": list(kinds.values()), "price": prices})
+    )
+
+    def embed(*columns: str) -> ModalityReport:
+        content = AttributeContent(columns=columns, min_items=2)
+        folders = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}
+        return embed_modality(Modality.ATTRIBUTES, content, lake, **folders)
+
+    first = embed("kind", "price")
+    assert (first.n_encoded, first.reasons) == (4, {"no attribute is given": 1})
+    again = embed("kind", "price")
+    assert (again.n_encoded, again.n_unchanged, again.encoder) == (0, 4, first.encoder)
+    items = ["tea", "tag", "rye", "nil"]
+    vectors = read_vectors(lake, Modality.ATTRIBUTES, items).vectors
+    assert vectors[0] @ vectors[1] > 0.99 > 0.6 > vectors[0] @ vectors[2]
+    assert not vectors[3].any()
+    kept = AttributeContent(columns=("kind", "price"), min_items=2)
+    folders = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}
+    of_model = open_model_encoder(first.encoder, Modality.ATTRIBUTES, kept, lake, **folders)
+    encoded, reasons = of_model.encode([{"item_id": "x", "kind": "drink", "price": 3.0}, {}])
+    np.testing.assert_array_equal(encoded[0], vectors[1])  # as a posted item is encoded
+    assert reasons == [None, "no attribute is given"]
+    kind_alone = embed("kind")
+    assert kind_alone.encoder != first.encoder
+    assert read_vectors(lake, Modality.ATTRIBUTES, items).vectors.shape[1] < vectors.shape[1]
+    assert embed("price", "absent").n_encoded == 4
+    assert "say nothing" in embed("absent").skipped

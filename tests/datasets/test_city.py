@@ -10,10 +10,11 @@ import pytest
 
 from chronotope.contracts.schemas import ITEMS
 from chronotope.datasets.city import N_SLOTS, CityConfig, build_city, city_items
+from chronotope.datasets.city_anomalies.walks import Walks
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.readers import read_events, read_items
-from chronotope.datasets.simulation import Walks, simulate_events, simulate_walks
+from chronotope.datasets.simulation import simulate_events, simulate_walks
 from chronotope.spacetime.distances import haversine_km
 from tests.quality.city_oracle import best_reachable_accuracy
 

@@ -52,3 +52,20 @@ def test_a_slip_names_what_is_wrong(content: Any, problem: str) -> None:
 
 def test_the_identity_of_a_source_does_not_depend_on_its_content() -> None:
     assert items(None).model_dump_json() == items({"text": ["title"]}).model_dump_json()
+
+
+def test_attributes_are_columns_or_all_of_them() -> None:
+    named = items({"attributes": ["title"]}).content
+    assert named is not None
+    assert named.attributes is not None
+    assert (named.attributes.columns, named.attributes.separator) == (("title",), "|")
+    table = {"format": "csv", "path": "items.csv", "columns": {"item_id": "id"}}
+    further = {"attributes": {"brand": "b"}, "context": {"price": "p"}}
+    for category in ({}, {"category": ["a", "b"]}):
+        source = table | further | {"coalesce": category, "content": {"attributes": True}}
+        content = ItemTableSpec.model_validate(source).content
+        assert content is not None
+        assert content.attributes is not None
+        assert content.attributes.columns == (*category, "brand", "price")
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        ItemTableSpec.model_validate(table | {"content": {"attributes": True}})

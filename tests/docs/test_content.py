@@ -27,10 +27,14 @@ def blocks() -> list[dict[str, Any]]:
 
 def test_both_forms_of_the_yaml_are_understood() -> None:
     short, long = blocks()[:2]
-    content = ContentSpec.model_validate(short["items"]["content"])
-    assert list(content.modalities) == ["text", "image"]
+    source = {"format": "parquet", "path": "items.parquet"} | short["items"]
+    content = ItemTableSpec.model_validate(source).content
+    assert content is not None
+    assert content.attributes is not None
+    assert content.attributes.columns == ("category", "language", "year")
+    assert list(content.modalities) == ["text", "image", "attributes"]
     full = ContentSpec.model_validate(long["content"])
-    assert list(full.modalities) == ["text", "image", "audio"]
+    assert list(full.modalities) == ["text", "image", "audio", "attributes"]
     assert full.image == ImageContent(path="{image_path}")  # its bounds are the defaults
 
 

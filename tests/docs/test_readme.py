@@ -26,15 +26,8 @@ COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 OTHERS_THAT_WRITE = (
     "anomalies release",
-    "classify",
-    "doctor",
-    "init",
-    "monitor",
-    "promote",
-    "rollback",
-    "score",
-    "up",
-)
+    "classify", "doctor", "init", "monitor", "promote", "rollback", "score", "simulate", "up",
+)  # fmt: skip
 
 
 def lines(start: str) -> list[list[str]]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chronotope.metrics import EvaluationResult, summarise_metrics
+from chronotope.metrics import BASKET_METRICS, EvaluationResult, summarise_metrics
 
 
 def outcomes_of(rank, *, is_return, n_history):
@@ -17,6 +17,8 @@ def outcomes_of(rank, *, is_return, n_history):
         n_history=np.array(n_history),
         is_cold_item=np.zeros(n, bool),
         new_only_rank=np.where(is_return, np.nan, np.array(rank) - 1.0),
+        basket_size=np.ones(n, np.int64),
+        next_basket=np.ones((n, len(BASKET_METRICS))),
     )
 
 

@@ -17,6 +17,10 @@ from chronotope.models.baselines import (
     GfCfConfig,
     Popularity,
     PopularityLastDays,
+    TifuKnn,
+    TifuKnnConfig,
+    UpCf,
+    UpCfConfig,
     UserCounts,
     baselines,
 )
@@ -49,6 +53,20 @@ class TestUserCounts(RecommenderSuite):
 
     def model(self) -> Recommender:
         return UserCounts()
+
+
+class TestTifuKnn(RecommenderSuite):
+    """TIFU-KNN in the suite."""
+
+    def model(self) -> Recommender:
+        return TifuKnn(TifuKnnConfig(n_neighbours=3))
+
+
+class TestUpCf(RecommenderSuite):
+    """UP-CF in the suite."""
+
+    def model(self) -> Recommender:
+        return UpCf()
 
 
 class TestFirstOrderMarkov(RecommenderSuite):
@@ -185,6 +203,62 @@ def test_gfcf_of_one_user_has_no_spectrum_and_still_answers() -> None:
     assert np.delete(scores, [2, 4, 7]).tolist() == [0.0] * (N_ITEMS - 2)
 
 
+def three_users() -> EventLog:
+    """User 1 shares item 1 with user 2 and nothing with user 3; baskets a day apart."""
+    return EventLog.sorted(
+        user_idx=[1, 1, 1, 2, 2, 3],
+        item_idx=[1, 2, 1, 1, 5, 7],
+        occurred_s=np.array([0, 1, 1, 0, 1, 1]) * DAY_S,
+    )
+
+
+def next_of_user_1(log: EventLog) -> Queries:
+    longer = EventLog.sorted(
+        user_idx=np.append(log.user_idx, 1),
+        item_idx=np.append(log.item_idx, 9),
+        occurred_s=np.append(log.occurred_s, 2 * DAY_S),
+    )
+    return queries_at(longer, np.array([3]), history_len=None, time_given=True)
+
+
+def test_tifu_knn_is_the_own_decayed_past_and_that_of_the_nearest_user() -> None:
+    log = three_users()
+    config = TifuKnnConfig(decay_days=2.0, n_neighbours=1, alpha=0.8)
+    scores = TifuKnn(config).fit(log, sample_catalog()).scores(next_of_user_1(log))[0]
+    older = np.exp(-0.5)
+    own, other = np.array([1.0 + older, 1.0, 0.0]), np.array([older, 0.0, 1.0])  # items 1, 2, 5
+    expected = 0.8 * own / np.linalg.norm(own) + 0.2 * other / np.linalg.norm(other)
+    np.testing.assert_allclose(scores[[1, 2, 5]], expected, atol=1e-6)
+    np.testing.assert_allclose(np.delete(scores, [1, 2, 5]), 0.0, atol=1e-6)
+
+
+def test_up_cf_is_the_share_of_own_baskets_and_of_those_of_similar_users() -> None:
+    log = three_users()
+    config = UpCfConfig(n_baskets=2, asymmetry=0.5, locality=3.0)
+    scores = UpCf(config).fit(log, sample_catalog()).scores(next_of_user_1(log))[0]
+    weight = (1 / np.sqrt(2 * 2)) ** 3  # one common item, two items each
+    np.testing.assert_allclose(scores[[1, 2, 5]], [1.0 + weight / 2, 0.5, weight / 2], atol=1e-6)
+    np.testing.assert_allclose(np.delete(scores, [1, 2, 5]), 0.0, atol=1e-6)
+    latest = UpCf(UpCfConfig(n_baskets=1, asymmetry=0.5, locality=3.0)).fit(log, sample_catalog())
+    np.testing.assert_allclose(
+        latest.scores(next_of_user_1(log))[0, [1, 2, 5]], [1.0, 1.0, weight], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "model", [TifuKnn(TifuKnnConfig(max_users=2)), UpCf(UpCfConfig(max_users=2))], ids=str
+)
+def test_neighbours_are_sought_among_the_latest_users(model: TifuKnn | UpCf) -> None:
+    early = EventLog.sorted(user_idx=[4, 4], item_idx=[1, 8], occurred_s=[0, 0])
+    whole = EventLog.sorted(
+        user_idx=np.append(early.user_idx, three_users().user_idx[3:]),
+        item_idx=np.append(early.item_idx, three_users().item_idx[3:]),
+        occurred_s=np.append(early.occurred_s, three_users().occurred_s[3:] + DAY_S),
+    )
+    scores = model.fit(whole, sample_catalog()).scores(next_of_user_1(three_users()))[0]
+    assert scores[5] > 1e-6 > scores[8]
+
+
 @pytest.mark.parametrize("model", [*baselines(), GfCf()], ids=lambda model: model.name)
 def test_unfitted_model_says_so(model: Recommender) -> None:
     with pytest.raises(ConfigError, match="has not been fitted"):
@@ -198,7 +272,9 @@ def test_window_shorter_than_a_day_is_refused() -> None:
 
 def test_baselines_are_named_in_table_order() -> None:
     names = [model.name for model in baselines()]
-    assert names == ["popularity", "popularity_7d", "user_counts", "markov", "ease"]
+    alone = ["popularity", "popularity_7d", "user_counts", "markov", "ease"]
+    assert names == [*alone, "tifu_knn", "up_cf"]
+    assert [model.name for model in baselines(has_baskets=False)] == alone
 
 
 def test_user_counts_beat_popularity_on_faithful_users() -> None:

@@ -33,7 +33,8 @@ def answered(
     flags: dict[str, Any] = {"is_return": np.arange(N) % 2 == 0, "n_history": np.full(N, 9)}
     outcomes = EvaluationResult(
         position=np.arange(N), user=rng.integers(1, 80, N).astype(np.int32), rank=rank,
-        is_cold_item=np.zeros(N, np.bool_), new_only_rank=rank, **flags,
+        is_cold_item=np.zeros(N, np.bool_), new_only_rank=rank, basket_size=np.ones(N, np.int64),
+        next_basket=np.ones((N, 5)), **flags,
     )  # fmt: skip
     named = rng.multinomial(10 * N, np.full(20, 0.05))
     return ReplayedPredictions(window, outcomes, 2.0, named, 0.0, rng.random(N) ** (1 / late))

@@ -76,10 +76,10 @@ def test_rivals_elsewhere_are_the_rivals_here(features: Path) -> None:
     log, catalog = load_features(features)
     until_s, targets = cut(log)
     with process_cache():
-        found = evaluate_baselines(Elsewhere(), features, until_s, targets)
-    assert list(found) == [rival.name for rival in baselines()]
+        found = evaluate_baselines(Elsewhere(), features, log, until_s, targets)
+    assert list(found) == [rival.name for rival in baselines(has_baskets=False)]
     known = log.before(until_s)
-    for rival in baselines():
+    for rival in baselines(has_baskets=False):
         fitted = rival.fit(known, catalog)
         wanted = evaluate(fitted, log, targets, n_items=catalog.n_items, time_given=True)
         assert_equal(found[rival.name], wanted)

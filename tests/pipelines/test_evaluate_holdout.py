@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chronotope.metrics import EvaluationResult, LognormalMixture
+from chronotope.metrics import BASKET_METRICS, EvaluationResult, LognormalMixture
 from chronotope.pipelines.evaluate_holdout import (
     INTERVAL_LEVELS,
     LAST_PLACE,
@@ -62,6 +62,8 @@ def test_returns_have_no_ndcg_among_new_items() -> None:
         n_history=np.full(3, 9),
         is_cold_item=np.zeros(3, np.bool_),
         new_only_rank=np.array([1.0, np.nan, 11.0]),
+        basket_size=np.ones(3, np.int64),
+        next_basket=np.ones((3, len(BASKET_METRICS))),
     )
     values = new_only_ndcg(evaluation)
     assert values[[0, 2]].tolist() == [1.0, 0.0]

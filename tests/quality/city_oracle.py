@@ -4,7 +4,8 @@ import numpy as np
 
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.datasets.city import N_SLOTS, City, CityConfig, build_city
-from chronotope.datasets.simulation import Walks, explore_probability, period_s, simulate_walks
+from chronotope.datasets.city_anomalies.walks import Walks
+from chronotope.datasets.simulation import explore_probability, period_s, simulate_walks
 from chronotope.spacetime.clock import hour_of_week
 
 

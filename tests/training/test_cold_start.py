@@ -100,8 +100,9 @@ def test_only_the_weights_of_items_without_events_change() -> None:
     changed = [
         name for name, table in net.state_dict().items() if not torch.equal(table, before[name])
     ]
-    assert changed == ["content_head.cold_weights"]
-    assert list(fit.weights) == ["text", "expected_popularity", "constant"]
+    assert changed == ["content_head.cold_weights", "content_head.metric"]
+    metric_names = ["following_content", "popular_content"]
+    assert list(fit.weights) == ["text", "expected_popularity", *metric_names, "constant"]
     again = fitted(net, log, catalog)
     assert again == fit  # the same targets and items are drawn
 

@@ -1,4 +1,4 @@
-"""Command ``chronotope embed``: encode texts, images and sounds of the items of a dataset."""
+"""Command ``chronotope embed``: encode texts, images, sounds and attributes of items."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,9 +24,7 @@ def embed(
     root: Annotated[
         Path, typer.Option(help="Project root; all files are written below it")
     ] = Path(),
-    refit: Annotated[
-        bool, typer.Option(help="Fit the text encoder of the catalogue again")
-    ] = False,
+    refit: Annotated[bool, typer.Option(help="Fit the encoders of the catalogue again")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON")] = False,
 ) -> None:
     """Encode the content of the items in the lake; only new and changed items are encoded.

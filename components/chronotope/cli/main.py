@@ -27,6 +27,7 @@ from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.score import score
 from chronotope.cli.serve import serve
+from chronotope.cli.synthesis.simulate import simulate
 from chronotope.cli.train import train
 from chronotope.cli.up import up
 from chronotope.cli.versions import history, promote, rollback
@@ -49,6 +50,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     compress,
     monitor,
     backfill,
+    simulate,
     recommend,
     score,
     serve,

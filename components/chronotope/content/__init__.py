@@ -1,4 +1,4 @@
-"""What items are: encoders of texts, images and sounds, and the vectors of the items.
+"""What items are: encoders of texts, images, sounds and attributes, and the vectors of the items.
 
 Modules, not re-exported, since some take a second to import:
     encoder: Protocol of all encoders, and their identity.

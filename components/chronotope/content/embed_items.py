@@ -19,14 +19,13 @@ import pyarrow as pa
 from chronotope.content.encoder import Encoder, Modality, Vectors, encoder_id
 from chronotope.content.encoders.open_encoder import open_pretrained
 from chronotope.content.encoders.packaged_weights import MissingWeights
-from chronotope.content.encoders.tfidf_encoder import NAME as TFIDF
-from chronotope.content.fitted_encoder import fitted_encoder, record_encoder
+from chronotope.content.fitted_encoder import fitted_encoder, fitted_kind, record_encoder
 from chronotope.content.inputs.image_reading import ContentRefused
 from chronotope.content.inputs.item_inputs import InputReader, ItemInput, input_reader
 from chronotope.content.modality_report import ModalityReport
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData
-from chronotope.datasets.content_spec import AudioContent, ImageContent, TextContent
+from chronotope.datasets.content_spec import ModalityContent
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
 from chronotope.lake.text_filter import text_equals
@@ -83,7 +82,7 @@ class _PendingRows:
 
 def embed_modality(
     modality: Modality,
-    item_content: TextContent | ImageContent | AudioContent,
+    item_content: ModalityContent,
     item_lake: Lake,
     *,
     data_dir: Path,
@@ -113,8 +112,9 @@ def embed_modality(
         return ModalityReport(modality=modality, skipped="the lake has no items")
     reader = input_reader(item_content, data_dir)
     try:
-        if isinstance(item_content, TextContent) and item_content.encoder == TFIDF:
-            item_encoder: Encoder = fitted_encoder(item_lake, reader, refit=refit)
+        kind = fitted_kind(item_content)
+        if kind is not None:
+            item_encoder: Encoder = fitted_encoder(item_lake, reader, kind, refit=refit)
         else:
             item_encoder = open_pretrained(item_content.encoder, modality, cache_dir)
             record_encoder(item_lake, item_encoder)

@@ -8,12 +8,11 @@ from typing import Any
 from chronotope.content.embed_items import encode_inputs
 from chronotope.content.encoder import Encoder, Modality, Vectors, encoder_id
 from chronotope.content.encoders.open_encoder import open_pretrained
-from chronotope.content.encoders.tfidf_encoder import NAME as TFIDF
-from chronotope.content.fitted_encoder import stored_encoder
+from chronotope.content.fitted_encoder import is_fitted, stored_encoder
 from chronotope.content.inputs.item_inputs import InputReader, input_reader
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ConfigError
-from chronotope.datasets.content_spec import AudioContent, ImageContent, TextContent
+from chronotope.datasets.content_spec import ModalityContent
 from chronotope.lake import Lake
 
 
@@ -43,7 +42,7 @@ class ModelEncoder:
 def open_model_encoder(
     identity: str,
     modality: Modality,
-    content: TextContent | ImageContent | AudioContent,
+    content: ModalityContent,
     item_lake: Lake,
     *,
     data_dir: Path,
@@ -66,7 +65,7 @@ def open_model_encoder(
     """
     encoder: Encoder = (
         stored_encoder(item_lake, identity)
-        if identity.startswith(f"{TFIDF}@")
+        if is_fitted(identity)
         else open_pretrained(content.encoder, modality, cache_dir)
     )
     if encoder_id(encoder) != identity:

@@ -16,6 +16,7 @@ class Modality(StrEnum):
     TEXT = "text"
     IMAGE = "image"
     AUDIO = "audio"
+    ATTRIBUTES = "attributes"
 
 
 @runtime_checkable

@@ -1,92 +1,143 @@
 """Encoders in the lake: which one was used last, and the state of one that was fitted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import pyarrow as pa
 
 from chronotope.content.encoder import Encoder, Modality, encoder_id
-from chronotope.content.encoders.tfidf_encoder import NAME, TfidfConfig, TfidfEncoder
+from chronotope.content.encoders.attribute_encoder import NAME as ATTRIBUTES
+from chronotope.content.encoders.attribute_encoder import AttributeEncoder
+from chronotope.content.encoders.tfidf_encoder import NAME as TFIDF
+from chronotope.content.encoders.tfidf_encoder import TfidfConfig, TfidfEncoder
 from chronotope.content.inputs.item_inputs import InputReader
 from chronotope.contracts import columns as c
+from chronotope.datasets.content_spec import AttributeContent, ModalityContent, TextContent
 from chronotope.lake import Lake
 from chronotope.lake import table_schemas as t
 from chronotope.lake.text_filter import text_equals
 
-MAX_FITTED_TEXTS: Final = 100_000
-"""Texts that an encoder is fitted on; of a larger catalogue every k-th text."""
+MAX_FITTED_ITEMS: Final = 100_000
+"""Items that an encoder is fitted on; of a larger catalogue every k-th."""
 
+FittedEncoder = TfidfEncoder | AttributeEncoder
+
+_READERS: Final[Mapping[str, Callable[[bytes], FittedEncoder]]] = {
+    TFIDF: TfidfEncoder.from_bytes,
+    ATTRIBUTES: AttributeEncoder.from_bytes,
+}
 _GROWTH: Final = 2.0
 """Factor by which a catalogue has to grow until its encoder is fitted again."""
 
 
-def fitted_encoder(item_lake: Lake, text_reader: InputReader, *, refit: bool) -> TfidfEncoder:
-    """TF-IDF encoder of a catalogue: the stored one, or a new one.
+@dataclass(frozen=True, slots=True)
+class FittedKind:
+    """Encoder that is fitted on the catalogue, before it is.
 
-    It is fitted once, so that the vectors of known items stay; and again on request, or when the
-    catalogue has doubled.
+    Attributes:
+        name: Its name.
+        modality: Kind of content.
+        config: Its configuration; another one needs another fit.
+        fit: Fit on decoded contents.
+        from_bytes: Encoder of a stored state.
+    """
+
+    name: str
+    modality: Modality
+    config: str
+    fit: Callable[[Sequence[Any]], FittedEncoder]
+    from_bytes: Callable[[bytes], FittedEncoder]
+
+
+def fitted_kind(content: ModalityContent) -> FittedKind | None:
+    """Encoder that a kind of content is fitted with; None if its encoder is pretrained.
+
+    Args:
+        content: Configuration of the kind of content.
+    """
+    if isinstance(content, AttributeContent):
+        return FittedKind(
+            ATTRIBUTES,
+            Modality.ATTRIBUTES,
+            content.model_dump_json(),
+            partial(AttributeEncoder.fit, min_items=content.min_items),
+            AttributeEncoder.from_bytes,
+        )
+    if isinstance(content, TextContent) and content.encoder == TFIDF:
+        config = TfidfConfig()
+        return FittedKind(
+            TFIDF,
+            Modality.TEXT,
+            config.model_dump_json(),
+            partial(TfidfEncoder.fit, tfidf_config=config),
+            TfidfEncoder.from_bytes,
+        )
+    return None
+
+
+def fitted_encoder(
+    item_lake: Lake, reader: InputReader, kind: FittedKind, *, refit: bool
+) -> FittedEncoder:
+    """Encoder of a catalogue: the stored one, or a new one.
+
+    It is fitted once, so that the vectors of known items stay; and again on request, when its
+    configuration changes, or when the catalogue has doubled.
 
     Args:
         item_lake: Lake of the dataset.
-        text_reader: Reader of the texts.
+        reader: Reader of the contents.
+        kind: How the encoder is fitted.
         refit: Whether to fit it again in any case.
 
     Raises:
-        NotEnoughData: The texts share no word.
+        NotEnoughData: The contents have nothing in common.
         ArtifactError: The stored state is damaged.
     """
-    tfidf_config = TfidfConfig()
-    if not refit:
-        stored_row = _latest_row(item_lake, Modality.TEXT, NAME)
-        n_items = item_lake.dataset("items").count_rows()
-        if (
-            stored_row is not None
-            and stored_row[t.CONFIG] == tfidf_config.model_dump_json()
-            and n_items <= _GROWTH * int(str(stored_row[t.N_TEXTS]))
-        ):
-            encoder_state = stored_row[t.STATE]
-            text_encoder = TfidfEncoder.from_bytes(
-                encoder_state if isinstance(encoder_state, bytes) else b""
-            )
-            record_encoder(
-                item_lake,
-                text_encoder,
-                tfidf_config.model_dump_json(),
-                int(str(stored_row[t.N_TEXTS])),
-            )
-            return text_encoder
-    item_texts = sorted(
-        _texts(item_lake, text_reader)
-    )  # the order of rows in the lake is not fixed
-    text_encoder = TfidfEncoder.fit(item_texts, tfidf_config)
-    n_texts = item_lake.dataset("items").count_rows()
-    record_encoder(item_lake, text_encoder, tfidf_config.model_dump_json(), n_texts)
-    return text_encoder
+    stored_row = None if refit else _latest_row(item_lake, kind.modality, kind.name)
+    n_items = item_lake.dataset("items").count_rows()
+    if (
+        stored_row is not None
+        and stored_row[t.CONFIG] == kind.config
+        and n_items <= _GROWTH * int(str(stored_row[t.N_TEXTS]))
+    ):
+        encoder_state = stored_row[t.STATE]
+        encoder = kind.from_bytes(encoder_state if isinstance(encoder_state, bytes) else b"")
+        n_fitted = int(str(stored_row[t.N_TEXTS]))
+    else:
+        # the order of rows in the lake is not fixed
+        encoder = kind.fit([reader.decode(raw) for raw in sorted(_contents(item_lake, reader))])
+        n_fitted = n_items
+    record_encoder(item_lake, encoder, kind.config, n_fitted)
+    return encoder
 
 
 def record_encoder(
-    item_lake: Lake, text_encoder: Encoder, tfidf_config: str = "", n_texts: int | None = None
+    item_lake: Lake, encoder: Encoder, config: str = "", n_items: int | None = None
 ) -> None:
     """Write that an encoder is the one in use of its modality.
 
     Args:
         item_lake: Lake of the dataset.
-        text_encoder: The encoder.
-        tfidf_config: Its configuration, if it was fitted.
-        n_texts: Size of the catalogue that it was fitted on.
+        encoder: The encoder.
+        config: Its configuration, if it was fitted.
+        n_items: Size of the catalogue that it was fitted on.
     """
-    if latest_encoder(item_lake, text_encoder.modality) == encoder_id(text_encoder):
+    if latest_encoder(item_lake, encoder.modality) == encoder_id(encoder):
         return
-    encoder_state = text_encoder.to_bytes() if isinstance(text_encoder, TfidfEncoder) else None
+    encoder_state = (
+        encoder.to_bytes() if isinstance(encoder, TfidfEncoder | AttributeEncoder) else None
+    )
     item_lake.upsert_encoders(
         pa.table(
             {
-                t.ENCODER: [encoder_id(text_encoder)],
-                t.NAME: [text_encoder.name],
-                t.MODALITY: [text_encoder.modality.value],
-                t.CONFIG: [tfidf_config],
-                t.N_TEXTS: pa.array([n_texts], pa.int64()),
+                t.ENCODER: [encoder_id(encoder)],
+                t.NAME: [encoder.name],
+                t.MODALITY: [encoder.modality.value],
+                t.CONFIG: [config],
+                t.N_TEXTS: pa.array([n_items], pa.int64()),
                 t.USED_AT: pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC")),
                 t.STATE: pa.array([encoder_state], pa.binary()),
             }
@@ -94,7 +145,16 @@ def record_encoder(
     )
 
 
-def stored_encoder(item_lake: Lake, identity: str) -> TfidfEncoder:
+def is_fitted(identity: str) -> bool:
+    """Whether an encoder was fitted on a catalogue, by its name.
+
+    Args:
+        identity: Name and digest.
+    """
+    return identity.split("@")[0] in _READERS
+
+
+def stored_encoder(item_lake: Lake, identity: str) -> FittedEncoder:
     """Fitted encoder of an identity, also one that is no longer in use.
 
     Args:
@@ -104,15 +164,7 @@ def stored_encoder(item_lake: Lake, identity: str) -> TfidfEncoder:
     Raises:
         ArtifactError: The lake does not have it, or its state is damaged.
     """
-    rows = (
-        item_lake.dataset("content_encoders").to_table(
-            columns=[t.STATE], filter=text_equals(t.ENCODER, identity)
-        )
-        if item_lake.exists("content_encoders")
-        else None
-    )
-    encoder_state = rows.column(t.STATE)[0].as_py() if rows is not None and len(rows) else b""
-    return TfidfEncoder.from_bytes(encoder_state)
+    return _READERS[identity.split("@")[0]](_state(item_lake, identity) or b"")
 
 
 def latest_encoder(item_lake: Lake, modality: Modality) -> str | None:
@@ -126,7 +178,7 @@ def latest_encoder(item_lake: Lake, modality: Modality) -> str | None:
     return None if stored_row is None else str(stored_row[t.ENCODER])
 
 
-def stored_fitted_encoder(item_lake: Lake, identity: str) -> TfidfEncoder | None:
+def stored_fitted_encoder(item_lake: Lake, identity: str) -> FittedEncoder | None:
     """Fitted encoder of an identity; None if it was not fitted, or is not stored.
 
     Args:
@@ -136,13 +188,18 @@ def stored_fitted_encoder(item_lake: Lake, identity: str) -> TfidfEncoder | None
     Raises:
         ArtifactError: The stored state is damaged.
     """
+    state = _state(item_lake, identity) if is_fitted(identity) else None
+    return None if state is None else stored_encoder(item_lake, identity)
+
+
+def _state(item_lake: Lake, identity: str) -> bytes | None:
     if not item_lake.exists("content_encoders"):
         return None
     rows = item_lake.dataset("content_encoders").to_table(
         columns=[t.STATE], filter=text_equals(t.ENCODER, identity)
     )
     states = [state for state in rows[t.STATE].to_pylist() if state is not None]
-    return TfidfEncoder.from_bytes(states[0]) if states else None
+    return states[0] if states else None
 
 
 def _latest_row(item_lake: Lake, modality: Modality, name: str | None) -> dict[str, object] | None:
@@ -159,16 +216,16 @@ def _latest_row(item_lake: Lake, modality: Modality, name: str | None) -> dict[s
     return dict(latest_rows.to_pylist()[0])
 
 
-def _texts(item_lake: Lake, text_reader: InputReader) -> Iterator[str]:
+def _contents(item_lake: Lake, reader: InputReader) -> Iterator[str]:
     item_dataset = item_lake.dataset("items")
-    item_stride = -(-item_dataset.count_rows() // MAX_FITTED_TEXTS)
-    stored_columns = [name for name in text_reader.columns if name in item_dataset.schema.names]
-    lacking_columns = dict.fromkeys(set(text_reader.columns) - set(stored_columns))
+    item_stride = -(-item_dataset.count_rows() // MAX_FITTED_ITEMS)
+    stored_columns = [name for name in reader.columns if name in item_dataset.schema.names]
+    lacking_columns = dict.fromkeys(set(reader.columns) - set(stored_columns))
     item_position = 0
     for batch in item_dataset.to_batches(columns=list(dict.fromkeys([c.ITEM_ID, *stored_columns]))):
         for row in batch.to_pylist():
             if item_position % item_stride == 0:
-                item_input = text_reader.read(row | lacking_columns)
+                item_input = reader.read(row | lacking_columns)
                 if isinstance(item_input.raw, str):
                     yield item_input.raw
             item_position += 1

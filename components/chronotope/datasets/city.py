@@ -27,11 +27,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.event_log import Float64, Int32
 from chronotope.contracts.schemas import ITEMS
+from chronotope.datasets.city_anomalies.rates import AnomalyRates
 from chronotope.spacetime.clock import HOURS_PER_WEEK
 from chronotope.spacetime.distances import haversine_km
 
 IS_ANOMALY: Final = "is_anomaly"
 """Context column of a simulated log: 1 where an event is an injected anomaly."""
+ANOMALY_KIND: Final = "anomaly_kind"
+"""Column of a simulated log with planted anomalies: kind of each event, ``regular`` included."""
 N_SLOTS: Final = 64
 """Entries in the exploration table of a place."""
 OPENING: Final = 0.8
@@ -93,6 +96,9 @@ class CityConfig(BaseModel):
         le=0.5,
         description="Share of anomalous events: at a random place, 30 s after the user's "
         "previous event",
+    )
+    planted: AnomalyRates = Field(
+        default=AnomalyRates(), description="Rates of anomalies of a known kind, by kind"
     )
     seed: int = Field(default=7, ge=0, description="Random seed of the city and the log")
 

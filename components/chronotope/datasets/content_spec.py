@@ -86,6 +86,27 @@ class AudioContent(FileContent):
     )
 
 
+class AttributeContent(FrozenModel):
+    """Attributes of the items: categories, lists of values, and numbers."""
+
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Columns of the items: texts are names, numbers are numbers"
+    )
+    encoder: Literal["attributes"] = Field(
+        default="attributes", description="attributes: fitted on the catalogue, without weights"
+    )
+    separator: str = Field(
+        default="|", min_length=1, max_length=8, description="Text between the names of a list"
+    )
+    min_items: int = Field(
+        default=3, ge=1, le=1_000, description="Items that have to share a name to be encoded"
+    )
+
+
+ModalityContent = TextContent | ImageContent | AudioContent | AttributeContent
+"""Where one kind of content is, and how it is encoded."""
+
+
 class ClassifySpec(FrozenModel):
     """Labels that a text classifier predicts where the catalogue has none."""
 
@@ -180,6 +201,11 @@ class ContentSpec(FrozenModel):
     audio: AudioContent | None = Field(
         default=None, description="Sounds: a path with columns in braces, and an encoder"
     )
+    attributes: AttributeContent | None = Field(
+        default=None,
+        description="Categories, lists of values and numbers: a list of columns, columns with a "
+        "separator, or true for the category and all further columns of the items",
+    )
     classify: dict[str, ClassifySpec] = Field(
         default_factory=dict,
         description="Columns, such as category, whose missing values are predicted from texts",
@@ -189,7 +215,7 @@ class ContentSpec(FrozenModel):
         description="Summaries of long texts: a list of columns, or columns with bounds",
     )
 
-    @field_validator("text", "summary", mode="before")
+    @field_validator("text", "attributes", "summary", mode="before")
     @classmethod
     def _columns_alone(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -218,9 +244,14 @@ class ContentSpec(FrozenModel):
         return by_place | ({"summary": self.summary.columns} if self.summary else {})
 
     @property
-    def modalities(self) -> dict[str, TextContent | ImageContent | AudioContent]:
+    def modalities(self) -> dict[str, ModalityContent]:
         """The configured modalities by name."""
-        by_name = {"text": self.text, "image": self.image, "audio": self.audio}
+        by_name: dict[str, ModalityContent | None] = {
+            "text": self.text,
+            "image": self.image,
+            "audio": self.audio,
+            "attributes": self.attributes,
+        }
         return {name: content for name, content in by_name.items() if content is not None}
 
 
@@ -231,8 +262,21 @@ class ItemTableSpec(TableSpec):
     content: ContentSpec | None = Field(
         default=None,
         exclude=True,
-        description="Texts, images and sounds of the items, to be encoded as vectors; optional",
+        description="Texts, images, sounds and attributes of the items, to be encoded as vectors; "
+        "optional",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_attributes(cls, value: Any) -> Any:
+        """Columns of ``attributes: true``: the category, and all further columns."""
+        content = value.get("content") if isinstance(value, dict) else None
+        if not isinstance(content, dict) or content.get("attributes") is not True:
+            return value
+        mapped_columns = {*value.get("columns", ()), *value.get("coalesce", ())}
+        category = [c.CATEGORY] if c.CATEGORY in mapped_columns else []
+        columns = [*category, *value.get("attributes", ()), *value.get("context", ())]
+        return {**value, "content": {**content, "attributes": {"columns": columns}}}
 
     @model_validator(mode="after")
     def _content_columns_exist(self) -> Self:

@@ -1,7 +1,7 @@
 """Simulation of the event log of a city; ``city`` describes the model."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import Final
 
@@ -13,6 +13,7 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.event_log import Float64, Int32, Int64
 from chronotope.contracts.schemas import INSTANT
 from chronotope.datasets.city import (
+    ANOMALY_KIND,
     IS_ANOMALY,
     N_SLOTS,
     OPENING,
@@ -21,37 +22,22 @@ from chronotope.datasets.city import (
     build_city,
     item_ids,
 )
+from chronotope.datasets.city_anomalies.plant import (
+    plant_extra_events,
+    popular_places,
+    taken_over,
+)
+from chronotope.datasets.city_anomalies.rates import AnomalyKind
+from chronotope.datasets.city_anomalies.walks import Walks
 from chronotope.spacetime.clock import hour_of_week
 
 _DAY_S: Final = 86_400
 _BLOCK_EVENTS: Final = 500_000
-_ANOMALY_GAP_S: Final = 30
-_HOURLY: Final = np.array(
+MISPLACED_GAP_S: Final = 30
+HOURLY_ACTIVITY: Final = np.array(
     [2, 1, 1, 1, 1, 2, 4, 7, 9, 8, 7, 8, 10, 9, 7, 7, 8, 10, 11, 10, 9, 7, 5, 3]
 )
-_DAILY: Final = np.array([1.0, 1.0, 1.0, 1.1, 1.3, 1.5, 1.2])  # Monday first
-
-
-@dataclass(frozen=True, slots=True)
-class Walks:
-    """Events of a block of users, ordered by user and time.
-
-    Attributes:
-        first_user: Index of the block's first user.
-        length: Number of events of each user, shape (n_users,).
-        home, work: Place indices of each user's home and work, shape (n_users,).
-        occurred_s: Time of each event, UTC seconds, shape (n_events,).
-        item: Index of the visited place, shape (n_events,).
-        anomaly: Whether the event is an injected anomaly, shape (n_events,).
-    """
-
-    first_user: int
-    length: Int64
-    home: Int32
-    work: Int32
-    occurred_s: Int64
-    item: Int32
-    anomaly: npt.NDArray[np.bool_]
+DAILY_ACTIVITY: Final = np.array([1.0, 1.0, 1.0, 1.1, 1.3, 1.5, 1.2])  # Monday first
 
 
 def simulate_events(city_config: CityConfig, *, batch_events: int = 200_000) -> Iterator[pa.Table]:
@@ -62,8 +48,9 @@ def simulate_events(city_config: CityConfig, *, batch_events: int = 200_000) -> 
         batch_events: Maximum number of rows of a batch; the log does not depend on it.
 
     Yields:
-        Tables for ``normalise``, with contract column names and ``is_anomaly`` (boolean);
-        ``city_config.n_events`` rows in total.
+        Tables for ``normalise``, with contract column names and ``is_anomaly`` (boolean), and
+        ``anomaly_kind`` (text) if anomalies are planted; ``city_config.n_events`` rows in total,
+        and the planted ones.
     """
     city = build_city(city_config)
     for walks in simulate_walks(city_config, city):
@@ -85,14 +72,33 @@ def simulate_walks(city_config: CityConfig, city: City) -> Iterator[Walks]:
         zip(block_edges[:-1].tolist(), block_edges[1:].tolist(), strict=True)
     ):
         rng = np.random.default_rng([city_config.seed, 2, block_idx])
-        yield _simulate_block(
+        anomaly_rng = np.random.default_rng([city_config.seed, 3, block_idx])
+        block_lengths = user_lengths[first_user:end_user]
+        is_takeover = taken_over(city_config.planted.takeover, block_lengths, anomaly_rng)
+        block_walks = _simulate_block(
             city_config,
             city,
             rng,
             first_user,
-            user_lengths[first_user:end_user],
+            block_lengths,
             is_late[first_user:end_user],
+            is_takeover,
         )
+        if not city_config.planted.is_zero:
+            block_walks = _with_strangers(city_config, city, block_walks, anomaly_rng)
+            block_walks = plant_extra_events(
+                city_config, city, block_walks, period_s(city_config)[0], anomaly_rng
+            )
+        yield block_walks
+
+
+def _with_strangers(
+    city_config: CityConfig, city: City, walks: Walks, rng: np.random.Generator
+) -> Walks:
+    """The events of a block with the places that strangers chose on stolen accounts."""
+    stranger_items = popular_places(city, walks.occurred_s >= period_s(city_config)[1], rng)
+    is_takeover = walks.kind == AnomalyKind.TAKEOVER
+    return replace(walks, item=np.where(is_takeover, stranger_items, walks.item))
 
 
 def period_s(city_config: CityConfig) -> tuple[int, int]:
@@ -120,6 +126,7 @@ def _simulate_block(
     first_user: int,
     user_lengths: Int64,
     is_late: npt.NDArray[np.bool_],
+    is_takeover: npt.NDArray[np.bool_],
 ) -> Walks:
     n_users, n_events = len(user_lengths), int(user_lengths.sum())
     warm_items = np.flatnonzero(~city.cold).astype(np.int32)
@@ -128,12 +135,20 @@ def _simulate_block(
     user_starts = np.cumsum(user_lengths) - user_lengths
     is_anomaly = rng.random(n_events) < city_config.anomalies
     is_anomaly[user_starts[user_lengths > 0]] = False
+    is_anomaly &= ~is_takeover
+    # What a stranger does is not the past of the user.
+    is_foreign = is_anomaly | is_takeover
     item_idx = _visited_places(
-        city_config, city, rng, user_lengths, home_items, work_items, occurred_s, is_anomaly
+        city_config, city, rng, user_lengths, home_items, work_items, occurred_s, is_foreign
     )
+    event_kinds = np.where(
+        is_takeover, AnomalyKind.TAKEOVER, np.where(is_anomaly, AnomalyKind.MISPLACED, 0)
+    ).astype(np.int32)
     event_position = np.arange(n_events)
     regular_position = np.maximum.accumulate(np.where(is_anomaly, 0, event_position))
-    occurred_s = occurred_s[regular_position] + (event_position - regular_position) * _ANOMALY_GAP_S
+    occurred_s = (
+        occurred_s[regular_position] + (event_position - regular_position) * MISPLACED_GAP_S
+    )
     user_idx = np.repeat(np.arange(n_users), user_lengths)
     order = np.lexsort((occurred_s, user_idx))
     return Walks(
@@ -143,7 +158,7 @@ def _simulate_block(
         work_items,
         occurred_s[order],
         item_idx[order],
-        is_anomaly[order],
+        event_kinds[order],
     )
 
 
@@ -161,7 +176,7 @@ def _event_times(
     user_idx = np.repeat(np.arange(len(user_lengths)), user_lengths)
     n_events = len(user_idx)
     week_days = (city_config.start.weekday() + np.arange(city_config.days)) % 7
-    cumulative_activity = np.cumsum(_DAILY[week_days])
+    cumulative_activity = np.cumsum(DAILY_ACTIVITY[week_days])
     opening_day = int(OPENING * city_config.days)
     earliest_share = np.where(
         is_late[user_idx], cumulative_activity[opening_day - 1] / cumulative_activity[-1], 0.0
@@ -171,7 +186,7 @@ def _event_times(
         cumulative_activity / cumulative_activity[-1], uniform_draws, side="right"
     ).clip(max=city_config.days - 1)
     hour_idx = np.searchsorted(
-        np.cumsum(_HOURLY) / _HOURLY.sum(), rng.random(n_events), side="right"
+        np.cumsum(HOURLY_ACTIVITY) / HOURLY_ACTIVITY.sum(), rng.random(n_events), side="right"
     )
     local_s = day_idx * _DAY_S + hour_idx.clip(max=23) * 3600 + rng.integers(3600, size=n_events)
     event_times_s = np.asarray(period_s(city_config)[0] + local_s, dtype=np.int64)
@@ -255,7 +270,7 @@ def _as_table(city_config: CityConfig, city: City, walks: Walks) -> pa.Table:
         [f"u{walks.first_user + user_number:07d}" for user_number in range(len(walks.length))]
     )
     times_us = pa.array(walks.occurred_s[time_order] * 1_000_000)
-    return pa.table(
+    block_rows = pa.table(
         {
             c.USER_ID: user_ids.take(pa.array(user_idx)),
             c.ITEM_ID: item_ids(city_config).take(pa.array(item_idx)),
@@ -267,4 +282,10 @@ def _as_table(city_config: CityConfig, city: City, walks: Walks) -> pa.Table:
             c.LON: pa.array(city.lon[item_idx]),
             IS_ANOMALY: pa.array(walks.anomaly[time_order]),
         }
+    )
+    if city_config.planted.is_zero:
+        return block_rows
+    kind_labels = pa.array([kind.label for kind in AnomalyKind])
+    return block_rows.append_column(
+        ANOMALY_KIND, kind_labels.take(pa.array(walks.kind[time_order]))
     )

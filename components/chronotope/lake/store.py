@@ -36,6 +36,7 @@ from chronotope.lake.store_errors import translate_store_errors
 from chronotope.lake.table_identity import identify_version
 from chronotope.lake.table_schemas import ENCODER, ITEM_TEXT_KEYS, ROW_KEY, TABLE_SCHEMAS
 from chronotope.lake.table_schemas import ROW as ROW
+from chronotope.lake.text_filter import refused_rows_predicate
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.store_urls import Location
 
@@ -162,13 +163,11 @@ class Lake:
         """Delete a run's quarantined rows, or those at some positions, after their replay."""
         if not self.exists("quarantine"):
             return 0
-        row_filter = "" if rows is None else f" AND {ROW} IN ({', '.join(map(str, rows))})"
-        quoted_id = run_id.replace("'", "''")
+        predicate = refused_rows_predicate(run_id, rows)
         with translate_store_errors("quarantine"):
-            delete_metrics = self._open("quarantine").delete(
-                f"{c.RUN_ID} = '{quoted_id}'{row_filter}", post_commithook_properties=NO_CLEANUP
-            )
-        return int(delete_metrics["num_deleted_rows"] or 0)
+            table = self._open("quarantine")
+            metrics = table.delete(predicate, post_commithook_properties=NO_CLEANUP)
+        return int(metrics["num_deleted_rows"] or 0)
 
     def exists(self, table_name: str) -> bool:
         """Whether a table exists.

@@ -10,6 +10,8 @@ Evaluation of a model:
     evaluate: Ranks of a model's targets over the full catalogue.
     summarise_metrics: Mean metrics over all targets and over slices.
     new_only_rank: Rank of a target among the items that its user never had before.
+    basket_metrics: How much of the whole next basket is among the highest-ranked items.
+    has_baskets: Whether the targets of a log lie in baskets.
     slice_masks: Slices of the targets: returns, discoveries, cold and warm users and items.
 
 Significance:
@@ -31,9 +33,11 @@ Online experiments (modules, not re-exported):
     reward_model: Reward model of the doubly robust estimator.
 """
 
+from chronotope.metrics.distinct_items import DistinctItems, distinct_items
 from chronotope.metrics.diversity import answer_entropy, gini
-from chronotope.metrics.evaluator import EvaluationResult, evaluate, first_target_s, top_items
-from chronotope.metrics.new_only import OwnedItems, new_only_rank, owned_items
+from chronotope.metrics.evaluator import EvaluationResult, evaluate, first_target_s
+from chronotope.metrics.new_only import new_only_rank
+from chronotope.metrics.next_basket import BASKET_METRICS, basket_metrics, has_baskets
 from chronotope.metrics.place_error import PlaceError, evaluate_place
 from chronotope.metrics.ranking import expected_rank, hit_rate, ndcg, reciprocal_rank
 from chronotope.metrics.significance import (
@@ -44,27 +48,31 @@ from chronotope.metrics.significance import (
 )
 from chronotope.metrics.summary import slice_masks, summarise_metrics
 from chronotope.metrics.time_calibration import LognormalMixture, TimeCalibration, evaluate_time
+from chronotope.metrics.top_items import top_items
 
 __all__ = [
+    "BASKET_METRICS",
+    "DistinctItems",
     "EvaluationResult",
     "Interval",
     "LognormalMixture",
-    "OwnedItems",
     "PairedDifference",
     "PlaceError",
     "TimeCalibration",
     "answer_entropy",
+    "basket_metrics",
     "bootstrap_interval",
+    "distinct_items",
     "evaluate",
     "evaluate_place",
     "evaluate_time",
     "expected_rank",
     "first_target_s",
     "gini",
+    "has_baskets",
     "hit_rate",
     "ndcg",
     "new_only_rank",
-    "owned_items",
     "paired_difference",
     "reciprocal_rank",
     "slice_masks",

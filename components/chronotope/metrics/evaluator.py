@@ -1,8 +1,9 @@
 """Evaluation of a recommender: the rank of every target over the full catalogue."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,11 @@ from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.event_log import EventLog, Float64, Int32, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
-from chronotope.metrics.new_only import new_only_rank, owned_items
+from chronotope.metrics.distinct_items import distinct_items
+from chronotope.metrics.new_only import new_only_rank
+from chronotope.metrics.next_basket import BASKET_METRICS, basket_ends, basket_metrics
 from chronotope.metrics.ranking import expected_rank
+from chronotope.metrics.top_items import top_items
 
 BATCH_SIZE = 256
 """Default number of queries scored together."""
@@ -33,6 +37,9 @@ class EvaluationResult:
         n_history: The user's events before the target's basket.
         is_cold_item: The item had fewer than ``COLD_BELOW`` events before the first target.
         new_only_rank: Expected rank among the items that the user never had; NaN for a return.
+        basket_size: Number of events in the target's basket.
+        next_basket: ``BASKET_METRICS`` of the target's whole basket, shape
+            (n_targets, len(BASKET_METRICS)); NaN where it has no item of the kind.
         coverage: Share of the catalogue that entered some top-k list; NaN if not measured.
     """
 
@@ -43,6 +50,8 @@ class EvaluationResult:
     n_history: Int64
     is_cold_item: npt.NDArray[np.bool_]
     new_only_rank: Float64
+    basket_size: Int64
+    next_basket: Float64
     coverage: float = float("nan")
 
     def __len__(self) -> int:
@@ -65,9 +74,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Rank of the true item of every target, from the events before its basket.
 
-    Histories are always live. Global state (counts, priors) is that of the fit, unless
-    ``rounds`` is given: then targets go in time order and before each round the model
-    observes the log strictly before the round's start.
+    Histories are always live. Global state (counts, priors) is that of the fit, unless ``rounds``
+    is given: then the model observes the log before each round's start, in time order.
 
     Args:
         model: A fitted recommender; changed only through ``observe``.
@@ -79,35 +87,35 @@ def evaluate(
         batch_size: Queries scored together; memory is batch_size x n_items scores.
         rounds: Starts of the rounds, UTC seconds, increasing.
         coverage_k: Length of the lists whose coverage is measured; None skips it.
-        cold_before_s: Items with few events before this are cold, UTC seconds; by default
-            the earliest target.
+        cold_before_s: Items rare before this are cold, UTC seconds; by default the first target.
 
     Raises:
         ConfigError: ``rounds`` is not increasing.
         DataError: The model's scores are NaN or have the wrong shape.
     """
     positions = np.asarray(positions, dtype=np.int64)
-    starts = (log.user_start(), log.basket_start())
+    spans = _Spans.of(log)
+    starts = (spans.user_start, spans.basket_start)
     build_queries = partial(queries_at, log, history_len=model.history_len, start_positions=starts)
-    n_history = (starts[1] - starts[0])[positions]
-    target_ranks, new_only_ranks = np.empty((2, len(positions)), dtype=np.float64)
+    n_history = (spans.basket_start - spans.user_start)[positions]
+    ranked = _Ranked.empty(len(positions))
     is_covered = np.zeros(n_items, dtype=np.bool_)
     for batch_idx in _batches(model, log, positions, n_history, batch_size, rounds):
-        batch = positions[batch_idx]
-        queries = build_queries(batch, time_given=time_given, place_given=place_given)
+        queries = build_queries(
+            positions[batch_idx], time_given=time_given, place_given=place_given
+        )
         item_scores = _score_batch(model, queries, n_items)  # (B, n_items)
-        batch_ranks = _rank_batch(log, starts, batch, item_scores)
-        target_ranks[batch_idx], new_only_ranks[batch_idx] = batch_ranks
+        ranked.put(batch_idx, _rank_batch(log, spans, positions[batch_idx], item_scores))
         if coverage_k is not None:
             is_covered[top_items(item_scores, coverage_k)] = True
     return EvaluationResult(
         position=positions,
         user=log.user_idx[positions],
-        rank=target_ranks,
-        is_return=_first_of_pair(log)[positions] < starts[1][positions],
+        is_return=_first_of_pair(log)[positions] < spans.basket_start[positions],
         n_history=n_history,
         is_cold_item=_is_cold_item(log, positions, n_items, cold_before_s),
-        new_only_rank=new_only_ranks,
+        basket_size=(spans.basket_end - spans.basket_start)[positions],
+        **ranked.columns(),
         coverage=float("nan") if coverage_k is None else float(is_covered[1:].mean()),
     )
 
@@ -117,24 +125,61 @@ def first_target_s(log: EventLog, positions: Int64) -> int:
     return int(log.occurred_s[positions].min(initial=np.iinfo(np.int64).max))
 
 
-def top_items(item_scores: npt.NDArray[np.floating], k: int) -> Int64:
-    """Items of the k highest scores of each row, the unknown excluded, shape (B, k)."""
-    k = min(k, item_scores.shape[1] - 1)
-    return np.argpartition(-item_scores[:, 1:], k - 1, axis=1)[:, :k].astype(np.int64) + 1
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """Of each event, the positions that bound its user's history and its basket, (n_events,)."""
+
+    user_start: Int64
+    basket_start: Int64
+    basket_end: Int64
+
+    @classmethod
+    def of(cls, log: EventLog) -> Self:
+        """Bounds of a log's events."""
+        basket_start = log.basket_start()
+        return cls(log.user_start(), basket_start, basket_ends(log, basket_start))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """What the scores of targets are worth: fields of ``EvaluationResult``, one row a target."""
+
+    rank: Float64
+    new_only_rank: Float64
+    next_basket: Float64
+
+    @classmethod
+    def empty(cls, n_targets: int) -> Self:
+        """Rows to be filled."""
+        ranks = np.empty((2, n_targets))
+        return cls(ranks[0], ranks[1], np.empty((n_targets, len(BASKET_METRICS))))
+
+    def columns(self) -> dict[str, Float64]:
+        """The fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def put(self, row_idx: Int64, batch: Self) -> None:
+        """Fill some rows with those of a batch."""
+        for name, values in batch.columns().items():
+            getattr(self, name)[row_idx] = values
 
 
 def _rank_batch(
-    log: EventLog,
-    starts: tuple[Int64, Int64],
-    positions: Int64,
-    item_scores: npt.NDArray[np.floating],
-) -> tuple[Float64, Float64]:
-    """Rank of each target among all items, and among those that its user never had, (B,) each."""
+    log: EventLog, spans: _Spans, positions: Int64, item_scores: npt.NDArray[np.floating]
+) -> _Ranked:
+    """Rank of each target, among all items and among new ones, and metrics of its basket."""
     target_items = log.item_idx[positions]
     target_ranks = expected_rank(item_scores, target_items)
-    first, end = (start[positions] for start in starts)
-    owned = owned_items(log, first, end, n_items=item_scores.shape[1])
-    return target_ranks, new_only_rank(item_scores, target_items, target_ranks, owned)
+    bounds = (spans.user_start, spans.basket_start, spans.basket_end)
+    user_start, basket_start, basket_end = (bound[positions] for bound in bounds)
+    n_items = item_scores.shape[1]
+    owned = distinct_items(log, user_start, basket_start, n_items=n_items)
+    basket = distinct_items(log, basket_start, basket_end, n_items=n_items)
+    return _Ranked(
+        rank=target_ranks,
+        new_only_rank=new_only_rank(item_scores, target_items, target_ranks, owned),
+        next_basket=basket_metrics(item_scores, basket, owned),
+    )
 
 
 def _score_batch(model: Recommender, queries: Queries, n_items: int) -> npt.NDArray[np.floating]:

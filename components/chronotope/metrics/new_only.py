@@ -4,50 +4,18 @@ It judges a request for new items only: everything that the user had is left out
 A target that the user had before has no such rank.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
-from chronotope.contracts.event_log import EventLog, Float64, Int64
-
-
-class OwnedItems(NamedTuple):
-    """Distinct items of the full histories of B targets, as pairs.
-
-    Attributes:
-        row: Row of the target in the batch, shape (n_pairs,), increasing.
-        item_idx: Item that its user had before the target's basket, shape (n_pairs,).
-    """
-
-    row: Int64
-    item_idx: Int64
-
-
-def owned_items(log: EventLog, first: Int64, end: Int64, *, n_items: int) -> OwnedItems:
-    """Distinct items of each history, whatever the length that a model reads.
-
-    Args:
-        log: All events.
-        first: Position of the first event of each target's user, shape (B,).
-        end: Position after the last event before each target's basket, shape (B,).
-        n_items: Size of the catalogue, the unknown included.
-    """
-    n_events = end - first
-    event_row = np.repeat(np.arange(len(first)), n_events)
-    offset = np.arange(len(event_row)) - np.repeat(np.cumsum(n_events) - n_events, n_events)
-    positions = np.repeat(first, n_events) + offset
-    pairs = np.unique(event_row * n_items + log.item_idx[positions])
-    row, item_idx = np.divmod(pairs, n_items)
-    is_known = item_idx > 0
-    return OwnedItems(row[is_known], item_idx[is_known])
+from chronotope.contracts.event_log import Float64
+from chronotope.metrics.distinct_items import DistinctItems
 
 
 def new_only_rank(
     item_scores: npt.NDArray[np.floating],
     target_idx: npt.NDArray[np.integer],
     target_ranks: Float64,
-    owned: OwnedItems,
+    owned: DistinctItems,
 ) -> Float64:
     """Expected rank of each target among the items that its user never had, shape (B,).
 
@@ -62,7 +30,7 @@ def new_only_rank(
 
     Example:
         >>> scores = np.array([[0.0, 9.0, 5.0, 5.0, 5.0]])
-        >>> owned = OwnedItems(np.array([0, 0]), np.array([1, 4]))
+        >>> owned = DistinctItems(np.array([0, 0]), np.array([1, 4]))
         >>> new_only_rank(scores, np.array([2]), np.array([3.0]), owned).tolist()
         [1.5]
     """

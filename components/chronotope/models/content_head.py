@@ -11,12 +11,14 @@ missing, so that a missing modality adds nothing. t is the recent past or the la
 An item without events is ranked by its content alone. It gets on top of all other terms
 
     cold_scores(b, i) = share_i ( sum_m cold_m <profile_recent,m(b), v_m(i)>
+                                  + [profile_recent(b), 1] metric v(i)
                                   + cold_M expected_i + cold_M+1 )
 
 where expected_i is the popularity that the items with similar content let expect, and share_i is
-1 for an item without events and falls with the first ones of a new item. These weights
-are fitted after the training, on items that are treated as if they had no events
-(``training.cold_start``); they are zero before.
+1 for an item without events and falls with the first ones of a new item. ``metric`` says which
+content follows which, over all kinds of content together; its last row says which is popular
+(``training.content_metric``). All of these are fitted after the training, the weights on items
+that are treated as if they had no events (``training.cold_start``); they are zero before.
 """
 
 from collections.abc import Mapping
@@ -56,6 +58,7 @@ class ContentHead(nn.Module):
     vectors: Tensor
     modality_of_axis: Tensor
     cold_weights: Tensor
+    metric: Tensor
 
     def __init__(self, content: ItemContent, n_context: int) -> None:
         """Build for the modalities of a catalogue; similarity starts with a small weight.
@@ -73,6 +76,8 @@ class ContentHead(nn.Module):
         modality_of_axis = torch.repeat_interleave(torch.arange(n_modalities), n_axes)
         self.register_buffer("modality_of_axis", modality_of_axis, persistent=False)
         self.register_buffer("cold_weights", torch.zeros(n_modalities + len(COLD_NAMES)))
+        n_columns = content.vectors.shape[1]
+        self.register_buffer("metric", torch.zeros(n_columns + 1, n_columns))
         self.gates = nn.Linear(n_context, len(PROFILES) * n_modalities)
         nn.init.zeros_(self.gates.weight)
         nn.init.constant_(self.gates.bias, 0.5)
@@ -113,7 +118,8 @@ class ContentHead(nn.Module):
 
     def cold_wanted(self, profiles: Profiles) -> Tensor:
         """Vectors whose products with those of items without events are their scores, (B, A)."""
-        return profiles.recent * self.cold_weights[self.modality_of_axis]
+        similar = profiles.recent * self.cold_weights[self.modality_of_axis]
+        return similar + profiles.recent @ self.metric[:-1] + self.metric[-1]
 
     def cold_scores(self, profiles: Profiles, priors: Priors, candidates: Tensor | None) -> Tensor:
         """Further scores of items without events; 0 for the others, shape (B, C).

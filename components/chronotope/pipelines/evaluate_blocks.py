@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from chronotope.contracts.event_log import EventLog, Int64
-from chronotope.metrics import EvaluationResult, evaluate, first_target_s
+from chronotope.metrics import EvaluationResult, evaluate, first_target_s, has_baskets
 from chronotope.metrics.evaluator import BATCH_SIZE
 from chronotope.models.baselines import baselines
 from chronotope.pipelines.process_cache import cached_bundle, cached_features
@@ -28,16 +28,19 @@ class BaselineTask:
         features: Feature snapshot, absolute.
         until_s: End of the training events, UTC seconds.
         targets: Positions in the log, shape (n_targets,).
+        has_baskets: Whether the log has baskets.
     """
 
     features: Path
     until_s: int
     targets: Int64
+    has_baskets: bool
 
     def __call__(self, baseline_idx: int) -> tuple[str, EvaluationResult]:
         """Name and evaluation of the baseline at a position of ``baselines()``."""
         log, catalog = cached_features(self.features)
-        baseline = baselines()[baseline_idx].fit(log.before(self.until_s), catalog)
+        baseline = baselines(has_baskets=self.has_baskets)[baseline_idx]
+        baseline.fit(log.before(self.until_s), catalog)
         evaluation = evaluate(baseline, log, self.targets, n_items=catalog.n_items, time_given=True)
         return baseline.name, evaluation
 
@@ -70,18 +73,20 @@ class BundleTask:
 
 
 def evaluate_baselines(
-    engine: Engine, features: Path, until_s: int, targets: Int64
+    engine: Engine, features: Path, log: EventLog, until_s: int, targets: Int64
 ) -> dict[str, EvaluationResult]:
     """Evaluation of every baseline by name, one task each, in the order of ``baselines()``.
 
     Args:
         engine: Runs the tasks.
         features: Feature snapshot.
+        log: Events of the snapshot.
         until_s: End of the training events, UTC seconds.
         targets: Positions in the log, shape (n_targets,).
     """
-    task = BaselineTask(features.resolve(), until_s, targets)
-    return dict(engine.map(task, range(len(baselines()))))
+    task = BaselineTask(features.resolve(), until_s, targets, has_baskets(log, targets))
+    n_baselines = len(baselines(has_baskets=task.has_baskets))
+    return dict(engine.map(task, range(n_baselines)))
 
 
 def evaluate_bundle(

@@ -68,7 +68,7 @@ def evaluate_holdout(
         log, catalog = cached_features(features.resolve())
         until_s = frozen_folds(run_dir).holdout.train_end_s
         targets = evaluation_targets(log, settings, run_dir)
-        evaluations = evaluate_baselines(engine, features, until_s, targets)
+        evaluations = evaluate_baselines(engine, features, log, until_s, targets)
         evaluations[CHALLENGER] = evaluate_bundle(engine, features, bundle, log, targets)
     ndcg_values = {name: ndcg(result.rank, 10) for name, result in evaluations.items()}
     user_idx = log.user_idx[targets]

@@ -17,6 +17,7 @@ from chronotope.content.summaries.stored_summaries import read_summaries
 from chronotope.contracts import columns as c
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
+from chronotope.metrics import BASKET_METRICS
 from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
 from chronotope.pipelines.holdout import CHALLENGER
 from chronotope.pipelines.results import (
@@ -116,6 +117,7 @@ def _report_data(
         seed=settings.training.seed,
         generated_at=datetime.now(UTC),
         models=tuple(_model_row(name, evaluation) for name in evaluation.metrics),
+        next_basket=_next_basket_rows(evaluation),
         folds=_fold_rows(summary.fold_ndcg),
         slices=tuple(
             _slice_row(name, challenger_metrics)
@@ -170,6 +172,23 @@ def _model_row(name: str, evaluation: HoldoutEvaluation) -> ModelRow:
     }
     estimates["ndcg_10"] = Estimate(value=model_metrics["ndcg_10"], low=low, high=high)
     return ModelRow(name=_display_name(name), metrics=estimates, champion=name == CHALLENGER)
+
+
+def _next_basket_rows(evaluation: HoldoutEvaluation) -> tuple[ModelRow, ...]:
+    """Metrics of whole baskets by model; empty where the log has no baskets."""
+    estimates_by_model = {
+        name: {
+            metric: Estimate(value=metrics[metric])
+            for metric in BASKET_METRICS
+            if metric in metrics
+        }
+        for name, metrics in evaluation.metrics.items()
+    }
+    return tuple(
+        ModelRow(name=_display_name(name), metrics=estimates, champion=name == CHALLENGER)
+        for name, estimates in estimates_by_model.items()
+        if estimates
+    )
 
 
 def _display_name(model_name: str) -> str:

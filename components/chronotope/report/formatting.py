@@ -14,6 +14,11 @@ _ORDER = (
     "discovery_acc_10",
     "new_only_acc_10",
     "new_only_ndcg_10",
+    "basket_recall_10",
+    "basket_recall_20",
+    "basket_ndcg_10",
+    "basket_repeat_recall_10",
+    "basket_explore_recall_10",
 )
 _LABELS = {
     "acc_1": "Acc@1",
@@ -26,6 +31,11 @@ _LABELS = {
     "discovery_acc_10": "Discoveries Acc@10",
     "new_only_acc_10": "New items only Acc@10",
     "new_only_ndcg_10": "New items only NDCG@10",
+    "basket_recall_10": "Recall@10",
+    "basket_recall_20": "Recall@20",
+    "basket_ndcg_10": "NDCG@10",
+    "basket_repeat_recall_10": "Repeats Recall@10",
+    "basket_explore_recall_10": "New items Recall@10",
 }
 
 

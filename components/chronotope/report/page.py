@@ -10,6 +10,7 @@ from chronotope.report import sections
 from chronotope.report.formatting import format_instant
 from chronotope.report.item_space_section import item_space_section
 from chronotope.report.item_text_section import item_text_section
+from chronotope.report.next_basket_section import next_basket_section
 from chronotope.report.report_data import ReportData
 from chronotope.report.style import CSS
 from chronotope.runtime.durable_files import write_text
@@ -17,6 +18,7 @@ from chronotope.runtime.durable_files import write_text
 _SECTIONS = (
     sections.gate_section,
     sections.model_section,
+    next_basket_section,
     sections.fold_section,
     sections.slice_section,
     sections.context_column_section,

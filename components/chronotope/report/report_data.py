@@ -188,6 +188,9 @@ class ReportData(_Frozen):
     seed: int
     generated_at: AwareDatetime
     models: tuple[ModelRow, ...] = ()
+    next_basket: tuple[ModelRow, ...] = Field(
+        default=(), description="Metrics of whole baskets; empty for a log without baskets"
+    )
     main_metric: str = Field(default="ndcg_10", description="Metric of charts and folds")
     folds: tuple[FoldRow, ...] = ()
     slices: tuple[SliceRow, ...] = ()

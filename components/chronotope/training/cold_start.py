@@ -20,15 +20,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chronotope.contracts.event_log import Catalog, EventLog, Int64
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.models.content_head import ContentHead
-from chronotope.models.gap_features import GapFeatures
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import without_events_of
 from chronotope.training.config import TrainingConfig
-from chronotope.training.prequential import PrequentialRound, RoundBatches, TrainingBatch
+from chronotope.training.content_metric import (
+    ColdStartBatches,
+    ContentMetric,
+    NextContent,
+    next_content,
+)
+from chronotope.training.prequential import PrequentialRound, TrainingBatch
 
 _LOG = logging.getLogger(__name__)
+
+METRIC_NAMES: Final = ("following_content", "popular_content")
+"""Terms of the metric of the content."""
 
 HIDDEN_SHARE: Final = 0.2
 """Share of the items with events that a round hides."""
@@ -60,7 +68,7 @@ class ColdBatch(NamedTuple):
     """Scores of a batch's queries for items without events.
 
     Attributes:
-        features: Inputs of the weights, shape (B, C, M + 1).
+        features: Inputs of the weights, shape (B, C, M + 3).
         base_scores: Logits before them, -inf-like for items of the history, shape (B, C).
         log_weight: Log of the number of items that each column represents, shape (C,).
         warm_scores: Log of the summed exponentials of all other items, shape (B,).
@@ -95,14 +103,6 @@ class ColdStartFit:
     weights: dict[str, float]
 
 
-class ColdStartBatches(RoundBatches):
-    """Batches of targets; the time head is not read, so they have no gap features."""
-
-    def _gap_features_of(self, round_positions: Int64) -> GapFeatures | None:
-        del round_positions
-        return None
-
-
 def fit_cold_start(
     net: ChronotopeNet,
     log: EventLog,
@@ -123,8 +123,10 @@ def fit_cold_start(
     if content_head is None:
         return None
     content_head.cold_weights.zero_()
+    content_head.metric.zero_()
     net.eval()
-    cold_batches = _score_rounds(net, log, catalog, rounds, config)
+    followed = next_content(net, log, rounds, config)
+    cold_batches = _score_rounds(net, log, catalog, rounds, config, followed)
     if not cold_batches:
         return None
     is_true = torch.cat(
@@ -136,11 +138,12 @@ def fit_cold_start(
         return None
     weights = _fit_order(cold_batches)
     cold_constant = _bounded_constant(cold_batches, weights, _fit_constant(cold_batches, weights))
-    content_head.cold_weights.copy_(torch.cat([weights, cold_constant]))
-    term_names = (*content_head.modalities, "expected_popularity", "constant")
-    cold_fit = ColdStartFit(
-        n_hidden, n_true, dict(zip(term_names, content_head.cold_weights.tolist(), strict=True))
-    )
+    content_head.cold_weights.copy_(torch.cat([weights[:-2], cold_constant]))
+    has_events = torch.from_numpy(np.bincount(log.item_idx, minlength=catalog.n_items) > 0)
+    content_head.metric.copy_(followed.metric(has_events).weighted(*weights[-2:]))
+    term_names = (*content_head.modalities, "expected_popularity", *METRIC_NAMES, "constant")
+    fitted = torch.cat([weights, cold_constant]).tolist()
+    cold_fit = ColdStartFit(n_hidden, n_true, dict(zip(term_names, fitted, strict=True)))
     _LOG.info("Items without events: %s", cold_fit)
     return cold_fit
 
@@ -151,6 +154,7 @@ def _score_rounds(
     catalog: Catalog,
     rounds: list[PrequentialRound],
     config: TrainingConfig,
+    followed: NextContent,
 ) -> list[ColdBatch]:
     """One pass of the frozen network over a sample of the targets, some items hidden."""
     rng = np.random.default_rng(config.seed)
@@ -169,6 +173,7 @@ def _score_rounds(
             continue
         is_hidden = is_warm & torch.from_numpy(rng.random(len(is_warm)) < HIDDEN_SHARE)
         hidden_priors = without_events_of(priors, catalog, is_hidden)
+        metric = followed.metric(is_warm & ~is_hidden)
         training_batches = ColdStartBatches(
             log,
             [PrequentialRound(sampled_positions, hidden_priors)],
@@ -177,13 +182,19 @@ def _score_rounds(
             is_training=True,
         )
         with torch.no_grad():
-            scored_batches = [_score(net, batch, ~is_warm, rng) for batch in training_batches]
+            scored_batches = [
+                _score(net, batch, ~is_warm, metric, rng) for batch in training_batches
+            ]
         cold_batches += [batch for batch in scored_batches if batch is not None]
     return cold_batches
 
 
 def _score(
-    net: ChronotopeNet, training_batch: TrainingBatch, is_true: Tensor, rng: np.random.Generator
+    net: ChronotopeNet,
+    training_batch: TrainingBatch,
+    is_true: Tensor,
+    metric: ContentMetric,
+    rng: np.random.Generator,
 ) -> ColdBatch | None:
     """Scores of a batch, divided into items with events and without; None without the latter."""
     content_head = _head(net)
@@ -214,10 +225,14 @@ def _score(
     history_columns = column_of[training_batch.batch.item_idx].clamp(min=0)  # (B, H)
     in_history = torch.zeros_like(item_scores).scatter(1, history_columns, 1.0)[:, cold_idx]
     target_score = item_scores.gather(1, target_columns[:, None])  # (B, 1)
+    features = content_head.cold_features(
+        scored_items.profiles, expected_popularity[cold_idx], item_idx[cold_idx]
+    )
+    of_metric = metric.features(
+        scored_items.profiles.recent, content_head.vectors[item_idx[cold_idx]]
+    )
     return ColdBatch(
-        features=content_head.cold_features(
-            scored_items.profiles, expected_popularity[cold_idx], item_idx[cold_idx]
-        ),
+        features=torch.cat([features, torch.stack(of_metric, dim=2)], dim=2),
         base_scores=(item_scores[:, cold_idx] + in_history * -1e9),
         log_weight=column_weight,
         warm_scores=torch.logsumexp(item_scores.masked_fill(is_cold, -torch.inf), dim=1),
@@ -258,7 +273,7 @@ def _sample_columns(
 
 
 def _fit_order(cold_batches: list[ColdBatch]) -> Tensor:
-    """Weights of similarity and expected popularity: softmax among items without events."""
+    """Weights of all features: softmax among items without events."""
     feature_scale = (
         torch.cat([cold_batch.features.flatten(0, 1) for cold_batch in cold_batches]).std(0) + 1e-6
     )

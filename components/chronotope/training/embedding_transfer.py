@@ -12,6 +12,7 @@ from chronotope.models.cold_users.user_head import USER_HEAD_PREFIX, UserHead
 from chronotope.models.content_head import check_encoders, selected_content
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.transfer.parameter_scope import embedded_ids
+from chronotope.training.content_metric import metric_in_axes
 
 TABLE_PREFIX: Final = "item_tables."
 """Prefix of the buffers that are computed from the catalogue, not trained."""
@@ -29,6 +30,7 @@ _USER_TABLES: Final = {
 _NOT_TRANSFERRED: Final = (
     TABLE_PREFIX,
     f"{CONTENT_PREFIX}vectors",
+    f"{CONTENT_PREFIX}metric",
     *(f"{USER_HEAD_PREFIX}{name}" for name in (*_USER_TABLES, "level_factors", "column_weights")),
 )
 
@@ -67,6 +69,12 @@ def transfer_network(
             new_state[parameter_name] = learned_table
     if net.user_head is not None and new_net.user_head is not None:
         new_state |= _user_head_state(net.user_head, old_catalog, new_catalog)
+    old_content = selected_content(old_catalog, net.config)
+    new_content = selected_content(new_catalog, config)
+    if net.content_head is not None and old_content is not None and new_content is not None:
+        new_state[f"{CONTENT_PREFIX}metric"] = metric_in_axes(
+            net.content_head.metric, old_content.axes, new_content.axes
+        )
     new_net.load_state_dict(new_state)
     return new_net.eval()
 

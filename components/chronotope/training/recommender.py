@@ -296,11 +296,11 @@ class ChronotopeRecommender:
             net = ChronotopeNet(model.model, catalog)
             if net.content_head is not None and catalog.content is not None:
                 check_encoders(json.loads(content["encoders"]), catalog.content)
-            # a model stored before there was a user head has none of its tables
+            # a model stored before there was a user head, or a metric, has none of their tables
             unfitted = {
                 name: table
                 for name, table in net.state_dict().items()
-                if name.startswith(USER_HEAD_PREFIX)
+                if name.startswith((USER_HEAD_PREFIX, f"{CONTENT_PREFIX}metric"))
             }
             net.load_state_dict(unfitted | content["net"])
             model._net, model._catalog = net.eval(), catalog

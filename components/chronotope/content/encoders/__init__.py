@@ -1,1 +1,1 @@
-"""Encoders of texts, images and sounds, and the weights they read."""
+"""Encoders of texts, images, sounds and attributes, and the weights they read."""

@@ -22,6 +22,7 @@ _PRETRAINED: Final[Mapping[Modality, Mapping[str, Callable[[FileCache], Encoder]
     Modality.TEXT: {MINILM: lambda _: open_minilm(), E5: lambda _: open_e5()},
     Modality.IMAGE: {EFFICIENTNET: open_efficientnet},
     Modality.AUDIO: {},
+    Modality.ATTRIBUTES: {},  # fitted on the catalogue
 }
 
 

@@ -7,11 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from chronotope.content.encoders.attribute_encoder import (
+    ItemAttributes,
+    attributes_from_json,
+    attributes_to_json,
+    item_attributes,
+)
 from chronotope.content.graphs.efficientnet import IMAGE_SIZE
 from chronotope.content.inputs.audio_reading import SAMPLE_RATE, decode_wav
 from chronotope.content.inputs.image_reading import ContentRefused, decode_image, read_content_file
 from chronotope.content.inputs.text_cleaning import clean_text
-from chronotope.datasets.content_spec import AudioContent, FileContent, ImageContent, TextContent
+from chronotope.datasets.content_spec import (
+    AttributeContent,
+    AudioContent,
+    FileContent,
+    ImageContent,
+    ModalityContent,
+    TextContent,
+)
 
 Row = Mapping[str, object]
 """Values of one item by column."""
@@ -82,6 +95,30 @@ class TextReader:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeReader:
+    """Attributes of the items."""
+
+    content: AttributeContent
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of names and numbers."""
+        return self.content.columns
+
+    def read(self, row: Row) -> ItemInput:
+        """Values of one item as JSON."""
+        attributes = item_attributes(row, self.columns, self.content.separator)
+        if not attributes:
+            return _refused("no attribute is given")
+        attributes_json = attributes_to_json(attributes)
+        return ItemInput(_digest(attributes_json), attributes_json)
+
+    def decode(self, raw: str) -> ItemAttributes:
+        """The values by column."""
+        return attributes_from_json(raw)
+
+
+@dataclass(frozen=True, slots=True)
 class _FileReader:
     """Files of the items below a folder."""
 
@@ -128,7 +165,7 @@ class AudioReader(_FileReader):
         return decode_wav(raw, int(self.content.max_seconds * SAMPLE_RATE))
 
 
-def input_reader(content: TextContent | ImageContent | AudioContent, data_dir: Path) -> InputReader:
+def input_reader(content: ModalityContent, data_dir: Path) -> InputReader:
     """Reader of a modality.
 
     Args:
@@ -137,6 +174,8 @@ def input_reader(content: TextContent | ImageContent | AudioContent, data_dir: P
     """
     if isinstance(content, TextContent):
         return TextReader(content)
+    if isinstance(content, AttributeContent):
+        return AttributeReader(content)
     if isinstance(content, ImageContent):
         return ImageReader(content, data_dir)
     return AudioReader(content, data_dir)

@@ -5,6 +5,8 @@ from chronotope.models.baselines.ease import Ease, EaseConfig
 from chronotope.models.baselines.gfcf import GfCf, GfCfConfig
 from chronotope.models.baselines.markov import FirstOrderMarkov
 from chronotope.models.baselines.popularity import Popularity, PopularityLastDays
+from chronotope.models.baselines.tifu_knn import TifuKnn, TifuKnnConfig
+from chronotope.models.baselines.up_cf import UpCf, UpCfConfig
 from chronotope.models.baselines.user_counts import UserCounts
 
 __all__ = [
@@ -15,6 +17,10 @@ __all__ = [
     "GfCfConfig",
     "Popularity",
     "PopularityLastDays",
+    "TifuKnn",
+    "TifuKnnConfig",
+    "UpCf",
+    "UpCfConfig",
     "UserCounts",
     "baselines",
 ]

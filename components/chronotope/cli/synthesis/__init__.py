@@ -1,0 +1,1 @@
+"""Commands that generate logs: of a simulated city, and like a log of the lake."""
