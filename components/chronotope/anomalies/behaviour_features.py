@@ -104,108 +104,124 @@ class EventLabels:
 
 
 def behaviour_features(
-    log: EventLog, places: ItemPlaces | None = None, *, typical_value: float | None = None
+    event_log: EventLog,
+    item_places: ItemPlaces | None = None,
+    *,
+    typical_value: float | None = None,
 ) -> FeatureTable:
     """Features of every event of a log, without any label.
 
     Args:
-        log: The log; only earlier events count for an event, at one instant in the log's order.
-        places: Coordinates of the items; None leaves out distance and speed.
+        event_log: The log; only earlier events count, at one instant those before in its order.
+        item_places: Coordinates of the items; None leaves out distance and speed.
         typical_value: Mean amount of the events a detector is trained on, the prior of a user
             without events; by default that of the first tenth of the log's time.
     """
-    by_user = KeyedEvents.by(log.user_idx, log.occurred_s)
-    by_item = KeyedEvents.by(log.item_idx, log.occurred_s)
-    columns = _velocity("user", by_user) | _velocity("item", by_item)
-    columns |= _time_features(log, by_user) | _novelty(log, by_user)
-    if np.isfinite(log.value).any():
-        prior_value = mean_value(log) if typical_value is None else typical_value
-        columns |= _amounts(log, by_user, by_item, prior_value)
-    if places is not None and np.isfinite(places.lat).any():
-        columns |= _travel(log, by_user, places)
-    return _table(columns)
+    by_user = KeyedEvents.by(event_log.user_idx, event_log.occurred_s)
+    by_item = KeyedEvents.by(event_log.item_idx, event_log.occurred_s)
+    feature_columns = _velocity("user", by_user) | _velocity("item", by_item)
+    feature_columns |= _time_features(event_log, by_user) | _novelty(event_log, by_user)
+    if np.isfinite(event_log.value).any():
+        prior_value = mean_value(event_log) if typical_value is None else typical_value
+        feature_columns |= _amounts(event_log, by_user, by_item, prior_value)
+    if item_places is not None and np.isfinite(item_places.lat).any():
+        feature_columns |= _travel(event_log, by_user, item_places)
+    return _table(feature_columns)
 
 
-def risk_features(log: EventLog, labels: EventLabels, *, delay_days: int) -> FeatureTable:
+def risk_features(
+    event_log: EventLog, event_labels: EventLabels, *, delay_days: int
+) -> FeatureTable:
     """Share and number of anomalies of an event's user and item among labels known by then.
 
     Args:
-        log: The log.
-        labels: Its outcomes.
+        event_log: The log.
+        event_labels: Its outcomes.
         delay_days: Days after which an outcome is known; younger events count for nothing.
     """
-    is_known = labels.is_labelled.astype(np.float64)
-    is_anomalous = labels.is_anomalous * is_known
-    columns: FeatureColumns = {}
-    for owner, key in (("item", log.item_idx), ("user", log.user_idx)):
-        events = KeyedEvents.by(key, log.occurred_s)
-        for window in RISK_WINDOWS:
-            span = {"delay_s": delay_days * DAY_S, "window_s": WINDOWS_S[window]}
-            n_known = events.sum_until(is_known, **span)
-            n_anomalous = events.sum_until(is_anomalous, **span)
-            columns[f"{owner}_risk_{window}"] = n_anomalous / np.maximum(n_known, 1)
-            if owner == "item":
-                columns[f"{owner}_anomalies_{window}"] = np.log1p(n_anomalous)
-        if owner == "item":
-            columns |= _latest_outcomes(events, is_anomalous, delay_days * DAY_S)
-    return _table(columns)
+    is_known = event_labels.is_labelled.astype(np.float64)
+    is_anomalous = event_labels.is_anomalous * is_known
+    feature_columns: FeatureColumns = {}
+    for key_owner, key in (("item", event_log.item_idx), ("user", event_log.user_idx)):
+        keyed_events = KeyedEvents.by(key, event_log.occurred_s)
+        for window_name in RISK_WINDOWS:
+            window_span = {"delay_s": delay_days * DAY_S, "window_s": WINDOWS_S[window_name]}
+            n_known = keyed_events.sum_until(is_known, **window_span)
+            n_anomalous = keyed_events.sum_until(is_anomalous, **window_span)
+            feature_columns[f"{key_owner}_risk_{window_name}"] = n_anomalous / np.maximum(
+                n_known, 1
+            )
+            if key_owner == "item":
+                feature_columns[f"{key_owner}_anomalies_{window_name}"] = np.log1p(n_anomalous)
+        if key_owner == "item":
+            feature_columns |= _latest_outcomes(keyed_events, is_anomalous, delay_days * DAY_S)
+    return _table(feature_columns)
 
 
-def _latest_outcomes(events: KeyedEvents, is_anomalous: Float64, delay_s: int) -> FeatureColumns:
+def _latest_outcomes(
+    keyed_events: KeyedEvents, is_anomalous: Float64, delay_s: int
+) -> FeatureColumns:
     """Outcomes of an item's latest labelled events, and days since its oldest recent anomaly."""
-    oldest_age_s = events.oldest_age_s(
+    oldest_age_s = keyed_events.oldest_age_s(
         is_anomalous > 0, delay_s=delay_s, window_s=_RECENT_DAYS * DAY_S
     )
     return {
-        "item_last_outcome": events.latest_mean(is_anomalous, delay_s=delay_s, n_events=1),
-        "item_last_outcomes": events.latest_mean(is_anomalous, delay_s=delay_s, n_events=3),
+        "item_last_outcome": keyed_events.latest_mean(is_anomalous, delay_s=delay_s, n_events=1),
+        "item_last_outcomes": keyed_events.latest_mean(is_anomalous, delay_s=delay_s, n_events=3),
         "item_anomaly_age": oldest_age_s / DAY_S,
     }
 
 
-def mean_value(log: EventLog) -> float:
+def mean_value(event_log: EventLog) -> float:
     """Mean amount in the first tenth of the log's time; 1 if it has none."""
-    first_s, last_s = int(log.occurred_s.min()), int(log.occurred_s.max())
-    is_early = log.occurred_s <= first_s + (last_s - first_s) // 10
-    early_values = log.value[is_early & np.isfinite(log.value)]
+    first_s, last_s = int(event_log.occurred_s.min()), int(event_log.occurred_s.max())
+    is_early = event_log.occurred_s <= first_s + (last_s - first_s) // 10
+    early_values = event_log.value[is_early & np.isfinite(event_log.value)]
     return float(early_values.mean()) if len(early_values) else 1.0
 
 
-def _velocity(owner: str, events: KeyedEvents) -> FeatureColumns:
+def _velocity(key_owner: str, keyed_events: KeyedEvents) -> FeatureColumns:
     """Counts in windows, and how far the short ones exceed what the last 30 days promise."""
-    counts = {name: events.count_before(window_s) for name, window_s in WINDOWS_S.items()}
-    columns: FeatureColumns = {
-        f"{owner}_events_{name}": np.log1p(count) for name, count in counts.items()
+    window_counts = {
+        name: keyed_events.count_before(window_s) for name, window_s in WINDOWS_S.items()
     }
-    daily_rate = (counts["30d"] + 1) / 30
+    feature_columns: FeatureColumns = {
+        f"{key_owner}_events_{name}": np.log1p(window_count)
+        for name, window_count in window_counts.items()
+    }
+    daily_rate = (window_counts["30d"] + 1) / 30
     for name, n_days in (("1d", 1), ("7d", 7)):
-        expected = n_days * daily_rate
-        columns[f"{owner}_burst_{name}"] = (counts[name] - expected) / np.sqrt(expected + 1)
-    return columns
+        expected_count = n_days * daily_rate
+        feature_columns[f"{key_owner}_burst_{name}"] = (
+            window_counts[name] - expected_count
+        ) / np.sqrt(expected_count + 1)
+    return feature_columns
 
 
-def _time_features(log: EventLog, by_user: KeyedEvents) -> FeatureColumns:
+def _time_features(event_log: EventLog, by_user: KeyedEvents) -> FeatureColumns:
     """Gap to the user's last event, and how unusual the hour is for the user."""
-    hours = local_hour(log.occurred_s, log.utc_offset_min)
-    hour_bin = (hours * _N_HOUR_BINS / 24).astype(np.int64)
+    local_hours = local_hour(event_log.occurred_s, event_log.utc_offset_min)
+    hour_bin = (local_hours * _N_HOUR_BINS / 24).astype(np.int64)
     by_hour = KeyedEvents.by(
-        log.user_idx.astype(np.int64) * _N_HOUR_BINS + hour_bin, log.occurred_s
+        event_log.user_idx.astype(np.int64) * _N_HOUR_BINS + hour_bin, event_log.occurred_s
     )
     hour_share = (by_hour.n_before() + 1) / (by_user.n_before() + _N_HOUR_BINS)
     gap_s = by_user.seconds_since_last()
-    is_weekend = hour_of_week(log.occurred_s, log.utc_offset_min) >= _FIRST_WEEKEND_HOUR
+    is_weekend = hour_of_week(event_log.occurred_s, event_log.utc_offset_min) >= _FIRST_WEEKEND_HOUR
     return {
         "gap": np.log1p(np.where(np.isnan(gap_s), DAY_S, gap_s)),
         "hour_surprise": -np.log(hour_share),
-        "night": (hours < _LAST_NIGHT_HOUR).astype(np.float64),
+        "night": (local_hours < _LAST_NIGHT_HOUR).astype(np.float64),
         "weekend": is_weekend.astype(np.float64),
     }
 
 
-def _novelty(log: EventLog, by_user: KeyedEvents) -> FeatureColumns:
+def _novelty(event_log: EventLog, by_user: KeyedEvents) -> FeatureColumns:
     """How often the user had the item before, as a number and as a surprise."""
-    n_items = int(log.item_idx.max(initial=0)) + 1
-    by_pair = KeyedEvents.by(log.user_idx.astype(np.int64) * n_items + log.item_idx, log.occurred_s)
+    n_items = int(event_log.item_idx.max(initial=0)) + 1
+    by_pair = KeyedEvents.by(
+        event_log.user_idx.astype(np.int64) * n_items + event_log.item_idx, event_log.occurred_s
+    )
     n_earlier = by_pair.n_before()
     return {
         "item_returns": np.log1p(n_earlier),
@@ -214,33 +230,45 @@ def _novelty(log: EventLog, by_user: KeyedEvents) -> FeatureColumns:
 
 
 def _amounts(
-    log: EventLog, by_user: KeyedEvents, by_item: KeyedEvents, prior_value: float
+    event_log: EventLog, by_user: KeyedEvents, by_item: KeyedEvents, prior_value: float
 ) -> FeatureColumns:
     """The amount beside the user's past amounts, and recent amounts of user and item."""
-    value = np.nan_to_num(log.value.astype(np.float64), nan=prior_value)
+    event_value = np.nan_to_num(event_log.value.astype(np.float64), nan=prior_value)
     n_weighted = by_user.n_before() + _PRIOR_EVENTS
-    user_mean = (by_user.sum_before(value) + _PRIOR_EVENTS * prior_value) / n_weighted
-    squares = (by_user.sum_before(value**2) + 2 * _PRIOR_EVENTS * prior_value**2) / n_weighted
-    scale = np.maximum(np.abs(user_mean), 1e-9)
-    spread = np.sqrt(np.maximum(squares - user_mean**2, (_MIN_SPREAD * scale) ** 2))
-    columns: FeatureColumns = {
-        "amount": np.sign(value) * np.log1p(np.abs(value)),
-        "amount_deviation": (value - user_mean) / spread,
-        "amount_ratio": np.log((np.abs(value) + 1) / (scale + 1)),
+    user_mean = (by_user.sum_before(event_value) + _PRIOR_EVENTS * prior_value) / n_weighted
+    mean_squares = (
+        by_user.sum_before(event_value**2) + 2 * _PRIOR_EVENTS * prior_value**2
+    ) / n_weighted
+    user_scale = np.maximum(np.abs(user_mean), 1e-9)
+    user_spread = np.sqrt(np.maximum(mean_squares - user_mean**2, (_MIN_SPREAD * user_scale) ** 2))
+    feature_columns: FeatureColumns = {
+        "amount": np.sign(event_value) * np.log1p(np.abs(event_value)),
+        "amount_deviation": (event_value - user_mean) / user_spread,
+        "amount_ratio": np.log((np.abs(event_value) + 1) / (user_scale + 1)),
     }
-    for owner, events, typical in (("user", by_user, scale), ("item", by_item, abs(prior_value))):
+    for key_owner, keyed_events, typical in (
+        ("user", by_user, user_scale),
+        ("item", by_item, abs(prior_value)),
+    ):
         for name in SPEND_WINDOWS:
-            total = events.sum_before(value, WINDOWS_S[name]) + _WINDOW_PRIOR * typical
-            n_events = events.count_before(WINDOWS_S[name]) + _WINDOW_PRIOR
-            columns[f"{owner}_spend_{name}"] = total / n_events / np.maximum(typical, 1e-9)
-    return columns
+            window_total = (
+                keyed_events.sum_before(event_value, WINDOWS_S[name]) + _WINDOW_PRIOR * typical
+            )
+            n_events = keyed_events.count_before(WINDOWS_S[name]) + _WINDOW_PRIOR
+            feature_columns[f"{key_owner}_spend_{name}"] = (
+                window_total / n_events / np.maximum(typical, 1e-9)
+            )
+    return feature_columns
 
 
-def _travel(log: EventLog, by_user: KeyedEvents, places: ItemPlaces) -> FeatureColumns:
+def _travel(event_log: EventLog, by_user: KeyedEvents, item_places: ItemPlaces) -> FeatureColumns:
     """Distance from the user's previous event and the speed that it takes; 0 if unknown."""
-    lat, lon = places.lat[log.item_idx], places.lon[log.item_idx]
+    item_lat, item_lon = item_places.lat[event_log.item_idx], item_places.lon[event_log.item_idx]
     distance_km = haversine_km(
-        lat=by_user.previous(lat), lon=by_user.previous(lon), to_lat=lat, to_lon=lon
+        lat=by_user.previous(item_lat),
+        lon=by_user.previous(item_lon),
+        to_lat=item_lat,
+        to_lon=item_lon,
     )
     distance_km = np.nan_to_num(distance_km)
     gap_h = np.nan_to_num(by_user.seconds_since_last() / HOUR_S, nan=24.0)
@@ -248,5 +276,7 @@ def _travel(log: EventLog, by_user: KeyedEvents, places: ItemPlaces) -> FeatureC
     return {"distance": np.log1p(distance_km), "speed": np.log1p(speed_km_h)}
 
 
-def _table(columns: FeatureColumns) -> FeatureTable:
-    return FeatureTable(tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float32))
+def _table(feature_columns: FeatureColumns) -> FeatureTable:
+    return FeatureTable(
+        tuple(feature_columns), np.stack(list(feature_columns.values()), axis=1).astype(np.float32)
+    )

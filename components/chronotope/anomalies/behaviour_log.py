@@ -42,7 +42,7 @@ class BehaviourLog:
 
 
 def read_behaviour_log(
-    events: pa.Table,
+    event_table: pa.Table,
     *,
     label_column: str | None = None,
     posted_labels: Mapping[str, bool] | None = None,
@@ -50,32 +50,36 @@ def read_behaviour_log(
     """Numeric log of a table of events.
 
     Args:
-        events: Columns of the event table.
+        event_table: Columns of the event table.
         label_column: Column with outcomes, see ``ANOMALOUS_VALUES``; None if there is none.
         posted_labels: Whether an event is anomalous, by event id; they replace the column's.
 
     Raises:
         SchemaError: A column is missing.
     """
-    required = [*_COLUMNS, *([] if label_column is None else [label_column])]
-    missing_columns = [name for name in required if name not in events.column_names]
+    required_columns = [*_COLUMNS, *([] if label_column is None else [label_column])]
+    missing_columns = [
+        column_name
+        for column_name in required_columns
+        if column_name not in event_table.column_names
+    ]
     if missing_columns:
         raise SchemaError(
             f"Events lack the columns {missing_columns}",
-            received=events.column_names,
+            received=event_table.column_names,
             way_out="Name the label column as in the dataset's YAML, under events.attributes",
         )
-    users, items = IdMap.of(events[c.USER_ID]), IdMap.of(events[c.ITEM_ID])
-    user_idx, item_idx = users.index(events[c.USER_ID]), items.index(events[c.ITEM_ID])
+    users, items = IdMap.of(event_table[c.USER_ID]), IdMap.of(event_table[c.ITEM_ID])
+    user_idx, item_idx = users.index(event_table[c.USER_ID]), items.index(event_table[c.ITEM_ID])
     occurred_s = np.asarray(
-        events[c.OCCURRED_AT].cast(pa.timestamp("s", tz="UTC"), safe=False).cast(pa.int64())
+        event_table[c.OCCURRED_AT].cast(pa.timestamp("s", tz="UTC"), safe=False).cast(pa.int64())
     )
     log = EventLog.sorted(
         user_idx=user_idx,
         item_idx=item_idx,
         occurred_s=occurred_s,
-        utc_offset_min=_integers(events, c.UTC_OFFSET_MIN),
-        value=_floats(events, c.VALUE),
+        utc_offset_min=_integers(event_table, c.UTC_OFFSET_MIN),
+        value=_floats(event_table, c.VALUE),
     )
     row_idx = np.lexsort((occurred_s, user_idx)).astype(np.int64)
     return BehaviourLog(
@@ -83,60 +87,66 @@ def read_behaviour_log(
         row_idx,
         users,
         items,
-        _labels(events, label_column, posted_labels or {}, row_idx),
-        _places(events, item_idx, items.size),
+        _labels(event_table, label_column, posted_labels or {}, row_idx),
+        _places(event_table, item_idx, items.size),
     )
 
 
 def _labels(
-    events: pa.Table,
+    event_table: pa.Table,
     label_column: str | None,
     posted_labels: Mapping[str, bool],
     row_idx: Int64,
 ) -> EventLabels:
     """Outcomes in the order of the log."""
-    is_anomalous, is_labelled = np.zeros(len(events)), np.zeros(len(events), dtype=np.bool_)
+    is_anomalous, is_labelled = (
+        np.zeros(len(event_table)),
+        np.zeros(len(event_table), dtype=np.bool_),
+    )
     if label_column is not None:
-        labels = events[label_column].cast(pa.string())
-        is_labelled = ~np.asarray(labels.is_null())
+        label_values = event_table[label_column].cast(pa.string())
+        is_labelled = ~np.asarray(label_values.is_null())
         is_anomalous = np.asarray(
-            pc.is_in(labels, value_set=pa.array(ANOMALOUS_VALUES)), dtype=np.float64
+            pc.is_in(label_values, value_set=pa.array(ANOMALOUS_VALUES)), dtype=np.float64
         )
     if posted_labels:
         event_ids = pa.array(list(posted_labels), pa.string())
-        position = pc.index_in(events[c.EVENT_ID].cast(pa.string()), value_set=event_ids)
-        label_idx = np.asarray(pc.fill_null(position, -1), dtype=np.int64)
+        label_position = pc.index_in(event_table[c.EVENT_ID].cast(pa.string()), value_set=event_ids)
+        label_idx = np.asarray(pc.fill_null(label_position, -1), dtype=np.int64)
         is_posted = label_idx >= 0
-        posted = np.array(list(posted_labels.values()), dtype=np.float64)
-        is_anomalous = np.where(is_posted, posted[label_idx], is_anomalous)
+        posted_values = np.array(list(posted_labels.values()), dtype=np.float64)
+        is_anomalous = np.where(is_posted, posted_values[label_idx], is_anomalous)
         is_labelled = is_labelled | is_posted
     return EventLabels(is_anomalous[row_idx], is_labelled[row_idx])
 
 
-def _places(events: pa.Table, item_idx: Integers, n_items: int) -> ItemPlaces | None:
+def _places(event_table: pa.Table, item_idx: Integers, n_items: int) -> ItemPlaces | None:
     """Mean coordinates of the items' events; None if no event has any."""
-    if not {c.LAT, c.LON} <= set(events.column_names):
+    if not {c.LAT, c.LON} <= set(event_table.column_names):
         return None
-    lat, lon = _floats(events, c.LAT), _floats(events, c.LON)
-    is_located = np.isfinite(lat) & np.isfinite(lon)
+    event_lat, event_lon = _floats(event_table, c.LAT), _floats(event_table, c.LON)
+    is_located = np.isfinite(event_lat) & np.isfinite(event_lon)
     if not is_located.any():
         return None
     n_located = np.bincount(item_idx[is_located], minlength=n_items)
-    sums = [np.bincount(item_idx[is_located], column[is_located], n_items) for column in (lat, lon)]
+    coordinate_sums = [
+        np.bincount(item_idx[is_located], number_column[is_located], n_items)
+        for number_column in (event_lat, event_lon)
+    ]
     with np.errstate(invalid="ignore"):
-        return ItemPlaces(sums[0] / n_located, sums[1] / n_located)
+        return ItemPlaces(coordinate_sums[0] / n_located, coordinate_sums[1] / n_located)
 
 
-def _floats(events: pa.Table, name: str) -> Float64:
+def _floats(event_table: pa.Table, column_name: str) -> Float64:
     """Values of a column, NaN where it is null or missing."""
-    if name not in events.column_names:
-        return np.full(len(events), np.nan)
-    column = pc.fill_null(events[name].cast(pa.float64()), float("nan"))
-    return np.asarray(column, dtype=np.float64)
+    if column_name not in event_table.column_names:
+        return np.full(len(event_table), np.nan)
+    number_column = pc.fill_null(event_table[column_name].cast(pa.float64()), float("nan"))
+    return np.asarray(number_column, dtype=np.float64)
 
 
-def _integers(events: pa.Table, name: str) -> Int64:
+def _integers(event_table: pa.Table, column_name: str) -> Int64:
     """Values of a column, 0 where it is null or missing."""
-    if name not in events.column_names:
-        return np.zeros(len(events), dtype=np.int64)
-    return np.asarray(pc.fill_null(events[name].cast(pa.int64()), 0), dtype=np.int64)
+    if column_name not in event_table.column_names:
+        return np.zeros(len(event_table), dtype=np.int64)
+    return np.asarray(pc.fill_null(event_table[column_name].cast(pa.int64()), 0), dtype=np.int64)

@@ -165,39 +165,43 @@ def explain_events(
         features: Features of the events.
         n_reasons: Largest number of reasons of an event.
     """
-    table = features.select(detector.feature_names)
-    contributions = feature_contributions(detector, table)  # (n_events, n_features)
-    order = np.argsort(-contributions, axis=1, kind="stable")[:, :n_reasons]
+    feature_table = features.select(detector.feature_names)
+    contribution_table = feature_contributions(detector, feature_table)  # (n_events, n_features)
+    sort_order = np.argsort(-contribution_table, axis=1, kind="stable")[:, :n_reasons]
     return [
         tuple(
             AnomalyReason(
-                table.names[column],
-                float(table.values[row, column]),
-                float(detector.typical_values[column]),
-                float(contributions[row, column]),
+                feature_table.names[feature_column],
+                float(feature_table.values[event_row, feature_column]),
+                float(detector.typical_values[feature_column]),
+                float(contribution_table[event_row, feature_column]),
             )
-            for column in order[row]
-            if contributions[row, column] > 0
+            for feature_column in sort_order[event_row]
+            if contribution_table[event_row, feature_column] > 0
         )
-        for row in range(len(order))
+        for event_row in range(len(sort_order))
     ]
 
 
-def feature_contributions(detector: FittedDetector, table: FeatureTable) -> Float64:
+def feature_contributions(detector: FittedDetector, feature_table: FeatureTable) -> Float64:
     """Fall of the surprise with each feature at its typical value, shape (n_events, n_features).
 
     Args:
         detector: The detector.
-        table: Features in the detector's order.
+        feature_table: Features in the detector's order.
     """
-    n_events, n_features = table.values.shape
-    replaced = np.repeat(table.values[:, None], n_features, axis=1)  # (n_events, F, F)
+    n_events, n_features = feature_table.values.shape
+    replaced_values = np.repeat(
+        feature_table.values[:, None], n_features, axis=1
+    )  # (n_events, F, F)
     column_idx = np.arange(n_features)
-    replaced[:, column_idx, column_idx] = detector.typical_values
-    flat = FeatureTable(table.names, replaced.reshape(n_events * n_features, n_features))
-    without_feature = detector.surprise(flat).reshape(n_events, n_features)
-    contributions: Float64 = detector.surprise(table)[:, None] - without_feature
-    return contributions
+    replaced_values[:, column_idx, column_idx] = detector.typical_values
+    flat_features = FeatureTable(
+        feature_table.names, replaced_values.reshape(n_events * n_features, n_features)
+    )
+    without_feature = detector.surprise(flat_features).reshape(n_events, n_features)
+    contribution_table: Float64 = detector.surprise(feature_table)[:, None] - without_feature
+    return contribution_table
 
 
 def user_scores(
@@ -210,18 +214,18 @@ def user_scores(
         user_idx: User of each event, shape (n_events,).
         surprise: Of each event, shape (n_events,).
     """
-    users = np.asarray(user_idx, dtype=np.int64)
-    largest = np.full(int(users.max(initial=-1)) + 1, -np.inf)
-    np.maximum.at(largest, users, surprise)
-    return largest
+    user_positions = np.asarray(user_idx, dtype=np.int64)
+    largest_surprise = np.full(int(user_positions.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(largest_surprise, user_positions, surprise)
+    return largest_surprise
 
 
 def open_graph(graph: bytes) -> ort.InferenceSession:
     """Session on one thread: the graphs are too small to be divided."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1
+    session_options.log_severity_level = 3
+    return ort.InferenceSession(graph, session_options, providers=["CPUExecutionProvider"])
 
 
 def run_graph(session: ort.InferenceSession, values: Float32) -> Float64:

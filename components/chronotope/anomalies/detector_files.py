@@ -39,45 +39,47 @@ class DetectorBundle:
     facts: dict[str, str] = field(default_factory=dict)
 
 
-def save_detector(bundle: DetectorBundle, folder: Path) -> Path:
+def save_detector(detector_bundle: DetectorBundle, detector_dir: Path) -> Path:
     """Write a detector's graphs, and its manifest last; returns the folder.
 
     Args:
-        bundle: The detector.
-        folder: Folder to write; it is created.
+        detector_bundle: The detector.
+        detector_dir: Folder to write; it is created.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    members = _members(bundle.detector)
-    for member in members:
-        with replacing(folder / f"{member.name}.onnx") as draft:
-            draft.write_bytes(member.graph)
+    detector_dir.mkdir(parents=True, exist_ok=True)
+    members = _members(detector_bundle.detector)
+    for graph_member in members:
+        with replacing(detector_dir / f"{graph_member.name}.onnx") as draft:
+            draft.write_bytes(graph_member.graph)
     manifest = {
         "format": FORMAT,
-        "name": bundle.detector.name,
-        "members": [_member_manifest(member) for member in members],
-        "typical_value": bundle.typical_value,
-        "label_delay_days": bundle.label_delay_days,
-        "threshold": bundle.threshold.to_json(),
-        "trained_until_s": bundle.trained_until_s,
-        "facts": bundle.facts,
+        "name": detector_bundle.detector.name,
+        "members": [_member_manifest(graph_member) for graph_member in members],
+        "typical_value": detector_bundle.typical_value,
+        "label_delay_days": detector_bundle.label_delay_days,
+        "threshold": detector_bundle.threshold.to_json(),
+        "trained_until_s": detector_bundle.trained_until_s,
+        "facts": detector_bundle.facts,
     }
-    with replacing(folder / MANIFEST_FILE) as draft:
+    with replacing(detector_dir / MANIFEST_FILE) as draft:
         draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    return folder
+    return detector_dir
 
 
-def load_detector(folder: Path) -> DetectorBundle:
+def load_detector(detector_dir: Path) -> DetectorBundle:
     """Read a detector.
 
     Args:
-        folder: Folder that ``save_detector`` wrote.
+        detector_dir: Folder that ``save_detector`` wrote.
 
     Raises:
         ArtifactError: A file is missing or damaged.
     """
     try:
-        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        members = tuple(_read_member(folder, entry) for entry in manifest["members"])
+        manifest = json.loads((detector_dir / MANIFEST_FILE).read_text(encoding="utf-8"))
+        members = tuple(
+            _read_member(detector_dir, member_entry) for member_entry in manifest["members"]
+        )
         is_single = len(members) == 1 and members[0].name == manifest["name"]
         return DetectorBundle(
             members[0] if is_single else EnsembleDetector(members, manifest["name"]),
@@ -90,7 +92,7 @@ def load_detector(folder: Path) -> DetectorBundle:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             "The anomaly detector cannot be read",
-            received=f"{folder}: {error}",
+            received=f"{detector_dir}: {error}",
             way_out="Train it again with `chronotope anomalies train`",
         ) from error
 
@@ -103,21 +105,21 @@ def _members(detector: FittedDetector) -> Sequence[GraphDetector]:
     raise ArtifactError("The detector has no graph to store", received=type(detector).__name__)
 
 
-def _member_manifest(member: GraphDetector) -> dict[str, object]:
+def _member_manifest(graph_member: GraphDetector) -> dict[str, object]:
     return {
-        "name": member.name,
-        "feature_names": list(member.feature_names),
-        "typical_values": member.typical_values.tolist(),
-        "quantiles": member.tail.quantiles.tolist(),
-        "mean_excess": member.tail.mean_excess,
+        "name": graph_member.name,
+        "feature_names": list(graph_member.feature_names),
+        "typical_values": graph_member.typical_values.tolist(),
+        "quantiles": graph_member.tail.quantiles.tolist(),
+        "mean_excess": graph_member.tail.mean_excess,
     }
 
 
-def _read_member(folder: Path, entry: dict[str, Any]) -> GraphDetector:
+def _read_member(detector_dir: Path, member_entry: dict[str, Any]) -> GraphDetector:
     return GraphDetector(
-        str(entry["name"]),
-        tuple(entry["feature_names"]),
-        np.array(entry["typical_values"], dtype=np.float32),
-        ScoreTail(np.array(entry["quantiles"]), float(entry["mean_excess"])),
-        (folder / f"{entry['name']}.onnx").read_bytes(),
+        str(member_entry["name"]),
+        tuple(member_entry["feature_names"]),
+        np.array(member_entry["typical_values"], dtype=np.float32),
+        ScoreTail(np.array(member_entry["quantiles"]), float(member_entry["mean_excess"])),
+        (detector_dir / f"{member_entry['name']}.onnx").read_bytes(),
     )

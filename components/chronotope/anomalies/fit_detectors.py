@@ -59,10 +59,13 @@ class AutoencoderDetector:
         """Fit on past events."""
         del labels
         standardisation = _standardisation(features, self.config)
-        network = fit_autoencoder(standardisation.apply(features.values), self.config)
-        layers = [*dense_layers(network.encoder), *dense_layers(network.decoder)]
-        graph = autoencoder_graph(standardisation, layers)
-        return GraphDetector.calibrated(self.name, graph, features)
+        behaviour_network = fit_autoencoder(standardisation.apply(features.values), self.config)
+        network_layers = [
+            *dense_layers(behaviour_network.encoder),
+            *dense_layers(behaviour_network.decoder),
+        ]
+        score_graph = autoencoder_graph(standardisation, network_layers)
+        return GraphDetector.calibrated(self.name, score_graph, features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,14 @@ class GanDetector:
         """Fit on past events."""
         del labels
         standardisation = _standardisation(features, self.config)
-        network = fit_bigan(standardisation.apply(features.values), self.config)
-        layers = BiganLayers(
-            tuple(dense_layers(network.encoder)),
-            tuple(dense_layers(network.generator)),
-            tuple(dense_layers(network.discriminator))[:-1],
+        behaviour_network = fit_bigan(standardisation.apply(features.values), self.config)
+        network_layers = BiganLayers(
+            tuple(dense_layers(behaviour_network.encoder)),
+            tuple(dense_layers(behaviour_network.generator)),
+            tuple(dense_layers(behaviour_network.discriminator))[:-1],
         )
-        graph = bigan_graph(standardisation, layers, DISCRIMINATOR_WEIGHT)
-        return GraphDetector.calibrated(self.name, graph, features)
+        score_graph = bigan_graph(standardisation, network_layers, DISCRIMINATOR_WEIGHT)
+        return GraphDetector.calibrated(self.name, score_graph, features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class SupervisedDetector:
                 else f"{int(labels.is_labelled.sum())} of one",
                 way_out="Post labels with POST /labels, or choose an unsupervised detector",
             )
-        trees = HistGradientBoostingClassifier(
+        boosted_trees = HistGradientBoostingClassifier(
             max_iter=self.config.n_trees,
             learning_rate=self.config.learning_rate,
             max_leaf_nodes=self.config.max_leaves,
@@ -128,13 +131,15 @@ class SupervisedDetector:
             early_stopping=False,
             random_state=self.config.seed,
         )
-        trees.fit(features.values[labels.is_labelled], labels.is_anomalous[labels.is_labelled])
-        graph = trees_graph(
-            tree_columns(trees._predictors),
-            float(trees._baseline_prediction.item()),
+        boosted_trees.fit(
+            features.values[labels.is_labelled], labels.is_anomalous[labels.is_labelled]
+        )
+        score_graph = trees_graph(
+            tree_columns(boosted_trees._predictors),
+            float(boosted_trees._baseline_prediction.item()),
             len(features.names),
         )
-        return GraphDetector.calibrated(self.name, graph, features)
+        return GraphDetector.calibrated(self.name, score_graph, features)
 
 
 def tree_columns(predictors: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
@@ -143,28 +148,30 @@ def tree_columns(predictors: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
     Args:
         predictors: For each iteration the tree of its only output.
     """
-    nodes = [tree.nodes for (tree,) in predictors]
-    n_nodes = [len(tree_nodes) for tree_nodes in nodes]
-    tree_ids = np.repeat(np.arange(len(nodes)), n_nodes)
+    tree_nodes = [tree.nodes for (tree,) in predictors]
+    n_nodes = [len(node_array) for node_array in tree_nodes]
+    tree_ids = np.repeat(np.arange(len(tree_nodes)), n_nodes)
     node_ids = np.concatenate([np.arange(count) for count in n_nodes])
-    table = np.concatenate(nodes)
-    is_leaf = table["is_leaf"].astype(bool)
+    node_table = np.concatenate(tree_nodes)
+    is_leaf = node_table["is_leaf"].astype(bool)
     # the threshold is rounded down to float32: a float32 feature compares as with the original
-    threshold = table["num_threshold"].astype(np.float32)
-    is_above = threshold.astype(np.float64) > table["num_threshold"]
-    threshold = np.where(is_above, np.nextafter(threshold, np.float32(-np.inf)), threshold)
+    split_threshold = node_table["num_threshold"].astype(np.float32)
+    is_above = split_threshold.astype(np.float64) > node_table["num_threshold"]
+    split_threshold = np.where(
+        is_above, np.nextafter(split_threshold, np.float32(-np.inf)), split_threshold
+    )
     return {
         "nodes_treeids": tree_ids.tolist(),
         "nodes_nodeids": node_ids.tolist(),
-        "nodes_featureids": table["feature_idx"].astype(int).tolist(),
-        "nodes_values": np.where(is_leaf, 0, threshold).tolist(),
+        "nodes_featureids": node_table["feature_idx"].astype(int).tolist(),
+        "nodes_values": np.where(is_leaf, 0, split_threshold).tolist(),
         "nodes_modes": np.where(is_leaf, "LEAF", "BRANCH_LEQ").tolist(),
-        "nodes_truenodeids": table["left"].astype(int).tolist(),
-        "nodes_falsenodeids": table["right"].astype(int).tolist(),
+        "nodes_truenodeids": node_table["left"].astype(int).tolist(),
+        "nodes_falsenodeids": node_table["right"].astype(int).tolist(),
         "target_treeids": tree_ids[is_leaf].tolist(),
         "target_nodeids": node_ids[is_leaf].tolist(),
         "target_ids": np.zeros(int(is_leaf.sum()), dtype=int).tolist(),
-        "target_weights": table["value"][is_leaf].tolist(),
+        "target_weights": node_table["value"][is_leaf].tolist(),
     }
 
 

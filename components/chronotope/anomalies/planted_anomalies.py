@@ -32,16 +32,16 @@ def plant_takeovers(behaviour: BehaviourLog, share: float, seed: int) -> Behavio
     """
     rng = np.random.default_rng(seed)
     n_events = len(behaviour.log)
-    planted = np.flatnonzero(rng.random(n_events) < share)
-    donor = rng.integers(0, n_events, len(planted))
-    is_other = behaviour.log.user_idx[donor] != behaviour.log.user_idx[planted]
-    planted, donor = planted[is_other], donor[is_other]
-    columns = {}
-    for name in ("item_idx", "place_idx", "value"):
-        column = getattr(behaviour.log, name).copy()
-        column[planted] = column[donor]
-        columns[name] = column
+    planted_rows = np.flatnonzero(rng.random(n_events) < share)
+    donor_rows = rng.integers(0, n_events, len(planted_rows))
+    is_other = behaviour.log.user_idx[donor_rows] != behaviour.log.user_idx[planted_rows]
+    planted_rows, donor_rows = planted_rows[is_other], donor_rows[is_other]
+    changed_columns = {}
+    for column_name in ("item_idx", "place_idx", "value"):
+        changed_column = getattr(behaviour.log, column_name).copy()
+        changed_column[planted_rows] = changed_column[donor_rows]
+        changed_columns[column_name] = changed_column
     is_anomalous = np.zeros(n_events)
-    is_anomalous[planted] = 1
+    is_anomalous[planted_rows] = 1
     labels = EventLabels(is_anomalous, np.ones(n_events, dtype=np.bool_))
-    return replace(behaviour, log=replace(behaviour.log, **columns), labels=labels)
+    return replace(behaviour, log=replace(behaviour.log, **changed_columns), labels=labels)

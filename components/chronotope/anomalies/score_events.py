@@ -46,7 +46,7 @@ class ScoredBatch:
     """
 
     surprise: Float64
-    is_flagged: np.ndarray  # type: ignore[type-arg]
+    is_flagged: np.ndarray
     reasons: dict[int, tuple[AnomalyReason, ...]]
 
 
@@ -65,21 +65,27 @@ def score_new_events(
         posted_labels: Known outcomes by event id.
     """
     label_column = bundle.facts.get(LABEL_COLUMN_FACT) or None
-    columns = [*BEHAVIOUR_COLUMNS, *([] if label_column is None else [label_column])]
-    events = pa.concat_tables(
-        [_selected(table, columns) for table in (history, new_events)],
+    column_names = [*BEHAVIOUR_COLUMNS, *([] if label_column is None else [label_column])]
+    all_events = pa.concat_tables(
+        [_selected(new_features, column_names) for new_features in (history, new_events)],
         promote_options="permissive",
     )
-    behaviour = read_behaviour_log(events, label_column=label_column, posted_labels=posted_labels)
+    behaviour = read_behaviour_log(
+        all_events, label_column=label_column, posted_labels=posted_labels
+    )
     features = detector_features(bundle, behaviour)
-    position = np.empty(len(events), dtype=np.int64)
-    position[behaviour.row_idx] = np.arange(len(events))
-    table = features.take(position[len(history) :])
-    surprise = bundle.detector.surprise(table)
+    log_position = np.empty(len(all_events), dtype=np.int64)
+    log_position[behaviour.row_idx] = np.arange(len(all_events))
+    new_features = features.take(log_position[len(history) :])
+    surprise = bundle.detector.surprise(new_features)
     is_flagged = surprise > bundle.threshold.surprise
-    flagged: Int64 = np.flatnonzero(is_flagged)
-    reasons = explain_events(bundle.detector, table.take(flagged)) if len(flagged) else []
-    return ScoredBatch(surprise, is_flagged, dict(zip(flagged.tolist(), reasons, strict=True)))
+    flagged_rows: Int64 = np.flatnonzero(is_flagged)
+    reasons = (
+        explain_events(bundle.detector, new_features.take(flagged_rows))
+        if len(flagged_rows)
+        else []
+    )
+    return ScoredBatch(surprise, is_flagged, dict(zip(flagged_rows.tolist(), reasons, strict=True)))
 
 
 def detector_features(bundle: DetectorBundle, behaviour: BehaviourLog) -> FeatureTable:
@@ -94,21 +100,23 @@ def detector_features(bundle: DetectorBundle, behaviour: BehaviourLog) -> Featur
     )
     names = bundle.detector.feature_names
     if not set(names) <= set(features.names):
-        risk = risk_features(behaviour.log, behaviour.labels, delay_days=bundle.label_delay_days)
-        features = features.joined(risk)
+        risk_table = risk_features(
+            behaviour.log, behaviour.labels, delay_days=bundle.label_delay_days
+        )
+        features = features.joined(risk_table)
     return features.select(names)
 
 
-def _selected(events: pa.Table, columns: list[str]) -> pa.Table:
+def _selected(all_events: pa.Table, column_names: list[str]) -> pa.Table:
     """The columns, those that are missing as nulls; texts as plain strings."""
-    selected = {}
-    for name in columns:
-        if name not in events.column_names:
-            selected[name] = pa.nulls(len(events))
-        elif pa.types.is_string_view(events[name].type) or pa.types.is_large_string(
-            events[name].type
+    selected_columns = {}
+    for name in column_names:
+        if name not in all_events.column_names:
+            selected_columns[name] = pa.nulls(len(all_events))
+        elif pa.types.is_string_view(all_events[name].type) or pa.types.is_large_string(
+            all_events[name].type
         ):
-            selected[name] = pc.cast(events[name], pa.string())
+            selected_columns[name] = pc.cast(all_events[name], pa.string())
         else:
-            selected[name] = events[name]
-    return pa.table(selected)
+            selected_columns[name] = all_events[name]
+    return pa.table(selected_columns)

@@ -39,18 +39,18 @@ class Standardisation:
             values: Features, shape (n, n_features).
             max_deviations: Bound of the deviations.
         """
-        spread = values.std(axis=0, dtype=np.float64)
-        spread = np.where(spread > 1e-6, spread, 1.0)
+        value_spread = values.std(axis=0, dtype=np.float64)
+        value_spread = np.where(value_spread > 1e-6, value_spread, 1.0)
         return cls(
             values.mean(axis=0, dtype=np.float64).astype(np.float32),
-            spread.astype(np.float32),
+            value_spread.astype(np.float32),
             max_deviations,
         )
 
     def apply(self, values: Float32) -> Float32:
         """Clipped deviations, shape (n, n_features)."""
-        deviations = (values - self.mean) / self.spread
-        clipped: Float32 = np.clip(deviations, -self.max_deviations, self.max_deviations)
+        deviations_node = (values - self.mean) / self.spread
+        clipped: Float32 = np.clip(deviations_node, -self.max_deviations, self.max_deviations)
         return clipped
 
 
@@ -59,20 +59,20 @@ class ScoreGraph(GraphBuilder):
 
     def standardised(self, standardisation: Standardisation) -> str:
         """Clipped deviations of the input features."""
-        centred = self.node("Sub", INPUT_NAME, self.weight(standardisation.mean))
-        deviations = self.node("Div", centred, self.weight(standardisation.spread))
-        bound = np.float32(standardisation.max_deviations)
-        low, high = (self.weight(np.array(limit)) for limit in (-bound, bound))
-        return self.node("Clip", deviations, low, high)
+        centred_node = self.node("Sub", INPUT_NAME, self.weight(standardisation.mean))
+        deviations_node = self.node("Div", centred_node, self.weight(standardisation.spread))
+        deviation_bound = np.float32(standardisation.max_deviations)
+        low, high = (self.weight(np.array(limit)) for limit in (-deviation_bound, deviation_bound))
+        return self.node("Clip", deviations_node, low, high)
 
     def dense(self, input_name: str, layers: Sequence[DenseLayer]) -> str:
         """Layers one after the other."""
-        for layer in layers:
-            weight, bias = self.weight(layer.weight), self.weight(layer.bias)
+        for dense_layer in layers:
+            weight, bias = self.weight(dense_layer.weight), self.weight(dense_layer.bias)
             input_name = self.node("Gemm", input_name, weight, bias, transB=1)
-            if layer.activation == "silu":
+            if dense_layer.activation == "silu":
                 input_name = self.node("Mul", input_name, self.node("Sigmoid", input_name))
-            elif layer.activation == "leaky_relu":
+            elif dense_layer.activation == "leaky_relu":
                 input_name = self.node("LeakyRelu", input_name, alpha=0.1)
         return input_name
 
@@ -80,18 +80,18 @@ class ScoreGraph(GraphBuilder):
         """Mean over the columns, shape (n,)."""
         return self.node("ReduceMean", input_name, self.integers(1), keepdims=0)
 
-    def squared_error(self, deviations: str, reconstruction: str) -> str:
+    def squared_error(self, deviations_node: str, reconstruction_node: str) -> str:
         """Mean squared difference over the columns, shape (n,)."""
-        residual = self.node("Sub", deviations, reconstruction)
-        return self.row_mean(self.node("Mul", residual, residual))
+        residual_node = self.node("Sub", deviations_node, reconstruction_node)
+        return self.row_mean(self.node("Mul", residual_node, residual_node))
 
     def weighted(self, input_name: str, weight: float) -> str:
         """Values times a constant."""
         return self.node("Mul", input_name, self.weight(np.array(weight, dtype=np.float32)))
 
-    def serialized(self, score: str, n_features: int) -> bytes:
+    def serialized(self, score_node: str, n_features: int) -> bytes:
         """The graph from ``features`` to ``score``."""
-        self.node("Identity", score, output=OUTPUT_NAME)
+        self.node("Identity", score_node, output=OUTPUT_NAME)
         return self.to_bytes(
             [(INPUT_NAME, TensorProto.FLOAT, ("n", n_features))],
             [(OUTPUT_NAME, TensorProto.FLOAT, ("n",))],
@@ -105,10 +105,12 @@ def autoencoder_graph(standardisation: Standardisation, layers: Sequence[DenseLa
         standardisation: Scaling of the features.
         layers: Encoder and decoder.
     """
-    graph = ScoreGraph()
-    deviations = graph.standardised(standardisation)
-    score = graph.squared_error(deviations, graph.dense(deviations, layers))
-    return graph.serialized(score, len(standardisation.mean))
+    score_graph = ScoreGraph()
+    deviations_node = score_graph.standardised(standardisation)
+    score_node = score_graph.squared_error(
+        deviations_node, score_graph.dense(deviations_node, layers)
+    )
+    return score_graph.serialized(score_node, len(standardisation.mean))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,27 +138,29 @@ def bigan_graph(
         layers: The trained networks.
         discriminator_weight: Weight of the distance; that of the error is 1 minus it.
     """
-    graph = ScoreGraph()
-    deviations = graph.standardised(standardisation)
-    code = graph.dense(deviations, layers.encoder)
-    reconstruction = graph.dense(code, layers.generator)
-    judged = [
-        graph.dense(graph.node("Concat", features, code, axis=1), layers.judge_features)
-        for features in (deviations, reconstruction)
+    score_graph = ScoreGraph()
+    deviations_node = score_graph.standardised(standardisation)
+    code_node = score_graph.dense(deviations_node, layers.encoder)
+    reconstruction_node = score_graph.dense(code_node, layers.generator)
+    judged_nodes = [
+        score_graph.dense(
+            score_graph.node("Concat", features, code_node, axis=1), layers.judge_features
+        )
+        for features in (deviations_node, reconstruction_node)
     ]
-    distance = graph.row_mean(graph.node("Abs", graph.node("Sub", *judged)))
-    error = graph.squared_error(deviations, reconstruction)
-    score = graph.node(
-        "Add",
-        graph.weighted(error, 1 - discriminator_weight),
-        graph.weighted(distance, discriminator_weight),
+    distance_node = score_graph.row_mean(
+        score_graph.node("Abs", score_graph.node("Sub", *judged_nodes))
     )
-    return graph.serialized(score, len(standardisation.mean))
+    error_node = score_graph.squared_error(deviations_node, reconstruction_node)
+    score_node = score_graph.node(
+        "Add",
+        score_graph.weighted(error_node, 1 - discriminator_weight),
+        score_graph.weighted(distance_node, discriminator_weight),
+    )
+    return score_graph.serialized(score_node, len(standardisation.mean))
 
 
-def trees_graph(
-    node_columns: Mapping[str, Sequence[Any]], baseline: float, n_features: int
-) -> bytes:
+def trees_graph(node_columns: Mapping[str, Any], baseline: float, n_features: int) -> bytes:
     """Sum of the leaves of an ensemble of trees.
 
     Args:
@@ -164,8 +168,8 @@ def trees_graph(
         baseline: Score before the first tree.
         n_features: Number of features.
     """
-    graph = ScoreGraph()
-    total = graph.node(
+    score_graph = ScoreGraph()
+    leaf_total = score_graph.node(
         "TreeEnsembleRegressor",
         INPUT_NAME,
         domain=TREES_DOMAIN,
@@ -174,4 +178,6 @@ def trees_graph(
         post_transform="NONE",
         **node_columns,
     )  # (n, 1)
-    return graph.serialized(graph.node("Squeeze", total, graph.integers(1)), n_features)
+    return score_graph.serialized(
+        score_graph.node("Squeeze", leaf_total, score_graph.integers(1)), n_features
+    )

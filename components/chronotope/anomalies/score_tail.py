@@ -29,15 +29,15 @@ class ScoreTail:
     def of(cls, scores: Float64) -> "ScoreTail":
         """Calibrate on the scores of training events, shape (n,)."""
         quantiles = np.quantile(scores, np.linspace(0, 1, N_QUANTILES))
-        start = float(np.quantile(scores, 1 - _TAIL_SHARE))
-        excess = scores[scores > start] - start
-        return cls(quantiles, max(float(excess.mean()) if len(excess) else 0.0, 1e-9))
+        tail_start = float(np.quantile(scores, 1 - _TAIL_SHARE))
+        tail_excess = scores[scores > tail_start] - tail_start
+        return cls(quantiles, max(float(tail_excess.mean()) if len(tail_excess) else 0.0, 1e-9))
 
     def surprise(self, scores: Float64) -> Float64:
         """-log p, p the share of training events with such a score or a higher one, shape (n,)."""
         n_below = np.searchsorted(self.quantiles, scores, side="left")
         rank_share = 1 - n_below / (N_QUANTILES + 1)
-        start = self.quantiles[round((1 - _TAIL_SHARE) * (N_QUANTILES - 1))]
-        tail_surprise = -np.log(_TAIL_SHARE) + (scores - start) / self.mean_excess
-        surprise: Float64 = np.where(scores > start, tail_surprise, -np.log(rank_share))
+        tail_start = self.quantiles[round((1 - _TAIL_SHARE) * (N_QUANTILES - 1))]
+        tail_surprise = -np.log(_TAIL_SHARE) + (scores - tail_start) / self.mean_excess
+        surprise: Float64 = np.where(scores > tail_start, tail_surprise, -np.log(rank_share))
         return surprise

@@ -86,8 +86,8 @@ class KeyedEvents:
             window_s: Seconds; None takes all earlier events.
         """
         running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
-        start = self.key_start if window_s is None else self._window_start(window_s)
-        return self._restored(running_sum[np.arange(len(self))] - running_sum[start])
+        start_position = self.key_start if window_s is None else self._window_start(window_s)
+        return self._restored(running_sum[np.arange(len(self))] - running_sum[start_position])
 
     def count_before(self, window_s: int) -> Int64:
         """Number of earlier events of the key within a window, shape (n,)."""
@@ -102,9 +102,9 @@ class KeyedEvents:
             window_s: Length of the window that ends then.
         """
         running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
-        end = self._position(self.time_code - delay_s, side="right")
-        start = self._position(self.time_code - delay_s - window_s, side="right")
-        return self._restored(running_sum[end] - running_sum[start])
+        end_position = self._position(self.time_code - delay_s, side="right")
+        start_position = self._position(self.time_code - delay_s - window_s, side="right")
+        return self._restored(running_sum[end_position] - running_sum[start_position])
 
     def latest_mean(self, values: Float64, *, delay_s: int, n_events: int) -> Float64:
         """Mean of the latest events that are at least ``delay_s`` old; 0 without any.
@@ -115,9 +115,12 @@ class KeyedEvents:
             n_events: Number of events.
         """
         running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
-        end = self._position(self.time_code - delay_s, side="right")
-        start = np.maximum(end - n_events, self.key_start)
-        return self._restored((running_sum[end] - running_sum[start]) / np.maximum(end - start, 1))
+        end_position = self._position(self.time_code - delay_s, side="right")
+        start_position = np.maximum(end_position - n_events, self.key_start)
+        return self._restored(
+            (running_sum[end_position] - running_sum[start_position])
+            / np.maximum(end_position - start_position, 1)
+        )
 
     def oldest_age_s(
         self, is_marked: npt.NDArray[np.bool_], *, delay_s: int, window_s: int
@@ -130,11 +133,11 @@ class KeyedEvents:
         n_events, position = len(self), np.arange(len(self))
         next_marked = np.where(is_marked[self.order], position, n_events)
         next_marked = np.append(np.minimum.accumulate(next_marked[::-1])[::-1], n_events)
-        end = self._position(self.time_code - delay_s, side="right")
-        start = self._position(self.time_code - delay_s - window_s, side="right")
-        oldest = next_marked[start]
-        age_s = self.time_code - self.time_code[np.minimum(oldest, n_events - 1)]
-        return self._restored(np.where(oldest < end, age_s, 0.0))
+        end_position = self._position(self.time_code - delay_s, side="right")
+        start_position = self._position(self.time_code - delay_s - window_s, side="right")
+        oldest_position = next_marked[start_position]
+        age_s = self.time_code - self.time_code[np.minimum(oldest_position, n_events - 1)]
+        return self._restored(np.where(oldest_position < end_position, age_s, 0.0))
 
     def _window_start(self, window_s: int) -> Int64:
         """Ordered position of the first event of each window."""

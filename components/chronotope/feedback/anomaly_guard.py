@@ -65,27 +65,27 @@ class AnomalyGuard:
         known_ids = set(self.history[c.EVENT_ID].filter(is_known).to_pylist())
         # a delivery that is repeated after a kill does not count for itself twice
         history = self.history.filter(pc.invert(is_known))
-        scored = score_new_events(self.bundle, history, ingest_batch.rows, self.posted_labels)
+        scored_batch = score_new_events(self.bundle, history, ingest_batch.rows, self.posted_labels)
         is_held = np.array(
             [
                 event_id not in known_ids
-                and self.posted_labels.get(event_id, bool(scored.is_flagged[position]))
+                and self.posted_labels.get(event_id, bool(scored_batch.is_flagged[position]))
                 for position, event_id in enumerate(event_ids)
             ]
         )
         if not is_held.any():
             return ingest_batch
-        reasons = [
+        row_reasons = [
             [
                 ANOMALOUS,
-                *(f"unusual {reason.feature}" for reason in scored.reasons.get(row, ())[:1]),
+                *(f"unusual {reason.feature}" for reason in scored_batch.reasons.get(row, ())[:1]),
             ]
             for row in np.flatnonzero(is_held).tolist()
         ]
         held_rows = pa.table(
             [
                 pa.array(ingest_batch.row_positions[is_held]),
-                pa.array(reasons, pa.list_(pa.string())),
+                pa.array(row_reasons, pa.list_(pa.string())),
             ],
             schema=REFUSED,
         )
@@ -117,25 +117,25 @@ def champion_detector(mlruns_dir: Path, dataset: str) -> DetectorBundle | None:
     from chronotope.registry.anomaly.detector_versions import champion_detector_folder
     from chronotope.registry.mlflow_store import open_store
 
-    folder = champion_detector_folder(open_store(mlruns_dir), dataset)
-    return None if folder is None else load_detector(folder)
+    champion_dir = champion_detector_folder(open_store(mlruns_dir), dataset)
+    return None if champion_dir is None else load_detector(champion_dir)
 
 
 def open_guard(
-    mlruns_dir: Path, dataset: str, lake: Lake, posted_labels: Mapping[str, bool]
+    mlruns_dir: Path, dataset: str, event_lake: Lake, posted_labels: Mapping[str, bool]
 ) -> AnomalyGuard | None:
     """Guard of a dataset's feedback; None without a champion detector or without a history.
 
     Args:
         mlruns_dir: Folder of the registry.
         dataset: Name of the dataset.
-        lake: Lake with the events before.
+        event_lake: Lake with the events before.
         posted_labels: Known outcomes by event id.
     """
-    bundle = champion_detector(mlruns_dir, dataset)
-    if bundle is None or not lake.exists(EVENTS):
+    detector_bundle = champion_detector(mlruns_dir, dataset)
+    if detector_bundle is None or not event_lake.exists(EVENTS):
         return None
-    column_names = set(lake.dataset(EVENTS).schema.names)
-    label_column = bundle.facts.get(LABEL_COLUMN_FACT) or ""
+    column_names = set(event_lake.dataset(EVENTS).schema.names)
+    label_column = detector_bundle.facts.get(LABEL_COLUMN_FACT) or ""
     columns = [name for name in (*BEHAVIOUR_COLUMNS, label_column) if name in column_names]
-    return AnomalyGuard(bundle, lake.read(EVENTS, columns=columns), posted_labels)
+    return AnomalyGuard(detector_bundle, event_lake.read(EVENTS, columns=columns), posted_labels)

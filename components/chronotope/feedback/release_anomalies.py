@@ -40,21 +40,21 @@ class HeldEvent:
     payload: str
 
 
-def held_events(lake: Lake, spec: DatasetSpec) -> Iterator[HeldEvent]:
+def held_events(event_lake: Lake, dataset_spec: DatasetSpec) -> Iterator[HeldEvent]:
     """Events in quarantine with the reason ``anomalous``.
 
     Args:
-        lake: Lake of the dataset.
-        spec: The dataset, by whose rules payloads are normalised.
+        event_lake: Lake of the dataset.
+        dataset_spec: The dataset, by whose rules payloads are normalised.
     """
-    if not lake.exists(QUARANTINE):
+    if not event_lake.exists(QUARANTINE):
         return
-    names = [c.RUN_ID, c.SOURCE, "row", c.REASONS, c.PAYLOAD]
-    for quarantine_row in lake.read(QUARANTINE, columns=names).to_pylist():
+    column_names = [c.RUN_ID, c.SOURCE, "row", c.REASONS, c.PAYLOAD]
+    for quarantine_row in event_lake.read(QUARANTINE, columns=column_names).to_pylist():
         if ANOMALOUS not in quarantine_row[c.REASONS]:
             continue
-        feed = spec.feedback if quarantine_row[c.SOURCE] == TABLE_SOURCE else None
-        batch = payloads_to_batch([json.loads(quarantine_row[c.PAYLOAD])], spec, feed)
+        feed_spec = dataset_spec.feedback if quarantine_row[c.SOURCE] == TABLE_SOURCE else None
+        batch = payloads_to_batch([json.loads(quarantine_row[c.PAYLOAD])], dataset_spec, feed_spec)
         if len(batch.rows) == 1:
             yield HeldEvent(
                 batch.rows[c.EVENT_ID][0].as_py(),
@@ -67,7 +67,7 @@ def held_events(lake: Lake, spec: DatasetSpec) -> Iterator[HeldEvent]:
 
 
 def release_events(
-    lake: Lake, spec: DatasetSpec, genuine_ids: Collection[str], row_check: RowCheck
+    event_lake: Lake, dataset_spec: DatasetSpec, genuine_ids: Collection[str], row_check: RowCheck
 ) -> IngestReport | None:
     """Ingest held events that are genuine, then delete them from quarantine.
 
@@ -75,27 +75,31 @@ def release_events(
     deletes.
 
     Args:
-        lake: Lake of the dataset.
-        spec: The dataset.
+        event_lake: Lake of the dataset.
+        dataset_spec: The dataset.
         genuine_ids: Ids of events that are genuine.
         row_check: Check of the rows, as at every ingestion.
 
     Returns:
         Counts of the ingestion; None if nothing was released.
     """
-    released = [event for event in held_events(lake, spec) if event.event_id in genuine_ids]
-    if not released:
+    released_events = [
+        held_event
+        for held_event in held_events(event_lake, dataset_spec)
+        if held_event.event_id in genuine_ids
+    ]
+    if not released_events:
         return None
     report = ingest(
-        (event.batch for event in released),
+        (held_event.batch for held_event in released_events),
         row_check=row_check,
-        lake=lake,
-        run_id=f"{spec.name}-release-{released[0].event_id[:12]}",
+        lake=event_lake,
+        run_id=f"{dataset_spec.name}-release-{released_events[0].event_id[:12]}",
         source=RELEASE_SOURCE,
     )
     rows_by_run = defaultdict(list)
-    for event in released:
-        rows_by_run[event.run_id].append(event.row)
-    for run_id, rows in rows_by_run.items():
-        lake.release_quarantine(run_id, rows)
+    for held_event in released_events:
+        rows_by_run[held_event.run_id].append(held_event.row)
+    for run_id, row_positions in rows_by_run.items():
+        event_lake.release_quarantine(run_id, row_positions)
     return report

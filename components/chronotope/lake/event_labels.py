@@ -90,11 +90,17 @@ class EventLabelLog:
         with self._lock, self._translate_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                for label in labels:
-                    latest = self._connection.execute(_LATEST, (label.event_id,)).fetchone()
-                    if latest is None or bool(latest[0]) != label.is_anomalous:
-                        row = (label.event_id, int(label.is_anomalous), labelled_at)
-                        self._connection.execute(_INSERT, row)
+                for event_label in labels:
+                    latest_label = self._connection.execute(
+                        _LATEST, (event_label.event_id,)
+                    ).fetchone()
+                    if latest_label is None or bool(latest_label[0]) != event_label.is_anomalous:
+                        label_row = (
+                            event_label.event_id,
+                            int(event_label.is_anomalous),
+                            labelled_at,
+                        )
+                        self._connection.execute(_INSERT, label_row)
                         n_new += 1
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -110,8 +116,8 @@ class EventLabelLog:
             after: Position; 0 reads from the beginning.
         """
         with self._lock, self._translate_errors():
-            rows = self._connection.execute(_READ, (after,)).fetchall()
-        return {str(event_id): bool(is_anomalous) for event_id, is_anomalous in rows}
+            label_rows = self._connection.execute(_READ, (after,)).fetchall()
+        return {str(event_id): bool(is_anomalous) for event_id, is_anomalous in label_rows}
 
     def close(self) -> None:
         """Close the file; acknowledged labels are durable."""

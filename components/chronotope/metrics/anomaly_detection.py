@@ -43,10 +43,10 @@ def average_precision(is_anomalous: Booleans, scores: Float64) -> float:
     """
     if not is_anomalous.any():
         return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    ordered_scores = scores[order]
+    sort_order = np.argsort(-scores, kind="stable")
+    ordered_scores = scores[sort_order]
     is_last_of_tie = np.append(ordered_scores[1:] != ordered_scores[:-1], True)
-    n_hits = np.cumsum(is_anomalous[order])[is_last_of_tie]
+    n_hits = np.cumsum(is_anomalous[sort_order])[is_last_of_tie]
     n_flagged = np.flatnonzero(is_last_of_tie) + 1
     gained_recall = np.diff(n_hits, prepend=0) / n_hits[-1]
     return float(np.sum(gained_recall * n_hits / n_flagged))
@@ -85,11 +85,11 @@ def card_precision(events: ScoredEvents, k: int) -> float:
     daily_precision = []
     for day in np.unique(events.day):
         row_idx = np.flatnonzero((events.day == day) & ~is_detected[events.user_idx])
-        order = row_idx[np.argsort(-events.scores[row_idx], kind="stable")]
-        users, first_position = np.unique(events.user_idx[order], return_index=True)
-        flagged_users = users[np.argsort(first_position)[:k]]
-        compromised = np.unique(events.user_idx[row_idx[events.is_anomalous[row_idx]]])
-        detected_users = np.intersect1d(flagged_users, compromised)
+        sort_order = row_idx[np.argsort(-events.scores[row_idx], kind="stable")]
+        ranked_users, first_position = np.unique(events.user_idx[sort_order], return_index=True)
+        flagged_users = ranked_users[np.argsort(first_position)[:k]]
+        compromised_users = np.unique(events.user_idx[row_idx[events.is_anomalous[row_idx]]])
+        detected_users = np.intersect1d(flagged_users, compromised_users)
         is_detected[detected_users] = True
         daily_precision.append(len(detected_users) / k)
     return float(np.mean(daily_precision)) if daily_precision else float("nan")

@@ -65,7 +65,7 @@ def render_anomaly_report(report: AnomalyReport) -> str:
     """
     css_class = "yes" if report.is_promoted else "no"
     reasons = "".join(f"<li>{html_text(reason)}</li>" for reason in report.reasons)
-    verdict = f'<p><span class="verdict {css_class}">{html_text(report.verdict)}</span></p>'
+    verdict_html = f'<p><span class="verdict {css_class}">{html_text(report.verdict)}</span></p>'
     metric_rows: list[Row] = [
         ([html_text(row.name), *(format_number(value, 3) for value in row.values)], index == 0)
         for index, row in enumerate(report.detectors)
@@ -77,8 +77,8 @@ def render_anomaly_report(report: AnomalyReport) -> str:
     note_rows: list[Row] = [
         ([html_text(label), html_text(value)], False) for label, value in report.notes.items()
     ]
-    sections = (
-        section("Verdict", verdict, f"<ul>{reasons}</ul>" if reasons else ""),
+    section_html = (
+        section("Verdict", verdict_html, f"<ul>{reasons}</ul>" if reasons else ""),
         section(
             "Detectors",
             table(
@@ -109,7 +109,7 @@ def render_anomaly_report(report: AnomalyReport) -> str:
         ),
     )
     return html_document(
-        f"Chronotope: anomalies of {report.dataset}", report.facts, None, "".join(sections)
+        f"Chronotope: anomalies of {report.dataset}", report.facts, None, "".join(section_html)
     )
 
 
@@ -123,18 +123,27 @@ def curve_chart(points: Sequence[tuple[float, float]], chart_title: str) -> str:
     Returns:
         One inline ``<svg>``.
     """
-    side, margin = _SIDE, _MARGIN
-    path = " ".join(f"{margin + side * x:.1f},{margin / 2 + side * (1 - y):.1f}" for x, y in points)
-    frame = (
-        f'<rect x="{margin}" y="{margin / 2}" width="{side}" height="{side}" '
+    side_px, margin_px = _SIDE, _MARGIN
+    curve_path = " ".join(
+        f"{margin_px + side_px * x:.1f},{margin_px / 2 + side_px * (1 - y):.1f}" for x, y in points
+    )
+    frame_svg = (
+        f'<rect x="{margin_px}" y="{margin_px / 2}" width="{side_px}" height="{side_px}" '
         'fill="none" stroke="currentColor" stroke-opacity=".3"/>'
     )
-    ticks = [
-        text_at(margin + side * share, margin * 1.2 + side, f"{share:g}", "middle")
+    tick_svgs = [
+        text_at(margin_px + side_px * share, margin_px * 1.2 + side_px, f"{share:g}", "middle")
         for share in (0.0, 0.5, 1.0)
     ] + [
-        text_at(margin - 4, margin / 2 + side * (1 - share) + 4, f"{share:g}", "end")
+        text_at(margin_px - 4, margin_px / 2 + side_px * (1 - share) + 4, f"{share:g}", "end")
         for share in (0.0, 0.5, 1.0)
     ]
-    line = f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-width="2"/>'
-    return svg_chart(side + 2 * margin, side + 1.6 * margin, chart_title, [frame, *ticks, line])
+    line_svg = (
+        f'<polyline points="{curve_path}" fill="none" stroke="currentColor" stroke-width="2"/>'
+    )
+    return svg_chart(
+        side_px + 2 * margin_px,
+        side_px + 1.6 * margin_px,
+        chart_title,
+        [frame_svg, *tick_svgs, line_svg],
+    )

@@ -24,19 +24,19 @@ def show_held(
     with run_command(f"Held events of {dataset}") as terminal:
         events = read_held(dataset, root)
     if as_json:
-        print_json({"events": [_fields(event) for event in events]})
+        print_json({"events": [_fields(held_event) for held_event in events]})
         return
-    table = Table(title=f"{len(events):,} events are held out of training")
+    event_table = Table(title=f"{len(events):,} events are held out of training")
     for column in ("event", "user", "item", "time", "reasons"):
-        table.add_column(column)
-    for event in events[:_SHOWN]:
-        fields = _fields(event)
-        table.add_row(
-            *(str(fields[name]) for name in ("event_id", "user_id", "item_id")),
-            str(fields["occurred_at"]),
-            ", ".join(event.reasons),
+        event_table.add_column(column)
+    for held_event in events[:_SHOWN]:
+        event_fields = _fields(held_event)
+        event_table.add_row(
+            *(str(event_fields[name]) for name in ("event_id", "user_id", "item_id")),
+            str(event_fields["occurred_at"]),
+            ", ".join(held_event.reasons),
         )
-    terminal.print(table)
+    terminal.print(event_table)
 
 
 def release_held(
@@ -56,7 +56,7 @@ def release_held(
     with run_command(f"Releasing held events of {dataset}") as terminal:
         from chronotope.contracts.errors import ConfigError
 
-        held_ids = [event.event_id for event in read_held(dataset, root)]
+        held_ids = [held_event.event_id for held_event in read_held(dataset, root)]
         chosen_ids = held_ids if release_all else list(event_ids or [])
         unknown_ids = sorted(set(chosen_ids) - set(held_ids))
         if unknown_ids or not (chosen_ids or release_all):
@@ -66,9 +66,9 @@ def release_held(
                 way_out="`chronotope anomalies held` lists the events; --all releases all",
             )
         n_new = 0 if dry_run else _release(dataset, root, chosen_ids)
-    counts = {"n_chosen": len(chosen_ids), "n_new": n_new, "dry_run": dry_run}
+    release_counts = {"n_chosen": len(chosen_ids), "n_new": n_new, "dry_run": dry_run}
     if as_json:
-        print_json(counts)
+        print_json(release_counts)
     else:
         terminal.print(f"{len(chosen_ids)} events chosen, {n_new} ingested")
 
@@ -85,8 +85,8 @@ def read_held(dataset: str, root: Path) -> "list[HeldEvent]":
     from chronotope.lake import Lake
     from chronotope.runtime.workspace import Workspace
 
-    spec = load_spec(dataset)
-    return list(held_events(Lake(Workspace(root).lake(spec.name)), spec))
+    dataset_spec = load_spec(dataset)
+    return list(held_events(Lake(Workspace(root).lake(dataset_spec.name)), dataset_spec))
 
 
 def _release(dataset: str, root: Path, event_ids: list[str]) -> int:
@@ -99,17 +99,23 @@ def _release(dataset: str, root: Path, event_ids: list[str]) -> int:
     from chronotope.runtime.workspace import Workspace
     from flows.ingest_events import IngestSettings
 
-    spec, workspace = load_spec(dataset), Workspace(root)
-    with closing(EventLabelLog(workspace.event_labels(spec.name))) as label_log:
+    dataset_spec, workspace = load_spec(dataset), Workspace(root)
+    with closing(EventLabelLog(workspace.event_labels(dataset_spec.name))) as label_log:
         label_log.append([EventLabel(event_id, False) for event_id in event_ids])
     suites_dir = IngestSettings(root=root).suites_dir
-    report = IntakeReport()
-    with dataset_lock(workspace, spec.name):
-        intake = Intake(spec, workspace, suites_dir, FeedbackConfig())
-        release_labelled(intake, dict.fromkeys(event_ids, False), report)
-    return report.n_new
+    intake_report = IntakeReport()
+    with dataset_lock(workspace, dataset_spec.name):
+        intake = Intake(dataset_spec, workspace, suites_dir, FeedbackConfig())
+        release_labelled(intake, dict.fromkeys(event_ids, False), intake_report)
+    return intake_report.n_new
 
 
-def _fields(event: "HeldEvent") -> dict[str, object]:
-    row = event.batch.rows.select(["event_id", "user_id", "item_id", "occurred_at"]).to_pylist()[0]
-    return {**row, "occurred_at": row["occurred_at"].isoformat(), "reasons": list(event.reasons)}
+def _fields(held_event: "HeldEvent") -> dict[str, object]:
+    row = held_event.batch.rows.select(
+        ["event_id", "user_id", "item_id", "occurred_at"]
+    ).to_pylist()[0]
+    return {
+        **row,
+        "occurred_at": row["occurred_at"].isoformat(),
+        "reasons": list(held_event.reasons),
+    }

@@ -65,14 +65,15 @@ def show_training(terminal: TerminalConsole, result: "AnomalyTrainingResult") ->
     for column in ("detector", "auroc", "average precision", "alert precision"):
         metrics_table.add_column(column)
     for name, metrics in result.evaluation.metrics.items():
-        values = (metrics.auroc, metrics.average_precision, metrics.alert_precision)
-        metrics_table.add_row(name, *(f"{value:.3f}" for value in values))
+        metric_values = (metrics.auroc, metrics.average_precision, metrics.alert_precision)
+        metrics_table.add_row(name, *(f"{value:.3f}" for value in metric_values))
     terminal.print(metrics_table)
-    promotion = result.promotion
-    verdict = "is the champion" if promotion.promoted else "stays challenger"
+    promotion_result = result.promotion
+    verdict_text = "is the champion" if promotion_result.promoted else "stays challenger"
     terminal.print(
-        f"Version {promotion.version} of {promotion.name} ({result.search.detector}) {verdict}"
+        f"Version {promotion_result.version} of {promotion_result.name} "
+        f"({result.search.detector}) {verdict_text}"
     )
-    for reason in promotion.reasons:
+    for reason in promotion_result.reasons:
         terminal.print(f"- {reason}", soft_wrap=True)
     terminal.print(f"Report: {result.report}", soft_wrap=True)

@@ -32,10 +32,12 @@ def dense_layers(layers: nn.Sequential) -> Iterator[DenseLayer]:
     Args:
         layers: Linear layers and activations in turn.
     """
-    modules = list(layers)
-    for module, successor in zip(modules, [*modules[1:], None], strict=True):
-        if isinstance(module, nn.Linear):
-            activation = "none" if successor is None else _ACTIVATIONS.get(type(successor), "none")
+    layer_modules = list(layers)
+    for layer_module, next_module in zip(layer_modules, [*layer_modules[1:], None], strict=True):
+        if isinstance(layer_module, nn.Linear):
+            activation = (
+                "none" if next_module is None else _ACTIVATIONS.get(type(next_module), "none")
+            )
             yield DenseLayer(
-                module.weight.detach().numpy(), module.bias.detach().numpy(), activation
+                layer_module.weight.detach().numpy(), layer_module.bias.detach().numpy(), activation
             )

@@ -58,15 +58,15 @@ def fit_final_detector(
         search: Result of ``search_detector``.
     """
     training_log = load_training_log(dataset, version, settings)
-    rows = training_log.training_rows(training_log.holdout)
+    holdout_rows = training_log.training_rows(training_log.holdout)
     config = config_from_params(search.detector, search.params, settings.detector)
     detector = make_detector(search.detector, config).fit(
-        training_log.features.take(rows), training_log.labels_of(rows)
+        training_log.features.take(holdout_rows), training_log.labels_of(holdout_rows)
     )
     test_rows = training_log.test_rows(training_log.holdout)
-    table = training_log.features.take(test_rows)
-    surprise = detector.surprise(table)
-    bundle = DetectorBundle(
+    holdout_features = training_log.features.take(test_rows)
+    surprise = detector.surprise(holdout_features)
+    detector_bundle = DetectorBundle(
         detector,
         training_log.typical_value,
         settings.detector.label_delay_days,
@@ -79,15 +79,15 @@ def fit_final_detector(
             LABEL_COLUMN_FACT: settings.label_column or "",
         },
     )
-    probes = table.take(np.arange(min(_N_PROBES, len(test_rows))))
+    probe_events = holdout_features.take(np.arange(min(_N_PROBES, len(test_rows))))
     run_dir.mkdir(parents=True, exist_ok=True)
     np.savez(
         run_dir / EVENTS_FILE,
-        names=np.array(probes.names),
-        values=probes.values,
-        surprise=detector.surprise(probes),
+        names=np.array(probe_events.names),
+        values=probe_events.values,
+        surprise=detector.surprise(probe_events),
     )
-    return save_detector(bundle, run_dir / DETECTOR_FOLDER)
+    return save_detector(detector_bundle, run_dir / DETECTOR_FOLDER)
 
 
 def evaluate_detector(
@@ -102,35 +102,39 @@ def evaluate_detector(
         detector_dir: Result of ``fit_final_detector``.
     """
     training_log = load_training_log(dataset, version, settings)
-    rows = training_log.test_rows(training_log.holdout)
-    bundle = load_detector(detector_dir)
-    table = training_log.features.take(rows)
-    surprise = bundle.detector.surprise(table)
-    scores = {CANDIDATE: surprise} | _reference_scores(dataset, training_log, table, settings)
-    scored = {name: _scored(training_log, rows, values) for name, values in scores.items()}
-    is_anomalous = scored[CANDIDATE].is_anomalous
-    is_flagged = surprise > bundle.threshold.surprise
+    holdout_rows = training_log.test_rows(training_log.holdout)
+    detector_bundle = load_detector(detector_dir)
+    holdout_features = training_log.features.take(holdout_rows)
+    surprise = detector_bundle.detector.surprise(holdout_features)
+    scores = {CANDIDATE: surprise} | _reference_scores(
+        dataset, training_log, holdout_features, settings
+    )
+    scored_events = {
+        name: _scored(training_log, holdout_rows, values) for name, values in scores.items()
+    }
+    is_anomalous = scored_events[CANDIDATE].is_anomalous
+    is_flagged = surprise > detector_bundle.threshold.surprise
     n_anomalies = int(is_anomalous.sum())
     return DetectorEvaluation(
         labels=training_log.labels,
-        n_events=len(rows),
+        n_events=len(holdout_rows),
         n_anomalies=n_anomalies,
-        threshold=bundle.threshold.surprise,
+        threshold=detector_bundle.threshold.surprise,
         recall_at_threshold=float((is_flagged & is_anomalous).sum() / max(n_anomalies, 1)),
-        lead_time_h=_lead_time_h(training_log, rows, is_flagged),
-        metrics={name: _metrics(events, settings) for name, events in scored.items()},
-        curve=_curve(scored[CANDIDATE]),
+        lead_time_h=_lead_time_h(training_log, holdout_rows, is_flagged),
+        metrics={name: _metrics(events, settings) for name, events in scored_events.items()},
+        curve=_curve(scored_events[CANDIDATE]),
         budgets=tuple(
-            BudgetPoint(alerts_per_day=k, precision=card_precision(scored[CANDIDATE], k))
+            BudgetPoint(alerts_per_day=k, precision=card_precision(scored_events[CANDIDATE], k))
             for k in _BUDGETS
         ),
     )
 
 
 def _threshold(
-    training_log: TrainingLog, rows: Int64, surprise: Float64, settings: AnomalySettings
+    training_log: TrainingLog, holdout_rows: Int64, surprise: Float64, settings: AnomalySettings
 ) -> AlertThreshold:
-    is_genuine = training_log.behaviour.labels.is_anomalous[rows] == 0
+    is_genuine = training_log.behaviour.labels.is_anomalous[holdout_rows] == 0
     return learn_threshold(
         surprise[is_genuine],
         false_alarm_rate=settings.false_alarm_rate,
@@ -140,75 +144,97 @@ def _threshold(
 
 
 def _reference_scores(
-    dataset: str, training_log: TrainingLog, table: FeatureTable, settings: AnomalySettings
+    dataset: str,
+    training_log: TrainingLog,
+    holdout_features: FeatureTable,
+    settings: AnomalySettings,
 ) -> dict[str, Float64]:
     """Scores of the champion and of the baselines, fitted on the same events as the candidate."""
-    train = training_log.features.take(training_log.training_rows(training_log.holdout)).values
-    mean, spread = train.mean(axis=0), np.maximum(train.std(axis=0), 1e-6)
-    forest = IsolationForest(n_estimators=100, random_state=settings.study.seed).fit(train)
-    references = {
-        "isolation_forest": -np.asarray(forest.score_samples(table.values), dtype=np.float64),
-        "squared_deviation": np.square((table.values - mean) / spread).sum(axis=1),
+    train_values = training_log.features.take(
+        training_log.training_rows(training_log.holdout)
+    ).values
+    train_mean, train_spread = train_values.mean(axis=0), np.maximum(train_values.std(axis=0), 1e-6)
+    isolation_forest = IsolationForest(n_estimators=100, random_state=settings.study.seed).fit(
+        train_values
+    )
+    reference_scores = {
+        "isolation_forest": -np.asarray(
+            isolation_forest.score_samples(holdout_features.values), dtype=np.float64
+        ),
+        "squared_deviation": np.square((holdout_features.values - train_mean) / train_spread).sum(
+            axis=1
+        ),
     }
-    folder = champion_detector_folder(open_store(settings.workspace.mlruns), dataset)
-    if folder is not None:
+    champion_dir = champion_detector_folder(open_store(settings.workspace.mlruns), dataset)
+    if champion_dir is not None:
         try:
-            references[CHAMPION] = load_detector(folder).detector.surprise(table)
+            reference_scores[CHAMPION] = load_detector(champion_dir).detector.surprise(
+                holdout_features
+            )
         except DataError:  # it reads columns that the log has no more
-            references[CHAMPION] = np.zeros(len(table.values))
-    return references
+            reference_scores[CHAMPION] = np.zeros(len(holdout_features.values))
+    return reference_scores
 
 
-def _scored(training_log: TrainingLog, rows: Int64, scores: Float64) -> ScoredEvents:
+def _scored(training_log: TrainingLog, holdout_rows: Int64, scores: Float64) -> ScoredEvents:
     log, labels = training_log.behaviour.log, training_log.behaviour.labels
     return ScoredEvents(
-        log.user_idx[rows], log.occurred_s[rows] // DAY_S, labels.is_anomalous[rows] > 0, scores
+        log.user_idx[holdout_rows],
+        log.occurred_s[holdout_rows] // DAY_S,
+        labels.is_anomalous[holdout_rows] > 0,
+        scores,
     )
 
 
 def _metrics(events: ScoredEvents, settings: AnomalySettings) -> DetectorMetrics:
-    days = np.unique(events.day[events.is_anomalous])
-    daily = [
+    anomalous_days = np.unique(events.day[events.is_anomalous])
+    daily_precision = [
         average_precision(
             events.is_anomalous[events.day == day], np.asarray(events.scores[events.day == day])
         )
-        for day in days
+        for day in anomalous_days
     ]
     return DetectorMetrics(
         auroc=auroc(events.is_anomalous, events.scores),
         average_precision=average_precision(events.is_anomalous, events.scores),
         alert_precision=card_precision(events, settings.alerts_per_day),
-        daily_average_precision=tuple(daily),
+        daily_average_precision=tuple(daily_precision),
     )
 
 
 def _curve(events: ScoredEvents) -> tuple[CurvePoint, ...]:
     """ROC and precision-recall at evenly spaced ranks on a logarithmic scale."""
-    order = np.argsort(-events.scores, kind="stable")
-    n_hits = np.cumsum(events.is_anomalous[order])
-    n_anomalies, n_events = int(n_hits[-1]), len(order)
-    ranks = np.unique(np.geomspace(1, n_events, _N_CURVE_POINTS).astype(int))
+    sort_order = np.argsort(-events.scores, kind="stable")
+    n_hits = np.cumsum(events.is_anomalous[sort_order])
+    n_anomalies, n_events = int(n_hits[-1]), len(sort_order)
+    curve_ranks = np.unique(np.geomspace(1, n_events, _N_CURVE_POINTS).astype(int))
     return tuple(
         CurvePoint(
-            false_alarm_rate=float((rank - n_hits[rank - 1]) / max(n_events - n_anomalies, 1)),
-            recall=float(n_hits[rank - 1] / max(n_anomalies, 1)),
-            precision=float(n_hits[rank - 1] / rank),
+            false_alarm_rate=float(
+                (curve_rank - n_hits[curve_rank - 1]) / max(n_events - n_anomalies, 1)
+            ),
+            recall=float(n_hits[curve_rank - 1] / max(n_anomalies, 1)),
+            precision=float(n_hits[curve_rank - 1] / curve_rank),
         )
-        for rank in ranks
+        for curve_rank in curve_ranks
     )
 
 
-def _lead_time_h(training_log: TrainingLog, rows: Int64, is_flagged: Booleans) -> float | None:
+def _lead_time_h(
+    training_log: TrainingLog, holdout_rows: Int64, is_flagged: Booleans
+) -> float | None:
     """Median hours from a user's first flagged anomaly to the arrival of its first label."""
     log, labels = training_log.behaviour.log, training_log.behaviour.labels
-    is_anomalous = labels.is_anomalous[rows] > 0
-    user_idx, times_s = log.user_idx[rows], log.occurred_s[rows]
+    is_anomalous = labels.is_anomalous[holdout_rows] > 0
+    user_idx, times_s = log.user_idx[holdout_rows], log.occurred_s[holdout_rows]
     latest = np.iinfo(np.int64).max
     first_s = np.full(int(user_idx.max(initial=0)) + 1, latest)
     flagged_s = first_s.copy()
     np.minimum.at(first_s, user_idx[is_anomalous], times_s[is_anomalous])
     is_found = is_anomalous & is_flagged
     np.minimum.at(flagged_s, user_idx[is_found], times_s[is_found])
-    users = np.flatnonzero(flagged_s < latest)
-    label_s = first_s[users] + training_log.holdout.delay_days * DAY_S
-    return float(np.median(label_s - flagged_s[users]) / _HOUR_S) if len(users) else None
+    found_users = np.flatnonzero(flagged_s < latest)
+    label_s = first_s[found_users] + training_log.holdout.delay_days * DAY_S
+    return (
+        float(np.median(label_s - flagged_s[found_users]) / _HOUR_S) if len(found_users) else None
+    )

@@ -40,12 +40,12 @@ def register_trained_detector(
         search: Chosen detector.
         evaluation: Metrics on the holdout.
     """
-    store, name = open_store(settings.workspace.mlruns), anomaly_model_name(dataset)
+    mlflow_store, name = open_store(settings.workspace.mlruns), anomaly_model_name(dataset)
     tags = {"dataset": dataset, "detector": search.detector, "training": run_dir.name}
-    earlier = model_versions.find_registered(store, name, tags)
-    if earlier is not None:  # killed after the registration, before the result was stored
-        return RegisteredVersion(name=name, version=earlier[0], run_id=earlier[1])
-    with store.run(name, f"detector {run_dir.name}", tags=tags) as tracker:
+    earlier_version = model_versions.find_registered(mlflow_store, name, tags)
+    if earlier_version is not None:  # killed after the registration, before the result was stored
+        return RegisteredVersion(name=name, version=earlier_version[0], run_id=earlier_version[1])
+    with mlflow_store.run(name, f"detector {run_dir.name}", tags=tags) as tracker:
         tracker.params({"detector": search.detector, "labels": evaluation.labels, **search.params})
         tracker.metrics(
             {
@@ -55,7 +55,7 @@ def register_trained_detector(
             }
         )
         registered = register_detector(
-            store,
+            mlflow_store,
             name=name,
             detector_dir=run_dir / DETECTOR_FOLDER,
             run_id=tracker.run_id,
@@ -78,9 +78,9 @@ def promote_detector(
         evaluation: Metrics on the holdout, by day.
         registered: Result of ``register_trained_detector``.
     """
-    store, name = open_store(settings.workspace.mlruns), registered.name
-    set_challenger(store, name, registered.version)
-    champion = current_champion(store, name)
+    mlflow_store, name = open_store(settings.workspace.mlruns), registered.name
+    set_challenger(mlflow_store, name, registered.version)
+    champion_version = current_champion(mlflow_store, name)
     reasons = gate_reasons(evaluation, settings)
     reasons += blessing_problems(
         run_dir / DETECTOR_FOLDER, run_dir / EVENTS_FILE, settings.max_latency_ms
@@ -88,15 +88,18 @@ def promote_detector(
     if not reasons:
         metrics = evaluation.metrics[CANDIDATE]
         promote(
-            store,
+            mlflow_store,
             name,
             registered.version,
-            expected_champion=champion,
+            expected_champion=champion_version,
             key=f"{name}-{registered.run_id}",
             reason=f"average precision {metrics.average_precision:.4f} on the holdout",
         )
     return PromotionResult(
-        **registered.model_dump(), promoted=not reasons, reasons=tuple(reasons), previous=champion
+        **registered.model_dump(),
+        promoted=not reasons,
+        reasons=tuple(reasons),
+        previous=champion_version,
     )
 
 
@@ -107,19 +110,23 @@ def gate_reasons(evaluation: DetectorEvaluation, settings: AnomalySettings) -> l
         evaluation: Metrics on the holdout.
         settings: Bounds of the gate.
     """
-    daily = {
+    daily_precision = {
         name: np.array(metrics.daily_average_precision)
         for name, metrics in evaluation.metrics.items()
     }
-    n_days = len(daily[CANDIDATE])
+    n_days = len(daily_precision[CANDIDATE])
     if not n_days:
         return ["the holdout contains no anomaly"]
-    decision = evaluate_gate(
-        daily[CANDIDATE],
-        daily.get(CHAMPION),
-        {name: values for name, values in daily.items() if name not in (CANDIDATE, CHAMPION)},
+    gate_decision = evaluate_gate(
+        daily_precision[CANDIDATE],
+        daily_precision.get(CHAMPION),
+        {
+            name: values
+            for name, values in daily_precision.items()
+            if name not in (CANDIDATE, CHAMPION)
+        },
         user_idx=np.arange(n_days),
         slices={},
         gate_config=settings.gate,
     )
-    return list(decision.reasons)
+    return list(gate_decision.reasons)

@@ -28,12 +28,12 @@ def write_anomaly_report(
         promotion: Decision of the gate.
     """
     report = anomaly_report(dataset, settings, search, evaluation, promotion)
-    path = settings.workspace.reports() / f"{dataset}-anomaly.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_page(render_anomaly_report(report), path)
-    store = open_store(settings.workspace.mlruns)
-    RunTracker(store.client, promotion.run_id).artifact(path, folder="report")
-    return path
+    report_path = settings.workspace.reports() / f"{dataset}-anomaly.html"
+    report_path.parent.mkdir(parents=True, exist_ok=True)
+    write_page(render_anomaly_report(report), report_path)
+    mlflow_store = open_store(settings.workspace.mlruns)
+    RunTracker(mlflow_store.client, promotion.run_id).artifact(report_path, folder="report")
+    return report_path
 
 
 def anomaly_report(
@@ -49,7 +49,7 @@ def anomaly_report(
         if evaluation.labels == "given"
         else f"planted account takeovers, {settings.planted_share:.1%} of the events"
     )
-    order = [CANDIDATE, *(name for name in evaluation.metrics if name != CANDIDATE)]
+    detector_order = [CANDIDATE, *(name for name in evaluation.metrics if name != CANDIDATE)]
     return AnomalyReport(
         dataset=dataset,
         facts=(
@@ -69,7 +69,7 @@ def anomaly_report(
                     evaluation.metrics[name].alert_precision,
                 ),
             )
-            for name in order
+            for name in detector_order
         ],
         roc=[(point.false_alarm_rate, point.recall) for point in evaluation.curve],
         precision_recall=[(point.recall, point.precision) for point in evaluation.curve],

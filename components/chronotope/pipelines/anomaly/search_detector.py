@@ -38,31 +38,36 @@ def search_detector(
     detectors = usable_detectors(training_log, settings)
 
     def fold_precision(params: dict[str, object], fold: int, tracker: Tracker) -> float:
-        value = evaluate_fold(training_log, params, fold, settings)
-        tracker.metrics({"average_precision": value})
-        return value
+        fold_value = evaluate_fold(training_log, params, fold, settings)
+        tracker.metrics({"average_precision": fold_value})
+        return fold_value
 
-    store, experiment = open_store(settings.workspace.mlruns), anomaly_model_name(dataset)
+    mlflow_store, experiment_name = (
+        open_store(settings.workspace.mlruns),
+        anomaly_model_name(dataset),
+    )
 
     def open_tracker(run_name: str, parent: Tracker | None) -> AbstractContextManager[RunTracker]:
-        return store.run(experiment, run_name, parent=parent, tags={"dataset": dataset})
+        return mlflow_store.run(experiment_name, run_name, parent=parent, tags={"dataset": dataset})
 
-    best = run_study(
+    best_trial = run_study(
         search_space(detectors, settings.detector),
         fold_precision,
         n_folds=len(training_log.folds),
         default=default_params(detectors[0], settings.detector),
         config=settings.study,
-        storage=StudyStorage(optuna_url(settings.workspace.mlruns), f"{experiment} {run_dir.name}"),
+        storage=StudyStorage(
+            optuna_url(settings.workspace.mlruns), f"{experiment_name} {run_dir.name}"
+        ),
         tracker_factory=open_tracker,
     )
-    params = dict(best.params)
+    params = dict(best_trial.params)
     detector: DetectorName = params.pop("detector")  # type: ignore[assignment]
     return DetectorSearch(
         detector=detector,
         params=params,
-        average_precision=best.value,
-        fold_values=best.fold_values,
+        average_precision=best_trial.value,
+        fold_values=best_trial.fold_values,
         labels=training_log.labels,
     )
 
@@ -96,52 +101,58 @@ def search_space(detectors: tuple[DetectorName, ...], config: DetectorConfig) ->
         detectors: Detectors to choose from.
         config: Values of the settings.
     """
-    trees, network = config.trees, config.network
+    tree_config, network_config = config.trees, config.network
 
     def suggest_params(trial: ParameterSuggester) -> dict[str, object]:
         detector = trial.suggest_categorical("detector", detectors)
         if detector == "supervised":
             return {
                 "detector": detector,
-                "n_trees": trial.suggest_int("n_trees", *_bounds(40, 200, trees.n_trees)),
+                "n_trees": trial.suggest_int("n_trees", *_bounds(40, 200, tree_config.n_trees)),
                 "learning_rate": trial.suggest_float(
-                    "learning_rate", *_bounds(0.02, 0.1, trees.learning_rate), log=True
+                    "learning_rate", *_bounds(0.02, 0.1, tree_config.learning_rate), log=True
                 ),
-                "max_leaves": trial.suggest_int("max_leaves", *_bounds(4, 16, trees.max_leaves)),
-                "l2": trial.suggest_float("l2", *_bounds(0.5, 50.0, max(trees.l2, 1e-3)), log=True),
+                "max_leaves": trial.suggest_int(
+                    "max_leaves", *_bounds(4, 16, tree_config.max_leaves)
+                ),
+                "l2": trial.suggest_float(
+                    "l2", *_bounds(0.5, 50.0, max(tree_config.l2, 1e-3)), log=True
+                ),
             }
         return {
             "detector": detector,
-            "n_latent": trial.suggest_int("n_latent", *_bounds(1, 8, network.n_latent)),
-            "n_epochs": trial.suggest_int("n_epochs", *_bounds(3, 10, network.n_epochs)),
-            "noise": trial.suggest_float("noise", *_bounds(0.0, 0.6, network.noise)),
+            "n_latent": trial.suggest_int("n_latent", *_bounds(1, 8, network_config.n_latent)),
+            "n_epochs": trial.suggest_int("n_epochs", *_bounds(3, 10, network_config.n_epochs)),
+            "noise": trial.suggest_float("noise", *_bounds(0.0, 0.6, network_config.noise)),
             "masked_share": trial.suggest_float(
-                "masked_share", *_bounds(0.0, 0.5, network.masked_share)
+                "masked_share", *_bounds(0.0, 0.5, network_config.masked_share)
             ),
         }
 
     return suggest_params
 
 
-def _bounds(low: Number, high: Number, value: Number) -> tuple[Number, Number]:
+def _bounds(low: Number, high: Number, fold_value: Number) -> tuple[Number, Number]:
     """Bounds of a searched value that include that of the settings."""
-    return min(low, value), max(high, value)
+    return min(low, fold_value), max(high, fold_value)
 
 
 def default_params(detector: DetectorName, config: DetectorConfig) -> dict[str, object]:
     """Values of the settings for the searched parameters: the first trial."""
     if detector == "supervised":
         return {"detector": detector, **config.trees.model_dump(exclude={"seed"})}
-    names = {"n_latent", "n_epochs", "noise", "masked_share"}
-    return {"detector": detector, **config.network.model_dump(include=names)}
+    searched_names = {"n_latent", "n_epochs", "noise", "masked_share"}
+    return {"detector": detector, **config.network.model_dump(include=searched_names)}
 
 
 def config_from_params(
     detector: DetectorName, params: dict[str, Any], config: DetectorConfig
 ) -> DetectorConfig:
     """Config with searched parameters in place of those of the settings."""
-    part = "trees" if detector == "supervised" else "network"
-    return config.model_copy(update={part: getattr(config, part).model_copy(update=params)})
+    config_part = "trees" if detector == "supervised" else "network"
+    return config.model_copy(
+        update={config_part: getattr(config, config_part).model_copy(update=params)}
+    )
 
 
 def evaluate_fold(
@@ -156,14 +167,21 @@ def evaluate_fold(
         settings: Values that are not searched.
     """
     detector: DetectorName = params["detector"]  # type: ignore[assignment]
-    searched = {name: value for name, value in params.items() if name != "detector"}
-    split = training_log.folds[fold]
-    train_rows, test_rows = training_log.training_rows(split), training_log.test_rows(split)
-    config = config_from_params(detector, searched, settings.detector)
-    fitted = make_detector(detector, config).fit(
+    searched_params = {
+        name: fold_value for name, fold_value in params.items() if name != "detector"
+    }
+    fold_split = training_log.folds[fold]
+    train_rows, test_rows = (
+        training_log.training_rows(fold_split),
+        training_log.test_rows(fold_split),
+    )
+    config = config_from_params(detector, searched_params, settings.detector)
+    fitted_detector = make_detector(detector, config).fit(
         training_log.features.take(train_rows), training_log.labels_of(train_rows)
     )
     is_anomalous = training_log.behaviour.labels.is_anomalous[test_rows] > 0
     if not is_anomalous.any():
         return 0.0
-    return average_precision(is_anomalous, fitted.surprise(training_log.features.take(test_rows)))
+    return average_precision(
+        is_anomalous, fitted_detector.surprise(training_log.features.take(test_rows))
+    )

@@ -68,11 +68,11 @@ def load_training_log(dataset: str, version: int, settings: AnomalySettings) -> 
     Raises:
         NotEnoughData: The log is too short for the folds.
     """
-    workspace = settings.workspace
-    events = Lake(workspace.lake(dataset)).read("events", version)
-    posted_labels = read_event_labels(workspace.event_labels(dataset))
+    run_workspace = settings.workspace
+    event_table = Lake(run_workspace.lake(dataset)).read("events", version)
+    posted_labels = read_event_labels(run_workspace.event_labels(dataset))
     behaviour = read_behaviour_log(
-        events, label_column=settings.label_column, posted_labels=posted_labels
+        event_table, label_column=settings.label_column, posted_labels=posted_labels
     )
     if not len(behaviour.log):
         raise NotEnoughData("The lake contains no events", received=dataset)
@@ -83,8 +83,8 @@ def load_training_log(dataset: str, version: int, settings: AnomalySettings) -> 
     features = behaviour_features(behaviour.log, behaviour.places, typical_value=typical_value)
     delay_days = settings.detector.label_delay_days
     if labels == "given" and settings.detector.risk_features:
-        risk = risk_features(behaviour.log, behaviour.labels, delay_days=delay_days)
-        features = features.joined(risk)
+        risk_table = risk_features(behaviour.log, behaviour.labels, delay_days=delay_days)
+        features = features.joined(risk_table)
     times_s = behaviour.log.occurred_s
     (holdout,) = weekly_splits(
         times_s,

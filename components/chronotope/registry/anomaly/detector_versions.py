@@ -43,14 +43,14 @@ def register_detector(
         run_id: Run that produced it.
         tags: Lineage.
     """
-    client = mlflow_store.client
+    mlflow_client = mlflow_store.client
     try:
-        client.get_registered_model(name)
+        mlflow_client.get_registered_model(name)
     except MlflowException:
-        client.create_registered_model(name)
-    client.log_artifacts(run_id, str(detector_dir), _FOLDER)
-    uri = f"{client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
-    version = client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
+        mlflow_client.create_registered_model(name)
+    mlflow_client.log_artifacts(run_id, str(detector_dir), _FOLDER)
+    uri = f"{mlflow_client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
+    version = mlflow_client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
     return ModelVersion(name, str(version.version), uri)
 
 
@@ -73,23 +73,25 @@ def blessing_problems(detector_dir: Path, events_path: Path, max_latency_ms: flo
         events_path: ``.npz`` of events and the scores they had when it was fitted.
         max_latency_ms: Largest median time of scoring one event.
     """
-    command = [sys.executable, "-m", _PROBE, str(detector_dir), str(events_path)]
+    probe_command = [sys.executable, "-m", _PROBE, str(detector_dir), str(events_path)]
     try:
-        finished = subprocess.run(  # noqa: S603 - fixed command
-            command, capture_output=True, text=True, check=False, timeout=_PROBE_TIMEOUT_S
+        probe_process = subprocess.run(  # noqa: S603 - fixed command
+            probe_command, capture_output=True, text=True, check=False, timeout=_PROBE_TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
         return [f"the clean process took longer than {_PROBE_TIMEOUT_S:g} s"]
-    if finished.returncode != 0:
-        return [f"the clean process failed: {finished.stderr.strip()[-500:]}"]
-    measured = json.loads(finished.stdout.strip().splitlines()[-1])
-    problems = []
-    if not measured["max_difference"] <= _MAX_DIFFERENCE:
-        problems.append(f"scores differ by {measured['max_difference']:.3g} in a clean process")
-    if measured["latency_ms"] > max_latency_ms:
-        problems.append(
-            f"an event takes {measured['latency_ms']:.2f} ms, more than {max_latency_ms}"
+    if probe_process.returncode != 0:
+        return [f"the clean process failed: {probe_process.stderr.strip()[-500:]}"]
+    probe_metrics = json.loads(probe_process.stdout.strip().splitlines()[-1])
+    blessing_reasons = []
+    if not probe_metrics["max_difference"] <= _MAX_DIFFERENCE:
+        blessing_reasons.append(
+            f"scores differ by {probe_metrics['max_difference']:.3g} in a clean process"
         )
-    if measured["imports_torch"]:
-        problems.append("the detector imports torch")
-    return problems
+    if probe_metrics["latency_ms"] > max_latency_ms:
+        blessing_reasons.append(
+            f"an event takes {probe_metrics['latency_ms']:.2f} ms, more than {max_latency_ms}"
+        )
+    if probe_metrics["imports_torch"]:
+        blessing_reasons.append("the detector imports torch")
+    return blessing_reasons

@@ -76,8 +76,8 @@ class AutoencoderModule(lightning.LightningModule):
         del batch_idx
         features = batch  # (B, F)
         is_visible = torch.rand_like(features) >= self.config.masked_share
-        noisy = features + self.config.noise * torch.randn_like(features)
-        return functional.huber_loss(self.network(noisy * is_visible), features)
+        noisy_features = features + self.config.noise * torch.randn_like(features)
+        return functional.huber_loss(self.network(noisy_features * is_visible), features)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam."""
@@ -104,26 +104,26 @@ class BiganModule(lightning.LightningModule):
         network = self.network
         judge_optimizer, maker_optimizer = cast("list[LightningOptimizer]", self.optimizers())
         drawn_code = torch.randn(len(features), network.n_latent)  # (B, L)
-        code, generated = network.encoder(features), network.generator(drawn_code)
+        latent_code, generated_features = network.encoder(features), network.generator(drawn_code)
         judge_loss = (
-            functional.softplus(-network.judge(features, code.detach())).mean()
-            + functional.softplus(network.judge(generated.detach(), drawn_code)).mean()
+            functional.softplus(-network.judge(features, latent_code.detach())).mean()
+            + functional.softplus(network.judge(generated_features.detach(), drawn_code)).mean()
         )
         self._step(judge_optimizer, judge_loss)
         maker_loss = (
-            functional.softplus(network.judge(features, code)).mean()
-            + functional.softplus(-network.judge(generated, drawn_code)).mean()
-            + functional.huber_loss(network.generator(code), features)
+            functional.softplus(network.judge(features, latent_code)).mean()
+            + functional.softplus(-network.judge(generated_features, drawn_code)).mean()
+            + functional.huber_loss(network.generator(latent_code), features)
         )
         self._step(maker_optimizer, maker_loss)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam for the discriminator, and for encoder and generator."""
-        rate, network = self.config.learning_rate / 2, self.network
+        half_rate, network = self.config.learning_rate / 2, self.network
         maker_parameters = [*network.encoder.parameters(), *network.generator.parameters()]
         return [
-            torch.optim.Adam(network.discriminator.parameters(), rate, betas=(0.5, 0.999)),
-            torch.optim.Adam(maker_parameters, rate, betas=(0.5, 0.999)),
+            torch.optim.Adam(network.discriminator.parameters(), half_rate, betas=(0.5, 0.999)),
+            torch.optim.Adam(maker_parameters, half_rate, betas=(0.5, 0.999)),
         ]
 
     def _step(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
@@ -134,7 +134,7 @@ class BiganModule(lightning.LightningModule):
 
 def _train(module: lightning.LightningModule, features: Float32, config: NetworkConfig) -> None:
     """Train for the configured number of passes; there is nothing to select an epoch by."""
-    trainer = make_trainer(
+    lightning_trainer = make_trainer(
         [],
         config.n_epochs,
         accelerator="cpu",
@@ -142,9 +142,9 @@ def _train(module: lightning.LightningModule, features: Float32, config: Network
         max_gradient_norm=1.0 if module.automatic_optimization else None,
         enable_checkpointing=False,
     )
-    batches = ShuffledBatches(torch.from_numpy(features), config.batch_size)
+    shuffled_batches = ShuffledBatches(torch.from_numpy(features), config.batch_size)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*isinstance\\(treespec.*")
         warnings.filterwarnings("ignore", message=".*`training_step` returned `None`.*")
-        trainer.fit(module, batches)
+        lightning_trainer.fit(module, shuffled_batches)
     module.eval()
