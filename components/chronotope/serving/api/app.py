@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 from chronotope.experiments.experiment import store_experiment
 from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Interaction, InteractionLog, Lake
+from chronotope.lake.event_labels import EventLabelLog
 from chronotope.lake.posted_items import PostedItems
 from chronotope.registry.champion import (
     Champion,
@@ -24,6 +25,7 @@ from chronotope.runtime.workspace import Workspace
 from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
 from chronotope.serving.api.item_endpoint import ItemEndpoint, add_item_endpoints
+from chronotope.serving.api.label_endpoint import add_label_endpoint
 from chronotope.serving.api.new_item_endpoint import NewItemEndpoint, add_new_item_endpoints
 from chronotope.serving.api.predict_endpoint import explain, predict
 from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
@@ -83,6 +85,7 @@ class Service:
         self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
         self.stored_predictions = StoredPredictions(Lake(workspace.lake(settings.dataset)))
         self.posted_items = PostedItems(workspace.posted_items(settings.dataset))
+        self.label_log = EventLabelLog(workspace.event_labels(settings.dataset))
         self.new_items = _new_item_reader(settings, self.posted_items)
         self.watcher = ChampionWatcher(
             settings,
@@ -131,6 +134,7 @@ class Service:
         self.impression_writer.stop()
         self.interaction_log.close()
         self.posted_items.close()
+        self.label_log.close()
         if self.redis_cache is not None:
             self.redis_cache.close()
 
@@ -232,6 +236,7 @@ def create_app(
     add_item_endpoints(app, ItemEndpoint(settings, service.watcher), service.executor)
     new_item_endpoint = NewItemEndpoint(settings, service.watcher, service.posted_items)
     add_new_item_endpoints(app, new_item_endpoint, service.executor)
+    add_label_endpoint(app, service.label_log, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)
     handle_problems(app)
