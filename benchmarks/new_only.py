@@ -19,13 +19,11 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.data_sets import add_data_option, data_root
 from benchmarks.peers.data import cut, read_dataset
-from benchmarks.rows import Row, read_rows, some_of, write_rows
+from benchmarks.rows import Row, read_rows, rows_table, some_of, write_rows
 from chronotope.contracts.event_log import Catalog, EventLog, Float32, Int64
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.features.snapshot import load_features
@@ -324,25 +322,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     users = task.log.user_idx[task.targets].astype(np.int64)
     ranks = measure(task, options.models, rules, options.seed)
     rows = [row_of(options.dataset, name, ranks[name], users) for name in options.models]
-    Console(width=100).print(table(rows))
+    title = f"{options.dataset}: new items only"
+    Console(width=100).print(rows_table(title, HEADERS, rows))
     if options.json:
         measured = {(row["dataset"], row["model"]) for row in rows}
         others = [
             row for row in read_rows(options.json) if (row["dataset"], row["model"]) not in measured
         ]
         write_rows([*others, *rows], options.json)
-
-
-def table(rows: Sequence[Row]) -> Table:
-    """Table of the rows."""
-    title = f"{rows[0]['dataset']}: new items only"
-    shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for header in HEADERS:
-        shown.add_column(header, justify="left" if header == "model" else "right", no_wrap=True)
-    for row in rows:
-        cells = (row[name] for name in HEADERS)
-        shown.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells))
-    return shown
 
 
 def parser() -> argparse.ArgumentParser:

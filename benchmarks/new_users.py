@@ -22,13 +22,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.data_sets import add_data_option, data_root, load_data_set
 from benchmarks.peers.data import read_dataset
-from benchmarks.rows import Row, read_rows, some_of, write_rows
+from benchmarks.rows import Row, read_rows, rows_table, some_of, write_rows
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.user_attributes import UserAttributes
@@ -296,22 +294,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             gains[key][0].extend(values)
             gains[key][1].extend(users)
     rows = rows_of(options.dataset, gains)
-    Console(width=100).print(table(rows))
+    title = f"{options.dataset}: users without events in the training"
+    Console(width=100).print(rows_table(title, HEADERS, rows))
     if options.json:
         others = [row for row in read_rows(options.json) if row["dataset"] != options.dataset]
         write_rows([*others, *rows], options.json)
-
-
-def table(rows: Sequence[Row]) -> Table:
-    """Table of the rows."""
-    title = f"{rows[0]['dataset']}: users without events in the training"
-    shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for header in HEADERS:
-        shown.add_column(header, justify="left" if header == "model" else "right", no_wrap=True)
-    for row in rows:
-        cells = (row[name] for name in HEADERS)
-        shown.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells))
-    return shown
 
 
 def parser() -> argparse.ArgumentParser:

@@ -2,9 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
+
+from rich import box
+from rich.table import Table
 
 from chronotope.contracts.errors import ConfigError
 
@@ -35,6 +38,23 @@ def write_rows(rows: list[Row], path: Path) -> None:
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     draft.replace(path)
+
+
+def rows_table(title: str, headers: Sequence[str], rows: Sequence[Row]) -> Table:
+    """Table of some columns of the rows, numbers with four decimals.
+
+    Args:
+        title: Above the table.
+        headers: The columns; that of the models is aligned to the left.
+        rows: Rows with these columns.
+    """
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for header in headers:
+        table.add_column(header, justify="left" if header == "model" else "right", no_wrap=True)
+    for row in rows:
+        cells = (row[name] for name in headers)
+        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells))
+    return table
 
 
 def some_of(known: Collection[str]) -> Callable[[str], list[str]]:

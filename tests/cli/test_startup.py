@@ -90,7 +90,7 @@ def test_a_wrong_argument_imports_no_package_that_does_the_work(
     [
         (["ingest", "no_town"], "No such dataset"),
         (["train", "no_town"], "No such dataset"),
-        (["train", "simulated_city", "--config", "no.yaml"], "training settings"),
+        (["train", "simulated_city", "--config", "no.yaml"], "no such file"),
         (["train", "simulated_city", "--dry-run"], "max_epochs"),
         (["up", "--dataset", "no_town"], "No such dataset"),
         (["recommend", "u1", "--dataset", "no_town"], "No such dataset"),

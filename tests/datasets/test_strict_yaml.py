@@ -1,6 +1,7 @@
 """YAML files: whatever they hold, one clear error and no traceback, in little time."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.strict_yaml import MAX_BYTES, MAX_DEPTH, read_yaml
+from chronotope.pipelines.settings import read_train_settings
 
 BOMB = "\n".join(
     ["a0: &a0 [lol]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
@@ -48,6 +50,15 @@ def test_what_cannot_be_is_refused_with_its_reason(tmp_path: Path, text: str, pr
     for read in (read_yaml, load_spec):
         with pytest.raises(ConfigError, match=f"(?s)Cannot read.*{problem}"):
             read(path)
+
+
+def test_a_missing_file_has_one_way_out(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.yaml"
+    for read in (read_yaml, partial(read_train_settings, root=tmp_path)):
+        with pytest.raises(ConfigError) as caught:
+            read(missing)
+        wanted = f"Cannot read {missing}. Received: there is no such file. Correct the path."
+        assert str(caught.value) == wanted
 
 
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ def read_yaml(yaml_path: Path) -> Any:
     except UnicodeDecodeError as error:
         problem = encoding_problem(error.object, error)
         way_out = "Save the YAML file as UTF-8; the encoding of the log is set by `encoding` in it"
+    except FileNotFoundError:
+        problem = "there is no such file"
+        way_out = "Correct the path"
     except (OSError, ValueError, OverflowError) as error:
         problem = error
     raise ConfigError(f"Cannot read {yaml_path}", received=problem, way_out=way_out)

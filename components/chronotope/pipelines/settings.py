@@ -72,10 +72,10 @@ def read_train_settings(config_path: Path | None, root: Path) -> TrainSettings:
     Raises:
         ConfigError: The file cannot be read, or a value is out of bounds.
     """
+    content = {} if config_path is None else read_yaml(config_path) or {}
     try:
-        content = {} if config_path is None else read_yaml(config_path) or {}
         return TrainSettings.model_validate({**content, "root": root})
-    except (ConfigError, ValidationError, TypeError) as error:
+    except (ValidationError, TypeError) as error:
         raise ConfigError(
             "The training settings cannot be used",
             received=f"{config_path}: {error}",

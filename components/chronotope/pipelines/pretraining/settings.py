@@ -56,10 +56,10 @@ def read_pretrain_settings(config_path: Path | None, root: Path) -> PretrainSett
     Raises:
         ConfigError: The file cannot be read, or a value is out of bounds.
     """
+    content = {} if config_path is None else read_yaml(config_path) or {}
     try:
-        content = {} if config_path is None else read_yaml(config_path) or {}
         return PretrainSettings.model_validate({**content, "root": root})
-    except (ConfigError, ValidationError, TypeError) as error:
+    except (ValidationError, TypeError) as error:
         raise ConfigError(
             "The settings of the pretraining cannot be used",
             received=f"{config_path}: {error}",
