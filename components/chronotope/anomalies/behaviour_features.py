@@ -4,7 +4,7 @@ Every feature of an event reads that event and earlier ones only. Windows are 1 
 and 30 days. Columns that a log does not have (amounts, coordinates) leave out their features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -108,6 +108,7 @@ def behaviour_features(
     item_places: ItemPlaces | None = None,
     *,
     typical_value: float | None = None,
+    required_names: Collection[str] = (),
 ) -> FeatureTable:
     """Features of every event of a log, without any label.
 
@@ -116,15 +117,20 @@ def behaviour_features(
         item_places: Coordinates of the items; None leaves out distance and speed.
         typical_value: Mean amount of the events a detector is trained on, the prior of a user
             without events; by default that of the first tenth of the log's time.
+        required_names: Features to compute even if no event of this log has their column.
     """
     by_user = KeyedEvents.by(event_log.user_idx, event_log.occurred_s)
     by_item = KeyedEvents.by(event_log.item_idx, event_log.occurred_s)
     feature_columns = _velocity("user", by_user) | _velocity("item", by_item)
     feature_columns |= _time_features(event_log, by_user) | _novelty(event_log, by_user)
-    if np.isfinite(event_log.value).any():
+    if np.isfinite(event_log.value).any() or "amount" in required_names:
         prior_value = mean_value(event_log) if typical_value is None else typical_value
         feature_columns |= _amounts(event_log, by_user, by_item, prior_value)
-    if item_places is not None and np.isfinite(item_places.lat).any():
+    if item_places is None and "speed" in required_names:
+        unknown = np.full(int(event_log.item_idx.max(initial=0)) + 1, np.nan)
+        item_places = ItemPlaces(unknown, unknown)
+    has_places = item_places is not None and np.isfinite(item_places.lat).any()
+    if item_places is not None and (has_places or "speed" in required_names):
         feature_columns |= _travel(event_log, by_user, item_places)
     return _table(feature_columns)
 
