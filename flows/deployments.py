@@ -43,6 +43,7 @@ from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
 from flows.score_users import score_users
+from flows.synthesis.synthesise_log import SynthesiseSettings, synthesise_log
 from flows.train_model import train_model
 from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
 
@@ -143,6 +144,7 @@ def _flow_options(
                 "triggers": [_event_trigger(name, PROMOTED, "Score all users of")],
             },
         ),
+        (synthesise_log, _SYNTHESISE, {}),
         (promote_model, _PROMOTE, {}),
         (roll_back_model, _ROLL_BACK, {}),
     ]
@@ -187,6 +189,10 @@ def _default_parameters(
         "score-users": {
             "dataset": name,
             "scoring": ScoringConfig(root=ingestion.root).model_dump(mode="json"),
+        },
+        "synthesise-log": {
+            "settings": SynthesiseSettings().model_dump(mode="json"),
+            **data_parameters,
         },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
@@ -333,6 +339,8 @@ register it as `DATASET-anomaly`. It is promoted if it is better; without labels
 takeovers are what it has to find.
 
 A cancelled or killed run resumes after its last finished step."""
+_SYNTHESISE: Final = """Generate users who were never there, from a process fitted on the log: a log
+that can be shared, with a report on its fidelity and privacy beside it."""
 _FEEDBACK: Final = """Ingest new interactions from the log of the service and from `*.jsonl` files
 in `data/inbox/<dataset>`. Retrain the champion if there are enough new events, if drift was
 detected, or if the champion is old. The challenger is promoted only if it is better.

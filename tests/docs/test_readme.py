@@ -26,7 +26,8 @@ COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 OTHERS_THAT_WRITE = (
     "anomalies release",
-    "classify", "doctor", "init", "monitor", "promote", "rollback", "score", "simulate", "up",
+    "classify", "doctor", "init", "monitor", "promote", "rollback", "score", "simulate",
+    "synthesise", "up",
 )  # fmt: skip
 
 
