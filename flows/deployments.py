@@ -333,14 +333,14 @@ is evaluated on later events of each log and registered as a model of its own; a
 from it if `training.init` is its address, such as `mlflow:/pretrained-network/1`.
 
 A cancelled or killed run resumes after its last finished step or epoch."""
+_SYNTHESISE: Final = """Generate users who were never there, from a process fitted on the log: a log
+that can be shared, with a report on its fidelity and privacy beside it."""
 _ANOMALY: Final = """Train a detector of events that are not their user's: choose detector and
 parameters on later folds, evaluate it on the latest days beside the champion and baselines, and
 register it as `DATASET-anomaly`. It is promoted if it is better; without labels, planted account
 takeovers are what it has to find.
 
 A cancelled or killed run resumes after its last finished step."""
-_SYNTHESISE: Final = """Generate users who were never there, from a process fitted on the log: a log
-that can be shared, with a report on its fidelity and privacy beside it."""
 _FEEDBACK: Final = """Ingest new interactions from the log of the service and from `*.jsonl` files
 in `data/inbox/<dataset>`. Retrain the champion if there are enough new events, if drift was
 detected, or if the champion is old. The challenger is promoted only if it is better.
