@@ -4,7 +4,7 @@ Every feature of an event reads that event and earlier ones only. Windows are 1 
 and 30 days. Columns that a log does not have (amounts, coordinates) leave out their features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,9 @@ _MIN_SPREAD: Final = 0.1
 """Smallest standard deviation of a user's amounts, as a share of their mean."""
 
 _RECENT_DAYS: Final = 28
+_LATEST: Final = (3, 8)
+"""Numbers of a user's latest events that are looked at together."""
+
 _MIN_TRAVEL_H: Final = 1 / 60
 _LAST_NIGHT_HOUR: Final = 7
 _FIRST_WEEKEND_HOUR: Final = 5 * 24
@@ -108,6 +111,7 @@ def behaviour_features(
     item_places: ItemPlaces | None = None,
     *,
     typical_value: float | None = None,
+    required_names: Collection[str] = (),
 ) -> FeatureTable:
     """Features of every event of a log, without any label.
 
@@ -116,15 +120,20 @@ def behaviour_features(
         item_places: Coordinates of the items; None leaves out distance and speed.
         typical_value: Mean amount of the events a detector is trained on, the prior of a user
             without events; by default that of the first tenth of the log's time.
+        required_names: Features to compute even if no event of this log has their column.
     """
     by_user = KeyedEvents.by(event_log.user_idx, event_log.occurred_s)
     by_item = KeyedEvents.by(event_log.item_idx, event_log.occurred_s)
     feature_columns = _velocity("user", by_user) | _velocity("item", by_item)
     feature_columns |= _time_features(event_log, by_user) | _novelty(event_log, by_user)
-    if np.isfinite(event_log.value).any():
+    if np.isfinite(event_log.value).any() or "amount" in required_names:
         prior_value = mean_value(event_log) if typical_value is None else typical_value
         feature_columns |= _amounts(event_log, by_user, by_item, prior_value)
-    if item_places is not None and np.isfinite(item_places.lat).any():
+    if item_places is None and "speed" in required_names:
+        unknown = np.full(int(event_log.item_idx.max(initial=0)) + 1, np.nan)
+        item_places = ItemPlaces(unknown, unknown)
+    has_places = item_places is not None and np.isfinite(item_places.lat).any()
+    if item_places is not None and (has_places or "speed" in required_names):
         feature_columns |= _travel(event_log, by_user, item_places)
     return _table(feature_columns)
 
@@ -262,7 +271,11 @@ def _amounts(
 
 
 def _travel(event_log: EventLog, by_user: KeyedEvents, item_places: ItemPlaces) -> FeatureColumns:
-    """Distance from the user's previous event and the speed that it takes; 0 if unknown."""
+    """Distance from the user's previous event, its speed, and how foreign the latest places are.
+
+    Unknown distances are 0. A stolen account shows in a run of places that are far from the mean of
+    the user's places, or new to the user: their means over the latest events are features.
+    """
     item_lat, item_lon = item_places.lat[event_log.item_idx], item_places.lon[event_log.item_idx]
     distance_km = haversine_km(
         lat=by_user.previous(item_lat),
@@ -273,7 +286,37 @@ def _travel(event_log: EventLog, by_user: KeyedEvents, item_places: ItemPlaces) 
     distance_km = np.nan_to_num(distance_km)
     gap_h = np.nan_to_num(by_user.seconds_since_last() / HOUR_S, nan=24.0)
     speed_km_h = distance_km / np.maximum(gap_h, _MIN_TRAVEL_H)
-    return {"distance": np.log1p(distance_km), "speed": np.log1p(speed_km_h)}
+    away_km = np.log1p(_distance_from_centre(by_user, item_lat, item_lon))
+    n_items = int(event_log.item_idx.max(initial=0)) + 1
+    pair_key = event_log.user_idx.astype(np.int64) * n_items + event_log.item_idx
+    n_visits = KeyedEvents.by(pair_key, event_log.occurred_s).n_before()
+    visit_surprise = -np.log((n_visits + 1) / (by_user.n_before() + 2))
+    return {
+        "distance": np.log1p(distance_km),
+        "speed": np.log1p(speed_km_h),
+        "distance_from_centre": away_km,
+        **{
+            f"{name}_of_latest_{n_latest}": by_user.latest_mean(
+                values, delay_s=0, n_events=n_latest
+            )
+            for name, values in (("distance", away_km), ("surprise", visit_surprise))
+            for n_latest in _LATEST
+        },
+    }
+
+
+def _distance_from_centre(by_user: KeyedEvents, item_lat: Float64, item_lon: Float64) -> Float64:
+    """Kilometres from the mean of the user's earlier places; 0 if unknown, shape (n_events,)."""
+    is_located = np.isfinite(item_lat) & np.isfinite(item_lon)
+    n_located = by_user.sum_before(is_located.astype(np.float64))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centre_lat, centre_lon = (
+            by_user.sum_before(np.where(is_located, coordinate, 0.0)) / n_located
+            for coordinate in (item_lat, item_lon)
+        )
+    return np.nan_to_num(
+        haversine_km(lat=centre_lat, lon=centre_lon, to_lat=item_lat, to_lon=item_lon)
+    )
 
 
 def _table(feature_columns: FeatureColumns) -> FeatureTable:

@@ -88,17 +88,23 @@ def score_new_events(
     return ScoredBatch(surprise, is_flagged, dict(zip(flagged_rows.tolist(), reasons, strict=True)))
 
 
-def detector_features(bundle: DetectorBundle, behaviour: BehaviourLog) -> FeatureTable:
+def detector_features(
+    bundle: DetectorBundle, behaviour: BehaviourLog, *, is_partial: bool = False
+) -> FeatureTable:
     """Features that a detector reads.
 
     Args:
         bundle: The detector.
         behaviour: Events in the order of the log.
+        is_partial: Whether these are a few events of a log: columns may be empty among them.
     """
-    features = behaviour_features(
-        behaviour.log, behaviour.places, typical_value=bundle.typical_value
-    )
     names = bundle.detector.feature_names
+    features = behaviour_features(
+        behaviour.log,
+        behaviour.places,
+        typical_value=bundle.typical_value,
+        required_names=names if is_partial else (),
+    )
     if not set(names) <= set(features.names):
         risk_table = risk_features(
             behaviour.log, behaviour.labels, delay_days=bundle.label_delay_days

@@ -115,7 +115,8 @@ class KeyedEvents:
             n_events: Number of events.
         """
         running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
-        end_position = self._position(self.time_code - delay_s, side="right")
+        known_end = self._position(self.time_code - delay_s, side="right")
+        end_position = np.minimum(known_end, np.arange(1, len(self) + 1))  # none at the same second
         start_position = np.maximum(end_position - n_events, self.key_start)
         return self._restored(
             (running_sum[end_position] - running_sum[start_position])
