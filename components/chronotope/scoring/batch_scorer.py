@@ -135,7 +135,11 @@ class BatchScorer:
             for user_id in user_ids
         ]
         no_options = UserRequest()
-        queries = [model_queries(request, no_options) for request in prepared]
+        queries = [
+            # a copy is not checked again: an id of the lake may be longer than one of a request
+            model_queries(request, no_options.model_copy(update={"user_id": user_id}))
+            for request, user_id in zip(prepared, user_ids, strict=True)
+        ]
         predictions: list[UserPrediction | None] = [None] * len(prepared)
         for rows in self._batches(queries):
             batch = self._predict_batch([prepared[row] for row in rows], [queries[r] for r in rows])
