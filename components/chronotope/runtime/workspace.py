@@ -62,6 +62,10 @@ class Workspace:
         """SQLite file of the items that were posted to a service."""
         return self.root / "data" / "interactions" / dataset / "posted_items.db"
 
+    def erasures(self, dataset: str) -> Path:
+        """Certificates of erasures, one file each."""
+        return self.root / "data" / "erasures" / dataset
+
     def experiments(self, dataset: str) -> Path:
         """Configurations of the served experiments, one file per experiment."""
         return self.root / "data" / "experiments" / dataset
