@@ -15,7 +15,9 @@ from chronotope.datasets.spec import DatasetSpec
 VARIABLE: Final = "CHRONOTOPE_DATA"
 DEFAULT_ROOT: Final = Path("data/external")
 
-EXTERNAL: Final = frozenset({"foursquare_nyc", "movielens_100k"})
+EXTERNAL: Final = frozenset(
+    {"card_payments", "foursquare_nyc", "hospital", "movielens_100k", "oulad_slice"}
+)
 """Data sets that have to be downloaded by hand; all others come with a package or are generated."""
 
 

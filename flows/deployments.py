@@ -38,6 +38,7 @@ from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
 from flows.score_users import score_users
+from flows.synthesis.synthesise_log import SynthesiseSettings, synthesise_log
 from flows.train_model import train_model
 from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
 
@@ -135,6 +136,7 @@ def _flow_options(
                 "triggers": [_event_trigger(name, PROMOTED, "Score all users of")],
             },
         ),
+        (synthesise_log, _SYNTHESISE, {}),
         (promote_model, _PROMOTE, {}),
         (roll_back_model, _ROLL_BACK, {}),
         (forget_users, _FORGET, {}),
@@ -176,6 +178,10 @@ def _default_parameters(
         "score-users": {
             "dataset": name,
             "scoring": ScoringConfig(root=ingestion.root).model_dump(mode="json"),
+        },
+        "synthesise-log": {
+            "settings": SynthesiseSettings().model_dump(mode="json"),
+            **data_parameters,
         },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
@@ -306,6 +312,8 @@ is evaluated on later events of each log and registered as a model of its own; a
 from it if `training.init` is its address, such as `mlflow:/pretrained-network/1`.
 
 A cancelled or killed run resumes after its last finished step or epoch."""
+_SYNTHESISE: Final = """Generate users who were never there, from a process fitted on the log: a log
+that can be shared, with a report on its fidelity and privacy beside it."""
 _FEEDBACK: Final = """Ingest new interactions from the log of the service and from `*.jsonl` files
 in `data/inbox/<dataset>`. Retrain the champion if there are enough new events, if drift was
 detected, or if the champion is old. The challenger is promoted only if it is better.

@@ -112,6 +112,7 @@ def train_locked(
         evaluation=holdout_evaluation,
         promotion=promotion_result,
         ingestion_cost=ingestion_cost,
+        searched=search_result.params,
     )
     training_data = TrainingData(
         counts=ingestion_summary.events.event_counts(), features=feature_snapshot

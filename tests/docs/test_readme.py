@@ -24,7 +24,8 @@ COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 OTHERS_THAT_WRITE = (
-    "classify", "doctor", "init", "monitor", "promote", "rollback", "score", "simulate", "up",
+    "classify", "doctor", "init", "monitor", "promote", "rollback", "score", "simulate",
+    "synthesise", "up",
 )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
 from flows.pretrain_model import pretrain_model
 from flows.score_users import score_users
+from flows.synthesis.synthesise_log import synthesise_log
 from flows.train_model import train_model
 from flows.watch_interactions import InteractionWatcher, n_waiting, watch_in_thread
 
@@ -49,6 +50,7 @@ FLOWS = (
     compress_model,
     backfill_events,
     score_users,
+    synthesise_log,
     promote_model,
     roll_back_model,
     forget_users,

@@ -28,6 +28,7 @@ from chronotope.cli.report import report
 from chronotope.cli.score import score
 from chronotope.cli.serve import serve
 from chronotope.cli.synthesis.simulate import simulate
+from chronotope.cli.synthesis.synthesise import synthesise
 from chronotope.cli.train import train
 from chronotope.cli.up import up
 from chronotope.cli.versions import history, promote, rollback
@@ -51,6 +52,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     monitor,
     backfill,
     simulate,
+    synthesise,
     recommend,
     score,
     serve,

@@ -111,7 +111,7 @@ def evaluate(
     return EvaluationResult(
         position=positions,
         user=log.user_idx[positions],
-        is_return=_first_of_pair(log)[positions] < spans.basket_start[positions],
+        is_return=spans.first_of_pair[positions] < spans.basket_start[positions],
         n_history=n_history,
         is_cold_item=_is_cold_item(log, positions, n_items, cold_before_s),
         basket_size=(spans.basket_end - spans.basket_start)[positions],
@@ -127,17 +127,26 @@ def first_target_s(log: EventLog, positions: Int64) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Spans:
-    """Of each event, the positions that bound its user's history and its basket, (n_events,)."""
+    """Of each event, positions that bound its user's history and its basket, (n_events,) each.
+
+    Attributes:
+        user_start: First event of the user.
+        basket_start: First event of the basket.
+        basket_end: After the last event of the basket.
+        first_of_pair: First event of the user with the item.
+    """
 
     user_start: Int64
     basket_start: Int64
     basket_end: Int64
+    first_of_pair: Int64
 
     @classmethod
     def of(cls, log: EventLog) -> Self:
         """Bounds of a log's events."""
         basket_start = log.basket_start()
-        return cls(log.user_start(), basket_start, basket_ends(log, basket_start))
+        basket_end = basket_ends(log, basket_start)
+        return cls(log.user_start(), basket_start, basket_end, _first_of_pair(log))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +182,8 @@ def _rank_batch(
     bounds = (spans.user_start, spans.basket_start, spans.basket_end)
     user_start, basket_start, basket_end = (bound[positions] for bound in bounds)
     n_items = item_scores.shape[1]
-    owned = distinct_items(log, user_start, basket_start, n_items=n_items)
+    is_first = spans.first_of_pair == np.arange(len(log))
+    owned = distinct_items(log, user_start, basket_start, n_items=n_items, is_first=is_first)
     basket = distinct_items(log, basket_start, basket_end, n_items=n_items)
     return _Ranked(
         rank=target_ranks,

@@ -77,7 +77,7 @@ def basket_metrics(
 
     Args:
         item_scores: Score of every item, shape (B, n_items).
-        basket: Distinct items of each basket.
+        basket: Distinct items of each basket, sorted within it.
         owned: Distinct items that each user had before the basket.
 
     Returns:
@@ -92,12 +92,13 @@ def basket_metrics(
     n_baskets, n_items = item_scores.shape
     listed = top_items(item_scores, _N_LISTED)  # (B, k)
     basket_codes = basket.row * n_items + basket.item_idx
-    is_repeat = np.isin(basket_codes, owned.row * n_items + owned.item_idx)
-    row_codes = np.arange(n_baskets)[:, None] * n_items + listed
-    hits = np.isin(row_codes, basket_codes)  # (B, k)
-    repeat_hits = np.isin(row_codes, basket_codes[is_repeat])
+    is_repeat = np.zeros(len(basket_codes) + 1, dtype=np.bool_)  # the last one: not in the basket
+    is_repeat[_positions(owned.row * n_items + owned.item_idx, basket_codes)] = True
+    is_repeat[-1] = False
+    listed_at = _positions(np.arange(n_baskets)[:, None] * n_items + listed, basket_codes)
+    hits, repeat_hits = listed_at >= 0, is_repeat[listed_at]  # (B, k)
     n_distinct = np.bincount(basket.row, minlength=n_baskets)
-    n_repeats = np.bincount(basket.row, is_repeat, minlength=n_baskets)
+    n_repeats = np.bincount(basket.row, is_repeat[:-1], minlength=n_baskets)
     gains = 1.0 / np.log2(np.arange(2, 12))
     best_gain = np.append(0.0, gains.cumsum())[np.minimum(n_distinct, 10)]
     return np.column_stack(
@@ -109,6 +110,12 @@ def basket_metrics(
             _share((hits & ~repeat_hits)[:, :10].sum(axis=1), n_distinct - n_repeats),
         ]
     )
+
+
+def _positions(codes: Int64, sorted_codes: Int64) -> Int64:
+    """Position of each code among sorted ones, of the shape of ``codes``; -1 if it is not there."""
+    positions = np.searchsorted(sorted_codes, codes)
+    return np.where(np.append(sorted_codes, -1)[positions] == codes, positions, -1)
 
 
 def _share(part: npt.NDArray[np.generic], whole: npt.NDArray[np.generic]) -> Float64:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,8 +139,29 @@ def _report_data(
         noise={reason: count for reason, count in data.features.dropped.items() if count},
         card=_card_text(run_dir.parent.name, data.features, challenger_metrics),
         gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
+        augmentation=augmentation_text(settings, summary.searched),
         labels=_label_rows(item_lake),
         summaries=_summary_rows(item_lake),
+    )
+
+
+def augmentation_text(settings: TrainSettings, searched: Mapping[str, object]) -> str:
+    """What the search decided on the augmentation, for the report; "" if none was searched.
+
+    Args:
+        settings: Kinds that were searched.
+        searched: Best hyper-parameters.
+    """
+    kind = searched.get("augmentation_kind")
+    if not settings.augmentations or kind is None:
+        return ""
+    choices = ", ".join(dict.fromkeys(("none", *settings.augmentations)))
+    if kind == "none":
+        return f"Of {choices}, none was best on the later folds: no augmentation is used."
+    users = "sparse users only" if searched.get("augmentation_sparse_only") else "all users"
+    return (
+        f"Of {choices}, {kind} was best on the later folds: amount "
+        f"{searched.get('augmentation_amount'):.2f}, {users}. Targets are real events."
     )
 
 

@@ -1,7 +1,6 @@
 """Results of the steps: frozen values that a run stores as JSON and the next step takes.
 
-Order: ``SearchResult`` → ``ColumnSelection`` → ``CompressionSummary`` → ``HoldoutEvaluation``
-→ ``RegisteredVersion`` → ``PromotionResult`` → ``WrittenReport``.
+Order: search, columns, compression, evaluation, registration, promotion, report.
 """
 
 from dataclasses import asdict
@@ -285,6 +284,7 @@ class TrainingSummary(StepResult):
     evaluation: HoldoutEvaluation = Field(description="Metrics on the holdout")
     promotion: PromotionResult = Field(description="Decision of the gate")
     ingestion_cost: StepCost | None = Field(None, description="Cost of the ingestion before")
+    searched: dict[str, Any] = Field({}, description="Best hyper-parameters of the search")
 
 
 class TrainingResult(StepResult):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from chronotope.training.recommender import ChronotopeRecommender
 from chronotope.tuning.study import ParameterSuggester, SearchSpace, StudyStorage, run_study
 from chronotope.tuning.trial_batch import TrackerFactory
 
+_AUGMENTATION: Final = "augmentation_"
+"""Beginning of the searched parameters of the augmentation."""
+
 
 def freeze_folds(features: Path, settings: TrainSettings, run_dir: Path) -> str:
     """Split the log once per study and store the folds.
@@ -50,6 +53,7 @@ def search_space(settings: TrainSettings) -> SearchSpace:
         is_scratch = start.get("init", SCRATCH) == SCRATCH
         return {
             **start,
+            **_suggest_augmentation(trial, settings),
             "backbone": backbone,
             "kernels": kernels,
             "category_head": is_scratch
@@ -77,12 +81,30 @@ def _suggest_start(
     return {"init": trial.suggest_categorical("init", (settings.training.init, SCRATCH))}
 
 
+def _suggest_augmentation(trial: ParameterSuggester, settings: TrainSettings) -> dict[str, object]:
+    """Kind, amount and users of the augmentation, where one is searched."""
+    if not settings.augmentations:
+        return {}
+    kinds = tuple(dict.fromkeys((settings.training.augmentation.kind, *settings.augmentations)))
+    return {
+        f"{_AUGMENTATION}kind": trial.suggest_categorical(f"{_AUGMENTATION}kind", kinds),
+        f"{_AUGMENTATION}amount": trial.suggest_float(f"{_AUGMENTATION}amount", 0.0, 1.0),
+        f"{_AUGMENTATION}sparse_only": trial.suggest_categorical(
+            f"{_AUGMENTATION}sparse_only", [False, True]
+        ),
+    }
+
+
 def starting_point(settings: TrainSettings) -> dict[str, object]:
     """Values of the settings for the searched parameters: the first trial of every search."""
     config_values = settings.model.model_dump() | settings.training.model_dump()
     start = ("init",) if settings.training.is_pretrained else ()
     sizes = ("backbone", "kernels", "category_head", "n_hidden", "learning_rate", "weight_decay")
-    return {name: config_values[name] for name in (*start, *sizes)}
+    start_values = {name: config_values[name] for name in (*start, *sizes)}
+    if not settings.augmentations:
+        return start_values
+    augmentation = settings.training.augmentation.model_dump(exclude={"weight"})
+    return start_values | {f"{_AUGMENTATION}{name}": augmentation[name] for name in augmentation}
 
 
 def configs_from_params(
@@ -92,7 +114,11 @@ def configs_from_params(
     base_model = settings.model.model_dump()
     model_params = {name: value for name, value in params.items() if name in base_model}
     training_params = {name: value for name, value in params.items() if name not in base_model}
-    training = TrainingConfig.model_validate(settings.training.model_dump() | training_params)
+    base_training = settings.training.model_dump()
+    for name in [name for name in training_params if name.startswith(_AUGMENTATION)]:
+        value = training_params.pop(name)
+        base_training["augmentation"][name.removeprefix(_AUGMENTATION)] = value
+    training = TrainingConfig.model_validate(base_training | training_params)
     return (
         ModelConfig.model_validate(base_model | model_params),
         with_local_checkpoint(training, settings),

@@ -14,6 +14,7 @@ from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.workspace import Workspace
 from chronotope.splitting.folds import FoldsConfig
+from chronotope.training.augmentation import AugmentationKind
 from chronotope.training.config import TrainingConfig
 from chronotope.tuning.config import StudyConfig
 
@@ -32,6 +33,11 @@ class TrainSettings(BaseModel):
     )
     backbones: tuple[BackboneKind, ...] = Field(
         BACKBONES, description="Backbones to search; the one of the model is added."
+    )
+    augmentations: tuple[AugmentationKind, ...] = Field(
+        (),
+        description="Kinds of augmentation to search, with their amount; that of the training "
+        "is added. By default none is searched.",
     )
     gate: GateConfig = Field(
         GateConfig(), description="Conditions under which a challenger becomes champion."

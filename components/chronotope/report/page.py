@@ -7,6 +7,7 @@ from pathlib import Path
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.escaping import html_text
 from chronotope.report import sections
+from chronotope.report.augmentation_section import augmentation_section
 from chronotope.report.formatting import format_instant
 from chronotope.report.item_space_section import item_space_section
 from chronotope.report.item_text_section import item_text_section
@@ -20,6 +21,7 @@ _SECTIONS = (
     sections.model_section,
     next_basket_section,
     sections.fold_section,
+    augmentation_section,
     sections.slice_section,
     sections.context_column_section,
     sections.content_section,

@@ -208,6 +208,7 @@ class ReportData(_Frozen):
     noise: dict[str, int] = Field(default_factory=dict, description="Events removed by filter")
     card: CardText | None = None
     gate: GateSummary | None = None
+    augmentation: str = Field(default="", description="Augmentation that was searched and chosen")
     labels: tuple[LabelRow, ...] = ()
     summaries: tuple[SummaryRow, ...] = ()
 

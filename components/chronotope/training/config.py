@@ -4,6 +4,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.training.augmentation.config import AugmentationConfig
+
 Accelerator = Literal["auto", "cpu", "cuda"]
 
 SCRATCH: Final = "scratch"
@@ -93,6 +95,9 @@ class TrainingConfig(BaseModel):
     )
     accelerator: Accelerator = Field(
         "auto", description="Device of the training; auto: a CUDA device if PyTorch sees one."
+    )
+    augmentation: AugmentationConfig = Field(
+        AugmentationConfig(), description="What is added to the real histories; by default nothing."
     )
     seed: int = Field(0, ge=0, description="Random seed.")
 

@@ -245,6 +245,10 @@ class RoundBatches:
         first, end = self.starts
         return (end[positions] - first[positions]).clip(max=self.model_config.history_len)
 
+    def training_queries(self, queries: Queries, rng: np.random.Generator) -> Queries:  # noqa: ARG002
+        """Queries as the training reads them; an augmentation changes histories here."""
+        return queries
+
     def _make_batch(
         self,
         time_round: PrequentialRound,
@@ -254,6 +258,8 @@ class RoundBatches:
     ) -> TrainingBatch:
         """Queries and targets of one batch."""
         queries = self._queries(positions, time_given=time_given)
+        if self.is_training:
+            queries = self.training_queries(queries, rng)
         gap_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
         target_items = self.log.item_idx[positions]
         return TrainingBatch(

@@ -29,6 +29,7 @@ from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors, count_priors, without_events_of
 from chronotope.runtime.garbage import collect_afterwards
+from chronotope.training.augmentation.training_batches import training_batches
 from chronotope.training.cold_start import fit_cold_start
 from chronotope.training.cold_users import fit_user_head
 from chronotope.training.config import TrainingConfig
@@ -152,7 +153,7 @@ class ChronotopeRecommender:
             )
 
         train_batches, valid_batches = (
-            make_batches(train_rounds, is_training=True),
+            training_batches(log, catalog, config, self.model, train_rounds, valid_rounds),
             make_batches(validation_sample(valid_rounds, config), is_training=False),
         )
         n_steps = config.max_epochs * len(train_batches)

@@ -68,10 +68,13 @@ def best_detection(city_config: CityConfig) -> tuple[Detectability, ...]:
     """
     city = build_city(city_config)
     blocks = list(simulate_walks(city_config, city))
-    kinds = np.concatenate([walks.kind for walks in blocks])
+    kinds = np.concatenate([block_walks.kind for block_walks in blocks])
     with_tables, without_tables = (
         np.concatenate(
-            [log_ratios(city_config, city, walks, knows_tables=is_known) for walks in blocks]
+            [
+                log_ratios(city_config, city, block_walks, knows_tables=is_known)
+                for block_walks in blocks
+            ]
         )
         for is_known in (True, False)
     )
@@ -94,27 +97,29 @@ def _recall(scores: Float64, kinds: Int32, kind: AnomalyKind) -> float:
 
 
 def log_ratios(
-    city_config: CityConfig, city: City, walks: Walks, *, knows_tables: bool = True
+    city_config: CityConfig, city: City, block_walks: Walks, *, knows_tables: bool = True
 ) -> Float64:
     """Log odds of each planted kind against a regular event, shape (n_events, 4).
 
     Args:
         city_config: Rates.
         city: The city.
-        walks: Events of a block of users.
+        block_walks: Events of a block of users.
         knows_tables: Whether the exploration tables of the places are known.
     """
-    law = event_law(city_config, city, walks, knows_tables=knows_tables)
-    own = law.rate * np.exp(law.log_survival) * law.place
+    user_law = event_law(city_config, city, block_walks, knows_tables=knows_tables)
+    own = user_law.rate * np.exp(user_law.log_survival) * user_law.place
     emissions = _Emissions(
         own=own,
-        stolen=law.rate * np.exp(law.log_survival) * popular_share(city_config, city, walks),
-        bot=_normal_density(law.gap_s) / city_config.n_items,
-        flood=_flood_density(city_config, walks) * np.exp(law.log_survival),
-        teleport=city_config.planted.teleport * _teleport_density(city, walks, law),
-        misplaced=city_config.anomalies * (law.gap_s == MISPLACED_GAP_S) / city_config.n_items,
+        stolen=user_law.rate
+        * np.exp(user_law.log_survival)
+        * popular_share(city_config, city, block_walks),
+        bot=_normal_density(user_law.gap_s) / city_config.n_items,
+        flood=_flood_density(city_config, block_walks) * np.exp(user_law.log_survival),
+        teleport=city_config.planted.teleport * _teleport_density(city, block_walks, user_law),
+        misplaced=city_config.anomalies * (user_law.gap_s == MISPLACED_GAP_S) / city_config.n_items,
     )
-    return _filter(city_config, walks.length, emissions)
+    return _filter(city_config, block_walks.length, emissions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +147,23 @@ def _filter(city_config: CityConfig, user_lengths: Int64, emissions: _Emissions)
     state = np.tile([1.0, 0.0, 0.0], (len(user_lengths), 1))
     for position in range(int(user_lengths.max(initial=0))):
         users = np.flatnonzero(user_lengths > position)
-        rows, before = user_starts[users] + position, state[users]
+        event_rows, before = user_starts[users] + position, state[users]
         leaves = before[:, 1:] * (1 - stays[1:])
         prior = before[:, :1] * start  # (U, 3)
         prior[:, 1:] += before[:, 1:] * stays[1:]
         prior[:, 0] += leaves.sum(axis=1)
-        weights = prior * densities[rows]
+        weights = prior * densities[event_rows]
         log_own = np.log(weights[:, 0] + _TINY)
         for column, weight in enumerate(
-            (weights[:, 1], weights[:, 2], emissions.flood[rows], emissions.teleport[rows])
+            (
+                weights[:, 1],
+                weights[:, 2],
+                emissions.flood[event_rows],
+                emissions.teleport[event_rows],
+            )
         ):
-            ratios[rows, column] = np.log(weight + _TINY) - log_own
-        after = weights + singles[rows, None] * before
+            ratios[event_rows, column] = np.log(weight + _TINY) - log_own
+        after = weights + singles[event_rows, None] * before
         total = after.sum(axis=1, keepdims=True)
         state[users] = np.where(total > 0, after / np.maximum(total, _TINY), before)
     return ratios
@@ -166,19 +176,21 @@ def _normal_density(gap_s: Float64) -> Float64:
     return np.asarray(density / (BOT_GAP_SD_S * np.sqrt(2 * np.pi)))
 
 
-def _teleport_density(city: City, walks: Walks, law: EventLaw) -> Float64:
+def _teleport_density(city: City, block_walks: Walks, user_law: EventLaw) -> Float64:
     """Density of gap and place of an impossible trip from the user's last event, shape (n,)."""
     low_s, high_s = TELEPORT_GAP_S
-    rows = np.flatnonzero((law.gap_s >= low_s) & (law.gap_s < high_s))
-    density = np.zeros(len(walks.item))
-    here, there = walks.item[rows - 1], walks.item[rows]
+    event_rows = np.flatnonzero((user_law.gap_s >= low_s) & (user_law.gap_s < high_s))
+    density = np.zeros(len(block_walks.item))
+    here, there = block_walks.item[event_rows - 1], block_walks.item[event_rows]
     km = haversine_km(
         lat=city.lat[here], lon=city.lon[here], to_lat=city.lat[there], to_lon=city.lon[there]
     )
     places, place_row = np.unique(here, return_inverse=True)
     n_far = np.array([_n_far(city, place) for place in places.tolist()])
-    if len(rows):
-        density[rows] = (km >= TELEPORT_KM) / (np.maximum(n_far, 1)[place_row] * (high_s - low_s))
+    if len(event_rows):
+        density[event_rows] = (km >= TELEPORT_KM) / (
+            np.maximum(n_far, 1)[place_row] * (high_s - low_s)
+        )
     return density
 
 
@@ -188,24 +200,24 @@ def _n_far(city: City, place: int) -> int:
     return int(np.sum(km >= TELEPORT_KM))
 
 
-def _flood_density(city_config: CityConfig, walks: Walks) -> Float64:
+def _flood_density(city_config: CityConfig, block_walks: Walks) -> Float64:
     """Density of each event as one of a flood: P(flood at the place) times its rate a user."""
-    density = np.zeros(len(walks.item))
+    density = np.zeros(len(block_walks.item))
     if not city_config.planted.flood:
         return density
-    period = max(1, int(np.ptp(walks.occurred_s)))
-    n_floods = city_config.planted.flood * len(walks.item) / FLOOD_EVENTS
+    period = max(1, int(np.ptp(block_walks.occurred_s)))
+    n_floods = city_config.planted.flood * len(block_walks.item) / FLOOD_EVENTS
     hazard = n_floods / city_config.n_items / period
     flood_rate = FLOOD_EVENTS / FLOOD_S
-    n_users = max(1, int(np.sum(walks.length > 0)))
-    order = np.lexsort((walks.occurred_s, walks.item))
-    ends = np.flatnonzero(np.diff(walks.item[order], append=-1)) + 1
+    n_users = max(1, int(np.sum(block_walks.length > 0)))
+    time_order = np.lexsort((block_walks.occurred_s, block_walks.item))
+    ends = np.flatnonzero(np.diff(block_walks.item[time_order], append=-1)) + 1
     starts = np.concatenate([[0], ends[:-1]])
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        rows = order[start:end]
-        n_own = max(1, int(np.sum(walks.kind[rows] == 0)))
-        odds = _flood_odds(walks.occurred_s[rows], n_own / period, flood_rate, hazard)
-        density[rows] = odds / (1 + odds) * flood_rate / n_users
+        event_rows = time_order[start:end]
+        n_own = max(1, int(np.sum(block_walks.kind[event_rows] == 0)))
+        odds = _flood_odds(block_walks.occurred_s[event_rows], n_own / period, flood_rate, hazard)
+        density[event_rows] = odds / (1 + odds) * flood_rate / n_users
     return density
 
 

@@ -78,7 +78,7 @@ def popular_places(city: City, is_opened: npt.NDArray[np.bool_], rng: np.random.
 def plant_extra_events(
     city_config: CityConfig,
     city: City,
-    walks: Walks,
+    block_walks: Walks,
     period_start_s: int,
     rng: np.random.Generator,
 ) -> Walks:
@@ -87,47 +87,61 @@ def plant_extra_events(
     Args:
         city_config: Rates of the anomalies.
         city: The city.
-        walks: Events of the block.
+        block_walks: Events of the block.
         period_start_s: Start of the log, UTC seconds.
         rng: Source of the draws.
     """
     extra_events = [
-        _bot_runs(city_config, walks, rng),
-        _floods(city_config, walks, period_start_s, rng),
-        _teleports(city_config, city, walks, rng),
+        _bot_runs(city_config, block_walks, rng),
+        _floods(city_config, block_walks, period_start_s, rng),
+        _teleports(city_config, city, block_walks, rng),
     ]
-    user = np.concatenate([walks.user, *(extra.user for extra in extra_events)])
-    occurred_s = np.concatenate([walks.occurred_s, *(extra.occurred_s for extra in extra_events)])
-    item = np.concatenate([walks.item, *(extra.item for extra in extra_events)])
+    user = np.concatenate([block_walks.user, *(extra_batch.user for extra_batch in extra_events)])
+    occurred_s = np.concatenate(
+        [block_walks.occurred_s, *(extra_batch.occurred_s for extra_batch in extra_events)]
+    )
+    item = np.concatenate([block_walks.item, *(extra_batch.item for extra_batch in extra_events)])
     kind = np.concatenate(
-        [walks.kind, *(np.full(len(extra.user), extra.kind) for extra in extra_events)]
+        [
+            block_walks.kind,
+            *(np.full(len(extra_batch.user), extra_batch.kind) for extra_batch in extra_events),
+        ]
     ).astype(np.int32)
-    order = np.lexsort((kind, occurred_s, user))
-    user, occurred_s, item, kind = user[order], occurred_s[order], item[order], kind[order]
+    time_order = np.lexsort((kind, occurred_s, user))
+    user, occurred_s, item, kind = (
+        user[time_order],
+        occurred_s[time_order],
+        item[time_order],
+        kind[time_order],
+    )
     # One event a user and second: else two rows could be one event to a lake.
     is_first = np.ones(len(user), np.bool_)
     is_first[1:] = (np.diff(user) != 0) | (np.diff(occurred_s) != 0) | (kind[1:] == 0)
     return replace(
-        walks,
-        length=np.bincount(user[is_first], minlength=len(walks.length)).astype(np.int64),
+        block_walks,
+        length=np.bincount(user[is_first], minlength=len(block_walks.length)).astype(np.int64),
         occurred_s=occurred_s[is_first],
         item=item[is_first],
         kind=kind[is_first],
     )
 
 
-def _anchors(walks: Walks, mean_number: float, rng: np.random.Generator) -> Int64:
+def _anchors(block_walks: Walks, mean_number: float, rng: np.random.Generator) -> Int64:
     """Positions of regular events after which something is planted."""
-    user_starts = np.repeat(np.cumsum(walks.length) - walks.length, walks.length)
-    is_anchor = (np.arange(len(walks.item)) - user_starts >= MIN_PAST) & (walks.kind == 0)
+    user_starts = np.repeat(np.cumsum(block_walks.length) - block_walks.length, block_walks.length)
+    is_anchor = (np.arange(len(block_walks.item)) - user_starts >= MIN_PAST) & (
+        block_walks.kind == 0
+    )
     positions = np.flatnonzero(is_anchor)
     n_anchors = min(int(rng.poisson(mean_number)), len(positions))
     return rng.choice(positions, n_anchors, replace=False)
 
 
-def _bot_runs(city_config: CityConfig, walks: Walks, rng: np.random.Generator) -> _ExtraEvents:
-    n_runs = city_config.planted.bot * len(walks.item) / BOT_EVENTS
-    anchors = _anchors(walks, n_runs, rng)
+def _bot_runs(
+    city_config: CityConfig, block_walks: Walks, rng: np.random.Generator
+) -> _ExtraEvents:
+    n_runs = city_config.planted.bot * len(block_walks.item) / BOT_EVENTS
+    anchors = _anchors(block_walks, n_runs, rng)
     run_lengths = rng.geometric(1 / BOT_EVENTS, len(anchors))
     gaps_s = np.maximum(rng.normal(BOT_GAP_S, BOT_GAP_SD_S, run_lengths.sum()), 1.0)
     total_s = np.cumsum(gaps_s)
@@ -136,22 +150,22 @@ def _bot_runs(city_config: CityConfig, walks: Walks, rng: np.random.Generator) -
     elapsed_s = np.rint(total_s - np.repeat(before_run_s, run_lengths)).astype(np.int64)
     event_anchors = np.repeat(anchors, run_lengths)
     return _ExtraEvents(
-        walks.user[event_anchors],
-        walks.occurred_s[event_anchors] + elapsed_s,
+        block_walks.user[event_anchors],
+        block_walks.occurred_s[event_anchors] + elapsed_s,
         rng.integers(city_config.n_items, size=len(elapsed_s), dtype=np.int32),
         AnomalyKind.BOT,
     )
 
 
 def _floods(
-    city_config: CityConfig, walks: Walks, period_start_s: int, rng: np.random.Generator
+    city_config: CityConfig, block_walks: Walks, period_start_s: int, rng: np.random.Generator
 ) -> _ExtraEvents:
-    n_floods = int(rng.poisson(city_config.planted.flood * len(walks.item) / FLOOD_EVENTS))
+    n_floods = int(rng.poisson(city_config.planted.flood * len(block_walks.item) / FLOOD_EVENTS))
     flood_sizes = rng.poisson(FLOOD_EVENTS, n_floods)
     flood_starts_s = period_start_s + rng.integers(city_config.days * 86_400, size=n_floods)
     flood_items = rng.integers(city_config.n_items, size=n_floods, dtype=np.int32)
     n_events = int(flood_sizes.sum())
-    active_users = np.flatnonzero(walks.length > 0)
+    active_users = np.flatnonzero(block_walks.length > 0)
     return _ExtraEvents(
         rng.choice(active_users, n_events),
         np.repeat(flood_starts_s, flood_sizes) + rng.integers(FLOOD_S, size=n_events),
@@ -161,10 +175,10 @@ def _floods(
 
 
 def _teleports(
-    city_config: CityConfig, city: City, walks: Walks, rng: np.random.Generator
+    city_config: CityConfig, city: City, block_walks: Walks, rng: np.random.Generator
 ) -> _ExtraEvents:
-    anchors = _anchors(walks, city_config.planted.teleport * len(walks.item), rng)
-    here = walks.item[anchors][:, None]
+    anchors = _anchors(block_walks, city_config.planted.teleport * len(block_walks.item), rng)
+    here = block_walks.item[anchors][:, None]
     there = rng.integers(city_config.n_items, size=(len(anchors), _N_TRIES), dtype=np.int32)
     km = haversine_km(
         lat=city.lat[here], lon=city.lon[here], to_lat=city.lat[there], to_lon=city.lon[there]
@@ -174,8 +188,8 @@ def _teleports(
     far_items = there[np.arange(len(anchors)), is_far.argmax(axis=1)]
     gaps_s = rng.integers(TELEPORT_GAP_S[0], TELEPORT_GAP_S[1], size=len(anchors))
     return _ExtraEvents(
-        walks.user[anchors][has_far],
-        (walks.occurred_s[anchors] + gaps_s)[has_far],
+        block_walks.user[anchors][has_far],
+        (block_walks.occurred_s[anchors] + gaps_s)[has_far],
         far_items[has_far],
         AnomalyKind.TELEPORT,
     )

@@ -1,0 +1,1 @@
+"""Flow that writes a synthetic log."""
