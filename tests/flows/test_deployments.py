@@ -23,6 +23,7 @@ from chronotope.lake.interaction_log import Interaction, InteractionLog
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.workspace import Workspace
 from flows import watch_interactions
+from flows.anomalies.train_anomaly import train_anomaly
 from flows.backfill_events import backfill_events
 from flows.change_champion import promote_model, roll_back_model
 from flows.classify_items import classify_items
@@ -45,6 +46,7 @@ FLOWS = (
     classify_items,
     train_model,
     pretrain_model,
+    train_anomaly,
     collect_feedback,
     monitor_drift,
     compress_model,
@@ -89,6 +91,7 @@ def test_schedules_are_nightly_and_weekly_and_can_be_paused(
     assert crons.pop("collect-feedback") == [("0 3 * * *", "UTC", scheduled)]
     assert crons.pop("monitor-drift") == [("0 2 * * *", "UTC", scheduled)]
     assert crons.pop("score-users") == [("0 4 * * *", "UTC", scheduled)]
+    assert crons.pop("train-anomaly") == [("0 6 * * 0", "UTC", scheduled)]
     assert crons.pop("train-model") == [("0 1 * * 0", "UTC", scheduled)]
     assert set(map(len, crons.values())) == {0}
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from chronotope.cli.anomalies.group import anomalies
 from chronotope.cli.backfill import backfill
 from chronotope.cli.classify import classify
 from chronotope.cli.compress import compress
@@ -67,6 +68,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 )
 for _command in _COMMANDS:
     app.command(cls=ReportingCommand)(_command)
+app.add_typer(anomalies, name="anomalies")
 
 
 def _show_version(is_requested: bool) -> None:

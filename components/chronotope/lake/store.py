@@ -36,6 +36,7 @@ from chronotope.lake.store_errors import translate_store_errors
 from chronotope.lake.table_identity import identify_version
 from chronotope.lake.table_schemas import ENCODER, ROW_KEY, TABLE_KEYS, TABLE_SCHEMAS
 from chronotope.lake.table_schemas import ROW as ROW
+from chronotope.lake.text_filter import refused_rows_predicate
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.store_urls import Location
 
@@ -158,16 +159,15 @@ class Lake:
         source_rows = pads.dataset(conform_rows(refused_rows, table_schema))
         return self._insert_new("quarantine", source_rows, table_schema, _QUARANTINE_KEY, None)
 
-    def release_quarantine(self, run_id: str) -> int:
-        """Delete a run's quarantined rows after their replay; returns the number of rows."""
+    def release_quarantine(self, run_id: str, rows: Sequence[int] | None = None) -> int:
+        """Delete a run's quarantined rows, or those at some positions, after their replay."""
         if not self.exists("quarantine"):
             return 0
+        predicate = refused_rows_predicate(run_id, rows)
         with translate_store_errors("quarantine"):
-            quoted_id = run_id.replace("'", "''")
-            delete_metrics = self._open("quarantine").delete(
-                f"{c.RUN_ID} = '{quoted_id}'", post_commithook_properties=NO_CLEANUP
-            )
-        return int(delete_metrics["num_deleted_rows"] or 0)
+            table = self._open("quarantine")
+            metrics = table.delete(predicate, post_commithook_properties=NO_CLEANUP)
+        return int(metrics["num_deleted_rows"] or 0)
 
     def exists(self, table_name: str) -> bool:
         """Whether a table exists.
