@@ -15,7 +15,7 @@ from chronotope.erasure.derived_files import (
     remove_files_that_name,
     require_unnamed,
 )
-from chronotope.erasure.stored_rows import erase_interactions, erase_lake_rows
+from chronotope.erasure.stored_rows import count_user_rows, erase_lake_rows, erase_logged_records
 from chronotope.lake import Lake
 from chronotope.lake.erased_users import record_erased_users
 from chronotope.registry.champion import has_registry, open_registry
@@ -23,6 +23,20 @@ from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.durable_files import write_json
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.workspace import Workspace
+
+
+def count_lake_rows(root: Path, dataset: str, user_ids: Sequence[str]) -> dict[str, int]:
+    """Number of rows of users in the latest version of each table; changes nothing.
+
+    Args:
+        root: Project root.
+        dataset: Name of the dataset.
+        user_ids: Ids of the users.
+
+    Raises:
+        StoreError: The lake cannot be read.
+    """
+    return count_user_rows(Lake(Workspace(root).lake(dataset)), user_ids)
 
 
 def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certificate:
@@ -52,7 +66,7 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
         erased_users = record_erased_users(lake, user_ids)
         stores = [
             *erase_lake_rows(lake, user_ids),
-            erase_interactions(workspace.interactions(dataset), user_ids),
+            *erase_logged_records(workspace, dataset, user_ids),
             *remove_derived_files(workspace, dataset),
             remove_files_that_name(workspace, user_ids),
         ]

@@ -1,7 +1,9 @@
 """Rows and records of users: in the tables of the lake, and in the interaction log."""
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,10 +11,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.errors import StoreError
 from chronotope.contracts.predictions import PREDICTIONS_TABLE
 from chronotope.erasure.certificate import StoreErasure
-from chronotope.lake import InteractionLog, Lake
+from chronotope.lake import Lake
 from chronotope.lake.erase_rows import erase_rows
+from chronotope.lake.text_filter import text_in
+from chronotope.runtime.workspace import Workspace
+
+_ERASE_INTERACTIONS: Final = """
+DELETE FROM interactions
+WHERE cast(json_extract(payload, '$.user_id') AS TEXT) IN (SELECT value FROM json_each(?))
+"""
+_ERASE_ALERTS: Final = """
+DELETE FROM alerts
+WHERE cast(json_extract(event, '$.user_id') AS TEXT) IN (SELECT value FROM json_each(?))
+"""
+_WAIT_S: Final = 60.0
+"""Wait for the write lock of another process."""
 
 _USER_TABLES: Final = ("users", PREDICTIONS_TABLE, "events")
 """Tables with the user of a row; the others hold items, encoders and readings of the context."""
@@ -34,29 +50,67 @@ def erase_lake_rows(lake: Lake, user_ids: Sequence[str]) -> Iterator[StoreErasur
         yield _table(table_name, erase_rows(lake, table_name, c.USER_ID, user_ids))
 
 
-def erase_interactions(database: Path, user_ids: Sequence[str]) -> StoreErasure:
-    """Erase the posted events and shown impressions of users.
+def count_user_rows(lake: Lake, user_ids: Sequence[str]) -> dict[str, int]:
+    """Number of rows of users in the latest version of each table.
 
     Args:
-        database: File of the interaction log; a missing one is not created.
+        lake: Lake of the dataset.
+        user_ids: Ids of the users.
+    """
+    rows_by_table = {
+        table_name: lake.dataset(table_name).count_rows(filter=text_in(c.USER_ID, user_ids))
+        for table_name in _USER_TABLES
+        if lake.exists(table_name)
+    }
+    return rows_by_table | {"quarantine": len(_quarantined_payloads(lake, user_ids))}
+
+
+def erase_logged_records(
+    workspace: Workspace, dataset: str, user_ids: Sequence[str]
+) -> Iterator[StoreErasure]:
+    """Erase what services logged of users: posted events, shown lists, flagged events.
+
+    Args:
+        workspace: Folders of the installation.
+        dataset: Name of the dataset.
         user_ids: Ids of the users.
 
     Raises:
-        StoreError: The log cannot be written.
+        StoreError: A log cannot be written.
     """
-    n_deleted = 0
-    if database.exists():
-        interaction_log = InteractionLog(database)
-        try:
-            n_deleted = interaction_log.erase_users(user_ids)
-        finally:
-            interaction_log.close()
-    return StoreErasure(
-        store="interaction log",
-        n_removed=n_deleted,
-        unit="records",
-        note="Posted events and impressions; freed pages are overwritten",
-    )
+    for store_name, database_path, erase_statement in (
+        ("interaction log", workspace.interactions(dataset), _ERASE_INTERACTIONS),
+        ("flagged events", workspace.anomaly_alerts(dataset), _ERASE_ALERTS),
+    ):
+        yield StoreErasure(
+            store=store_name,
+            n_removed=_erase_records(database_path, erase_statement, user_ids),
+            unit="records",
+            note="Freed pages are overwritten",
+        )
+
+
+def _erase_records(database_path: Path, erase_statement: str, user_ids: Sequence[str]) -> int:
+    """Delete records of a SQLite log and overwrite them; a missing log is not created."""
+    if not database_path.exists():
+        return 0
+    try:
+        with closing(
+            sqlite3.connect(database_path, timeout=_WAIT_S, isolation_level=None)
+        ) as log_connection:
+            log_connection.execute("PRAGMA secure_delete = ON")
+            n_deleted = log_connection.execute(
+                erase_statement, (json.dumps(list(user_ids)),)
+            ).rowcount
+            log_connection.execute("VACUUM")
+            log_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise StoreError(
+            "Records of an erased user cannot be removed",
+            received=f"{database_path}: {error}",
+            way_out="Check that the file is writable and the disk is not full, and run again",
+        ) from error
+    return n_deleted
 
 
 def _table(table_name: str, n_rows: int) -> StoreErasure:

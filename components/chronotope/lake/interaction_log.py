@@ -37,10 +37,6 @@ _READ = """
 SELECT seq, key, kind, payload, received_at FROM interactions
 WHERE seq > ? AND (? IS NULL OR kind = ?) ORDER BY seq LIMIT ?
 """
-_ERASE = """
-DELETE FROM interactions
-WHERE cast(json_extract(payload, '$.user_id') AS TEXT) IN (SELECT value FROM json_each(?))
-"""
 _COUNT = "SELECT count(*) FROM interactions WHERE seq > ? AND (? IS NULL OR kind = ?)"
 _WAIT_S = 60.0  # wait for the write lock of another process
 
@@ -153,24 +149,6 @@ class InteractionLog:
             )
             for seq, key, record_kind, payload, received_at in record_rows
         ]
-
-    def erase_users(self, user_ids: Sequence[str]) -> int:
-        """Delete all records of some users and overwrite them; returns their number.
-
-        Positions of the other records stay as they are.
-
-        Args:
-            user_ids: Ids of the users.
-
-        Raises:
-            StoreError: The log cannot be written.
-        """
-        with self._lock, self._translate_errors():
-            self._connection.execute("PRAGMA secure_delete = ON")
-            n_deleted = self._connection.execute(_ERASE, (json.dumps(list(user_ids)),)).rowcount
-            self._connection.execute("VACUUM")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return n_deleted
 
     def last(self) -> int:
         """Position of the latest record; 0 if there is none."""

@@ -1,5 +1,6 @@
 """Command ``chronotope forget``: erase users from every store."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,9 @@ def forget(
     ] = None,
     root: Annotated[Path, typer.Option(help="Project root")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Count the rows in the lake and show them; remove nothing")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
 ) -> None:
     """Erase users: their rows in all versions of the lake, logs, and files made from them.
@@ -29,12 +33,15 @@ def forget(
     train anew to replace those that counted these users.
     """
     with run_command(f"Erasing users of {dataset}") as terminal:
-        from chronotope.erasure import forget_users
+        from chronotope.erasure import count_lake_rows, forget_users
         from chronotope.registry.champion import require_dataset
         from chronotope.scoring.users_file import read_users_file
 
         require_dataset(root, dataset)
         user_ids = [*(user or []), *(read_users_file(users).user_ids if users else ())]
+        if dry_run:
+            show_rows(terminal, count_lake_rows(root, dataset, user_ids), as_json=as_json)
+            return
         if not yes and not typer.confirm(
             f"Erase {len(user_ids):,} users of {dataset}? This cannot be undone"
         ):
@@ -44,6 +51,23 @@ def forget(
         print_json(certificate.model_dump(mode="json"))
     else:
         show_certificate(terminal, certificate)
+
+
+def show_rows(
+    terminal: TerminalConsole, rows_by_table: Mapping[str, int], *, as_json: bool
+) -> None:
+    """Print how many rows of the users each table has.
+
+    Args:
+        terminal: Where to print.
+        rows_by_table: Number of rows by table.
+        as_json: Whether to print JSON.
+    """
+    if as_json:
+        print_json({"dry_run": True, "rows": dict(rows_by_table)})
+        return
+    for table_name, n_rows in rows_by_table.items():
+        terminal.print(f"{table_name}: {n_rows:,} rows would be removed, in all versions")
 
 
 def show_certificate(terminal: TerminalConsole, certificate: "Certificate") -> None:
