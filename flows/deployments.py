@@ -39,6 +39,7 @@ from flows.classify_items import ClassifySettings, classify_items
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
 from flows.embed_items import EmbedSettings, embed_items
+from flows.erasure.forget_users import forget_users
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
@@ -147,6 +148,7 @@ def _flow_options(
         (synthesise_log, _SYNTHESISE, {}),
         (promote_model, _PROMOTE, {}),
         (roll_back_model, _ROLL_BACK, {}),
+        (forget_users, _FORGET, {}),
     ]
 
 
@@ -196,6 +198,7 @@ def _default_parameters(
         },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
+        "forget-users": {"dataset": name, "root": str(ingestion.root)},
     }
 
 
@@ -369,6 +372,9 @@ are scored; set `rescore_all` to score everybody. A promotion starts it, too.
 
 A cancelled or killed run continues after its last stored block of users."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
+_FORGET: Final = """Erase the users of a file (one id a line) from the lake, logs and all files made
+from their rows, and write a certificate. The file is removed at the end. Models are not changed:
+train anew to replace those that counted these users."""
 _ROLL_BACK: Final = "Make the previous champion the champion again."
 
 

@@ -31,6 +31,7 @@ from flows.collect_feedback import collect_feedback, decision_markdown
 from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
 from flows.embed_items import embed_items
+from flows.erasure.forget_users import forget_users
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
 from flows.pretrain_model import pretrain_model
@@ -54,6 +55,7 @@ FLOWS = (
     synthesise_log,
     promote_model,
     roll_back_model,
+    forget_users,
 )
 
 

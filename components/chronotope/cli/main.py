@@ -16,6 +16,7 @@ from chronotope.cli.compress import compress
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
 from chronotope.cli.embed import embed
+from chronotope.cli.erasure.forget import forget
 from chronotope.cli.experiment import experiment
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
@@ -61,6 +62,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     rollback,
     history,
     report,
+    forget,
     up,
     doctor,
 )

@@ -34,7 +34,7 @@ from chronotope.lake.staged_batch import (
 )
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.lake.table_identity import identify_version
-from chronotope.lake.table_schemas import ENCODER, ITEM_TEXT_KEYS, ROW_KEY, TABLE_SCHEMAS
+from chronotope.lake.table_schemas import ENCODER, ROW_KEY, TABLE_KEYS, TABLE_SCHEMAS
 from chronotope.lake.table_schemas import ROW as ROW
 from chronotope.lake.text_filter import refused_rows_predicate
 from chronotope.runtime.private_files import private_folder
@@ -140,9 +140,9 @@ class Lake:
         """Insert new content encoders and update known ones; returns the version."""
         return self._upsert("content_encoders", encoder_rows, ENCODER)
 
-    def upsert_item_texts(self, table_name: str, item_rows: pa.Table) -> int:
-        """Insert new rows of ``item_labels`` or ``item_summaries`` and update changed ones."""
-        return self._upsert(table_name, item_rows, ITEM_TEXT_KEYS[table_name])
+    def upsert_keyed(self, table_name: str, keyed_rows: pa.Table) -> int:
+        """Insert new rows of one of ``TABLE_KEYS`` and update changed ones; returns the version."""
+        return self._upsert(table_name, keyed_rows, TABLE_KEYS[table_name])
 
     def quarantine(self, refused_rows: pa.Table) -> int:
         """Insert refused rows into the quarantine; a row of the same run is inserted once.
@@ -211,8 +211,7 @@ class Lake:
     def holds(self, table_name: str, version: TableVersion) -> bool:
         """Whether a version is in the table's history with the same identity.
 
-        It is not if the table was replaced, or restored to an earlier version and written again,
-        or if the log entries of the version were removed.
+        It is not if the table was replaced, or restored and written again, or its log was cut.
 
         Raises:
             StoreError: The lake cannot be read.
@@ -226,12 +225,13 @@ class Lake:
         return True
 
     def n_added_rows(self, table_name: str) -> int:
-        """Number of rows that the latest version added to the previous one."""
-        latest_version = self.version(table_name)
-        n_before = (
-            self.dataset(table_name, latest_version - 1).count_rows() if latest_version else 0
-        )
-        return int(self.dataset(table_name, latest_version).count_rows() - n_before)
+        """Number of rows that the latest version added; all where an earlier one was erased."""
+        latest = self.version(table_name)
+        try:
+            n_before = self.dataset(table_name, latest - 1).count_rows() if latest else 0
+        except StoreError:
+            n_before = 0
+        return int(self.dataset(table_name, latest).count_rows() - n_before)
 
     def read(
         self,

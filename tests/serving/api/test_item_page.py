@@ -92,9 +92,9 @@ def add_labels_and_summary(lake: Lake) -> None:
         "is_used": [True, True, True, False],
     }
     label_rows |= {name: [value] * len(columns) for name, value in constants.items()}
-    lake.upsert_item_texts("item_labels", pa.table(label_rows))
+    lake.upsert_keyed("item_labels", pa.table(label_rows))
     summary = {"item_id": "i01", "input_digest": "", "summary": SUMMARY, "writer": "tiny-model@0f"}
-    lake.upsert_item_texts("item_summaries", pa.Table.from_pylist([summary]))
+    lake.upsert_keyed("item_summaries", pa.Table.from_pylist([summary]))
 
 
 def settings(root: Path, *, pictures: bool = True) -> ServeSettings:
