@@ -162,8 +162,8 @@ class BatchScorer:
     ) -> Iterator[UserPrediction]:
         histories = [request.known_history for request in prepared]
         outputs, mixtures = self._run_graph(queries, histories)
-        hours = forecast_times(mixtures, histories, self.scored_at, self.levels)  # (B, 3)
-        for request, output, user_hours in zip(prepared, outputs, hours, strict=True):
+        gap_hours = forecast_times(mixtures, histories, self.scored_at, self.levels)  # (B, 3)
+        for request, output, user_hours in zip(prepared, outputs, gap_hours, strict=True):
             yield self._describe(request, output, user_hours)
 
     def _run_graph(
@@ -187,13 +187,15 @@ class BatchScorer:
     ) -> _UserOutput:
         """Items by the scores of all of them; near ties are decided by a run for this user."""
         metadata, k = self.loaded_champion.item_metadata, self.options.k
-        ranking = score_items(item_scores, history, metadata, self.options)
-        top = ranking.best(k + 1)  # the last place of the list may be a tie as well
-        if self._needs_own_run(top, place_scores):
+        item_ranking = score_items(item_scores, history, metadata, self.options)
+        top_items = item_ranking.best(k + 1)  # the last place of the list may be a tie as well
+        if self._needs_own_run(top_items, place_scores):
             single = self.loaded_champion.champion.model.answer(query)
-            ranking = score_items(single.item_scores[0], history, metadata, self.options)
-            top, place_scores = ranking.best(k + 1), single.place_scores[0]
-        return _UserOutput(ranking, TopRanked(top.items[:k], top.scores[:k]), place_scores)
+            item_ranking = score_items(single.item_scores[0], history, metadata, self.options)
+            top_items, place_scores = item_ranking.best(k + 1), single.place_scores[0]
+        return _UserOutput(
+            item_ranking, TopRanked(top_items.items[:k], top_items.scores[:k]), place_scores
+        )
 
     def _rank_indexed(
         self, query_output: QueryOutput, query: Queries, history: UserHistory
@@ -201,13 +203,13 @@ class BatchScorer:
         """Items by a search of the index; near ties are decided by a run for this user."""
         model, metadata = self.loaded_champion.champion.model, self.loaded_champion.item_metadata
         assert isinstance(model, IndexedRecommender)  # noqa: S101 - for the type checker
-        ranking = rank_by_index(model, query_output, history, metadata, self.options)
-        top = ranking.best(self.options.k)
-        if self._needs_own_run(top, query_output.place_scores[0]):
+        item_ranking = rank_by_index(model, query_output, history, metadata, self.options)
+        top_items = item_ranking.best(self.options.k)
+        if self._needs_own_run(top_items, query_output.place_scores[0]):
             (query_output,) = model.query_outputs(query)
-            ranking = rank_by_index(model, query_output, history, metadata, self.options)
-            top = ranking.best(self.options.k)
-        return _UserOutput(ranking, top, query_output.place_scores[0])
+            item_ranking = rank_by_index(model, query_output, history, metadata, self.options)
+            top_items = item_ranking.best(self.options.k)
+        return _UserOutput(item_ranking, top_items, query_output.place_scores[0])
 
     def _needs_own_run(self, top: TopRanked, place_scores: Float32) -> bool:
         """Whether items or places of a list are too close for the precision of a batch."""

@@ -63,13 +63,15 @@ class ValueColumn(BaseModel):
         Args:
             items: Values of the items.
         """
-        position_of = {value: position for position, value in enumerate(self.values)}
+        position_of = {
+            attribute_value: position for position, attribute_value in enumerate(self.values)
+        }
         indicators = np.zeros((len(items), self.width), np.float32)
-        for row, item in enumerate(items):
-            given = item.get(self.name, ())
-            for value in given if isinstance(given, tuple) else ():
-                if value in position_of:
-                    indicators[row, position_of[value]] = 1.0
+        for row_idx, item in enumerate(items):
+            given_value = item.get(self.name, ())
+            for attribute_value in given_value if isinstance(given_value, tuple) else ():
+                if attribute_value in position_of:
+                    indicators[row_idx, position_of[attribute_value]] = 1.0
         return unit_vectors(indicators)
 
 
@@ -99,13 +101,17 @@ class NumberColumn(BaseModel):
         Args:
             items: Values of the items.
         """
-        given = [item.get(self.name) for item in items]
-        numbers = np.array(
-            [value if isinstance(value, float) else np.nan for value in given], np.float64
+        given_value = [item.get(self.name) for item in items]
+        known_numbers = np.array(
+            [
+                attribute_value if isinstance(attribute_value, float) else np.nan
+                for attribute_value in given_value
+            ],
+            np.float64,
         )
-        positions = np.interp(numbers, self.knots, self.shares)
+        share_positions = np.interp(known_numbers, self.knots, self.shares)
         centres = np.linspace(0.0, 1.0, N_BINS)
-        distances = (positions[:, None] - centres) * (N_BINS - 1)  # in bins
+        distances = (share_positions[:, None] - centres) * (N_BINS - 1)  # in bins
         soft_bins = np.exp(-0.5 * np.square(distances))
         return unit_vectors(np.nan_to_num(soft_bins))
 
@@ -156,16 +162,18 @@ class AttributeEncoder:
         value_counts: dict[str, Counter[str]] = {}
         number_counts: dict[str, Counter[float]] = {}
         for item in items:
-            for name, given in item.items():
-                if isinstance(given, tuple):
-                    value_counts.setdefault(name, Counter()).update(set(given))
+            for column_name, given_value in item.items():
+                if isinstance(given_value, tuple):
+                    value_counts.setdefault(column_name, Counter()).update(set(given_value))
                 else:
-                    number_counts.setdefault(name, Counter())[given] += 1
+                    number_counts.setdefault(column_name, Counter())[given_value] += 1
         value_columns = [
-            _value_column(name, counts, min_items) for name, counts in sorted(value_counts.items())
+            _value_column(column_name, counts, min_items)
+            for column_name, counts in sorted(value_counts.items())
         ]
         number_columns = [
-            _number_column(name, counts) for name, counts in sorted(number_counts.items())
+            _number_column(column_name, counts)
+            for column_name, counts in sorted(number_counts.items())
         ]
         fitted = AttributeColumns(
             values=tuple(column for column in value_columns if column.width > 1),
@@ -238,14 +246,14 @@ def item_attributes(
         {'genres': ('Drama', 'War'), 'year': 1994.0}
     """
     attributes: dict[str, tuple[str, ...] | float] = {}
-    for name in columns:
-        value = row.get(name)
-        if isinstance(value, str):
-            names = tuple(part.strip() for part in value.split(separator) if part.strip())
+    for column_name in columns:
+        attribute_value = row.get(column_name)
+        if isinstance(attribute_value, str):
+            names = tuple(part.strip() for part in attribute_value.split(separator) if part.strip())
             if names:
-                attributes[name] = names
-        elif isinstance(value, (int, float)) and math.isfinite(value):
-            attributes[name] = float(value)
+                attributes[column_name] = names
+        elif isinstance(attribute_value, (int, float)) and math.isfinite(attribute_value):
+            attributes[column_name] = float(attribute_value)
     return attributes
 
 
@@ -265,8 +273,10 @@ def attributes_from_json(text: str) -> dict[str, tuple[str, ...] | float]:
         text: That text.
     """
     return {
-        name: tuple(value) if isinstance(value, list) else float(value)
-        for name, value in json.loads(text).items()
+        column_name: tuple(attribute_value)
+        if isinstance(attribute_value, list)
+        else float(attribute_value)
+        for column_name, attribute_value in json.loads(text).items()
     }
 
 
@@ -279,12 +289,14 @@ def _value_column(name: str, counts: Counter[str], min_items: int) -> ValueColum
 
 def _number_column(name: str, counts: Counter[float]) -> NumberColumn:
     """Distribution of a column of numbers, by at most ``_MAX_KNOTS`` of them."""
-    numbers = np.array(sorted(counts))
-    n_items = np.array([counts[number] for number in numbers.tolist()], np.float64)
+    known_numbers = np.array(sorted(counts))
+    n_items = np.array([counts[number] for number in known_numbers.tolist()], np.float64)
     shares = (np.cumsum(n_items) - 0.5 * n_items) / n_items.sum()
-    chosen = np.unique(np.linspace(0, len(numbers) - 1, min(len(numbers), _MAX_KNOTS)).astype(int))
+    chosen_idx = np.unique(
+        np.linspace(0, len(known_numbers) - 1, min(len(known_numbers), _MAX_KNOTS)).astype(int)
+    )
     return NumberColumn(
         name=name,
-        knots=tuple(numbers[chosen].tolist()),
-        shares=tuple(shares[chosen].tolist()),
+        knots=tuple(known_numbers[chosen_idx].tolist()),
+        shares=tuple(shares[chosen_idx].tolist()),
     )

@@ -64,11 +64,11 @@ def read_sample(file_path: Path) -> LogSample:
     allowed_path = require_allowed_path(file_path)
     log_file = _first_file(allowed_path)
     try:
-        with open_regular(log_file) as file:
-            head = _decompressed_head(file, log_file)
+        with open_regular(log_file) as sample_file:
+            head = _decompressed_head(sample_file, log_file)
             if head[:4] == _PARQUET:
-                file.seek(0)
-                return _of_folder(_parquet_sample(file), allowed_path, log_file)
+                sample_file.seek(0)
+                return _of_folder(_parquet_sample(sample_file), allowed_path, log_file)
     except (OSError, EOFError, ValueError, pa.ArrowException, lzma.LZMAError, zlib.error) as error:
         raise SourceError(
             "The file cannot be read", received=f"{log_file}: {error}", way_out="Export it again"
@@ -102,14 +102,14 @@ def _first_file(path: Path) -> Path:
     if not path.is_dir():
         return path
     files = sorted(
-        entry
-        for entry in path.rglob("*")
-        if entry.is_file() and not _is_hidden(entry.relative_to(path))
+        archive_entry
+        for archive_entry in path.rglob("*")
+        if archive_entry.is_file() and not _is_hidden(archive_entry.relative_to(path))
     )
     if not files:
         raise SourceError("The folder has no files", received=path, way_out="Pass a log file")
-    usual_suffix = Counter(entry.suffix for entry in files).most_common(1)[0][0]
-    return next(entry for entry in files if entry.suffix == usual_suffix)
+    usual_suffix = Counter(archive_entry.suffix for archive_entry in files).most_common(1)[0][0]
+    return next(archive_entry for archive_entry in files if archive_entry.suffix == usual_suffix)
 
 
 def _is_hidden(relative_path: Path) -> bool:
@@ -146,16 +146,20 @@ def _gzip_head(compressed: bytes) -> bytes:
     """First bytes of gzip content that may be cut short or have several members."""
     content = b""
     while compressed[:2] == _GZIP and len(content) < SAMPLE_BYTES:
-        member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        content += member.decompress(compressed, SAMPLE_BYTES - len(content))
-        compressed = member.unused_data
+        archive_member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        content += archive_member.decompress(compressed, SAMPLE_BYTES - len(content))
+        compressed = archive_member.unused_data
     return content
 
 
 def _zip_head(file: IO[bytes], log_file: Path) -> bytes:
     with zipfile.ZipFile(file) as archive:
-        members = [member for member in archive.namelist() if not member.endswith("/")]
-        if any(member.startswith("xl/") for member in members):
+        members = [
+            archive_member
+            for archive_member in archive.namelist()
+            if not archive_member.endswith("/")
+        ]
+        if any(archive_member.startswith("xl/") for archive_member in members):
             raise SourceError(
                 "The file is an Excel workbook",
                 received=log_file,
@@ -209,21 +213,21 @@ def _json_columns(lines: list[str]) -> dict[str, list[str | None]] | None:
     stripped_lines = (line.strip().strip("[]").rstrip(",") for line in lines[:SAMPLE_ROWS])
     for line in filter(None, stripped_lines):
         try:
-            record = json.loads(line)
+            json_record = json.loads(line)
         except ValueError:
             return None
-        if not isinstance(record, dict):
+        if not isinstance(json_record, dict):
             return None
-        records.append(record)
+        records.append(json_record)
     if not records:
         return None
-    names = dict.fromkeys(name for record in records for name in record)
+    names = dict.fromkeys(name for json_record in records for name in json_record)
     return {
         name: [
             None
-            if isinstance(value := record.get(name), dict | list) or value is None
+            if isinstance(value := json_record.get(name), dict | list) or value is None
             else str(value)
-            for record in records
+            for json_record in records
         ]
         for name in names
     }

@@ -133,36 +133,45 @@ def compile_pattern(pattern: str) -> tuple[TimePattern, ...]:
         suggestion = _JAVA.sub(lambda match: _JAVA_TOKENS[match[0]], pattern.replace("'", ""))
         suggestion = suggestion if "%" in suggestion else "it as in %d.%m.%Y %H:%M"
         raise _refusal(pattern, "has no directives such as %Y", f"Write {suggestion}")
-    parts = _split(pattern)
-    directives = [part[1] for part in parts if part[0] == "%"]
+    pattern_parts = _split(pattern)
+    directives = [pattern_part[1] for pattern_part in pattern_parts if pattern_part[0] == "%"]
     _require_determined(pattern, directives)
-    literals = [part[1:] for part in parts if part[0] != "%"]
-    words = [word for literal in literals for word in _WORDS.findall(literal)]
-    literal_zone = next((word for word in words if word != "T" and _is_zone(word)), None)
-    trailing_offset = _LITERAL_OFFSET.search(parts[-1]) if parts[-1][0] != "%" else None
+    literals = [pattern_part[1:] for pattern_part in pattern_parts if pattern_part[0] != "%"]
+    words = [pattern_word for literal in literals for pattern_word in _WORDS.findall(literal)]
+    literal_zone = next(
+        (pattern_word for pattern_word in words if pattern_word != "T" and _is_zone(pattern_word)),
+        None,
+    )
+    trailing_offset = (
+        _LITERAL_OFFSET.search(pattern_parts[-1]) if pattern_parts[-1][0] != "%" else None
+    )
     if literal_zone is None and trailing_offset is not None:
         literal_zone = trailing_offset[0]
-    abbreviation = next((word for word in words if word in AMBIGUOUS_ZONES), None)
-    return (TimePattern(_whole_text(_regex(parts)), literal_zone, abbreviation),)
+    abbreviation = next(
+        (pattern_word for pattern_word in words if pattern_word in AMBIGUOUS_ZONES), None
+    )
+    return (TimePattern(_whole_text(_regex(pattern_parts)), literal_zone, abbreviation),)
 
 
 def _split(pattern: str) -> list[str]:
     """Directives as "%" with a letter, and the texts between them as "=" with the text."""
-    parts: list[str] = []
-    position = 0
-    while position < len(pattern):
-        char = pattern[position]
-        position += 1
+    pattern_parts: list[str] = []
+    part_position = 0
+    while part_position < len(pattern):
+        char = pattern[part_position]
+        part_position += 1
         if char != "%":
-            parts.append(f"={char}")
+            pattern_parts.append(f"={char}")
             continue
-        letter = pattern[position : position + 1]
-        if letter and letter in "-#_":  # without padding, as the C library and Windows write it
-            position += 1
-            letter = pattern[position : position + 1]
-        position += 1
-        parts += _directive(pattern, letter)
-    return _joined(parts)
+        format_letter = pattern[part_position : part_position + 1]
+        if (
+            format_letter and format_letter in "-#_"
+        ):  # without padding, as the C library and Windows write it
+            part_position += 1
+            format_letter = pattern[part_position : part_position + 1]
+        part_position += 1
+        pattern_parts += _directive(pattern, format_letter)
+    return _joined(pattern_parts)
 
 
 def _directive(pattern: str, letter: str) -> list[str]:
@@ -184,36 +193,41 @@ def _directive(pattern: str, letter: str) -> list[str]:
 def _joined(parts: list[str]) -> list[str]:
     """The parts with neighbouring literal texts combined."""
     joined_parts: list[str] = []
-    for part in parts:
-        if part[0] == "=" and joined_parts and joined_parts[-1][0] == "=":
-            joined_parts[-1] += part[1:]
+    for pattern_part in parts:
+        if pattern_part[0] == "=" and joined_parts and joined_parts[-1][0] == "=":
+            joined_parts[-1] += pattern_part[1:]
         else:
-            joined_parts.append(part)
+            joined_parts.append(pattern_part)
     return joined_parts
 
 
 def _regex(parts: list[str]) -> str:
     regex_parts: list[str] = []
-    for part_idx, part in enumerate(parts):
-        if part[0] == "=":
-            pieces = re.split(r"(\s+)", part[1:])
+    for part_idx, pattern_part in enumerate(parts):
+        if pattern_part[0] == "=":
+            pieces = re.split(r"(\s+)", pattern_part[1:])
             regex_parts += [r"\s+" if piece.isspace() else re.escape(piece) for piece in pieces]
             continue
         neighbours = (*parts[max(0, part_idx - 1) : part_idx], *parts[part_idx + 1 : part_idx + 2])
         # 2024112 could be 12 January or 2 November: numbers without a separator have zeros.
-        is_adjacent = any(part[0] == "%" and part[1] in _NUMERIC for part in neighbours)
-        field_regex = _FIELDS[part[1]]
+        is_adjacent = any(
+            pattern_part[0] == "%" and pattern_part[1] in _NUMERIC for pattern_part in neighbours
+        )
+        field_regex = _FIELDS[pattern_part[1]]
         regex_parts.append(
-            f"(?P<{part[1]}>{field_regex.replace('?', '') if is_adjacent else field_regex})"
+            f"(?P<{pattern_part[1]}>{field_regex.replace('?', '') if is_adjacent else field_regex})"
         )
     return "".join(regex_parts)
 
 
 def _require_determined(pattern: str, directives: list[str]) -> None:
     """Check that a pattern says which day, which hour, and each of them once."""
-    names = ["m" if letter in "bB" else letter for letter in directives]
-    names = ["Y" if letter == "y" else "z" if letter == "Z" else letter for letter in names]
-    repeated = sorted({letter for letter in names if names.count(letter) > 1})
+    names = ["m" if format_letter in "bB" else format_letter for format_letter in directives]
+    names = [
+        "Y" if format_letter == "y" else "z" if format_letter == "Z" else format_letter
+        for format_letter in names
+    ]
+    repeated = sorted({format_letter for format_letter in names if names.count(format_letter) > 1})
     if repeated:
         raise _refusal(pattern, f"states %{repeated[0]} twice", "State each part once")
     present = set(names)

@@ -50,7 +50,7 @@ def pretraining_run_dir(sources: Iterable[PretrainingSource], settings: Pretrain
         sources: Logs; the names of their snapshots are digests.
         settings: All settings.
     """
-    names = "\n".join(f"{source.dataset} {source.features.name}" for source in sources)
+    names = "\n".join(f"{log_source.dataset} {log_source.features.name}" for log_source in sources)
     settings_text = settings.model_dump_json(exclude=_PLACE_FIELDS)
     digest = hashlib.sha256(f"{names}\n{settings_text}".encode()).hexdigest()[:12]
     return settings.workspace.runs(settings.name) / digest
@@ -72,10 +72,10 @@ def pretrain_network(
         progress: Show a progress bar.
     """
     logs = {}
-    for source in sources:
-        log, catalog = load_features(source.features)
-        visible = log.before(holdout_fold(log, settings).train_end_s)
-        logs[source.dataset] = PretrainingLog(visible, catalog)
+    for log_source in sources:
+        event_log, item_catalog = load_features(log_source.features)
+        visible = event_log.before(holdout_fold(event_log, settings).train_end_s)
+        logs[log_source.dataset] = PretrainingLog(visible, item_catalog)
     checkpoint = pretrain(
         logs,
         settings.model,
@@ -117,22 +117,27 @@ def evaluate_checkpoint(
     start = {"init": str(checkpoint.path), "transfer_epochs": 0}
     training = settings.training.model_copy(update=start)
     evaluations = []
-    for source in sources:
-        log, catalog = load_features(source.features)
+    for log_source in sources:
+        event_log, item_catalog = load_features(log_source.features)
         models: dict[str, Recommender] = {
             "pretrained": ChronotopeRecommender(settings.model, training),
             "user_counts": UserCounts(),
         }
-        fold = holdout_fold(log, settings)
+        fold = holdout_fold(event_log, settings)
         targets = targets_between(
-            log, fold.test_start_s, fold.test_end_s, max_targets=settings.max_holdout_targets
+            event_log, fold.test_start_s, fold.test_end_s, max_targets=settings.max_holdout_targets
         )
         metrics = {
-            name: _metrics(model.fit(log.before(fold.train_end_s), catalog), log, catalog, targets)
+            name: _metrics(
+                model.fit(event_log.before(fold.train_end_s), item_catalog),
+                event_log,
+                item_catalog,
+                targets,
+            )
             for name, model in models.items()
         }
         evaluations.append(
-            SourceEvaluation(dataset=source.dataset, n_targets=len(targets), metrics=metrics)
+            SourceEvaluation(dataset=log_source.dataset, n_targets=len(targets), metrics=metrics)
         )
     return PretrainingEvaluation(sources=tuple(evaluations))
 
@@ -154,7 +159,7 @@ def register_pretrained(
     store = open_store(settings.workspace.mlruns)
     tags = {
         "checkpoint": checkpoint.sha256,
-        "datasets": ",".join(source.dataset for source in sources),
+        "datasets": ",".join(log_source.dataset for log_source in sources),
     }
     earlier = model_versions.find_registered(store, settings.name, tags)
     if earlier is not None:  # killed after the registration, before the result was stored
@@ -199,16 +204,16 @@ def _log_run(
                 for metric, value in metrics.items()
             }
         )
-    for source in sources:
+    for log_source in sources:
         log_dataset(
             tracker,
-            name=source.dataset,
-            data_digest=source.data_version,
-            data_source=settings.workspace.lake(source.dataset),
+            name=log_source.dataset,
+            data_digest=log_source.data_version,
+            data_source=settings.workspace.lake(log_source.dataset),
             data_profile={
-                "n_events": source.n_events,
-                "n_users": source.n_users,
-                "n_items": source.n_items,
+                "n_events": log_source.n_events,
+                "n_users": log_source.n_users,
+                "n_items": log_source.n_items,
             },
         )
 
