@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.models.config import ModelConfig
 from chronotope.training.augmentation import AUGMENTATIONS, AugmentationConfig
@@ -13,16 +14,22 @@ from chronotope.training.augmentation.histories import HistoryAugmentation
 from chronotope.training.augmentation.training_batches import training_batches
 from chronotope.training.config import TrainingConfig
 from chronotope.training.prequential import RoundBatches, make_rounds
-from tests.training.generators.small_city import small_city
+from chronotope.training.recommender import ChronotopeRecommender
+from tests.training.generators import small_city as whole_city
 
 HISTORY_KINDS = ("crop", "window", "mask", "reorder", "substitute")
 MODEL = ModelConfig(history_len=16)
 TRAINING = TrainingConfig(n_rounds=2, max_targets=300, batch_size=64)
 
 
+def small_city() -> tuple[EventLog, Catalog]:
+    log, catalog = whole_city.small_city()
+    return log.take(log.user_idx <= 25), catalog
+
+
 def queries() -> Queries:
     log, _ = small_city()
-    positions = np.flatnonzero(log.basket_start() > log.user_start())[100:2_000:20]
+    positions = np.flatnonzero(log.basket_start() > log.user_start())[100:1_900:20]
     return queries_at(log, positions, history_len=16, time_given=True)
 
 
@@ -137,3 +144,24 @@ def test_a_batch_is_not_changed_in_place() -> None:
     copy = replace(real, item_idx=real.item_idx.copy())
     HistoryAugmentation.of(config, *small_city()).apply(real, np.random.default_rng(0))
     assert np.array_equal(real.item_idx, copy.item_idx)
+
+
+def test_a_model_trains_with_generated_users_and_ranks_differently() -> None:
+    log, catalog = small_city()
+    training = {"max_epochs": 1, "n_rounds": 2, "max_targets": 200, "discovery_targets": 0}
+    asked, scores = queries(), []
+    for kind in ("none", "generator", "window"):
+        config = TrainingConfig.model_validate(training | {"augmentation": {"kind": kind}})
+        scores.append(ChronotopeRecommender(MODEL, config).fit(log, catalog).scores(asked))
+    assert np.isfinite(scores).all()
+    assert not np.allclose(scores[0], scores[1])
+    assert not np.allclose(scores[0], scores[2])
+
+
+def test_shards_of_joined_batches_are_parts_of_the_same_batches() -> None:
+    changed = batches_of("generator", amount=1.0)
+    whole = list(changed)
+    parts = [list(changed.shard(rank, 2)) for rank in range(2)]
+    assert len(parts[0]) == len(parts[1]) == len(whole)
+    for batch, *shards in zip(whole, *parts, strict=True):
+        assert sum(len(shard.target_item) for shard in shards) == len(batch.target_item)
