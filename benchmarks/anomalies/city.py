@@ -44,10 +44,12 @@ def city(seed: int, n_events: int, n_users: int) -> CityConfig:
     )
 
 
-def recall(scores: Float64, kinds: Int64, kind: AnomalyKind) -> float:
-    """Share of a kind beyond the score that leaves 1 % false alarms."""
+def recall(scores: Float64, kinds: Int64, kind: AnomalyKind) -> float | None:
+    """Share of a kind beyond the score that leaves 1 % false alarms; None without such events."""
+    if not (kinds == kind).any():
+        return None
     threshold = np.quantile(scores[kinds == AnomalyKind.REGULAR], 1 - FALSE_ALARMS)
-    return float((scores[kinds == kind] > threshold).mean())
+    return round(float((scores[kinds == kind] > threshold).mean()), 3)
 
 
 def measure(config: CityConfig) -> list[Row]:
@@ -70,7 +72,7 @@ def measure(config: CityConfig) -> list[Row]:
     for name in DETECTORS:
         fitted = make_detector(name, DetectorConfig()).fit(features.take(is_early), labels)
         scores = fitted.surprise(features.take(~is_early))
-        found = {kind.label: round(recall(scores, kinds[~is_early], kind), 3) for kind in KINDS}
+        found = {kind.label: recall(scores, kinds[~is_early], kind) for kind in KINDS}
         rows.append({"dataset": "simulated_city", "model": name, "seed": config.seed, **found})
     best = {one.kind.label: one for one in best_detection(config)}
     for bound in ("recall", "recall_without_tables"):

@@ -75,9 +75,9 @@ class AnomalyWatcher:
         """Emit the alerts since the last poll; one may be emitted twice after a kill."""
         if not self._alerts_path.is_file():
             return
-        position = self._position()
+        last_position = self._position()
         with closing(AnomalyAlerts(self._alerts_path)) as anomaly_alerts:
-            new_alerts = anomaly_alerts.after(position)
+            new_alerts = anomaly_alerts.after(last_position)
         for alert in new_alerts:
             if alert.is_alert:
                 self.emit(self.dataset, alert)
@@ -87,12 +87,12 @@ class AnomalyWatcher:
     def _position(self) -> int:
         if not self._position_path.is_file():
             return 0
-        stored = read_json(
+        stored_position = read_json(
             self._position_path,
             subject="The position of the emitted alerts",
             way_out=f"Delete {self._position_path}: alerts are emitted again",
         )
-        return int(str(stored["seq"]))
+        return int(str(stored_position["seq"]))
 
 
 def _iso(utc_s: int) -> str:

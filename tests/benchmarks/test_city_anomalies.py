@@ -19,7 +19,7 @@ def test_recall_is_measured_at_one_percent_of_the_regular_events() -> None:
 @pytest.mark.slow
 def test_detectors_stand_beside_the_best_detection(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
-    city.main(["--seed", "1", "--events", "8000", "--users", "100", "--json", str(path)])
+    city.main(["--seed", "1", "--events", "20000", "--users", "200", "--json", str(path)])
     rows = {row["model"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
     assert set(rows) == {*city.DETECTORS, "best: recall", "best: recall_without_tables"}
     assert rows["supervised"]["teleport"] > 0.6

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from chronotope.anomalies import GraphDetector
 from chronotope.anomalies.alert_threshold import AlertThreshold
@@ -16,6 +17,7 @@ from chronotope.anomalies.behaviour_features import behaviour_features, mean_val
 from chronotope.anomalies.behaviour_log import read_behaviour_log
 from chronotope.anomalies.detector_files import DetectorBundle
 from chronotope.anomalies.fit_detectors import AutoencoderDetector
+from chronotope.cli.main import app
 from chronotope.datasets.loading import load_spec
 from chronotope.feedback import anomaly_guard, intake
 from chronotope.feedback.anomaly_guard import ANOMALOUS
@@ -165,3 +167,28 @@ def test_without_a_detector_or_switched_off_nothing_is_held(
     monkeypatch.undo()
     assert intake.open_guard(shop.intake.workspace.mlruns, "shop", shop.lake, {}) is None
     assert shop.deliver(payment(9, 44, 900.0)).n_quarantined == 0
+
+
+def run_command(*words: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["anomalies", *words, "--json"])
+    assert result.exit_code == 0, result.output
+    return dict(json.loads(result.stdout))
+
+
+def test_held_events_are_listed_and_released_by_hand(shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(YAML, encoding="utf-8")
+    shop.deliver(payment(4, 41.1, 900.0), payment(5, 41.2, 950.0))
+    place = (str(path), "--root", str(tmp_path))
+    held = run_command("held", *place)["events"]
+    assert {event["user_id"] for event in held} == {"u4", "u5"}
+    assert all(ANOMALOUS in event["reasons"] for event in held)
+    dry = run_command("release", str(path), held[0]["event_id"], *place[1:], "--dry-run")
+    assert dry == {"n_chosen": 1, "n_new": 0, "dry_run": True}
+    assert run_command("release", str(path), held[0]["event_id"], *place[1:])["n_new"] == 1
+    assert len(run_command("held", *place)["events"]) == 1
+    assert run_command("release", *place, "--all")["n_new"] == 1
+    assert run_command("held", *place)["events"] == []
+    assert len(shop.lake.read("events")) == N_KNOWN + 2
+    wrong = CliRunner().invoke(app, ["anomalies", "release", str(path), "nobody", *place[1:]])
+    assert wrong.exit_code != 0

@@ -86,10 +86,10 @@ class LiveHistory:
 
     def holds(self, event: BehaviourEvent) -> bool:
         """Whether the lake has an event of the same user, item and second."""
-        rows = self._user_rows(event.user_id)
+        row_positions = self._user_rows(event.user_id)
         event_log, item_idx = self._lake.log, self._item_idx.get(event.item_id, 0)
-        is_same = (event_log.occurred_s[rows] == event.occurred_s) & (
-            event_log.item_idx[rows] == item_idx
+        is_same = (event_log.occurred_s[row_positions] == event.occurred_s) & (
+            event_log.item_idx[row_positions] == item_idx
         )
         return bool(item_idx and is_same.any())
 
@@ -110,9 +110,9 @@ class LiveHistory:
             for other in _until(self._live_by_item.get(event.item_id, ()), event)
             if other.user_id != event.user_id
         ]
-        behaviour = self._small_log(user_rows, item_rows, [*live_own, event], live_others)
+        small_behaviour = self._small_log(user_rows, item_rows, [*live_own, event], live_others)
         own_row = len(user_rows) + len(live_own)
-        table = detector_features(detector_bundle, behaviour, is_partial=True)
+        table = detector_features(detector_bundle, small_behaviour, is_partial=True)
         return table.take(np.array([own_row]))
 
     def _small_log(
@@ -158,8 +158,8 @@ class LiveHistory:
         """Small item indices of the events, and the coordinates of these items."""
         n_items = self._lake.items.size
         new_items = {
-            event.item_id: n_items + number
-            for number, event in enumerate(live_events)
+            event.item_id: n_items + item_number
+            for item_number, event in enumerate(live_events)
             if event.item_id not in self._item_idx
         }
         live_idx = [
@@ -174,36 +174,43 @@ class LiveHistory:
             for column in (self._lake.places.lat, self._lake.places.lon)
         )
         posted_lat, posted_lon = {}, {}
-        for number, event in zip(live_idx, live_events, strict=True):
+        for item_number, event in zip(live_idx, live_events, strict=True):
             if not np.isnan(event.lat):
-                posted_lat[number], posted_lon[number] = event.lat, event.lon
-        for position, number in enumerate(known_idx.tolist()):
-            if np.isnan(lat[position]) and number in posted_lat:
-                lat[position], lon[position] = posted_lat[number], posted_lon[number]
+                posted_lat[item_number], posted_lon[item_number] = event.lat, event.lon
+        for code_position, item_number in enumerate(known_idx.tolist()):
+            if np.isnan(lat[code_position]) and item_number in posted_lat:
+                lat[code_position], lon[code_position] = (
+                    posted_lat[item_number],
+                    posted_lon[item_number],
+                )
         return item_codes, ItemPlaces(lat, lon)
 
     def _user_rows(self, user_id: str) -> Int64:
         user_idx = self._user_idx.get(user_id, 0)
-        end = int(self._user_start[user_idx + 1]) if user_idx else 0
-        start = int(self._user_start[user_idx]) if user_idx else 0
-        return np.arange(max(start, end - MAX_EVENTS), end)
+        end_position = int(self._user_start[user_idx + 1]) if user_idx else 0
+        start_position = int(self._user_start[user_idx]) if user_idx else 0
+        return np.arange(max(start_position, end_position - MAX_EVENTS), end_position)
 
     def _item_rows(self, item_id: str) -> Int64:
         item_idx = self._item_idx.get(item_id, 0)
         if not item_idx:
             return np.zeros(0, dtype=np.int64)
-        rows = self._item_order[self._item_start[item_idx] : self._item_start[item_idx + 1]]
-        times_s = self._lake.log.occurred_s[rows]
-        if len(rows) > MAX_EVENTS:
-            rows = rows[np.argpartition(times_s, len(rows) - MAX_EVENTS)[-MAX_EVENTS:]]
-        return np.sort(rows)
+        row_positions = self._item_order[
+            self._item_start[item_idx] : self._item_start[item_idx + 1]
+        ]
+        times_s = self._lake.log.occurred_s[row_positions]
+        if len(row_positions) > MAX_EVENTS:
+            row_positions = row_positions[
+                np.argpartition(times_s, len(row_positions) - MAX_EVENTS)[-MAX_EVENTS:]
+            ]
+        return np.sort(row_positions)
 
-    def _until(self, rows: Int64, event: BehaviourEvent) -> Int64:
-        return rows[self._lake.log.occurred_s[rows] <= event.occurred_s]
+    def _until(self, row_positions: Int64, event: BehaviourEvent) -> Int64:
+        return row_positions[self._lake.log.occurred_s[row_positions] <= event.occurred_s]
 
 
 def _positions(ids: IdMap) -> dict[str, int]:
-    return {name: number for number, name in enumerate(ids.ids.to_pylist(), start=1)}
+    return {name: item_number for item_number, name in enumerate(ids.ids.to_pylist(), start=1)}
 
 
 def _until(events: Sequence[BehaviourEvent], event: BehaviourEvent) -> list[BehaviourEvent]:

@@ -112,18 +112,24 @@ class AnomalyAlerts:
             event: The event.
             alerts_per_day: Alert budget of a day, UTC.
         """
-        day = event.occurred_s // _DAY_S
+        alert_day = event.occurred_s // _DAY_S
         with self._lock, self._translate_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 known_row = self._connection.execute(_KNOWN, (event.key,)).fetchone()
                 if known_row is None:
                     (n_higher,) = self._connection.execute(
-                        _HIGHER, (day, event.surprise)
+                        _HIGHER, (alert_day, event.surprise)
                     ).fetchone()
                     is_alert = bool(n_higher < alerts_per_day)
-                    row = (event.key, day, event.surprise, int(is_alert), json.dumps(asdict(event)))
-                    self._connection.execute(_INSERT, row)
+                    alert_row = (
+                        event.key,
+                        alert_day,
+                        event.surprise,
+                        int(is_alert),
+                        json.dumps(asdict(event)),
+                    )
+                    self._connection.execute(_INSERT, alert_row)
                 else:
                     is_alert = bool(known_row[0])
                 self._connection.execute("COMMIT")
@@ -146,10 +152,13 @@ class AnomalyAlerts:
         with self._lock:
             self._connection.close()
 
-    def _read(self, query: str, values: tuple[int, ...]) -> list[StoredAlert]:
+    def _read(self, sql_query: str, query_values: tuple[int, ...]) -> list[StoredAlert]:
         with self._lock, self._translate_errors():
-            rows = self._connection.execute(query, values).fetchall()
-        return [StoredAlert(seq, bool(is_alert), _event(text)) for seq, is_alert, text in rows]
+            alert_rows = self._connection.execute(sql_query, query_values).fetchall()
+        return [
+            StoredAlert(seq, bool(is_alert), _event(event_text))
+            for seq, is_alert, event_text in alert_rows
+        ]
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -163,6 +172,6 @@ class AnomalyAlerts:
             ) from error
 
 
-def _event(text: str) -> FlaggedEvent:
-    fields: dict[str, Any] = json.loads(text)
+def _event(event_text: str) -> FlaggedEvent:
+    fields: dict[str, Any] = json.loads(event_text)
     return FlaggedEvent(**{**fields, "reasons": tuple(fields["reasons"])})

@@ -93,10 +93,10 @@ class LiveDetector:
             settings: Settings of the service.
             interaction_log: Posted events.
         """
-        workspace = Workspace(settings.root)
+        root_workspace = Workspace(settings.root)
         self._settings, self._interaction_log = settings, interaction_log
-        self._workspace, self._lake = workspace, Lake(workspace.lake(settings.dataset))
-        self.alerts = AnomalyAlerts(workspace.anomaly_alerts(settings.dataset))
+        self._workspace, self._lake = root_workspace, Lake(root_workspace.lake(settings.dataset))
+        self.alerts = AnomalyAlerts(root_workspace.anomaly_alerts(settings.dataset))
         self._loaded: _LoadedDetector | None = None
         self._recent: deque[float] = deque(maxlen=N_RECENT_SCORES)
 
@@ -119,66 +119,73 @@ class LiveDetector:
             keys: Keys of the events.
             payloads: The events as the interaction log holds them.
         """
-        loaded = self._loaded
-        if loaded is None:
+        loaded_detector = self._loaded
+        if loaded_detector is None:
             return []
-        with loaded.lock:
+        with loaded_detector.lock:
             return [
-                self._score_one(loaded, key, payload)
+                self._score_one(loaded_detector, key, payload)
                 for key, payload in zip(keys, payloads, strict=True)
             ]
 
     def drift(self) -> ScoreDrift | None:
         """Drift of the latest scores; None without a detector or with few scores."""
-        loaded, recent = self._loaded, np.array(self._recent)
-        if loaded is None or len(recent) < MIN_DRIFT_SCORES:
+        loaded_detector, recent_scores = self._loaded, np.array(self._recent)
+        if loaded_detector is None or len(recent_scores) < MIN_DRIFT_SCORES:
             return None
-        return score_drift(recent, loaded.bundle)
+        return score_drift(recent_scores, loaded_detector.bundle)
 
     def close(self) -> None:
         """Close the log of flagged events."""
         self.alerts.close()
 
-    def _score_one(self, loaded: _LoadedDetector, key: str, payload: dict[str, Any]) -> EventScore:
-        event, threshold = behaviour_event(payload), loaded.bundle.threshold
-        features = loaded.history.features(event, loaded.bundle)
-        surprise = float(loaded.bundle.detector.surprise(features)[0])
-        loaded.history.add(event)
+    def _score_one(
+        self, loaded_detector: _LoadedDetector, key: str, payload: dict[str, Any]
+    ) -> EventScore:
+        event, threshold = behaviour_event(payload), loaded_detector.bundle.threshold
+        event_features = loaded_detector.history.features(event, loaded_detector.bundle)
+        surprise = float(loaded_detector.bundle.detector.surprise(event_features)[0])
+        loaded_detector.history.add(event)
         self._recent.append(surprise)
         if surprise <= threshold.surprise:
             return EventScore(key, surprise, False, False, ())
-        (event_reasons,) = explain_events(loaded.bundle.detector, features)
-        reasons = tuple(reason.feature for reason in event_reasons)
-        flagged = FlaggedEvent(
+        (event_reasons,) = explain_events(loaded_detector.bundle.detector, event_features)
+        reason_names = tuple(reason.feature for reason in event_reasons)
+        flagged_event = FlaggedEvent(
             key,
             event.user_id,
             event.item_id,
             event.occurred_s,
             surprise,
-            reasons,
+            reason_names,
             None if math.isnan(event.lat) else event.lat,
             None if math.isnan(event.lon) else event.lon,
         )
-        is_alert = self.alerts.add(flagged, threshold.alerts_per_day)
-        return EventScore(key, surprise, True, is_alert, reasons)
+        is_alert = self.alerts.add(flagged_event, threshold.alerts_per_day)
+        return EventScore(key, surprise, True, is_alert, reason_names)
 
     def _refresh(self) -> None:
         dataset, mlruns_dir = self._settings.dataset, self._workspace.mlruns
-        record = read_champion_record(mlruns_dir, f"{dataset}-anomaly")
-        if record is None or not self._lake.exists(EVENTS):
+        champion_record = read_champion_record(mlruns_dir, f"{dataset}-anomaly")
+        if champion_record is None or not self._lake.exists(EVENTS):
             return
         lake_version = self._lake.table_version(EVENTS)
-        loaded = self._loaded
-        is_same = loaded is not None and (loaded.version, loaded.lake_version) == (
-            record.version,
+        loaded_detector = self._loaded
+        is_same = loaded_detector is not None and (
+            loaded_detector.version,
+            loaded_detector.lake_version,
+        ) == (
+            champion_record.version,
             lake_version,
         )
         if is_same:
             return
-        folder = local_version_folder(record.source, Path(mlruns_dir) / "fetched")
-        bundle = load_detector(folder)
+        detector_dir = local_version_folder(champion_record.source, Path(mlruns_dir) / "fetched")
+        bundle = load_detector(detector_dir)
         history = self._read_history(bundle)
-        self._loaded = _LoadedDetector(record.version, lake_version, bundle, history, Lock())
+        self._loaded = _LoadedDetector(
+            champion_record.version, lake_version, bundle, history, Lock()
+        )
 
     def _read_history(self, bundle: DetectorBundle) -> LiveHistory:
         """Events of the lake, and those of the interaction log that it does not have."""
@@ -208,7 +215,7 @@ def behaviour_event(payload: dict[str, Any]) -> BehaviourEvent:
         payload: The event.
     """
     occurred_at = datetime.fromisoformat(payload[c.OCCURRED_AT])
-    numbers = {
+    event_numbers = {
         name: float("nan") if payload.get(name) is None else float(payload[name])
         for name in (c.VALUE, c.LAT, c.LON)
     }
@@ -217,7 +224,7 @@ def behaviour_event(payload: dict[str, Any]) -> BehaviourEvent:
         payload[c.ITEM_ID],
         int(occurred_at.timestamp()),
         int(payload.get(c.UTC_OFFSET_MIN) or 0),
-        **numbers,
+        **event_numbers,
     )
 
 
@@ -230,9 +237,12 @@ def score_drift(recent_surprise: Float64, bundle: DetectorBundle) -> ScoreDrift:
     """
     n_scores = len(recent_surprise)
     p_values = np.sort(np.exp(-recent_surprise))
-    ranks = np.arange(1, n_scores + 1) / n_scores
+    rank_shares = np.arange(1, n_scores + 1) / n_scores
     distance = float(
-        max(np.abs(ranks - p_values).max(), np.abs(ranks - 1 / n_scores - p_values).max())
+        max(
+            np.abs(rank_shares - p_values).max(),
+            np.abs(rank_shares - 1 / n_scores - p_values).max(),
+        )
     )
     return ScoreDrift(
         n_scores,
