@@ -39,7 +39,7 @@ from flows.classify_items import ClassifySettings, classify_items
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
 from flows.embed_items import EmbedSettings, embed_items
-from flows.erasure.forget_users import forget_users
+from flows.erasure.forget_users import ErasureSettings, forget_users
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
@@ -198,7 +198,12 @@ def _default_parameters(
         },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
-        "forget-users": {"dataset": name, "root": str(ingestion.root)},
+        "forget-users": {
+            "dataset": name,
+            "settings": ErasureSettings(
+                root=ingestion.root, users_file=ingestion.root / "data" / "erasures" / "users.txt"
+            ).model_dump(mode="json"),
+        },
     }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.escaping import markdown_text
 from chronotope.erasure import Certificate
@@ -13,8 +14,20 @@ from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.scoring.users_file import read_users_file
 
 
+class ErasureSettings(BaseModel):
+    """Users to erase, and where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: AllowedPath = Field(Path(), description="Project root; all stores are below it.")
+    users_file: AllowedPath = Field(
+        Path("data/erasures/users.txt"),
+        description="Text file with one id a line; removed when its users are erased.",
+    )
+
+
 @flow(name="forget-users", result_serializer="json")
-def forget_users(dataset: str, users_file: AllowedPath, root: AllowedPath = Path()) -> Certificate:
+def forget_users(dataset: str, settings: ErasureSettings) -> Certificate:
     """Erase users: their rows in all versions of the lake, logs, and files made from them.
 
     Prefect stores the parameters of a run, so the ids stand in a file, which is removed at the
@@ -22,12 +35,12 @@ def forget_users(dataset: str, users_file: AllowedPath, root: AllowedPath = Path
 
     Args:
         dataset: Name of the dataset.
-        users_file: Text file with one id a line.
-        root: Project root.
+        settings: The users, and where the installation is.
     """
-    require_dataset(root, dataset)
-    certificate = erase_users(root, dataset, read_users_file(users_file).user_ids)
-    users_file.unlink()
+    require_dataset(settings.root, dataset)
+    user_ids = read_users_file(settings.users_file).user_ids
+    certificate = erase_users(settings.root, dataset, user_ids)
+    settings.users_file.unlink()
     create_markdown_artifact(
         certificate_markdown(certificate),
         key=f"erasure-{dataset.replace('_', '-')}",
