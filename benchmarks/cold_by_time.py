@@ -217,29 +217,39 @@ def read_films(data_dir: Path) -> tuple[EventLog, Catalog]:
 
 
 def _metrics(task: LateItems, scores: Scores, *, ranks_all: bool) -> Row:
-    ranks, ranks_among_all = _ranks(task, task.targets, scores)
-    interval = bootstrap_interval(_gains(ranks), task.log.user_idx[task.targets])
+    ranks, ranks_among_all = target_ranks(task, task.targets, scores)
+    interval = bootstrap_interval(target_gains(ranks), task.log.user_idx[task.targets])
     row: Row = {"n_targets": len(ranks), "n_items": int(task.is_late.sum())}
     row |= {"ndcg_10": interval.estimate, "low": interval.low, "high": interval.high}
     row |= {"hr_10": float((ranks < CUTOFF).mean())}
     if not ranks_all:
         return row
-    _, every_rank = _ranks(task, task.every_target, scores)
-    every = bootstrap_interval(_gains(every_rank), task.log.user_idx[task.every_target])
+    _, every_rank = target_ranks(task, task.every_target, scores)
+    every = bootstrap_interval(target_gains(every_rank), task.log.user_idx[task.every_target])
     row |= {"hr_10_all": float((ranks_among_all < CUTOFF).mean()), "n_every": len(every_rank)}
     row |= {"ndcg_10_every": every.estimate}
     return row | {"ndcg_10_every_low": every.low, "ndcg_10_every_high": every.high}
 
 
-def _gains(ranks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """NDCG@10 of each target, whose rank counts from 0."""
+def target_gains(ranks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """NDCG@10 of each target.
+
+    Args:
+        ranks: Rank of each target, from 0.
+    """
     return np.where(ranks < CUTOFF, 1 / np.log2(ranks + 2), 0.0)
 
 
-def _ranks(
+def target_ranks(
     task: LateItems, targets: Int64, scores: Scores
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Expected rank from 0 of each target, among the late items and among all."""
+    """Expected rank from 0 of each target, among the late items and among all.
+
+    Args:
+        task: The task.
+        targets: Positions of the targets in its log.
+        scores: The model.
+    """
     among_late, among_all = [], []
     for start in range(0, len(targets), BATCH_SIZE):
         positions = targets[start : start + BATCH_SIZE]

@@ -6,7 +6,7 @@ Protocol ``items_60_20_20``: the items are split at random, 60 % for training, 2
 penalties, 20 % for the test; events of held-back items are not in training, and every rating
 counts as 1. For each user with an event on a test item, all test items are ranked. NDCG@10 and
 HR@10 are means over users and ten splits; the interval resamples users with all their splits.
-``by_time`` is explained in ``benchmarks.cold_by_time``.
+``by_time`` is explained in ``benchmarks.cold_by_time``, ``posted`` in ``benchmarks.cold_posted``.
 ``gain`` is the paired difference from the model that the row names, with its interval.
 """
 
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array
 
-from benchmarks import cold_by_time
+from benchmarks import cold_by_time, cold_posted
 from benchmarks.cold_item_model.kernels import ContentView, FittedKernel, Matrix, weighted_sum
 from benchmarks.cold_item_model.model import ColdItemConfig, ColdItemModel
 from benchmarks.cold_item_model.tuning import tune_cold_items
@@ -37,6 +37,11 @@ from chronotope.metrics import bootstrap_interval, paired_difference
 
 PROTOCOL: Final = "items_60_20_20"
 CUTOFF: Final = 10
+OTHERS: Final = {
+    cold_by_time.PROTOCOL: cold_by_time.run,
+    cold_posted.PROTOCOL: cold_posted.run,
+}
+"""Protocols of other modules."""
 N_NEIGHBOURS: Final = 50
 LINEAR_RIDGES: Final = (1.0, 10.0, 30.0, 100.0)
 HEADERS: Final = ("model", "NDCG@10", "95 % interval", "HR@10", "gain")
@@ -280,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add_data_option(parser)
     parser.add_argument("--dataset", choices=["movielens_100k"], default="movielens_100k")
-    parser.add_argument("--protocol", choices=[PROTOCOL, cold_by_time.PROTOCOL], default=PROTOCOL)
+    parser.add_argument("--protocol", choices=[PROTOCOL, *OTHERS], default=PROTOCOL)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--splits", type=at_least_one, default=10, help="random splits")
     options = parser.parse_args(arguments)
@@ -288,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = (
         run(read_data(data_dir), options.dataset, options.splits)
         if options.protocol == PROTOCOL
-        else cold_by_time.run(data_dir, options.dataset)
+        else OTHERS[options.protocol](data_dir, options.dataset)
     )
     Console().print(_table(rows))
     if options.json:

@@ -22,17 +22,24 @@ from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.locations import source_folders
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.monitoring.config import MonitorConfig
+from chronotope.pipelines.anomaly.settings import (
+    ANOMALY_CONF_DIR,
+    AnomalySettings,
+    read_anomaly_settings,
+)
 from chronotope.pipelines.pretraining.settings import PretrainSettings
 from chronotope.pipelines.settings import TrainSettings, read_train_settings
 from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
 from chronotope.scoring.config import ScoringConfig
 from flows.abandoned_runs import end_abandoned_runs
+from flows.anomalies.train_anomaly import train_anomaly
 from flows.backfill_events import backfill_events
 from flows.change_champion import PROMOTED, ChampionSettings, promote_model, roll_back_model
 from flows.classify_items import ClassifySettings, classify_items
 from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
 from flows.embed_items import EmbedSettings, embed_items
+from flows.erasure.forget_users import forget_users
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
@@ -45,8 +52,9 @@ BEFORE_DAWN: Final = "0 2 * * *"
 NIGHTLY: Final = "0 3 * * *"
 BEFORE_MORNING: Final = "0 4 * * *"
 WEEKLY: Final = "0 1 * * 0"
+WEEKLY_LATER: Final = "0 6 * * 0"
 """Cron schedules in UTC: monitoring at 2:00, feedback at 3:00 and batch predictions at 4:00 every
-night, full training on Sundays at 1:00."""
+night, full training on Sundays at 1:00, anomaly detectors on Sundays at 6:00."""
 
 _EVENT_REASONS: Final = {
     "__prefect_kind": "json",
@@ -107,6 +115,7 @@ def _flow_options(
     schedule_by_name = {
         "weekly": [Cron(WEEKLY, timezone="UTC", slug="weekly", active=scheduled)],
         "nightly": [Cron(NIGHTLY, timezone="UTC", slug="nightly", active=scheduled)],
+        "weekly-later": [Cron(WEEKLY_LATER, timezone="UTC", slug="weekly-later", active=scheduled)],
         "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
         "before-morning": [
             Cron(BEFORE_MORNING, timezone="UTC", slug="before-morning", active=scheduled)
@@ -119,6 +128,7 @@ def _flow_options(
         (classify_items, _CLASSIFY, {}),
         (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
         (pretrain_model, _PRETRAIN, {}),
+        (train_anomaly, _ANOMALY, {"schedules": schedule_by_name["weekly-later"]}),
         (
             collect_feedback,
             _FEEDBACK,
@@ -138,6 +148,7 @@ def _flow_options(
         (synthesise_log, _SYNTHESISE, {}),
         (promote_model, _PROMOTE, {}),
         (roll_back_model, _ROLL_BACK, {}),
+        (forget_users, _FORGET, {}),
     ]
 
 
@@ -166,6 +177,10 @@ def _default_parameters(
             "settings": PretrainSettings(root=ingestion.root).model_dump(mode="json"),
             "ingestion": data_parameters["ingestion"],
         },
+        "train-anomaly": {
+            "settings": anomaly_defaults(name, ingestion.root).model_dump(mode="json"),
+            **data_parameters,
+        },
         "collect-feedback": {
             "feedback": FeedbackConfig().model_dump(mode="json"),
             **data_parameters,
@@ -183,7 +198,19 @@ def _default_parameters(
         },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
+        "forget-users": {"dataset": name, "root": str(ingestion.root)},
     }
+
+
+def anomaly_defaults(name: str, root: Path) -> AnomalySettings:
+    """Settings of the dataset's own file in conf/anomaly, else the defaults.
+
+    Args:
+        name: Name of the dataset.
+        root: Project root.
+    """
+    config_path = ANOMALY_CONF_DIR / f"{name}.yaml"
+    return read_anomaly_settings(config_path if config_path.is_file() else None, root)
 
 
 def _feedback_triggers(dataset: str, feedback_parameters: dict[str, Any]) -> list[Any]:
@@ -311,6 +338,12 @@ from it if `training.init` is its address, such as `mlflow:/pretrained-network/1
 A cancelled or killed run resumes after its last finished step or epoch."""
 _SYNTHESISE: Final = """Generate users who were never there, from a process fitted on the log: a log
 that can be shared, with a report on its fidelity and privacy beside it."""
+_ANOMALY: Final = """Train a detector of events that are not their user's: choose detector and
+parameters on later folds, evaluate it on the latest days beside the champion and baselines, and
+register it as `DATASET-anomaly`. It is promoted if it is better; without labels, planted account
+takeovers are what it has to find.
+
+A cancelled or killed run resumes after its last finished step."""
 _FEEDBACK: Final = """Ingest new interactions from the log of the service and from `*.jsonl` files
 in `data/inbox/<dataset>`. Retrain the champion if there are enough new events, if drift was
 detected, or if the champion is old. The challenger is promoted only if it is better.
@@ -339,6 +372,9 @@ are scored; set `rescore_all` to score everybody. A promotion starts it, too.
 
 A cancelled or killed run continues after its last stored block of users."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
+_FORGET: Final = """Erase the users of a file (one id a line) from the lake, logs and all files made
+from their rows, and write a certificate. The file is removed at the end. Models are not changed:
+train anew to replace those that counted these users."""
 _ROLL_BACK: Final = "Make the previous champion the champion again."
 
 

@@ -8,7 +8,7 @@ import argparse
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import read_watermark
 from chronotope.lake.interaction_log import InteractionLog
 from chronotope.runtime.workspace import Workspace
+from flows.anomalies.watch_anomalies import AnomalyWatcher
 
 LOGGED: Final = "interactions.logged"
 """Name of the event that starts the feedback flow when interactions are waiting."""
@@ -132,7 +133,7 @@ def watch_in_thread(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iter
     stop_event = threading.Event()
     watch_thread = threading.Thread(
         target=_watch_until_stopped,
-        args=(InteractionWatcher(dataset, root), stop_event, poll_s),
+        args=(dataset_watchers(dataset, root), stop_event, poll_s),
         name="watch-interactions",
         daemon=True,
     )
@@ -144,14 +145,27 @@ def watch_in_thread(dataset: str, root: Path, *, poll_s: float = POLL_S) -> Iter
         watch_thread.join()
 
 
+def dataset_watchers(dataset: str, root: Path) -> tuple[InteractionWatcher, AnomalyWatcher]:
+    """Watchers of a dataset's logs: waiting interactions, and alerts of the service.
+
+    Args:
+        dataset: Name of the dataset.
+        root: Project root.
+    """
+    return InteractionWatcher(dataset, root), AnomalyWatcher(dataset, root)
+
+
 def _watch_until_stopped(
-    interaction_watcher: InteractionWatcher, stop_event: threading.Event, poll_s: float
+    watchers: Sequence[InteractionWatcher | AnomalyWatcher],
+    stop_event: threading.Event,
+    poll_s: float,
 ) -> None:
     while not stop_event.wait(poll_s):
-        try:
-            interaction_watcher.poll()
-        except ChronotopeError as error:
-            _LOG.warning("The log of %s cannot be watched: %s", interaction_watcher.dataset, error)
+        for watcher in watchers:
+            try:
+                watcher.poll()
+            except ChronotopeError as error:
+                _LOG.warning("The logs of %s cannot be watched: %s", watcher.dataset, error)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -179,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: stop_event.set())
     _watch_until_stopped(
-        InteractionWatcher(parsed_options.dataset, parsed_options.root.resolve()),
+        dataset_watchers(parsed_options.dataset, parsed_options.root.resolve()),
         stop_event,
         parsed_options.poll,
     )

@@ -12,6 +12,8 @@ from chronotope.contracts.errors import ConfigError
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 ENVIRONMENTS: Final = ("implicit", "recbole", "rectools")
+TIME_ENVIRONMENTS: Final = ("easytpp",)
+"""Environments of models of the next time (``benchmarks/next_time``)."""
 READY: Final = "requirements.txt"
 """Copy of what was installed: an environment with another one is completed."""
 
@@ -25,7 +27,7 @@ def interpreter(name: str, folder: Path) -> Path:
     """The Python of a library's environment, created if it is missing.
 
     Args:
-        name: One of ``ENVIRONMENTS``.
+        name: One of ``ENVIRONMENTS`` or ``TIME_ENVIRONMENTS``.
         folder: Folder of the environments.
 
     Raises:
@@ -61,4 +63,5 @@ def environment(threads: int) -> dict[str, str]:
 
 def python_of(env: str, folder: Path) -> Path:
     """The Python that runs a worker; Chronotope's models run in this one."""
-    return interpreter(env, folder) if env in ENVIRONMENTS else Path(sys.executable)
+    is_own = env not in (*ENVIRONMENTS, *TIME_ENVIRONMENTS)
+    return Path(sys.executable) if is_own else interpreter(env, folder)

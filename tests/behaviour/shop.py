@@ -75,8 +75,14 @@ class Shop:
         assert done.exit_code == 0, done.output
         result = json.loads(done.stdout)
         found: dict[str, Any] = {**result["events"], "features": result["features"]["path"]}
-        assert found["n_good"] + found["n_quarantined"] == found["n_read"]
+        n_left = found["n_read"] - found["n_dropped"]
+        assert found["n_good"] + found["n_quarantined"] == n_left
         return found
+
+    def forget(self, *words: object) -> Result:
+        """Erase users, with ``n`` as the answer to a question."""
+        told = ["forget", *words, "--root", self.root]
+        return CliRunner().invoke(app, [str(word) for word in told], input="n\n")
 
     def train(self, *words: object) -> Result:
         """Train with tiny settings."""

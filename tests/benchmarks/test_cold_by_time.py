@@ -43,7 +43,7 @@ def test_content_ranks_late_items_and_popularity_cannot(task: cold_by_time.LateI
 
 
 def test_a_rank_is_expected_over_ties(task: cold_by_time.LateItems) -> None:
-    among_late, among_all = cold_by_time._ranks(
+    among_late, among_all = cold_by_time.target_ranks(
         task, task.targets[:5], lambda queries: np.zeros((len(queries), task.catalog.n_items))
     )
     assert (among_late <= (task.is_late.sum() - 1) / 2).all()

@@ -64,6 +64,7 @@ def content_network(config: ModelConfig, catalog: Catalog) -> tuple[ChronotopeNe
     net, priors = network(config, catalog)
     assert net.content_head is not None
     net.content_head.cold_weights.copy_(torch.tensor([0.7, 1.3, 0.5, -0.2]))
+    net.content_head.metric.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
     is_hidden = torch.arange(catalog.n_items) % 7 == 3
     return net, without_events_of(priors, catalog, is_hidden)
 
@@ -151,6 +152,7 @@ def test_every_table_can_be_replaced(indexed: bool, tmp_path: Path) -> None:
         "cold_share",
         "content_head.vectors",
         "content_head.cold_weights",
+        "content_head.metric",
     } <= names
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.core import TyperCommand
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -24,6 +25,7 @@ COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 OTHERS_THAT_WRITE = (
+    "anomalies release", "forget",
     "classify", "doctor", "init", "monitor", "promote", "rollback", "score", "simulate",
     "synthesise", "up",
 )  # fmt: skip
@@ -54,11 +56,31 @@ def test_every_command_is_in_the_table() -> None:
     assert named == set(COMMANDS)
 
 
+def leaf_commands() -> dict[str, TyperCommand]:
+    """Commands by name; those of a group by the names of both."""
+    leaves = {name: cmd for name, cmd in COMMANDS.items() if not hasattr(cmd, "commands")}
+    for group_name in set(COMMANDS) - set(leaves):
+        for name, cmd in COMMANDS[group_name].commands.items():
+            leaves[f"{group_name} {name}"] = cmd
+    return leaves
+
+
 def test_every_command_knows_json_and_those_that_write_know_dry_run() -> None:
-    flags = {name: {flag for p in cmd.params for flag in p.opts} for name, cmd in COMMANDS.items()}
+    flags = {
+        name: {flag for p in cmd.params for flag in p.opts} for name, cmd in leaf_commands().items()
+    }
     assert all("--json" in known for known in flags.values())
     writing = {name for name, known in flags.items() if "--dry-run" in known}
-    trains = {"demo", "ingest", "train", "pretrain", "feedback", "backfill", "compress"}
+    trains = {
+        "anomalies train",
+        "demo",
+        "ingest",
+        "train",
+        "pretrain",
+        "feedback",
+        "backfill",
+        "compress",
+    }
     assert writing == trains | set(OTHERS_THAT_WRITE)
 
 

@@ -23,6 +23,7 @@ from chronotope.lake.interaction_log import Interaction, InteractionLog
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.workspace import Workspace
 from flows import watch_interactions
+from flows.anomalies.train_anomaly import train_anomaly
 from flows.backfill_events import backfill_events
 from flows.change_champion import promote_model, roll_back_model
 from flows.classify_items import classify_items
@@ -30,6 +31,7 @@ from flows.collect_feedback import collect_feedback, decision_markdown
 from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
 from flows.embed_items import embed_items
+from flows.erasure.forget_users import forget_users
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
 from flows.pretrain_model import pretrain_model
@@ -44,6 +46,7 @@ FLOWS = (
     classify_items,
     train_model,
     pretrain_model,
+    train_anomaly,
     collect_feedback,
     monitor_drift,
     compress_model,
@@ -52,6 +55,7 @@ FLOWS = (
     synthesise_log,
     promote_model,
     roll_back_model,
+    forget_users,
 )
 
 
@@ -87,6 +91,7 @@ def test_schedules_are_nightly_and_weekly_and_can_be_paused(
     assert crons.pop("collect-feedback") == [("0 3 * * *", "UTC", scheduled)]
     assert crons.pop("monitor-drift") == [("0 2 * * *", "UTC", scheduled)]
     assert crons.pop("score-users") == [("0 4 * * *", "UTC", scheduled)]
+    assert crons.pop("train-anomaly") == [("0 6 * * 0", "UTC", scheduled)]
     assert crons.pop("train-model") == [("0 1 * * 0", "UTC", scheduled)]
     assert set(map(len, crons.values())) == {0}
 

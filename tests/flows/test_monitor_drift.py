@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from chronotope.contracts.drift_report import DriftReport
+from chronotope.inference.interval_levels import forecast_levels
 from chronotope.registry.mlflow_store import open_store
+from chronotope.runtime.workspace import Workspace
 from flows import monitor_drift as module
 from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
@@ -89,6 +91,8 @@ def assert_shown(root: Path, found: MonitoringResult) -> None:
     assert len(client.get_metric_history(run.info.run_id, "stream/ndcg_10")) == len(
         found.report.windows
     )
+    levels = forecast_levels(Workspace(root), "city", "1")
+    assert tuple(levels[[0, 2]]) == found.report.interval_levels
     told = {f"drift-city{each}" for each in ("", "-verdict", "-page", "-mlflow")}
     assert shown_of(told) == told
 

@@ -11,6 +11,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
+from chronotope.anomalies import behaviour_features
+from chronotope.anomalies.alert_threshold import learn_threshold
+from chronotope.anomalies.behaviour_features import mean_value
+from chronotope.anomalies.behaviour_log import read_behaviour_log
+from chronotope.anomalies.detector_files import DetectorBundle
+from chronotope.anomalies.fit_detectors import AutoencoderDetector
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.loading import load_spec
@@ -20,6 +26,8 @@ from chronotope.datasets.simulation import simulate_events
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
+from chronotope.feedback import anomaly_guard
+from chronotope.feedback.anomaly_guard import ANOMALOUS
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.intake import Intake, IntakeReport, inbox_dir, run_intake
 from chronotope.feedback.payloads import NO_OBJECT
@@ -29,6 +37,7 @@ from chronotope.models.config import ModelConfig
 from chronotope.pipelines.retrain import freeze_later_folds, warm_start
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.splitting.targets import targets_between
+from chronotope.training.anomaly import NetworkConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 from flows.ingest_events import write_features
@@ -58,11 +67,17 @@ def rows() -> pa.Table:
     return pa.concat_tables(simulate_events(CITY)).sort_by("occurred_at").select(COLUMNS)
 
 
-def test_clean_users_are_told_as_well_as_without_the_poison(rows: pa.Table, tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_detector", [False, True])
+def test_clean_users_are_told_as_well_as_without_the_poison(
+    rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_detector: bool
+) -> None:
     n_known, n_told = int(0.6 * len(rows)), int(0.9 * len(rows))
     known, news = rows.slice(0, n_known), payloads(rows.slice(n_known, n_told - n_known))
     clean, poisoned = settled(tmp_path / "clean", known), settled(tmp_path / "poisoned", known)
     champion, features = trained(clean, tmp_path / "model.pt")
+    if with_detector:
+        bundle = detector_of(poisoned)
+        monkeypatch.setattr(anomaly_guard, "champion_detector", lambda *_: bundle)
     deliver(clean, news)
     deliver(poisoned, [*news, *flood(news), *garbage(news)])
     taken = {town: taken_in(town) for town in (clean, poisoned)}
@@ -71,9 +86,26 @@ def test_clean_users_are_told_as_well_as_without_the_poison(rows: pa.Table, tmp_
         town: ndcg_of_model(retrained(town, champion, features), log, catalog, n_told)
         for town in (clean, poisoned)
     }
+    if with_detector:
+        assert taken[clean].n_quarantined <= 0.03 * len(news)  # false alarms
+        assert taken[poisoned].reasons[ANOMALOUS] > 0
+        assert judged[poisoned] >= 0.995 * judged[clean], judged
+        return
     assert (taken[clean].n_new, taken[clean].n_quarantined) == (len(news), 0)
     assert_refused(poisoned, taken[poisoned], news)
     assert judged[poisoned] >= 0.99 * judged[clean], judged
+
+
+def detector_of(town: Town) -> DetectorBundle:
+    """An autoencoder of what the town's lake knows, with 1 % false alarms."""
+    behaviour = read_behaviour_log(town.lake.read("events"))
+    features = behaviour_features(behaviour.log, behaviour.places)
+    detector = AutoencoderDetector(NetworkConfig(n_epochs=5)).fit(features)
+    surprise = detector.surprise(features)
+    threshold = learn_threshold(
+        surprise, false_alarm_rate=0.01, confidence=0.95, alerts_per_day=100
+    )
+    return DetectorBundle(detector, mean_value(behaviour.log), 7, threshold, 0)
 
 
 def assert_refused(town: Town, taken: IntakeReport, news: Sequence[dict[str, Any]]) -> None:

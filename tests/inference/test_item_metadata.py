@@ -27,7 +27,7 @@ def test_a_predicted_category_stands_for_a_missing_one_if_it_is_used(tmp_path: P
         "model_digest": "",
         "input_digest": "",
     }
-    lake.upsert_item_texts(
+    lake.upsert_keyed(
         "item_labels",
         pa.table(
             texts

@@ -34,6 +34,7 @@ def network(catalog: Catalog) -> ChronotopeNet:
     net = ChronotopeNet(CONFIG, catalog).eval()
     if net.content_head is not None:
         net.content_head.cold_weights.copy_(torch.tensor([0.7, 1.3, 0.5, -0.2]))
+        net.content_head.metric.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
     return net
 
 
@@ -56,9 +57,13 @@ def test_the_score_is_the_formula_of_the_module() -> None:
         head.gates.weight.zero_()
         head.gates.bias.zero_()
         head.cold_weights.zero_()
+        metric = head.metric.numpy().copy()
+        head.metric.zero_()
         rest = net.item_scores(BATCH, priors).numpy()
     expected, share = np.zeros_like(rest), priors.cold_share.numpy()
     assert share[COLD] == 1.0
+    following = scored.profiles.recent.numpy() @ metric[:-1] + metric[-1]
+    expected += following @ content.vectors.T * share
     images = slice(0, content.axes.n_axes[0])
     texts = slice(content.axes.n_axes[0], None)
     for modality, columns in enumerate((images, texts)):

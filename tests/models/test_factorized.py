@@ -62,6 +62,7 @@ def test_the_parts_add_up_to_the_scores(
     net, priors = loud(ChronotopeNet(config, catalog)), count_priors(sample_log(), catalog)
     if net.content_head is not None:
         net.content_head.cold_weights.copy_(torch.tensor([0.7, 1.3, 0.5, -0.2]))
+        net.content_head.metric.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
         priors = without_events_of(priors, catalog, torch.arange(catalog.n_items) % 7 == 3)
     assert (net.content_head is not None) == (content and kernels)
     rain = {"rain": np.linspace(-1, 1, len(QUERIES)).astype(np.float32)}

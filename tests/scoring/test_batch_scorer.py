@@ -1,6 +1,6 @@
 """Near ties are decided as the service decides them, and batches stay within the memory."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import pytest
 from chronotope.artifact.bundle import Manifest
 from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.queries import Queries
+from chronotope.contracts.user_attributes import AttributeColumn, context_columns
+from chronotope.inference.new_users import UserLevels
 from chronotope.inference.request import RecommendOptions
 from chronotope.scoring.batch_scorer import TIE_GAP, BatchScorer
 from chronotope.scoring.source import open_source
@@ -27,8 +29,10 @@ class RoundingModel:
     n_items: int
     history_lengths: tuple[int, ...] = (8,)
     n_single: int = 0
+    queries: list[Queries] = field(default_factory=list)
 
     def answer(self, queries: Queries) -> ModelOutput:
+        self.queries.append(queries)
         scores = -1e-6 * np.arange(self.n_items)
         scores[5:] -= 1.0  # the first five are close to each other, the others far
         scores[6:] -= np.arange(self.n_items - 6)
@@ -55,6 +59,26 @@ def test_neighbours_that_a_batch_cannot_tell_apart_are_ranked_alone(
     assert [one.items.tolist() for one in predictions] == [list(range(1, k + 1))] * 8
     assert model.n_single == n_single
     assert TIE_GAP > 1e-6
+
+
+def test_stored_attributes_of_the_users_reach_the_model(tmp_path: Path) -> None:
+    town = build_town(tmp_path)
+    with open_source("city", config(tmp_path), town.load) as source:
+        champion = source.champion
+        model = RoundingModel(champion.model.manifest, champion.vocabulary.items.size)
+        column = AttributeColumn(name="sex", first=1, levels=("f", "m"))
+        levels = UserLevels((column,), {"v01": 1, "v02": 2}, np.array([[0], [1], [2]], np.int32))
+        loaded = replace(
+            source.loaded_champion, champion=replace(champion, model=model), user_levels=levels
+        )
+        scorer = BatchScorer(loaded, source.read_state, RecommendOptions(k=1), AT, 1)
+        scorer.predict(["v00", "v01", "v02"])
+    (name,) = context_columns((column,))
+    given = {
+        query.context[name].tolist()[0] if name in query.context else None
+        for query in model.queries
+    }
+    assert given == {None, 1.0, 2.0}
 
 
 def test_large_catalogues_have_small_batches(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from chronotope.inference.interval_levels import IntervalLevels, write_interval_levels
 from chronotope.inference.recommend import recommend
 from chronotope.inference.request import RecommendOptions
+from chronotope.runtime.workspace import Workspace
 from chronotope.serving.api import recommend_endpoint
 from tests.serving.town import LocalClient, Town
 
@@ -154,6 +156,20 @@ def test_the_place_of_the_request_reaches_the_graph(client: TestClient) -> None:
     away = ask(client, user_id="nobody", request_time=AT)
     there = ask(client, user_id="nobody", request_time=AT, place_id="i14")
     assert (ids(away)[0], ids(there)[0]) == ("i00", "i14")
+
+
+def test_the_interval_lies_between_the_levels_of_the_last_monitoring(town: Town) -> None:
+    workspace, query = Workspace(town.root), {"user_id": "u00", "request_time": AT}
+    with LocalClient(town.app()) as client:
+        nominal = ask(client, "/predict", **query)["time_forecast"]
+        levels = IntervalLevels(champion="1", low=0.02, high=0.98)
+        write_interval_levels(workspace, "city", levels)
+        wide = ask(client, "/predict", **query)["time_forecast"]
+        write_interval_levels(workspace, "city", levels.model_copy(update={"champion": "2"}))
+        other = ask(client, "/predict", **query)["time_forecast"]
+    assert wide["low_h"] < nominal["low_h"] < nominal["high_h"] < wide["high_h"]
+    assert wide["median_h"] == nominal["median_h"]
+    assert other == nominal
 
 
 def test_what_when_and_where(client: TestClient) -> None:

@@ -9,12 +9,14 @@ from typing import Annotated, Final
 
 import typer
 
+from chronotope.cli.anomalies.group import anomalies
 from chronotope.cli.backfill import backfill
 from chronotope.cli.classify import classify
 from chronotope.cli.compress import compress
 from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
 from chronotope.cli.embed import embed
+from chronotope.cli.erasure.forget import forget
 from chronotope.cli.experiment import experiment
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
@@ -60,11 +62,13 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     rollback,
     history,
     report,
+    forget,
     up,
     doctor,
 )
 for _command in _COMMANDS:
     app.command(cls=ReportingCommand)(_command)
+app.add_typer(anomalies, name="anomalies")
 
 
 def _show_version(is_requested: bool) -> None:

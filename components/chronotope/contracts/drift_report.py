@@ -112,6 +112,11 @@ class DriftReport(_Frozen):
         description="Probability integral transform of the current targets' gaps: "
         "share of targets in each tenth of the predicted distribution",
     )
+    interval_levels: tuple[float, float] | None = Field(
+        None,
+        description="Levels of the predicted distribution between which 80 % of the current "
+        "targets' gaps lay; the served interval lies between them",
+    )
     outcome: OutcomeSummary | None = None
     notes: tuple[str, ...] = Field(
         (), description="Checks that could not be evaluated, with the reason"

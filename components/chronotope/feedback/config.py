@@ -56,6 +56,11 @@ class FeedbackConfig(BaseModel):
         ge=20,
         description="Minimum number of new events to compute the population stability index",
     )
+    hold_anomalies: bool = Field(
+        True,
+        description="Hold events that the champion anomaly detector flags out of training, in "
+        "quarantine with the reason anomalous, until they are released",
+    )
     rate_limit_rows: int = Field(
         100, ge=1, description="Number of rows of one user in a batch that are always accepted"
     )

@@ -5,7 +5,7 @@ The watermark is advanced after each delivery.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +18,13 @@ from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.datasets.normalise import REFUSED
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.feedback.anomaly_guard import AnomalyGuard, open_guard
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.inbox import Inbox
+from chronotope.feedback.label_keys import resolved_labels
 from chronotope.feedback.payloads import payloads_to_batch
 from chronotope.feedback.rate_guard import quarantine_excess
+from chronotope.feedback.release_anomalies import release_events
 from chronotope.feedback.sql_feed import TABLE_SOURCE, read_sql_feed
 from chronotope.feedback.watermark import Watermark, read_watermark, write_watermark
 from chronotope.ingestion import IngestBatch, IngestReport, ingest
@@ -137,15 +140,43 @@ def run_intake(intake: Intake) -> IntakeReport:
     """
     intake_report, inbox_files = IntakeReport(), Inbox(intake.inbox)
     _reset_if_lake_replaced(intake)
+    posted_labels = resolved_labels(intake.spec, intake.workspace)
+    release_labelled(intake, posted_labels, intake_report)
+    guard = _anomaly_guard(intake, posted_labels)
     for source_name, run_id, raw_payloads, next_watermark in _deliveries(intake, inbox_files):
         if raw_payloads:
             intake_report.add(
-                _deliver(intake, raw_payloads, source_name=source_name, run_id=run_id)
+                _deliver(intake, raw_payloads, guard, source_name=source_name, run_id=run_id)
             )
         watermark = next_watermark.model_copy(update={"events": _events_version(intake)})
         write_watermark(intake.mark_path, watermark)
     intake_report.set_aside = inbox_files.set_aside
     return intake_report
+
+
+def release_labelled(
+    intake: Intake, posted_labels: Mapping[str, bool], intake_report: IntakeReport
+) -> None:
+    """Ingest events that were held out as anomalous and that a label calls genuine.
+
+    Args:
+        intake: Dataset and destination.
+        posted_labels: Known outcomes by event id.
+        intake_report: Counts, to which those of the released events are added.
+    """
+    genuine_ids = {event_id for event_id, is_bad in posted_labels.items() if not is_bad}
+    if not genuine_ids or not intake.lake.exists("quarantine"):
+        return
+    row_check = batch_check(intake.lake, intake.suites)
+    released = release_events(intake.lake, intake.spec, genuine_ids, row_check)
+    if released is not None:
+        intake_report.add(released)
+
+
+def _anomaly_guard(intake: Intake, posted_labels: Mapping[str, bool]) -> AnomalyGuard | None:
+    if not intake.config.hold_anomalies:
+        return None
+    return open_guard(intake.workspace.mlruns, intake.spec.name, intake.lake, posted_labels)
 
 
 def _reset_if_lake_replaced(intake: Intake) -> None:
@@ -239,9 +270,14 @@ def _next_log_delivery(
 
 
 def _deliver(
-    intake: Intake, raw_payloads: Sequence[object], *, source_name: str, run_id: str
+    intake: Intake,
+    raw_payloads: Sequence[object],
+    guard: AnomalyGuard | None,
+    *,
+    source_name: str,
+    run_id: str,
 ) -> IngestReport:
-    """Apply rate limits, validate and merge a delivery.
+    """Apply rate limits, hold out anomalies, validate and merge a delivery.
 
     If the delivery fails a critical expectation as a whole, all of its rows are quarantined.
     """
@@ -259,9 +295,10 @@ def _deliver(
 
     def guarded(payload_chunk: Sequence[object]) -> IngestBatch:
         sql_feed = intake.spec.feedback if source_name == TABLE_SOURCE else None
-        return quarantine_excess(
+        ingest_batch = quarantine_excess(
             payloads_to_batch(payload_chunk, intake.spec, sql_feed), intake.config
         )
+        return ingest_batch if guard is None else guard.hold_out(ingest_batch)
 
     try:
         return write(guarded(payload_chunk) for payload_chunk in payload_chunks)

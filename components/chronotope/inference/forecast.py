@@ -18,7 +18,8 @@ from chronotope.metrics import LognormalMixture
 
 _MIN_SURVIVAL = 1e-6  # beyond it the tail of the mixture is not informative
 _MAX_MEDIAN_H = 10 * 365 * 24.0  # a median wait of ten years is an artefact of the tail
-_QUANTILES: Final = (0.1, 0.5, 0.9)
+NOMINAL: Final = np.array([0.1, 0.5, 0.9])
+"""Levels of low end, median and high end without a correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +80,24 @@ def remaining_wait(
     return RemainingWait(mixture_parts, elapsed_h, elapsed_cdf)
 
 
-def forecast_time(wait: RemainingWait | None) -> TimeForecast | None:
-    """Median and central 80 % interval; None for a wait of ten years or more."""
+def forecast_time(wait: RemainingWait | None, levels: Float64 = NOMINAL) -> TimeForecast | None:
+    """Median and central 80 % interval; None for a wait of ten years or more.
+
+    Args:
+        wait: Distribution of the remaining gap.
+        levels: Of low end, median and high end, shape (3,): ``interval_levels.forecast_levels``.
+    """
     if wait is None:
         return None
-    low_h, median_h, high_h = wait.quantiles(np.array(_QUANTILES)).tolist()
+    low_h, median_h, high_h = wait.quantiles(levels).tolist()
     return TimeForecast(median_h, low_h, high_h) if median_h <= _MAX_MEDIAN_H else None
 
 
 def forecast_times(
-    mixtures: Float32, histories: Sequence[UserHistory], request_time: datetime
+    mixtures: Float32,
+    histories: Sequence[UserHistory],
+    request_time: datetime,
+    levels: Float64 = NOMINAL,
 ) -> Float64:
     """Low, median and high hours of a batch, each row equal to ``forecast_time``.
 
@@ -96,11 +105,12 @@ def forecast_times(
         mixtures: Predicted gaps by the time head, shape (B, 3, K).
         histories: Events of each user before the request time, B of them.
         request_time: Time of the request.
+        levels: Of low end, median and high end, shape (3,).
 
     Returns:
         Hours, shape (B, 3); NaN without a time forecast.
     """
-    forecast_hours = np.full((len(histories), len(_QUANTILES)), np.nan)
+    forecast_hours = np.full((len(histories), len(levels)), np.nan)
     has_history = np.array([len(history) > 0 for history in histories], np.bool_)
     rows = np.flatnonzero(has_history)
     if not len(rows):
@@ -113,11 +123,9 @@ def forecast_times(
     is_informative = 1 - elapsed_cdf >= _MIN_SURVIVAL
     rows = rows[is_informative]
     elapsed_h, elapsed_cdf = elapsed_h[is_informative], elapsed_cdf[is_informative]
-    n_quantiles = len(_QUANTILES)
+    n_quantiles = len(levels)
     whole_gap = _mixture(np.repeat(mixture_parts[:, is_informative], n_quantiles, axis=1))
-    quantile_levels = (
-        elapsed_cdf[:, None] + np.array(_QUANTILES) * (1 - elapsed_cdf)[:, None]
-    )  # (B, 3)
+    quantile_levels = elapsed_cdf[:, None] + levels * (1 - elapsed_cdf)[:, None]  # (B, 3)
     hour_quantiles = whole_gap.quantile(quantile_levels.ravel()).reshape(-1, n_quantiles)
     forecast_hours[rows] = np.maximum(0.0, hour_quantiles - elapsed_h[:, None])
     forecast_hours[forecast_hours[:, 1] > _MAX_MEDIAN_H] = np.nan

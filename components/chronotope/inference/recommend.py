@@ -18,6 +18,7 @@ from chronotope.inference.history import (
     items_are_places,
     read_history,
 )
+from chronotope.inference.interval_levels import forecast_levels
 from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import read_live_activity
@@ -80,14 +81,12 @@ def recommend(
     activity = _recent_activity(lake, request_time, champion)
     top_idx = ranking.best(options.k).items
     items = describe_items(top_idx, ranking, options, model_history, activity, vocabulary, metadata)
-    time_forecast = forecast_time(remaining_wait(model_output.when, history, request_time))
+    wait = remaining_wait(model_output.when, history, request_time)
+    time_forecast = forecast_time(wait, forecast_levels(workspace, dataset, champion.version))
     n_places = 0 if items_are_places(vocabulary) else N_PLACES
+    has_time = time_forecast is not None
     notes = answer_notes(
-        champion,
-        len(full_history),
-        request_time,
-        has_items=bool(items),
-        has_time=time_forecast is not None,
+        champion, len(full_history), request_time, has_items=bool(items), has_time=has_time
     )
     return Recommendation(
         dataset,

@@ -34,8 +34,9 @@ from chronotope.lake.staged_batch import (
 )
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.lake.table_identity import identify_version
-from chronotope.lake.table_schemas import ENCODER, ITEM_TEXT_KEYS, ROW_KEY, TABLE_SCHEMAS
+from chronotope.lake.table_schemas import ENCODER, ROW_KEY, TABLE_KEYS, TABLE_SCHEMAS
 from chronotope.lake.table_schemas import ROW as ROW
+from chronotope.lake.text_filter import refused_rows_predicate
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.store_urls import Location
 
@@ -139,9 +140,9 @@ class Lake:
         """Insert new content encoders and update known ones; returns the version."""
         return self._upsert("content_encoders", encoder_rows, ENCODER)
 
-    def upsert_item_texts(self, table_name: str, item_rows: pa.Table) -> int:
-        """Insert new rows of ``item_labels`` or ``item_summaries`` and update changed ones."""
-        return self._upsert(table_name, item_rows, ITEM_TEXT_KEYS[table_name])
+    def upsert_keyed(self, table_name: str, keyed_rows: pa.Table) -> int:
+        """Insert new rows of one of ``TABLE_KEYS`` and update changed ones; returns the version."""
+        return self._upsert(table_name, keyed_rows, TABLE_KEYS[table_name])
 
     def quarantine(self, refused_rows: pa.Table) -> int:
         """Insert refused rows into the quarantine; a row of the same run is inserted once.
@@ -158,16 +159,15 @@ class Lake:
         source_rows = pads.dataset(conform_rows(refused_rows, table_schema))
         return self._insert_new("quarantine", source_rows, table_schema, _QUARANTINE_KEY, None)
 
-    def release_quarantine(self, run_id: str) -> int:
-        """Delete a run's quarantined rows after their replay; returns the number of rows."""
+    def release_quarantine(self, run_id: str, rows: Sequence[int] | None = None) -> int:
+        """Delete a run's quarantined rows, or those at some positions, after their replay."""
         if not self.exists("quarantine"):
             return 0
+        predicate = refused_rows_predicate(run_id, rows)
         with translate_store_errors("quarantine"):
-            quoted_id = run_id.replace("'", "''")
-            delete_metrics = self._open("quarantine").delete(
-                f"{c.RUN_ID} = '{quoted_id}'", post_commithook_properties=NO_CLEANUP
-            )
-        return int(delete_metrics["num_deleted_rows"] or 0)
+            table = self._open("quarantine")
+            metrics = table.delete(predicate, post_commithook_properties=NO_CLEANUP)
+        return int(metrics["num_deleted_rows"] or 0)
 
     def exists(self, table_name: str) -> bool:
         """Whether a table exists.
@@ -211,8 +211,7 @@ class Lake:
     def holds(self, table_name: str, version: TableVersion) -> bool:
         """Whether a version is in the table's history with the same identity.
 
-        It is not if the table was replaced, or restored to an earlier version and written again,
-        or if the log entries of the version were removed.
+        It is not if the table was replaced, or restored and written again, or its log was cut.
 
         Raises:
             StoreError: The lake cannot be read.
@@ -226,12 +225,13 @@ class Lake:
         return True
 
     def n_added_rows(self, table_name: str) -> int:
-        """Number of rows that the latest version added to the previous one."""
-        latest_version = self.version(table_name)
-        n_before = (
-            self.dataset(table_name, latest_version - 1).count_rows() if latest_version else 0
-        )
-        return int(self.dataset(table_name, latest_version).count_rows() - n_before)
+        """Number of rows that the latest version added; all where an earlier one was erased."""
+        latest = self.version(table_name)
+        try:
+            n_before = self.dataset(table_name, latest - 1).count_rows() if latest else 0
+        except StoreError:
+            n_before = 0
+        return int(self.dataset(table_name, latest).count_rows() - n_before)
 
     def read(
         self,

@@ -96,8 +96,27 @@ ITEM_SUMMARIES: Final = pa.schema(
 is ``extractive`` or an endpoint's model, with a digest of the settings; ``reason`` says why a reply
 of the endpoint was not used."""
 
-ITEM_TEXT_KEYS: Final = {"item_labels": LABEL_KEY, "item_summaries": c.ITEM_ID}
-"""Key columns of the tables that are derived from the items' texts."""
+ERASED_USERS: Final = "erased_users"
+DIGEST: Final = "digest"
+DIGEST_KEY: Final = "digest_key"
+ERASED_AT: Final = "erased_at"
+
+ERASED_USER_ROWS: Final = pa.schema(
+    [
+        pa.field(DIGEST, pa.string(), nullable=False),
+        pa.field(DIGEST_KEY, pa.string(), nullable=False),
+        pa.field(ERASED_AT, INSTANT, nullable=False),
+    ]
+)
+"""One row for each erased user: a keyed digest of the id, its key, the same in every row, and the
+moment."""
+
+TABLE_KEYS: Final = {
+    "item_labels": LABEL_KEY,
+    "item_summaries": c.ITEM_ID,
+    ERASED_USERS: DIGEST,
+}
+"""Key columns of tables that ``Lake.upsert_keyed`` writes."""
 
 TABLE_SCHEMAS: Final = {
     "events": EVENTS,
@@ -110,4 +129,5 @@ TABLE_SCHEMAS: Final = {
     "item_labels": ITEM_LABELS,
     "item_summaries": ITEM_SUMMARIES,
     PREDICTIONS_TABLE: PREDICTIONS,
+    ERASED_USERS: ERASED_USER_ROWS,
 }

@@ -20,6 +20,7 @@ Significance:
 
 Time and place:
     evaluate_time: Log-likelihood and calibration of a predicted gap.
+    conformal_levels: Levels of an interval that covers what was observed lately.
     evaluate_place: Accuracy and distance of a predicted place.
 
 Diversity:
@@ -47,7 +48,12 @@ from chronotope.metrics.significance import (
     paired_difference,
 )
 from chronotope.metrics.summary import slice_masks, summarise_metrics
-from chronotope.metrics.time_calibration import LognormalMixture, TimeCalibration, evaluate_time
+from chronotope.metrics.time_calibration import (
+    LognormalMixture,
+    TimeCalibration,
+    conformal_levels,
+    evaluate_time,
+)
 from chronotope.metrics.top_items import top_items
 
 __all__ = [
@@ -62,6 +68,7 @@ __all__ = [
     "answer_entropy",
     "basket_metrics",
     "bootstrap_interval",
+    "conformal_levels",
     "distinct_items",
     "evaluate",
     "evaluate_place",

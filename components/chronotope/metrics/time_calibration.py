@@ -13,6 +13,12 @@ from chronotope.contracts.event_log import Float64
 SHORTEST_H = 1 / 3600
 """Gaps are at least one second, the resolution of the log."""
 
+NOMINAL_LEVELS = (0.1, 0.9)
+"""Levels of the ends of the central 80 % interval."""
+
+MIN_CONFORMAL_GAPS = 50
+"""Gaps below which observed levels say less than the nominal ones."""
+
 _BISECTION_STEPS = 60
 _PIT_BINS = 10
 
@@ -133,6 +139,33 @@ def evaluate_time(predicted_gaps: LognormalMixture, true_gaps_h: npt.ArrayLike) 
         pit=tuple((pit_counts / len(true_h)).tolist()),
         n_targets=len(true_h),
     )
+
+
+def conformal_levels(pit: Float64) -> tuple[float, float]:
+    """Levels of the predicted distribution between which 80 % of the observed gaps lay.
+
+    An interval between these quantiles of later predictions covers 80 %, if later gaps are as
+    these, however wrong the distribution is.
+
+    Args:
+        pit: Predicted probability of a gap no longer than the observed one, shape (n,).
+
+    Returns:
+        Levels of the lower and the upper end; the nominal ones for fewer than
+        ``MIN_CONFORMAL_GAPS`` gaps.
+
+    Source:
+        Vovk et al. (2005), *Algorithmic Learning in a Random World*, split conformal prediction.
+
+    Examples:
+        >>> low, high = conformal_levels(np.linspace(0.0, 0.5, 101))  # all gaps came early
+        >>> round(low, 2), round(high, 2)
+        (0.05, 0.51)
+    """
+    if len(pit) < MIN_CONFORMAL_GAPS:
+        return NOMINAL_LEVELS
+    low, high = np.quantile(pit, NOMINAL_LEVELS)
+    return float(np.clip(low, 0.001, 0.49)), float(np.clip(high, 0.51, 0.999))
 
 
 def _clamp_hours(hours: Float64) -> Float64:

@@ -135,7 +135,7 @@ class FactorizedNet(nn.Module):
             group=parts.category_scores,
             extra_item=torch.cat(extra_items, dim=1),  # (B, F + H + L)
             extra=torch.cat(extra_scores, dim=1),  # (B, F + H + L)
-            when=net.time_head(batch, recent),
+            when=net.time_head(batch, net.item_tables.last_category(batch)),
             place_scores=net.place_scores(recent, priors, context, bank),
         )
 

@@ -12,13 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from chronotope.models.batch import DAY_S, Batch, hours_between, local_hour, local_weekday
+from chronotope.models.batch import DAY_S, Batch, hours_between
+from chronotope.models.inter_event.arrival_profile import N_AHEAD, PROFILES, arrival_profile
+from chronotope.models.inter_event.past_instants import N_GAPS, PastInstants, past_instants
 
 GAP_KERNELS = ("count", "rank", "daytype_hour", "weekday_hour", "similar_gap", "item", "item_hour")
 """How a past gap may be like the one now beginning."""
-
-N_GAPS = 64
-"""Latest gaps looked at: memory and cost are linear in it."""
 
 N_BINS = 20
 N_LATEST = 8
@@ -39,22 +38,29 @@ class GapFeatures(NamedTuple):
     Attributes:
         features: About unit size, shape (B, N_FEATURES).
         gap_counts: Kernel-weighted number of past gaps in each bin, (B, len(GAP_KERNELS), N_BINS).
+        arrivals: Number of past events around each hour ahead, (B, len(PROFILES), N_AHEAD).
+        basket_sizes: Log of 1 + events of the latest instants, shape (B, N_LATEST).
     """
 
     features: Tensor
     gap_counts: Tensor
+    arrivals: Tensor
+    basket_sizes: Tensor
 
 
 def empty_gap_features(n_queries: int) -> GapFeatures:
     """Uninitialised features of some queries."""
     return GapFeatures(
-        torch.empty(n_queries, N_FEATURES), torch.empty(n_queries, len(GAP_KERNELS), N_BINS)
+        torch.empty(n_queries, N_FEATURES),
+        torch.empty(n_queries, len(GAP_KERNELS), N_BINS),
+        torch.empty(n_queries, len(PROFILES), N_AHEAD),
+        torch.empty(n_queries, N_LATEST),
     )
 
 
-def gap_features(batch: Batch, recent: Batch) -> GapFeatures:
+def gap_features(batch: Batch) -> GapFeatures:
     """Clock, latest gaps, pace, histograms of gaps and active hours of each history."""
-    past = _past(recent)
+    past = past_instants(batch)
     gaps = _histograms(past)  # (B, K, N_BINS)
     mass = gaps.sum(-1)  # (B, K), K kernels
     share = (gaps / (mass[..., None] + 1.0)).sqrt()  # (B, K, N_BINS)
@@ -68,56 +74,11 @@ def gap_features(batch: Batch, recent: Batch) -> GapFeatures:
         torch.log1p(mass) / 2.0,
         _active_hours(past),
     ]
-    return GapFeatures(torch.cat(features, dim=1), gaps)
+    basket_sizes = torch.log1p(past.n_events[:, -N_LATEST:])
+    return GapFeatures(torch.cat(features, dim=1), gaps, arrival_profile(past), basket_sizes)
 
 
-class _Past(NamedTuple):
-    """The latest N_GAPS + 1 events and the gaps between them, padded on the left.
-
-    Attributes:
-        item_idx, occurred_s: int64, shape (B, N_GAPS + 1).
-        hour: Local, shape (B, N_GAPS + 1).
-        weekday: Local, int64, shape (B, N_GAPS + 1).
-        is_event: 0 in padding, shape (B, N_GAPS + 1).
-        gap_h: Hours from each event to the one after it, shape (B, N_GAPS).
-        log_gap: Its log, shape (B, N_GAPS).
-        is_gap: 0 in padding, shape (B, N_GAPS).
-    """
-
-    item_idx: Tensor
-    occurred_s: Tensor
-    hour: Tensor
-    weekday: Tensor
-    is_event: Tensor
-    gap_h: Tensor
-    log_gap: Tensor
-    is_gap: Tensor
-
-
-def _past(recent: Batch) -> _Past:
-    """The latest N_GAPS + 1 events of each history, padded or cut to a fixed width."""
-
-    def latest(column: Tensor) -> Tensor:
-        # padding before the cut holds for any length, known or open in an exported graph
-        return nn.functional.pad(column, (N_GAPS + 1, 0))[:, -(N_GAPS + 1) :]
-
-    item_idx, occurred_s = latest(recent.item_idx), latest(recent.occurred_s)
-    offset_min = latest(recent.utc_offset_min)
-    is_event = (item_idx > 0).float()
-    gap_h = hours_between(occurred_s[:, 1:], occurred_s[:, :-1]) * is_event[:, :-1]
-    return _Past(
-        item_idx=item_idx,
-        occurred_s=occurred_s,
-        hour=local_hour(occurred_s, offset_min),
-        weekday=local_weekday(occurred_s, offset_min),
-        is_event=is_event,
-        gap_h=gap_h,
-        log_gap=torch.log(gap_h + 0.01),
-        is_gap=is_event[:, :-1],
-    )
-
-
-def _clock(past: _Past) -> Tensor:
+def _clock(past: PastInstants) -> Tensor:
     """Local hour and weekday of the last event, shape (B, N_CLOCK)."""
     harmonics = torch.arange(1, 4, device=past.hour.device)
     angle = past.hour[:, -1:] * (harmonics * (math.pi / 12.0))  # (B, 3)
@@ -126,7 +87,7 @@ def _clock(past: _Past) -> Tensor:
     return torch.cat([angle.sin(), angle.cos(), is_day], dim=1)
 
 
-def _pace(batch: Batch, past: _Past) -> Tensor:
+def _pace(batch: Batch, past: PastInstants) -> Tensor:
     """Event rate over several windows of ranks and of hours, shape (B, N_PACE)."""
     last_s = past.occurred_s[:, -1]
     rank = torch.arange(N_GAPS - 1, -1, -1, device=last_s.device).float()
@@ -159,7 +120,7 @@ def _pace(batch: Batch, past: _Past) -> Tensor:
     return torch.cat(pace, dim=1)
 
 
-def _moments(past: _Past, weight: Tensor) -> Tensor:
+def _moments(past: PastInstants, weight: Tensor) -> Tensor:
     """Weighted mean and standard deviation of the log gap, and log of the mean gap, (B, T, 3).
 
     Args:
@@ -175,14 +136,14 @@ def _moments(past: _Past, weight: Tensor) -> Tensor:
     return torch.stack(moments, dim=-1)
 
 
-def _today(past: _Past) -> Tensor:
+def _today(past: PastInstants) -> Tensor:
     """Events since local midnight of the last event, shape (B,)."""
     since_s = (past.hour[:, -1:] * 3600.0).long()
     age_s = past.occurred_s[:, -1:] - past.occurred_s
     return ((age_s <= since_s) & (age_s < DAY_S)).float().mul(past.is_event).sum(1)
 
 
-def _histograms(past: _Past) -> Tensor:
+def _histograms(past: PastInstants) -> Tensor:
     """Kernel-weighted number of past gaps in each bin, (B, len(GAP_KERNELS), N_BINS)."""
     near = torch.exp(
         -0.5 * ((past.log_gap[..., None] - bin_centers(past.log_gap)) / BIN_WIDTH).square()
@@ -192,7 +153,7 @@ def _histograms(past: _Past) -> Tensor:
     return weight @ near  # (B, K, N_BINS)
 
 
-def _kernels(past: _Past) -> list[Tensor]:
+def _kernels(past: PastInstants) -> list[Tensor]:
     """Similarity of each past gap to the current, open gap, each (B, N_GAPS)."""
     hour = torch.exp(-0.5 * (_hour_distance(past.hour[:, :-1], past.hour[:, -1:]) / 3.0).square())
     days, today = past.weekday[:, :-1], past.weekday[:, -1:]
@@ -212,7 +173,7 @@ def _kernels(past: _Past) -> list[Tensor]:
     ]
 
 
-def _active_hours(past: _Past) -> Tensor:
+def _active_hours(past: PastInstants) -> Tensor:
     """Square root of the share of events around each of the next 24 hours, shape (B, 24)."""
     ahead_h = torch.remainder(past.hour - past.hour[:, -1:], 24.0)  # (B, N_GAPS + 1)
     whole = ahead_h.long().clamp(max=23)

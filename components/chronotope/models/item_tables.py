@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from chronotope.contracts.event_log import Catalog, Float64
-from chronotope.models.batch import lookup
+from chronotope.models.batch import Batch, lookup
 from chronotope.models.priors import Priors
 from chronotope.spacetime.local_planes import project_local_km
 
@@ -93,6 +93,10 @@ class ItemTables(nn.Module):
     def n_cells(self) -> int:
         """Number of neighbourhoods: a size of a table without columns, for the same reason."""
         return self.cell_rows.shape[0]
+
+    def last_category(self, batch: Batch) -> Tensor:
+        """Category of each query's latest event, int64, shape (B,); 0 if unknown."""
+        return lookup(self.category, batch.item_idx[:, -1])
 
     def distance_km(self, last: Tensor, east_km: Tensor, north_km: Tensor) -> Tensor:
         """Kilometres from the queries' last items to points, shape (B, N) or (N,).

@@ -65,7 +65,7 @@ class NetworkOutput(NamedTuple):
 
     Attributes:
         item_scores: Logits of the next item, shape (B, n_items), or (B, C) for candidates.
-        when: Log-weight, mean and log-scale of log hours, shape (B, 3, n_components).
+        when: Log-weight, mean and log-scale of log hours, shape (B, 3, n_components + N_AHEAD).
         place_scores: Logits of the next place, shape (B, n_places); equal to
             ``item_scores`` where items are places.
     """
@@ -144,7 +144,7 @@ class ChronotopeNet(nn.Module):
         )
         self.category_head = CategoryHead(n_categories, n_context) if config.category_head else None
         self.backbone = None if config.backbone == "none" else Backbone(config, self.item_tables)
-        self.time_head = TimeHead(config.n_components)
+        self.time_head = TimeHead(config.n_components, n_categories)
         self.place_gate = nn.Linear(n_context, 1 + len(PLACE_KERNELS))
         self.discovery_head = DiscoveryHead(n_context) if config.kernels else None
         content = selected_content(catalog, config)
@@ -174,11 +174,7 @@ class ChronotopeNet(nn.Module):
         scored = self.score_items(batch, priors, candidates, packed_sequences, recent)
         return NetworkOutput(
             item_scores=scored.item_scores,
-            when=(
-                self.time_head(batch, scored.recent)
-                if gap_features is None
-                else self.time_head.mixture(gap_features)
-            ),
+            when=self.time_head(batch, self.item_tables.last_category(batch), gap_features),
             place_scores=(
                 scored.item_scores
                 if self.places_are_items

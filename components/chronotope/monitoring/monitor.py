@@ -115,6 +115,7 @@ def monitor(monitored_state: MonitoredState) -> DriftReport:
         columns=column_shares,
         windows=prediction_drift.rows,
         pit=prediction_drift.pit,
+        interval_levels=prediction_drift.interval_levels,
         outcome=outcome_summary,
         notes=_notes(
             time_windows, column_shares, champion, prediction_drift, outcome_summary, monitor_config

@@ -8,7 +8,7 @@ from scipy import stats
 
 from chronotope.contracts.drift_report import WindowRow
 from chronotope.contracts.event_log import Float64, Int64
-from chronotope.metrics import bootstrap_interval, gini, ndcg, summarise_metrics
+from chronotope.metrics import bootstrap_interval, conformal_levels, gini, ndcg, summarise_metrics
 from chronotope.monitoring.prediction_replay import ReplayedPredictions
 from chronotope.monitoring.promotion_baseline import PromotionBaseline
 from chronotope.monitoring.sampling_noise import (
@@ -40,11 +40,14 @@ class PredictionDrift:
         measured: Statistics to check; empty without predictions in the current window.
         rows: Metrics of each window, oldest first.
         pit: Share of the current window's targets in each PIT bin; empty without predictions.
+        interval_levels: Levels between which 80 % of the current gaps lay, if there are
+            predictions.
     """
 
     measured: list[DriftStatistic]
     rows: tuple[WindowRow, ...]
     pit: tuple[float, ...]
+    interval_levels: tuple[float, float] | None = None
 
 
 def measure_prediction_drift(
@@ -80,7 +83,12 @@ def measure_prediction_drift(
         )
     statistics.append(_interval_coverage(current_window))
     pit_shares = _pit_counts(current_window) / len(current_window.pit)
-    return PredictionDrift(statistics, window_rows, tuple(pit_shares.tolist()))
+    return PredictionDrift(
+        statistics,
+        window_rows,
+        tuple(pit_shares.tolist()),
+        conformal_levels(current_window.pit),
+    )
 
 
 def _row(replayed: ReplayedPredictions, time_windows: Windows) -> WindowRow:

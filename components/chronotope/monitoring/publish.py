@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from chronotope.contracts.drift_report import DriftCheck, DriftReport
 from chronotope.contracts.escaping import markdown_text
+from chronotope.inference.interval_levels import IntervalLevels, write_interval_levels
 from chronotope.registry.mlflow_store import RunTracker, open_store
 from chronotope.report.drift_page import render_drift
 from chronotope.report.page import write_page
@@ -21,6 +22,8 @@ def publish_report(
 ) -> tuple[Path, str]:
     """Write the report as HTML page and Parquet table, and log page and metrics to MLflow.
 
+    The levels of the served time interval become those of the report.
+
     Args:
         drift_report: Report to publish.
         output_dir: Folder of page and table.
@@ -29,6 +32,7 @@ def publish_report(
     Returns:
         Path of the page, and id of the MLflow run, which is tagged with the champion's version.
     """
+    publish_interval_levels(drift_report, root_workspace)
     page_path = write_page(render_drift(drift_report), output_dir / "drift.html")
     pq.write_table(drift_report.table(), output_dir / "checks.parquet")
     mlflow_store = open_store(root_workspace.mlruns)
@@ -72,6 +76,15 @@ def drift_summary(drift_report: DriftReport) -> str:
     window_text = f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
     heading = f"**{markdown_text(drift_report.dataset)}, {window_text}: {drift_report.verdict}.**"
     return f"{heading}\n\n{item_list}".rstrip()
+
+
+def publish_interval_levels(drift_report: DriftReport, root_workspace: Workspace) -> None:
+    """Store the levels of the served time interval."""
+    if drift_report.champion is None or drift_report.interval_levels is None:
+        return
+    low, high = drift_report.interval_levels
+    levels = IntervalLevels(champion=drift_report.champion, low=low, high=high)
+    write_interval_levels(root_workspace, drift_report.dataset, levels)
 
 
 def _log(run_tracker: RunTracker, drift_report: DriftReport) -> None:

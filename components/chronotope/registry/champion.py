@@ -82,6 +82,11 @@ def require_dataset(root: Path, dataset: str) -> None:
         )
 
 
+def has_registry(root: Path) -> bool:
+    """Whether anything was ever trained below a root, or its registry is on a server."""
+    return (Workspace(root).mlruns / "mlflow.db").is_file() or MLFLOW_URL in os.environ
+
+
 def open_registry(root: Path, dataset: str) -> "MlflowStore":
     """Registry of an ingested dataset; does not create a registry if there is none.
 
@@ -200,10 +205,9 @@ def _open_champion(version: str, folder: Path) -> Champion:
 def _require_registry(root: Path, dataset: str) -> Path:
     """Folder of the registry, once the dataset was ingested and something was trained."""
     require_dataset(root, dataset)
-    mlruns_dir = Workspace(root).mlruns
-    if not (mlruns_dir / "mlflow.db").is_file() and MLFLOW_URL not in os.environ:
+    if not has_registry(root):
         raise _no_champion(dataset)
-    return mlruns_dir
+    return Workspace(root).mlruns
 
 
 def _no_champion(dataset: str) -> StoreError:

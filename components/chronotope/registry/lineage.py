@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -10,6 +12,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from chronotope.registry.mlflow_store import MlflowStore, RunTracker
 from chronotope.runtime.store_urls import Location
+
+ERASED_SINCE: Final = "chronotope.users_erased_since"
+"""Tag of versions whose training data had users who were erased later."""
 
 _MAX_DIGEST = 36  # MLflow refuses longer ones
 _MAX_DESCRIPTION = 5000  # width of the registry's column
@@ -63,3 +68,25 @@ def describe_version(mlflow_store: MlflowStore, name: str, version: str, model_c
     mlflow_store.client.update_model_version(
         name, version, description=model_card[:_MAX_DESCRIPTION]
     )
+
+
+def mark_versions(mlflow_store: MlflowStore, name: str, erased_at: datetime) -> tuple[str, ...]:
+    """Tag every registered version as trained on data with users who were erased since.
+
+    Args:
+        mlflow_store: The store.
+        name: Registered model.
+        erased_at: Moment of the erasure.
+
+    Returns:
+        The versions, oldest first.
+    """
+    versions = sorted(
+        (found.version for found in mlflow_store.client.search_model_versions(f"name = '{name}'")),
+        key=int,
+    )
+    for version in versions:
+        mlflow_store.client.set_model_version_tag(
+            name, version, ERASED_SINCE, erased_at.isoformat(timespec="seconds")
+        )
+    return tuple(str(version) for version in versions)

@@ -62,6 +62,18 @@ class Workspace:
         """SQLite file of the items that were posted to a service."""
         return self.root / "data" / "interactions" / dataset / "posted_items.db"
 
+    def erasures(self, dataset: str) -> Path:
+        """Certificates of erasures, one file each."""
+        return self.root / "data" / "erasures" / dataset
+
+    def event_labels(self, dataset: str) -> Path:
+        """SQLite file of the outcomes of events that were posted to a service."""
+        return self.root / "data" / "interactions" / dataset / "event_labels.db"
+
+    def anomaly_alerts(self, dataset: str) -> Path:
+        """SQLite file of the events that a service flagged as anomalous."""
+        return self.root / "data" / "interactions" / dataset / "anomalies.db"
+
     def experiments(self, dataset: str) -> Path:
         """Configurations of the served experiments, one file per experiment."""
         return self.root / "data" / "experiments" / dataset

@@ -6,7 +6,7 @@ in which two neighbours are that close is ranked again by a run of its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Self
 
@@ -17,7 +17,7 @@ from chronotope.artifact.indexed_recommender import IndexedRecommender, QueryOut
 from chronotope.contracts.event_log import Float32, Float64, Int64
 from chronotope.contracts.queries import Queries
 from chronotope.inference.explanations import explain_items
-from chronotope.inference.forecast import forecast_places, forecast_times
+from chronotope.inference.forecast import NOMINAL, forecast_places, forecast_times
 from chronotope.inference.history import UserHistory
 from chronotope.inference.query_batch import stack_queries
 from chronotope.inference.ranking import (
@@ -85,6 +85,7 @@ class BatchScorer:
         options: Length of the lists, and whether items the user has had are excluded.
         scored_at: Moment of scoring, whole seconds, with a time zone.
         batch_size: Maximum users of one run of the graph.
+        levels: Of low end, median and high end of the time, shape (3,).
     """
 
     loaded_champion: LoadedChampion
@@ -92,6 +93,7 @@ class BatchScorer:
     options: RecommendOptions
     scored_at: datetime
     batch_size: int
+    levels: Float64 = field(default_factory=lambda: NOMINAL)
 
     @classmethod
     def within_memory(
@@ -101,6 +103,7 @@ class BatchScorer:
         options: RecommendOptions,
         scored_at: datetime,
         batch_size: int,
+        levels: Float64 = NOMINAL,
     ) -> Self:
         """Scorer whose batches are small enough for the catalogue.
 
@@ -110,10 +113,11 @@ class BatchScorer:
             options: Length and filter of the lists.
             scored_at: Moment of scoring.
             batch_size: Users of one run of the graph, if the memory suffices.
+            levels: Of low end, median and high end of the time, shape (3,).
         """
         bytes_a_user = 8 * 4 * loaded_champion.champion.vocabulary.items.size
         n_users = max(1, min(batch_size, _OUTPUT_BYTES // bytes_a_user))
-        return cls(loaded_champion, read_state, options, scored_at, n_users)
+        return cls(loaded_champion, read_state, options, scored_at, n_users, levels)
 
     def predict(
         self, user_ids: Sequence[str], *, on_batch: Callable[[int], None] = lambda _: None
@@ -131,7 +135,11 @@ class BatchScorer:
             for user_id in user_ids
         ]
         no_options = UserRequest()
-        queries = [model_queries(request, no_options) for request in prepared]
+        queries = [
+            # a copy is not checked again: an id of the lake may be longer than one of a request
+            model_queries(request, no_options.model_copy(update={"user_id": user_id}))
+            for request, user_id in zip(prepared, user_ids, strict=True)
+        ]
         predictions: list[UserPrediction | None] = [None] * len(prepared)
         for rows in self._batches(queries):
             batch = self._predict_batch([prepared[row] for row in rows], [queries[r] for r in rows])
@@ -154,7 +162,7 @@ class BatchScorer:
     ) -> Iterator[UserPrediction]:
         histories = [request.known_history for request in prepared]
         outputs, mixtures = self._run_graph(queries, histories)
-        hours = forecast_times(mixtures, histories, self.scored_at)  # (B, 3)
+        hours = forecast_times(mixtures, histories, self.scored_at, self.levels)  # (B, 3)
         for request, output, user_hours in zip(prepared, outputs, hours, strict=True):
             yield self._describe(request, output, user_hours)
 

@@ -182,6 +182,7 @@ def _score_blocks(
         RecommendOptions(k=config.k, exclude_seen=config.new_only),
         origin.scored_at,
         config.batch_users,
+        source.levels,
     )
     row_builder, user_ids = PredictionRows(source.loaded_champion, origin), selection.ids
     missing = staged.missing_blocks()

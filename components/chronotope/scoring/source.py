@@ -7,7 +7,9 @@ from pathlib import Path
 
 from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.event_log import Float64
 from chronotope.datasets.loading import dataset_names, load_spec
+from chronotope.inference.interval_levels import forecast_levels
 from chronotope.lake import InteractionLog, Lake
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion
@@ -30,6 +32,7 @@ class ScoringSource:
         data_version: Versions of the tables.
         read_state: State of a user by id, posted events included.
         live_users: Users with posted events that may be missing in the lake.
+        levels: Of low end, median and high end of the time, shape (3,).
     """
 
     lake: Lake
@@ -37,6 +40,7 @@ class ScoringSource:
     data_version: DataVersion
     read_state: Callable[[str], UserState]
     live_users: frozenset[str]
+    levels: Float64
 
     @property
     def champion(self) -> Champion:
@@ -75,6 +79,7 @@ def open_source(
     tables = (pair for pair in data_version.tables if pair[0] != EVENTS)
     data_version = DataVersion(((EVENTS, event_store.version), *tables))
     loaded_champion = LoadedChampion.load(champion, config.root, event_store, data_version)
+    levels = forecast_levels(workspace, dataset, champion.version)
     log_path = workspace.interactions(dataset)
     if not log_path.exists():
         yield ScoringSource(
@@ -83,6 +88,7 @@ def open_source(
             data_version,
             lambda user_id: build_user_state(user_id, [], loaded_champion),
             frozenset(),
+            levels,
         )
         return
     interaction_log = InteractionLog(log_path)
@@ -94,6 +100,7 @@ def open_source(
             data_version,
             lambda user_id: live_state.read_state(user_id, loaded_champion),
             live_state.live_users(),
+            levels,
         )
     finally:
         interaction_log.close()

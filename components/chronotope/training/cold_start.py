@@ -6,15 +6,12 @@ among items without events is learned from the targets among the hidden ones, an
 really had no event before the round; both count alike, since the first are many and the second
 are the true ones. All of this is convex: one pass of the network, then a few weights.
 
-A constant places items without events among all items. Those of a log get few events as long as
-nobody shows them, so the constant is that of the hidden items: as probable as items of the same
-content with events. It is lowered until all targets together lose little by it.
+A constant places items without events among all items (``training.cold_level``).
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -24,6 +21,7 @@ from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.models.content_head import ContentHead
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import without_events_of
+from chronotope.training.cold_level import RIDGE, ColdBatch, expected_new, fit_level, minimise
 from chronotope.training.config import TrainingConfig
 from chronotope.training.content_metric import (
     ColdStartBatches,
@@ -52,40 +50,6 @@ MIN_TARGETS: Final = 100
 
 MIN_TRUE_TARGETS: Final = 20
 """Fewer true first events are left out of the fit."""
-
-MAX_LOSS: Final = 0.01
-"""Share of the NDCG@10 of items with events that those without may cost."""
-
-STEP: Final = 0.25
-MAX_STEPS: Final = 40
-"""Steps by which the constant is lowered, and their number."""
-
-RIDGE: Final = 1e-3
-"""Penalty of the weights, in units of their features' standard deviations."""
-
-
-class ColdBatch(NamedTuple):
-    """Scores of a batch's queries for items without events.
-
-    Attributes:
-        features: Inputs of the weights, shape (B, C, M + 3).
-        base_scores: Logits before them, -inf-like for items of the history, shape (B, C).
-        log_weight: Log of the number of items that each column represents, shape (C,).
-        warm_scores: Log of the summed exponentials of all other items, shape (B,).
-        target_column: Column of the target, shape (B,); -1 where it has events.
-        target_score: Logit of a target that has events, shape (B,).
-        target_rank: Number of other items with events above it, shape (B,).
-        is_true: Whether the columns have no event in the log, bool, shape (C,).
-    """
-
-    features: Tensor
-    base_scores: Tensor
-    log_weight: Tensor
-    warm_scores: Tensor
-    target_column: Tensor
-    target_score: Tensor
-    target_rank: Tensor
-    is_true: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +101,12 @@ def fit_cold_start(
     if n_hidden < MIN_TARGETS:
         return None
     weights = _fit_order(cold_batches)
-    cold_constant = _bounded_constant(cold_batches, weights, _fit_constant(cold_batches, weights))
-    content_head.cold_weights.copy_(torch.cat([weights[:-2], cold_constant]))
     has_events = torch.from_numpy(np.bincount(log.item_idx, minlength=catalog.n_items) > 0)
+    n_new = expected_new(
+        int((~has_events & content_head.vectors.any(dim=1)).sum()), len(has_events)
+    )
+    cold_constant = fit_level(cold_batches, weights, n_new)
+    content_head.cold_weights.copy_(torch.cat([weights[:-2], cold_constant]))
     content_head.metric.copy_(followed.metric(has_events).weighted(*weights[-2:]))
     term_names = (*content_head.modalities, "expected_popularity", *METRIC_NAMES, "constant")
     fitted = torch.cat([weights, cold_constant]).tolist()
@@ -290,7 +257,7 @@ def _fit_order(cold_batches: list[ColdBatch]) -> Tensor:
                 loss_sum = loss_sum + group_losses.mean()
         return loss_sum
 
-    return _minimise(loss, len(feature_scale)) / feature_scale
+    return minimise(loss, len(feature_scale)) / feature_scale
 
 
 def _order_losses(cold_batch: ColdBatch, weights: Tensor, of_true: bool) -> Tensor:
@@ -309,78 +276,6 @@ def _order_losses(cold_batch: ColdBatch, weights: Tensor, of_true: bool) -> Tens
     return torch.nn.functional.cross_entropy(
         cold_scores, cold_batch.target_column[row_idx], reduction="none"
     )
-
-
-def _fit_constant(cold_batches: list[ColdBatch], weights: Tensor) -> Tensor:
-    """Constant that makes hidden items as probable among all items as they are, shape (1,)."""
-
-    def loss(cold_constant: Tensor) -> Tensor:
-        target_losses = []
-        for cold_batch in cold_batches:
-            cold_column = cold_batch.target_column.clamp(min=0)
-            is_hidden = (cold_batch.target_column >= 0) & ~cold_batch.is_true[cold_column]
-            # rows first: one without any finite score would make the gradient NaN
-            row_idx = torch.nonzero((cold_batch.target_column == -1) | is_hidden)[:, 0]
-            cold_scores = (
-                cold_batch.base_scores[row_idx]
-                + cold_batch.features[row_idx] @ weights
-                + cold_batch.log_weight
-                + cold_constant
-            )
-            cold_scores = cold_scores.masked_fill(cold_batch.is_true, -torch.inf)  # (N, C)
-            log_total = torch.logaddexp(
-                torch.logsumexp(cold_scores, dim=1), cold_batch.warm_scores[row_idx]
-            )
-            cold_score = cold_scores.gather(1, cold_column[row_idx, None])[:, 0]
-            target_score = torch.where(
-                is_hidden[row_idx], cold_score, cold_batch.target_score[row_idx]
-            )
-            target_losses.append(log_total - target_score)
-        return torch.cat(target_losses).mean() + RIDGE * cold_constant.square().sum()
-
-    return _minimise(loss, 1)
-
-
-def _bounded_constant(
-    cold_batches: list[ColdBatch], weights: Tensor, cold_constant: Tensor
-) -> Tensor:
-    """The constant, or one below it with which other targets lose at most ``MAX_LOSS``."""
-    least_ndcg = (1.0 - MAX_LOSS) * _warm_ndcg(cold_batches, weights, cold_constant - 1e6)
-    for n_steps in range(MAX_STEPS):
-        lower_constant = cold_constant - STEP * n_steps
-        if _warm_ndcg(cold_batches, weights, lower_constant) >= least_ndcg:
-            return lower_constant
-    return cold_constant - STEP * MAX_STEPS
-
-
-def _warm_ndcg(cold_batches: list[ColdBatch], weights: Tensor, cold_constant: Tensor) -> float:
-    """Sum of NDCG@10 over the targets with events; hidden items take no part."""
-    loss_sum = 0.0
-    for cold_batch in cold_batches:
-        row_idx = cold_batch.target_column == -1
-        cold_scores = (
-            cold_batch.base_scores + cold_batch.features @ weights + cold_constant
-        )  # (B, C)
-        n_each = cold_batch.log_weight.exp() * cold_batch.is_true  # (C,)
-        n_above = ((cold_scores > cold_batch.target_score[:, None]) * n_each).sum(1)
-        item_rank = (cold_batch.target_rank + n_above)[row_idx]
-        loss_sum += float(torch.where(item_rank < 10, 1.0 / torch.log2(item_rank + 2.0), 0.0).sum())
-    return loss_sum
-
-
-def _minimise(loss: Callable[[Tensor], Tensor], n_weights: int) -> Tensor:
-    """Weights of the smallest loss, which is convex, from zero."""
-    weights = torch.zeros(n_weights, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss_value = loss(weights)
-        torch.autograd.backward(loss_value)
-        return float(loss_value.detach())
-
-    optimizer.step(step)  # type: ignore[no-untyped-call]
-    return weights.detach()
 
 
 def _head(net: ChronotopeNet) -> ContentHead:

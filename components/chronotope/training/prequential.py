@@ -18,7 +18,6 @@ from chronotope.models.backbones.event_inputs import PackedSequences
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.gap_features import GapFeatures, empty_gap_features, gap_features
-from chronotope.models.history_index import truncate_history
 from chronotope.models.priors import Priors, count_priors
 from chronotope.training.config import TrainingConfig
 from chronotope.training.negative_sampling import CandidateItems, sample_candidates
@@ -295,7 +294,7 @@ class RoundBatches:
         positions = self.target_positions[rows]
         batch = to_batch(self._queries(positions, time_given=False), self._width(positions))
         with torch.no_grad():
-            return gap_features(batch, truncate_history(batch, self.model_config.kernel_len))
+            return gap_features(batch)
 
     def _queries(self, positions: npt.NDArray[np.int64], *, time_given: bool) -> Queries:
         return queries_at(

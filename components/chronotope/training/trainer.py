@@ -86,6 +86,7 @@ def make_trainer(
     *,
     accelerator: Accelerator,
     progress: bool,
+    max_gradient_norm: float | None = 1.0,
     **options: Any,
 ) -> lightning.Trainer:
     """A trainer on the CPU or on one CUDA device.
@@ -95,6 +96,7 @@ def make_trainer(
         max_epochs: Maximum number of passes.
         accelerator: Device; several processes share batches on the CPU only.
         progress: Show a progress bar.
+        max_gradient_norm: Bound of the gradient; None for modules that step by themselves.
         options: Further arguments of Lightning's trainer.
 
     Raises:
@@ -106,7 +108,7 @@ def make_trainer(
     return lightning.Trainer(
         max_epochs=max_epochs,
         accelerator=device_type(accelerator, shared="strategy" in options),
-        gradient_clip_val=1.0,
+        gradient_clip_val=max_gradient_norm,
         callbacks=[*callbacks, RichProgressBar()] if progress else callbacks,
         logger=False,
         enable_progress_bar=progress,

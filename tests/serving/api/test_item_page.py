@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.keys import Keys
 
 from chronotope.artifact.bundle import MODEL, read_vocabulary, write_bundle
 from chronotope.artifact.open_bundle import open_bundle
@@ -91,9 +92,9 @@ def add_labels_and_summary(lake: Lake) -> None:
         "is_used": [True, True, True, False],
     }
     label_rows |= {name: [value] * len(columns) for name, value in constants.items()}
-    lake.upsert_item_texts("item_labels", pa.table(label_rows))
+    lake.upsert_keyed("item_labels", pa.table(label_rows))
     summary = {"item_id": "i01", "input_digest": "", "summary": SUMMARY, "writer": "tiny-model@0f"}
-    lake.upsert_item_texts("item_summaries", pa.Table.from_pylist([summary]))
+    lake.upsert_keyed("item_summaries", pa.Table.from_pylist([summary]))
 
 
 def settings(root: Path, *, pictures: bool = True) -> ServeSettings:
@@ -238,6 +239,26 @@ def test_summary_and_predicted_labels_in_a_browser(address: str) -> None:
         assert texts(browser, "#item-text") == [""]  # folded
         browser.find_element("css selector", "#item-full-title").click()
         assert texts(browser, "#item-text") == [TEXTS["i01"]]
+
+
+@pytest.mark.slow
+def test_a_wish_in_words_in_a_browser(address: str) -> None:
+    with chromium() as browser:
+        browser.get(f"{address}/#user=somebody-new")
+        first = "document.querySelector('[data-item-page]')?.dataset.itemPage"
+        wait(browser, first)
+        before = texts(browser, "#items button.name")
+        wish = browser.find_element("css selector", "#wish")
+        wish.send_keys("swimming pool with sauna", Keys.ENTER)
+        wait(browser, f"['i03', 'i04', 'i05'].includes({first})")
+        wish.clear()
+        wish.send_keys("qqqq", Keys.ENTER)
+        wait(browser, "!document.getElementById('problem').hidden")
+        assert "knows no word of the wish" in texts(browser, "#problem")[0]
+        wish.clear()
+        wish.send_keys(Keys.ENTER)
+        wait(browser, f"{first} === '{before[0]}'")
+        assert texts(browser, "#items button.name") == before
 
 
 def pictures_loaded(browser: Chrome, selector: str, n_least: int) -> None:

@@ -11,6 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 _OPSET: Final = 20
 _IR_VERSION: Final = 10
 
+TREES_DOMAIN: Final = "ai.onnx.ml"
+"""Domain of ONNX's tree ensembles."""
+
+_TREES_OPSET: Final = 3
+
 
 class GraphBuilder:
     """Nodes and weights of a graph; methods return the names of their results."""
@@ -65,6 +70,8 @@ class GraphBuilder:
             [helper.make_tensor_value_info(*value_info) for value_info in outputs],
             self._weights,
         )
-        opset = helper.make_opsetid("", _OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+        opsets = [helper.make_opsetid("", _OPSET)]
+        if any(node.domain == TREES_DOMAIN for node in self._nodes):
+            opsets.append(helper.make_opsetid(TREES_DOMAIN, _TREES_OPSET))
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
         return bytes(model.SerializeToString(deterministic=True))

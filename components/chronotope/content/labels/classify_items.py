@@ -215,7 +215,7 @@ def _predicted_rows(
 
 def _write(item_lake: Lake, column: str, rows: Sequence[_LabelRow]) -> None:
     table_columns = dict(zip(_LabelRow._fields, map(list, zip(*rows, strict=True)), strict=True))
-    item_lake.upsert_item_texts(
+    item_lake.upsert_keyed(
         "item_labels",
         pa.table(
             {

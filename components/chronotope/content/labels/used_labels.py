@@ -95,7 +95,7 @@ def withdraw_labels(item_lake: Lake, columns: Collection[str]) -> int:
         stored_rows = stored_rows.set_column(
             column_position, t.ITEM_LABELS.field(t.IS_USED), unused_flags
         )
-        item_lake.upsert_item_texts("item_labels", stored_rows)
+        item_lake.upsert_keyed("item_labels", stored_rows)
     return len(stored_rows)
 
 

@@ -237,7 +237,7 @@ def _known_rows(item_lake: Lake) -> dict[str, tuple[str, str]]:
 
 def _write(item_lake: Lake, rows: list[_SummaryRow]) -> None:
     table_columns = dict(zip(_SummaryRow._fields, map(list, zip(*rows, strict=True)), strict=True))
-    item_lake.upsert_item_texts(
+    item_lake.upsert_keyed(
         "item_summaries",
         pa.table(
             {

@@ -31,7 +31,7 @@ FORMAT_VERSION: Final = "1"
 SHIPPED_FILE: Final = "pretrained.safetensors"
 """Checkpoint of the package, beside this module; its card is ``pretrained.md``."""
 
-SHIPPED_SHA256: Final = "607a075f018f3425e964c1c5a36b3f2a6f858c4e29eb422a6407cb5b316b1484"
+SHIPPED_SHA256: Final = "06f070ebcc301c0d5878c962e99408b142e6f104db5397d629dcdc01d61f1557"
 """Digest of the shipped file."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024

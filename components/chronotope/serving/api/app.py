@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 from chronotope.experiments.experiment import store_experiment
 from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Interaction, InteractionLog, Lake
+from chronotope.lake.event_labels import EventLabelLog
 from chronotope.lake.posted_items import PostedItems
 from chronotope.registry.champion import (
     Champion,
@@ -21,6 +22,13 @@ from chronotope.registry.champion import (
     load_version,
 )
 from chronotope.runtime.workspace import Workspace
+from chronotope.serving.anomalies.anomaly_endpoints import (
+    ScoredEvent,
+    ScoredReceipt,
+    add_anomaly_endpoints,
+)
+from chronotope.serving.anomalies.label_endpoint import add_label_endpoint
+from chronotope.serving.anomalies.live_detector import LiveDetector
 from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
 from chronotope.serving.api.item_endpoint import ItemEndpoint, add_item_endpoints
@@ -83,6 +91,8 @@ class Service:
         self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
         self.stored_predictions = StoredPredictions(Lake(workspace.lake(settings.dataset)))
         self.posted_items = PostedItems(workspace.posted_items(settings.dataset))
+        self.label_log = EventLabelLog(workspace.event_labels(settings.dataset))
+        self.live_detector = LiveDetector(settings, self.interaction_log)
         self.new_items = _new_item_reader(settings, self.posted_items)
         self.watcher = ChampionWatcher(
             settings,
@@ -91,7 +101,7 @@ class Service:
             champion_version=champion_version,
             before_poll=self._update_live_state,
             after_poll=lambda loaded_champion: self.arms.refresh(loaded_champion),
-            after_attempt=self._refresh_stored_predictions,
+            after_attempt=self._after_attempt,
             new_items=self.new_items,
         )
         self.arms = ExperimentArms(
@@ -131,6 +141,8 @@ class Service:
         self.impression_writer.stop()
         self.interaction_log.close()
         self.posted_items.close()
+        self.label_log.close()
+        self.live_detector.close()
         if self.redis_cache is not None:
             self.redis_cache.close()
 
@@ -148,7 +160,8 @@ class Service:
         scored_at = self.stored_predictions.scored_at
         return None if scored_at is None else source_text(scored_at)
 
-    def _refresh_stored_predictions(self) -> None:
+    def _after_attempt(self) -> None:
+        self.live_detector.refresh()
         if self.watcher.loaded_or_none is None:  # else they are not read, and need not be opened
             self.stored_predictions.refresh()
 
@@ -181,7 +194,8 @@ class Service:
 
     def ingest_records(self, records: list[PostedRecord]) -> IngestReceipt:
         """Append records to the interaction log; on return they are on disk and count."""
-        n_new = self.interaction_log.append([_interaction(record) for record in records])
+        interactions = [_interaction(record) for record in records]
+        n_new = self.interaction_log.append(interactions)
         self.inference_service.live_state.catch_up()
         loaded_champion = self.watcher.loaded_or_none
         event_items = [record.item_id for record in records if record.kind == "event"]
@@ -194,7 +208,20 @@ class Service:
         for kind, n_records in (("event", len(event_items)), ("impression", n_impressions)):
             self.telemetry.interactions.labels(kind).inc(n_records)
         self.telemetry.duplicates.inc(len(records) - n_new)
-        return IngestReceipt(n_received=len(records), n_new=n_new, n_unknown_items=n_unknown_items)
+        receipt = IngestReceipt(
+            n_received=len(records), n_new=n_new, n_unknown_items=n_unknown_items
+        )
+        return self._scored(receipt, [posted for posted in interactions if posted.kind == "event"])
+
+    def _scored(self, receipt: IngestReceipt, events: list[Interaction]) -> IngestReceipt:
+        """The receipt with anomaly scores, if there is a detector and something new."""
+        if self.live_detector.version is None or receipt.n_new == 0:
+            return receipt
+        scores = self.live_detector.score(
+            [posted.key for posted in events], [posted.payload for posted in events]
+        )
+        anomalies = tuple(ScoredEvent.of(event_score) for event_score in scores)
+        return ScoredReceipt(**receipt.model_dump(), anomalies=anomalies)
 
 
 def create_app(
@@ -232,6 +259,8 @@ def create_app(
     add_item_endpoints(app, ItemEndpoint(settings, service.watcher), service.executor)
     new_item_endpoint = NewItemEndpoint(settings, service.watcher, service.posted_items)
     add_new_item_endpoints(app, new_item_endpoint, service.executor)
+    add_label_endpoint(app, service.label_log, service.executor)
+    add_anomaly_endpoints(app, service.live_detector, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)
     handle_problems(app)
@@ -281,7 +310,7 @@ def _add_model_endpoints(app: FastAPI, service: Service) -> dict[str, FastHandle
 
 
 def _add_event_endpoint(app: FastAPI, service: Service) -> dict[str, FastHandler]:
-    @app.post("/events", response_model=IngestReceipt)
+    @app.post("/events", response_model=IngestReceipt | ScoredReceipt)
     async def post_events(
         records: Annotated[PostedRecords, Body(description="A record or a list of records.")],
     ) -> Response:

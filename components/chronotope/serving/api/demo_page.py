@@ -59,7 +59,7 @@ def add_demo_page(app: FastAPI, watcher: ChampionWatcher, *, has_pictures: bool)
     async def demo_page() -> HTMLResponse:
         nonce = secrets.token_urlsafe(16)
         page_html = _page_template().replace("{{nonce}}", nonce)
-        return HTMLResponse(page_html, headers=_page_headers(nonce))
+        return HTMLResponse(page_html, headers=page_headers(nonce))
 
     @app.get("/users", response_model=KnownUsers)
     def list_users(
@@ -92,8 +92,12 @@ def _page_template() -> str:
     return template
 
 
-def _page_headers(nonce: str) -> dict[str, str]:
-    """Headers that allow the page's own script alone, and requests to this service alone."""
+def page_headers(nonce: str) -> dict[str, str]:
+    """Headers that allow a page's own script alone, and requests to this service alone.
+
+    Args:
+        nonce: Random text that the page's script and style carry.
+    """
     content_policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
         "connect-src 'self'; img-src data: blob:; base-uri 'none'; form-action 'none'; "

@@ -73,8 +73,9 @@ async function show(user, at, { before = null, mayMove = false } = {}) {
     prediction = await predict(user, at);
   }
   if (at === null) state.ahead = Date.parse(prediction.request_time) - 1000 - Date.now();
+  const wish = byId("wish").value.trim();
   const recommendation = await call("/recommend",
-    { ...requestBody(user, at), exclude_seen: byId("unseen").checked });
+    { ...requestBody(user, at), exclude_seen: byId("unseen").checked, ...(wish ? { wish } : {}) });
   Object.assign(state, { user, at, offset: last ? last.utc_offset_min : state.offset });
   shown = { recommendation, prediction, at: Date.parse(prediction.request_time), before };
   const notes = [...prediction.notes];

@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from chronotope.contracts.errors import DataError
-from chronotope.contracts.event_log import Int64
+from chronotope.contracts.event_log import Float64, Int64
 from chronotope.inference.forecast import (
     RemainingWait,
     forecast_places,
     forecast_time,
     remaining_wait,
 )
+from chronotope.inference.interval_levels import forecast_levels
 from chronotope.inference.ranking import DenseRanking, describe_items, none_if_nan, score_items
 from chronotope.inference.recommend import answer_notes
 from chronotope.inference.request import RecommendOptions
@@ -54,7 +55,8 @@ def predict(
     item_indices = ranking.best(predict_request.k).items
     recent_activity = loaded_champion.recent_activity(prepared.request_time)
     wait = remaining_wait(model_output.when, user_history, prepared.request_time)
-    time_curve = _time_curve(wait)
+    version = loaded_champion.champion.version
+    time_curve = _time_curve(wait, forecast_levels(inference_service.workspace, dataset, version))
     base = _base_response(prepared, predict_request, dataset, timed=time_curve is not None)
     return PredictResponse(
         **dict(base),
@@ -131,8 +133,8 @@ def _history_items(prepared: PreparedRequest, n_latest: int) -> tuple[HistoryIte
     )
 
 
-def _time_curve(wait: RemainingWait | None) -> TimeCurve | None:
-    time_forecast = forecast_time(wait)
+def _time_curve(wait: RemainingWait | None, levels: Float64) -> TimeCurve | None:
+    time_forecast = forecast_time(wait, levels)
     if wait is None or time_forecast is None:
         return None
     first_h, last_h = np.maximum(wait.quantiles(np.array(_CURVE_ENDS)), _MIN_CURVE_H)

@@ -116,7 +116,8 @@ class InferenceService:
             telemetry: Metrics.
         """
         self._watcher, self._telemetry = watcher, telemetry
-        self._wish_scorer = WishScorer(Workspace(settings.root), settings.dataset)
+        self.workspace = Workspace(settings.root)
+        self._wish_scorer = WishScorer(self.workspace, settings.dataset)
         state_cache: LruCache[tuple[Any, ...], UserState] = LruCache(
             settings.cached_users, telemetry.cache_counter("user_states")
         )

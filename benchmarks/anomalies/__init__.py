@@ -1,0 +1,1 @@
+"""Detection of anomalies on labelled logs, beside the detectors of the field."""

@@ -1,0 +1,125 @@
+"""Files of a fitted detector: a folder that is registered, downloaded and served without torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from chronotope.anomalies.alert_threshold import AlertThreshold
+from chronotope.anomalies.detector import EnsembleDetector, FittedDetector, GraphDetector
+from chronotope.anomalies.score_tail import ScoreTail
+from chronotope.contracts.errors import ArtifactError
+from chronotope.runtime.durable_files import replacing
+
+MANIFEST_FILE: Final = "detector.json"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorBundle:
+    """A fitted detector with all that is needed to score new events.
+
+    Attributes:
+        detector: The detector.
+        typical_value: Mean amount of the training log, the prior of new users.
+        label_delay_days: Days until labels count in the features.
+        threshold: Surprise beyond which an event is flagged.
+        trained_until_s: End of its training events, UTC seconds.
+        facts: Dataset, data version, metrics and such, to be shown.
+    """
+
+    detector: FittedDetector
+    typical_value: float
+    label_delay_days: int
+    threshold: AlertThreshold
+    trained_until_s: int
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+def save_detector(detector_bundle: DetectorBundle, detector_dir: Path) -> Path:
+    """Write a detector's graphs, and its manifest last; returns the folder.
+
+    Args:
+        detector_bundle: The detector.
+        detector_dir: Folder to write; it is created.
+    """
+    detector_dir.mkdir(parents=True, exist_ok=True)
+    members = _members(detector_bundle.detector)
+    for graph_member in members:
+        with replacing(detector_dir / f"{graph_member.name}.onnx") as draft:
+            draft.write_bytes(graph_member.graph)
+    manifest = {
+        "format": FORMAT,
+        "name": detector_bundle.detector.name,
+        "members": [_member_manifest(graph_member) for graph_member in members],
+        "typical_value": detector_bundle.typical_value,
+        "label_delay_days": detector_bundle.label_delay_days,
+        "threshold": detector_bundle.threshold.to_json(),
+        "trained_until_s": detector_bundle.trained_until_s,
+        "facts": detector_bundle.facts,
+    }
+    with replacing(detector_dir / MANIFEST_FILE) as draft:
+        draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    return detector_dir
+
+
+def load_detector(detector_dir: Path) -> DetectorBundle:
+    """Read a detector.
+
+    Args:
+        detector_dir: Folder that ``save_detector`` wrote.
+
+    Raises:
+        ArtifactError: A file is missing or damaged.
+    """
+    try:
+        manifest = json.loads((detector_dir / MANIFEST_FILE).read_text(encoding="utf-8"))
+        members = tuple(
+            _read_member(detector_dir, member_entry) for member_entry in manifest["members"]
+        )
+        is_single = len(members) == 1 and members[0].name == manifest["name"]
+        return DetectorBundle(
+            members[0] if is_single else EnsembleDetector(members, manifest["name"]),
+            float(manifest["typical_value"]),
+            int(manifest["label_delay_days"]),
+            AlertThreshold.from_json(manifest["threshold"]),
+            int(manifest["trained_until_s"]),
+            {str(key): str(value) for key, value in manifest["facts"].items()},
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            "The anomaly detector cannot be read",
+            received=f"{detector_dir}: {error}",
+            way_out="Train it again with `chronotope anomalies train`",
+        ) from error
+
+
+def _members(detector: FittedDetector) -> Sequence[GraphDetector]:
+    if isinstance(detector, EnsembleDetector):
+        return detector.members
+    if isinstance(detector, GraphDetector):
+        return (detector,)
+    raise ArtifactError("The detector has no graph to store", received=type(detector).__name__)
+
+
+def _member_manifest(graph_member: GraphDetector) -> dict[str, object]:
+    return {
+        "name": graph_member.name,
+        "feature_names": list(graph_member.feature_names),
+        "typical_values": graph_member.typical_values.tolist(),
+        "quantiles": graph_member.tail.quantiles.tolist(),
+        "mean_excess": graph_member.tail.mean_excess,
+    }
+
+
+def _read_member(detector_dir: Path, member_entry: dict[str, Any]) -> GraphDetector:
+    return GraphDetector(
+        str(member_entry["name"]),
+        tuple(member_entry["feature_names"]),
+        np.array(member_entry["typical_values"], dtype=np.float32),
+        ScoreTail(np.array(member_entry["quantiles"]), float(member_entry["mean_excess"])),
+        (detector_dir / f"{member_entry['name']}.onnx").read_bytes(),
+    )

@@ -1,0 +1,157 @@
+"""Counts and sums over windows of time that end at each event, of one key such as a user or item.
+
+Nothing loops over events: events lie in order of (key, time), the start of a window is found by a
+binary search over all events at once, and sums are differences of a running sum.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chronotope.contracts.event_log import Float64, Int64
+
+Integers = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedEvents:
+    """Events in the order of (key, time, position); results are in the order of the caller.
+
+    Attributes:
+        order: Position in the caller's order of each ordered event, shape (n,).
+        time_code: Increasing number of key and time, shape (n,).
+        key_start: Ordered position of the first event of the same key, shape (n,).
+        n_code_seconds: Distance of the codes of two keys.
+        origin_s: UTC seconds of the earliest event.
+    """
+
+    order: Int64
+    time_code: Int64
+    key_start: Int64
+    n_code_seconds: int
+    origin_s: int
+
+    @classmethod
+    def by(cls, key: Integers, occurred_s: Int64) -> "KeyedEvents":
+        """Order events by a key.
+
+        Args:
+            key: Key of each event, at least 0, shape (n,).
+            occurred_s: UTC seconds, shape (n,).
+        """
+        origin_s = int(occurred_s.min(initial=0)) if not len(occurred_s) else int(occurred_s.min())
+        age_s = occurred_s - origin_s
+        n_code_seconds = int(age_s.max(initial=0)) + 1
+        time_code = key.astype(np.int64) * n_code_seconds + age_s
+        order = np.argsort(time_code, kind="stable").astype(np.int64)
+        ordered_key = key[order]
+        is_first = np.ones(len(order), dtype=np.bool_)
+        is_first[1:] = ordered_key[1:] != ordered_key[:-1]
+        key_start = np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
+        return cls(order, time_code[order], key_start, n_code_seconds, origin_s)
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.order)
+
+    def n_before(self) -> Int64:
+        """Number of earlier events of the key, in the caller's order, shape (n,)."""
+        return self._restored(np.arange(len(self)) - self.key_start)
+
+    def seconds_since_last(self) -> Float64:
+        """Seconds since the previous event of the key; NaN for the first, shape (n,)."""
+        gap_s = np.full(len(self), np.nan)
+        gap_s[1:] = np.diff(self.time_code)
+        gap_s[self.key_start == np.arange(len(self))] = np.nan
+        return self._restored(gap_s)
+
+    def previous(self, values: Float64) -> Float64:
+        """Value of the previous event of the key; NaN for the first, shape (n,).
+
+        Args:
+            values: Value of each event in the caller's order, shape (n,).
+        """
+        ordered_values = values[self.order]
+        shifted = np.full(len(self), np.nan)
+        shifted[1:] = ordered_values[:-1]
+        shifted[self.key_start == np.arange(len(self))] = np.nan
+        return self._restored(shifted)
+
+    def sum_before(self, values: Float64, window_s: int | None = None) -> Float64:
+        """Sum over the earlier events of the key within a window, shape (n,).
+
+        Args:
+            values: Value of each event in the caller's order, shape (n,).
+            window_s: Seconds; None takes all earlier events.
+        """
+        running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
+        start_position = self.key_start if window_s is None else self._window_start(window_s)
+        return self._restored(running_sum[np.arange(len(self))] - running_sum[start_position])
+
+    def count_before(self, window_s: int) -> Int64:
+        """Number of earlier events of the key within a window, shape (n,)."""
+        return self._restored(np.arange(len(self)) - self._window_start(window_s))
+
+    def sum_until(self, values: Float64, *, delay_s: int, window_s: int) -> Float64:
+        """Sum over events of the key that are at least ``delay_s`` old, over ``window_s`` before.
+
+        Args:
+            values: Value of each event in the caller's order, shape (n,).
+            delay_s: Seconds after which a value is known.
+            window_s: Length of the window that ends then.
+        """
+        running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
+        end_position = self._position(self.time_code - delay_s, side="right")
+        start_position = self._position(self.time_code - delay_s - window_s, side="right")
+        return self._restored(running_sum[end_position] - running_sum[start_position])
+
+    def latest_mean(self, values: Float64, *, delay_s: int, n_events: int) -> Float64:
+        """Mean of the latest events that are at least ``delay_s`` old; 0 without any.
+
+        Args:
+            values: Value of each event in the caller's order, shape (n,).
+            delay_s: Seconds after which a value is known.
+            n_events: Number of events.
+        """
+        running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
+        known_end = self._position(self.time_code - delay_s, side="right")
+        end_position = np.minimum(known_end, np.arange(1, len(self) + 1))  # none at the same second
+        start_position = np.maximum(end_position - n_events, self.key_start)
+        return self._restored(
+            (running_sum[end_position] - running_sum[start_position])
+            / np.maximum(end_position - start_position, 1)
+        )
+
+    def oldest_age_s(
+        self, is_marked: npt.NDArray[np.bool_], *, delay_s: int, window_s: int
+    ) -> Float64:
+        """Age of the oldest marked event of the key in a window, arguments as of ``sum_until``.
+
+        Returns:
+            Seconds, shape (n,); 0 if the window holds no marked event.
+        """
+        n_events, position = len(self), np.arange(len(self))
+        next_marked = np.where(is_marked[self.order], position, n_events)
+        next_marked = np.append(np.minimum.accumulate(next_marked[::-1])[::-1], n_events)
+        end_position = self._position(self.time_code - delay_s, side="right")
+        start_position = self._position(self.time_code - delay_s - window_s, side="right")
+        oldest_position = next_marked[start_position]
+        age_s = self.time_code - self.time_code[np.minimum(oldest_position, n_events - 1)]
+        return self._restored(np.where(oldest_position < end_position, age_s, 0.0))
+
+    def _window_start(self, window_s: int) -> Int64:
+        """Ordered position of the first event of each window."""
+        return self._position(self.time_code - window_s, side="left")
+
+    def _position(self, time_code: Int64, side: str) -> Int64:
+        """Ordered positions of codes, not before the first event of the key."""
+        found_position = np.searchsorted(self.time_code, time_code, side=side)  # type: ignore[call-overload]
+        clipped: Int64 = np.maximum(found_position, self.key_start)
+        return clipped
+
+    def _restored(self, ordered_values: npt.NDArray[np.generic]) -> npt.NDArray:  # type: ignore[type-arg]
+        """Values in the caller's order."""
+        restored = np.empty_like(ordered_values)
+        restored[self.order] = ordered_values
+        return restored

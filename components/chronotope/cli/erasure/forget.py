@@ -1,0 +1,94 @@
+"""Command ``chronotope forget``: erase users from every store."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.terminal import TerminalConsole
+
+if TYPE_CHECKING:
+    from chronotope.erasure import Certificate
+
+
+def forget(
+    user: Annotated[list[str] | None, typer.Argument(help="Ids of the users to erase")] = None,
+    dataset: Annotated[str, typer.Option(help="Name of the dataset")] = "",
+    users: Annotated[
+        Path | None, typer.Option(help="File of ids instead, one a line; it is not removed")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Project root")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Count the rows in the lake and show them; remove nothing")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+) -> None:
+    """Erase users: their rows in all versions of the lake, logs, and files made from them.
+
+    Their rows in the dataset's source are dropped by later ingestions. Models are not changed:
+    train anew to replace those that counted these users.
+    """
+    with run_command(f"Erasing users of {dataset}") as terminal:
+        from chronotope.erasure import count_lake_rows, forget_users
+        from chronotope.registry.champion import require_dataset
+        from chronotope.scoring.users_file import read_users_file
+
+        require_dataset(root, dataset)
+        user_ids = [*(user or []), *(read_users_file(users).user_ids if users else ())]
+        if dry_run:
+            show_rows(terminal, count_lake_rows(root, dataset, user_ids), as_json=as_json)
+            return
+        if not yes and not typer.confirm(
+            f"Erase {len(user_ids):,} users of {dataset}? This cannot be undone"
+        ):
+            raise typer.Abort
+        certificate = forget_users(root, dataset, user_ids)
+    if as_json:
+        print_json(certificate.model_dump(mode="json"))
+    else:
+        show_certificate(terminal, certificate)
+
+
+def show_rows(
+    terminal: TerminalConsole, rows_by_table: Mapping[str, int], *, as_json: bool
+) -> None:
+    """Print how many rows of the users each table has.
+
+    Args:
+        terminal: Where to print.
+        rows_by_table: Number of rows by table.
+        as_json: Whether to print JSON.
+    """
+    if as_json:
+        print_json({"dry_run": True, "rows": dict(rows_by_table)})
+        return
+    for table_name, n_rows in rows_by_table.items():
+        terminal.print(f"{table_name}: {n_rows:,} rows would be removed, in all versions")
+
+
+def show_certificate(terminal: TerminalConsole, certificate: "Certificate") -> None:
+    """Print what was removed, and what is left to do.
+
+    Args:
+        terminal: Where to print.
+        certificate: Result of the erasure.
+    """
+    table = Table(title=f"{len(certificate.user_digests):,} users erased")
+    for heading in ("Store", "Removed", ""):
+        table.add_column(heading, justify="right" if heading == "Removed" else "left")
+    for store in certificate.stores:
+        table.add_row(store.store, f"{store.n_removed:,} {store.unit}", store.note)
+    terminal.print(table)
+    terminal.print(
+        f"{certificate.n_files_searched:,} files were searched afterwards; none holds an id. "
+        f"Certificate: {certificate.path}"
+    )
+    if certificate.models:
+        terminal.print(
+            f"Trained with these users: versions {', '.join(certificate.models)}. "
+            f"Replace them: chronotope train {certificate.dataset}. Restart running services."
+        )

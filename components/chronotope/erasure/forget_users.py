@@ -1,0 +1,98 @@
+"""Erasure of users from an installation: lake, logs, derived files, with a certificate.
+
+The ids are recorded as digests first: from then on no ingestion takes their rows in again. Every
+step removes what is there, so an erasure that was killed is run again as a whole.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chronotope.contracts.errors import ConfigError
+from chronotope.erasure.certificate import Certificate
+from chronotope.erasure.derived_files import (
+    remove_derived_files,
+    remove_files_that_name,
+    require_unnamed,
+)
+from chronotope.erasure.stored_rows import count_user_rows, erase_lake_rows, erase_logged_records
+from chronotope.lake import Lake
+from chronotope.lake.erased_users import record_erased_users
+from chronotope.registry.champion import has_registry, open_registry
+from chronotope.runtime.dataset_lock import dataset_lock
+from chronotope.runtime.durable_files import write_json
+from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.workspace import Workspace
+
+
+def count_lake_rows(root: Path, dataset: str, user_ids: Sequence[str]) -> dict[str, int]:
+    """Number of rows of users in the latest version of each table; changes nothing.
+
+    Args:
+        root: Project root.
+        dataset: Name of the dataset.
+        user_ids: Ids of the users.
+
+    Raises:
+        StoreError: The lake cannot be read.
+    """
+    return count_user_rows(Lake(Workspace(root).lake(dataset)), user_ids)
+
+
+def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certificate:
+    """Erase users; returns the certificate, which is also written below ``data/erasures``.
+
+    The dataset's lock is held. Sources outside of the project root are not changed: their rows
+    of these users are dropped by each ingestion.
+
+    Args:
+        root: Project root.
+        dataset: Name of the dataset.
+        user_ids: Ids of the users.
+
+    Raises:
+        ConfigError: No id is given, or one is empty.
+        StoreError: The dataset has no lake, or a store cannot be written.
+    """
+    if not user_ids or not all(user_ids):
+        raise ConfigError(
+            "Name the users to erase", received=list(user_ids), way_out="Pass one id or more"
+        )
+    workspace = Workspace(root)
+    lake = Lake(workspace.lake(dataset))
+    started_at = datetime.now(UTC)
+    with dataset_lock(workspace, dataset):
+        lake.version("events")  # a dataset without a lake is refused before anything is written
+        erased_users = record_erased_users(lake, user_ids)
+        stores = [
+            *erase_lake_rows(lake, user_ids),
+            *erase_logged_records(workspace, dataset, user_ids),
+            *remove_derived_files(workspace, dataset),
+            remove_files_that_name(workspace, user_ids),
+        ]
+        models = _mark_models(root, dataset, started_at)
+        lake_root = lake.root if isinstance(lake.root, Path) else None
+        n_files = require_unnamed(workspace, lake_root, user_ids)
+        path = workspace.erasures(dataset) / f"{started_at:%Y%m%dT%H%M%S.%fZ}.json"
+        certificate = Certificate(
+            dataset=dataset,
+            user_digests=tuple(erased_users.digest(user_id) for user_id in user_ids),
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            stores=tuple(stores),
+            models=models,
+            n_files_searched=n_files,
+            path=str(path.relative_to(root)),
+        )
+        private_folder(path.parent)
+        write_json(path, certificate.model_dump(mode="json"))
+    return certificate
+
+
+def _mark_models(root: Path, dataset: str, erased_at: datetime) -> tuple[str, ...]:
+    """Registered versions, marked as trained on data with the users; none without a registry."""
+    if not has_registry(root):
+        return ()
+    from chronotope.registry.lineage import mark_versions
+
+    return mark_versions(open_registry(root, dataset), dataset, erased_at)

@@ -1,0 +1,151 @@
+"""Outcomes of events that were posted to a service: durable, append-only, shared by its workers.
+
+A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) before ``append``
+returns, beside the interaction log. The latest label of an event counts.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from chronotope.contracts.errors import StoreError
+from chronotope.runtime.private_files import private_database
+
+KEY_PREFIX: Final = "key:"
+"""Prefix of labels whose event is named by its key in the interaction log, not by its id."""
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS event_labels (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT NOT NULL,
+    is_anomalous INTEGER NOT NULL,
+    labelled_at TEXT NOT NULL
+)
+"""
+_INDEX: Final = "CREATE INDEX IF NOT EXISTS labels_of_event ON event_labels (event_id, seq)"
+_INSERT: Final = "INSERT INTO event_labels (event_id, is_anomalous, labelled_at) VALUES (?, ?, ?)"
+_LATEST: Final = (
+    "SELECT is_anomalous FROM event_labels WHERE event_id = ? ORDER BY seq DESC LIMIT 1"
+)
+_READ: Final = "SELECT event_id, is_anomalous FROM event_labels WHERE seq > ? ORDER BY seq"
+_WAIT_S: Final = 60.0  # wait for the write lock of another process
+
+
+@dataclass(frozen=True, slots=True)
+class EventLabel:
+    """Outcome of one event.
+
+    Attributes:
+        event_id: The event's id, or ``KEY_PREFIX`` and its key in the interaction log.
+        is_anomalous: Whether it was not its user's.
+    """
+
+    event_id: str
+    is_anomalous: bool
+
+
+class EventLabelLog:
+    """Log of labels of one dataset; threads and processes may share the file.
+
+    Attributes:
+        path: The SQLite file.
+    """
+
+    def __init__(self, database_path: Path) -> None:
+        """Open the log; the file is created if it is missing.
+
+        Raises:
+            StoreError: The file cannot be opened, or is no such log.
+        """
+        self.path, self._lock = database_path, Lock()
+        with self._translate_errors():
+            private_database(database_path)
+            self._connection = sqlite3.connect(
+                database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"):
+                    self._connection.execute(statement)
+                self._connection.execute(_TABLE)
+                self._connection.execute(_INDEX)
+            except sqlite3.Error:
+                self._connection.close()
+                raise
+
+    def append(self, labels: Sequence[EventLabel]) -> int:
+        """Append labels in one transaction; they are on the disk when this returns.
+
+        Returns:
+            Number of labels that said something new of their event.
+
+        Raises:
+            StoreError: The log could not be written.
+        """
+        labelled_at, n_new = datetime.now(UTC).isoformat(), 0
+        with self._lock, self._translate_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for event_label in labels:
+                    latest_label = self._connection.execute(
+                        _LATEST, (event_label.event_id,)
+                    ).fetchone()
+                    if latest_label is None or bool(latest_label[0]) != event_label.is_anomalous:
+                        label_row = (
+                            event_label.event_id,
+                            int(event_label.is_anomalous),
+                            labelled_at,
+                        )
+                        self._connection.execute(_INSERT, label_row)
+                        n_new += 1
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        return n_new
+
+    def read(self, after: int = 0) -> dict[str, bool]:
+        """Whether each labelled event is anomalous, by event id.
+
+        Args:
+            after: Position; 0 reads from the beginning.
+        """
+        with self._lock, self._translate_errors():
+            label_rows = self._connection.execute(_READ, (after,)).fetchall()
+        return {str(event_id): bool(is_anomalous) for event_id, is_anomalous in label_rows}
+
+    def close(self) -> None:
+        """Close the file; acknowledged labels are durable."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                "The log of labels cannot be used",
+                received=f"{self.path}: {error}",
+                way_out="Check that the folder is writable and the disk is not full",
+            ) from error
+
+
+def read_event_labels(database_path: Path) -> dict[str, bool]:
+    """Labels of a dataset by event id; none where nothing was posted.
+
+    Args:
+        database_path: The SQLite file.
+    """
+    if not database_path.is_file():
+        return {}
+    label_log = EventLabelLog(database_path)
+    try:
+        return label_log.read()
+    finally:
+        label_log.close()

@@ -1,0 +1,1 @@
+"""Anomaly detectors in the registry: versions, champion and blessing."""

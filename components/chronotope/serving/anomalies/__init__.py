@@ -1,0 +1,1 @@
+"""Anomalies in the service: scores of posted events, flagged events, labels."""

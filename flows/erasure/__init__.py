@@ -1,0 +1,1 @@
+"""Flow that erases users."""
