@@ -246,7 +246,9 @@ def test_up_cf_is_the_share_of_own_baskets_and_of_those_of_similar_users() -> No
 
 
 @pytest.mark.parametrize(
-    "model", [TifuKnn(TifuKnnConfig(max_users=2)), UpCf(UpCfConfig(max_users=2))], ids=str
+    "model",
+    [TifuKnn(TifuKnnConfig(max_users=2)), UpCf(UpCfConfig(max_users=2))],
+    ids=["tifu_knn", "up_cf"],
 )
 def test_neighbours_are_sought_among_the_latest_users(model: TifuKnn | UpCf) -> None:
     early = EventLog.sorted(user_idx=[4, 4], item_idx=[1, 8], occurred_s=[0, 0])
