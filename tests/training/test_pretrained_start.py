@@ -25,7 +25,10 @@ from chronotope.training.recommender import ChronotopeRecommender
 MODEL = ModelConfig(history_len=16, n_hidden=8)
 TRAINING = TrainingConfig(max_epochs=2, n_rounds=2, batch_size=64, discovery_targets=0)
 QUERIES = queries_at(sample_log(), np.arange(20, 60), history_len=16, time_given=True)
-CATEGORIES = "repeat_head.item_features.category_embedding.weight"
+CATEGORIES = (
+    "repeat_head.item_features.category_embedding.weight",
+    "time_head.category_embedding.weight",
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def test_without_a_pass_the_parameters_are_those_of_the_checkpoint(checkpoint_pa
     model = ChronotopeRecommender(MODEL, config).fit(sample_log(), sample_catalog())
     state, checkpoint = model.net.state_dict(), read_checkpoint(checkpoint_path)
     for name, value in checkpoint.parameters.items():
-        expected = value.expand_as(state[name]) if name == CATEGORIES else value
+        expected = value.expand_as(state[name]) if name in CATEGORIES else value
         assert torch.equal(state[name], expected), name
     assert np.isfinite(model.scores(QUERIES)).all()
     assert model.priors.popularity.any()

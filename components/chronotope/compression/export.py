@@ -95,8 +95,7 @@ _OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "gate.0.bias": ("gate_units",),
     "gate.2.weight": (None, "gate_units"),
 }
-"""Open sizes of weights, by the ends of their names; None: fixed. They are those of tables that
-grow with the catalogue, and of layers that pruning narrows."""
+"""Open sizes of weights, by the ends of their names; None: fixed. Catalogues and pruning set them."""
 
 _SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "out_features"}
 """Attributes of modules that repeat sizes of their weights; the graph reads the weights' alone."""
@@ -323,8 +322,11 @@ def empty_context(time_given: Tensor) -> Tensor:
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of a module by name."""
-    return dict(module.named_parameters()) | dict(module.named_buffers())
+    """Parameters and buffers of a module by name; those that not every graph reads come last."""
+    weights = dict(module.named_parameters()) | dict(module.named_buffers())
+    # an open size is taken from an early weight, which then stays in the graph
+    ordered_names = sorted(weights, key=lambda name: name.startswith(("activity", "affinity")))
+    return {name: weights[name] for name in ordered_names}
 
 
 def _check_size(weights: Mapping[str, Tensor]) -> None:
