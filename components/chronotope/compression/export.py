@@ -95,7 +95,7 @@ _OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "gate.0.bias": ("gate_units",),
     "gate.2.weight": (None, "gate_units"),
 }
-"""Open sizes of weights, by the ends of their names; None: fixed. Catalogues and pruning set them."""
+"""Open sizes of weights, by the ends of their names; None: fixed. Pruning sets some of them."""
 
 _SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "out_features"}
 """Attributes of modules that repeat sizes of their weights; the graph reads the weights' alone."""
