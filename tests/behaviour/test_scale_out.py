@@ -133,9 +133,9 @@ def test_baselines_on_two_nodes_do_as_here(features: Path, cluster: Any) -> None
     log, _ = load_features(features)
     until_s, last_s = int(np.quantile(log.occurred_s, 0.7)), int(log.occurred_s.max())
     targets = targets_between(log, until_s, last_s)
-    here = evaluate_baselines(LocalEngine(), features, until_s, targets)
+    here = evaluate_baselines(LocalEngine(), features, log, until_s, targets)
     with open_engine(EngineConfig(kind="ray", address=cluster.address)) as engine:
-        there = evaluate_baselines(engine, features, until_s, targets)
+        there = evaluate_baselines(engine, features, log, until_s, targets)
     assert list(there) == list(here)
     for name, found in there.items():
         np.testing.assert_array_equal(found.rank, here[name].rank)
