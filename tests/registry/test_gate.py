@@ -38,6 +38,19 @@ def test_the_first_model_needs_only_beat_the_baselines() -> None:
     assert [reason.split(":")[0] for reason in decision.reasons] == ["does not beat markov"]
 
 
+def test_a_neighbourhood_model_may_be_equalled_but_not_lost_to() -> None:
+    equal = WEAK | {"tifu_knn": CHAMPION}
+    assert evaluate_gate(
+        CHAMPION, None, equal, user_idx=USERS, slices={}, gate_config=CONFIG
+    ).passed
+    strict = CONFIG.model_copy(update={"may_equal": ()})
+    decision = evaluate_gate(CHAMPION, None, equal, user_idx=USERS, slices={}, gate_config=strict)
+    assert [reason.split(":")[0] for reason in decision.reasons] == ["does not beat tifu_knn"]
+    better = WEAK | {"tifu_knn": CHAMPION + 0.1}
+    decision = evaluate_gate(CHAMPION, None, better, user_idx=USERS, slices={}, gate_config=CONFIG)
+    assert [reason.split(":")[0] for reason in decision.reasons] == ["loses to tifu_knn"]
+
+
 def test_an_equal_challenger_is_refused() -> None:
     decision = evaluate_gate(
         CHAMPION, CHAMPION, WEAK, user_idx=USERS, slices=HALF, gate_config=CONFIG

@@ -29,6 +29,11 @@ class GateConfig(BaseModel):
         description="Maximum drop of NDCG@10 among items that are new to the user below the "
         "champion's: refused if the whole confidence interval lies beyond it",
     )
+    may_equal: tuple[str, ...] = Field(
+        ("tifu_knn", "up_cf"),
+        description="Baselines that the challenger need not beat, but may not lose to: refused if "
+        "the whole confidence interval of the difference lies below 0",
+    )
     min_slice_targets: int = Field(
         100, ge=1, description="Minimum number of targets of a slice; smaller ones are skipped"
     )
@@ -78,10 +83,11 @@ def evaluate_gate(
     """Compare the challenger with champion and baselines on the same targets.
 
     The challenger must be significantly better than each of them on average (paired test over
-    users), no slice may fall below the champion's by more than the bound, and the ranking of new
-    items alone may not lose against the champion's beyond noise. A challenger that
-    is a recompression of the champion's own network cannot be better, so it must be non-inferior:
-    the confidence interval of its difference lies above minus ``non_inferiority_margin``.
+    users), or not significantly worse than those of ``gate_config.may_equal``. No slice may fall
+    below the champion's by more than the bound, and the ranking of new items alone may not lose
+    against the champion's beyond noise. A challenger that is a recompression of the champion's own
+    network cannot be better, so it must be non-inferior: the confidence interval of its difference
+    lies above minus ``non_inferiority_margin``.
 
     Args:
         challenger: Metric of the challenger per target, such as NDCG@10, shape (n_targets,).
@@ -124,11 +130,16 @@ def evaluate_gate(
 
 
 def _unbeaten(differences: Mapping[str, PairedDifference], gate_config: GateConfig) -> list[str]:
-    """Reasons for the references that the challenger does not beat."""
-    return [
+    """Reasons for the references that the challenger does not beat, or loses to."""
+    unbeaten = [
         f"does not beat {name}: {_interval_text(difference)}, p {difference.p_value:.3f}"
         for name, difference in differences.items()
-        if not _is_better(difference, gate_config)
+        if name not in gate_config.may_equal and not _is_better(difference, gate_config)
+    ]
+    return unbeaten + [
+        f"loses to {name}: {_interval_text(difference)}"
+        for name, difference in differences.items()
+        if name in gate_config.may_equal and difference.high < 0
     ]
 
 
