@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any, Final
 
 from chronotope.contracts.errors import StoreError
-from chronotope.runtime.private_files import private_database
+from chronotope.runtime.private_files import private_connection
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS alerts (
@@ -31,7 +31,6 @@ _HIGHER: Final = "SELECT count(*) FROM alerts WHERE day = ? AND is_alert AND sur
 _INSERT: Final = "INSERT INTO alerts (key, day, surprise, is_alert, event) VALUES (?, ?, ?, ?, ?)"
 _LATEST: Final = "SELECT seq, is_alert, event FROM alerts ORDER BY seq DESC LIMIT ?"
 _AFTER: Final = "SELECT seq, is_alert, event FROM alerts WHERE seq > ? ORDER BY seq LIMIT ?"
-_WAIT_S: Final = 60.0
 _DAY_S: Final = 86_400
 
 
@@ -90,18 +89,9 @@ class AnomalyAlerts:
         """
         self.path, self._lock = database_path, Lock()
         with self._translate_errors():
-            private_database(database_path)
-            self._connection = sqlite3.connect(
-                database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            self._connection = private_connection(
+                database_path, (_TABLE, _INDEX), synchronous="NORMAL"
             )
-            try:
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=NORMAL")
-                self._connection.execute(_TABLE)
-                self._connection.execute(_INDEX)
-            except sqlite3.Error:
-                self._connection.close()
-                raise
 
     def add(self, event: FlaggedEvent, alerts_per_day: int) -> bool:
         """Store a flagged event once; returns whether it is an alert.

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Final
 
 from chronotope.contracts.errors import StoreError
-from chronotope.runtime.private_files import private_database
+from chronotope.runtime.private_files import private_connection
 
 KEY_PREFIX: Final = "key:"
 """Prefix of labels whose event is named by its key in the interaction log, not by its id."""
@@ -33,7 +33,6 @@ _LATEST: Final = (
     "SELECT is_anomalous FROM event_labels WHERE event_id = ? ORDER BY seq DESC LIMIT 1"
 )
 _READ: Final = "SELECT event_id, is_anomalous FROM event_labels WHERE seq > ? ORDER BY seq"
-_WAIT_S: Final = 60.0  # wait for the write lock of another process
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +63,7 @@ class EventLabelLog:
         """
         self.path, self._lock = database_path, Lock()
         with self._translate_errors():
-            private_database(database_path)
-            self._connection = sqlite3.connect(
-                database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
-            )
-            try:
-                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"):
-                    self._connection.execute(statement)
-                self._connection.execute(_TABLE)
-                self._connection.execute(_INDEX)
-            except sqlite3.Error:
-                self._connection.close()
-                raise
+            self._connection = private_connection(database_path, (_TABLE, _INDEX))
 
     def append(self, labels: Sequence[EventLabel]) -> int:
         """Append labels in one transaction; they are on the disk when this returns.

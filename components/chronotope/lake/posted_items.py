@@ -18,7 +18,7 @@ from typing import Final
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import StoreError
-from chronotope.runtime.private_files import private_database
+from chronotope.runtime.private_files import private_connection
 
 ItemFields = Mapping[str, str | float]
 """Values of an item by column, without ``item_id`` and without missing ones."""
@@ -35,7 +35,6 @@ _INDEX: Final = "CREATE INDEX IF NOT EXISTS posts_of_item ON posted_items (item_
 _INSERT: Final = "INSERT INTO posted_items (item_id, fields, received_at) VALUES (?, ?, ?)"
 _READ: Final = "SELECT seq, item_id, fields, received_at FROM posted_items WHERE seq > ?"
 _OF_ITEM: Final = "SELECT fields FROM posted_items WHERE item_id = ? ORDER BY seq"
-_WAIT_S: Final = 60.0  # wait for the write lock of another process
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +91,7 @@ class PostedItems:
         """
         self.path, self._lock = database_path, Lock()
         with self._translate_errors():
-            private_database(database_path)
-            self._connection = sqlite3.connect(
-                database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
-            )
-            try:
-                for sql_statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"):
-                    self._connection.execute(sql_statement)
-                self._connection.execute(_TABLE)
-                self._connection.execute(_INDEX)
-            except sqlite3.Error:
-                self._connection.close()
-                raise
+            self._connection = private_connection(database_path, (_TABLE, _INDEX))
 
     def append(self, items: Sequence[tuple[str, ItemFields]]) -> int:
         """Append posts in one transaction; they are on the disk when this returns.

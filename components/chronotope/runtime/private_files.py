@@ -5,7 +5,9 @@ that is created with owner-only permissions stays private.
 """
 
 import os
+import sqlite3
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,9 @@ from typing import Final
 _FILE: Final = 0o600
 _FOLDER: Final = 0o700
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_LOCK_WAIT_S: Final = 60.0
+"""Wait for the write lock of another process."""
+
 _SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 
@@ -56,6 +61,36 @@ def private_database(file_path: Path) -> Path:
     for file_suffix in _SQLITE_SUFFIXES:
         restrict_to_owner(file_path.with_name(file_path.name + file_suffix))
     return file_path
+
+
+def private_connection(
+    file_path: Path, schema: Sequence[str], *, synchronous: str = "FULL"
+) -> sqlite3.Connection:
+    """Open a private SQLite log in WAL mode, created if it is missing; threads may share it.
+
+    Args:
+        file_path: The database.
+        schema: Statements that create what is missing.
+        synchronous: ``FULL``: a commit has reached the disk when it returns; ``NORMAL``: it
+            outlives a killed process, not a power failure.
+
+    Raises:
+        sqlite3.Error: The file is no database, or cannot be written.
+        OSError: The file cannot be created.
+    """
+    private_database(file_path)
+    connection = sqlite3.connect(
+        file_path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        for statement in schema:
+            connection.execute(statement)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def restrict_to_owner(file_path: Path) -> None:
