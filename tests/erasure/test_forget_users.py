@@ -169,6 +169,24 @@ def test_nobody_is_no_user(root: Path, user_ids: list[str]) -> None:
         forget_users(root, "cafe", user_ids)
 
 
+def test_an_id_that_nothing_is_stored_of_costs_nothing(root: Path) -> None:
+    lake = Lake(Workspace(root).lake("cafe"))
+    with pytest.raises(ConfigError, match="Nothing of these users is stored in cafe"):
+        forget_users(root, "cafe", ["ann-o'hara-78"])
+    assert lake.dataset("events", 0).count_rows() == 2  # the first version is still there
+    assert (Workspace(root).features("cafe") / "0a1b").exists()
+    assert read_erased_users(lake) is None
+
+
+def test_a_user_who_is_in_the_log_alone_is_erased(root: Path) -> None:
+    database = Workspace(root).interactions("cafe")
+    with closing(InteractionLog(database)) as log:
+        log.append([Interaction(key="4", kind="event", payload={"user_id": "dora-the-new"})])
+    forget_users(root, "cafe", ["dora-the-new"])
+    with closing(InteractionLog(database)) as log:
+        assert [record.key for record in log.read(0, 9)] == ["1", "2", "3"]
+
+
 def test_a_dataset_without_a_lake_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="has not been written yet"):
         forget_users(tmp_path, "cafe", [ANN])

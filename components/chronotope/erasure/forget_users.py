@@ -15,9 +15,14 @@ from chronotope.erasure.derived_files import (
     remove_files_that_name,
     require_unnamed,
 )
-from chronotope.erasure.stored_rows import count_user_rows, erase_lake_rows, erase_logged_records
+from chronotope.erasure.stored_rows import (
+    count_logged_records,
+    count_user_rows,
+    erase_lake_rows,
+    erase_logged_records,
+)
 from chronotope.lake import Lake
-from chronotope.lake.erased_users import record_erased_users
+from chronotope.lake.erased_users import read_erased_users, record_erased_users
 from chronotope.registry.champion import has_registry, open_registry
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.durable_files import write_json
@@ -51,7 +56,7 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
         user_ids: Ids of the users.
 
     Raises:
-        ConfigError: No id is given, or one is empty.
+        ConfigError: No id is given, one is empty, or nothing is stored of any of them.
         StoreError: The dataset has no lake, or a store cannot be written.
     """
     if not user_ids or not all(user_ids):
@@ -63,6 +68,7 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
     started_at = datetime.now(UTC)
     with dataset_lock(workspace, dataset):
         lake.version("events")  # a dataset without a lake is refused before anything is written
+        _require_known(workspace, dataset, lake, user_ids)
         erased_users = record_erased_users(lake, user_ids)
         stores = [
             *erase_lake_rows(lake, user_ids),
@@ -87,6 +93,25 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
         private_folder(path.parent)
         write_json(path, certificate.model_dump(mode="json"))
     return certificate
+
+
+def _require_known(workspace: Workspace, dataset: str, lake: Lake, user_ids: Sequence[str]) -> None:
+    """Refuse ids of which nothing is stored: a mistyped one must not cost all earlier versions.
+
+    Ids whose erasure was begun before are accepted, so that it can be finished.
+    """
+    erased_users = read_erased_users(lake)
+    if erased_users is not None and any(
+        erased_users.digest(user_id) in erased_users.digests for user_id in user_ids
+    ):
+        return
+    n_rows = sum(count_user_rows(lake, user_ids).values())
+    if not n_rows and not count_logged_records(workspace, dataset, user_ids):
+        raise ConfigError(
+            f"Nothing of these users is stored in {dataset}",
+            received=", ".join(user_ids[:5]),
+            way_out="Check the ids: they are compared letter by letter",
+        )
 
 
 def _mark_models(root: Path, dataset: str, erased_at: datetime) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +19,9 @@ from chronotope.lake.erase_rows import erase_rows
 from chronotope.lake.text_filter import text_in
 from chronotope.runtime.workspace import Workspace
 
-_ERASE_INTERACTIONS: Final = """
-DELETE FROM interactions
-WHERE cast(json_extract(payload, '$.user_id') AS TEXT) IN (SELECT value FROM json_each(?))
-"""
-_ERASE_ALERTS: Final = """
-DELETE FROM alerts
-WHERE cast(json_extract(event, '$.user_id') AS TEXT) IN (SELECT value FROM json_each(?))
-"""
+_OF_USERS: Final = "cast(json_extract({}, '$.user_id') AS TEXT) IN (SELECT value FROM json_each(?))"
+_INTERACTIONS_OF_USERS: Final = f"FROM interactions WHERE {_OF_USERS.format('payload')}"
+_ALERTS_OF_USERS: Final = f"FROM alerts WHERE {_OF_USERS.format('event')}"
 _WAIT_S: Final = 60.0
 """Wait for the write lock of another process."""
 
@@ -78,39 +73,68 @@ def erase_logged_records(
     Raises:
         StoreError: A log cannot be written.
     """
-    for store_name, database_path, erase_statement in (
-        ("interaction log", workspace.interactions(dataset), _ERASE_INTERACTIONS),
-        ("flagged events", workspace.anomaly_alerts(dataset), _ERASE_ALERTS),
-    ):
+    for store_name, database_path, condition in _service_logs(workspace, dataset):
+        n_deleted = 0
+        with _open_log(database_path) as log_connection:
+            if log_connection is not None:
+                log_connection.execute("PRAGMA secure_delete = ON")
+                statement = f"DELETE {condition}"
+                n_deleted = log_connection.execute(statement, (json.dumps([*user_ids]),)).rowcount
+                log_connection.execute("VACUUM")
+                log_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         yield StoreErasure(
             store=store_name,
-            n_removed=_erase_records(database_path, erase_statement, user_ids),
+            n_removed=n_deleted,
             unit="records",
             note="Freed pages are overwritten",
         )
 
 
-def _erase_records(database_path: Path, erase_statement: str, user_ids: Sequence[str]) -> int:
-    """Delete records of a SQLite log and overwrite them; a missing log is not created."""
+def count_logged_records(workspace: Workspace, dataset: str, user_ids: Sequence[str]) -> int:
+    """Number of records that services logged of users.
+
+    Args:
+        workspace: Folders of the installation.
+        dataset: Name of the dataset.
+        user_ids: Ids of the users.
+
+    Raises:
+        StoreError: A log cannot be read.
+    """
+    n_records = 0
+    for _, database_path, condition in _service_logs(workspace, dataset):
+        with _open_log(database_path) as log_connection:
+            if log_connection is not None:
+                query = f"SELECT count(*) {condition}"
+                n_records += log_connection.execute(query, (json.dumps([*user_ids]),)).fetchone()[0]
+    return n_records
+
+
+def _service_logs(workspace: Workspace, dataset: str) -> tuple[tuple[str, Path, str], ...]:
+    """Name and file of each log, and the SQL condition of the records of users."""
+    return (
+        ("interaction log", workspace.interactions(dataset), _INTERACTIONS_OF_USERS),
+        ("flagged events", workspace.anomaly_alerts(dataset), _ALERTS_OF_USERS),
+    )
+
+
+@contextmanager
+def _open_log(database_path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Connection to a SQLite log; None where there is none, since it is not created."""
     if not database_path.exists():
-        return 0
+        yield None
+        return
     try:
         with closing(
             sqlite3.connect(database_path, timeout=_WAIT_S, isolation_level=None)
         ) as log_connection:
-            log_connection.execute("PRAGMA secure_delete = ON")
-            n_deleted = log_connection.execute(
-                erase_statement, (json.dumps(list(user_ids)),)
-            ).rowcount
-            log_connection.execute("VACUUM")
-            log_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            yield log_connection
     except sqlite3.Error as error:
         raise StoreError(
             "Records of an erased user cannot be removed",
             received=f"{database_path}: {error}",
             way_out="Check that the file is writable and the disk is not full, and run again",
         ) from error
-    return n_deleted
 
 
 def _table(table_name: str, n_rows: int) -> StoreErasure:
