@@ -29,7 +29,9 @@ _INDEX: Final = "CREATE INDEX IF NOT EXISTS alerts_of_day ON alerts (day, is_ale
 _KNOWN: Final = "SELECT is_alert FROM alerts WHERE key = ?"
 _HIGHER: Final = "SELECT count(*) FROM alerts WHERE day = ? AND is_alert AND surprise >= ?"
 _INSERT: Final = "INSERT INTO alerts (key, day, surprise, is_alert, event) VALUES (?, ?, ?, ?, ?)"
-_LATEST: Final = "SELECT seq, is_alert, event FROM alerts ORDER BY seq DESC LIMIT ?"
+_LATEST: Final = (
+    "SELECT seq, is_alert, event FROM alerts WHERE is_alert >= ? ORDER BY seq DESC LIMIT ?"
+)
 _AFTER: Final = "SELECT seq, is_alert, event FROM alerts WHERE seq > ? ORDER BY seq LIMIT ?"
 _DAY_S: Final = 86_400
 
@@ -129,9 +131,9 @@ class AnomalyAlerts:
                 raise
         return is_alert
 
-    def latest(self, limit: int) -> list[StoredAlert]:
-        """The latest flagged events, newest first."""
-        return self._read(_LATEST, (limit,))
+    def latest(self, limit: int, *, alerts_only: bool = False) -> list[StoredAlert]:
+        """The latest flagged events, or those within the alert budget alone, newest first."""
+        return self._read(_LATEST, (int(alerts_only), limit))
 
     def after(self, seq: int, limit: int = 1_000) -> list[StoredAlert]:
         """Flagged events after a position, in their order."""

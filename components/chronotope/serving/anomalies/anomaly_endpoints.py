@@ -113,7 +113,7 @@ def add_anomaly_endpoints(
 
     def read_anomalies(limit: int, alerts_only: bool) -> Anomalies:
         drift = live_detector.drift()
-        events = [AnomalyEvent.of(alert) for alert in live_detector.alerts.latest(limit)]
+        stored_alerts = live_detector.alerts.latest(limit, alerts_only=alerts_only)
         return Anomalies(
             version=live_detector.version,
             drift=None
@@ -125,7 +125,7 @@ def add_anomaly_endpoints(
                 distance=round(drift.distance, 4),
                 has_drifted=drift.has_drifted,
             ),
-            events=tuple(event for event in events if event.is_alert or not alerts_only),
+            events=tuple(AnomalyEvent.of(alert) for alert in stored_alerts),
         )
 
     @app.get("/anomalies", response_model=Anomalies)
