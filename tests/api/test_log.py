@@ -36,7 +36,7 @@ def read(frame: Any, **options: Any) -> ct.Log:
 
 
 def test_a_frame_gives_the_features_of_an_ingestion(city: Any, log: ct.Log) -> None:
-    places = {"lat": "lat", "lon": "lon"}
+    places: dict[str, Any] = {"lat": "lat", "lon": "lon"}
     events = city.log.to_pandas()
     by_user = ct.Log.from_frame(events, **COLUMNS, **places, catalog=city.catalog)
     assert len(log) == len(city.log) == 6_000

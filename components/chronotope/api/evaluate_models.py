@@ -45,7 +45,7 @@ Model = NextEventRecommender | Recommender
 
 
 def evaluate(
-    models: Iterable[Model] | Model,
+    models: Iterable[object] | Model,
     log: Log,
     split: Folds | Fold | Sequence[Fold],
     metrics: Sequence[str] = METRICS,
@@ -177,7 +177,7 @@ def _rows(
             yield (name, slice_name, metric, *ends, int(mask.sum()))
 
 
-def _named(models: Iterable[Model] | Model) -> dict[str, Model]:
+def _named(models: Iterable[object] | Model) -> dict[str, Model]:
     """Models by name, in their order."""
     is_single = isinstance(models, NextEventRecommender | Recommender | type)
     listed: list[Any] = [models] if is_single else list(models)  # type: ignore[arg-type]

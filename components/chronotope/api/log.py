@@ -95,21 +95,17 @@ class Log:
             NotEnoughData: The frame is empty, or every row was refused.
             ValidationFailed: A critical check failed, such as latitudes and longitudes swapped.
         """
-        roles: dict[str, Any] = {
-            c.USER_ID: user,
-            c.ITEM_ID: item,
-            c.OCCURRED_AT: time,
-            c.PLACE_ID: None if place == item else place,
-            c.LAT: lat,
-            c.LON: lon,
-            c.VALUE: value,
-            c.SESSION_ID: session,
-            c.EVENT_TYPE: event_type,
-        }
-        required = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
-        columns: dict[str, str] = {
-            name: column for name, column in roles.items() if column is not None or name in required
-        }
+        columns = _named_columns(
+            {c.USER_ID: user, c.ITEM_ID: item, c.OCCURRED_AT: time},
+            {
+                c.PLACE_ID: None if place == item else place,
+                c.LAT: lat,
+                c.LON: lon,
+                c.VALUE: value,
+                c.SESSION_ID: session,
+                c.EVENT_TYPE: event_type,
+            },
+        )
         raw_rows = read_columns(frame, columns | {name: name for name in context}, "log")
         time_column = raw_rows[c.OCCURRED_AT]
         spec = frame_spec(
@@ -299,6 +295,16 @@ class Log:
         if items is not None:
             rows.append(("items in the catalogue", f"{len(items):,}"))
         return html.card("Log", html.paragraph(period, soft=True), html.table(["", ""], rows))
+
+
+def _named_columns(
+    required: Mapping[str, str], optional: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Column of the frame of each contract column that has one."""
+    return {
+        **required,
+        **{name: column for name, column in optional.items() if column is not None},
+    }
 
 
 def _stored_batch(rows: pa.Table) -> IngestBatch:

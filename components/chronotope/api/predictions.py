@@ -118,7 +118,7 @@ class PredictionSource:
         for user, prediction in zip(self.given_ids(users, c.USER_ID), predictions, strict=True):
             low_h, median_h, high_h = (none_if_nan(hours) for hours in prediction.hours.tolist())
             expected = None if median_h is None else moment + timedelta(hours=median_h)
-            local = None if expected is None else expected.astimezone(zone)
+            local = None if expected is None else expected.astimezone(zone).replace(microsecond=0)
             rows.append((user, low_h, median_h, high_h, local, prediction.n_history))
         names = ["user", "low_h", "median_h", "high_h", "expected_at", "n_history"]
         return _frame(rows, names)

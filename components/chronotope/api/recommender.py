@@ -4,7 +4,7 @@ import copy
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from chronotope.api import html
 from chronotope.api.bundle_files import export_bundle, with_dataset
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _DEFAULTS: Final[dict[str, Any]] = {"init": SHIPPED}
 """Values that differ from those of a training flow: start at the checkpoint of the package."""
+
+Parameters: TypeAlias = dict[str, Any]
+"""Parameters of a recommender by name."""
 
 _FILTERS: Final = ("category", "lat", "lon", "within_km")
 
@@ -61,7 +64,7 @@ class NextEventRecommender:
 
     # --- parameters ----------------------------------------------------------------------
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn's
+    def get_params(self, deep: bool = True) -> Parameters:  # noqa: ARG002 - scikit-learn's
         """All parameters by name, as scikit-learn's estimators have them."""
         return {**self.model_config.model_dump(), **self.training_config.model_dump()}
 
