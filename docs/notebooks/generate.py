@@ -81,7 +81,8 @@ def shown(value: Any) -> str:
         return f'<img alt="figure" src="data:image/png;base64,{picture}">'
     if hasattr(value, "to_html") and hasattr(value, "columns"):  # a data frame
         table = value.to_html(index=value.index.name is not None, border=0, max_rows=12)
-        return f'<div class="md-typeset__table">\n{table}\n</div>'
+        table = table.replace(' class="dataframe"', "").replace(' style="text-align: right;"', "")
+        return f'<div class="md-typeset__scrollwrap">\n{table}\n</div>'
     if hasattr(value, "_repr_html_"):
         return str(value._repr_html_())
     return f"```text\n{value!r}\n```"

@@ -62,7 +62,7 @@ def with_dataset(model: BundleRecommender, dataset: str) -> BundleRecommender:
         model: Model of a bundle.
         dataset: Dataset whose events it reads.
     """
-    manifest = model.manifest.model_copy(update={"dataset": dataset})
+    dataset_manifest = model.manifest.model_copy(update={"dataset": dataset})
     if isinstance(model, IndexedRecommender):
-        return IndexedRecommender(model.session, model.index, manifest, model.residuals)
-    return OnnxRecommender(model.session, manifest)
+        return IndexedRecommender(model.session, model.index, dataset_manifest, model.residuals)
+    return OnnxRecommender(model.session, dataset_manifest)

@@ -56,7 +56,7 @@ class ItemCatalog:
             SchemaError: A column is missing, occurs twice, or mixes types.
             NotEnoughData: The frame has no rows.
         """
-        mapped = {
+        named_columns = {
             c.ITEM_ID: item,
             c.CATEGORY: category,
             c.TITLE: title,
@@ -64,17 +64,21 @@ class ItemCatalog:
             c.LAT: lat,
             c.LON: lon,
         } | dict(attributes or {})
-        columns = {name: column for name, column in mapped.items() if column is not None}
-        raw_rows = read_columns(frame, columns, "catalogue")
-        ids = id_texts(raw_rows[c.ITEM_ID].combine_chunks())
-        if ids.texts.null_count:
-            reasons = ", ".join(f"{item} {reason}" for reason in ids.refusals)
+        column_map = {
+            column_name: column
+            for column_name, column in named_columns.items()
+            if column is not None
+        }
+        raw_rows = read_columns(frame, column_map, "catalogue")
+        item_ids = id_texts(raw_rows[c.ITEM_ID].combine_chunks())
+        if item_ids.texts.null_count:
+            refusal_reasons = ", ".join(f"{item} {reason}" for reason in item_ids.refusals)
             raise SchemaError(
-                f"Column {item!r} of the catalogue has {ids.texts.null_count:,} rows without an id",
-                received=reasons,
+                f"Column {item!r} of the catalogue has rows without an id",
+                received=f"{item_ids.texts.null_count:,} rows: {refusal_reasons}",
                 way_out=f"Drop them, as with df.dropna(subset=[{item!r}])",
             )
-        return cls(pa.table(_typed_columns(raw_rows, ids.texts, attributes or {})))
+        return cls(pa.table(_typed_columns(raw_rows, item_ids.texts, attributes or {})))
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -86,36 +90,45 @@ class ItemCatalog:
         return f"Catalog({len(self):,} items, {n_categories:,} categories)"
 
     def _repr_html_(self) -> str:
-        names = [
-            name for name in self.rows.column_names if self.rows[name].null_count < len(self.rows)
+        shown_columns = [
+            column_name
+            for column_name in self.rows.column_names
+            if self.rows[column_name].null_count < len(self.rows)
         ]
-        rows = self.rows.select(names).slice(0, _SHOWN_ROWS).to_pylist()
-        cells = [[_shown(row[name]) for name in names] for row in rows]
-        return html.card(repr(self), html.table(names, cells, n_text=len(names)))
+        shown_rows = self.rows.select(shown_columns).slice(0, _SHOWN_ROWS).to_pylist()
+        shown_cells = [
+            [_shown(item_row[column_name]) for column_name in shown_columns]
+            for item_row in shown_rows
+        ]
+        return html.card(
+            repr(self), html.table(shown_columns, shown_cells, n_text=len(shown_columns))
+        )
 
 
-def _shown(value: object) -> str:
-    return "" if value is None else str(value)[:60]
+def _shown(cell_value: object) -> str:
+    return "" if cell_value is None else str(cell_value)[:60]
 
 
 def _typed_columns(
-    raw_rows: pa.Table, ids: pa.Array, attributes: Mapping[str, str]
+    raw_rows: pa.Table, item_ids: pa.Array, attributes: Mapping[str, str]
 ) -> dict[str, pa.Array]:
     """Columns of the contract, nulls where the frame has none, then the attributes."""
-    columns = {}
-    for field in [*ITEMS, *(pa.field(name, pa.string()) for name in attributes)]:
-        if field.name == c.ITEM_ID:
-            columns[field.name] = ids
-        elif field.name not in raw_rows.column_names:
-            columns[field.name] = pa.nulls(len(ids), field.type)
+    column_map = {}
+    for item_field in [*ITEMS, *(pa.field(column_name, pa.string()) for column_name in attributes)]:
+        if item_field.name == c.ITEM_ID:
+            column_map[item_field.name] = item_ids
+        elif item_field.name not in raw_rows.column_names:
+            column_map[item_field.name] = pa.nulls(len(item_ids), item_field.type)
         else:
-            values = raw_rows[field.name].combine_chunks()
-            is_text = pa.types.is_string(field.type)
-            columns[field.name] = _texts(values) if is_text else as_numbers(values, ".", None)
-    return columns
+            column_values = raw_rows[item_field.name].combine_chunks()
+            is_text = pa.types.is_string(item_field.type)
+            column_map[item_field.name] = (
+                _texts(column_values) if is_text else as_numbers(column_values, ".", None)
+            )
+    return column_map
 
 
-def _texts(values: pa.Array) -> pa.Array:
+def _texts(column_values: pa.Array) -> pa.Array:
     """Texts of a column; a categorical one is decoded first."""
-    is_encoded = pa.types.is_dictionary(values.type)
-    return utf8_texts(values.dictionary_decode() if is_encoded else values)
+    is_encoded = pa.types.is_dictionary(column_values.type)
+    return utf8_texts(column_values.dictionary_decode() if is_encoded else column_values)

@@ -42,12 +42,16 @@ class Evaluation:
         Args:
             slice_name: One of the slices of ``frame``.
         """
-        rows = self.frame[self.frame["slice"] == slice_name]
-        if not len(rows):
-            known = ", ".join(self.frame["slice"].unique())
-            raise ConfigError("No such slice", received=slice_name, way_out=f"Known are {known}")
-        wide = rows.pivot_table(index="model", columns="metric", values="value", sort=False)
-        return wide.sort_values(wide.columns[-1], ascending=False)
+        slice_rows = self.frame[self.frame["slice"] == slice_name]
+        if not len(slice_rows):
+            known_names = ", ".join(self.frame["slice"].unique())
+            raise ConfigError(
+                "No such slice", received=slice_name, way_out=f"Known are {known_names}"
+            )
+        wide_table = slice_rows.pivot_table(
+            index="model", columns="metric", values="value", sort=False
+        )
+        return wide_table.sort_values(wide_table.columns[-1], ascending=False)
 
     def compare(self, model: str, other: str, metric: str = "ndcg_10") -> PairedDifference:
         """Paired test of two models on the same targets: difference, interval, p-value.
@@ -60,14 +64,16 @@ class Evaluation:
         Raises:
             ConfigError: A name is unknown.
         """
-        for name in (model, other):
-            if name not in self._values:
+        for model_name in (model, other):
+            if model_name not in self._values:
                 raise ConfigError(
-                    "No such model", received=name, way_out=f"Known are {', '.join(self._values)}"
+                    "No such model",
+                    received=model_name,
+                    way_out=f"Known are {', '.join(self._values)}",
                 )
         if metric not in self._values[model]:
-            known = ", ".join(self._values[model])
-            raise ConfigError("No such metric", received=metric, way_out=f"Known are {known}")
+            known_names = ", ".join(self._values[model])
+            raise ConfigError("No such metric", received=metric, way_out=f"Known are {known_names}")
         return paired_difference(
             self._values[model][metric], self._values[other][metric], self._users
         )
@@ -77,20 +83,22 @@ class Evaluation:
         return f"{self.table().round(4).to_string()}\n{self.protocol}"
 
     def _repr_html_(self) -> str:
-        blocks = [self._slice_html(name) for name in self.frame["slice"].unique()]
-        return html.card("Evaluation", html.paragraph(self.protocol, soft=True), *blocks)
+        slice_blocks = [self._slice_html(model_name) for model_name in self.frame["slice"].unique()]
+        return html.card("Evaluation", html.paragraph(self.protocol, soft=True), *slice_blocks)
 
     def _slice_html(self, slice_name: str) -> str:
-        wide = self.table(slice_name)
-        rows = self.frame[self.frame["slice"] == slice_name].set_index(["model", "metric"])
-        n_targets = int(rows["n_targets"].iloc[0])
-        cells = [
-            [str(model), *(_cell(rows.loc[(model, metric)]) for metric in wide.columns)]
-            for model in wide.index
+        wide_table = self.table(slice_name)
+        slice_rows = self.frame[self.frame["slice"] == slice_name].set_index(["model", "metric"])
+        n_targets = int(slice_rows["n_targets"].iloc[0])
+        table_cells = [
+            [str(model), *(_cell(slice_rows.loc[(model, metric)]) for metric in wide_table.columns)]
+            for model in wide_table.index
         ]
-        title = html.paragraph(f"{slice_name}, {n_targets:,} targets")
-        return title + html.table(["model", *map(str, wide.columns)], cells, best_rows=(0,))
+        slice_title = html.paragraph(f"{slice_name}, {n_targets:,} targets")
+        return slice_title + html.table(
+            ["model", *map(str, wide_table.columns)], table_cells, best_rows=(0,)
+        )
 
 
-def _cell(row: Any) -> str:
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+def _cell(metric_row: Any) -> str:
+    return f"{metric_row['value']:.3f} [{metric_row['low']:.3f}, {metric_row['high']:.3f}]"

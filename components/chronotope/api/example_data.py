@@ -40,24 +40,30 @@ def load_example(
         ConfigError: There is no such dataset.
         SourceError: Its files are missing.
     """
-    spec = _simulated(n_events or 20_000) if name == SIMULATED_CITY else _spec(name, data_dir)
-    batches = read_batches(spec, _BATCH_ROWS)
-    items, users = read_items(spec), read_users(spec)
-    catalog = ItemCatalog(items) if len(items) else None
-    log = Log.of_batches(spec, batches, catalog=catalog, users=users)
-    return LogAndCatalog(log, catalog)
+    dataset_spec = (
+        _simulated(n_events or 20_000) if name == SIMULATED_CITY else _spec(name, data_dir)
+    )
+    ingest_batches = read_batches(dataset_spec, _BATCH_ROWS)
+    item_rows, user_rows = read_items(dataset_spec), read_users(dataset_spec)
+    item_catalog = ItemCatalog(item_rows) if len(item_rows) else None
+    example_log = Log.of_batches(
+        dataset_spec, ingest_batches, catalog=item_catalog, users=user_rows
+    )
+    return LogAndCatalog(example_log, item_catalog)
 
 
 def _spec(name: str, data_dir: Path | None) -> DatasetSpec:
     """Specification by the YAML of the working folder, else of a checkout."""
-    checkout = Path(chronotope.__file__).parents[2] / CONF_DIR
-    conf_dirs = [folder for folder in (CONF_DIR, checkout) if name in dataset_names(folder)]
+    checkout_dir = Path(chronotope.__file__).parents[2] / CONF_DIR
+    conf_dirs = [
+        conf_dir for conf_dir in (CONF_DIR, checkout_dir) if name in dataset_names(conf_dir)
+    ]
     if not conf_dirs:
-        known = [SIMULATED_CITY, *dataset_names(CONF_DIR), *dataset_names(checkout)]
+        known_names = [SIMULATED_CITY, *dataset_names(CONF_DIR), *dataset_names(checkout_dir)]
         raise ConfigError(
             "No such dataset",
             received=name,
-            way_out=f"Known are {', '.join(dict.fromkeys(known))}; for your own data use "
+            way_out=f"Known are {', '.join(dict.fromkeys(known_names))}; for your own data use "
             "Log.from_frame",
         )
     return load_spec(name, conf_dir=conf_dirs[0], data_dir=data_dir)
@@ -66,12 +72,14 @@ def _spec(name: str, data_dir: Path | None) -> DatasetSpec:
 def _simulated(n_events: int) -> DatasetSpec:
     """A city of a size that suits a notebook: 66 events a user."""
     n_users = max(50, n_events // 66)
-    city = CityConfig(n_events=n_events, n_users=n_users, n_items=min(1_000, n_users), days=90)
+    city_config = CityConfig(
+        n_events=n_events, n_users=n_users, n_items=min(1_000, n_users), days=90
+    )
     return DatasetSpec(
         name=SIMULATED_CITY,
         description="Check-ins in a simulated city",
         licence="CC0-1.0",
         event_type="check_in",
         items_are_places=True,
-        city=city,
+        city=city_config,
     )

@@ -32,29 +32,31 @@ ColumnMap: TypeAlias = Mapping[str, str]
 """Mapping from a contract column to a column of the frame."""
 
 
-def read_columns(frame: Frame, columns: ColumnMap, subject: str) -> pa.Table:
+def read_columns(frame: Frame, column_map: ColumnMap, frame_subject: str) -> pa.Table:
     """The mapped columns of a data frame, renamed; only they are converted.
 
     Args:
         frame: The data frame.
-        columns: Contract column to column of the frame.
-        subject: What the frame holds, for messages, such as "log".
+        column_map: Contract column to column of the frame.
+        frame_subject: What the frame holds, for messages, such as "log".
 
     Raises:
         ConfigError: It is no data frame.
         SchemaError: A column is missing, occurs twice, or mixes types.
         NotEnoughData: The frame has no rows.
     """
-    names = column_names(frame)
-    _require_columns(names, columns, subject)
-    table = _pandas_table(frame, columns) if is_pandas(frame) else _arrow_table(frame, columns)
-    if not len(table):
+    frame_columns = column_names(frame)
+    _require_columns(frame_columns, column_map, frame_subject)
+    frame_rows = (
+        _pandas_table(frame, column_map) if is_pandas(frame) else _arrow_table(frame, column_map)
+    )
+    if not len(frame_rows):
         raise NotEnoughData(
-            f"The frame of the {subject} has no rows",
-            received=f"columns {', '.join(names)}",
+            f"The frame of the {frame_subject} has no rows",
+            received=f"columns {', '.join(frame_columns)}",
             way_out="Check the query or the filter that made it",
         )
-    return table
+    return frame_rows
 
 
 def column_names(frame: object) -> list[str]:
@@ -72,10 +74,10 @@ def column_names(frame: object) -> list[str]:
             received=type(frame),
             way_out="Call its collect() first" if is_lazy else "Build a pandas.DataFrame of it",
         )
-    columns = getattr(frame, "columns", None)
-    if columns is None:
+    column_map = getattr(frame, "columns", None)
+    if column_map is None:
         return list(pa.RecordBatchReader.from_stream(frame).schema.names)
-    return [str(name) for name in columns]
+    return [str(column_name) for column_name in column_map]
 
 
 def is_pandas(frame: object) -> bool:
@@ -84,52 +86,69 @@ def is_pandas(frame: object) -> bool:
     return pandas is not None and isinstance(frame, pandas.DataFrame)
 
 
-def _require_columns(names: Sequence[str], columns: ColumnMap, subject: str) -> None:
-    for contract_name, name in columns.items():
-        if not isinstance(name, str):
+def _require_columns(
+    frame_columns: Sequence[str], column_map: ColumnMap, frame_subject: str
+) -> None:
+    for contract_name, column_name in column_map.items():
+        if not isinstance(column_name, str):
             raise ConfigError(
-                f"{contract_name} of the {subject} must be the name of a column",
-                received=repr(name),
+                f"{contract_name} of the {frame_subject} must be the name of a column",
+                received=repr(column_name),
                 way_out="Pass its name as a string",
             )
-        n_found = names.count(name)
+        n_found = frame_columns.count(column_name)
         if n_found == 1:
             continue
         if n_found:
             raise SchemaError(
-                f"The frame of the {subject} has {n_found} columns called {name!r}",
-                received=f"columns {', '.join(names)}",
+                f"The frame of the {frame_subject} has {n_found} columns called {column_name!r}",
+                received=f"columns {', '.join(frame_columns)}",
                 way_out="Rename or drop all but one",
             )
-        alike = difflib.get_close_matches(name, names, 1)
+        similar_names = difflib.get_close_matches(column_name, frame_columns, 1)
         raise SchemaError(
-            f"The frame of the {subject} has no column {name!r}, named as {contract_name}",
-            received=f"columns {', '.join(names) or 'none'}",
-            way_out=f"Did you mean {alike[0]!r}?" if alike else "Pass the name of one of these",
+            f"The frame of the {frame_subject} has no column {column_name!r} ({contract_name})",
+            received=f"columns {', '.join(frame_columns) or 'none'}",
+            way_out=f"Did you mean {similar_names[0]!r}?"
+            if similar_names
+            else "Pass the name of one of these",
         )
 
 
-def _pandas_table(frame: Any, columns: ColumnMap) -> pa.Table:
+def _pandas_table(frame: Any, column_map: ColumnMap) -> pa.Table:
     """Columns of a pandas frame, one by one, so that an error can name its column."""
-    arrays = {
-        contract_name: _pandas_array(frame[name], name) for contract_name, name in columns.items()
+    column_arrays = {
+        contract_name: _pandas_array(frame[column_name], column_name)
+        for contract_name, column_name in column_map.items()
     }
-    return pa.table(arrays)
+    return pa.table(column_arrays)
 
 
-def _pandas_array(series: Any, name: str) -> pa.ChunkedArray:
+def _pandas_array(frame_series: Any, column_name: str) -> pa.ChunkedArray:
     try:
-        return pa.chunked_array(series)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        kinds = sorted({type(value).__name__ for value in series.dropna().head(_SAMPLE_ROWS)})
+        return pa.chunked_array(frame_series)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as arrow_error:
+        value_types = sorted(
+            {type(value).__name__ for value in frame_series.dropna().head(_SAMPLE_ROWS)}
+        )
         raise SchemaError(
-            f"Column {name!r} mixes values of several types",
-            received=", ".join(kinds) or error,
-            way_out=f"Convert it to one type, as with df[{name!r}].astype(str) for ids or "
-            f"pandas.to_datetime(df[{name!r}], utc=True) for times",
-        ) from error
+            f"Column {column_name!r} mixes values of several types",
+            received=", ".join(value_types) or arrow_error,
+            way_out=f"Convert it to one type, as with df[{column_name!r}].astype(str) for ids or "
+            f"pandas.to_datetime(df[{column_name!r}], utc=True) for times",
+        ) from arrow_error
 
 
-def _arrow_table(frame: Frame, columns: ColumnMap) -> pa.Table:
-    table = frame if isinstance(frame, pa.Table) else pa.table(frame)
-    return table.select(list(columns.values())).rename_columns(list(columns))
+def _arrow_table(frame: Frame, column_map: ColumnMap) -> pa.Table:
+    frame_rows = frame if isinstance(frame, pa.Table) else pa.table(frame)
+    return frame_rows.select(list(column_map.values())).rename_columns(list(column_map))
+
+
+def column_types(raw_rows: pa.Table, column_names: Sequence[str]) -> dict[str, pa.DataType]:
+    """Types of those columns that a table has.
+
+    Args:
+        raw_rows: The table.
+        column_names: Names of columns.
+    """
+    return {name: raw_rows[name].type for name in column_names if name in raw_rows.column_names}

@@ -16,25 +16,25 @@ CSS: Final = (
 """Style of a representation: light and dark by inheriting the notebook's colours."""
 
 
-def card(title: str, *parts: str) -> str:
+def card(title: str, *content_parts: str) -> str:
     """A titled block of HTML.
 
     Args:
         title: Heading, as text.
-        parts: HTML of the content.
+        content_parts: HTML of the content.
     """
-    heading = f'<div class="title">{escape(title)}</div>'
-    return f'{CSS}<div class="chronotope">{heading}{"".join(parts)}</div>'
+    title_html = f'<div class="title">{escape(title)}</div>'
+    return f'{CSS}<div class="chronotope">{title_html}{"".join(content_parts)}</div>'
 
 
-def paragraph(text: str, *, soft: bool = False) -> str:
+def paragraph(line_text: str, *, soft: bool = False) -> str:
     """A line of text."""
-    return f"<div{' class=soft' if soft else ''}>{escape(text)}</div>"
+    return f"<div{' class=soft' if soft else ''}>{escape(line_text)}</div>"
 
 
 def table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[str]],
+    column_names: Sequence[str],
+    table_rows: Iterable[Sequence[str]],
     *,
     n_text: int = 1,
     best_rows: Sequence[int] = (),
@@ -42,17 +42,25 @@ def table(
     """A table; the first ``n_text`` columns are text, the others numbers.
 
     Args:
-        header: Names of the columns.
-        rows: Cells as text.
+        column_names: Names of the columns.
+        table_rows: Cells as text.
         n_text: Number of text columns.
         best_rows: Rows in bold.
     """
-    marks = ["" if column < n_text else ' class="n"' for column in range(len(header))]
-    head = "".join(
-        f"<th{mark}>{escape(name)}</th>" for mark, name in zip(marks, header, strict=True)
+    column_marks = [
+        "" if column_idx < n_text else ' class="n"' for column_idx in range(len(column_names))
+    ]
+    header_html = "".join(
+        f"<th{mark}>{escape(column_name)}</th>"
+        for mark, column_name in zip(column_marks, column_names, strict=True)
     )
-    lines = []
-    for row_number, row in enumerate(rows):
-        cells = "".join(f"<td{m}>{escape(cell)}</td>" for m, cell in zip(marks, row, strict=True))
-        lines.append(f"<tr{' class=best' if row_number in best_rows else ''}>{cells}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    row_lines = []
+    for row_number, row_cells in enumerate(table_rows):
+        row_html = "".join(
+            f"<td{column_mark}>{escape(cell_text)}</td>"
+            for column_mark, cell_text in zip(column_marks, row_cells, strict=True)
+        )
+        row_lines.append(f"<tr{' class=best' if row_number in best_rows else ''}>{row_html}</tr>")
+    return (
+        f"<table><thead><tr>{header_html}</tr></thead><tbody>{''.join(row_lines)}</tbody></table>"
+    )

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from chronotope.api import html
 from chronotope.api.catalog import ItemCatalog
 from chronotope.api.frame_spec import ID_COLUMNS, frame_spec, frame_time, restored_ids, zone_of
-from chronotope.api.frames import Frame, read_columns
+from chronotope.api.frames import Frame, column_types, read_columns
 from chronotope.api.log_store import LogFeatures, LogStore, ingest_rows, normalised_batches
 from chronotope.api.moments import to_moment
 from chronotope.api.report import LogReport
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ONE_SECOND_S: Final = 1
+_EVENT_COLUMNS: Final = (
+    c.USER_ID,
+    c.ITEM_ID,
+    c.OCCURRED_AT,
+    c.PLACE_ID,
+    c.LAT,
+    c.LON,
+    c.VALUE,
+    c.SESSION_ID,
+    c.EVENT_TYPE,
+)
+_NEEDED: Final = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
 
 
 @dataclass(frozen=True)
@@ -95,37 +107,27 @@ class Log:
             NotEnoughData: The frame is empty, or every row was refused.
             ValidationFailed: A critical check failed, such as latitudes and longitudes swapped.
         """
-        columns = _named_columns(
-            {c.USER_ID: user, c.ITEM_ID: item, c.OCCURRED_AT: time},
-            {
-                c.PLACE_ID: None if place == item else place,
-                c.LAT: lat,
-                c.LON: lon,
-                c.VALUE: value,
-                c.SESSION_ID: session,
-                c.EVENT_TYPE: event_type,
-            },
+        place_id = None if place == item else place  # the item is the place
+        column_map = _named_columns(
+            user, item, time, place_id, lat, lon, value, session, event_type
         )
-        raw_rows = read_columns(frame, columns | {name: name for name in context}, "log")
-        time_column = raw_rows[c.OCCURRED_AT]
-        spec = frame_spec(
-            columns,
-            frame_time(time_column, time, time_format=time_format, time_zone=time_zone),
-            zone_name=zone_of(time_column, time_zone),
-            context=tuple(context),
+        raw_rows = read_columns(frame, {**column_map, **{name: name for name in context}}, "log")
+        times = raw_rows[c.OCCURRED_AT]
+        dataset_spec = frame_spec(
+            column_map,
+            frame_time(times, time, time_format=time_format, time_zone=time_zone),
+            zone_name=zone_of(times, time_zone),
+            context_columns=tuple(context),
             items_are_places=place == item if items_are_places is None else items_are_places,
         )
-        id_types: dict[str, pa.DataType] = {
-            name: raw_rows[name].type for name in ID_COLUMNS if name in columns
-        }
-        return cls.of_batches(
-            spec, normalised_batches(spec, raw_rows), catalog=catalog, id_types=id_types
-        )
+        ingest_batches = normalised_batches(dataset_spec, raw_rows)
+        id_types = column_types(raw_rows, ID_COLUMNS)
+        return cls.of_batches(dataset_spec, ingest_batches, catalog=catalog, id_types=id_types)
 
     @classmethod
     def of_batches(
         cls,
-        spec: DatasetSpec,
+        dataset_spec: DatasetSpec,
         batches: Iterable[IngestBatch],
         *,
         catalog: ItemCatalog | None = None,
@@ -135,23 +137,23 @@ class Log:
         """Log of normalised batches, in a temporary lake.
 
         Args:
-            spec: The dataset.
+            dataset_spec: The dataset.
             batches: Normalised events.
             catalog: Attributes of the items.
             users: Attributes of the users.
             id_types: Types of the ids in the source.
         """
-        store = LogStore.temporary_store(spec.name)
-        columns = dict(spec.events.columns) if spec.events is not None else {}
-        report = ingest_rows(
-            spec,
-            store,
+        log_store = LogStore.temporary_store(dataset_spec.name)
+        column_map = dict(dataset_spec.events.columns) if dataset_spec.events is not None else {}
+        log_report = ingest_rows(
+            dataset_spec,
+            log_store,
             batches,
             items=None if catalog is None else catalog.rows,
             users=users,
-            columns=columns,
+            column_map=column_map,
         )
-        return cls(spec, store, report, dict(id_types or {}))
+        return cls(dataset_spec, log_store, log_report, dict(id_types or {}))
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """The same log with another catalogue.
@@ -159,34 +161,38 @@ class Log:
         Args:
             catalog: Attributes of the items.
         """
-        batch = _stored_batch(self.rows)
+        stored_batch = _stored_batch(self.rows)
         return type(self).of_batches(
-            self.spec, [batch], catalog=catalog, users=self.store.users(), id_types=self.id_types
+            self.spec,
+            [stored_batch],
+            catalog=catalog,
+            users=self.store.users(),
+            id_types=self.id_types,
         )
 
-    def before(self, moment: object) -> Self:
+    def before(self, end_moment: object) -> Self:
         """Log of the events before a moment, with the same catalogue.
 
         Args:
-            moment: Time as text, ``datetime`` or ``Timestamp``; without an offset, on the clocks
-                of the log's time zone.
+            end_moment: Time as text, ``datetime`` or ``Timestamp``; without an offset, on the
+                clocks of the log's time zone.
 
         Raises:
             NotEnoughData: No event is earlier.
         """
-        end = to_moment(moment, self.time_zone)
-        earlier_rows = self.rows.filter(pc.less(self.rows[c.OCCURRED_AT], pa.scalar(end)))
+        end_time = to_moment(end_moment, self.time_zone)
+        earlier_rows = self.rows.filter(pc.less(self.rows[c.OCCURRED_AT], pa.scalar(end_time)))
         if not len(earlier_rows):
             raise NotEnoughData(
                 "No event of the log is before this moment",
-                received=end,
+                received=end_time,
                 way_out=f"The log begins at {self.start}",
             )
-        items = self.store.items()
+        item_rows = self.store.items()
         return type(self).of_batches(
             self.spec,
             [_stored_batch(earlier_rows)],
-            catalog=None if items is None else ItemCatalog(items),
+            catalog=None if item_rows is None else ItemCatalog(item_rows),
             users=self.store.users(),
             id_types=self.id_types,
         )
@@ -227,8 +233,8 @@ class Log:
         return self._extreme_time(pc.max)
 
     def _extreme_time(self, aggregate: Any) -> datetime:
-        moment: datetime = aggregate(self.rows[c.OCCURRED_AT]).as_py()
-        return moment.astimezone(UTC)
+        end_moment: datetime = aggregate(self.rows[c.OCCURRED_AT]).as_py()
+        return end_moment.astimezone(UTC)
 
     @property
     def next_second(self) -> datetime:
@@ -247,8 +253,8 @@ class Log:
 
     def users(self) -> list[Any]:
         """Ids of the users, sorted, in the type of the frame."""
-        texts = pc.unique(self.rows[c.USER_ID]).to_pylist()
-        return sorted(restored_ids(texts, self.id_types.get(c.USER_ID)))
+        user_ids = pc.unique(self.rows[c.USER_ID]).to_pylist()
+        return sorted(restored_ids(user_ids, self.id_types.get(c.USER_ID)))
 
     def quarantine(self) -> "pd.DataFrame":
         """Refused rows: reasons and the row as it was read, as JSON."""
@@ -258,16 +264,18 @@ class Log:
 
     def to_pandas(self) -> "pd.DataFrame":
         """Good events by time, with contract column names; columns without a value left out."""
-        rows = self.rows.sort_by([(c.OCCURRED_AT, "ascending"), (c.EVENT_ID, "ascending")])
-        names = [
-            name
-            for name in rows.column_names
-            if name != c.EVENT_ID and rows[name].null_count < len(rows)
+        event_rows = self.rows.sort_by([(c.OCCURRED_AT, "ascending"), (c.EVENT_ID, "ascending")])
+        column_names = [
+            column_name
+            for column_name in event_rows.column_names
+            if column_name != c.EVENT_ID and event_rows[column_name].null_count < len(event_rows)
         ]
-        frame = rows.select(names).to_pandas()
-        for name in set(ID_COLUMNS) & set(names):
-            if pa.types.is_integer(self.id_types.get(name, pa.string())):
-                frame[name] = restored_ids(frame[name].to_list(), self.id_types[name])
+        frame = event_rows.select(column_names).to_pandas()
+        for column_name in set(ID_COLUMNS) & set(column_names):
+            if pa.types.is_integer(self.id_types.get(column_name, pa.string())):
+                frame[column_name] = restored_ids(
+                    frame[column_name].to_list(), self.id_types[column_name]
+                )
         return frame
 
     def __len__(self) -> int:
@@ -282,32 +290,31 @@ class Log:
         )
 
     def _repr_html_(self) -> str:
-        period = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
-        mean = len(self) / max(1, self.n_users)
-        rows = [
+        period_text = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
+        mean_events = len(self) / max(1, self.n_users)
+        event_rows = [
             ("events", f"{len(self):,}"),
             ("users", f"{self.n_users:,}"),
             ("items", f"{self.n_items:,}"),
-            ("events a user, mean", f"{mean:,.1f}"),
+            ("events a user, mean", f"{mean_events:,.1f}"),
             ("rows quarantined", f"{self.report.events.n_quarantined:,}"),
         ]
-        items = self.store.items()
-        if items is not None:
-            rows.append(("items in the catalogue", f"{len(items):,}"))
-        return html.card("Log", html.paragraph(period, soft=True), html.table(["", ""], rows))
+        item_rows = self.store.items()
+        if item_rows is not None:
+            event_rows.append(("items in the catalogue", f"{len(item_rows):,}"))
+        return html.card(
+            "Log", html.paragraph(period_text, soft=True), html.table(["", ""], event_rows)
+        )
 
 
-def _named_columns(
-    required: Mapping[str, str], optional: Mapping[str, str | None]
-) -> dict[str, str]:
-    """Column of the frame of each contract column that has one."""
-    return {
-        **required,
-        **{name: column for name, column in optional.items() if column is not None},
-    }
+def _named_columns(*frame_columns: str | None) -> dict[str, str]:
+    """Column of the frame of each contract column; an optional one that has none is left out."""
+    pairs = zip(_EVENT_COLUMNS, frame_columns, strict=True)
+    named_columns: dict[str, Any] = dict(pairs)
+    return {n: v for n, v in named_columns.items() if v is not None or n in _NEEDED}
 
 
-def _stored_batch(rows: pa.Table) -> IngestBatch:
+def _stored_batch(event_rows: pa.Table) -> IngestBatch:
     """Rows that were normalised before, as a batch to ingest."""
     no_refused = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string()))]).empty_table()
-    return IngestBatch(rows, rows, np.arange(len(rows)), no_refused)
+    return IngestBatch(event_rows, event_rows, np.arange(len(event_rows)), no_refused)

@@ -72,9 +72,9 @@ class LogStore:
                 way_out=f"Unset {LAKE_URL} in this process, or use the command line",
             )
         root = mkdtemp(prefix="chronotope-log-")
-        store = cls(Path(root), dataset, is_temporary=True)
-        weakref.finalize(store, shutil.rmtree, root, ignore_errors=True)
-        return store
+        log_store = cls(Path(root), dataset, is_temporary=True)
+        weakref.finalize(log_store, shutil.rmtree, root, ignore_errors=True)
+        return log_store
 
     @property
     def lake(self) -> Lake:
@@ -89,21 +89,23 @@ class LogStore:
         """Rows of the users table; None without one."""
         return self.lake.read("users") if self.lake.exists("users") else None
 
-    def load_features(self, spec: DatasetSpec) -> "LogFeatures":
+    def load_features(self, dataset_spec: DatasetSpec) -> "LogFeatures":
         """Numeric log and catalogue, without noise, as ``chronotope ingest`` builds them."""
-        lake, version = self.lake, self.lake.table_version("events")
-        is_kept, noise = filter_noise(lake.read("events", version, COLUMNS), NoiseConfig())
-        snapshot = build_features(
-            lake.reader("events", version, None if is_kept.all() else is_kept),
+        event_lake, events_version = self.lake, self.lake.table_version("events")
+        is_kept, noise_report = filter_noise(
+            event_lake.read("events", events_version, COLUMNS), NoiseConfig()
+        )
+        feature_snapshot = build_features(
+            event_lake.reader("events", events_version, None if is_kept.all() else is_kept),
             self.items(),
             config=FeaturesConfig(
-                items_are_places=spec.items_are_places, context=spec.known_before
+                items_are_places=dataset_spec.items_are_places, context=dataset_spec.known_before
             ),
             out=Workspace(self.root).features(self.dataset),
             users=self.users(),
         )
-        event_log, catalog = load_features(snapshot.path)
-        return LogFeatures(event_log, catalog, noise)
+        event_log, feature_catalog = load_features(feature_snapshot.path)
+        return LogFeatures(event_log, feature_catalog, noise_report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,66 +123,74 @@ class LogFeatures:
     noise: NoiseReport
 
 
-def normalised_batches(spec: DatasetSpec, raw_rows: pa.Table) -> Iterator[IngestBatch]:
+def normalised_batches(dataset_spec: DatasetSpec, raw_rows: pa.Table) -> Iterator[IngestBatch]:
     """Batches of a frame's rows for ``ingest``.
 
     Args:
-        spec: Types and columns of the rows.
+        dataset_spec: Types and columns of the rows.
         raw_rows: Rows with contract column names and the values of the frame.
     """
     occurrences = OccurrenceCounter()
-    for start in range(0, len(raw_rows), BATCH_ROWS):
-        yield normalise_batch(spec, raw_rows.slice(start, BATCH_ROWS), occurrences)
+    for start_row in range(0, len(raw_rows), BATCH_ROWS):
+        yield normalise_batch(dataset_spec, raw_rows.slice(start_row, BATCH_ROWS), occurrences)
 
 
 def ingest_rows(
-    spec: DatasetSpec,
-    store: LogStore,
+    dataset_spec: DatasetSpec,
+    log_store: LogStore,
     batches: Iterable[IngestBatch],
     *,
     items: pa.Table | None = None,
     users: pa.Table | None = None,
-    columns: dict[str, str],
+    column_map: dict[str, str],
 ) -> LogReport:
     """Check and store events and tables, by the code of ``chronotope ingest``.
 
     Args:
-        spec: The dataset.
-        store: Where they are stored.
+        dataset_spec: The dataset.
+        log_store: Where they are stored.
         batches: Normalised events.
         items: Rows of the catalogue; None has none.
         users: Rows with attributes of the users; None has none.
-        columns: Column of the frame of each contract column, for messages.
+        column_map: Column of the frame of each contract column, for messages.
 
     Raises:
         NotEnoughData: Every row was refused.
         ValidationFailed: A critical expectation failed.
     """
-    lake, run_id, suites = store.lake, delivery_id(spec), suites_dir(store.root)
-    tables = {"items": items, "users": users}
-    reports = {
-        name: ingest_table(
-            name,
-            rows,
+    event_lake, run_id, suites_folder = (
+        log_store.lake,
+        delivery_id(dataset_spec),
+        suites_dir(log_store.root),
+    )
+    source_tables = {"items": items, "users": users}
+    table_reports = {
+        table_name: ingest_table(
+            table_name,
+            table_rows,
             SourceReport(),
-            row_check=check_table(suites / f"{name}.json"),
-            lake=lake,
-            dataset_name=spec.name,
+            row_check=check_table(suites_folder / f"{table_name}.json"),
+            lake=event_lake,
+            dataset_name=dataset_spec.name,
             run_id=run_id,
         )
-        for name, rows in tables.items()
-        if rows is not None and len(rows)
+        for table_name, table_rows in source_tables.items()
+        if table_rows is not None and len(table_rows)
     }
-    ingested = ingest(
-        batches, row_check=batch_check(lake, suites), lake=lake, run_id=run_id, source=spec.name
+    ingest_report = ingest(
+        batches,
+        row_check=batch_check(event_lake, suites_folder),
+        lake=event_lake,
+        run_id=run_id,
+        source=dataset_spec.name,
     )
-    report = LogReport(ingested, reports.get("items", TableReport()), columns)
-    report.require_events()
-    return report
+    log_report = LogReport(ingest_report, table_reports.get("items", TableReport()), column_map)
+    log_report.require_events()
+    return log_report
 
 
 def suites_dir(root: Path) -> Path:
     """Folder of the validation suites: of the project, of a checkout, or the installed ones."""
     checkout_dir, installed_dir = _PACKAGE_DIR.parents[1], _PACKAGE_DIR.parent
-    parents = (root, Path(), checkout_dir, installed_dir)
-    return find_suites_folder(Path("expectations"), parents)
+    parent_dirs = (root, Path(), checkout_dir, installed_dir)
+    return find_suites_folder(Path("expectations"), parent_dirs)

@@ -45,25 +45,40 @@ def accuracy(
     Raises:
         ConfigError: It has no such metric or slice.
     """
-    frame = evaluation.frame
-    rows = frame[(frame["metric"] == metric) & (frame["slice"] == slice_name)]
-    if not len(rows):
-        metrics, slices = frame["metric"].unique(), frame["slice"].unique()
+    located_rows = evaluation.frame
+    metric_rows = located_rows[
+        (located_rows["metric"] == metric) & (located_rows["slice"] == slice_name)
+    ]
+    if not len(metric_rows):
+        metrics, slices = located_rows["metric"].unique(), located_rows["slice"].unique()
         raise ConfigError(
             "The evaluation has no such metric and slice",
             received=f"{metric}, {slice_name}",
             way_out=f"Metrics are {', '.join(metrics)}; slices are {', '.join(slices)}",
         )
-    rows = rows.sort_values("value")
-    figure, axes = _axes(6.4, 0.9 + 0.4 * len(rows))
-    errors = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]])
-    axes.errorbar(rows["value"], range(len(rows)), xerr=errors, fmt="none", color=_GREY, capsize=3)
-    colours = [_GREY] * (len(rows) - 1) + [_BLUE]
-    axes.scatter(rows["value"], range(len(rows)), color=colours, zorder=3)
-    axes.set_yticks(range(len(rows)), rows["model"])
-    axes.set_xlabel(f"{metric}, {int(rows['n_targets'].iloc[0]):,} targets, 95 % interval")
-    axes.grid(axis="x", alpha=0.3)
-    return figure
+    metric_rows = metric_rows.sort_values("value")
+    drawn_figure, figure_axes = _axes(6.4, 0.9 + 0.4 * len(metric_rows))
+    interval_widths = np.stack(
+        [metric_rows["value"] - metric_rows["low"], metric_rows["high"] - metric_rows["value"]]
+    )
+    figure_axes.errorbar(
+        metric_rows["value"],
+        range(len(metric_rows)),
+        xerr=interval_widths,
+        fmt="none",
+        color=_GREY,
+        capsize=3,
+    )
+    point_colours = [_GREY] * (len(metric_rows) - 1) + [_BLUE]
+    figure_axes.scatter(
+        metric_rows["value"], range(len(metric_rows)), color=point_colours, zorder=3
+    )
+    figure_axes.set_yticks(range(len(metric_rows)), metric_rows["model"])
+    figure_axes.set_xlabel(
+        f"{metric}, {int(metric_rows['n_targets'].iloc[0]):,} targets, 95 % interval"
+    )
+    figure_axes.grid(axis="x", alpha=0.3)
+    return drawn_figure
 
 
 def calibration(evaluation: Evaluation, model: str | None = None) -> "NotebookFigure":
@@ -76,27 +91,27 @@ def calibration(evaluation: Evaluation, model: str | None = None) -> "NotebookFi
     Raises:
         ConfigError: No such model predicts times.
     """
-    name = model or next(iter(evaluation.times), "")
-    if name not in evaluation.times:
+    model_name = model or next(iter(evaluation.times), "")
+    if model_name not in evaluation.times:
         raise ConfigError(
             "No such model predicts times",
             received=model,
             way_out="Evaluate a ct.Recommender; baselines predict items only",
         )
-    measured = evaluation.times[name]
-    figure, axes = _axes(6.4, 3.4)
-    tenths = np.arange(len(measured.pit)) + 0.5
-    axes.bar(tenths, measured.pit, width=0.9, color=_BLUE)
-    axes.axhline(1 / len(measured.pit), color=_GREY, linestyle="--")
-    axes.set_xticks(range(0, 11, 2), [f"{level / 10:.1f}" for level in range(0, 11, 2)])
-    axes.set_xlabel("predicted probability that the next event has come by its true time")
-    axes.set_ylabel("share of events")
-    axes.set_title(
-        f"{name}: {measured.coverage_80:.0%} of {measured.n_targets:,} times lie in the 80 % "
-        "interval",
+    time_calibration = evaluation.times[model_name]
+    drawn_figure, figure_axes = _axes(6.4, 3.4)
+    tenth_centres = np.arange(len(time_calibration.pit)) + 0.5
+    figure_axes.bar(tenth_centres, time_calibration.pit, width=0.9, color=_BLUE)
+    figure_axes.axhline(1 / len(time_calibration.pit), color=_GREY, linestyle="--")
+    figure_axes.set_xticks(range(0, 11, 2), [f"{level / 10:.1f}" for level in range(0, 11, 2)])
+    figure_axes.set_xlabel("predicted probability that the next event has come by its true time")
+    figure_axes.set_ylabel("share of events")
+    figure_axes.set_title(
+        f"{model_name}: {time_calibration.coverage_80:.0%} of {time_calibration.n_targets:,} times "
+        "lie in the 80 % interval",
         fontsize=10,
     )
-    return figure
+    return drawn_figure
 
 
 def map(data: "Log | pd.DataFrame") -> "NotebookFigure":
@@ -109,23 +124,38 @@ def map(data: "Log | pd.DataFrame") -> "NotebookFigure":
     Raises:
         NotEnoughData: There are no coordinates.
     """
-    frame = _places(data) if isinstance(data, Log) else data.dropna(subset=[c.LAT, c.LON])
-    if not len(frame):
+    located_rows = _places(data) if isinstance(data, Log) else data.dropna(subset=[c.LAT, c.LON])
+    if not len(located_rows):
         raise NotEnoughData(
             "No row has coordinates",
             way_out="Pass lat and lon to Log.from_frame or Catalog.from_frame",
         )
-    figure, axes = _axes(6.0, 6.0)
-    weight = frame["probability"] if "probability" in frame.columns else frame["n_events"]
-    share = weight.to_numpy(float) / weight.max()
-    axes.scatter(frame[c.LON], frame[c.LAT], s=8 + 220 * share, color=_BLUE, alpha=0.45, lw=0)
-    for row in frame[np.argsort(-share, kind="stable").argsort() < _N_LABELS].itertuples():
-        label = getattr(row, "title", None) or getattr(row, "item", "")
-        axes.annotate(str(label)[:24], (row.lon, row.lat), fontsize=7, alpha=0.8)
-    axes.set_aspect(1 / max(0.1, np.cos(np.radians(frame[c.LAT].mean()))))
-    axes.set_xlabel("longitude, degrees")
-    axes.set_ylabel("latitude, degrees")
-    return figure
+    drawn_figure, figure_axes = _axes(6.0, 6.0)
+    row_weight = (
+        located_rows["probability"]
+        if "probability" in located_rows.columns
+        else located_rows["n_events"]
+    )
+    weight_share = row_weight.to_numpy(float) / row_weight.max()
+    figure_axes.scatter(
+        located_rows[c.LON],
+        located_rows[c.LAT],
+        s=8 + 220 * weight_share,
+        color=_BLUE,
+        alpha=0.45,
+        lw=0,
+    )
+    for located_row in located_rows[
+        np.argsort(-weight_share, kind="stable").argsort() < _N_LABELS
+    ].itertuples():
+        point_label = getattr(located_row, "title", None) or getattr(located_row, "item", "")
+        figure_axes.annotate(
+            str(point_label)[:24], (located_row.lon, located_row.lat), fontsize=7, alpha=0.8
+        )
+    figure_axes.set_aspect(1 / max(0.1, np.cos(np.radians(located_rows[c.LAT].mean()))))
+    figure_axes.set_xlabel("longitude, degrees")
+    figure_axes.set_ylabel("latitude, degrees")
+    return drawn_figure
 
 
 def item_space(log: Log, n_items: int = 400, seed: int = 0) -> "NotebookFigure":
@@ -141,62 +171,77 @@ def item_space(log: Log, n_items: int = 400, seed: int = 0) -> "NotebookFigure":
     """
     from sklearn.manifold import TSNE
 
-    events, index = log.events, log.index
-    counts = np.bincount(events.item_idx, minlength=index.n_items)
-    chosen = np.argsort(-counts, kind="stable")[:n_items]
-    chosen = chosen[counts[chosen] > 0]
-    n_factors = min(_N_FACTORS, len(chosen) - 1, index.users.size - 1)
+    event_log, log_catalog = log.events, log.index
+    event_counts = np.bincount(event_log.item_idx, minlength=log_catalog.n_items)
+    chosen_items = np.argsort(-event_counts, kind="stable")[:n_items]
+    chosen_items = chosen_items[event_counts[chosen_items] > 0]
+    n_factors = min(_N_FACTORS, len(chosen_items) - 1, log_catalog.users.size - 1)
     if n_factors < 2:
         raise NotEnoughData("A map of items needs three users and three items", received=repr(log))
-    points = TSNE(
+    item_points = TSNE(
         n_components=2,
-        perplexity=min(30.0, (len(chosen) - 1) / 3),
+        perplexity=min(30.0, (len(chosen_items) - 1) / 3),
         init="pca",
         random_state=seed,
-    ).fit_transform(_item_factors(log, chosen, n_factors, seed))
-    figure, axes = _axes(6.4, 5.4)
-    colours = index.item_category[chosen] % 10
-    sizes = 6 + 150 * counts[chosen] / counts.max()
-    axes.scatter(points[:, 0], points[:, 1], s=sizes, c=colours, cmap="tab10", alpha=0.6)
-    for slot in range(min(_N_LABELS, len(chosen))):
-        title = index.item_title[chosen[slot]] or index.items.name(int(chosen[slot]))
-        axes.annotate(str(title)[:24], points[slot], fontsize=7)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title("items of the same users lie close together; colour: category", fontsize=10)
-    return figure
+    ).fit_transform(_item_factors(log, chosen_items, n_factors, seed))
+    drawn_figure, figure_axes = _axes(6.4, 5.4)
+    point_colours = log_catalog.item_category[chosen_items] % 10
+    point_sizes = 6 + 150 * event_counts[chosen_items] / event_counts.max()
+    figure_axes.scatter(
+        item_points[:, 0],
+        item_points[:, 1],
+        s=point_sizes,
+        c=point_colours,
+        cmap="tab10",
+        alpha=0.6,
+    )
+    for item_slot in range(min(_N_LABELS, len(chosen_items))):
+        item_title = log_catalog.item_title[chosen_items[item_slot]] or log_catalog.items.name(
+            int(chosen_items[item_slot])
+        )
+        figure_axes.annotate(str(item_title)[:24], item_points[item_slot], fontsize=7)
+    figure_axes.set_xticks([])
+    figure_axes.set_yticks([])
+    figure_axes.set_title(
+        "items of the same users lie close together; colour: category", fontsize=10
+    )
+    return drawn_figure
 
 
 def _item_factors(
-    log: Log, items: npt.NDArray[np.int64], n_factors: int, seed: int
+    log: Log, item_idx: npt.NDArray[np.int64], n_factors: int, seed: int
 ) -> npt.NDArray[np.float64]:
     """Factors of items from users' log counts, shape (n_items, n_factors)."""
-    events, index = log.events, log.index
-    shape = (index.users.size, index.n_items)
-    ones = np.ones(len(events))
-    matrix = csr_array((ones, (events.user_idx, events.item_idx)), shape=shape)
-    matrix.data = np.log1p(matrix.data)
-    columns = matrix.tocsc()[:, items]
-    norms = np.sqrt((columns**2).sum(axis=0))
-    first = np.random.default_rng(seed).standard_normal(min(columns.shape))
-    _, strength, factors = svds((columns / np.maximum(norms, 1e-9)).tocsc(), k=n_factors, v0=first)
-    return np.asarray((strength[:, None] * factors).T)
+    event_log, log_catalog = log.events, log.index
+    matrix_shape = (log_catalog.users.size, log_catalog.n_items)
+    event_ones = np.ones(len(event_log))
+    count_matrix = csr_array(
+        (event_ones, (event_log.user_idx, event_log.item_idx)), shape=matrix_shape
+    )
+    count_matrix.data = np.log1p(count_matrix.data)
+    item_columns = count_matrix.tocsc()[:, item_idx]
+    column_norms = np.sqrt((item_columns**2).sum(axis=0))
+    start_vector = np.random.default_rng(seed).standard_normal(min(item_columns.shape))
+    _, factor_strength, item_factors = svds(
+        (item_columns / np.maximum(column_norms, 1e-9)).tocsc(), k=n_factors, v0=start_vector
+    )
+    return np.asarray((factor_strength[:, None] * item_factors).T)
 
 
 def _places(log: Log) -> "pd.DataFrame":
     """Items with coordinates, and the number of their events."""
     import pandas as pd
 
-    index = log.index
-    counts = np.bincount(log.events.item_idx, minlength=index.n_items)[1:]
-    columns = {
-        "item": index.items.ids.to_pylist(),
-        "title": index.item_title[1:],
-        c.LAT: index.item_lat[1:],
-        c.LON: index.item_lon[1:],
-        "n_events": counts,
+    log_catalog = log.index
+    event_counts = np.bincount(log.events.item_idx, minlength=log_catalog.n_items)[1:]
+    item_columns = {
+        "item": log_catalog.items.ids.to_pylist(),
+        "title": log_catalog.item_title[1:],
+        c.LAT: log_catalog.item_lat[1:],
+        c.LON: log_catalog.item_lon[1:],
+        "n_events": event_counts,
     }
-    return pd.DataFrame(columns).dropna(subset=[c.LAT, c.LON])
+    return pd.DataFrame(item_columns).dropna(subset=[c.LAT, c.LON])
 
 
 def _axes(width: float, height: float) -> "tuple[NotebookFigure, Axes]":
@@ -211,8 +256,8 @@ def _axes(width: float, height: float) -> "tuple[NotebookFigure, Axes]":
         raise ConfigError(
             "Figures need matplotlib", way_out="Install it: pip install matplotlib"
         ) from error
-    figure = NotebookFigure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
+    drawn_figure = NotebookFigure(figsize=(width, height), layout="constrained")
+    figure_axes = drawn_figure.subplots()
+    for spine_side in ("top", "right"):
+        figure_axes.spines[spine_side].set_visible(False)
+    return drawn_figure, figure_axes

@@ -1,39 +1,41 @@
 """Recommender for notebooks: trains on a log, predicts what, when and where, saves a bundle."""
 
 import copy
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from chronotope.api import html
 from chronotope.api.bundle_files import export_bundle, with_dataset
 from chronotope.api.catalog import ItemCatalog
 from chronotope.api.log import Log
 from chronotope.api.moments import to_moment
+from chronotope.api.parameters import (
+    DEFAULTS,
+    Parameters,
+    checked_parameters,
+    network_config,
+    request_options,
+    schedule_config,
+    utc_text,
+)
 from chronotope.api.predictions import PredictionSource, user_texts
 from chronotope.artifact.bundle import read_vocabulary
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import ConfigError
-from chronotope.inference.request import RecommendOptions
 from chronotope.models.config import ModelConfig
 from chronotope.registry.champion import Champion
 from chronotope.spacetime.time_zones import zone
-from chronotope.training.config import SHIPPED, TrainingConfig
+from chronotope.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chronotope.training.recommender import ChronotopeRecommender
 
-_DEFAULTS: Final[dict[str, Any]] = {"init": SHIPPED}
-"""Values that differ from those of a training flow: start at the checkpoint of the package."""
 
-Parameters: TypeAlias = dict[str, Any]
-"""Parameters of a recommender by name."""
-
-_FILTERS: Final = ("category", "lat", "lon", "within_km")
+_NOT_FITTED: Final = "The recommender is not fitted"
 
 
 class NextEventRecommender:
@@ -56,7 +58,7 @@ class NextEventRecommender:
         """
         self.progress = progress
         self._params: dict[str, Any] = {}
-        self.set_params(**{**_DEFAULTS, **params})
+        self.set_params(**{**DEFAULTS, **params})
         self._network: ChronotopeRecommender | None = None
         self._champion: Champion | None = None
         self._log: Log | None = None
@@ -74,22 +76,7 @@ class NextEventRecommender:
         Raises:
             ConfigError: There is no such parameter, or its value is invalid.
         """
-        known = [*ModelConfig.model_fields, *TrainingConfig.model_fields]
-        for name in params:
-            if name not in known:
-                alike = difflib.get_close_matches(name, known, 1)
-                hint = f"Did you mean {alike[0]}? " if alike else ""
-                raise ConfigError(
-                    "A recommender has no such parameter",
-                    received=name,
-                    way_out=f"{hint}get_params() lists all of them",
-                )
-        candidate = {**self._params, **params}
-        try:
-            _model_config(candidate), _training_config(candidate)
-        except ValueError as error:  # pydantic's
-            raise ConfigError(f"A parameter is invalid: {error}") from error
-        self._params = candidate
+        self._params = checked_parameters({**self._params, **params})
         return self
 
     @property
@@ -100,12 +87,12 @@ class NextEventRecommender:
     @property
     def model_config(self) -> ModelConfig:
         """Parameters of the network."""
-        return _model_config(self._params)
+        return network_config(self._params)
 
     @property
     def training_config(self) -> TrainingConfig:
         """Parameters of the training."""
-        return _training_config(self._params)
+        return schedule_config(self._params)
 
     # --- training ------------------------------------------------------------------------
 
@@ -144,9 +131,9 @@ class NextEventRecommender:
         from chronotope.api.training_noise import quiet_training
 
         if self._network is None:
-            loaded = self._champion is not None
+            is_loaded = self._champion is not None
             raise ConfigError(
-                "A model of a bundle cannot be trained on" if loaded else _NOT_FITTED,
+                "A model of a bundle cannot be trained on" if is_loaded else _NOT_FITTED,
                 way_out="Call fit with the whole log",
             )
         network = copy.deepcopy(self._network)
@@ -159,8 +146,8 @@ class NextEventRecommender:
     def _use(self, network: "ChronotopeRecommender", log: Log) -> None:
         from chronotope.api.trained_model import as_champion, describe_network
 
-        version = DataVersion(((EVENTS, log.store.lake.table_version(EVENTS)),))
-        manifest = describe_network(network, log.spec.name, str(version), log.end)
+        data_version = DataVersion(((EVENTS, log.store.lake.table_version(EVENTS)),))
+        manifest = describe_network(network, log.spec.name, str(data_version), log.end)
         self._network, self._champion = network, as_champion(network, log.index, manifest)
         self._attach(log)
 
@@ -196,7 +183,7 @@ class NextEventRecommender:
         Raises:
             ConfigError: The model is not fitted, or a filter is unknown.
         """
-        options = _options(k, new_only, filters or {})
+        options = request_options(k, new_only, filters or {})
         return self._source.items_frame(user_texts(users), self._moment(at), options)
 
     def predict_time(self, users: object, at: object = None) -> "pd.DataFrame":
@@ -206,9 +193,9 @@ class NextEventRecommender:
             users: One id, or a list or column of ids.
             at: Moment of the request; by default the second after the last event of the log.
         """
-        opened = self._source
+        prediction_source = self._source
         local_zone = zone(self._time_zone)
-        return opened.times_frame(user_texts(users), self._moment(at), local_zone)
+        return prediction_source.times_frame(user_texts(users), self._moment(at), local_zone)
 
     def predict_place(self, users: object, at: object = None, *, k: int = 3) -> "pd.DataFrame":
         """Likeliest next places; the items themselves where items are places.
@@ -234,21 +221,21 @@ class NextEventRecommender:
         Raises:
             ConfigError: An item is unknown to the model.
         """
-        names = ["rank", "item", "title", "probability", "is_new", "reason"]
+        column_names = ["rank", "item", "title", "probability", "is_new", "reason"]
         if items is None:
-            return self.recommend(user, at, k=k)[names]
+            return self.recommend(user, at, k=k)[column_names]
         n_items = self._fitted.vocabulary.items.size - 1
-        ranked = self.recommend(user, at, k=n_items)[names]
-        wanted = user_texts(items)
-        texts = ranked["item"].astype(str)
-        unknown = [item for item in wanted if item not in set(texts)]
-        if unknown:
+        ranked_items = self.recommend(user, at, k=n_items)[column_names]
+        wanted_ids = user_texts(items)
+        item_texts = ranked_items["item"].astype(str)
+        unknown_items = [item for item in wanted_ids if item not in set(item_texts)]
+        if unknown_items:
             raise ConfigError(
                 "Items are unknown to the model",
-                received=", ".join(unknown),
+                received=", ".join(unknown_items),
                 way_out="Name items of the log that it was fitted on",
             )
-        return ranked[texts.isin(wanted)].reset_index(drop=True)
+        return ranked_items[item_texts.isin(wanted_ids)].reset_index(drop=True)
 
     @property
     def _fitted(self) -> Champion:
@@ -266,9 +253,9 @@ class NextEventRecommender:
                 way_out="Load it with Recommender.load(path, log=log)",
             )
         if self._opened is None:
-            store = self._log.store
+            log_store = self._log.store
             self._opened = PredictionSource.open(
-                champion, store.root, store.dataset, self._log.id_types
+                champion, log_store.root, log_store.dataset, self._log.id_types
             )
         return self._opened
 
@@ -308,79 +295,41 @@ class NextEventRecommender:
         Raises:
             ArtifactError: The bundle is incomplete or damaged.
         """
-        folder = Path(path)
+        bundle_dir = Path(path)
         recommender = cls()
-        model = open_bundle(folder)
+        bundle_model = open_bundle(bundle_dir)
         if log is not None:
-            model = with_dataset(model, log.spec.name)
-        recommender._champion = Champion("bundle", model, read_vocabulary(folder), folder)
+            bundle_model = with_dataset(bundle_model, log.spec.name)
+        recommender._champion = Champion(
+            "bundle", bundle_model, read_vocabulary(bundle_dir), bundle_dir
+        )
         recommender._attach(log)
         return recommender
 
     def __repr__(self) -> str:
         """Parameters that differ from the defaults, and whether it is fitted."""
-        shown = {
-            name: value for name, value in self._params.items() if _DEFAULTS.get(name) != value
+        changed_params = {
+            parameter_name: value
+            for parameter_name, value in self._params.items()
+            if DEFAULTS.get(parameter_name) != value
         }
-        arguments = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        arguments = ", ".join(
+            f"{parameter_name}={value!r}" for parameter_name, value in changed_params.items()
+        )
         return f"Recommender({arguments})"
 
     def _repr_html_(self) -> str:
         if self._champion is None:
             return html.card(repr(self), html.paragraph("not fitted", soft=True))
         manifest, vocabulary = self._champion.model.manifest, self._champion.vocabulary
-        rows = [
+        card_rows = [
             ("family", manifest.name),
             ("items", f"{vocabulary.items.size - 1:,}"),
             ("users in training", f"{vocabulary.users.size - 1:,}"),
             ("events of a history read", f"{manifest.history_len:,}"),
-            ("trained until", _utc_text(manifest.trained_until_s)),
+            ("trained until", utc_text(manifest.trained_until_s)),
             ("start", str(self.training_config.init)),
         ]
         return html.card(
-            "Model card", html.paragraph(repr(self), soft=True), html.table(["", ""], rows)
+            "Model card", html.paragraph(repr(self), soft=True), html.table(["", ""], card_rows)
         )
-
-
-_NOT_FITTED: Final = "The recommender is not fitted"
-
-
-def _utc_text(utc_s: int) -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(utc_s, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _model_config(params: Mapping[str, Any]) -> ModelConfig:
-    names = ModelConfig.model_fields
-    return ModelConfig(**{name: value for name, value in params.items() if name in names})
-
-
-def _training_config(params: Mapping[str, Any]) -> TrainingConfig:
-    names = TrainingConfig.model_fields
-    return TrainingConfig(**{name: value for name, value in params.items() if name in names})
-
-
-def _options(k: int, new_only: bool, filters: Mapping[str, object]) -> RecommendOptions:
-    """Options of a request.
-
-    Raises:
-        ConfigError: A filter is unknown or invalid, or k is no positive number.
-    """
-    unknown = [name for name in filters if name not in _FILTERS]
-    if unknown:
-        raise ConfigError(
-            "There is no such filter",
-            received=", ".join(unknown),
-            way_out=f"Use {', '.join(_FILTERS)}",
-        )
-    try:
-        # validated without the bound on k, which is one of the service's requests
-        options = RecommendOptions.model_validate({"exclude_seen": new_only, **filters})
-    except ValueError as error:
-        raise ConfigError(f"A filter is invalid: {error}", received=dict(filters)) from error
-    if options.within_km is not None and (options.lat is None or options.lon is None):
-        raise ConfigError("within_km needs lat and lon", received=dict(filters))
-    if k < 1:
-        raise ConfigError("k must be at least 1", received=k)
-    return options.model_copy(update={"k": k})

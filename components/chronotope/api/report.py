@@ -25,33 +25,47 @@ class LogReport:
     @property
     def is_clean(self) -> bool:
         """Whether no row was refused, dropped or repeated."""
-        counts = self.events
-        return counts.n_good - counts.n_duplicates == counts.n_read and not self.items.n_quarantined
+        row_counts = self.events
+        return (
+            row_counts.n_good - row_counts.n_duplicates == row_counts.n_read
+            and not self.items.n_quarantined
+        )
 
     def counts(self) -> dict[str, int]:
         """Numbers of rows by label; rows with several reasons count under each."""
-        events = self.events
-        labels = {
-            "read": events.n_read,
-            "good": events.n_good,
-            "repeated, stored once": events.n_duplicates,
-            "quarantined": events.n_quarantined,
-            "dropped by filters": events.n_dropped,
+        event_counts = self.events
+        count_labels = {
+            "read": event_counts.n_read,
+            "good": event_counts.n_good,
+            "repeated, stored once": event_counts.n_duplicates,
+            "quarantined": event_counts.n_quarantined,
+            "dropped by filters": event_counts.n_dropped,
             "items quarantined": self.items.n_quarantined,
         }
-        always = ("read", "good", "quarantined")
-        return {name: number for name, number in labels.items() if number or name in always}
+        always_shown = ("read", "good", "quarantined")
+        return {
+            label: n_rows
+            for label, n_rows in count_labels.items()
+            if n_rows or label in always_shown
+        }
 
     def reasons(self) -> dict[str, int]:
         """Numbers of refused rows by reason, those of items with their table's name."""
-        items = {f"items: {reason}": number for reason, number in self.items.reasons.items()}
-        return self.events.reasons | items
+        item_reasons = {
+            f"items: {refusal_reason}": n_rows
+            for refusal_reason, n_rows in self.items.reasons.items()
+        }
+        return self.events.reasons | item_reasons
 
     def _lines(self) -> Iterator[str]:
         """Mapping of the columns that the reasons name, and findings."""
-        named = [name for name in self.columns if any(name in reason for reason in self.reasons())]
-        if named:
-            yield "; ".join(f"{name} is column {self.columns[name]!r}" for name in named)
+        named_columns = [
+            label
+            for label in self.columns
+            if any(label in refusal_reason for refusal_reason in self.reasons())
+        ]
+        if named_columns:
+            yield "; ".join(f"{label} is column {self.columns[label]!r}" for label in named_columns)
         for finding in self.events.findings:
             yield f"{finding.severity}: {finding.expectation} {finding.observed}".rstrip()
 
@@ -63,23 +77,25 @@ class LogReport:
         """
         if self.events.n_good:
             return
-        columns = ", ".join(f"{name} is {column!r}" for name, column in self.columns.items())
+        column_map = ", ".join(f"{label} is {column!r}" for label, column in self.columns.items())
         raise NotEnoughData(
             f"All {self.events.n_read:,} rows of the frame were refused",
             received=f"{self.reasons()}, first row: {self.events.first_refused}",
-            way_out=f"Correct these values, or the column names: {columns}",
+            way_out=f"Correct these values, or the column names: {column_map}",
         )
 
     def __str__(self) -> str:
         """Counts, reasons and findings, one a line."""
-        counts = [f"{name}: {number:,}" for name, number in self.counts().items()]
-        reasons = [f"  {number:,} x {reason}" for reason, number in self.reasons().items()]
-        return "\n".join([", ".join(counts), *reasons, *self._lines()])
+        row_counts = [f"{label}: {n_rows:,}" for label, n_rows in self.counts().items()]
+        reasons = [
+            f"  {n_rows:,} x {refusal_reason}" for refusal_reason, n_rows in self.reasons().items()
+        ]
+        return "\n".join([", ".join(row_counts), *reasons, *self._lines()])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        counts = [(name, f"{number:,}") for name, number in self.counts().items()]
-        reasons = [(f"refused: {name}", f"{number:,}") for name, number in self.reasons().items()]
-        lines = [html.paragraph(line, soft=True) for line in self._lines()]
-        return html.card("Checks", html.table(["rows", ""], [*counts, *reasons]), *lines)
+        row_counts = [(label, f"{n_rows:,}") for label, n_rows in self.counts().items()]
+        reasons = [(f"refused: {label}", f"{n_rows:,}") for label, n_rows in self.reasons().items()]
+        note_lines = [html.paragraph(note_line, soft=True) for note_line in self._lines()]
+        return html.card("Checks", html.table(["rows", ""], [*row_counts, *reasons]), *note_lines)

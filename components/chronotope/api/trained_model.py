@@ -33,8 +33,8 @@ class TrainedModel:
     @property
     def history_lengths(self) -> tuple[int, ...]:
         """Lengths to which histories are padded, as those of the exported graph."""
-        config = self.network.model
-        return padded_lengths(history_lengths(config), config.history_len)
+        model_config = self.network.model
+        return padded_lengths(history_lengths(model_config), model_config.history_len)
 
     def answer(self, queries: Queries) -> ModelOutput:
         """Predictions for a batch of queries."""
@@ -49,9 +49,9 @@ def as_champion(network: ChronotopeRecommender, catalog: Catalog, manifest: Mani
         catalog: Catalogue that it was trained on.
         manifest: Sizes and data of the training.
     """
-    titles = catalog.item_title.tolist() or [""] * catalog.n_items
+    item_titles = catalog.item_title.tolist() or [""] * catalog.n_items
     vocabulary = Vocabulary(
-        catalog.users, catalog.items, catalog.places, titles, catalog.categories
+        catalog.users, catalog.items, catalog.places, item_titles, catalog.categories
     )
     return Champion(UNREGISTERED, TrainedModel(network, manifest), vocabulary)
 
@@ -94,5 +94,5 @@ def write_network(
         The manifest with the digests of the files.
     """
     export_onnx(network.net, network.priors, bundle_dir / "model.onnx")
-    fields = manifest.model_dump(exclude={"digests"})
-    return write_bundle(bundle_dir, model_catalog(catalog, network.model), **fields)
+    manifest_fields = manifest.model_dump(exclude={"digests"})
+    return write_bundle(bundle_dir, model_catalog(catalog, network.model), **manifest_fields)
