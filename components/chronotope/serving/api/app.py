@@ -33,7 +33,8 @@ from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
 from chronotope.serving.api.item_endpoint import ItemEndpoint, add_item_endpoints
 from chronotope.serving.api.new_item_endpoint import NewItemEndpoint, add_new_item_endpoints
-from chronotope.serving.api.predict_endpoint import explain, predict
+from chronotope.serving.api.explain_endpoint import explain
+from chronotope.serving.api.predict_endpoint import predict
 from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
 from chronotope.serving.api.recommend_endpoint import RecommendEndpoint
 from chronotope.serving.api.requests import (
@@ -294,9 +295,11 @@ def _add_model_endpoints(app: FastAPI, service: Service) -> dict[str, FastHandle
         request_time: Annotated[
             Timestamp | None, Query(description="Time of the request; by default now.")
         ] = None,
-        k: Annotated[int, Query(ge=1, le=1000, description="Number of items.")] = 10,
+        k: Annotated[
+            int, Query(ge=1, le=100, description="Length of the list, and number of items.")
+        ] = 10,
     ) -> Response:
-        """Rank, reason and counts of one item or of the most probable items."""
+        """Events that made the score of one item or of the most probable items, and its reason."""
         user_request = UserRequest(user_id=user_id, request_time=request_time, k=k)
         response = await service.executor.run(
             explain, service.inference_service, dataset, user_request, item_id
