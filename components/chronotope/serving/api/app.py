@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Body, FastAPI, Query, Response
 from pydantic import BaseModel, TypeAdapter
 
+from chronotope.audit import AuditTrail
 from chronotope.experiments.experiment import store_experiment
 from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Interaction, InteractionLog, Lake
@@ -260,7 +261,10 @@ def create_app(
     add_item_endpoints(app, ItemEndpoint(settings, service.watcher), service.executor)
     new_item_endpoint = NewItemEndpoint(settings, service.watcher, service.posted_items)
     add_new_item_endpoints(app, new_item_endpoint, service.executor)
-    add_label_endpoint(app, service.label_log, service.executor)
+    audit_trail = AuditTrail(Workspace(settings.root).audit())
+    add_label_endpoint(
+        app, service.label_log, service.executor, audit_trail, settings.dataset
+    )
     add_anomaly_endpoints(app, service.live_detector, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)
