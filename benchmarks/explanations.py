@@ -30,8 +30,7 @@ from rich.console import Console
 from benchmarks.data_sets import add_data_option, data_root
 from benchmarks.peers.data import read_dataset
 from benchmarks.rows import Row, at_least_one, read_rows, rows_table, some_of, write_rows
-from chronotope.artifact.bundle import MODEL
-from chronotope.artifact.bundle import write_bundle
+from chronotope.artifact.bundle import MODEL, write_bundle
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.compression.export import export_onnx
 from chronotope.contracts.event_log import Catalog, EventLog, Float32, Float64, Int64
@@ -79,9 +78,7 @@ def explained_item(score: Score, query: Queries) -> Int64:
     return np.array([int(logits.argmax())])
 
 
-def orders(
-    occlusion: HistoryOcclusion, generator: np.random.Generator
-) -> dict[str, list[Int64]]:
+def orders(occlusion: HistoryOcclusion, generator: np.random.Generator) -> dict[str, list[Int64]]:
     """Positions of the events by method, those first that explain most; random has several."""
     events = np.flatnonzero(occlusion.query.item_idx[0] > 0)
     effects = event_effects(occlusion, MAX_EVENTS)

@@ -87,9 +87,7 @@ def test_effects_are_differences_of_real_runs() -> None:
 
 def test_a_counterfactual_is_irreducible_and_true() -> None:
     score, query = counting({1: 3.0, 2: 0.01, 3: 2.5, 4: 0.02, 5: 1.0}), history([7, 7, 7, 2, 5])
-    (explanation,) = explain_scores(
-        score, query, np.array([7]), list_len=2, counterfactuals=True
-    )
+    (explanation,) = explain_scores(score, query, np.array([7]), list_len=2, counterfactuals=True)
     assert explanation.rank == 1
     assert [event.position for event in explanation.events[:2]] == [0, 2]
     found = explanation.counterfactual

@@ -47,7 +47,7 @@ class AuditSecrets:
         try:
             by_id = {str(key): bytes.fromhex(str(text)) for key, text in content["secrets"].items()}
             current = str(content["current"])
-            by_id[current]  # noqa: B018 - a damaged id has no secret
+            by_id[current]
         except (KeyError, AttributeError, ValueError) as error:
             raise StoreError(
                 "The file of the audit secrets is damaged", received=path, way_out=_WAY_OUT

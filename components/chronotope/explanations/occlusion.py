@@ -5,7 +5,7 @@ of the graph. So the numbers are the model's own answers, not those of a local a
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -102,4 +102,4 @@ def without_events(query: Queries, removed: Mask) -> Queries:
         name: np.where(is_kept, getattr(copies, name), 0)[rows, order][:, first_column:]
         for name in _HISTORY_COLUMNS
     }
-    return replace(copies, **columns)
+    return Queries.of_arrays(copies.arrays() | columns)

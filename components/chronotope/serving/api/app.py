@@ -32,9 +32,9 @@ from chronotope.serving.anomalies.label_endpoint import add_label_endpoint
 from chronotope.serving.anomalies.live_detector import LiveDetector
 from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
+from chronotope.serving.api.explain_endpoint import explain
 from chronotope.serving.api.item_endpoint import ItemEndpoint, add_item_endpoints
 from chronotope.serving.api.new_item_endpoint import NewItemEndpoint, add_new_item_endpoints
-from chronotope.serving.api.explain_endpoint import explain
 from chronotope.serving.api.predict_endpoint import predict
 from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
 from chronotope.serving.api.recommend_endpoint import RecommendEndpoint
@@ -262,9 +262,7 @@ def create_app(
     new_item_endpoint = NewItemEndpoint(settings, service.watcher, service.posted_items)
     add_new_item_endpoints(app, new_item_endpoint, service.executor)
     audit_trail = AuditTrail(Workspace(settings.root).audit())
-    add_label_endpoint(
-        app, service.label_log, service.executor, audit_trail, settings.dataset
-    )
+    add_label_endpoint(app, service.label_log, service.executor, audit_trail, settings.dataset)
     add_anomaly_endpoints(app, service.live_detector, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)

@@ -40,7 +40,10 @@ def explain(
     """
     prepared = inference_service.prepare(user_request)
     logits = inference_service.run_model(prepared, user_request).item_scores[0]
-    metadata, model = prepared.loaded_champion.item_metadata, prepared.loaded_champion.champion.model
+    metadata, model = (
+        prepared.loaded_champion.item_metadata,
+        prepared.loaded_champion.champion.model,
+    )
     ranking = score_items(logits, prepared.known_history, metadata, RecommendOptions())
     item_idx = (
         ranking.best(user_request.k).items if item_id is None else _item_index(prepared, item_id)
