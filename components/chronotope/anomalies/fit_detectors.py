@@ -35,8 +35,14 @@ from chronotope.training.anomaly import NetworkConfig, fit_autoencoder, fit_biga
 DISCRIMINATOR_WEIGHT: Final = 0.1
 """Weight of the discriminator's features in the score of the GAN, as Zenati et al. have it."""
 
-SURPRISE_COLUMNS: Final = (UNLIKELY_EVENT, UNLIKELY_USER_RUN, UNLIKELY_ITEM_RUN, "speed")
-"""Features whose surprises the surprise detector sums up; without coordinates there is no speed."""
+SURPRISE_COLUMNS: Final = (
+    UNLIKELY_EVENT,
+    UNLIKELY_USER_RUN,
+    UNLIKELY_ITEM_RUN,
+    "surprise_of_latest_8",
+    "speed",
+)
+"""Features whose surprises the surprise detector sums up; the last two need coordinates."""
 
 MIN_TRAINING_EVENTS: Final = 100
 
