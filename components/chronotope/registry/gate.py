@@ -30,11 +30,11 @@ class GateConfig(BaseModel):
         "champion's: refused if the whole confidence interval lies beyond it",
     )
     max_membership_auc: float = Field(
-        0.9,
+        1.0,
         ge=0.5,
         le=1.0,
         description="Maximum AUC of a membership attack: refused if the whole confidence interval "
-        "lies above it; without an audit nothing is refused",
+        "lies above it; 1, or without an audit: nothing is refused",
     )
     may_equal: tuple[str, ...] = Field(
         ("tifu_knn", "up_cf"),
