@@ -142,6 +142,21 @@ class KeyedEvents:
         age_s = self.time_code - self.time_code[np.minimum(oldest_position, n_events - 1)]
         return self._restored(np.where(oldest_position < end_position, age_s, 0.0))
 
+    def latest_rows(self, rows: Int64, n_events: int) -> Int64:
+        """The latest events of the key up to each of some events, latest first.
+
+        Args:
+            rows: Positions in the caller's order, shape (n_rows,).
+            n_events: Number of events, the event itself included.
+
+        Returns:
+            Positions in the caller's order, -1 where there is none, shape (n_rows, n_events).
+        """
+        ordered_row = self._restored(np.arange(len(self)))[rows]
+        earlier = ordered_row[:, None] - np.arange(n_events)
+        is_event = earlier >= self.key_start[ordered_row][:, None]
+        return np.where(is_event, self.order[np.maximum(earlier, 0)], -1)
+
     def _window_start(self, window_s: int) -> Int64:
         """Ordered position of the first event of each window."""
         return self._edge(window_s, side="left")

@@ -74,31 +74,24 @@ class Log:
         context: Sequence[str] = (),
         time_zone: str | None = None,
         time_format: str | None = None,
-        items_are_places: bool | None = None,
         catalog: ItemCatalog | None = None,
     ) -> Self:
-        """Check a data frame and make a log of its good rows.
-
-        Normalisation, checks, quarantine and messages are those of ``chronotope ingest``. The
-        frame is not changed.
+        """Check a data frame by the code of ``chronotope ingest``; the log has its good rows.
 
         Args:
-            frame: Data frame of pandas, polars, Arrow or another library that exports Arrow.
+            frame: Data frame of pandas, polars, Arrow or a library that exports Arrow; unchanged.
             user: Column of the user's id.
             item: Column of the item's id.
-            time: Column of the time: timestamps, dates, texts, or seconds since 1970.
-            place: Column of the place's id; the item's column for check-ins.
+            time: Column of the time: timestamps, dates, texts, or numbers since 1970.
+            place: Column of the place's id; the column of the item where items are places.
             lat: Column of the latitude, degrees WGS 84.
             lon: Column of the longitude, degrees WGS 84.
             value: Column of an amount, rating or dwell time.
             session: Column of the visit, basket or trajectory.
             event_type: Column of the kind of interaction.
             context: Numeric columns known before the user chooses, such as the weather.
-            time_zone: Zone of times without an offset and of the users' clocks, such as
-                Europe/Vienna; by default that of the column, else UTC.
-            time_format: ``epoch_s``, ``epoch_ms`` or a strptime pattern, if it cannot be told
-                from the values.
-            items_are_places: Whether items are places; by default whether ``place`` is ``item``.
+            time_zone: Zone of times without offset, and of the users; that of the column, or UTC.
+            time_format: ``epoch_s``, ``epoch_ms`` or a strptime pattern; told from the values.
             catalog: Attributes of the items.
 
         Raises:
@@ -107,10 +100,9 @@ class Log:
             NotEnoughData: The frame is empty, or every row was refused.
             ValidationFailed: A critical check failed, such as latitudes and longitudes swapped.
         """
-        place_id = None if place == item else place  # the item is the place
-        column_map = _named_columns(
-            user, item, time, place_id, lat, lon, value, session, event_type
-        )
+        place_id = None if place == item else place
+        frame_columns = (user, item, time, place_id, lat, lon, value, session, event_type)
+        column_map = _named_columns(frame_columns)
         raw_rows = read_columns(frame, {**column_map, **{name: name for name in context}}, "log")
         times = raw_rows[c.OCCURRED_AT]
         dataset_spec = frame_spec(
@@ -118,10 +110,10 @@ class Log:
             frame_time(times, time, time_format=time_format, time_zone=time_zone),
             zone_name=zone_of(times, time_zone),
             context_columns=tuple(context),
-            items_are_places=place == item if items_are_places is None else items_are_places,
+            items_are_places=place == item,
         )
-        ingest_batches = normalised_batches(dataset_spec, raw_rows)
         id_types = column_types(raw_rows, ID_COLUMNS)
+        ingest_batches = normalised_batches(dataset_spec, raw_rows)
         return cls.of_batches(dataset_spec, ingest_batches, catalog=catalog, id_types=id_types)
 
     @classmethod
@@ -307,7 +299,7 @@ class Log:
         )
 
 
-def _named_columns(*frame_columns: str | None) -> dict[str, str]:
+def _named_columns(frame_columns: Sequence[str | None]) -> dict[str, str]:
     """Column of the frame of each contract column; an optional one that has none is left out."""
     pairs = zip(_EVENT_COLUMNS, frame_columns, strict=True)
     named_columns: dict[str, Any] = dict(pairs)
