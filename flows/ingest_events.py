@@ -1,5 +1,6 @@
 """Flow ``ingest-events``: ingest a dataset into the lake and build the feature snapshot."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
