@@ -12,6 +12,7 @@ from chronotope.report.formatting import format_instant
 from chronotope.report.item_space_section import item_space_section
 from chronotope.report.item_text_section import item_text_section
 from chronotope.report.next_basket_section import next_basket_section
+from chronotope.report.partial_dependence_section import partial_dependence_section
 from chronotope.report.report_data import ReportData
 from chronotope.report.style import CSS
 from chronotope.runtime.durable_files import write_text
@@ -25,6 +26,7 @@ _SECTIONS = (
     sections.slice_section,
     sections.context_column_section,
     sections.content_section,
+    partial_dependence_section,
     sections.time_section,
     sections.place_section,
     sections.compression_section,
