@@ -192,6 +192,14 @@ class ItemPoint(_Frozen):
     label: str = Field(description="Title, or id")
 
 
+class AttackRow(_Frozen):
+    """Membership attack on the chosen model."""
+
+    name: str
+    auc: Estimate
+    n_users: int = Field(ge=0, description="Attacked members, and as many held-out users")
+
+
 class ReportData(_Frozen):
     """Data of the HTML page and the model card; absent parts are left out."""
 
@@ -224,6 +232,7 @@ class ReportData(_Frozen):
     card: CardText | None = None
     gate: GateSummary | None = None
     augmentation: str = Field(default="", description="Augmentation that was searched and chosen")
+    attacks: tuple[AttackRow, ...] = ()
     labels: tuple[LabelRow, ...] = ()
     summaries: tuple[SummaryRow, ...] = ()
 

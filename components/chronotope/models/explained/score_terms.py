@@ -1,10 +1,10 @@
 """Exact decomposition of item scores into the terms of the network.
 
 The score of an item is a sum (see ``models.network``): every kernel, count and prior with its
-weight, the bonus of a repeat, the MLP of the repeat head, and the heads. The MLP is one hidden layer, so the
-integrated gradients of its inputs x from a baseline of zeros, an item without events in the same
-context, have a closed form. With h = W x, c the rest of the hidden layer's input and w the output
-weights,
+weight, the bonus of a repeat, the MLP of the repeat head, and the heads. The MLP is one hidden
+layer, so the integrated gradients of its inputs x from a baseline of zeros, an item without events
+in the same context, have a closed form. With h = W x, c the rest of the hidden layer's input and
+w the output weights,
 
     share_j = sum_u w_u W_uj x_j (gelu(c_u + h_u) - gelu(c_u)) / h_u
 

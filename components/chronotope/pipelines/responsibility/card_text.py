@@ -37,8 +37,8 @@ def card_text(
     return CardText(
         intended_use=(
             "Rank what a user does next, when and where, from the user's own log. Not for "
-            "decisions about persons, such as credit, insurance, employment or policing, and not for "
-            "inferring attributes of persons."
+            "decisions about persons, such as credit, insurance, employment or policing, and not "
+            "for inferring attributes of persons."
         ),
         training_data=(
             f"{dataset}, {features.data_version}: {features.n_kept:,} events, "
@@ -61,8 +61,8 @@ def card_text(
         ),
         oversight=(
             "The gate decides on promotion; `chronotope promote` and `rollback` change the "
-            "champion by hand; `chronotope audit list` says who did so, when and why. `GET /explain` names "
-            "the events behind a recommendation."
+            "champion by hand; `chronotope audit list` says who did so, when and why. "
+            "`GET /explain` names the events behind a recommendation."
         ),
         energy=energy_text(costs),
     )
