@@ -1,8 +1,8 @@
 from chronotope.contracts.escaping import markdown_text
-from chronotope.report.data_card import render_data_card
 from chronotope.report.model_card import render_card
 from chronotope.report.page import render_report
 from chronotope.report.report_data import CardText, DependenceCurve, ReportData
+from chronotope.report.responsibility.data_card import render_data_card
 
 
 def test_card_shows_the_champion(full: ReportData) -> None:

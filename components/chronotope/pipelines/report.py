@@ -38,7 +38,6 @@ from chronotope.pipelines.results import (
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.trust.results import read_trust
 from chronotope.report import page
-from chronotope.report.data_card import render_data_card
 from chronotope.report.item_space_section import N_COLOURS
 from chronotope.report.model_card import render_card
 from chronotope.report.plots import write_plots
@@ -63,6 +62,7 @@ from chronotope.report.report_data import (
     WhenCalibration,
     WhereRow,
 )
+from chronotope.report.responsibility.data_card import render_data_card
 from chronotope.runtime.durable_files import write_json, write_text
 from chronotope.runtime.step_cache import StepCost, step_costs
 from chronotope.runtime.stored_arrays import load_arrays

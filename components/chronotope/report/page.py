@@ -12,8 +12,8 @@ from chronotope.report.formatting import format_instant
 from chronotope.report.item_space_section import item_space_section
 from chronotope.report.item_text_section import item_text_section
 from chronotope.report.next_basket_section import next_basket_section
-from chronotope.report.partial_dependence_section import partial_dependence_section
 from chronotope.report.report_data import ReportData
+from chronotope.report.responsibility.partial_dependence_section import partial_dependence_section
 from chronotope.report.style import CSS
 from chronotope.report.trust_section import trust_section
 from chronotope.runtime.durable_files import write_text

@@ -8,9 +8,11 @@ from chronotope.runtime.step_cache import StepCost
 from chronotope.testing.recommender_suite import sample_log
 
 
-def test_groups_without_targets_are_left_out() -> None:
-    text = group_text({"n_return": 12.0, "return_acc_10": 0.5, "n_discovery": 0.0})
-    assert text.startswith("Acc@10 (targets): items the user had before 0.500 (12). ")
+def test_groups_with_few_targets_are_left_out() -> None:
+    metrics = {"n_return": 120.0, "return_acc_10": 0.5, "n_discovery": 0.0}
+    metrics |= {"n_cold_item": 19.0, "cold_item_acc_10": 0.0}
+    text = group_text(metrics)
+    assert text.startswith("Acc@10 (targets): items the user had before 0.500 (120). ")
 
 
 def test_energy_is_an_estimate_by_time() -> None:

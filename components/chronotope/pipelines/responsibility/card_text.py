@@ -10,6 +10,9 @@ from chronotope.runtime.step_cache import StepCost
 POWER_W: Final = 65.0
 """Assumed power of the machine while a step runs, for the estimate of the energy."""
 
+MIN_GROUP_TARGETS: Final = 20
+"""Groups with fewer targets are not shown: their accuracy is noise, and may tell of one person."""
+
 GROUPS: Final = {
     "return": "items the user had before",
     "discovery": "items new to the user",
@@ -56,13 +59,13 @@ def card_text(
         ethics="Own history dominates the scores; watch exposure of rare items and of groups.",
         privacy=(
             "The bundle holds the ids of users and items, and counts over all users without noise. "
-            "A query holds the history of one user. `chronotope forget` removes a user and names "
+            "A query holds the history of one user. 'chronotope forget' removes a user and names "
             "the versions that were trained with the user."
         ),
         oversight=(
-            "The gate decides on promotion; `chronotope promote` and `rollback` change the "
-            "champion by hand; `chronotope audit list` says who did so, when and why. "
-            "`GET /explain` names the events behind a recommendation."
+            "The gate decides on promotion; 'chronotope promote' and 'rollback' change the "
+            "champion by hand; 'chronotope audit list' says who did so, when and why. "
+            "'GET /explain' names the events behind a recommendation."
         ),
         energy=energy_text(costs),
     )
@@ -77,10 +80,13 @@ def group_text(metrics: Mapping[str, float]) -> str:
     parts = [
         f"{label} {metrics[f'{name}_acc_10']:.3f} ({int(metrics[f'n_{name}']):,})"
         for name, label in GROUPS.items()
-        if metrics.get(f"n_{name}") and f"{name}_acc_10" in metrics
+        if metrics.get(f"n_{name}", 0) >= MIN_GROUP_TARGETS and f"{name}_acc_10" in metrics
     ]
     measured = f"Acc@10 (targets): {', '.join(parts)}. " if parts else ""
-    return f"{measured}Groups by attributes of users are not part of this evaluation."
+    return (
+        f"{measured}Groups of fewer than {MIN_GROUP_TARGETS} targets, and by attributes of users, "
+        "are not shown."
+    )
 
 
 def energy_text(costs: Mapping[str, StepCost]) -> str:
