@@ -193,6 +193,8 @@ def _measured_rows(
     ]
     levels = group_levels(catalog, log, pools.targets, min_group_users=MIN_GROUP_USERS)
     for attribute, level_idx in levels.items():
+        if len(np.unique(level_idx[level_idx >= 0])) < 2:
+            continue
         zeros = np.zeros(len(users))
         for measure, values in (("user_gap", ndcg_before), ("user_gap_after", ndcg_after)):
             gap = gap_growth(values, zeros, users, level_idx)
