@@ -12,7 +12,8 @@ import pytest
 import chronotope as ct
 from tests.conftest import PROJECT
 
-PAGES = runpy.run_path(str(PROJECT / "docs" / "notebooks" / "generate.py"))
+SCRIPT = PROJECT / "docs" / "notebooks" / "generate.py"
+PAGES = runpy.run_path(str(SCRIPT), run_name="notebook_pages")  # by its own name it writes pages
 MAX_LINES, MAX_CPU_S = 8, 60.0
 
 
