@@ -36,13 +36,13 @@ from chronotope.pipelines.results import (
     WrittenReport,
 )
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.trust.report_rows import attack_rows, exposure_rows, group_rows
 from chronotope.pipelines.trust.results import read_trust
 from chronotope.report import page
 from chronotope.report.item_space_section import N_COLOURS
 from chronotope.report.model_card import render_card
 from chronotope.report.plots import write_plots
 from chronotope.report.report_data import (
-    AttackRow,
     CandidateRow,
     ColumnRow,
     Coverage,
@@ -116,6 +116,7 @@ def _report_data(
     challenger_metrics = evaluation.metrics[CHALLENGER]
     item_points, item_groups = _item_map(data.features.path)
     item_lake = Lake(settings.workspace.lake(run_dir.parent.name))
+    trust = read_trust(run_dir)
     return ReportData(
         dataset=run_dir.parent.name,
         data_version=data.features.data_version,
@@ -149,7 +150,10 @@ def _report_data(
         card=card_text(run_dir.parent.name, data.features, challenger_metrics, step_costs(run_dir)),
         gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
         augmentation=augmentation_text(settings, summary.searched),
-        attacks=_attack_rows(run_dir),
+        attacks=attack_rows(trust.membership),
+        groups=group_rows(trust.fairness),
+        min_group_users=settings.min_group_users,
+        exposure=exposure_rows(trust.fairness),
         labels=_label_rows(item_lake),
         summaries=_summary_rows(item_lake),
     )
@@ -172,20 +176,6 @@ def augmentation_text(settings: TrainSettings, searched: Mapping[str, object]) -
     return (
         f"Of {choices}, {kind} was best on the later folds: amount "
         f"{searched.get('augmentation_amount'):.2f}, {users}. Targets are real events."
-    )
-
-
-def _attack_rows(run_dir: Path) -> tuple[AttackRow, ...]:
-    audit = read_trust(run_dir).membership
-    if audit is None:
-        return ()
-    return tuple(
-        AttackRow(
-            name=attack.name,
-            auc=Estimate(value=attack.auc, low=attack.low, high=attack.high),
-            n_users=audit.n_held_out,
-        )
-        for attack in audit.attacks
     )
 
 

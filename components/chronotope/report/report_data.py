@@ -200,6 +200,23 @@ class AttackRow(_Frozen):
     n_users: int = Field(ge=0, description="Attacked members, and as many held-out users")
 
 
+class GroupRow(_Frozen):
+    """Accuracy for one group of users."""
+
+    attribute: str
+    level: str
+    n_users: int = Field(ge=0)
+    ndcg_10: Estimate
+    overconfidence: Estimate = Field(description="Probability of the first item minus its hits")
+
+
+class ExposureRow(_Frozen):
+    """Exposure of the items in lists of ten; absent intervals are not shown."""
+
+    name: str
+    value: Estimate
+
+
 class ReportData(_Frozen):
     """Data of the HTML page and the model card; absent parts are left out."""
 
@@ -233,6 +250,9 @@ class ReportData(_Frozen):
     gate: GateSummary | None = None
     augmentation: str = Field(default="", description="Augmentation that was searched and chosen")
     attacks: tuple[AttackRow, ...] = ()
+    groups: tuple[GroupRow, ...] = ()
+    min_group_users: int = Field(default=1, ge=1, description="Smaller groups are left out")
+    exposure: tuple[ExposureRow, ...] = ()
     labels: tuple[LabelRow, ...] = ()
     summaries: tuple[SummaryRow, ...] = ()
 
