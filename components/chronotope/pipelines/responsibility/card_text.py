@@ -84,8 +84,8 @@ def group_text(metrics: Mapping[str, float]) -> str:
     ]
     measured = f"Acc@10 (targets): {', '.join(parts)}. " if parts else ""
     return (
-        f"{measured}Groups of fewer than {MIN_GROUP_TARGETS} targets, and by attributes of users, "
-        "are not shown."
+        f"{measured}Groups of fewer than {MIN_GROUP_TARGETS} targets are not shown. Groups of "
+        "users are in the report, section Trust."
     )
 
 
