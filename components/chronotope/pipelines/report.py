@@ -34,6 +34,7 @@ from chronotope.pipelines.results import (
     WrittenReport,
 )
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.trust.config import PrivacyConfig, budget_text
 from chronotope.pipelines.trust.report_rows import attack_rows, exposure_rows, group_rows
 from chronotope.pipelines.trust.results import read_trust
 from chronotope.report import page
@@ -140,7 +141,7 @@ def _report_data(
         steps=_step_rows(run_dir, summary.ingestion_cost),
         ingestion=_ingestion_counts(data.counts),
         noise={reason: count for reason, count in data.features.dropped.items() if count},
-        card=_card_text(run_dir.parent.name, data.features, challenger_metrics),
+        card=_card_text(run_dir.parent.name, data.features, challenger_metrics, settings.privacy),
         gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
         augmentation=augmentation_text(settings, summary.searched),
         attacks=attack_rows(trust.membership),
@@ -364,7 +365,10 @@ def _ingestion_counts(counts: EventCounts) -> IngestionCounts:
 
 
 def _card_text(
-    dataset: str, features: FeatureSnapshot, challenger_metrics: dict[str, float]
+    dataset: str,
+    features: FeatureSnapshot,
+    challenger_metrics: dict[str, float],
+    privacy: PrivacyConfig,
 ) -> CardText:
     return CardText(
         intended_use="Rank what a user does next, when and where, from the user's own log.",
@@ -378,6 +382,7 @@ def _card_text(
         ),
         limits=(
             "Items never seen in training are not ranked; cold-start users get what is popular now."
+            f"{budget_text(privacy)}"
         ),
         ethics="Own history dominates the scores; watch exposure of rare items and of groups.",
     )
