@@ -17,8 +17,8 @@ on the first half of the targets' time, the rows are of the second. ``user_gap``
 of NDCG@10 between groups of users, before and after.
 
 ``dp_share_eps_E``: NDCG@10 of a model under user-level differential privacy
-(``privacy.epsilon``: E) over that of a training without noise; ``dp_popularity_share_eps_E``: that of
-popularity with the same budget; ``membership_auc_dp_eps_E``: attacks on the former.
+(``privacy.epsilon``: E) over that of a training without noise; ``dp_popularity_share_eps_E``: that
+of popularity with the same budget; ``membership_auc_dp_eps_E``: attacks on the former.
 """
 
 import argparse

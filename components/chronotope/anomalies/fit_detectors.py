@@ -17,6 +17,7 @@ from chronotope.anomalies.detector import (
 from chronotope.anomalies.recommender_surprise import (
     RECOMMENDER_FEATURES,
     UNLIKELY_EVENT,
+    UNLIKELY_ITEM,
     UNLIKELY_ITEM_RUN,
     UNLIKELY_USER_RUN,
 )
@@ -36,6 +37,7 @@ DISCRIMINATOR_WEIGHT: Final = 0.1
 """Weight of the discriminator's features in the score of the GAN, as Zenati et al. have it."""
 
 SURPRISE_COLUMNS: Final = (
+    UNLIKELY_ITEM,
     UNLIKELY_EVENT,
     UNLIKELY_USER_RUN,
     UNLIKELY_ITEM_RUN,

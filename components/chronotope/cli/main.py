@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from chronotope.cli.anomalies.group import anomalies
+from chronotope.cli.audit.group import audit
 from chronotope.cli.backfill import backfill
 from chronotope.cli.classify import classify
 from chronotope.cli.compress import compress
@@ -18,6 +19,7 @@ from chronotope.cli.doctor import doctor
 from chronotope.cli.embed import embed
 from chronotope.cli.erasure.forget import forget
 from chronotope.cli.experiment import experiment
+from chronotope.cli.explanations.explain import explain
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
@@ -55,6 +57,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     simulate,
     synthesise,
     recommend,
+    explain,
     score,
     serve,
     experiment,
@@ -69,6 +72,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 for _command in _COMMANDS:
     app.command(cls=ReportingCommand)(_command)
 app.add_typer(anomalies, name="anomalies")
+app.add_typer(audit, name="audit")
 
 
 def _show_version(is_requested: bool) -> None:

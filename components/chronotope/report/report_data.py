@@ -141,8 +141,21 @@ class CardText(_Frozen):
     intended_use: str = ""
     training_data: str = ""
     metrics: str = ""
+    groups: str = ""
     limits: str = ""
     ethics: str = ""
+    privacy: str = ""
+    oversight: str = ""
+    energy: str = ""
+
+
+class DependenceCurve(_Frozen):
+    """Mean predictions with one quantity set to each of some values."""
+
+    quantity: str
+    steps: tuple[str, ...] = Field(description="Values of the quantity")
+    lines: dict[str, tuple[float | None, ...]] = Field(description="One value a step, by name")
+    note: str
 
 
 class GateSummary(_Frozen):
@@ -231,6 +244,8 @@ class ReportData(_Frozen):
     steps: tuple[StepRow, ...] = ()
     ingestion: IngestionCounts | None = None
     noise: dict[str, int] = Field(default_factory=dict, description="Events removed by filter")
+    dependences: tuple[DependenceCurve, ...] = ()
+    data_facts: dict[str, str] = Field(default_factory=dict, description="Facts of the data card")
     card: CardText | None = None
     gate: GateSummary | None = None
     augmentation: str = Field(default="", description="Augmentation that was searched and chosen")

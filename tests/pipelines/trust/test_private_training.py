@@ -27,6 +27,7 @@ PRIVATE = PrivacyConfig(epsilon=3.0, delta=1e-6)
 def test_the_budget_is_a_tag_and_a_sentence() -> None:
     assert privacy_tags(PRIVATE) == {"privacy_epsilon": "3", "privacy_delta": "1e-06"}
     assert "epsilon 3 and delta 1e-06" in budget_text(PRIVATE)
+    assert not budget_text(PRIVATE).startswith(" ")
     assert privacy_tags(PrivacyConfig()) == {}
     assert budget_text(PrivacyConfig()) == ""
 

@@ -54,6 +54,6 @@ def budget_text(privacy: PrivacyConfig) -> str:
     if privacy.epsilon is None:
         return ""
     return (
-        f" The counts were released with epsilon {privacy.epsilon:g} and delta {privacy.delta:g} "
+        f"The counts were released with epsilon {privacy.epsilon:g} and delta {privacy.delta:g} "
         "with respect to one user; the parameters are of other data."
     )
