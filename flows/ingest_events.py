@@ -41,7 +41,7 @@ from chronotope.ingestion import (
 )
 from chronotope.ingestion.noise import COLUMNS, is_among
 from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
-from chronotope.ingestion.source_batches import read_batches
+from chronotope.ingestion.source_batches import delivery_id, read_batches
 from chronotope.lake import Lake
 from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
 from chronotope.pipelines.results import (
@@ -344,12 +344,6 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
         create_link_artifact(
             event_summary.data_docs_url, key=f"{artifact_key}-docs", description=docs_description
         )
-
-
-def delivery_id(dataset_spec: DatasetSpec) -> str:
-    """Id of a delivery, equal for the same source, so that quarantined rows are stored once."""
-    digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
-    return f"{dataset_spec.name}-{digest[:12]}"
 
 
 def _load_spec_and_lake(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:

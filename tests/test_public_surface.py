@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TypeGuard
 
 import pytest
 
@@ -17,14 +18,23 @@ HEAVY_LIBRARIES = ("deltalake", "duckdb", "mlflow", "pandas", "prefect", "scipy"
 
 
 def _imported_names(source: str) -> list[str]:
-    """Public names that a module imports from ``chronotope`` at its top level, sorted."""
+    """Public names that a module imports from ``chronotope`` at its top level, sorted.
+
+    Names that a lazy package imports for type checkers alone count as well.
+    """
+    body = ast.parse(source).body
+    lazy = [node for block in body if _is_type_checking(block) for node in block.body]
     imports = [
         node
-        for node in ast.parse(source).body
+        for node in [*body, *(lazy if "def __getattr__" in source else [])]
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "chronotope"
     ]
     names = [alias.asname or alias.name for node in imports for alias in node.names]
     return sorted(name for name in names if not name.startswith("_"))
+
+
+def _is_type_checking(node: ast.stmt) -> TypeGuard[ast.If]:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def _exporting_packages() -> dict[str, str]:

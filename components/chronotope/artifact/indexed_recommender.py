@@ -106,6 +106,11 @@ class IndexedRecommender:
         return cls(session, index, manifest, residuals)
 
     @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """Open session of the graph."""
+        return self._graph.session
+
+    @property
     def manifest(self) -> Manifest:
         """Manifest of the bundle."""
         return self._graph.manifest

@@ -1,5 +1,6 @@
 """Batches of a dataset's own source, normalised, for ``ingest``."""
 
+import hashlib
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -26,19 +27,28 @@ def read_batches(
     occurrences = OccurrenceCounter()
     last_rows: pa.Table | None = None
     for raw_rows in read_events(dataset_spec, batch_rows=batch_rows, source_report=source_report):
-        yield _normalised(dataset_spec, raw_rows, source_report.take_refused(), occurrences)
+        refused_lines = source_report.take_refused()
+        yield normalise_batch(dataset_spec, raw_rows, occurrences, refused_lines)
         last_rows = raw_rows
     refused_lines = source_report.take_refused()  # after the last row
     if len(refused_lines) and last_rows is not None:
-        yield _normalised(dataset_spec, last_rows.slice(0, 0), refused_lines, occurrences)
+        yield normalise_batch(dataset_spec, last_rows.slice(0, 0), occurrences, refused_lines)
 
 
-def _normalised(
+def normalise_batch(
     dataset_spec: DatasetSpec,
     raw_rows: pa.Table,
-    refused_lines: pa.Table,
     occurrences: OccurrenceCounter,
+    refused_lines: pa.Table | None = None,
 ) -> IngestBatch:
+    """Normalise one batch of a source for ``ingest``.
+
+    Args:
+        dataset_spec: The dataset.
+        raw_rows: Rows with contract column names and the values of the source.
+        occurrences: Counter of the delivery.
+        refused_lines: Lines of a text file that are no rows; None if there are none.
+    """
     normalised_batch = normalise(dataset_spec, raw_rows, occurrences=occurrences)
     return IngestBatch(
         raw_rows,
@@ -46,6 +56,12 @@ def _normalised(
         normalised_batch.row_positions,
         normalised_batch.refused,
         normalised_batch.dropped,
-        refused_lines=refused_lines if len(refused_lines) else None,
+        refused_lines=refused_lines if refused_lines is not None and len(refused_lines) else None,
         missing_numbers=normalised_batch.missing_numbers,
     )
+
+
+def delivery_id(dataset_spec: DatasetSpec) -> str:
+    """Id of a delivery, equal for the same source, so that quarantined rows are stored once."""
+    digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
+    return f"{dataset_spec.name}-{digest[:12]}"

@@ -1,0 +1,5 @@
+"""Python API for notebooks: a data frame in, answers out.
+
+A thin layer over ingestion, training, inference, evaluation and registry; ``import chronotope as
+ct`` offers its names, each imported when it is first used.
+"""

@@ -1,0 +1,67 @@
+"""Notebooks of the docs run from top to bottom; the lines of the README do what they say."""
+
+import re
+import runpy
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import chronotope as ct
+from tests.conftest import PROJECT
+
+PAGES = runpy.run_path(str(PROJECT / "docs" / "notebooks" / "generate.py"))
+MAX_LINES, MAX_CPU_S = 8, 60.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", PAGES["notebook_paths"](), ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(
+    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    start_s = time.process_time()
+    page = PAGES["page"](script.read_text(encoding="utf-8"))
+    assert time.process_time() - start_s < MAX_CPU_S
+    assert page.startswith("# ")
+    assert "<table" in page
+    assert "/home/" not in page
+
+
+def test_eight_lines_lead_from_a_frame_to_ten_items_and_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert code in (PROJECT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    assert len([line for line in code.splitlines() if line]) <= MAX_LINES
+    city, _ = ct.datasets.load("simulated_city", n_events=3_000)
+    visits = city.to_pandas()[["user_id", "item_id", "occurred_at"]]
+    visits.columns = pd.Index(["guest", "dish", "ordered_at"])
+    visits.to_csv(tmp_path / "visits.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - our own lines
+    shown = capsys.readouterr().out
+    assert len(names["model"].recommend(names["log"].users()[0], k=10)) == 10
+    assert all(name in shown for name in ("chronotope", "popularity", "user_counts", "ease"))
+
+
+def test_cells_are_text_or_code_and_the_last_expression_is_shown() -> None:
+    cells = list(
+        PAGES["read_cells"]("# head\n# %% [markdown]\n# # Title\n#\n# text\n\n# %%\n1 + 1\n")
+    )
+    assert [(cell.source, cell.is_markdown) for cell in cells] == [
+        ("# Title\n\ntext", True),
+        ("1 + 1", False),
+    ]
+    assert list(PAGES["run_cell"]("print('a')\nx = 1", {})) == ["```text\na\n```"]
+    assert list(PAGES["run_cell"]("1 + 1", {})) == ["```text\n2\n```"]
+    with pytest.raises(ZeroDivisionError):
+        list(PAGES["run_cell"]("1 / 0", {}))
+
+
+def test_the_script_of_the_pages_is_no_notebook() -> None:
+    assert [path.stem for path in PAGES["notebook_paths"]()][:1] == ["five_minutes"]
